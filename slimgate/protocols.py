@@ -243,7 +243,9 @@ class Task(WithParams[P]):
     other rows of its split, as in retrieval, so that the self-test predicts all of them.
     with_planted_fault(outcomes, rows): the outcomes with those rows as wrong as can be; None for a
     classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
-    record's behaviour that needs both loaded models; None: there is none.
+    record's behaviour that needs both loaded models; None: there is none. next_token: whether a model's
+    output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
+    which are `counted`, so that budgets on KL can be judged.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
@@ -262,6 +264,7 @@ class Task(WithParams[P]):
     distill_options: Mapping[str, float] = MappingProxyType({"alpha": 0.5, "temperature": 2.0})
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
+    next_token: bool = False
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
 
@@ -409,7 +412,8 @@ class BuildContext:
     load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
     stands_later: which of the texts (as collapsed_texts of parts.py has them) stand in calibration,
     selection, confirm or gate, so that a step adds no row that is held out. share: how `shared_folder` keeps
-    things, where there is a store.
+    things, where there is a store. kept: files to keep beside the artifact that are no part of it, such as
+    the log of another program.
     """
 
     task: Any
@@ -426,6 +430,7 @@ class BuildContext:
     share: Share | None = None
     more_teachers: tuple[MoreTeacher, ...] = ()
     log: Json = field(default_factory=dict)
+    kept: list[Path] = field(default_factory=list)
 
     def rows(self, split: str) -> Rows:
         """The rows of train, calibration, selection or unlabelled (which have no label column).
@@ -546,6 +551,10 @@ class Step(WithParams[P]):
     def functions(self, params: P) -> tuple[str, ...]:
         """A user's own functions that it calls, by dotted path; their code belongs to the key."""
         return ()
+
+    def environment(self, params: P) -> Json:
+        """What outside of slimgate the result depends on, such as the digest of a script: part of the key."""
+        return {}
 
     def by_processor(self, params: P) -> bool:
         """Whether what it makes depends on the processor: machine code, or a choice by int8 answers."""

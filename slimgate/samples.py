@@ -9,6 +9,7 @@ Readers (`slimgate/data/logs/`) give these; nothing here knows a tool.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,14 @@ PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
 SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters")
 TASKS = "tasks"
 COMPARED = (TASKS, *PER_SAMPLE, *SETTINGS)
+# The log of a base, as it is kept beside a record.
+BASE_LOG = "base.parquet"
 # What a reader may raise where a value of a log is not of the kind that its tool writes.
 NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+
+
+class Digest(int):
+    """48 bits of a text that is kept no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +37,24 @@ class Row:
 
     id: what names it in its task, the same in both logs; the epoch of a repeated sample is part of it.
     scores: by metric; None, or no entry, where the tool has none. keys: by a name of PER_SAMPLE the text or
-    hash that must be the same in both logs. cluster: equal for rows that are not independent, such as the
-    epochs of one sample; None where each row stands alone. error: why the tool has no answer.
-    prompt, answer, target: to quote.
+    hash that must be the same in both logs, or its digest. cluster: equal for rows that are not independent,
+    such as the epochs of one sample; None where each row stands alone. error: why the tool has no answer.
+    not_numbers: metrics whose value is a list or a text here. prompt, answer, target: to quote.
+    answer_digest: of the whole answer, where `answer` is only its beginning.
     """
 
     id: str
     scores: Mapping[str, float | None]
     filter: str = ""
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str | Digest] = field(default_factory=dict)
     cluster: str | None = None
     error: str | None = None
     truncated: bool = False
+    not_numbers: tuple[str, ...] = ()
     prompt: str | None = None
     answer: str | None = None
     target: str | None = None
+    answer_digest: Digest | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Log:
     notes: tuple[str, ...] = ()
 
 
-class Reader:
+class Reader(ABC):
     """The base of readers: one file in `slimgate/data/logs/`, or an entry point of the group slimgate.logs.
 
     class MyTool(Reader):
@@ -87,10 +97,10 @@ class Reader:
     reader = MyTool()
     """
 
+    @abstractmethod
     def recognizes(self, path: Path) -> bool:
         """Whether a file or folder is a log of this tool, by a look at its beginning."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, path: Path) -> Log:
         """The log. Raises DataError in one line, with the file, for what is wrong in it."""
-        raise NotImplementedError

@@ -39,7 +39,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 def test_an_unlike_name_gets_all_names_and_where_they_are_told_of() -> None:
     with pytest.raises(
-        SuiteError, match=r"known: active_distill, binarize, .*; `slimgate methods` tells what each does"
+        SuiteError, match=r"known: active_distill, auto_round, .*; `slimgate methods` tells what each does"
     ):
         load("method", "quantize")
 

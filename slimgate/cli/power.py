@@ -34,12 +34,20 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--drop-points", type=float, required=True, metavar="X", help="the budget, in percentage points"
     )
+    parser.add_argument(
+        "--looks",
+        type=int,
+        default=1,
+        metavar="K",
+        help="how often the log is judged while it grows, as --looks of judge (default once)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the plan. Raises SuiteError for numbers out of range."""
     from slimgate.errors import SuiteError
+    from slimgate.judge.group_sequential import MOST_LOOKS
     from slimgate.judge.power import plan
 
     if options.rows < 1:
@@ -48,12 +56,14 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f"--flip-rate {options.flip_rate:g}: expected a share from 0 to 1, as 0.08")
     if not 0 < options.drop_points < 100:
         raise SuiteError(f"--drop-points {options.drop_points:g}: expected percentage points from 0 to 100")
-    found = plan(options.rows, options.flip_rate, options.drop_points / 100)
-    sys.stdout.write("\n".join(_lines(found)) + "\n")
+    if not 1 <= options.looks <= min(MOST_LOOKS, options.rows):
+        raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
+    found = plan(options.rows, options.flip_rate, options.drop_points / 100, looks=options.looks)
+    sys.stdout.write("\n".join(_lines(found, options.looks)) + "\n")
     return int(found.equal.passes < _POWER)
 
 
-def _lines(found: Plan) -> list[str]:
+def _lines(found: Plan, looks: int) -> list[str]:
     from tabulate import tabulate
 
     kinds = (
@@ -61,7 +71,7 @@ def _lines(found: Plan) -> list[str]:
         ("loses the budget", found.at_budget),
         ("loses twice the budget", found.twice),
     )
-    rows = [_row(name, one) for name, one in kinds if one is not None]
+    rows = [_row(name, one, looks) for name, one in kinds if one is not None]
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     can = "can" if found.equal.passes >= _POWER else "cannot"
     head = (
@@ -72,12 +82,13 @@ def _lines(found: Plan) -> list[str]:
     return [head, "", table, "", *_format_needed(found)]
 
 
-def _row(name: str, one: Shares) -> dict[str, str]:
+def _row(name: str, one: Shares, looks: int) -> dict[str, str]:
     return {
         "a model that": name,
         "PASS": _percent(one.passes),
         "FAIL": _percent(one.fails),
         "INCONCLUSIVE": _percent(one.undecided),
+        **({"rows until then, mean": f"{one.rows:,.0f}"} if looks > 1 else {}),
         "a constant threshold passes it": _percent(one.point_passes),
     }
 

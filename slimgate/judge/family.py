@@ -1,4 +1,4 @@
-"""Many verdicts at once, by Holm's correction: PASS of many variants, FAIL of many tasks.
+"""Many verdicts at once, by Holm's correction: PASS of many variants, FAIL of many tasks; early looks.
 
 The bound of a variant that was chosen among many.
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.slices import adjust_by_holm
+from slimgate.judge.group_sequential import Look
 from slimgate.judge.verdict import QualityJudgement, Verdict, worst_verdict
 
 # A bound is looked for between points of which the larger is at most this many interval widths away.
@@ -52,24 +50,60 @@ def within_family(judged: QualityJudgement, adjusted: Sequence[float], tests: in
     return _undecided_if(judged, [p > ALPHA for p in adjusted], Verdict.PASS, why)
 
 
-def fails_within_family(judgements: Sequence[QualityJudgement]) -> list[QualityJudgement]:
+def fails_within_family(
+    judgements: Sequence[QualityJudgement], looks: Sequence[Look | None] | None = None
+) -> list[QualityJudgement]:
     """The judgements of one model in which a budget fails only by Holm's correction over all of them.
 
     A failure of any one fails the gate, so that without the correction an equal model fails more often the
-    more tasks there are. A PASS needs none, because every budget must pass.
+    more tasks there are. A PASS needs none, because every budget must pass. looks: of each judgement, where
+    its rows are judged more than once.
     """
-    found = [one.p_holds for judged in judgements for one in judged.budgets]
-    adjusted = iter(adjust_by_holm(np.array([1.0 if p is None else p for p in found])).tolist())
-    why = f"over its budget alone, but not by Holm's correction over the {len(found)} budgets"
+    looks = looks or [None] * len(judgements)
+    judgements = [_decided_at(*pair) for pair in zip(judgements, looks, strict=True)]
+    p_values = [
+        (1.0 if one.p_holds is None else one.p_holds, look)
+        for judged, look in zip(judgements, looks, strict=True)
+        for one in judged.budgets
+    ]
+    rejected = iter(_rejected_by_holm(p_values))
+    why = f"over its budget alone, but not by Holm's correction over the {len(p_values)} budgets"
     return [
         _undecided_if(
             judged,
-            [next(adjusted) > ALPHA and one.p_holds is not None for one in judged.budgets],
+            [not next(rejected) and one.p_holds is not None for one in judged.budgets],
             Verdict.FAIL,
             why,
         )
         for judged in judgements
     ]
+
+
+def _rejected_by_holm(p_values: Sequence[tuple[float, Look | None]]) -> list[bool]:
+    """Which hypotheses fall: each at the level shared by all that still stand, until none falls.
+
+    At a look the level is that of a family of looks which have the hypothesis' share together.
+    """
+    fallen = [False] * len(p_values)
+    while not all(fallen):
+        share = ALPHA / fallen.count(False)
+        now = [p <= (share if look is None else look.level(share)) for p, look in p_values]
+        if now == fallen or not any(new and not old for new, old in zip(now, fallen, strict=True)):
+            break
+        fallen = [new or old for new, old in zip(now, fallen, strict=True)]
+    return fallen
+
+
+def _decided_at(judged: QualityJudgement, look: Look | None) -> QualityJudgement:
+    """The judgement in which a verdict must hold at the level of its look."""
+    if look is None:
+        return judged
+    level = look.level()
+    why = f"decided alone, but not at look {look.number} of {look.of} (level {100 * level:.2g} %)"
+    for verdict, name in ((Verdict.PASS, "p_value"), (Verdict.FAIL, "p_holds")):
+        p_values = [getattr(one, name) for one in judged.budgets]
+        judged = _undecided_if(judged, [p is None or p > level for p in p_values], verdict, why)
+    return judged
 
 
 def _undecided_if(

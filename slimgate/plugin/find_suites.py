@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.errors import SuiteError
 
 if TYPE_CHECKING:
+    from slimgate.suite.log_suite import LogSuite
     from slimgate.suite.suite import Suite
 
 # The head of a table [suite], or a key suite = … or suite.x = …, whatever its case.
@@ -71,7 +72,7 @@ def find_suites(
         try:
             matches = _matches(path, search)
             if not _is_suite(path, shown, expected=named and matches):
-                if matches and not path.name.startswith("_"):
+                if matches and not path.name.startswith("_") and not _has_logs(path):
                     note(f"{shown}: no [suite] table, not a suite")
                 continue
             enter(path.parent)
@@ -85,6 +86,35 @@ def find_suites(
         raise SuiteError("\n".join(dict.fromkeys(problems)))
     _no_shared_stem(suites)
     return suites
+
+
+def find_log_suites(search: Search, others: Mapping[Path, Suite]) -> dict[Path, LogSuite]:
+    """Every suite of logs of the run by its path; no log is read. others: the suites of models.
+
+    Raises SuiteError for the first file that is wrong.
+    """
+    found: dict[Path, LogSuite] = {}
+    for path, _ in _candidates(search):
+        if path not in found and _matches(path, search) and _has_logs(path):
+            from slimgate.suite.log_suite import load_log_suite
+
+            found[path] = load_log_suite(path, os.path.relpath(path, search.root))
+    _no_shared_stem({**others, **found})
+    return found
+
+
+def _has_logs(path: Path) -> bool:
+    """Whether the TOML is a suite that judges logs."""
+    from slimgate.suite.file import parse_toml
+
+    try:
+        return _judges_logs(parse_toml(path, path.name))
+    except SuiteError:
+        return False
+
+
+def _judges_logs(data: Mapping[str, Any]) -> bool:
+    return "logs" in data and "suite" not in data
 
 
 def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[str]:
@@ -178,7 +208,7 @@ def _is_suite(path: Path, shown: str, *, expected: bool) -> bool:
     meant = next((key for key in data if key.lower() == "suite"), None)
     if meant is not None:
         raise SuiteError(f"{shown} [{meant}]: names are in small letters; expected [suite]")
-    if expected:
+    if expected and not _judges_logs(data):
         raise SuiteError(f"{shown}: has no [suite] table, so it is not a suite of slimgate")
     return False
 
@@ -208,9 +238,9 @@ def _opts_in(path: Path, shown: str) -> bool:
     return isinstance(suite, dict) and suite.get("opt_in") is True
 
 
-def _no_shared_stem(suites: dict[Path, Suite]) -> None:
+def _no_shared_stem(suites: Mapping[Path, Suite | LogSuite]) -> None:
     """Reports go to a folder of the suite's stem: two suites of one stem would overwrite each other."""
-    seen: dict[str, Suite] = {}
+    seen: dict[str, Suite | LogSuite] = {}
     for path, suite in suites.items():
         other = seen.setdefault(path.stem, suite)
         if other is not suite:

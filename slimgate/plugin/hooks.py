@@ -15,8 +15,14 @@ import pytest
 
 from slimgate.errors import SlimgateError
 from slimgate.plugin.collect import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
-from slimgate.plugin.config import NOTES, PARTS, SERVER_CONSIDERED, SESSION, project_root
-from slimgate.plugin.find_suites import Search, find_suites, has_candidates, suites_that_do_not_run
+from slimgate.plugin.config import NOTES, PARTS, SERVER_CONSIDERED, SESSION, project_root, shard_of
+from slimgate.plugin.find_suites import (
+    Search,
+    find_log_suites,
+    find_suites,
+    has_candidates,
+    suites_that_do_not_run,
+)
 from slimgate.plugin.sharding import shard_lines, shard_option
 
 if TYPE_CHECKING:
@@ -26,7 +32,12 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("slimgate.plugin.gates")
 
-pytest_plugins = ("slimgate.plugin.collect", "slimgate.plugin.sharding", "slimgate.plugin.fixtures")
+pytest_plugins = (
+    "slimgate.plugin.collect",
+    "slimgate.plugin.sharding",
+    "slimgate.plugin.fixtures",
+    "slimgate.plugin.log_suites",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -106,7 +117,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     try:
         suites = find_suites(search, enter=lambda folder: _importable(search.root, folder), note=notes.append)
-        state = start_session(config, suites)
+        logs = {} if shard_of(config) else find_log_suites(search, suites)
+        state = start_session(config, suites, logs)
         _check_engine(config, state)
     except SlimgateError as error:
         raise pytest.UsageError(_make_visible(error)) from None
@@ -132,7 +144,7 @@ def pytest_configure_node(node: Any) -> None:
         from slimgate.plugin.session_start import session_of
 
         state = session_of(config)
-        node.workerinput["slimgate_suites"] = [str(path) for path in state.suites]
+        node.workerinput["slimgate_suites"] = [str(path) for path in (*state.suites, *state.logs.suites)]
         node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
 
 

@@ -15,6 +15,7 @@ import slimgate
 from slimgate._system.escape import visible
 from slimgate._system.files import replacing, write_atomically
 from slimgate.judge.verdict import Verdict
+from slimgate.plugin.log_suites import LogRuns
 from slimgate.protocols import GATE
 from slimgate.record import (
     BaselineFacts,
@@ -39,7 +40,7 @@ from slimgate.report.files import PR_COMMENT, write_reports
 from slimgate.report.markdown import index_report
 from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since_baseline import COMPARISON
-from slimgate.report.terminal.summary import Line, summary_lines
+from slimgate.report.terminal.summary import Line, log_summary_lines, summary_lines
 from slimgate.run.baseline import Baseline
 from slimgate.run.environment import describe_machine, load_of_others, same_machine
 from slimgate.run.followed_rows import follow_rows, gate_texts, keep_texts
@@ -88,16 +89,18 @@ class Session:
         shard: Shard | None = None,
         time_limit: float | None = None,
         split: str = GATE,
+        logs: LogRuns | None = None,
     ) -> None:
         """baselines: what the budgets of a suite were held against, by the suite's path.
 
         shard: which of several runs this one is; None where it is the whole. time_limit: seconds that a
-        variant's own steps may take. split: whose rows judge.
+        variant's own steps may take. split: whose rows judge. logs: the suites that judge logs.
         """
         self.suites = suites
         self._baselines = baselines or {}
         self.report_root = report_root
         self.records: dict[Path, RunRecord] = {}
+        self.logs, self._log_records = logs or LogRuns({}), dict[Path, RunRecord]()
         self.store_root, self.rebuild_mark = store_root, rebuild_mark
         self.stopped = False
         self._device, self._workers, self._command = device, workers, command
@@ -244,13 +247,12 @@ class Session:
             write_reports(record, self.folder(path), texts)
             if self._shard is not None:
                 keep_texts(texts, record.task.splits["gate"].n, self.folder(path))
-        if self.records:
+        self._log_records = self.logs.write(self.report_root, self._command)
+        if written := self.written_records:
             write_atomically(self.report_root / PR_COMMENT, self.comment())
             write_atomically(
                 self.report_root / "report.md",
-                index_report(
-                    list(self.records.values()), [f"{path.stem}/report.md" for path in self.records]
-                ),
+                index_report(list(written.values()), [f"{path.stem}/report.md" for path in written]),
             )
             write_atomically(self.report_root / "report.html", self._index_page())
 
@@ -270,7 +272,8 @@ class Session:
     def _index_page(self) -> str:
         from slimgate.report.html import html_index
 
-        return html_index(list(self.records.values()), [f"{path.stem}/report.html" for path in self.records])
+        written = self.written_records
+        return html_index(list(written.values()), [f"{path.stem}/report.html" for path in written])
 
     def _follow_rows(self, path: Path) -> RunRecord:
         """Writes the outcomes, and the record again with a few rows followed through all of them."""
@@ -288,7 +291,9 @@ class Session:
     @property
     def written_records(self) -> Mapping[Path, RunRecord]:
         """The records that this run has written, also those with verdicts on the confirm rows."""
-        return self.records if self.confirmation is None else self.confirmation.records
+        if self.confirmation is not None:
+            return self.confirmation.records
+        return {**self.records, **self._log_records}
 
     def summary(self, width: int | None) -> Iterator[Line]:
         """For the terminal: a line a variant, what does not hold or could not be told, and a line a suite."""
@@ -296,6 +301,10 @@ class Session:
             where = os.path.relpath(self.folder(path) / "report.md")
             yield from summary_lines(record, where, width=width)
             yield from self._void_lines(path)
+        for path, record in self._log_records.items():
+            yield from log_summary_lines(
+                record, os.path.relpath(self.folder(path) / "report.md"), width=width
+            )
 
     def _void_lines(self, path: Path) -> Iterator[Line]:
         """A line for each model whose earlier results do not count any more and were not measured again."""

@@ -19,12 +19,14 @@ from slimgate.plugin.config import SESSION, project_root, shard_of
 from slimgate.plugin.confirmation import OPTION as CONFIRM_OPTION
 from slimgate.plugin.confirmation import Confirmation
 from slimgate.plugin.interrupts import Stopping
+from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.session import Session
 from slimgate.plugin.terminal_watch import watch_of
 from slimgate.protocols import CONFIRM, GATE
 from slimgate.run.baseline import Baseline, Given, find_baselines, refuse_last_run
 from slimgate.run.gate_results import now, part
 from slimgate.store.store import moment
+from slimgate.suite.log_suite import LogSuite
 from slimgate.suite.suite import TEACHER, Suite
 
 
@@ -33,7 +35,9 @@ def session_of(config: pytest.Config) -> Session:
     return config.stash[SESSION] if SESSION in config.stash else start_session(config, {})
 
 
-def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
+def start_session(
+    config: pytest.Config, suites: dict[Path, Suite], logs: Mapping[Path, LogSuite] | None = None
+) -> Session:
     """Makes the session of the run, and has it collect what tests report. Raises SuiteError."""
     report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
     state = Session(
@@ -49,6 +53,7 @@ def start_session(config: pytest.Config, suites: dict[Path, Suite]) -> Session:
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
+        logs=LogRuns(logs or {}),
     )
     refuse_shard_of_family(config, suites)
     if config.getoption("slimgate_confirm"):
@@ -96,6 +101,8 @@ class RecordKeeper:
                 self._state.skip(Path(sent["suite"]), sent["test"], tuple(sent["skipped"]))
             else:
                 self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
+        if (path := getattr(report, "slimgate_logs", None)) is not None:
+            self._state.logs.note_report(Path(path))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:

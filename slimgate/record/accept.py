@@ -1,6 +1,6 @@
 """A run becomes a baseline: its record and outcomes are kept under a release's name.
 
-    reports/baselines/v1.2/library_docs/run.json, outcomes/*.parquet
+    reports/baselines/v1.2/library_docs/run.json, outcomes/*.parquet; of logs also base.parquet
 
 A folder a suite, so that one release may hold several. What stands there is whole or not there at all.
 """
@@ -20,6 +20,7 @@ from slimgate.record.comparing.budgets import budget_changes, weaker_gates
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import OUTCOMES, RECORD, Kept, baselines_in, read_run
+from slimgate.samples import BASE_LOG
 
 # of the baseline of that name
 Loosened = tuple[str, BudgetChange]
@@ -159,6 +160,8 @@ def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path])
             (new / OUTCOMES).mkdir()
             for file in outcomes:
                 shutil.copyfile(file, new / OUTCOMES / file.name)
+            if (base := run.file.with_name(BASE_LOG)).is_file():
+                shutil.copyfile(base, new / BASE_LOG)
             (new / RECORD).write_text(to_json(record), "utf-8")
     except OSError as error:
         raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error

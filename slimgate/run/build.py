@@ -6,6 +6,7 @@ What steps of a suite share with each other: made by the first one that asks, ke
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -249,6 +250,9 @@ class Builder:
             key["functions"] = {name: code_digest(name.partition(":")[0]) for name in step.functions}
         if step.adds_rows:
             key["held_out"] = self._rows.digests(HELD_OUT)
+        with _explain_errors(where):
+            if outside := method.environment(step.params):
+                key["environment"] = outside
         if not method.stochastic:
             key["seed"] = None
         if step.builds_by_processor:
@@ -386,6 +390,8 @@ class Builder:
                         with context.time_stage("save"):
                             model.save(folder)
                         check()
+                        for file in context.kept:
+                            shutil.copyfile(file, folder / file.name)
                 except SlimgateError as error:
                     seconds = time.perf_counter() - start
                     error.log = step_log(
@@ -399,7 +405,7 @@ class Builder:
                     raise
                 seconds = time.perf_counter() - start
             return {
-                **_manifest(folder, model, method, params, seconds, context.log),
+                **_manifest(folder, model, method, params, seconds, context.log, beside=context.kept),
                 "made": work.to_manifest,
                 "told": place.told,
                 "parents": [
@@ -498,9 +504,17 @@ def _explain_errors(where: str) -> Iterator[None]:
 
 
 def _manifest(
-    folder: Path, model: Any, method: str, params: Any, seconds: float, log: Mapping[str, Any]
+    folder: Path,
+    model: Any,
+    method: str,
+    params: Any,
+    seconds: float,
+    log: Mapping[str, Any],
+    *,
+    beside: Sequence[Path],
 ) -> Json:
-    files = files_of(folder)
+    """beside: files that are kept with the artifact and are no part of it."""
+    files = [file for file in files_of(folder) if file not in {path.name for path in beside}]
     return {
         "kind": model.kind,
         "digest": json_digest(

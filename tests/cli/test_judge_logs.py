@@ -13,6 +13,8 @@ import pytest
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
+from slimgate.data.log_files.find import read_log
+from slimgate.data.log_files.kept import write_base_log
 from slimgate.record import read_record
 
 Judge = Callable[..., tuple[int, str, str]]
@@ -308,6 +310,9 @@ def test_logs_that_do_not_compare_are_refused_in_one_line(
     code, out, err = judge(*logs, "--drop-points", 3)
     assert (code, out, err.count("\n")) == (4, "", 1)
     assert re.search(expected, err), err
+    kept = tmp_path / "base.parquet"
+    write_base_log(read_log(logs[0]), kept)
+    assert judge(kept, logs[1], "--drop-points", 3)[2] == err.replace(str(logs[0]), str(kept))
     if allow is not None:
         code, out, _ = judge(*logs, "--drop-points", 3, "--allow", allow)
         assert code == 0
@@ -366,14 +371,17 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         _a_task_less,
         "target lacks the task arc: run it, or judge what both have by --allow tasks",
     ),
-    "a line that ends early": (_interrupted, "line 2 is not JSON .*; it has no end: was the run interrupted"),
+    "a line that ends early": (
+        _interrupted,
+        "line 2 is not JSON .*; it has no end: was the run that wrote it interrupted",
+    ),
     "no samples": (_no_samples, "target gsm8k: no samples, expected at least one"),
     "fewer samples": (
         _fewer_samples,
         r'1 are in the base\'s log alone \("1"\): --missing drop leaves them out',
     ),
     "several models": (_two_models, r"logs of 2 models \(.*/target/a, .*/target/b\); name the folder of one"),
-    "no log": (_no_log, "no reader knows this folder; expected a log of deepeval, helm, inspect, "),
+    "no log": (_no_log, "no reader knows this folder; expected a log of baseline, deepeval, helm, inspect, "),
     "broken results": (_broken_results, "results_.*json: not JSON: Expecting value"),
     "rows of another tool": (_foreign_rows, "line 1 is no sample of lm-eval .*expected doc_id, metrics"),
 }

@@ -23,12 +23,14 @@ from fixtures.site.formulas import math_block
 from slimgate.cli.main import command_parser, main
 from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import load
 from slimgate.suite.load import load_suite
+from slimgate.suite.log_suite import load_log_suite
 from support.doc_blocks import ROOT, commands_of
 
-HARMLESS = ("head", "cat", "cd", "git", "ls", "lm_eval")
+HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval")
 NEEDS_NO_FILES = ("methods", "schema", "--version")
 CONFIG = json.dumps(
     {
@@ -186,6 +188,11 @@ def check_toml(example: Example) -> None:
     if "pooled" in shown:  # budgets of logs
         budgets_of_table(shown, "docs")
         return
+    if "logs" in shown:  # a suite of logs
+        file: Path = example.namespace["bench"] / "logs.toml"
+        file.write_text(example.parsed, "utf-8")
+        load_log_suite(file, "docs")
+        return
     check_plug_ins(shown)
     if "mytools." in example.parsed:
         return
@@ -221,12 +228,24 @@ def write_surroundings(bench: Path, shown: Mapping[str, Any]) -> None:
         (folder / "config.json").write_text(CONFIG)
         for name in ("model.safetensors", "tokenizer.json"):
             (folder / name).touch()
+    steps = (step for one in variants_of(shown) for step in steps_of(one))
+    for params in (step["external"] for step in steps if "external" in step):
+        for file in (params["python"], params["script"]):
+            (bench / file).parent.mkdir(parents=True, exist_ok=True)
+            (bench / file).touch(mode=0o755)
+
+
+def variants_of(shown: Mapping[str, Any]) -> list[Any]:
+    return [shown, shown.get("teacher", {}), *shown.get("variants", {}).values()]
+
+
+def steps_of(variant: Mapping[str, Any]) -> list[Any]:
+    return [step for step in variant.get("steps", ()) if isinstance(step, dict)]
 
 
 def check_plug_ins(shown: Mapping[str, Any]) -> None:
     """The options of every step and runtime of slimgate's own."""
-    variants = [shown, shown.get("teacher", {}), *shown.get("variants", {}).values()]
-    for step in (step for one in variants for step in one.get("steps", ())):
+    for step in (step for one in variants_of(shown) for step in one.get("steps", ())):
         [(name, params)] = step.items()
         if ":" not in name:
             load("method", name).Params.model_validate(frozen(params))
@@ -239,6 +258,10 @@ def check_task(shown: Mapping[str, Any]) -> None:
     found = load("task", task.pop("kind"))
     found.Params.model_validate(frozen({key: value for key, value in task.items() if key != "group"}))
     for name, budget in shown.get("budgets", {}).items():
+        if name in TOKEN_TABLES:
+            TOKEN_TABLES[name].model_validate(budget)
+            assert found.next_token
+            continue
         [(kind, limit)] = budget.items()
         check_budget(load_metric(name), QualityBudget(kind, limit))
         assert load_metric(name).needs in found.metrics()

@@ -9,50 +9,18 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate.cli.judge.output import format_counts
 from slimgate.data.log_files.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
-from slimgate.judge.budget_kinds import OnInconclusive, wishes
-from slimgate.judge.facts import quality_facts
-from slimgate.judge.message import message
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
-from slimgate.record import QualityFacts, RunVerdict, SelfTest, VariantRecord
-from slimgate.record.run_verdict import verdict
+from slimgate.record import RunVerdict
 from slimgate.record.words import format_count
-from slimgate.report.figures import count, drop_words, to_fixed
-from slimgate.run.gate_results import now
+from slimgate.report.figures import count, format_drop, format_limits, to_fixed
+from slimgate.run.log_record import comparison_line, facts_of, verdict_of
 
 _MOST_ROWS = 40
 _MOST_QUOTED = 5
 _LONGEST = 160
-
-
-def facts_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> dict[str, dict[str, Any]]:
-    """By comparison what the record has of it, the largest drop first."""
-    measured = now()
-    return {
-        one.name: {
-            **quality_facts(one.judged, comparison_line(name, one), wishes(one.budgets, wish)),
-            "measured": measured,
-        }
-        for one in verdicts.everything
-    }
-
-
-def verdict_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> RunVerdict:
-    """Counted as in a run of one variant."""
-    quality = {key: QualityFacts.model_validate(one) for key, one in facts_of(name, verdicts, wish).items()}
-    return verdict([VariantRecord(name=name, parent=None, quality=quality)], SelfTest(), missing=0)
-
-
-def comparison_line(name: str, one: Comparison) -> str:
-    """The verdict's line, with what the base's own noise says of it."""
-    line = message(name, one.judged)
-    noise = one.noise
-    if noise is None:
-        return line
-    own, other = (f"{100 * share:.1f} %" for share in (noise.psi, one.flips_share))
-    share = f"the base changes {own} of samples by itself, this one {other}"
-    within = "; the drop is within the base's own noise" if noise.covers(one.judged.drop_points) else ""
-    return f"{line} ({share}{within})"
 
 
 def as_json(judged: Mapping[str, LogVerdicts], wish: OnInconclusive) -> str:
@@ -111,10 +79,12 @@ def _table(verdicts: LogVerdicts) -> str:
             "n": count(one.counts.judged),
             "base": to_fixed(one.judged.teacher, 3),
             "target": to_fixed(one.judged.value, 3),
-            "drop, points [90 %]": _drop(one),
+            "drop, points [90 %]": format_drop(
+                one.judged.drop_points, one.judged.interval, one.judged.budgets
+            ),
             "worse / better": f"{count(one.worse)} / {count(one.better)}",
             **({"changed, base again": _share(one)} if noisy else {}),
-            "budget": ", ".join(_budget(budget.kind, budget.limit) for budget in one.judged.budgets) or "–",
+            "budget": format_limits(one.judged.budgets),
             "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
         }
         for one in shown
@@ -126,15 +96,6 @@ def _table(verdicts: LogVerdicts) -> str:
 
 def _share(one: Comparison) -> str:
     return "–" if one.noise is None else f"{100 * one.flips_share:.1f} %, {100 * one.noise.psi:.1f} %"
-
-
-def _drop(one: Comparison) -> str:
-    limits = [budget.limit for budget in one.judged.budgets if budget.kind == "drop_points"]
-    return str(drop_words(one.judged.drop_points, one.judged.interval, limits)).removeprefix("drop ")
-
-
-def _budget(kind: str, limit: float) -> str:
-    return f"{limit:g}" if kind == "drop_points" else f"{kind} {limit:g}"
 
 
 def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
@@ -161,6 +122,8 @@ def _totals(verdicts: LogVerdicts) -> str:
         line += f"; {count(missing)} scores missing in one log"
     if other := sum(one.counts.unscored_both for one in found):
         line += f"; {count(other)} samples have no score of a metric in either log"
+    if waiting := sum(one.counts.not_run for one in found):
+        line += f"; {count(waiting)} not run yet by the target"
     if any(cut):
         line += f"; answers cut off: {count(cut[0])} of the base, {count(cut[1])} of the target"
     return line
@@ -193,10 +156,7 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 
 
 def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
-    if not found.passed + found.failed + found.inconclusive:
-        return "not gated: no budget was set"
-    counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
-    line = f"{found.status} ({counts}, {found.not_gated} not gated)"
+    line = format_counts(found)
     if verdicts.tests > 1 and found.status != "PASS":  # a PASS needs no correction
         family = f"Holm's correction over the {verdicts.tests} budgets"
         line += f"; any failure fails all, so each FAIL holds by {family}"

@@ -13,6 +13,7 @@ from slimgate.data.log_files.find import holds_predictions, read_log
 from slimgate.data.log_files.pairs import Rules, check_options
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
 from slimgate.errors import DataError, SuiteError
+from slimgate.judge.group_sequential import MOST_LOOKS
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column")
@@ -23,7 +24,7 @@ def reads_logs(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
     if options.format is not None:
         return True
-    if any(getattr(options, name) for name in _OF_LOGS):
+    if options.looks != 1 or any(getattr(options, name) for name in _OF_LOGS):
         return True
     stated = any(getattr(options, name) for name in _OF_PREDICTIONS)
     return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
@@ -31,14 +32,15 @@ def reads_logs(options: argparse.Namespace) -> bool:
 
 def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
-    from slimgate.cli.judge.log_output import as_json, as_text, verdict_of
+    from slimgate.cli.judge.log_output import as_json, as_text
+    from slimgate.run.log_record import verdict_of
 
     stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
     if stated:
         flag = stated[0].removesuffix("_column")
         raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
     check_options(options.allow or ())
-    rules = Rules(frozenset(options.allow or ()), options.missing)
+    rules = Rules(frozenset(options.allow or ()), options.missing, _looks(options.looks))
     budgets = _budgets(options)
     base = read_log(options.teacher, options.format)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
@@ -53,6 +55,12 @@ def judge_log_files(options: argparse.Namespace) -> int:
             base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat
         )
     return _tell(options, judged, as_json if options.json else as_text, verdict_of)
+
+
+def _looks(number: int) -> int:
+    if not 1 <= number <= MOST_LOOKS:
+        raise SuiteError(f"--looks {number}: expected 1 to {MOST_LOOKS}")
+    return number
 
 
 def _budgets(options: argparse.Namespace) -> LogBudgets:
@@ -79,9 +87,9 @@ def _tell(options: argparse.Namespace, judged: dict[str, LogVerdicts], render: A
     wish = options.on_inconclusive
     sys.stdout.write(render(judged, wish) + "\n")
     if options.report is not None:
-        from slimgate.cli.judge.log_record import write_record
+        from slimgate.cli.judge.log_report import write_report
 
         command = shlex.join(["slimgate", *sys.argv[1:]])
-        folder = write_record(judged, wish, options.report, command)
+        folder = write_report(judged, wish, options.report, command)
         sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
     return int(any(verdict_of(name, one, wish).fails for name, one in judged.items()))

@@ -1,6 +1,6 @@
 """The rows of a task as columns: 8 bytes a figure, so that millions of samples fit in memory.
 
-Texts are kept as 64-bit digests, which two logs of one process share. What is quoted is read again.
+Texts are kept as 48-bit digests, which are the same in every process. What is quoted is read again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from slimgate.data.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.data.predictions.files import some
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints
-from slimgate.samples import NOT_AS_WRITTEN, Row, TaskLog
+from slimgate.samples import NOT_AS_WRITTEN, Digest, Row, TaskLog
 
 # Ids wait so many at a time to become Arrow text.
 _BLOCK = 50_000
@@ -33,7 +33,7 @@ class Samples:
     ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN where the log
     has none. keys: by name, digests of what both logs must share. answers: digests, or None where there are
     none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
-    rows(): the rows again, to quote some.
+    not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
     """
 
     ids: pa.Array
@@ -44,6 +44,7 @@ class Samples:
     clusters: Ints | None
     errors: npt.NDArray[np.uint8]
     truncated: npt.NDArray[np.uint8]
+    not_numbers: Mapping[str, int]
     rows: Callable[[], Iterator[Row]]
 
     def __len__(self) -> int:
@@ -73,6 +74,7 @@ class _Column:
     answers: array[int] | None = None
     clusters: array[int] | None = None
     flags: bytearray = field(default_factory=bytearray)
+    not_numbers: dict[str, int] = field(default_factory=dict)
 
     def add(self, row: Row, shown: str) -> None:
         before = len(self.flags)
@@ -88,16 +90,19 @@ class _Column:
             digests = self.keys.get(name)
             if digests is None:
                 digests = self.keys[name] = array("q", [0]) * before
-            digests.append(_digest(text))
-        if self.answers is None and row.answer is not None:
+            digests.append(digest(text))
+        answer = answer_digest(row)
+        if self.answers is None and answer is not None:
             self.answers = array("q", [0]) * before
         if self.answers is not None:
-            self.answers.append(hash(row.answer))
+            self.answers.append(answer or 0)
+        for name in row.not_numbers:
+            self.not_numbers[name] = self.not_numbers.get(name, 0) + 1
         if self.clusters is None and row.cluster is not None:
             # rows so far stand alone: a number of their own
             self.clusters = array("q", range(before))
         if self.clusters is not None:
-            self.clusters.append(before if row.cluster is None else _digest(row.cluster) + 2**50)
+            self.clusters.append(before if row.cluster is None else digest(row.cluster) + 2**50)
         self.flags.append((row.error is not None) + 2 * row.truncated)
         if len(row.scores) < len(self.scores) or len(row.keys) < len(self.keys):
             self._even()
@@ -114,8 +119,15 @@ class _Column:
         self.waiting.clear()
 
 
-def _digest(text: str) -> int:
+def answer_digest(row: Row) -> int | None:
+    """Of the whole answer; None where the log has none."""
+    return digest(row.answer) if row.answer_digest is None and row.answer is not None else row.answer_digest
+
+
+def digest(text: str | Digest) -> int:
     """48 bits that are the same in every process."""
+    if isinstance(text, Digest):
+        return text
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
 
 
@@ -179,5 +191,6 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         clusters=None if column.clusters is None else np.frombuffer(column.clusters, np.int64),
         errors=(flags & 1).astype(np.uint8),
         truncated=(flags >> 1).astype(np.uint8),
+        not_numbers=column.not_numbers,
         rows=rows,
     )

@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.data.log_files.columns import Samples, read_samples
-from slimgate.data.log_files.json_lines import as_text
+from slimgate.data.log_files.json_lines import as_text, plain_json
+from slimgate.data.log_files.kept import as_kept
 from slimgate.data.predictions.codes import match_ids
 from slimgate.data.predictions.files import EXAMPLES, some
 from slimgate.errors import DataError, format_suggestion
 from slimgate.outcomes import Floats, Ints
-from slimgate.samples import COMPARED, PER_SAMPLE, SETTINGS, TASKS, Log, Row, TaskLog
+from slimgate.samples import COMPARED, PER_SAMPLE, SETTINGS, TASKS, Digest, Log, Row, TaskLog
 
 Missing = Literal["fail", "drop", "as-wrong"]
 # What a reader calls the things that a log may differ in.
@@ -39,10 +40,14 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Rules:
-    """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`)."""
+    """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`).
+
+    looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
+    """
 
     allow: frozenset[str] = frozenset()
     missing: Missing = "fail"
+    looks: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Counts:
 
     only_base, only_target: samples that the other log lacks; unscored_*: there, but failed or without a
     score. unscored_both: the metric is not of them, such as a named score of other tests; they do not count.
-    truncated_*: answers that were cut off, which are judged as they are.
+    truncated_*: answers that were cut off, which are judged as they are. not_run: samples that the target
+    has not run yet, where its log is judged while it grows.
     """
 
     judged: int
@@ -62,6 +68,7 @@ class Counts:
     unscored_both: int = 0
     truncated_base: int = 0
     truncated_target: int = 0
+    not_run: int = 0
 
     @property
     def missing(self) -> int:
@@ -83,6 +90,7 @@ class PairedTask:
     target_rows: Ints
     only_base: int
     only_target: int
+    not_run: int
     higher_is_better: Mapping[str, bool]
     metrics: tuple[str, ...]
     differences: tuple[str, ...]
@@ -178,11 +186,13 @@ def _up(better: bool) -> str:
 
 def _settings(name: str, base: Log, target: Log, rules: Rules) -> list[str]:
     """Settings that differ and may. Raises DataError for those that may not."""
-    before, after = base.tasks[name].settings, target.tasks[name].settings
+    before, after = (plain_json(log.tasks[name].settings) for log in (base, target))
     found: list[tuple[str, str]] = []
     refused: list[tuple[str, str]] = []
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
+            continue
+        if setting == "limit" and rules.looks > 1:  # the target's log is of the samples so far
             continue
         values = " and ".join(_short(one) for one in _differing(before[setting], after[setting]))
         said = f"{_WORDS.get(setting, setting)} {values}"
@@ -230,19 +240,38 @@ def _pair(
         raise DataError(f"{where}: no metric in common: {shown[0]} has {one}, {shown[1]} has {other}")
     if others := sorted(set(base.scores) ^ set(target.scores)):
         told.append(f"{where}: metric {', '.join(others)} is in one log alone")
+    told += _describe_not_numbers(where, base, target)
     return PairedTask(
         task=name,
         filter=filter_,
-        base=base,
-        target=target,
+        base=_without_checked_columns(base),
+        target=_without_checked_columns(target),
         base_rows=base_rows,
         target_rows=target_rows,
-        only_base=len(base) - len(base_rows),
+        only_base=0 if rules.looks > 1 else len(base) - len(base_rows),
+        not_run=len(base) - len(base_rows) if rules.looks > 1 else 0,
         only_target=len(target) - len(target_rows),
         higher_is_better=better,
         metrics=metrics,
         differences=tuple(told),
     )
+
+
+def _without_checked_columns(samples: Samples) -> Samples:
+    """The samples without what only matching them took: of millions of rows that is most of the memory."""
+    return replace(samples, order=samples.order[:0].copy(), keys={})
+
+
+def _describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
+    """A line for each metric of which some samples have a list or a text in place of a score."""
+    found = []
+    for metric in sorted({**base.not_numbers, **target.not_numbers}):
+        counts = [one.not_numbers.get(metric, 0) for one in (base, target)]
+        found.append(
+            f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of the "
+            "target, so these are not judged"
+        )
+    return found
 
 
 def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
@@ -290,6 +319,8 @@ def _example(key: str, base: Samples, target: Samples, one: int, other: int) -> 
     """`, first "…2+3=" and "…2+3 ="`: around where the texts part; "" where the log does not hold them."""
     rows = base.quote([one]).get(one), target.quote([other]).get(other)
     texts = [_text(key, row) for row in rows]
+    if any(row is not None and isinstance(row.keys.get(key), Digest) for row in rows):
+        texts = [as_kept(key, text) for text in texts]
     before, after = texts
     if before is None or after is None or before == after:
         return ""
@@ -309,13 +340,14 @@ def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
     base = paired.base.scores[metric][paired.base_rows]
     target = paired.target.scores[metric][paired.target_rows]
     no_base, no_target = np.isnan(base), np.isnan(target)
-    errors = paired.base.errors[paired.base_rows] + paired.target.errors[paired.target_rows]
-    neither = no_base & no_target & (errors == 0)
+    failed = (paired.base.errors[paired.base_rows] + paired.target.errors[paired.target_rows]).astype(bool)
+    neither = no_base & no_target & ~failed
     no_base, no_target = no_base & ~neither, no_target & ~neither
     counts = Counts(
         judged=0,
         only_base=paired.only_base,
         only_target=paired.only_target,
+        not_run=paired.not_run,
         unscored_base=int(no_base.sum()),
         unscored_target=int(no_target.sum()),
         unscored_both=int(neither.sum()),
@@ -327,7 +359,10 @@ def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
         raise DataError(_missing(where, paired, counts, no_base | no_target))
     if rules.missing == "as-wrong" and counts.missing:
         return _as_wrong(where, paired, metric, counts, neither)
-    rows = np.flatnonzero(~(no_base | no_target | neither))
+    scored = ~(no_base | no_target | neither)
+    if scored.all():  # copies of millions of rows are left out
+        return _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+    rows = np.flatnonzero(scored)
     if not len(rows):
         raise DataError(f"{where}: no sample has a score in both logs")
     return _scores_of(
@@ -388,6 +423,8 @@ def _as_wrong(
         np.setdiff1d(np.arange(len(one)), rows)
         for one, rows in ((paired.base, paired.base_rows), (paired.target, paired.target_rows))
     ]
+    if paired.not_run:
+        lone[0] = lone[0][:0]
     shared = paired.base_rows[~neither], paired.target_rows[~neither]
     base = np.concatenate([filled[0][shared[0]], filled[0][lone[0]], np.full(len(lone[1]), wrong)])
     target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])

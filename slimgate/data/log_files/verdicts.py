@@ -30,6 +30,7 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.family import fails_within_family
+from slimgate.judge.group_sequential import Look, look_at, look_rows
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import is_share, score_metric, score_outcomes
 from slimgate.judge.verdict import QualityJudgement
@@ -152,7 +153,9 @@ def judge_logs(
         raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
     pooled = _pool(found.comparisons, budgets, seed) if budgets.pooled else None
     together = [*found.comparisons, *([pooled] if pooled else [])]
-    judged = fails_within_family([one.judged for one in together])
+    looks = [_look_at(one, rules.looks) for one in together]
+    judged = fails_within_family([one.judged for one in together], looks)
+    found.notes += _describe_looks(together, looks)
     corrected = [replace(one, judged=found) for one, found in zip(together, judged, strict=True)]
     if repeat is not None:
         noise = _noise_of(base, repeat, rules, {one.name for one in corrected}, seed)
@@ -168,6 +171,42 @@ def judge_logs(
         notes=tuple(dict.fromkeys(found.notes)),
         tests=sum(len(one.judged.budgets) for one in corrected),
     )
+
+
+def _look_at(one: Comparison, looks: int) -> Look | None:
+    """The look that is due; None where the log is judged once. Raises DataError before the first."""
+    if looks == 1:
+        return None
+    rows, planned = one.counts.judged, one.counts.judged + one.counts.not_run
+    found = look_at(rows, planned, looks)
+    if found is None:
+        raise DataError(
+            f"{one.name}: the target has {rows:,} of {planned:,} samples; the first of {looks} looks is at "
+            f"{look_rows(planned, looks)[0]:,}"
+        )
+    return found
+
+
+def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | None]) -> list[str]:
+    """A line for each number of samples at which there is a look."""
+    named: dict[Look, list[str]] = {}
+    for one, look in zip(comparisons, looks, strict=True):
+        if look is not None:
+            named.setdefault(look, []).append(one.name)
+    lines = []
+    for look, names in named.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        due = (
+            ""
+            if look.number == look.of
+            else f"; the next is at {look_rows(look.planned, look.of)[look.number]:,}"
+        )
+        lines.append(
+            f"look {look.number} of {look.of} at {look.rows:,} of {look.planned:,} samples of "
+            f"{', '.join(names[:3])}{more}: PASS and FAIL at a level of {100 * look.level():.2g} %, "
+            f"not 5 %{due}"
+        )
+    return lines
 
 
 def _task_comparisons(
@@ -227,7 +266,7 @@ def _to_quote(samples: Samples) -> Samples:
     """The samples without their columns, so that these are freed: quoting reads the log again."""
     none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
     ids = pa.array([], pa.large_string())
-    return Samples(ids, none, {}, {}, None, None, no_flags, no_flags, samples.rows)
+    return Samples(ids, none, {}, {}, None, None, no_flags, no_flags, {}, samples.rows)
 
 
 def _judge(
@@ -274,9 +313,12 @@ def _fill(found: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
 def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
     if paired.base.answers is None or paired.target.answers is None:
         return None
-    both = (scores.base_rows >= 0) & (scores.target_rows >= 0)
-    before = paired.base.answers[scores.base_rows[both]]
-    return int((before != paired.target.answers[scores.target_rows[both]]).sum())
+    changed = 0
+    for start in range(0, len(scores.base_rows), _AT_ONCE):
+        rows, others = (one[start : start + _AT_ONCE] for one in (scores.base_rows, scores.target_rows))
+        both = (rows >= 0) & (others >= 0)
+        changed += int((paired.base.answers[rows[both]] != paired.target.answers[others[both]]).sum())
+    return changed
 
 
 def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
@@ -344,7 +386,7 @@ def _pooled_groups(comparisons: Sequence[Comparison]) -> Ints | None:
 
 def _noise_of(base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int) -> Mapping[str, Noise]:
     """By comparison what changed between two logs of the base."""
-    again = judge_logs(base, repeat, LogBudgets(pooled=()), rules, seed=seed)
+    again = judge_logs(base, repeat, LogBudgets(), replace(rules, looks=1), seed=seed)
     found = {}
     for one in again.comparisons:
         if one.name in wanted:

@@ -6,6 +6,7 @@ gives a mapping is one metric a key. C, I, P and N count 1, 0, 0.5 and 0, as `in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from slimgate.data.log_files.json_lines import as_text, beginning
 from slimgate.errors import DataError, MissingExtra
 from slimgate.samples import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
-_EXTENSIONS = (".eval", ".json")
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 class Inspect(Reader):
@@ -107,16 +108,15 @@ _NOT_ANSWERS = (
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    from inspect_ai.scorer import value_to_float
-
-    number = value_to_float()
     samples = _inspect_log().read_eval_log_samples(str(file), all_samples_required=False)
     for sample in samples:
         text = sample.input if isinstance(sample.input, str) else _messages(sample.input)
         output = sample.output
+        scores = dict(_scores(sample.scores or {}))
         yield Row(
             id=f"{sample.id}" if sample.epoch == 1 else f"{sample.id} epoch {sample.epoch}",
-            scores=dict(_scores(sample.scores or {}, number)),
+            scores={name: _number(value) for name, value in scores.items() if _is_number(value)},
+            not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
             keys={PROMPT: text, TARGET: as_text(sample.target) or ""},
             cluster=str(sample.id),
             error=None if sample.error is None else sample.error.message,
@@ -131,16 +131,31 @@ def _messages(messages: Any) -> str:
     return "\n".join(f"{one.role}: {one.text}" for one in messages)
 
 
-def _scores(scores: Any, number: Any) -> Iterator[tuple[str, float | None]]:
+# What inspect_ai.scorer.value_to_float makes of texts.
+_GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+
+
+def _scores(scores: Any) -> Iterator[tuple[str, Any]]:
+    """The values of a sample; those of a mapping are metrics of their own."""
     for name, score in scores.items():
         if isinstance(score.value, dict):
-            yield from ((f"{name}.{key}", _value(value, number)) for key, value in score.value.items())
-        elif not isinstance(score.value, list):
-            yield name, _value(score.value, number)
+            yield from ((f"{name}.{key}", value) for key, value in score.value.items())
+        else:
+            yield name, score.value
 
 
-def _value(value: Any, number: Any) -> float | None:
-    return None if value is None else float(number(value))
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number, stands for one, or is missing."""
+    if isinstance(value, str):
+        return value in _GRADES or value.lower() in _WORDS or _NUMBER.fullmatch(value) is not None
+    return value is None or isinstance(value, int | float)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str) and (found := _GRADES.get(value, _WORDS.get(value.lower()))) is not None:
+        return found
+    return None if value is None else float(value)
 
 
 reader = Inspect()

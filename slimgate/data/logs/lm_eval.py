@@ -131,6 +131,7 @@ def _rows(file: Path) -> Iterator[Row]:
             found = Row(
                 id=str(row["doc_id"]),
                 scores={name: value for name, value in scores.items() if value is not ...},
+                not_numbers=tuple(name for name, value in scores.items() if value is ...),
                 filter="" if (name := str(row.get("filter", ""))) == _NO_FILTER else name,
                 keys={key: row[column] for key, column in _KEYS.items() if column in row},
                 prompt=_prompt(row.get("arguments")),

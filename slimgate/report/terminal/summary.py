@@ -107,6 +107,23 @@ def summary_lines(record: RunRecord, where: str, *, width: int | None = None) ->
     ]
 
 
+def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
+    """The summary of a suite of logs: what does not hold, and how the suite stands."""
+    messages = list(map(visible, record.verdict.messages))
+    more = len(messages) - MOST
+    return [
+        *(line for one in messages[:MOST] for line in _message(one, width)),
+        *(wrap_text(f"… and {more} more: {where}", width) if more > 0 else []),
+        *(line for note in _notes(record)[:MOST] for line in wrap_text(f"note: {note}", width, "  ")),
+        *_status(record, where),
+    ]
+
+
+def _notes(record: RunRecord) -> list[str]:
+    """What was allowed to differ or left out, each once."""
+    return list(dict.fromkeys(visible(note) for model in record.variants for note in model.notes))
+
+
 def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
     names = budgeted_metrics(record)

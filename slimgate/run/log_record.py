@@ -1,26 +1,35 @@
-"""The record of `slimgate judge --report DIR`: run.json, reports and outcomes, as every run has them."""
+"""The record of verdicts on logs: run.json and outcomes, as every run has them, and the log of the base."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
 from slimgate import __version__
 from slimgate._system.digests import json_digest
 from slimgate._system.files import write_atomically
-from slimgate.cli.judge.log_output import facts_of
-from slimgate.data.log_files.verdicts import LogVerdicts, QuotedSample, by_name, outcomes_of, quoted_samples
+from slimgate.data.log_files.kept import write_base_log
+from slimgate.data.log_files.verdicts import (
+    Comparison,
+    LogVerdicts,
+    QuotedSample,
+    by_name,
+    outcomes_of,
+    quoted_samples,
+)
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.budget_kinds import OnInconclusive, wishes
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import message
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import Outcomes
 from slimgate.record import (
+    QualityFacts,
     RunRecord,
+    RunVerdict,
     SelfTest,
     SplitFacts,
     SuiteFacts,
@@ -31,42 +40,88 @@ from slimgate.record import (
 from slimgate.record.files import OUTCOMES, RECORD, TEACHER
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run_verdict import verdict
-from slimgate.report.files import write_reports
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import now
+from slimgate.samples import BASE_LOG
 
-JUNIT = "junit.xml"
 _LONGEST = 400
 
 
-def write_record(judged: Mapping[str, LogVerdicts], wish: OnInconclusive, folder: Path, command: str) -> Path:
-    """Writes the folder and gives it back. Raises DataError where the targets judged other samples."""
+def write_log_record(
+    judged: Mapping[str, LogVerdicts],
+    wish: OnInconclusive,
+    folder: Path,
+    *,
+    suite: str,
+    command: str,
+    title: str | None = None,
+) -> RunRecord:
+    """Writes what the reports are made of into a folder. suite: the path that the record has of it.
+
+    title: default the names of base and targets.
+
+    Raises DataError where the targets judged other samples.
+    """
     first = next(iter(judged.values()))
     answers = {TEACHER: outcomes_of(first, of_base=True)}
     for name, one in judged.items():
         if not np.array_equal(outcomes_of(one, of_base=True).ids, answers[TEACHER].ids):
             raise DataError(
-                f"--report: {name} was judged on other tasks, metrics or samples than the first target; "
-                "judge each target into a folder of its own"
+                f"{name} was judged on other tasks, metrics or samples than the first target; "
+                "give each target a report of its own"
             )
         answers[name] = outcomes_of(one, of_base=False)
-    record = _record(judged, wish, folder, command, answers[TEACHER])
+    record = _record(judged, wish, suite, command, answers[TEACHER], title)
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in answers.items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
     write_atomically(folder / RECORD, to_json(record))
-    write_atomically(folder / JUNIT, _junit(record))
-    write_reports(record, folder, None)
-    return folder
+    write_base_log(first.base, folder / BASE_LOG)
+    return record
+
+
+def facts_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> dict[str, dict[str, Any]]:
+    """By comparison what the record has of it, the largest drop first."""
+    measured = now()
+    return {
+        one.name: {
+            **quality_facts(one.judged, comparison_line(name, one), wishes(one.budgets, wish)),
+            "measured": measured,
+        }
+        for one in verdicts.everything
+    }
+
+
+def verdict_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> RunVerdict:
+    """Counted as in a run of one variant."""
+    quality = {key: QualityFacts.model_validate(one) for key, one in facts_of(name, verdicts, wish).items()}
+    return verdict([VariantRecord(name=name, parent=None, quality=quality)], SelfTest(), missing=0)
+
+
+def comparison_line(name: str, one: Comparison) -> str:
+    """The verdict's line, with what the base's own noise says of it."""
+    line = message(name, one.judged)
+    noise = one.noise
+    if noise is None:
+        return line
+    own, other = (f"{100 * share:.1f} %" for share in (noise.psi, one.flips_share))
+    share = f"the base changes {own} of samples by itself, this one {other}"
+    within = "; the drop is within the base's own noise" if noise.covers(one.judged.drop_points) else ""
+    return f"{line} ({share}{within})"
 
 
 def _record(
-    judged: Mapping[str, LogVerdicts], wish: OnInconclusive, folder: Path, command: str, base: Outcomes
+    judged: Mapping[str, LogVerdicts],
+    wish: OnInconclusive,
+    suite: str,
+    command: str,
+    base: Outcomes,
+    title: str | None,
 ) -> RunRecord:
     first = next(iter(judged.values()))
     variants = [_teacher(first), *(_variant(name, one, wish) for name, one in judged.items())]
     found = verdict(variants, SelfTest(), missing=0)
-    title = f"{first.base.model or first.base.shown} and {', '.join(judged)}"
+    title = title or f"{first.base.model or first.base.shown} and {', '.join(judged)}"
     by_target = [by_name(one) for one in judged.values()]
     tasks = [
         {
@@ -97,9 +152,7 @@ def _record(
         created=now(),
         command=command,
         machine=describe_machine(threads=1, device="cpu"),
-        suite=SuiteFacts(
-            path=f"{folder.resolve().name}.toml", title=title, digest=json_digest(tasks), seeds=[0]
-        ),
+        suite=SuiteFacts(path=suite, title=title, digest=json_digest(tasks), seeds=[0]),
         task=task,
         variants=variants,
         self_test=SelfTest(),
@@ -128,6 +181,7 @@ def _variant(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> VariantR
             "parent": verdicts.target.model,
             "quality": facts_of(name, verdicts, wish),
             "behaviour": _behaviour(verdicts),
+            "notes": list(verdicts.notes),
         }
     )
 
@@ -159,25 +213,12 @@ def _quote_sample(one: QuotedSample) -> dict[str, Any]:
         "label": _cut(one.base.target),
         "teacher": _cut(one.base.answer),
         "variant": _cut(one.target.answer),
-        "text": _cut(one.base.prompt),
+        "text": _cut(one.base.prompt, from_end=True),
     }
 
 
-def _cut(text: str | None) -> str | None:
-    return text if text is None or len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _junit(record: RunRecord) -> str:
-    """A test case for each comparison that has a budget, as JUnit."""
-    suite = ElementTree.Element("testsuite", name=f"slimgate judge {record.suite.title}")
-    for model in record.variants[1:]:
-        for name, facts in model.quality.items():
-            if facts.verdict is None:
-                continue
-            case = ElementTree.SubElement(suite, "testcase", classname=model.name, name=name)
-            if facts.verdict is not Verdict.PASS:
-                ElementTree.SubElement(case, "failure", message=facts.message or "")
-    failures = sum(len(case) for case in suite)
-    suite.set("tests", str(len(suite)))
-    suite.set("failures", str(failures))
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+def _cut(text: str | None, *, from_end: bool = False) -> str | None:
+    """At most 400 characters; of a prompt its end says most."""
+    if text is None or len(text) <= _LONGEST:
+        return text
+    return f"…{text[-_LONGEST:]}" if from_end else f"{text[:_LONGEST]}…"

@@ -1,0 +1,99 @@
+"""Several looks at the same growing sample: the level at each, so that all of them together are wrong in 5 %.
+
+The looks are planned at equal shares of the rows. Lan and DeMets' spending function of the O'Brien-Fleming
+type gives out little of the 5 % early and most of it at the end, so that the last level is close to 5 %.
+
+Sources: Lan and DeMets 1983, Biometrika 70:659-663; Armitage, McPherson and Rowe 1969, J. R. Stat. Soc. A
+132:235-244, for the recursion over looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import sqrt
+
+import numpy as np
+
+from slimgate.judge.decision import ALPHA, z_quantile
+from slimgate.outcomes import Floats
+
+MOST_LOOKS = 20
+# Where the distribution of a standard normal ends, and the nodes of the integral over it.
+_END = 9.0
+_NODES = 200
+
+
+@dataclass(frozen=True)
+class Look:
+    """The look that is due: its number from 1, and how many there are; rows so far, and planned in all."""
+
+    number: int
+    of: int
+    rows: int
+    planned: int
+
+    def level(self, alpha: float = ALPHA) -> float:
+        """The one-sided level at which this look decides, if all looks together have `alpha`."""
+        return look_levels(self.of, alpha)[self.number - 1]
+
+
+@cache
+def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
+    """The one-sided level of each look: a p-value at or under it decides. They rise; one look has `alpha`.
+
+    Raises ValueError for a number of looks that is not from 1 to 20.
+    """
+    from scipy.special import ndtr
+
+    if not 1 <= looks <= MOST_LOOKS:
+        raise ValueError(f"{looks} looks, expected 1 to {MOST_LOOKS}")
+    times = np.arange(1, looks + 1) / looks
+    spent = 2 * ndtr(-z_quantile(alpha / 2) / np.sqrt(times))
+    levels = [float(spent[0])]
+    bound = z_quantile(levels[0]) * sqrt(times[0])
+    nodes, weights = _nodes(bound)
+    # the density of the sum so far, of what no look has decided yet, times the weights of the integral
+    mass = weights * _density(nodes / sqrt(times[0])) / sqrt(times[0])
+    step = sqrt(1 / looks)
+    for at in range(1, looks):
+        bound = _bound(nodes, mass, step, float(spent[at] - spent[at - 1]))
+        levels.append(float(ndtr(-bound / sqrt(times[at]))))
+        others, weights = _nodes(bound)
+        mass = weights * (_density((others[:, None] - nodes) / step) / step @ mass)
+        nodes = others
+    return tuple(levels)
+
+
+def look_rows(planned: int, looks: int) -> tuple[int, ...]:
+    """The rows from which each look is due."""
+    return tuple(-(-planned * number // looks) for number in range(1, looks + 1))
+
+
+def look_at(rows: int, planned: int, looks: int) -> Look | None:
+    """The look that is due; None before the first."""
+    number = sum(rows >= due for due in look_rows(planned, looks))
+    return Look(number, looks, rows, planned) if number else None
+
+
+def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
+    """The sum above which a share `spend` ends that had not been decided before."""
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    def excess(bound: float) -> float:
+        return float(ndtr((nodes - bound) / step) @ mass) - spend
+
+    return float(brentq(excess, 0.0, _END, xtol=1e-12))
+
+
+def _nodes(bound: float) -> tuple[Floats, Floats]:
+    """Points from far below to the bound, and their weights (Gauss and Legendre)."""
+    points, weights = np.polynomial.legendre.leggauss(_NODES)
+    half = (bound + _END) / 2
+    return half * points + bound - half, half * weights
+
+
+def _density(z: Floats) -> Floats:
+    found: Floats = np.exp(-(z**2) / 2) / sqrt(2 * np.pi)
+    return found

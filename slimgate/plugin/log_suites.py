@@ -1,0 +1,131 @@
+"""Suites of logs as test files: a test for each comparison that has a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slimgate.errors import SlimgateError
+from slimgate.plugin.config import SESSION
+
+if TYPE_CHECKING:
+    from slimgate.data.log_files.verdicts import Comparison, LogVerdicts
+    from slimgate.record import RunRecord
+    from slimgate.suite.log_suite import LogSuite
+
+_NAME = "test_logs"
+
+
+class LogRuns:
+    """The suites of logs of a run, by path; each is read and judged once in a process."""
+
+    def __init__(self, suites: Mapping[Path, LogSuite]) -> None:
+        self.suites = suites
+        self._judged: dict[Path, Mapping[str, LogVerdicts]] = {}
+        self._reported: dict[Path, None] = {}
+
+    def judge(self, path: Path) -> Mapping[str, LogVerdicts]:
+        """By target the verdicts of a suite. Raises SlimgateError where they cannot be reached."""
+        from slimgate.run.log_suite import judge_log_suite
+
+        if path not in self._judged:
+            self._judged[path] = judge_log_suite(self.suites[path])
+        return self._judged[path]
+
+    def note_report(self, path: Path) -> None:
+        """A test of the suite has run, here or in a worker of xdist, so that its record is written."""
+        self._reported[path] = None
+
+    def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
+        """Writes record, outcomes and reports of every suite of which a verdict was reported."""
+        from slimgate.report.files import write_reports
+        from slimgate.run.log_record import write_log_record
+
+        records: dict[Path, RunRecord] = {}
+        for path in self._reported:
+            suite, folder = self.suites[path], root / path.stem
+            records[path] = write_log_record(
+                self.judge(path),
+                suite.table.on_inconclusive,
+                folder,
+                suite=suite.shown,
+                command=command,
+                title=suite.table.title,
+            )
+            write_reports(records[path], folder, None)
+        return records
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A suite of logs is a test file."""
+    state = parent.config.stash.get(SESSION, None)
+    if state is None or file_path.resolve() not in state.logs.suites:
+        return None
+    node: pytest.Collector = LogFile.from_parent(parent, path=file_path)
+    return node
+
+
+class LogFile(pytest.File):
+    """The tests are the comparisons, so the logs are read when they are collected."""
+
+    @property
+    def runs(self) -> LogRuns:
+        return self.config.stash[SESSION].logs
+
+    def collect(self) -> Iterator[pytest.Item]:
+        path = self.path.resolve()
+        try:
+            judged = self.runs.judge(path)
+        except SlimgateError as error:
+            yield LogItem.from_parent(self, name=_NAME, error=error)
+            return
+        for target, verdicts in judged.items():
+            for one in verdicts.everything:
+                if one.budgets:
+                    name = f"{_NAME}[{target}-{one.name}]"
+                    yield LogItem.from_parent(self, name=name, target=target, comparison=one)
+
+
+class LogItem(pytest.Item):
+    """The verdict on one comparison of one target; or why there is none."""
+
+    def __init__(
+        self,
+        *,
+        target: str = "",
+        comparison: Comparison | None = None,
+        error: SlimgateError | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._target, self._comparison, self.error = target, comparison, error
+
+    def runtest(self) -> None:
+        from slimgate._system.escape import visible
+        from slimgate.judge.budget_kinds import on_inconclusive_of
+        from slimgate.judge.verdict import Verdict
+        from slimgate.run.log_record import comparison_line
+
+        one, path = self._comparison, self.path.resolve()
+        if one is None:
+            pytest.fail(visible(str(self.error)), pytrace=False)
+        otherwise = self.config.stash[SESSION].logs.suites[path].table.on_inconclusive
+        wish = on_inconclusive_of(one.budgets, one.judged.budgets, otherwise)
+        undecided = one.judged.verdict is Verdict.INCONCLUSIVE and wish == "fail"
+        if one.judged.verdict is Verdict.FAIL or undecided:
+            pytest.fail(visible(comparison_line(self._target, one)), pytrace=False)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, self.name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Lets the process that writes the records know of a verdict, also from a worker of xdist."""
+    report = yield
+    if isinstance(item, LogItem) and item.error is None and report.when == "call":
+        setattr(report, "slimgate_logs", str(item.path.resolve()))  # noqa: B010  not declared
+    return report

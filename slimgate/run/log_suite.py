@@ -1,0 +1,22 @@
+"""A suite of logs, judged: what `slimgate judge` does with files, by what a suite says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slimgate.data.log_files.find import read_log
+from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
+from slimgate.suite.log_suite import LogSuite
+
+
+def judge_log_suite(suite: LogSuite) -> Mapping[str, LogVerdicts]:
+    """By target all verdicts. Raises DataError for logs that are not there or do not compare."""
+    form = suite.table.format
+    base = read_log(suite.base, form)
+    repeat = None if suite.repeat is None else read_log(suite.repeat, form)
+    return {
+        name: judge_logs(
+            base, read_log(path, form), suite.budgets, suite.rules, seed=suite.table.seed, repeat=repeat
+        )
+        for name, path in suite.targets.items()
+    }

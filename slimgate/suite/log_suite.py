@@ -1,0 +1,94 @@
+"""A suite that judges logs of evaluation tools: [logs] says which, [budgets] and [pooled] what they may lose.
+
+[logs]
+base = "../logs/base"
+targets = { int4 = "../logs/int4" }
+[budgets]
+"*" = { drop_points = 2.0 }
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from slimgate.data.log_files.budgets import LogBudgets, budgets_of_table
+from slimgate.data.log_files.pairs import Missing, Rules, check_options
+from slimgate.errors import DataError, SuiteError
+from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.params import VARIANT_NAME, Table, suite_path
+from slimgate.suite.errors import from_validation
+from slimgate.suite.file import parse_toml
+
+LOGS = "logs"
+
+
+class LogsTable(Table):
+    """Paths are from the folder of the file."""
+
+    title: str | None = None
+    """What the reports call it; default: the names of base and targets."""
+    base: str
+    """The log of the base: a file, a folder, or a kept baseline."""
+    targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], str] = Field(min_length=1)
+    """By name the logs of the models to judge."""
+    repeat: str | None = None
+    """A second log of the base, from which its own noise is measured."""
+    format: str | None = None
+    """Of all logs; default: found from their content."""
+    allow: list[str] = Field(default_factory=list)
+    """What the logs may differ in, as `--allow` of `slimgate judge`."""
+    missing: Missing = "fail"
+    """What samples do that have no score in one of the logs."""
+    on_inconclusive: OnInconclusive = "fail"
+    """What a budget does that the samples cannot decide."""
+    seed: int = Field(default=0, ge=0)
+    """Of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class LogSuite:
+    """path: of the file; shown: as messages name it. base, targets, repeat: from the working folder."""
+
+    path: Path
+    shown: str
+    table: LogsTable
+    base: Path
+    targets: Mapping[str, Path]
+    repeat: Path | None
+    budgets: LogBudgets
+    rules: Rules
+
+
+def load_log_suite(path: Path, shown: str) -> LogSuite:
+    """The suite of a file; no log is read. Raises SuiteError."""
+    data = parse_toml(path, shown)
+    try:
+        table = LogsTable.model_validate(data[LOGS])
+        check_options(table.allow)
+    except ValidationError as error:
+        raise from_validation(error, shown, data, (LOGS,)) from None
+    except DataError as error:
+        raise SuiteError(f"{shown} [logs] {str(error).removeprefix('--')}") from None
+    if "teacher" in table.targets:
+        raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
+    budgets = budgets_of_table({key: value for key, value in data.items() if key != LOGS}, shown)
+    targets = {name: _from_here(path, text, shown) for name, text in table.targets.items()}
+    repeat = None if table.repeat is None else _from_here(path, table.repeat, shown)
+    base = _from_here(path, table.base, shown)
+    return LogSuite(
+        path, shown, table, base, targets, repeat, budgets, Rules(frozenset(table.allow), table.missing)
+    )
+
+
+def _from_here(file: Path, text: str, shown: str) -> Path:
+    """A path of the file as seen from the working folder."""
+    try:
+        return Path(os.path.relpath(suite_path(file.parent, text)))
+    except ValueError as error:
+        raise SuiteError(f"{shown} [logs]: {error}") from None

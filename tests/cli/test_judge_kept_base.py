@@ -1,0 +1,109 @@
+"""A base that is judged once and kept: later targets need no log of it, and are judged as against the log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.cli.main import main
+from slimgate.data.log_files.budgets import LogBudgets
+from slimgate.data.log_files.find import read_log
+from slimgate.data.log_files.kept import write_base_log
+from slimgate.data.log_files.pairs import Rules, shared_tasks
+from slimgate.data.log_files.verdicts import judge_logs
+from slimgate.errors import DataError
+from slimgate.samples import SETTINGS, Log, Row, TaskLog
+
+WRITTEN = Path(__file__).parents[1] / "data/logs/written_by_tools"
+RULES = Rules(missing="drop")
+Judge = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
+    def run(*arguments: object) -> tuple[int, Any, str]:
+        capsys.readouterr()
+        code = main(["judge", *map(str, arguments), "--drop-points", "40", "--json"])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if out else None, err
+
+    return run
+
+
+def without_times(found: Any) -> Any:
+    """What --json prints of one target, without when it was measured and where the base was read."""
+    (target,) = found.values()
+    for facts in target["quality"].values():
+        del facts["measured"]
+    return {key: value for key, value in target.items() if key != "notes"}
+
+
+@pytest.mark.parametrize(
+    ("base", "target"),
+    [("lm_eval/base", "lm_eval/int4"), ("promptfoo/base.json", "promptfoo/target.json")],
+    ids=["lm_eval", "promptfoo"],
+)
+def test_a_kept_base_gives_the_verdict_of_its_log_to_the_last_digit(
+    judge: Judge, tmp_path: Path, base: str, target: str
+) -> None:
+    logs = WRITTEN / base, WRITTEN / target
+    code, expected, _ = judge(*logs, "--report", tmp_path / "report")
+    accept = ["accept", str(tmp_path / "report"), "--name", "v1", "--baselines", str(tmp_path / "kept")]
+    assert main([*accept, "--reason", "a test"]) == 0
+    shutil.rmtree(tmp_path / "report")
+    wanted = without_times(expected)
+    for kept in ("kept/v1", "kept/v1/report", "kept/v1/report/base.parquet"):
+        found = judge(tmp_path / kept, logs[1])
+        assert found[0] == code, found[2]
+        assert without_times(found[1]) == wanted
+
+
+def test_a_kept_base_is_kept_again_as_it_is(judge: Judge, tmp_path: Path) -> None:
+    base, target = WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4"
+    judge(base, target, "--report", tmp_path / "first")
+    judge(tmp_path / "first", target, "--report", tmp_path / "second")
+    first, second = (read_log(tmp_path / name) for name in ("first", "second"))
+    assert {name: list(task.rows()) for name, task in first.tasks.items()} == {
+        name: list(task.rows()) for name, task in second.tasks.items()
+    }
+
+
+def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> None:
+    rows = [
+        Row("a", {"f1": 0.25, "em": None}, "strict", {"prompt": "p" * 900}, "doc", prompt="p" * 900 + "end"),
+        Row("b", {"f1": 1.0}, error="time-out", truncated=True, not_numbers=("pairs",), answer="x" * 900),
+        Row("c", {}, answer="\ud800", target="t"),
+    ]
+    settings = {name: {"given": (1, None, "ü")} for name in SETTINGS}
+    log = Log("mine", "logs", {"one": TaskLog(lambda: iter(rows), {"f1": False}, settings)}, "m", ("note",))
+    write_base_log(log, tmp_path / "base.parquet")
+    kept = read_log(tmp_path / "base.parquet")
+    found = list(kept.tasks["one"].rows())
+    assert (kept.tool, kept.model, kept.notes[1:]) == ("mine", "m", ("note",))
+    assert kept.tasks["one"].higher_is_better == {"f1": False}
+    for before, after in zip(rows, found, strict=True):
+        for name in ("id", "scores", "filter", "cluster", "error", "truncated", "not_numbers"):
+            assert getattr(before, name) == getattr(after, name)
+    assert (found[0].prompt or "").endswith("end")
+    assert (len(found[0].prompt or ""), len(found[1].answer or "")) == (400, 400)
+    assert shared_tasks(log, kept, RULES) == (["one"], [])
+    judged = judge_logs(kept, log, LogBudgets(measured=("f1",)), RULES)
+    assert {one.filter: one.changed for one in judged.comparisons} == {"": 0, "strict": None}
+
+
+def test_a_record_without_the_log_of_a_base_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}", "utf-8")
+    with pytest.raises(DataError, match="its record holds no log of a base; expected a folder of slimgate"):
+        read_log(tmp_path)
+
+
+def test_a_baseline_of_two_suites_is_refused(judge: Judge, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        judge(WRITTEN / "lm_eval/base", WRITTEN / "lm_eval/int4", "--report", tmp_path / name)
+    with pytest.raises(DataError, match=r"it holds the logs of 2 bases; name one of .*one, .*two"):
+        read_log(tmp_path)

@@ -1,0 +1,85 @@
+"""`slimgate judge --looks`: the target's log is judged while it grows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.lm_eval_logs import write_lm_eval
+
+from slimgate.cli.main import main
+
+N = 1_000
+Judge = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_lm_eval(tmp_path / "base", {"gsm8k": [1.0] * N})
+
+
+@pytest.fixture
+def judge(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Judge:
+    def run(rows: int, wrong: int, *options: object, drop: int = 2) -> tuple[int, str]:
+        """The target has run some rows, of which it got the first ones wrong."""
+        target = write_lm_eval(tmp_path / "target", {"gsm8k": [0.0] * wrong + [1.0] * (rows - wrong)})
+        arguments = ["judge", base, target, "--drop-points", drop, "--looks", 4, *options]
+        code = main([*map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    return run
+
+
+def test_a_clear_loss_fails_at_an_early_look(judge: Judge) -> None:
+    code, out = judge(250, 50)
+    assert code == 1
+    assert out.splitlines()[-1].startswith("FAIL")
+    assert (
+        "note: look 1 of 4 at 250 of 1,000 samples of gsm8k/acc: PASS and FAIL at a level of 0.0089 %, not "
+        "5 %; the next is at 500" in out
+    )
+    assert "750 not run yet by the target" in out
+
+
+def test_what_one_look_would_pass_is_undecided_at_an_early_one(judge: Judge) -> None:
+    code, out = judge(250, 0)
+    assert code == 1
+    assert re.search(r"INCONCLUSIVE, decided alone, but not at look 1 of 4 \(level 0\.0089 %\)", out), out
+    assert judge(500, 0)[0] == 0
+
+
+def test_the_last_look_is_at_all_samples(judge: Judge) -> None:
+    code, out = judge(N, 0)
+    assert code == 0
+    assert "look 4 of 4 at 1,000 of 1,000 samples of gsm8k/acc: PASS and FAIL at a level of 4.3 %" in out
+    assert "the next" not in out
+
+
+def test_before_the_first_look_there_is_no_verdict(judge: Judge) -> None:
+    code, out = judge(249, 0)
+    assert code == 4
+    assert "gsm8k/acc: the target has 249 of 1,000 samples; the first of 4 looks is at 250" in out
+
+
+def test_samples_that_were_not_run_are_not_counted_as_wrong(judge: Judge) -> None:
+    code, out = judge(500, 0, "--missing", "as-wrong")
+    assert code == 0
+    assert "look 2 of 4 at 500 of 1,000" in out
+
+
+@pytest.mark.parametrize("looks", [0, 21])
+def test_looks_out_of_range_are_refused(judge: Judge, looks: int) -> None:
+    code, out = judge(N, 0, "--looks", looks)
+    assert code == 4
+    assert f"--looks {looks}: expected 1 to 20" in out
+
+
+def test_the_plan_of_looks_says_how_many_rows_they_take(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["power", "--rows", "1319", "--flip-rate", "0.08", "--drop-points", "2"]
+    assert main([*plan, "--looks", "4"]) == 0
+    assert re.search(r"loses nothing +80\.\d % +0\.0 % +19\.\d % +1,05\d ", capsys.readouterr().out)
+    assert main([*plan, "--looks", "0"]) == 4
+    assert "--looks 0: expected 1 to 20" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""Levels of several looks: as published, and together 5 % on simulated walks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from slimgate.judge.family import fails_within_family
+from slimgate.judge.group_sequential import Look, look_at, look_levels, look_rows
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.power import plan
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget, QualityJudgement, to_verdict
+from slimgate.outcomes import class_outcomes
+
+
+def test_the_bounds_are_those_of_lan_and_demets() -> None:
+    # ldbounds 2.0, bounds(t=1:5/5, iuse=1, alpha=0.025), also in Lan and DeMets' own table
+    z = [-ndtri(level) for level in look_levels(5, 0.025)]
+    assert z == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)
+
+
+def test_one_look_has_the_whole_level() -> None:
+    assert look_levels(1) == pytest.approx((0.05,), abs=1e-12)
+
+
+@pytest.mark.parametrize("looks", [2, 4, 7, 20])
+def test_all_looks_together_are_wrong_in_5_percent(looks: int) -> None:
+    rng = np.random.default_rng(looks)
+    runs = 200_000
+    walk = np.cumsum(rng.standard_normal((runs, looks)), axis=1) / np.sqrt(np.arange(1, looks + 1))
+    crossed = (walk >= -ndtri(np.array(look_levels(looks)))).any(axis=1).mean()
+    assert crossed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
+
+
+@pytest.mark.parametrize("looks", [3, 8])
+def test_levels_rise_and_stay_under_the_whole(looks: int) -> None:
+    levels = look_levels(looks)
+    assert sorted(levels) == list(levels)
+    assert levels[-1] < 0.05
+
+
+@pytest.mark.parametrize("looks", [0, 21])
+def test_a_number_of_looks_out_of_range_is_refused(looks: int) -> None:
+    with pytest.raises(ValueError, match=f"{looks} looks, expected 1 to 20"):
+        look_levels(looks)
+
+
+def test_a_look_is_due_from_its_share_of_the_rows_on() -> None:
+    assert look_rows(1319, 4) == (330, 660, 990, 1319)
+    due = [look_at(rows, 1319, 4) for rows in (329, 330, 659, 660, 1318, 1319)]
+    assert [one and one.number for one in due] == [None, 1, 1, 2, 3, 4]
+
+
+def judgement(p_value: float, p_holds: float) -> QualityJudgement:
+    """A real judgement, with other p-values and the verdict that follows from them alone."""
+    outcomes = class_outcomes(["a"] * 100, ["a"] * 100, classes=["a", "b"])
+    judged = judge_quality(load_metric("accuracy"), outcomes, outcomes, [QualityBudget("drop_points", 2.0)])
+    verdict = to_verdict(inside=p_value <= 0.05, outside=p_holds <= 0.05)
+    budget = replace(judged.budgets[0], verdict=verdict, p_value=p_value, p_holds=p_holds)
+    return replace(judged, budgets=(budget,), verdict=verdict)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "p_holds", "number", "expected"),
+    [
+        (0.03, 0.97, 2, "INCONCLUSIVE"),
+        (0.005, 0.99, 2, "PASS"),
+        (0.03, 0.97, 4, "PASS"),
+        (0.045, 0.96, 4, "INCONCLUSIVE"),  # the last level is 4.27 %
+        (0.97, 0.03, 2, "INCONCLUSIVE"),
+        (0.99, 0.005, 2, "FAIL"),
+        (0.5, 0.5, 4, "INCONCLUSIVE"),
+    ],
+)
+def test_a_verdict_must_hold_at_the_level_of_its_look(
+    p_value: float, p_holds: float, number: int, expected: str
+) -> None:
+    [found] = fails_within_family([judgement(p_value, p_holds)], [Look(number, 4, 25 * number, 100)])
+    assert found.verdict == expected
+    if expected == "INCONCLUSIVE" and min(p_value, p_holds) < 0.05:
+        assert f"but not at look {number} of 4 (level " in (found.family or "")
+
+
+def test_fails_of_many_budgets_share_the_level_of_their_look() -> None:
+    """Of two budgets the first falls at half of the level, the other then at the whole."""
+    whole, half = look_levels(4)[1], look_levels(4, 0.025)[1]
+    assert half < whole / 2
+    look = Look(2, 4, 50, 100)
+    just_over = judgement(0.99, half * 1.01)
+    passing = judgement(0.001, 0.999)
+    one, _ = fails_within_family([just_over, passing], [look, look])
+    assert (one.verdict, "Holm's correction" in (one.family or "")) == ("INCONCLUSIVE", True)
+    under = judgement(0.99, half * 0.99)
+    assert [found.verdict for found in fails_within_family([under, just_over], [look, look])] == ["FAIL"] * 2
+
+
+def test_looks_save_rows_and_cost_little_power() -> None:
+    once, often = (plan(1319, 0.08, 0.02, looks=looks) for looks in (1, 4))
+    assert once.equal.rows == 1319
+    assert often.equal.rows < 0.85 * 1319
+    assert once.equal.passes - often.equal.passes < 0.02
+    assert often.at_budget is not None
+    assert often.at_budget.passes == pytest.approx(0.05, abs=0.006)

@@ -1,0 +1,119 @@
+"""Suites of logs: `pytest bench/logs.toml` gives a test for each comparison, a record and the reports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support.lm_eval_logs import write_lm_eval
+from support.user_repository import pytest_in
+
+from slimgate.record import read_record
+
+SUITE = """\
+[logs]
+base = "../logs/base"
+targets = { good = "../logs/good", bad = "../logs/bad" }
+
+[budgets]
+"*" = { drop_points = 5.0 }
+"arc" = { drop_points = 5.0, on_inconclusive = "warn" }
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Logs of a base and of two targets: one that lost nothing, and one that lost 50 of 200 in gsm8k."""
+    right = [1.0] * 150 + [0.0] * 50
+    write_lm_eval(tmp_path / "logs/base", {"gsm8k": right, "arc": right[-60:]})
+    write_lm_eval(tmp_path / "logs/good", {"gsm8k": right, "arc": right[-60:]})
+    write_lm_eval(tmp_path / "logs/bad", {"gsm8k": [0.0] * 50 + right[50:], "arc": [0.0] * 3 + right[-57:]})
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench/logs.toml").write_text(SUITE, "utf-8")
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
+def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tuple[str, ...]) -> None:
+    ran = pytest_in(repository, "bench/logs.toml", "-v", *workers)
+    text = "\n".join(ran.lines)
+    assert ran.code == 1
+    for name, outcome in (
+        ("good-gsm8k/acc", "PASSED"),
+        ("good-arc/acc", "PASSED"),
+        ("bad-gsm8k/acc", "FAILED"),
+        ("bad-arc/acc", "PASSED"),  # undecided, which only warns
+    ):
+        assert any(f"test_logs[{name}]" in line and outcome in line for line in ran.lines), (name, text)
+    assert re.search(r"bad: gsm8k/acc 0\.500 vs 0\.750, drop 25\.0 points .* FAIL", text)
+    assert re.search(r"bench/logs\.toml: FAIL \(.*\) reports/latest/logs/report\.md", text)
+    folder = repository / "reports/latest"
+    record = read_record(folder / "logs/run.json")
+    assert [one.name for one in record.variants] == ["teacher", "good", "bad"]
+    assert record.suite.path == "bench/logs.toml"
+    assert record.suite.title == "base and good, bad"
+    for name in ("report.md", "report.html", "pr-comment.md"):
+        assert "bad" in (folder / name).read_text("utf-8")
+        assert "gsm8k/acc" in (folder / "logs" / name).read_text("utf-8")
+
+
+def test_the_names_of_tests_choose_comparisons(repository: Path) -> None:
+    ran = pytest_in(repository, "bench", "-k", "good and arc")
+    assert ran.code == 0
+    assert "1 passed, 3 deselected" in ran.lines[-1]
+
+
+def test_logs_that_cannot_be_judged_are_one_failed_test(repository: Path) -> None:
+    next((repository / "logs/bad").glob("samples_arc*")).unlink()
+    ran = pytest_in(repository, "bench/logs.toml")
+    assert ran.code == 1
+    assert any("lacks the task arc" in line for line in ran.lines)
+    assert not (repository / "reports/latest/logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("base =", "bass =", r"bench/logs.toml \[logs\]: unknown key bass. Did you mean base\?"),
+        (
+            "drop_points = 5.0 }",
+            "drop_point = 5.0 }",
+            r'bench/logs.toml \[budgets\] "\*": unknown key drop_point',
+        ),
+        ("good =", "teacher =", r"bench/logs.toml \[logs\] targets.teacher: the report calls the base so"),
+        ("[budgets]", 'allow = ["promt"]\n[budgets]', r"\[logs\] allow promt: .* Did you mean prompt\?"),
+        ("[budgets]", "[budget]", r"bench/logs.toml: no table \[budget\] here. Did you mean budgets\?"),
+    ],
+    ids=["key", "budget", "name", "allow", "table"],
+)
+def test_a_suite_that_is_wrong_ends_the_run(repository: Path, old: str, new: str, problem: str) -> None:
+    (repository / "bench/logs.toml").write_text(SUITE.replace(old, new, 1), "utf-8")
+    ran = pytest_in(repository, "bench")
+    assert ran.code == 4
+    assert re.search(problem, "\n".join(ran.lines)), ran.lines
+
+
+def test_a_suite_of_models_may_not_have_the_same_name(repository: Path) -> None:
+    (repository / "bench/more").mkdir()
+    (repository / "bench/more/bench").mkdir()
+    (repository / "bench/more/bench/logs.toml").write_text(SUITE.replace("..", "../../.."), "utf-8")
+    ran = pytest_in(repository, "bench")
+    assert ran.code == 4
+    assert any("have the same name" in line for line in ran.lines)
+
+
+def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path) -> None:
+    write_lm_eval(repository / "logs/good", {"gsm8k": [1.0] * 200, "arc": [1.0] * 60}, prompt="Other {id}?")
+    text = SUITE.replace("[budgets]", 'allow = ["prompt"]\ntitle = "Two [models]"\n[budgets]')
+    (repository / "bench/logs.toml").write_text(text, "utf-8")
+    ran = pytest_in(repository, "bench/logs.toml", "-k", "good")
+    assert ran.code == 0
+    assert any(line.startswith("note: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
+    folder = repository / "reports/latest/logs"
+    assert "- gsm8k: prompts differ in 200 of 200 samples" in (folder / "report.md").read_text("utf-8")
+    record = read_record(folder / "run.json")
+    assert record.suite.title == "Two [models]"
+    assert len(record.variant("good").notes) == 2
+    assert record.variant("bad").notes == []

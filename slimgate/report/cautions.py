@@ -154,7 +154,7 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
     """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
-        free = [one for one in slices or () if one.verdict is None and not one.few_rows]
+        free = [one for one in slices or () if one.verdict is None]
         fallen = [one for one in free if _is_beyond_budget(model, one)]
         if fallen and model.behaviour is not None:
             worst = max(fallen, key=lambda one: one.drop_points)
@@ -163,7 +163,8 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             drop = f"{to_fixed(worst.drop_points, 1)} points [{ends}]"
             more = format_count(len(fallen) - 1, "more slice", "more slices")
             others = f" It lost more than its budget on {more}." if len(fallen) > 1 else ""
-            what = f"{escape(model.name)} lost {drop} of {escape(worst.metric)} on {where}"
+            of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
+            what = f"{escape(model.name)} lost {drop} of {of}"
             yield f"**{what}**, the most of {count(len(free))} slices. No budget covers slices.{others}"
 
 

@@ -80,7 +80,7 @@ def after_fail(judged: Ran) -> Ran:
 def status_lines(run: Ran) -> list[str]:
     """What is said of the suite at the end, without the path of the report."""
     at = next(
-        i for i, line in enumerate(run.lines) if line.startswith(f"{SUITE_FILE}: ") and " passed, " in line
+        i for i, line in enumerate(run.lines) if line.startswith(f"{SUITE_FILE}: ") and " PASS, " in line
     )
     return [line.partition(" reports/")[0].removesuffix(":") for line in run.lines[at : at + 2]]
 

@@ -164,7 +164,7 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
     if not found.passed + found.failed + found.inconclusive:
         return "not gated: no budget was set"
-    counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
+    counts = f"{found.passed} PASS, {found.failed} FAIL, {found.inconclusive} INCONCLUSIVE"
     line = f"{found.status} ({counts}, {found.not_gated} not gated)"
     if verdicts.tests > 1 and found.status != "PASS":  # a PASS needs no correction
         family = f"Holm's correction over the {verdicts.tests} budgets"

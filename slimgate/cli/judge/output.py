@@ -166,6 +166,6 @@ def _of_metrics(judged: Judged) -> list[str]:
 def _summary(found: RunVerdict) -> str:
     if not found.passed + found.failed + found.inconclusive + found.not_shown:
         return "not gated: no budget was set"
-    counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
+    counts = f"{found.passed} PASS, {found.failed} FAIL, {found.inconclusive} INCONCLUSIVE"
     counts += f", {found.not_shown} not shown" if found.not_shown else ""
     return f"{found.status} ({counts}, {found.not_gated} not gated)"

@@ -65,8 +65,8 @@ def test_the_exit_code_is_the_verdict(
     )
     assert "flips: 30 rows from right to wrong, 10 from wrong to right; 40 answers changed" in out
     assert "agreement 96.00 %" in out
-    counts = {"PASS": "1 passed, 0 failed, 0", "FAIL": "0 passed, 1 failed, 0"}
-    assert f"{verdict} ({counts.get(verdict, '0 passed, 0 failed, 1')} inconclusive, 0 not gated)" in out
+    counts = {"PASS": "1 PASS, 0 FAIL, 0", "FAIL": "0 PASS, 1 FAIL, 0"}
+    assert f"{verdict} ({counts.get(verdict, '0 PASS, 0 FAIL, 1')} INCONCLUSIVE, 0 not gated)" in out
 
 
 def test_an_undecided_budget_may_only_warn(judge: Judge, pair: tuple[Path, Path]) -> None:

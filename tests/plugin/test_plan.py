@@ -30,7 +30,7 @@ def test_the_plan_builds_nothing_and_then_says_what_the_store_has(fresh_reposito
         "to build, from keep_layers on",
     ]
     assert "to build 5 steps, to predict for 4 models: 9 of which no earlier run is known (?)" in ran.out
-    assert row(ran, "accuracy drop_points 0.1")[-1] == "400 CANNOT"
+    assert row(ran, "accuracy drop_points 0.1")[-1] == "400 gate rows CANNOT"
     assert "\x1b" not in ran.out
     assert "no tests ran" in ran.out
     assert not (fresh_repository / ".slimgate" / "artifacts").exists()

@@ -98,7 +98,7 @@ def test_what_is_undecided_and_only_warns_says_so_for_the_run_ends_with_0() -> N
     record = sample_record(verdict=UNDECIDED, **undecided("warn"))
     assert "1 budget holds, 2 are undecided, which only warns" in verdict_line(record)
     last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
-    assert "2 inconclusive, which only warns, 0 not gated" in last
+    assert "2 INCONCLUSIVE, which only warns, 0 not gated" in last
     failed = sample_record(verdict=UNDECIDED, **undecided("fail"))
     assert "only warns" not in head(failed)
 

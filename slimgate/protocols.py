@@ -243,7 +243,9 @@ class Task(WithParams[P]):
     other rows of its split, as in retrieval, so that the self-test predicts all of them.
     with_planted_fault(outcomes, rows): the outcomes with those rows as wrong as can be; None for a
     classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
-    record's behaviour that needs both loaded models; None: there is none.
+    record's behaviour that needs both loaded models; None: there is none. next_token: whether a model's
+    output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
+    which are `counted`, so that budgets on KL can be judged.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
@@ -262,6 +264,7 @@ class Task(WithParams[P]):
     distill_options: Mapping[str, float] = MappingProxyType({"alpha": 0.5, "temperature": 2.0})
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
+    next_token: bool = False
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
 

@@ -67,17 +67,26 @@ def objects_of(path: Path, text: str) -> Iterator[Object]:
 
 def line_objects(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterator[Object]:
     """An object a line; blank lines are left out. first: the number of the first line."""
+    return (row for _, row in numbered_objects(path, lines, first=first))
+
+
+def numbered_objects(
+    path: Path, lines: Iterable[str | bytes], *, first: int = 1
+) -> Iterator[tuple[int, Object]]:
+    """(line, object) of each line that is not blank. Raises DataError naming file and line."""
     for number, line in enumerate(lines, start=first):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except NOT_JSON as error:
+            text = line if isinstance(line, str) else line.decode("utf-8", "replace")
+            cut = "" if text.endswith("\n") else "; it has no end: was the run that wrote it interrupted?"
             raise DataError(
                 f"{path}: line {number} is not JSON ({describe_json_error(error)}): "
-                f"{line.strip()[:60]!r}; expected one object a line"
+                f"{text.strip()[:60]!r}; expected one object a line{cut}"
             ) from None
-        yield _object(row, f"{path}: line {number}")
+        yield number, _object(row, f"{path}: line {number}")
 
 
 def to_table(rows: list[Object], *, where: str) -> pa.Table:

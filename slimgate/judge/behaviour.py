@@ -22,7 +22,7 @@ from slimgate.judge.answer_figures import (
 )
 from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
+from slimgate.judge.budget_tables import FlipsBudget, SliceBudget, TokenBudget
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import FlipShare, flip_share, flipped_rows, judge_flips, surest_lost_rows
 from slimgate.judge.metrics.base import Metric
@@ -34,6 +34,7 @@ from slimgate.judge.slices import (
     slice_gaps,
     slices_verdict,
 )
+from slimgate.judge.token_kl import TokenKl, judge_tokens
 from slimgate.judge.verdict import BudgetVerdict, Verdict, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
 
@@ -42,23 +43,29 @@ Texts = Callable[[Ints], Sequence[str]]
 
 @dataclass(frozen=True)
 class BehaviourBudgets:
-    """flips: on the share of rows that turn from right to wrong; slices: by metric, on every slice."""
+    """flips: on the share of rows that turn from right to wrong; slices: by metric, on every slice.
+
+    tokens: on the tokens of a language model, by the table's name (TOKEN_TABLES).
+    """
 
     flips: FlipsBudget | None = None
     slices: Mapping[str, SliceBudget] = field(default_factory=dict)
+    tokens: Mapping[str, tuple[TokenBudget, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class BehaviourJudgement:
     """flips: None where rows are neither right nor wrong. slices: of each metric, the largest drop first.
 
-    verdict: None without a budget.
+    tokens: what budgets on tokens were judged by; None where it was not measured. verdict: None without a
+    budget.
     """
 
     flips: FlipShare | None
     slices: tuple[SliceFacts, ...]
     budgets: tuple[BudgetVerdict, ...]
     verdict: Verdict | None
+    tokens: TokenKl | None = None
 
 
 def judge_behaviour(
@@ -68,17 +75,20 @@ def judge_behaviour(
     *,
     metrics: Mapping[str, Metric],
     columns: Sequence[Slice] = (),
+    tokens: TokenKl | None = None,
 ) -> BehaviourJudgement:
-    """Judges flips, and each of the metrics on every label and on the slices of `columns`.
+    """Judges flips, tokens, and each of the metrics on every label and on the slices of `columns`.
 
     metrics: of 0/1 per row, by the names that budgets know them by; those with a budget on slices must be
-    among them. Raises MeasureError where the rows are none or not paired, SuiteError for a metric that cannot
-    be judged on slices.
+    among them. tokens: None where the two models do not read the same tokens. Raises MeasureError where the
+    rows are none or not paired, or a budget on tokens has none, SuiteError for a metric that cannot be judged
+    on slices.
     """
     _check_rows(teacher, variant)
     share = None if teacher.right is None and budgets.flips is None else flip_share(teacher, variant)
     flips = budgets.flips
     judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
+    judged += _judge_tokens(tokens, [one for own in budgets.tokens.values() for one in own])
     slices: list[SliceFacts] = []
     parts = [*columns, *label_slices(teacher)]
     for name, metric in metrics.items():
@@ -88,9 +98,20 @@ def judge_behaviour(
         slices += found
         if budget is not None:
             judged.append(slices_verdict(name, found, budget.limit, budget.reason))
-    return BehaviourJudgement(
-        share, tuple(slices), tuple(judged), worst_verdict([one.verdict for one in judged])
-    )
+    verdict = worst_verdict([one.verdict for one in judged])
+    return BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
+
+
+def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[TokenBudget]) -> tuple[BudgetVerdict, ...]:
+    if not budgets:
+        return ()
+    if tokens is None:
+        raise MeasureError(
+            "kl, top1_agreement: teacher and variant read other tokens or score other vocabularies, so their "
+            "probabilities do not compare; switch these budgets off for this variant; bits_per_byte "
+            "compares such models"
+        )
+    return judge_tokens(tokens, budgets)
 
 
 def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None) -> dict[str, Any]:
@@ -135,13 +156,13 @@ def behaviour_facts(
     measured: Mapping[str, Any],
     judged: BehaviourJudgement,
     message: str,
-    on_inconclusive: OnInconclusive | None = None,
+    wishes: Mapping[str, OnInconclusive] | None = None,
     *,
     slices: OnInconclusive | None = None,
 ) -> dict[str, Any]:
     """The record's `behaviour`: what was measured, and what was judged of it.
 
-    message: its line; on_inconclusive: what undecided flips do; slices: what slices that are not shown do
+    message: its line; wishes: what undecided budgets do, by kind; slices: what slices that are not shown do
     where no other budget is decided.
     """
     return {
@@ -149,13 +170,23 @@ def behaviour_facts(
         "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
         "slices": _to_json(judged.slices),
         "slice_gaps": _to_json(slice_gaps(judged.slices)),
-        "budgets": [
-            budget_facts(one, on_inconclusive if one.kind == FlipsBudget.kind else slices)
-            for one in judged.budgets
-        ],
+        "budgets": [budget_facts(one, (wishes or {}).get(one.kind, slices)) for one in judged.budgets],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,
     }
+
+
+def undecided_wishes(budgets: BehaviourBudgets, otherwise: OnInconclusive) -> dict[str, OnInconclusive]:
+    """What INCONCLUSIVE does, by the kind of each budget that can be; slices are NOT_SHOWN instead."""
+    tokens = {one.kind: one.on_inconclusive or otherwise for own in budgets.tokens.values() for one in own}
+    flips = budgets.flips
+    return tokens if flips is None else {**tokens, flips.kind: flips.on_inconclusive or otherwise}
+
+
+def on_inconclusive(judged: BehaviourJudgement, wishes: Mapping[str, OnInconclusive]) -> OnInconclusive:
+    """What an undecided behaviour does: "fail" unless every undecided budget says "warn"."""
+    undecided = [wishes.get(one.kind) for one in judged.budgets if one.verdict is Verdict.INCONCLUSIVE]
+    return "fail" if "fail" in undecided else "warn"
 
 
 def _share(found: FlipShare) -> dict[str, Any]:

@@ -94,6 +94,62 @@ class FigureFacts(Part):
     variant: float | None = None
 
 
+class KlFacts(Part):
+    """KL(teacher || variant) of the next token in nats, at every predicted gate token. Intervals: 90 %.
+
+    documents: rows; groups: of rows, which are the units of the intervals; None where each row is one.
+    same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio: ln(variant's /
+    teacher's). rest: the mean probability of the tokens beyond the teacher's likeliest, whose part of KL is
+    estimated from a sample of them.
+    """
+
+    tokens: int
+    documents: int
+    groups: int | None = None
+    mean: float
+    mean_interval: tuple[float, float]
+    median: float
+    p99: float
+    p99_interval: tuple[float, float]
+    p999: float
+    p999_interval: tuple[float, float]
+    maximum: float
+    same_top1: float
+    same_top1_interval: tuple[float, float]
+    log_perplexity_ratio: float | None = None
+    log_perplexity_ratio_interval: tuple[float, float] | None = None
+    rest: float | None = None
+
+
+class BlockErrorFacts(Part):
+    """Where the hidden states of a variant part from the teacher's, on some gate rows.
+
+    own: the error of what a part gives when it reads the teacher's hidden states, over what the teacher's
+    adds to them; after: the relative error of the hidden states behind it as the variant computes them, so
+    with all errors before it.
+    """
+
+    name: str
+    own: float
+    after: float
+
+
+class PartedFacts(Part):
+    """The parts of a network in their order. worst: the one with the largest error of its own.
+
+    rows: of the gate that were read. ratio: that error over the median of the blocks'; None where that is 0.
+    stands_out: whether it is far above the others, so that a fault is in that part and not spread over all.
+    note: why nothing is known.
+    """
+
+    parts: list[BlockErrorFacts] = []
+    rows: int | None = None
+    worst: str | None = None
+    ratio: float | None = None
+    stands_out: bool = False
+    note: str | None = None
+
+
 class SliceGapFacts(Part):
     """The largest minus the smallest value of a metric over the slices of a column, in points.
 
@@ -112,7 +168,8 @@ class SliceGapFacts(Part):
 class BehaviourFacts(Part):
     """What a variant answers otherwise than its teacher; names with _teacher hold the teacher's own figures.
 
-    kl_to_teacher: nats. confusion: rows by [label][prediction]; of more than 30 classes it is None and
+    kl_to_teacher: nats. kl: of language models, with intervals; parted: where a KL budget failed, in which
+    block. confusion: rows by [label][prediction]; of more than 30 classes it is None and
     confusion_cells holds [label, prediction, rows of the teacher, rows of the variant] of cells that are not
     empty in both. slices: of each metric the largest drop first.
     """
@@ -122,6 +179,8 @@ class BehaviourFacts(Part):
     figures: dict[str, FigureFacts] = {}
     agreement: float | None = None
     kl_to_teacher: float | None = None
+    kl: KlFacts | None = None
+    parted: PartedFacts | None = None
     ece: float | None = None
     ece_teacher: float | None = None
     brier: float | None = None

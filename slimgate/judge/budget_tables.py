@@ -5,6 +5,8 @@ A table of limits on a metric may hold several kinds, each a QualityBudget; all 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -133,6 +135,74 @@ class SliceBudget(Budget):
     kind = "drop_points"
     drop_points: float = Field(gt=0, lt=100)
     """Percentage points that each slice may lose, by Holm's correction."""
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """A limit on a language model's tokens. kind: its key in the table, and its kind in the record."""
+
+    kind: str
+    limit: float
+    reason: str | None = None
+    on_inconclusive: OnInconclusive | None = None
+
+
+class _TokenBudgets(Table):
+    """What the tables of limits on tokens share: at least one limit."""
+
+    kinds: ClassVar[tuple[str, ...]]
+    example: ClassVar[str]
+    reason: str | None = None
+    """Why; the report shows it, and a budget that got looser than the baseline's needs one."""
+    on_inconclusive: OnInconclusive | None = None
+    """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.budgets():
+            raise ValueError(f"expected at least one of {', '.join(self.kinds)}, as in {self.example}")
+        return self
+
+    def budgets(self) -> tuple[TokenBudget, ...]:
+        """A budget for each limit that is set."""
+        limits = {kind: getattr(self, kind) for kind in self.kinds}
+        return tuple(
+            TokenBudget(kind, limit, self.reason, self.on_inconclusive)
+            for kind, limit in limits.items()
+            if limit is not None
+        )
+
+
+class KlBudgetTable(_TokenBudgets):
+    """Budgets on KL(teacher || variant) of the next token, in nats, all of which must hold."""
+
+    kinds: ClassVar = ("mean_max", "p99_max", "p999_max")
+    example: ClassVar = "{ mean_max = 0.02 }"
+    mean_max: float | None = Field(default=None, gt=0)
+    """Largest mean over all tokens."""
+    p99_max: float | None = Field(default=None, gt=0)
+    """At most 1 % of the tokens may be above this; takes about 300 documents."""
+    p999_max: float | None = Field(default=None, gt=0)
+    """At most 0.1 % of the tokens may be above this; takes about 3,000 documents."""
+
+
+class Top1BudgetTable(_TokenBudgets):
+    """A budget on the tokens at which variant and teacher find the same next token likeliest."""
+
+    kinds: ClassVar = ("floor",)
+    example: ClassVar = "{ floor = 0.98 }"
+    floor: float | None = Field(default=None, gt=0, lt=1)
+    """Least share of such tokens."""
+
+
+# The tables of limits on tokens, by their names in [budgets].
+TOKEN_TABLES: Mapping[str, type[KlBudgetTable | Top1BudgetTable]] = {
+    "kl": KlBudgetTable,
+    "top1_agreement": Top1BudgetTable,
+}
+
+# The kinds of their budgets.
+TOKEN_KINDS = frozenset(kind for table in TOKEN_TABLES.values() for kind in table.kinds)
 
 
 class SpeedBudget(_UndecidedBudget):

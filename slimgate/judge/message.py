@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgate.judge.behaviour import BehaviourJudgement
-from slimgate.judge.behaviour_parts import SliceFacts
+from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.slices import slice_counts, slices_kind
+from slimgate.judge.token_kl import TokenKl
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
 _FURTHER_DECIMALS = 3
@@ -19,6 +20,12 @@ _FURTHER_DECIMALS = 3
 _OUT_OF_REACH = 100
 _MOST_DECIMALS = 4
 _MOST_NAMED = 3
+_TOKENS = {
+    "mean_max": "mean KL",
+    "p99_max": "99 % of the tokens' KL up to",
+    "p999_max": "99.9 % of the tokens' KL up to",
+    "floor": "same likeliest token",
+}
 
 
 def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
@@ -134,7 +141,35 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
         budget = by_kind.get(slices_kind(metric))
         if budget is not None:
             clauses.append(_slices([one for one in judged.slices if one.metric == metric], budget))
+    clauses += [
+        _tokens(judged.tokens, one) for one in judged.budgets if one.kind in _TOKENS and judged.tokens
+    ]
     return f"{name}: {'; '.join(clauses) or 'rows are neither right nor wrong, not gated'}"
+
+
+def _tokens(found: TokenKl, budget: BudgetVerdict) -> str:
+    """`mean KL 0.0123 nats [0.0112, 0.0135], budget 0.02 (n=2000 in 310 groups): PASS`."""
+    low, high = (_significant(bound) for bound in budget.interval or ())
+    words, unit = _TOKENS[budget.kind], "" if budget.kind == "floor" else " nats"
+    rows = format_rows(found.documents, found.group_count)
+    outcome = _behaviour_outcome(budget, found.documents)
+    limit = "floor" if budget.kind == "floor" else "budget"
+    measured = f"{words} {_significant(budget.value or 0.0)}{unit} [{low}, {high}]"
+    return f"{measured}, {limit} {budget.limit:g} (n={rows}): {outcome}"
+
+
+def describe_parted(parted: PartedFacts) -> str:
+    """In which block the fault of a variant is, in one clause."""
+    if parted.worst is None:
+        return parted.note or "nothing is known of its blocks"
+    times = "" if parted.ratio is None else f", {parted.ratio:.2g} times the median of the blocks"
+    if parted.stands_out:
+        return f"the fault is in {parted.worst}, which has the largest error of its own{times}"
+    return f"no block stands out: {parted.worst} has the largest error of its own{times}"
+
+
+def _significant(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:

@@ -27,7 +27,7 @@ from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.base import Unit
 from slimgate.judge.metrics.perplexity import DAMAGE
 from slimgate.judge.verdict import QualityJudgement, most_rows
-from slimgate.outcomes import Floats, Ints
+from slimgate.outcomes import Floats, Ints, Outcomes
 
 METHOD = "Gaffke's bound over documents"
 # Of a larger number the exponential times 100 is no float64.
@@ -95,6 +95,15 @@ def judge_perplexity(
         unit="percent",
         p_at_least=lambda percent: difference.p_at_least(log(1 + percent / 100)),
     )
+
+
+def perplexity_log_ratio(teacher: Outcomes, variant: Outcomes) -> UnitLosses:
+    """ln(variant's perplexity / teacher's), in nats a token, over rows or groups of them."""
+    tokens = teacher.column("tokens").astype(np.int64)
+    before, after = teacher.column("nats"), variant.column("nats")
+    if teacher.groups is not None:
+        before, after, tokens = (_sum_by_group(one, teacher.groups) for one in (before, after, tokens))
+    return _difference(before, after, tokens)
 
 
 def _sum_by_group(column: npt.NDArray[Any], groups: Ints) -> npt.NDArray[Any]:

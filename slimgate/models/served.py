@@ -23,6 +23,7 @@ from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.awq_weights import load_awq_network
+from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
 from slimgate.models.pretrained import numbers_alone, quiet_transformers
 from slimgate.models.saved_files import DESCRIPTION, read_description
 
@@ -35,8 +36,8 @@ Json = dict[str, Any]
 class Served:
     """A folder that servers load, with its network for predictions.
 
-    folder: read only; auto: transformers' Auto class of the network; counts: parameters and
-    nonzero_parameters, of the weights that the files stand for.
+    folder: read only; auto: transformers' Auto class of the network, or SentenceEncoder; counts: parameters
+    and nonzero_parameters, of the weights that the files stand for.
     """
 
     folder: Path
@@ -48,6 +49,10 @@ class Served:
     @cached_property
     def network(self) -> Any:
         """The network, in evaluation mode, loaded when it is first asked for. Raises BuildError."""
+        if self.auto == ENCODER:
+            file = gguf_file(self.folder)
+            assert file is not None
+            return load_gguf_encoder(file, self.config).to(self.device).eval()
         return load_served_network(self.folder, self.auto).to(self.device).eval()
 
     @cached_property
@@ -75,8 +80,8 @@ class Served:
         return {**self.counts, "state_bytes": sum(file.stat().st_size for file in files)}
 
     def code_modules(self) -> list[str]:
-        """The modules of slimgate whose code runs when it predicts: none."""
-        return []
+        """The modules of slimgate whose code runs when it predicts: none but for an encoder."""
+        return [load_gguf_encoder.__module__] if self.auto == ENCODER else []
 
     def save(self, folder: Path) -> None:
         """Copies the files, and writes slimgate.json beside them."""
@@ -150,6 +155,7 @@ def load_written(folder: Path, model: Any, counts: Json, context: Any) -> Served
     """
     from slimgate.models.stock import auto_class
 
-    written = Served(folder, auto_class(model), {name: counts[name] for name in COUNTS}, context.device)
+    kept = {name: counts[name] for name in COUNTS}
+    written = Served(folder, auto_class(model), kept, context.device)
     context.log.update(format=quant_method(folder), files=sorted(file.name for file in folder.iterdir()))
     return written

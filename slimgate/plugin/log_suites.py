@@ -48,7 +48,12 @@ class LogRuns:
         for path in self._reported:
             suite, folder = self.suites[path], root / path.stem
             records[path] = write_log_record(
-                self.judge(path), suite.table.on_inconclusive, folder, suite=suite.shown, command=command
+                self.judge(path),
+                suite.table.on_inconclusive,
+                folder,
+                suite=suite.shown,
+                command=command,
+                title=suite.table.title,
             )
             write_reports(records[path], folder, None)
         return records

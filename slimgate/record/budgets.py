@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from slimgate.judge.budget_tables import FlipsBudget
+from slimgate.judge.budget_tables import TOKEN_TABLES, FlipsBudget
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -25,7 +25,7 @@ AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
 
 
 class Judged(NamedTuple):
-    """A judged budget. of: the metric, or flips, slices, size, memory, latency, baseline.
+    """A judged budget. of: the metric, or flips, slices, kl, top1_agreement, size, memory, latency, baseline.
 
     detail: the workload of a latency, the metric that is held against the baseline.
 
@@ -56,7 +56,14 @@ def judged_budgets(model: VariantRecord) -> list[Judged]:
 def _of(result: Result, budget: BudgetFacts) -> str:
     if result.kind != BEHAVIOUR:
         return result.of
-    return "flips" if budget.kind == FlipsBudget.kind else "slices"
+    return behaviour_of(budget.kind)
+
+
+def behaviour_of(kind: str) -> str:
+    """The name in [budgets] of a budget on behaviour of that kind."""
+    if kind == FlipsBudget.kind:
+        return "flips"
+    return next((name for name, table in TOKEN_TABLES.items() if kind in table.kinds), "slices")
 
 
 def _value_and_interval(
@@ -159,5 +166,5 @@ def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
 
 def message_of(model: VariantRecord, budget: str) -> str | None:
     """The gate's own line on a budget of that name; None where the record has none."""
-    title = BEHAVIOUR if budget in ("flips", "slices") else budget
+    title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
     return next((one.facts.message for one in model.results() if one.title == title), None)

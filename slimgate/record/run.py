@@ -43,6 +43,7 @@ class VariantRecord(Part):
     since_baseline: metrics that have a budget against the same variant of the baseline.
     confirm: metrics with a budget, judged once more on rows that nothing had read.
     awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
+    notes: of logs, what was allowed to differ, was left out or could not be compared.
     """
 
     name: str
@@ -66,6 +67,7 @@ class VariantRecord(Part):
     confirm: dict[str, QualityFacts] = {}
     awaited: list[str] = []
     switched_off: list[SwitchedOffBudget] = []
+    notes: list[str] = []
     error: str | None = None
     error_log: str | None = None
     error_measured: str | None = None

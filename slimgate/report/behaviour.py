@@ -13,6 +13,7 @@ from slimgate.report.slice_gaps import gap_line, slice_tables
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, fold, table, with_heading, without_empty
 from slimgate.report.task_figures import task_figures
+from slimgate.report.token_kl import kl_tables
 
 # All slices are in run.json; a reader wants those that lost.
 _MOST_SLICES = 8
@@ -30,6 +31,7 @@ def behaviour(record: RunRecord) -> str:
         "## Behaviour",
         blocks(
             with_heading("### Answers that changed", _changes_table(found)),
+            with_heading("### KL to the teacher, token by token", kl_tables(record)),
             with_heading("### Quality beside what only this task has", task_figures(record)),
             with_heading("### Slices, the largest drop first", blocks(*map(_slices, found))),
             with_heading("### Slices before and after", slice_tables(found)),

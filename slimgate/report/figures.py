@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor, isfinite, log10
+from typing import Protocol
 
 MISSING = "–"
 _MEGABYTE = 1024**2
@@ -106,6 +107,31 @@ def drop_words(
         return shown
     low, high = (to_fixed(bound, digits) for bound in bounds)
     return f"{shown} [{low}, {high}]"
+
+
+class Limited(Protocol):
+    """A budget: its kind and its limit."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def limit(self) -> float: ...
+
+
+def format_drop(
+    points: float | None, interval: tuple[float, float] | None, budgets: Sequence[Limited]
+) -> str:
+    """`0.3 [-0.2, 0.8]`, for a column that says what it is."""
+    limits = [one.limit for one in budgets if one.kind == "drop_points"]
+    return str(drop_words(points, interval, limits)).removeprefix("drop ")
+
+
+def format_limits(budgets: Sequence[Limited]) -> str:
+    """`2, floor 0.8`; a dash where there is no budget."""
+    shown = [
+        f"{one.limit:g}" if one.kind == "drop_points" else f"{one.kind} {one.limit:g}" for one in budgets
+    ]
+    return ", ".join(shown) or "–"
 
 
 def bounded_drop_words(

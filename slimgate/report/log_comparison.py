@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimgate._system.escape import escape
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.report.figures import count, drop_words, to_fixed
+from slimgate.report.figures import count, format_drop, format_limits, to_fixed
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, table
 
@@ -28,30 +28,22 @@ def _target(model: VariantRecord) -> str:
                 Column("n", [count(facts.n) for _, facts in shown], right=True),
                 Column("base", [_value(facts.teacher) for _, facts in shown], right=True),
                 Column("target", [_value(facts.value) for _, facts in shown], right=True),
-                Column("drop, points", [_drop(facts) for _, facts in shown], right=True),
-                Column("budget", [_budget(facts) for _, facts in shown], right=True),
+                Column(
+                    "drop, points",
+                    [format_drop(one.drop_points, one.interval, one.budgets) for _, one in shown],
+                    right=True,
+                ),
+                Column("budget", [format_limits(facts.budgets) for _, facts in shown], right=True),
                 Column("verdict", [_verdict(facts) for _, facts in shown]),
             ]
         ),
         f"{count(more)} more that lost less; run.json has them." if more else "",
+        "\n".join(f"- {escape(note)}" for note in model.notes),
     )
 
 
 def _value(value: float) -> str:
     return to_fixed(value, 3 if abs(value) < 10 else 2)
-
-
-def _drop(facts: QualityFacts) -> str:
-    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
-    return str(drop_words(facts.drop_points, facts.interval, limits)).removeprefix("drop ")
-
-
-def _budget(facts: QualityFacts) -> str:
-    shown = [
-        f"{budget.limit:g}" if budget.kind == "drop_points" else f"{budget.kind} {budget.limit:g}"
-        for budget in facts.budgets
-    ]
-    return ", ".join(shown) or "–"
 
 
 def _verdict(facts: QualityFacts) -> str:

@@ -27,6 +27,7 @@ from slimgate.report.since_baseline import since_baseline
 from slimgate.report.stages import artifact_table, built_section, step_table
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading
 from slimgate.report.task_figures import task_figures, teacher_labels
+from slimgate.report.token_kl import kl_tables
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines, verdict_list
 
@@ -89,6 +90,7 @@ def _details(record: RunRecord) -> list[str]:
         _part(
             "Verdicts", bullets(verdicts), f", {format_count(len(verdicts), 'line', 'lines')} with methods"
         ),
+        _part("KL to the teacher", kl_tables(record), ", token by token"),
         _part("Slices that lost most", slices, f", {which}"),
         _part("Rows lost", lost_rows(record), ", the surest wrong answers of each variant"),
         _part("Metrics without a budget (not gated)", other_metrics(record)),

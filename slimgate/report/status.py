@@ -76,8 +76,13 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     return {name: verdict for name, verdict in found.items() if verdict is not None}
 
 
+_TOKENS = {"mean_max": "KL, mean", "p99_max": "KL, 99 %", "p999_max": "KL, 99.9 %", "floor": "same top-1"}
+
+
 def budget_words(kind: str) -> str:
-    """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy."""
+    """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy, `KL, mean` for mean_max."""
+    if kind in _TOKENS:
+        return _TOKENS[kind]
     of, _, metric = kind.partition(".")
     return f"{of} {escape(metric)}" if metric else escape(kind.removesuffix("_max_percent"))
 

@@ -88,13 +88,17 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         yield from (((SELF_TEST, name, test), None) for test in SELF_TESTS)
     else:
         judged = own.behaviour != BehaviourBudgets()
-        yield (BEHAVIOUR, name, ""), "flips and slices" if judged else None
+        yield (BEHAVIOUR, name, ""), _behaviour_words(own.behaviour) if judged else None
         yield (FOOTPRINT, name, "size"), "size" if own.size else None
         if name in suite.variants_with_memory:
             yield (MEMORY, name, ""), "memory" if own.memory else None
         for one in suite.workloads:
             yield (SPEEDUP, name, one.id), f"latency {one.id}" if own.speed else None
     yield from ((("latency", name, one.id), None) for one in suite.workloads)
+
+
+def _behaviour_words(own: BehaviourBudgets) -> str:
+    return "flips and slices" if own.flips or own.slices else " and ".join(own.tokens)
 
 
 def format_key(key: Key) -> str:

@@ -48,9 +48,17 @@ _LONGEST = 400
 
 
 def write_log_record(
-    judged: Mapping[str, LogVerdicts], wish: OnInconclusive, folder: Path, *, suite: str, command: str
+    judged: Mapping[str, LogVerdicts],
+    wish: OnInconclusive,
+    folder: Path,
+    *,
+    suite: str,
+    command: str,
+    title: str | None = None,
 ) -> RunRecord:
     """Writes what the reports are made of into a folder. suite: the path that the record has of it.
+
+    title: default the names of base and targets.
 
     Raises DataError where the targets judged other samples.
     """
@@ -63,7 +71,7 @@ def write_log_record(
                 "give each target a report of its own"
             )
         answers[name] = outcomes_of(one, of_base=False)
-    record = _record(judged, wish, suite, command, answers[TEACHER])
+    record = _record(judged, wish, suite, command, answers[TEACHER], title)
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in answers.items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
@@ -103,12 +111,17 @@ def comparison_line(name: str, one: Comparison) -> str:
 
 
 def _record(
-    judged: Mapping[str, LogVerdicts], wish: OnInconclusive, suite: str, command: str, base: Outcomes
+    judged: Mapping[str, LogVerdicts],
+    wish: OnInconclusive,
+    suite: str,
+    command: str,
+    base: Outcomes,
+    title: str | None,
 ) -> RunRecord:
     first = next(iter(judged.values()))
     variants = [_teacher(first), *(_variant(name, one, wish) for name, one in judged.items())]
     found = verdict(variants, SelfTest(), missing=0)
-    title = f"{first.base.model or first.base.shown} and {', '.join(judged)}"
+    title = title or f"{first.base.model or first.base.shown} and {', '.join(judged)}"
     by_target = [by_name(one) for one in judged.values()]
     tasks = [
         {
@@ -168,6 +181,7 @@ def _variant(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> VariantR
             "parent": verdicts.target.model,
             "quality": facts_of(name, verdicts, wish),
             "behaviour": _behaviour(verdicts),
+            "notes": list(verdicts.notes),
         }
     )
 

@@ -13,6 +13,7 @@ from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import (
+    TOKEN_TABLES,
     BaselineBudgetTable,
     FlipsBudget,
     MemoryBudget,
@@ -21,6 +22,7 @@ from slimgate.judge.budget_tables import (
     SliceBudget,
     SpeedBudget,
     TeacherBudgetTable,
+    TokenBudget,
 )
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.slices import NOT_PER_ROW
@@ -36,6 +38,7 @@ EXAMPLES = {
     "memory": "{ memory_ratio_max = 0.8 }",
     "flips": "{ flips_max_percent = 1.0 }",
     "slices": "{ accuracy = { drop_points = 5.0 } }",
+    **{name: table.example for name, table in TOKEN_TABLES.items()},
     "baseline": "{ accuracy = { drop_points = 1.0 } }",
 }
 HOLM: Family = "holm"
@@ -108,6 +111,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
     """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
+    tokens: dict[str, tuple[TokenBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
     size, speed, flips, memory = None, None, None, None
     for key, table in budgets.items():
@@ -126,6 +130,8 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
                 flips = FlipsBudget.model_validate(table)
             elif key == "slices":
                 slices = _slices(table, loc, data, file)
+            elif key in TOKEN_TABLES:
+                tokens[key] = TOKEN_TABLES[key].model_validate(table).budgets()
             elif key == "baseline":
                 baseline = _since_baseline(table, loc, data, file)
             else:
@@ -133,7 +139,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
                 _refuse_unsuited(key, quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
-    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices), memory, baseline)
+    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices, tokens), memory, baseline)
 
 
 def budget_family(data: Mapping[str, Any], file: str) -> Family | None:

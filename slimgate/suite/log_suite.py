@@ -32,7 +32,7 @@ class LogsTable(Table):
     """Paths are from the folder of the file."""
 
     title: str | None = None
-    """What the reports call it; default: the file's name."""
+    """What the reports call it; default: the names of base and targets."""
     base: str
     """The log of the base: a file, a folder, or a kept baseline."""
     targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], str] = Field(min_length=1)

@@ -256,6 +256,10 @@ class Reader:
         if flips and not {"prediction", RIGHT} & task.object.metrics():
             problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
             raise self.error(("budgets", "flips"), problem)
+        for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.tokens):
+            if not task.object.next_token:
+                problem = f"is of the next token, which task {task.name} does not predict"
+                raise self.error(("budgets", name), problem)
         for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.slices):
             if load_metric(name).needs not in task.object.metrics():
                 problem = f'"{name}" does not fit the outcomes of task {task.name}'

@@ -8,12 +8,14 @@ from typing import Any
 from slimgate.judge.budget_tables import (
     BaselineBudgetTable,
     FlipsBudget,
+    KlBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
     SizeBudget,
     SliceBudget,
     SpeedBudget,
     TeacherBudgetTable,
+    Top1BudgetTable,
 )
 from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known_plugins, load, text_of
@@ -155,6 +157,8 @@ def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, A
         "memory": add("MemoryBudget", MemoryBudget),
         "flips": add("FlipsBudget", FlipsBudget),
         "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudget)),
+        "kl": add("KlBudget", KlBudgetTable),
+        "top1_agreement": add("Top1Budget", Top1BudgetTable),
         "baseline": _by_metric(known_metrics(), since),
     }
     return _by_metric((), quality) | {"properties": own}

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
-from slimgate.judge.budget_tables import Budget, MemoryBudget, SizeBudget, SpeedBudget
+from slimgate.judge.budget_tables import Budget, MemoryBudget, SizeBudget, SpeedBudget, TokenBudget
 from slimgate.judge.slices import slices_kind
 
 # How budgets on metrics are corrected over all gated variants.
@@ -19,6 +19,7 @@ BASELINE = "baseline"
 Key = tuple[str, str]
 ByMetric = Mapping[str, tuple[QualityBudget, ...]]
 B = TypeVar("B", bound=Budget)
+L = TypeVar("L", bound=QualityBudget | TokenBudget)
 
 
 class Limit(NamedTuple):
@@ -68,6 +69,7 @@ class VariantBudgets:
             BehaviourBudgets(
                 _over("flips", self.behaviour.flips, common.behaviour.flips, reasons),
                 {name: one for name, one in slices.items() if ("slices", slices_kind(name)) not in reasons},
+                _merge_budgets(common.behaviour.tokens, self.behaviour.tokens, reasons),
             ),
             _over("memory", self.memory, common.memory, reasons),
             _merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
@@ -82,6 +84,10 @@ class VariantBudgets:
                 for one in budgets:
                     wish = one.on_inconclusive or otherwise
                     found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
+        for table, limits in self.behaviour.tokens.items():
+            for limit in limits:
+                wish = limit.on_inconclusive or otherwise
+                found[table, limit.kind] = Limit(limit.limit, limit.reason, wish)
         for name, kind, budget in self._of_one_limit():
             found[name, kind] = Limit(budget.limit, budget.reason, budget.on_inconclusive_or(otherwise))
         return found
@@ -103,8 +109,13 @@ def _over(name: str, own: B | None, common: B | None, off: Collection[Key]) -> B
     return None if (name, common.kind) in off else common
 
 
-def _merge_budgets(common: ByMetric, own: ByMetric, off: Collection[Key], prefix: str = "") -> ByMetric:
-    """By metric, one budget of each kind; a metric without any is left out."""
+def _merge_budgets(
+    common: Mapping[str, tuple[L, ...]],
+    own: Mapping[str, tuple[L, ...]],
+    off: Collection[Key],
+    prefix: str = "",
+) -> dict[str, tuple[L, ...]]:
+    """By metric or table, one budget of each kind; what has none is left out."""
     found = {
         metric: _by_kind((*common.get(metric, ()), *own.get(metric, ())), f"{prefix}{metric}", off)
         for metric in {**common, **own}
@@ -112,7 +123,7 @@ def _merge_budgets(common: ByMetric, own: ByMetric, off: Collection[Key], prefix
     return {metric: budgets for metric, budgets in found.items() if budgets}
 
 
-def _by_kind(budgets: Sequence[QualityBudget], name: str, off: Collection[Key]) -> tuple[QualityBudget, ...]:
+def _by_kind(budgets: Sequence[L], name: str, off: Collection[Key]) -> tuple[L, ...]:
     """The last of each kind."""
     last = {one.kind: one for one in budgets}
     return tuple(one for kind, one in last.items() if (name, kind) not in off)

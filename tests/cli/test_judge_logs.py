@@ -371,7 +371,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         _a_task_less,
         "target lacks the task arc: run it, or judge what both have by --allow tasks",
     ),
-    "a line that ends early": (_interrupted, "line 2 is not JSON .*; it has no end: was the run interrupted"),
+    "a line that ends early": (
+        _interrupted,
+        "line 2 is not JSON .*; it has no end: was the run that wrote it interrupted",
+    ),
     "no samples": (_no_samples, "target gsm8k: no samples, expected at least one"),
     "fewer samples": (
         _fewer_samples,

@@ -97,13 +97,15 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
     assert outside_addresses(tmp_path) == []
 
 
-def test_every_plot_has_a_light_and_a_dark_picture_that_the_page_shows() -> None:
+def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows() -> None:
     drawn = {path: made for path, made in generate_pages() if isinstance(made, bytes)}
-    page = (links.ROOT / "docs/statistics.md").read_text("utf-8")
+    pages = "".join(
+        (links.ROOT / "docs" / name).read_text("utf-8") for name in ("statistics.md", "judge_logs.md")
+    )
     assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
     for name, svg in drawn.items():
         scheme = name.removesuffix(".svg").rpartition("-")[2]
-        assert f"({name}#only-{scheme})" in page
+        assert f"({name}#only-{scheme})" in pages
         assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
 
 

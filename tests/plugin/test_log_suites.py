@@ -53,6 +53,7 @@ def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tupl
     record = read_record(folder / "logs/run.json")
     assert [one.name for one in record.variants] == ["teacher", "good", "bad"]
     assert record.suite.path == "bench/logs.toml"
+    assert record.suite.title == "base and good, bad"
     for name in ("report.md", "report.html", "pr-comment.md"):
         assert "bad" in (folder / name).read_text("utf-8")
         assert "gsm8k/acc" in (folder / "logs" / name).read_text("utf-8")
@@ -101,3 +102,18 @@ def test_a_suite_of_models_may_not_have_the_same_name(repository: Path) -> None:
     ran = pytest_in(repository, "bench")
     assert ran.code == 4
     assert any("have the same name" in line for line in ran.lines)
+
+
+def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path) -> None:
+    write_lm_eval(repository / "logs/good", {"gsm8k": [1.0] * 200, "arc": [1.0] * 60}, prompt="Other {id}?")
+    text = SUITE.replace("[budgets]", 'allow = ["prompt"]\ntitle = "Two [models]"\n[budgets]')
+    (repository / "bench/logs.toml").write_text(text, "utf-8")
+    ran = pytest_in(repository, "bench/logs.toml", "-k", "good")
+    assert ran.code == 0
+    assert any(line.startswith("note: gsm8k: prompts differ in 200 of 200 samples") for line in ran.lines)
+    folder = repository / "reports/latest/logs"
+    assert "- gsm8k: prompts differ in 200 of 200 samples" in (folder / "report.md").read_text("utf-8")
+    record = read_record(folder / "run.json")
+    assert record.suite.title == "Two [models]"
+    assert len(record.variant("good").notes) == 2
+    assert record.variant("bad").notes == []

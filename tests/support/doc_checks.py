@@ -23,6 +23,7 @@ from fixtures.site.formulas import math_block
 from slimgate.cli.main import command_parser, main
 from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import load
 from slimgate.suite.load import load_suite
@@ -257,6 +258,10 @@ def check_task(shown: Mapping[str, Any]) -> None:
     found = load("task", task.pop("kind"))
     found.Params.model_validate(frozen({key: value for key, value in task.items() if key != "group"}))
     for name, budget in shown.get("budgets", {}).items():
+        if name in TOKEN_TABLES:
+            TOKEN_TABLES[name].model_validate(budget)
+            assert found.next_token
+            continue
         [(kind, limit)] = budget.items()
         check_budget(load_metric(name), QualityBudget(kind, limit))
         assert load_metric(name).needs in found.metrics()

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from slimgate._system.escape import visible
     from slimgate.cli.export.folder import check_free, export
     from slimgate.cli.export.row_check import OtherAnswers
-    from slimgate.cli.export.servers import describe_servers
+    from slimgate.cli.export.servers import describe_servers, layout_of
     from slimgate.cli.export.stored import gate_rows, stored_artifact, task_params
     from slimgate.record.files import read_record_file
 
@@ -60,6 +60,6 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write(f"slimgate export: {visible(str(error))}\n")
         return 1
     told = f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
-    servers = describe_servers(written.layout) if written.layout else None
+    servers = describe_servers(layout_of(written))
     sys.stdout.writelines(f"{visible(line)}\n" for line in (told, checked, servers) if line)
     return 0

@@ -9,8 +9,8 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
-from slimgate.cli.export.servers import LAYOUTS, describe_servers
-from slimgate.cli.export.snippets import snippet
+from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of
+from slimgate.cli.export.snippets import TEXTS, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.loading import form_of, forms, known_plugins, load
@@ -77,7 +77,7 @@ def export(
             task = _task(run, gate)
             _write_beside(written, task, params, new)
             checked = _describe_check(artifact, written, new, gate, scratch)
-            use = _use(model, written, snippet(written, form_of(written.form), task, params), new, checked)
+            use = _use(model, written, _lines(written, task, params), new, checked)
             text = blocks(card(run.record, model, form=written.form), use)
             (new / README).write_text(text + "\n", "utf-8")
             for name in files_of(new):
@@ -127,14 +127,21 @@ def _write_beside(
     save_tokenizer(tokenizer, folder)
 
 
-def _use(model: VariantRecord, written: Written, code: str, folder: Path, checked: str) -> str:
+def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any]) -> tuple[str, str]:
+    """What they need, and the lines that use the folder, as a block of markdown."""
+    if layout_of(written) == ENCODER_FILE:
+        return "llama.cpp", f'```console\n$ llama-embedding -m {written.gguf} -p "{TEXTS[0]}"\n```'
     packages = LAYOUTS[written.layout].packages if written.layout in LAYOUTS else ()
     needs = " ".join(("pip install", form_of(written.form).package, "transformers", *packages))
+    return f"`{needs}`", f"```python\n{snippet(written, form_of(written.form), task, params)}\n```"
+
+
+def _use(model: VariantRecord, written: Written, lines: tuple[str, str], folder: Path, checked: str) -> str:
     size = sum((folder / name).stat().st_size for name in files_of(folder))
     return blocks(
         "## Use",
-        f"Needs `{needs}`; run it inside of this folder ({megabytes(size)} MB).",
-        f"```python\n{code}\n```",
+        f"Needs {lines[0]}; run it inside of this folder ({megabytes(size)} MB).",
+        lines[1],
         bullets(_notes(model, written, checked)),
     )
 
@@ -144,7 +151,7 @@ def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
     judged = model.artifact.runtime if model.artifact else ""
     if written.layout is not None:
         found.append("The files are those that were judged.")
-        if servers := describe_servers(written.layout):
+        if servers := describe_servers(layout_of(written)):
             found.append(f"{servers[0].upper()}{servers[1:]}.")
     elif written.compared:
         apart = written.compared["max_difference"]

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimgate.cli.export.forms import Written
+from slimgate.models.gguf_encoder import ENCODER
+
 VLLM, SGLANG, TRANSFORMERS, LLAMA_CPP = "vLLM", "SGLang", "transformers", "llama.cpp"
 
 
@@ -24,6 +27,7 @@ class Layout:
     imports: str = ""
 
 
+ENCODER_FILE = "gguf of an encoder"
 _ROUNDED = "quantization_config=AutoRoundConfig()"
 LAYOUTS = {
     "plain": Layout((VLLM, SGLANG, TRANSFORMERS)),
@@ -32,14 +36,21 @@ LAYOUTS = {
     "compressed-tensors": Layout((VLLM, SGLANG, TRANSFORMERS), ("compressed-tensors",)),
     "gguf": Layout((LLAMA_CPP, TRANSFORMERS), ("gguf",), 'gguf_file="{file}"'),
     # by auto-round, which needs no GPU; with gptqmodel the option is not needed
+    # transformers reads no encoders from GGUF
+    ENCODER_FILE: Layout((LLAMA_CPP,)),
     "gptq": Layout((VLLM, SGLANG, TRANSFORMERS), ("auto-round",), _ROUNDED, "AutoRoundConfig"),
     "torchao": Layout((VLLM, SGLANG, TRANSFORMERS), ("torchao",)),
 }
 
 
-def describe_servers(layout: str) -> str | None:
+def layout_of(written: Written) -> str | None:
+    """The format's name in the table; None of what is no folder that servers load."""
+    return ENCODER_FILE if written.layout and written.auto == ENCODER else written.layout
+
+
+def describe_servers(layout: str | None) -> str | None:
     """`documented to load gptq: vLLM, SGLang, transformers`; None of a format that is not in the table."""
-    found = LAYOUTS.get(layout)
+    found = LAYOUTS.get(layout or "")
     if found is None:
         return None
     name = "an unquantized folder" if layout == "plain" else layout

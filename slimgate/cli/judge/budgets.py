@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from slimgate._system.toml import format_value
+from slimgate.data.log_files.budgets import limit_of_each
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.metrics import load_metric
@@ -48,13 +49,7 @@ def asked(options: argparse.Namespace) -> Asked:
 
 
 def _from_options(metrics: Sequence[str], points: Sequence[float]) -> Asked:
-    if points and len(points) not in (1, len(metrics)):
-        raise SuiteError(
-            f"{len(points)} --drop-points for {len(metrics)} --metric, expected one for each, in order, or "
-            "one for all"
-        )
-    each = [*points] * len(metrics) if len(points) == 1 else [*points]
-    tables = {name: {"drop_points": limit} for name, limit in zip(metrics, each, strict=False)}
+    tables = {name: {"drop_points": limit} for name, limit in limit_of_each(metrics, points).items()}
     found = resolve_budgets({"budgets": tables}, ("",), "--drop-points")
     return Asked(tuple(metrics), found[""].quality)
 
@@ -86,7 +81,8 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
             "file): the common ones are judged"
         )
     measured = dict.fromkeys([*metrics, *budgets.quality]) or {DEFAULT_METRIC: None}
-    return Asked(tuple(measured), budgets.quality, budgets.behaviour, tuple(warnings))
+    behaviour = replace(budgets.behaviour, tokens={})
+    return Asked(tuple(measured), budgets.quality, behaviour, tuple(warnings))
 
 
 def _others(path: Path, budgets: VariantBudgets) -> list[str]:
@@ -98,4 +94,5 @@ def _others(path: Path, budgets: VariantBudgets) -> list[str]:
         if one.name not in ("quality", "behaviour", "switched_off")
         and getattr(budgets, one.name) != getattr(none, one.name)
     ]
+    names += budgets.behaviour.tokens
     return [f"{path}: budgets on {' and '.join(names)} are not judged from predictions"] if names else []

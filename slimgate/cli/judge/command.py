@@ -36,7 +36,11 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("teacher", type=Path, metavar="BASE", help="file or folder of the base model")
     parser.add_argument(
-        "variants", type=Path, nargs="+", metavar="TARGET", help="of a model to compare with it"
+        "variants",
+        type=Path,
+        nargs="*",
+        metavar="TARGET",
+        help="of a model to compare with it; none for the output of llama-perplexity --kl-divergence",
     )
     parser.add_argument(
         "--metric",
@@ -112,6 +116,8 @@ def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     from slimgate.cli.judge.logs import judge_log_files, reads_logs
 
+    if not options.variants:
+        return _judge_one_file(options)
     if reads_logs(options):
         return judge_log_files(options)
     codes = []
@@ -120,6 +126,19 @@ def run(options: argparse.Namespace) -> int:
             sys.stdout.write("\n")
         codes.append(_judge_predictions(argparse.Namespace(**{**vars(options), "variant": variant})))
     return max(codes)
+
+
+def _judge_one_file(options: argparse.Namespace) -> int:
+    from slimgate.cli.judge.kl_log import judge_kl_log
+    from slimgate.data.kl_log import is_kl_log
+    from slimgate.errors import DataError
+
+    if not is_kl_log(options.teacher):
+        raise DataError(
+            f"{options.teacher}: came without a TARGET to compare it with; alone stands only what "
+            "llama-perplexity --kl-divergence prints"
+        )
+    return judge_kl_log(options)
 
 
 def _judge_predictions(options: argparse.Namespace) -> int:

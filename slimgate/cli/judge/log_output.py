@@ -9,12 +9,13 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
+from slimgate.cli.judge.output import format_counts
 from slimgate.data.log_files.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunVerdict
 from slimgate.record.words import format_count
-from slimgate.report.figures import count, drop_words, to_fixed
+from slimgate.report.figures import count, format_drop, format_limits, to_fixed
 from slimgate.run.log_record import comparison_line, facts_of, verdict_of
 
 _MOST_ROWS = 40
@@ -78,10 +79,12 @@ def _table(verdicts: LogVerdicts) -> str:
             "n": count(one.counts.judged),
             "base": to_fixed(one.judged.teacher, 3),
             "target": to_fixed(one.judged.value, 3),
-            "drop, points [90 %]": _drop(one),
+            "drop, points [90 %]": format_drop(
+                one.judged.drop_points, one.judged.interval, one.judged.budgets
+            ),
             "worse / better": f"{count(one.worse)} / {count(one.better)}",
             **({"changed, base again": _share(one)} if noisy else {}),
-            "budget": ", ".join(_budget(budget.kind, budget.limit) for budget in one.judged.budgets) or "–",
+            "budget": format_limits(one.judged.budgets),
             "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
         }
         for one in shown
@@ -93,15 +96,6 @@ def _table(verdicts: LogVerdicts) -> str:
 
 def _share(one: Comparison) -> str:
     return "–" if one.noise is None else f"{100 * one.flips_share:.1f} %, {100 * one.noise.psi:.1f} %"
-
-
-def _drop(one: Comparison) -> str:
-    limits = [budget.limit for budget in one.judged.budgets if budget.kind == "drop_points"]
-    return str(drop_words(one.judged.drop_points, one.judged.interval, limits)).removeprefix("drop ")
-
-
-def _budget(kind: str, limit: float) -> str:
-    return f"{limit:g}" if kind == "drop_points" else f"{kind} {limit:g}"
 
 
 def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
@@ -162,10 +156,7 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 
 
 def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
-    if not found.passed + found.failed + found.inconclusive:
-        return "not gated: no budget was set"
-    counts = f"{found.passed} PASS, {found.failed} FAIL, {found.inconclusive} INCONCLUSIVE"
-    line = f"{found.status} ({counts}, {found.not_gated} not gated)"
+    line = format_counts(found)
     if verdicts.tests > 1 and found.status != "PASS":  # a PASS needs no correction
         family = f"Holm's correction over the {verdicts.tests} budgets"
         line += f"; any failure fails all, so each FAIL holds by {family}"

@@ -11,7 +11,13 @@ from tabulate import tabulate
 
 from slimgate._system.escape import visible
 from slimgate.data.predictions.pairs import Pair
-from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour import (
+    BehaviourBudgets,
+    behaviour,
+    behaviour_facts,
+    judge_behaviour,
+    undecided_wishes,
+)
 from slimgate.judge.budget_kinds import OnInconclusive, wishes
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import behaviour_message, message
@@ -21,7 +27,7 @@ from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.record.run_verdict import verdict
-from slimgate.report.figures import count, drop_words, percent, to_fixed
+from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
 from slimgate.run.gate_results import now
 
 
@@ -68,7 +74,7 @@ def judged_behaviour(
     """What changed, and the budgets on it; the slices are the labels: predictions have no others."""
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
-    wish = (budgets.flips and budgets.flips.on_inconclusive) or on_inconclusive
+    wish = undecided_wishes(budgets, on_inconclusive)
     line = behaviour_message(name, judged)
     facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, line, wish, slices=on_inconclusive)
     return {**facts, "measured": now()}
@@ -95,7 +101,7 @@ def as_text(judged: Judged) -> str:
         _lines([str(behaviour["message"])] if behaviour["verdict"] else []),
         _changes(behaviour),
         _lines(f"warning: {line}" for line in warnings),
-        _summary(_verdict(judged, _facts(judged))),
+        format_counts(_verdict(judged, _facts(judged))),
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -127,22 +133,15 @@ def _table(judged: Judged) -> str:
             "metric": visible(name),
             "teacher": to_fixed(one.judged.teacher, 3),
             "variant": to_fixed(one.judged.value, 3),
-            "drop, points [90 %]": _drop(one.judged),
-            "budget": ", ".join(_budget(budget.kind, budget.limit) for budget in one.judged.budgets) or "–",
+            "drop, points [90 %]": format_drop(
+                one.judged.drop_points, one.judged.interval, one.judged.budgets
+            ),
+            "budget": format_limits(one.judged.budgets),
             "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
         }
         for name, one in judged.metrics.items()
     ]
     return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
-
-
-def _drop(judged: QualityJudgement) -> str:
-    limits = [budget.limit for budget in judged.budgets if budget.kind == "drop_points"]
-    return str(drop_words(judged.drop_points, judged.interval, limits)).removeprefix("drop ")
-
-
-def _budget(kind: str, limit: float) -> str:
-    return f"{limit:g}" if kind == "drop_points" else f"{kind} {limit:g}"
 
 
 def _changes(behaviour: Mapping[str, Any]) -> str:
@@ -163,7 +162,8 @@ def _of_metrics(judged: Judged) -> list[str]:
     return [f"few rows behind {', '.join(names)}: {warning}" for warning, names in said.items()]
 
 
-def _summary(found: RunVerdict) -> str:
+def format_counts(found: RunVerdict) -> str:
+    """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`."""
     if not found.passed + found.failed + found.inconclusive + found.not_shown:
         return "not gated: no budget was set"
     counts = f"{found.passed} PASS, {found.failed} FAIL, {found.inconclusive} INCONCLUSIVE"

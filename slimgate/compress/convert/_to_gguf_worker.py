@@ -14,12 +14,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from slimgate._system.worker import end_with_parent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.llama_cpp_converter import load_converter
 
 REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
 FILE = "model.gguf"
+# Weights of a block of Q4_0.
+BLOCK = 32
 # The converter writes these by itself; of the others it is told tensor by tensor.
 OWN_TYPES = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "BF16": "MOSTLY_BF16", "Q8_0": "MOSTLY_Q8_0"}
 Json = dict[str, Any]
@@ -42,6 +47,7 @@ def convert(folder: Path, kind: str) -> Json:
     (folder / WRITTEN).mkdir()
     own = OWN_TYPES.get(kind)
     file_type = gguf.LlamaFileType[own or f"MOSTLY_{kind}"]
+    gguf.quants.quantize = _with_searched_scales(gguf)
     if own is None:
         made = _with_type(made, gguf, gguf.GGMLQuantizationType[kind])
     made(folder / MODEL, file_type, folder / WRITTEN / FILE, eager=True, model_name="model").write()
@@ -70,6 +76,45 @@ def _with_type(base: Any, gguf: Any, kind: Any) -> Any:
             return any(self.match_model_tensor_name(name, key, bid) for key in keys)
 
     return Converter
+
+
+def _with_searched_scales(gguf: Any) -> Any:
+    """gguf's quantize, with a better scale for each block of Q4_0."""
+    known = gguf.quants.quantize
+
+    def quantize(values: Any, kind: Any) -> Any:
+        return (
+            quantize_q4_0(values)
+            if kind.name == "Q4_0" and values.shape[-1] % BLOCK == 0
+            else known(values, kind)
+        )
+
+    return quantize
+
+
+def quantize_q4_0(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """(…, columns) float32 -> (…, bytes) in llama.cpp's Q4_0: 32 weights share a float16 scale, levels -8..7.
+
+    Of the scales that make the weight of largest magnitude a level, the one with the least squared error.
+    gguf takes level -8 alone. So weights that lie on such a grid already, as gptq leaves them, keep their
+    levels.
+    """
+    blocks = values.reshape(-1, BLOCK).astype(np.float32)
+    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(1, keepdims=True), 1)
+    best, levels = np.zeros_like(extreme), np.zeros_like(blocks)
+    least = np.full_like(extreme, np.inf)
+    for level in (*range(-8, 0), *range(7, 0, -1)):
+        scale = (extreme / level).astype(np.float16).astype(np.float32)
+        nearest = np.clip(np.rint(blocks / np.where(scale == 0, np.inf, scale)), -8, 7)
+        error = np.square(nearest * scale - blocks).sum(1, keepdims=True)
+        better = error < least
+        least, best = np.where(better, error, least), np.where(better, scale, best)
+        levels = np.where(better, nearest, levels)
+    halves = (levels + 8).astype(np.uint8).reshape(-1, 2, BLOCK // 2)
+    packed = np.concatenate(
+        [best.astype(np.float16).view(np.uint8), halves[:, 0] | halves[:, 1] << 4], axis=1
+    )
+    return np.ascontiguousarray(packed.reshape(*values.shape[:-1], -1))
 
 
 def _describe(gguf: Any, file: Path) -> Json:

@@ -8,11 +8,13 @@
 | Q8_0, Q5_0, Q4_0 | 8.5, 5.5, 4.5    | 32 weights share a scale               |
 | Q5_1, Q4_1       | 6, 5             | 32 weights share a scale and a minimum |
 
-Weights are rounded to the nearest level. Embeddings and the layer that gives the logits have Q8_0 below
-8 bits. Norms stay float32, and matrices whose rows 32 does not divide become F16. Tensor names, metadata and
-vocabulary are those of llama.cpp's own converter, which the package auto-round carries; it knows the causal
-language models of transformers that llama.cpp runs. It needs a tokenizer that llama.cpp has too:
-SentencePiece, or byte-level BPE.
+Weights are rounded to the nearest level. Of Q4_0 the scale is the one with the least squared error, so that
+it keeps the levels of { gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that
+gives the logits have Q8_0 below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become
+F16. Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package
+auto-round carries; it knows the causal language models of transformers that llama.cpp runs. It needs a
+tokenizer that llama.cpp has too: SentencePiece, or byte-level BPE. Sentence encoders of BERT's kind, with
+WordPiece, are written for llama.cpp's embeddings.
 The artifact is a folder with the file, config.json and the tokenizer. slimgate judges it as transformers
 loads it, which unpacks the weights.
 """
@@ -40,6 +42,7 @@ class Params(Table):
 
 
 class ToGguf(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
     gives = "served"
     reads = ("calibration",)
     claims = ()

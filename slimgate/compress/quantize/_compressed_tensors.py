@@ -15,9 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from slimgate._system.quiet import silent
+from slimgate.compress.layers.float_layers import (
+    Quantized,
+    check_float_activations,
+    quantized_layers,
+    to_float_layer,
+)
 from slimgate.compress.layers.grid import Grid, Scheme, dequantize, fit_grid, quantize
 from slimgate.compress.layers.int8_linear import Int8Linear, quantize_weight
-from slimgate.compress.layers.packed import PackedLinear
 from slimgate.errors import BuildError
 from slimgate.models.linear_layers import linear_layers
 from slimgate.models.llm_packages import require_package
@@ -48,15 +53,14 @@ def to_rounded_network(model: Any, params: Params) -> dict[str, Rounded]:
     """
     require_package("compressed_tensors", "compressed_tensors")
     found: dict[str, Rounded] = {}
-    for name, module in list(model.network.named_modules()):
-        if isinstance(module, (PackedLinear, Int8Linear)):
-            found[name] = _stored(name, module)
-            model.network.set_submodule(name, _float_layer(module))
+    for name, layer in quantized_layers(model.network).items():
+        found[name] = _stored(name, layer)
+        model.network.set_submodule(name, to_float_layer(layer))
     if params.scheme is not None:
         float_layers = linear_layers(model, inside="blocks", whole=not found)
-        for name, layer in float_layers.items():
+        for name, linear in float_layers.items():
             if name not in found:
-                found[name] = _rounded_(name, layer, params)
+                found[name] = _rounded_(name, linear, params)
     if not found:
         raise BuildError("no layer is quantized; give `scheme`, or put gptq or weight_only before this step")
     if other := not_stock(model):
@@ -65,14 +69,10 @@ def to_rounded_network(model: Any, params: Params) -> dict[str, Rounded]:
     return found
 
 
-def _stored(name: str, layer: PackedLinear | Int8Linear) -> Rounded:
+def _stored(name: str, layer: Quantized) -> Rounded:
+    check_float_activations(name, layer)
     if isinstance(layer, Int8Linear):
         return Rounded(_args(8, "channel", None), _token_args("int"), layer.weight_scale.unsqueeze(1))
-    if layer.activations != "float32":
-        raise BuildError(
-            f'{name} computes by activations = "{layer.activations}", which rounds weights once more; leave '
-            "activations out, or use int8_dynamic"
-        )
     return _of_grid(name, layer.grid(), layer.columns)
 
 
@@ -89,18 +89,6 @@ def _of_grid(name: str, grid: Grid, columns: int) -> Rounded:
             f"{name} has {columns} columns, which groups of {width} do not divide; choose another"
         )
     return Rounded(_args(scheme.bits, scheme.granularity, width and min(width, columns)), None, grid.scale)
-
-
-def _float_layer(layer: PackedLinear | Int8Linear) -> nn.Linear:
-    if isinstance(layer, Int8Linear):
-        weight = layer.weight.float() * layer.weight_scale.unsqueeze(1)
-    else:
-        weight = dequantize(layer.levels(), layer.grid())
-    made = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    if layer.bias is not None:
-        made.bias = nn.Parameter(layer.bias.detach(), requires_grad=False)
-    return made.to(weight.device)
 
 
 @torch.no_grad()

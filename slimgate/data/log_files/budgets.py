@@ -65,14 +65,20 @@ def matches(pattern: str, name: str, task: str, metric: str) -> bool:
 
 def drop_budgets(metrics: Sequence[str], points: Sequence[float], pooled: float | None) -> LogBudgets:
     """Of a command line: one limit for each metric pattern in order, or one for all."""
-    if points and len(points) not in (1, max(1, len(metrics))):
+    limits = limit_of_each(metrics or ["*"], points)
+    patterns = [(name, (_drop(limit),)) for name, limit in limits.items()]
+    return LogBudgets(tuple(patterns), () if pooled is None else (_drop(pooled),), tuple(metrics))
+
+
+def limit_of_each(metrics: Sequence[str], points: Sequence[float]) -> dict[str, float]:
+    """By metric its --drop-points: one for each in order, or one for all; nothing where none came."""
+    if points and len(points) not in (1, len(metrics)):
         raise SuiteError(
             f"{len(points)} --drop-points for {len(metrics)} --metric, expected one for each, in order, or "
             "one for all"
         )
-    each = [*points] * max(1, len(metrics)) if len(points) == 1 else [*points]
-    patterns = [(name, (_drop(limit),)) for name, limit in zip(metrics or ["*"], each, strict=False)]
-    return LogBudgets(tuple(patterns), () if pooled is None else (_drop(pooled),), tuple(metrics))
+    each = [*points] * len(metrics) if len(points) == 1 else points
+    return dict(zip(metrics, each, strict=False))
 
 
 def _drop(limit: float) -> QualityBudget:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.json_text import NOT_JSON, describe_json_error, read_json
+from slimgate._system.json_text import read_json
+from slimgate.data.json_rows import numbered_objects
 from slimgate.errors import DataError
 
 # A log of one object is read whole; promptfoo and deepeval write such.
@@ -18,19 +19,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line, object) of each line that is not blank. Raises DataError naming file and line."""
     try:
         with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    found = json.loads(line)
-                except NOT_JSON as error:
-                    cut = "" if line.endswith(b"\n") else "; it has no end: was the run interrupted?"
-                    raise DataError(
-                        f"{path}: line {number} is not JSON ({describe_json_error(error)}){cut}"
-                    ) from None
-                if not isinstance(found, dict):
-                    raise DataError(f"{path}: line {number} is no JSON object, expected one a line")
-                yield number, found
+            yield from numbered_objects(path, stream)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 

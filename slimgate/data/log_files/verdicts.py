@@ -313,9 +313,12 @@ def _fill(found: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
 def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
     if paired.base.answers is None or paired.target.answers is None:
         return None
-    both = (scores.base_rows >= 0) & (scores.target_rows >= 0)
-    before = paired.base.answers[scores.base_rows[both]]
-    return int((before != paired.target.answers[scores.target_rows[both]]).sum())
+    changed = 0
+    for start in range(0, len(scores.base_rows), _AT_ONCE):
+        rows, others = (one[start : start + _AT_ONCE] for one in (scores.base_rows, scores.target_rows))
+        both = (rows >= 0) & (others >= 0)
+        changed += int((paired.base.answers[rows[both]] != paired.target.answers[others[both]]).sum())
+    return changed
 
 
 def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:

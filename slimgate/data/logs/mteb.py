@@ -33,15 +33,19 @@ class Mteb(Reader):
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else sorted(path.glob(f"*{_END}"))
         tasks: dict[str, TaskLog] = {}
+        models: set[str] = set()
         for file in files:
-            right = _right(file)
-            for subset, splits in read_object(file).items():
-                if subset == "mteb_model_meta":
-                    continue
+            right, found = _right(file), read_object(file)
+            meta = found.pop("mteb_model_meta", None) or {}
+            models |= {meta["model_name"]} if meta.get("model_name") else set()
+            for subset, splits in found.items():
                 for split in splits:
                     name = "/".join([file.name.removesuffix(_END), subset, split])
                     tasks[name] = TaskLog(partial(_rows, file, subset, split, right))
-        return Log("mteb", str(path), tasks)
+        if len(models) > 1:
+            names = ", ".join(sorted(models))
+            raise DataError(f"{path}: predictions of {len(models)} models ({names}); name those of one")
+        return Log("mteb", str(path), tasks, next(iter(models), None))
 
 
 def _right(file: Path) -> Right:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from slimgate.data.quoting import quoted_texts
-from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
-from slimgate.judge.message import behaviour_message
+from slimgate.judge.behaviour import (
+    behaviour,
+    behaviour_facts,
+    judge_behaviour,
+    on_inconclusive,
+    undecided_wishes,
+)
+from slimgate.judge.budget_tables import TOKEN_KINDS
+from slimgate.judge.decision import Verdict
+from slimgate.judge.message import behaviour_message, describe_parted
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import SLICED
+from slimgate.judge.token_kl import kl_measured
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugin.gates.shapes import shape_facts
 from slimgate.plugin.gates.stages import stage_facts
 from slimgate.run.gate_results import now, part
+from slimgate.run.parted_block import find_parted_block
 from slimgate.run.run import ModelHandle
 from slimgate.run.slicing import column_slices
+from slimgate.run.token_kl import token_kl
 from slimgate.suite.suite import Suite
 
 
@@ -36,26 +45,28 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     )
     if task.object.compare:
         measured |= task.object.compare(task.params, teacher.to_compared, variant.to_compared)
+    tokens = token_kl(teacher, variant) if task.object.next_token else None
+    if tokens is not None:
+        measured |= kl_measured(tokens, teacher.outcomes, variant.outcomes)
     judged = judge_behaviour(
         teacher.outcomes,
         variant.outcomes,
         budgets,
         metrics={name: load_metric(name) for name in (*sliced, *budgets.slices)},
         columns=column_slices(suite.setup, gate),
+        tokens=tokens,
     )
     line = behaviour_message(variant.name, judged)
-    wish = _on_inconclusive(suite, variant.name)
-    facts = behaviour_facts(measured, judged, line, wish, slices=suite.measure.on_inconclusive)
+    if any(one.kind in TOKEN_KINDS and one.verdict is Verdict.FAIL for one in judged.budgets):
+        parted = find_parted_block(teacher, variant)
+        measured["parted"] = parted.model_dump(mode="json")
+        line += f"; {describe_parted(parted)}"
+    wishes = undecided_wishes(budgets, suite.measure.on_inconclusive)
+    facts = behaviour_facts(measured, judged, line, wishes, slices=suite.measure.on_inconclusive)
     report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
-    conclude(variant, judged.verdict, line, wish)
+    conclude(variant, judged.verdict, line, on_inconclusive(judged, wishes))
 
 
 def _sliceable(metric: str, needs: frozenset[str]) -> bool:
     found = load_metric(metric)
     return found.per_row is not None and found.needs in needs
-
-
-def _on_inconclusive(suite: Suite, variant: str) -> Literal["fail", "warn"]:
-    """What INCONCLUSIVE does to the test; only flips can be: undecided slices are NOT_SHOWN."""
-    flips = suite.budgets[variant].behaviour.flips
-    return (flips and flips.on_inconclusive) or suite.measure.on_inconclusive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.verdict import Verdict
 from slimgate.record import ONLY_WARNS, RunRecord, VariantRecord
 from slimgate.record.budgets import (
@@ -211,7 +212,12 @@ def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> 
     return "error" if model.error is not None else "not measured"
 
 
+# What a suite that has budgets on flips or slices, and maybe on tokens, awaits.
+_FLIPS = "flips and slices"
+
+
 def _is_awaited(model: VariantRecord, one: Judged) -> bool:
     """Whether the model's suite has a budget there that its run did not judge."""
-    names = {"flips": "flips and slices", "slices": "flips and slices"}
-    return names.get(one.of, one.name) in model.awaited
+    if one.of not in ("flips", "slices", *TOKEN_TABLES):
+        return one.name in model.awaited
+    return any(one.of in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited

@@ -31,6 +31,9 @@ _LIMITS = {
     "drop_relative": "loses at most {:g} % of the teacher's value",
     "error_increase_relative": "errors grow by at most {:g} %",
     "increase_relative": "grows by at most {:g} %",
+    "mean_max": "at most {:g} nats a token",
+    "p99_max": "at most {:g} nats in 99 % of the tokens",
+    "p999_max": "at most {:g} nats in 99.9 % of the tokens",
     "floor": "at least {:g}",
     "ceiling": "at most {:g}",
 }

@@ -35,6 +35,7 @@ from slimgate.report.page.reliability import Reliability, reliability
 from slimgate.report.page.tradeoff import Curve, tradeoff_curve
 from slimgate.report.stages import format_value, other_log, params_cell, runtime_options
 from slimgate.report.status import models, teacher, workload_words
+from slimgate.report.token_kl import kl_facts_of
 
 _MOST_SLICES = 12
 _ORIGIN = {True: "from the store", False: "built in this run", None: None}
@@ -132,6 +133,7 @@ def _behaviour_facts(found: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
         yield "agrees with the teacher", percent(found.agreement)
     if found.kl_to_teacher is not None:
         yield "KL to the teacher", f"{significant(found.kl_to_teacher)} nats"
+    yield from kl_facts_of(found)
     if found.ece is not None:
         yield (
             "calibration error",

@@ -114,8 +114,14 @@ def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None
     return [
         *(line for one in messages[:MOST] for line in _message(one, width)),
         *(wrap_text(f"… and {more} more: {where}", width) if more > 0 else []),
+        *(line for note in _notes(record)[:MOST] for line in wrap_text(f"note: {note}", width, "  ")),
         *_status(record, where),
     ]
+
+
+def _notes(record: RunRecord) -> list[str]:
+    """What was allowed to differ or left out, each once."""
+    return list(dict.fromkeys(visible(note) for model in record.variants for note in model.notes))
 
 
 def summary_table(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:

@@ -11,15 +11,16 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.gguf_models import NEXT_TOKEN, bert_encoder, byte_level_llama
 from fixtures.models.kept_models import kept_run, predict_with_readme
 from slimgate.cli.export.servers import LAYOUTS, describe_servers
 from slimgate.cli.main import main
+from slimgate.compress.convert import to_gguf
 from slimgate.compress.quantize import compressed_tensors
 from slimgate.models.served import load_served
 from slimgate.tasks import causal_lm
 
 torch.set_num_threads(1)
-NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
 TEXTS = ["good film the plot", "bad movie was"]
 
 
@@ -66,6 +67,31 @@ def test_another_form_is_refused(tmp_path: Path, kept: Any, capsys: pytest.Captu
         "hold; leave --format out\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
+    model, context = byte_level_llama(tmp_path)
+    made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
+    assert export(kept_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN), tmp_path) == 0
+    batch = made.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        own = made.network(**batch).logits.numpy()
+    assert np.abs(predict_with_readme(tmp_path / "out", TEXTS, "scores") - own).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_a_gguf_file_of_an_encoder_is_for_llama_cpp_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, context = bert_encoder(tmp_path)
+    made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
+    kept = kept_run(tmp_path, "small", made, "sentence_embedding", context.task_params)
+    assert export(kept, tmp_path) == 0
+    assert "documented to load gguf of an encoder: llama.cpp\n" in capsys.readouterr().out
+    readme = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "$ llama-embedding -m model.gguf -p" in readme
+    assert "from_pretrained" not in readme
 
 
 def test_a_format_that_is_not_in_the_table_has_no_line() -> None:

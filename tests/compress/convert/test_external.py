@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -164,15 +166,29 @@ def test_a_script_that_fails_is_one_line(tmp_path: Path, script: str, more: Any,
     assert str(caught.value) == message
 
 
-def test_what_the_script_started_ends_with_it(tmp_path: Path) -> None:
+def interrupt_after_line(log: Path) -> None:
+    """Ctrl-C, as soon as the script has printed a line."""
+    while not log.is_file() or "\n" not in log.read_text():
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("how", ["the time limit", "Ctrl-C"])
+def test_what_the_script_started_ends_with_it(tmp_path: Path, how: str) -> None:
     script = START + (
         "import subprocess, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])\n"
         "print(child.pid, flush=True)\ntime.sleep(300)\n"
     )
-    with pytest.raises(BuildError, match="did not end within"):
-        applied(tmp_path, script, timeout_minutes=0.03)
-    pid = int((tmp_path / "rows" / "external" / "external.log").read_text())
+    log = tmp_path / "rows" / "external" / "external.log"
+    if how == "Ctrl-C":
+        threading.Thread(target=interrupt_after_line, args=(log,), daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            applied(tmp_path, script)
+    else:
+        with pytest.raises(BuildError, match="did not end within"):
+            applied(tmp_path, script, timeout_minutes=0.03)
+    pid = int(log.read_text())
     deadline = time.monotonic() + 10
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the child lives on"

@@ -11,34 +11,26 @@ import torch
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.embeddings import vectors_of
+from fixtures.models.gguf_models import NEXT_TOKEN, SHAPE, bert_encoder, byte_level_llama
 from slimgate.compress.convert import to_gguf
+from slimgate.compress.convert._to_gguf_worker import quantize_q4_0
+from slimgate.compress.embeddings import truncate_embeddings
+from slimgate.compress.layers.float_layers import quantized_layers
+from slimgate.compress.quantize import auto_round, gptq
 from slimgate.errors import BuildError
 from slimgate.models.llama_cpp_converter import name_pre_tokenizer
-from slimgate.models.pretrained import trained_tokenizer
 from slimgate.models.served import load_served
 from slimgate.tasks import causal_lm
 
 gguf = pytest.importorskip("gguf")
 torch.set_num_threads(1)
 
-NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
-SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
 IDS = torch.tensor([[2, 7, 9, 11, 5], [2, 6, 8, 10, 12]])
 
 
-def build(tmp_path: Path, **config: Any) -> tuple[Any, Any]:
-    """A tiny Llama with a byte-level BPE, as `fresh:` trains one."""
-    context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
-    texts = context.rows("train").table["text"].to_pylist()
-    tokenizer = trained_tokenizer(texts, family="llama", size=300)
-    shape = {**SHAPE, "vocab_size": len(tokenizer), **config}
-    folder = write_tiny(tmp_path / "hub", "llama", causal=True, initializer_range=0.2, **shape)
-    tokenizer.save_pretrained(folder)
-    return load_tiny(folder, context), context
-
-
 def written(tmp_path: Path, **options: Any) -> tuple[Path, Any, Any]:
-    model, context = build(tmp_path)
+    model, context = byte_level_llama(tmp_path)
     made = to_gguf.step.apply(model, to_gguf.Params(**options), context)
     folder = tmp_path / "written"
     folder.mkdir()
@@ -96,6 +88,45 @@ def test_matrices_have_the_type_and_its_bytes(
 
 
 @pytest.mark.slow
+def test_q4_0_keeps_the_levels_of_gptq(tmp_path: Path) -> None:
+    model, context = byte_level_llama(tmp_path)
+    gptq.step.apply(model, gptq.Params(bits=4, group_size=32), context)
+    before = {name: layer.weight for name, layer in quantized_layers(model.network).items()}
+    assert len(before) == 14
+
+    made = to_gguf.step.apply(model, to_gguf.Params(type="Q4_0"), context)
+
+    after = dict(made.network.named_modules())
+    assert all(torch.equal(after[name].weight.float(), weight) for name, weight in before.items())
+    assert context.log["tensor_types"] == {"F32": 5, "Q4_0": 14, "Q8_0": 2}
+
+
+@pytest.mark.slow
+def test_auto_round_writes_the_file_too(tmp_path: Path) -> None:
+    model, context = byte_level_llama(tmp_path)
+    before = logits(model.network)
+    made = auto_round.step.apply(
+        model, auto_round.Params(scheme="W8A16", layout="gguf", iterations=0), context
+    )
+    [file] = made.folder.glob("*.gguf")
+    assert {tensor.tensor_type.name for tensor in gguf.GGUFReader(file).tensors} == {"F32", "Q8_0"}
+    assert np.abs(logits(made.network) - before).max() < 0.5 * before.std()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_q4_0_by_search_is_read_by_gguf_and_never_worse_than_its_own(seed: int) -> None:
+    values = np.random.default_rng(seed).standard_normal((8, 96), dtype=np.float32)
+    values[0, :32] = 0
+    kind = gguf.GGMLQuantizationType.Q4_0
+    mine = gguf.dequantize(quantize_q4_0(values), kind)
+    own = gguf.dequantize(gguf.quants.quantize(values, kind), kind)
+    errors = [np.square((each - values).reshape(-1, 32)).sum(1) for each in (mine, own)]
+    assert (errors[0] <= errors[1] + 1e-6).all()
+    assert errors[0].sum() < errors[1].sum()
+    assert np.array_equal(gguf.dequantize(quantize_q4_0(mine), kind), mine)
+
+
+@pytest.mark.slow
 def test_a_tokenizer_that_llama_cpp_has_not_is_one_line(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", calibration=8, task=causal_lm.task, params=NEXT_TOKEN)
     model = load_tiny(write_tiny(tmp_path / "hub", "llama", causal=True, **SHAPE), context)
@@ -113,3 +144,38 @@ def test_only_the_pattern_of_gpt2_has_its_name() -> None:
     for other in ({"use_regex": False}, {"add_prefix_space": True}, {"type": "Whitespace"}):
         with pytest.raises(BuildError, match="no tokenizer like the model's"):
             name_pre_tokenizer({"model": {"type": "BPE"}, "pre_tokenizer": {**byte_level, **other}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "pooling", "apart"), [("F32", "mean", 1e-6), ("Q8_0", "cls", 0.05)], ids=["float", "int8"]
+)
+def test_an_encoder_gives_its_vectors_again(tmp_path: Path, kind: str, pooling: str, apart: float) -> None:
+    model, context = bert_encoder(tmp_path, pooling=pooling)
+    before, parameters = vectors_of(model, context), model.footprint()["parameters"]
+
+    made = to_gguf.step.apply(model, to_gguf.Params(type=kind), context)
+
+    folder = tmp_path / "written"
+    folder.mkdir()
+    made.save(folder)
+    again = load_served(folder, "cpu")
+    assert 0 <= np.abs(vectors_of(again, context) - before).max() < apart
+    assert again.footprint() == made.footprint()
+    assert again.footprint()["parameters"] == parameters
+    reader = gguf.GGUFReader(folder / "model.gguf")
+    assert reader.fields["general.architecture"].contents() == "bert"
+    wanted = {"mean": gguf.PoolingType.MEAN, "cls": gguf.PoolingType.CLS}[pooling]
+    assert reader.fields["bert.pooling_type"].contents() == wanted
+    assert reader.fields["tokenizer.ggml.model"].contents() == "bert"
+    assert {file.name for file in folder.iterdir()} >= {"model.gguf", "config.json", "tokenizer.json"}
+
+
+def test_an_encoder_with_a_part_that_llama_cpp_has_not_is_refused(tmp_path: Path) -> None:
+    model, context = bert_encoder(tmp_path)
+    truncate_embeddings.step.apply(model, truncate_embeddings.Params(dims=8), context)
+    with pytest.raises(BuildError) as caught:
+        to_gguf.step.apply(model, to_gguf.Params(), context)
+    assert str(caught.value) == (
+        "llama.cpp has no place for what truncate_embeddings or quantize_embeddings adds"
+    )

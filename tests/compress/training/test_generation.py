@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -21,7 +20,6 @@ from slimgate.models.generate import continue_prompts
 from slimgate.protocols import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm
-from slimgate.tasks.parts.language_model import token_agreement
 from slimgate.tasks.parts.objectives import labelled_rows
 from slimgate.tasks.parts.text_diversity import diversity, written_figures
 
@@ -205,47 +203,12 @@ def compared(model: Any, folder: Path, rows: Any) -> Compared:
     return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu")
 
 
-def test_a_model_agrees_with_itself_and_writes_as_varied_a_text(
-    folder: Path, teacher: Any, context: Any
-) -> None:
+def test_a_model_writes_as_varied_a_text_as_itself(folder: Path, teacher: Any, context: Any) -> None:
     one = compared(teacher, folder, context.rows("selection"))
     found = causal_lm.task.compare(PARAMS, one, one)
-    assert found["kl_to_teacher"] == 0
-    assert found["agreement"] == 1
     assert {name: figure["teacher"] for name, figure in found["figures"].items()} == {
         name: figure["variant"] for name, figure in found["figures"].items()
     }
-
-
-def test_kl_and_agreement_are_means_over_the_counted_tokens(
-    folder: Path, teacher: Any, context: Any, tmp_path: Path
-) -> None:
-    rows = context.rows("selection")
-    other = load_tiny(write_tiny(tmp_path / "other", "gpt2", causal=True, seed=1), context)
-    kl, same, tokens = 0.0, 0, 0
-    for ids in causal_lm.token_ids(PARAMS, rows, teacher.tokenizer):  # all of them fit in one window
-        assert len(ids) <= 16
-        with torch.no_grad():
-            p, q = (
-                m.network(input_ids=torch.tensor([ids])).logits[0, :-1].double().numpy()
-                for m in (teacher, other)
-            )
-        p, q = (np.exp(one) / np.exp(one).sum(1, keepdims=True) for one in (p, q))
-        kl += float((p * np.log(p / q)).sum())
-        same += int((p.argmax(1) == q.argmax(1)).sum())
-        tokens += len(p)
-    found = token_agreement(compared(teacher, folder, rows), compared(other, tmp_path / "other", rows))
-    assert found == {"kl_to_teacher": pytest.approx(kl / tokens, rel=1e-4), "agreement": same / tokens}
-
-
-def test_models_that_read_other_tokens_are_not_compared_token_by_token(
-    folder: Path, teacher: Any, context: Any
-) -> None:
-    rows = context.rows("selection")
-    one = compared(teacher, folder, rows)
-    teacher.tokenizer.add_tokens(["film good"])
-    encoded = causal_lm.judged_windows(PARAMS.model_copy(update={"add_bos": False}), rows, teacher.tokenizer)
-    assert token_agreement(one, Compared(one.predictor, encoded, folder, "cpu")) == {}
 
 
 def test_figures_are_missing_where_pytorch_runs_no_network(folder: Path, teacher: Any, context: Any) -> None:

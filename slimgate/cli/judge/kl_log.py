@@ -1,0 +1,101 @@
+"""`slimgate judge FILE` on what `llama-perplexity --kl-divergence` printed: budgets on KL, in one file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from slimgate.data.kl_log import KlLog, read_kl_log
+from slimgate.errors import SuiteError
+from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
+from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.decision import BudgetVerdict, Verdict
+from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
+
+_WORDS = {
+    "mean_max": "mean KL, nats a token",
+    "floor": "same likeliest token",
+    "increase_relative": "perplexity grown by",
+    "p99_max": "99 % of the tokens' KL up to",
+    "p999_max": "99.9 % of the tokens' KL up to",
+}
+_UNITS = "intervals 90 %, by Gaffke's bound over chunks"
+
+
+def judge_kl_log(options: argparse.Namespace) -> int:
+    """Judges and prints. Raises SlimgateError for wrong input."""
+    for flag in ("metric", "drop_points", "pooled_points", "allow", "repeat", "report", "format"):
+        if getattr(options, flag):
+            raise SuiteError(
+                f"--{flag.replace('_', '-')} does not go with a KL log; write --budgets FILE.toml"
+            )
+    log = read_kl_log(options.teacher)
+    budgets = [] if options.budgets is None else _budgets(options.budgets, options.teacher.stem)
+    quantiles = log.quantiles.get("p99"), log.quantiles.get("p999")
+    chunks = ChunkMeans(log.kl, log.log_ratio, log.same_top, quantiles)
+    known, judged = figures(chunks), judge_chunks(chunks, budgets)
+    wishes = [one.on_inconclusive or options.on_inconclusive for one in budgets]
+    if options.json:
+        sys.stdout.write(_as_json(log, known, judged) + "\n")
+    else:
+        sys.stdout.write("\n".join(_as_text(log, known, judged)) + "\n")
+    return int(any(_fails(*pair) for pair in zip(judged, wishes, strict=True)))
+
+
+def _budgets(path: Path, name: str) -> list[TokenBudget | QualityBudget]:
+    from slimgate.suite.budgets import resolve_budgets
+    from slimgate.suite.file import read_suite_text
+
+    found = resolve_budgets(read_suite_text(path, str(path)).data, (name,), str(path))[name]
+    budgets: list[TokenBudget | QualityBudget] = [*found.quality.get("perplexity", ())]
+    for own in found.behaviour.tokens.values():
+        budgets += own
+    if not budgets:
+        raise SuiteError(
+            f"{path} [budgets]: a KL log is judged by kl, top1_agreement and perplexity, such as "
+            "kl = { mean_max = 0.02 }"
+        )
+    return budgets
+
+
+def _fails(one: BudgetVerdict, wish: OnInconclusive) -> bool:
+    return one.verdict is Verdict.FAIL or (one.verdict is Verdict.INCONCLUSIVE and wish == "fail")
+
+
+def _as_text(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict]) -> Iterator[str]:
+    yield f"{log.path.name}: {len(log.kl)} chunks, {_UNITS}"
+    by_kind = {one.kind: one for one in judged}
+    for kind, words in _WORDS.items():
+        one = by_kind.get(kind)
+        if kind in known:
+            yield f"{words} {_figure(known[kind])}{_verdict(one)}"
+        elif one is not None:
+            value = "not printed" if one.value is None else f"{one.value:.4g}"
+            yield f"{words} {value}, budget {one.limit:g}: INCONCLUSIVE, the log has no interval of it"
+
+
+def _figure(found: Figure) -> str:
+    low, high = found.interval
+    return f"{found.value:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def _verdict(one: BudgetVerdict | None) -> str:
+    if one is None:
+        return ": not gated"
+    more = "" if one.n_needed is None else f", about {one.n_needed:,} chunks would tell"
+    return f", {'floor' if one.kind == 'floor' else 'budget'} {one.limit:g}: {one.verdict}{more}"
+
+
+def _as_json(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict]) -> str:
+    found = {
+        "file": log.path.name,
+        "chunks": len(log.kl),
+        "figures": {kind: one._asdict() for kind, one in known.items()},
+        "quantiles": dict(log.quantiles),
+        "budgets": [asdict(one) for one in judged],
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False)

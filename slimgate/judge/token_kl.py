@@ -1,0 +1,209 @@
+"""How far a variant's next-token probabilities are from its teacher's, token by token.
+
+KL(teacher || variant) in nats at each token, and whether both find the same token likeliest. Tokens of one
+document are not independent, so documents (or groups of them) are the units of every bound.
+
+| budget                | the hypothesis that must be rejected to pass                                    |
+|-----------------------|---------------------------------------------------------------------------------|
+| mean_max              | the mean KL of a token is at least the limit                                     |
+| p99_max, p999_max     | at least 1 % (0.1 %) of the tokens have a KL above the limit                     |
+| top1_agreement floor  | at least 1 - floor of the tokens have another likeliest token                    |
+
+All are rates over tokens, by the bound of `mean_bound`. KL has no upper end, so the bound of the mean assumes
+how far a document can part that the sample does not have: DAMAGE nats a token, or the most that one did. The
+bounds of shares assume no more than whole documents: of G equal documents none of which parted, a share of
+about 3 / G cannot be ruled out. So p99_max takes about 300 documents to pass, and p999_max 3,000.
+reports/simulations/token_kl_verdicts.md has the error rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, inf
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import MeasureError
+from slimgate.judge.behaviour_parts import KlFacts
+from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.contrast import Interval
+from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
+from slimgate.judge.mean_bound import UnitLosses, unit_losses
+from slimgate.judge.metrics.perplexity import DAMAGE
+from slimgate.judge.perplexity import perplexity_log_ratio
+from slimgate.outcomes import Floats, Ints, Outcomes
+
+# The share of the tokens that may be above a quantile.
+SHARE_ABOVE = {"p99_max": 0.01, "p999_max": 0.001}
+
+
+@dataclass(frozen=True, eq=False)
+class TokenKl:
+    """What was measured at each predicted token.
+
+    kl: (tokens,) nats, not below 0; same_top: (tokens,) whether the likeliest token is the same; row_of:
+    (tokens,) the position of each token's row; groups: (rows,) ids of rows that are not independent.
+    rest: the mean probability of the tokens of which only a sample was compared; None: of none.
+    """
+
+    kl: Floats
+    same_top: npt.NDArray[np.bool_]
+    row_of: Ints
+    groups: Ints | None = None
+    rest: float | None = None
+
+    def __post_init__(self) -> None:
+        bad = np.flatnonzero(~np.isfinite(self.kl) | (self.kl < 0))
+        if not len(self.kl) or len(bad):
+            found = f"{self.kl[bad[0]]} nats at token {bad[0]}" if len(bad) else "no tokens"
+            raise MeasureError(
+                f"kl: {found} came, expected a finite number of nats not below 0 at each token"
+            )
+
+    @cached_property
+    def documents(self) -> int:
+        return len(np.unique(self.row_of))
+
+    @cached_property
+    def group_count(self) -> int | None:
+        """None where each row is a unit of its own."""
+        return None if self._units[1] is self._row_sizes else len(self._units[1])
+
+    @cached_property
+    def mean(self) -> UnitLosses:
+        """The mean KL of a token."""
+        rates = np.bincount(self._row, weights=self.kl) / self._row_sizes
+        return self._losses(self.kl, worst=max(DAMAGE, float(rates.max())))
+
+    @cached_property
+    def parted(self) -> UnitLosses:
+        """The share of tokens with another likeliest token."""
+        return self._losses(~self.same_top, worst=1.0)
+
+    def above(self, limit: float) -> UnitLosses:
+        """The share of tokens with a KL above a limit."""
+        return self._losses(self.kl > limit, worst=1.0)
+
+    def quantile_interval(self, share: float) -> Interval:
+        """The 90 % interval of the KL that a share of the tokens exceeds; its upper end may be infinite."""
+        # above which too few tokens are shown to be, and up to which too many are
+        ordered = np.unique(self.kl)
+        high = _first(len(ordered), lambda at: self.above(ordered[at]).p_at_least(share) <= ALPHA)
+        low = _first(len(ordered), lambda at: self.above(ordered[at]).p_at_most(share) > ALPHA)
+        return (float(ordered[low - 1]) if low else 0.0), (
+            float(ordered[high]) if high < len(ordered) else inf
+        )
+
+    @cached_property
+    def _row(self) -> Ints:
+        """(tokens,) the place of each token's row among the rows that have tokens."""
+        return np.unique(self.row_of, return_inverse=True)[1].astype(np.int64)
+
+    @cached_property
+    def _row_sizes(self) -> Floats:
+        return np.bincount(self._row).astype(np.float64)
+
+    @cached_property
+    def _units(self) -> tuple[Ints, Floats]:
+        """(tokens,) the unit of each token, and (units,) their tokens."""
+        if self.groups is None:
+            return self._row, self._row_sizes
+        unit = np.unique(self.groups[self.row_of], return_inverse=True)[1].astype(np.int64)
+        if unit.max() == self._row.max():  # every group is one row
+            return self._row, self._row_sizes
+        return unit, np.bincount(unit).astype(np.float64)
+
+    def _losses(self, values: npt.NDArray[np.float64 | np.bool_], *, worst: float) -> UnitLosses:
+        unit, sizes = self._units
+        lost = np.bincount(unit, weights=values).astype(np.float64)
+        return unit_losses(lost, sizes, None, best=0.0, worst=worst)
+
+
+def _first(count: int, holds: Callable[[int], bool]) -> int:
+    """The first of `count` places where a condition holds, as at all later ones; `count` if at none."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def judge_tokens(found: TokenKl, budgets: Sequence[TokenBudget]) -> tuple[BudgetVerdict, ...]:
+    """A verdict for each budget on KL or on the same likeliest token; n_needed: documents."""
+    return tuple(_judge(found, budget) for budget in budgets)
+
+
+def token_verdict(found: TokenKl, budget: TokenBudget) -> Verdict:
+    """The verdict alone."""
+    losses, limit = _losses_and_limit(found, budget)
+    return to_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
+
+
+def _judge(found: TokenKl, budget: TokenBudget) -> BudgetVerdict:
+    (losses, limit), verdict = _losses_and_limit(found, budget), token_verdict(found, budget)
+    copies = losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
+    needed = None if copies is None else ceil(copies * found.documents)
+    value, interval = _measured(found, budget.kind)
+    p_value = losses.p_at_least(limit)
+    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, needed, value, interval, p_value)
+
+
+def _losses_and_limit(found: TokenKl, budget: TokenBudget) -> tuple[UnitLosses, float]:
+    """What the units lost, and how much of it the budget allows."""
+    if budget.kind == "floor":
+        return found.parted, 1 - budget.limit
+    if budget.kind in SHARE_ABOVE:
+        return found.above(budget.limit), SHARE_ABOVE[budget.kind]
+    return found.mean, budget.limit
+
+
+def _measured(found: TokenKl, kind: str) -> tuple[float, Interval]:
+    """What a kind of budget limits, and its 90 % interval."""
+    if kind == "floor":
+        low, high = found.parted.interval()
+        return 1 - found.parted.mean, (1 - high, 1 - low)
+    if kind in SHARE_ABOVE:
+        share = SHARE_ABOVE[kind]
+        return quantile(found.kl, 1 - share), found.quantile_interval(share)
+    return found.mean.mean, found.mean.interval()
+
+
+def quantile(values: Floats, at: float) -> float:
+    """The smallest observed value that at least a share `at` of the values does not exceed."""
+    return float(np.quantile(values, at, method="inverted_cdf"))
+
+
+def kl_facts(found: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
+    """All figures, for the record. log_ratio: of the perplexities, in nats a token."""
+    agreement, agreement_interval = _measured(found, "floor")
+    p99, p99_interval = _measured(found, "p99_max")
+    p999, p999_interval = _measured(found, "p999_max")
+    return KlFacts(
+        tokens=len(found.kl),
+        documents=found.documents,
+        groups=found.group_count,
+        mean=found.mean.mean,
+        mean_interval=found.mean.interval(),
+        median=quantile(found.kl, 0.5),
+        p99=p99,
+        p99_interval=p99_interval,
+        p999=p999,
+        p999_interval=p999_interval,
+        maximum=float(found.kl.max()),
+        same_top1=agreement,
+        same_top1_interval=agreement_interval,
+        log_perplexity_ratio=None if log_ratio is None else log_ratio.mean,
+        log_perplexity_ratio_interval=None if log_ratio is None else log_ratio.interval(),
+        rest=found.rest,
+    )
+
+
+def kl_measured(found: TokenKl, teacher: Outcomes, variant: Outcomes) -> dict[str, Any]:
+    """What the record's behaviour holds of it. teacher, variant: with nats and tokens of each row."""
+    facts = kl_facts(found, perplexity_log_ratio(teacher, variant))
+    mean = {"kl_to_teacher": facts.mean, "agreement": facts.same_top1}
+    return {**mean, "kl": facts.model_dump(mode="json")}

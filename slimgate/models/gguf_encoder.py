@@ -1,0 +1,82 @@
+"""Sentence encoders of BERT's kind as GGUF files, which llama.cpp computes embeddings with.
+
+transformers has no reader of such files. So the weights are unpacked here, by the names that the package gguf
+has for them, into a network of the config.json beside the file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.models.saved_files import save_tokenizer
+from slimgate.models.sentence_encoder import SentenceEncoder
+
+ENCODER = SentenceEncoder.__name__
+FAMILIES = ("bert",)
+# As sentence-transformers and llama.cpp's converter call them; llama.cpp has no pooling by the maximum.
+POOLING = {"mean": "mean_tokens", "cls": "cls_token", "last": "lasttoken"}
+
+
+def write_encoder(model: Any, folder: Path) -> None:
+    """Writes a TorchModel's encoder as sentence-transformers lays it out, for llama.cpp's converter.
+
+    Raises BuildError where llama.cpp has no place for a part of it.
+    """
+    network, stated = model.network, model.config.sentence
+    if (family := model.config.model_type) not in FAMILIES:
+        raise BuildError(
+            f"to_gguf writes encoders of the families {', '.join(FAMILIES)}, and this is {family}"
+        )
+    if stated["pooling"] not in POOLING:
+        raise BuildError(f'llama.cpp has no pooling "{stated["pooling"]}", expected {", ".join(POOLING)}')
+    for name in ("reduce", "form"):
+        if not isinstance(getattr(network, name), nn.Identity):
+            raise BuildError(
+                "llama.cpp has no place for what truncate_embeddings or quantize_embeddings adds"
+            )
+    if len(network.dense):
+        raise BuildError("llama.cpp has no place for the dense layer behind the pooling")
+    network.encoder.save_pretrained(folder)
+    save_tokenizer(model.tokenizer, folder)
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if stated["normalize"] else [])]
+    modules = [
+        {
+            "idx": place,
+            "name": str(place),
+            "path": f"{place}_{kind}" if place else "",
+            "type": f"models.{kind}",
+        }
+        for place, kind in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
+    (folder / "1_Pooling").mkdir()
+    pooling = {f"pooling_mode_{POOLING[stated['pooling']]}": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
+
+
+def load_gguf_encoder(file: Path, config: Any) -> SentenceEncoder:
+    """The network of a GGUF file, its weights unpacked to float32. Raises BuildError where one is missing.
+
+    config: that of the network which was written, with its `sentence`.
+    """
+    import gguf
+
+    network = SentenceEncoder.from_config(config)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, network.config.num_hidden_layers)
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
+    state = {}
+    for name, weight in network.encoder.state_dict().items():
+        layer, _, part = name.rpartition(".")
+        found = tensors.get(f"{names.get_name(layer)}.{part}")
+        if found is None:
+            raise BuildError(f"{file.name} has no tensor for {name}")
+        values = gguf.dequantize(found.data, found.tensor_type)
+        state[name] = torch.from_numpy(values.copy()).reshape(weight.shape)
+    network.encoder.load_state_dict(state)
+    return network

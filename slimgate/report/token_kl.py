@@ -1,0 +1,100 @@
+"""KL of each variant of a language model to its teacher, and the block that a broken one parts in."""
+
+from __future__ import annotations
+
+from math import isinf
+
+from slimgate._system.escape import escape
+from slimgate.judge.message import describe_parted
+from slimgate.record import BehaviourFacts, KlFacts, PartedFacts, RunRecord, VariantRecord
+from slimgate.record.words import format_count
+from slimgate.report.figures import MISSING, count, percent, significant
+from slimgate.report.status import variants
+from slimgate.report.tables import Column, blocks, fold, table, without_empty
+
+Measured = tuple[VariantRecord, KlFacts]
+
+
+def kl_tables(record: RunRecord) -> str:
+    """A line a variant, then the blocks of each variant whose KL budget failed; nothing without any."""
+    behaved = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+    measured = [(model, facts.kl) for model, facts in behaved if facts.kl is not None]
+    if not measured:
+        return ""
+    parted = [(model, facts.parted) for model, facts in behaved if facts.parted is not None]
+    return blocks(_explain(measured), _table(measured), *(_blocks(*one) for one in parted))
+
+
+def _explain(found: list[Measured]) -> str:
+    facts = found[0][1]
+    places, documents = count(facts.tokens), count(facts.documents)
+    units = "" if facts.groups is None else f" in {count(facts.groups)} groups"
+    told = f"KL(teacher ‖ variant) in nats, over {places} tokens of {documents} rows{units}; intervals: 90 %."
+    if not facts.rest:
+        return told
+    return (
+        f"{told} The part of the teacher's less likely tokens, {percent(facts.rest, 2)} of its probability, "
+        "is estimated from a sample of them."
+    )
+
+
+def _table(found: list[Measured]) -> str:
+    columns = [
+        Column("variant", [escape(model.name) for model, _ in found]),
+        Column("mean", [_with_bounds(kl.mean, kl.mean_interval) for _, kl in found], right=True),
+        Column("median", [significant(kl.median) for _, kl in found], right=True),
+        Column("99 %", [_with_bounds(kl.p99, kl.p99_interval) for _, kl in found], right=True),
+        Column("99.9 %", [_with_bounds(kl.p999, kl.p999_interval) for _, kl in found], right=True),
+        Column("largest", [significant(kl.maximum) for _, kl in found], right=True),
+        Column("same top-1", [_shares(kl.same_top1, kl.same_top1_interval) for _, kl in found], right=True),
+        Column("ln of the perplexities' ratio", [_log_ratio(kl) for _, kl in found], right=True),
+    ]
+    return table(without_empty(columns))
+
+
+def _with_bounds(value: float, interval: tuple[float, float]) -> str:
+    return f"{significant(value)} [{_bound(interval[0])}, {_bound(interval[1])}]"
+
+
+def _bound(value: float) -> str:
+    return "∞" if isinf(value) else significant(value)
+
+
+def _shares(value: float, interval: tuple[float, float]) -> str:
+    return f"{percent(value, 2)} [{percent(interval[0], 2)}, {percent(interval[1], 2)}]"
+
+
+def _log_ratio(kl: KlFacts) -> str:
+    if kl.log_perplexity_ratio is None or kl.log_perplexity_ratio_interval is None:
+        return MISSING
+    return _with_bounds(kl.log_perplexity_ratio, kl.log_perplexity_ratio_interval)
+
+
+def _blocks(model: VariantRecord, parted: PartedFacts) -> str:
+    said = describe_parted(parted)
+    line = f"**{escape(model.name)}**: {escape(said)}."
+    if not parted.parts:
+        return line
+    columns = [
+        Column("part", [escape(one.name) for one in parted.parts]),
+        Column("error of its own", [significant(one.own) for one in parted.parts], right=True),
+        Column("error behind it", [significant(one.after) for one in parted.parts], right=True),
+    ]
+    rows = format_count(parted.rows or 0, "gate row", "gate rows")
+    about = (
+        f"On {rows}. Its own: each part reads the teacher's hidden states; relative to what the teacher's "
+        "part adds to them. Behind it: relative to the teacher's hidden states, with all errors before it."
+    )
+    return blocks(line, fold(model.name, ", part by part", blocks(about, table(columns))))
+
+
+def kl_facts_of(found: BehaviourFacts) -> list[tuple[str, str]]:
+    """Name and value, for the page of one variant."""
+    parted = None if found.parted is None else escape(describe_parted(found.parted))
+    facts = [] if parted is None else [("where it parts from the teacher", parted)]
+    if (kl := found.kl) is None:
+        return facts
+    return [
+        ("KL, 99 % and 99.9 % of the tokens", f"{significant(kl.p99)} and {significant(kl.p999)} nats"),
+        *facts,
+    ]

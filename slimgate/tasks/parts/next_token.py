@@ -1,0 +1,128 @@
+"""The next-token probabilities of a teacher, kept in few numbers, and KL of another model from them.
+
+At each place the TOP likeliest tokens are kept, the probability r of all others, and DRAWN of these others,
+drawn by their probabilities p / r. With the other model's q and its probability s of the same others:
+
+    KL = sum over the top of p log(p / q)  +  r log(r / s)  +  r KL(p / r || q / s among the others)
+
+The first two terms are exact. They alone are a lower bound, which lacks about the share r of the whole. The
+last one is estimated by the mean of log(x) - 1 + 1 / x, x = (p / r) / (q / s), over the tokens drawn: it has
+no bias, is never below 0, and is 0 where the models agree (Schulman 2020, Approximating KL divergence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimgate.outcomes import Floats, Ints
+from slimgate.protocols import Encoded, Predictor
+from slimgate.tasks.parts.language_model import at_once
+
+# Kept of each place; each takes 8 bytes of the store.
+TOP, DRAWN = 128, 128
+_TINY = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class TopTokens:
+    """A model's probabilities at every counted place, in the order of the windows.
+
+    ids, log_p: (places, top + drawn) the likeliest tokens, the likeliest first, then those drawn of the
+    others, and their log-probabilities; rest: (places,) the probability of all but the top; vocabulary:
+    tokens that were scored.
+    """
+
+    ids: npt.NDArray[np.int32]
+    log_p: npt.NDArray[np.float32]
+    rest: npt.NDArray[np.float32]
+    vocabulary: int
+
+
+def top_tokens(predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]]) -> TopTokens:
+    """batches: positions of windows, each once."""
+    found: dict[int, tuple[torch.Tensor, ...]] = {}
+    vocabulary, generator = 0, torch.Generator().manual_seed(0)
+    for position, logits in _logits(predictor, encoded, batches):
+        vocabulary = logits.shape[-1]
+        parts = [_top(logits[some], generator) for some in _chunks(logits)]
+        found[position] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    ids, log_p, rest = (torch.cat([found[at][part] for at in sorted(found)]).numpy() for part in range(3))
+    return TopTokens(ids, log_p, rest, vocabulary)
+
+
+def kl_from(
+    teacher: TopTokens, predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]]
+) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
+    """KL(teacher || model) in nats at every place, and whether the model finds the teacher's token likeliest.
+
+    None where the model scores another vocabulary.
+    """
+    begins = np.concatenate([[0], np.cumsum(place_counts(encoded))])
+    kl, same = np.zeros(len(teacher.rest)), np.zeros(len(teacher.rest), dtype=np.bool_)
+    for position, logits in _logits(predictor, encoded, batches):
+        if logits.shape[-1] != teacher.vocabulary:
+            return None
+        for some in _chunks(logits):
+            places = slice(begins[position] + some.start, begins[position] + some.stop)
+            kl[places], same[places] = _kl(teacher, places, logits[some])
+    return kl, same
+
+
+def place_counts(encoded: Encoded) -> Ints:
+    """(windows,) the places of each window at which a counted token is predicted."""
+    every = range(len(encoded.lengths))
+    counts = [encoded.extra_arrays([one])["counted"][:, 1:].sum() for one in every]
+    return np.asarray(counts, dtype=np.int64)
+
+
+def _logits(
+    predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """The position of each window, and (places, vocabulary) logits at its counted places."""
+    for positions in batches:
+        counted = encoded.extra_arrays(positions)["counted"][:, 1:]
+        output = predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(positions))))
+        for position, logits, counts in zip(positions, output, counted, strict=True):
+            yield position, torch.from_numpy(logits[: counts.shape[0]][counts]).float()
+
+
+def _chunks(logits: torch.Tensor) -> Iterator[slice]:
+    step = at_once(logits)
+    for start in range(0, len(logits), step):
+        yield slice(start, min(start + step, len(logits)))
+
+
+def _top(logits: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    log_p = logits.log_softmax(-1)
+    ids = log_p.topk(min(TOP, log_p.shape[-1]), dim=-1).indices
+    others = log_p.exp().scatter_(-1, ids, 0.0)
+    rest = others.sum(-1)
+    # where nothing is left any token will do: it counts for nothing
+    others[rest <= _TINY] = 1.0
+    ids = torch.cat([ids, torch.multinomial(others, DRAWN, replacement=True, generator=generator)], dim=-1)
+    return ids.int(), log_p.gather(-1, ids), rest
+
+
+def _kl(teacher: TopTokens, places: slice, logits: torch.Tensor) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    ids, log_p, rest = (
+        torch.from_numpy(np.ascontiguousarray(one[places]))
+        for one in (teacher.ids, teacher.log_p, teacher.rest)
+    )
+    ids, top = ids.long(), min(TOP, teacher.vocabulary)
+    log_q = logits.log_softmax(-1)
+    others = log_q.exp().scatter_(-1, ids[:, :top], 0.0).sum(-1)
+    ratios = log_p.double() - log_q.gather(-1, ids).double()
+    # of the others: log(r / s), and log of (p / r) / (q / s) at the tokens drawn
+    shift = (rest.double().clamp_min(_TINY) / others.double().clamp_min(_TINY)).log()
+    drawn = ratios[:, top:] - shift[:, None]
+    among = (drawn - 1 + (-drawn).exp()).mean(-1)
+    found = (log_p[:, :top].double().exp() * ratios[:, :top]).sum(-1)
+    found += torch.where(rest > _TINY, rest.double() * (shift + among), 0.0)
+    # a tie counts as the same; rounding may leave a KL of 0 a little below it
+    same = logits.gather(-1, ids[:, :1])[:, 0] == logits.max(-1).values
+    return found.clamp_min(0.0).numpy(), same.numpy()

@@ -1,0 +1,143 @@
+"""What llama-perplexity --kl-divergence prints, and budgets on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimgate.cli.main import main
+from slimgate.data.kl_log import is_kl_log, read_kl_log
+from slimgate.errors import DataError
+
+HEAD = (
+    "chunk             PPL               ln(PPL(Q)/PPL(base))          KL Divergence"
+    "              Δp RMS            Same top p"
+)
+SUMMARY = """
+====== Perplexity statistics ======
+Mean PPL(Q)                   :   7.217795 ±   0.266893
+Mean PPL(base)                :   7.188108 ±   0.265427
+Cor(ln(PPL(Q)), ln(PPL(base))):  99.83%
+Mean ln(PPL(Q)/PPL(base))     :   0.004121 ±   0.001184
+
+====== KL divergence statistics ======
+Mean    KLD:   {mean:.6f} ±   0.000410
+Maximum KLD:   0.732611
+99.9%   KLD:   0.412337
+99.0%   KLD:   0.123456
+Median  KLD:   0.004062
+ 0.1%   KLD:  -0.000003
+Minimum KLD:  -0.000423
+
+====== Token probability statistics ======
+Mean    Δp: -0.012 ± 0.045 %
+Same top p: 96.774 ± 0.553 %
+"""
+
+
+def written(path: Path, kl: np.ndarray, *, lines: int | None = None) -> Path:
+    """A log with these KL of chunks, as the tool's format strings write it."""
+    count = np.arange(1, len(kl) + 1)
+    means, ratio, top = np.cumsum(kl) / count, np.cumsum(kl / 2) / count, 100 * np.cumsum(1 - kl) / count
+    chunks = [
+        f"{at:4d}    {7.2:9.4f} ± {0.27:9.4f}    {ratio[at - 1]:10.5f} ± {0.00118:10.5f}"
+        f"    {means[at - 1]:10.5f} ± {0.00041:10.5f}    {2.512:6.3f} ± {0.109:6.3f} %"
+        f"    {top[at - 1]:6.3f} ± {0.553:6.3f} %"
+        for at in count[:lines]
+    ]
+    text = "\n".join(["llama_model_loader: loaded", HEAD, *chunks, SUMMARY.format(mean=means[-1])])
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return written(tmp_path / "q4.txt", np.random.default_rng(0).exponential(0.01, 580))
+
+
+def budgets(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "quality.toml"
+    path.write_text(f"[budgets]\n{text}\n")
+    return str(path)
+
+
+def test_chunks_get_their_own_means_back(log: Path) -> None:
+    kl = np.random.default_rng(0).exponential(0.01, 580)
+    found = read_kl_log(log)
+    assert found.kl == pytest.approx(kl, abs=1.2e-5 * 580)
+    assert found.kl.mean() == pytest.approx(kl.mean(), abs=1e-5)
+    assert found.log_ratio.mean() == pytest.approx(kl.mean() / 2, abs=1e-5)
+    assert found.same_top.mean() == pytest.approx(1 - kl.mean(), abs=1e-4)
+    assert found.quantiles == {"median": 0.004062, "p99": 0.123456, "p999": 0.412337, "maximum": 0.732611}
+
+
+def test_budgets_are_judged_over_chunks(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """\
+kl = { mean_max = 0.03 }
+top1_agreement = { floor = 0.97 }
+perplexity = { increase_relative = 0.05 }"""
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, text)]) == 0
+    out = capsys.readouterr().out
+    assert "580 chunks" in out
+    assert out.count("PASS") == 3
+    strict = budgets(tmp_path, "kl = { mean_max = 0.005 }")
+    assert main(["judge", str(log), "--budgets", strict, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [one["verdict"] for one in found["budgets"]] == ["FAIL"]
+    low, high = found["figures"]["mean_max"]["interval"]
+    assert 0.005 < low < found["figures"]["mean_max"]["value"] < high < 0.03
+
+
+def test_a_quantile_has_no_interval_and_is_not_decided(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = budgets(tmp_path, "kl = { p999_max = 1.0 }")
+    assert main(["judge", str(log), "--budgets", file]) == 1
+    assert "0.4123, budget 1: INCONCLUSIVE, the log has no interval of it" in capsys.readouterr().out
+    assert main(["judge", str(log), "--budgets", file, "--on-inconclusive", "warn"]) == 0
+
+
+def test_few_chunks_decide_little_and_say_how_many_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = written(tmp_path / "few.txt", np.full(20, 0.01))
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.02 }")]) == 1
+    assert "chunks would tell" in capsys.readouterr().out
+
+
+def test_without_budgets_figures_are_shown(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["judge", str(log)]) == 0
+    assert capsys.readouterr().out.count("not gated") == 3
+
+
+def test_lines_that_are_missing_or_broken_are_one_clear_error(tmp_path: Path) -> None:
+    path = written(tmp_path / "cut.txt", np.full(20, 0.01), lines=1)
+    with pytest.raises(DataError, match="1 lines of chunks came, expected at least 2"):
+        read_kl_log(path)
+    text = written(path, np.full(20, 0.01)).read_text("utf-8").splitlines()
+    del text[5]
+    path.write_text("\n".join(text), "utf-8")
+    with pytest.raises(DataError, match="chunk 5 came, expected chunk 4"):
+        read_kl_log(path)
+    path.write_text(written(path, np.full(20, 0.01)).read_text("utf-8").replace("0.01000", "nan", 1), "utf-8")
+    with pytest.raises(DataError, match="not finite: the model is broken"):
+        read_kl_log(path)
+
+
+def test_one_file_of_another_kind_and_other_options_are_refused(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("id,label\n1,a\n")
+    assert not is_kl_log(other)
+    assert main(["judge", str(other)]) == 4
+    assert "came without a TARGET" in capsys.readouterr().err
+    assert main(["judge", str(log), "--drop-points", "1"]) == 4
+    assert "--drop-points does not go with a KL log" in capsys.readouterr().err
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "accuracy = { drop_points = 1.0 }")]) == 4
+    assert "kl = { mean_max = 0.02 }" in capsys.readouterr().err

@@ -1,0 +1,172 @@
+"""KL of tokens: figures worked by hand, order statistics, whole documents, verdicts."""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+import pytest
+from scipy.stats import beta, binom
+
+from slimgate.errors import MeasureError
+from slimgate.judge.behaviour import (
+    BehaviourBudgets,
+    behaviour_facts,
+    judge_behaviour,
+    on_inconclusive,
+    undecided_wishes,
+)
+from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.decision import Verdict
+from slimgate.judge.message import behaviour_message
+from slimgate.judge.token_kl import TokenKl, judge_tokens, kl_facts, quantile
+from slimgate.outcomes import Outcomes
+
+
+def documents(*kl: list[float], groups: list[int] | None = None, parted: int = 0) -> TokenKl:
+    """Documents of tokens; the first `parted` tokens have another likeliest token."""
+    values = np.concatenate([np.asarray(one, dtype=np.float64) for one in kl])
+    same = np.arange(len(values)) >= parted
+    row_of = np.repeat(np.arange(len(kl)), [len(one) for one in kl])
+    return TokenKl(values, same, row_of, None if groups is None else np.asarray(groups))
+
+
+def single_tokens(values: np.ndarray) -> TokenKl:
+    return TokenKl(values, np.ones(len(values), dtype=np.bool_), np.arange(len(values)))
+
+
+def verdict(found: TokenKl, kind: str, limit: float) -> Verdict:
+    return judge_tokens(found, [TokenBudget(kind, limit)])[0].verdict
+
+
+def test_figures_are_those_of_all_tokens_together() -> None:
+    found = kl_facts(documents([0.1, 0.2, 0.3], [0.4], parted=1))
+    assert found.mean == pytest.approx(0.25)
+    assert found.median == 0.2
+    assert (found.p99, found.p999, found.maximum) == (0.4, 0.4, 0.4)
+    assert found.same_top1 == 0.75
+    assert (found.tokens, found.documents, found.groups) == (4, 2, None)
+    low, high = found.mean_interval
+    assert 0 <= low < 0.25 < high
+
+
+def test_four_documents_give_no_upper_bound_of_the_largest_thousandth() -> None:
+    """That one of four is above 0.3 has a chance of 0.4 % where one in a thousand is."""
+    assert kl_facts(documents([0.1], [0.2], [0.3], [0.4])).p999_interval == (0.3, inf)
+
+
+def test_the_quantile_of_independent_tokens_is_between_order_statistics() -> None:
+    """The exact bounds: Clopper and Pearson's of the share above each observed value."""
+    values = np.sort(np.random.default_rng(0).exponential(size=1000))
+    low, high = single_tokens(values).quantile_interval(0.01)
+    above = 999 - np.arange(1000)  # tokens above each value
+    upper_share = beta.ppf(0.95, above + 1, 1000 - above)
+    lower_share = np.where(above > 0, beta.ppf(0.05, np.maximum(above, 1), 1001 - above), 0.0)
+    assert high == values[np.flatnonzero(upper_share <= 0.01)[0]]
+    assert low == values[np.flatnonzero(lower_share >= 0.01)[-1]]
+    assert low < quantile(values, 0.99) < high
+
+
+@pytest.mark.parametrize(("count", "expected"), [(298, Verdict.INCONCLUSIVE), (299, Verdict.PASS)])
+def test_99_percent_takes_the_documents_of_the_rule_of_three(count: int, expected: Verdict) -> None:
+    """0.99 ** 299 is the first under 5 %."""
+    assert binom.pmf(0, 299, 0.01) < 0.05 < binom.pmf(0, 298, 0.01)
+    assert verdict(single_tokens(np.full(count, 0.01)), "p99_max", 0.5) is expected
+
+
+def test_tokens_of_one_document_are_no_evidence_of_their_own() -> None:
+    alone = single_tokens(np.full(3000, 0.01))
+    in_documents = documents(*[[0.01] * 30] * 100)
+    assert verdict(alone, "p99_max", 0.5) is Verdict.PASS
+    assert verdict(in_documents, "p99_max", 0.5) is Verdict.INCONCLUSIVE
+    # of one document, what a group is: 100 documents in two files
+    grouped = documents(*[[0.01] * 30] * 100, groups=[0] * 50 + [1] * 50)
+    assert kl_facts(grouped).groups == 2
+    assert grouped.mean.interval()[1] > in_documents.mean.interval()[1]
+
+
+def test_groups_of_one_row_each_are_no_groups() -> None:
+    found = documents([0.1, 0.2], [0.3], groups=[4, 9])
+    assert kl_facts(found).groups is None
+    assert kl_facts(found) == kl_facts(documents([0.1, 0.2], [0.3]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "passes", "fails"),
+    [("mean_max", 0.05, 0.009), ("p99_max", 0.5, 0.009), ("p999_max", 0.5, 0.009), ("floor", 0.9, 0.999)],
+)
+def test_a_clear_budget_passes_or_fails(kind: str, passes: float, fails: float) -> None:
+    rng = np.random.default_rng(1)
+    found = TokenKl(rng.exponential(0.02, 12_000), rng.random(12_000) < 0.98, np.repeat(np.arange(4000), 3))
+    assert verdict(found, kind, passes) is Verdict.PASS
+    assert verdict(found, kind, fails) is Verdict.FAIL
+
+
+def test_a_verdict_agrees_with_its_interval() -> None:
+    rng = np.random.default_rng(2)
+    found = TokenKl(rng.exponential(0.02, 9000), rng.random(9000) < 0.98, np.repeat(np.arange(3000), 3))
+    for kind in ("mean_max", "p99_max", "p999_max"):
+        [judged] = judge_tokens(found, [TokenBudget(kind, 1.0)])
+        assert judged.interval is not None
+        low, high = judged.interval
+        assert low < (judged.value or 0) < high
+        assert verdict(found, kind, 0.999 * low) is Verdict.FAIL
+        assert verdict(found, kind, 1.001 * high) is Verdict.PASS
+        assert verdict(found, kind, judged.value or 0) is Verdict.INCONCLUSIVE
+
+
+def test_no_order_of_the_documents_changes_a_figure() -> None:
+    rng = np.random.default_rng(3)
+    kl, same, row_of = rng.exponential(size=900), rng.random(900) < 0.9, np.repeat(np.arange(300), 3)
+    order = rng.permutation(900)
+    other = TokenKl(kl[order], same[order], row_of[order])
+    before, after = kl_facts(TokenKl(kl, same, row_of)).model_dump(), kl_facts(other).model_dump()
+    for name, figure in before.items():
+        assert after[name] == (figure if figure is None else pytest.approx(figure)), name
+
+
+@pytest.mark.parametrize(
+    ("kl", "said"),
+    [([], "no tokens"), ([0.1, float("nan")], "nan nats at token 1"), ([-0.1], "-0.1 nats at token 0")],
+)
+def test_what_is_no_kl_is_an_error(kl: list[float], said: str) -> None:
+    with pytest.raises(MeasureError, match=said):
+        documents(kl)
+
+
+# --- in the judgement of behaviour
+
+ROWS = 400
+OUTCOMES = Outcomes(np.asarray([f"{row}" for row in range(ROWS)]), values={"nats": np.ones(ROWS)})
+MEAN = TokenBudget("mean_max", 0.02)
+
+
+def judged(found: TokenKl | None, *budgets: TokenBudget) -> tuple[str, dict[str, object]]:
+    own = BehaviourBudgets(tokens={"kl": budgets})
+    result = judge_behaviour(OUTCOMES, OUTCOMES, own, metrics={}, tokens=found)
+    wishes = undecided_wishes(own, "fail")
+    line = behaviour_message("int8", result)
+    return line, behaviour_facts({"n": ROWS, "flips": None}, result, line, wishes) | {
+        "fails": on_inconclusive(result, wishes)
+    }
+
+
+def test_the_line_says_mean_interval_budget_and_verdict() -> None:
+    line, facts = judged(documents(*[[0.05, 0.06]] * ROWS), MEAN)
+    assert line.startswith("int8: mean KL 0.055 nats [0.0")
+    assert line.endswith("budget 0.02 (n=400): FAIL")
+    assert facts["verdict"] == "FAIL"
+
+
+def test_a_budget_that_only_warns_does_not_fail_where_it_is_undecided() -> None:
+    few = documents([0.001], [0.002])
+    for wish in ("fail", "warn"):
+        line, facts = judged(few, TokenBudget("mean_max", 0.02, None, wish))  # type: ignore[arg-type]
+        assert facts["verdict"] == "INCONCLUSIVE"
+        assert "gate rows would tell" in line
+        assert facts["fails"] == wish
+
+
+def test_a_budget_of_models_that_do_not_compare_is_an_error() -> None:
+    with pytest.raises(MeasureError, match="read other tokens"):
+        judged(None, MEAN)

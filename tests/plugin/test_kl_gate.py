@@ -1,0 +1,161 @@
+"""KL budgets on a tiny Llama as a user runs it: verdicts, the store, the block of a planted fault."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import csv
+from support.user_repository import Ran, pytest_in
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.tiny import GOOD, OTHER
+
+pytestmark = pytest.mark.slow
+
+FAULTS = '''
+"""Faults of a quantization, each in block 2."""
+
+
+def wrong_scale(model, context):
+    model.network.model.layers[2].self_attn.o_proj.weight.data *= 8
+
+
+def zero_point_off_by_one(model, context):
+    """By one level of a grid of two bits, in every layer of the block."""
+    for layer in model.network.model.layers[2].modules():
+        if hasattr(layer, "in_features"):
+            layer.weight.data += layer.weight.data.abs().amax(1, keepdim=True)
+
+
+def transposed(model, context):
+    for layer in model.network.model.layers[2].modules():
+        if hasattr(layer, "in_features") and layer.in_features == layer.out_features:
+            layer.weight.data = layer.weight.data.T.contiguous()
+'''
+PLANTED = ("wrong_scale", "zero_point_off_by_one", "transposed")
+SUITE = """\
+[suite]
+title = "which word comes next"
+threads = 1
+
+[task]
+kind = "causal_lm"
+source = { name = "files", path = "rows.csv", real = false }
+text = ["text"]
+max_tokens = 16
+splits = { train = 200, calibration = 16, selection = 20, gate = 400 }
+
+[teacher]
+model = "../model"
+steps = [{ fine_tune = { epochs = 3, learning_rate = 5e-3, batch_size = 16 } }]
+
+[variants]
+int8 = { steps = [{ int8_dynamic = {} }] }
+undecided = { steps = [{ int8_dynamic = {} }] }
+wrong_scale = { steps = [{ "faults:wrong_scale" = {} }] }
+zero_point_off_by_one = { steps = [{ "faults:zero_point_off_by_one" = {} }] }
+transposed = { steps = [{ "faults:transposed" = {} }] }
+
+[budgets]
+kl = { mean_max = 0.02, p99_max = 0.5 }
+top1_agreement = { floor = 0.9 }
+
+[budgets.variants.undecided]
+kl = { p999_max = 0.5, on_inconclusive = "warn" }
+
+[measure]
+metrics = ["perplexity"]
+workloads = [{ batch = 1 }]
+"""
+
+
+def sentences(rows: int) -> pa.Table:
+    """Each word calls for the next one, mostly."""
+    draws, words = random.Random(0), (*GOOD, *OTHER)
+    texts = []
+    while len(texts) < rows:
+        sentence = [draws.choice(words)]
+        for _ in range(draws.randint(4, 12)):
+            follows = (words.index(sentence[-1]) + 1) % len(words)
+            sentence.append(words[follows] if draws.random() < 0.8 else draws.choice(words))
+        if " ".join(sentence) not in texts:
+            texts.append(" ".join(sentence))
+    return pa.table({"text": texts})
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("kl")
+    (found / "bench").mkdir()
+    (found / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    (found / "faults.py").write_text(FAULTS)
+    (found / "bench/kl.toml").write_text(SUITE)
+    csv.write_csv(sentences(640), found / "bench/rows.csv")
+    # of weights so large that every block matters
+    shape = {"num_hidden_layers": 4, "intermediate_size": 32, "initializer_range": 0.2}
+    write_tiny(found / "model", "llama", causal=True, **shape)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ran(repository: Path) -> Ran:
+    return pytest_in(repository, "bench/kl.toml", "-v", "-k", "behaviour", "-p", "no:xdist")
+
+
+def test_int8_passes_and_says_what_was_measured(ran: Ran) -> None:
+    found = ran.variant("kl", "int8")["behaviour"]
+    assert {one["kind"]: one["verdict"] for one in found["budgets"]} == {
+        "mean_max": "PASS",
+        "p99_max": "PASS",
+        "floor": "PASS",
+    }, found["message"]
+    kl = found["kl"]
+    assert 0 < kl["median"] < kl["mean"] < kl["p99"] <= kl["p999"] <= kl["maximum"]
+    assert kl["mean_interval"][0] <= kl["mean"] <= kl["mean_interval"][1] < 0.02
+    assert kl["documents"] == 400
+    assert kl["rest"] == 0  # the whole vocabulary is kept
+    assert found["kl_to_teacher"] == kl["mean"]
+    assert found["agreement"] == kl["same_top1"]
+    assert found["parted"] is None
+    low, high = kl["log_perplexity_ratio_interval"]
+    assert low <= kl["log_perplexity_ratio"] <= high
+
+
+def test_400_documents_do_not_decide_the_largest_thousandth(ran: Ran) -> None:
+    found = ran.variant("kl", "undecided")["behaviour"]
+    by_kind = {one["kind"]: one for one in found["budgets"]}
+    assert set(by_kind) == {"mean_max", "p99_max", "p999_max", "floor"}
+    assert by_kind["p999_max"]["verdict"] == "INCONCLUSIVE"
+    assert by_kind["p999_max"]["n_needed"] > 2000
+    assert ran.outcome("bench/kl.toml::test_behaviour[undecided]") == "PASSED"
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_fails_and_its_block_is_named(ran: Ran, fault: str) -> None:
+    found = ran.variant("kl", fault)["behaviour"]
+    assert found["verdict"] == "FAIL", found["message"]
+    assert ran.outcome(f"bench/kl.toml::test_behaviour[{fault}]") == "FAILED"
+    assert (found["parted"]["worst"], found["parted"]["stands_out"]) == ("model.layers.2", True)
+    assert "model.layers.2" in found["message"]
+
+
+def test_the_report_has_the_table_and_the_block(ran: Ran) -> None:
+    folder = ran.folder / "reports/latest/kl"
+    for page in (folder / "report.md", folder / "report.html"):
+        text = page.read_text("utf-8")
+        assert "KL to the teacher" in text
+        assert "model.layers.2" in text
+
+
+def test_the_teacher_answers_once_for_all_variants_and_runs(ran: Ran, repository: Path) -> None:
+    assert ran.out
+    kept = sorted((repository / ".slimgate/teacher_tokens").iterdir())
+    assert len(kept) == 1
+    measured = {one.name: one.stat().st_mtime for one in (repository / ".slimgate/token_kl").iterdir()}
+    assert len(measured) == 4  # two variants are the same model
+    pytest_in(repository, "bench/kl.toml", "-k", "behaviour and int8", "-p", "no:xdist")
+    after = {one.name: one.stat().st_mtime for one in (repository / ".slimgate/token_kl").iterdir()}
+    assert set(after) == set(measured)

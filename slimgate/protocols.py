@@ -117,7 +117,9 @@ class ModelRef:
     new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
     weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
     learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
-    which there is not.
+    which there is not. file: the one of a GGUF model in its folder. dtype: that the suite asks for; None: the
+    one in which the weights are stored. stored: of weights that are quantized already, how
+    (quantized_files.Quantized.facts).
     """
 
     text: str
@@ -129,6 +131,9 @@ class ModelRef:
     kind: str = "torch"
     new_head: bool | None = None
     looked_for: Path | None = field(default=None, compare=False)
+    file: str | None = None
+    dtype: str | None = None
+    stored: Json | None = field(default=None, compare=False)
 
 
 class Predictor(Protocol):

@@ -20,9 +20,10 @@ from slimgate.errors import BuildError
 from slimgate.models.blocks import block_names
 
 EMBEDDINGS, OUTPUT = "embeddings", "output"
-# An error of its own so many times the median of the blocks is a fault of that part. Of random Llamas
-# that are rounded to 2 to 8 bits the worst block has 1.2 times the median.
-STANDS_OUT = 2.5
+# An error of its own so many times the median of the blocks is a fault of that part. In the Llama of
+# bench/checkpoints.toml the worst block of gptq in 4 bits has 2.8 times the median. A block whose zero
+# points are off by one has 17 times, one with transposed matrices 114 times.
+STANDS_OUT = 4.0
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import BuildError
-from slimgate.models.model_ref import check_model_files, weights_sha256
+from slimgate.models.model_ref import check_model_files, read_config, weights_sha256, with_stored_format
+from slimgate.models.quantized_files import read_quantized
 from slimgate.protocols import ModelRef
 
-SETTINGS = ("*.json", "*.txt", "*.model", "*.py")
+SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -30,7 +31,7 @@ def fetch_model(ref: ModelRef) -> ModelRef:
     if ref.sha256 is not None and (came := weights_sha256(folder)) != ref.sha256:
         raise BuildError(f"{ref.text}: the weights have sha256 {came}, the suite expects {ref.sha256}")
     commit = folder.name if COMMIT.match(folder.name) else ref.revision
-    return replace(ref, folder=folder, revision=commit)
+    return with_stored_format(replace(ref, folder=folder, revision=commit))
 
 
 def fetch_settings(ref: ModelRef) -> Path:
@@ -39,6 +40,7 @@ def fetch_settings(ref: ModelRef) -> Path:
     if not (folder / "config.json").is_file():
         raise BuildError(f"{ref.text}: has no config.json, expected a model that transformers loads")
     check_model_files(folder, ref.text)
+    read_quantized(folder, read_config(folder), ref.text)
     return folder
 
 

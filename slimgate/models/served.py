@@ -6,8 +6,7 @@ The folder of an artifact of kind served:
     slimgate.json                                              the kind, the Auto class, how many weights
 
 Weights stay in the tool's format. transformers loads it by the quantizer that config.json names, or by its
-reader of GGUF files. The packages that read GPTQ and AWQ have no wheels for CPUs: auto-round reads GPTQ
-instead, and the weights of AWQ become floats (awq_weights.py).
+reader of GGUF files, and GPTQ and AWQ are unpacked where their packages are not installed (checkpoint.py).
 """
 
 from __future__ import annotations
@@ -20,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.json_text import read_json
-from slimgate._system.quiet import silent
-from slimgate.errors import BuildError
-from slimgate.models.awq_weights import load_awq_network
+from slimgate.models.checkpoint import read_network
 from slimgate.models.gguf_encoder import ENCODER, load_gguf_encoder
-from slimgate.models.pretrained import numbers_alone, quiet_transformers
+from slimgate.models.gguf_file import read_gguf_format
+from slimgate.models.pretrained import weights_of
+from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
+from slimgate.protocols import ModelRef
 
-KIND = "served"
+KIND = SERVED
 COUNTS = ("parameters", "nonzero_parameters")
 Json = dict[str, Any]
 
@@ -74,20 +74,32 @@ class Served:
         """As TorchModel has it."""
         return f"transformers:{self.auto}"
 
+    @cached_property
+    def stored(self) -> Json | None:
+        """How its files store the weights, as the record has it; None of weights in floating point."""
+        file, text = gguf_file(self.folder), str(self.folder)
+        if file is None:
+            found = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
+        else:
+            found = read_gguf_format(file, text)
+        dtype = str(next(self.network.parameters()).dtype).removeprefix("torch.")
+        return None if found is None else {**found.facts(), "dtype": dtype}
+
     def footprint(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes: those of the files that hold weights."""
         files = [*self.folder.glob("*.safetensors"), *self.folder.glob("*.gguf")]
         return {**self.counts, "state_bytes": sum(file.stat().st_size for file in files)}
 
     def code_modules(self) -> list[str]:
-        """The modules of slimgate whose code runs when it predicts: none but for an encoder."""
-        return [load_gguf_encoder.__module__] if self.auto == ENCODER else []
+        """The module whose code reads its weights."""
+        return [(load_gguf_encoder if self.auto == ENCODER else read_network).__module__]
 
     def save(self, folder: Path) -> None:
-        """Copies the files, and writes slimgate.json beside them."""
+        """Copies the files, and writes slimgate.json beside them. From then on the copies are the model's."""
         copy_served(self.folder, folder)
         description = {"kind": self.kind, "auto": self.auto, "counts": self.counts}
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+        self.folder = folder  # the first one is often a step's, and goes with it
 
 
 def is_served(folder: Path) -> bool:
@@ -121,31 +133,11 @@ def quant_method(folder: Path) -> str | None:
 
 def load_served_network(folder: Path, auto: str) -> Any:
     """The network of a folder, by transformers. Raises BuildError in one line."""
-    import torch
-    import transformers
-
-    method = quant_method(folder)
-    options: Json = {}
-    if (weights := gguf_file(folder)) is not None:
-        options.update(gguf_file=weights.name, dtype=torch.float32)
-    elif method == "gptq":
-        options["quantization_config"] = transformers.AutoRoundConfig()
-    try:
-        with quiet_transformers(), silent(), numbers_alone(str(folder)):
-            if method == "awq":
-                config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-                return load_awq_network(folder, auto, config)
-            network = getattr(transformers, auto).from_pretrained(
-                folder, weights_only=True, trust_remote_code=False, **options
-            )
-            if method == "compressed-tensors":  # else at the first call, which may be timed
-                network.hf_quantizer.compressor.decompress_model(network)
-            return network
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        said = " ".join(str(error).split())
-        raise BuildError(
-            f"transformers cannot load the {method or 'plain'} folder as {auto}: {said}"
-        ) from error
+    file = gguf_file(folder)
+    if quant_method(folder) is None:
+        return weights_of(auto, ModelRef(str(folder), folder)).network
+    network, _ = read_network(auto, folder, file=file.name if file else None, dtype=None, text=str(folder))
+    return network
 
 
 def load_written(folder: Path, model: Any, counts: Json, context: Any) -> Served:

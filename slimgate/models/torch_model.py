@@ -108,6 +108,14 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     )
 
 
+def to_float32_(model: Any) -> Any:
+    """The model as a step changes it: where its files keep 16 bits a weight, all of them become float32."""
+    if type(model) is TorchModel and model.config.dtype in (torch.bfloat16, torch.float16):
+        model.network.to(torch.float32)
+        model.config.dtype = torch.float32
+    return model
+
+
 def _view_as(network: Any, tower: str | None) -> AbstractContextManager[None]:
     """As the step saw it that is made again: of two towers, one."""
     return nullcontext() if tower is None else network.view_as(tower)

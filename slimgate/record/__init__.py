@@ -15,7 +15,7 @@ from slimgate.judge.behaviour_parts import (
     TradeoffFacts,
 )
 from slimgate.judge.parts import BudgetFacts, BuildsFacts, Part
-from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
+from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
 from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
@@ -81,6 +81,7 @@ __all__ = [
     "StageFacts",
     "Status",
     "StepFacts",
+    "StoredFacts",
     "SuiteFacts",
     "SwitchedOffBudget",
     "TaskFactsRecord",

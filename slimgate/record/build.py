@@ -45,6 +45,22 @@ class StageFacts(Part):
     note: str | None = None
 
 
+class StoredFacts(Part):
+    """Weights that another tool has quantized, as the files store them. format: `gptq`; scheme: `W4A16`.
+
+    group_size: weights that share a scale, null where a whole row or tensor does; left_out: layers that stay
+    in floating point, with * for the number of a block; dtype: of what is not quantized, and of the products;
+    computed: `kernels`, or `dequantized` where the weights were unpacked to floating point before.
+    """
+
+    format: str
+    scheme: str
+    group_size: int | None = None
+    left_out: tuple[str, ...] = ()
+    dtype: str
+    computed: str
+
+
 class ArtifactFacts(Part):
     """bytes: the files needed to predict; state_bytes: the state saved in memory. runtime_params: its
     options, also those that no suite sets, such as the precision that it computes in; empty in a record of
@@ -52,7 +68,8 @@ class ArtifactFacts(Part):
 
     compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
     workloads so far; null of others. unreadable_rows: share of the gate rows (the first 2,000) of which the
-    tokenizer does not know one token in five; null of rows that are not text alone.
+    tokenizer does not know one token in five; null of rows that are not text alone. stored: of a checkpoint
+    that was quantized already, how its files store the weights.
     """
 
     kind: str
@@ -67,6 +84,7 @@ class ArtifactFacts(Part):
     compile_seconds: float | None = None
     compiled_graphs: int | None = None
     unreadable_rows: float | None = None
+    stored: StoredFacts | None = None
 
 
 class ClaimFacts(Part):

@@ -54,6 +54,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _gaps(record)
     yield from _loosened_budgets(record)
     yield from _switched_off_budgets(record)
+    yield from _unpacked_weights(record)
     yield from look_cautions(record)
     yield from unlucky_builds(record)
     gated, free = (_choose_variants(record, gated=gated) for gated in (True, False))
@@ -120,6 +121,18 @@ def _loosened_budgets(record: RunRecord) -> Iterator[str]:
         why = escape(one.reason or "no reason is given")
         what = f"{escape(one.variant)}, {escape(one.budget)}"
         yield f"**Loosened**: {what} had {was} {since} and {one.now}: {why}"
+
+
+def _unpacked_weights(record: RunRecord) -> Iterator[str]:
+    """Models that have no times because their format was not what computed."""
+    for model in models(record):
+        stored = model.artifact.stored if model.artifact else None
+        if stored is not None and stored.computed == "dequantized":
+            yield (
+                f"**Not timed**: {escape(model.name)}. Its weights ({escape(stored.format)}, "
+                f"{escape(stored.scheme)}) were unpacked to floating point to be judged, so its times and "
+                "its memory would not be those of the format."
+            )
 
 
 def _switched_off_budgets(record: RunRecord) -> Iterator[str]:

@@ -29,6 +29,7 @@ the first metric (percentage points, where it is a share), from the step before.
 _TRACE_EXPLAINED = """\
 Every stage in order. It starts from what stands under "from"; rows and tokens are what it read (tokens of the
 rows it trained on, each row once), parameters and files what it left. "of them": where the seconds went."""
+_COMPUTED = {"kernels": "computed by its kernels", "dequantized": "unpacked to floating point"}
 Stage = tuple[VariantRecord, str | None, StepFacts]
 
 
@@ -98,6 +99,7 @@ def artifact_table(record: RunRecord) -> str:
     columns = [
         Column("variant", [escape(model.name) for model, _ in found]),
         Column("kind", [escape(artifact.kind) for _, artifact in found]),
+        Column("weights", [stored_words(artifact) for _, artifact in found]),
         Column("runtime", [escape(artifact.runtime) for _, artifact in found]),
         Column("its options", [runtime_options(artifact) for _, artifact in found]),
         Column("files, MB", [megabytes(artifact.bytes) for _, artifact in found], right=True),
@@ -110,6 +112,17 @@ def artifact_table(record: RunRecord) -> str:
         Column("digest", [escape(artifact.digest[:12]) for _, artifact in found]),
     ]
     return table(without_empty(columns)) if found else ""
+
+
+def stored_words(artifact: ArtifactFacts) -> str:
+    """`gptq, W4A16, groups of 128, bfloat16, not lm_head; …`; a dash where nothing was quantized before."""
+    stored = artifact.stored
+    if stored is None:
+        return MISSING
+    groups = [] if stored.group_size is None else [f"groups of {stored.group_size}"]
+    left_out = [f"not {', '.join(stored.left_out)}"] if stored.left_out else []
+    said = ", ".join([stored.format, stored.scheme, *groups, stored.dtype, *left_out])
+    return escape(f"{said}; {_COMPUTED.get(stored.computed, stored.computed)}", longest=2 * _LONGEST)
 
 
 def runtime_options(artifact: ArtifactFacts) -> str:

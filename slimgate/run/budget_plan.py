@@ -12,9 +12,12 @@ import numpy as np
 from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.budget_tables import TokenBudget
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.perplexity import DAMAGE
 from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
 from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.token_kl import SHARE_ABOVE
 from slimgate.outcomes import Floats, Ints
 from slimgate.protocols import GATE, Rows, row_groups
 from slimgate.record import BudgetFacts, QualityFacts, RunRecord
@@ -134,7 +137,7 @@ class _Plan:
 
 
 def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> list[PlannedBudget]:
-    """Every distinct budget on a drop or on flips: by an earlier run of these rows, or else by simulation.
+    """Every distinct budget on a drop, flips or tokens: by an earlier run of these rows, or simulated.
 
     A variant that is not gated has none to decide. Budgets on an absolute value (floor, ceiling) depend on
     how far the value is from them and are not planned before a run; nor is a relative budget, nor a metric
@@ -162,6 +165,9 @@ def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -
             needed = _rows_needed(limit, gate, lost, used=lost)
             plan = _Plan("flips", flips.kind, flips.limit, needed, outlook.word, outlook.basis)
             found.setdefault(plan, []).append(name)
+        for table, limits in own.behaviour.tokens.items():
+            for one in limits:
+                found.setdefault(_plan_tokens(table, one, gate), []).append(name)
     return [
         PlannedBudget(one.metric, one.kind, one.limit, tuple(names), gate, one.needed, one.word, one.basis)
         for one, names in sorted(
@@ -199,6 +205,14 @@ def _plan_budget(
     yield _Plan(
         shown, budget.kind, budget.limit, _rows_needed(margin, gate, changes), outlook.word, outlook.basis
     )
+
+
+def _plan_tokens(table: str, budget: TokenBudget, gate: GateGroups) -> _Plan:
+    """By the rule of three: fewer rows pass no variant at all."""
+    share = {**SHARE_ABOVE, "floor": 1 - budget.limit}.get(budget.kind, budget.limit / DAMAGE)
+    rows = planned_rows(share, discordance=0.0, sizes=gate.group_sizes)
+    word: Word = "may decide" if rows <= gate.rows else "cannot decide"
+    return _Plan(table, budget.kind, budget.limit, (rows,), word, "if no token differs, rows of equal length")
 
 
 def _rows_needed(

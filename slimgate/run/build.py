@@ -25,7 +25,9 @@ from slimgate.data.same_texts import normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.loading import module_of
 from slimgate.models.hub import fetch_model
-from slimgate.models.model_ref import TORCH, read_config, weight_files
+from slimgate.models.model_ref import TORCH, model_config, model_weights
+from slimgate.models.quantized_files import CHECKPOINTS
+from slimgate.models.saved_weights import stored_dtype
 from slimgate.protocols import (
     CONFIRM,
     GATE,
@@ -48,6 +50,8 @@ from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, param
 from slimgate.tasks.parts.classifiers import without_head
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
+# What reads weights that are quantized already.
+READERS = ("auto-round", "bitsandbytes", "compressed-tensors", "gguf", "gptqmodel", "torchao")
 HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
 # Files of the folder itself, and of the numbered ones in which sentence-transformers keeps further modules.
 _MODULES = re.compile(r"^(\d+_\w+/)?[^/]+$")
@@ -170,9 +174,9 @@ class Builder:
         with _explain_errors(where):
             ref = fetch_model(ref)
             assert ref.folder is not None
-            config = read_config(ref.folder)
+            config = model_config(ref)
             task.object.check_model(task.params, ref, config, self._rows.facts)
-            graph = ref.kind != TORCH
+            graph = ref.kind != TORCH and ref.stored is None
             if graph:
                 graph_loading.check_graph(ref, config, task.object, task.params, self._rows.facts)
             reads = (
@@ -185,7 +189,7 @@ class Builder:
         key = {
             "fresh": ref.fresh,
             "new_head": ref.new_head,
-            "load": folder_digest(ref.folder, _model_files(ref.folder)),
+            "load": folder_digest(ref.folder, _model_files(ref)),
             "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
             "classes": list(self._rows.facts.classes),
             **self._common(
@@ -194,12 +198,13 @@ class Builder:
         }
         if graph:
             key["graph"] = [ref.kind, code_digest(graph_loading.__name__)]
+        key |= _format_key(ref, fitted="train" in reads)
         if "train" not in reads:
             key["seed"] = None  # nothing is drawn for a model that is complete
 
         def check_unchanged() -> None:
             assert ref.folder is not None
-            if folder_digest(ref.folder, _model_files(ref.folder)) != key["load"]:
+            if folder_digest(ref.folder, _model_files(ref)) != key["load"]:
                 raise BuildError(
                     f"files of {ref.folder} changed while they were read; run again when nothing writes there"
                 )
@@ -207,12 +212,13 @@ class Builder:
         def load(context: BuildContext) -> Any:
             if graph:
                 return graph_loading.load_graph(ref, context)
-            weights = [] if ref.fresh or ref.folder is None else weight_files(ref.folder)
+            weights = model_weights(ref)
             if any(file.suffix == ".bin" for file in weights):
                 context.log["weights"] = (
                     f"{weights[0].name}, read by weights_only: safetensors there are none"
                 )
-            return task.object.load_model(task.params, ref, context)
+            model = task.object.load_model(task.params, ref, context)
+            return model if ref.stored is None else _as_checkpoint(model, ref, context)
 
         return self._make(
             where,
@@ -228,6 +234,8 @@ class Builder:
     def _step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
         method, task = step.object, self._suite.setup.task
         where = f"{self._format_variant(variant)}: step {step.name}"
+        if parent.kind in CHECKPOINTS and parent.kind not in method.takes:  # known late of a model of the hub
+            raise BuildError(f"{where}: cannot take a model that is quantized already ({parent.kind})")
         teachers = self._learns_from(where, step, parent)
         params = params_json(step.params)
         key = {
@@ -263,7 +271,7 @@ class Builder:
                 model = self._in_processes(step, parent, teachers, context)
             else:
                 with context.time_stage("load"):
-                    model = parent.load(self._device)
+                    model = _load_for_step(parent, self._device)
                 model = method.apply(model, step.params, context)
             if not hasattr(model, "save"):
                 raise BuildError(f"apply gave {type(model).__name__} back, expected the model it was given")
@@ -461,7 +469,7 @@ class Builder:
 
         def load_artifact(teacher: Artifact) -> Any:
             with context.time_stage("load"):
-                return teacher.load(self._device)
+                return _load_for_step(teacher, self._device)
 
         setup = self._suite.setup
         context = BuildContext(
@@ -515,13 +523,15 @@ def _manifest(
 ) -> Json:
     """beside: files that are kept with the artifact and are no part of it."""
     files = [file for file in files_of(folder) if file not in {path.name for path in beside}]
+    counted = model.counted_files(files) if hasattr(model, "counted_files") else files
     return {
         "kind": model.kind,
         "digest": json_digest(
             {"files": folder_digest(folder, files), "code": {m: code_digest(m) for m in model.code_modules()}}
         ),
-        "bytes": sum((folder / file).stat().st_size for file in files),
+        "bytes": sum((folder / file).stat().st_size for file in counted),
         **model.footprint(),
+        **({"stored": stored} if (stored := getattr(model, "stored", None)) else {}),
         "method": method,
         "params": params,
         "seconds": round(seconds, 3),
@@ -529,7 +539,46 @@ def _manifest(
     }
 
 
-def _model_files(folder: Path) -> list[str]:
+def _load_for_step(artifact: Artifact, device: str) -> Any:
+    """The model as a step changes it, or learns from it: weights of 16 bits become float32."""
+    from slimgate.models.torch_model import to_float32_
+
+    return to_float32_(artifact.load(device))
+
+
+def _format_key(ref: ModelRef, *, fitted: bool) -> Json:
+    """What of a model's format its loaded artifact depends on, beside the files; empty of one in float32.
+
+    fitted: a head is fitted on the model, in float32.
+    """
+    if ref.stored is not None:
+        return {
+            "stored": ref.stored,
+            "dtype": ref.dtype,
+            "code": code_digest("slimgate.models.checkpoint"),
+            "readers": dict(versions(READERS)),
+        }
+    stored = stored_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
+    dtype = ref.dtype or ("float32" if fitted else stored)
+    return {} if dtype in (None, "float32") else {"dtype": dtype}
+
+
+def _as_checkpoint(model: Any, ref: ModelRef, context: BuildContext) -> Any:
+    """The loaded model as one that keeps its files, and how they store it in the log."""
+    from slimgate.models.checkpoint import as_checkpoint
+
+    assert ref.folder is not None
+    assert ref.stored is not None
+    found = as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored, kind=ref.kind)
+    context.log["stored"] = found.stored
+    return found
+
+
+def _model_files(ref: ModelRef) -> list[str]:
     """The files of a model folder that decide what it predicts: weights or graph, settings, tokenizer."""
+    assert ref.folder is not None
+    folder = ref.folder
+    if ref.file is not None:
+        return [ref.file]
     wanted = (".safetensors", ".json", ".txt", ".model", ".bin", ".onnx", ".data", ".xml")
     return [file for file in files_of(folder) if file.endswith(wanted) and _MODULES.match(file)]

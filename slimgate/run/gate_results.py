@@ -92,9 +92,10 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         yield (FOOTPRINT, name, "size"), "size" if own.size else None
         if name in suite.variants_with_memory:
             yield (MEMORY, name, ""), "memory" if own.memory else None
-        for one in suite.workloads:
+        for one in suite.workloads if name in suite.dueled else ():
             yield (SPEEDUP, name, one.id), f"latency {one.id}" if own.speed else None
-    yield from ((("latency", name, one.id), None) for one in suite.workloads)
+    if name in suite.timed:
+        yield from ((("latency", name, one.id), None) for one in suite.workloads)
 
 
 def _behaviour_words(own: BehaviourBudgets) -> str:

@@ -10,7 +10,7 @@ from slimgate._system.digests import code_digest, json_digest
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.loading import module_of
-from slimgate.models.model_ref import read_config
+from slimgate.models.model_ref import model_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.run.slicing import column_slices
 from slimgate.store.store import Json, Store, scratch_beside
@@ -65,7 +65,7 @@ def _check_folders(suite: Suite, facts: TaskFacts) -> None:
     for name in (TEACHER, *suite.variants):
         ref = suite.model(name).ref
         if ref is not None and ref.folder is not None:
-            task.object.check_model(task.params, ref, read_config(ref.folder), facts)
+            task.object.check_model(task.params, ref, model_config(ref), facts)
 
 
 def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:

@@ -21,8 +21,9 @@ from typing import Any
 from slimgate._system.forkserver import forkserver
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.loading import load
-from slimgate.models.torch_model import TorchModel, load_torch_model
+from slimgate.models.torch_model import TorchModel, load_torch_model, to_float32_
 from slimgate.protocols import BuildContext, MoreTeacher, Rows, Share, TaskFacts
+from slimgate.runtimes import eager
 
 MODEL = "model"
 # What a process waits for another one before it takes it for dead.
@@ -68,19 +69,24 @@ class StepJob:
             stands_later=self._stands_later,
             share=self.teachers[0][1] if self.teachers else None,
             more_teachers=tuple(
-                MoreTeacher(partial(load_torch_model, folder), share) for folder, share in self.teachers[1:]
+                MoreTeacher(partial(_load, folder), share) for folder, share in self.teachers[1:]
             ),
         )
 
-    def _load_teacher(self) -> TorchModel:
+    def _load_teacher(self) -> Any:
         if not self.teachers:
             raise BuildError("it asked for the teacher; a method that does sets uses_teacher = True")
-        return load_torch_model(self.teachers[0][0])
+        return _load(self.teachers[0][0])
 
     def _stands_later(self, texts: Sequence[str]) -> list[bool]:
         if self.held_out is None:
             raise DataError("it asked which texts are held out; a method that adds rows says so by adds_rows")
         return [text in self.held_out for text in texts]
+
+
+def _load(folder: Path) -> Any:
+    """A model to learn from, which may be a checkpoint that is quantized already."""
+    return to_float32_(eager.runtime.load_model(folder, "cpu"))
 
 
 def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[str, Any]]:
@@ -134,7 +140,7 @@ def _apply(job: StepJob, rank: int, processes: int) -> dict[str, Any]:
     try:
         context = job.context(rank)
         method = load("method", job.method)
-        model = method.apply(load_torch_model(job.parent), job.params, context)
+        model = method.apply(to_float32_(load_torch_model(job.parent)), job.params, context)
         if rank == 0:
             (job.scratch / MODEL).mkdir()
             model.kind = method.gives or model.kind

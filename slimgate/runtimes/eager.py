@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate.models.quantized_files import CHECKPOINTS, SERVED
+from slimgate.models.saved_files import is_checkpoint
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
@@ -51,7 +53,7 @@ class EagerPredictor:
 
 
 class Eager(Runtime[Params]):
-    kinds = frozenset({"torch", "torch_quantized", "served"})
+    kinds = frozenset({"torch", "torch_quantized", SERVED, *CHECKPOINTS})
     default_for = kinds
     any_processor = frozenset({"torch"})
     form = Form(
@@ -74,6 +76,10 @@ class Eager(Runtime[Params]):
 
     def load_model(self, folder: Path, device: str) -> Any:
         """The TorchModel of an artifact, or the Served."""
+        if is_checkpoint(folder):
+            from slimgate.models.checkpoint import load_checkpoint
+
+            return load_checkpoint(folder, device=device)
         from slimgate.models.served import is_served, load_served
         from slimgate.models.torch_model import load_torch_model
 

@@ -42,7 +42,7 @@ class Artifact:
         return found[1].load_model if found else None
 
     def load(self, device: str) -> Any:
-        """The model, ready for a step. Raises BuildError for a kind that no known runtime loads."""
+        """The model, as it is judged. Raises BuildError for a kind that no known runtime loads."""
         loader = self.loader
         if loader is None:
             loaded = (one.default_for for one in plugins("runtime").values() if one.load_model)

@@ -12,7 +12,7 @@ from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.loading import own_object
 from slimgate.models.config import longest_text
 from slimgate.models.hub import fetch_settings
-from slimgate.models.model_ref import read_config
+from slimgate.models.model_ref import model_config, read_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
@@ -82,6 +82,25 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
         loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
         if state.kind not in runtime.object.kinds:
             raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
+        if name != TEACHER:
+            _check_timed_budgets(suite, name, error_at)
+
+
+def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
+    """Raises where a budget on times or memory is of a model whose weights are unpacked to be judged."""
+    own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
+    if own is None or name in suite.dueled or not variant.gated:
+        return
+    for key, budget in (("latency", own.speed), ("memory", own.memory)):
+        if budget is not None:
+            which = name if suite.is_dequantized(name) else TEACHER
+            off = f'{budget.kind} = "off", reason = "judged by its answers alone"'
+            problem = (
+                f"{which} has quantized weights that are unpacked to floating point, so its "
+                f"{key} would not be that of its format; switch the budget off: "
+                f"[budgets.variants.{name}] {key} = {{ {off} }}"
+            )
+            raise error_at(("budgets", key), problem)
 
 
 def check_hub_models(suite: Suite, names: Iterable[str]) -> None:
@@ -190,8 +209,7 @@ class _Walk:
         for name in step.teachers:
             kind = state.kind if name == SELF else self.state(name).kind
             if kind not in eager.runtime.kinds:
-                expected = " or ".join(sorted(eager.runtime.kinds))
-                problem = f'"{name}" is of kind {kind}; a model to learn from is of kind {expected}'
+                problem = f'"{name}" is of kind {kind}; a model to learn from runs in PyTorch'
                 raise self.error_at((*here, _key(step, name)), problem)
 
     def _check_files(self, step: SuiteStep, here: Loc) -> None:
@@ -233,7 +251,7 @@ class _Walk:
         if not self.folders or ref.folder is None:
             return None
         try:
-            config = read_config(ref.folder)
+            config = model_config(ref)
             self.suite.setup.task.object.check_model(self.suite.setup.task.params, ref, config, None)
         except SlimgateError as error:
             raise self.error_at(loc, str(error)) from None

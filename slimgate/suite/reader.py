@@ -167,7 +167,7 @@ class Reader:
             # pydantic copies strings; the one of the file still knows its folder
             located = at(self.text.data, (*loc, "model"))
             new_head = table.new_head if isinstance(table, VariantTable) else None
-            return parse_model_ref(located, sha256=table.sha256, new_head=new_head)
+            return parse_model_ref(located, sha256=table.sha256, new_head=new_head, dtype=table.dtype)
         except SuiteError as error:
             raise self.error((*loc, "model"), str(error)) from error.__cause__
 

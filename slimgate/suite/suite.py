@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
+from slimgate.models.quantized_files import DEQUANTIZED, SERVED
 from slimgate.protocols import ModelRef, Runtime, Source, Step, Task, WithParams, Workload
 from slimgate.suite.tables import MeasureTable
 from slimgate.suite.tune_space import Tuning
@@ -160,11 +161,32 @@ class Suite:
         """The budgets of a variant, or of the teacher, by name."""
         return self.teacher_budgets if name == TEACHER else self.budgets[name]
 
+    def is_dequantized(self, name: str) -> bool:
+        """Whether its weights are quantized in a format of servers, and unpacked to be judged: its times are
+        not those of its format. What a model of the hub is, is known when it is fetched.
+        """
+        variant = self.model(name)
+        if variant.steps:
+            return variant.steps[-1].object.gives == SERVED
+        if variant.ref is not None:
+            return variant.ref.kind == DEQUANTIZED
+        return self.is_dequantized(variant.parent or TEACHER)
+
+    @property
+    def timed(self) -> tuple[str, ...]:
+        """The teacher and the variants whose latency is measured."""
+        return tuple(name for name in (TEACHER, *self.variants) if not self.is_dequantized(name))
+
+    @property
+    def dueled(self) -> tuple[str, ...]:
+        """The variants whose times and memory are compared with the teacher's."""
+        return tuple(name for name in self.timed if name != TEACHER) if TEACHER in self.timed else ()
+
     @property
     def variants_with_memory(self) -> tuple[str, ...]:
         """The variants whose memory is measured: all where [measure] says so, else those with a budget."""
         return tuple(
-            name for name in self.variants if self.measure.memory or self.budgets[name].memory is not None
+            name for name in self.dueled if self.measure.memory or self.budgets[name].memory is not None
         )
 
     @property

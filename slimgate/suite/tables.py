@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,6 +16,7 @@ SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MAX_SEED = 2**32 - 1
 # A slice that is made of the number of words, where the rows have no column of this name.
 LENGTH_BUCKET = "length_bucket"
+Dtype = Literal["float32", "bfloat16", "float16"]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -85,10 +86,13 @@ class TeacherTable(Table):
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
     model: str
-    """The model: a folder (of transformers, or with an ONNX or OpenVINO graph as `slimgate export` writes
-    it), a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random weights."""
+    """The model: a folder (of transformers, quantized or not, or with an ONNX or OpenVINO graph as `slimgate
+    export` writes it), a GGUF file, a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random
+    weights."""
     sha256: SHA256 | None = None
     """sha256 of the model's weights, which are checked against it."""
+    dtype: Dtype | None = None
+    """Floating-point format that the model is loaded in; default: the one that its weights are stored in."""
     steps: Steps = ()
     """Steps that make the teacher of it, such as fine_tune."""
 
@@ -103,6 +107,8 @@ class VariantTable(Table):
     """A model instead of from, named as in [teacher]."""
     sha256: SHA256 | None = None
     """sha256 of the model's weights, which are checked against it."""
+    dtype: Dtype | None = None
+    """With model: the floating-point format that it is loaded in; default: the one of its weights."""
     new_head: bool = False
     """With model: true leaves out the head in its files and fits a new one on the train rows; false needs a
     head and every weight in the files."""
@@ -139,6 +145,8 @@ class VariantTable(Table):
             raise ValueError('gated = false needs a reason = "…" that the report can show')
         if self.sha256 is not None and self.model is None:
             raise ValueError("sha256 belongs to a variant with model = …")
+        if self.dtype is not None and self.model is None:
+            raise ValueError("dtype belongs to a variant with model = …")
         if self.new_head and self.model is None:
             raise ValueError("new_head belongs to a variant with model = …")
         return self

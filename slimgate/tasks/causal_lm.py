@@ -123,15 +123,13 @@ class CausalLM(Task[Params]):
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
-        from transformers import AutoConfig
-
-        from slimgate.models.pretrained import tokenizer_of
+        from slimgate.models.pretrained import config_of, tokenizer_of
         from slimgate.models.seeding import isolated_seed
         from slimgate.models.torch_model import TorchModel
         from slimgate.tasks.parts.language_model import check_causal
 
         assert ref.folder is not None
-        config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+        config = config_of(ref)
         rows = context.rows("train") if ref.fresh else None
         tokenizer = tokenizer_of(ref, _texts(params, rows) if rows is not None else (), config)
         with isolated_seed(context.seed):

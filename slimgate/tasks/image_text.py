@@ -169,7 +169,7 @@ class ImageText(Task[Params]):
         processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
         processor.check_side(config, ref.text)
         with isolated_seed(context.seed):
-            found = weights_of("AutoModel", ref, config=config)
+            found = weights_of("AutoModel", ref, dtype="float32", config=config)
         require_weights(ref, found, context)
         clip = found.network
         # evaluation knows the classes by the artifact alone

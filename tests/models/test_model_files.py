@@ -16,8 +16,9 @@ from transformers import AutoConfig, BertConfig
 
 from fixtures.trust.hostile.models import Bomb
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.model_ref import check_model_files, parse_model_ref
+from slimgate.models.model_ref import check_model_files, parse_model_ref, read_config
 from slimgate.models.pretrained import numbers_alone
+from slimgate.models.quantized_files import method_of, quantization_of, read_quantized
 from slimgate.models.sentence_layout import sentence_layout
 
 
@@ -112,26 +113,42 @@ def test_a_module_of_sentence_transformers_stays_in_its_folder(tmp_path: Path, p
 
 
 @pytest.mark.parametrize(
-    ("method", "package"),
-    [
-        ("gptq", "gptqmodel"),
-        ("awq", "gptqmodel"),
-        ("bitsandbytes", "bitsandbytes"),
-        ("compressed-tensors", "compressed-tensors"),
-    ],
+    ("method", "install"),
+    [("bitsandbytes", "bitsandbytes"), ("hqq", "hqq"), ("quanto", "optimum-quanto"), ("vptq", "vptq")],
 )
 def test_a_quantized_model_names_the_package_that_is_missing(
-    tmp_path: Path, method: str, package: str
+    tmp_path: Path, method: str, install: str
 ) -> None:
-    if importlib.util.find_spec(package.replace("-", "_")) is not None:
-        pytest.skip(f"{package} is installed here")
+    if importlib.util.find_spec(install.partition("-")[0]) is not None:
+        pytest.skip(f"{install} is installed here")
     folder = folder_of(tmp_path, model_type="bert", quantization_config={"quant_method": method})
-    with pytest.raises(SuiteError, match=rf"quantized by {method}, which needs .*pip install .*{package}$"):
-        check_model_files(folder, "m")
+    with pytest.raises(SuiteError, match=rf"quantized by {method}, which needs .*pip install {install}$"):
+        read_quantized(folder, read_config(folder), "m")
 
 
-@pytest.mark.parametrize("stated", [{"quant_method": "own"}, {}, None, 3])
-def test_other_ways_of_quantizing_are_left_to_transformers(tmp_path: Path, stated: Any) -> None:
+def test_bitsandbytes_is_known_by_its_own_keys() -> None:
+    config = {"quantization_config": {"load_in_4bit": True}}
+    stated = quantization_of(config, "m")
+    assert stated is not None
+    assert method_of(stated) == "bitsandbytes"
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"quant_method": "own"}, "quant_method 'own', which transformers does not read; known: aqlm, "),
+        ({}, "a quantization_config without quant_method, which transformers does not read"),
+        (3, "quantization_config = '3', expected an object with quant_method"),
+    ],
+)
+def test_other_ways_of_quantizing_are_one_line(tmp_path: Path, stated: Any, said: str) -> None:
     folder = folder_of(tmp_path, model_type="bert", quantization_config=stated)
+    (folder / "model.safetensors").touch()
+    with pytest.raises(SuiteError, match=said):
+        parse_model_ref(str(folder))
+
+
+def test_no_way_of_quantizing_is_a_float_model(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, model_type="bert", quantization_config=None)
     (folder / "model.safetensors").touch()
     assert taken(folder)

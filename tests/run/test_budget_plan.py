@@ -6,13 +6,17 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.sample_record import sample_record
 from support.tiny_suite import tiny_run
 
+from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.budget_tables import TokenBudget
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, RunRecord
 from slimgate.run.budget_plan import GateGroups, expected_changes, planned_budgets
+from slimgate.suite.variant_budgets import VariantBudgets
 
 
 def test_only_what_gates_has_a_budget_that_rows_must_decide(tmp_path: Path) -> None:
@@ -69,6 +73,28 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
     line = planned_line(tmp_path, "flips = { flips_max_percent = 4.0 }", GateGroups((1,) * 1000))
     # at least 74 of which none is lost, by log 0.05 / log (1 - 0.0375) = 79
     assert "enough are about 79 to 149 " in line
+
+
+@pytest.mark.parametrize(
+    ("budget", "needed"),
+    [
+        (TokenBudget("mean_max", 0.02), 149),
+        (TokenBudget("floor", 0.98), 149),
+        (TokenBudget("p99_max", 0.5), 299),
+        (TokenBudget("p999_max", 0.5), 2995),
+    ],
+    ids=lambda one: getattr(one, "kind", None),
+)
+def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
+    tmp_path: Path, budget: TokenBudget, needed: int
+) -> None:
+    """log 0.05 / log(1 - share): of 2 % 148.3, of 1 % 298.1, of 0.1 % 2,994.2."""
+    own = VariantBudgets(behaviour=BehaviourBudgets(tokens={"kl": (budget,)}))
+    suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": own})
+    (line,) = [one.line for one in planned_budgets(suite, GateGroups((1,) * 300), None)]
+    word = "may decide" if needed <= 300 else "CANNOT decide"
+    assert f"needs about {needed:,} gate rows" in line
+    assert line.endswith(f"300 {word} it")
 
 
 def earlier_run(*budgets: BudgetFacts, variance: float) -> RunRecord:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.budget_tables import FlipsBudget, MemoryBudget, SliceBudget
+from slimgate.judge.budget_tables import FlipsBudget, MemoryBudget, SliceBudget, TokenBudget
 from slimgate.suite.budgets import resolve_budgets, teacher_budgets
-from slimgate.suite.variant_budgets import SwitchedOff
+from slimgate.suite.variant_budgets import Limit, SwitchedOff
 
 VARIANTS = ("a", "b")
 
@@ -171,6 +173,45 @@ def test_budgets_on_flips_and_slices_merge_as_those_on_metrics_do() -> None:
     assert b == BehaviourBudgets(
         FlipsBudget(flips_max_percent=2.0), {"accuracy": SliceBudget(drop_points=8.0)}
     )
+
+
+def test_budgets_on_tokens_merge_by_limit_and_can_be_switched_off() -> None:
+    data = {
+        "budgets": {
+            "kl": {"mean_max": 0.02, "p99_max": 0.5},
+            "top1_agreement": {"floor": 0.98},
+            "variants": {
+                "a": {"kl": {"mean_max": 0.1, "reason": "small", "on_inconclusive": "warn"}},
+                "b": {"kl": {"p99_max": "off", "reason": "few rows"}},
+            },
+        }
+    }
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    assert budgets["a"].behaviour.tokens == {
+        "kl": (TokenBudget("mean_max", 0.1, "small", "warn"), TokenBudget("p99_max", 0.5)),
+        "top1_agreement": (TokenBudget("floor", 0.98),),
+    }
+    assert budgets["b"].behaviour.tokens["kl"] == (TokenBudget("mean_max", 0.02),)
+    assert budgets["b"].switched_off == (SwitchedOff("kl", "p99_max", 0.5, "few rows"),)
+    assert budgets["a"].limits("fail")["kl", "mean_max"] == Limit(0.1, "small", "warn")
+    assert budgets["a"].limits("fail")["top1_agreement", "floor"] == Limit(0.98, None, "fail")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"kl": {}}, "expected at least one of mean_max, p99_max, p999_max, as in { mean_max = 0.02 }"),
+        ({"kl": {"mean_max": 0}}, "0 came, expected more than 0"),
+        ({"kl": {"mean": 0.1}}, "unknown key mean; known: mean_max"),
+        ({"kl": 0.02}, "0.02 came, expected a table, such as { mean_max = 0.02 }"),
+        ({"top1_agreement": {"floor": 98}}, "98 came, expected less than 1"),
+    ],
+    ids=["empty", "zero", "key", "number", "percent"],
+)
+def test_a_wrong_budget_on_tokens_is_one_clear_error(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(SuiteError) as found:
+        resolve_budgets({"budgets": table}, VARIANTS, "x")
+    assert said in str(found.value)
 
 
 def test_a_memory_budget_is_that_of_the_variant_or_the_common_one() -> None:

@@ -30,7 +30,7 @@ from slimgate.suite.load import load_suite
 from slimgate.suite.log_suite import load_log_suite
 from support.doc_blocks import ROOT, commands_of
 
-HARMLESS = ("head", "cat", "cd", "git", "ls", "lm_eval")
+HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval")
 NEEDS_NO_FILES = ("methods", "schema", "--version")
 CONFIG = json.dumps(
     {

@@ -18,8 +18,9 @@ from slimgate.compress.agreement import check_agreement, predictor_of, scores
 from slimgate.errors import BuildError, DataError, format_suggestion
 from slimgate.loading import forms, runtime_of
 from slimgate.models import saved_files
+from slimgate.models.checkpoint import Checkpoint
 from slimgate.models.example_batches import example_batches
-from slimgate.models.served import KIND as SERVED
+from slimgate.models.quantized_files import CHECKPOINTS, SERVED
 from slimgate.models.served import Served, copy_served, gguf_file, quant_method
 from slimgate.protocols import Form, Runtime
 from slimgate.store.artifact import Artifact
@@ -73,14 +74,14 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
             f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"
         )
-    if artifact.kind == SERVED:
+    if artifact.kind in (SERVED, *CHECKPOINTS):
         return _copy_served(artifact.load("cpu"), form, folder)
     if own.name == TRANSFORMERS:
         return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
     return _copy_graph(artifact, own, form, folder)
 
 
-def _copy_served(model: Served, form: str | None, folder: Path) -> Written:
+def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> Written:
     """The folder as it was judged, which other forms cannot hold."""
     if form not in (None, TRANSFORMERS):
         raise BuildError(

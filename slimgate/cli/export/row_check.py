@@ -9,6 +9,7 @@ layers compute in integers.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy.typing as npt
 from slimgate.cli.export.forms import TOLERANCE, TRANSFORMERS, Written
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
-from slimgate.models.served import KIND, Served
+from slimgate.models.saved_files import DESCRIPTION
+from slimgate.models.served import copy_served
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.protocols import Predictor, Rows, Runtime
 from slimgate.record.words import format_count
@@ -70,7 +72,7 @@ def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRow
     """Asks both for the first 500 gate rows, which lie in random order. Raises OtherAnswers."""
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
     judged, again = (_answers(gate, rows, artifact, order=order) for order in (None, _reversed_order(rows)))
-    given = _answers(gate, rows, _to_artifact(written, folder, scratch), texts=_texts(written))
+    given = _answers(gate, rows, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
     found, own = _compare(judged, given), _compare(judged, again)
     if _is_beyond_rounding(found, own, judged, tolerance=written.compared.get("tolerance", TOLERANCE)):
         raise OtherAnswers(
@@ -110,12 +112,12 @@ def _answers(
     )
 
 
-def _to_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
+def _to_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact) -> Artifact:
     """The written folder as a runtime opens it; what transformers loads is saved as an artifact first."""
     if written.form != TRANSFORMERS:
         return Artifact(Entry(folder, {"kind": written.form, "digest": str(folder)}, False))
     if written.layout is not None:
-        return _served_artifact(written, folder, scratch)
+        return _served_artifact(folder, scratch, judged)
     from transformers import AutoTokenizer
 
     from slimgate.models.pretrained import weights_of
@@ -130,11 +132,12 @@ def _to_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
     return Artifact(Entry(loaded, {"kind": "torch", "digest": str(folder)}, False))
 
 
-def _served_artifact(written: Written, folder: Path, scratch: Path) -> Artifact:
+def _served_artifact(folder: Path, scratch: Path, judged: Artifact) -> Artifact:
+    """The files of the folder, loaded as the artifact says."""
     loaded = scratch / "loaded"
-    loaded.mkdir()
-    Served(folder, str(written.auto), {}).save(loaded)
-    return Artifact(Entry(loaded, {"kind": KIND, "digest": str(folder)}, False))
+    copy_served(folder, loaded)
+    shutil.copyfile(judged.folder / DESCRIPTION, loaded / DESCRIPTION)
+    return Artifact(Entry(loaded, {"kind": judged.kind, "digest": str(folder)}, False))
 
 
 def _texts(written: Written) -> int | None:

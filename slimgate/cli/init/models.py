@@ -13,7 +13,7 @@ from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError, did_you_mean
 from slimgate.models.config import longest_text, model_labels
 from slimgate.models.hub import fetch_settings
-from slimgate.models.model_ref import FRESH, TORCH, parse_model_ref, read_config
+from slimgate.models.model_ref import FRESH, TORCH, model_config, parse_model_ref, read_config
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.tasks.parts.classifiers import Head, has_head
 
@@ -89,6 +89,12 @@ def find_model(text: str, folder: Path) -> ModelFound:
         settings = fetch_settings(ref)
         return ModelFound(text, settings, read_config(settings), False)
     check_tokenizer(ref)
+    if ref.stored is not None:
+        raise SuiteError(
+            f"--model {text}: it is quantized already ({ref.stored['format']}, {ref.stored['scheme']}), "
+            "expected the model in floating point, from which variants are made; name that one, and this one "
+            f'in the suite: released = {{ model = "{text}" }}'
+        )
     if ref.kind != TORCH:
         raise SuiteError(
             f"--model {text}: the folder holds a graph ({ref.kind}), expected a PyTorch model, from which "
@@ -98,7 +104,7 @@ def find_model(text: str, folder: Path) -> ModelFound:
     if not text.startswith("package:"):
         written = Path(os.path.relpath(ref.folder, folder)).as_posix()
         text = f"{FRESH}{written}" if fresh else written
-    return ModelFound(text, ref.folder, read_config(ref.folder), fresh)
+    return ModelFound(text, ref.folder, model_config(ref), fresh)
 
 
 def _check_not_mistyped(text: str) -> None:

@@ -33,6 +33,8 @@ def judge_kl_log(options: argparse.Namespace) -> int:
             raise SuiteError(
                 f"--{flag.replace('_', '-')} does not go with a KL log; write --budgets FILE.toml"
             )
+    if options.looks != 1:
+        raise SuiteError("--looks does not go with a KL log, whose chunks are all there")
     log = read_kl_log(options.teacher)
     budgets = [] if options.budgets is None else _budgets(options.budgets, options.teacher.stem)
     quantiles = log.quantiles.get("p99"), log.quantiles.get("p999")

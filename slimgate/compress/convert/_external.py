@@ -135,6 +135,11 @@ def read_result(model: Any, folder: Path, params: Params, context: BuildContext)
                 'say gives = "transformers"'
             )
         return _read_floats(model, folder, name, context)
+    if method is None:
+        raise BuildError(
+            f'{name} wrote weights that are not quantized; say gives = "torch", so that they are timed, and '
+            "further steps can follow"
+        )
     return load_written(folder, model, model.footprint(), context)
 
 

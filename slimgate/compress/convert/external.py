@@ -51,8 +51,8 @@ class Params(Table):
     takes: Literal["transformers"] = "transformers"
     """Form of the input: a folder that transformers loads."""
     gives: Literal["transformers", "torch"] = "transformers"
-    """Form of the output: a folder that is judged and exported as it is ("transformers"), or weights that are
-    not quantized, which further steps can change ("torch")."""
+    """Form of the output: quantized weights, judged and exported as they are ("transformers"), or weights
+    that are not quantized, which further steps can change ("torch")."""
     timeout_minutes: float = Field(default=60.0, gt=0)
     """Time after which the script is ended, which is an error."""
 

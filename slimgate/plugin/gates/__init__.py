@@ -16,19 +16,14 @@ from slimgate.plugin.gates.selftest import test_selftest
 from slimgate.plugin.gates.speedup import test_speedup
 from slimgate.suite.suite import Suite
 
-OF_THE_TEACHER: tuple[Callable[..., None], ...] = (test_selftest, test_latency)
-OF_VARIANTS: tuple[Callable[..., None], ...] = (
-    test_behaviour,
-    test_footprint,
-    test_speedup,
-)
+OF_VARIANTS: tuple[Callable[..., None], ...] = (test_behaviour, test_footprint)
 
 
 def as_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
     """A module that holds the gates of one suite; those of variants only where it has any.
 
-    Quality, memory and baseline only where there is something to judge: nothing is parametrized by an empty
-    list.
+    Quality, times, memory and baseline only where there is something to judge: nothing is parametrized by
+    an empty list.
     confirm: only the gate on the confirm rows.
     """
     module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
@@ -40,6 +35,8 @@ def as_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
     since = (test_baseline,) if suite.since_baseline else ()
     quality = (test_quality,) if suite.judged_metrics else ()
     variants = OF_VARIANTS if suite.variants else ()
-    for gate in (*quality, *variants, *since, *weighing, *OF_THE_TEACHER):
+    dueling = (test_speedup,) if suite.dueled else ()
+    timing = (test_latency,) if suite.timed else ()
+    for gate in (*quality, *variants, *dueling, *since, *weighing, test_selftest, *timing):
         setattr(module, gate.__name__, gate)
     return module

@@ -9,6 +9,7 @@ import pytest
 
 from slimgate._system.garbage import no_collection
 from slimgate.judge.speed import Speedup
+from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.protocols import Workload
@@ -28,7 +29,7 @@ def test_latency(
     suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
 ) -> None:
     """One workload through the teacher or a variant; the forward call on prepared tensors."""
-    reason = why_not_timed(request.config)
+    reason = why_not_timed(request.config) or times_of_another_format(timed)
     if reason is not None:
         pytest.skip(reason)
     batch = timed.run.workload(timed.name, workload)
@@ -76,6 +77,18 @@ def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], found: S
     entry = config.stash.get(BENCHMARKS, {}).get(key)
     if entry is not None:
         entry.update(speedup=found.speedup, speedup_interval=list(found.claimed_interval))
+
+
+def times_of_another_format(*models: ModelHandle) -> str | None:
+    """Why the times and the memory of these models say nothing: the weights of one were unpacked."""
+    for model in models:
+        stored = model.built.artifact.manifest.get("stored")
+        if stored and stored["computed"] == COMPUTED_UNPACKED:
+            return (
+                f"{model.name} is not timed: its weights ({stored['format']}, {stored['scheme']}) were "
+                "unpacked to floating point, and times of those are not times of that format"
+            )
+    return None
 
 
 def why_not_timed(config: pytest.Config) -> str | None:

@@ -7,8 +7,11 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+import pytest
+
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import READINGS, judge_memory, memory_message, memory_ratio
+from slimgate.plugin.gates.latency import times_of_another_format
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.run.gate_results import now, part
 from slimgate.run.measure.memory import MemoryReading
@@ -21,6 +24,8 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
 
     Each reading is a fresh process, six of each model where the variant has a budget, else one.
     """
+    if (reason := times_of_another_format(teacher, weighed)) is not None:
+        pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(weighed, report_part)
     budget = suite.budgets[weighed.name].memory

@@ -26,6 +26,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
     runtime = model.variant.runtime
     artifact.update(runtime=runtime.name, runtime_params=params_json(runtime.params))
     artifact.update(load_seconds=model.load_seconds, **model.compile_facts)
+    artifact["stored"] = manifest.get("stored")
     artifact["unreadable_rows"] = model.run.encoder.unreadable(built.artifact)
     facts = {
         "steps": _steps(model),

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import FINE, clearance, judge_speedup, speed_message
-from slimgate.plugin.gates.latency import describe_speedup, why_not_timed
+from slimgate.plugin.gates.latency import describe_speedup, times_of_another_format, why_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Workload
@@ -34,7 +34,7 @@ def test_speedup(
     """
     budget = suite.budgets[variant.name].speed
     wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
-    reason = why_not_timed(request.config)
+    reason = why_not_timed(request.config) or times_of_another_format(teacher, variant)
     if reason is not None:
         if budget is not None and variant.variant.gated:
             pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)

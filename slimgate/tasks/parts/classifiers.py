@@ -94,6 +94,11 @@ def check_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
     Decided by config.json and by the shapes in the files, so that nothing is loaded or trained before. The
     head of a graph is part of it.
     """
+    if ref.stored is not None and not has_head(head, config):
+        raise SuiteError(
+            f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}: weights that are quantized "
+            "already cannot get a new one"
+        )
     if ref.fresh or ref.new_head is not False or ref.kind != TORCH:
         return
     if head.mean:
@@ -169,15 +174,13 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
     texts: the train rows', read only where a tokenizer is trained on them. Raises BuildError, and SuiteError
     where a model that is judged as its files are has no head.
     """
-    from transformers import AutoConfig
-
     from slimgate.models.blocks import output_layer
-    from slimgate.models.pretrained import tokenizer_of
+    from slimgate.models.pretrained import config_of, tokenizer_of
     from slimgate.models.seeding import isolated_seed
     from slimgate.models.torch_model import TorchModel
 
     assert ref.folder is not None
-    config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
+    config = config_of(ref)
     tokenizer = tokenizer_of(ref, texts, config)
     check_head(head, ref, config.to_dict())
     ready = not makes_head(head, ref, config.to_dict())
@@ -201,7 +204,13 @@ def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:
     if head.ordered:
         labels = model_labels(network.config.to_dict())
         order = output_order(labels, head.names, head.stated, ref.text)
-        _reorder_(network, order)
+        if ref.stored is not None and order != sorted(order):
+            raise SuiteError(
+                f"{ref.text}: its outputs are {labels}, expected the order of the data's labels, "
+                f"{list(head.names)}; quantized weights are judged as they are: save them in that order"
+            )
+        if ref.stored is None:
+            _reorder_(network, order)
         context.log["output_order"] = order
     return network
 
@@ -225,7 +234,8 @@ def _headless(head: Head, ref: ModelRef, config: Any, context: BuildContext) -> 
     _name_outputs(config, head)
     # a head of another task may have another shape: it is left, and told among the fresh weights
     options = {"config": config, "ignore_mismatched_sizes": True}
-    found = weights_of("AutoModel" if head.mean else head.auto, ref, **options)
+    # a head is fitted in float32
+    found = weights_of("AutoModel" if head.mean else head.auto, ref, dtype="float32", **options)
     require_weights(ref, found, context, new_head=True)
     context.log.update(fresh_weights=found.missing)
     return MeanPoolingClassifier(found.network.config, found.network) if head.mean else found.network

@@ -85,7 +85,7 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     layout = {} if ref.fresh else sentence_layout(ref.folder)
     files: list[Path] = layout.pop("dense_files", [])
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
-        found = weights_of("AutoModel", ref, config=config)
+        found = weights_of("AutoModel", ref, dtype="float32", config=config)
         encoder = found.network
         require_weights(ref, _without_pooler(found), context)
         encoder.config.sentence = {**layout, **_stated_options(params), "texts": len(params.texts)}

@@ -153,12 +153,18 @@ def test_a_quantized_folder_is_judged_as_it_is(tmp_path: Path) -> None:
             'say gives = "transformers"',
         ),
         (
+            HALVE.replace('request["options"]["factor"]', "0.5"),
+            {},
+            'compress.py wrote weights that are not quantized; say gives = "torch", so that they are timed, '
+            "and further steps can follow",
+        ),
+        (
             "import time\nprint('slow', flush=True)\ntime.sleep(60)",
             {"timeout_minutes": 0.02},
             "compress.py did not end within timeout_minutes = 0.02; it printed last: slow",
         ),
     ],
-    ids=["exit code", "silent", "signal", "no output", "no config", "quantized", "time"],
+    ids=["exit code", "silent", "signal", "no output", "no config", "quantized", "floats", "time"],
 )
 def test_a_script_that_fails_is_one_line(tmp_path: Path, script: str, more: Any, message: str) -> None:
     with pytest.raises(BuildError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,18 @@ def test_levels_of_the_step_before_answer_the_same(tmp_path: Path, step: Any, op
     assert np.array_equal(logits(load_served(folder, "cpu").network), logits_by_transformers(folder))
     assert context.log["max_difference"] < 1e-5
     assert context.log["format"] == "compressed-tensors"
+
+
+def test_what_is_known_of_the_model_outlives_the_steps_folder(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    made = compressed_tensors.step.apply(model, compressed_tensors.Params(scheme="W8A8"), context)
+    folder = tmp_path / "written"
+    folder.mkdir()
+    made.save(folder)
+    shutil.rmtree(tmp_path / "rows")
+    size = (folder / "model.safetensors").stat().st_size
+    assert made.footprint()["state_bytes"] == size > 0
+    assert load_served(folder, "cpu").footprint() == made.footprint()
 
 
 def test_a_layers_bytes_are_its_levels_and_scales(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_settings_in_numbered_folders_are_in_the_stores_key(tmp_path: Path) -> N
     folder = write_layout(tmp_path / "m", pooling=FLAGS)
     (folder / "onnx").mkdir()
     (folder / "onnx/config.json").write_text("{}")
-    files = _model_files(folder)
+    files = _model_files(ModelRef("m", folder))
     assert "1_Pooling/config.json" in files
     assert "config.json" in files
     assert "onnx/config.json" not in files

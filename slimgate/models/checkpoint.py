@@ -1,0 +1,278 @@
+"""A checkpoint whose weights another tool has quantized: judged from its own files, which are kept as is.
+
+The folder of an artifact of a kind in quantized_files.CHECKPOINTS:
+
+    config.json  weights  tokenizer files  generation_config.json  …    copies of the folder's own files
+    slimgate.json                                                       architecture, kind, how it was stored
+
+Of a GGUF file, config.json and the tokenizer beside it are those that transformers makes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimgate._system.json_text import read_json
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError
+from slimgate.models.dequantize import dequantized_state
+from slimgate.models.quantized_files import method_of
+from slimgate.models.saved_files import save_tokenizer
+from slimgate.models.torch_model import DESCRIPTION, TorchModel
+
+TRANSFORMERS = "transformers"
+# What transformers reads beside the weights: settings, vocabulary, chat template.
+_BESIDE = (".json", ".txt", ".model", ".jinja", ".spm", ".tiktoken")
+_OWN_READER = ("awq", "gptq")
+Json = dict[str, Any]
+
+
+@dataclass
+class Checkpoint(TorchModel):
+    """A TorchModel that is saved by copying its files.
+
+    folder: where they lie; file: the one of a GGUF model; dtype: that the suite asks for, None for the stored
+    one; stored: Quantized.facts().
+    """
+
+    folder: Path = field(default_factory=Path)
+    file: str | None = None
+    dtype: str | None = None
+    stored: Json = field(default_factory=dict)
+
+    @property
+    def auto(self) -> str:
+        """transformers' Auto class."""
+        return self.architecture.partition(":")[2]
+
+    def code_modules(self) -> list[str]:
+        """This one, and the one that unpacks weights."""
+        return sorted({__name__, dequantized_state.__module__})
+
+    def counted_files(self, names: list[str]) -> list[str]:
+        """Those of an artifact's files that the checkpoint came with."""
+        return [self.file] if self.file else [name for name in names if name != DESCRIPTION]
+
+    def footprint(self) -> dict[str, int]:
+        """parameters: of the architecture; nonzero_parameters: without the zeros of weights that are
+        unpacked; state_bytes: of the weight files.
+        """
+        with silent(), torch.device("meta"):
+            empty = _auto(self.architecture).from_config(_plain_config(self.config))
+        parameters = sum(weight.numel() for weight in empty.parameters())
+        return {
+            "parameters": parameters,
+            "nonzero_parameters": parameters - _zeros(self.network, empty),
+            "state_bytes": sum(file.stat().st_size for file in checkpoint_weights(self.folder, self.file)),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Copies the files."""
+        for file in checkpoint_files(self.folder, self.file):
+            shutil.copyfile(file, folder / file.name)
+        if self.file:
+            _plain_config(self.config).save_pretrained(folder)
+            save_tokenizer(self.tokenizer, folder)
+        description = {
+            "architecture": self.architecture,
+            "kind": self.kind,
+            "modifications": self.modifications,
+            "checkpoint": {"file": self.file, "dtype": self.dtype, "stored": self.stored},
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
+    """What `Checkpoint.save` wrote, in evaluation mode."""
+    from transformers import AutoTokenizer
+
+    description = read_json(folder / DESCRIPTION)
+    said = description["checkpoint"]
+    auto = str(description["architecture"]).partition(":")[2]
+    network, _ = read_network(auto, folder, file=said["file"], dtype=said["dtype"], text=str(folder))
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if network.config.pad_token_id is None:
+        network.config.pad_token_id = tokenizer.pad_token_id
+    return Checkpoint(
+        network=network.to(device).eval(),
+        tokenizer=tokenizer,
+        architecture=description["architecture"],
+        kind=description["kind"],
+        folder=folder,
+        file=said["file"],
+        dtype=said["dtype"],
+        stored=said["stored"],
+    )
+
+
+def as_checkpoint(
+    model: TorchModel, folder: Path, *, file: str | None, dtype: str | None, stored: Json, kind: str
+) -> Checkpoint:
+    """A model that a task has loaded by `read_network`. Raises BuildError where the task added layers."""
+    if model.architecture.partition(":")[0] != TRANSFORMERS:
+        raise BuildError(
+            f"{type(model.network).__name__} puts layers of its own on a transformer, and a "
+            "model that is quantized already is judged from its files alone; expected a causal language "
+            "model, or a classifier with a head in its files"
+        )
+    return Checkpoint(
+        network=model.network,
+        tokenizer=model.tokenizer,
+        architecture=model.architecture,
+        kind=kind,
+        folder=folder,
+        file=file,
+        dtype=dtype,
+        stored={**stored, "dtype": str(model.network.dtype).removeprefix("torch.")},
+    )
+
+
+def read_network(
+    auto: str, folder: Path, *, file: str | None, dtype: str | None, text: str, **options: Any
+) -> tuple[Any, Json]:
+    """A network of a quantized folder or GGUF file, and transformers' loading info.
+
+    auto: transformers' Auto class; options: of its from_pretrained. GPTQ and AWQ weights are unpacked by
+    slimgate where transformers lacks their packages. Raises BuildError.
+    """
+    wanted: Json = {"output_loading_info": True, **options}
+    try:
+        with silent():
+            if file is not None:
+                network, info = _auto(auto).from_pretrained(
+                    folder, gguf_file=file, **{**wanted, "config": None}, dtype=_dtype(dtype or "float32")
+                )
+            else:
+                network, info = _read_folder(auto, folder, _dtype(dtype), text, wanted)
+            _unpack_lazy_weights(network)
+    except (BuildError, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # each quantization package has errors of its own
+        said = " ".join(str(error).split())[:300]
+        raise BuildError(
+            f"{text}: transformers cannot load it as {auto}: {type(error).__name__}: {said}"
+        ) from error
+    return network, info
+
+
+def _read_folder(auto: str, folder: Path, dtype: Any, text: str, options: Json) -> tuple[Any, Json]:
+    quantization = read_json(folder / "config.json")["quantization_config"]
+    method = method_of(quantization)
+    if method in _OWN_READER and not _has_gptqmodel():
+        return _read_unpacked(auto, folder, method, quantization, dtype, text, options)
+    found: tuple[Any, Json] = _auto(auto).from_pretrained(
+        folder, dtype=dtype, weights_only=True, trust_remote_code=False, **options
+    )
+    return found
+
+
+def _read_unpacked(
+    auto: str,
+    folder: Path,
+    method: str,
+    quantization: Mapping[str, Any],
+    dtype: Any,
+    text: str,
+    options: Json,
+) -> tuple[Any, Json]:
+    from transformers import AutoConfig, GenerationConfig
+
+    state = dequantized_state(folder, method, quantization, text)
+    config = _plain_config(
+        options.pop("config", None) or AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    )
+    with torch.device("meta"):
+        kind = type(_auto(auto).from_config(config))
+    if dtype == "auto":
+        dtype = config.dtype or next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
+    network, info = kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype, **options)
+    if (folder / "generation_config.json").is_file():
+        network.generation_config = GenerationConfig.from_pretrained(folder)
+    return network, info
+
+
+def _has_gptqmodel() -> bool:
+    from transformers.utils import is_gptqmodel_available, is_optimum_available
+
+    return bool(is_gptqmodel_available() and is_optimum_available())
+
+
+@torch.no_grad()
+def _unpack_lazy_weights(network: nn.Module) -> None:
+    """compressed-tensors unpacks at the first call, which is made here, where it may fail."""
+    quantizer = getattr(network, "hf_quantizer", None)
+    if type(quantizer).__name__ == "CompressedTensorsHfQuantizer":
+        network.eval()(input_ids=torch.zeros((1, 2), dtype=torch.long))
+
+
+def checkpoint_files(folder: Path, file: str | None) -> list[Path]:
+    """The files of a checkpoint that an artifact holds: its weights, settings, vocabulary, chat template."""
+    if file is not None:
+        return [folder / file]
+    beside = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.suffix in _BESIDE and path.name != DESCRIPTION
+    ]
+    return [*checkpoint_weights(folder, None), *beside]
+
+
+def checkpoint_weights(folder: Path, file: str | None) -> list[Path]:
+    """The files that transformers reads the weights from: one, or those of an index."""
+    if file is not None:
+        return [folder / file]
+    for pattern, single in (
+        ("*.safetensors", "model.safetensors"),
+        ("pytorch_model*.bin", "pytorch_model.bin"),
+    ):
+        if (folder / single).is_file():
+            return [folder / single]
+        index = folder / f"{single}.index.json"
+        if index.is_file():
+            return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+        if found := sorted(folder.glob(pattern)):
+            return found
+    return []
+
+
+def _auto(name: str) -> Any:
+    import transformers
+
+    return getattr(transformers, name.rpartition(":")[2])
+
+
+def _dtype(name: str | None) -> Any:
+    return "auto" if name is None else getattr(torch, name)
+
+
+def _plain_config(config: Any) -> Any:
+    """The configuration of the same architecture with weights that are not quantized."""
+    from copy import deepcopy
+
+    plain = deepcopy(config)
+    if hasattr(plain, "quantization_config"):
+        del plain.quantization_config
+    return plain
+
+
+def _zeros(network: nn.Module, empty: nn.Module) -> int:
+    """Zeros among the weights that a network holds as numbers; those of packed layers are not counted."""
+    shapes = {name: weight.shape for name, weight in empty.named_parameters()}
+    found = 0
+    for name, weight in network.named_parameters():
+        if shapes.get(name) != weight.shape:
+            continue
+        values = weight.dequantize() if hasattr(weight, "tensor_data_names") else weight
+        found += values.numel() - int(torch.count_nonzero(values))
+    return found

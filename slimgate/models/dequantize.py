@@ -1,0 +1,130 @@
+"""GPTQ and AWQ weights as floating point: exact, where the packages that compute in them are not installed.
+
+GPTQ (Frantar et al. 2023), as AutoGPTQ and GPTQModel save it, of a layer with n inputs and m outputs:
+
+    qweight (n · bits / 32, m) int32    levels, a stream of bits down each column
+    qzeros  (groups, m · bits / 32)     zero points less 1 (format gptq), or as they are (gptq_v2), along rows
+    scales  (groups, m)                 g_idx (n,): the group of each input, where groups are not in order
+
+AWQ (Lin et al. 2024), as AutoAWQ saves it in its version gemm, in 4 bits:
+
+    qweight (n, m / 8) int32            eight outputs a word, in the order 0 2 4 6 1 3 5 7
+    qzeros  (groups, m / 8)             scales (groups, m)
+
+A weight is scale · (level - zero point).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimgate.errors import BuildError
+
+WORD = 32
+# Where the eight values of a word stand: the value at place i is that of output _AWQ_ORDER[i].
+_AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
+_PARTS = ("qweight", "qzeros", "scales", "g_idx")
+Tensors = dict[str, torch.Tensor]
+
+
+def dequantized_state(folder: Path, method: str, quantization: Mapping[str, Any], text: str) -> Tensors:
+    """The weights of a folder, those of quantized layers as `weight` (outputs, inputs) in the scales' dtype.
+
+    text: the model, as the suite names it. Raises BuildError for a layout that is not one of the two above.
+    """
+    from safetensors.torch import load_file
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise BuildError(f"{text}: weights of {method} are read from safetensors, and there are none")
+    stored: Tensors = {}
+    for file in files:
+        stored |= load_file(str(file))
+    layers = {name.removesuffix(".qweight") for name in stored if name.endswith(".qweight")}
+    parts = {f"{layer}.{part}" for layer in layers for part in _PARTS}
+    state = {name: tensor for name, tensor in stored.items() if name not in parts}
+    for layer in sorted(layers):
+        tensors = {part: stored[f"{layer}.{part}"] for part in _PARTS if f"{layer}.{part}" in stored}
+        try:
+            state[f"{layer}.weight"] = _weight(method, quantization, tensors)
+        except (RuntimeError, IndexError, KeyError) as error:
+            said = " ".join(str(error).split())
+            raise BuildError(f"{text}: {layer} is not packed as {method} packs it: {said}") from error
+    return state
+
+
+def _weight(method: str, quantization: Mapping[str, Any], tensors: Tensors) -> torch.Tensor:
+    bits = int(quantization.get("bits", quantization.get("w_bit", 4)))
+    if method == "awq":
+        return _awq_weight(quantization, tensors, bits)
+    first = 0 if quantization.get("checkpoint_format") == "gptq_v2" else 1
+    return gptq_weight(**tensors, bits=bits, first_zero=first)
+
+
+def gptq_weight(
+    qweight: torch.Tensor,
+    qzeros: torch.Tensor,
+    scales: torch.Tensor,
+    g_idx: torch.Tensor | None = None,
+    *,
+    bits: int,
+    first_zero: int = 1,
+) -> torch.Tensor:
+    """(outputs, inputs), in the dtype of the scales. first_zero: what is added to a stored zero point."""
+    inputs = qweight.shape[0] * WORD // bits
+    levels = unpack(qweight, bits)
+    zeros = unpack(qzeros.T.contiguous(), bits).T[:, : scales.shape[1]] + first_zero
+    if g_idx is None:
+        size = -(-inputs // scales.shape[0])
+        g_idx = torch.arange(inputs) // size
+    return _scaled(levels, zeros, scales, g_idx.long())
+
+
+def _awq_weight(quantization: Mapping[str, Any], tensors: Tensors, bits: int) -> torch.Tensor:
+    version = str(quantization.get("version", "gemm")).lower()
+    if bits != 4 or version != "gemm":
+        raise BuildError(
+            f"AWQ weights of {bits} bits, version {version}, came, expected 4 bits in the version gemm; "
+            "install gptqmodel, or save them in that version"
+        )
+    return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"])
+
+
+def awq_weight(qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    """(outputs, inputs), in the dtype of the scales."""
+    levels, zeros = (_in_order(unpack(packed.T.contiguous(), 4).T) for packed in (qweight, qzeros))
+    size = -(-len(levels) // len(scales))
+    return _scaled(levels, zeros, scales, torch.arange(len(levels)) // size)
+
+
+def _in_order(values: torch.Tensor) -> torch.Tensor:
+    return values.reshape(len(values), -1, 8)[..., list(_AWQ_ORDER)].reshape(len(values), -1)
+
+
+def _scaled(
+    levels: torch.Tensor, zeros: torch.Tensor, scales: torch.Tensor, groups: torch.Tensor
+) -> torch.Tensor:
+    """levels (inputs, outputs), zeros and scales (groups, outputs), groups (inputs,) -> (outputs, inputs).
+
+    The product is rounded once, to the dtype of the scales.
+    """
+    weight = (levels - zeros[groups]).to(torch.float32) * scales.to(torch.float32)[groups]
+    return weight.T.to(scales.dtype).contiguous()
+
+
+def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
+    """(words, columns) int32 -> (words · 32 / bits, columns) int32: the first value in the lowest bits.
+
+    Where `bits` does not divide 32, a value may begin in one word and end in the next.
+    """
+    values = words.shape[0] * WORD // bits
+    unsigned = words.to(torch.int64) & 0xFFFFFFFF
+    starts = torch.arange(values) * bits
+    word, shift = starts // WORD, (starts % WORD)[:, None]
+    following = (word + 1).clamp(max=len(words) - 1)
+    both = unsigned[word] | (unsigned[following] << WORD)
+    return ((both >> shift) & ((1 << bits) - 1)).to(torch.int32)

@@ -1,0 +1,355 @@
+"""What config.json and the files of a folder say of weights that another tool has quantized.
+
+    quantization_config: {"quant_method": "gptq", "bits": 4, "group_size": 128}     a folder of transformers
+    model.Q4_K_M.gguf                                                              a file of llama.cpp
+
+Only config.json and the headers of the weight files are read, and neither torch nor a quantization package is
+loaded, so that a folder that cannot be judged is an error before any model loads.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import SuiteError, format_suggestion
+from slimgate.models.saved_weights import Stored, describe_names, stored_tensors
+
+# Kinds of artifacts. The first is computed by kernels for its format. Of the second the weights are unpacked
+# to floating point first: its answers are those of its weights, and its times are not those of its format.
+KERNELS, DEQUANTIZED = "quantized_checkpoint", "dequantized_checkpoint"
+CHECKPOINTS = frozenset({KERNELS, DEQUANTIZED})
+COMPUTED_UNPACKED = "dequantized"
+# Of the folders that steps write for servers (served.py), whose weights are unpacked likewise.
+SERVED = "served"
+# How slimgate loads what each quant_method of transformers names: the packages that its loader imports.
+# gptq and awq are unpacked by slimgate itself (dequantize.py).
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "aqlm": ("aqlm",),
+    "auto-round": ("auto_round",),
+    "awq": (),
+    "bitnet": (),
+    "bitsandbytes": ("bitsandbytes",),
+    "compressed-tensors": ("compressed_tensors",),
+    "fbgemm_fp8": (),
+    "fp8": (),
+    "fp_quant": ("fp_quant",),
+    "gptq": (),
+    "hqq": ("hqq",),
+    "mxfp4": (),
+    "quanto": ("optimum.quanto",),
+    "quark": ("quark",),
+    "spqr": ("spqr_quant",),
+    "torchao": ("torchao",),
+    "vptq": ("vptq",),
+}
+# Those whose own kernels compute also on a CPU.
+WITH_KERNELS = frozenset({"bitsandbytes", "torchao"})
+_INSTALL = {"optimum.quanto": "optimum-quanto", "quark": "amd-quark", "spqr_quant": "spqr-quant"}
+# The numbers of a 32-bit integer that GPTQ and AWQ pack.
+_WORD = 32
+_NUMBERS = re.compile(r"(?<=\.)\d+(?=\.)")
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """How a checkpoint stores its weights. bits: of most weights; None where the config does not say.
+
+    format: `gptq`, `compressed-tensors (pack-quantized)`; scheme: `W4A16`; group_size: weights that share a
+    scale, None where a whole row or tensor does; left_out: layers that stay in floating point, with * for the
+    number of a block; computed: `kernels` or `dequantized`.
+    """
+
+    format: str
+    scheme: str
+    group_size: int | None = None
+    left_out: tuple[str, ...] = ()
+    computed: str = COMPUTED_UNPACKED
+
+    @property
+    def kind(self) -> str:
+        """Of its artifacts."""
+        return KERNELS if self.computed == "kernels" else DEQUANTIZED
+
+    def facts(self) -> dict[str, Any]:
+        """For the record."""
+        return {
+            "format": self.format,
+            "scheme": self.scheme,
+            "group_size": self.group_size,
+            "left_out": list(self.left_out),
+            "computed": self.computed,
+        }
+
+
+def quantization_of(config: Json, text: str) -> Json | None:
+    """The quantization_config of a config.json; None of a model that is not quantized.
+
+    text: the model, as the suite names it. Raises SuiteError for one that no reader is known for.
+    """
+    found = config.get("quantization_config")
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise SuiteError(
+            f'"{text}": config.json has quantization_config = {str(found)[:60]!r}, expected an object with '
+            "quant_method, as transformers writes it"
+        )
+    method = method_of(found)
+    if method not in PACKAGES:
+        came = f"quant_method {method!r}" if method else "a quantization_config without quant_method"
+        raise SuiteError(
+            f'"{text}": config.json has {came}, which transformers does not read'
+            f"{format_suggestion(method, PACKAGES) if method else ''}; known: {', '.join(PACKAGES)}"
+        )
+    return found
+
+
+def method_of(quantization: Json) -> str:
+    """Its quant_method. bitsandbytes and AutoRound have written it in other ways, too."""
+    method = quantization.get("quant_method")
+    if method is None and (quantization.get("load_in_4bit") or quantization.get("load_in_8bit")):
+        return "bitsandbytes"
+    return "auto-round" if method == "intel/auto-round" else str(method or "")
+
+
+def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
+    """How a folder of transformers stores its weights; None of one that is not quantized.
+
+    Raises SuiteError where a package is missing, or where the files do not hold what config.json says.
+    """
+    quantization = quantization_of(config, text)
+    if quantization is None:
+        return None
+    method = method_of(quantization)
+    _check_packages(method, text)
+    tensors = stored_tensors(folder)
+    if tensors is not None:
+        _check_tensors(method, quantization, tensors, text)
+    described = _DESCRIBE.get(method, _describe_bits)(quantization)
+    left_out = _plain_layers(tensors) if tensors is not None and method in _PACKED else None
+    return Quantized(
+        format=described.format,
+        scheme=described.scheme,
+        group_size=described.group_size,
+        left_out=without_numbers(described.left_out if left_out is None else left_out),
+        computed="kernels" if method in WITH_KERNELS else COMPUTED_UNPACKED,
+    )
+
+
+def _check_packages(method: str, text: str) -> None:
+    missing = [name for name in PACKAGES[method] if not _is_installed(name)]
+    if missing:
+        names = " ".join(_INSTALL.get(name, name.replace("_", "-")) for name in missing)
+        extra = {"auto-round": "llm", "compressed-tensors": "llm", "torchao": "torchao"}.get(method)
+        install = f'pip install "slimgate[{extra}]"' if extra else f"pip install {names}"
+        raise SuiteError(
+            f'"{text}": config.json says that it is quantized by {method}, which needs {names}: {install}'
+        )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a package inside of one that is not there
+        return False
+
+
+def without_numbers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each name once, with * for the number of a block."""
+    return tuple(dict.fromkeys(_NUMBERS.sub("*", name) for name in names))
+
+
+# What config.json says
+
+
+def _describe_bits(quantization: Json) -> Quantized:
+    bits = quantization.get("bits", quantization.get("w_bit"))
+    group = quantization.get("group_size", quantization.get("q_group_size"))
+    left_out = quantization.get("modules_to_not_convert") or ()
+    return Quantized(
+        format=method_of(quantization),
+        scheme=f"W{bits}A16" if isinstance(bits, int) else "unknown",
+        group_size=group if isinstance(group, int) and group > 0 else None,
+        left_out=tuple(map(str, left_out)),
+    )
+
+
+def _describe_auto_round(quantization: Json) -> Quantized:
+    found = _describe_bits(quantization)
+    activations, extra = quantization.get("act_bits") or 16, quantization.get("extra_config") or {}
+    kept = [name for name, own in extra.items() if isinstance(own, dict) and own.get("bits", 0) >= 16]
+    data_type = str(quantization.get("data_type", "int"))
+    return Quantized(
+        format=f"auto-round ({str(quantization.get('packing_format', '')).removeprefix('auto_round:')})",
+        scheme=f"W{quantization.get('bits')}A{activations}" + ("" if data_type == "int" else f" {data_type}"),
+        group_size=found.group_size,
+        left_out=tuple(kept),
+    )
+
+
+def _describe_compressed_tensors(quantization: Json) -> Quantized:
+    groups = quantization.get("config_groups") or {}
+    schemes, sizes = [], []
+    for group in groups.values() if isinstance(groups, dict) else ():
+        weights = group.get("weights") or {}
+        inputs = group.get("input_activations") or {}
+        kind = "FP" if weights.get("type") == "float" else ""
+        schemes.append(
+            f"W{kind}{weights.get('num_bits', 16)}A{kind * bool(inputs)}{inputs.get('num_bits', 16)}"
+        )
+        sizes.append(weights.get("group_size"))
+    sizes = [size for size in sizes if isinstance(size, int) and size > 0]
+    return Quantized(
+        format=f"compressed-tensors ({quantization.get('format', 'unknown')})",
+        scheme=" + ".join(dict.fromkeys(schemes)) or "unknown",
+        group_size=sizes[0] if sizes else None,
+        left_out=tuple(map(str, quantization.get("ignore") or ())),
+    )
+
+
+def _describe_torchao(quantization: Json) -> Quantized:
+    stated = quantization.get("quant_type")
+    stated = stated.get("default", stated) if isinstance(stated, dict) else stated
+    name = stated.get("_type", "unknown") if isinstance(stated, dict) else str(stated)
+    data = stated.get("_data") or {} if isinstance(stated, dict) else {}
+    size = data.get("group_size")
+    return Quantized(
+        format="torchao",
+        scheme=str(name).removesuffix("Config"),
+        group_size=size if isinstance(size, int) else None,
+        left_out=tuple(map(str, quantization.get("modules_to_not_convert") or ())),
+    )
+
+
+def _describe_bitsandbytes(quantization: Json) -> Quantized:
+    four = bool(quantization.get("load_in_4bit"))
+    kind = str(quantization.get("bnb_4bit_quant_type", "fp4")).upper()
+    return Quantized(
+        format="bitsandbytes",
+        scheme=f"W4A16 {kind}" if four else "W8A8",
+        group_size=64 if four else None,
+        left_out=tuple(map(str, quantization.get("llm_int8_skip_modules") or ())),
+    )
+
+
+def _describe_mxfp4(quantization: Json) -> Quantized:
+    left_out = quantization.get("modules_to_not_convert") or ()
+    return Quantized("mxfp4", "WFP4A16", group_size=32, left_out=tuple(map(str, left_out)))
+
+
+def _describe_fp8(quantization: Json) -> Quantized:
+    block = quantization.get("weight_block_size")
+    return Quantized(
+        format=method_of(quantization),
+        scheme="WFP8AFP8",
+        group_size=block[-1] if isinstance(block, list) and block else None,
+        left_out=tuple(map(str, quantization.get("modules_to_not_convert") or ())),
+    )
+
+
+_DESCRIBE = {
+    "auto-round": _describe_auto_round,
+    "bitsandbytes": _describe_bitsandbytes,
+    "compressed-tensors": _describe_compressed_tensors,
+    "fbgemm_fp8": _describe_fp8,
+    "fp8": _describe_fp8,
+    "mxfp4": _describe_mxfp4,
+    "torchao": _describe_torchao,
+}
+
+# What the files hold
+
+# The methods whose files name the parts of a quantized layer: the first part of each holds its levels.
+_PACKED: dict[str, tuple[str, ...]] = {
+    "auto-round": ("qweight", "weight_packed"),
+    "awq": ("qweight",),
+    "compressed-tensors": ("weight_packed",),
+    "gptq": ("qweight",),
+}
+_EIGHT_BITS = frozenset({"I8", "F8_E4M3", "F8_E5M2"})
+
+
+def _plain_layers(tensors: Mapping[str, Stored]) -> tuple[str, ...]:
+    """The layers whose weights are matrices of floating-point numbers; embeddings always are."""
+    return tuple(
+        name.removesuffix(".weight")
+        for name, tensor in tensors.items()
+        if name.endswith(".weight")
+        and tensor.dtype in ("F32", "F16", "BF16")
+        and len(tensor.shape) == 2
+        and "embed" not in name
+    )
+
+
+def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored], text: str) -> None:
+    """Raises SuiteError where scales are missing, or are of another group size than config.json says."""
+    if not tensors:
+        raise SuiteError(f'"{text}": its safetensors files hold no weights')
+    if missing := list(_missing_parts(method, tensors)):
+        raise SuiteError(
+            f'"{text}": its files lack {describe_names(missing)}, without which weights of {method} cannot '
+            "be read; save the quantized model again"
+        )
+    size = _DESCRIBE.get(method, _describe_bits)(quantization).group_size
+    for name, came in _group_sizes(method, quantization, tensors):
+        if size is not None and came != size:
+            raise SuiteError(
+                f'"{text}": config.json says group_size = {size}, but the scales of {name} are for groups of '
+                f"{came}; correct quantization_config, or save the quantized model again"
+            )
+
+
+def _missing_parts(method: str, tensors: Mapping[str, Stored]) -> Iterator[str]:
+    """The parts of quantized layers that the files do not hold."""
+    for name, tensor in tensors.items():
+        layer, _, part = name.rpartition(".")
+        needed: tuple[str, ...] = ()
+        if method in ("gptq", "awq") and part == "qweight":
+            needed = ("scales", "qzeros")
+        elif method == "compressed-tensors":
+            packed = part == "weight_packed" or (part == "weight" and tensor.dtype in _EIGHT_BITS)
+            needed = ("weight_scale",) if packed else ()
+        yield from (f"{layer}.{other}" for other in needed if f"{layer}.{other}" not in tensors)
+
+
+def _group_sizes(method: str, quantization: Json, tensors: Mapping[str, Stored]) -> Iterator[tuple[str, int]]:
+    """(layer, how many inputs share a scale) of each packed layer, by the shapes of its tensors.
+
+    gptq: qweight (inputs / values in a word, outputs), scales (groups, outputs). awq: qweight (inputs,
+    outputs / values in a word). compressed-tensors: weight_packed (outputs, inputs / values in a word),
+    weight_scale (outputs, groups).
+    """
+    bits = quantization.get("bits", quantization.get("w_bit"))
+    for name, tensor in tensors.items():
+        layer, _, part = name.rpartition(".")
+        if part == "qweight" and method in ("gptq", "awq") and isinstance(bits, int) and bits > 0:
+            inputs = tensor.shape[0] * (_WORD // bits if method == "gptq" and _WORD % bits == 0 else 1)
+            if method == "gptq" and _WORD % bits:
+                inputs = tensor.shape[0] * _WORD // bits
+            groups = tensors[f"{layer}.scales"].shape[0]
+        elif part == "weight_packed" and method == "compressed-tensors" and tensor.dtype == "I32":
+            shape = _packed_inputs(quantization, tensor)
+            scales = tensors[f"{layer}.weight_scale"].shape
+            if shape is None or len(scales) != 2:
+                continue
+            inputs, groups = shape, scales[1]
+        else:
+            continue
+        if groups > 1:
+            yield layer, -(-inputs // groups)
+
+
+def _packed_inputs(quantization: Json, tensor: Stored) -> int | None:
+    """Inputs of a layer that compressed-tensors packed; None where the groups have several widths."""
+    groups = quantization.get("config_groups") or {}
+    widths = {(group.get("weights") or {}).get("num_bits") for group in groups.values()}
+    width = widths.pop() if len(widths) == 1 else None
+    if not isinstance(width, int) or width <= 0 or _WORD % width:
+        return None
+    return int(tensor.shape[1] * (_WORD // width))

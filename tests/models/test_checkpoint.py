@@ -1,0 +1,269 @@
+"""Checkpoints that other tools have quantized: loaded, described, saved and loaded again as what they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fixtures.models.building import tiny_context
+from fixtures.models.quantized import BLOCKS, GROUP, LAYERS, QUANTIZED, WRITERS, by_gguf, write_tiny_llama
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError
+from slimgate.models.checkpoint import as_checkpoint, checkpoint_files, load_checkpoint
+from slimgate.models.model_ref import parse_model_ref
+from slimgate.models.quantized_files import DEQUANTIZED, KERNELS
+from slimgate.models.saved_weights import stored_tensors
+from slimgate.runtimes import eager
+from slimgate.tasks import causal_lm
+
+torch.set_num_threads(1)
+PARAMS = causal_lm.Params(text=("text",), max_tokens=8, stride=4)
+IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12]])
+OUTPUTS = BLOCKS * sum(rows for rows, _ in LAYERS.values())
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def written(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The folder of a format, written once."""
+    folders: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in folders:
+            folders[name] = WRITERS[name](source, tmp_path_factory.mktemp(name))
+        return folders[name]
+
+    return folder
+
+
+def load(path: Path, scratch: Path, **options: Any) -> Any:
+    """As a suite's `model = path` is loaded."""
+    ref = parse_model_ref(str(path), **options)
+    context = tiny_context(scratch, task=causal_lm.task, params=PARAMS)
+    model = causal_lm.task.load_model(PARAMS, ref, context)
+    if ref.stored is None:
+        return model
+    assert ref.folder is not None
+    return as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored, kind=ref.kind)
+
+
+def answers(network: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return network(input_ids=IDS).logits.float()
+
+
+def by_transformers(folder: Path, **options: Any) -> torch.Tensor:
+    from transformers import AutoModelForCausalLM
+
+    with silent():
+        return answers(AutoModelForCausalLM.from_pretrained(folder, **{"dtype": "auto", **options}).eval())
+
+
+SCHEMES = {
+    "auto_round": ("auto-round (auto_gptq)", "W4A16", GROUP),
+    "awq": ("awq", "W4A16", GROUP),
+    "compressed_tensors_fp8": ("compressed-tensors (float-quantized)", "WFP8AFP8", None),
+    "compressed_tensors_w4a16": ("compressed-tensors (pack-quantized)", "W4A16", GROUP),
+    "compressed_tensors_w8a8": ("compressed-tensors (int-quantized)", "W8A8", None),
+    "gptq": ("gptq", "W4A16", GROUP),
+    "mxfp4": ("compressed-tensors (mxfp4-pack-quantized)", "WFP4AFP4", 32),
+    "torchao": ("torchao", "Int8WeightOnly", None),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_checkpoint_says_how_its_weights_are_stored(written: Any, name: str, tmp_path: Path) -> None:
+    model = load(written(name), tmp_path)
+    form, scheme, group = SCHEMES[name]
+    expected = {
+        "format": form,
+        "scheme": scheme,
+        "group_size": group,
+        "left_out": [] if name == "torchao" else ["lm_head"],
+        "computed": "kernels" if name == "torchao" else "dequantized",
+        "dtype": "float16" if name in ("awq", "gptq") else "bfloat16",
+    }
+    assert model.stored == expected
+    assert model.kind == (KERNELS if name == "torchao" else DEQUANTIZED)
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name not in ("awq", "gptq")])
+def test_answers_are_those_of_transformers_alone(written: Any, name: str, tmp_path: Path) -> None:
+    assert torch.equal(answers(load(written(name), tmp_path).network), by_transformers(written(name)))
+
+
+def test_unpacked_gptq_answers_as_auto_rounds_own_layers(written: Any, tmp_path: Path) -> None:
+    from transformers import AutoRoundConfig
+
+    own = answers(load(written("gptq"), tmp_path).network)
+    theirs = by_transformers(written("gptq"), quantization_config=AutoRoundConfig())
+    assert (own - theirs).abs().max() <= 2e-3 * theirs.abs().max()  # sums of float16 in another order
+
+
+def test_the_same_levels_in_two_layouts_answer_the_same(written: Any, tmp_path: Path) -> None:
+    """AutoRound rounds alike for GPTQ's layout and for AWQ's."""
+    gptq, awq = (load(written(name), tmp_path / name).network for name in ("gptq", "awq"))
+    assert torch.equal(answers(gptq), answers(awq))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_saved_and_loaded_again_it_answers_the_same(written: Any, name: str, tmp_path: Path) -> None:
+    model, saved = load(written(name), tmp_path / "rows"), tmp_path / "saved"
+    saved.mkdir()
+    model.save(saved)
+    again = eager.runtime.load_model(saved, "cpu")
+    assert torch.equal(answers(again.network), answers(model.network))
+    assert again.stored == model.stored
+    for file in checkpoint_files(written(name), None):
+        assert (saved / file.name).read_bytes() == file.read_bytes()
+
+
+# Bytes of the quantized layers by hand. 4 bits: half a byte a weight, and 2 bytes of scale a group. 8 bits: a
+# byte a weight, and 2 bytes of scale an output. GPTQ has a zero point of half a byte a group and output, and
+# 4 bytes of g_idx an input; compressed-tensors the two int64 of weight_shape a layer.
+GROUPS = QUANTIZED // GROUP
+INPUTS = BLOCKS * sum(columns for _, columns in LAYERS.values())
+BYTES = {
+    "auto_round": QUANTIZED // 2 + GROUPS * 2 + GROUPS // 2,
+    "awq": QUANTIZED // 2 + GROUPS * 2 + GROUPS // 2,
+    "compressed_tensors_fp8": QUANTIZED + OUTPUTS * 2,
+    "compressed_tensors_w4a16": QUANTIZED // 2 + GROUPS * 2 + len(LAYERS) * BLOCKS * 16,
+    "compressed_tensors_w8a8": QUANTIZED + OUTPUTS * 2,
+    "gptq": QUANTIZED // 2 + GROUPS * 2 + GROUPS // 2 + INPUTS * 4,
+    "mxfp4": QUANTIZED // 2 + GROUPS,
+}
+WIDTH = {"I64": 8, "I32": 4, "F32": 4, "BF16": 2, "F16": 2, "I8": 1, "U8": 1, "F8_E4M3": 1}
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_bytes_of_the_quantized_layers(written: Any, name: str) -> None:
+    tensors = stored_tensors(written(name))
+    assert tensors is not None
+    found = sum(
+        WIDTH[tensor.dtype] * torch.Size(tensor.shape).numel()
+        for key, tensor in tensors.items()
+        if "_proj." in key
+    )
+    assert found == BYTES[name]
+
+
+def test_counted_bytes_are_those_of_the_files(written: Any, tmp_path: Path) -> None:
+    model, saved = load(written("gptq"), tmp_path / "rows"), tmp_path / "saved"
+    saved.mkdir()
+    model.save(saved)
+    names = sorted(file.name for file in saved.iterdir())
+    assert set(names) - set(model.counted_files(names)) == {"slimgate.json"}
+    weights = (written("gptq") / "model.safetensors").stat().st_size
+    assert model.footprint()["state_bytes"] == weights
+
+
+def test_parameters_are_those_of_the_architecture(source: Path, written: Any, tmp_path: Path) -> None:
+    plain = load(source, tmp_path / "plain").footprint()["parameters"]
+    for name in ("gptq", "compressed_tensors_w8a8", "torchao", "auto_round"):
+        assert load(written(name), tmp_path / name).footprint()["parameters"] == plain
+
+
+def test_dtype_of_a_suite_replaces_the_stored_one(written: Any, tmp_path: Path) -> None:
+    model, saved = load(written("gptq"), tmp_path / "rows", dtype="float32"), tmp_path / "saved"
+    assert model.network.dtype == torch.float32
+    saved.mkdir()
+    model.save(saved)
+    assert load_checkpoint(saved).network.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
+def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path: Path) -> None:
+    file = by_gguf(source, tmp_path / f"llama.{kind}.gguf", kind)
+    model, saved = load(file, tmp_path / "rows"), tmp_path / "saved"
+    assert model.kind == DEQUANTIZED
+    assert (model.stored["format"], model.stored["scheme"], model.stored["group_size"]) == ("gguf", kind, 32)
+    assert torch.equal(answers(model.network), by_transformers(tmp_path, gguf_file=file.name))
+    saved.mkdir()
+    model.save(saved)
+    again = load_checkpoint(saved)
+    assert torch.equal(answers(again.network), answers(model.network))
+    assert again.counted_files(["config.json", file.name]) == [file.name]
+    assert again.tokenizer("good film")["input_ids"] == model.tokenizer("good film")["input_ids"]
+
+
+def test_a_gguf_file_in_bfloat16_answers_as_the_float_model(source: Path, tmp_path: Path) -> None:
+    """So the rows of its q and k are in the right order: nothing of a bfloat16 weight is lost."""
+    plain = answers(load(source, tmp_path / "plain", dtype="float32").network)
+    model = load(by_gguf(source, tmp_path / "llama.gguf", "BF16"), tmp_path / "rows")
+    assert torch.allclose(answers(model.network), plain, atol=1e-5)
+    assert (model.stored["scheme"], model.stored["group_size"], model.stored["left_out"]) == (
+        "BF16",
+        None,
+        [],
+    )
+
+
+def test_a_gguf_file_has_the_bytes_of_its_blocks(source: Path, tmp_path: Path) -> None:
+    """Q4_0: 18 bytes for 32 weights, of all matrices, the embeddings and lm_head too."""
+    small, large = (by_gguf(source, tmp_path / f"{kind}.gguf", kind) for kind in ("Q4_0", "Q8_0"))
+    tensors = stored_tensors(source)
+    assert tensors is not None
+    blocks = sum(torch.Size(t.shape).numel() // 32 for t in tensors.values() if len(t.shape) == 2)
+    assert large.stat().st_size - small.stat().st_size == blocks * (34 - 18)
+
+
+def test_shards_tied_weights_generation_config_and_chat_template_survive(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    source = write_tiny_llama(tmp_path / "source", tie_word_embeddings=True)
+    (source / "chat_template.jinja").write_text("{{ messages }}", "utf-8")
+    folder = WRITERS["compressed_tensors_w4a16"](source, tmp_path / "quantized")
+    shutil.copyfile(source / "chat_template.jinja", folder / "chat_template.jinja")
+    _shard(folder)
+    model, saved = load(folder, tmp_path / "rows"), tmp_path / "saved"
+    saved.mkdir()
+    model.save(saved)
+    names = {file.name for file in saved.iterdir()}
+    assert {"chat_template.jinja", "generation_config.json", "model.safetensors.index.json"} <= names
+    assert len(list(saved.glob("*.safetensors"))) == 2
+    assert model.network.lm_head.weight is model.network.model.embed_tokens.weight
+    with silent():
+        alone = AutoModelForCausalLM.from_pretrained(saved, dtype="auto").eval()
+    assert torch.equal(answers(alone), answers(load_checkpoint(saved).network))
+
+
+def _shard(folder: Path) -> None:
+    """The weights in two files with an index."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    names = sorted(weights)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, own in parts.items():
+        save_file({name: weights[name] for name in own}, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, own in parts.items() for name in own}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    (folder / "model.safetensors").unlink()
+
+
+def test_a_float_checkpoint_keeps_its_16_bits(source: Path, tmp_path: Path) -> None:
+    model, saved = load(source, tmp_path / "rows"), tmp_path / "saved"
+    saved.mkdir()
+    model.save(saved)
+    again = eager.runtime.load_model(saved, "cpu")
+    assert {model.network.dtype, again.network.dtype} == {torch.bfloat16}
+    assert torch.equal(answers(again.network), by_transformers(source))
+    assert load(source, tmp_path / "wide", dtype="float32").network.dtype == torch.float32
+
+
+def test_a_layer_that_is_packed_otherwise_is_one_line(written: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(written("awq"), tmp_path / "gemv")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["quantization_config"]["version"] = "gemv"
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(BuildError, match="version gemv, came, expected 4 bits in the version gemm"):
+        load(folder, tmp_path / "rows")

@@ -95,7 +95,7 @@ def find_log_suites(search: Search, others: Mapping[Path, Suite]) -> dict[Path, 
     """
     found: dict[Path, LogSuite] = {}
     for path, _ in _candidates(search):
-        if path not in found and _matches(path, search) and _has_logs(path):
+        if path not in found and _has_logs(path):
             from slimgate.suite.log_suite import load_log_suite
 
             found[path] = load_log_suite(path, os.path.relpath(path, search.root))

@@ -9,6 +9,7 @@ import pytest
 from support.lm_eval_logs import write_lm_eval
 from support.user_repository import pytest_in
 
+from slimgate.plugin.find_suites import Search, find_log_suites
 from slimgate.record import read_record
 
 SUITE = """\
@@ -117,3 +118,14 @@ def test_what_may_differ_is_noted_in_the_run_and_in_the_report(repository: Path)
     assert record.suite.title == "Two [models]"
     assert len(record.variant("good").notes) == 2
     assert record.variant("bad").notes == []
+
+
+def test_a_suite_of_logs_is_found_in_bench_or_by_its_name(repository: Path) -> None:
+    (repository / "other.toml").write_text(SUITE.replace("../", ""), "utf-8")
+
+    def found(*paths: Path) -> list[str]:
+        search = Search(root=repository, paths=paths, patterns=["bench/*.toml"])
+        return [suite.shown for suite in find_log_suites(search, {}).values()]
+
+    assert found(repository) == ["bench/logs.toml"]
+    assert found(repository / "other.toml") == ["other.toml"]

@@ -493,9 +493,11 @@ class Step(WithParams[P]):
     takes: kinds of artifact it can start from; gives: the kind it leaves, or None for the same.
     reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
     another seed gives another model; packages: whose versions its result depends on. All of them are part of
-    the store's key. claims: what it promises of the model that it leaves (slimgate/run/claims.py).
-    code_modules: further modules whose code belongs to the key. restore(network, spec): makes the change that
-    it noted to an empty network, before the weights are read; None: what `replace_modules_` noted.
+    the store's key. claims: what it promises of the model that it leaves (slimgate/run/claims.py). changes:
+    the parts of a transformer that it changes as a whole: a model whose family does not allow that is refused
+    (slimgate/models/families.py). code_modules: further modules whose code belongs to the key.
+    restore(network, spec): makes the change that it noted to an empty network, before the weights are read;
+    None: what `replace_modules_` noted.
     """
 
     takes: frozenset[str] = frozenset({"torch"})
@@ -505,6 +507,7 @@ class Step(WithParams[P]):
     stochastic: bool = False
     packages: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
     code_modules: tuple[str, ...] = ()
     restore: Callable[[Any, Json], None] | None = None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -19,6 +20,8 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 NOTES = {
     "torchao": ("Failed to load ", ".so: "),
     "torch.utils._pytree": ("is an Enum subclass and is now natively supported",),
+    # what torch.compile does, for TORCH_TRACE; pytest would show it below a test that fails
+    "torch.__trace": (),
 }
 
 
@@ -40,7 +43,7 @@ def silent(level: int = logging.ERROR) -> Iterator[None]:
 
 def keep_back() -> None:
     """Keeps those lines back from now on, in this process."""
-    for name in NOTES:
+    for name in NOTES.keys() - ({"torch.__trace"} if os.environ.get("TORCH_TRACE") else set()):
         logger = logging.getLogger(name)
         if _is_worth_saying not in logger.filters:
             logger.addFilter(_is_worth_saying)

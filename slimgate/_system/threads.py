@@ -9,12 +9,13 @@ CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def default_threads() -> int:
-    """Physical cores, and not more than the process's affinity and its container's quota allow."""
+    """OMP_NUM_THREADS where it is set, else physical cores; no more than affinity and quota allow."""
     import psutil
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    physical = psutil.cpu_count(logical=False) or allowed
-    return max(1, min(physical, allowed, quota(CPU_MAX)))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    most = int(wanted) if wanted.isdecimal() else psutil.cpu_count(logical=False) or allowed
+    return max(1, min(most, allowed, quota(CPU_MAX)))
 
 
 def quota(cpu_max: Path) -> int:

@@ -44,9 +44,10 @@ def add_to(commands: Any) -> None:
         "--fail-on",
         action="append",
         choices=(REGRESSED, LOOSENED, REMOVED, FELL),
-        help="repeatable: exit code 1 where a budget held or was undecided and is broken now (regressed), "
-        "allows more than it did and nobody said why (loosened), or went with its variant (removed); where a "
-        "metric of the teacher or of a variant got worse, whatever the budgets say (fell)",
+        help="repeatable: exit code 1 where a budget held and does not by the limit that it had, or was "
+        "undecided and is broken (regressed); allows more than it did and nobody said why (loosened); went "
+        "with its variant (removed); or where a metric of the teacher or of a variant got worse, whatever "
+        "the budgets say (fell)",
     )
     parser.set_defaults(run=run)
 

@@ -44,14 +44,15 @@ def adjust_by_holm(p_values: Floats) -> Floats:
 
 
 def slice_counts(slices: Sequence[SliceFacts]) -> str:
-    """`12 inside, 65 not shown (fewest rows: label refund, 40)`, or `all 77 inside`."""
+    """`12 inside, 65 not shown (worst: label refund, drop 25.0 [15.6, 37.6], n=40)`, or `all 77 inside`."""
     unknown = [one for one in slices if one.verdict is Verdict.NOT_SHOWN]
     if not unknown:
         return f"all {len(slices)} inside"
-    fewest = min(unknown, key=lambda one: one.n)
+    worst = max(unknown, key=lambda one: (one.drop_points, -one.n))
     inside = sum(one.verdict is Verdict.PASS for one in slices)
-    few = f"fewest rows: {fewest.column} {fewest.value}, {fewest.n:,}"
-    return f"{inside} inside, {len(unknown)} not shown ({few})"
+    low, high = worst.interval
+    drop = f"drop {worst.drop_points:.1f} [{low:.1f}, {high:.1f}], n={worst.n:,}"
+    return f"{inside} inside, {len(unknown)} not shown (worst: {worst.column} {worst.value}, {drop})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
     layers = encoder_layers(model.network)
     before, root = len(layers), block_names(model.network)[0].rpartition(".")[0]
     staying = [layers[i] for i in kept]
+    norms = _norms_in_other_places(root, list(layers), kept)
     del layers[:]
     layers.extend(nn.ModuleList(staying))
     for number, block in enumerate(staying):
@@ -29,12 +30,28 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
     _shorten(model.config, before, kept)
     numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(kept)}
     model.modifications[:] = [_rename_blocks(change, root, numbers) for change in model.modifications]
+    if norms:
+        replace_modules_(model, "keep_layers", norms)
     if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
         # GPT-2 may take it from the number of the block, which is another one now
         scaling = {
             b.attention.module: _scaling(model.network, b.attention.module) for b in blocks(model.network)
         }
         replace_modules_(model, "keep_layers", {}, scaling)
+
+
+def _norms_in_other_places(root: str, layers: list[nn.Module], kept: Sequence[int]) -> dict[str, nn.Module]:
+    """Norms that are in a kept block and not in the block whose number it gets, or the other way.
+
+    ModernBERT's first block has none before its attention: an empty network would have it by the number.
+    """
+    found: dict[str, nn.Module] = {}
+    for new, old in enumerate(kept):
+        there = dict(layers[new].named_modules())
+        for name, module in layers[old].named_modules():
+            if nn.Identity in (type(module), type(there.get(name))) and type(module) is not type(there[name]):
+                found[f"{root}.{new}.{name}"] = module
+    return found
 
 
 def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:

@@ -3,12 +3,12 @@
     for block in blocks(network):
         block.attention.query, block.attention.heads, block.feed_forward.output
 
-Known: BERT, RoBERTa, ELECTRA and their like; DistilBERT; GPT-2 (fused query, key and value); Llama and its
-like (grouped key and value heads, gated feed-forward); each tower of CLIP.
+families.py lists the families. A model of another type is known if its layers have the names of one of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from slimgate.errors import BuildError
+from slimgate.models.families import FAMILY_NAMES, LAYOUTS, Layout, family_of
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,32 @@ class Attention:
     def fused(self) -> bool:
         return self.query == self.key
 
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Outputs of query, key and value."""
+        inner = self.kv_heads * self.head_dim
+        return self.heads * self.head_dim, inner, inner
+
 
 @dataclass(frozen=True)
 class FeedForward:
-    """Names of the linear layers of a block's feed-forward part: (up,) or (gate, up), then output."""
+    """Names of the linear layers of a block's feed-forward part: (up,) or (gate, up), then output.
+
+    One name twice is one layer for both, the first half of its outputs and the second. width: 0 where a step
+    has taken the part out, and of a mixture of experts, which has no one such part.
+    """
 
     inputs: tuple[str, ...]
     output: str
     width: int
+
+    def rows_of(self, neurons: Sequence[int]) -> dict[str, list[int]]:
+        """Input layer -> the outputs of it that make these neurons."""
+        rows: dict[str, list[int]] = {}
+        for name in self.inputs:
+            behind = self.width if name in rows else 0
+            rows.setdefault(name, []).extend(behind + neuron for neuron in neurons)
+        return rows
 
 
 @dataclass(frozen=True)
@@ -58,69 +77,28 @@ class Block:
     feed_forward: FeedForward
 
 
-@dataclass(frozen=True)
-class _Family:
-    """How a family names the parts, relative to a block."""
-
-    attention: str
-    query: str
-    key: str
-    value: str
-    output: str
-    inputs: tuple[str, ...]
-    down: str
-
-
-_FAMILIES = (
-    _Family(
-        "attention.self",
-        "attention.self.query",
-        "attention.self.key",
-        "attention.self.value",
-        "attention.output.dense",
-        ("intermediate.dense",),
-        "output.dense",
-    ),
-    _Family(
-        "attention",
-        "attention.q_lin",
-        "attention.k_lin",
-        "attention.v_lin",
-        "attention.out_lin",
-        ("ffn.lin1",),
-        "ffn.lin2",
-    ),
-    _Family("attn", "attn.c_attn", "attn.c_attn", "attn.c_attn", "attn.c_proj", ("mlp.c_fc",), "mlp.c_proj"),
-    _Family(
-        "self_attn",
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.o_proj",
-        ("mlp.gate_proj", "mlp.up_proj"),
-        "mlp.down_proj",
-    ),
-    _Family(
-        "self_attn",
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.out_proj",
-        ("mlp.fc1",),
-        "mlp.fc2",
-    ),
-)
-
-
 def encoder_layers(network: nn.Module) -> nn.ModuleList:
-    """The list of a transformer's blocks, wherever the architecture keeps it. Raises BuildError."""
-    return _named_layers(network)[1]
+    """The list of a transformer's blocks, wherever the architecture keeps it.
+
+    Raises BuildError, also for an encoder-decoder, which has two lists.
+    """
+    found = _named_layers(network)
+    if len(found) > 1:
+        raise BuildError(
+            f"{type(network).__name__} has {len(found)} lists of blocks ({', '.join(found)}), expected one"
+        )
+    return next(iter(found.values()))
+
+
+def all_blocks(network: nn.Module) -> list[nn.Module]:
+    """The blocks; of an encoder-decoder the encoder's, then the decoder's. Raises BuildError."""
+    return [block for layers in _named_layers(network).values() for block in layers]
 
 
 def block_names(network: nn.Module) -> list[str]:
-    """Names of the blocks from the network's root, of any family. Raises BuildError."""
-    name, layers = _named_layers(network)
-    return [f"{name}.{number}" for number in range(len(layers))]
+    """Names of `all_blocks` from the network's root, of any family. Raises BuildError."""
+    found = _named_layers(network).items()
+    return [f"{name}.{number}" for name, layers in found for number in range(len(layers))]
 
 
 def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
@@ -150,12 +128,27 @@ def blocks(network: nn.Module) -> list[Block]:
     """The blocks with their parts. Raises BuildError for a family that is not known.
 
     Conv1D layers count as linear ones; a step that changes them turns them into nn.Linear first
-    (linear_layers.py).
+    (plain_layers.py).
     """
     return [_block(network, name) for name in block_names(network)]
 
 
-def _named_layers(network: nn.Module) -> tuple[str, nn.ModuleList]:
+def _named_layers(network: nn.Module) -> dict[str, nn.ModuleList]:
+    """Name -> list of blocks: one, or of an encoder-decoder two."""
+    config: Any = network.config
+    family = family_of(config)
+    lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
+    if family is not None and family.lists:
+        found = {n: m for n, m in lists.items() if f".{n}".endswith(tuple(f".{end}" for end in family.lists))}
+    else:
+        found = _of_length(network, lists)
+    if not found:
+        raise BuildError(f"{type(network).__name__}: no list of its transformer blocks was found")
+    return found
+
+
+def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:
+    """The first list of as many modules as the configuration has blocks."""
     config: Any = network.config
     if not hasattr(config, "num_hidden_layers"):
         raise BuildError(
@@ -164,54 +157,61 @@ def _named_layers(network: nn.Module) -> tuple[str, nn.ModuleList]:
         )
     wanted = int(config.num_hidden_layers)
     found = [
-        (name, module)
-        for name, module in network.named_modules()
-        if isinstance(module, nn.ModuleList)
-        and len(module) == wanted
+        (name, layers)
+        for name, layers in lists.items()
+        if len(layers) == wanted
         and wanted > 0
         # what a weight is computed by while a step trains is a list as well, of one module
-        and not isinstance(module, ParametrizationList)
+        and not isinstance(layers, ParametrizationList)
     ]
     if not found:
         raise BuildError(f"{type(network).__name__}: no list of its {wanted} transformer blocks was found")
-    return found[0]
+    return dict(found[:1])
 
 
 def _block(network: nn.Module, name: str) -> Block:
-    block = network.get_submodule(name)
-    inside = {inner for inner, _ in block.named_modules()}
-    for family in _FAMILIES:
-        if {family.query, family.output, family.down, *family.inputs} <= inside:
-            return _parts(network, name, family)
+    inside = {inner for inner, _ in network.get_submodule(name).named_modules()}
+    family = family_of(network.config)
+    for layout in LAYOUTS if family is None else family.layouts:
+        if layout.names <= inside:
+            return _parts(network, name, layout)
     raise BuildError(
-        f"{type(network).__name__}: the parts of its blocks are not known; known are the families of BERT, "
-        "DistilBERT, GPT-2, Llama and CLIP"
+        f"{type(network).__name__}: the parts of its blocks are not known; known are the families "
+        f"{FAMILY_NAMES}"
     )
 
 
-def _parts(network: nn.Module, name: str, family: _Family) -> Block:
-    holder: Any = network.get_submodule(f"{name}.{family.attention}")
-    head_dim = int(getattr(holder, "head_dim", None) or holder.attention_head_size)
-    query, key = (width(network.get_submodule(f"{name}.{part}"))[1] for part in (family.query, family.key))
-    if family.query == family.key:
-        query = key = query // 3
+def _parts(network: nn.Module, name: str, layout: Layout) -> Block:
+    holder: Any = network.get_submodule(f"{name}.{layout.attention}")
+    head_dim = _head_dim(holder)
+    query, key = (width(network.get_submodule(f"{name}.{part}"))[1] for part in (layout.query, layout.key))
+    if layout.query == layout.key:
+        inner = width(network.get_submodule(f"{name}.{layout.output}"))[0]
+        query, key = inner, (query - inner) // 2
     attention = Attention(
-        module=f"{name}.{family.attention}",
-        query=f"{name}.{family.query}",
-        key=f"{name}.{family.key}",
-        value=f"{name}.{family.value}",
-        output=f"{name}.{family.output}",
+        module=f"{name}.{layout.attention}",
+        query=f"{name}.{layout.query}",
+        key=f"{name}.{layout.key}",
+        value=f"{name}.{layout.value}",
+        output=f"{name}.{layout.output}",
         heads=query // head_dim,
         kv_heads=key // head_dim,
         head_dim=head_dim,
     )
-    down = f"{name}.{family.down}"
-    feed_forward = FeedForward(
-        inputs=tuple(f"{name}.{part}" for part in family.inputs),
-        output=down,
-        width=width(network.get_submodule(down))[0],
-    )
-    return Block(name, attention, feed_forward)
+    return Block(name, attention, _feed_forward(network, name, layout))
+
+
+def _head_dim(attention: Any) -> int:
+    names = ("head_dim", "attention_head_size", "key_value_proj_dim")
+    return int(next(value for name in names if (value := getattr(attention, name, None))))
+
+
+def _feed_forward(network: nn.Module, name: str, layout: Layout) -> FeedForward:
+    if not layout.inputs:
+        return FeedForward((), "", 0)
+    down = f"{name}.{layout.down}"
+    inputs = tuple(f"{name}.{part}" for part in layout.inputs)
+    return FeedForward(inputs, down, width(network.get_submodule(down))[0])
 
 
 def width(layer: nn.Module) -> tuple[int, int]:

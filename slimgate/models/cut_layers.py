@@ -45,6 +45,27 @@ def cut_embedding(model: Any, name: str, columns: Sequence[int]) -> nn.Embedding
     return smaller
 
 
+def cut_own_embedding_(network: nn.Module, name: str, columns: Sequence[int]) -> None:
+    """Takes features out of a table of transformers' own class, in place: its width is config.json's."""
+    table = check_embedding(network, name)
+    _set(table, "weight", _take(table.weight, columns, 1), like=table.weight)
+    table.embedding_dim = len(columns)
+
+
+def is_plain(network: nn.Module, name: str) -> bool:
+    """Whether the table is an nn.Embedding itself, and not of a class that computes more."""
+    return type(network.get_submodule(name)) is nn.Embedding
+
+
+def check_embedding(network: nn.Module, name: str) -> nn.Embedding:
+    """The table of that name. Raises BuildError where another step has put another class there."""
+    table = network.get_submodule(name)
+    # transformers' own tables, such as OPT's of positions, which begin with an offset
+    if isinstance(table, nn.Embedding) and type(table).__module__.startswith("transformers."):
+        return table
+    return part_to_cut(network, name, nn.Embedding)
+
+
 def cut_norm_(norm: nn.Module, kept: Sequence[int]) -> None:
     """Takes features out of a LayerNorm or RMSNorm, in place: its statistics are over those that stay."""
     for name, parameter in list(norm.named_parameters(recurse=False)):

@@ -1,10 +1,11 @@
-"""The linear layers of a model that a step may change, GPT-2's Conv1D among them.
+"""The linear layers of a model that a step may change, GPT-2's Conv1D and experts among them.
 
     for name, layer in linear_layers(model).items(): ...
 
-transformers' Conv1D holds its weight transposed and is no nn.Linear, so that code which looks for nn.Linear
-passes GPT-2's blocks by. Here they become nn.Linear first, which is noted in the model, and a search that
-reaches under nine tenths of the blocks' weights is an error, not a model that is hardly changed.
+transformers' Conv1D holds its weight transposed, and a mixture of experts holds the weights of all experts in
+one parameter, so that code which looks for nn.Linear misses them. Here they become nn.Linear first
+(plain_layers.py), which is noted in the model. A search that reaches under nine tenths of the blocks' weights
+is an error, not a model that is hardly changed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Any, Literal
 
-import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from slimgate.errors import BuildError
-from slimgate.models.blocks import encoder_layers, logits_layer
-from slimgate.models.replace_modules import replace_modules_
+from slimgate.models.blocks import all_blocks, logits_layer
+from slimgate.models.plain_layers import to_plain_linear_
 
 MIN_REACHED = 0.9
 
@@ -31,16 +30,16 @@ def linear_layers(
     whole: bool = True,
     beside: Sized = (),
 ) -> dict[str, nn.Linear]:
-    """Name -> layer, in the network's order, after Conv1D layers have become nn.Linear.
+    """Name -> layer, in the network's order, after all have become nn.Linear.
 
     inside: the transformer blocks alone, or the whole network; output: with the layer that gives the
     logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices, and where the
     blocks have none and nothing else is left to change, neither a layer nor what the step changes `beside`
     them. whole = False takes what there is, of a model that may be quantized already.
     """
-    conv1d_to_linear_(model)
+    to_plain_linear_(model)
     network = model.network
-    in_blocks = {id(m) for m in encoder_layers(network).modules()}
+    in_blocks = {id(m) for block in all_blocks(network) for m in block.modules()}
     last = None if output else float_output_layer(model)
     found = {
         name: module
@@ -57,29 +56,12 @@ def linear_layers(
 
 def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:
     """The layers block by block, in the order in which the blocks run; those outside of blocks one by one."""
-    blocks = enumerate(encoder_layers(model.network))
+    blocks = enumerate(all_blocks(model.network))
     owner = {id(module): str(number) for number, block in blocks for module in block.modules()}
     groups: dict[str, dict[str, nn.Linear]] = {}
     for name, layer in layers.items():
         groups.setdefault(owner.get(id(layer), name), {})[name] = layer
     return list(groups.values())
-
-
-def conv1d_to_linear_(model: Any) -> list[str]:
-    """Replaces Conv1D layers by nn.Linear of the same outputs; gives their names."""
-    found = {name: m for name, m in model.network.named_modules() if isinstance(m, Conv1D)}
-    if found:
-        replace_modules_(model, "conv1d_to_linear", {name: _linear(m) for name, m in found.items()})
-    return list(found)
-
-
-def _linear(layer: Any) -> nn.Linear:
-    linear = nn.Linear(layer.nx, layer.nf, bias=layer.bias is not None, device=layer.weight.device)
-    with torch.no_grad():
-        linear.weight.copy_(layer.weight.t())
-        if layer.bias is not None:
-            linear.bias.copy_(layer.bias)
-    return linear
 
 
 def float_output_layer(model: Any) -> nn.Linear | None:
@@ -88,7 +70,7 @@ def float_output_layer(model: Any) -> nn.Linear | None:
 
 
 def _check_reach(network: nn.Module, layers: list[nn.Linear], *, idle: bool) -> None:
-    matrices = [p for p in encoder_layers(network).parameters() if p.dim() >= 2]
+    matrices = [p for block in all_blocks(network) for p in block.parameters() if p.dim() >= 2]
     total, reached = sum(p.numel() for p in matrices), sum(layer.weight.numel() for layer in layers)
     if not total and idle:
         raise BuildError(

@@ -3,9 +3,9 @@
     replace_modules_(model, "int8_dynamic", {"bert.pooler.dense": Int8Linear.from_linear(old)})
 
 Loading makes each of them anew from its class and options and then reads the weights. A class of
-slimgate.compress.layers
-tells its options itself (`options() -> dict`, what its constructor takes); torch's Linear and Embedding are
-known here. `settings` are numbers of other modules that go with the change, such as a head count.
+slimgate.compress.layers tells its options itself (`options() -> dict`, what its constructor takes); torch's
+Linear, Embedding, LayerNorm and Identity are known here. `settings` are numbers of other modules that go with
+the change, such as a head count.
 """
 
 from __future__ import annotations
@@ -86,6 +86,15 @@ def describe(module: nn.Module) -> tuple[str, Json]:
             "embedding_dim": module.embedding_dim,
             "padding_idx": module.padding_idx,
         }
+    elif type(module) is nn.LayerNorm:
+        options = {
+            "normalized_shape": list(module.normalized_shape),
+            "eps": module.eps,
+            "elementwise_affine": module.elementwise_affine,
+            "bias": module.bias is not None,
+        }
+    elif type(module) is nn.Identity:
+        options = {}
     elif hasattr(module, "options"):
         options = module.options()  # type: ignore[operator]
     else:

@@ -7,6 +7,14 @@ from typing import Any
 
 from torch import nn
 
+from slimgate.models.plain_layers import to_plain_tables_
+
+
+def plain_token_embeddings(model: Any) -> dict[str, nn.Embedding]:
+    """`token_embeddings` of a model that a step may replace, after tables that scale have become plain."""
+    to_plain_tables_(model)
+    return token_embeddings(model.network)
+
 
 def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
     """Name -> table of as many rows as the vocabulary; those of positions and types are left out."""

@@ -71,7 +71,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
         if slices.count_decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
     if any(one.decidable for one in planned) and not undecidable and not quiet:
-        yield f"{suite.shown}: the gate rows ({gate}) can decide every planned budget on drops and flips"
+        yield f"{suite.shown}: the {gate} can decide every planned budget on drops and flips"
 
 
 def _confirm_lines(run: SuiteRun) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _confirm_lines(run: SuiteRun) -> Iterator[str]:
     undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
     if any(one.decidable for one in planned) and not undecidable:
-        yield f"confirm: its rows ({groups}) can decide every planned budget on a drop"
+        yield f"confirm: {str(groups).replace('gate rows', 'rows')} can decide every planned budget on a drop"
 
 
 def _row(model: PlannedModel) -> dict[str, str]:
@@ -158,7 +158,7 @@ def _budget_row(budget: PlannedBudget) -> dict[str, str]:
     return {
         "budget": f"{budget.metric} {budget.kind} {budget.limit:g}",
         "variants": budget.names,
-        "needs about": budget.takes,
+        "gate rows it takes": budget.takes,
         "basis": budget.basis,
         "outlook": budget.answer.removesuffix(" decide it"),
     }

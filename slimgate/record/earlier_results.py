@@ -24,14 +24,14 @@ def describe_state(record: RunRecord) -> str | None:
 
 
 def describe_counts(record: RunRecord, found: RunVerdict) -> str:
-    """`1 passed, 0 failed, 1 error, 0 inconclusive, 2 not gated`; errors only where there are any."""
-    parts = [f"{found.passed} passed", f"{found.failed} failed"]
+    """`1 PASS, 0 FAIL, 1 error, 0 INCONCLUSIVE, 2 not gated`; errors only where there are any."""
+    parts = [f"{found.passed} PASS", f"{found.failed} FAIL"]
     if found.errors:
         parts.append(format_count(found.errors, "error", "errors"))
     # records from before have no `warns`
     fails = not only_warns(record) if found == record.verdict else found.fails
     warns = found.status == "INCONCLUSIVE" and found.inconclusive and not fails
-    parts.append(f"{found.inconclusive} inconclusive" + (", which only warns" if warns else ""))
+    parts.append(f"{found.inconclusive} INCONCLUSIVE" + (", which only warns" if warns else ""))
     if found.not_shown:
         parts.append(f"{found.not_shown} not shown")
     return ", ".join([*parts, f"{found.not_gated} not gated"])

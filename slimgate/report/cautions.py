@@ -34,6 +34,7 @@ from slimgate.report.unreadable import unreadable_rows
 _SLOWER = 1.05
 _UNSTEADY = 0.2
 _MOST_UNSTEADY = 4
+_MUCH_OVERLAP = 0.01
 # As loading notes it of a model whose files hold the head.
 OWN_HEAD = "the model's own"
 _PROMISES = {
@@ -63,6 +64,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _step_warnings(record)
     yield from _busy_machine(record)
     yield from _saturating_kernels(record)
+    yield from _overlap(record)
     yield from _ungated_metrics(record)
     yield from _of_models(record, free)
     yield from _unsteady(record)
@@ -167,7 +169,7 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
     """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
-        free = [one for one in slices or () if one.verdict is None and not one.few_rows]
+        free = [one for one in slices or () if one.verdict is None]
         fallen = [one for one in free if _is_beyond_budget(model, one)]
         if fallen and model.behaviour is not None:
             worst = max(fallen, key=lambda one: one.drop_points)
@@ -176,7 +178,8 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             drop = f"{to_fixed(worst.drop_points, 1)} points [{ends}]"
             more = format_count(len(fallen) - 1, "more slice", "more slices")
             others = f" It lost more than its budget on {more}." if len(fallen) > 1 else ""
-            what = f"{escape(model.name)} lost {drop} of {escape(worst.metric)} on {where}"
+            of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
+            what = f"{escape(model.name)} lost {drop} of {of}"
             yield f"**{what}**, the most of {count(len(free))} slices. No budget covers slices.{others}"
 
 
@@ -231,6 +234,16 @@ def _busy_machine(record: RunRecord) -> Iterator[str]:
         yield f"The machine was not quiet ({escape('; '.join(found))}){effect}."
 
 
+def _overlap(record: RunRecord) -> Iterator[str]:
+    """Splits of which many rows stood in a later split too: the files overlap."""
+    for name, split in record.task.splits.items():
+        share = split.dropped_overlap / max(1, split.n + split.dropped_overlap)
+        if share >= _MUCH_OVERLAP:
+            rows = format_count(split.dropped_overlap, "row", "rows")
+            of = f"{rows} of {escape(name)} ({percent(share, 0)})"
+            yield f"The data overlap: {of} stood in a later split too, and were left out."
+
+
 def _saturating_kernels(record: RunRecord) -> Iterator[str]:
     """int8 models whose products saturate on this processor: x86 without VNNI (onnxruntime#5849)."""
     has = record.machine.instructions
@@ -239,7 +252,9 @@ def _saturating_kernels(record: RunRecord) -> Iterator[str]:
     wide = [
         model.name
         for model in variants(record)
-        if any(step.params.get("reduce_range") is False for step in model.steps)
+        if any(
+            isinstance(step.params, dict) and step.params.get("reduce_range") is False for step in model.steps
+        )
     ]
     if wide:
         yield (

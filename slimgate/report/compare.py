@@ -267,13 +267,19 @@ def _verdicts(found: Comparison) -> str:
         table(
             [
                 Column("variant", [escape(one.variant) for one in changes]),
-                Column("budget", [_format_budget(one.budget, one.kind) for one in changes]),
+                Column("budget", [_format_limits(one) for one in changes]),
                 Column("was", [_outcome(one.before) for one in changes]),
                 Column("is", [_emphasise(one) for one in changes]),
             ]
         ),
         bullets(dict.fromkeys(lines)),
     )
+
+
+def _format_limits(change: VerdictChange) -> str:
+    """`accuracy, drop_points 2 → 1`, where the limit changed."""
+    limits = "" if change.limits is None else " {:g} → {:g}".format(*change.limits)
+    return f"{_format_budget(change.budget, change.kind)}{limits}"
 
 
 def _emphasise(change: VerdictChange) -> str:

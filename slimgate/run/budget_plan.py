@@ -45,7 +45,7 @@ class GateGroups:
         return np.array(self.sizes, np.float64) if max(self.sizes) > 1 else None
 
     def __str__(self) -> str:
-        rows = f"{self.rows:,}"
+        rows = f"{self.rows:,} gate rows"
         return rows if self.group_sizes is None else f"{rows} in {len(self.sizes):,} groups"
 
 
@@ -98,27 +98,30 @@ class PlannedBudget:
 
     @property
     def takes(self) -> str:
-        """`390 to 1,546 gate rows`, `390 gate rows at best`, or `? gate rows`."""
+        """`390 to 1,546`, `390 at best`, or `?`: gate rows."""
         numbers = list(dict.fromkeys(f"{rows:,}" for rows in self.needed if rows is not None))
         end = " at best" if numbers and None in self.needed else ""
-        return f"{' to '.join(numbers) or '?'} gate rows{end}"
+        return f"{' to '.join(numbers) or '?'}{end}"
 
     @property
     def answer(self) -> str:
-        """`6,000 in 1,015 groups can decide it`."""
+        """`6,000 gate rows in 1,015 groups can decide it`."""
         if self.word == "unknown":
             return self.word
         return f"{self.gate} {self.word.replace('cannot', 'CANNOT')} it"
 
     @property
     def line(self) -> str:
-        """`budget accuracy drop_points 0.5 (int8): needs about 1,237 to 7,420 gate rows (…), 6,000 may decide
-        it`.
+        """`budget accuracy drop_points 0.5 (int8): 6,000 gate rows may decide it; it takes about 1,237 to
+        7,420 (…)`.
         """
-        return (
-            f"budget {self.metric} {self.kind} {self.limit:g} ({self.names}): "
-            f"needs about {self.takes} ({self.basis}), {self.answer}"
-        )
+        head = f"budget {self.metric} {self.kind} {self.limit:g} ({self.names}):"
+        if self.word == "unknown":
+            return f"{head} {self.basis} how many gate rows it takes"
+        if all(rows is None for rows in self.needed):
+            return f"{head} {self.answer}, and no number of rows would ({self.basis})"
+        takes = "enough are" if self.decidable else "it takes"
+        return f"{head} {self.answer}; {takes} about {self.takes} ({self.basis})"
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,14 @@ def _by_earlier_run(
     margin = _margin(budget, known)
     if margin is None or known.variance is None:
         return
+    if budget.kind == "drop_points" and known.interval is not None and known.drop_points is not None:
+        low, high = known.interval
+        drop = f"the run of {created} measured a drop of {known.drop_points:.1f} [{low:.1f}, {high:.1f}]"
+        if low <= budget.limit <= high:
+            left = margin - known.drop_points / 100
+            needed = (planned_rows(left, discordance=known.variance),) if left > 0 else (None,)
+            yield _Plan(shown, budget.kind, budget.limit, needed, "cannot decide", drop)
+            return
     # the measured variance is of groups already; the groups that were not seen come on top
     unseen = planned_rows(margin, discordance=0.0, sizes=gate.group_sizes)
     rows = max(planned_rows(margin, discordance=known.variance), unseen)

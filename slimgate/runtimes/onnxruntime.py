@@ -92,7 +92,9 @@ class OnnxRuntime(Runtime[Params]):
         imports="import onnxruntime\nfrom transformers import AutoConfig, AutoTokenizer\n",
         load='session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])',
         predict='batch = tokenizer(texts, padding=True, truncation=True, return_tensors="np")\n'
-        "scores = session.run(None, {i.name: batch[i.name] for i in session.get_inputs()})[0]",
+        # the type of an input is such as "tensor(int32)"
+        "given = {i.name: batch[i.name].astype(i.type[7:-1]) for i in session.get_inputs()}\n"
+        "scores = session.run(None, given)[0]",
         files=(MODEL, DATA),
         optional=frozenset({DATA}),
         takes=frozenset({"torch", "torch_quantized"}),

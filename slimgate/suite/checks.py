@@ -11,6 +11,7 @@ from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.loading import own_object
 from slimgate.models.config import longest_text
+from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
@@ -199,6 +200,7 @@ class _Walk:
             raise self.error_at(here, f"cannot take an artifact of kind {state.kind}, expected {wanted}")
         if config is not None:
             try:
+                check_family(step.name, method, config)
                 config = method.check(step.params, config)
             except SlimgateError as error:
                 raise self.error_at(here, str(error)) from None

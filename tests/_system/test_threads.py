@@ -26,5 +26,22 @@ def test_a_system_without_cgroups_has_no_limit(tmp_path: Path) -> None:
     assert quota(tmp_path / "none") > 1000
 
 
-def test_there_is_one_thread_at_least_and_no_more_than_cpus() -> None:
+@pytest.mark.parametrize("wanted", [None, "", "many", "0"])
+def test_there_is_one_thread_at_least_and_no_more_than_cpus(
+    monkeypatch: pytest.MonkeyPatch, wanted: str | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if wanted is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
     assert 1 <= default_threads() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "threads"), [("1", 1), ("1,1", 1), ("4096", len(os.sched_getaffinity(0)))]
+)
+def test_the_variable_of_openmp_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, threads: int
+) -> None:
+    monkeypatch.setattr("slimgate._system.threads.CPU_MAX", tmp_path / "none")
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert default_threads() == threads

@@ -65,8 +65,8 @@ def test_the_exit_code_is_the_verdict(
     )
     assert "flips: 30 rows from right to wrong, 10 from wrong to right; 40 answers changed" in out
     assert "agreement 96.00 %" in out
-    counts = {"PASS": "1 passed, 0 failed, 0", "FAIL": "0 passed, 1 failed, 0"}
-    assert f"{verdict} ({counts.get(verdict, '0 passed, 0 failed, 1')} inconclusive, 0 not gated)" in out
+    counts = {"PASS": "1 PASS, 0 FAIL, 0", "FAIL": "0 PASS, 1 FAIL, 0"}
+    assert f"{verdict} ({counts.get(verdict, '0 PASS, 0 FAIL, 1')} INCONCLUSIVE, 0 not gated)" in out
 
 
 def test_an_undecided_budget_may_only_warn(judge: Judge, pair: tuple[Path, Path]) -> None:
@@ -201,7 +201,7 @@ def test_budgets_of_a_file_go_by_the_name_of_the_variants_file(
     code, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml", "--metric", "mcc")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[2:5]] == ["mcc", "accuracy", "f1_macro"]
-    assert "PASS (2 passed, 0 failed, 0 inconclusive, 1 not gated)" in out
+    assert "PASS (2 PASS, 0 FAIL, 0 INCONCLUSIVE, 1 not gated)" in out
     assert "budgets on speed are not judged from predictions" in out
     other = pair[1].rename(tmp_path / "pruned.csv")
     code, out, _ = judge(pair[0], other, "--budgets", tmp_path / "x.toml")
@@ -234,7 +234,7 @@ def test_one_budget_that_only_warns_does_not_make_the_others_of_its_metric_warn(
     own = '[budgets.variants.int8]\naccuracy = { floor = 0.97, on_inconclusive = "warn" }\n'
     (tmp_path / "x.toml").write_text(f"[budgets]\naccuracy = {{ drop_points = 2.5 }}\n{own}")
     code, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml")
-    assert (code, "0 passed, 0 failed, 2 inconclusive" in out) == (1, True)
+    assert (code, "0 PASS, 0 FAIL, 2 INCONCLUSIVE" in out) == (1, True)
     (tmp_path / "x.toml").write_text(f"[budgets]\nmcc = {{ drop_points = 50.0 }}\n{own}")
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[0] == 0
 

@@ -149,7 +149,7 @@ def test_holm_keeps_a_single_chance_failure_of_many_tasks_from_failing_the_gate(
     code, out, _ = judge(tmp_path / "base", tmp_path / "target", "--drop-points", 2)
     assert code == 1
     assert "over its budget alone, but not by Holm's correction over the 20 budgets" in out
-    assert out.splitlines()[-1].startswith("INCONCLUSIVE (19 passed, 0 failed, 1 inconclusive")
+    assert out.splitlines()[-1].startswith("INCONCLUSIVE (19 PASS, 0 FAIL, 1 INCONCLUSIVE")
 
 
 def test_budgets_are_by_pattern_and_pooled(judge: Judge, tmp_path: Path, base: list[float]) -> None:

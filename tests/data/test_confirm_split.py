@@ -129,8 +129,11 @@ def test_a_step_that_reads_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("points", "told"),
     [
-        ("0.5", "confirm: budget accuracy drop_points 0.5 (shorter, pruned): needs about "),
-        ("90.0", "confirm: its rows (12 in 3 groups) can decide every planned budget on a drop"),
+        (
+            "0.5",
+            "confirm: budget accuracy drop_points 0.5 (shorter, pruned): 12 rows in 3 groups CANNOT",
+        ),
+        ("90.0", "confirm: 12 rows in 3 groups can decide every planned budget on a drop"),
     ],
 )
 def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, told: str) -> None:
@@ -141,7 +144,7 @@ def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, 
     found = [line for line in lines if line.startswith("confirm: ")]
     assert len(found) == 1
     assert found[0].startswith(told)
-    assert found[0].endswith("12 in 3 groups CANNOT decide it") == (points == "0.5")
+    assert ("CANNOT" in found[0]) == (points == "0.5")
 
 
 def test_a_run_on_the_gate_cannot_ask_for_its_rows(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_label_that_lost_twelve_of_forty_rows_among_77_is_not_shown_to_be_insi
     assert found[0].drop_points == pytest.approx(30)
     assert {one.verdict for one in found} == {Verdict.NOT_SHOWN}
     assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.NOT_SHOWN
-    assert slice_counts(found) == "0 inside, 77 not shown (fewest rows: part p0, 40)"
+    assert slice_counts(found) == "0 inside, 77 not shown (worst: part p0, drop 30.0 [19.7, 42.9], n=40)"
 
 
 @pytest.mark.parametrize("slices", [1, 5])

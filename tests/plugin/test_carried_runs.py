@@ -80,7 +80,7 @@ def after_fail(judged: Ran) -> Ran:
 def status_lines(run: Ran) -> list[str]:
     """What is said of the suite at the end, without the path of the report."""
     at = next(
-        i for i, line in enumerate(run.lines) if line.startswith(f"{SUITE_FILE}: ") and " passed, " in line
+        i for i, line in enumerate(run.lines) if line.startswith(f"{SUITE_FILE}: ") and " PASS, " in line
     )
     return [line.partition(" reports/")[0].removesuffix(":") for line in run.lines[at : at + 2]]
 
@@ -92,8 +92,8 @@ def test_a_model_that_was_replaced_has_no_verdict_until_it_is_judged_again(whole
     assert replaced.variant("s", "released")["awaited"] == ["accuracy"]
     assert replaced.record("s")["verdict"]["status"] == "partial"
     line, record = status_lines(replaced)
-    assert line.startswith(f"{SUITE_FILE}: PASS (1 passed, 0 failed")
-    assert record.startswith("  whole record: partial (1 passed, 0 failed")
+    assert line.startswith(f"{SUITE_FILE}: PASS (1 PASS, 0 FAIL")
+    assert record.startswith("  whole record: partial (1 PASS, 0 FAIL")
     assert "  released: 3 earlier results dropped, because the files, recipe" in replaced.out
     report = (replaced.folder / "reports/latest/elsewhere/report.md").read_text()
     assert "released" not in report.partition("What could ship")[2].partition("Before you trust")[0]
@@ -101,11 +101,11 @@ def test_a_model_that_was_replaced_has_no_verdict_until_it_is_judged_again(whole
 
 def test_the_line_of_a_run_agrees_with_its_exit_code(judged: Ran, after_fail: Ran) -> None:
     assert judged.code == 1
-    assert status_lines(judged)[0].startswith(f"{SUITE_FILE}: FAIL (0 passed, 1 failed")
+    assert status_lines(judged)[0].startswith(f"{SUITE_FILE}: FAIL (0 PASS, 1 FAIL")
     assert after_fail.code == 0
     line, record = status_lines(after_fail)
-    assert line.startswith(f"{SUITE_FILE}: PASS (1 passed, 0 failed")
-    assert record.startswith("  whole record: FAIL (1 passed, 1 failed")
+    assert line.startswith(f"{SUITE_FILE}: PASS (1 PASS, 0 FAIL")
+    assert record.startswith("  whole record: FAIL (1 PASS, 1 FAIL")
     assert "results from 20" in record
 
 

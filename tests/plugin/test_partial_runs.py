@@ -166,7 +166,7 @@ def test_a_speed_budget_that_cannot_be_judged_fails(benchmarks: Ran, flags: tupl
     ran = pytest_in(benchmarks.folder, "bench/speed.toml::test_speedup[int8-b1]", *flags)
     assert ran.code == 1
     assert "int8: b1 carries a speed budget, but latency was not measured" in ran.out
-    assert "bench/speed.toml: FAIL (0 passed, 0 failed, 1 error, 0 inconclusive" in ran.out
+    assert "bench/speed.toml: FAIL (0 PASS, 0 FAIL, 1 error, 0 INCONCLUSIVE" in ran.out
     assert ran.record("speed")["this_run"]["status"] == "FAIL"
 
 

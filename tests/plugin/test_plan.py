@@ -30,7 +30,7 @@ def test_the_plan_builds_nothing_and_then_says_what_the_store_has(fresh_reposito
         "to build, from keep_layers on",
     ]
     assert "to build 5 steps, to predict for 4 models: 9 of which no earlier run is known (?)" in ran.out
-    assert row(ran, "accuracy drop_points 0.1")[-1] == "400 CANNOT"
+    assert row(ran, "accuracy drop_points 0.1")[-1] == "400 gate rows CANNOT"
     assert "\x1b" not in ran.out
     assert "no tests ran" in ran.out
     assert not (fresh_repository / ".slimgate" / "artifacts").exists()
@@ -52,14 +52,12 @@ def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(fresh_r
     """By simulation first, then by what an earlier run said of the same rows."""
     wanted = ("bench/two.toml", "-k", "quality and unsure and accuracy")
     first, again = pytest_in(fresh_repository, *wanted), pytest_in(fresh_repository, *wanted)
-    needed = "bench/two.toml: budget accuracy drop_points 0.1 (unsure): needs about "
-    assumed = (
-        r"[\d,]+ to [\d,]+ gate rows \(if .* % of equal variants pass, simulated\), 400 CANNOT decide it"
-    )
+    budget = "bench/two.toml: budget accuracy drop_points 0.1 (unsure)"
+    needed = f"{budget}: 400 gate rows CANNOT decide it; it takes about "
+    assumed = r"[\d,]+ to [\d,]+ \(if .* % of equal variants pass, simulated\)"
     assert re.search(re.escape(needed) + assumed, first.out)
     assert first.out.index(needed) < first.out.index("1 passed")
-    assert re.search(r"\(as the run of \S+ measured\), 400 CANNOT decide it", again.out)
-    (rows,) = re.findall(re.escape(needed) + r"([\d,]+) gate rows \(as", again.out)
+    (rows,) = re.findall(re.escape(needed) + r"([\d,]+) \(as the run of \S+ measured\)", again.out)
     facts = again.variant("two", "unsure")["quality"]["accuracy"]["budgets"][0]
     assert int(rows.replace(",", "")) == facts["n_needed"]  # head and foot of a run agree
     assert needed in pytest_in(fresh_repository, *wanted, "-q").out
@@ -69,6 +67,6 @@ def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repositor
     suite = fresh_repository / "bench" / "two.toml"
     suite.write_text(suite.read_text().replace("drop_points = 0.1", "drop_points = 9.0"))
     wanted = ("bench/two.toml", "-k", "footprint and unsure")
-    told = "the gate rows (400) can decide every planned budget on drops and flips"
+    told = "the 400 gate rows can decide every planned budget on drops and flips"
     assert f"bench/two.toml: {told}" in pytest_in(fresh_repository, *wanted).out
     assert "can decide" not in pytest_in(fresh_repository, *wanted, "-q").out

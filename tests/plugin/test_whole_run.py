@@ -121,11 +121,11 @@ def test_the_terminal_says_what_does_not_hold_and_what_it_could_not_tell(first: 
     assert again.startswith(
         "broken was not built, its log: reports/latest/one/logs/broken.log; again: pytest "
     )
-    assert one.startswith("bench/one.toml: FAIL (1 passed, 1 failed, 1 error, 1 inconclusive")
-    assert whole.startswith("  whole record: FAIL (1 passed, 1 failed, 1 error, 1 inconclusive")
+    assert one.startswith("bench/one.toml: FAIL (1 PASS, 1 FAIL, 1 error, 1 INCONCLUSIVE")
+    assert whole.startswith("  whole record: FAIL (1 PASS, 1 FAIL, 1 error, 1 INCONCLUSIVE")
     assert unsure_too.startswith("unsure: accuracy 0.")
     assert "INCONCLUSIVE, about" in unsure_too
-    assert two.startswith("bench/two.toml: INCONCLUSIVE (3 passed, 0 failed, 1 inconclusive")
+    assert two.startswith("bench/two.toml: INCONCLUSIVE (3 PASS, 0 FAIL, 1 INCONCLUSIVE")
     assert two.endswith("reports/latest/two/report.md")
 
 

@@ -57,8 +57,8 @@ def test_flips_are_planned_by_what_an_equal_variant_turns() -> None:
 def test_a_metric_that_is_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> None:
     budgets = "[budgets]\nf1_macro = { drop_points = 1.0 }\n\n[measure]\n"
     suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
-    (line,) = {one.line.split("(")[-1] for one in planned_budgets(suite, GateGroups((1,) * 100), None)}
-    assert line == "a first run shows), unknown"
+    (line,) = {one.line.split("): ")[-1] for one in planned_budgets(suite, GateGroups((1,) * 100), None)}
+    assert line == "a first run shows how many gate rows it takes"
 
 
 def planned_line(folder: Path, budgets: str, gate: GateGroups, earlier: RunRecord | None = None) -> str:
@@ -72,7 +72,7 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
     """0.25 to 1.5 % turn from right to wrong, of 4 %: 2.4865² 0.0025 / 0.0375² and 0.015 / 0.025²."""
     line = planned_line(tmp_path, "flips = { flips_max_percent = 4.0 }", GateGroups((1,) * 1000))
     # at least 74 of which none is lost, by log 0.05 / log (1 - 0.0375) = 79
-    assert "needs about 79 to 149 gate rows" in line
+    assert "enough are about 79 to 149 " in line
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,9 @@ def test_groups_that_no_run_has_seen_count_beside_the_variance_that_one_measured
     """2 points take log 0.05 / log 0.98 = 148.3 groups without a loss, whatever the rows vary."""
     earlier = earlier_run(variance=0.001)
     budget = "accuracy = { drop_points = 2.0 }"
-    assert "needs about 149 gate rows" in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
+    assert "enough are about 149 " in planned_line(tmp_path, budget, GateGroups((1,) * 200), earlier)
     line = planned_line(tmp_path, budget, GateGroups((40,) * 50), earlier)
-    assert "needs about 5,932 gate rows" in line
-    assert line.endswith("2,000 in 50 groups CANNOT decide it")
+    assert "2,000 gate rows in 50 groups CANNOT decide it; it takes about 5,932 (" in line
 
 
 def test_a_budget_that_no_number_of_rows_would_decide_has_none(tmp_path: Path) -> None:
@@ -124,11 +123,10 @@ def test_a_budget_that_no_number_of_rows_would_decide_has_none(tmp_path: Path) -
         GateGroups((1,) * 200),
         earlier_run(judged, variance=0.1),
     )
-    assert "needs about ? gate rows (as the run of" in line
-    assert line.endswith("200 CANNOT decide it")
+    assert "200 gate rows CANNOT decide it, and no number of rows would (as the run of" in line
 
 
 def test_flips_that_use_up_their_budget_need_no_number_of_rows(tmp_path: Path) -> None:
     """0.25 to 1.5 % turn from right to wrong: 1 % leaves room for the few only."""
     line = planned_line(tmp_path, "flips = { flips_max_percent = 1.0 }", GateGroups((1,) * 1000))
-    assert re.search(r"needs about [\d,]+ gate rows at best ", line)
+    assert re.search(r"it takes about [\d,]+ at best ", line)

@@ -95,10 +95,18 @@ def _suite_params(path: Path, digest: str) -> Json | None:
     return found
 
 
+def _is_task_of(suite: Suite, run: Kept) -> bool:
+    """Whether a suite that has changed still asks the same of the rows; variants and budgets may differ."""
+    from slimgate.suite.suite import params_json
+
+    task = suite.setup.task
+    return (task.name, params_json(task.params)) == (run.record.task.kind, run.record.task.params)
+
+
 def gate_rows(run: Kept, store: Path) -> GateRows | str:
     """The rows that were judged, or why they are not to be had here.
 
-    Needs the suite as it was, from the folder where it ran, and the same rows; the store keeps the splits.
+    Needs the suite with the [task] that it had, where it ran, and the same rows; the store keeps the splits.
     """
     from slimgate.run.rows import prepare_rows
     from slimgate.store.store import Store
@@ -109,8 +117,8 @@ def gate_rows(run: Kept, store: Path) -> GateRows | str:
         return f"the suite {path.as_posix()} is not here"
     try:
         suite = load_suite(path)
-        if suite.digest != run.record.suite.digest:
-            return f"the suite {path.as_posix()} has changed since the run"
+        if suite.digest != run.record.suite.digest and not _is_task_of(suite, run):
+            return f"[task] of {path.as_posix()} is not what it was in the run; restore it and export again"
         rows = prepare_rows(suite, Store(store))
     except SlimgateError as error:
         return str(error)

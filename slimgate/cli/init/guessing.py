@@ -91,5 +91,6 @@ def _nothing_fits(look: Look) -> DataError:
     task, columns = look.said.task or "task", ", ".join(look.columns)
     return DataError(
         f"no column looks like the label of a {task}: there are {columns}; "
-        "name it by --label (text alone is for a causal language model)"
+        "name it by --label, or give a file for each label by --by-label NAME=FILE (text alone is for a "
+        "causal language model)"
     )

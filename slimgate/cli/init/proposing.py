@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from slimgate.cli.init.models import ModelFound, Standing
@@ -16,6 +17,8 @@ Json = dict[str, Any]
 # More rows cost more time than they tell; a suite may state more.
 MOST_TRAIN, MOST_GATE, MOST_NAMED_GATE = 20_000, 6_000, 10_000
 POINTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+# Encoders whose attention onnx_optimize makes one operator.
+FUSED_ENCODERS = frozenset({"bert", "distilbert", "electra", "roberta"})
 WINDOWS = (16, 32, 64, 128, 256)
 
 
@@ -54,6 +57,14 @@ def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
 
 def _tightest_budget(sizes: tuple[int, ...], changes: tuple[float, float]) -> float | None:
     return next((p for p in POINTS if drop_outlook(sizes, p / 100, changes).word == "can decide"), None)
+
+
+def int8_by_onnx(model: ModelFound) -> list[Json]:
+    """Steps to int8 by ONNX Runtime; none where it is not installed, or does not fuse the model's graphs."""
+    installed = all(find_spec(name) is not None for name in ("onnx", "onnxruntime", "onnxscript"))
+    if not installed or model.config.get("model_type") not in FUSED_ENCODERS:
+        return []
+    return [{"to_onnx": {}}, {"onnx_optimize": {}}, {"onnx_int8_static": {"embeddings": True}}]
 
 
 def split_sizes(parts: Mapping[str, int]) -> Json:

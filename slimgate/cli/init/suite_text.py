@@ -152,7 +152,13 @@ def _repeats(draft: Draft) -> Iterator[str]:
     reports = draft.cut.reports
     dropped = sum(report.dropped_overlap for report in reports.values())
     if dropped:
-        yield f"Rows left out because a later split holds their text: {dropped}."
+        share = dropped / draft.table.num_rows
+        yield f"Rows left out because a later split holds their text, or nearly: {dropped:,} ({share:.1%})."
+    if draft.standing == "ready" and "gate" not in draft.parts:
+        yield (
+            "The gate is cut from your rows, and the model is taken as it is. If it was trained on these "
+            "rows, give other ones by --gate: figures of rows that it knows do not hold for new ones."
+        )
     if repeats := reports["gate"].repeats:
         yield f"Gate rows that repeat the text of another: {repeats}; rows of one text count as one group."
     if draft.guess.group is None and draft.recurring:
@@ -186,13 +192,16 @@ def _variants(draft: Draft) -> Iterator[str]:
         distill = proposing.distillation(draft.model, draft.task)
         yield f"steps = {toml_value([{'keep_layers': blocks}, distill])}"
         yield ""
+    onnx = proposing.int8_by_onnx(draft.model)
+    if onnx:
+        yield "# int8 by ONNX Runtime; in PyTorch it is { int8_dynamic = {} }, which is slower on most CPUs"
     yield "[variants.int8]"
-    yield "steps = [{ int8_dynamic = {} }]"
+    yield f"steps = {toml_value(onnx or [{'int8_dynamic': {}}])}"
     yield ""
     if blocks is not None:
         yield "[variants.student-int8]"
         yield 'from = "student"'
-        yield "steps = [{ int8_dynamic = { embeddings = true } }]"
+        yield f"steps = {toml_value(onnx or [{'int8_dynamic': {'embeddings': True}}])}"
         yield ""
     yield "[variants.pruned-50]"
     yield "steps = [{ magnitude_prune = { sparsity = 0.5 } }]"
@@ -225,7 +234,7 @@ def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:
         yield f"How many rows these take shows after a first run (--slimgate-plan); there are {gate}."
         yield "A budget that they cannot decide only warns (on_inconclusive below)."
         return
-    yield f"Percentage points that a variant may lose. {gate} gate rows decide these budgets in most runs,"
+    yield f"Percentage points that a variant may lose. {gate} decide these budgets in most runs,"
     converted, trained = (f"{100 * low:g} to {100 * high:g} %" for low, high in (CONVERTED, TRAINED))
     yield f"if int8 changes {converted} of the answers and a student {trained}, and neither is worse."
     if gate.group_sizes is not None:

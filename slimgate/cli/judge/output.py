@@ -163,9 +163,9 @@ def _of_metrics(judged: Judged) -> list[str]:
 
 
 def format_counts(found: RunVerdict) -> str:
-    """`FAIL (1 passed, 1 failed, 0 inconclusive, 2 not gated)`."""
+    """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`."""
     if not found.passed + found.failed + found.inconclusive + found.not_shown:
         return "not gated: no budget was set"
-    counts = f"{found.passed} passed, {found.failed} failed, {found.inconclusive} inconclusive"
+    counts = f"{found.passed} PASS, {found.failed} FAIL, {found.inconclusive} INCONCLUSIVE"
     counts += f", {found.not_shown} not shown" if found.not_shown else ""
     return f"{found.status} ({counts}, {found.not_gated} not gated)"

@@ -1,4 +1,6 @@
-"""Turns transformers' Conv1D layers (GPT-2) into nn.Linear, with the same outputs.
+"""Turns transformers' Conv1D layers (GPT-2) and stacked experts (Mixtral) into nn.Linear.
+
+The outputs stay the same.
 
     { conv1d_to_linear = {} }
 
@@ -22,10 +24,10 @@ class Conv1dToLinear(Step[Params]):
     takes = frozenset({"torch", "torch_quantized"})
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
-        """The model with nn.Linear where it had Conv1D."""
-        from slimgate.models.linear_layers import conv1d_to_linear_
+        """The model with nn.Linear where it had Conv1D or stacked experts."""
+        from slimgate.models.plain_layers import to_plain_linear_
 
-        context.log["converted"] = len(conv1d_to_linear_(model))
+        context.log["converted"] = len(to_plain_linear_(model))
         return model
 
 

@@ -15,7 +15,7 @@ from slimgate.compress.layers.factorized_embedding import FactorizedEmbedding
 from slimgate.compress.layers.low_rank_linear import LowRankLinear
 from slimgate.errors import BuildError
 from slimgate.models.replace_modules import replace_modules_
-from slimgate.models.token_embeddings import token_embeddings
+from slimgate.models.token_embeddings import plain_token_embeddings
 from slimgate.protocols import BuildContext, Json
 
 
@@ -70,7 +70,7 @@ def _table(model: Any) -> tuple[str, nn.Embedding]:
     factored = {
         f"{name}.table" for name, m in model.network.named_modules() if isinstance(m, FactorizedEmbedding)
     }
-    found = {name: m for name, m in token_embeddings(model.network).items() if name not in factored}
+    found = {name: m for name, m in plain_token_embeddings(model).items() if name not in factored}
     if not found:
         raise BuildError(
             f"{type(model.network).__name__}: no float table of {model.config.vocab_size} token vectors; "

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError, DataError
+from slimgate.models.plain_layers import to_plain_tables_
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.token_embeddings import token_embeddings
 from slimgate.protocols import BuildContext
@@ -41,6 +42,7 @@ def trim_network_(model: Any, method: str, kept: Sequence[int]) -> list[str]:
     kept: old ids. Token ids in the configuration are renumbered; method: the step's name, whose file has
     `restore`. Gives the names of what was trimmed. Raises BuildError where no float table was found.
     """
+    to_plain_tables_(model)
     network, config = model.network, model.config
     number = {old: new for new, old in enumerate(kept)}
     modules: dict[str, nn.Module] = {**token_embeddings(network), **token_heads(network)}

@@ -15,7 +15,7 @@ from slimgate.models.token_embeddings import token_embeddings
 from slimgate.models.torch_model import TorchModel
 from slimgate.protocols import BuildContext
 
-INTERMEDIATE = ("intermediate_size", "hidden_dim", "n_inner")
+INTERMEDIATE = ("intermediate_size", "hidden_dim", "n_inner", "ffn_dim")
 
 
 class Shape(Protocol):
@@ -73,6 +73,8 @@ def _config(old: Any, shape: Shape) -> Any:
         config.head_dim = hidden // heads
     config.num_hidden_layers, config.hidden_size, config.num_attention_heads = layers, hidden, heads
     setattr(config, _intermediate(old), intermediate)
+    if getattr(old, "word_embed_proj_dim", None) == old.hidden_size:  # OPT's token table
+        config.word_embed_proj_dim = hidden
     return config
 
 

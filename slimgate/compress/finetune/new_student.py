@@ -46,6 +46,7 @@ class Params(Table):
 class NewStudent(Step[Params]):
     stochastic = True
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("blocks",)
 
     def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a shape that is not smaller than before."""

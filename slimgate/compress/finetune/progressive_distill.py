@@ -41,6 +41,7 @@ class ProgressiveDistill(Step[Params]):
     uses_teacher = True
     stochastic = True
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("blocks",)
 
     def learns_from(self, params: Params) -> str:
         """Whom the step learns from."""

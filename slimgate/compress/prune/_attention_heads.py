@@ -29,8 +29,8 @@ def kept_attention(
     keys = _features(units, attention.head_dim)
     layers = {attention.output: cut_linear(model, attention.output, columns=queries)}
     if attention.fused:
-        inner = attention.heads * attention.head_dim
-        rows = [part * inner + feature for part in range(3) for feature in queries]
+        width, inner, _ = attention.widths
+        rows = queries + [start + feature for start in (width, width + inner) for feature in keys]
         layers[attention.query] = cut_linear(model, attention.query, rows=rows)
     else:
         layers[attention.query] = cut_linear(model, attention.query, rows=queries)
@@ -46,7 +46,7 @@ def unit_magnitudes(network: nn.Module, attention: Attention) -> npt.NDArray[np.
     """The Euclidean norm of the weights that go with each unit: (units,)."""
     inputs = [_weight(network, name) for name in (attention.query, attention.key, attention.value)]
     if attention.fused:
-        inputs = list(inputs[0].chunk(3))
+        inputs = list(torch.split(inputs[0], list(attention.widths)))
     squares = [_squares(weight, attention.kv_heads) for weight in inputs]
     squares.append(_squares(_weight(network, attention.output).t(), attention.kv_heads))
     return np.asarray(np.sqrt(np.sum(squares, axis=0)))

@@ -25,7 +25,16 @@ from slimgate.compress.calibration import calibration_batches, watch_inputs
 from slimgate.compress.importance import mask_importance
 from slimgate.errors import BuildError
 from slimgate.models.blocks import Attention, blocks, encoder_layers
-from slimgate.models.cut_layers import cut_embedding, cut_linear, cut_norm_, part_to_cut
+from slimgate.models.cut_layers import (
+    check_embedding,
+    cut_embedding,
+    cut_linear,
+    cut_norm_,
+    cut_own_embedding_,
+    is_plain,
+    part_to_cut,
+)
+from slimgate.models.families import family_of
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.protocols import BuildContext
 
@@ -34,7 +43,8 @@ from slimgate.protocols import BuildContext
 class Stream:
     """Names of the modules around the residual stream: tables, layers that write or read, norms.
 
-    head: the first layer behind the blocks; behind: the linear layers after it, which do not read the stream.
+    head: the first layer behind the blocks; behind: linear layers and norms after it, which do not read the
+    stream.
     """
 
     width: int
@@ -54,7 +64,7 @@ def residual_stream(network: nn.Module) -> Stream:
     before, after = _around_blocks(network)
     wide = [n for n, m in before.items() if getattr(m, "embedding_dim", None) == width]
     for name in wide:  # a factorised table holds a projection, which would be taken for ELECTRA's
-        part_to_cut(network, name, nn.Embedding)
+        check_embedding(network, name)
     outer = {name: m for name, m in before.items() if getattr(m, "out_features", None) == width}
     heads = [n for n, m in after.items() if getattr(m, "in_features", None) == width]
     if not heads:
@@ -64,7 +74,9 @@ def residual_stream(network: nn.Module) -> Stream:
             f"{type(network).__name__}: no linear layer behind its blocks reads {width} features{hint}"
         )
     inside = {} if outer else before  # ELECTRA's embeddings have a width of their own, and a projection
-    norms = {**inside, **_within(network, found[0].name.rpartition(".")[0]), **after}
+    order = list(after)
+    of_stream = {name: after[name] for name in order[: order.index(heads[0])]}
+    norms = {**inside, **_within(network, found[0].name.rpartition(".")[0]), **of_stream}
     return Stream(
         width=width,
         tables=tuple(name for name in wide if name in inside),
@@ -77,7 +89,12 @@ def residual_stream(network: nn.Module) -> Stream:
         norms=tuple(name for name, module in norms.items() if _is_norm(module, width)),
         blocks=tuple(block.name for block in found),
         head=heads[0],
-        behind=tuple(n for n, m in after.items() if hasattr(m, "in_features") and n != heads[0]),
+        behind=tuple(
+            n
+            for n in order
+            if n != heads[0]
+            and (hasattr(after[n], "in_features") or (n not in of_stream and _is_norm(after[n], width)))
+        ),
     )
 
 
@@ -95,7 +112,7 @@ def stream_importance(
     network = model.network
     rows = [part_to_cut(network, n, nn.Linear).weight.detach().t() for n in stream.readers]
     rows += [part_to_cut(network, n, nn.Linear).weight.detach() for n in stream.writers]
-    rows += [part_to_cut(network, n, nn.Embedding).weight.detach().t() for n in stream.tables]
+    rows += [check_embedding(network, n).weight.detach().t() for n in stream.tables]
     return np.sqrt(sum(np.asarray(row.double().square().sum(1).cpu().numpy()) for row in rows))
 
 
@@ -124,21 +141,28 @@ def narrow_(model: Any, method: str, stream: Stream, kept: Sequence[int]) -> Non
     """Leaves only these features of the stream; configuration and notes follow."""
     network, config = model.network, model.config
     settings = {block.attention.module: _settings(network, block.attention) for block in blocks(network)}
-    modules: dict[str, nn.Module] = {n: cut_embedding(model, n, kept) for n in stream.tables}
+    modules: dict[str, nn.Module] = {
+        n: cut_embedding(model, n, kept) for n in stream.tables if is_plain(network, n)
+    }
+    for name in set(stream.tables) - modules.keys():
+        cut_own_embedding_(network, name, kept)
     modules |= {n: cut_linear(model, n, rows=kept) for n in stream.writers}
     modules |= {n: cut_linear(model, n, columns=kept) for n in stream.readers}
-    for table in stream.tables:  # a language model's output layer may be its token table
+    for table in modules.keys() & set(
+        stream.tables
+    ):  # a language model's output layer may be its token table
         if network.get_submodule(table).weight is network.get_submodule(stream.head).weight:
             modules[stream.head].weight = modules[table].weight
     # a head's further layers stay, but an empty network would have them in the new width
     modules |= {n: network.get_submodule(n) for n in stream.behind}
     for name in stream.norms:
         cut_norm_(network.get_submodule(name), kept)
-    if hasattr(config, "head_dim"):
+    if hasattr(config, "head_dim") or hasattr(config, "rope_parameters"):
         config.head_dim = blocks(network)[0].attention.head_dim  # else it would follow the new width
     config.hidden_size = len(kept)
-    if getattr(config, "embedding_size", None) == stream.width:
-        config.embedding_size = len(kept)
+    for key in ("embedding_size", "word_embed_proj_dim"):
+        if getattr(config, key, None) == stream.width:
+            setattr(config, key, len(kept))
     replace_modules_(model, method, modules, {name: values for name, values in settings.items() if values})
 
 
@@ -150,6 +174,8 @@ def rescale_norms_(model: Any, stream: Stream, kept: Sequence[int], context: Bui
     and the mean of (m' - m) / s times the weight is added to biases. An RMSNorm has no m.
     """
     norms = {name: model.network.get_submodule(name) for name in stream.norms}
+    family = family_of(model.config)
+    offset = 0.0 if family is None else family.norm_offset
     sums = {name: torch.zeros(3, dtype=torch.float64) for name in norms}
 
     def see(name: str, tokens: torch.Tensor) -> None:
@@ -163,7 +189,7 @@ def rescale_norms_(model: Any, stream: Stream, kept: Sequence[int], context: Bui
             ratio, shift = (sums[name][:2] / sums[name][2]).tolist()
             if getattr(norm, "bias", None) is not None:
                 norm.bias.add_(norm.weight * shift)
-            norm.weight.mul_(ratio)
+            norm.weight.add_(offset).mul_(ratio).sub_(offset)  # Gemma multiplies by 1 + weight
 
 
 def _drift(tokens: torch.Tensor, kept: list[int], *, centred: bool) -> torch.Tensor:

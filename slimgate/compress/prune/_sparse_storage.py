@@ -17,7 +17,8 @@ from slimgate.compress.layers.sparse_integers import (
 )
 from slimgate.compress.layers.sparse_linear import SparseLinear, SparseState, Values, state_bytes
 from slimgate.errors import BuildError
-from slimgate.models.linear_layers import conv1d_to_linear_, float_output_layer
+from slimgate.models.linear_layers import float_output_layer
+from slimgate.models.plain_layers import to_plain_linear_
 
 INTEGERS: dict[
     type[nn.Module], type[SparseInt8Linear] | type[SparseInt8StaticLinear] | type[SparsePackedLinear]
@@ -33,7 +34,7 @@ def sparse_layers(model: Any, values: Values) -> tuple[dict[str, SparseState], i
 
     Raises BuildError where no layer would become smaller.
     """
-    conv1d_to_linear_(model)
+    to_plain_linear_(model)
     found: dict[str, SparseState] = {}
     total_before = total_after = 0
     candidates = _candidates(model)

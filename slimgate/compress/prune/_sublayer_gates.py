@@ -274,7 +274,8 @@ def remove_closed_parts_(model: Any, all_gates: Sequence[SublayerGates], method:
         elif attention.output in kept:
             modules |= _no_attention(model.network, attention)
         if neurons := kept.get(feed_forward.output):
-            modules |= {name: cut_linear(model, name, rows=neurons) for name in feed_forward.inputs}
+            rows = feed_forward.rows_of(neurons)
+            modules |= {name: cut_linear(model, name, rows=rows[name]) for name in rows}
             modules[feed_forward.output] = cut_linear(model, feed_forward.output, columns=neurons)
         elif feed_forward.output in kept:
             modules |= _no_feed_forward(model.network, feed_forward)

@@ -46,6 +46,7 @@ class CofiPrune(Step[Params]):
     uses_teacher = True
     stochastic = True
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("blocks", "heads", "neurons")
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model without what its gates closed."""

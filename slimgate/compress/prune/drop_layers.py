@@ -45,6 +45,7 @@ class Params(Table):
 class DropLayers(Step[Params]):
     reads = ("calibration",)
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("blocks",)
 
     def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError where no block would go, or all of them."""

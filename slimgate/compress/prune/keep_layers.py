@@ -28,6 +28,7 @@ class Params(RootModel[BlockNumbers]):
 
 class KeepLayers(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("blocks",)
 
     def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a block that the model does not have."""

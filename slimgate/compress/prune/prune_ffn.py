@@ -41,6 +41,7 @@ class Params(Table):
 class PruneFfn(Step[Params]):
     reads = ("calibration",)
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("neurons",)
 
     def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
@@ -57,10 +58,10 @@ class PruneFfn(Step[Params]):
         from slimgate.models.block_choice import named_blocks
         from slimgate.models.blocks import blocks
         from slimgate.models.cut_layers import check_linear, cut_linear
-        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.plain_layers import to_plain_linear_
         from slimgate.models.replace_modules import replace_modules_
 
-        conv1d_to_linear_(model)
+        to_plain_linear_(model)
         before = [block.feed_forward.width for block in blocks(model.network)]
         chosen = named_blocks(model.network, params.blocks)
         parts = [block.feed_forward for block in chosen if block.feed_forward.width]
@@ -72,7 +73,9 @@ class PruneFfn(Step[Params]):
         modules: dict[str, Any] = {}
         for part in parts:
             neurons = kept[part.output]
-            modules |= {name: cut_linear(model, name, rows=neurons) for name in part.inputs}
+            modules |= {
+                name: cut_linear(model, name, rows=rows) for name, rows in part.rows_of(neurons).items()
+            }
             modules[part.output] = cut_linear(model, part.output, columns=neurons)
         replace_modules_(model, "prune_ffn", modules)
         after = [block.feed_forward.width for block in blocks(model.network)]
@@ -98,5 +101,9 @@ def _scores(model: Any, parts: list[Any], params: Params, context: BuildContext)
     def weight(name: str) -> Any:
         return part_to_cut(model.network, name, nn.Linear).weight.detach().double()
 
-    rows = {part.output: [*map(weight, part.inputs), weight(part.output).t()] for part in parts}
+    rows = {
+        part.output: [w for name in dict.fromkeys(part.inputs) for w in weight(name).split(part.width)]
+        + [weight(part.output).t()]
+        for part in parts
+    }
     return {name: torch.cat(found, dim=1).norm(dim=1).cpu().numpy() for name, found in rows.items()}

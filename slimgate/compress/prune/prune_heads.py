@@ -48,6 +48,7 @@ class Params(Table):
 class PruneHeads(Step[Params]):
     reads = ("calibration",)
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("heads",)
 
     def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
@@ -65,10 +66,10 @@ class PruneHeads(Step[Params]):
         from slimgate.models.block_choice import named_blocks
         from slimgate.models.blocks import blocks
         from slimgate.models.cut_layers import check_linear
-        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.plain_layers import to_plain_linear_
         from slimgate.models.replace_modules import replace_modules_
 
-        conv1d_to_linear_(model)
+        to_plain_linear_(model)
         before = [block.attention.heads for block in blocks(model.network)]
         chosen = named_blocks(model.network, params.blocks)
         attentions = {b.attention.module: b.attention for b in chosen if b.attention.heads}

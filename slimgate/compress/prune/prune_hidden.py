@@ -50,6 +50,7 @@ class Params(Table):
 class PruneHidden(Step[Params]):
     reads = ("calibration",)
     claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("stream",)
 
     def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError for a size that the model cannot have."""
@@ -73,9 +74,10 @@ class PruneHidden(Step[Params]):
         )
         from slimgate.compress.prune._unit_choice import best_units
         from slimgate.models.cut_layers import check_linear
-        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.plain_layers import to_plain_linear_, to_plain_tables_
 
-        conv1d_to_linear_(model)
+        to_plain_linear_(model)
+        to_plain_tables_(model)
         stream = residual_stream(model.network)
         check_linear(model.network, [*stream.writers, *stream.readers])
         width = _new_width(params, stream.width, int(model.config.num_attention_heads))

@@ -9,7 +9,7 @@ from slimgate.compress.layers.grid import dequantize
 from slimgate.compress.layers.packed import PackedEmbedding, PackedLinear, PackedWeight
 from slimgate.compress.quantize._params import WeightGridParams
 from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-from slimgate.models.token_embeddings import token_embeddings
+from slimgate.models.token_embeddings import plain_token_embeddings
 
 
 def packed_embeddings(model: Any, bits: int | None, params: WeightGridParams) -> dict[str, PackedEmbedding]:
@@ -19,7 +19,7 @@ def packed_embeddings(model: Any, bits: int | None, params: WeightGridParams) ->
     scheme = params.scheme(bits)
     return {
         name: PackedEmbedding.from_embedding(table, scheme, observer=params.observer)
-        for name, table in token_embeddings(model.network).items()
+        for name, table in plain_token_embeddings(model).items()
     }
 
 

@@ -71,11 +71,11 @@ class Binarize(Step[Params]):
         )
         from slimgate.compress.training.trainer import train
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import token_embeddings
+        from slimgate.models.token_embeddings import plain_token_embeddings
         from slimgate.tasks.parts.objectives import labelled_rows
 
         layers = _layers(model, params)
-        tables = token_embeddings(model.network) if params.embeddings else {}
+        tables = plain_token_embeddings(model) if params.embeddings else {}
         parts: dict[str, Any] = {**layers, **tables}
         context.log.update(
             linear_layers=len(layers),

@@ -49,11 +49,13 @@ class Cast(Step[Params]):
 
         from slimgate.compress.layers.half_linear import HalfEmbedding, HalfLinear
         from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.plain_layers import to_plain_tables_
         from slimgate.models.replace_modules import replace_modules_
         from slimgate.models.token_embeddings import sharing, tied_heads
 
         compute = computes_in(params, context.device)
         linear = linear_layers(model, inside="network", whole=False)
+        to_plain_tables_(model)
         tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
         tied = tied_heads(model.network, tables)
         linear |= {name: model.network.get_submodule(name) for name in tied}

@@ -35,9 +35,9 @@ class Int8Dynamic(Step[Params]):
         from slimgate.compress.layers.int8_linear import Int8Embedding, Int8Linear
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import sharing, tied_heads, token_embeddings
+        from slimgate.models.token_embeddings import plain_token_embeddings, sharing, tied_heads
 
-        tables = token_embeddings(model.network) if params.embeddings else {}
+        tables = plain_token_embeddings(model) if params.embeddings else {}
         linear = linear_layers(model, inside="network", output=params.output_layer, beside=tables)
         tied = tied_heads(model.network, tables)
         linear |= {name: model.network.get_submodule(name) for name in tied}

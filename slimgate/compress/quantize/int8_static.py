@@ -64,7 +64,7 @@ class Int8Static(Step[Params]):
         from slimgate.compress.quantize._int8_static import channel_ranges, input_ranges
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.replace_modules import note_untied_tables, replace_modules_
-        from slimgate.models.token_embeddings import token_embeddings
+        from slimgate.models.token_embeddings import plain_token_embeddings
 
         found = linear_layers(model, inside="network", output=params.output_layer)
         batches = calibration_batches(model, context)
@@ -75,7 +75,7 @@ class Int8Static(Step[Params]):
         ranges = input_ranges(
             model, layers, batches, seen, divisors, observer=params.observer, percentile=percentile
         )
-        tables = token_embeddings(model.network) if params.embeddings else {}
+        tables = plain_token_embeddings(model) if params.embeddings else {}
         made = _static_layers(layers, ranges, divisors)
         made |= {name: Int8Embedding.from_embedding(table) for name, table in tables.items()}
         context.log.update(note_untied_tables(model.network, made))

@@ -84,10 +84,10 @@ class MixedPrecision(Step[Params]):
         """The model with narrow layers wherever they do no harm."""
         from slimgate.compress.quantize._mixed_precision import Form, fewest_wide, sensitivities
         from slimgate.compress.training.scoring import quality_on
-        from slimgate.models.linear_layers import conv1d_to_linear_
+        from slimgate.models.plain_layers import to_plain_linear_
         from slimgate.models.replace_modules import replace_modules_
 
-        conv1d_to_linear_(model)
+        to_plain_linear_(model)
         reference = quality_on(model, context)
         narrow = _make_modules(model, params.narrow, "narrow", context)
         own = {name: model.network.get_submodule(name) for name in narrow}

@@ -57,10 +57,10 @@ class QuantizationAwareTraining(distill.Distill[Params]):
         )
         from slimgate.models.linear_layers import linear_layers
         from slimgate.models.sparsity import pruned_layers
-        from slimgate.models.token_embeddings import token_embeddings
+        from slimgate.models.token_embeddings import plain_token_embeddings
 
         linear = linear_layers(model, inside="network", output=params.output_layer)
-        tables = token_embeddings(model.network) if params.embeddings else {}
+        tables = plain_token_embeddings(model) if params.embeddings else {}
         if params.start == "gptq":
             _start_by_gptq_(model, linear, params, context)
         grids = _grids(linear, params.scheme(), params) | _grids(

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.loading import load, module_of
+from slimgate.models.families import check_family
 from slimgate.models.image_text_processor import ImageTextProcessor
 from slimgate.params import Table
 from slimgate.protocols import BuildContext, Json, Step
@@ -179,6 +180,7 @@ class TowerSteps(Step[Params]):
         for tower in self.towers:
             inner = dict(config.get(f"{tower}_config") or {})
             for step in self.steps:
+                check_family(step.name, step.method, inner)
                 inner = step.method.check(step.params, inner)
             config = {**config, f"{tower}_config": inner}
         return config

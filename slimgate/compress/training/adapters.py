@@ -24,7 +24,7 @@ from slimgate.compress.layers.straight_through import gradients_through
 from slimgate.compress.training.params import LoraParams
 from slimgate.errors import BuildError, MissingExtra, format_suggestion
 from slimgate.models.blocks import Block, blocks, logits_layer
-from slimgate.models.linear_layers import conv1d_to_linear_
+from slimgate.models.plain_layers import to_plain_linear_
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.sparsity import pruned_layers
@@ -37,7 +37,7 @@ def find_targets(model: Any, targets: str | tuple[str, ...]) -> dict[str, nn.Mod
     targets: "attention", "linear", or endings of names. Of a layer that is made of several linear layers (low
     rank) those are given. Raises BuildError where a name fits no layer, or there is an adapter already.
     """
-    conv1d_to_linear_(model)
+    to_plain_linear_(model)
     network = model.network
     adapted = [name for name, module in network.named_modules() if isinstance(module, LoraLinear)]
     if adapted:
@@ -55,7 +55,9 @@ def find_targets(model: Any, targets: str | tuple[str, ...]) -> dict[str, nn.Mod
 def _names(block: Block, targets: str) -> tuple[str, ...]:
     attention, feed_forward = block.attention, block.feed_forward
     names = (attention.query, attention.key, attention.value, attention.output)
-    return names if targets == "attention" else (*names, *feed_forward.inputs, feed_forward.output)
+    if targets == "attention" or not feed_forward.inputs:
+        return names
+    return (*names, *feed_forward.inputs, feed_forward.output)
 
 
 def _of_endings(known: dict[str, nn.Module], endings: tuple[str, ...]) -> dict[str, nn.Module]:

@@ -41,6 +41,7 @@ class AttentionOutputs:
 
     parts: Attention
     causal: bool
+    norms: tuple[nn.Module, nn.Module] | None = None
 
     @classmethod
     def of(cls, model: Any, parts: Attention) -> AttentionOutputs:
@@ -50,7 +51,8 @@ class AttentionOutputs:
                 f"distill: {parts.module} has no heads left to compare; set attention_weight = 0 and "
                 "relation_weight = 0"
             )
-        return cls(parts, bool(getattr(model.network.get_submodule(parts.module), "is_causal", False)))
+        holder = model.network.get_submodule(parts.module)
+        return cls(parts, bool(getattr(holder, "is_causal", False)), _head_norms(holder))
 
     @property
     def names(self) -> list[str]:
@@ -59,8 +61,7 @@ class AttentionOutputs:
 
     @property
     def widths(self) -> tuple[int, int, int]:
-        inner = self.parts.kv_heads * self.parts.head_dim
-        return (self.parts.heads * self.parts.head_dim, inner, inner)
+        return self.parts.widths
 
     def split_projections(self, outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values: (rows, tokens, width) float32."""
@@ -76,11 +77,10 @@ class AttentionOutputs:
         """What the softmax of the attention gets, without its mask: (rows, heads, tokens, tokens)."""
         query, key, _ = self.split_projections(outputs)
         queries, keys = _split(query, self.parts.heads), _split(key, self.parts.kv_heads)
+        if self.norms is not None:
+            queries, keys = (norm(x) for norm, x in zip(self.norms, (queries, keys), strict=True))
         if self.parts.module in outputs.rotary:
-            from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
-
-            cos, sin = (part.float() for part in outputs.rotary[self.parts.module])
-            queries, keys = apply_rotary_pos_emb(queries, keys, cos, sin)
+            queries, keys = _rotate(queries, keys, outputs.rotary[self.parts.module])
         keys = keys.repeat_interleave(self.parts.heads // self.parts.kv_heads, dim=1)
         found: Tensor = queries @ keys.transpose(-1, -2) / self.parts.head_dim**0.5
         return found
@@ -111,6 +111,26 @@ def _split(values: Tensor, heads: int) -> Tensor:
     """(rows, tokens, width) -> (rows, heads, tokens, width / heads)."""
     rows, tokens, width = values.shape
     return values.view(rows, tokens, heads, width // heads).transpose(1, 2)
+
+
+def _head_norms(attention: Any) -> tuple[nn.Module, nn.Module] | None:
+    """The norms of each head's queries and keys (Qwen3, Gemma 3, some of Phi)."""
+    for query, key in (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm")):
+        if hasattr(attention, query):
+            return getattr(attention, query), getattr(attention, key)
+    return None
+
+
+def _rotate(queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Turned by their positions; of Phi, the first features of each head alone."""
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    cos, sin = (part.float() for part in rotary)
+    turned = cos.shape[-1]
+    first = apply_rotary_pos_emb(queries[..., :turned], keys[..., :turned], cos, sin)
+    whole = zip(first, (queries, keys), strict=True)
+    query, key = (torch.cat((part, old[..., turned:]), dim=-1) for part, old in whole)
+    return query, key
 
 
 def pair_mask(mask: Tensor, *, causal: bool) -> Tensor:

@@ -36,6 +36,7 @@ _WORDS = {
     "generation": "generation settings",
 }
 _LONGEST = 60
+_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)
@@ -299,7 +300,7 @@ def _keys(
     for key in PER_SAMPLE:
         if key not in base.keys or key not in target.keys:
             continue
-        rows = np.flatnonzero(base.keys[key][base_rows] != target.keys[key][target_rows])
+        rows = _rows_that_differ(base.keys[key], target.keys[key], base_rows, target_rows)
         if not len(rows):
             continue
         said = (
@@ -313,6 +314,15 @@ def _keys(
             )
         found.append(said)
     return found
+
+
+def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
+    """Positions in the shared rows; some at a time, since copies of millions of rows take memory."""
+    found = []
+    for start in range(0, len(base_rows), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        found.append(start + np.flatnonzero(before[base_rows[part]] != after[target_rows[part]]))
+    return np.concatenate(found)
 
 
 def _example(key: str, base: Samples, target: Samples, one: int, other: int) -> str:

@@ -166,15 +166,32 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
         )
         if was == now:
             continue
+        limits = _changed_limits(olds.get(key), news.get(key))
         yield VerdictChange(
             variant=after.name,
             budget=key[0],
             kind=key[1],
             before=was,
             after=now,
-            regressed=_is_regression(was, now),
+            regressed=_is_regression(was, _by_former_limit(now, news.get(key), limits)),
+            limits=limits,
             message=after.error if now == "error" else message_of(after, key[0]),
         )
+
+
+def _changed_limits(old: Judged | None, new: Judged | None) -> tuple[float, float] | None:
+    if old is None or new is None or old.facts.limit == new.facts.limit:
+        return None
+    return old.facts.limit, new.facts.limit
+
+
+def _by_former_limit(
+    now: Outcome | None, new: Judged | None, limits: tuple[float, float] | None
+) -> Outcome | None:
+    """The verdict by the limit before, where that is looser: a stricter limit makes no model worse."""
+    if new is None or limits is None or not looser(new.facts.kind, *limits):
+        return now
+    return verdict_under(new.facts.kind, limits[0], new) or now
 
 
 def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:

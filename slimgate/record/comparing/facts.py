@@ -154,7 +154,11 @@ class BudgetChange(Part):
 
 
 class VerdictChange(Part):
-    """A budget whose verdict changed. regressed: it held and does not, or was undecided and fails now."""
+    """A budget whose verdict changed.
+
+    regressed: it held and does not, or was undecided and fails now, also by the limit that it had before.
+    limits: before and now, where they differ.
+    """
 
     variant: str
     budget: str
@@ -162,6 +166,7 @@ class VerdictChange(Part):
     before: Outcome | None
     after: Outcome | None
     regressed: bool
+    limits: tuple[float, float] | None = None
     message: str | None = None
 
 

@@ -141,10 +141,15 @@ def test_int8_layers_are_exported_with_their_integers(
     assert "say --format onnx\n" in export(run, "--format", "openvino", "--force")[2]
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [("to_onnx", "onnx_int8_dynamic"), ("to_onnx", "onnx_optimize", "onnx_int8_dynamic")],
+    ids=["as exported", "with inputs of 32 bits"],
+)
 def test_an_onnx_graph_is_the_file_that_was_judged(
-    tmp_path: Path, context: BuildContext, export: Run
+    tmp_path: Path, context: BuildContext, export: Run, steps: tuple[str, ...]
 ) -> None:
-    model = stepped(classifier(tmp_path, context), context, "to_onnx", "onnx_int8_dynamic")
+    model = stepped(classifier(tmp_path, context), context, *steps)
     run, expected = kept(tmp_path, model, context), own_shares(model, context)
 
     assert export(run)[0] == 0

@@ -126,7 +126,7 @@ def test_a_search_ends_in_a_suite_that_the_gate_judges(tuned: Tune, suite: Path)
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "(1 passed, 0 failed, 0 inconclusive" in done.stdout
+    assert "(1 PASS, 0 FAIL, 0 INCONCLUSIVE" in done.stdout
     record = json.loads((suite.parent / "reports/latest/suite_tuned/run.json").read_text())
     [variant] = [one for one in record["variants"] if one["name"] == "tuned-1"]
     assert variant["quality"]["accuracy"]["n"] == 120

@@ -23,7 +23,7 @@ from slimgate.compress.prune._unit_choice import best_units
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.blocks import blocks
-from slimgate.models.linear_layers import conv1d_to_linear_
+from slimgate.models.plain_layers import to_plain_linear_
 from slimgate.models.torch_model import TorchModel
 
 torch.set_num_threads(1)
@@ -37,10 +37,11 @@ def norms_over(network: nn.Module, stream: Stream, kept: Sequence[int]) -> Itera
         x = args[0][..., kept]
         if isinstance(norm, nn.LayerNorm):
             x = x - x.mean(-1, keepdim=True)
-        eps = norm.eps if isinstance(norm, nn.LayerNorm) else norm.variance_epsilon
-        x = x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * norm.weight[kept]
+        eps = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
+        weight = norm.weight[kept] + type(norm).__name__.startswith("Gemma")
+        x = x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
         out = torch.zeros_like(args[0])
-        out[..., kept] = x + norm.bias[kept] if isinstance(norm, nn.LayerNorm) else x
+        out[..., kept] = x if getattr(norm, "bias", None) is None else x + norm.bias[kept]
         return out
 
     handles = [network.get_submodule(name).register_forward_hook(hook) for name in stream.norms]
@@ -69,8 +70,9 @@ def test_outputs_equal_those_of_the_wide_model_with_norms_over_the_features_that
     assert (reference - plain).abs().max() > 1e-3
     torch.testing.assert_close(logits(model), reference, atol=1e-5, rtol=1e-5)
     assert model.config.hidden_size == 24
+    wide = blocks(original.network)[0].attention.head_dim
     for block in blocks(model.network):
-        assert (block.attention.heads, block.attention.head_dim) == (4, 8)
+        assert (block.attention.heads, block.attention.head_dim) == (4, wide)
     again = save_and_load(model, tmp_path / "saved")
     assert again.config.hidden_size == 24
     assert torch.equal(logits(again), logits(model))
@@ -170,7 +172,7 @@ def test_a_tied_output_layer_stays_tied(tmp_path: Path) -> None:
     tiny, _ = tiny_model(tmp_path / "other", "gpt2")
     network = AutoModelForCausalLM.from_pretrained(folder)
     model = TorchModel(network, tiny.tokenizer, "transformers:AutoModelForCausalLM")
-    conv1d_to_linear_(model)
+    to_plain_linear_(model)
     stream = residual_stream(network)
     assert stream.head == "lm_head"
     narrow_(model, "prune_hidden", stream, list(range(24)))

@@ -181,6 +181,18 @@ def test_what_was_undecided_and_fails_is_a_regression(
         assert "1 budget was undecided and fails now" in compare_report(found)
 
 
+def test_a_stricter_limit_makes_no_regression_of_the_same_answers(tmp_path: Path) -> None:
+    """UNSURE loses 1.5 points: it holds 4, and 1.5 cannot be decided."""
+    for folder, limit in (("old", 4.0), ("new", 1.5)):
+        budgets = (QualityBudget("drop_points", limit),)
+        write_release(tmp_path / folder, models={"int8": Model(wrong=UNSURE, budgets=budgets)})
+    found = compared(tmp_path / "old", tmp_path / "new")
+    (change,) = found.verdicts
+    assert (change.before, change.after, change.limits) == (Verdict.PASS, Verdict.INCONCLUSIVE, (4.0, 1.5))
+    assert found.regressed == []
+    assert "accuracy, drop_points 4 → 1.5" in compare_report(found)
+
+
 def test_a_metric_that_fell_is_told_whatever_the_budgets_say(tmp_path: Path) -> None:
     assert releases(tmp_path).fell == []
     both = releases(

@@ -1,0 +1,154 @@
+"""Parts of transformers that hold weights in a form of their own, as nn.Linear and nn.Embedding.
+
+| transformers has            | here it becomes                    | so that steps                         |
+|-----------------------------|------------------------------------|---------------------------------------|
+| Conv1D (GPT-2)              | nn.Linear                          | find its weight, not transposed       |
+| experts in one parameter    | Experts: three nn.Linear an expert | quantize, prune and factorise each    |
+| a table that scales (Gemma) | ScaledEmbedding of an nn.Embedding | replace the table, and keep the scale |
+
+The answers stay the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+from transformers.pytorch_utils import Conv1D
+
+from slimgate.models.families import family_of
+from slimgate.models.replace_modules import replace_modules_
+
+# The step that does this alone, by whose name a saved model finds the way to load it again.
+STEP = "conv1d_to_linear"
+
+
+class Experts(nn.Module):
+    """The experts of a mixture, one by one: what transformers computes from one stacked parameter.
+
+    Input: tokens (tokens, hidden), the experts chosen for each (tokens, k) and their weights (tokens, k).
+    """
+
+    def __init__(self, experts: int, hidden: int, intermediate: int, activation: str) -> None:
+        super().__init__()
+        self.hidden, self.intermediate, self.activation = hidden, intermediate, activation
+        self.act_fn = ACT2FN[activation]
+        self.experts = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "gate_proj": nn.Linear(hidden, intermediate, bias=False),
+                    "up_proj": nn.Linear(hidden, intermediate, bias=False),
+                    "down_proj": nn.Linear(intermediate, hidden, bias=False),
+                }
+            )
+            for _ in range(experts)
+        )
+
+    @classmethod
+    def from_stacked(cls, stacked: Any, activation: str) -> Experts:
+        """stacked.gate_up_proj: (experts, 2 · intermediate, hidden), down_proj: (experts, hidden, inter.)."""
+        count, hidden, intermediate = stacked.down_proj.shape
+        made = cls(count, hidden, intermediate, activation).to(stacked.down_proj)
+        with torch.no_grad():
+            for number, expert in enumerate(made.experts):
+                gate, up = stacked.gate_up_proj[number].chunk(2)
+                for name, weight in (
+                    ("gate_proj", gate),
+                    ("up_proj", up),
+                    ("down_proj", stacked.down_proj[number]),
+                ):
+                    expert[name].weight.copy_(weight)  # type: ignore[index]
+        return made
+
+    def forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+        total = torch.zeros_like(hidden_states)
+        for number, expert in enumerate(self.experts):
+            token, place = torch.where(top_k_index == number)
+            if len(token):
+                found = self._answer(expert, hidden_states[token]) * top_k_weights[token, place, None]
+                total.index_add_(0, token, found.to(total.dtype))
+        return total
+
+    def _answer(self, expert: Any, tokens: Tensor) -> Tensor:
+        gated: Tensor = self.act_fn(expert["gate_proj"](tokens)) * expert["up_proj"](tokens)
+        answer: Tensor = expert["down_proj"](gated)
+        return answer
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {
+            "experts": len(self.experts),
+            "hidden": self.hidden,
+            "intermediate": self.intermediate,
+            "activation": self.activation,
+        }
+
+
+class ScaledEmbedding(nn.Module):
+    """ids -> table[ids] · scale: (...) int64 -> (..., embedding_dim). A tied output layer has no scale."""
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, scale: float, padding_idx: int | None = None
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.table = nn.Embedding(num_embeddings, embedding_dim, padding_idx)
+
+    @classmethod
+    def from_scaled(cls, table: Any) -> ScaledEmbedding:
+        """The same weight, of one of transformers' scaled tables."""
+        shape = (table.num_embeddings, table.embedding_dim)
+        with torch.device("meta"):
+            made = cls(*shape, float(table.embed_scale), table.padding_idx)
+        made.table.weight = table.weight
+        return made
+
+    def forward(self, ids: Tensor) -> Tensor:
+        vectors: Tensor = self.table(ids)
+        return vectors * self.scale
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        table: Any = self.table
+        shape = {"num_embeddings": table.num_embeddings, "embedding_dim": table.embedding_dim}
+        return {**shape, "scale": self.scale, "padding_idx": getattr(table, "padding_idx", None)}
+
+
+def to_plain_linear_(model: Any) -> list[str]:
+    """Replaces Conv1D layers and stacked experts by what holds nn.Linear; gives their names."""
+    network = model.network
+    made: dict[str, nn.Module] = {
+        name: _linear(m) for name, m in network.named_modules() if isinstance(m, Conv1D)
+    }
+    family = family_of(model.config)
+    if family is not None and family.experts:
+        made |= {
+            name: Experts.from_stacked(m, model.config.hidden_act)
+            for name, m in network.named_modules()
+            if type(m).__name__ == family.experts
+        }
+    if made:
+        replace_modules_(model, STEP, made)
+    return list(made)
+
+
+def to_plain_tables_(model: Any) -> None:
+    """Replaces token tables that scale what they give by a plain nn.Embedding with the scale behind it."""
+    found = {
+        name: ScaledEmbedding.from_scaled(m)
+        for name, m in model.network.named_modules()
+        if isinstance(m, nn.Embedding) and hasattr(m, "embed_scale")
+    }
+    if found:
+        replace_modules_(model, STEP, found)
+
+
+def _linear(layer: Any) -> nn.Linear:
+    linear = nn.Linear(layer.nx, layer.nf, bias=layer.bias is not None, device=layer.weight.device)
+    with torch.no_grad():
+        linear.weight.copy_(layer.weight.t())
+        if layer.bias is not None:
+            linear.bias.copy_(layer.bias)
+    return linear

@@ -102,7 +102,9 @@ def test_facts_of_flips_are_in_percent_and_only_they_have_a_wish(counted: Make) 
     judged = judge_behaviour(*pair, BOTH, metrics=ACCURACY)
     share = judged.flips
     assert share is not None
-    facts = behaviour_facts({"flips": {"quoted": []}, "n": 400}, judged, "the line", "warn")
+    facts = behaviour_facts(
+        {"flips": {"quoted": []}, "n": 400}, judged, "the line", {"flips_max_percent": "warn"}
+    )
     assert facts["flips"]["interval"] == [100 * share.interval[0], 100 * share.interval[1]]
     assert (facts["flips"]["quoted"], facts["flips"]["percent"], facts["flips"]["groups"]) == ([], 7.5, 100)
     assert [one["on_inconclusive"] for one in facts["budgets"]] == ["warn", None]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
+from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.loading import known_plugins
 from slimgate.suite.load import load_suite
@@ -42,7 +43,9 @@ def filled(message: str, bench: Path) -> str:
     """The message with {bench}, the folder, and lists of known names."""
     metrics = known_metrics()
     lists = {
-        "budgets": sorted([*metrics, "baseline", "flips", "latency", "memory", "size", "slices"]),
+        "budgets": sorted(
+            [*metrics, *TOKEN_TABLES, "baseline", "flips", "latency", "memory", "size", "slices"]
+        ),
         "per_row": [name for name in metrics if load_metric(name).per_row is not None],
         **{f"{kind}s": known_plugins(kind) for kind in ("method", "runtime", "source")},
     }

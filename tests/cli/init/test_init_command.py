@@ -70,7 +70,7 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     assert out.count("groups can decide it") == out.count("budget accuracy") == 2
     text = (repository / "bench/reviews.toml").read_text("utf-8")
     assert text.startswith("#:schema ./suite.schema.json\n")
-    assert "gate rows decide these budgets in most runs," in text
+    assert "groups decide these budgets in most runs," in text
     assert "# if int8 changes 0.5 to 3 % of the answers and a student 5 to 12 %, and neither" in text
     assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == suite_schema()
 

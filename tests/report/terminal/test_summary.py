@@ -69,8 +69,8 @@ def test_the_first_line_is_of_this_run_and_the_second_of_the_record() -> None:
     first, second = texts(record, None)[-2:]
     assert record.this_run is not None
     assert record.this_run.passed == record.verdict.passed - 2
-    assert first.startswith(f"{record.suite.path}: FAIL ({record.this_run.passed} passed")
-    assert second.startswith(f"  whole record: FAIL ({record.verdict.passed} passed")
+    assert first.startswith(f"{record.suite.path}: FAIL ({record.this_run.passed} PASS")
+    assert second.startswith(f"  whole record: FAIL ({record.verdict.passed} PASS")
     assert "2 results from 2026-11-20 14:02 UTC" in second
     assert second.endswith(WHERE)
 

@@ -73,10 +73,10 @@ def test_another_form_is_refused(tmp_path: Path, kept: Any, capsys: pytest.Captu
 def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
     model, context = byte_level_llama(tmp_path)
     made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
-    assert export(kept_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN), tmp_path) == 0
     batch = made.tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.inference_mode():
         own = made.network(**batch).logits.numpy()
+    assert export(kept_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN), tmp_path) == 0
     assert np.abs(predict_with_readme(tmp_path / "out", TEXTS, "scores") - own).max() < 1e-5
 
 

@@ -54,6 +54,14 @@ def test_rows_have_the_stated_columns_and_come_from_the_stated_packages(rows: Ro
     assert source.source.is_real(source.Params())
 
 
+def test_a_file_gives_its_first_sentences_and_no_more_than_were_asked_for(rows: Rows) -> None:
+    few = read(per_file=3)
+    for name in {row["file"] for row in rows}:
+        every = [row["sentence"] for row in rows if row["file"] == name]
+        assert [row["sentence"] for row in few if row["file"] == name] == every[:3]
+    assert len(few) < len(rows)
+
+
 def test_no_sentence_stands_twice(rows: Rows) -> None:
     texts = [row["sentence"].casefold() for row in rows]
     assert len(set(texts)) == len(texts)

@@ -52,7 +52,9 @@ def best(record: RunRecord) -> list[str]:
         return ["No variant is shown to be inside all its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)
     if small is None:
-        none = f"Inside all their budgets, but none smaller than the teacher: {_names(able)}."
+        measured = any(model.artifact is not None for model in able)
+        smaller = ", but none smaller than the teacher" if measured else ""
+        none = f"Inside all their budgets{smaller}: {_names(able)}."
         return [none, *_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
         shown = ", ".join([_size(small), *fast[small.name]])

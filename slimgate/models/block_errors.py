@@ -24,9 +24,6 @@ EMBEDDINGS, OUTPUT = "embeddings", "output"
 # bench/checkpoints.toml the worst block of gptq in 4 bits has 1.8 to 2.8 times the median. A block whose zero
 # points are off by one has 17 times, one with transposed matrices 114 times or more.
 STANDS_OUT = 4.0
-# Less is enough for a part that gives worse hidden states than if it added nothing. Files of MXFP4, whose
-# intact blocks have errors of 0.3 already, are broken so.
-WORSE_THAN_NOTHING, THEN_STANDS_OUT = 1.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -59,10 +56,7 @@ class Parted:
     @property
     def stands_out(self) -> bool:
         """Whether one part is far worse than the others."""
-        if self.ratio is None:
-            return self.worst.own > 0
-        needed = STANDS_OUT if self.worst.own < WORSE_THAN_NOTHING else THEN_STANDS_OUT
-        return self.ratio >= needed
+        return self.worst.own > 0 if self.ratio is None else self.ratio >= STANDS_OUT
 
 
 @torch.inference_mode()

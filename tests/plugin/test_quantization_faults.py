@@ -21,6 +21,9 @@ from fixtures.models.quantization_faults import (
 )
 
 NAMED = f"model.layers.{BROKEN_BLOCK}"
+# Scales of both signs: what is one level too high in one group is one too low in another, so that the error
+# is near that of rounding.
+WEAK = {f"{form}-zero_point_off_by_one" for form in ("gptq", "awq", "auto_round", "q4_0")}
 
 
 def test_nibbles_are_read_from_the_lowest_bits() -> None:
@@ -50,15 +53,19 @@ def test_the_kl_budget_fails_broken_files_alone(ran: Ran, case: Case) -> None:
         assert found["parted"] is None
         return
     assert found["verdict"] == "FAIL", found["message"]
-    assert (found["parted"]["worst"], found["parted"]["stands_out"]) == (NAMED, True)
-    assert f"the fault is in {NAMED}" in found["message"]
+    assert (found["parted"]["worst"], found["parted"]["stands_out"]) == (NAMED, case.variant not in WEAK)
+    assert said(case) in found["message"]
+
+
+def said(case: Case) -> str:
+    return f"no block stands out: {NAMED} has" if case.variant in WEAK else f"the fault is in {NAMED}"
 
 
 @pytest.mark.slow
 def test_the_report_names_the_block_of_every_broken_variant(ran: Ran) -> None:
     report = (ran.folder / "reports/latest/faults/report.md").read_text("utf-8")
     for case in CASES:
-        assert (f"**{case.variant}**: the fault is in {NAMED}" in report) == (case.fault is not None)
+        assert (f"**{case.variant}**: {said(case)}" in report) == (case.fault is not None)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from slimgate.judge.parts import BudgetFacts, BuildsFacts, Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
 from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
-from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
+from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts, TimeLimitFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.shard import ShardFacts
@@ -86,6 +86,7 @@ __all__ = [
     "SwitchedOffBudget",
     "TaskFactsRecord",
     "TensorFacts",
+    "TimeLimitFacts",
     "TimingFacts",
     "TradeoffFacts",
     "UndecidedChange",

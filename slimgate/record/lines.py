@@ -12,8 +12,8 @@ from pydantic import Field
 
 from slimgate.judge.metrics.base import Unit
 from slimgate.judge.parts import Part
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
+from slimgate.judge.verdict import Verdict, worst_verdict
+from slimgate.record import BudgetFacts, LatencyFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
 
 Kind = Literal["metric", "since_baseline", "behaviour", "footprint", "memory", "latency"]
 Bounds = tuple[float, float] | None
@@ -143,8 +143,17 @@ def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
             "speedup": times.speedup,
             "speedup_low": low,
             "speedup_high": high,
-            **_budgets_and_verdict(times.budgets, times.verdict),
+            **_of_time(times),
         }
+
+
+def _of_time(times: LatencyFacts) -> dict[str, Any]:
+    """The budgets of the duel and those on milliseconds, with the worst verdict."""
+    limits = times.limits
+    if limits is None:
+        return _budgets_and_verdict(times.budgets, times.verdict)
+    worst = worst_verdict([one for one in (times.verdict, limits.verdict) if one is not None])
+    return _budgets_and_verdict([*times.budgets, *limits.budgets], worst)
 
 
 def _budgets_and_verdict(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from slimgate.record.followed_rows import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.quality import QualityFacts
-from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, Result
+from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, TIMES, Result
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since_baseline import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
@@ -88,7 +88,10 @@ class VariantRecord(Part):
             yield Result(FOOTPRINT, "size", self.footprint)
         if self.memory is not None:
             yield Result(MEMORY, "", self.memory)
-        yield from (Result(SPEEDUP, workload, times) for workload, times in self.latency.items())
+        for workload, times in self.latency.items():
+            yield Result(SPEEDUP, workload, times)
+            if times.limits is not None:
+                yield Result(TIMES, workload, times.limits)
 
 
 class RunRecord(Part):

@@ -13,6 +13,7 @@ from slimgate.record import (
     QualityFacts,
     RunRecord,
     SinceFacts,
+    TimeLimitFacts,
     VariantRecord,
 )
 from slimgate.record.results import SPEEDUP, Result
@@ -79,6 +80,8 @@ def _figures(one: Result) -> str:
         case LatencyFacts():
             speedup = as_fast(facts.speedup, facts.speedup_interval) or "speedup not known"
             return f"{workload_words(one.name)} {speedup}: {facts.verdict}"
+        case TimeLimitFacts():
+            return f"{workload_words(one.name)}, {budgets}"
     return f"{one.of}, {budgets}"
 
 

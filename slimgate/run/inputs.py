@@ -44,6 +44,7 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "behaviour": frozenset({"behaviour"}),
     "size": frozenset({"footprint"}),
     "speed": frozenset({"speedup"}),
+    "times": frozenset({"latency"}),
     "baseline": frozenset({SINCE}),
     "switched_off": frozenset(),
 }

@@ -16,13 +16,13 @@ from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
     BaselineBudgetTable,
     FlipsBudget,
+    LatencyBudgetTable,
+    LimitBudget,
     MemoryBudget,
     QualityBudgetTable,
     SizeBudget,
     SliceBudget,
-    SpeedBudget,
     TeacherBudgetTable,
-    TokenBudget,
 )
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.slices import NOT_PER_ROW
@@ -111,9 +111,10 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
     """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
-    tokens: dict[str, tuple[TokenBudget, ...]] = {}
+    tokens: dict[str, tuple[LimitBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
-    size, speed, flips, memory = None, None, None, None
+    latency: LatencyBudgetTable | None = None
+    size, flips, memory = None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
         if key in OF_ONE and len(prefix) == 1:
@@ -123,7 +124,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
             if key == "size":
                 size = SizeBudget.model_validate(table)
             elif key == "latency":
-                speed = SpeedBudget.model_validate(table)
+                latency = LatencyBudgetTable.model_validate(table)
             elif key == "memory":
                 memory = MemoryBudget.model_validate(table)
             elif key == "flips":
@@ -139,7 +140,15 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
                 _refuse_unsuited(key, quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
-    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices, tokens), memory, baseline)
+    return VariantBudgets(
+        quality,
+        size,
+        latency and latency.speed,
+        BehaviourBudgets(flips, slices, tokens),
+        memory,
+        baseline,
+        times=latency.times if latency else (),
+    )
 
 
 def budget_family(data: Mapping[str, Any], file: str) -> Family | None:

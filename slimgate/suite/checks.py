@@ -9,6 +9,7 @@ from typing import Any
 from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
+from slimgate.judge.call_times import rounds_for
 from slimgate.loading import own_object
 from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
@@ -19,6 +20,7 @@ from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, TaskSetup, Variant
 from slimgate.suite.tables import LENGTH_BUCKET
+from slimgate.suite.variant_budgets import LATENCY
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
@@ -92,7 +94,8 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
     if own is None or name in suite.dueled or not variant.gated:
         return
-    for key, budget in (("latency", own.speed), ("memory", own.memory)):
+    timed = [*filter(None, [own.speed]), *own.times]
+    for key, budget in (*((LATENCY, one) for one in timed), ("memory", own.memory)):
         if budget is not None:
             which = name if suite.is_dequantized(name) else TEACHER
             off = f'{budget.kind} = "off", reason = "judged by its answers alone"'
@@ -102,6 +105,16 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
                 f"[budgets.variants.{name}] {key} = {{ {off} }}"
             )
             raise error_at(("budgets", key), problem)
+
+
+def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where [measure] allows fewer rounds than a budget on milliseconds takes."""
+    for own in suite.budgets.values():
+        for budget in own.times:
+            least = rounds_for(budget.kind)
+            if suite.measure.rounds < least:
+                problem = f"{suite.measure.rounds} came, expected at least {least} for a budget {budget.kind}"
+                raise error_at(("measure", "rounds"), problem)
 
 
 def check_hub_models(suite: Suite, names: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from slimgate.record import (
     MemoryFacts,
     QualityFacts,
     SinceFacts,
+    TimeLimitFacts,
     VariantRecord,
 )
 from slimgate.record.results import Result
@@ -28,6 +29,8 @@ _LIMITS = {
     "compression_min": "at least {:g}× smaller",
     "memory_ratio_max": "peak at most {:g} of the teacher's",
     "speedup_min": "at least {:g}× as fast",
+    "p50_ms_max": "median at most {:g} ms",
+    "p95_ms_max": "95 % of the calls under {:g} ms",
     "drop_relative": "loses at most {:g} % of the teacher's value",
     "error_increase_relative": "errors grow by at most {:g} %",
     "increase_relative": "grows by at most {:g} %",
@@ -72,6 +75,10 @@ def _budget(one: Result, budget: BudgetFacts) -> Budget:
         case LatencyFacts(speedup=speedup, speedup_interval=interval):
             of = f"{one.of}, {workload_words(one.name)}"
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
+        case TimeLimitFacts():
+            of = f"{one.of}, {workload_words(one.name)}, {budget_words(budget.kind)}"
+            words = f"{significant(budget.value)} ms{_bounds(budget.interval)}"
+            return _line(of, words, budget, budget.value, budget.interval)
 
 
 def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:

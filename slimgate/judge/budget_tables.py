@@ -100,6 +100,17 @@ class SizeBudget(Budget):
         """Bytes are exact."""
 
 
+class FlopsBudget(Budget):
+    """A budget on floating-point operations of one row: variant / teacher may reach at most this."""
+
+    kind = "ratio_max"
+    ratio_max: float = Field(gt=0)
+    """Largest value of the variant's operations / the teacher's: matrix products, convolutions, attention."""
+
+    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> None:
+        """Operations are counted, so they are exact."""
+
+
 class _UndecidedBudget(Budget):
     """What budgets share that say themselves what INCONCLUSIVE does."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate.record.results import SINCE, TIMES
+from slimgate.record.results import FLOPS, SINCE, TIMES
 from slimgate.run.gate_results import Part
 
 Property = tuple[str, object]
-_GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", "speedup", TIMES})
+_GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", FLOPS, "speedup", TIMES})
 _UNITS = {
     "quality": "drop_points",
     SINCE: "drop_points",
     "footprint": "compression",
     "memory": "ratio",
+    FLOPS: "ratio",
     "speedup": "speedup",
 }
 

@@ -35,6 +35,24 @@ class FootprintFacts(Part):
     measured: str
 
 
+class FlopsFacts(Part):
+    """Operations of one call with one row, that of the teacher's median length.
+
+    macs: multiply-adds of matrix products, convolutions and attention, whatever their number type; flops: two
+    for each. tokens: of the row, where it has any. note: why they are not known. ratio: variant / teacher.
+    """
+
+    flops: int | None = None
+    macs: int | None = None
+    tokens: int | None = None
+    note: str | None = None
+    ratio: float | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
 class TimeLimitFacts(Part):
     """The budgets on milliseconds of one workload, each with the quantile that it limits and its interval.
 

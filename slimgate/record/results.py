@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from slimgate.judge.behaviour_parts import BehaviourFacts
-from slimgate.record.machine import FootprintFacts, LatencyFacts, MemoryFacts, TimeLimitFacts
+from slimgate.record.machine import FlopsFacts, FootprintFacts, LatencyFacts, MemoryFacts, TimeLimitFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.since_baseline import SinceFacts
 from slimgate.suite.variant_budgets import BASELINE, LATENCY
@@ -14,8 +14,16 @@ from slimgate.suite.variant_budgets import BASELINE, LATENCY
 QUALITY, BEHAVIOUR, FOOTPRINT, MEMORY, SPEEDUP = "quality", "behaviour", "footprint", "memory", "speedup"
 SINCE = "since"  # a metric beside that of the baseline
 TIMES = "latency"  # a model's own times
+FLOPS = "flops"
 JudgedFacts = (
-    QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts | TimeLimitFacts
+    QualityFacts
+    | SinceFacts
+    | BehaviourFacts
+    | FootprintFacts
+    | MemoryFacts
+    | FlopsFacts
+    | LatencyFacts
+    | TimeLimitFacts
 )
 _OF = {SINCE: BASELINE, FOOTPRINT: "size", SPEEDUP: LATENCY}
 

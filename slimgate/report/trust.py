@@ -139,6 +139,8 @@ def _times(record: RunRecord) -> Iterator[str]:
             yield model.footprint.measured
         if model.memory is not None:
             yield model.memory.measured
+        if model.flops is not None:
+            yield model.flops.measured
         if model.behaviour is not None and model.behaviour.measured is not None:
             yield model.behaviour.measured
 

@@ -1,8 +1,8 @@
 """The parts that gates report, one a test, and how they are put together to a record.
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
-a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
-speedup, self_test, behaviour, since, confirm, error.
+a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, flops,
+latency, speedup, self_test, behaviour, since, confirm, error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from slimgate.record import (
     TimeLimitFacts,
     VariantRecord,
 )
-from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, TIMES
+from slimgate.record.results import BEHAVIOUR, FLOPS, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, TIMES
 from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, Key, verdict, verdict_of_this_run
 from slimgate.run.claims import with_times
 from slimgate.suite.suite import TEACHER, Suite
@@ -37,7 +37,7 @@ Part = dict[str, Any]
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 # The kinds of parts that are results; the others say how a model came about.
-RESULTS = (QUALITY, SINCE, BEHAVIOUR, FOOTPRINT, MEMORY, TIMES, SPEEDUP, SELF_TEST, ERROR)
+RESULTS = (QUALITY, SINCE, BEHAVIOUR, FOOTPRINT, MEMORY, FLOPS, TIMES, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 DUEL_KEYS = (
     "clearance",
@@ -95,6 +95,8 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         yield (FOOTPRINT, name, "size"), "size" if own.size else None
         if name in suite.variants_with_memory:
             yield (MEMORY, name, ""), "memory" if own.memory else None
+        if own.flops is not None:
+            yield (FLOPS, name, ""), FLOPS
         for one in suite.workloads if name in suite.dueled else ():
             yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed else None
     if name in suite.timed:
@@ -337,6 +339,7 @@ def _variant(
             BEHAVIOUR: parts.one(BEHAVIOUR, name),
             "latency": latency,
             MEMORY: parts.one(MEMORY, name),
+            FLOPS: parts.one(FLOPS, name),
             "shapes": parts.one("shapes", name),
             "since_baseline": parts.of(SINCE, name),
             CONFIRMED: parts.of(CONFIRMED, name),

@@ -16,6 +16,7 @@ from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
     BaselineBudgetTable,
     FlipsBudget,
+    FlopsBudget,
     LatencyBudgetTable,
     LimitBudget,
     MemoryBudget,
@@ -35,6 +36,7 @@ EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {
     "size": "{ compression_min = 1.5 }",
     "latency": "{ speedup_min = 2.0 }",
+    "flops": "{ ratio_max = 0.5 }",
     "memory": "{ memory_ratio_max = 0.8 }",
     "flips": "{ flips_max_percent = 1.0 }",
     "slices": "{ accuracy = { drop_points = 5.0 } }",
@@ -114,7 +116,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
     tokens: dict[str, tuple[LimitBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
     latency: LatencyBudgetTable | None = None
-    size, flips, memory = None, None, None
+    size, flips, memory, flops = None, None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
         if key in OF_ONE and len(prefix) == 1:
@@ -127,6 +129,8 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
                 latency = LatencyBudgetTable.model_validate(table)
             elif key == "memory":
                 memory = MemoryBudget.model_validate(table)
+            elif key == "flops":
+                flops = FlopsBudget.model_validate(table)
             elif key == "flips":
                 flips = FlipsBudget.model_validate(table)
             elif key == "slices":
@@ -143,11 +147,12 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
     return VariantBudgets(
         quality,
         size,
-        latency and latency.speed,
+        latency.speed if latency else None,
         BehaviourBudgets(flips, slices, tokens),
         memory,
         baseline,
         times=latency.times if latency else (),
+        flops=flops,
     )
 
 

@@ -87,6 +87,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
             raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
         if name != TEACHER:
             _check_timed_budgets(suite, name, error_at)
+            _check_flops_budget(suite, name, error_at)
 
 
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
@@ -94,17 +95,34 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
     if own is None or name in suite.dueled or not variant.gated:
         return
-    timed = [*filter(None, [own.speed]), *own.times]
-    for key, budget in (*((LATENCY, one) for one in timed), ("memory", own.memory)):
-        if budget is not None:
-            which = name if suite.is_dequantized(name) else TEACHER
-            off = f'{budget.kind} = "off", reason = "judged by its answers alone"'
+    kinds = [(LATENCY, one.kind) for one in (own.speed, *own.times) if one is not None]
+    if own.memory is not None:
+        kinds.append(("memory", own.memory.kind))
+    for key, kind in kinds[:1]:
+        which = name if suite.is_dequantized(name) else TEACHER
+        off = f'{kind} = "off", reason = "judged by its answers alone"'
+        problem = (
+            f"{which} has quantized weights that are unpacked to floating point, so its "
+            f"{key} would not be that of its format; switch the budget off: "
+            f"[budgets.variants.{name}] {key} = {{ {off} }}"
+        )
+        raise error_at(("budgets", key), problem)
+
+
+def _check_flops_budget(suite: Suite, name: str, error_at: ErrorAt) -> None:
+    """Raises where a budget on operations is of a model whose runtime cannot count them."""
+    own, variant = suite.budgets.get(name), suite.variants[name]
+    if own is None or own.flops is None or not variant.gated:
+        return
+    for which in (TEACHER, name):
+        runtime = suite.model(which).runtime
+        if not runtime.object.counts_macs:
+            off = f'flops = {{ {own.flops.kind} = "off", reason = "not counted" }}'
             problem = (
-                f"{which} has quantized weights that are unpacked to floating point, so its "
-                f"{key} would not be that of its format; switch the budget off: "
-                f"[budgets.variants.{name}] {key} = {{ {off} }}"
+                f"runtime {runtime.name} of {which} does not count operations; switch the budget off: "
+                f"[budgets.variants.{name}] {off}"
             )
-            raise error_at(("budgets", key), problem)
+            raise error_at(("budgets", "flops"), problem)
 
 
 def check_rounds(suite: Suite, error_at: ErrorAt) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from slimgate.judge.budget_tables import (
     BaselineBudgetTable,
     FlipsBudget,
+    FlopsBudget,
     KlBudgetTable,
     LatencyBudgetTable,
     MemoryBudget,
@@ -154,6 +155,7 @@ def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, A
         **dict.fromkeys(known_metrics(), quality),
         "size": add("SizeBudget", SizeBudget),
         "latency": add("LatencyBudget", LatencyBudgetTable),
+        "flops": add("FlopsBudget", FlopsBudget),
         "memory": add("MemoryBudget", MemoryBudget),
         "flips": add("FlipsBudget", FlipsBudget),
         "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudget)),

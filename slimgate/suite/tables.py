@@ -205,7 +205,7 @@ class SuiteFile(Table):
     variants: dict[Annotated[str, StringConstraints(pattern=VARIANT_NAME)], VariantTable] = Field(default={})
     """The models that you think of shipping, by name: a parent or a ready-made model, then steps."""
     budgets: dict[str, Any] = Field(default={})
-    """What a variant may lose at most: metrics by name, size, latency, memory, flips, slices;
+    """What a variant may lose at most: metrics by name, size, latency, memory, flops, flips, slices;
     [budgets.variants.NAME] for one variant."""
     measure: MeasureTable = MeasureTable()
     """Which metrics and timed calls are measured, and for how long."""

@@ -8,7 +8,14 @@ from typing import Literal, NamedTuple, TypeVar
 
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
-from slimgate.judge.budget_tables import Budget, LimitBudget, MemoryBudget, SizeBudget, SpeedBudget
+from slimgate.judge.budget_tables import (
+    Budget,
+    FlopsBudget,
+    LimitBudget,
+    MemoryBudget,
+    SizeBudget,
+    SpeedBudget,
+)
 from slimgate.judge.slices import slices_kind
 
 # How budgets on metrics are corrected over all gated variants.
@@ -58,6 +65,7 @@ class VariantBudgets:
     baseline: ByMetric = field(default_factory=dict)
     switched_off: tuple[SwitchedOff, ...] = ()
     times: tuple[LimitBudget, ...] = ()
+    flops: FlopsBudget | None = None
 
     def over(self, common: VariantBudgets, off: Mapping[Key, str] | None = None) -> VariantBudgets:
         """These added to the common ones; of one metric and kind, this one replaces the common one.
@@ -79,6 +87,7 @@ class VariantBudgets:
             _merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
             _by_kind((*common.times, *self.times), LATENCY, reasons),
+            _over("flops", self.flops, common.flops, reasons),
         )
 
     def limits(self, otherwise: OnInconclusive | None = None) -> dict[Key, Limit]:
@@ -101,7 +110,12 @@ class VariantBudgets:
         """Each table of one limit, with the name and the kind of its budget."""
         for metric, slices in self.behaviour.slices.items():
             yield "slices", slices_kind(metric), slices
-        tables = {"flips": self.behaviour.flips, "size": self.size, "memory": self.memory}
+        tables = {
+            "flips": self.behaviour.flips,
+            "size": self.size,
+            "memory": self.memory,
+            "flops": self.flops,
+        }
         for name, one in {**tables, LATENCY: self.speed}.items():
             if one is not None:
                 yield name, one.kind, one

@@ -63,12 +63,12 @@ def test_a_convolution_counts_its_kernel_at_every_place() -> None:
 
 
 @pytest.mark.parametrize("rows", [4, 32], ids=["few rows", "integer product"])
-def test_int8_layers_count_as_the_layers_that_they_stand_for(rows: int) -> None:
+def test_an_int8_layer_counts_as_its_layer_and_the_row_of_ones_that_its_zero_points_take(rows: int) -> None:
     from slimgate.compress.layers.int8_linear import Int8Linear
 
     layer = torch.nn.Linear(16, 24)
     small = Int8Linear.from_linear(layer).eval()
-    assert count_macs(small, {"inputs": torch.zeros(rows, 16)}) == rows * 16 * 24
+    assert count_macs(small, {"inputs": torch.zeros(rows, 16)}) == (rows + 1) * 16 * 24
 
 
 class OfAnotherLibrary(torch.nn.Module):

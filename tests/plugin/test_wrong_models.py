@@ -49,9 +49,9 @@ def write_folder(folder: Path, **config: object) -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("models/teacher", 'no folder {bench}/models/teacher (a model of the hub of that name is "models'),
+        ("models/teacher", r'no folder {bench}/models/teacher \(a model of the hub of that name is "models'),
         ("team/unknown", "team/unknown: there is no folder {bench}/team/unknown; not in the local cache"),
-        ("../models/gptq", "steps[0].keep_layers: cannot take .* the model is quantized already"),
+        ("../models/gptq", r"steps\[0\].keep_layers: cannot take .* the model is quantized already"),
     ],
     ids=["wrong path", "unknown name", "quantized"],
 )

@@ -64,9 +64,9 @@ def test_a_budget_on_flops_that_are_not_known_is_refused_in_one_line(
     with pytest.raises(MeasureError) as error:
         judged(run, "pruned")
     assert str(error.value) == (
-        "pruned: the FLOPs of teacher are not known (the operation x.y is not counted), so the budget on them "
-        'cannot be judged; switch it off: [budgets.variants.pruned] flops = { ratio_max = "off", reason = '
-        '"not counted" }'
+        "pruned: the FLOPs of teacher are not known (the operation x.y is not counted), so the budget on "
+        "them cannot be judged; switch it off: [budgets.variants.pruned] flops = "
+        '{ ratio_max = "off", reason = "not counted" }'
     )
     facts = flops_of(judged(run, "shorter"), "shorter")  # without a budget
     assert (facts["flops"], facts["note"]) == (None, "the operation x.y is not counted")

@@ -170,7 +170,7 @@ class MeasureTable(Table):
     warmup: int = Field(default=10, ge=0)
     """Calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
-    """Timed calls of a workload, at most."""
+    """Timed calls of a workload, at most; with a budget p95_ms_max ten times as many."""
     max_seconds: float = Field(default=2.0, gt=0)
     """Seconds of a workload and model: timed calls and duel together."""
     batch_size: int = Field(default=64, ge=1)

@@ -12,7 +12,7 @@ import pytest
 from slimgate._system.garbage import no_collection
 from slimgate.judge.budget_kinds import OnInconclusive, on_inconclusive_of, wishes
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times, rounds_for
+from slimgate.judge.call_times import P95, CallTimes, call_times_message, judge_call_times, rounds_for
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import Speedup
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
@@ -28,6 +28,9 @@ from slimgate.run.measure.latency import (
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 
+# With a budget on a 95th percentile, so many times as many rounds if they fit into the time: it takes more of
+# them than a median, and those that follow each other alike count as fewer.
+TIMES_FOR_P95 = 10
 EXTRA_INFO = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "throughput_per_s", "rounds", "tokens", "threads")
 
 
@@ -54,7 +57,7 @@ def test_latency(
         made, rounds = plan_rounds(
             call,
             warmup=measure.warmup,
-            rounds=measure.rounds,
+            rounds=measure.rounds * (TIMES_FOR_P95 if any(one.kind == P95 for one in budgets) else 1),
             max_seconds=measure.max_seconds / 2,
             least=max((rounds_for(one.kind) for one in budgets), default=0),
         )

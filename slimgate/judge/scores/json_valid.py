@@ -1,0 +1,45 @@
+"""JSON validity: 1 where the whole answer is JSON, and fits a schema if one is given. Code fences are not JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slimgate.judge.scores.base import Score, import_extra
+from slimgate.params import Table
+
+
+class Params(Table):
+    """Options of json_valid."""
+
+    json_schema: dict[str, Any] | None = None
+    """A JSON Schema that the answer must fit, as a table."""
+
+
+class JsonValid(Score[Params]):
+    right_or_wrong = True
+    needs_reference = False
+
+    def check(self, params: Params) -> None:
+        """Raises ValueError for what is no schema."""
+        if params.json_schema is None:
+            return
+        jsonschema = import_extra("jsonschema", "json_valid")
+        try:
+            jsonschema.validators.validator_for(params.json_schema).check_schema(params.json_schema)
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"json_schema is no JSON Schema: {error.message}") from error
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 or 0."""
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError):
+            return 0.0
+        if params.json_schema is None:
+            return 1.0
+        jsonschema = import_extra("jsonschema", "json_valid")
+        return float(jsonschema.validators.validator_for(params.json_schema)(params.json_schema).is_valid(found))
+
+
+score = JsonValid()

@@ -1,11 +1,12 @@
 """Answers that a causal language model writes to prompts, greedy or sampled.
 
-A network of transformers writes by its `generate`: prompts are padded on the left, with a key-value cache. What
-has no network, such as an ONNX graph, is called once a token on prompts padded on the right, without a cache.
+A network of transformers writes by its `generate`: prompts are padded on the left, with a key-value cache.
+What has no network, such as an ONNX graph, is called once a token on prompts padded on the right, without a
+cache.
 
-Sampling adds Gumbel noise to the logits and takes the largest (Gumbel 1954), which draws from the softmax. The
-noise of a place comes from the seed, the row, the repeat and the place alone: it depends on no other row of the
-batch, and teacher and variant get the same, so that they differ by what they know and not by chance.
+Sampling adds Gumbel noise to the logits and takes the largest (Gumbel 1954), which draws from the softmax.
+The noise of a place comes from the seed, the row, the repeat and the place alone: it depends on no other row
+of the batch, and teacher and variant get the same, so that they differ by what they know and not by chance.
 """
 
 from __future__ import annotations
@@ -135,7 +136,9 @@ class _Noise:
 
 def gumbel(seed: int, key: str, place: int, size: int) -> npt.NDArray[np.float32]:
     """(size,) noise of one place of one answer."""
-    generator = np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(key.encode())], counter=place << 32))
+    generator = np.random.Generator(
+        np.random.Philox(key=[seed, zlib.crc32(key.encode())], counter=place << 32)
+    )
     return generator.gumbel(size=size).astype(np.float32)
 
 
@@ -189,5 +192,5 @@ def _check_positions(network: Any, prompts: Sequence[Ids], how: Writing) -> None
     if most is not None and longest + how.max_new_tokens > most:
         raise MeasureError(
             f"a prompt has {longest} tokens and max_new_tokens is {how.max_new_tokens}, but "
-            f"{type(network).__name__} has positions for {most}; lower max_new_tokens, or leave long prompts out"
+            f"{type(network).__name__} has positions for {most}; lower max_new_tokens or leave it out"
         )

@@ -187,9 +187,7 @@ class SuiteRun:
             runtime = runtime_for(stage.kind)
         return self._beside(name, self._predict(name, stage, runtime, "selection"), stage, "selection")
 
-    def _beside(
-        self, name: str, found: Outcomes, artifact: Artifact, split: str | None = None
-    ) -> Outcomes:
+    def _beside(self, name: str, found: Outcomes, artifact: Artifact, split: str | None = None) -> Outcomes:
         """The outcomes compared with the teacher's, of a task that does; the teacher's with its own again."""
         beside, of = self.suite.setup.task.object.beside, split or self.split
         if beside is None:

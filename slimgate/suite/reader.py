@@ -38,6 +38,10 @@ from slimgate.suite.tune_reading import read_tuning
 from slimgate.suite.variant_budgets import VariantBudgets
 
 DEFAULT_WORKLOADS = (Workload(1), Workload(32))
+_FUNCTION = (
+    ": it is a function, which [task] scores of text_generation takes; other metrics are a Metric, see "
+    "slimgate/judge/metrics/base.py"
+)
 
 
 def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
@@ -252,7 +256,7 @@ class Reader:
             except SuiteError as error:
                 raise self.error(loc, str(error)) from error.__cause__
             if metric.needs not in needs:
-                own = "; a function must be in [task] scores" if ":" in name else ""
+                own = _FUNCTION if metric.name == name and ":" in name else ""
                 raise self.error(loc, f'"{name}" does not fit the outcomes of task {task.name}{own}')
         flips = any(own.behaviour.flips for own in budgets.values())
         if flips and not {"prediction", RIGHT} & needs:

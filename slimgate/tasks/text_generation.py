@@ -8,13 +8,13 @@ scores = ["exact_match", { numeric = { tolerance = 0.01 } }, "mytools:polite"]
 max_new_tokens = 64
 stop = ["\\n\\n"]
 
-Each score is a metric of its name (slimgate/judge/scores/). Without references the answers are compared with the
-teacher's: `same_answers` is the share that are equal. For the teacher it is the share that stay the same when it
-answers again in other batches and on another number of threads: the noise floor. `truncated`, `empty` and
-`looping` are shares of answers too, and take budgets as every metric does.
+Each score is a metric of its name (slimgate/judge/scores/). Without references the answers are compared with
+the teacher's: `same_answers` is the share that are equal. For the teacher it is the share that stay the same
+when it answers again in other batches and on another number of threads: the noise floor. `truncated`,
+`empty` and `looping` are shares of answers too, and take budgets as every metric does.
 
-Greedy by default. With a temperature, `repeats` answers are drawn to each prompt, and a row's scores are their
-means. Models learn the reference behind the prompt, and not the prompt.
+Greedy by default. With a temperature, `repeats` answers are drawn to each prompt, and a row's scores are
+their means. Models learn the reference behind the prompt, and not the prompt.
 """
 
 from __future__ import annotations
@@ -31,11 +31,21 @@ from pydantic import Field, model_validator
 
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics.answers import EMPTY, FAULTS, LOOPING, TRUNCATED
-from slimgate.judge.scores import ChosenScore, best_score, load_score
+from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, Ints, Outcomes
 from slimgate.params import Table
-from slimgate.protocols import AnswerPlan, BuildContext, Compared, ModelRef, Predictor, Rows, Task, TaskFacts, row_groups
+from slimgate.protocols import (
+    AnswerPlan,
+    BuildContext,
+    Compared,
+    ModelRef,
+    Predictor,
+    Rows,
+    Task,
+    TaskFacts,
+    row_groups,
+)
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.language_model import Windows
@@ -83,7 +93,9 @@ class Params(Table):
             raise ValueError(f"scores: {error}") from error
         lacking = [one.name for one in chosen if one.score.needs_reference and self.reference is None]
         if lacking:
-            raise ValueError(f"score {lacking[0]} compares with a reference; give reference, the column of them")
+            raise ValueError(
+                f"score {lacking[0]} compares with a reference; give reference, the column of them"
+            )
         return self
 
     @property
@@ -92,7 +104,9 @@ class Params(Table):
         stated = self.scores
         if stated is None:
             stated = () if self.reference is None else ("exact_match",)
-        named = [{one: {}} if isinstance(one, str) else one for one in stated]
+        named: list[dict[str, dict[str, Any]]] = [
+            {one: {}} if isinstance(one, str) else one for one in stated
+        ]
         return tuple(load_score(name, options) for table in named for name, options in table.items())
 
 
@@ -120,14 +134,14 @@ class TextGeneration(Task[Params]):
         """There are no classes."""
 
     def metrics(self) -> frozenset[str]:
-        """What every answer has."""
-        return frozenset(self.default_metrics)
+        """How answers behave, and every score that [task] scores may name."""
+        return frozenset({*self.default_metrics, *score_names(), RIGHT})
 
     def needs(self, params: Params) -> frozenset[str]:
         """The scores too; whether a row is right, where the first score says so."""
         names = [one.name for one in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
-        return self.metrics() | {*names, *([RIGHT] if right else ())}
+        return frozenset(self.default_metrics) | {*names, *([RIGHT] if right else ())}
 
     def measured(self, params: Params) -> tuple[str, ...]:
         """The scores, then how answers behave."""
@@ -139,7 +153,7 @@ class TextGeneration(Task[Params]):
         return (*own, *(f"slimgate.judge.scores.{one.name}" for one in params.chosen if ":" not in one.name))
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """Nothing is learnt from the rows. Raises DataError where a gate row has no reference, or no prompt."""
+        """Nothing is learnt from the rows. Raises DataError where a gate row has no reference."""
         gate = splits.get("gate")
         for row, found in zip(gate.ids, references(params, gate), strict=True) if gate is not None else ():
             if params.reference is not None and not found:

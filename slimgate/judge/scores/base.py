@@ -17,8 +17,8 @@ P = TypeVar("P", bound=BaseModel)
 class Score(WithParams[P]):
     """How right one answer is.
 
-    right_or_wrong: every score is 0 or 1, so that rows can flip. needs_reference: whether it compares the answer
-    with a reference; else the reference may be None.
+    right_or_wrong: every score is 0 or 1, so that rows can flip. needs_reference: whether it compares the
+    answer with a reference; else the reference may be None.
 
         class Polite(Score[Params]):
             def rate(self, params, answer, reference):

@@ -1,7 +1,7 @@
 """BLEU of each answer, by sacrebleu with its exponential smoothing, divided by 100.
 
-The metric is the mean over answers, which has an interval; a paper's corpus BLEU adds up counts instead, and is
-another number. Source: Papineni et al. 2002; Post 2018 (A Call for Clarity in Reporting BLEU Scores).
+The metric is the mean over answers, which has an interval; a paper's corpus BLEU adds up counts instead, and
+is another number. Source: Papineni et al. 2002; Post 2018 (A Call for Clarity in Reporting BLEU Scores).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Choice letter: the answer names the letter of the reference, as `B`, `(B)`, `B. Paris` or `The answer is B`."""
+"""Choice letter: the answer names the letter of the reference, as `B`, `(B)` or `The answer is B`."""
 
 from __future__ import annotations
 

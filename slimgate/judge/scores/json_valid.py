@@ -1,4 +1,4 @@
-"""JSON validity: 1 where the whole answer is JSON, and fits a schema if one is given. Code fences are not JSON."""
+"""JSON validity: 1 where the whole answer is JSON, and fits a schema if any. Code fences are not JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class JsonValid(Score[Params]):
         if params.json_schema is None:
             return 1.0
         jsonschema = import_extra("jsonschema", "json_valid")
-        return float(jsonschema.validators.validator_for(params.json_schema)(params.json_schema).is_valid(found))
+        return float(
+            jsonschema.validators.validator_for(params.json_schema)(params.json_schema).is_valid(found)
+        )
 
 
 score = JsonValid()

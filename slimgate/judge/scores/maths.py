@@ -1,4 +1,4 @@
-r"""Maths: the answer's formula or number equals the reference's, by math-verify (`\frac{1}{2}` equals `0.5`)."""
+r"""Maths: the answer's formula or number equals the reference's by math-verify (`\frac{1}{2}` is `0.5`)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Regex: what a pattern finds in the answer is the reference; without references, 1 where it finds something.
 
-The last match counts, as the last number of a worked solution is its result; of a pattern with a group, the group.
+The last match counts, as the last number of a worked solution is its result; of a pattern with a group, the
+group.
 """
 
 from __future__ import annotations

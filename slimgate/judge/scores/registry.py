@@ -21,7 +21,9 @@ _HELPERS = ("base", "registry")
 def score_names() -> tuple[str, ...]:
     """The names of slimgate's own scores."""
     package = importlib.import_module("slimgate.judge.scores")
-    return tuple(sorted(one.name for one in pkgutil.iter_modules(package.__path__) if one.name not in _HELPERS))
+    return tuple(
+        sorted(one.name for one in pkgutil.iter_modules(package.__path__) if one.name not in _HELPERS)
+    )
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def load_score(name: str, options: dict[str, Any]) -> ChosenScore:
         return ChosenScore(name, _OwnFunction(name), Table.model_validate(options))
     if name not in score_names():
         near = format_suggestion(name, score_names())
-        raise SuiteError(f'"{name}": no such score{near}; your own function is named "package.module:function"')
+        raise SuiteError(
+            f'"{name}": no such score{near}; your own function is named "package.module:function"'
+        )
     score: Score[Any] = importlib.import_module(f"slimgate.judge.scores.{name}").score
     params = score.Params.model_validate(options)
     score.check(params)
@@ -65,8 +69,10 @@ class _OwnFunction(Score[Table]):
         self._function = own_object("score", name)
         if not inspect.isroutine(self._function):
             came = type(self._function).__name__
-            raise SuiteError(f'score "{name}": it is of type {came}, expected a function of (answer, reference)')
+            raise SuiteError(
+                f'score "{name}": it is of type {came}, expected a function of (answer, reference)'
+            )
 
-    def rate(self, params: Table, answer: str, reference: str | None) -> float:  # noqa: ARG002
+    def rate(self, params: Table, answer: str, reference: str | None) -> float:
         """What the function gives."""
         return self._function(answer, reference)  # type: ignore[no-any-return]

@@ -1,6 +1,7 @@
 """ROUGE: F-measure of the words, word pairs or longest common subsequence of answer and reference.
 
-By rouge-score, with Porter stemming. Source: Lin 2004 (ROUGE: A Package for Automatic Evaluation of Summaries).
+By rouge-score, with Porter stemming. Source: Lin 2004 (ROUGE: A Package for Automatic Evaluation of
+Summaries).
 """
 
 from __future__ import annotations

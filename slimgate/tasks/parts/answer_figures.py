@@ -1,6 +1,7 @@
 """What the answers of two models have in common, and faults in how a model is asked.
 
-The tokens of two answers are counted by the teacher's tokenizer, so that a variant may have another vocabulary.
+The tokens of two answers are counted by the teacher's tokenizer, so that a variant may have another
+vocabulary.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
     tokens = [float(one.outcomes.column("answer_tokens").mean()) for one in (teacher, variant)]  # type: ignore[union-attr]
     return {
         "changed_answers": {
-            "what": "% of answers that change: of the teacher by another batch size and thread count (the noise "
-            "floor), of the variant from the teacher's",
+            "what": "% of answers that change: of the teacher by another batch size and thread count (the "
+            "noise floor), of the variant from the teacher's",
             "teacher": changed[0],
             "variant": changed[1],
         },
@@ -55,7 +56,10 @@ def _prefixes(teacher: Compared, variant: Compared) -> tuple[float, float | None
     prompts = _prompts(teacher)
     before, after = (_token_ids(prompts.tokenizer, one.outcomes) for one in (teacher, variant))
     lengths = [common_prefix(one, other) for one, other in zip(before, after, strict=True)]
-    shares = [length / max(len(one), 1) if one else float(not other) for length, one, other in zip(lengths, before, after, strict=True)]
+    shares = [
+        length / max(len(one), 1) if one else float(not other)
+        for length, one, other in zip(lengths, before, after, strict=True)
+    ]
     places = [length + 1 for length, one, other in zip(lengths, before, after, strict=True) if one != other]
     return 100 * float(np.mean(shares)), float(np.median(places)) if places else None
 
@@ -84,7 +88,9 @@ def _prompts(model: Compared) -> Prompts:
 
 def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
     others = [
-        place for place, (one, other) in enumerate(zip(teacher.texts, variant.texts, strict=True)) if one != other
+        place
+        for place, (one, other) in enumerate(zip(teacher.texts, variant.texts, strict=True))
+        if one != other
     ]
     if not others:
         return None
@@ -102,8 +108,8 @@ def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
     if sides[0] == sides[1] or sides[1] == "left":
         return None
     return (
-        f"its tokenizer pads on the {sides[1]}, the teacher's on the {sides[0]}: a batch that it pads gets other "
-        "answers (slimgate itself always pads on the left)"
+        f"its tokenizer pads on the {sides[1]}, the teacher's on the {sides[0]}: a batch that it pads "
+        "gets other answers (slimgate itself always pads on the left)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Prompts as token ids, the answers that a model writes to them, and what two models' answers have in common."""
+"""Prompts as token ids, the answers that a model writes to them, and what two answers have in common."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _prompt_text(tokenizer: Any, prompt: Any, *, chat: bool) -> str:
         return prompt
     if not getattr(tokenizer, "chat_template", None):
         raise DataError(
-            f"the rows are chat messages, but {type(tokenizer).__name__} has no chat template; give prompts as "
-            "text, or a model whose tokenizer has a chat_template"
+            f"the rows are chat messages, but {type(tokenizer).__name__} has no chat template; give prompts "
+            "as text, or a model whose tokenizer has a chat_template"
         )
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     try:
@@ -71,7 +71,9 @@ def prompt_ids(tokenizer: Any, texts: Sequence[str], *, templated: bool) -> list
     with keep_truncation(tokenizer):
         found = tokenizer(list(texts), add_special_tokens=not templated, truncation=False, verbose=False)
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None, tokenizer.bos_token_id}
-    return [ids[:-1] if not templated and len(ids) > 1 and ids[-1] in ends else ids for ids in found["input_ids"]]
+    return [
+        ids[:-1] if not templated and len(ids) > 1 and ids[-1] in ends else ids for ids in found["input_ids"]
+    ]
 
 
 def encode_prompts(tokenizer: Any, texts: Sequence[str], keys: Sequence[str], *, templated: bool) -> Prompts:

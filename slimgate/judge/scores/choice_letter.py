@@ -13,7 +13,7 @@ _PATTERNS = tuple(
         re.compile,
         (
             r"(?i:answer|choice|option)(?i:\s+is)?\s*:?\s*\(?\**([A-Z])\b",
-            r"^\s*\(?\**([A-Za-z])(?:[\s).:,*]|$)",
+            r"^\s*\(?\**([A-Za-z])(?:[).:,*]|\s*$)",
             r"(?<![\w'])([B-HJ-Z]|A(?=[).:,]|\s*$))(?![\w'])",
         ),
     )

@@ -94,7 +94,6 @@ def _by_generate(
         do_sample=False,
         pad_token_id=padding,
         eos_token_id=sorted(ends) or None,
-        stop_strings=list(how.stop) or None,
         use_cache=True,
     )
     noise = [_Noise(keys, how, width)] if how.temperature else []
@@ -104,7 +103,7 @@ def _by_generate(
             attention_mask=torch.tensor(mask, device=device),
             generation_config=config,
             logits_processor=noise,
-            tokenizer=tokenizer if how.stop else None,
+            stopping_criteria=[_Stops(tokenizer, how, width)] if how.stop else [],
         )
     return [list(row) for row in written[:, width:].tolist()]
 
@@ -120,6 +119,21 @@ def _plain_generation(network: Any) -> Any:
         yield
     finally:
         network.generation_config = own
+
+
+class _Stops:
+    """A stopping criterion of transformers: a stop text is in the answer.
+
+    Its own reads each token's text from the vocabulary, which not every tokenizer gives.
+    """
+
+    def __init__(self, tokenizer: Any, how: Writing, width: int) -> None:
+        self._tokenizer, self._how, self._width = tokenizer, how, width
+
+    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_more: Any) -> torch.Tensor:
+        texts = self._tokenizer.batch_decode(input_ids[:, self._width :], skip_special_tokens=True)
+        found = [any(stop in text for stop in self._how.stop) for text in texts]
+        return torch.tensor(found, device=input_ids.device)
 
 
 class _Noise:

@@ -33,7 +33,7 @@ def loops(model, context):
 
 
 def other_template(model, context):
-    model.tokenizer.chat_template = model.tokenizer.chat_template.replace("} is", "} was")
+    model.tokenizer.chat_template = "{% for one in messages %}is {{ one['content'] }}{% endfor %}"
 
 
 def one_word(answer, reference):

@@ -24,9 +24,9 @@ class JsonValid(Score[Params]):
         """Raises ValueError for what is no schema."""
         if params.json_schema is None:
             return
-        jsonschema = import_extra("jsonschema", "json_valid")
+        jsonschema, schema = import_extra("jsonschema", "json_valid"), _with_lists(params.json_schema)
         try:
-            jsonschema.validators.validator_for(params.json_schema).check_schema(params.json_schema)
+            jsonschema.validators.validator_for(schema).check_schema(schema)
         except jsonschema.SchemaError as error:
             raise ValueError(f"json_schema is no JSON Schema: {error.message}") from error
 
@@ -38,10 +38,15 @@ class JsonValid(Score[Params]):
             return 0.0
         if params.json_schema is None:
             return 1.0
-        jsonschema = import_extra("jsonschema", "json_valid")
-        return float(
-            jsonschema.validators.validator_for(params.json_schema)(params.json_schema).is_valid(found)
-        )
+        jsonschema, schema = import_extra("jsonschema", "json_valid"), _with_lists(params.json_schema)
+        return float(jsonschema.validators.validator_for(schema)(schema).is_valid(found))
 
 
 score = JsonValid()
+
+
+def _with_lists(value: Any) -> Any:
+    """A suite holds its lists as tuples, which jsonschema takes for no arrays."""
+    if isinstance(value, dict):
+        return {key: _with_lists(inner) for key, inner in value.items()}
+    return [_with_lists(inner) for inner in value] if isinstance(value, list | tuple) else value

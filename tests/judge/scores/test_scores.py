@@ -14,7 +14,7 @@ from slimgate.errors import MeasureError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.scores import best_score, load_score, score_names
 
-SCHEMA = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
+SCHEMA = {"type": "object", "required": ("city",), "properties": {"city": {"type": "string"}}}
 
 
 def rate(name: str, answer: str, reference: str | None, **options: Any) -> float:

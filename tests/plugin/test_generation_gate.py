@@ -171,6 +171,7 @@ def test_the_self_test_holds(ran: Ran) -> None:
     found = ran.record("answers")["self_test"]
     assert found["identical"]["verdict"] == "PASS"
     # that a damaged layer shows is a matter of the model, and this one hardly needs its attention
-    assert "answers exchanged: exact_match drop 10.0 points of a budget of 5, 300 rows: FAIL" in (
-        found["planted_fault"]["message"]
+    assert (
+        "answers exchanged: exact_match drop 10.0 points of a budget of 5, 300 rows: FAIL"
+        in (found["planted_fault"]["message"])
     )

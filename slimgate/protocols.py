@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
 
-from slimgate.errors import BuildError, DataError
+from slimgate.errors import BuildError, DataError, MeasureError
 from slimgate.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -154,12 +154,13 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Compared:
-    """A loaded model with the gate rows as its inputs, for what takes two models at once."""
+    """A loaded model with the gate rows as its inputs and its outcomes, for what takes two models at once."""
 
     predictor: Predictor
     encoded: Encoded
     folder: Path
     device: str
+    outcomes: Outcomes | None = None
 
 
 @dataclass(frozen=True)
@@ -192,13 +193,14 @@ class Runtime(WithParams[P]):
     load_model(folder, device): the model of a kind in default_for, for a step to start from; None: no step
     can. form: how `slimgate export` writes it; None: it is refused. export(model, batches, folder): writes
     that form of a TorchModel, and gives the model that was written; batches: two
-    examples of its inputs, of unlike shapes.
+    examples of its inputs, of unlike shapes. counts_macs: whether it has a `count_macs` of its own.
     """
 
     kinds: frozenset[str]
     default_for: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
     any_processor: frozenset[str] = frozenset()
+    counts_macs: bool = False
     form: Form | None = None
     load_model: Callable[[Path, str], Any] | None = None
     export: Callable[[Any, tuple[Arrays, Arrays], Path], Any] | None = None
@@ -206,6 +208,13 @@ class Runtime(WithParams[P]):
     @abstractmethod
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:
         """The artifact of that folder, ready to predict. Raises BuildError or MissingExtra."""
+
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+        """Multiply-adds of the matrix products, convolutions and attention of one call.
+
+        Raises MeasureError if they are not known.
+        """
+        raise MeasureError(f"what the programs of runtime {type(self).__name__} compute is not counted")
 
     def open_model(self, model: Any, context: BuildContext) -> Predictor:
         """A model of a kind in default_for that a step has made, ready to predict."""
@@ -234,6 +243,23 @@ def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """The progress of somebody who does not watch."""
+
+
+@dataclass(frozen=True)
+class AnswerPlan:
+    """How rows are put into batches: at most so many rows and tokens. order: of the rows; None: by length."""
+
+    batch_size: int
+    batch_tokens: int | None = None
+    order: npt.NDArray[np.int64] | None = None
+    progress: Progress = no_progress
+
+
 @dataclass(frozen=True)
 class TaskFacts:
     """What a task learnt from the rows and every model of a suite shares."""
@@ -251,6 +277,11 @@ class Task(WithParams[P]):
     record's behaviour that needs both loaded models; None: there is none. next_token: whether a model's
     output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
     which are `counted`, so that budgets on KL can be judged.
+
+    answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
+    that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
+    pass's. beside(outcomes, others): the outcomes with values that compare them with those of the teacher;
+    of the teacher, others are its own again, in other batches and on other threads: the noise of answering.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
@@ -272,6 +303,8 @@ class Task(WithParams[P]):
     next_token: bool = False
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
+    answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
+    beside: Callable[[Outcomes, Outcomes], Outcomes] | None = None
 
     @abstractmethod
     def columns(self, params: P) -> tuple[str, ...]:
@@ -288,6 +321,18 @@ class Task(WithParams[P]):
     @abstractmethod
     def metrics(self) -> frozenset[str]:
         """`needs` of the metrics that fit its outcomes, such as prediction and probabilities."""
+
+    def needs(self, params: P) -> frozenset[str]:
+        """The same with these options."""
+        return self.metrics()
+
+    def code_modules(self, params: P) -> tuple[str, ...]:
+        """Modules that these options name, whose code the answers depend on."""
+        return ()
+
+    def measured(self, params: P) -> tuple[str, ...]:
+        """The metrics that are measured with these options where the suite names none."""
+        return self.default_metrics
 
     @abstractmethod
     def facts(self, params: P, splits: Mapping[str, Rows]) -> TaskFacts:
@@ -386,13 +431,8 @@ class Encoded(Protocol):
         """Inputs of the given rows, padded to the longest of them, or padded and cut to `tokens`."""
 
 
-Progress = Callable[[str, int, int], None]
 Fill = Callable[[Path], Json]
 Share = Callable[[str, Json, Fill], tuple[Path, bool]]
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """The progress of somebody who does not watch."""
 
 
 def adds_no_rows(_texts: Sequence[str]) -> list[bool]:

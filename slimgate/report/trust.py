@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape, fence_code
 from slimgate.judge.decision import LEVEL
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
 from slimgate.report.figures import count, duration, percent, to_fixed
@@ -33,7 +34,10 @@ can neither prove its budget nor a loss (after Holm's correction). That neither 
 - Bands are words, not verdicts: negligible up to 1 point, small up to 2, depends on the use up to 5, bad \
 above.
 - **Latency** is one forward call on prepared tensors after warm-up, without tokenizing. Models are timed \
-one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) rounds.
+one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) \
+rounds. \
+A budget in ms is judged by the 90 % interval of its percentile, which is 3 % wider because one process was \
+timed. Rounds that follow each other alike count as fewer. Rare slow moments may not be among them.
 - **Size** is the files needed to predict; 1 MB = 1024² bytes. A stored zero takes its full space.
 - **Memory** is that of a fresh process that loads the model and predicts one batch. The brackets of a ratio \
 hold the least and the most that the processes allow.
@@ -52,6 +56,8 @@ def delay_words(found: PlantedDelay) -> str:
 
 def self_test(record: RunRecord) -> str:
     """The section: what was planted, what the gate said of it, and whether that is right."""
+    if record.task.kind == RECORD_KIND:  # a log has no model to copy or to damage
+        return ""
     found = record.self_test
     undecided = "**The rows could not decide it**" if found.undecided_fault is not None else "As expected"
     lines = [
@@ -136,6 +142,8 @@ def _times(record: RunRecord) -> Iterator[str]:
             yield model.footprint.measured
         if model.memory is not None:
             yield model.memory.measured
+        if model.flops is not None:
+            yield model.flops.measured
         if model.behaviour is not None and model.behaviour.measured is not None:
             yield model.behaviour.measured
 

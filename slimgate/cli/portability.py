@@ -51,9 +51,10 @@ def run(options: argparse.Namespace) -> int:
     if name not in suite.variants:
         raise SuiteError(f'{suite.shown}: "{name}" is no variant{format_suggestion(name, suite.variants)}')
     suite_run = SuiteRun(suite, Store(store_root(options).resolve()), device="cpu")
+    rows = len(suite_run.rows.gate)
+    _say(f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_left_out(suite_run, name))
     settings = settings_of(suite_run, name)
     here = suite_run.outcomes(name)
-    _say(f"{suite.shown}: {name}, {len(here):,} gate rows", *_left_out(suite_run, name))
     lines, holds = _judge(suite_run, name, here)
     _say("", f"This processor: {describe_processor('cpu', threads=suite.threads)}", *lines)
     failed = [] if holds else ["this processor"]

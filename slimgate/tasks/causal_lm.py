@@ -25,20 +25,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from slimgate.errors import DataError, SuiteError
-from slimgate.models.config import check_positions
-from slimgate.models.pretrained import require_weights, weights_of
-from slimgate.models.saved_files import check_tokenizer
+from slimgate.errors import DataError
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, Task, TaskFacts, row_groups
+from slimgate.tasks.parts.decoders import check_decoder, load_decoder
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
-CAUSAL = "transformers:AutoModelForCausalLM"
 VALUES = ("nats", "tokens", "right_tokens", "bytes")
 # What a planted fault adds to a token's nats: a row of it has its perplexity times 7.4.
 _FAULT_NATS = 2.0
@@ -115,29 +112,11 @@ class CausalLM(Task[Params]):
         self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
     ) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
-        check_positions(params.max_tokens, ref, config)
-        check_tokenizer(ref)
-        for name in config.get("architectures") or ():
-            if "For" in name and not name.endswith("ForCausalLM"):
-                raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
+        check_decoder(params.max_tokens, ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
-        from slimgate.models.pretrained import config_of, tokenizer_of
-        from slimgate.models.seeding import isolated_seed
-        from slimgate.models.torch_model import TorchModel
-        from slimgate.tasks.parts.language_model import check_causal
-
-        assert ref.folder is not None
-        config = config_of(ref)
-        rows = context.rows("train") if ref.fresh else None
-        tokenizer = tokenizer_of(ref, _texts(params, rows) if rows is not None else (), config)
-        with isolated_seed(context.seed):
-            found = weights_of("AutoModelForCausalLM", ref, config=config)
-        require_weights(ref, found, context)
-        network = found.network.to(context.device).eval()
-        check_causal(network, ref.text)
-        return TorchModel(network, tokenizer, CAUSAL)
+        return load_decoder(ref, context, lambda: _texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
         """Windows to learn from; each token but the first is predicted once. Leaves out rows of one token."""

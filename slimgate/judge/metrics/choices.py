@@ -1,0 +1,45 @@
+"""Multiple choice: the share of rows whose likeliest choice is right, as lm-evaluation-harness names it.
+
+| name            | the likeliest choice is the one with the highest |
+|-----------------|--------------------------------------------------|
+| acc             | log-likelihood                                   |
+| acc_norm        | log-likelihood per byte of its text in UTF-8     |
+| acc_norm_tokens | log-likelihood per token                         |
+
+lm-evaluation-harness divides acc_norm by characters, which is the same for text in ASCII. Long choices have
+low likelihoods, so the three differ where choices differ in length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
+from slimgate.outcomes import Floats, Outcomes
+
+
+def _column(name: str) -> Callable[[Outcomes], Floats]:
+    return lambda outcomes: outcomes.column(name)
+
+
+def _metric(name: str, needs: str) -> Metric:
+    values = _column(needs)
+    sums = mean_of(values)
+    return Metric(
+        name=name,
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs=needs,
+        statistic=statistic_of_sums(sums),
+        row_sums=sums,
+        row_mean=row_mean(values, share),
+        per_row=values,
+    )
+
+
+METRICS: Mapping[str, Metric] = {
+    "acc": _metric("acc", "right_by_sum"),
+    "acc_norm": _metric("acc_norm", "right_by_bytes"),
+    "acc_norm_tokens": _metric("acc_norm_tokens", "right_by_tokens"),
+}

@@ -6,6 +6,7 @@ What stands beside a graph in its artifact's folder: configuration, tokenizer, a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def has_tokenizer(folder: Path) -> bool:
     if any(file.is_file() for pattern in VOCABULARIES for file in folder.glob(pattern)):
         return True
     return _class_name(folder / SETTINGS) in WITHOUT_VOCABULARY
+
+
+def check_language_model(ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a config.json is of another kind of model, or a folder has no tokenizer."""
+    check_tokenizer(ref)
+    for name in config.get("architectures") or ():
+        if "For" in name and not name.endswith("ForCausalLM"):
+            raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
 
 
 def check_tokenizer(ref: ModelRef) -> None:

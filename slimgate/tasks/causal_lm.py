@@ -26,10 +26,11 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from slimgate.errors import DataError
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, Task, TaskFacts, row_groups
-from slimgate.tasks.parts.decoders import check_decoder, load_decoder
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows
@@ -112,11 +113,14 @@ class CausalLM(Task[Params]):
         self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
     ) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
-        check_decoder(params.max_tokens, ref, config)
+        check_positions(params.max_tokens, ref, config)
+        check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
-        return load_decoder(ref, context, lambda: _texts(params, context.rows("train")))
+        from slimgate.tasks.parts.language_model import load_language_model
+
+        return load_language_model(ref, context, lambda: _texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
         """Windows to learn from; each token but the first is predicted once. Leaves out rows of one token."""

@@ -29,6 +29,8 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from slimgate.errors import DataError
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import (
@@ -42,7 +44,6 @@ from slimgate.protocols import (
     TaskFacts,
     row_groups,
 )
-from slimgate.tasks.parts.decoders import check_decoder, load_decoder
 from slimgate.tasks.parts.questions import (
     CHOICES,
     CONTEXT,
@@ -148,11 +149,14 @@ class MultipleChoice(Task[Params]):
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
-        check_decoder(params.max_tokens, ref, config)
+        check_positions(params.max_tokens, ref, config)
+        check_language_model(ref, config)
 
     def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
-        return load_decoder(ref, context, lambda: _learnt_texts(params, context.rows("train")))
+        from slimgate.tasks.parts.language_model import load_language_model
+
+        return load_language_model(ref, context, lambda: _learnt_texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
         """Prompts with their right answers, of which models learn the answers."""

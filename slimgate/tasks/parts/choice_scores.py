@@ -27,9 +27,9 @@ LOG_P, TOKENS = 0, 1
 
 @dataclass(frozen=True)
 class EncodedQuestion:
-    """inputs: the different ones of its choices; of, targets: each choice's place of its input, and its tokens.
+    """inputs: the different ones of its choices; cut: tokens of the prompt that did not fit.
 
-    cut: tokens of the prompt that did not fit.
+    of: for each choice the place of its input; targets: its tokens.
     """
 
     inputs: list[Ids]

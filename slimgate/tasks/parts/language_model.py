@@ -10,7 +10,7 @@ A smaller stride gives tokens more context, and takes more windows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +19,14 @@ import numpy.typing as npt
 import torch
 
 from slimgate.errors import BuildError
-from slimgate.protocols import Arrays
+from slimgate.models.pretrained import config_of, require_weights, tokenizer_of, weights_of
+from slimgate.models.seeding import isolated_seed
+from slimgate.models.torch_model import TorchModel
+from slimgate.protocols import Arrays, BuildContext, ModelRef
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
+CAUSAL = "transformers:AutoModelForCausalLM"
 # Logits looked at at a time: a window of 1,024 tokens of GPT-2's vocabulary has 51 million.
 CHUNK = 2**24
 Ints = npt.NDArray[np.int64]
@@ -42,6 +46,22 @@ def check_causal(network: Any, name: str) -> None:
             f"{name}: {type(network).__name__} sees the tokens that it is to predict; expected a model that "
             "reads from left to right (of an encoder's family: is_decoder = true in its config.json)"
         )
+
+
+def load_language_model(ref: ModelRef, context: BuildContext, texts: Callable[[], Sequence[str]]) -> Any:
+    """The TorchModel of a ref. texts(): those that a fresh model's tokenizer is trained on.
+
+    Raises BuildError where weights are missing, or it sees the next token.
+    """
+    assert ref.folder is not None
+    config = config_of(ref)
+    tokenizer = tokenizer_of(ref, texts() if ref.fresh else (), config)
+    with isolated_seed(context.seed):
+        found = weights_of("AutoModelForCausalLM", ref, config=config)
+    require_weights(ref, found, context)
+    network = found.network.to(context.device).eval()
+    check_causal(network, ref.text)
+    return TorchModel(network, tokenizer, CAUSAL)
 
 
 def window_sums(

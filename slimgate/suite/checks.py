@@ -14,6 +14,7 @@ from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
+from slimgate.models.quantized_files import CHECKPOINTS
 from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
@@ -51,6 +52,13 @@ def _origins(variant: Variant) -> list[tuple[str, Loc]]:
             if name not in (TEACHER, SELF):
                 found.append((name, ("steps", i, step.name, _key(step, name))))
     return found
+
+
+def _wrong_kind(kind: str, takes: Iterable[str]) -> str:
+    problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
+    if kind in CHECKPOINTS:
+        return f"{problem}: the model is quantized already; start from the model before it was quantized"
+    return problem
 
 
 def _key(step: SuiteStep, name: str) -> str:
@@ -196,8 +204,7 @@ class _Walk:
     def _after(self, step: SuiteStep, state: _State, here: Loc) -> _State:
         method, config = step.object, state.config
         if state.kind not in method.takes:
-            wanted = " or ".join(sorted(method.takes))
-            raise self.error_at(here, f"cannot take an artifact of kind {state.kind}, expected {wanted}")
+            raise self.error_at(here, _wrong_kind(state.kind, method.takes))
         if config is not None:
             try:
                 check_family(step.name, method, config)

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 Normalize = Literal["none", "bytes", "tokens"]
 # The value of a row that says whether the choice of the best score is right, by what the score is divided by.
 RIGHT_BY: Mapping[Normalize, str] = MappingProxyType(
-    {"none": "right_by_sum", "bytes": "right_by_bytes", "tokens": "right_by_tokens"}
+    {"none": "acc", "bytes": "acc_norm", "tokens": "acc_norm_tokens"}
 )
 
 

@@ -137,8 +137,8 @@ def test_predictions_and_probabilities_follow_the_likelihoods(model: Any) -> Non
     assert found.predictions[0] == int(np.argmax(logs))
     by_bytes = [one / size for one, size in zip(logs, (4, 8, 17), strict=True)]
     by_tokens = [one / size for one, size in zip(logs, (1, 2, 4), strict=True)]
-    assert found.column("right_by_bytes")[0] == (int(np.argmax(by_bytes)) == 1)
-    assert found.column("right_by_tokens")[0] == (int(np.argmax(by_tokens)) == 1)
+    assert found.column("acc_norm")[0] == (int(np.argmax(by_bytes)) == 1)
+    assert found.column("acc_norm_tokens")[0] == (int(np.argmax(by_tokens)) == 1)
     normal = judged(model, rows, PARAMS.model_copy(update={"normalize": "bytes"}))
     assert normal.predictions[0] == int(np.argmax(by_bytes))
 
@@ -164,7 +164,7 @@ def test_metrics_of_a_classification_and_of_choices_read_the_outcomes(model: Any
         for name in ("accuracy", "acc", "acc_norm", "acc_norm_tokens", "ece", "log_loss", "brier")
     }
     assert values["accuracy"] == values["acc"] == float((found.predictions == found.labels).mean())
-    assert values["acc_norm"] == float(found.column("right_by_bytes").mean())
+    assert values["acc_norm"] == float(found.column("acc_norm").mean())
     assert all(values[name] >= 0 for name in values)
 
 
@@ -291,7 +291,7 @@ def test_outcomes_go_through_a_file(model: Any, tmp_path: Path) -> None:
     again = read_outcomes(tmp_path / "o.parquet")
     assert isinstance(again, ClassOutcomes)
     assert again.classes == found.classes
-    assert again.column("right_by_bytes").tolist() == found.column("right_by_bytes").tolist()
+    assert again.column("acc_norm").tolist() == found.column("acc_norm").tolist()
 
 
 @pytest.mark.parametrize(

@@ -12,25 +12,23 @@ low likelihoods, so the three differ where choices differ in length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
 
 
-def _column(name: str) -> Callable[[Outcomes], Floats]:
-    return lambda outcomes: outcomes.column(name)
+def _metric(name: str) -> Metric:
+    def values(outcomes: Outcomes) -> Floats:
+        return outcomes.column(name)
 
-
-def _metric(name: str, needs: str) -> Metric:
-    values = _column(needs)
     sums = mean_of(values)
     return Metric(
         name=name,
         higher_is_better=True,
         value_range=(0.0, 1.0),
-        needs=needs,
+        needs=name,
         statistic=statistic_of_sums(sums),
         row_sums=sums,
         row_mean=row_mean(values, share),
@@ -38,8 +36,4 @@ def _metric(name: str, needs: str) -> Metric:
     )
 
 
-METRICS: Mapping[str, Metric] = {
-    "acc": _metric("acc", "right_by_sum"),
-    "acc_norm": _metric("acc_norm", "right_by_bytes"),
-    "acc_norm_tokens": _metric("acc_norm_tokens", "right_by_tokens"),
-}
+METRICS: Mapping[str, Metric] = {name: _metric(name) for name in ("acc", "acc_norm", "acc_norm_tokens")}

@@ -252,6 +252,8 @@ class Task(WithParams[P]):
     output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
     which are `counted`, so that budgets on KL can be judged.
 
+    source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
+
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
     vectors in the order of the texts. tokenizer_settings: attributes of the exported tokenizer.
@@ -270,6 +272,7 @@ class Task(WithParams[P]):
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
     next_token: bool = False
+    source: Source[Any] | None = None
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
 

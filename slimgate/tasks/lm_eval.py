@@ -30,7 +30,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import json_digest, versions
 from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
@@ -110,9 +110,10 @@ class LmEvalSource(Source[Params]):
         return True
 
     def digest(self, params: Params) -> str:
-        """Of every document, its requests and targets."""
-        parts = _documents(params).rows
-        return json_digest({name: [list(row.values()) for row in rows] for name, rows in parts.items()})
+        """Of every document, its requests and targets, and of the version that scores them."""
+        rows = _documents(params).rows
+        parts = {name: [list(row.values()) for row in some] for name, some in rows.items()}
+        return json_digest([parts, dict(versions(("lm_eval",)))])
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """A row of each document. Raises DataError for a task that there is not, or cannot be run."""

@@ -60,7 +60,7 @@ class Answered:
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """tasks: lm-evaluation-harness's, with their requests; rows: by part (gate, train) a row of each document.
+    """tasks: lm-evaluation-harness's; rows: by part (gate, train) a row of each document.
 
     requests: by the id of a row the requests of its document, in their order.
     """

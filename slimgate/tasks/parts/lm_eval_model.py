@@ -52,7 +52,7 @@ class PredictedNetwork(nn.Module):
 
 
 class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
-    """The model of an artifact, which a predictor executes. max_tokens: that it reads; None: by its config."""
+    """The model of an artifact, which a predictor executes. max_tokens: None: as many as its config says."""
 
     def __init__(
         self, predictor: Predictor, folder: Path, *, batch_size: int, max_tokens: int | None

@@ -154,12 +154,13 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Compared:
-    """A loaded model with the gate rows as its inputs, for what takes two models at once."""
+    """A loaded model with the gate rows as its inputs and its outcomes, for what takes two models at once."""
 
     predictor: Predictor
     encoded: Encoded
     folder: Path
     device: str
+    outcomes: Outcomes | None = None
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,23 @@ def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """The progress of somebody who does not watch."""
+
+
+@dataclass(frozen=True)
+class AnswerPlan:
+    """How rows are put into batches: at most so many rows and tokens. order: of the rows; None: by length."""
+
+    batch_size: int
+    batch_tokens: int | None = None
+    order: npt.NDArray[np.int64] | None = None
+    progress: Progress = no_progress
+
+
 @dataclass(frozen=True)
 class TaskFacts:
     """What a task learnt from the rows and every model of a suite shares."""
@@ -252,6 +270,10 @@ class Task(WithParams[P]):
     output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
     which are `counted`, so that budgets on KL can be judged.
 
+    answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text that
+    is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward pass's.
+    beside(outcomes, others): the outcomes with values that compare them with those of the teacher; of the
+    teacher, others are its own again, in other batches and on other threads: the noise of answering.
     source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
@@ -275,6 +297,8 @@ class Task(WithParams[P]):
     source: Source[Any] | None = None
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
+    answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
+    beside: Callable[[Outcomes, Outcomes], Outcomes] | None = None
 
     @abstractmethod
     def columns(self, params: P) -> tuple[str, ...]:
@@ -291,6 +315,18 @@ class Task(WithParams[P]):
     @abstractmethod
     def metrics(self) -> frozenset[str]:
         """`needs` of the metrics that fit its outcomes, such as prediction and probabilities."""
+
+    def needs(self, params: P) -> frozenset[str]:
+        """The same with these options."""
+        return self.metrics()
+
+    def code_modules(self, params: P) -> tuple[str, ...]:
+        """Modules that these options name, whose code the answers depend on."""
+        return ()
+
+    def measured(self, params: P) -> tuple[str, ...]:
+        """The metrics that are measured with these options where the suite names none."""
+        return self.default_metrics
 
     @abstractmethod
     def facts(self, params: P, splits: Mapping[str, Rows]) -> TaskFacts:
@@ -389,13 +425,8 @@ class Encoded(Protocol):
         """Inputs of the given rows, padded to the longest of them, or padded and cut to `tokens`."""
 
 
-Progress = Callable[[str, int, int], None]
 Fill = Callable[[Path], Json]
 Share = Callable[[str, Json, Fill], tuple[Path, bool]]
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """The progress of somebody who does not watch."""
 
 
 def adds_no_rows(_texts: Sequence[str]) -> list[bool]:

@@ -90,7 +90,7 @@ def gather(
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
 
-    if metric.per_row is not None:
+    if metric.per_row is not None and not _is_between(metric, teacher, variant):
         before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
         return by_tango(before, after, higher_is_better=metric.higher_is_better, groups=groups)
     return by_contrast(
@@ -137,7 +137,7 @@ def gather_parts(
 
     parts: positions. The rows are not copied, so that parts of millions of rows cost little.
     """
-    if metric.per_row is None or not metric.resampled:
+    if metric.per_row is None or not metric.resampled or _is_between(metric, teacher, variant):
         both = ((teacher.take(rows), variant.take(rows)) for rows in parts)
         return [gather(metric, *one, seed=0, resamples=None) for one in both]
     before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
@@ -152,6 +152,13 @@ def gather_parts(
         )
         for rows in parts
     ]
+
+
+def _is_between(metric: Metric, teacher: Outcomes, variant: Outcomes) -> bool:
+    """Whether a metric that may be judged as a mean too has values other than 0 and 1."""
+    if metric.per_row is None or metric.row_mean is None:
+        return False
+    return not all(is_zero_or_one(metric.per_row(one)) for one in (teacher, variant))
 
 
 def _zero_or_one(metric: Metric, per_row: PerRow, outcomes: Outcomes) -> Floats:

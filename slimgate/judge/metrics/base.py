@@ -76,7 +76,7 @@ class Metric:
     from_confusion: where the metric is a function of the confusion matrix alone, that function:
     (…, classes, classes) counts [label, prediction] -> (…,); the judge then resamples cells, not rows.
     per_row: where the metric is a mean of a 0/1 value per row, that value (rows,); the judge then
-    uses Tango's test.
+    uses Tango's test. With a row_mean too the values may lie between 0 and 1; then that is used.
     row_sums: where the metric is a function of sums over rows, those; the judge then resamples sums.
     influence: how much each row moves the value, (rows,) with sum 0, such that the sum of the squares over
     rows² is the value's variance; the judge then resamples nothing. influence_name: of that method, as a

@@ -17,9 +17,9 @@ from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import MeasureError, SlimgateError, in_one_line
 from slimgate.loading import module_of
-from slimgate.models.predict import ReadOutput, predict_scores
+from slimgate.models.predict import predict_scores
 from slimgate.outcomes import Ints, Outcomes
-from slimgate.protocols import Encoded, Progress, Rows, no_progress
+from slimgate.protocols import AnswerPlan, Encoded, Predictor, Progress, Rows, no_progress
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.past_times import Work
 from slimgate.run.rows import PreparedRows
@@ -147,23 +147,17 @@ def predict(
     """
     task = suite.setup.task
     predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
+    plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress)
     try:
-        scores = predict_scores(
-            predictor,
-            encoder.of(artifact),
-            batch_size=suite.measure.batch_size,
-            batch_tokens=suite.measure.batch_tokens,
-            order=order,
-            progress=progress,
-            read=_reader(task),
-        )
+        scores = _scores(task, predictor, encoder.of(artifact), plan)
     except SlimgateError:
         raise
     except (RuntimeError, MemoryError) as error:
         raise MeasureError(f"predicting failed: {in_one_line(error)}") from error
     finally:
         predictor.close()
-    bad = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1))
+    numbers = scores if scores.dtype != object else np.zeros(len(scores))
+    bad = np.flatnonzero(~np.isfinite(numbers).reshape(len(scores), -1).all(axis=1))
     if len(bad):
         raise MeasureError(
             f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite: "
@@ -178,8 +172,18 @@ def predict(
     return replace(found, groups=join_groups(found.groups, encoder.texts))
 
 
-def _reader(task: SuiteTask) -> ReadOutput:
-    return lambda output, batch: task.object.read_output(task.params, output, batch)
+def _scores(task: SuiteTask, predictor: Predictor, encoded: Encoded, plan: AnswerPlan) -> npt.NDArray[Any]:
+    if task.object.answer is not None:
+        return np.asarray(task.object.answer(task.params, predictor, encoded, plan))
+    return predict_scores(
+        predictor,
+        encoded,
+        batch_size=plan.batch_size,
+        batch_tokens=plan.batch_tokens,
+        order=plan.order,
+        progress=plan.progress,
+        read=lambda output, batch: task.object.read_output(task.params, output, batch),
+    )
 
 
 def answers_key(
@@ -192,7 +196,12 @@ def answers_key(
         "rows": rows.digests((split,)),
         "group": suite.setup.group,
         "classes": list(rows.facts.classes),
-        "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
+        "task": [
+            task.name,
+            params_json(task.params),
+            code_digest(module_of(task.object)),
+            *map(code_digest, task.object.code_modules(task.params)),
+        ],
         "plan": {
             "batch_size": suite.measure.batch_size,
             "batch_tokens": suite.measure.batch_tokens,

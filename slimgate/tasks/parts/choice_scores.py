@@ -87,9 +87,9 @@ class EncodedQuestions:
         before = 0
         for row, position in enumerate(positions):
             one = self.questions[position]
-            for choice, (of, targets) in enumerate(zip(one.of, one.targets, strict=True)):
-                start = len(one.inputs[of]) - len(targets)
-                found.append((row, choice, before + of, start, targets))
+            for choice, (of, answer) in enumerate(zip(one.of, one.targets, strict=True)):
+                start = len(one.inputs[of]) - len(answer)
+                found.append((row, choice, before + of, start, answer))
             before += len(one.inputs)
         targets = np.full((len(found), max(len(one[-1]) for one in found)), -1, dtype=np.int64)
         for line, (*_, ids) in zip(targets, found, strict=True):

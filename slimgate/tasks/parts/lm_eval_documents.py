@@ -78,7 +78,9 @@ def load_documents(asked: Asked) -> Documents:
         tasks = _load_tasks(asked)
         for name, task in tasks.items():
             _prepare(name, task, asked)
-        requests = {_row_id(one): [] for task in tasks.values() for one in task.instances}
+        requests: dict[str, list[Any]] = {
+            _row_id(one): [] for task in tasks.values() for one in task.instances
+        }
         for task in tasks.values():
             for one in task.instances:
                 requests[_row_id(one)].append(one)

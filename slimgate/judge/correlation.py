@@ -105,7 +105,7 @@ def judge_correlation(
         higher_is_better=True,
         groups=units,
     )
-    warnings = (f"{kind} is of {n} rows, under {_FEW}",) if n < _FEW else ()
+    warnings = (f"{n} rows, under {_FEW}",) if n < _FEW else ()
     return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
 
 

@@ -91,7 +91,7 @@ def _warnings(metric: Metric, teacher: Outcomes, evidence: Evidence) -> tuple[st
     if metric.per_row is None and isinstance(teacher, ClassOutcomes):
         found += _small_classes(teacher)
     if not isinstance(teacher, ClassOutcomes) and len(teacher) < _FEW_ROWS:
-        found.append(f"{metric.name} is of {len(teacher)} rows, under {_FEW_ROWS}")
+        found.append(f"{len(teacher)} rows, under {_FEW_ROWS}")
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
         found.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
     return tuple(found)

@@ -288,7 +288,10 @@ def reasons_title(record: RunRecord) -> str:
 
 
 def origin(record: RunRecord) -> str:
-    """Suite, rows, time."""
+    """Suite, rows, time; of logs, which model the report calls the teacher."""
     gate = record.task.splits.get("gate")
+    if record.task.kind == RECORD_KIND:
+        scores = [] if gate is None else [f"{count(gate.n)} scores"]
+        return " · ".join([*scores, moment(record.created), "the base's log is the teacher below"])
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
     return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created)])

@@ -13,12 +13,13 @@ _MOST_LINES = 300
 
 def log_comparison(record: RunRecord) -> str:
     """The section, with its heading."""
-    return blocks("## Tasks", *(_target(model) for model in variants(record)))
+    return blocks("## Tasks", *(log_table(model) for model in variants(record)))
 
 
-def _target(model: VariantRecord) -> str:
+def log_table(model: VariantRecord, most: int = _MOST_LINES) -> str:
+    """One target's table, of at most so many lines, with its name above and its notes below."""
     found = sorted(model.quality.items(), key=lambda one: -(one[1].drop_points or 0))
-    shown = found[:_MOST_LINES]
+    shown = found[:most]
     more = len(found) - len(shown)
     return blocks(
         f"### {escape(model.name)}",

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, Status
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.words import format_count
@@ -92,7 +93,7 @@ def _details(record: RunRecord) -> list[str]:
         ),
         _part("KL to the teacher", kl_tables(record), ", token by token"),
         _part("Slices that lost most", slices, f", {which}"),
-        _part("Rows lost", lost_rows(record), ", the surest wrong answers of each variant"),
+        _part("Rows lost", lost_rows(record), _which_lost(record)),
         _part("Metrics without a budget (not gated)", other_metrics(record)),
         _part("Figures of this task", task_figures(record)),
         _part("Latency in full", latency_table(record)),
@@ -107,6 +108,11 @@ def _details(record: RunRecord) -> list[str]:
         _part("Self-test of the gate", _body(self_test(record))),
         _part("Machine and versions", _body(machine(record))),
     ]
+
+
+def _which_lost(record: RunRecord) -> str:
+    """Scores of a log do not say how sure an answer was."""
+    return "" if record.task.kind == RECORD_KIND else ", the surest wrong answers of each variant"
 
 
 def _part(name: str, text: str, rest: str = "") -> str:

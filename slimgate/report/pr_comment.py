@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from slimgate._system.escape import escape, fence_code
+from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.earlier_results import status_words
@@ -22,6 +24,7 @@ from slimgate.report.head import (
     this_run_line,
     verdict_line,
 )
+from slimgate.report.log_comparison import log_table
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
@@ -71,7 +74,7 @@ def _pieces(record: RunRecord) -> list[Piece]:
         _lines("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
         uncut("what could ship", with_heading("**What could ship**", bullets(best(record)))),
         uncut("warnings", with_heading("**Before you trust this**", few(list(warnings(record)), "note"))),
-        Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS),
+        *_tables(record, models),
         uncut("what was lost since the baseline", fold("", "Since the baseline", since) if since else ""),
     ]
 
@@ -88,6 +91,13 @@ def worst_first(record: RunRecord) -> list[VariantRecord]:
         return not model.gated, model.error is None, _WORST_FIRST.index(found)
 
     return sorted(variants(record), key=place)
+
+
+def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
+    """A line for each variant; of logs, which may have hundreds of tasks, one for each of those."""
+    if record.task.kind != RECORD_KIND:
+        return [Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS)]
+    return [Piece("tasks", len(model.quality), partial(log_table, model), _MOST_ROWS) for model in models]
 
 
 def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:

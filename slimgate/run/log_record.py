@@ -58,7 +58,7 @@ def write_log_record(
 ) -> RunRecord:
     """Writes what the reports are made of into a folder. suite: the path that the record has of it.
 
-    title: default the names of base and targets.
+    title: default the names of targets and base.
 
     Raises DataError where the targets judged other samples.
     """
@@ -121,7 +121,7 @@ def _record(
     first = next(iter(judged.values()))
     variants = [_teacher(first), *(_variant(name, one, wish) for name, one in judged.items())]
     found = verdict(variants, SelfTest(), missing=0)
-    title = title or f"{first.base.model or first.base.shown} and {', '.join(judged)}"
+    title = title or f"{', '.join(judged)} against {first.base.model or first.base.shown}"
     by_target = [by_name(one) for one in judged.values()]
     tasks = [
         {

@@ -134,7 +134,7 @@ def test_the_table_begins_with_what_lost_most_and_samples_are_quoted(
     assert 'prompt "Question 0?"' in out.replace("Question 1?", "Question 0?")
     assert '    base   "yes"\n    target "no"' in out
     assert "2 tasks, 2 comparisons, 800 scores: 82 worse, 0 better" in out
-    assert "Holm's correction over the 2 budgets" in lines[-1]
+    assert "each is corrected for 2 budgets (Holm)" in lines[-1]
 
 
 def test_holm_keeps_a_single_chance_failure_of_many_tasks_from_failing_the_gate(

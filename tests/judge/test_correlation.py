@@ -80,7 +80,7 @@ def test_an_equal_model_passes_on_many_queries_and_not_on_20() -> None:
     assert judge_means(before, before, budgets).verdict is Verdict.PASS
     few = judge_means(before[:20], before[:20], budgets)
     assert few.verdict is Verdict.INCONCLUSIVE
-    assert few.warnings == ("mrr is of 20 rows, under 50",)
+    assert few.warnings == ("20 rows, under 50",)
 
 
 def test_a_budget_that_does_not_suit_is_refused() -> None:
@@ -201,7 +201,7 @@ def test_few_pairs_are_a_warning() -> None:
     gold = np.random.default_rng(7).normal(size=40)
     few = judge_correlation("pearson", gold[:20], gold[:20] ** 3, gold[:20] ** 3, [], resamples=100)
     assert len(few.warnings) == 1
-    assert few.warnings[0].startswith("pearson is of 20 rows, under ")
+    assert few.warnings[0].startswith("20 rows, under ")
 
 
 @pytest.mark.parametrize("column", ["gold", "teacher", "variant"])

@@ -59,9 +59,9 @@ def as_text(judged: Mapping[str, LogVerdicts], wish: OnInconclusive) -> str:
 
 
 def _blocks(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> Iterator[str]:
-    target, base = (log.model or log.shown for log in (verdicts.target, verdicts.base))
-    both = f"{target} against {base}"
-    yield visible(f"{name}: {both} ({verdicts.base.tool})")
+    target, base = (log.model or log.shown.removeprefix("./") for log in (verdicts.target, verdicts.base))
+    which = target if target == name else f"{name}: {target}"
+    yield visible(f"{which} against {base}, read as logs of {verdicts.base.tool}")
     yield _table(verdicts)
     yield "\n".join(_lines(name, verdicts))
     yield visible(_totals(verdicts))
@@ -83,7 +83,7 @@ def _table(verdicts: LogVerdicts) -> str:
                 one.judged.drop_points, one.judged.interval, one.judged.budgets
             ),
             "worse / better": f"{count(one.worse)} / {count(one.better)}",
-            **({"changed, base again": _share(one)} if noisy else {}),
+            **(_changes(one) if noisy else {}),
             "budget": format_limits(one.judged.budgets),
             "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
         }
@@ -94,14 +94,18 @@ def _table(verdicts: LogVerdicts) -> str:
     return text + (f"\n{count(more)} more that lost less" if more else "")
 
 
-def _share(one: Comparison) -> str:
-    return "–" if one.noise is None else f"{100 * one.flips_share:.1f} %, {100 * one.noise.psi:.1f} %"
+def _changes(one: Comparison) -> dict[str, str]:
+    """The share of samples whose score changed: in the target, and in the base run again."""
+    shares = (
+        ("–", "–") if one.noise is None else (f"{100 * s:.1f} %" for s in (one.flips_share, one.noise.psi))
+    )
+    return dict(zip(("changed", "in base again"), shares, strict=True))
 
 
 def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
-    """A line for each comparison that does not hold; of those that do, where nothing else is there."""
+    """A line for each comparison that does not hold; of a log with one comparison, its line."""
     wrong = [one for one in verdicts.everything if one.judged.verdict not in (None, Verdict.PASS)]
-    shown = wrong or list(verdicts.everything[:1])
+    shown = wrong or (verdicts.everything if len(verdicts.everything) == 1 else ())
     lines = [visible(comparison_line(name, one)) for one in shown[:_MOST_ROWS]]
     return lines + ([f"{count(len(shown) - _MOST_ROWS)} more"] if len(shown) > _MOST_ROWS else [])
 
@@ -158,6 +162,5 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
     line = format_counts(found)
     if verdicts.tests > 1 and found.status != "PASS":  # a PASS needs no correction
-        family = f"Holm's correction over the {verdicts.tests} budgets"
-        line += f"; any failure fails all, so each FAIL holds by {family}"
+        line += f"; one FAIL fails all, so each is corrected for {verdicts.tests} budgets (Holm)"
     return line

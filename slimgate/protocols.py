@@ -270,10 +270,10 @@ class Task(WithParams[P]):
     output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
     which are `counted`, so that budgets on KL can be judged.
 
-    answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text that
-    is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward pass's.
-    beside(outcomes, others): the outcomes with values that compare them with those of the teacher; of the
-    teacher, others are its own again, in other batches and on other threads: the noise of answering.
+    answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
+    that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
+    pass's. beside(outcomes, others): the outcomes with values that compare them with those of the teacher;
+    of the teacher, others are its own again, in other batches and on other threads: the noise of answering.
     source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python

@@ -10,7 +10,7 @@ slices = ["task"]
 
 Documents, prompts, filters and scores are lm-evaluation-harness's own, and so are its results. PyTorch models
 run every kind of task; a graph gives log-likelihoods and writes no text. task_score is the score of each
-document, from 0 to 1; acc, acc_norm and exact_match are there where every task has them. Tasks of
+document, from 0 to 1; acc and acc_norm are there where every task has them. Tasks of
 loglikelihood_rolling have no score: bits_per_byte and perplexity judge them.
 
 Documents of a task's training split become the rows of `train`, from which calibration and selection are
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 TASK_SCORE = "task_score"
-SCORES = ("acc", "acc_norm", "exact_match")
+SCORES = ("acc", "acc_norm")
 ROLLING = ("nats", "tokens", "bytes")
 COLUMNS = ("id", "task", "prompt", "target", "requests")
 

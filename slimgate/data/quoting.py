@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from slimgate.data.parts import collapse_text
 from slimgate.protocols import Rows
@@ -15,7 +16,14 @@ BETWEEN = " | "
 def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[int]) -> list[str]:
     """The text of each of the rows, at most 160 characters; of a pair, half, and what the other leaves."""
     columns = [rows.table[name] for name in text_columns]
-    return [_quote([collapse_text(column[int(row)].as_py()) for column in columns]) for row in positions]
+    return [_quote([_text(column[int(row)].as_py()) for column in columns]) for row in positions]
+
+
+def _text(value: Any) -> str:
+    """Of chat messages, what each says."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "content" in one for one in value):
+        value = [str(one["content"]) for one in value]
+    return collapse_text(value)
 
 
 def _quote(texts: Sequence[str]) -> str:

@@ -24,7 +24,14 @@ from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget, TokenBudget
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.flips import FlipShare, flip_share, flipped_rows, judge_flips, surest_lost_rows
+from slimgate.judge.flips import (
+    MOST_QUOTED,
+    FlipShare,
+    flip_share,
+    flipped_rows,
+    judge_flips,
+    surest_lost_rows,
+)
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.parts import Part
 from slimgate.judge.slices import (
@@ -37,6 +44,8 @@ from slimgate.judge.slices import (
 from slimgate.judge.token_kl import TokenKl, judge_tokens
 from slimgate.judge.verdict import BudgetVerdict, Verdict, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
+
+_LONGEST_ANSWER = 300
 
 Texts = Callable[[Ints], Sequence[str]]
 
@@ -128,9 +137,13 @@ def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = Non
 
 
 def _changes(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> dict[str, Any]:
+    rows = np.flatnonzero(teacher.changed_rows(variant))
     if teacher.right is None:
-        return {"flips": None}
-    changed = int(teacher.changed_rows(variant).sum())
+        if teacher.answers is None or variant.answers is None:
+            return {"flips": None}
+        quoted = _quote_rows(teacher, variant, rows[:MOST_QUOTED], texts)
+        return {"flips": None, "agreement": 1 - len(rows) / len(teacher), "changed_answers": quoted}
+    changed = len(rows)
     lost, won = flipped_rows(teacher, variant)
     flips = {"right_to_wrong": len(lost), "wrong_to_right": len(won), "changed": changed}
     quoted = _quote_flips(teacher, variant, texts)
@@ -204,7 +217,12 @@ def _check_rows(teacher: Outcomes, variant: Outcomes) -> None:
 
 
 def _quote_flips(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> list[dict[str, Any]]:
-    rows = surest_lost_rows(teacher, variant)
+    return _quote_rows(teacher, variant, surest_lost_rows(teacher, variant), texts)
+
+
+def _quote_rows(
+    teacher: Outcomes, variant: Outcomes, rows: Ints, texts: Texts | None
+) -> list[dict[str, Any]]:
     shown: Sequence[str | None] = [None] * len(rows) if texts is None else texts(rows)
     return [
         {
@@ -221,12 +239,17 @@ def _quote_flips(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> l
 def _describe_answer(who: str, outcomes: Outcomes, row: np.int64) -> dict[str, Any]:
     """What a model answered on a row, and how sure it was."""
     if not isinstance(outcomes, ClassOutcomes):
-        return {who: None if outcomes.answers is None else str(outcomes.answers[row])}
+        return {who: None if outcomes.answers is None else _shorten(str(outcomes.answers[row]))}
     sure = confidences(outcomes)
     return {
         who: outcomes.classes[outcomes.predictions[row]],
         f"{who}_confidence": None if sure is None else float(sure[row]),
     }
+
+
+def _shorten(answer: str) -> str:
+    """A record quotes the beginning of a long answer."""
+    return answer if len(answer) <= _LONGEST_ANSWER else answer[: _LONGEST_ANSWER - 1] + "…"
 
 
 def _to_json(found: Sequence[Part] | None) -> list[dict[str, Any]] | None:

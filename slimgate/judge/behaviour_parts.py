@@ -168,15 +168,18 @@ class SliceGapFacts(Part):
 class BehaviourFacts(Part):
     """What a variant answers otherwise than its teacher; names with _teacher hold the teacher's own figures.
 
-    kl_to_teacher: nats. kl: of language models, with intervals; parted: where a KL budget failed, in which
-    block. confusion: rows by [label][prediction]; of more than 30 classes it is None and
-    confusion_cells holds [label, prediction, rows of the teacher, rows of the variant] of cells that are not
-    empty in both. slices: of each metric the largest drop first.
+    findings: what is wrong with how a model is asked, in sentences. changed_answers: some rows that are
+    neither right nor wrong, with both answers. kl_to_teacher: nats. kl: of language models, with intervals;
+    parted: where a KL budget failed, in which block. confusion: rows by [label][prediction]; of more than 30
+    classes it is None and confusion_cells holds [label, prediction, rows of the teacher, rows of the
+    variant] of cells that are not empty in both. slices: of each metric the largest drop first.
     """
 
     n: int | None = None
     flips: Flips | None = None
     figures: dict[str, FigureFacts] = {}
+    findings: list[str] = []
+    changed_answers: list[QuotedRow] = []
     agreement: float | None = None
     kl_to_teacher: float | None = None
     kl: KlFacts | None = None

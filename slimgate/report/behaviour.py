@@ -36,6 +36,7 @@ def behaviour(record: RunRecord) -> str:
             with_heading("### Slices, the largest drop first", blocks(*map(_slices, found))),
             with_heading("### Slices before and after", slice_tables(found)),
             with_heading("### Rows lost", blocks(*map(_lost_rows, found))),
+            with_heading("### Rows with another answer", blocks(*map(_changed_rows, found))),
             with_heading("### Calibration", calibration_tables(found)),
             with_heading(
                 "### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)
@@ -206,6 +207,17 @@ def _lost_rows(found: Found) -> str:
         -1, Column(escape(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
     )
     return fold(model.name, f", surest in its wrong answer first{which}", table(without_empty(columns)))
+
+
+def _changed_rows(found: Found) -> str:
+    """Both answers, of rows that are neither right nor wrong."""
+    model, facts = found
+    rows = facts.changed_answers
+    if not rows:
+        return ""
+    columns = _row_columns(rows)
+    columns.insert(-1, Column(escape(model.name), [_answer(row.variant, None) for row in rows]))
+    return fold(model.name, f", {count(len(rows))} of them", table(without_empty(columns)))
 
 
 def _row_columns(rows: Sequence[QuotedRow]) -> list[Column]:

@@ -51,6 +51,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     if not record.task.real:
         yield "**The rows are made up.** Nothing here says how the models do on text that people wrote."
     yield from (f"**Unknown tokens**: {escape(line)}." for line in unreadable_rows(record))
+    yield from _findings(record)
     yield from _self_test(record)
     yield from _gaps(record)
     yield from _loosened_budgets(record)
@@ -69,6 +70,13 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _ungated_metrics(record)
     yield from _of_models(record, free)
     yield from _unsteady(record)
+
+
+def _findings(record: RunRecord) -> Iterator[str]:
+    """What is wrong with how a variant is asked."""
+    for model in variants(record):
+        for found in model.behaviour.findings if model.behaviour else ():
+            yield f"**{escape(model.name)}**: {escape(found)}."
 
 
 def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:

@@ -175,7 +175,7 @@ class SuiteRun:
         if (error := self._unanswered.get((name, self.suite.seed if seed is None else seed))) is not None:
             raise error
         artifact, runtime = self.build(name, seed).artifact, self.suite.model(name).runtime
-        found = self._predict(name, artifact, runtime, self.split)
+        found = self._beside(name, self._predict(name, artifact, runtime, self.split), artifact)
         if name == TEACHER:
             self._teacher_outcomes = found
         return found
@@ -185,19 +185,36 @@ class SuiteRun:
         runtime = self.suite.model(name).runtime
         if stage.kind not in runtime.object.kinds:  # a stage from before the step that changed the kind
             runtime = runtime_for(stage.kind)
-        return self._predict(name, stage, runtime, "selection")
+        return self._beside(name, self._predict(name, stage, runtime, "selection"), stage, "selection")
 
-    def _predict(self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str) -> Outcomes:
-        work = self.predicting(name, runtime, split) if artifact is self.build(name).artifact else None
+    def _beside(self, name: str, found: Outcomes, artifact: Artifact, split: str | None = None) -> Outcomes:
+        """The outcomes compared with the teacher's, of a task that does; the teacher's with its own again."""
+        beside, of = self.suite.setup.task.object.beside, split or self.split
+        if beside is None:
+            return found
+        teacher = self.build(TEACHER).artifact
+        runtime = self.suite.model(TEACHER).runtime
+        if name == TEACHER and artifact is teacher:
+            return beside(found, self._predict(name, artifact, runtime, of, again=True))
+        others = self.outcomes(TEACHER) if of == self.split else self._predict(TEACHER, teacher, runtime, of)
+        return beside(found, others)
+
+    def _predict(
+        self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str, *, again: bool = False
+    ) -> Outcomes:
+        """again: in other batches and on other threads than the suite says."""
+        own = not again and artifact is self.build(name).artifact
+        work = self.predicting(name, runtime, split) if own else None
         expected = self.past.prediction(work) if work else None
         with (
             _name_errors(name),
             self.watch.stage(
-                f"{name} · {split} rows", expected=expected.seconds if expected else None
+                f"{name} · {split} rows{' again, for the noise floor' if again else ''}",
+                expected=expected.seconds if expected else None,
             ) as progress,
         ):
             found, entry = outcomes_of(
-                self.suite,
+                answering_otherwise(self.suite) if again else self.suite,
                 self.rows,
                 artifact,
                 runtime,
@@ -207,6 +224,10 @@ class SuiteRun:
                 progress=progress,
                 work=work,
             )
+        if again and not entry.from_store:  # models that are loaded already go on as the suite says
+            import torch
+
+            torch.set_num_threads(self.suite.threads)
         if work is not None and split == self.split:  # the first time: then the store has what this run made
             self._answered_on.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
         return found
@@ -270,6 +291,14 @@ class SuiteRun:
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
+
+
+def answering_otherwise(suite: Suite) -> Suite:
+    """The suite with half of the batch and of the threads, or with two where it has one."""
+    measure = suite.measure.model_copy(update={"batch_size": max(1, suite.measure.batch_size // 2)})
+    if suite.measure.batch_size == 1:
+        measure = suite.measure.model_copy(update={"batch_size": 2})
+    return replace(suite, measure=measure, threads=max(1, suite.threads // 2) if suite.threads > 1 else 2)
 
 
 @contextmanager
@@ -358,7 +387,9 @@ class ModelHandle:
     def to_compared(self) -> Compared:
         """What a task's `compare` gets of it."""
         artifact = self.built.artifact
-        return Compared(self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device)
+        return Compared(
+            self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
+        )
 
     def caller(self, inputs: Any) -> Callable[[], object]:
         """One call of the model on prepared inputs: what latency times."""

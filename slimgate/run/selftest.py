@@ -82,6 +82,9 @@ def _answers_of_copy(
             order=generator.permutation(count),
         )
     stored = teacher.outcomes.take(positions)
+    beside = run.suite.setup.task.object.beside
+    if beside is not None:
+        afresh = beside(afresh, stored)
     return stored, replace(afresh, groups=stored.groups)
 
 

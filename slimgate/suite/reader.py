@@ -39,6 +39,10 @@ from slimgate.suite.tune_reading import read_tuning
 from slimgate.suite.variant_budgets import VariantBudgets
 
 DEFAULT_WORKLOADS = (Workload(1), Workload(32))
+_FUNCTION = (
+    ": it is a function, which [task] scores of text_generation takes; other metrics are a Metric, see "
+    "slimgate/judge/metrics/base.py"
+)
 
 
 def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
@@ -249,7 +253,8 @@ class Reader:
         self, table: MeasureTable, budgets: Mapping[str, VariantBudgets], task: SuiteTask
     ) -> tuple[str, ...]:
         """The metrics to measure, then those that only a budget names."""
-        stated = task.object.default_metrics if table.metrics is None else table.metrics
+        stated = task.object.measured(task.params) if table.metrics is None else table.metrics
+        needs = task.object.needs(task.params)
         places: dict[str, Loc] = {
             name: (*table, name)
             for own in budgets.values()
@@ -263,10 +268,11 @@ class Reader:
                 metric = load_metric(name)
             except SuiteError as error:
                 raise self.error(loc, str(error)) from error.__cause__
-            if metric.needs not in task.object.metrics():
-                raise self.error(loc, f'"{name}" does not fit the outcomes of task {task.name}')
+            if metric.needs not in needs:
+                own = _FUNCTION if metric.name == name and ":" in name else ""
+                raise self.error(loc, f'"{name}" does not fit the outcomes of task {task.name}{own}')
         flips = any(own.behaviour.flips for own in budgets.values())
-        if flips and not {"prediction", RIGHT} & task.object.metrics():
+        if flips and not {"prediction", RIGHT} & needs:
             problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
             raise self.error(("budgets", "flips"), problem)
         for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.tokens):
@@ -274,7 +280,7 @@ class Reader:
                 problem = f"is of the next token, which task {task.name} does not predict"
                 raise self.error(("budgets", name), problem)
         for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.slices):
-            if load_metric(name).needs not in task.object.metrics():
+            if load_metric(name).needs not in needs:
                 problem = f'"{name}" does not fit the outcomes of task {task.name}'
                 raise self.error(("budgets", "slices", name), problem)
         if not stated and not budgeted:

@@ -150,8 +150,9 @@ def _tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc, *, s
     from slimgate.suite.budgets import budgets_of
 
     budgets = budgets_of(table, loc, reader.text.data, reader.text.shown)
+    needs = suite.setup.task.object.needs(suite.setup.task.params)
     for name in budgets.quality if stated else ():
-        if load_metric(name).needs not in suite.setup.task.object.metrics():
+        if load_metric(name).needs not in needs:
             problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
             raise reader.error((*loc, name), problem)
     others = [key for key in table if key in ("latency", "flips", "slices")] if stated else []

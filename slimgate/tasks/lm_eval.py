@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
 
 TASK_SCORE = "task_score"
-SCORES = ("acc", "acc_norm")
+SCORES = ("acc", "acc_norm", "exact_match")
 ROLLING = ("nats", "tokens", "bytes")
 COLUMNS = ("id", "task", "prompt", "target", "requests")
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from slimgate.errors import SuiteError, format_suggestion
+from slimgate.judge.metrics.answers import mean_score
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import hub_metric
 from slimgate.loading import added_path, installed_plugins, own_object
@@ -22,6 +23,7 @@ def known_metrics() -> tuple[str, ...]:
 def load_metric(name: str) -> Metric:
     """The metric of that name, "hub:NAME" by `evaluate.load`, or a user's own "package.module:object".
 
+    Of a function, which is a score of answers, the mean.
     Raises SuiteError with the nearest name where there is none, or with what is wrong with the user's own.
     """
     if name.startswith("hub:"):
@@ -40,10 +42,12 @@ def load_metric(name: str) -> Metric:
 
 def _load_own(name: str) -> Metric:
     found = own_object("metric", name)
+    if inspect.isroutine(found):  # a score of answers, which is called by the same name
+        return mean_score(name)
     if not isinstance(found, Metric):
-        came = "a function" if inspect.isroutine(found) else f"of type {type(found).__name__}"
         raise SuiteError(
-            f'metric "{name}": it is {came}, expected a Metric; see Metric in slimgate/judge/metrics/base.py'
+            f'metric "{name}": it is of type {type(found).__name__}, expected a Metric (see '
+            "slimgate/judge/metrics/base.py), or a function that [task] scores names"
         )
     if found.name in _metrics():
         raise SuiteError(f'metric "{name}": {found.name} is a metric of slimgate; call yours otherwise')

@@ -39,7 +39,8 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.quoted_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
-    sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, task.object.metrics())][:1]
+    needs = task.object.needs(task.params)
+    sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, needs)][:1]
     measured = behaviour(
         teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
     )
@@ -56,7 +57,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         columns=column_slices(suite.setup, gate),
         tokens=tokens,
     )
-    line = behaviour_message(variant.name, judged)
+    line = "; ".join([behaviour_message(variant.name, judged), *measured.get("findings", ())])
     if any(one.kind in TOKEN_KINDS and one.verdict is Verdict.FAIL for one in judged.budgets):
         parted = find_parted_block(teacher, variant)
         measured["parted"] = parted.model_dump(mode="json")

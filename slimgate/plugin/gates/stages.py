@@ -32,7 +32,8 @@ def _facts(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> d
         outcomes = run.selection_outcomes(owner, artifact)
     except SlimgateError as error:  # a stage may be broken where the variant, after further steps, is not
         return {**facts, "note": str(error)}
-    needs = run.suite.setup.task.object.metrics()
+    task = run.suite.setup.task
+    needs = task.object.needs(task.params)
     metrics = [load_metric(name) for name in dict.fromkeys((*run.suite.metrics, LOSS))]
     values = {one.name: value_of(one, outcomes) for one in metrics if one.needs in needs}
     return {**facts, "selection": values}

@@ -82,7 +82,8 @@ class Encoder:
 
 
 def _is_tokenizer_file(name: str) -> bool:
-    return "token" in name or "vocab" in name or "processor" in name or name.endswith((".txt", ".model"))
+    named = "token" in name or "vocab" in name or "processor" in name
+    return named or name.endswith((".txt", ".model", ".jinja"))
 
 
 def outcomes_of(

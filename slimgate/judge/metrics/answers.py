@@ -1,0 +1,50 @@
+"""Answers that a model writes: one metric for each score of judge/scores, and four of how answers behave.
+
+| name                | is the share of answers that                                                        |
+|---------------------|-------------------------------------------------------------------------------------|
+| the name of a score | is right; of scores that are no 0 or 1, the mean                                    |
+| same_answers        | equal the teacher's; of the teacher itself, its own with another batch and threads  |
+| truncated           | reach max_new_tokens before they end                                                |
+| empty               | hold no text                                                                        |
+| looping             | end with the same tokens again and again                                            |
+
+A row of several sampled answers has their mean, so that a prompt counts once, however often it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
+from slimgate.judge.scores import score_names
+from slimgate.outcomes import SAME_ANSWERS, Floats, Outcomes
+
+TRUNCATED, EMPTY, LOOPING = "truncated", "empty", "looping"
+FAULTS = (TRUNCATED, EMPTY, LOOPING)
+
+
+def mean_score(name: str, *, higher_is_better: bool = True) -> Metric:
+    """The mean of the values of that name, each from 0 to 1; where all are 0 or 1, Tango's test judges it."""
+    values = _column(name)
+    sums = mean_of(values)
+    return Metric(
+        name=name,
+        higher_is_better=higher_is_better,
+        value_range=(0.0, 1.0),
+        needs=name,
+        statistic=statistic_of_sums(sums),
+        row_sums=sums,
+        row_mean=row_mean(values, share),
+        per_row=values,
+    )
+
+
+def _column(name: str) -> Callable[[Outcomes], Floats]:
+    return lambda outcomes: outcomes.column(name)
+
+
+METRICS: Mapping[str, Metric] = {
+    **{name: mean_score(name) for name in (*score_names(), SAME_ANSWERS)},
+    **{name: mean_score(name, higher_is_better=False) for name in FAULTS},
+}

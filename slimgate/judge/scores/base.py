@@ -1,0 +1,53 @@
+"""What a file of this folder declares."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from slimgate.errors import MissingExtra
+from slimgate.protocols import WithParams
+
+P = TypeVar("P", bound=BaseModel)
+
+
+class Score(WithParams[P]):
+    """How right one answer is.
+
+    right_or_wrong: every score is 0 or 1, so that rows can flip. needs_reference: whether it compares the
+    answer with a reference; else the reference may be None.
+
+        class Polite(Score[Params]):
+            def rate(self, params, answer, reference):
+                return float("please" in answer)
+
+        score = Polite()
+    """
+
+    right_or_wrong: bool = False
+    needs_reference: bool = True
+
+    @abstractmethod
+    def rate(self, params: P, answer: str, reference: str | None) -> float:
+        """From 0 to 1, more is better."""
+
+    def check(self, params: P) -> None:
+        """Raises MissingExtra where a package is missing, ValueError for an option that it cannot use."""
+
+
+def best_score(rate: Callable[[str, str | None], float], answer: str, references: Sequence[str]) -> float:
+    """The best over a row's references, as SQuAD takes it; without any, the score of the answer alone."""
+    return max(rate(answer, one) for one in references) if references else rate(answer, None)
+
+
+def import_extra(module: str, score: str) -> Any:
+    """A package of the extra `answers`. Raises MissingExtra."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'score {score} needs an extra: pip install "slimgate[answers]"') from error

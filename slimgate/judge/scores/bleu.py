@@ -1,0 +1,35 @@
+"""BLEU of each answer, by sacrebleu with its exponential smoothing, divided by 100.
+
+The metric is the mean over answers, which has an interval; a paper's corpus BLEU adds up counts instead, and
+is another number. Source: Papineni et al. 2002; Post 2018 (A Call for Clarity in Reporting BLEU Scores).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from slimgate.judge.scores.base import Score, import_extra
+from slimgate.params import Table
+
+
+class Params(Table):
+    """bleu has no options."""
+
+
+class Bleu(Score[Params]):
+    def check(self, params: Params) -> None:
+        """Raises MissingExtra without sacrebleu."""
+        import_extra("sacrebleu", "bleu")
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """BLEU / 100."""
+        return min(1.0, float(_scorer().sentence_score(answer, [reference or ""]).score) / 100)
+
+
+score = Bleu()
+
+
+@cache
+def _scorer() -> Any:
+    return import_extra("sacrebleu", "bleu").BLEU(effective_order=True)

@@ -1,0 +1,42 @@
+"""Choice letter: the answer names the letter of the reference, as `B`, `(B)` or `The answer is B`."""
+
+from __future__ import annotations
+
+import re
+
+from slimgate.judge.scores.base import Score
+from slimgate.params import Table
+
+# What says that a letter is the answer comes first; then a letter that stands alone.
+_PATTERNS = tuple(
+    map(
+        re.compile,
+        (
+            r"(?i:answer|choice|option)(?i:\s+is)?\s*:?\s*\(?\**([A-Z])\b",
+            r"^\s*\(?\**([A-Za-z])(?:[).:,*]|\s*$)",
+            r"(?<![\w'])([B-HJ-Z]|A(?=[).:,]|\s*$))(?![\w'])",
+        ),
+    )
+)
+
+
+class Params(Table):
+    """choice_letter has no options."""
+
+
+class ChoiceLetter(Score[Params]):
+    right_or_wrong = True
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 or 0."""
+        found = choice_letter(answer)
+        return float(found is not None and found == choice_letter(reference or ""))
+
+
+score = ChoiceLetter()
+
+
+def choice_letter(text: str) -> str | None:
+    """The letter that a text names, in upper case. "A" and "I" inside a sentence are words."""
+    found = (pattern.search(text) for pattern in _PATTERNS)
+    return next((one.group(1).upper() for one in found if one), None)

@@ -1,0 +1,35 @@
+"""chrF of each answer, by sacrebleu: F2 of runs of 1 to 6 characters, divided by 100.
+
+The metric is the mean over answers, which has an interval; sacrebleu's corpus score adds up counts instead.
+Source: Popović 2015 (chrF: character n-gram F-score for automatic MT evaluation).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from slimgate.judge.scores.base import Score, import_extra
+from slimgate.params import Table
+
+
+class Params(Table):
+    """chrf has no options."""
+
+
+class Chrf(Score[Params]):
+    def check(self, params: Params) -> None:
+        """Raises MissingExtra without sacrebleu."""
+        import_extra("sacrebleu", "chrf")
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """chrF2 / 100."""
+        return min(1.0, float(_scorer().sentence_score(answer, [reference or ""]).score) / 100)
+
+
+score = Chrf()
+
+
+@cache
+def _scorer() -> Any:
+    return import_extra("sacrebleu", "chrf").CHRF()

@@ -1,0 +1,52 @@
+"""JSON validity: 1 where the whole answer is JSON, and fits a schema if any. Code fences are not JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slimgate.judge.scores.base import Score, import_extra
+from slimgate.params import Table
+
+
+class Params(Table):
+    """Options of json_valid."""
+
+    json_schema: dict[str, Any] | None = None
+    """A JSON Schema that the answer must fit, as a table."""
+
+
+class JsonValid(Score[Params]):
+    right_or_wrong = True
+    needs_reference = False
+
+    def check(self, params: Params) -> None:
+        """Raises ValueError for what is no schema."""
+        if params.json_schema is None:
+            return
+        jsonschema, schema = import_extra("jsonschema", "json_valid"), _with_lists(params.json_schema)
+        try:
+            jsonschema.validators.validator_for(schema).check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"json_schema is no JSON Schema: {error.message}") from error
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 or 0."""
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError):
+            return 0.0
+        if params.json_schema is None:
+            return 1.0
+        jsonschema, schema = import_extra("jsonschema", "json_valid"), _with_lists(params.json_schema)
+        return float(jsonschema.validators.validator_for(schema)(schema).is_valid(found))
+
+
+score = JsonValid()
+
+
+def _with_lists(value: Any) -> Any:
+    """A suite holds its lists as tuples, which jsonschema takes for no arrays."""
+    if isinstance(value, dict):
+        return {key: _with_lists(inner) for key, inner in value.items()}
+    return [_with_lists(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,43 @@
+r"""Maths: the answer's formula or number equals the reference's by math-verify (`\frac{1}{2}` is `0.5`)."""
+
+from __future__ import annotations
+
+import logging
+
+from slimgate._system.time_limit import time_limit
+from slimgate.errors import BuildError
+from slimgate.judge.scores.base import Score, import_extra
+from slimgate.params import Table
+
+_SECONDS = 5.0
+
+
+class Params(Table):
+    """maths has no options."""
+
+
+class Maths(Score[Params]):
+    right_or_wrong = True
+
+    def check(self, params: Params) -> None:
+        """Raises MissingExtra without math-verify."""
+        import_extra("math_verify", "maths")
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 or 0; 0 where math-verify finds nothing to compare, or needs more than 5 seconds."""
+        try:
+            with time_limit(_SECONDS, "the formula takes too long"):
+                return float(_is_equal(reference or "", answer))
+        except BuildError:  # an answer may ask for 9**9**9**9
+            return 0.0
+
+
+score = Maths()
+
+
+def _is_equal(reference: str, answer: str) -> bool:
+    math_verify = import_extra("math_verify", "maths")
+    # it warns that its own time limits are off; they are alarms that would end those of a test runner
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    gold, found = (math_verify.parse(text, parsing_timeout=None) for text in (reference, answer))
+    return bool(gold and found and math_verify.verify(gold, found, timeout_seconds=None))

@@ -1,0 +1,40 @@
+"""Numeric: the last number of the answer is the last number of the reference.
+
+`1,234`, `-0.5`, `3e8` and `$42` are numbers. An answer without a number is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from slimgate.judge.scores.base import Score
+from slimgate.params import Table
+
+_NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|(?<![\w.])-?\.\d+")
+
+
+class Params(Table):
+    """Options of numeric."""
+
+    tolerance: float = Field(default=0.0, ge=0)
+    """How far the number may be from the reference."""
+
+
+class Numeric(Score[Params]):
+    right_or_wrong = True
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 or 0."""
+        found, expected = last_number(answer), last_number(reference or "")
+        return float(found is not None and expected is not None and abs(found - expected) <= params.tolerance)
+
+
+score = Numeric()
+
+
+def last_number(text: str) -> float | None:
+    """The last number of a text."""
+    found = _NUMBER.findall(text)
+    return float(found[-1].replace(",", "")) if found else None

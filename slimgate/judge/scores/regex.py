@@ -1,0 +1,46 @@
+"""Regex: what a pattern finds in the answer is the reference; without references, 1 where it finds something.
+
+The last match counts, as the last number of a worked solution is its result; of a pattern with a group, the
+group.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import field_validator
+
+from slimgate.judge.scores.base import Score
+from slimgate.params import Table
+
+
+class Params(Table):
+    """Options of regex."""
+
+    pattern: str
+    """A regular expression of Python; with a group, the group is compared."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+        return value
+
+
+class Regex(Score[Params]):
+    right_or_wrong = True
+    needs_reference = False
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 or 0."""
+        found = list(re.finditer(params.pattern, answer))
+        if not found or reference is None:
+            return float(bool(found))
+        last = found[-1].group(1) if found[-1].re.groups else found[-1].group()
+        return float((last or "").strip() == reference.strip())
+
+
+score = Regex()

@@ -1,0 +1,78 @@
+"""Which scores there are: the files of this folder, and a user's own functions."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from slimgate.errors import MeasureError, SuiteError, format_suggestion
+from slimgate.judge.scores.base import Score
+from slimgate.loading import own_object
+from slimgate.params import Table
+
+_HELPERS = ("base", "registry")
+
+
+@cache
+def score_names() -> tuple[str, ...]:
+    """The names of slimgate's own scores."""
+    package = importlib.import_module("slimgate.judge.scores")
+    return tuple(
+        sorted(one.name for one in pkgutil.iter_modules(package.__path__) if one.name not in _HELPERS)
+    )
+
+
+@dataclass(frozen=True)
+class ChosenScore:
+    """A score with its options, as a suite chose it."""
+
+    name: str
+    score: Score[Any]
+    params: Any
+
+    def rate(self, answer: str, reference: str | None) -> float:
+        """Raises MeasureError where a user's function gives something else than a number from 0 to 1."""
+        found = self.score.rate(self.params, answer, reference)
+        if not isinstance(found, int | float) or not 0 <= found <= 1:
+            raise MeasureError(f"score {self.name} gave {found!r}, expected a number from 0 to 1")
+        return float(found)
+
+
+def load_score(name: str, options: dict[str, Any]) -> ChosenScore:
+    """The score of that name, or a user's own function "package.module:function".
+
+    Raises SuiteError with the nearest name, ValueError (of pydantic) for wrong options.
+    """
+    if ":" in name:
+        return ChosenScore(name, _OwnFunction(name), Table.model_validate(options))
+    if name not in score_names():
+        near = format_suggestion(name, score_names())
+        raise SuiteError(
+            f'"{name}": no such score{near}; your own function is named "package.module:function"'
+        )
+    score: Score[Any] = importlib.import_module(f"slimgate.judge.scores.{name}").score
+    params = score.Params.model_validate(options)
+    score.check(params)
+    return ChosenScore(name, score, params)
+
+
+class _OwnFunction(Score[Table]):
+    """A function of the answer and the reference."""
+
+    needs_reference = False
+
+    def __init__(self, name: str) -> None:
+        self._function = own_object("score", name)
+        if not inspect.isroutine(self._function):
+            came = type(self._function).__name__
+            raise SuiteError(
+                f'score "{name}": it is of type {came}, expected a function of (answer, reference)'
+            )
+
+    def rate(self, params: Table, answer: str, reference: str | None) -> float:
+        """What the function gives."""
+        return self._function(answer, reference)  # type: ignore[no-any-return]

@@ -1,0 +1,210 @@
+"""Answers that a causal language model writes to prompts, greedy or sampled.
+
+A network of transformers writes by its `generate`: prompts are padded on the left, with a key-value cache.
+What has no network, such as an ONNX graph, is called once a token on prompts padded on the right, without a
+cache.
+
+Sampling adds Gumbel noise to the logits and takes the largest (Gumbel 1954), which draws from the softmax.
+The noise of a place comes from the seed, the row, the repeat and the place alone: it depends on no other row
+of the batch, and teacher and variant get the same, so that they differ by what they know and not by chance.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimgate.errors import MeasureError
+from slimgate.models.config import longest_text
+from slimgate.models.generate import can_write
+
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How answers are written. temperature: 0 takes the likeliest token."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """One answer. text: up to the first stop string; ended: by an end token or a stop string, not by length.
+
+    ids: its tokens, without the end token.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    ended: bool
+
+
+@torch.inference_mode()
+def write_answers(
+    predictor: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing
+) -> list[Written]:
+    """The answers to one batch of prompts. keys: what names each answer, for the noise of its sampling.
+
+    Raises MeasureError where a prompt and its answer do not fit into the model's positions.
+    """
+    network = getattr(predictor, "network", None)
+    if can_write(network):
+        _check_positions(network, prompts, how)
+        ends = end_tokens(tokenizer, network)
+        found = _by_generate(network, tokenizer, prompts, keys, how, ends)
+    else:
+        ends = end_tokens(tokenizer)
+        found = _by_forward(predictor, tokenizer, prompts, keys, how, ends)
+    return [_read_answer(tokenizer, ids, ends, how) for ids in found]
+
+
+def end_tokens(tokenizer: Any, network: Any = None) -> set[int]:
+    """What ends an answer: a tokenizer and two configurations may name one or several each."""
+    configs = (getattr(network, "config", None), getattr(network, "generation_config", None))
+    found = {tokenizer.eos_token_id}
+    for config in configs:
+        own = getattr(config, "eos_token_id", None)
+        found |= set(own) if isinstance(own, list | tuple) else {own}
+    return found - {None}
+
+
+def _by_generate(
+    network: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing, ends: set[int]
+) -> list[list[int]]:
+    from transformers import GenerationConfig
+
+    width = max(map(len, prompts))
+    padding = min(ends, default=tokenizer.pad_token_id or 0)
+    ids = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    device = next(network.parameters()).device
+    config = GenerationConfig(
+        max_new_tokens=how.max_new_tokens,
+        do_sample=False,
+        pad_token_id=padding,
+        eos_token_id=sorted(ends) or None,
+        use_cache=True,
+    )
+    noise = [_Noise(keys, how, width)] if how.temperature else []
+    with _plain_generation(network):
+        written = network.generate(
+            input_ids=torch.tensor(ids, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            generation_config=config,
+            logits_processor=noise,
+            stopping_criteria=[_Stops(tokenizer, how, width)] if how.stop else [],
+        )
+    return [list(row) for row in written[:, width:].tolist()]
+
+
+@contextmanager
+def _plain_generation(network: Any) -> Any:
+    """Without what the model's own file says of generation, such as a penalty: all models write alike."""
+    from transformers import GenerationConfig
+
+    own = network.generation_config
+    network.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        network.generation_config = own
+
+
+class _Stops:
+    """A stopping criterion of transformers: a stop text is in the answer.
+
+    Its own reads each token's text from the vocabulary, which not every tokenizer gives.
+    """
+
+    def __init__(self, tokenizer: Any, how: Writing, width: int) -> None:
+        self._tokenizer, self._how, self._width = tokenizer, how, width
+
+    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_more: Any) -> torch.Tensor:
+        texts = self._tokenizer.batch_decode(input_ids[:, self._width :], skip_special_tokens=True)
+        found = [any(stop in text for stop in self._how.stop) for text in texts]
+        return torch.tensor(found, device=input_ids.device)
+
+
+class _Noise:
+    """A logits processor of transformers: logits / temperature, and Gumbel noise."""
+
+    def __init__(self, keys: Sequence[str], how: Writing, width: int) -> None:
+        self._keys, self._how, self._width = keys, how, width
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        place = input_ids.shape[1] - self._width
+        noise = [gumbel(self._how.seed, key, place, scores.shape[1]) for key in self._keys]
+        return scores.float() / self._how.temperature + torch.from_numpy(np.stack(noise)).to(scores.device)
+
+
+def gumbel(seed: int, key: str, place: int, size: int) -> npt.NDArray[np.float32]:
+    """(size,) noise of one place of one answer."""
+    generator = np.random.Generator(
+        np.random.Philox(key=[seed, zlib.crc32(key.encode())], counter=place << 32)
+    )
+    return generator.gumbel(size=size).astype(np.float32)
+
+
+def _by_forward(
+    predictor: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing, ends: set[int]
+) -> list[list[int]]:
+    """One call of the whole text a token, of what has no cache."""
+    texts, written = [list(prompt) for prompt in prompts], [[] for _ in prompts]  # type: list[list[int]], list[list[int]]
+    going = list(range(len(prompts)))
+    for place in range(how.max_new_tokens):
+        logits = _next_logits(predictor, [texts[row] for row in going], tokenizer.pad_token_id or 0)
+        for row, scores in zip(going, logits, strict=True):
+            if how.temperature:
+                scores = scores / how.temperature + gumbel(how.seed, keys[row], place, len(scores))
+            token = int(scores.argmax())
+            texts[row].append(token)
+            written[row].append(token)
+        going = [row for row in going if not _has_ended(tokenizer, written[row], ends, how)]
+        if not going:
+            break
+    return written
+
+
+def _next_logits(predictor: Any, texts: Sequence[Ids], padding: int) -> list[npt.NDArray[np.float32]]:
+    """Of each text the logits behind its last token."""
+    width = max(map(len, texts))
+    ids = np.full((len(texts), width), padding, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)], mask[row, : len(text)] = text, 1
+    output = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": ids, "attention_mask": mask})))
+    return [output[row, len(text) - 1] for row, text in enumerate(texts)]
+
+
+def _has_ended(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> bool:
+    return ids[-1] in ends or (bool(how.stop) and _read_answer(tokenizer, ids, ends, how).ended)
+
+
+def _read_answer(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> Written:
+    """Cut before the first end token, and its text before the first stop string."""
+    last = next((place for place, token in enumerate(ids) if token in ends), None)
+    own = tuple(ids[:last])
+    text = tokenizer.decode(own, skip_special_tokens=True)
+    stops = [place for place in (text.find(stop) for stop in how.stop) if place >= 0]
+    ended = last is not None or bool(stops)
+    return Written(text[: min(stops, default=len(text))], own, ended)
+
+
+def _check_positions(network: Any, prompts: Sequence[Ids], how: Writing) -> None:
+    longest, most = max(map(len, prompts)), longest_text(network.config.to_dict())
+    if most is not None and longest + how.max_new_tokens > most:
+        raise MeasureError(
+            f"a prompt has {longest} tokens and max_new_tokens is {how.max_new_tokens}, but "
+            f"{type(network).__name__} has positions for {most}; lower max_new_tokens or leave it out"
+        )

@@ -1,0 +1,131 @@
+"""What the answers of two models have in common, and faults in how a model is asked.
+
+The tokens of two answers are counted by the teacher's tokenizer, so that a variant may have another
+vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from slimgate.models.write_answers import Writing
+from slimgate.outcomes import SAME_ANSWERS, Outcomes
+from slimgate.protocols import AnswerPlan, Compared
+from slimgate.tasks.parts.prompts import Prompts, common_prefix, write_to_prompts
+
+# So many prompts are answered one by one, to see whether the batch matters.
+ALONE = 16
+# A model whose answers change by rounding changes few of them; one that reads the padding changes most.
+_MOST_CHANGED = 0.5
+_LONGEST = 60
+
+
+def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, Any]]:
+    """name -> what, teacher, variant."""
+    assert teacher.outcomes is not None
+    assert variant.outcomes is not None
+    prefix, first = _prefixes(teacher, variant)
+    changed = [100 * float(1 - one.outcomes.column(SAME_ANSWERS).mean()) for one in (teacher, variant)]  # type: ignore[union-attr]
+    tokens = [float(one.outcomes.column("answer_tokens").mean()) for one in (teacher, variant)]  # type: ignore[union-attr]
+    return {
+        "changed_answers": {
+            "what": "% of answers that change: of the teacher by another batch size and thread count (the "
+            "noise floor), of the variant from the teacher's",
+            "teacher": changed[0],
+            "variant": changed[1],
+        },
+        "common_prefix": {
+            "what": "mean % of the teacher's tokens that both answers begin with",
+            "teacher": 100.0,
+            "variant": prefix,
+        },
+        "first_divergent_token": {
+            "what": "median place of the first other token, of answers that change",
+            "teacher": None,
+            "variant": first,
+        },
+        "answer_tokens": {"what": "mean tokens of an answer", "teacher": tokens[0], "variant": tokens[1]},
+    }
+
+
+def _prefixes(teacher: Compared, variant: Compared) -> tuple[float, float | None]:
+    """Mean percentage of the teacher's tokens in common, and the median place where changed answers part."""
+    prompts = _prompts(teacher)
+    before, after = (_token_ids(prompts.tokenizer, one.outcomes) for one in (teacher, variant))
+    lengths = [common_prefix(one, other) for one, other in zip(before, after, strict=True)]
+    shares = [
+        length / max(len(one), 1) if one else float(not other)
+        for length, one, other in zip(lengths, before, after, strict=True)
+    ]
+    places = [length + 1 for length, one, other in zip(lengths, before, after, strict=True) if one != other]
+    return 100 * float(np.mean(shares)), float(np.median(places)) if places else None
+
+
+def _token_ids(tokenizer: Any, outcomes: Outcomes | None) -> list[list[int]]:
+    assert outcomes is not None
+    assert outcomes.answers is not None
+    texts = outcomes.answers.tolist()
+    return list(tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]:
+    """What is wrong with how a variant reads its prompts, in sentences."""
+    looks: tuple[Callable[[], str | None], ...] = (
+        lambda: _other_prompts(_prompts(teacher), _prompts(variant)),
+        lambda: _other_side(_prompts(teacher), _prompts(variant)),
+        lambda: _reads_the_padding(variant, how),
+    )
+    return [found for look in looks if (found := look()) is not None]
+
+
+def _prompts(model: Compared) -> Prompts:
+    assert isinstance(model.encoded, Prompts)
+    return model.encoded
+
+
+def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
+    others = [
+        place
+        for place, (one, other) in enumerate(zip(teacher.texts, variant.texts, strict=True))
+        if one != other
+    ]
+    if not others:
+        return None
+    one, other = teacher.texts[others[0]], variant.texts[others[0]]
+    start = max(0, common_prefix(one, other) - _LONGEST // 3)
+    parts = (repr(text[start : start + _LONGEST]) for text in (one, other))
+    return (
+        f"its chat template makes other prompts than the teacher's, of {len(others)} of {len(teacher)} rows "
+        f"(teacher {next(parts)}, variant {next(parts)})"
+    )
+
+
+def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
+    sides = [one.tokenizer.padding_side for one in (teacher, variant)]
+    if sides[0] == sides[1] or sides[1] == "left":
+        return None
+    return (
+        f"its tokenizer pads on the {sides[1]}, the teacher's on the {sides[0]}: a batch that it pads "
+        "gets other answers (slimgate itself always pads on the left)"
+    )
+
+
+def _reads_the_padding(variant: Compared, how: Writing) -> str | None:
+    """Asks some prompts, the shortest and so the most padded first, one by one."""
+    prompts, outcomes = _prompts(variant), variant.outcomes
+    assert outcomes is not None
+    assert outcomes.answers is not None
+    if how.temperature:
+        return None
+    chosen = np.argsort(prompts.lengths, kind="stable")[:ALONE]
+    alone = write_to_prompts(variant.predictor, prompts.take(chosen.tolist()), how, AnswerPlan(1), repeats=1)
+    changed = sum(one.text != text for (one,), text in zip(alone, outcomes.answers[chosen], strict=True))
+    if changed <= _MOST_CHANGED * len(chosen):
+        return None
+    return (
+        f"{changed} of {len(chosen)} answers change when a prompt is alone in its batch: the model reads the "
+        "padding (its attention mask or its positions are wrong)"
+    )

@@ -1,0 +1,143 @@
+"""Prompts as token ids, the answers that a model writes to them, and what two answers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import DataError
+from slimgate.models.predict import batches
+from slimgate.models.write_answers import Writing, Written, write_answers
+from slimgate.protocols import AnswerPlan, Predictor
+from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
+from slimgate.tasks.parts.language_model import Windows, windows
+
+# A loop is one run of tokens three times at the end of an answer, or more, eight tokens in all.
+LOOP_REPEATS, LOOP_TOKENS = 3, 8
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts(EncodedTexts):
+    """Tokenised prompts. texts: as the model reads them, by its chat template; keys: the rows' ids."""
+
+    texts: Sequence[str] = ()
+    keys: Sequence[str] = ()
+    tokenizer: Any = None
+
+    def take(self, positions: Sequence[int]) -> Prompts:
+        """Some of the prompts, in that order."""
+        some = super().take(positions)
+        assert isinstance(some, Prompts)
+        texts, keys = ([values[i] for i in positions] for values in (self.texts, self.keys))
+        return replace(some, texts=texts, keys=keys)
+
+    def join(self, more: EncodedTexts) -> Prompts:
+        """These prompts and more behind them, of the same tokenizer."""
+        assert isinstance(more, Prompts)
+        both = super().join(more)
+        assert isinstance(both, Prompts)
+        return replace(both, texts=[*self.texts, *more.texts], keys=[*self.keys, *more.keys])
+
+
+def prompt_texts(tokenizer: Any, prompts: Sequence[Any], *, chat: bool) -> list[str]:
+    """Prompts as the model reads them: lists of messages, or with `chat` a user's text, by the chat template.
+
+    Raises DataError for a tokenizer without a template, and for messages that it refuses.
+    """
+    return [_prompt_text(tokenizer, prompt, chat=chat) for prompt in prompts]
+
+
+def _prompt_text(tokenizer: Any, prompt: Any, *, chat: bool) -> str:
+    if isinstance(prompt, str) and not chat:
+        return prompt
+    if not getattr(tokenizer, "chat_template", None):
+        raise DataError(
+            f"the rows are chat messages, but {type(tokenizer).__name__} has no chat template; give prompts "
+            "as text, or a model whose tokenizer has a chat_template"
+        )
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # a template is a program, which may raise anything
+        raise DataError(f"the chat template refuses a row: {type(error).__name__}: {error}") from error
+
+
+def prompt_ids(tokenizer: Any, texts: Sequence[str], *, templated: bool) -> list[list[int]]:
+    """The ids of each prompt, without an end token behind it. templated: special tokens stand in the text."""
+    with keep_truncation(tokenizer):
+        found = tokenizer(list(texts), add_special_tokens=not templated, truncation=False, verbose=False)
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None, tokenizer.bos_token_id}
+    return [
+        ids[:-1] if not templated and len(ids) > 1 and ids[-1] in ends else ids for ids in found["input_ids"]
+    ]
+
+
+def encode_prompts(tokenizer: Any, texts: Sequence[str], keys: Sequence[str], *, templated: bool) -> Prompts:
+    """Raises DataError for a prompt without a token."""
+    ids = prompt_ids(tokenizer, texts, templated=templated)
+    for key, one in zip(keys, ids, strict=True):
+        if not one:
+            raise DataError(f"row {key}: the prompt has no tokens")
+    columns = {"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}
+    fields = {**encoded_fields(tokenizer, columns), "side": "left"}
+    return Prompts(**fields, texts=list(texts), keys=list(keys), tokenizer=tokenizer)
+
+
+def answer_windows(
+    tokenizer: Any, texts: Sequence[str], answers: Sequence[str | None], *, templated: bool
+) -> Windows:
+    """Prompts with their answers and an end token, to learn from: the answers alone count.
+
+    A prompt without an answer is text to learn from as a whole.
+    """
+    prompts, end = prompt_ids(tokenizer, texts, templated=templated), tokenizer.eos_token_id
+    with keep_truncation(tokenizer):
+        found = tokenizer([answer or "" for answer in answers], add_special_tokens=False, truncation=False)
+    documents, starts = [], []
+    for prompt, ids, answer in zip(prompts, found["input_ids"], answers, strict=True):
+        documents.append(prompt if answer is None else [*prompt, *ids, *(() if end is None else (end,))])
+        starts.append(1 if answer is None else len(prompt))
+    longest = max(map(len, documents))
+    kept = windows(documents, max_tokens=longest, stride=longest, padding=tokenizer.pad_token_id or 0)
+    return replace(kept, context=np.asarray(starts, dtype=np.int64))
+
+
+def write_to_prompts(
+    predictor: Predictor, prompts: Prompts, how: Writing, plan: AnswerPlan, *, repeats: int
+) -> npt.NDArray[np.object_]:
+    """(rows, repeats) Written, in the order of the rows; batches are filled longest prompt first."""
+    order = np.argsort(-prompts.lengths, kind="stable") if plan.order is None else plan.order
+    found = np.empty((len(prompts), repeats), dtype=np.object_)
+    done = 0
+    for positions in batches(prompts.lengths, order.tolist(), plan.batch_size, plan.batch_tokens):
+        ids = [list(prompts.columns["input_ids"][place]) for place in positions]
+        for repeat in range(repeats):
+            keys = [f"{prompts.keys[place]}#{repeat}" for place in positions]
+            written = write_answers(predictor, prompts.tokenizer, ids, keys, how)
+            for place, one in zip(positions, written, strict=True):
+                found[place, repeat] = one
+        done += len(positions)
+        plan.progress("write", done, len(prompts))
+    return found
+
+
+def is_loop(answer: Written) -> bool:
+    """Whether an answer ends with one run of tokens LOOP_REPEATS times or more, LOOP_TOKENS tokens in all."""
+    ids = answer.ids
+    for period in range(1, len(ids) // LOOP_REPEATS + 1):
+        tail = max(LOOP_REPEATS * period, LOOP_TOKENS)
+        if tail <= len(ids) and ids[-tail:-period] == ids[-tail + period :]:
+            return True
+    return False
+
+
+def common_prefix(first: Sequence[Any], second: Sequence[Any]) -> int:
+    """How many items two sequences begin with alike."""
+    for place, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return place
+    return min(len(first), len(second))

@@ -1,0 +1,65 @@
+"""Metrics of written answers: 0 or 1 by Tango, shares by Gaffke's bound, and which way is better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.judge.metrics.answers import FAULTS
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import Verdict
+from slimgate.outcomes import Outcomes
+
+IDS = np.asarray([str(row) for row in range(400)])
+BUDGET = [QualityBudget("drop_points", 5.0)]
+
+
+def outcomes_of(name: str, values: np.ndarray, groups: np.ndarray | None = None) -> Outcomes:
+    return Outcomes(IDS, values={name: values.astype(np.float64)}, groups=groups)
+
+
+def test_zeros_and_ones_are_judged_by_tango_and_shares_by_gaffkes_bound() -> None:
+    ones, half = np.ones(400), np.where(np.arange(400) < 100, 0.5, 1.0)
+    metric = load_metric("exact_match")
+    zero_one = judge_quality(
+        metric, outcomes_of("exact_match", ones), outcomes_of("exact_match", ones), BUDGET
+    )
+    shares = judge_quality(metric, outcomes_of("exact_match", ones), outcomes_of("exact_match", half), BUDGET)
+    assert zero_one.method == "Tango"
+    assert shares.method == "Gaffke's bound"
+    assert shares.drop_points == pytest.approx(12.5)
+    assert (zero_one.verdict, shares.verdict) == (Verdict.PASS, Verdict.FAIL)
+
+
+def test_repeats_of_a_prompt_are_no_more_rows() -> None:
+    """The mean of four draws is judged as four rows of one group are, and not as four rows."""
+    draws = np.random.default_rng(0).random((100, 4)) < 0.9
+    lost = draws & (np.arange(100) >= 8)[:, None]
+    name, metric = "exact_match", load_metric("exact_match")
+    ids = np.asarray([str(row) for row in range(100)])
+    means = [Outcomes(ids, values={name: one.mean(axis=1)}) for one in (draws, lost)]
+    by_row = [
+        Outcomes(IDS, values={name: one.ravel().astype(np.float64)}, groups=np.repeat(np.arange(100), 4))
+        for one in (draws, lost)
+    ]
+    mean, grouped = (judge_quality(metric, *pair, BUDGET) for pair in (means, by_row))
+    assert mean.drop_points == pytest.approx(grouped.drop_points)
+    assert mean.interval == pytest.approx(grouped.interval, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_more_faults_are_worse(name: str) -> None:
+    none, many = np.zeros(400), (np.arange(400) < 60).astype(np.float64)
+    metric = load_metric(name)
+    assert value_of(metric, outcomes_of(name, many)) == pytest.approx(0.15)
+    judged = judge_quality(metric, outcomes_of(name, none), outcomes_of(name, many), BUDGET)
+    assert (judged.verdict, judged.drop_points) == (Verdict.FAIL, pytest.approx(15))
+    better = judge_quality(metric, outcomes_of(name, many), outcomes_of(name, none), BUDGET)
+    assert better.verdict is Verdict.PASS
+
+
+def test_what_compares_with_the_teacher_is_no_change_of_an_answer() -> None:
+    teacher = outcomes_of("same_answers", np.zeros(400))
+    assert not teacher.changed_rows(outcomes_of("same_answers", np.ones(400))).any()

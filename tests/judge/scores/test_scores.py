@@ -1,0 +1,160 @@
+"""Scores of answers: known answers, options, and what is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import slimgate.judge.scores
+from slimgate.errors import MeasureError, MissingExtra, SuiteError
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.scores import best_score, load_score, score_names
+
+SCHEMA = {"type": "object", "required": ("city",), "properties": {"city": {"type": "string"}}}
+
+
+def rate(name: str, answer: str, reference: str | None, **options: Any) -> float:
+    return load_score(name, options).rate(answer, reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "reference", "expected"),
+    [
+        ("exact_match", " Paris\n", "Paris", 1),
+        ("exact_match", "paris", "Paris", 0),
+        ("exact_match", "", "Paris", 0),
+        ("normalized_match", "The  Eiffel-Tower!", "eiffeltower", 1),
+        ("normalized_match", "an apple", "apple", 1),
+        ("normalized_match", "theatre", "atre", 0),
+        ("numeric", "so it is 1,234.0 in all", "#### 1234", 1),
+        ("numeric", "3 + 4 = 7", "7", 1),
+        ("numeric", "5-3", "3", 1),  # a minus between numbers is no sign
+        ("numeric", "it is -3.", "-3", 1),
+        ("numeric", "$.50", "0.5", 1),
+        ("numeric", "2e3", "2000", 1),
+        ("numeric", "x3", "3", 0),  # a name
+        ("numeric", "none", "7", 0),
+        ("choice_letter", "B", "B", 1),
+        ("choice_letter", "(b) Paris", "B", 1),
+        ("choice_letter", "A good question. The answer is **C**.", "C", 1),
+        ("choice_letter", "I think that D", "D", 1),
+        ("choice_letter", "Paris", "P", 0),
+        ("json_valid", '{"city": "Paris"}', None, 1),
+        ("json_valid", '```json\n{"city": "Paris"}\n```', None, 0),
+        ("json_valid", "[" * 100_000, None, 0),
+        ("maths", r"$\frac{1}{2}$", "$0.5$", 1),
+        ("maths", "the result is $x+1$", "$1+x$", 1),
+        ("maths", "no formula", "$0.5$", 0),
+    ],
+)
+def test_known_answers(name: str, answer: str, reference: str | None, expected: int) -> None:
+    assert rate(name, answer, reference) == expected
+
+
+def test_numeric_has_a_tolerance() -> None:
+    assert rate("numeric", "3.14", "3.14159", tolerance=0.01) == 1
+    assert rate("numeric", "3.14", "3.14159", tolerance=0.001) == 0
+
+
+def test_regex_compares_the_last_match_or_its_group() -> None:
+    assert rate("regex", "x=1, then x=22", "22", pattern=r"x=(\d+)") == 1
+    assert rate("regex", "x=1, then x=22", "x=22", pattern=r"x=\d+") == 1
+    assert rate("regex", "nothing", "22", pattern=r"x=(\d+)") == 0
+    assert rate("regex", "x=1", None, pattern=r"x=\d") == 1
+
+
+def test_json_must_fit_its_schema() -> None:
+    assert rate("json_valid", '{"city": "Paris"}', None, json_schema=SCHEMA) == 1
+    assert rate("json_valid", '{"town": "Paris"}', None, json_schema=SCHEMA) == 0
+
+
+def test_overlaps_are_those_of_the_packages_that_define_them() -> None:
+    # by hand: 3 of 3 words found, of 4 words of the reference: F = 2 * 1 * 0.75 / 1.75
+    assert rate("rouge", "the cat sat", "the cat sat down") == pytest.approx(6 / 7)
+    assert rate("rouge", "the cat sat", "the cat sat down", variant="rouge2") == pytest.approx(0.8)
+    import sacrebleu
+
+    answer, reference = "the cat sat on the mat", "the cat sat on a mat"
+    assert rate("chrf", answer, reference) == sacrebleu.sentence_chrf(answer, [reference]).score / 100
+    assert rate("bleu", answer, reference) == pytest.approx(
+        sacrebleu.sentence_bleu(answer, [reference]).score / 100
+    )
+    for name in ("rouge", "chrf", "bleu"):
+        assert rate(name, answer, answer) == pytest.approx(1)
+        assert rate(name, "", answer) == 0
+
+
+def test_a_formula_that_would_take_for_ever_is_wrong_after_some_seconds() -> None:
+    assert rate("maths", "$9^{9^{9^9}}$", "$3$") == 0
+
+
+def test_the_best_reference_counts() -> None:
+    score = load_score("exact_match", {})
+    assert best_score(score.rate, "Paris", ["Rome", "Paris"]) == 1
+    assert best_score(score.rate, "Paris", ["Rome"]) == 0
+
+
+@pytest.mark.parametrize("name", score_names())
+def test_every_score_is_a_metric_from_0_to_1(name: str) -> None:
+    options = {"pattern": "x"} if name == "regex" else {}
+    own = load_score(name, options)
+    for answer in ("", "x", "42", "\x00", "{}"):
+        for reference in ("", "x", "42"):
+            assert 0 <= own.rate(answer, reference) <= 1
+    metric = load_metric(name)
+    assert (metric.needs, metric.value_range, metric.higher_is_better) == (name, (0.0, 1.0), True)
+
+
+def shout(answer: str, _reference: str | None) -> float:
+    return float(answer.isupper())
+
+
+def twice(_answer: str, _reference: str | None) -> float:
+    return 2.0
+
+
+def test_a_users_function_is_a_score_and_its_metric_in_one_line() -> None:
+    name = f"{__name__}:shout"
+    assert (rate(name, "YES", None), rate(name, "no", None)) == (1, 0)
+    assert load_metric(name).needs == name
+    with pytest.raises(MeasureError, match=r"twice gave 2.0, expected a number from 0 to 1"):
+        rate(f"{__name__}:twice", "x", None)
+
+
+def test_unknown_names_and_options_are_refused_with_the_nearest() -> None:
+    with pytest.raises(SuiteError, match=r"no such score. Did you mean numeric\?"):
+        load_score("numerics", {})
+    with pytest.raises(SuiteError, match="of type dict, expected a function"):
+        load_score(f"{__name__}:SCHEMA", {})
+    with pytest.raises(ValidationError, match=r"unknown key tolerence. Did you mean tolerance\?"):
+        load_score("numeric", {"tolerence": 1.0})
+    with pytest.raises(ValidationError, match="is no regular expression"):
+        load_score("regex", {"pattern": "("})
+    with pytest.raises(ValueError, match="is no JSON Schema"):
+        load_score("json_valid", {"json_schema": {"type": "objekt"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("rouge", "rouge_score.rouge_scorer"),
+        ("chrf", "sacrebleu"),
+        ("bleu", "sacrebleu"),
+        ("maths", "math_verify"),
+    ],
+)
+def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, module: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        MissingExtra, match=rf'score {name} needs an extra: pip install "slimgate\[answers\]"'
+    ):
+        load_score(name, {})
+
+
+def test_each_file_of_the_folder_is_a_score() -> None:
+    files = {path.stem for path in Path(slimgate.judge.scores.__file__).parent.glob("*.py")}
+    assert files - {"__init__", "base", "registry"} == set(score_names())

@@ -1,0 +1,127 @@
+"""Answers of tiny models: greedy as transformers writes them, sampled by their own noise, in any batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from fixtures.models.architectures import write_tiny
+from slimgate.errors import MeasureError
+from slimgate.models.write_answers import Writing, Written, gumbel, write_answers
+from slimgate.runtimes.eager import EagerPredictor
+
+torch.set_num_threads(1)
+PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 12, 13]]
+KEYS = ["a", "b", "c"]
+GREEDY = Writing(max_new_tokens=8)
+DRAWN = Writing(max_new_tokens=8, temperature=1.0, seed=3)
+
+
+class WithoutNetwork:
+    """A predictor as a graph's is: it gives logits, and cannot generate."""
+
+    def __init__(self, network: Any) -> None:
+        self._inner = EagerPredictor(network, "cpu")
+        self.prepare, self.forward, self.fetch = self._inner.prepare, self._inner.forward, self._inner.fetch
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    folder = tmp_path_factory.mktemp(request.param)
+    write_tiny(folder, request.param, causal=True, initializer_range=0.5)
+    network = AutoModelForCausalLM.from_pretrained(folder).eval()
+    return network, AutoTokenizer.from_pretrained(folder)
+
+
+def written(
+    model: tuple[PreTrainedModel, Any], how: Writing, which: list[int] | None = None
+) -> list[Written]:
+    network, tokenizer = model
+    chosen = list(range(3)) if which is None else which
+    ids, keys = [PROMPTS[k] for k in chosen], [KEYS[k] for k in chosen]
+    return write_answers(EagerPredictor(network, "cpu"), tokenizer, ids, keys, how)
+
+
+def test_greedy_answers_are_those_of_transformers_of_one_prompt_alone(model: tuple[Any, Any]) -> None:
+    network, tokenizer = model
+    for prompt, own in zip(PROMPTS, written(model, GREEDY), strict=True):
+        ids = torch.tensor([prompt])
+        alone = network.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False, pad_token_id=3
+        )[0, len(prompt) :].tolist()
+        ended = tokenizer.eos_token_id in alone
+        expected = alone[: alone.index(tokenizer.eos_token_id)] if ended else alone
+        assert (list(own.ids), own.ended) == (expected, ended)
+
+
+@pytest.mark.parametrize("how", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_an_answer_is_the_same_alone_and_in_a_batch(model: tuple[Any, Any], how: Writing) -> None:
+    together = written(model, how)
+    assert together == [written(model, how, [place])[0] for place in range(3)]
+    assert together[::-1] == written(model, how, [2, 1, 0])
+
+
+@pytest.mark.parametrize("how", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_a_model_without_a_network_writes_the_same(model: tuple[Any, Any], how: Writing) -> None:
+    network, tokenizer = model
+    assert write_answers(WithoutNetwork(network), tokenizer, PROMPTS, KEYS, how) == written(model, how)
+
+
+def test_other_seeds_and_rows_draw_other_answers(model: tuple[Any, Any]) -> None:
+    first, other = written(model, DRAWN), written(model, Writing(8, 1.0, seed=4))
+    assert first != other
+    network, tokenizer = model
+    keys = ["d", "e", "f"]
+    assert write_answers(EagerPredictor(network, "cpu"), tokenizer, PROMPTS, keys, DRAWN) != first
+
+
+def test_the_noise_draws_from_the_softmax() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.2]))
+    drawn = [
+        int((logits + gumbel(0, str(key), place, 3)).argmax()) for key in range(500) for place in range(8)
+    ]
+    shares = np.bincount(drawn, minlength=3) / len(drawn)
+    assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.03)  # 4 standard errors
+
+
+def test_an_answer_ends_before_a_stop_text(model: tuple[Any, Any]) -> None:
+    whole = written(model, GREEDY)[0]
+    stop = whole.text.split()[2]
+    cut = written(model, Writing(8, stop=(stop,)))[0]
+    assert cut.ended
+    assert cut.text == whole.text[: whole.text.index(stop)]
+    network, tokenizer = model
+    found = write_answers(WithoutNetwork(network), tokenizer, PROMPTS, KEYS, Writing(8, stop=(stop,)))
+    assert found[0].text == cut.text
+
+
+def test_what_a_folder_says_of_generation_changes_nothing(model: tuple[Any, Any]) -> None:
+    network, _ = model
+    expected = written(model, GREEDY)
+    network.generation_config.repetition_penalty = 10.0
+    network.generation_config.do_sample = True
+    try:
+        assert written(model, GREEDY) == expected
+        assert network.generation_config.repetition_penalty == 10.0
+    finally:
+        network.generation_config.repetition_penalty = None
+        network.generation_config.do_sample = None
+
+
+def test_answers_beyond_the_positions_are_refused(model: tuple[Any, Any]) -> None:
+    with pytest.raises(MeasureError, match=r"a prompt has 5 tokens and max_new_tokens is 60, but .* for 64"):
+        written(model, Writing(60))
+
+
+def test_an_end_token_ends_an_answer_and_is_no_part_of_it(tmp_path: Path) -> None:
+    write_tiny(tmp_path, "gpt2", causal=True, initializer_range=0.5)
+    network = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    with torch.no_grad():  # whatever comes, the end token is the likeliest
+        network.transformer.ln_f.bias.copy_(100 * network.lm_head.weight[3])
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert written((network, tokenizer), GREEDY) == [Written("", (), True)] * 3

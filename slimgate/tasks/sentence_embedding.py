@@ -95,8 +95,8 @@ class SentenceEmbedding(SentenceTask[Params]):
             if found.causal and found.said.task is None:
                 raise DataError(
                     f"{' and '.join(columns)} are two columns of text, and the model is a language model. To "
-                    "judge its answers, write a suite of task text_generation (docs/generation.md). Say --task "
-                    f"causal_lm --text {columns[1]} for its perplexity, or --task sentence_embedding if one "
+                    "judge its answers, write a suite of task text_generation (docs/generation.md). Say "
+                    f"--task causal_lm --text {columns[1]} for its perplexity, or --task sentence_embedding if one "
                     "text shall find the other"
                 )
             return {"pair": columns}, "two columns of text and no label"

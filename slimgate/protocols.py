@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
 
-from slimgate.errors import BuildError, DataError
+from slimgate.errors import BuildError, DataError, MeasureError
 from slimgate.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -193,13 +193,14 @@ class Runtime(WithParams[P]):
     load_model(folder, device): the model of a kind in default_for, for a step to start from; None: no step
     can. form: how `slimgate export` writes it; None: it is refused. export(model, batches, folder): writes
     that form of a TorchModel, and gives the model that was written; batches: two
-    examples of its inputs, of unlike shapes.
+    examples of its inputs, of unlike shapes. counts_macs: whether it has a `count_macs` of its own.
     """
 
     kinds: frozenset[str]
     default_for: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
     any_processor: frozenset[str] = frozenset()
+    counts_macs: bool = False
     form: Form | None = None
     load_model: Callable[[Path, str], Any] | None = None
     export: Callable[[Any, tuple[Arrays, Arrays], Path], Any] | None = None
@@ -207,6 +208,13 @@ class Runtime(WithParams[P]):
     @abstractmethod
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:
         """The artifact of that folder, ready to predict. Raises BuildError or MissingExtra."""
+
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+        """Multiply-adds of the matrix products, convolutions and attention of one call.
+
+        Raises MeasureError if they are not known.
+        """
+        raise MeasureError(f"what the programs of runtime {type(self).__name__} compute is not counted")
 
     def open_model(self, model: Any, context: BuildContext) -> Predictor:
         """A model of a kind in default_for that a step has made, ready to predict."""

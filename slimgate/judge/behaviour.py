@@ -22,7 +22,7 @@ from slimgate.judge.answer_figures import (
 )
 from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.budget_tables import FlipsBudget, SliceBudget, TokenBudget
+from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, SliceBudget
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import (
     MOST_QUOTED,
@@ -59,7 +59,7 @@ class BehaviourBudgets:
 
     flips: FlipsBudget | None = None
     slices: Mapping[str, SliceBudget] = field(default_factory=dict)
-    tokens: Mapping[str, tuple[TokenBudget, ...]] = field(default_factory=dict)
+    tokens: Mapping[str, tuple[LimitBudget, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def judge_behaviour(
     return BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
 
 
-def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[TokenBudget]) -> tuple[BudgetVerdict, ...]:
+def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tuple[BudgetVerdict, ...]:
     if not budgets:
         return ()
     if tokens is None:

@@ -102,8 +102,15 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         )
 
 
+class Undecided(Protocol):
+    """A budget that may be undecided, and what that does."""
+
+    @property
+    def on_inconclusive(self) -> OnInconclusive | None: ...
+
+
 def on_inconclusive_of(
-    budgets: Sequence[QualityBudget], judged: Sequence[BudgetVerdict], otherwise: OnInconclusive
+    budgets: Sequence[Undecided], judged: Sequence[BudgetVerdict], otherwise: OnInconclusive
 ) -> OnInconclusive:
     """What INCONCLUSIVE shall do: "fail" unless every undecided budget says "warn".
 
@@ -117,7 +124,7 @@ def on_inconclusive_of(
     return "fail" if "fail" in undecided else "warn"
 
 
-def wishes(budgets: Sequence[QualityBudget], otherwise: OnInconclusive) -> list[OnInconclusive]:
+def wishes(budgets: Sequence[Undecided], otherwise: OnInconclusive) -> list[OnInconclusive]:
     """What INCONCLUSIVE shall do of each budget; otherwise: as above."""
     return [budget.on_inconclusive or otherwise for budget in budgets]
 

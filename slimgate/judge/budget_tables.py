@@ -100,6 +100,17 @@ class SizeBudget(Budget):
         """Bytes are exact."""
 
 
+class FlopsBudget(Budget):
+    """A budget on floating-point operations of one row: variant / teacher may reach at most this."""
+
+    kind = "ratio_max"
+    ratio_max: float = Field(gt=0)
+    """Largest value of the variant's operations / the teacher's: matrix products, convolutions, attention."""
+
+    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> None:
+        """Operations are counted, so they are exact."""
+
+
 class _UndecidedBudget(Budget):
     """What budgets share that say themselves what INCONCLUSIVE does."""
 
@@ -138,8 +149,8 @@ class SliceBudget(Budget):
 
 
 @dataclass(frozen=True)
-class TokenBudget:
-    """A limit on a language model's tokens. kind: its key in the table, and its kind in the record."""
+class LimitBudget:
+    """One limit of a table that may hold several. kind: its key in the table, and its kind in the record."""
 
     kind: str
     limit: float
@@ -147,8 +158,8 @@ class TokenBudget:
     on_inconclusive: OnInconclusive | None = None
 
 
-class _TokenBudgets(Table):
-    """What the tables of limits on tokens share: at least one limit."""
+class _LimitBudgets(Table):
+    """What tables of several limits share: at least one of them."""
 
     kinds: ClassVar[tuple[str, ...]]
     example: ClassVar[str]
@@ -163,17 +174,17 @@ class _TokenBudgets(Table):
             raise ValueError(f"expected at least one of {', '.join(self.kinds)}, as in {self.example}")
         return self
 
-    def budgets(self) -> tuple[TokenBudget, ...]:
+    def budgets(self) -> tuple[LimitBudget, ...]:
         """A budget for each limit that is set."""
         limits = {kind: getattr(self, kind) for kind in self.kinds}
         return tuple(
-            TokenBudget(kind, limit, self.reason, self.on_inconclusive)
+            LimitBudget(kind, limit, self.reason, self.on_inconclusive)
             for kind, limit in limits.items()
             if limit is not None
         )
 
 
-class KlBudgetTable(_TokenBudgets):
+class KlBudgetTable(_LimitBudgets):
     """Budgets on KL(teacher || variant) of the next token, in nats, all of which must hold."""
 
     kinds: ClassVar = ("mean_max", "p99_max", "p999_max")
@@ -186,7 +197,7 @@ class KlBudgetTable(_TokenBudgets):
     """At most 0.1 % of the tokens may be above this; takes about 3,000 documents."""
 
 
-class Top1BudgetTable(_TokenBudgets):
+class Top1BudgetTable(_LimitBudgets):
     """A budget on the tokens at which variant and teacher find the same next token likeliest."""
 
     kinds: ClassVar = ("floor",)
@@ -211,3 +222,29 @@ class SpeedBudget(_UndecidedBudget):
     kind = "speedup_min"
     speedup_min: float = Field(gt=0)
     """Least value of teacher time / variant time, on every workload."""
+
+
+class LatencyBudgetTable(_LimitBudgets):
+    """Budgets on the time of a call, all of which must hold on every workload."""
+
+    kinds: ClassVar = (SpeedBudget.kind, "p50_ms_max", "p95_ms_max")
+    example: ClassVar = "{ speedup_min = 2.0 }"
+    speedup_min: float | None = Field(default=None, gt=0)
+    """Least value of teacher time / variant time, on every workload."""
+    p50_ms_max: float | None = Field(default=None, gt=0)
+    """Largest median of a call in milliseconds on this machine, on every workload."""
+    p95_ms_max: float | None = Field(default=None, gt=0)
+    """Milliseconds that 95 % of the calls stay under, on every workload; takes at least 59 rounds."""
+
+    @property
+    def speed(self) -> SpeedBudget | None:
+        """The budget that a duel with the teacher decides."""
+        limit = self.speedup_min
+        if limit is None:
+            return None
+        return SpeedBudget(speedup_min=limit, reason=self.reason, on_inconclusive=self.on_inconclusive)
+
+    @property
+    def times(self) -> tuple[LimitBudget, ...]:
+        """The budgets that the variant's own times decide."""
+        return tuple(one for one in self.budgets() if one.kind != SpeedBudget.kind)

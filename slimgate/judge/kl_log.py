@@ -14,7 +14,7 @@ import numpy as np
 
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
@@ -50,14 +50,14 @@ def figures(chunks: ChunkMeans) -> dict[str, Figure]:
     }
 
 
-def judge_chunks(chunks: ChunkMeans, budgets: Sequence[TokenBudget | QualityBudget]) -> list[BudgetVerdict]:
+def judge_chunks(chunks: ChunkMeans, budgets: Sequence[LimitBudget | QualityBudget]) -> list[BudgetVerdict]:
     """n_needed: chunks. Raises SuiteError for a kind that the log says nothing of."""
     known = figures(chunks)
     return [_judge(chunks, budget, known) for budget in budgets]
 
 
 def _judge(
-    chunks: ChunkMeans, budget: TokenBudget | QualityBudget, known: dict[str, Figure]
+    chunks: ChunkMeans, budget: LimitBudget | QualityBudget, known: dict[str, Figure]
 ) -> BudgetVerdict:
     kind, limit, reason = budget.kind, budget.limit, budget.reason
     if kind in SHARE_ABOVE:

@@ -1,4 +1,4 @@
-"""Size: exact, so a plain comparison.
+"""Size and operations: exact, so a plain comparison.
 
 Memory: the ratio of two peaks, each the median of a few fresh processes.
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import MemoryBudget, SizeBudget
+from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, SizeBudget
 from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
 
 # So many fresh processes of each model where there is a budget; with fewer nothing is decided.
@@ -35,6 +35,19 @@ def judge_compression(
     holds = teacher_bytes >= minimum * variant_bytes
     verdict = Verdict.PASS if holds else Verdict.FAIL
     return BudgetVerdict(kind=SizeBudget.kind, limit=minimum, verdict=verdict, reason=reason, n_needed=None)
+
+
+def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) -> BudgetVerdict:
+    """PASS where variant / teacher is at most `limit`. teacher, variant: operations of one row, above 0."""
+    verdict = Verdict.PASS if variant <= limit * teacher else Verdict.FAIL
+    return BudgetVerdict(
+        kind=FlopsBudget.kind,
+        limit=limit,
+        verdict=verdict,
+        reason=reason,
+        n_needed=None,
+        value=variant / teacher,
+    )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.judge.behaviour_parts import KlFacts
-from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
@@ -132,18 +132,18 @@ def _first(count: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def judge_tokens(found: TokenKl, budgets: Sequence[TokenBudget]) -> tuple[BudgetVerdict, ...]:
+def judge_tokens(found: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[BudgetVerdict, ...]:
     """A verdict for each budget on KL or on the same likeliest token; n_needed: documents."""
     return tuple(_judge(found, budget) for budget in budgets)
 
 
-def token_verdict(found: TokenKl, budget: TokenBudget) -> Verdict:
+def token_verdict(found: TokenKl, budget: LimitBudget) -> Verdict:
     """The verdict alone."""
     losses, limit = _losses_and_limit(found, budget)
     return to_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
 
 
-def _judge(found: TokenKl, budget: TokenBudget) -> BudgetVerdict:
+def _judge(found: TokenKl, budget: LimitBudget) -> BudgetVerdict:
     (losses, limit), verdict = _losses_and_limit(found, budget), token_verdict(found, budget)
     copies = losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * found.documents)
@@ -152,7 +152,7 @@ def _judge(found: TokenKl, budget: TokenBudget) -> BudgetVerdict:
     return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, needed, value, interval, p_value)
 
 
-def _losses_and_limit(found: TokenKl, budget: TokenBudget) -> tuple[UnitLosses, float]:
+def _losses_and_limit(found: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
     """What the units lost, and how much of it the budget allows."""
     if budget.kind == "floor":
         return found.parted, 1 - budget.limit

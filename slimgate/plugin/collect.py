@@ -218,7 +218,7 @@ def params_of(item: pytest.Item) -> dict[str, Any]:
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     """The check of a gate, as the record keys it: kind, model, name. None of tests that judge nothing."""
-    from slimgate.record.results import SINCE
+    from slimgate.record.results import SINCE, TIMES
     from slimgate.record.run_verdict import SELF_TEST
     from slimgate.suite.suite import TEACHER
 
@@ -231,6 +231,7 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
         "test_behaviour": ("behaviour", model, ""),
         "test_footprint": ("footprint", model, "size"),
         "test_memory": ("memory", model, ""),
+        "test_latency": (TIMES, model, "" if workload is None else workload.id),
         "test_speedup": ("speedup", model, "" if workload is None else workload.id),
         "test_selftest": (SELF_TEST, TEACHER, params.get("check", "")),
     }

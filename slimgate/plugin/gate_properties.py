@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimgate.record.results import SINCE
+from slimgate.record.results import FLOPS, SINCE, TIMES
 from slimgate.run.gate_results import Part
 
 Property = tuple[str, object]
-_GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", "speedup"})
+_GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", FLOPS, "speedup", TIMES})
 _UNITS = {
     "quality": "drop_points",
     SINCE: "drop_points",
     "footprint": "compression",
     "memory": "ratio",
+    FLOPS: "ratio",
     "speedup": "speedup",
 }
 
 
 def gate_properties(part: Part) -> list[Property]:
     """Names and values; none for parts that are no judgement, and for the teacher's own."""
-    facts = part["facts"]
-    if part["kind"] not in _GATES or "verdict" not in facts:
+    if part["kind"] == TIMES:
+        part = {**part, "facts": part["facts"].get("limits") or {}}
+    if part["kind"] not in _GATES or "verdict" not in part["facts"]:
         return []
     return [(f"slimgate.{name}", value) for name, value in _iter_properties(part) if value is not None]
 
@@ -35,7 +37,7 @@ def _iter_properties(part: Part) -> Iterator[Property]:
     if kind == SINCE:
         yield "metric", part["name"]
         yield from ((key, facts.get(key)) for key in ("baseline", "value", "n", "method", "note"))
-    if kind == "speedup":
+    if kind in ("speedup", TIMES):
         yield "workload", part["name"]
     if kind in _UNITS:
         yield _UNITS[kind], facts.get(_UNITS[kind])
@@ -45,6 +47,8 @@ def _iter_properties(part: Part) -> Iterator[Property]:
         yield "flips_percent", flips.get("percent")
         yield "interval", _bounds(flips.get("interval"))
     for budget in facts.get("budgets", ()):
+        if kind == TIMES:
+            yield f"value.{budget['kind']}", budget["value"]
         yield f"budget.{budget['kind']}", budget["limit"]
         yield f"verdict.{budget['kind']}", budget["verdict"]
     yield "verdict", facts["verdict"] or "not gated"

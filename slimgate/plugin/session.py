@@ -32,7 +32,7 @@ from slimgate.record.comparing import compare
 from slimgate.record.files import LOGS, Kept, log_name
 from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.results import SINCE
+from slimgate.record.results import SINCE, SPEEDUP, TIMES
 from slimgate.record.run_verdict import SELF_TEST, Key
 from slimgate.record.words import format_count
 from slimgate.report.compare import compare_report
@@ -158,8 +158,9 @@ class Session:
             self._parts[path].add(self._keep_log(path, part) if part["kind"] == "error" else part)
             if part["kind"] in ("quality", "behaviour"):
                 self._predicted |= {(path, TEACHER), (path, part["variant"])}
-            if part["kind"] == "speedup" and (judged := part["facts"]["verdict"]) is not None:
-                timed = part["variant"], part["name"], judged == Verdict.PASS.value
+            if (judged := _verdict_on_time(part)) is not None:
+                workload = f"{part['name']} ms" if part["kind"] == TIMES else part["name"]
+                timed = part["variant"], workload, judged == Verdict.PASS.value
                 self._timed.setdefault(path, []).append(timed)
         if time.monotonic() - self._written.get(path, -RECORD_SECONDS) >= RECORD_SECONDS:
             self._write_record(path)
@@ -186,7 +187,7 @@ class Session:
             key
             for name in (TEACHER, *suite.variants)
             if suite.model(name).gated
-            for key in budgeted_checks(suite, name).values()
+            for _, key in budgeted_checks(suite, name)
         }
         gating |= {(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
         return [
@@ -450,6 +451,15 @@ class Session:
             if (path, variant.name) in self._predicted:
                 with replacing(folder / f"{variant.name}.parquet") as new:
                     write_outcomes(run.outcomes(variant.name), new)
+
+
+def _verdict_on_time(part: Part) -> str | None:
+    """What a duel, or a budget on milliseconds, came to; None of other parts and without a budget."""
+    if part["kind"] == SPEEDUP:
+        found: str | None = part["facts"]["verdict"]
+        return found
+    limits = part["facts"].get("limits") if part["kind"] == TIMES else None
+    return limits and limits["verdict"]
 
 
 def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:

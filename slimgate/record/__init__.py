@@ -18,7 +18,14 @@ from slimgate.judge.parts import BudgetFacts, BuildsFacts, Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
 from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
-from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
+from slimgate.record.machine import (
+    FlopsFacts,
+    FootprintFacts,
+    LatencyFacts,
+    Machine,
+    MemoryFacts,
+    TimeLimitFacts,
+)
 from slimgate.record.quality import QualityFacts
 from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, to_json
 from slimgate.record.shard import ShardFacts
@@ -54,6 +61,7 @@ __all__ = [
     "ConfirmFacts",
     "FigureFacts",
     "Flips",
+    "FlopsFacts",
     "FollowedRow",
     "FootprintFacts",
     "KlFacts",
@@ -86,6 +94,7 @@ __all__ = [
     "SwitchedOffBudget",
     "TaskFactsRecord",
     "TensorFacts",
+    "TimeLimitFacts",
     "TimingFacts",
     "TradeoffFacts",
     "UndecidedChange",

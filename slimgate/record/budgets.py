@@ -164,7 +164,9 @@ def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
     return Verdict.FAIL if low > limit else Verdict.INCONCLUSIVE
 
 
-def message_of(model: VariantRecord, budget: str) -> str | None:
-    """The gate's own line on a budget of that name; None where the record has none."""
+def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:
+    """The gate's own line on a budget of that name and kind; None where the record has none."""
     title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
-    return next((one.facts.message for one in model.results() if one.title == title), None)
+    found = [one.facts for one in model.results() if one.title == title]
+    judging = [facts for facts in found if any(one.kind == kind for one in facts.budgets)]
+    return next((facts.message for facts in [*judging, *found]), None)

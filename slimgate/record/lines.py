@@ -12,10 +12,10 @@ from pydantic import Field
 
 from slimgate.judge.metrics.base import Unit
 from slimgate.judge.parts import Part
-from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
+from slimgate.judge.verdict import Verdict, worst_verdict
+from slimgate.record import BudgetFacts, LatencyFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
 
-Kind = Literal["metric", "since_baseline", "behaviour", "footprint", "memory", "latency"]
+Kind = Literal["metric", "since_baseline", "behaviour", "footprint", "memory", "flops", "latency"]
 Bounds = tuple[float, float] | None
 
 
@@ -39,7 +39,7 @@ class Line(Part):
     gated: bool = Field(description="whether its budgets count")
     artifact_digest: str | None = _column("digest of the files that predict")
     runtime: str | None = _column("what executes them")
-    kind: Kind = Field(description="metric, since_baseline, behaviour, footprint, memory or latency")
+    kind: Kind = Field(description="metric, since_baseline, behaviour, footprint, memory, flops or latency")
     name: str | None = _column("the metric's name, or the latency's workload")
     value: float | None = _column("the metric's value")
     beside: float | None = _column("the teacher's value; for since_baseline the baseline's")
@@ -55,6 +55,8 @@ class Line(Part):
     compression: float | None = _column("teacher bytes / variant bytes")
     peak_bytes: int | None = _column("peak memory of a process that loads and predicts")
     memory_ratio: float | None = _column("variant peak / teacher peak")
+    flops: int | None = _column("floating-point operations of one row, two for each multiply-add")
+    flops_ratio: float | None = _column("variant / teacher")
     p50_ms: float | None = _column("median of a call")
     p95_ms: float | None = _column("95th percentile of a call")
     mean_ms: float | None = _column("mean of a call")
@@ -107,6 +109,9 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
     if (memory := model.memory) is not None:
         told = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
         yield {"kind": "memory", **told, **_budgets_and_verdict(memory.budgets, memory.verdict)}
+    if (flops := model.flops) is not None:
+        told = {"flops": flops.flops, "flops_ratio": flops.ratio}
+        yield {"kind": "flops", **told, **_budgets_and_verdict(flops.budgets, flops.verdict)}
     yield from _times(model)
 
 
@@ -143,8 +148,17 @@ def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
             "speedup": times.speedup,
             "speedup_low": low,
             "speedup_high": high,
-            **_budgets_and_verdict(times.budgets, times.verdict),
+            **_of_time(times),
         }
+
+
+def _of_time(times: LatencyFacts) -> dict[str, Any]:
+    """The budgets of the duel and those on milliseconds, with the worst verdict."""
+    limits = times.limits
+    if limits is None:
+        return _budgets_and_verdict(times.budgets, times.verdict)
+    worst = worst_verdict([one for one in (times.verdict, limits.verdict) if one is not None])
+    return _budgets_and_verdict([*times.budgets, *limits.budgets], worst)
 
 
 def _budgets_and_verdict(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:

@@ -22,7 +22,10 @@ FOLDER = "looks"
 
 @dataclass(frozen=True)
 class Timing:
-    """A speed budget of one model that was judged. workload: its id; passed: whether it held."""
+    """A budget on time of one model that was judged.
+
+    workload: its id, with " ms" of the model's own times. passed: whether it held.
+    """
 
     model: str
     workload: str

@@ -35,6 +35,40 @@ class FootprintFacts(Part):
     measured: str
 
 
+class FlopsFacts(Part):
+    """Operations of one call with one row, that of the teacher's median length.
+
+    macs: multiply-adds of matrix products, convolutions and attention, whatever their number type; flops: two
+    for each. tokens: of the row, where it has any. note: why they are not known. ratio: variant / teacher.
+    """
+
+    flops: int | None = None
+    macs: int | None = None
+    tokens: int | None = None
+    note: str | None = None
+    ratio: float | None = None
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
+class TimeLimitFacts(Part):
+    """The budgets on milliseconds of one workload, each with the quantile that it limits and its interval.
+
+    The interval is 90 %, and 3 % wider on both sides: another process may be that much faster or slower.
+    rounds: timed; counted: as how many independent rounds they count, because calls that follow each other
+    are alike.
+    """
+
+    rounds: int
+    counted: int
+    budgets: list[BudgetFacts] = []
+    verdict: Verdict | None = None
+    message: str | None = None
+    measured: str
+
+
 class LatencyFacts(Part):
     """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
@@ -42,6 +76,7 @@ class LatencyFacts(Part):
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
     (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
     above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
+    budgets, verdict, message: of the duel; limits: the budgets on milliseconds, None without any.
     measured: when the calls were timed; duel_measured: when the duel was.
     """
 
@@ -68,6 +103,7 @@ class LatencyFacts(Part):
     budgets: list[BudgetFacts] = []
     verdict: Verdict | None = None
     message: str | None = None
+    limits: TimeLimitFacts | None = None
     measured: str
     duel_measured: str | None = None
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from slimgate.judge.behaviour_parts import BehaviourFacts
-from slimgate.record.machine import FootprintFacts, LatencyFacts, MemoryFacts
+from slimgate.record.machine import FlopsFacts, FootprintFacts, LatencyFacts, MemoryFacts, TimeLimitFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.since_baseline import SinceFacts
-from slimgate.suite.variant_budgets import BASELINE
+from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
 # The kinds of results, as checks and parts are called; run_verdict.py has those that no budget judges here.
 QUALITY, BEHAVIOUR, FOOTPRINT, MEMORY, SPEEDUP = "quality", "behaviour", "footprint", "memory", "speedup"
 SINCE = "since"  # a metric beside that of the baseline
-JudgedFacts = QualityFacts | SinceFacts | BehaviourFacts | FootprintFacts | MemoryFacts | LatencyFacts
-_OF = {SINCE: BASELINE, FOOTPRINT: "size", SPEEDUP: "latency"}
+TIMES = "latency"  # a model's own times
+FLOPS = "flops"
+JudgedFacts = (
+    QualityFacts
+    | SinceFacts
+    | BehaviourFacts
+    | FootprintFacts
+    | MemoryFacts
+    | FlopsFacts
+    | LatencyFacts
+    | TimeLimitFacts
+)
+_OF = {SINCE: BASELINE, FOOTPRINT: "size", SPEEDUP: LATENCY}
 
 
 class Result(NamedTuple):
@@ -32,7 +43,7 @@ class Result(NamedTuple):
     @property
     def detail(self) -> str | None:
         """The metric that is held against the baseline, the workload of a latency."""
-        return self.name if self.kind in (SINCE, SPEEDUP) else None
+        return self.name if self.kind in (SINCE, SPEEDUP, TIMES) else None
 
     @property
     def title(self) -> str:

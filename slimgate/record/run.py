@@ -13,9 +13,19 @@ from slimgate.judge.parts import Part
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed_rows import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
-from slimgate.record.machine import FootprintFacts, LatencyFacts, Machine, MemoryFacts
+from slimgate.record.machine import FlopsFacts, FootprintFacts, LatencyFacts, Machine, MemoryFacts
 from slimgate.record.quality import QualityFacts
-from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, Result
+from slimgate.record.results import (
+    BEHAVIOUR,
+    FLOPS,
+    FOOTPRINT,
+    MEMORY,
+    QUALITY,
+    SINCE,
+    SPEEDUP,
+    TIMES,
+    Result,
+)
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since_baseline import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
@@ -62,6 +72,7 @@ class VariantRecord(Part):
     behaviour: BehaviourFacts | None = None
     latency: dict[str, LatencyFacts] = {}
     memory: MemoryFacts | None = None
+    flops: FlopsFacts | None = None
     shapes: RowShapes | None = None
     since_baseline: dict[str, SinceFacts] = {}
     confirm: dict[str, QualityFacts] = {}
@@ -88,7 +99,12 @@ class VariantRecord(Part):
             yield Result(FOOTPRINT, "size", self.footprint)
         if self.memory is not None:
             yield Result(MEMORY, "", self.memory)
-        yield from (Result(SPEEDUP, workload, times) for workload, times in self.latency.items())
+        if self.flops is not None:
+            yield Result(FLOPS, "", self.flops)
+        for workload, times in self.latency.items():
+            yield Result(SPEEDUP, workload, times)
+            if times.limits is not None:
+                yield Result(TIMES, workload, times.limits)
 
 
 class RunRecord(Part):

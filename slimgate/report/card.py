@@ -17,6 +17,7 @@ from slimgate.report.figures import (
     as_fast,
     count,
     drop_words,
+    flops_words,
     format_number,
     megabytes,
     percent,
@@ -116,13 +117,14 @@ def _how_to_read(model: VariantRecord) -> str:
 
 
 def _verdicts(model: VariantRecord) -> Iterator[str]:
-    """Every message of the judge, of this model; of size, memory and times where a budget was judged."""
+    """Every message of the judge on it; of size, memory, FLOPs and times where a budget was judged."""
     yield from (escape(facts.message) for facts in model.quality.values() if facts.message)
     yield from (escape(facts.message) for facts in model.since_baseline.values() if facts.message)
     yield from (escape(facts.message) for facts in model.confirm.values() if facts.message)
     if model.behaviour is not None and model.behaviour.message:
         yield escape(model.behaviour.message)
-    for facts in (model.footprint, model.memory, *model.latency.values()):
+    limits = [times.limits for times in model.latency.values()]
+    for facts in (model.footprint, model.memory, model.flops, *model.latency.values(), *limits):
         if facts is not None and facts.verdict is not None and facts.message:
             yield escape(facts.message)
 
@@ -168,6 +170,8 @@ def _size(model: VariantRecord) -> str:
     if model.footprint is not None and (words := smaller(model.footprint.compression)):
         lines.append(f"{words} than the teacher" if "×" in words else f"{words} as the teacher")
     lines.append(f"{count(found.parameters)} parameters, {count(found.nonzero_parameters)} other than 0")
+    if flops := flops_words(model.flops):
+        lines.append(f"{flops} for one row")
     if model.memory is not None and model.memory.peak_bytes is not None:
         lines.append(f"{megabytes(model.memory.peak_bytes)} MB of memory at most, in a process of its own")
     return bullets(lines)

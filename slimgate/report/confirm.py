@@ -51,13 +51,19 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
     if record.confirm is not None and record.confirm.looks > 1:
         yield f"The confirm rows were looked at {_again(record.confirm.looks, record.confirm.models)}."
     again = [
-        f"{escape(one.variant)}, {workload_words(one.workload)} ({count(one.times)} times, "
+        f"{escape(one.variant)}, {_workload(one.workload)} ({count(one.times)} times, "
         f"{count(one.passed)} passed)"
         for one in (looks.timings if looks is not None else ())
         if one.passed < one.times
     ]
     if again:
         yield f"Speed was judged again, and the last time counts: {'; '.join(again)}."
+
+
+def _workload(timed: str) -> str:
+    """`batch 1` of a duel, `batch 1 in ms` of the model's own times."""
+    own = timed.removesuffix(" ms")
+    return workload_words(own) + (" in ms" if own != timed else "")
 
 
 def _again(looks: int, models: int) -> str:

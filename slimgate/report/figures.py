@@ -8,6 +8,7 @@ from typing import Protocol
 
 MISSING = "–"
 _MEGABYTE = 1024**2
+_GIGA = 10**9
 _MOST_DECIMALS = 4
 _TINY = 1e-4
 
@@ -85,6 +86,26 @@ def times_words(speedup: float | None, interval: tuple[float, float] | None = No
         return MISSING
     bounds = "" if interval is None else f" [{to_fixed(interval[0], 2)}, {to_fixed(interval[1], 2)}]"
     return f"{to_fixed(speedup, 2)}×{bounds}"
+
+
+class Counted(Protocol):
+    """Operations of one row. ratio: variant / teacher."""
+
+    @property
+    def flops(self) -> int | None: ...
+    @property
+    def tokens(self) -> int | None: ...
+    @property
+    def ratio(self) -> float | None: ...
+
+
+def flops_words(found: Counted | None) -> str | None:
+    """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None where they are not known."""
+    if found is None or found.flops is None:
+        return None
+    tokens = None if found.tokens is None else f"{count(found.tokens)} tokens"
+    ratio = None if found.ratio is None else f"{significant(found.ratio)} of the teacher's"
+    return with_note(f"{significant(found.flops / _GIGA)} GFLOPs", tokens, ratio)
 
 
 def drop_words(

@@ -73,7 +73,10 @@ def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
         if one.facts.verdict is Verdict.PASS:
             continue
         level = _LEVELS[one.facts.verdict]
-        message = message_of(model, one.name) or f"{one.facts.kind} {one.facts.limit:g}: {one.facts.verdict}"
+        message = (
+            message_of(model, one.name, one.facts.kind)
+            or f"{one.facts.kind} {one.facts.limit:g}: {one.facts.verdict}"
+        )
         if message not in told or _WORST_FIRST.index(level) < _WORST_FIRST.index(told[message][0]):
             told[message] = level, f"slimgate: {model.name}, {one.name}", message
     for name, facts in model.confirm.items():

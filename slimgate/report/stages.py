@@ -15,7 +15,7 @@ from slimgate._system.escape import escape
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import ArtifactFacts, RunRecord, StageFacts, StepFacts, VariantRecord
 from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds_of
-from slimgate.report.figures import MISSING, count, duration, megabytes, to_fixed
+from slimgate.report.figures import MISSING, count, duration, megabytes, significant, to_fixed, with_note
 from slimgate.report.status import models, variants
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading, without_empty
 
@@ -111,12 +111,32 @@ def artifact_table(record: RunRecord) -> str:
         Column("state in memory, MB", [megabytes(artifact.state_bytes) for _, artifact in found], right=True),
         Column("parameters", [count(artifact.parameters) for _, artifact in found], right=True),
         Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in found], right=True),
+        Column("GFLOPs a row", [_gigaflops(model) for model, _ in found], right=True),
         Column("load", [duration(artifact.load_seconds) for _, artifact in found], right=True),
         Column("compiling", [duration(artifact.compile_seconds) for _, artifact in found], right=True),
         Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in found], right=True),
         Column("digest", [escape(artifact.digest[:12]) for _, artifact in found]),
     ]
-    return table(without_empty(columns)) if found else ""
+    return blocks(table(without_empty(columns)), bullets(_unknown_flops(record))) if found else ""
+
+
+def _gigaflops(model: VariantRecord) -> str:
+    """With the teacher's as 1: `1.23 (0.5)`."""
+    found = model.flops
+    if found is None or found.flops is None:
+        return MISSING
+    return with_note(
+        significant(found.flops / 1e9), None if found.ratio is None else significant(found.ratio)
+    )
+
+
+def _unknown_flops(record: RunRecord) -> list[str]:
+    """Why operations are not known, each reason with the models that it is of."""
+    found: dict[str, list[str]] = {}
+    for model in models(record):
+        if model.flops is not None and model.flops.note is not None:
+            found.setdefault(model.flops.note, []).append(escape(model.name))
+    return [f"FLOPs of {', '.join(names)} are not known: {escape(note)}." for note, names in found.items()]
 
 
 def stored_words(artifact: ArtifactFacts) -> str:

@@ -9,7 +9,7 @@ from slimgate._system.escape import escape
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.earlier_results import describe_age
-from slimgate.record.results import BEHAVIOUR, SPEEDUP
+from slimgate.record.results import BEHAVIOUR, SPEEDUP, TIMES
 
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"
@@ -68,6 +68,9 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     for one in model.results():
         if one.kind == BEHAVIOUR:
             found |= {budget_words(budget.kind): budget.verdict for budget in one.facts.budgets}
+        elif one.kind == TIMES:
+            words = workload_words(one.name)
+            found |= {f"{budget_words(budget.kind)} {words}": budget.verdict for budget in one.facts.budgets}
         elif one.kind == SPEEDUP:
             found[f"{one.of} {workload_words(one.name)}"] = one.facts.verdict
         else:
@@ -80,9 +83,13 @@ _TOKENS = {"mean_max": "KL, mean", "p99_max": "KL, 99 %", "p999_max": "KL, 99.9 
 
 
 def budget_words(kind: str) -> str:
-    """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy, `KL, mean` for mean_max."""
+    """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy, `KL, mean` for mean_max,
+    `p95` for p95_ms_max.
+    """
     if kind in _TOKENS:
         return _TOKENS[kind]
+    if kind.endswith("_ms_max"):
+        return kind.removesuffix("_ms_max")
     of, _, metric = kind.partition(".")
     return f"{of} {escape(metric)}" if metric else escape(kind.removesuffix("_max_percent"))
 

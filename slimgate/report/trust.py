@@ -34,7 +34,10 @@ can neither prove its budget nor a loss (after Holm's correction). That neither 
 - Bands are words, not verdicts: negligible up to 1 point, small up to 2, depends on the use up to 5, bad \
 above.
 - **Latency** is one forward call on prepared tensors after warm-up, without tokenizing. Models are timed \
-one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) rounds.
+one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) \
+rounds. \
+A budget in ms is judged by the 90 % interval of its percentile, which is 3 % wider because one process was \
+timed. Rounds that follow each other alike count as fewer. Rare slow moments may not be among them.
 - **Size** is the files needed to predict; 1 MB = 1024² bytes. A stored zero takes its full space.
 - **Memory** is that of a fresh process that loads the model and predicts one batch. The brackets of a ratio \
 hold the least and the most that the processes allow.
@@ -139,6 +142,8 @@ def _times(record: RunRecord) -> Iterator[str]:
             yield model.footprint.measured
         if model.memory is not None:
             yield model.memory.measured
+        if model.flops is not None:
+            yield model.flops.measured
         if model.behaviour is not None and model.behaviour.measured is not None:
             yield model.behaviour.measured
 

@@ -7,17 +7,19 @@ from collections.abc import Collection, Iterator
 from slimgate._system.escape import escape
 from slimgate.record import (
     BudgetFacts,
+    FlopsFacts,
     FootprintFacts,
     LatencyFacts,
     MemoryFacts,
     QualityFacts,
     RunRecord,
     SinceFacts,
+    TimeLimitFacts,
     VariantRecord,
 )
 from slimgate.record.results import SPEEDUP, Result
 from slimgate.report.comparison import quality_cell
-from slimgate.report.figures import as_fast, count, significant, smaller, to_fixed
+from slimgate.report.figures import as_fast, count, flops_words, significant, smaller, to_fixed
 from slimgate.report.status import models, workload_words
 from slimgate.report.tables import blocks, bullets
 
@@ -76,9 +78,13 @@ def _figures(one: Result) -> str:
         case MemoryFacts():
             ratio = "not known" if facts.ratio is None else f"{significant(facts.ratio)} of the teacher's"
             return f"peak memory {ratio}, {budgets}"
+        case FlopsFacts():
+            return f"{flops_words(facts) or 'FLOPs not known'}, {budgets}"
         case LatencyFacts():
             speedup = as_fast(facts.speedup, facts.speedup_interval) or "speedup not known"
             return f"{workload_words(one.name)} {speedup}: {facts.verdict}"
+        case TimeLimitFacts():
+            return f"{workload_words(one.name)}, {budgets}"
     return f"{one.of}, {budgets}"
 
 

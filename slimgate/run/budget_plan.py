@@ -12,7 +12,7 @@ import numpy as np
 from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
-from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.perplexity import DAMAGE
 from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
@@ -207,7 +207,7 @@ def _plan_budget(
     )
 
 
-def _plan_tokens(table: str, budget: TokenBudget, gate: GateGroups) -> _Plan:
+def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
     """By the rule of three: fewer rows pass no variant at all."""
     share = {**SHARE_ABOVE, "floor": 1 - budget.limit}.get(budget.kind, budget.limit / DAMAGE)
     rows = planned_rows(share, discordance=0.0, sizes=gate.group_sizes)

@@ -1,8 +1,8 @@
 """The parts that gates report, one a test, and how they are put together to a record.
 
 A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
-a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, latency,
-speedup, self_test, behaviour, since, confirm, error.
+a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, flops,
+latency, speedup, self_test, behaviour, since, confirm, error.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from slimgate.record import (
     ShardFacts,
     SuiteFacts,
     TaskFactsRecord,
+    TimeLimitFacts,
     VariantRecord,
 )
-from slimgate.record.results import BEHAVIOUR, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP
+from slimgate.record.results import BEHAVIOUR, FLOPS, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, TIMES
 from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, Key, verdict, verdict_of_this_run
 from slimgate.run.claims import with_times
 from slimgate.suite.suite import TEACHER, Suite
-from slimgate.suite.variant_budgets import BASELINE
+from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
 Part = dict[str, Any]
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 # The kinds of parts that are results; the others say how a model came about.
-RESULTS = (QUALITY, SINCE, BEHAVIOUR, FOOTPRINT, MEMORY, "latency", SPEEDUP, SELF_TEST, ERROR)
+RESULTS = (QUALITY, SINCE, BEHAVIOUR, FOOTPRINT, MEMORY, FLOPS, TIMES, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 DUEL_KEYS = (
     "clearance",
@@ -59,7 +60,9 @@ def part(kind: str, variant: str, name: str, facts: Mapping[str, Any]) -> Part:
 
 def fails_by_verdict(one: Part) -> bool:
     """Whether a part says why its test failed; a test that failed without such a part is an error."""
-    return one["kind"] == SELF_TEST or one["facts"].get("verdict") in (Verdict.FAIL, Verdict.INCONCLUSIVE)
+    judged = (one["facts"], one["facts"].get("limits") or {})
+    found = [facts.get("verdict") in (Verdict.FAIL, Verdict.INCONCLUSIVE) for facts in judged]
+    return one["kind"] == SELF_TEST or any(found)
 
 
 def now() -> str:
@@ -72,9 +75,9 @@ def expected_checks(suite: Suite) -> list[Key]:
     return [key for name in (TEACHER, *suite.variants) for key, _ in _checks(suite, name)]
 
 
-def budgeted_checks(suite: Suite, name: str) -> dict[str, Key]:
-    """The checks of a model that have a budget, by what they judge."""
-    return {what: key for key, what in _checks(suite, name) if what is not None}
+def budgeted_checks(suite: Suite, name: str) -> list[tuple[str, Key]]:
+    """The checks of a model that have a budget, each after what it judges, which two checks may share."""
+    return [(what, key) for key, what in _checks(suite, name) if what is not None]
 
 
 def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
@@ -92,10 +95,13 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
         yield (FOOTPRINT, name, "size"), "size" if own.size else None
         if name in suite.variants_with_memory:
             yield (MEMORY, name, ""), "memory" if own.memory else None
+        if own.flops is not None:
+            yield (FLOPS, name, ""), FLOPS
         for one in suite.workloads if name in suite.dueled else ():
-            yield (SPEEDUP, name, one.id), f"latency {one.id}" if own.speed else None
+            yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed else None
     if name in suite.timed:
-        yield from ((("latency", name, one.id), None) for one in suite.workloads)
+        words = f"{LATENCY} {{}}" if own.times else None
+        yield from (((TIMES, name, one.id), words and words.format(one.id)) for one in suite.workloads)
 
 
 def _behaviour_words(own: BehaviourBudgets) -> str:
@@ -206,7 +212,7 @@ def parts_of(record: RunRecord) -> list[Part]:
         for kind, name, found in v.results():
             if isinstance(found, LatencyFacts):
                 parts += _latency_parts(v.name, name, found)
-            else:
+            elif not isinstance(found, TimeLimitFacts):  # which are in the part of the times
                 parts.append(part(kind, v.name, name, found.model_dump(mode="json")))
         parts += [
             part(CONFIRMED, v.name, name, found.model_dump(mode="json")) for name, found in v.confirm.items()
@@ -304,7 +310,8 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
 
 def awaited_budgets(suite: Suite, name: str, parts: Parts) -> list[str]:
     """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
-    return [what for what, key in budgeted_checks(suite, name).items() if not parts.has(key)]
+    waiting = [what for what, key in budgeted_checks(suite, name) if not parts.has(key)]
+    return list(dict.fromkeys(waiting))
 
 
 def _variant(
@@ -332,6 +339,7 @@ def _variant(
             BEHAVIOUR: parts.one(BEHAVIOUR, name),
             "latency": latency,
             MEMORY: parts.one(MEMORY, name),
+            FLOPS: parts.one(FLOPS, name),
             "shapes": parts.one("shapes", name),
             "since_baseline": parts.of(SINCE, name),
             CONFIRMED: parts.of(CONFIRMED, name),

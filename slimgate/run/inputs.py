@@ -29,7 +29,18 @@ from slimgate.suite.suite import TEACHER, Suite
 # By kind of result; the digest of a variant that cannot be built now is missing, so nothing of it is kept.
 Digests = Mapping[str, str]
 MODEL = "model"
-KINDS = ("quality", SINCE, CONFIRMED, "behaviour", "footprint", "memory", "latency", "speedup", SELF_TEST)
+KINDS = (
+    "quality",
+    SINCE,
+    CONFIRMED,
+    "behaviour",
+    "footprint",
+    "memory",
+    "flops",
+    "latency",
+    "speedup",
+    SELF_TEST,
+)
 _JUDGED = frozenset({"quality", SINCE, CONFIRMED, "behaviour", SELF_TEST})
 _TIMED = frozenset({"latency", "speedup", SELF_TEST})
 # Keys of [measure] and kinds of budgets that only some kinds of results depend on; any other counts for all.
@@ -44,6 +55,8 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "behaviour": frozenset({"behaviour"}),
     "size": frozenset({"footprint"}),
     "speed": frozenset({"speedup"}),
+    "times": frozenset({"latency"}),
+    "flops": frozenset({"flops"}),
     "baseline": frozenset({SINCE}),
     "switched_off": frozenset(),
 }

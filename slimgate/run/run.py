@@ -21,6 +21,7 @@ from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
 from slimgate.run.measure.latency import workload_rows
 from slimgate.run.measure.memory import MemoryReading, read_memory
+from slimgate.run.measure.operations import Operations, operations
 from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of
 from slimgate.run.past_times import PastTimes, Work, recipe
 from slimgate.run.progress import UNWATCHED, Watch
@@ -288,6 +289,11 @@ class SuiteRun:
                 threads=self.suite.threads,
             )
 
+    def operations(self, name: str) -> Operations:
+        """What one call of a model with the row of the teacher's median length computes."""
+        runtime, inputs = self.suite.model(name).runtime, self.workload(name, Workload(1)).inputs
+        return operations(self.build(name).artifact, runtime, inputs, self.store, device=self.device)
+
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
@@ -378,6 +384,11 @@ class ModelHandle:
         if seconds is None:
             return {}
         return {"compile_seconds": seconds, "compiled_graphs": getattr(self._predictor, "graphs", None)}
+
+    @property
+    def operations(self) -> Operations:
+        """What one call with one row computes, counted once and stored."""
+        return self.run.operations(self.name)
 
     def memory(self, readings: int = 1) -> list[MemoryReading]:
         """Readings of its memory, each of a fresh process that takes seconds; those taken before are kept."""

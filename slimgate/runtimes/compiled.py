@@ -26,6 +26,7 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.params import Table
 from slimgate.protocols import Arrays, Runtime
+from slimgate.runtimes import eager
 from slimgate.runtimes.eager import EagerPredictor
 
 MOST_GRAPHS = 64
@@ -140,6 +141,7 @@ class CompiledPredictor(EagerPredictor):
 
 class Compiled(Runtime[Params]):
     kinds = frozenset({"torch", "torch_quantized"})
+    counts_macs = True
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CompiledPredictor:
         """The artifact's network, compiled for `threads` threads."""
@@ -149,6 +151,10 @@ class Compiled(Runtime[Params]):
 
         torch.set_num_threads(threads)
         return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)
+
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+        """Those of the network uncompiled, which it computes too."""
+        return eager.runtime.count_macs(folder, batch, device=device)
 
 
 runtime = Compiled()

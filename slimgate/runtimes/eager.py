@@ -56,6 +56,7 @@ class Eager(Runtime[Params]):
     kinds = frozenset({"torch", "torch_quantized", SERVED, *CHECKPOINTS})
     default_for = kinds
     any_processor = frozenset({"torch"})
+    counts_macs = True
     form = Form(
         name="transformers",
         package="torch",
@@ -86,6 +87,15 @@ class Eager(Runtime[Params]):
         if is_served(folder):
             return load_served(folder, device)
         return load_torch_model(folder, device=device)
+
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+        """By the operations that one call of the network makes."""
+        import torch
+
+        from slimgate.models.torch_macs import count_macs
+
+        inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+        return count_macs(self.load_model(folder, device).network, inputs)
 
     def open_model(self, model: Any, context: BuildContext) -> EagerPredictor:
         """A TorchModel's network, which a step has made."""

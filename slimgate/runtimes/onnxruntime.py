@@ -9,6 +9,8 @@ model may have its turn on the same cores.
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +88,7 @@ class OnnxRuntime(Runtime[Params]):
     kinds = frozenset({KIND})
     default_for = kinds
     packages = ("onnxruntime",)
+    counts_macs = True
     form = Form(
         name=KIND,
         package="onnxruntime",
@@ -103,6 +106,13 @@ class OnnxRuntime(Runtime[Params]):
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> OnnxPredictor:
         """The artifact's graph, on `threads` threads. Raises MissingExtra without onnxruntime."""
         return OnnxPredictor(open_session(folder / MODEL, params, device=device, threads=threads), device)
+
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+        """By the operators of the file's own graph that one call runs."""
+        from slimgate.models.onnx_macs import count_macs
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return count_macs(profile_call(folder / MODEL, batch, device=device, scratch=Path(scratch)))
 
     def open_model(self, model: Any, context: BuildContext) -> OnnxPredictor:
         """An OnnxModel's graph, which a step has made."""
@@ -152,6 +162,24 @@ def open_session(graph: Path | bytes, params: Params, *, device: str, threads: i
     except Exception as error:  # its exceptions have no common base of their own
         said = " ".join(str(error).split())
         raise BuildError(f"ONNX Runtime cannot load the graph: {said}") from error
+
+
+def profile_call(graph: Path, batch: Arrays, *, device: str, scratch: Path) -> list[dict[str, Any]]:
+    """The events of ONNX Runtime's profile of one call, of the graph as the file has it.
+
+    Weights stay where they are: what a kernel packs beforehand has no shape in a profile.
+    """
+    import onnxruntime
+
+    wanted = options(Params(graph_optimization="disabled"), threads=1)
+    wanted.add_session_config_entry("session.disable_prepacking", "1")
+    wanted.enable_profiling, wanted.profile_file_prefix = True, str(scratch / "profile")
+    providers = _providers(device, onnxruntime.get_available_providers())
+    session = onnxruntime.InferenceSession(str(graph), wanted, providers=providers)
+    predictor = OnnxPredictor(session, device)
+    predictor.forward(predictor.prepare(batch))
+    found: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    return found
 
 
 def options(params: Params, *, threads: int) -> Any:

@@ -16,13 +16,14 @@ from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
     BaselineBudgetTable,
     FlipsBudget,
+    FlopsBudget,
+    LatencyBudgetTable,
+    LimitBudget,
     MemoryBudget,
     QualityBudgetTable,
     SizeBudget,
     SliceBudget,
-    SpeedBudget,
     TeacherBudgetTable,
-    TokenBudget,
 )
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.slices import NOT_PER_ROW
@@ -35,6 +36,7 @@ EXAMPLE = "{ drop_points = 2.0 }"
 EXAMPLES = {
     "size": "{ compression_min = 1.5 }",
     "latency": "{ speedup_min = 2.0 }",
+    "flops": "{ ratio_max = 0.5 }",
     "memory": "{ memory_ratio_max = 0.8 }",
     "flips": "{ flips_max_percent = 1.0 }",
     "slices": "{ accuracy = { drop_points = 5.0 } }",
@@ -111,9 +113,10 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
     """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
-    tokens: dict[str, tuple[TokenBudget, ...]] = {}
+    tokens: dict[str, tuple[LimitBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
-    size, speed, flips, memory = None, None, None, None
+    latency: LatencyBudgetTable | None = None
+    size, flips, memory, flops = None, None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
         if key in OF_ONE and len(prefix) == 1:
@@ -123,9 +126,11 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
             if key == "size":
                 size = SizeBudget.model_validate(table)
             elif key == "latency":
-                speed = SpeedBudget.model_validate(table)
+                latency = LatencyBudgetTable.model_validate(table)
             elif key == "memory":
                 memory = MemoryBudget.model_validate(table)
+            elif key == "flops":
+                flops = FlopsBudget.model_validate(table)
             elif key == "flips":
                 flips = FlipsBudget.model_validate(table)
             elif key == "slices":
@@ -139,7 +144,16 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
                 _refuse_unsuited(key, quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
-    return VariantBudgets(quality, size, speed, BehaviourBudgets(flips, slices, tokens), memory, baseline)
+    return VariantBudgets(
+        quality,
+        size,
+        latency.speed if latency else None,
+        BehaviourBudgets(flips, slices, tokens),
+        memory,
+        baseline,
+        times=latency.times if latency else (),
+        flops=flops,
+    )
 
 
 def budget_family(data: Mapping[str, Any], file: str) -> Family | None:

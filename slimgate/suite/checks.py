@@ -9,6 +9,7 @@ from typing import Any
 from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
+from slimgate.judge.call_times import rounds_for
 from slimgate.loading import own_object
 from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
@@ -20,6 +21,7 @@ from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, TaskSetup, Variant
 from slimgate.suite.tables import LENGTH_BUCKET
+from slimgate.suite.variant_budgets import LATENCY
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
@@ -93,6 +95,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
             raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
         if name != TEACHER:
             _check_timed_budgets(suite, name, error_at)
+            _check_flops_budget(suite, name, error_at)
 
 
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
@@ -100,16 +103,44 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
     if own is None or name in suite.dueled or not variant.gated:
         return
-    for key, budget in (("latency", own.speed), ("memory", own.memory)):
-        if budget is not None:
-            which = name if suite.is_dequantized(name) else TEACHER
-            off = f'{budget.kind} = "off", reason = "judged by its answers alone"'
+    kinds = [(LATENCY, one.kind) for one in (own.speed, *own.times) if one is not None]
+    if own.memory is not None:
+        kinds.append(("memory", own.memory.kind))
+    for key, kind in kinds[:1]:
+        which = name if suite.is_dequantized(name) else TEACHER
+        off = f'{kind} = "off", reason = "judged by its answers alone"'
+        problem = (
+            f"{which} has quantized weights that are unpacked to floating point, so its "
+            f"{key} would not be that of its format; switch the budget off: "
+            f"[budgets.variants.{name}] {key} = {{ {off} }}"
+        )
+        raise error_at(("budgets", key), problem)
+
+
+def _check_flops_budget(suite: Suite, name: str, error_at: ErrorAt) -> None:
+    """Raises where a budget on operations is of a model whose runtime cannot count them."""
+    own, variant = suite.budgets.get(name), suite.variants[name]
+    if own is None or own.flops is None or not variant.gated:
+        return
+    for which in (TEACHER, name):
+        runtime = suite.model(which).runtime
+        if not runtime.object.counts_macs:
+            off = f'flops = {{ {own.flops.kind} = "off", reason = "not counted" }}'
             problem = (
-                f"{which} has quantized weights that are unpacked to floating point, so its "
-                f"{key} would not be that of its format; switch the budget off: "
-                f"[budgets.variants.{name}] {key} = {{ {off} }}"
+                f"runtime {runtime.name} of {which} does not count operations; switch the budget off: "
+                f"[budgets.variants.{name}] {off}"
             )
-            raise error_at(("budgets", key), problem)
+            raise error_at(("budgets", "flops"), problem)
+
+
+def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where [measure] allows fewer rounds than a budget on milliseconds takes."""
+    for own in suite.budgets.values():
+        for budget in own.times:
+            least = rounds_for(budget.kind)
+            if suite.measure.rounds < least:
+                problem = f"{suite.measure.rounds} came, expected at least {least} for a budget {budget.kind}"
+                raise error_at(("measure", "rounds"), problem)
 
 
 def check_hub_models(suite: Suite, names: Iterable[str]) -> None:

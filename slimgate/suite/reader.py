@@ -18,7 +18,7 @@ from slimgate.outcomes import RIGHT
 from slimgate.params import Table
 from slimgate.protocols import ModelRef, Workload
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
-from slimgate.suite.checks import check_columns, check_models, known_teachers, no_cycle
+from slimgate.suite.checks import check_columns, check_models, check_rounds, known_teachers, no_cycle
 from slimgate.suite.errors import Loc, at, from_validation, suite_error
 from slimgate.suite.file import SuiteText, read_suite_text
 from slimgate.suite.runtime_choice import with_default_runtimes
@@ -81,6 +81,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     no_cycle(variants, reader.error)
     stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
     suite = with_default_runtimes(suite, stated)
+    check_rounds(suite, reader.error)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
         check_columns(setup, reader.error)

@@ -8,12 +8,13 @@ from typing import Any
 from slimgate.judge.budget_tables import (
     BaselineBudgetTable,
     FlipsBudget,
+    FlopsBudget,
     KlBudgetTable,
+    LatencyBudgetTable,
     MemoryBudget,
     QualityBudgetTable,
     SizeBudget,
     SliceBudget,
-    SpeedBudget,
     TeacherBudgetTable,
     Top1BudgetTable,
 )
@@ -153,7 +154,8 @@ def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, A
     own = {
         **dict.fromkeys(known_metrics(), quality),
         "size": add("SizeBudget", SizeBudget),
-        "latency": add("LatencyBudget", SpeedBudget),
+        "latency": add("LatencyBudget", LatencyBudgetTable),
+        "flops": add("FlopsBudget", FlopsBudget),
         "memory": add("MemoryBudget", MemoryBudget),
         "flips": add("FlipsBudget", FlipsBudget),
         "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudget)),

@@ -170,7 +170,7 @@ class MeasureTable(Table):
     warmup: int = Field(default=10, ge=0)
     """Calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
-    """Timed calls of a workload, at most."""
+    """Timed calls of a workload, at most; with a budget p95_ms_max ten times as many."""
     max_seconds: float = Field(default=2.0, gt=0)
     """Seconds of a workload and model: timed calls and duel together."""
     batch_size: int = Field(default=64, ge=1)
@@ -205,7 +205,7 @@ class SuiteFile(Table):
     variants: dict[Annotated[str, StringConstraints(pattern=VARIANT_NAME)], VariantTable] = Field(default={})
     """The models that you think of shipping, by name: a parent or a ready-made model, then steps."""
     budgets: dict[str, Any] = Field(default={})
-    """What a variant may lose at most: metrics by name, size, latency, memory, flips, slices;
+    """What a variant may lose at most: metrics by name, size, latency, memory, flops, flips, slices;
     [budgets.variants.NAME] for one variant."""
     measure: MeasureTable = MeasureTable()
     """Which metrics and timed calls are measured, and for how long."""

@@ -155,7 +155,7 @@ def _tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc, *, s
         if load_metric(name).needs not in needs:
             problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
             raise reader.error((*loc, name), problem)
-    others = [key for key in table if key in ("latency", "flips", "slices")] if stated else []
+    others = [key for key in table if key in ("latency", "flops", "flips", "slices")] if stated else []
     if others:
         raise reader.error(
             (*loc, others[0]), "a search is held to metrics and size; the gate judges the rest"

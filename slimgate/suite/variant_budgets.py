@@ -8,18 +8,27 @@ from typing import Literal, NamedTuple, TypeVar
 
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
-from slimgate.judge.budget_tables import Budget, MemoryBudget, SizeBudget, SpeedBudget, TokenBudget
+from slimgate.judge.budget_tables import (
+    Budget,
+    FlopsBudget,
+    LimitBudget,
+    MemoryBudget,
+    SizeBudget,
+    SpeedBudget,
+)
 from slimgate.judge.slices import slices_kind
 
 # How budgets on metrics are corrected over all gated variants.
 Family = Literal["holm"]
 # What the budgets of [budgets.baseline] are of.
 BASELINE = "baseline"
+# The table of limits on the time of a call.
+LATENCY = "latency"
 # The name of a budget, as Judged.name has it, and its kind: ("accuracy", "drop_points").
 Key = tuple[str, str]
 ByMetric = Mapping[str, tuple[QualityBudget, ...]]
 B = TypeVar("B", bound=Budget)
-L = TypeVar("L", bound=QualityBudget | TokenBudget)
+L = TypeVar("L", bound=QualityBudget | LimitBudget)
 
 
 class Limit(NamedTuple):
@@ -45,6 +54,7 @@ class VariantBudgets:
     """The budgets of one variant. quality: by metric name; all of a metric's must hold.
 
     baseline: the same, on what the variant lost since the baseline. switched_off: what it takes away.
+    times: on milliseconds of a call.
     """
 
     quality: ByMetric = field(default_factory=dict)
@@ -54,6 +64,8 @@ class VariantBudgets:
     memory: MemoryBudget | None = None
     baseline: ByMetric = field(default_factory=dict)
     switched_off: tuple[SwitchedOff, ...] = ()
+    times: tuple[LimitBudget, ...] = ()
+    flops: FlopsBudget | None = None
 
     def over(self, common: VariantBudgets, off: Mapping[Key, str] | None = None) -> VariantBudgets:
         """These added to the common ones; of one metric and kind, this one replaces the common one.
@@ -65,7 +77,7 @@ class VariantBudgets:
         return VariantBudgets(
             _merge_budgets(common.quality, self.quality, reasons),
             _over("size", self.size, common.size, reasons),
-            _over("latency", self.speed, common.speed, reasons),
+            _over(LATENCY, self.speed, common.speed, reasons),
             BehaviourBudgets(
                 _over("flips", self.behaviour.flips, common.behaviour.flips, reasons),
                 {name: one for name, one in slices.items() if ("slices", slices_kind(name)) not in reasons},
@@ -74,6 +86,8 @@ class VariantBudgets:
             _over("memory", self.memory, common.memory, reasons),
             _merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
+            _by_kind((*common.times, *self.times), LATENCY, reasons),
+            _over("flops", self.flops, common.flops, reasons),
         )
 
     def limits(self, otherwise: OnInconclusive | None = None) -> dict[Key, Limit]:
@@ -84,7 +98,7 @@ class VariantBudgets:
                 for one in budgets:
                     wish = one.on_inconclusive or otherwise
                     found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
-        for table, limits in self.behaviour.tokens.items():
+        for table, limits in {**self.behaviour.tokens, LATENCY: self.times}.items():
             for limit in limits:
                 wish = limit.on_inconclusive or otherwise
                 found[table, limit.kind] = Limit(limit.limit, limit.reason, wish)
@@ -96,8 +110,13 @@ class VariantBudgets:
         """Each table of one limit, with the name and the kind of its budget."""
         for metric, slices in self.behaviour.slices.items():
             yield "slices", slices_kind(metric), slices
-        tables = {"flips": self.behaviour.flips, "size": self.size, "memory": self.memory}
-        for name, one in {**tables, "latency": self.speed}.items():
+        tables = {
+            "flips": self.behaviour.flips,
+            "size": self.size,
+            "memory": self.memory,
+            "flops": self.flops,
+        }
+        for name, one in {**tables, LATENCY: self.speed}.items():
             if one is not None:
                 yield name, one.kind, one
 

@@ -16,7 +16,7 @@ from slimgate.judge.behaviour import (
     on_inconclusive,
     undecided_wishes,
 )
-from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import Verdict
 from slimgate.judge.message import behaviour_message
 from slimgate.judge.token_kl import TokenKl, judge_tokens, kl_facts, quantile
@@ -36,7 +36,7 @@ def single_tokens(values: np.ndarray) -> TokenKl:
 
 
 def verdict(found: TokenKl, kind: str, limit: float) -> Verdict:
-    return judge_tokens(found, [TokenBudget(kind, limit)])[0].verdict
+    return judge_tokens(found, [LimitBudget(kind, limit)])[0].verdict
 
 
 def test_figures_are_those_of_all_tokens_together() -> None:
@@ -106,7 +106,7 @@ def test_a_verdict_agrees_with_its_interval() -> None:
     rng = np.random.default_rng(2)
     found = TokenKl(rng.exponential(0.02, 9000), rng.random(9000) < 0.98, np.repeat(np.arange(3000), 3))
     for kind in ("mean_max", "p99_max", "p999_max"):
-        [judged] = judge_tokens(found, [TokenBudget(kind, 1.0)])
+        [judged] = judge_tokens(found, [LimitBudget(kind, 1.0)])
         assert judged.interval is not None
         low, high = judged.interval
         assert low < (judged.value or 0) < high
@@ -138,10 +138,10 @@ def test_what_is_no_kl_is_an_error(kl: list[float], said: str) -> None:
 
 ROWS = 400
 OUTCOMES = Outcomes(np.asarray([f"{row}" for row in range(ROWS)]), values={"nats": np.ones(ROWS)})
-MEAN = TokenBudget("mean_max", 0.02)
+MEAN = LimitBudget("mean_max", 0.02)
 
 
-def judged(found: TokenKl | None, *budgets: TokenBudget) -> tuple[str, dict[str, object]]:
+def judged(found: TokenKl | None, *budgets: LimitBudget) -> tuple[str, dict[str, object]]:
     own = BehaviourBudgets(tokens={"kl": budgets})
     result = judge_behaviour(OUTCOMES, OUTCOMES, own, metrics={}, tokens=found)
     wishes = undecided_wishes(own, "fail")
@@ -161,7 +161,7 @@ def test_the_line_says_mean_interval_budget_and_verdict() -> None:
 def test_a_budget_that_only_warns_does_not_fail_where_it_is_undecided() -> None:
     few = documents([0.001], [0.002])
     for wish in ("fail", "warn"):
-        line, facts = judged(few, TokenBudget("mean_max", 0.02, None, wish))  # type: ignore[arg-type]
+        line, facts = judged(few, LimitBudget("mean_max", 0.02, None, wish))  # type: ignore[arg-type]
         assert facts["verdict"] == "INCONCLUSIVE"
         assert "gate rows would tell" in line
         assert facts["fails"] == wish

@@ -11,7 +11,7 @@ from support.sample_record import sample_record
 from support.tiny_suite import tiny_run
 
 from slimgate.judge.behaviour import BehaviourBudgets
-from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, RunRecord
@@ -78,15 +78,15 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("budget", "needed"),
     [
-        (TokenBudget("mean_max", 0.02), 149),
-        (TokenBudget("floor", 0.98), 149),
-        (TokenBudget("p99_max", 0.5), 299),
-        (TokenBudget("p999_max", 0.5), 2995),
+        (LimitBudget("mean_max", 0.02), 149),
+        (LimitBudget("floor", 0.98), 149),
+        (LimitBudget("p99_max", 0.5), 299),
+        (LimitBudget("p999_max", 0.5), 2995),
     ],
     ids=lambda one: getattr(one, "kind", None),
 )
 def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
-    tmp_path: Path, budget: TokenBudget, needed: int
+    tmp_path: Path, budget: LimitBudget, needed: int
 ) -> None:
     """log 0.05 / log(1 - share): of 2 % 148.3, of 1 % 298.1, of 0.1 % 2,994.2."""
     own = VariantBudgets(behaviour=BehaviourBudgets(tokens={"kl": (budget,)}))

@@ -9,7 +9,7 @@ import pytest
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.budget_tables import FlipsBudget, MemoryBudget, SliceBudget, TokenBudget
+from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
 from slimgate.suite.budgets import resolve_budgets, teacher_budgets
 from slimgate.suite.variant_budgets import Limit, SwitchedOff
 
@@ -188,10 +188,10 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_switched_off() -> None:
     }
     budgets = resolve_budgets(data, VARIANTS, "x")
     assert budgets["a"].behaviour.tokens == {
-        "kl": (TokenBudget("mean_max", 0.1, "small", "warn"), TokenBudget("p99_max", 0.5)),
-        "top1_agreement": (TokenBudget("floor", 0.98),),
+        "kl": (LimitBudget("mean_max", 0.1, "small", "warn"), LimitBudget("p99_max", 0.5)),
+        "top1_agreement": (LimitBudget("floor", 0.98),),
     }
-    assert budgets["b"].behaviour.tokens["kl"] == (TokenBudget("mean_max", 0.02),)
+    assert budgets["b"].behaviour.tokens["kl"] == (LimitBudget("mean_max", 0.02),)
     assert budgets["b"].switched_off == (SwitchedOff("kl", "p99_max", 0.5, "few rows"),)
     assert budgets["a"].limits("fail")["kl", "mean_max"] == Limit(0.1, "small", "warn")
     assert budgets["a"].limits("fail")["top1_agreement", "floor"] == Limit(0.98, None, "fail")
@@ -296,3 +296,25 @@ def test_one_baseline_is_for_all_variants() -> None:
     data = {"budgets": {"variants": {"a": {"baseline": {"file": "v1"}}}}}
     with pytest.raises(SuiteError, match=r"\[budgets.variants.a.baseline\] file: one baseline is for all"):
         resolve_budgets(data, VARIANTS, "x")
+
+
+def test_limits_on_the_time_of_a_call_are_added_and_switched_off_one_by_one() -> None:
+    common = {"latency": {"speedup_min": 1.5, "p95_ms_max": 20.0, "reason": "the phone"}}
+    own = {
+        "a": {"latency": {"p95_ms_max": 30.0, "p50_ms_max": 8.0, "on_inconclusive": "warn"}},
+        "b": {"latency": {"p95_ms_max": "off", "reason": "a batch job"}},
+    }
+    found = resolve_budgets({"budgets": {**common, "variants": own}}, VARIANTS, "x")
+    assert found["a"].limits("fail") == {
+        ("latency", "speedup_min"): Limit(1.5, "the phone", "fail"),
+        ("latency", "p95_ms_max"): Limit(30.0, None, "warn"),
+        ("latency", "p50_ms_max"): Limit(8.0, None, "warn"),
+    }
+    assert list(found["b"].limits()) == [("latency", "speedup_min")]
+    assert found["b"].switched_off == (SwitchedOff("latency", "p95_ms_max", 20.0, "a batch job"),)
+
+
+def test_a_limit_on_milliseconds_alone_asks_for_no_duel() -> None:
+    found = resolve_budgets({"budgets": {"latency": {"p50_ms_max": 8.0}}}, VARIANTS, "x")["a"]
+    assert found.speed is None
+    assert [(one.kind, one.limit) for one in found.times] == [("p50_ms_max", 8.0)]

@@ -222,7 +222,7 @@ def _budgets(draft: Draft) -> Iterator[str]:
         yield "# After a first run, a little below what it showed:"
         yield "# [budgets.variants.student-int8]"
         yield "# size = { compression_min = 3.0 }"
-        yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }'
+        yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }   # also p50_ms_max, p95_ms_max'
     if draft.label is not None:
         yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
         yield "# [budgets.slices]"

@@ -12,7 +12,7 @@ from pathlib import Path
 from slimgate.data.kl_log import KlLog, read_kl_log
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
-from slimgate.judge.budget_tables import TokenBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import BudgetVerdict, Verdict
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
 
@@ -48,12 +48,12 @@ def judge_kl_log(options: argparse.Namespace) -> int:
     return int(any(_fails(*pair) for pair in zip(judged, wishes, strict=True)))
 
 
-def _budgets(path: Path, name: str) -> list[TokenBudget | QualityBudget]:
+def _budgets(path: Path, name: str) -> list[LimitBudget | QualityBudget]:
     from slimgate.suite.budgets import resolve_budgets
     from slimgate.suite.file import read_suite_text
 
     found = resolve_budgets(read_suite_text(path, str(path)).data, (name,), str(path))[name]
-    budgets: list[TokenBudget | QualityBudget] = [*found.quality.get("perplexity", ())]
+    budgets: list[LimitBudget | QualityBudget] = [*found.quality.get("perplexity", ())]
     for own in found.behaviour.tokens.values():
         budgets += own
     if not budgets:

@@ -1,19 +1,27 @@
-"""Footprint: is the artifact as much smaller than the teacher's as its budget wants?"""
+"""Footprint: is the artifact as much smaller as its budget wants, and does it compute as much less?"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from slimgate.errors import MeasureError
+from slimgate.judge.budget_tables import FlopsBudget
 from slimgate.judge.facts import budget_facts
-from slimgate.judge.size import judge_compression
+from slimgate.judge.size import judge_compression, judge_flops
+from slimgate.judge.verdict import BudgetVerdict, Verdict, worst_verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.record.results import FLOPS
 from slimgate.run.gate_results import now, part
+from slimgate.run.measure.operations import Operations
 from slimgate.run.run import ModelHandle
-from slimgate.suite.suite import Suite
+from slimgate.suite.suite import TEACHER, Suite
 
 MEGABYTE = 1024**2
+GIGA = 10**9
 
 
 def test_footprint(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
-    """Bytes of one variant's artifact beside the teacher's."""
+    """Bytes of one variant's artifact, and operations of one of its calls, beside the teacher's."""
     report_build(teacher, report_part)
     report_build(variant, report_part)
     before, after = teacher.built.artifact.manifest["bytes"], variant.built.artifact.manifest["bytes"]
@@ -31,4 +39,54 @@ def test_footprint(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         "measured": now(),
     }
     report_part(part("footprint", variant.name, "size", facts))
-    conclude(variant, judged.verdict if judged else None, line, "fail")
+    own, told = _judge_flops(teacher, variant, suite.budgets[variant.name].flops, report_part)
+    found = [(judged, line), (own, told)]
+    wrong = "; ".join(text for one, text in found if one is not None and one.verdict is Verdict.FAIL)
+    verdict = worst_verdict([one.verdict for one, _ in found if one is not None])
+    conclude(variant, verdict, wrong, "fail")
+
+
+def _judge_flops(
+    teacher: ModelHandle, variant: ModelHandle, budget: FlopsBudget | None, report_part: Report
+) -> tuple[BudgetVerdict | None, str]:
+    """The budget on operations and its line. Raises MeasureError where it gates and they are not known."""
+    before, after = teacher.operations, variant.operations
+    report_part(part(FLOPS, TEACHER, "", _facts(before)))
+    facts = _facts(after)
+    if before.macs is None or after.macs is None:
+        which, unknown = (teacher, before) if before.macs is None else (variant, after)
+        if budget is not None and variant.variant.gated:
+            off = f'flops = {{ {budget.kind} = "off", reason = "not counted" }}'
+            raise MeasureError(
+                f"{variant.name}: the FLOPs of {which.name} are not known ({unknown.note}), so the budget on "
+                f"them cannot be judged; switch it off: [budgets.variants.{variant.name}] {off}"
+            )
+        report_part(part(FLOPS, variant.name, "", facts))
+        return None, ""
+    ratio = after.macs / before.macs
+    judged = judge_flops(before.macs, after.macs, budget.limit, budget.reason) if budget else None
+    line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {ratio:.3f} of the teacher's"
+    if judged:
+        line += f", budget {judged.limit:g}: {judged.verdict}"
+    facts |= {
+        "ratio": ratio,
+        "budgets": [budget_facts(judged)] if judged else [],
+        "verdict": judged.verdict.value if judged else None,
+        "message": line,
+    }
+    report_part(part(FLOPS, variant.name, "", facts))
+    return judged, line
+
+
+def _facts(found: Operations) -> dict[str, Any]:
+    return {
+        "flops": found.flops,
+        "macs": found.macs,
+        "tokens": found.tokens,
+        "note": found.note,
+        "measured": now(),
+    }
+
+
+def _giga(found: Operations) -> str:
+    return f"{(found.flops or 0) / GIGA:.3g}"

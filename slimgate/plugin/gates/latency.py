@@ -1,17 +1,23 @@
-"""Latency: absolute times of one call, by pytest-benchmark."""
+"""Latency: absolute times of one call, by pytest-benchmark, and the budgets on them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from slimgate._system.garbage import no_collection
+from slimgate.judge.budget_kinds import OnInconclusive, on_inconclusive_of, wishes
+from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.call_times import P95, CallTimes, call_times_message, judge_call_times, rounds_for
+from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import Speedup
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.plugin.config import BENCHMARKS
-from slimgate.plugin.gates.reporting import Report, report_build
+from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Workload
 from slimgate.run.gate_results import now, part
 from slimgate.run.measure.latency import (
@@ -22,15 +28,24 @@ from slimgate.run.measure.latency import (
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 
+# With a budget on a 95th percentile, so many times as many rounds if they fit into the time: it takes more of
+# them than a median, and those that follow each other alike count as fewer.
+TIMES_FOR_P95 = 10
 EXTRA_INFO = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "throughput_per_s", "rounds", "tokens", "threads")
 
 
 def test_latency(
     suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
 ) -> None:
-    """One workload through the teacher or a variant; the forward call on prepared tensors."""
+    """One workload through the teacher or a variant; the forward call on prepared tensors.
+
+    A budget on milliseconds is judged by these rounds, of which there are enough for it.
+    """
+    budgets = suite.budgets_of(timed.name).times
     reason = why_not_timed(request.config) or times_of_another_format(timed)
     if reason is not None:
+        if budgets and timed.variant.gated:
+            pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
         pytest.skip(reason)
     batch = timed.run.workload(timed.name, workload)
     call = timed.caller(batch.inputs)
@@ -40,11 +55,16 @@ def test_latency(
     _describe(benchmark, suite, timed.name, workload.id)
     with timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True):
         made, rounds = plan_rounds(
-            call, warmup=measure.warmup, rounds=measure.rounds, max_seconds=measure.max_seconds / 2
+            call,
+            warmup=measure.warmup,
+            rounds=measure.rounds * (TIMES_FOR_P95 if any(one.kind == P95 for one in budgets) else 1),
+            max_seconds=measure.max_seconds / 2,
+            least=max((rounds_for(one.kind) for one in budgets), default=0),
         )
         with no_collection():
             benchmark.pedantic(call, rounds=rounds, iterations=1)
-    times = summarise(benchmark.stats.stats.data, workload.batch)
+    seconds = benchmark.stats.stats.data
+    times = summarise(seconds, workload.batch)
     facts: dict[str, Any] = {
         **vars(times),
         "warmup": made,
@@ -56,7 +76,28 @@ def test_latency(
     benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts[key] is not None})
     described = request.config.stash.setdefault(BENCHMARKS, {})
     described[suite.path, timed.name, workload.id] = benchmark.extra_info
+    if not budgets:
+        report_part(part("latency", timed.name, workload.id, facts))
+        return
+    judged = judge_call_times(1000 * np.asarray(seconds), budgets)
+    line, otherwise = call_times_message(timed.name, workload.id, judged), measure.on_inconclusive
+    facts["limits"] = _limit_facts(judged, budgets, otherwise, line)
     report_part(part("latency", timed.name, workload.id, facts))
+    conclude(timed, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
+
+
+def _limit_facts(
+    judged: CallTimes, budgets: Sequence[LimitBudget], otherwise: OnInconclusive, line: str
+) -> dict[str, Any]:
+    pairs = zip(judged.budgets, wishes(budgets, otherwise), strict=True)
+    return {
+        "rounds": judged.rounds,
+        "counted": judged.counted,
+        "budgets": [budget_facts(*pair) for pair in pairs],
+        "verdict": judged.verdict and judged.verdict.value,
+        "message": line,
+        "measured": now(),
+    }
 
 
 def _describe(benchmark: Any, suite: Suite, name: str, workload: str) -> None:

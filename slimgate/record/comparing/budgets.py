@@ -175,7 +175,7 @@ def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[Verdic
             after=now,
             regressed=_is_regression(was, _by_former_limit(now, news.get(key), limits)),
             limits=limits,
-            message=after.error if now == "error" else message_of(after, key[0]),
+            message=after.error if now == "error" else message_of(after, *key),
         )
 
 

@@ -10,11 +10,13 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
+    FlopsFacts,
     FootprintFacts,
     LatencyFacts,
     MemoryFacts,
     QualityFacts,
     SinceFacts,
+    TimeLimitFacts,
     VariantRecord,
 )
 from slimgate.record.results import Result
@@ -27,7 +29,10 @@ _LIMITS = {
     "flips_max_percent": "at most {:g} % of the rows right to wrong",
     "compression_min": "at least {:g}× smaller",
     "memory_ratio_max": "peak at most {:g} of the teacher's",
+    "ratio_max": "at most {:g} of the teacher's FLOPs",
     "speedup_min": "at least {:g}× as fast",
+    "p50_ms_max": "median at most {:g} ms",
+    "p95_ms_max": "95 % of the calls under {:g} ms",
     "drop_relative": "loses at most {:g} % of the teacher's value",
     "error_increase_relative": "errors grow by at most {:g} %",
     "increase_relative": "grows by at most {:g} %",
@@ -69,9 +74,16 @@ def _budget(one: Result, budget: BudgetFacts) -> Budget:
         case MemoryFacts(ratio=ratio, spread=spread):
             words = MISSING if ratio is None else f"{significant(ratio)}{_bounds(spread)} of the teacher's"
             return _line(one.of, words, budget, ratio, spread, zero=1.0)
+        case FlopsFacts(ratio=ratio):
+            words = MISSING if ratio is None else f"{significant(ratio)} of the teacher's"
+            return _line("FLOPs", words, budget, ratio, None, zero=1.0)
         case LatencyFacts(speedup=speedup, speedup_interval=interval):
             of = f"{one.of}, {workload_words(one.name)}"
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
+        case TimeLimitFacts():
+            of = f"{one.of}, {workload_words(one.name)}, {budget_words(budget.kind)}"
+            words = f"{significant(budget.value)} ms{_bounds(budget.interval)}"
+            return _line(of, words, budget, budget.value, budget.interval)
 
 
 def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:

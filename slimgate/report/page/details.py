@@ -23,6 +23,7 @@ from slimgate.report.figures import (
     count,
     drop_words,
     duration,
+    flops_words,
     megabytes,
     percent,
     significant,
@@ -116,6 +117,8 @@ def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]
         if artifact.compile_seconds is not None:
             graphs = count(artifact.compiled_graphs)
             yield "compiling", f"{duration(artifact.compile_seconds)}, {graphs} graphs"
+    if model.flops is not None:
+        yield "FLOPs of a row", flops_words(model.flops) or f"not known: {escape(model.flops.note or '')}"
     if model.memory is not None:
         before = teacher(record)
         own = megabytes(model.memory.peak_bytes)

@@ -41,11 +41,12 @@ def workload_rows(lengths: Sequence[int], batch: int) -> list[int]:
 
 
 def plan_rounds(
-    call: Callable[[], object], *, warmup: int, rounds: int, max_seconds: float
+    call: Callable[[], object], *, warmup: int, rounds: int, max_seconds: float, least: int = MIN_ROUNDS
 ) -> tuple[int, int]:
     """Warms a call up and says how many rounds fit: (warm-up calls made, rounds).
 
-    At most `warmup` calls or a third of `max_seconds`, whichever is less, but one at least.
+    At most `warmup` calls or a third of `max_seconds`, whichever is less, but one at least. least: rounds
+    that are made however long they take, if `rounds` allows them.
     """
     start = time.perf_counter()
     made, last = 0, 0.0
@@ -55,7 +56,7 @@ def plan_rounds(
         last = time.perf_counter() - before
         made += 1
     fit = int(max_seconds / max(last, 1e-9))
-    return made, min(rounds, max(MIN_ROUNDS, fit))
+    return made, min(rounds, max(MIN_ROUNDS, least, fit))
 
 
 def summarise(seconds: Sequence[float], batch: int) -> Times:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fixtures.simulations import count_verdicts
+from fixtures.simulations import call_time_verdicts, count_verdicts
 from fixtures.simulations.memory_verdicts import CASES, LIMIT, error_rates
 from fixtures.simulations.speed_verdicts import Cell, Machine
 from slimgate.judge.flips import flips_of, judge_flips
@@ -54,3 +54,20 @@ def test_flips_at_their_limit_pass_in_at_most_5_percent(groups: int, size: int, 
     drawn = np.random.default_rng(0).binomial(groups, limit / 100, 100_000)
     # 5 % and two standard errors of 100,000 runs
     assert (drawn <= most).mean() <= 0.05 + 0.0014
+
+
+@pytest.mark.parametrize("kind", ["p50_ms_max", "p95_ms_max"])
+@pytest.mark.parametrize("follows", [0.0, 0.6])
+def test_milliseconds_at_their_limit_seldom_pass_or_fail(kind: str, follows: float) -> None:
+    shares = call_time_verdicts.Cell(call_time_verdicts.Machine(0.05, follows), kind, 100, (0,)).simulate(100)
+    # 6 % and two standard errors of 100 runs
+    assert max(shares.passed, shares.failed) <= 0.06 + 0.048
+    assert shares.counted < (60 if follows else 100)
+    assert shares.power[-1] > 0.9 or (follows and kind == "p95_ms_max")
+
+
+def test_the_quantile_of_a_simulated_machine_is_that_of_its_calls() -> None:
+    machine = call_time_verdicts.Machine(0.05, bursts=0.1, length=5)
+    logs = machine.logs(np.random.default_rng(0), 200_000)
+    for share in (0.5, 0.95):
+        assert (logs <= machine.quantile(share)).mean() == pytest.approx(share, abs=0.01)

@@ -1,0 +1,185 @@
+"""Budgets on milliseconds of a call: is a quantile of its times within a limit?
+
+The interval of a quantile goes from one of the sorted times to another: the number of times below the true
+quantile is binomial, whatever the noise (Thompson 1936, Ann. Math. Stat. 7:122-128; for any quantile David
+and Nagaraja 2003, Order Statistics, section 7.1). Its upper bound for p95 takes 59 rounds, 0.95^59 < 5 %.
+
+That holds for independent rounds. Rounds of one process follow each other: a machine that is slow for one
+call is slow for the next. So n rounds count as n / (1 + 2 * the sum of their autocorrelations), which are
+those of their ranks, or of "is above the limit" if these are more (Geyer 1992, Stat. Sci. 7:473-483, initial
+positive sequence). No rule sees slow moments that are so rare that the timed seconds have none.
+
+Where a process lies in memory makes it some per cent faster or slower as long as it lives, and one process
+was timed. So the interval is LAYOUT wider on both sides, as that of a speed-up is at least (judge/speed.py).
+reports/simulations/call_time_verdicts.md has the error rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import ceil, exp, inf, isfinite, log, sqrt
+
+import numpy as np
+
+from slimgate.errors import MeasureError
+from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.decision import (
+    ALPHA,
+    Z_ALPHA,
+    Z_POWER,
+    BudgetVerdict,
+    Verdict,
+    to_verdict,
+    worst_verdict,
+)
+from slimgate.judge.speed import LAYOUT
+from slimgate.outcomes import Floats
+
+# By the kind of a budget on milliseconds.
+P95 = "p95_ms_max"
+QUANTILES: Mapping[str, float] = {"p50_ms_max": 0.50, P95: 0.95}
+# An autocorrelation counts that is above so many standard errors of one of independent rounds.
+_SEEN = 1.0
+
+
+def rounds_for(kind: str) -> int:
+    """The fewest rounds that can show that the limit of a budget of this kind holds."""
+    return ceil(log(ALPHA) / log(QUANTILES[kind]))
+
+
+@dataclass(frozen=True)
+class CallTimes:
+    """Judged times of one workload. budgets: by the order in the suite; their interval is in milliseconds.
+
+    rounds: timed; counted: as how many independent rounds they count, at the least favourable limit.
+    """
+
+    rounds: int
+    counted: int
+    budgets: tuple[BudgetVerdict, ...]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of the budgets."""
+        return worst_verdict([one.verdict for one in self.budgets])
+
+
+def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget]) -> CallTimes:
+    """ms: (rounds,) milliseconds in the order in which they were timed.
+
+    PASS where the upper bound of the quantile is within the limit, FAIL where its lower bound is above it.
+    Raises MeasureError without times.
+    """
+    if not len(ms):
+        raise MeasureError("a budget on milliseconds needs rounds, none were timed")
+    counted = [independent_rounds(ms, budget.limit) for budget in budgets]
+    judged = tuple(_judge(ms, budget, own) for budget, own in zip(budgets, counted, strict=True))
+    return CallTimes(len(ms), min(counted, default=len(ms)), judged)
+
+
+def _judge(ms: Floats, budget: LimitBudget, counted: int) -> BudgetVerdict:
+    quantile = QUANTILES[budget.kind]
+    low, high = claimed_interval(ms, quantile, counted)
+    verdict = to_verdict(inside=high <= budget.limit, outside=low > budget.limit)
+    undecided = verdict is Verdict.INCONCLUSIVE
+    return BudgetVerdict(
+        kind=budget.kind,
+        limit=budget.limit,
+        verdict=verdict,
+        reason=budget.reason,
+        n_needed=rounds_needed(ms, budget, counted) if undecided else None,
+        value=float(np.quantile(ms, quantile)),
+        interval=(low, high),
+    )
+
+
+def claimed_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
+    """The 90 % interval of a quantile, with what another process may differ by; inf where it has no end."""
+    low, high = quantile_interval(ms, quantile, counted)
+    return low * exp(-LAYOUT), high * exp(LAYOUT)
+
+
+def quantile_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
+    """Two of the sorted times, of which each is on the wrong side of the quantile in at most 5 %.
+
+    counted: as how many independent rounds they count. 0 and inf where these are too few for a bound.
+    """
+    times, each = np.sort(ms), len(ms) / counted
+    below, above = _count_outside(counted, quantile)
+    low = 0.0 if below < 0 else float(times[int(below * each)])
+    high = inf if above < 0 else float(times[-1 - int(above * each)])
+    return low, high
+
+
+@cache
+def _count_outside(rounds: int, quantile: float) -> tuple[int, int]:
+    """How many of the sorted times are below and above the interval; -1 where it has no such end."""
+    from scipy.special import bdtr
+
+    at_most = bdtr(np.arange(rounds), rounds, quantile)
+    below = int(np.searchsorted(at_most, ALPHA, side="right")) - 1
+    above = rounds - 1 - int(np.searchsorted(at_most, 1 - ALPHA, side="left"))
+    return below, above
+
+
+def independent_rounds(ms: Floats, limit: float) -> int:
+    """As how many independent rounds these count, between 1 and as many as they are."""
+    from scipy.stats import rankdata
+
+    series = rankdata(ms), (ms > limit).astype(float)
+    return max(1, int(len(ms) / max(map(_correlation_time, series))))
+
+
+def _correlation_time(series: Floats) -> float:
+    """How many rounds of a series count as one: 1 + 2 * the sum of the autocorrelations, at least 1.
+
+    Summed in pairs up to the first that is not above its chance: what follows is noise.
+    """
+    centred = series - series.mean()
+    n, spread = len(series), float(centred @ centred)
+    if n < 4 or spread <= 0:
+        return 1.0
+    size = 1 << (2 * n - 1).bit_length()
+    found = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2, size)[:n] / spread
+    found[1:] += 1.0 / n  # each is about that much too low, because the mean is the series' own
+    if found[1] <= _SEEN / sqrt(n):
+        return 1.0
+    pairs = found[: n - n % 2].reshape(-1, 2).sum(axis=1)
+    noise = pairs <= _SEEN * sqrt(2 / n)
+    end = int(noise.argmax()) if noise.any() else len(pairs)
+    return float(max(1.0, 2.0 * pairs[:end].sum() - 1.0))
+
+
+def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
+    """Rounds that decide the budget 80 % of the time if later ones are like these; None where none would.
+
+    A quantile nearer to its limit than LAYOUT stays undecided.
+    """
+    quantile = QUANTILES[budget.kind]
+    within = [float((ms <= budget.limit * exp(sign * LAYOUT)).mean()) for sign in (-1, 1)]
+    share = within[0] if within[0] > quantile else within[1]
+    if within[0] <= quantile <= within[1]:
+        return None
+    spread = Z_ALPHA * sqrt(quantile * (1 - quantile)) + Z_POWER * sqrt(share * (1 - share))
+    independent = max((spread / (share - quantile)) ** 2, rounds_for(budget.kind))
+    return max(len(ms) + 1, ceil(independent * len(ms) / counted))
+
+
+def call_times_message(name: str, workload: str, found: CallTimes) -> str:
+    """One line that can be acted on."""
+    parts = "; ".join(map(_format_budget, found.budgets))
+    counted = "" if found.counted == found.rounds else f", which count as {found.counted}"
+    return f"{name}: {workload} {parts} ({found.rounds} rounds{counted})"
+
+
+def _format_budget(one: BudgetVerdict) -> str:
+    low, high = one.interval or (0.0, inf)
+    bounds = f"[{low:.3g}, {high:.3g}]" if isfinite(high) else f"[{low:.3g}, no bound]"
+    line = f"{one.kind.partition('_')[0]} {one.value:.3g} ms {bounds}, budget {one.limit:g}: {one.verdict}"
+    if one.verdict is not Verdict.INCONCLUSIVE:
+        return line
+    if one.n_needed is None:
+        return f"{line}, it is within {100 * LAYOUT:.0f} % of the limit"
+    return f"{line}, about {one.n_needed:,} rounds would tell"

@@ -1,0 +1,81 @@
+"""Multiply-adds of one call of an ONNX graph, from what ONNX Runtime's profile says of the operators it ran.
+
+The profile has the shapes of every operator's tensors in that call, whatever the graph says of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from math import prod
+from typing import Any
+
+from slimgate.errors import MeasureError
+
+Shape = list[int]
+# What multiplies matrices, by its name.
+_MULTIPLIES = re.compile(r"MatMul|Gemm|Conv|Attention|LSTM|GRU|RNN|Einsum|MoE")
+
+
+def _matrix_product(inputs: list[Shape], output: Shape) -> int:
+    """(…, in) times (in, out)."""
+    return prod(output) * inputs[0][-1]
+
+
+def _gemm(inputs: list[Shape], output: Shape) -> int:
+    """The first input may be transposed; its rows are those of the output."""
+    return output[-1] * prod(inputs[0])
+
+
+def _convolution(weight: int) -> Callable[[list[Shape], Shape], int]:
+    """weight: the place of (out, in / groups, …) among the inputs."""
+    return lambda inputs, output: prod(output) * prod(inputs[weight][1:])
+
+
+def _attention(inputs: list[Shape], output: Shape) -> int:
+    """(rows, tokens, in) by weights (in, 3 * width) of query, key and value, then the products of tokens."""
+    (rows, tokens, _), widths = inputs[0], inputs[1][-1]
+    return rows * tokens * (inputs[0][-1] * widths + 2 * tokens * output[-1])
+
+
+def _heads(inputs: list[Shape], output: Shape) -> int:
+    """Query (rows, tokens, width), key (rows, read, width), value (rows, read, value width)."""
+    (rows, tokens, width), read = inputs[0], inputs[1][1]
+    return rows * tokens * read * (width + output[-1])
+
+
+FORMULAS: Mapping[str, Callable[[list[Shape], Shape], int]] = {
+    **dict.fromkeys(
+        ("MatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul",
+         "MatMulNBits"),
+        _matrix_product,
+    ),
+    **dict.fromkeys(("Gemm", "QGemm", "FusedGemm"), _gemm),
+    **dict.fromkeys(("Conv", "FusedConv", "ConvInteger"), _convolution(1)),
+    "QLinearConv": _convolution(3),
+    **dict.fromkeys(("Attention", "QAttention"), _attention),
+    "MultiHeadAttention": _heads,
+}  # fmt: skip
+
+
+def count_macs(events: Iterable[Mapping[str, Any]]) -> int:
+    """events: of a profile. Raises MeasureError for an operator that multiplies and is not counted."""
+    return sum(_macs(event["args"]) for event in events if "op_name" in event.get("args", {}))
+
+
+def _macs(ran: Mapping[str, Any]) -> int:
+    operator = str(ran["op_name"])
+    if not _MULTIPLIES.search(operator):
+        return 0
+    inputs, outputs = (_shapes(ran.get(f"{side}_type_shape", ())) for side in ("input", "output"))
+    formula = FORMULAS.get(operator)
+    if formula is None or not outputs:
+        raise MeasureError(f"the operator {operator} is not counted")
+    try:
+        return formula(inputs, outputs[0])
+    except (IndexError, ValueError) as error:  # inputs that are left out, or of another rank
+        raise MeasureError(f"the operator {operator} is not counted with inputs {inputs}") from error
+
+
+def _shapes(tensors: Iterable[Mapping[str, Shape]]) -> list[Shape]:
+    return [shape for tensor in tensors for shape in tensor.values()]

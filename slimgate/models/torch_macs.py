@@ -1,0 +1,91 @@
+"""Multiply-adds of one call of a PyTorch network, by torch.utils.flop_counter.
+
+That counts matrix products, convolutions and attention by the shapes that each call has. It knows neither the
+integer products of quantized layers nor attention on the CPU: their formulas are here. A product without a
+formula raises, because a count without it would say that a model does less than it does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
+
+from slimgate.errors import MeasureError
+
+# The outputs of these are (…, out) of inputs (…, in), the first argument; every output is `in` multiply-adds.
+_LINEAR = (
+    "aten._int_mm",
+    "aten._weight_int8pack_mm",
+    "aten._weight_int4pack_mm",
+    "aten._weight_int4pack_mm_for_cpu",
+    "aten._dyn_quant_matmul_4bit",
+    "aten._grouped_mm",
+    "aten.mv",
+    "mkldnn._linear_pointwise",
+    "onednn.qlinear_pointwise",
+    "quantized.linear_dynamic",
+)
+_ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu"
+# What multiplies matrices, by its name; of other libraries every operation may.
+_MULTIPLIES = re.compile(r"mm(_|$)|mv$|dot$|matmul|linear|conv|attention|lstm|gru|rnn|bilinear|einsum")
+_PREPARES = re.compile(r"prepack|choose_qparams|(de)?quantize|_like$")
+_OWN = ("aten.", "prim.", "prims.")
+
+
+class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
+    """Notes the names of the operations that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(func.overloadpacket))
+        return func(*args, **(kwargs or {}))
+
+
+def count_macs(network: Any, inputs: Mapping[str, torch.Tensor]) -> int:
+    """Multiply-adds of one call. Raises MeasureError for an operation that multiplies and is not counted."""
+    own = _own_formulas()
+    counter = FlopCounterMode(display=False, custom_mapping=own)
+    with torch.no_grad():
+        network(**inputs)  # a first call may try kernels
+        with _Seen() as seen, counter:
+            network(**inputs)
+    counted = {str(one) for one in (*flop_registry, *own)}
+    if unknown := sorted(name for name in seen.names - counted if _may_multiply(name)):
+        raise MeasureError(f"the operation {unknown[0]} is not counted")
+    return int(counter.get_total_flops()) // 2
+
+
+def _may_multiply(name: str) -> bool:
+    if _PREPARES.search(name):
+        return False
+    return bool(_MULTIPLIES.search(name)) or not name.startswith(_OWN)
+
+
+def _own_formulas() -> dict[Any, Any]:
+    """By operation a formula of its floating-point operations, two a multiply-add."""
+
+    def linear(inputs: Any, *_: Any, out_val: Any, **__: Any) -> int:
+        return int(2 * prod(out_val.shape) * inputs.shape[-1])
+
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        shapes = query.shape, key.shape, value.shape
+        return int(sdpa_flop_count(*shapes))  # type: ignore[no-untyped-call]  # torch's own
+
+    formulas = {**dict.fromkeys(_LINEAR, linear), _ATTENTION: attention}
+    found: dict[Any, Any] = {}
+    for name, formula in formulas.items():
+        package, _, operation = name.partition(".")
+        packet = getattr(getattr(torch.ops, package), operation, None)  # some builds have not all of them
+        if packet is not None:
+            formula._get_raw = True  # type: ignore[attr-defined]  # gets tensors, not only their shapes
+            found[packet] = formula
+    return found

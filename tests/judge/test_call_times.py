@@ -1,0 +1,148 @@
+"""Budgets on milliseconds: the interval of a quantile, and what rounds that are not independent count as."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from slimgate.errors import MeasureError
+from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.call_times import (
+    call_times_message,
+    independent_rounds,
+    judge_call_times,
+    quantile_interval,
+    rounds_for,
+)
+from slimgate.judge.speed import LAYOUT
+from slimgate.judge.verdict import Verdict
+from slimgate.outcomes import Floats
+
+
+def p95(limit: float) -> LimitBudget:
+    return LimitBudget("p95_ms_max", limit)
+
+
+def p50(limit: float) -> LimitBudget:
+    return LimitBudget("p50_ms_max", limit)
+
+
+def shuffled(ms: Floats) -> Floats:
+    """In an order without autocorrelation."""
+    orders = (ms[np.random.default_rng(seed).permutation(len(ms))] for seed in range(20))
+    return next(one for one in orders if independent_rounds(one, float(np.median(ms))) == len(ms))
+
+
+def test_a_bound_of_the_95th_percentile_takes_59_rounds_and_of_the_median_5() -> None:
+    assert rounds_for("p95_ms_max") == 59
+    assert rounds_for("p50_ms_max") == 5
+    times = np.arange(1.0, 60.0)
+    assert quantile_interval(times, 0.95, 59)[1] == 59.0
+    assert quantile_interval(times[:58], 0.95, 58)[1] == np.inf
+
+
+@pytest.mark.parametrize("rounds", [5, 59, 100, 333])
+@pytest.mark.parametrize("quantile", [0.5, 0.95])
+def test_the_interval_is_the_narrowest_whose_ends_miss_in_at_most_5_percent(
+    rounds: int, quantile: float
+) -> None:
+    times = np.arange(1.0, rounds + 1)  # the k-th smallest is k
+    low, high = quantile_interval(times, quantile, rounds)
+    at_most = binom(rounds, quantile).cdf
+    # the k-th smallest is above the quantile where fewer than k times are below it
+    if low > 0:
+        assert at_most(low - 1) <= 0.05
+    assert at_most(low) > 0.05
+    if np.isfinite(high):
+        assert 1 - at_most(high - 1) <= 0.05
+    assert 1 - at_most(min(high, rounds + 1) - 2) > 0.05
+
+
+def test_rounds_that_count_as_fewer_have_the_wider_interval_of_fewer() -> None:
+    times = np.arange(1.0, 401.0)
+    low, high = quantile_interval(times, 0.5, 100)
+    few_low, few_high = quantile_interval(np.arange(1.0, 101.0), 0.5, 100)
+    assert (low, high) == pytest.approx((4 * few_low, 4 * few_high), abs=4)
+    assert low < quantile_interval(times, 0.5, 400)[0]
+
+
+def test_equal_times_below_the_limit_pass_and_above_it_fail() -> None:
+    times = np.full(59, 10.0)
+    found = judge_call_times(times, [p50(10.4), p95(10.4), p50(9.6)])
+    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
+    assert found.verdict is Verdict.FAIL
+    assert found.budgets[0].interval == pytest.approx((10 * np.exp(-LAYOUT), 10 * np.exp(LAYOUT)))
+    assert found.budgets[0].value == 10.0
+
+
+def test_58_rounds_far_below_the_limit_pass_no_95th_percentile() -> None:
+    (one,) = judge_call_times(np.full(58, 1.0), [p95(100.0)]).budgets
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.n_needed == 59
+
+
+def test_one_slow_call_of_59_leaves_the_95th_percentile_undecided_and_the_median_passes() -> None:
+    times = np.full(59, 5.0)
+    times[30] = 50.0
+    found = judge_call_times(times, [p50(8.0), p95(20.0)])
+    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE]
+    assert found.counted == 59
+    assert found.budgets[1].n_needed is not None
+    assert found.budgets[1].n_needed > 59
+
+
+def test_a_quantile_within_3_percent_of_its_limit_is_undecided_whatever_the_rounds() -> None:
+    times = shuffled(np.linspace(9.99, 10.01, 10_000))
+    found = judge_call_times(times, [p50(10.1)])
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.budgets[0].n_needed is None
+    assert "within 3 % of the limit" in call_times_message("int8", "b1", found)
+
+
+def test_the_named_number_of_rounds_passes_it_most_times() -> None:
+    rng = np.random.default_rng(0)
+    budget, share = p95(20.0), 0.03  # of the calls are slow, 5 % may be
+
+    def drawn(rounds: int) -> Floats:
+        return np.where(rng.random(rounds) < share, 40.0, 10.0) * rng.uniform(0.99, 1.01, rounds)
+
+    first = judge_call_times(shuffled(np.where(np.arange(100) < 3, 40.0, 10.0)), [budget]).budgets[0]
+    assert first.n_needed is not None
+    assert 300 < first.n_needed < 2000
+    passed = [judge_call_times(drawn(first.n_needed), [budget]).verdict is Verdict.PASS for _ in range(100)]
+    assert np.mean(passed) > 0.65
+
+
+def test_rounds_that_follow_each_other_alike_count_as_fewer() -> None:
+    rng = np.random.default_rng(0)
+    each_five_times = np.repeat(rng.exponential(size=200), 5)
+    assert 120 < independent_rounds(each_five_times, 1.0) < 280
+    drift = np.linspace(10.0, 12.0, 100)
+    assert independent_rounds(drift, 11.0) < 10
+    assert judge_call_times(drift, [p95(12.5)]).verdict is Verdict.INCONCLUSIVE
+
+
+def test_slow_calls_in_one_burst_count_by_the_limit_that_they_break() -> None:
+    times = np.random.default_rng(1).uniform(9.0, 10.0, 400)
+    apart, together = times.copy(), times.copy()
+    apart[::50] = 30.0
+    together[100:108] = 30.0
+    assert independent_rounds(together, 20.0) < independent_rounds(apart, 20.0) / 3
+    assert judge_call_times(apart, [p95(20.0)]).verdict is Verdict.PASS
+    assert judge_call_times(together, [p95(20.0)]).verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_message_has_both_quantiles_their_limits_and_what_rounds_count_as() -> None:
+    found = judge_call_times(np.repeat(shuffled(np.linspace(9.0, 10.0, 100)), 2), [p50(20.0), p95(8.0)])
+    line = call_times_message("int8", "b1", found)
+    assert line.startswith("int8: b1 p50 9.5 ms [")
+    assert "], budget 20: PASS; p95 9.95 ms [" in line
+    assert "], budget 8: FAIL (200 rounds" in line
+    assert line.endswith(f", which count as {found.counted})")
+    assert found.counted < 130
+
+
+def test_no_rounds_are_an_error() -> None:
+    with pytest.raises(MeasureError, match="none were timed"):
+        judge_call_times(np.array([]), [p50(1.0)])

@@ -1,0 +1,167 @@
+"""The gate on milliseconds: budgets on quantiles are judged by the rounds that pytest-benchmark has timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.plugin.gate_properties import gate_properties
+from slimgate.plugin.gates import latency as gate
+from slimgate.record import VariantRecord
+from slimgate.run.gate_results import Parts, _latency, awaited_budgets, fails_by_verdict, part, parts_of
+from slimgate.run.run import ModelHandle, SuiteRun
+from slimgate.suite.suite import TEACHER
+
+SUITE = """[budgets.variants.pruned]
+latency = {{ {limits} }}
+
+[measure]
+max_seconds = 0.2
+workloads = [{{ batch = 1 }}]
+"""
+
+
+def run_with(folder: Path, limits: str) -> SuiteRun:
+    return tiny_run(folder, **{"[measure]\n": SUITE.format(limits=limits)})
+
+
+class Request:
+    """A pytest request whose run times nothing else."""
+
+    def __init__(self, benchmark: Any, config: pytest.Config) -> None:
+        self._benchmark, self.config = benchmark, config
+
+    def getfixturevalue(self, name: str) -> Any:
+        assert name == "benchmark"
+        return self._benchmark
+
+
+class Rounds:
+    """pytest-benchmark's fixture, which times the calls and then tells times that were given."""
+
+    def __init__(self, seconds: list[float] | None = None) -> None:
+        self.extra_info: dict[str, Any] = {}
+        self.group, self.params, self.calls, self._given = "", {}, 0, seconds
+
+    def pedantic(self, call: Any, *, rounds: int, iterations: int) -> None:
+        assert iterations == 1
+        for _ in range(rounds):
+            call()
+        self.calls = rounds
+        seconds = self._given if self._given is not None else [0.001] * rounds
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=seconds))
+
+
+def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> tuple[dict[str, Any], str]:
+    """The facts that the gate reports, and how its test failed; empty where it passed."""
+    (workload,), reported, failed = run.suite.workloads, list[dict[str, Any]](), ""
+    handle: ModelHandle = run.handle(name)
+    try:
+        gate.test_latency(run.suite, handle, workload, reported.append, Request(rounds, config))  # type: ignore[arg-type]
+    except pytest.fail.Exception as error:
+        failed = str(error)
+    return next(one for one in reported if one["kind"] == "latency"), failed
+
+
+@pytest.fixture(autouse=True)
+def _timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+
+
+def test_both_quantiles_are_judged_and_the_worse_one_fails_the_test(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    run = run_with(tmp_path, "p50_ms_max = 2.0, p95_ms_max = 0.5")
+    found, failed = judged(run, "pruned", Rounds(), pytestconfig)
+    limits = found["facts"]["limits"]
+    assert [(one["kind"], one["verdict"]) for one in limits["budgets"]] == [
+        ("p50_ms_max", "PASS"),
+        ("p95_ms_max", "FAIL"),
+    ]
+    assert limits["verdict"] == "FAIL"
+    assert failed == limits["message"]
+    assert fails_by_verdict(found)
+    assert ("slimgate.value.p95_ms_max", 1.0) in gate_properties(found)
+    assert ("slimgate.verdict.p50_ms_max", "PASS") in gate_properties(found)
+
+
+def test_a_95th_percentile_takes_59_rounds_however_little_time_there_is(
+    tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_with(tmp_path, "p95_ms_max = 2.0")
+    monkeypatch.setattr(gate, "plan_rounds", lambda *_, rounds, least, **__: (1, min(rounds, max(5, least))))
+    rounds = Rounds()
+    found, failed = judged(run, "pruned", rounds, pytestconfig)
+    assert rounds.calls == 59
+    assert found["facts"]["limits"]["verdict"] == "PASS"
+    assert failed == ""
+
+
+def test_an_undecided_budget_that_only_warns_fails_no_test(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    run = run_with(tmp_path, 'p50_ms_max = 1.0, on_inconclusive = "warn"')
+    found, failed = judged(run, "pruned", Rounds(), pytestconfig)
+    assert found["facts"]["limits"]["budgets"][0]["verdict"] == "INCONCLUSIVE"
+    assert found["facts"]["limits"]["budgets"][0]["on_inconclusive"] == "warn"
+    assert failed == ""
+
+
+def test_models_without_such_a_budget_are_timed_and_not_judged(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    run = run_with(tmp_path, "p50_ms_max = 0.1")
+    for name in (TEACHER, "shorter"):
+        found, failed = judged(run, name, Rounds(), pytestconfig)
+        assert "limits" not in found["facts"]
+        assert found["facts"]["p50_ms"] == 1.0
+        assert gate_properties(found) == []
+        assert failed == ""
+
+
+def test_a_budget_on_times_that_were_not_taken_fails(
+    tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_with(tmp_path, "p50_ms_max = 0.1")
+    monkeypatch.setattr(gate, "why_not_timed", lambda _: "it is too loud here")
+    with pytest.raises(pytest.fail.Exception, match="has a budget on times, but it is too loud here"):
+        gate.test_latency(
+            run.suite,
+            run.handle("pruned"),
+            run.suite.workloads[0],
+            lambda _: None,
+            Request(Rounds(), pytestconfig),  # type: ignore[arg-type]
+        )
+
+
+def test_a_workload_is_awaited_until_duel_and_times_have_reported(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "speedup_min = 1.5, p50_ms_max = 0.1")
+    assert awaited_budgets(run.suite, "pruned", Parts()) == ["latency b1"]
+    timed = part("latency", "pruned", "b1", {})
+    assert awaited_budgets(run.suite, "pruned", Parts([timed])) == ["latency b1"]
+    assert awaited_budgets(run.suite, "pruned", Parts([timed, part("speedup", "pruned", "b1", {})])) == []
+
+
+def test_a_record_taken_apart_keeps_budgets_on_times_with_the_times(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    run = run_with(tmp_path, "p50_ms_max = 2.0")
+    found, _ = judged(run, "pruned", Rounds(), pytestconfig)
+    duel = {"speedup": 2.0, "speedup_interval": [1.9, 2.1], "budgets": [], "measured": "now"}
+    parts = Parts([found, part("speedup", "pruned", "b1", duel)])
+    latency = _latency("pruned", parts)
+    model = VariantRecord(name="pruned", parent="teacher", latency=latency)
+    assert [(one.title, one.kind) for one in model.results()] == [
+        ("latency b1", "speedup"),
+        ("latency b1", "latency"),
+    ]
+    record = SimpleNamespace(variants=[model], self_test=SimpleNamespace(identical=None))
+    record.self_test.planted_fault = record.self_test.planted_delay = None
+    again = _latency("pruned", Parts(parts_of(record)))  # type: ignore[arg-type]
+    assert again == latency
+    assert latency["b1"].limits is not None
+    assert latency["b1"].limits.verdict == "PASS"

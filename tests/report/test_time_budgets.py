@@ -1,0 +1,122 @@
+"""Budgets on milliseconds in what people read: the report, the page, lines, and two releases side by side."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import pytest
+from support.sample_record import latency, sample_record, variant
+
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BudgetFacts, RunRecord, TimeLimitFacts, VariantRecord
+from slimgate.record.budgets import undecided_failing
+from slimgate.record.comparing.budgets import budget_changes, verdict_changes
+from slimgate.record.lines import lines
+from slimgate.record.run import read_record, to_json
+from slimgate.record.run_verdict import verdict
+from slimgate.report.page.budgets import budgets
+from slimgate.report.status import standing, verdicts
+from slimgate.report.verdicts import verdict_lines
+
+MESSAGE = "fast: b1 p50 5.1 ms [4.9, 5.3], budget 8: PASS; p95 19 ms [17, 21], budget 20: INCONCLUSIVE"
+
+
+def limits(p95: float = 20.0, *, end: float = 21.0, **fields: Any) -> TimeLimitFacts:
+    undecided = BudgetFacts(
+        kind="p95_ms_max",
+        limit=p95,
+        verdict=Verdict.PASS if end <= p95 else Verdict.INCONCLUSIVE,
+        on_inconclusive="fail",
+        n_needed=400,
+        value=19.0,
+        interval=(17.0, end),
+    )
+    holds = BudgetFacts(kind="p50_ms_max", limit=8.0, verdict=Verdict.PASS, value=5.1, interval=(4.9, 5.3))
+    return TimeLimitFacts(
+        **{
+            "rounds": 100,
+            "counted": 60,
+            "budgets": [holds, undecided],
+            "verdict": undecided.verdict,
+            "message": MESSAGE,
+            "measured": "now",
+            **fields,
+        }
+    )
+
+
+def timed(found: TimeLimitFacts, **duel: Any) -> VariantRecord:
+    return variant("fast", quality={}, latency={"b1": latency(5.1, limits=found, **duel)})
+
+
+def record_of(model: VariantRecord) -> RunRecord:
+    return sample_record(variants=[sample_record().variants[0], model])
+
+
+def test_each_quantile_has_its_verdict_beside_that_of_the_duel() -> None:
+    duel = BudgetFacts(kind="speedup_min", limit=1.5, verdict=Verdict.PASS)
+    model = timed(limits(), speedup=2.0, speedup_interval=(1.9, 2.1), budgets=[duel], verdict=Verdict.PASS)
+    assert verdicts(model) == {
+        "latency batch 1": "PASS",
+        "p50 batch 1": "PASS",
+        "p95 batch 1": "INCONCLUSIVE",
+    }
+    assert standing(record_of(model), model) == "**INCONCLUSIVE** (p95 batch 1)"
+    (line,) = (one for one in lines(record_of(model)) if one.kind == "latency" and one.variant == "fast")
+    assert line.budgets == "speedup_min=1.5,p50_ms_max=8,p95_ms_max=20"
+    assert line.verdict == "INCONCLUSIVE"
+
+
+def test_they_count_in_the_verdict_of_the_run_and_fail_it_while_undecided() -> None:
+    record = record_of(timed(limits()))
+    found = verdict(record.variants[1:], record.self_test, 0)
+    assert (found.status, found.passed, found.inconclusive) == ("INCONCLUSIVE", 1, 1)
+    assert found.messages == [MESSAGE]
+    assert [one.name for one in undecided_failing(record.variants[1])] == ["latency b1"]
+
+
+def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
+    model = timed(limits())
+    assert MESSAGE.replace("]", "\\]").replace("[", "\\[") in verdict_lines(record_of(model)) or (
+        MESSAGE in verdict_lines(record_of(model))
+    )
+    p50, p95 = budgets(model)
+    assert (p50.what, p50.found, p50.limit) == (
+        "latency, batch 1, p50",
+        "5.10 ms [4.90, 5.30]",
+        "median at most 8 ms",
+    )
+    assert p95.limit == "95 % of the calls under 20 ms"
+    assert p95.verdict is Verdict.INCONCLUSIVE
+    assert p95.picture is not None
+
+
+def test_a_bound_without_an_end_is_kept_and_drawn_as_none() -> None:
+    record = record_of(timed(limits(end=inf)))
+    again = RunRecord.model_validate_json(to_json(record))
+    assert again == record
+    p95 = budgets(again.variants[1])[1]
+    assert p95.found == "19.0 ms [17.0, –]"
+    assert p95.picture is None
+
+
+@pytest.mark.parametrize(("now", "looser"), [(25.0, True), (15.0, False)])
+def test_two_releases_show_which_way_a_limit_moved(now: float, looser: bool) -> None:
+    (change,) = budget_changes(record_of(timed(limits())), record_of(timed(limits(now))))
+    assert (change.budget, change.kind, change.looser) == ("latency b1", "p95_ms_max", looser)
+    assert change.under_before == (Verdict.INCONCLUSIVE if looser else None)
+
+
+def test_a_budget_that_held_and_is_undecided_now_is_a_regression_with_its_own_message() -> None:
+    before, after = timed(limits(end=19.5)), timed(limits(), message="the duel's line")
+    (change,) = verdict_changes(record_of(before), record_of(after))
+    assert (change.kind, change.before, change.after) == ("p95_ms_max", "PASS", "INCONCLUSIVE")
+    assert change.regressed
+    assert change.message == MESSAGE
+
+
+def test_a_record_without_such_budgets_reads_as_before(tmp_path: Any) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(to_json(sample_record()), "utf-8")
+    assert all(one.limits is None for model in read_record(file).variants for one in model.latency.values())

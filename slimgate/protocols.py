@@ -282,6 +282,7 @@ class Task(WithParams[P]):
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
     pass's. beside(outcomes, others): the outcomes with values that compare them with those of the teacher;
     of the teacher, others are its own again, in other batches and on other threads: the noise of answering.
+    source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
@@ -301,6 +302,7 @@ class Task(WithParams[P]):
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
     next_token: bool = False
+    source: Source[Any] | None = None
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
     answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None

@@ -28,6 +28,7 @@ from slimgate.suite.suite import (
     Plugin,
     Suite,
     SuiteRuntime,
+    SuiteSource,
     SuiteStep,
     SuiteTask,
     TaskSetup,
@@ -145,15 +146,27 @@ class Reader:
             if (first := tables.slices.index(name)) < i:
                 raise self.error(("task", "slices", i), f"the same as slices[{first}]")
         self._known_keys(table, self.load("task", tables.kind, ("task", "kind")).Params)
-        source = dict(tables.source)
-        name = source.pop("name", None)
+        task = self.plugin("task", tables.kind, table, ("task",))
         return TaskSetup(
-            task=self.plugin("task", tables.kind, table, ("task",)),
-            source=self.plugin("source", name, source, ("task", "source")),
+            task=task,
+            source=self._source(task, tables.source),
             group=tables.group,
             sizes=tables.splits,
             slices=tables.slices,
         )
+
+    def _source(self, task: SuiteTask, table: Mapping[str, Any]) -> SuiteSource:
+        """[task.source], or the task's own."""
+        loc = ("task", "source")
+        if task.object.source is None:
+            if not table:
+                raise self.error(loc, "missing, it must be given")
+            options = dict(table)
+            name = options.pop("name", None)
+            return self.plugin("source", name, options, loc)
+        if table:
+            raise self.error(loc, f"task {task.name} brings its own rows; leave source out")
+        return Plugin(task.name, task.object.source, task.params)
 
     def _known_keys(self, own: Mapping[str, Any], params: Any) -> None:
         """Names the nearest key among those of all tasks and of this one, which are written in one table."""

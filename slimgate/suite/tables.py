@@ -71,7 +71,9 @@ class TaskTable(Table):
 
     kind: str
     """The task, which says what the other keys of this table are; your own as package.module:object."""
-    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')]
+    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')] = Field(
+        default_factory=dict
+    )
     """Where rows come from: { name = "files", train = "a.csv", gate = "b.csv" }, or name = "hub"."""
     group: str | None = None
     """A column; rows of one value (a document, a user) stay in one split and are judged as one unit."""

@@ -1,0 +1,43 @@
+"""Multiple choice: the share of rows whose likeliest choice is right, as lm-evaluation-harness names it.
+
+| name            | the likeliest choice is the one with the highest |
+|-----------------|--------------------------------------------------|
+| acc             | log-likelihood                                   |
+| acc_norm        | log-likelihood per byte of its text in UTF-8     |
+| acc_norm_tokens | log-likelihood per token                         |
+
+lm-evaluation-harness divides acc_norm by characters, which is the same for text in ASCII. Long choices have
+low likelihoods, so the three differ where choices differ in length.
+
+task_score is the score that a task of lm-evaluation-harness gives a document, from 0 to 1, whichever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
+from slimgate.outcomes import Floats, Outcomes
+
+NAMES = ("acc", "acc_norm", "acc_norm_tokens", "task_score")
+
+
+def _metric(name: str) -> Metric:
+    def values(outcomes: Outcomes) -> Floats:
+        return outcomes.column(name)
+
+    sums = mean_of(values)
+    return Metric(
+        name=name,
+        higher_is_better=True,
+        value_range=(0.0, 1.0),
+        needs=name,
+        statistic=statistic_of_sums(sums),
+        row_sums=sums,
+        row_mean=row_mean(values, share),
+        per_row=values,
+    )
+
+
+METRICS: Mapping[str, Metric] = {name: _metric(name) for name in NAMES}

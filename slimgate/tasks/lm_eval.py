@@ -1,0 +1,245 @@
+"""Tasks of lm-evaluation-harness, run over slimgate's models: by name, or by their YAML files.
+
+[task]
+kind = "lm_eval"                                  # needs slimgate[lm_eval]; a suite has no source here
+tasks = ["arc_easy", "./mine.yaml"]
+fewshot = 5                                       # default: what each task says
+limit = 500                                       # documents of each task, or a share below 1
+score = { arc_easy = "acc_norm" }                 # what task_score means; default: a task's first metric
+slices = ["task"]
+
+Documents, prompts, filters and scores are lm-evaluation-harness's own, and so are its results. PyTorch models
+run every kind of task; a graph gives log-likelihoods and writes no text. task_score is the score of each
+document, from 0 to 1; acc and acc_norm are there where every task has them. Tasks of
+loglikelihood_rolling have no score: bits_per_byte and perplexity judge them.
+
+Documents of a task's training split become the rows of `train`, from which calibration and selection are
+drawn, with the target as what is to be learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BeforeValidator, Field
+
+from slimgate._system.digests import json_digest, versions
+from slimgate.errors import DataError
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_language_model
+from slimgate.outcomes import RIGHT, Ints, Outcomes
+from slimgate.params import Table, resolve_path
+from slimgate.protocols import (
+    AnswerPlan,
+    BuildContext,
+    Json,
+    ModelRef,
+    Predictor,
+    Rows,
+    Source,
+    Task,
+    TaskFacts,
+    row_groups,
+)
+
+if TYPE_CHECKING:
+    from slimgate.tasks.parts.language_model import Windows
+    from slimgate.tasks.parts.lm_eval_documents import Asked, Documents
+    from slimgate.tasks.parts.lm_eval_model import EncodedDocuments
+    from slimgate.tasks.parts.objectives import Objective, TokenTargets
+
+TASK_SCORE = "task_score"
+SCORES = ("acc", "acc_norm", "exact_match")
+ROLLING = ("nats", "tokens", "bytes")
+COLUMNS = ("id", "task", "prompt", "target", "requests")
+
+
+def _task_name(value: Any) -> Any:
+    """A name as it is; a YAML file by its path, from the folder of the suite."""
+    if not isinstance(value, str) or not value.endswith((".yaml", ".yml")):
+        return value
+    path = resolve_path(value)
+    if not path.is_file():
+        raise ValueError(f"{value}: no such file")
+    return str(path)
+
+
+class Params(Table):
+    """[task] of tasks of lm-evaluation-harness."""
+
+    tasks: tuple[Annotated[str, BeforeValidator(_task_name)], ...] = Field(min_length=1)
+    """Names of tasks, groups or tags, or YAML files from the suite's folder."""
+    fewshot: int | None = Field(default=None, ge=0)
+    """Examples before each document; default: what each task says."""
+    limit: int | float | None = Field(default=None, gt=0)
+    """Documents of each task at most, the first ones; below 1 a share of them; default: all."""
+    score: dict[str, str] = Field(default_factory=dict)
+    """By the name of a task the metric that task_score takes, "METRIC" or "METRIC,FILTER"; default: its first
+    metric under its first filter."""
+    max_tokens: int | None = Field(default=None, ge=2)
+    """Tokens that a model reads, at most; default: as many as its config.json has positions for."""
+
+    @property
+    def asked(self) -> Asked:
+        """What lm-evaluation-harness is asked for."""
+        from slimgate.tasks.parts.lm_eval_documents import Asked
+
+        return Asked(self.tasks, self.fewshot, self.limit)
+
+
+class LmEvalSource(Source[Params]):
+    """The documents of the tasks. lm-evaluation-harness reads them, from the hub or from local files."""
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """Known before a document is read."""
+        return COLUMNS
+
+    def parts(self, params: Params) -> tuple[str, ...]:
+        """The gate; train where a task has training documents, which only `read` can tell."""
+        return ("gate",)
+
+    def is_real(self, params: Params) -> bool:
+        """Benchmarks are written by people, or with their help."""
+        return True
+
+    def digest(self, params: Params) -> str:
+        """Of every document, its requests and targets, and of the version that scores them."""
+        rows = _documents(params).rows
+        parts = {name: [list(row.values()) for row in some] for name, some in rows.items()}
+        return json_digest([parts, dict(versions(("lm_eval",)))])
+
+    def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
+        """A row of each document. Raises DataError for a task that there is not, or cannot be run."""
+        schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+        rows = _documents(params).rows
+        return {part: pa.Table.from_pylist(found, schema=schema) for part, found in rows.items()}
+
+
+class LmEval(Task[Params]):
+    default_metrics = (TASK_SCORE,)
+    pipeline = "text-generation"
+    tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
+    source = LmEvalSource()
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """What the source gives."""
+        return COLUMNS[1:]
+
+    def text_columns(self, params: Params) -> tuple[str, ...]:
+        """What must not stand in two splits: the document's own prompt, without examples."""
+        return ("prompt", "target")
+
+    def label_column(self, params: Params) -> None:
+        """Splits are not stratified."""
+
+    def metrics(self) -> frozenset[str]:
+        """The scores of documents; of rolling tasks the nats of their text."""
+        return frozenset({TASK_SCORE, RIGHT, *SCORES, *ROLLING})
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """Nothing is learnt from the rows. Raises DataError where `score` names a task that there is not."""
+        known = sorted({str(name) for name in splits["gate"].table["task"].unique().to_pylist()})
+        if unknown := [name for name in params.score if name not in known]:
+            raise DataError(f'score names "{unknown[0]}", and the tasks are {", ".join(known)}')
+        return TaskFacts(())
+
+    def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens or 0, ref, config)
+        check_language_model(ref, config)
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
+        from slimgate.tasks.parts.language_model import load_language_model
+
+        def texts() -> list[str]:
+            table = context.rows("train").table
+            both = zip(table["prompt"].to_pylist(), table["target"].to_pylist(), strict=True)
+            return [prompt + target for prompt, target in both]
+
+        return load_language_model(ref, context, texts)
+
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
+        """Prompts with their targets, of which models learn the targets."""
+        from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
+        from slimgate.tasks.parts.lm_eval_model import DEFAULT_TOKENS
+
+        prompts, targets = (rows.table[name].to_pylist() for name in ("prompt", "target"))
+        pairs = encode_pairs(tokenizer, prompts, targets)
+        most = params.max_tokens or DEFAULT_TOKENS
+        return answer_windows(pairs, max_tokens=most, padding=tokenizer.pad_token_id or 0)
+
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedDocuments]:
+        """Makes rows the first request of each document, by the tokenizer of an artifact."""
+        from slimgate.tasks.parts.lm_eval_model import document_encoder
+
+        return document_encoder(_documents(params), folder, params.max_tokens)
+
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+        """What is to be learnt: the tokens of the targets."""
+        return self.targets_without_labels(params, encoded, facts)
+
+    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+        """The same: there is no column of labels."""
+        from slimgate.tasks.parts.objectives import TokenTargets
+
+        return TokenTargets(encoded.labels(), side=encoded.side)
+
+    def objective(self, params: Params) -> Objective:
+        """The next token at each place of a target."""
+        from slimgate.tasks.parts.objectives import TokenObjective
+
+        return TokenObjective(shifted=True)
+
+    def answer(
+        self, params: Params, predictor: Predictor, encoded: EncodedDocuments, plan: AnswerPlan
+    ) -> npt.NDArray[Any]:
+        """(rows,) what lm-evaluation-harness makes of each document: an Answered."""
+        from slimgate.tasks.parts.lm_eval_model import answer_documents
+
+        return answer_documents(_documents(params), predictor, encoded, plan, params.max_tokens)
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: Params, group: str | None
+    ) -> Outcomes:
+        """The scores that every document has; task_score where none is of a rolling task."""
+        tasks = rows.table["task"].to_pylist()
+        shared = set.intersection(*(set(one.values) for one in scores)) if len(scores) else set()
+        names = [name for name in (*SCORES, *ROLLING) if name in shared]
+        values = {name: np.asarray([float(one.values[name]) for one in scores]) for name in names}
+        if not set(ROLLING) <= shared:
+            chosen = zip(tasks, scores, strict=True)
+            found = np.asarray([one.score(params.score.get(task), task) for task, one in chosen])
+            values |= {TASK_SCORE: found, RIGHT: (found == 1).astype(np.float64)}
+        return Outcomes(
+            np.asarray(rows.ids, dtype=np.str_),
+            values=values,
+            given=("bytes",) if "bytes" in values else (),
+            answers=np.asarray([one.answer for one in scores], dtype=np.str_),
+            groups=row_groups(rows, group),
+        )
+
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """Those rows with a score of 0; of rolling tasks with 2 nats more a token."""
+        values = {name: column.copy() for name, column in outcomes.values.items()}
+        for name in {TASK_SCORE, RIGHT, *SCORES} & values.keys():
+            values[name][rows] = 0.0
+        if "nats" in values:
+            values["nats"][rows] += 2.0 * values["tokens"][rows]
+        return replace(outcomes, values=values)
+
+
+task = LmEval()
+
+
+def _documents(params: Params) -> Documents:
+    from slimgate.tasks.parts.lm_eval_documents import load_documents
+
+    return load_documents(params.asked)

@@ -1,0 +1,284 @@
+"""Multiple choice by a causal language model: which of the choices does it hold the likeliest?
+
+[task]
+kind = "multiple_choice"
+context = "question"
+choices = "choices"            # a column of lists, or a column each: ["a", "b", "c", "d"]
+answer = "answer"              # the number of the right choice from 0, its letter, or its text
+normalize = "bytes"            # what predictions go by; default: the log-likelihood as it is
+letters = true                 # the prompt lists the choices as A, B, C, …, and the answer is a letter
+template = "{context}\\n{choices}\\nAnswer:"
+max_tokens = 512               # longer prompts are cut on the left
+
+The score of a choice is the log-likelihood of its tokens behind the prompt, as in lm-evaluation-harness.
+Probabilities are the softmax of the scores that `normalize` names, and predictions follow them, so that all
+metrics of a classification apply. acc, acc_norm and acc_norm_tokens (judge/metrics/choices.py) are by the
+log-likelihood as it is, per byte and per token, whatever `normalize` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from slimgate.errors import DataError
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_language_model
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
+from slimgate.params import Table
+from slimgate.protocols import (
+    Arrays,
+    BuildContext,
+    Compared,
+    Json,
+    ModelRef,
+    Rows,
+    Task,
+    TaskFacts,
+    row_groups,
+)
+from slimgate.tasks.parts.questions import (
+    CHOICES,
+    CONTEXT,
+    LETTERED,
+    MOST_LETTERS,
+    PLAIN,
+    Columns,
+    Form,
+    Question,
+    choice_names,
+    read_questions,
+)
+
+if TYPE_CHECKING:
+    from slimgate.tasks.parts.choice_scores import EncodedQuestions, Ids
+    from slimgate.tasks.parts.language_model import Windows
+    from slimgate.tasks.parts.objectives import Objective, TokenTargets
+
+Normalize = Literal["none", "bytes", "tokens"]
+# The value of a row that says whether the choice of the best score is right, by what the score is divided by.
+RIGHT_BY: Mapping[Normalize, str] = MappingProxyType(
+    {"none": "acc", "bytes": "acc_norm", "tokens": "acc_norm_tokens"}
+)
+
+
+class Params(Table):
+    """[task] of a multiple choice."""
+
+    context: str
+    """The column of the question, or of the text that a choice continues."""
+    choices: str | tuple[str, ...]
+    """The column of lists of choices, or a column for each choice. Lists of text and label, as ARC has them,
+    will do too."""
+    answer: str
+    """The column of the right choice: its number from 0, its letter, or its text."""
+    letters: bool = False
+    """true: the prompt lists the choices as A, B, C, and the model answers with a letter."""
+    template: str | None = None
+    """The prompt, with {context} in it, and with letters also {choices}; default: the context alone, or with
+    letters the context, the choices and "Answer:" on lines of their own."""
+    separator: str = " "
+    """What stands between the prompt and a choice."""
+    normalize: Normalize = "none"
+    """By what a choice's log-likelihood is divided before choices are compared: none, bytes or tokens."""
+    max_tokens: int = Field(default=512, ge=2)
+    """Tokens of a prompt and a choice, at most; longer prompts are cut on the left."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not isinstance(self.choices, str) and len(self.choices) < 2:
+            raise ValueError(
+                "choices: a list of one column came; write the column of lists as a string, or name a column "
+                "for each choice"
+            )
+        for place, wanted in ((CONTEXT, True), (CHOICES, self.letters)):
+            if self.form.template.count(place) != wanted:
+                expected = f"{place} once" if wanted else f"no {place}, which needs letters = true"
+                raise ValueError(f'template: "{self.form.template}" came, expected {expected}')
+        return self
+
+    @property
+    def columns(self) -> Columns:
+        """Where the rows have their parts."""
+        return Columns(self.context, self.choices, self.answer)
+
+    @property
+    def form(self) -> Form:
+        """How a question is written."""
+        return Form(self.template or (LETTERED if self.letters else PLAIN), self.letters, self.separator)
+
+
+class MultipleChoice(Task[Params]):
+    default_metrics = ("accuracy", "acc_norm", "ece")
+    pipeline = "text-generation"
+    snippet_tail = (
+        "for text, mask, row in zip(texts, batch['attention_mask'], scores):\n"
+        "    print(text, repr(tokenizer.decode(row[int(mask.sum()) - 1].argmax())))"
+    )
+    tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
+
+    def columns(self, params: Params) -> tuple[str, ...]:
+        """The context, the choices and the answer."""
+        return (*params.columns.names, params.answer)
+
+    def text_columns(self, params: Params) -> tuple[str, ...]:
+        """What must not stand in two splits: the question with its choices."""
+        return params.columns.names
+
+    def label_column(self, params: Params) -> None:
+        """Splits are not stratified: the place of the right choice says nothing of a row."""
+
+    def metrics(self) -> frozenset[str]:
+        """Those of a classification, and whether the choice is right by each score."""
+        return frozenset({"prediction", "probabilities", *RIGHT_BY.values()})
+
+    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
+        """The classes are the choices' letters. Raises DataError for a row that is no question."""
+        questions = [one for rows in splits.values() for one in read_questions(rows, params.columns)]
+        most = max((len(one.choices) for one in questions), default=2)
+        if params.letters and most > MOST_LETTERS:
+            raise DataError(f"a row has {most} choices, and letters name {MOST_LETTERS}; set letters = false")
+        return TaskFacts(choice_names(most))
+
+    def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_positions(params.max_tokens, ref, config)
+        check_language_model(ref, config)
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
+        from slimgate.tasks.parts.language_model import load_language_model
+
+        return load_language_model(ref, context, lambda: _learnt_texts(params, context.rows("train")))
+
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
+        """Prompts with their right answers, of which models learn the answers."""
+        from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
+
+        questions = read_questions(rows, params.columns)
+        prompts = [one.prompt(params.form) for one in questions]
+        answers = [one.answers(params.form)[one.right] for one in questions]
+        pairs = encode_pairs(tokenizer, prompts, answers)
+        return answer_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
+
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedQuestions]:
+        """Makes rows questions by the tokenizer of an artifact, which is loaded once."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return lambda rows: judged_questions(params, rows, tokenizer)
+
+    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
+        """What is to be learnt: the tokens of the right answers."""
+        from slimgate.tasks.parts.objectives import TokenTargets
+
+        return TokenTargets(encoded.labels(), side=encoded.side)
+
+    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+        """Of rows without labels: no token by labels, and a teacher's scores where answers stand."""
+        from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, TokenTargets
+
+        hidden = [[NO_ANSWER if one == NO_ANSWER else UNLABELLED for one in row] for row in encoded.labels()]
+        return TokenTargets(hidden, side=encoded.side)
+
+    def objective(self, params: Params) -> Objective:
+        """The next token at each place of an answer."""
+        from slimgate.tasks.parts.objectives import TokenObjective
+
+        return TokenObjective(shifted=True)
+
+    def read_output(
+        self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
+    ) -> npt.NDArray[np.float64]:
+        """(rows, choices, 2): the log-likelihood of each choice and its tokens."""
+        from slimgate.tasks.parts.choice_scores import choice_scores
+
+        return choice_scores(output, batch)
+
+    def outcomes(
+        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
+    ) -> ClassOutcomes:
+        """Softmax of the scores that `normalize` names; a choice that a row does not have gets 0."""
+        questions = read_questions(rows, params.columns)
+        labels = np.asarray([one.right for one in questions], dtype=np.int64)
+        by_score = _normalized(questions, scores, params.form, len(facts.classes))
+        chosen = by_score[params.normalize]
+        shifted = np.exp(chosen - chosen.max(axis=1, keepdims=True))
+        return ClassOutcomes(
+            ids=np.asarray(rows.ids, dtype=np.str_),
+            labels=labels,
+            predictions=chosen.argmax(axis=1).astype(np.int64),
+            classes=facts.classes,
+            probabilities=shifted / shifted.sum(axis=1, keepdims=True),
+            values={
+                RIGHT_BY[name]: (one.argmax(axis=1) == labels).astype(np.float64)
+                for name, one in by_score.items()
+            },
+            groups=row_groups(rows, group),
+        )
+
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
+        """Those rows with another choice for the right one, by every score."""
+        assert isinstance(outcomes, ClassOutcomes)
+        values = {name: outcomes.column(name).copy() for name in RIGHT_BY.values()}
+        for column in values.values():
+            column[rows] = 0.0
+        return replace(outcomes.with_wrong_rows(rows), values=values)
+
+    def compare(self, params: Params, teacher: Compared, variant: Compared) -> Json:
+        """How many prompts each model read only in part."""
+        theirs, ours = (int((one.encoded.cut > 0).sum()) for one in (teacher, variant))  # type: ignore[attr-defined]
+        what = f"prompts of more than {params.max_tokens} tokens, cut on the left"
+        return {"figures": {"cut_prompts": {"what": what, "teacher": theirs, "variant": ours}}}
+
+
+task = MultipleChoice()
+
+
+def judged_questions(params: Params, rows: Rows, tokenizer: Any) -> EncodedQuestions:
+    """Every choice of every row behind its prompt. Raises DataError for a choice of too many tokens."""
+    from slimgate.tasks.parts.choice_scores import EncodedQuestions, encode_pairs, encode_question
+
+    questions = read_questions(rows, params.columns)
+    written = [(one.prompt(params.form), answer) for one in questions for answer in one.answers(params.form)]
+    prompts, answers = zip(*written, strict=True) if written else ((), ())
+    pairs = iter(encode_pairs(tokenizer, prompts, answers))
+    of_rows: list[list[tuple[Ids, Ids]]] = [[next(pairs) for _ in one.choices] for one in questions]
+    encoded = [
+        encode_question(some, max_tokens=params.max_tokens, name=row)
+        for row, some in zip(rows.ids, of_rows, strict=True)
+    ]
+    most = max((len(one.choices) for one in questions), default=0)
+    return EncodedQuestions(encoded, tokenizer.pad_token_id or 0, most)
+
+
+def _normalized(
+    questions: list[Question], scores: npt.NDArray[np.float64], form: Form, classes: int
+) -> dict[Normalize, npt.NDArray[np.float64]]:
+    """(rows, classes) of each way to divide scores; -inf where a row has no such choice."""
+    found: dict[Normalize, npt.NDArray[np.float64]] = {
+        name: np.full((len(questions), classes), -np.inf) for name in RIGHT_BY
+    }
+    for row, one in enumerate(questions):
+        count = len(one.choices)
+        log_p, tokens = scores[row, :count, 0], scores[row, :count, 1]
+        shown = choice_names(count) if form.letters else one.choices
+        sizes = np.asarray([len(text.encode()) for text in shown])
+        found["none"][row, :count] = log_p
+        found["bytes"][row, :count] = log_p / sizes
+        found["tokens"][row, :count] = log_p / tokens
+    return found
+
+
+def _learnt_texts(params: Params, rows: Rows) -> list[str]:
+    """Each prompt with its right answer."""
+    form = params.form
+    questions = read_questions(rows, params.columns)
+    return [one.prompt(form) + one.answers(form)[one.right] for one in questions]

@@ -1,0 +1,204 @@
+"""Questions as inputs of a language model, and how likely it holds each choice.
+
+The tokens of a choice are those that its text adds to the prompt's, as in lm-evaluation-harness
+(`_encode_pair`): blanks at the end of a prompt belong to the choice. The last token is never an input, since
+nothing is predicted behind it, so choices of one token (letters) share a single input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimgate.errors import DataError
+from slimgate.protocols import Arrays
+from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.language_model import Windows, at_once
+
+Ids = list[int]
+# The columns of a choice's scores: the sum of its tokens' log-probabilities, and their number.
+LOG_P, TOKENS = 0, 1
+
+
+@dataclass(frozen=True)
+class EncodedQuestion:
+    """inputs: the different ones of its choices; cut: tokens of the prompt that did not fit.
+
+    of: for each choice the place of its input; targets: its tokens.
+    """
+
+    inputs: list[Ids]
+    of: list[int]
+    targets: list[Ids]
+    cut: int
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedQuestions:
+    """Rows of questions; a batch holds all inputs of its rows. most: choices of a question, at most."""
+
+    questions: Sequence[EncodedQuestion]
+    padding: int
+    most: int
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(rows,) tokens of a row's inputs, padded to the longest of them."""
+        found = [max(map(len, one.inputs)) * len(one.inputs) for one in self.questions]
+        return np.asarray(found, dtype=np.int64)
+
+    @property
+    def row_of(self) -> None:
+        """Rows are whole."""
+
+    @property
+    def cut(self) -> npt.NDArray[np.int64]:
+        """(rows,) tokens of each prompt that were cut off, on its left."""
+        return np.asarray([one.cut for one in self.questions], dtype=np.int64)
+
+    def take(self, positions: Sequence[int]) -> EncodedQuestions:
+        """Some of the rows, in that order."""
+        return replace(self, questions=[self.questions[i] for i in positions])
+
+    def join(self, more: EncodedQuestions) -> EncodedQuestions:
+        """These rows and more behind them."""
+        most = max(self.most, more.most)
+        return replace(self, questions=[*self.questions, *more.questions], most=most)
+
+    def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
+        """input_ids, attention_mask (inputs, tokens) int64, padded on the right."""
+        ids = [one for i in positions for one in self.questions[i].inputs]
+        columns = {"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}
+        lengths = np.asarray([len(one) for one in ids], dtype=np.int64)
+        padding = {"input_ids": self.padding, "attention_mask": 0}
+        return EncodedTexts(columns, padding, "right", lengths).batch(range(len(ids)), tokens)
+
+    def extra_arrays(self, positions: Sequence[int]) -> Arrays:
+        """Of all choices of these rows: row, choice, input, start (choices,), targets (choices, tokens).
+
+        start: the place of the input that predicts the choice's first token; targets are padded with -1.
+        """
+        found: list[tuple[int, int, int, int, Ids]] = []
+        before = 0
+        for row, position in enumerate(positions):
+            one = self.questions[position]
+            for choice, (of, answer) in enumerate(zip(one.of, one.targets, strict=True)):
+                start = len(one.inputs[of]) - len(answer)
+                found.append((row, choice, before + of, start, answer))
+            before += len(one.inputs)
+        targets = np.full((len(found), max(len(one[-1]) for one in found)), -1, dtype=np.int64)
+        for line, (*_, ids) in zip(targets, found, strict=True):
+            line[: len(ids)] = ids
+        names = ("row", "choice", "input", "start")
+        numbers = np.asarray([one[:-1] for one in found], dtype=np.int64)
+        most = np.asarray([self.most], dtype=np.int64)
+        return {**dict(zip(names, numbers.T, strict=True)), "targets": targets, "most": most}
+
+
+def choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
+    """(rows, most, 2): LOG_P and TOKENS of each choice, 0 where a row has no such choice.
+
+    logits: (inputs, tokens, vocabulary); batch: as EncodedQuestions gives it.
+    """
+    found = np.zeros((int(batch["row"][-1]) + 1, int(batch["most"][0]), 2))
+    places = zip(batch["row"], batch["choice"], batch["input"], batch["start"], batch["targets"], strict=True)
+    for row, choice, number, start, padded in places:
+        targets = torch.from_numpy(padded[padded >= 0])
+        scores = torch.from_numpy(logits[number, start : start + len(targets)])
+        found[row, choice] = float(log_likelihoods(scores, targets).sum()), len(targets)
+    return found
+
+
+def log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(tokens,) float32 log-probability of each target. logits: (tokens, vocabulary)."""
+    step = at_once(logits)
+    parts = [
+        logits[start : start + step].float().log_softmax(-1).gather(-1, targets[start : start + step, None])
+        for start in range(0, len(targets), step)
+    ]
+    return torch.cat(parts)[:, 0]
+
+
+def encode_pairs(tokenizer: Any, prompts: Sequence[str], answers: Sequence[str]) -> list[tuple[Ids, Ids]]:
+    """The tokens of each prompt, and those that its answer adds.
+
+    An empty prompt becomes the start token, or the end token where there is no start token. Raises DataError
+    for an answer that adds no token.
+    """
+    moved = [_move_blanks(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    first = _first_token(tokenizer) if any(not prompt for prompt, _ in moved) else []
+    whole = _ids(tokenizer, [prompt + answer for prompt, answer in moved])
+    alone = dict(zip(given := sorted({p for p, _ in moved}), _ids(tokenizer, given), strict=True))
+    found = []
+    for (prompt, answer), ids in zip(moved, whole, strict=True):
+        begun = alone[prompt] if prompt else []
+        added = ids[len(begun) :]
+        if not prompt and added[: len(first)] == first:  # the tokenizer has put it there itself
+            added = added[len(first) :]
+        if not added:
+            raise DataError(f"the answer {answer!r} adds no token to its prompt {prompt[-40:]!r}")
+        found.append((begun or first, added))
+    return found
+
+
+def _ids(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
+    """Token ids of texts, without the end token that some tokenizers put behind each."""
+    found = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"] if texts else []
+    stop = -1 if _appends_end(tokenizer) else None
+    return [list(ids[:stop]) for ids in found]
+
+
+def _appends_end(tokenizer: Any) -> bool:
+    added = list(tokenizer("")["input_ids"])
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+    # GPT-2 has one token for start and end
+    return bool(added) and added[-1] in ends and added != [tokenizer.bos_token_id]
+
+
+def _move_blanks(prompt: str, answer: str) -> tuple[str, str]:
+    bare = prompt.rstrip()
+    return bare, prompt[len(bare) :] + answer
+
+
+def _first_token(tokenizer: Any) -> Ids:
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return [int(token)]
+    raise DataError(
+        f"a prompt is empty, and {type(tokenizer).__name__} has no start or end token to begin with"
+    )
+
+
+def encode_question(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, name: str) -> EncodedQuestion:
+    """The inputs of a question's choices, cut on the left to max_tokens. name: of the row, for errors.
+
+    pairs: prompt and answer of each choice. Raises DataError where a choice alone has more tokens.
+    """
+    places: dict[tuple[int, ...], int] = {}
+    of, cut = [], 0
+    for prompt, answer in pairs:
+        if len(answer) > max_tokens:
+            raise DataError(f"row {name}: a choice has {len(answer)} tokens, and max_tokens is {max_tokens}")
+        read = (*prompt, *answer[:-1])
+        cut = max(cut, len(read) - max_tokens)
+        of.append(places.setdefault(read[-max_tokens:], len(places)))
+    return EncodedQuestion([list(ids) for ids in places], of, [answer for _, answer in pairs], cut)
+
+
+def answer_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padding: int) -> Windows:
+    """Prompts with their answers, to learn the answers; prompts are cut on the left."""
+    kept = [(prompt[max(0, len(prompt) + len(answer) - max_tokens) :], answer) for prompt, answer in pairs]
+    ids = [[*prompt, *answer][:max_tokens] for prompt, answer in kept]
+    return Windows(
+        columns={"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]},
+        padding={"input_ids": padding, "attention_mask": 0},
+        side="right",
+        lengths=np.asarray([len(one) for one in ids], dtype=np.int64),
+        row_of=np.arange(len(ids)),
+        context=np.asarray([max(1, len(prompt)) for prompt, _ in kept], dtype=np.int64),
+    )

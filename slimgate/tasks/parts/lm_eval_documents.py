@@ -1,0 +1,227 @@
+"""The documents of lm-evaluation-harness's tasks, with their requests, and what its scores make of answers.
+
+Tasks are prepared as `lm_eval.simple_evaluate` prepares them (version 0.4.13, evaluator.py): the same seeds,
+shots, limits and order, so that prompts and results are the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from slimgate._system import quiet
+from slimgate._system.digests import json_digest
+from slimgate.errors import DataError, MeasureError, MissingExtra, format_suggestion, in_one_line
+from slimgate.models.seeding import isolated_seed
+
+# As simple_evaluate seeds them.
+RANDOM_SEED, SEED = 0, 1234
+ROLLING = "loglikelihood_rolling"
+Run = Callable[[str, list[Any]], Sequence[Any]]
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which tasks, by name or path of a YAML file; shots and documents of each."""
+
+    tasks: tuple[str, ...]
+    fewshot: int | None
+    limit: int | float | None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """values: by metric of the first filter that has it, and by "METRIC,FILTER"; answer: in words."""
+
+    values: Mapping[str, float]
+    answer: str
+
+    def score(self, name: str | None, task: str) -> float:
+        """The score of that name, or the first one. Raises MeasureError where it is none from 0 to 1."""
+        if name is not None and name not in self.values:
+            raise MeasureError(
+                f'task {task} has no score "{name}"; it has {", ".join(self.values) or "none"}'
+            )
+        chosen = name or next(iter(self.values), None)
+        if chosen is None:
+            raise MeasureError(f"task {task} has no score for a single document, so it cannot be judged")
+        if not 0 <= self.values[chosen] <= 1:
+            raise MeasureError(
+                f"{chosen} of task {task} is {self.values[chosen]:g}, expected a score from 0 to 1; choose "
+                f'another by [task] score = {{ {task} = "…" }}: {", ".join(self.values)}'
+            )
+        return self.values[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """tasks: lm-evaluation-harness's; rows: by part (gate, train) a row of each document.
+
+    requests: by the id of a row the requests of its document, in their order.
+    """
+
+    tasks: Mapping[str, Any]
+    rows: Mapping[str, list[Row]]
+    requests: Mapping[str, list[Any]]
+
+
+@lru_cache(maxsize=4)
+def load_documents(asked: Asked) -> Documents:
+    """Raises DataError for a task that there is not, or that cannot be run here; MissingExtra."""
+    with quiet.silent(), isolated_seed(SEED):
+        random.seed(RANDOM_SEED)
+        tasks = _load_tasks(asked)
+        for name, task in tasks.items():
+            _prepare(name, task, asked)
+        requests: dict[str, list[Any]] = {
+            _row_id(one): [] for task in tasks.values() for one in task.instances
+        }
+        for task in tasks.values():
+            for one in task.instances:
+                requests[_row_id(one)].append(one)
+        rows = {"gate": [_gate_row(tasks[some[0].task_name], row, some) for row, some in requests.items()]}
+        train = [row for name, task in tasks.items() for row in _train_rows(name, task)]
+    return Documents(tasks, {**rows, **({"train": train} if train else {})}, requests)
+
+
+def _load_tasks(asked: Asked) -> dict[str, Any]:
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise MissingExtra('task lm_eval needs an extra: pip install "slimgate[lm_eval]"') from error
+    files = all(name.endswith((".yaml", ".yml")) for name in asked.tasks)
+    manager = TaskManager(include_defaults=not files)
+    try:
+        return dict(manager.load(list(asked.tasks))["tasks"])
+    except KeyError as error:
+        for name in asked.tasks:
+            if not name.endswith((".yaml", ".yml")) and name not in manager.all_tasks:
+                hint = format_suggestion(name, manager.all_tasks)
+                raise DataError(f'tasks: lm-eval has no task "{name}"{hint}') from error
+        raise DataError(f"tasks: lm-eval cannot load them: {in_one_line(error)}") from error
+    except Exception as error:  # a task's own code and the libraries that read its files raise anything
+        raise DataError(f"tasks: lm-eval cannot load them: {in_one_line(error)}") from error
+
+
+def _prepare(name: str, task: Any, asked: Asked) -> None:
+    """Shots and requests, as simple_evaluate makes them."""
+    from lm_eval.evaluator_utils import get_sample_size
+
+    if getattr(task, "UNSAFE_CODE", False):
+        raise DataError(f"task {name} runs code that a model writes, which slimgate does not do")
+    if getattr(task, "MULTIMODAL", False):
+        raise DataError(f"task {name} needs more than text, which slimgate does not give its models")
+    stated = task.get_config("num_fewshot")
+    if stated is None or (asked.fewshot is not None and stated != 0):
+        task.set_config(key="num_fewshot", value=asked.fewshot or 0)
+    task.set_fewshot_seed(seed=SEED)
+    try:
+        task.build_all_requests(limit=get_sample_size(task, asked.limit))
+    except Exception as error:  # templates of a task's own
+        raise DataError(f"task {name}: lm-eval cannot make its requests: {in_one_line(error)}") from error
+
+
+def _row_id(request: Any) -> str:
+    return f"{request.task_name}/{request.doc_id}"
+
+
+def _gate_row(task: Any, row: str, requests: Sequence[Any]) -> Row:
+    first = requests[0]
+    return {
+        "id": row,
+        "task": first.task_name,
+        "prompt": _prompt(task, first.doc) or str(first.args[0]) or _target(task, first.doc),
+        "target": _target(task, first.doc) or str(first.args[-1]),
+        "requests": json_digest([[one.request_type, list(map(str, one.args))] for one in requests]),
+    }
+
+
+def _train_rows(name: str, task: Any) -> Iterator[Row]:
+    """Documents of the training split that have a prompt and a target."""
+    for number, doc in enumerate(task.training_docs() or () if task.has_training_docs() else ()):
+        prompt, target = _prompt(task, doc), _target(task, doc)
+        if prompt.strip() and target.strip():
+            row = f"{name}/train/{number}"
+            yield {"id": row, "task": name, "prompt": prompt, "target": target, "requests": ""}
+
+
+def _prompt(task: Any, doc: Any) -> str:
+    text = task.doc_to_text(doc)
+    return text if isinstance(text, str) else ""
+
+
+def _target(task: Any, doc: Any) -> str:
+    """What follows the prompt where the model is right, with what stands between the two."""
+    target = task.doc_to_target(doc)
+    if isinstance(target, list | tuple):
+        target = target[0] if target else ""
+    if isinstance(target, int) and not isinstance(target, bool) and task.config.doc_to_choice is not None:
+        choices = task.doc_to_choice(doc)
+        target = choices[target] if target in range(len(choices)) else ""
+    text = str(target)
+    return f"{task.config.target_delimiter}{text}" if text else ""
+
+
+def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict[str, Answered]:
+    """What each row's document scores. run(kind, requests) -> an answer to each request."""
+    chosen = {
+        row: [replace(one, resps=[], filtered_resps={}) for one in documents.requests[row]] for row in rows
+    }
+    by_kind: dict[str, list[Any]] = defaultdict(list)
+    for some in chosen.values():
+        for one in some:
+            by_kind[one.request_type] += [one] * (one.repeats or 1)
+    for kind, requests in by_kind.items():
+        for one, answer in zip(requests, run(kind, requests), strict=True):
+            one.resps.append(answer)
+    by_task: dict[str, dict[str, list[Any]]] = defaultdict(dict)
+    for row, some in chosen.items():
+        by_task[some[0].task_name][row] = some
+    return {
+        row: found
+        for name, some in by_task.items()
+        for row, found in _score_task(documents.tasks[name], some).items()
+    }
+
+
+def _score_task(task: Any, by_row: Mapping[str, list[Any]]) -> dict[str, Answered]:
+    """Filters, then scores, as lm_eval.evaluator.evaluate has them."""
+    every, task._instances = task._instances, [one for some in by_row.values() for one in some]
+    try:
+        task.apply_filters()
+    finally:
+        task._instances = every
+    return {row: Answered(_values(task, some), _answer(some)) for row, some in by_row.items()}
+
+
+def _values(task: Any, requests: Sequence[Any]) -> dict[str, float]:
+    ordered = sorted(requests, key=lambda one: one.idx)
+    if task.OUTPUT_TYPE == ROLLING:
+        text = str(ordered[0].args[0])
+        return {"nats": -float(ordered[0].resps[0]), "bytes": float(len(text.encode()))}
+    found: dict[str, float] = {}
+    for name in ordered[0].filtered_resps:
+        scores = task.process_results(ordered[0].doc, [one.filtered_resps[name] for one in ordered])
+        for metric, value in scores.items():
+            if isinstance(value, bool | int | float) or getattr(value, "shape", None) == ():
+                found.setdefault(metric, float(value))
+                found.setdefault(f"{metric},{name}", float(value))
+    return found
+
+
+def _answer(requests: Sequence[Any]) -> str:
+    """The text that was written, or the likeliest continuation."""
+    first = requests[0]
+    if first.request_type == "generate_until":
+        return str(first.resps[0])
+    if first.request_type == ROLLING:
+        return ""
+    if len(requests) == 1:
+        return "likeliest" if first.resps[0][1] else ""
+    best = max(requests, key=lambda one: float(one.resps[0][0]))
+    return str(best.args[1])

@@ -1,0 +1,148 @@
+"""slimgate's models as language models of lm-evaluation-harness, and documents as their inputs.
+
+    lm = ArtifactLM(predictor, folder, batch_size=8, max_tokens=None)
+    lm.loglikelihood(requests), lm.loglikelihood_rolling(requests), lm.generate_until(requests)
+
+A network of PyTorch is run as lm-evaluation-harness runs it. Another runtime gives logits, one forward pass a
+batch, and writes no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lm_eval.models.huggingface import HFLM
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer
+
+from slimgate._system import quiet
+from slimgate.errors import MeasureError, in_one_line
+from slimgate.models.generate import can_write
+from slimgate.protocols import AnswerPlan, Predictor, Rows
+from slimgate.tasks.parts.encoding import EncodedTexts
+from slimgate.tasks.parts.lm_eval_documents import ROLLING, Documents, score_documents
+
+# Tokens of a text whose model does not say how many it can read; as lm-evaluation-harness has it.
+DEFAULT_TOKENS = 2048
+
+
+class PredictedNetwork(nn.Module):
+    """A runtime's predictor where lm-evaluation-harness expects a network."""
+
+    def __init__(self, predictor: Predictor, config: Any) -> None:
+        super().__init__()
+        self._predictor, self.config, self.device = predictor, config, torch.device("cpu")
+
+    def forward(self, input_ids: torch.Tensor) -> Any:
+        """logits: (rows, tokens, vocabulary) float32."""
+        ids = input_ids.numpy()
+        prepared = self._predictor.prepare({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        scores = self._predictor.fetch(self._predictor.forward(prepared))
+        return SimpleNamespace(logits=torch.from_numpy(scores))
+
+    def tie_weights(self) -> None:
+        """It has none."""
+
+
+class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
+    """The model of an artifact, which a predictor executes. max_tokens: None: as many as its config says."""
+
+    def __init__(
+        self, predictor: Predictor, folder: Path, *, batch_size: int, max_tokens: int | None
+    ) -> None:
+        network = getattr(predictor, "network", None)
+        if not can_write(network) or not isinstance(network, nn.Module):
+            network = PredictedNetwork(predictor, AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        super().__init__(
+            pretrained=network,
+            backend="causal",
+            tokenizer=tokenizer,
+            batch_size=batch_size,
+            max_length=max_tokens,
+        )
+
+    def _model_generate(self, *given: Any, **options: Any) -> torch.Tensor:
+        if isinstance(self.model, PredictedNetwork):
+            raise MeasureError(
+                "this runtime gives scores and writes no text; tasks of generate_until need a PyTorch model"
+            )
+        return super()._model_generate(*given, **options)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedDocuments(EncodedTexts):
+    """The first request of each document. ids: of the rows; folder: of the artifact."""
+
+    ids: Sequence[str] = ()
+    folder: Path = Path()
+
+    def take(self, positions: Sequence[int]) -> EncodedDocuments:
+        """Some of the rows, in that order."""
+        some = super().take(positions)
+        assert isinstance(some, EncodedDocuments)
+        return replace(some, ids=[self.ids[i] for i in positions])
+
+
+def document_encoder(
+    documents: Documents, folder: Path, max_tokens: int | None
+) -> Callable[[Rows], EncodedDocuments]:
+    """Makes rows the tokens of their first request, cut on the left as lm-evaluation-harness does."""
+    from lm_eval.models.utils import resolve_max_length
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    most = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
+
+    def encode(rows: Rows) -> EncodedDocuments:
+        texts = ["".join(map(_text, documents.requests[row][0].args)) for row in rows.ids]
+        found = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
+        ids = [list(one)[-most:] or [tokenizer.eos_token_id or 0] for one in found]
+        return EncodedDocuments(
+            columns={"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]},
+            padding={"input_ids": tokenizer.pad_token_id or 0, "attention_mask": 0},
+            side="right",
+            lengths=np.asarray([len(one) for one in ids], dtype=np.int64),
+            ids=rows.ids,
+            folder=folder,
+        )
+
+    return encode
+
+
+def _text(argument: Any) -> str:
+    return argument if isinstance(argument, str) else ""
+
+
+def answer_documents(
+    documents: Documents,
+    predictor: Predictor,
+    encoded: EncodedDocuments,
+    plan: AnswerPlan,
+    max_tokens: int | None,
+) -> npt.NDArray[Any]:
+    """(rows,) Answered. Raises MeasureError where lm-evaluation-harness cannot run a request."""
+    order = range(len(encoded.ids)) if plan.order is None else plan.order.tolist()
+    rows = [encoded.ids[place] for place in order]
+    try:
+        with quiet.silent():
+            lm = ArtifactLM(predictor, encoded.folder, batch_size=plan.batch_size, max_tokens=max_tokens)
+            found = score_documents(documents, rows, lambda kind, some: getattr(lm, kind)(some))
+    except AssertionError as error:  # how lm-evaluation-harness refuses a request
+        raise MeasureError(f"lm-eval cannot run a request: {in_one_line(error)}") from error
+    scores = np.empty(len(encoded.ids), dtype=object)
+    for place, row in enumerate(encoded.ids):
+        one = found[row]
+        if ROLLING in {request.request_type for request in documents.requests[row]}:
+            text = documents.requests[row][0].args[0]
+            one = replace(one, values={**one.values, "tokens": float(len(lm.tok_encode(text)))})
+        scores[place] = one
+    plan.progress("predict", len(rows), len(rows))
+    return scores

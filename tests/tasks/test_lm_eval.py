@@ -1,0 +1,294 @@
+"""The task lm_eval: its documents, and results that equal those of lm-evaluation-harness itself."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.tiny import BAD, GOOD, OTHER
+from slimgate.compress.convert import to_onnx
+from slimgate.compress.finetune import fine_tune
+from slimgate.errors import DataError, MeasureError
+from slimgate.judge.metrics import load_metric, value_of
+from slimgate.outcomes import Outcomes
+from slimgate.protocols import AnswerPlan, Rows, TaskFacts
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import lm_eval as task
+
+pytest.importorskip("lm_eval")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+torch.set_num_threads(1)
+WORDS = (*GOOD, *BAD, *OTHER)
+FACTS = TaskFacts(())
+TASKS: dict[str, dict[str, Any]] = {
+    # the plain score and the one by characters, with examples before each document
+    "plain": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}}",
+        "doc_to_choice": "choices",
+        "doc_to_target": "answer",
+        "fewshot_split": "train",
+        "num_fewshot": 2,
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    },
+    # the choices are in the prompt, and every answer is one token; scores by bytes, and of the greedy answer
+    "listed": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}} the {{choices[0]}} is {{choices[1]}}",
+        "doc_to_choice": ["good", "bad", "film"],
+        "doc_to_target": "answer",
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_bytes"}, {"metric": "exact_match"}],
+    },
+    "written": {
+        "output_type": "generate_until",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "{{choices[0][0]}}",
+        "generation_kwargs": {"until": ["film", "\n"], "max_gen_toks": 5},
+        "filter_list": [
+            {
+                "name": "first",
+                "filter": [{"function": "regex", "regex_pattern": "(\\w)"}, {"function": "take_first"}],
+            },
+            {"name": "whole", "filter": [{"function": "take_first"}]},
+        ],
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    },
+    "rolling": {
+        "output_type": "loglikelihood_rolling",
+        "doc_to_text": "",
+        "doc_to_target": "{{question}}",
+        "metric_list": [{"metric": "word_perplexity"}, {"metric": "bits_per_byte"}],
+    },
+}
+
+
+def write_tasks(folder: Path, documents: int = 40) -> dict[str, str]:
+    """YAML files of TASKS over local rows; name -> path."""
+    generator = random.Random(0)
+    for split, count in (("train", 12), ("test", documents)):
+        rows = [
+            {
+                "question": " ".join(generator.choice(WORDS) for _ in range(generator.randint(3, 9))),
+                "choices": [" ".join(some) for some in (generator.sample(WORDS, k) for k in (1, 2, 3))],
+                "answer": generator.randrange(3),
+            }
+            for _ in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    files = {split: str(folder / f"{split}.jsonl") for split in ("train", "test")}
+    for name, own in TASKS.items():
+        table = {
+            "task": name,
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": files},
+            "training_split": "train",
+            "test_split": "test",
+            **own,
+        }
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(table), "utf-8")
+    return {name: str(folder / f"{name}.yaml") for name in TASKS}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tasks")
+
+
+@pytest.fixture(scope="module")
+def paths(folder: Path) -> dict[str, str]:
+    return write_tasks(folder)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("llama"), "llama", causal=True, initializer_range=0.5)
+
+
+def params_of(paths: dict[str, str], *names: str, **options: Any) -> task.Params:
+    return task.Params(tasks=tuple(paths[name] for name in names), **options)
+
+
+def parts_of(params: task.Params) -> dict[str, Rows]:
+    read = task.task.source.read(params, scratch=Path())
+    return {name: Rows(table) for name, table in read.items()}
+
+
+def judged(hub: Path, params: task.Params, rows: Rows, predictor: Any = None, **plan: Any) -> Outcomes:
+    if predictor is None:
+        from transformers import AutoModelForCausalLM
+
+        predictor = EagerPredictor(AutoModelForCausalLM.from_pretrained(hub).eval(), "cpu")
+    encoded = task.task.row_encoder(params, hub)(rows)
+    found = task.task.answer(params, predictor, encoded, AnswerPlan(**{"batch_size": 4, **plan}))
+    return task.task.outcomes(FACTS, rows, found, params, None)
+
+
+@pytest.mark.slow
+def test_scores_equal_those_of_simple_evaluate_to_the_last_digit(hub: Path, paths: dict[str, str]) -> None:
+    import lm_eval
+
+    names = ("plain", "listed", "written", "rolling")
+    theirs = lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(hub), "dtype": "float32"},
+        tasks=[paths[name] for name in names],
+        batch_size=4,
+        device="cpu",
+        bootstrap_iters=0,
+    )
+    ours = {}
+    for name in names:
+        params = params_of(paths, name)
+        found = judged(hub, params, parts_of(params)["gate"])
+        ours[name] = found
+    results = theirs["results"]
+    mean = {name: {key: float(one.column(key).mean()) for key in one.values} for name, one in ours.items()}
+    assert mean["plain"]["acc"] == results["plain"]["acc,none"]
+    assert mean["plain"]["acc_norm"] == results["plain"]["acc_norm,none"]
+    assert mean["listed"]["acc"] == results["listed"]["acc,none"]
+
+    assert mean["written"]["task_score"] == results["written"]["exact_match,first"]
+    for name, metric in (("plain", "acc"), ("listed", "acc"), ("written", "exact_match")):
+        wanted = [one[metric] for one in theirs["samples"][name] if one["filter"] in ("none", "first")]
+        assert ours[name].column("task_score").tolist() == wanted
+        assert 0 < sum(wanted) < len(wanted)  # scores that are all alike would show nothing
+    pairs = [one["bits_per_byte"] for one in theirs["samples"]["rolling"]]
+    assert ours["rolling"].column("nats").tolist() == [-log_likelihood for log_likelihood, _ in pairs]
+    assert ours["rolling"].column("bytes").tolist() == [size for _, size in pairs]
+    # sums of floats in another order
+    bits = value_of(load_metric("bits_per_byte"), ours["rolling"])
+    assert bits == pytest.approx(results["rolling"]["bits_per_byte,none"], rel=1e-12)
+
+
+def test_rows_are_documents_with_the_training_split_to_learn_from(paths: dict[str, str]) -> None:
+    params = params_of(paths, "plain", "written", limit=10)
+    parts = parts_of(params)
+    assert len(parts["gate"]) == 20
+    assert parts["gate"].ids[:2] == ["plain/0", "plain/1"]
+    assert len(parts["train"]) == 24
+    first = json.loads((Path(paths["plain"]).parent / "train.jsonl").read_text().splitlines()[0])
+    assert parts["train"].table["prompt"][0].as_py() == first["question"]
+    assert parts["train"].table["target"][0].as_py() == " " + first["choices"][first["answer"]]
+
+
+def test_the_digest_follows_documents_and_shots(paths: dict[str, str]) -> None:
+    digest = task.task.source.digest
+    one = digest(params_of(paths, "plain"))
+    assert one == digest(params_of(paths, "plain"))
+    assert (
+        len({one, digest(params_of(paths, "plain", fewshot=1)), digest(params_of(paths, "plain", limit=9))})
+        == 3
+    )
+
+
+def test_some_rows_in_another_order_have_the_same_scores(hub: Path, paths: dict[str, str]) -> None:
+    params = params_of(paths, "plain", "listed")
+    rows = parts_of(params)["gate"]
+    every = judged(hub, params, rows)
+    some = np.random.default_rng(0).permutation(len(rows))[:30]
+    order = np.random.default_rng(1).permutation(30)
+    again = judged(hub, params, Rows(rows.table.take(some)), order=order)
+    assert again.column("task_score").tolist() == every.column("task_score")[some].tolist()
+    assert again.answers is not None
+    assert every.answers is not None
+    assert again.answers.tolist() == every.answers[some].tolist()
+
+
+def test_task_score_takes_the_score_that_is_asked_for(hub: Path, paths: dict[str, str]) -> None:
+    params = params_of(paths, "plain", "written", score={"plain": "acc_norm", "written": "exact_match,whole"})
+    rows = parts_of(params)["gate"]
+    found = judged(hub, params, rows)
+    plain = np.asarray(rows.table["task"].to_pylist()) == "plain"
+    alone = params_of(paths, "plain")
+    wanted = judged(hub, alone, parts_of(alone)["gate"]).column("acc_norm")
+    assert found.column("task_score")[plain].tolist() == wanted.tolist()
+    assert "acc" not in found.values
+    assert found.column("right").tolist() == (found.column("task_score") == 1).astype(float).tolist()
+    other = params_of(paths, "plain", score={"plain": "f1"})
+    with pytest.raises(MeasureError, match='task plain has no score "f1"; it has acc, acc,none, acc_norm'):
+        judged(hub, other, parts_of(other)["gate"])
+
+
+def test_a_graph_gives_the_same_choices_and_writes_no_text(
+    hub: Path, paths: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from slimgate.compress.agreement import predictor_of
+
+    params = params_of(paths, "plain", "listed")
+    parts = parts_of(params)
+    context = replace(
+        tiny_context(tmp_path),
+        task=task.task,
+        task_params=params,
+        splits={**parts, "calibration": parts["train"]},
+    )
+    graph = to_onnx.step.apply(load_tiny(hub, context), to_onnx.Params(), context)
+    predictor = predictor_of(graph, context)
+    ours = judged(hub, params, parts["gate"], predictor)
+    assert (
+        ours.column("task_score").tolist() == judged(hub, params, parts["gate"]).column("task_score").tolist()
+    )
+    written = params_of(paths, "written")
+    with pytest.raises(
+        MeasureError, match="gives scores and writes no text; tasks of generate_until need a PyTorch"
+    ):
+        judged(hub, written, parts_of(written)["gate"], predictor)
+
+
+def test_models_learn_the_targets(hub: Path, paths: dict[str, str], tmp_path: Path) -> None:
+    params = params_of(paths, "plain", max_tokens=32)
+    parts = parts_of(params)
+    splits = {"train": parts["train"], "selection": parts["train"]}
+    context = replace(tiny_context(tmp_path), task=task.task, task_params=params, splits=splits)
+    model = load_tiny(hub, context)
+    encoded = task.task.encode_rows(params, parts["train"], model.tokenizer)
+    target = parts["train"].table["target"][0].as_py()
+    assert encoded.labels()[0][-len(target.split()) :] == model.tokenizer(target)["input_ids"]
+    before = [p.clone() for p in model.network.parameters()]
+    after = fine_tune.step.apply(model, fine_tune.Params(epochs=1), context)
+    assert any(not torch.equal(a, b) for a, b in zip(before, after.network.parameters(), strict=True))
+
+
+def test_a_planted_fault_lowers_every_score(hub: Path, paths: dict[str, str]) -> None:
+    params = params_of(paths, "plain")
+    found = judged(hub, params, parts_of(params)["gate"])
+    rows = np.flatnonzero(found.column("task_score"))[:3]
+    spoiled = task.task.with_planted_fault(found, rows)
+    assert spoiled.column("task_score").sum() == found.column("task_score").sum() - len(rows)
+    assert spoiled.column("acc")[rows].tolist() == [0.0] * len(rows)
+
+
+def test_names_that_lm_eval_does_not_know_are_one_clear_error() -> None:
+    with pytest.raises(DataError, match=r'lm-eval has no task "arc_esy". Did you mean arc_easy'):
+        task.task.source.read(task.Params(tasks=("arc_esy",)), scratch=Path())
+    with pytest.raises(ValidationError, match=r"missing\.yaml: no such file"):
+        task.Params(tasks=("missing.yaml",))
+
+
+def test_a_score_of_a_task_that_is_not_there_is_named(paths: dict[str, str]) -> None:
+    params = params_of(paths, "plain", score={"plane": "acc"})
+    rows = Rows(pa.table({"id": ["plain/0"], "task": ["plain"]}))
+    with pytest.raises(DataError, match='score names "plane", and the tasks are plain'):
+        task.task.facts(params, {"gate": rows})
+
+
+def test_a_broken_task_file_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(
+        "task: broken\ndataset_path: json\ndataset_kwargs: {data_files: {test: none.jsonl}}\n", "utf-8"
+    )
+    with pytest.raises(DataError, match="tasks: lm-eval cannot load them: "):
+        task.task.source.read(task.Params(tasks=(str(path),)), scratch=Path())

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from slimgate.cli.options import add_store, store_root
 
 if TYPE_CHECKING:
+    from slimgate.judge.behaviour import BehaviourJudgement
     from slimgate.outcomes import Outcomes
-    from slimgate.run.portability import Setting
     from slimgate.run.run import SuiteRun
 
 DESCRIPTION = """\
 Answers the gate rows as processors with fewer instructions would, and judges those answers by the variant's
-own budgets. int8 products of oneDNN (PyTorch) and ONNX Runtime saturate where a processor has no VNNI.
+own budgets on the answers. A budget on flips also limits the rows that turn wrong between this processor and
+the other. int8 products of oneDNN (PyTorch) and ONNX Runtime saturate where a processor has no VNNI.
 PyTorch and OpenVINO models answer in a process of their own under ONEDNN_MAX_CPU_ISA. ONNX Runtime has no
 such switch: its models are built again with reduce_range, the weights for such processors. Models come from
 the store; what is not there is built. Exit codes: 0 all budgets hold everywhere, 1 one does not or cannot be
@@ -37,7 +38,6 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answers under each setting and prints what changed. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import visible
     from slimgate._system.processor import describe_processor
     from slimgate.errors import SuiteError, format_suggestion
     from slimgate.run.portability import answers_under, settings_of
@@ -51,48 +51,87 @@ def run(options: argparse.Namespace) -> int:
     if name not in suite.variants:
         raise SuiteError(f'{suite.shown}: "{name}" is no variant{format_suggestion(name, suite.variants)}')
     suite_run = SuiteRun(suite, Store(store_root(options).resolve()), device="cpu")
+    rows = len(suite_run.rows.gate)
+    _say(f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_left_out(suite_run, name))
     settings = settings_of(suite_run, name)
     here = suite_run.outcomes(name)
-    told = f"{suite.shown}: {name}, {len(here):,} gate rows"
-    sys.stdout.write(visible(f"{told}, {describe_processor('cpu', threads=suite.threads)}") + "\n")
-    held = True
+    lines, holds = _judge(suite_run, name, here)
+    _say("", f"This processor: {describe_processor('cpu', threads=suite.threads)}", *lines)
+    failed = [] if holds else ["this processor"]
     for setting in settings:
-        lines, holds = _judge(suite_run, name, setting, here, answers_under(suite_run, name, setting))
-        sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
-        held = held and holds
-    return 0 if held else 1
+        there = answers_under(suite_run, name, setting)
+        changes, kept = _compare(suite_run, name, here, there)
+        lines, holds = _judge(suite_run, name, there)
+        _say("", setting.name, *changes, *lines)
+        failed += [] if kept and holds else [setting.name]
+    _say("", _conclusion(suite_run, name, failed))
+    return 1 if failed else 0
 
 
-def _judge(
-    suite_run: SuiteRun, name: str, setting: Setting, here: Outcomes, there: Outcomes
-) -> tuple[list[str], bool]:
-    """A line on what changed and one for each budget; whether all of them hold."""
-    from slimgate.judge.message import message
+def _say(*lines: str) -> None:
+    from slimgate._system.escape import visible
+
+    sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
+    tokens = suite_run.suite.budgets[name].behaviour.tokens
+    return [f"not judged here: {', '.join(tokens)}, which need the probabilities of all tokens"] * bool(
+        tokens
+    )
+
+
+def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
+    """A line for each budget on the answers, beside the teacher's answers; whether all of them hold."""
+    from slimgate.judge.behaviour import BehaviourBudgets, judge_behaviour
+    from slimgate.judge.message import behaviour_message, message
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import Verdict
+    from slimgate.run.slicing import column_slices
     from slimgate.suite.suite import TEACHER
 
     suite, teacher = suite_run.suite, suite_run.outcomes(TEACHER)
+    budgets = suite.budgets[name]
     judged = [
-        judge_quality(load_metric(metric), teacher, there, budgets, seed=suite.seed)
-        for metric, budgets in suite.budgets[name].quality.items()
+        judge_quality(load_metric(metric), teacher, answers, own, seed=suite.seed)
+        for metric, own in budgets.quality.items()
     ]
-    lines = [f"{setting.name}: {_changes(here, there)}"]
-    lines += [f"  {message(name, one)}" for one in judged] or ["  no budget on quality, so nothing is judged"]
-    return lines, all(one.verdict is Verdict.PASS for one in judged)
+    behaviour = judge_behaviour(
+        teacher,
+        answers,
+        BehaviourBudgets(flips=budgets.behaviour.flips, slices=budgets.behaviour.slices),
+        metrics={metric: load_metric(metric) for metric in budgets.behaviour.slices},
+        columns=column_slices(suite.setup, suite_run.rows.gate),
+    )
+    lines = [f"  {message(name, one)}" for one in judged]
+    lines += [f"  {behaviour_message(name, behaviour)}"] * bool(behaviour.budgets)
+    verdicts = [one.verdict for one in judged] + [behaviour.verdict] * bool(behaviour.budgets)
+    return lines, all(one in (Verdict.PASS, Verdict.NOT_SHOWN) for one in verdicts)
 
 
-def _changes(here: Outcomes, there: Outcomes) -> str:
-    from slimgate.judge.flips import flip_share, flipped_rows
+def _compare(suite_run: SuiteRun, name: str, here: Outcomes, there: Outcomes) -> tuple[list[str], bool]:
+    """What changes between two processors; whether a budget on flips holds for it."""
+    from slimgate.judge.behaviour import BehaviourBudgets, judge_behaviour
+    from slimgate.judge.message import behaviour_message
+    from slimgate.judge.verdict import Verdict
 
     changed = int(here.changed_rows(there).sum())
-    share = f"{changed:,} answers change ({100 * changed / len(here):.1f} %)"
-    if here.right is None:
-        return share
-    lost, won = flipped_rows(here, there)
-    low, high = flip_share(here, there).interval
-    return (
-        f"{share}, {len(lost):,} from right to wrong [{100 * low:.1f}, {100 * high:.1f} %], "
-        f"{len(won):,} from wrong to right"
-    )
+    lines = [f"  {changed:,} answers differ from this processor's ({100 * changed / len(here):.1f} %)"]
+    flips = suite_run.suite.budgets[name].behaviour.flips
+    judged: BehaviourJudgement = judge_behaviour(here, there, BehaviourBudgets(flips=flips), metrics={})
+    if judged.flips is not None:
+        lines.append(f"  {behaviour_message('from this processor', judged)}")
+    return lines, judged.verdict in (None, Verdict.PASS)
+
+
+def _conclusion(suite_run: SuiteRun, name: str, failed: list[str]) -> str:
+    from slimgate.judge.behaviour import BehaviourBudgets
+
+    budgets = suite_run.suite.budgets[name]
+    if not budgets.quality and budgets.behaviour == BehaviourBudgets(tokens=budgets.behaviour.tokens):
+        return f"{name} has no budget on its answers, so nothing is judged"
+    if not failed:
+        return f"{name}: all budgets hold under each setting"
+    return f"{name}: a budget does not hold, or is not decided: {'; '.join(failed)}"

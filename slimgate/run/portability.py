@@ -27,11 +27,11 @@ REQUEST, ANSWERS = "request.json", "outcomes.parquet"
 _WORKER = "slimgate.run.portability_worker"
 _PATIENCE_SECONDS = 3600.0
 _REDUCE = "reduce_range"
-# What oneDNN may use at most, and the instructions that it then leaves out.
+# What oneDNN may use at most, the instructions that it then leaves out, and their names.
 _LEVELS = (
-    ("AVX512_CORE_VNNI", {"amx_int8", "avx512_bf16"}),
-    ("AVX512_CORE", {"avx512_vnni"}),
-    ("AVX2", {"avx512f", "avx_vnni"}),
+    ("AVX512_CORE_VNNI", {"amx_int8", "avx512_bf16"}, "AVX-512 with VNNI, without AMX and bfloat16"),
+    ("AVX512_CORE", {"avx512_vnni"}, "AVX-512 without VNNI"),
+    ("AVX2", {"avx512f", "avx_vnni"}, "AVX2 alone"),
 )
 
 
@@ -39,7 +39,8 @@ _LEVELS = (
 class Setting:
     """How a model is asked again.
 
-    environment: of the process that answers; reduced: its int8 steps are built anew, with 7-bit weights.
+    name: for people; environment: of the process that answers; reduced: its int8 steps are built anew, with
+    7-bit weights.
     """
 
     name: str
@@ -59,9 +60,13 @@ def settings_of(run: SuiteRun, name: str, instructions: list[str] | None = None)
                 f"{run.suite.shown}: {name}: ONNX Runtime cannot leave instructions out, and no step of "
                 f"{name} has {_REDUCE} = false to build it again by"
             )
-        return [Setting(f"{_REDUCE} = true", {}, reduced=True)]
+        return [Setting(f"built again with {_REDUCE} = true", {}, reduced=True)]
     has = set(cpu_instructions() if instructions is None else instructions)
-    found = [Setting(level, {"ONEDNN_MAX_CPU_ISA": level}) for level, without in _LEVELS if has & without]
+    found = [
+        Setting(f"{words} (ONEDNN_MAX_CPU_ISA={level})", {"ONEDNN_MAX_CPU_ISA": level})
+        for level, without, words in _LEVELS
+        if has & without
+    ]
     if not found:
         raise DataError(
             f"{run.suite.shown}: this processor has no instructions that could be left out "

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from pyarrow import csv
 from support.user_repository import Ran, pytest_in
 
 from fixtures.models.architectures import write_tiny
-from fixtures.models.tiny import GOOD, OTHER
+from fixtures.models.word_chains import sentences
 
 pytestmark = pytest.mark.slow
 
@@ -70,20 +68,6 @@ kl = { p999_max = 0.5, on_inconclusive = "warn" }
 metrics = ["perplexity"]
 workloads = [{ batch = 1 }]
 """
-
-
-def sentences(rows: int) -> pa.Table:
-    """Each word calls for the next one, mostly."""
-    draws, words = random.Random(0), (*GOOD, *OTHER)
-    texts = []
-    while len(texts) < rows:
-        sentence = [draws.choice(words)]
-        for _ in range(draws.randint(4, 12)):
-            follows = (words.index(sentence[-1]) + 1) % len(words)
-            sentence.append(words[follows] if draws.random() < 0.8 else draws.choice(words))
-        if " ".join(sentence) not in texts:
-            texts.append(" ".join(sentence))
-    return pa.table({"text": texts})
 
 
 @pytest.fixture(scope="module")

@@ -94,10 +94,10 @@ class SentenceEmbedding(SentenceTask[Params]):
                 return None
             if found.causal and found.said.task is None:
                 raise DataError(
-                    f"{' and '.join(columns)} are two columns of text, and the model is a language model, "
-                    "whose generated answers are not judged. Say --task causal_lm --text "
-                    f"{columns[1]} for its perplexity, or --task sentence_embedding if one text shall "
-                    "find the other"
+                    f"{' and '.join(columns)} are two columns of text, and the model is a language model. "
+                    "To judge its answers, write a suite of task text_generation (docs/generation.md). "
+                    f"Say --task causal_lm --text {columns[1]} for its perplexity, or --task "
+                    "sentence_embedding if one text shall find the other"
                 )
             return {"pair": columns}, "two columns of text and no label"
         if found.said.task is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slimgate._system.digests import code_digest, json_digest, versions
+from slimgate._system.digests import code_digest, json_digest, own_code_digest, versions
 from slimgate.errors import SlimgateError
 from slimgate.loading import module_of
 from slimgate.protocols import Arrays
@@ -45,6 +45,7 @@ def operations(
     key = {
         "artifact": artifact.digest,
         "runtime": [runtime.name, code_digest(module_of(runtime.object))],
+        "slimgate": own_code_digest(),  # layers and formulas
         "inputs": {name: values.tolist() for name, values in inputs.items()},
         "device": device.split(":")[0],
         "versions": dict(versions(("torch", "transformers", *runtime.object.packages))),

@@ -88,7 +88,9 @@ def test_text_alone_is_for_a_language_model_only() -> None:
 def test_prompts_and_answers_are_a_question_for_a_language_model() -> None:
     rows = pa.table({"prompt": TEXT, "answer": [f"{text} indeed" for text in TEXT]})
     assert guess(rows, Said(), causal=False).kind == "sentence_embedding"
-    with pytest.raises(DataError, match=r"answers are not judged. Say --task causal_lm --text answer"):
+    with pytest.raises(
+        DataError, match=r"suite of task text_generation .*Say --task causal_lm --text answer"
+    ):
         guess(rows, Said(), causal=True)
     pairs = guess(rows, Said(task="sentence_embedding"), causal=True)
     assert tuple(pairs.options["pair"]) == ("prompt", "answer")

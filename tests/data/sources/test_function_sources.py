@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.sources import docstring_parameters
+from fixtures.sources import docstring_names, docstring_parameters
 from fixtures.sources import documented_functions as functions
 from fixtures.sources.docstring_rows import documented_functions
 from slimgate.errors import DataError, SuiteError
@@ -132,3 +132,24 @@ def test_a_package_that_is_not_there_and_one_without_rows_are_errors(package: st
             source.columns(source.Params(packages=("nosuchthing",)))
         with pytest.raises(DataError, match="1000"):
             source.read(source.Params(packages=(package,), min_words=1000, max_words=2000), scratch=tmp_path)
+
+
+def test_names_are_choices_among_those_of_the_same_package(package: str, tmp_path: Path) -> None:
+    more = "".join(
+        f'def name_{word}():\n    """Say what the word {word} means."""\n' for word in ("one", "two", "ten")
+    )
+    (Path(importlib.import_module(package).__file__ or "").parent / "more.py").write_text(more)
+    found = docstring_names.source.read(docstring_names.Params(packages=(package,)), scratch=tmp_path)
+    rows = found["all"].to_pylist()
+    assert [row["names"][row["answer"]] for row in rows] == [
+        "first",
+        "second",
+        "name one",
+        "name two",
+        "name ten",
+    ]
+    assert all(len(set(row["names"])) == 4 for row in rows)
+    assert rows[0]["summary"] == "Open what lies at `path` and read all of it [1]_."
+    few = docstring_names.Params(packages=(package,), max_words=4)
+    with pytest.raises(DataError, match="no function with a summary of 4 to 4 words"):
+        docstring_names.source.read(few, scratch=tmp_path)

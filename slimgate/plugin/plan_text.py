@@ -71,7 +71,8 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
         if slices.count_decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
     if any(one.decidable for one in planned) and not undecidable and not quiet:
-        yield f"{suite.shown}: the {gate} can decide every planned budget on drops and flips"
+        good = "for a variant as good as the teacher"
+        yield f"{suite.shown}: the {gate} can decide every budget on drops and flips, {good}"
 
 
 def _confirm_lines(run: SuiteRun) -> Iterator[str]:

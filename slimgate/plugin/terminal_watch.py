@@ -97,9 +97,18 @@ def _is_live(config: pytest.Config, environment: Mapping[str, str]) -> bool:
         and not hasattr(config, "workerinput")
         and config.get_verbosity() > -2
         and can_draw(environment)
+        and _has_size()
         and _quiet_beside(config)
         and "utf" in (sys.stdout.encoding or "").lower()
     )
+
+
+def _has_size() -> bool:
+    """Some terminals without a person, such as those of containers, are 0 columns wide."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns > 0
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _quiet_beside(config: pytest.Config) -> bool:

@@ -157,6 +157,9 @@ def _machine(record: RunRecord, model: VariantRecord) -> str:
         "Against the teacher: its time / this model's, taken by turns, with the "
         f"{percent(SPEED_LEVEL, 0)} interval. "
     )
+    delay = record.self_test.planted_delay
+    if duelled and delay is not None and not delay.seen:
+        ratio += "The self-test could not detect any slow-down here, so no speed-up is proven. "
     return f"{ratio if duelled else ''}One forward call on prepared tensors, on this machine:\n\n" + bullets(
         machine_lines(record.machine)
     )

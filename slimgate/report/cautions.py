@@ -279,9 +279,9 @@ def _hidden_delay(record: RunRecord) -> Iterator[str]:
     if delay is None or delay.message in record.verdict.messages:
         return
     if not delay.seen:
-        yield "**The self-test could not detect any slow-down**: no speed-up of this run is shown."
+        yield "**The self-test could not detect any slow-down**: no speed-up of this run is proven."
     elif delay_words(delay):
-        yield f"The self-test {delay_words(delay)}: smaller differences in speed are not shown."
+        yield f"The self-test {delay_words(delay)}: smaller differences in speed are not proven."
 
 
 def _unsteady(record: RunRecord) -> Iterator[str]:

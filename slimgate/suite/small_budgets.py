@@ -18,7 +18,12 @@ def small_budgets(suite: Suite) -> list[str]:
                 if budget.kind == POINTS and budget.limit < SMALL:
                     found.setdefault((metric, budget.limit), []).append(name)
     return [
-        f"budget {metric} {POINTS} {limit:g} ({', '.join(names)}): points are percentage points, "
-        f"so {limit:g} is {limit:g} %. Did you mean {POINTS} = {100 * limit:g}?"
+        f"budget {metric} {POINTS} {limit:g} ({', '.join(names)}): {ask_for_points(POINTS, limit)}"
         for (metric, limit), names in found.items()
     ]
+
+
+def ask_for_points(key: str, limit: float) -> str:
+    """What to ask somebody who gave such a limit. key: where the limit came from."""
+    meant = f"{key} {100 * limit:g}" if key.startswith("-") else f"{key} = {100 * limit:g}"
+    return f"points are percentage points, so {limit:g} is {limit:g} %. Did you mean {meant}?"

@@ -67,6 +67,8 @@ def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repositor
     suite = fresh_repository / "bench" / "two.toml"
     suite.write_text(suite.read_text().replace("drop_points = 0.1", "drop_points = 9.0"))
     wanted = ("bench/two.toml", "-k", "footprint and unsure")
-    told = "the 400 gate rows can decide every planned budget on drops and flips"
+    told = (
+        "the 400 gate rows can decide every budget on drops and flips, for a variant as good as the teacher"
+    )
     assert f"bench/two.toml: {told}" in pytest_in(fresh_repository, *wanted).out
     assert "can decide" not in pytest_in(fresh_repository, *wanted, "-q").out

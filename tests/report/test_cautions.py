@@ -114,7 +114,7 @@ def test_an_unseen_delay_is_a_warning_where_it_leaves_nothing_undecided() -> Non
         measured=MEASURED,
     )
     record = sample_record(self_test=SelfTest(planted_delay=hidden))
-    line = "**The self-test could not detect any slow-down**: no speed-up of this run is shown."
+    line = "**The self-test could not detect any slow-down**: no speed-up of this run is proven."
     assert line in list(warnings(record))
     said = record.verdict.model_copy(update={"messages": ["hidden"]})
     assert line not in list(warnings(record.model_copy(update={"verdict": said})))

@@ -25,6 +25,7 @@ def snippet(
     wants_labels = "labels[" in tail
     texts = json.dumps(_texts(written, params), ensure_ascii=False)
     lines = [
+        "# run in this folder",
         ("import numpy as np\n" if "np." in tail else "") + _imports(start, wants_labels),
         f"texts = {texts}",
         'tokenizer = AutoTokenizer.from_pretrained(".")',

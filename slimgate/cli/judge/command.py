@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     from slimgate.cli.judge.logs import judge_log_files, reads_logs
 
+    _ask_for_points(options.drop_points or [])
     if not options.variants:
         return _judge_one_file(options)
     if reads_logs(options):
@@ -126,6 +127,15 @@ def run(options: argparse.Namespace) -> int:
             sys.stdout.write("\n")
         codes.append(_judge_predictions(argparse.Namespace(**{**vars(options), "variant": variant})))
     return max(codes)
+
+
+def _ask_for_points(limits: Sequence[float]) -> None:
+    from slimgate.suite.small_budgets import SMALL, ask_for_points
+
+    for limit in dict.fromkeys(limits):
+        if 0 < limit < SMALL:
+            said = ask_for_points("--drop-points", limit)
+            sys.stderr.write(f"slimgate judge: --drop-points {limit:g}: {said}\n")
 
 
 def _judge_one_file(options: argparse.Namespace) -> int:

@@ -83,9 +83,10 @@ def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) 
     or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
     # there may be hundreds of probabilities, and none is what is looked for
     hint = format_suggestion(wanted, [column for column in columns if not column.startswith(PREFIXES)])
+    also = ", or add a column of row numbers, equal in both files" if role == "id" else ""
     return (
         f'{shown}: no column "{wanted}"{or_else if role == "prediction" else ""}{hint}'
-        f"{'' if hint.endswith('?') else ';'} name it by --{role} COLUMN"
+        f"{'' if hint.endswith('?') else ';'} name it by --{role} COLUMN{also}"
     )
 
 

@@ -16,6 +16,7 @@ from slimgate.record import QualityFacts, RunRecord, RunVerdict, VariantRecord
 from slimgate.record.earlier_results import describe_counts, describe_state, is_whole
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
+from slimgate.report.figures import significant
 from slimgate.report.head import broken_lines
 from slimgate.report.status import TEACHER, budgeted_metrics, models, standing, verdicts
 from slimgate.report.unreadable import unreadable_rows
@@ -229,8 +230,16 @@ def _size(model: VariantRecord) -> str:
 
 
 def _speed(model: VariantRecord) -> str:
-    found = [f"{facts.speedup:.2f}×" for facts in model.latency.values() if facts.speedup is not None]
+    found = [
+        _times(facts.speedup, facts.speedup_interval) for facts in model.latency.values() if facts.speedup
+    ]
     return " / ".join(found) or MISSING
+
+
+def _times(speedup: float, interval: tuple[float, float] | None) -> str:
+    """`20.9× [5.83, 29.5]`, to three digits: the table has to fit a terminal."""
+    ends = "" if interval is None else f" [{', '.join(map(significant, interval))}]"
+    return f"{significant(speedup)}×{ends}"
 
 
 def _drop(facts: QualityFacts | None) -> str:

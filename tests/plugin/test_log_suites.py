@@ -54,7 +54,7 @@ def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tupl
     record = read_record(folder / "logs/run.json")
     assert [one.name for one in record.variants] == ["teacher", "good", "bad"]
     assert record.suite.path == "bench/logs.toml"
-    assert record.suite.title == "base and good, bad"
+    assert record.suite.title == "good, bad against base"
     for name in ("report.md", "report.html", "pr-comment.md"):
         assert "bad" in (folder / name).read_text("utf-8")
         assert "gsm8k/acc" in (folder / "logs" / name).read_text("utf-8")

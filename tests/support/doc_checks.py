@@ -254,9 +254,11 @@ def check_plug_ins(shown: Mapping[str, Any]) -> None:
 def check_task(shown: Mapping[str, Any]) -> None:
     """The options of a task and its source, and budgets on metrics that the task measures."""
     task = dict(shown["task"])
-    check_source(task.pop("source"))
     found = load("task", task.pop("kind"))
-    found.Params.model_validate(frozen({key: value for key, value in task.items() if key != "group"}))
+    if found.source is None:
+        check_source(task.pop("source"))
+    of_rows = ("group", "slices")
+    found.Params.model_validate(frozen({key: value for key, value in task.items() if key not in of_rows}))
     for name, budget in shown.get("budgets", {}).items():
         if name in TOKEN_TABLES:
             TOKEN_TABLES[name].model_validate(budget)

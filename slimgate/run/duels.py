@@ -17,7 +17,7 @@ from slimgate.suite.suite import TEACHER
 
 COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
-# times max_seconds, to look for the smallest delay; for each larger one max_seconds
+# times max_seconds: what a duel that has something to decide may take
 PATIENCE = 3
 # Calls whose median the delay is a share of: one alone may have met a moment when the machine stood still.
 _CALLS = 5
@@ -52,8 +52,9 @@ class Arena:
         """How many times faster than the teacher a variant predicts a workload, with the noise floor.
 
         The same gate rows for all, each tokenised as its model wants it. Takes half of the suite's
-        max_seconds, or the time given, and 12 rounds at least; less where the budget is decided before, or
-        the interval narrow. Raises MeasureError for a process that dies.
+        max_seconds, three times max_seconds where a budget is to be decided, or the time given, and 12 rounds
+        at least; less where the budget is decided before, or the interval narrow. Raises MeasureError for a
+        process that dies.
         """
         if variant.name == TEACHER:
             raise MeasureError("duel(teacher, …): variants are timed against the teacher; give a variant")
@@ -61,7 +62,8 @@ class Arena:
         own = suite.budgets.get(variant.name)
         minimum = own.speed.speedup_min if own and own.speed else None
         models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
-        seconds = suite.measure.max_seconds / 2 if max_seconds is None else max_seconds
+        share = 0.5 if minimum is None else PATIENCE
+        seconds = share * suite.measure.max_seconds if max_seconds is None else max_seconds
         planted = self._planted_delay
         visible = planted.visible if planted else speed.FINE
         return self._duel(models, workload, minimum=minimum, max_seconds=seconds, visible=visible)

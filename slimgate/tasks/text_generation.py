@@ -193,16 +193,16 @@ class TextGeneration(Task[Params]):
         """The prompts alone, by the tokenizer of an artifact, which is loaded once."""
         from transformers import AutoTokenizer
 
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return lambda rows: self.encode_prompts(params, rows, tokenizer)
+
+    def encode_prompts(self, params: Params, rows: Rows, tokenizer: Any) -> Prompts:
+        """The prompts alone, by a tokenizer that is loaded."""
         from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
 
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-        def encode(rows: Rows) -> Prompts:
-            prompts = rows.table[params.prompt].to_pylist()
-            texts = prompt_texts(tokenizer, prompts, chat=params.chat)
-            return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
-
-        return encode
+        prompts = rows.table[params.prompt].to_pylist()
+        texts = prompt_texts(tokenizer, prompts, chat=params.chat)
+        return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
         """What is to be learnt: the tokens of the reference."""

@@ -80,15 +80,6 @@ def test_near_its_ends_the_divergence_is_a_share_of_the_kl(beta: float) -> None:
     assert torch.allclose(near, end, rtol=2e-2)
 
 
-def test_the_divergence_is_that_of_trl() -> None:
-    trainer = pytest.importorskip("trl.experimental.gkd").GKDTrainer
-    torch.manual_seed(0)
-    student, teacher = torch.randn(2, 5, 7)
-    for beta in (0.0, 0.1, 0.5, 0.9, 1.0):
-        theirs = trainer.generalized_jsd_loss(student, teacher, beta=beta, reduction="sum")
-        assert float(generalized_jsd(student, teacher, beta).sum()) == pytest.approx(float(theirs), rel=1e-5)
-
-
 # --- what is learnt
 
 
@@ -137,7 +128,8 @@ def test_the_student_writes_its_share_of_the_batches(student: Any, context: Any)
     wrote = context.log["student_wrote"]
     assert 6 <= wrote["batches"] <= 18  # of 24
     assert wrote["answers"] == 4 * wrote["batches"]
-    assert wrote["cut"] <= wrote["answers"] <= wrote["tokens"] + wrote["answers"]
+    assert wrote["cut"] <= wrote["answers"]
+    assert wrote["cut"] * 6 <= wrote["tokens"] <= wrote["answers"] * 6
     assert set(context.log["loss_parts"]) == {"student", "references"}
 
 

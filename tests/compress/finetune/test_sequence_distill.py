@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,33 @@ def test_the_student_comes_to_write_what_its_teacher_writes(
     assert answers(student, own) == answers(teacher, own) == ["nice plot"] * 16
     assert set(own.log["loss_parts"]) == parts
     assert own.log["teacher_wrote"]["train"] == {"rows": 48, "dropped_empty": 0, "dropped_cut": 0}
+
+
+def other_words(folder: Path) -> Path:
+    """A student whose tokens have other numbers than the teacher's."""
+    made = write_tiny(folder, "llama", causal=True, num_hidden_layers=2, initializer_range=0.5)
+    file = made / "tokenizer.json"
+    read = json.loads(file.read_text())
+    vocabulary = read["model"]["vocab"]
+    vocabulary["nice"], vocabulary["plot"] = vocabulary["plot"], vocabulary["nice"]
+    file.write_text(json.dumps(read))
+    return made
+
+
+def test_a_student_with_another_tokenizer_learns_the_text_and_no_probabilities(
+    context: Any, tmp_path: Path
+) -> None:
+    teacher = taught(context, "nice plot")
+    own = replace(context, load_teacher=lambda: teacher)
+    student = load_tiny(other_words(tmp_path / "other"), own)
+    asked = [one.tokenizer.get_vocab()["nice"] for one in (student, teacher)]
+    assert asked[0] != asked[1]
+    options = sequence_distill.Params(epochs=6, learning_rate=1e-2, batch_size=16, precision="float32")
+    sequence_distill.step.apply(student, options, own)
+    assert answers(student, own) == ["nice plot"] * 16
+    assert "their tokenizers differ on 48 of 48 train rows" in own.log["warning"]
+    with pytest.raises(BuildError, match="student and teacher have different tokenizers"):
+        sequence_distill.step.apply(student, options.model_copy(update={"alpha": 0.5}), own)
 
 
 def answers(model: Any, context: Any) -> list[str]:

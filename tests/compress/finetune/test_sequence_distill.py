@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ UNASKED = text_generation.Params(prompt="text", max_new_tokens=6)
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("llama")
-    wide = {"causal": True, "initializer_range": 0.5}
+    wide = {"causal": True, "initializer_range": 0.2}
     return {
         "teacher": write_tiny(root / "teacher", "llama", **wide),
         "student": write_tiny(root / "student", "llama", seed=1, num_hidden_layers=2, **wide),
@@ -153,7 +152,7 @@ def taught(context: Any, answer: str) -> Any:
     """The teacher after learning one answer to everything."""
     table = context.rows("train").table.drop_columns(["label"])
     rows = Rows(table.append_column("label", pa.array([answer] * len(table))))
-    params = fine_tune.Params(epochs=6, learning_rate=1e-2, batch_size=16, precision="float32")
+    params = fine_tune.Params(epochs=10, learning_rate=1e-2, batch_size=8, precision="float32")
     own = replace(context, splits={"train": rows}, log={})
     return fine_tune.step.apply(context.load_teacher(), params, own)
 
@@ -171,7 +170,7 @@ def test_the_student_comes_to_write_what_its_teacher_writes(
     student = load_tiny(folders["student"], own)
     assert "nice plot" not in answers(student, own)
     options = sequence_distill.Params(
-        epochs=6, learning_rate=1e-2, batch_size=16, precision="float32", **params
+        epochs=10, learning_rate=1e-2, batch_size=8, precision="float32", **params
     )
     assert sequence_distill.step.apply(student, options, own) is student
     assert answers(student, own) == answers(teacher, own) == ["nice plot"] * 16
@@ -179,29 +178,17 @@ def test_the_student_comes_to_write_what_its_teacher_writes(
     assert own.log["teacher_wrote"]["train"] == {"rows": 48, "dropped_empty": 0, "dropped_cut": 0}
 
 
-def other_words(folder: Path) -> Path:
-    """A student whose tokens have other numbers than the teacher's."""
-    made = write_tiny(folder, "llama", causal=True, num_hidden_layers=2, initializer_range=0.5)
-    file = made / "tokenizer.json"
-    read = json.loads(file.read_text())
-    vocabulary = read["model"]["vocab"]
-    vocabulary["nice"], vocabulary["plot"] = vocabulary["plot"], vocabulary["nice"]
-    file.write_text(json.dumps(read))
-    return made
-
-
 def test_a_student_with_another_tokenizer_learns_the_text_and_no_probabilities(
     context: Any, tmp_path: Path
 ) -> None:
-    teacher = taught(context, "nice plot")
+    teacher = taught(context, "film")
     own = replace(context, load_teacher=lambda: teacher)
-    student = load_tiny(other_words(tmp_path / "other"), own)
-    asked = [one.tokenizer.get_vocab()["nice"] for one in (student, teacher)]
-    assert asked[0] != asked[1]
-    options = sequence_distill.Params(epochs=6, learning_rate=1e-2, batch_size=16, precision="float32")
+    folder = write_tiny(tmp_path / "bytes", "qwen2", causal=True, max_position_embeddings=128)
+    student = load_tiny(folder, own)
+    options = sequence_distill.Params(epochs=10, learning_rate=1e-2, batch_size=8, precision="float32")
     sequence_distill.step.apply(student, options, own)
-    assert answers(student, own) == ["nice plot"] * 16
-    assert "their tokenizers differ on 48 of 48 train rows" in own.log["warning"]
+    assert answers(student, own) == ["film"] * 16
+    assert "their tokenizers differ on" in own.log["warning"]
     with pytest.raises(BuildError, match="student and teacher have different tokenizers"):
         sequence_distill.step.apply(student, options.model_copy(update={"alpha": 0.5}), own)
 

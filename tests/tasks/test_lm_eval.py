@@ -175,7 +175,8 @@ def test_scores_equal_those_of_simple_evaluate_to_the_last_digit(hub: Path, path
 
 # ends with a blank, which the answer takes over
 CHAT = (
-    "{% for one in messages %}{{ 'the' if one['role'] == 'user' else 'is' }} {{ one['content'] }} {% endfor %}"
+    "{% for one in messages %}{{ 'the' if one['role'] == 'user' else 'is' }} {{ one['content'] }} "
+    "{% endfor %}"
     "{% if add_generation_prompt %}is {% endif %}"
 )
 

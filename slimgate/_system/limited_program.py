@@ -30,24 +30,28 @@ def run_limited(program: str, *, cpu_seconds: int, memory_mb: int) -> bool:
     word = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="slimgate-", ignore_cleanup_errors=True) as folder:
         Path(folder, PROGRAM).write_text(program, "utf-8", errors="replace")
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-s", str(_CHILD), str(cpu_seconds), str(memory_mb)],
-            cwd=folder,
-            env=_environment(folder),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        said = b""
+        said = _run(folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_WALL * cpu_seconds)
+    return said == word.encode()
+
+
+def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
+    """What the process says. limit: seconds after which it is ended, with all that it started."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-s", str(_CHILD), *limits],
+        cwd=folder,
+        env=_environment(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
         try:
             with suppress(subprocess.TimeoutExpired):
-                said, _ = process.communicate(word.encode(), timeout=_WALL * cpu_seconds)
+                return process.communicate(word, timeout=limit)[0]
         finally:  # Ctrl-C comes through here too, and does not reach the session of the process
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return said == word.encode()
+    return b""
 
 
 def _environment(folder: str) -> dict[str, str]:

@@ -49,11 +49,11 @@ class GroupResamples(ByInterval):
     def bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Quantiles of the contrast over the weightings: the worse made-up group counts on either side."""
         both = [contrast(*self.with_lost), contrast(*self.with_won)]
-        found = [np.quantile(one, [alpha, 1 - alpha]) for one in both]
+        found = [(float(np.quantile(one, alpha)), float(np.quantile(one, 1 - alpha))) for one in both]
         if self.bias_corrected:
             found += [bias_corrected_bounds(self.value(contrast), one, alpha) for one in both]
         low, high = zip(*found, strict=True)
-        return float(min(low)), float(max(high))
+        return min(low), max(high)
 
     def standard_error(self, contrast: Contrast) -> float:
         """The standard deviation of the contrast over the weightings."""

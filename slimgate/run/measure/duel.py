@@ -154,9 +154,9 @@ def duel(
     """Rounds of blocks until `max_seconds` are used or `enough` says so, at least MIN_ROUNDS.
 
     inputs: by contender its batch of the same rows. All make as many calls a block, but those that are over
-    twice as fast as their mean: they fill a block of their own (`block_sizes`). The order of the turns is drawn
-    anew for every second round, and turned round for the one after (ABBA). `enough` is asked only
-    at LOOKS, because a rule that is asked after each round stops at its luckiest moment. Calls below 1 ms
+    twice as fast as their mean: they fill a block of their own (`block_sizes`). The order of the turns is
+    drawn anew for every second round, and turned round for the one after (ABBA). `enough` is asked only at
+    LOOKS, because a rule that is asked after each round stops at its luckiest moment. Calls below 1 ms
     get twice the rounds.
     """
     for contender in contenders:

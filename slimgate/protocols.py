@@ -291,7 +291,7 @@ class Task(WithParams[P]):
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
     vectors in the order of the texts. tokenizer_settings: attributes of the exported tokenizer.
     For `slimgate init`. auto_class: transformers' class of a model with the head; None: any model will do.
-    guess_rank: the lowest guesses first; slimgate's own have 10 to 60. proposed_metrics: of the
+    guess_rank: the lowest guesses first; slimgate's own have 5 to 60. proposed_metrics: of the
     suite, the first one with a budget; empty: default_metrics. distill_options: of the suite's student.
     """
 

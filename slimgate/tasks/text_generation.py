@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from slimgate.data.guess_input import FoundRows
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics.answers import EMPTY, FAULTS, LOOPING, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
@@ -39,6 +40,7 @@ from slimgate.protocols import (
     AnswerPlan,
     BuildContext,
     Compared,
+    Json,
     ModelRef,
     Predictor,
     Rows,
@@ -46,6 +48,7 @@ from slimgate.protocols import (
     TaskFacts,
     row_groups,
 )
+from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.language_model import Windows
@@ -121,6 +124,11 @@ class TextGeneration(Task[Params]):
     )
     # What a model writes follows its prompt, with no padding between.
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
+    guess_rank = 8
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """Prompts with right answers, for a language model."""
+        return guess_generation(found)
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The prompt, and the reference."""

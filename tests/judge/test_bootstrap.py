@@ -319,6 +319,6 @@ def test_a_statistic_alone_has_the_wider_of_quantile_and_bias_corrected_quantile
     assert bias_corrected_bounds(0.5, weighted, 0.05) == pytest.approx((0.05, 0.95))
 
 
-def test_pr_auc_by_rows_and_in_groups_is_so_corrected(drawn: MakePair) -> None:
+def test_pr_auc_is_so_corrected(drawn: MakePair) -> None:
     pair = drawn(300, prior=[0.7, 0.3], lost=0.06, won=0.03)
     assert paired_weights(load_metric("pr_auc"), *pair, seed=0, resamples=50).bias_corrected

@@ -97,7 +97,10 @@ def write_tokens(
     )
     with _plain_generation(network):
         written: torch.Tensor = network.generate(
-            input_ids=input_ids, attention_mask=attention_mask, generation_config=config
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            generation_config=config,
+            **_cache_of(network),
         )
     return written[:, 1:]
 
@@ -126,6 +129,14 @@ def _of_the_model(network: Any) -> dict[str, Any]:
     return {name: next((one for one in values if one is not None), None) for name, values in found.items()}
 
 
+def _cache_of(network: Any) -> dict[str, Any]:
+    """Of an encoder-decoder a cache that grows by its decoder: transformers sizes T5's by its encoder."""
+    from transformers import DynamicCache, EncoderDecoderCache
+
+    both = is_encoder_decoder(network)
+    return {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if both else {}
+
+
 def _by_generate(
     network: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing, ends: set[int]
 ) -> list[list[int]]:
@@ -151,6 +162,7 @@ def _by_generate(
             attention_mask=mask.to(device),
             generation_config=config,
             logits_processor=noise,
+            **_cache_of(network),
             stopping_criteria=[_Stops(tokenizer, how, written_before)] if how.stop else [],
         )
     return [list(row) for row in written[:, written_before:].tolist()]

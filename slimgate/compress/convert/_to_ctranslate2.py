@@ -58,7 +58,7 @@ def _state_norms(file: Path) -> None:
 
 
 def check_answers(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
-    """Logs the share of calibration answers that change. Raises BuildError where it is above the tolerance."""
+    """Logs the share of calibration answers that change. Raises BuildError for one above the tolerance."""
     task, options, rows = context.task, context.task_params, context.rows("calibration")
     options = options.model_copy(update={"temperature": 0.0, "repeats": 1})
     prompts = task.encode_prompts(options, rows, model.tokenizer)

@@ -118,7 +118,13 @@ class KeepInBoth(KeepLayers):
         for option, numbers, count in zip(("encoder", "decoder"), kept, before, strict=True):
             check_numbers(numbers, count, option)
         keep_blocks_of_both_(model, *kept)
-        context.log.update(blocks_before=before, blocks_after=[len(numbers) for numbers in kept])
+        after = [len(numbers) for numbers in kept]
+        context.log.update(blocks_before=before, blocks_after=after)
+        if model.config.model_type == "t5" and after[0] < after[1]:
+            context.log["warning"] = (
+                "transformers sizes the cache of a T5 by its encoder: for `generate` outside of slimgate give "
+                "past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())"
+            )
         return model
 
 

@@ -32,11 +32,15 @@ _CHUNK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class GroupResamples(ByInterval):
-    """A metric of teacher (line 0) and variant (line 1). with_lost, with_won: (2, weightings)."""
+    """A metric of teacher (line 0) and variant (line 1). with_lost, with_won: (2, weightings).
+
+    bias_corrected: whether the bounds are never inside those whose bias is corrected.
+    """
 
     sample: Floats
     with_lost: Floats
     with_won: Floats
+    bias_corrected: bool = False
 
     def value(self, contrast: Contrast) -> float:
         """The contrast of the sample."""
@@ -44,13 +48,37 @@ class GroupResamples(ByInterval):
 
     def bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Quantiles of the contrast over the weightings: the worse made-up group counts on either side."""
-        both = np.stack([contrast(*self.with_lost), contrast(*self.with_won)])
-        low, high = np.quantile(both, [alpha, 1 - alpha], axis=1)
-        return float(low.min()), float(high.max())
+        both = [contrast(*self.with_lost), contrast(*self.with_won)]
+        found = [(float(np.quantile(one, alpha)), float(np.quantile(one, 1 - alpha))) for one in both]
+        if self.bias_corrected:
+            found += [bias_corrected_bounds(self.value(contrast), one, alpha) for one in both]
+        low, high = zip(*found, strict=True)
+        return min(low), max(high)
 
     def standard_error(self, contrast: Contrast) -> float:
         """The standard deviation of the contrast over the weightings."""
         return float(contrast(*self.with_lost).std(ddof=1))
+
+
+def median_bias(sample: float, resampled: Floats) -> float:
+    """How far the sample lies above the median of the (resamples,), as a quantile of the normal distribution.
+
+    Ties with the sample count one half, as in scipy.stats.bootstrap.
+    """
+    from scipy.special import ndtri
+
+    below = ((resampled < sample).sum() + (resampled <= sample).sum()) / (2 * len(resampled))
+    edge = 0.5 / len(resampled)
+    return float(ndtri(np.clip(below, edge, 1 - edge)))
+
+
+def bias_corrected_bounds(sample: float, weighted: Floats, alpha: float) -> Interval:
+    """weighted: (weightings,). Source: Efron 1981, Can. J. Stat. 9:139-158."""
+    from scipy.special import ndtr, ndtri
+
+    at = ndtr(2 * median_bias(sample, weighted) + ndtri([alpha, 1 - alpha]))
+    low, high = np.quantile(weighted, at)
+    return float(low), float(high)
 
 
 def group_resamples(

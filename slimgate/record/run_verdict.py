@@ -50,13 +50,15 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
 def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
     """What this run judged, without the results that it carries over: PASS where all of that holds.
 
-    Its `missing` counts the checks that this run did not make. If it judged no budget it is "measured".
+    Its `missing` counts the checks that this run did not make. If it judged no budget it is "partial" where
+    checks are missing, else "measured".
     """
     carried = carried_keys(variants)
     confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
     found = _count_results(variants, self_test, carried | confirmed)
     not_made = sum(kind != ERROR for kind, _, _ in carried)
-    return found.verdict(missing + not_made, 0, whole=True)
+    unmade = missing + not_made
+    return found.verdict(unmade, 0, whole=bool(found.passed) or not unmade)
 
 
 def carried_keys(variants: Sequence[VariantRecord]) -> frozenset[Key]:

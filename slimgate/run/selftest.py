@@ -39,7 +39,7 @@ def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcom
 
     The copy is saved, loaded again, and predicts the rows afresh in another order, in other batches.
     """
-    return _answers_of_copy(teacher, lambda _: None, seed=seed)
+    return _answers_of_copy(teacher, lambda _: None, seed=seed, shuffle=True)
 
 
 def damaged_copy(teacher: ModelHandle, *, strength: float, seed: int) -> tuple[Outcomes, Outcomes, str]:
@@ -53,14 +53,17 @@ def damaged_copy(teacher: ModelHandle, *, strength: float, seed: int) -> tuple[O
     def damage(model: Any) -> None:
         layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
 
-    stored, afresh = _answers_of_copy(teacher, damage, seed=seed)
+    stored, afresh = _answers_of_copy(teacher, damage, seed=seed, shuffle=False)
     return stored, afresh, layers[0]
 
 
 def _answers_of_copy(
-    teacher: ModelHandle, change: Callable[[Any], None], *, seed: int
+    teacher: ModelHandle, change: Callable[[Any], None], *, seed: int, shuffle: bool
 ) -> tuple[Outcomes, Outcomes]:
-    """The teacher's outcomes, and those of a copy that `change` has changed, of the same rows."""
+    """The teacher's outcomes, and those of a copy that `change` has changed, of the same rows.
+
+    shuffle: rows in random order, which are padded more and take twice as long as those sorted by length.
+    """
     run = teacher.run
     generator = np.random.default_rng(seed)
     together = run.suite.setup.task.object.whole_split
@@ -79,7 +82,7 @@ def _answers_of_copy(
             teacher.variant.runtime,
             Encoder(run.suite, sample),
             device=run.device,
-            order=generator.permutation(count),
+            order=generator.permutation(count) if shuffle else None,
         )
     stored = teacher.outcomes.take(positions)
     beside = run.suite.setup.task.object.beside

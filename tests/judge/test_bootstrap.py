@@ -10,9 +10,9 @@ import pytest
 
 from slimgate.errors import MeasureError
 from slimgate.judge import resampling
-from slimgate.judge.bootstrap import PairedResamples, bca_interval, paired_resamples
+from slimgate.judge.bootstrap import PairedResamples, bca_interval, paired_resamples, paired_weights
 from slimgate.judge.extremes import with_pseudo_changes
-from slimgate.judge.group_resamples import GroupResamples
+from slimgate.judge.group_resamples import GroupResamples, bias_corrected_bounds
 from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.resampling import resampler
@@ -304,3 +304,21 @@ def test_a_sample_beyond_all_of_its_resamples_has_finite_bounds(sample: float) -
     resampled, counts = np.linspace(0.0, 1.0, 1000), np.ones(20, dtype=np.int64)
     low, high = bca_interval(sample, resampled, np.linspace(0.0, 1.0, 20), counts)
     assert 0 <= low <= high <= 1
+
+
+def test_a_statistic_alone_has_the_wider_of_quantile_and_bias_corrected_quantile() -> None:
+    weighted = np.linspace(0.0, 1.0, 1001)
+    lost, won = np.stack([weighted, 0 * weighted]), np.stack([weighted - 0.2, 0 * weighted])
+    plain = GroupResamples(np.array([0.6, 0.0]), lost, won)
+    corrected = replace(plain, bias_corrected=True)
+    assert plain.bounds(np.subtract, 0.05) == pytest.approx((-0.15, 0.95))
+    # of the weightings 0.6 are below the sample: 2 * 0.2533 + 1.6449 is the 98.4 % quantile
+    low, high = corrected.bounds(np.subtract, 0.05)
+    assert low == pytest.approx(-0.15)  # the corrected bound lies above it
+    assert high == pytest.approx(0.9843, abs=1e-3)
+    assert bias_corrected_bounds(0.5, weighted, 0.05) == pytest.approx((0.05, 0.95))
+
+
+def test_pr_auc_is_so_corrected(drawn: MakePair) -> None:
+    pair = drawn(300, prior=[0.7, 0.3], lost=0.06, won=0.03)
+    assert paired_weights(load_metric("pr_auc"), *pair, seed=0, resamples=50).bias_corrected

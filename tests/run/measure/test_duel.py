@@ -65,7 +65,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> tuple[list[Any
 def test_rounds_go_on_until_the_time_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
     times = duel(contenders, inputs, seed=0, max_seconds=2.0)
-    assert times.calls == 4
+    assert times.calls == {"a": 4, "b": 4}
     assert times.rounds == 50  # a round: two blocks of 4 calls and one thrown away, 40 ms
     assert times.blocks["a"].tolist() == [0.004] * 50
     assert times.fastest == {"a": 0.004, "b": 0.004}
@@ -74,22 +74,32 @@ def test_rounds_go_on_until_the_time_is_used(monkeypatch: pytest.MonkeyPatch) ->
 def test_slow_calls_get_the_least_rounds_whatever_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 1.0, 3.0)
     times = duel(contenders, inputs, seed=0, max_seconds=0.5)
-    assert (times.rounds, times.calls) == (MIN_ROUNDS, 1)
+    assert (times.rounds, times.calls) == (MIN_ROUNDS, {"a": 1, "b": 1})
     assert np.median(times.blocks["b"] / times.blocks["a"]) == 3.0
 
 
 def test_short_calls_get_more_calls_a_block_and_more_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.0005, 0.0005)
     times = duel(contenders, inputs, seed=0, max_seconds=0.0)
-    assert (times.rounds, times.calls) == (2 * MIN_ROUNDS, 32)
+    assert (times.rounds, times.calls) == (2 * MIN_ROUNDS, {"a": 32, "b": 32})
     assert contenders[0].blocks[-1] == (32, 2)
     assert duel(contenders, inputs, seed=0, max_seconds=1e9).rounds == MAX_ROUNDS
 
 
-def test_all_make_as_many_calls_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contenders_of_nearly_the_same_speed_make_as_many_calls_a_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.006, 0.002)
     duel(contenders, inputs, seed=0, max_seconds=0.1)
     assert contenders[0].blocks[-1] == contenders[1].blocks[-1] == (4, 1)
+
+
+def test_a_fast_contender_fills_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, inputs = scripted(monkeypatch, 0.009, 0.009, 0.0004)
+    times = duel(contenders, inputs, seed=0, max_seconds=0.1)
+    assert times.calls == {"a": 3, "b": 3, "c": 32}
+    assert contenders[0].blocks[-1] == contenders[1].blocks[-1] == (3, 1)
+    assert contenders[2].blocks[-1] == (32, 2)
 
 
 @pytest.mark.parametrize(

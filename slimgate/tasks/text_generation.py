@@ -22,9 +22,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from slimgate.data.guess_input import FoundRows
 from slimgate.models.saved_files import check_language_model
-from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts
+from slimgate.protocols import BuildContext, Json, ModelRef, Rows, TaskFacts
 from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
+from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.language_model import Windows
@@ -51,6 +53,11 @@ class TextGeneration(GenerationTask[Params]):
     )
     # What a model writes follows its prompt, with no padding between.
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
+    guess_rank = 8
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """Prompts with right answers, for a language model."""
+        return guess_generation(found)
 
     def asked_column(self, params: Params) -> str:
         """The prompt."""

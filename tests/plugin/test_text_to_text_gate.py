@@ -37,7 +37,10 @@ ctranslate2 = { steps = [{ to_ctranslate2 = { quantization = "float32" } }] }
 damaged = { steps = [{ keep_layers = { decoder = [1] } }] }
 
 [variants.shallow]
-steps = [{ keep_layers = { decoder = [0] } }, { distill = { epochs = 3, learning_rate = 3e-3, dropout = 0.0 } }]
+steps = [
+  { keep_layers = { decoder = [0] } },
+  { sequence_distill = { epochs = 3, learning_rate = 3e-3, dropout = 0.0 } },
+]
 
 [budgets]
 exact_match = { drop_points = 8.0 }

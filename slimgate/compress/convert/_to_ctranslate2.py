@@ -22,7 +22,7 @@ def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2
     answers.
     """
     load_package("to_ctranslate2")
-    if getattr(context.task, "encode_prompts", None) is None:
+    if context.task.encode_prompts is None:
         raise BuildError("models of this task write no answers, as CTranslate2 does; expected text_to_text")
     from ctranslate2.converters import TransformersConverter
 

@@ -122,8 +122,8 @@ class KeepInBoth(KeepLayers):
         context.log.update(blocks_before=before, blocks_after=after)
         if model.config.model_type == "t5" and after[0] < after[1]:
             context.log["warning"] = (
-                "transformers sizes the cache of a T5 by its encoder: for `generate` outside of slimgate give "
-                "past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())"
+                "transformers sizes the cache of a T5 by its encoder: for `generate` outside of slimgate "
+                "give past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())"
             )
         return model
 

@@ -222,7 +222,7 @@ class GenerationTask(Task[G]):
     def beside(self, params: G, found: Outcomes, others: Outcomes) -> Outcomes:
         """same_answers: 1 where an answer equals the other, of several the share that do; similar_answers."""
         first, second = (_answers(one) for one in (found, others))
-        values = {SAME_ANSWERS: np.mean(first == second, axis=1, dtype=np.float64)}
+        values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:
             from slimgate.tasks.parts.answer_similarity import similarities
 

@@ -78,8 +78,9 @@ class TorchModel:
         if broken:
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken[0]}: it diverged")
         save_config(self.config, folder)
-        if getattr(self.config, "is_encoder_decoder", False) and hasattr(self.network, "generation_config"):
-            self.network.generation_config.save_pretrained(folder)
+        generation: Any = getattr(self.network, "generation_config", None)
+        if generation is not None and getattr(self.config, "is_encoder_decoder", False):
+            generation.save_pretrained(folder)
         safetensors.torch.save_model(self.network, str(folder / WEIGHTS))
         save_tokenizer(self.tokenizer, folder)
         description = {

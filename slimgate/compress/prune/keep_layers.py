@@ -60,7 +60,7 @@ class Params(
 
 class KeepLayers(Step[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
-    changes = ("blocks",)
+    changes: tuple[str, ...] = ("blocks",)
 
     def resolve(self, params: Params) -> Step[Any]:
         """What names both lists changes encoder-decoders."""

@@ -103,4 +103,4 @@ def written_answers(teacher: Any, rows: Rows, context: BuildContext) -> list[Wri
 
 
 def _show_progress(context: BuildContext, _what: str, done: int, total: int) -> None:
-    context.progress("teacher", done, total)
+    context.progress("first, the teacher's answers", done, total)

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from slimgate.errors import DataError, SlimgateError
-from slimgate.judge.metrics.answers import EMPTY, FAULTS, LOOPING, TRUNCATED
+from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, Ints, Outcomes
@@ -46,8 +46,10 @@ from slimgate.protocols import (
     TaskFacts,
     row_groups,
 )
+from slimgate.runtimes.endpoint import EndpointPredictor, is_endpoint
 
 if TYPE_CHECKING:
+    from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
@@ -112,6 +114,7 @@ class Params(Table):
 
 class TextGeneration(Task[Params]):
     default_metrics = (SAME_ANSWERS, *FAULTS)
+    takes_endpoints = True
     pipeline = "text-generation"
     snippet_tail = (
         "for text in texts:\n"
@@ -135,13 +138,13 @@ class TextGeneration(Task[Params]):
 
     def metrics(self) -> frozenset[str]:
         """How answers behave, and every score that [task] scores may name."""
-        return frozenset({*self.default_metrics, *score_names(), RIGHT})
+        return frozenset({*self.default_metrics, FAILED, *score_names(), RIGHT})
 
     def needs(self, params: Params) -> frozenset[str]:
         """The scores too; whether a row is right, where the first score says so."""
         names = [one.name for one in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
-        return frozenset(self.default_metrics) | {*names, *([RIGHT] if right else ())}
+        return frozenset(self.default_metrics) | {FAILED, *names, *([RIGHT] if right else ())}
 
     def measured(self, params: Params) -> tuple[str, ...]:
         """The scores, then how answers behave."""
@@ -189,8 +192,10 @@ class TextGeneration(Task[Params]):
         firsts = [found[0] if found else None for found in references(params, rows)]
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
-    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts]:
-        """The prompts alone, by the tokenizer of an artifact, which is loaded once."""
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
+        """The prompts alone, by the tokenizer of an artifact, which is loaded once; an endpoint's as text."""
+        if is_endpoint(folder):
+            return lambda rows: _to_asked(params, rows)
         from transformers import AutoTokenizer
 
         from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
@@ -224,8 +229,11 @@ class TextGeneration(Task[Params]):
         self, params: Params, predictor: Predictor, encoded: Any, plan: AnswerPlan
     ) -> npt.NDArray[np.object_]:
         """(rows, repeats) answers."""
+        from slimgate.tasks.parts.asked_prompts import ask_for_answers
         from slimgate.tasks.parts.prompts import write_to_prompts
 
+        if isinstance(predictor, EndpointPredictor):
+            return ask_for_answers(predictor, encoded, _writing(params), plan, repeats=params.repeats)
         return write_to_prompts(predictor, encoded, _writing(params), plan, repeats=params.repeats)
 
     def outcomes(
@@ -236,14 +244,15 @@ class TextGeneration(Task[Params]):
 
         values = {
             TRUNCATED: _means(scores, lambda one: not one.ended),
-            EMPTY: _means(scores, lambda one: not one.text.strip()),
+            EMPTY: _means(scores, lambda one: not one.failed and not one.text.strip()),
             LOOPING: _means(scores, is_loop),
-            TOKENS: _means(scores, lambda one: len(one.ids)),
+            FAILED: _means(scores, lambda one: one.failed),
+            TOKENS: _means(scores, lambda one: len(one.ids) if one.tokens is None else one.tokens),
         }
         found = references(params, rows)
         for chosen in params.chosen:
             rates = [
-                np.mean([best_score(chosen.rate, one.text, own) for one in answers])
+                np.mean([not one.failed and best_score(chosen.rate, one.text, own) for one in answers])
                 for answers, own in zip(scores, found, strict=True)
             ]
             values[chosen.name] = np.asarray(rates, dtype=np.float64)
@@ -263,6 +272,8 @@ class TextGeneration(Task[Params]):
         assert others.answers is not None
         pairs = zip(found.answers.tolist(), others.answers.tolist(), strict=True)
         same = np.asarray([_share_same(one, other) for one, other in pairs], dtype=np.float64)
+        for outcomes in (found, others):  # two requests that failed are no two equal answers
+            same = np.minimum(same, 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes))))
         return replace(found, values={**found.values, SAME_ANSWERS: same})
 
     def with_planted_fault(self, found: Outcomes, rows: Ints) -> Outcomes:
@@ -270,7 +281,7 @@ class TextGeneration(Task[Params]):
         values = {name: column.copy() for name, column in found.values.items()}
         for name, column in values.items():
             if name != TOKENS:
-                column[rows] = 1.0 if name in FAULTS else 0.0
+                column[rows] = 1.0 if name in (*FAULTS, FAILED) else 0.0
         return replace(found, values=values, answers=None)
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
@@ -293,6 +304,12 @@ def references(params: Params, rows: Rows) -> list[list[str]]:
     found = rows.table[params.reference].to_pylist()
     listed = (value if isinstance(value, list) else [value] for value in found)
     return [[str(one) for one in own if one is not None and str(one).strip()] for own in listed]
+
+
+def _to_asked(params: Params, rows: Rows) -> AskedPrompts:
+    from slimgate.tasks.parts.asked_prompts import asked_prompts
+
+    return asked_prompts(rows.table[params.prompt].to_pylist(), rows.ids, chat=params.chat)
 
 
 def is_templated(params: Params, prompts: list[Any]) -> bool:

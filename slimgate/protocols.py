@@ -285,15 +285,18 @@ class Task(WithParams[P]):
 
     answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
-    pass's. beside(outcomes, others): the outcomes with values that compare them with those of the teacher;
-    of the teacher, others are its own again, in other batches and on other threads: the noise of answering.
+    pass's. encode_prompts(params, rows, tokenizer): the rows as `answer` takes them, by a tokenizer that is
+    loaded; a task that has it has options reference, temperature and repeats, and its answers are Written
+    (models/write_answers.py). beside(outcomes, others): the outcomes with values that compare them with those
+    of the teacher; of the teacher, others are its own again, in other batches and on other threads: the noise
+    of answering.
     source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
     vectors in the order of the texts. tokenizer_settings: attributes of the exported tokenizer.
     For `slimgate init`. auto_class: transformers' class of a model with the head; None: any model will do.
-    guess_rank: the lowest guesses first; slimgate's own have 10 to 60. proposed_metrics: of the
+    guess_rank: the lowest guesses first; slimgate's own have 5 to 60. proposed_metrics: of the
     suite, the first one with a budget; empty: default_metrics. distill_options: of the suite's student.
     """
 
@@ -312,6 +315,7 @@ class Task(WithParams[P]):
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
     answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
+    encode_prompts: Callable[[P, Rows, Any], Encoded] | None = None
     beside: Callable[[Outcomes, Outcomes], Outcomes] | None = None
 
     @abstractmethod

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import slimgate
+from slimgate import HOMES
 
 LENGTH = 32
 OWN = "slimgate"
@@ -109,13 +109,13 @@ def _imports(module: str) -> frozenset[str]:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and _origin(node, module) == OWN:
-            names.update(slimgate.HOMES.get(alias.name, f"{OWN}.{alias.name}") for alias in node.names)
+            names.update(HOMES.get(alias.name, f"{OWN}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             origin = _origin(node, module)
             names.add(origin)
             names.update(f"{origin}.{alias.name}" for alias in node.names)
     if OWN in names:  # `import slimgate` may use all that it exports
-        names.update(slimgate.HOMES.values())
+        names.update(HOMES.values())
     names = {name.partition(":")[0] for name in names - {OWN}}
     packages = {OWN, module.split(".")[0]}
     users = module.split(".")[0] != OWN

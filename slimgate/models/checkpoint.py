@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,17 @@ from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.dequantize import dequantized_state
+from slimgate.models.integer_packing import Packing, packing_of
 from slimgate.models.quantized_files import method_of
 from slimgate.models.saved_files import save_tokenizer
+from slimgate.models.saved_weights import stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
 
 TRANSFORMERS = "transformers"
 # What transformers reads beside the weights: settings, vocabulary, chat template.
 _BESIDE = (".json", ".txt", ".model", ".jinja", ".spm", ".tiktoken")
-_OWN_READER = ("awq", "gptq")
+# Those that transformers leaves to gptqmodel where it is installed.
+_OF_GPTQMODEL = ("awq", "gptq")
 Json = dict[str, Any]
 
 
@@ -143,8 +145,8 @@ def read_network(
 ) -> tuple[Any, Json]:
     """A network of a quantized folder or GGUF file, and transformers' loading info.
 
-    auto: transformers' Auto class; options: of its from_pretrained. GPTQ and AWQ weights are unpacked by
-    slimgate where transformers lacks their packages. Raises BuildError.
+    auto: transformers' Auto class; options: of its from_pretrained. Integers of AutoRound are unpacked by
+    slimgate, and those of GPTQ and AWQ where transformers lacks their packages. Raises BuildError.
     """
     wanted: Json = {"output_loading_info": True, **options}
     try:
@@ -169,34 +171,46 @@ def read_network(
 def _read_folder(auto: str, folder: Path, dtype: Any, text: str, options: Json) -> tuple[Any, Json]:
     quantization = read_json(folder / "config.json")["quantization_config"]
     method = method_of(quantization)
-    if method in _OWN_READER and not _has_gptqmodel():
-        return _read_unpacked(auto, folder, method, quantization, dtype, text, options)
+    if packing := packing_of(method, quantization):
+        config = options.get("config") or _auto("AutoConfig").from_pretrained(folder, trust_remote_code=False)
+        with torch.device("meta"):
+            empty = _auto(auto).from_config(_plain_config(config))
+        if _is_unpacked_here(method, folder, empty):
+            return _read_unpacked(empty, folder, packing, dtype, text, options)
     found: tuple[Any, Json] = _auto(auto).from_pretrained(
         folder, dtype=dtype, weights_only=True, trust_remote_code=False, **options
     )
     return found
 
 
-def _read_unpacked(
-    auto: str,
-    folder: Path,
-    method: str,
-    quantization: Mapping[str, Any],
-    dtype: Any,
-    text: str,
-    options: Json,
-) -> tuple[Any, Json]:
-    from transformers import AutoConfig, GenerationConfig
+def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
+    """Whether slimgate unpacks the weights of a folder, rather than transformers and its packages.
 
-    state = dequantized_state(folder, method, quantization, text)
-    config = _plain_config(
-        options.pop("config", None) or AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    )
-    with torch.device("meta"):
-        kind = type(_auto(auto).from_config(config))
+    empty: its network. AutoRound has experts as layers of their own, where transformers stacks them: it reads
+    such models itself.
+    """
+    if method in _OF_GPTQMODEL:
+        return not _has_gptqmodel()
+    modules = {name for name, _ in empty.named_modules()}
+    packed = (name for name in stored_tensors(folder) or () if name.endswith(".qweight"))
+    return all(name.removesuffix(".qweight") in modules for name in packed)
+
+
+def _read_unpacked(
+    empty: Any, folder: Path, packing: Packing, dtype: Any, text: str, options: Json
+) -> tuple[Any, Json]:
+    """empty: the network, on the device meta."""
+    from transformers import GenerationConfig
+    from transformers.pytorch_utils import Conv1D
+
+    transposed = frozenset(name for name, layer in empty.named_modules() if isinstance(layer, Conv1D))
+    state = dequantized_state(folder, packing, text, transposed=transposed)
+    config = empty.config
     if dtype == "auto":
         dtype = config.dtype or next(tensor.dtype for tensor in state.values() if tensor.is_floating_point())
-    network, info = kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype, **options)
+    network, info = type(empty).from_pretrained(
+        None, state_dict=state, dtype=dtype, **{**options, "config": config}
+    )
     if (folder / "generation_config.json").is_file():
         network.generation_config = GenerationConfig.from_pretrained(folder)
     return network, info

@@ -1,9 +1,9 @@
-"""GPTQ and AWQ weights as floating point: exact, where the packages that compute in them are not installed.
+"""GPTQ, AWQ and AutoRound weights as floating point: exact, without the packages that compute in them.
 
 GPTQ (Frantar et al. 2023), as AutoGPTQ and GPTQModel save it, of a layer with n inputs and m outputs:
 
     qweight (n · bits / 32, m) int32    levels, a stream of bits down each column
-    qzeros  (groups, m · bits / 32)     zero points less 1 (format gptq), or as they are (gptq_v2), along rows
+    qzeros  (groups, m · bits / 32)     zero points, along rows: less 1, or as they are (gptq_v2)
     scales  (groups, m)                 g_idx (n,): the group of each input, where groups are not in order
 
 AWQ (Lin et al. 2024), as AutoAWQ saves it in its version gemm, in 4 bits:
@@ -11,18 +11,17 @@ AWQ (Lin et al. 2024), as AutoAWQ saves it in its version gemm, in 4 bits:
     qweight (n, m / 8) int32            eight outputs a word, in the order 0 2 4 6 1 3 5 7
     qzeros  (groups, m / 8)             scales (groups, m)
 
-A weight is scale · (level - zero point).
+AutoRound (Cheng et al. 2023) saves integers as either of them. A weight is scale · (level - zero point).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from slimgate.errors import BuildError
+from slimgate.models.integer_packing import Packing
 
 WORD = 32
 # Where the eight values of a word stand: the value at place i is that of output _AWQ_ORDER[i].
@@ -31,16 +30,19 @@ _PARTS = ("qweight", "qzeros", "scales", "g_idx")
 Tensors = dict[str, torch.Tensor]
 
 
-def dequantized_state(folder: Path, method: str, quantization: Mapping[str, Any], text: str) -> Tensors:
+def dequantized_state(
+    folder: Path, packing: Packing, text: str, *, transposed: frozenset[str] = frozenset()
+) -> Tensors:
     """The weights of a folder, those of quantized layers as `weight` (outputs, inputs) in the scales' dtype.
 
-    text: the model, as the suite names it. Raises BuildError for a layout that is not one of the two above.
+    text: the model, as the suite names it; transposed: layers whose `weight` is (inputs, outputs). Raises
+    BuildError for a layout that is not one of the two above.
     """
     from safetensors.torch import load_file
 
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise BuildError(f"{text}: weights of {method} are read from safetensors, and there are none")
+        raise BuildError(f"{text}: weights of {packing.order} are read from safetensors, and there are none")
     stored: Tensors = {}
     for file in files:
         stored |= load_file(str(file))
@@ -50,19 +52,23 @@ def dequantized_state(folder: Path, method: str, quantization: Mapping[str, Any]
     for layer in sorted(layers):
         tensors = {part: stored[f"{layer}.{part}"] for part in _PARTS if f"{layer}.{part}" in stored}
         try:
-            state[f"{layer}.weight"] = _weight(method, quantization, tensors)
+            weight = _weight(packing, tensors)
         except (RuntimeError, IndexError, KeyError) as error:
             said = " ".join(str(error).split())
-            raise BuildError(f"{text}: {layer} is not packed as {method} packs it: {said}") from error
+            raise BuildError(f"{text}: {layer} is not packed as {packing.order} packs it: {said}") from error
+        state[f"{layer}.weight"] = weight.T.contiguous() if layer in transposed else weight
     return state
 
 
-def _weight(method: str, quantization: Mapping[str, Any], tensors: Tensors) -> torch.Tensor:
-    bits = int(quantization.get("bits", quantization.get("w_bit", 4)))
-    if method == "awq":
-        return _awq_weight(quantization, tensors, bits)
-    first = 0 if quantization.get("checkpoint_format") == "gptq_v2" else 1
-    return gptq_weight(**tensors, bits=bits, first_zero=first)
+def _weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
+    if packing.order == "awq":
+        return _awq_weight(packing, tensors)
+    return gptq_weight(**tensors, bits=packing.bits or _bits_by_shape(tensors), first_zero=packing.first_zero)
+
+
+def _bits_by_shape(tensors: Tensors) -> int:
+    """Of a layer whose outputs are a multiple of 32, so that its zero points fill their words."""
+    return tensors["qzeros"].shape[1] * WORD // tensors["scales"].shape[1]
 
 
 def gptq_weight(
@@ -84,12 +90,11 @@ def gptq_weight(
     return _scaled(levels, zeros, scales, g_idx.long())
 
 
-def _awq_weight(quantization: Mapping[str, Any], tensors: Tensors, bits: int) -> torch.Tensor:
-    version = str(quantization.get("version", "gemm")).lower()
-    if bits != 4 or version != "gemm":
+def _awq_weight(packing: Packing, tensors: Tensors) -> torch.Tensor:
+    if packing.bits != 4 or packing.version != "gemm":
         raise BuildError(
-            f"AWQ weights of {bits} bits, version {version}, came, expected 4 bits in the version gemm; "
-            "install gptqmodel, or save them in that version"
+            f"AWQ weights of {packing.bits or 'several'} bits, version {packing.version}, came, expected 4 "
+            "bits in the version gemm; install gptqmodel, or save them in that version"
         )
     return awq_weight(tensors["qweight"], tensors["qzeros"], tensors["scales"])
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, format_suggestion
+from slimgate.models.integer_packing import Packing, packing_of
 from slimgate.models.saved_weights import Stored, describe_names, stored_tensors
 
 # Kinds of artifacts. The first is computed by kernels for its format. Of the second the weights are unpacked
@@ -291,13 +292,14 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
     """Raises SuiteError where scales are missing, or are of another group size than config.json says."""
     if not tensors:
         raise SuiteError(f'"{text}": its safetensors files hold no weights')
-    if missing := list(_missing_parts(method, tensors)):
+    packing = packing_of(method, quantization)
+    if missing := list(_missing_parts(method, packing, tensors)):
         raise SuiteError(
             f'"{text}": its files lack {describe_names(missing)}, without which weights of {method} cannot '
             "be read; save the quantized model again"
         )
     size = _DESCRIBE.get(method, _describe_bits)(quantization).group_size
-    for name, came in _group_sizes(method, quantization, tensors):
+    for name, came in _group_sizes(method, packing, quantization, tensors):
         if size is not None and came != size:
             raise SuiteError(
                 f'"{text}": config.json says group_size = {size}, but the scales of {name} are for groups of '
@@ -305,12 +307,12 @@ def _check_tensors(method: str, quantization: Json, tensors: Mapping[str, Stored
             )
 
 
-def _missing_parts(method: str, tensors: Mapping[str, Stored]) -> Iterator[str]:
+def _missing_parts(method: str, packing: Packing | None, tensors: Mapping[str, Stored]) -> Iterator[str]:
     """The parts of quantized layers that the files do not hold."""
     for name, tensor in tensors.items():
         layer, _, part = name.rpartition(".")
         needed: tuple[str, ...] = ()
-        if method in ("gptq", "awq") and part == "qweight":
+        if packing is not None and part == "qweight":
             needed = ("scales", "qzeros")
         elif method == "compressed-tensors":
             packed = part == "weight_packed" or (part == "weight" and tensor.dtype in _EIGHT_BITS)
@@ -318,20 +320,23 @@ def _missing_parts(method: str, tensors: Mapping[str, Stored]) -> Iterator[str]:
         yield from (f"{layer}.{other}" for other in needed if f"{layer}.{other}" not in tensors)
 
 
-def _group_sizes(method: str, quantization: Json, tensors: Mapping[str, Stored]) -> Iterator[tuple[str, int]]:
+def _group_sizes(
+    method: str, packing: Packing | None, quantization: Json, tensors: Mapping[str, Stored]
+) -> Iterator[tuple[str, int]]:
     """(layer, how many inputs share a scale) of each packed layer, by the shapes of its tensors.
+
+    Layers whose widths differ are left out.
 
     gptq: qweight (inputs / values in a word, outputs), scales (groups, outputs). awq: qweight (inputs,
     outputs / values in a word). compressed-tensors: weight_packed (outputs, inputs / values in a word),
     weight_scale (outputs, groups).
     """
-    bits = quantization.get("bits", quantization.get("w_bit"))
     for name, tensor in tensors.items():
         layer, _, part = name.rpartition(".")
-        if part == "qweight" and method in ("gptq", "awq") and isinstance(bits, int) and bits > 0:
-            inputs = tensor.shape[0] * (_WORD // bits if method == "gptq" and _WORD % bits == 0 else 1)
-            if method == "gptq" and _WORD % bits:
-                inputs = tensor.shape[0] * _WORD // bits
+        if part == "qweight" and packing is not None and packing.bits is not None:
+            inputs = tensor.shape[0]
+            if packing.order == "gptq":
+                inputs = inputs * _WORD // packing.bits
             groups = tensors[f"{layer}.scales"].shape[0]
         elif part == "weight_packed" and method == "compressed-tensors" and tensor.dtype == "I32":
             shape = _packed_inputs(quantization, tensor)

@@ -83,6 +83,10 @@ class Params(Table):
     score: dict[str, str] = Field(default_factory=dict)
     """By the name of a task the metric that task_score takes, "METRIC" or "METRIC,FILTER"; default: its first
     metric under its first filter."""
+    apply_chat_template: bool = False
+    """Puts each document into the chat template of the model that answers it."""
+    fewshot_as_multiturn: bool = True
+    """With a chat template: examples are turns of a user and an assistant; false: one message holds them."""
     max_tokens: int | None = Field(default=None, ge=2)
     """Tokens that a model reads, at most; default: as many as its config.json has positions for."""
 
@@ -91,7 +95,7 @@ class Params(Table):
         """What lm-evaluation-harness is asked for."""
         from slimgate.tasks.parts.lm_eval_documents import Asked
 
-        return Asked(self.tasks, self.fewshot, self.limit)
+        return Asked(self.tasks, self.fewshot, self.limit, self.fewshot_as_multiturn)
 
 
 class LmEvalSource(Source[Params]):
@@ -169,9 +173,12 @@ class LmEval(Task[Params]):
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
         """Prompts with their targets, of which models learn the targets."""
         from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
+        from slimgate.tasks.parts.lm_eval_documents import put_into_chat
         from slimgate.tasks.parts.lm_eval_model import DEFAULT_TOKENS
 
         prompts, targets = (rows.table[name].to_pylist() for name in ("prompt", "target"))
+        if params.apply_chat_template:
+            prompts, targets = put_into_chat(tokenizer, prompts, targets)
         pairs = encode_pairs(tokenizer, prompts, targets)
         most = params.max_tokens or DEFAULT_TOKENS
         return answer_windows(pairs, max_tokens=most, padding=tokenizer.pad_token_id or 0)
@@ -180,7 +187,7 @@ class LmEval(Task[Params]):
         """Makes rows the first request of each document, by the tokenizer of an artifact."""
         from slimgate.tasks.parts.lm_eval_model import document_encoder
 
-        return document_encoder(_documents(params), folder, params.max_tokens)
+        return document_encoder(_documents(params, folder), folder, params.max_tokens)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
         """What is to be learnt: the tokens of the targets."""
@@ -204,7 +211,8 @@ class LmEval(Task[Params]):
         """(rows,) what lm-evaluation-harness makes of each document: an Answered."""
         from slimgate.tasks.parts.lm_eval_model import answer_documents
 
-        return answer_documents(_documents(params), predictor, encoded, plan, params.max_tokens)
+        documents = _documents(params, encoded.folder)
+        return answer_documents(documents, predictor, encoded, plan, params.max_tokens)
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: Params, group: str | None
@@ -239,7 +247,8 @@ class LmEval(Task[Params]):
 task = LmEval()
 
 
-def _documents(params: Params) -> Documents:
+def _documents(params: Params, folder: Path | None = None) -> Documents:
+    """folder: of the model that answers them."""
     from slimgate.tasks.parts.lm_eval_documents import load_documents
 
-    return load_documents(params.asked)
+    return load_documents(params.asked, folder if params.apply_chat_template else None)

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from slimgate.data.guess_input import FoundRows
 from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
@@ -44,6 +45,7 @@ from slimgate.protocols import (
     TaskFacts,
     row_groups,
 )
+from slimgate.tasks.parts.guess_prompts import guess_choices
 from slimgate.tasks.parts.questions import (
     CHOICES,
     CONTEXT,
@@ -123,6 +125,11 @@ class MultipleChoice(Task[Params]):
         "    print(text, repr(tokenizer.decode(row[int(mask.sum()) - 1].argmax())))"
     )
     tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
+    guess_rank = 5
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """A question, its choices and the right one, for a language model."""
+        return guess_choices(found)
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The context, the choices and the answer."""

@@ -95,8 +95,8 @@ class SentenceEmbedding(SentenceTask[Params]):
             if found.causal and found.said.task is None:
                 raise DataError(
                     f"{' and '.join(columns)} are two columns of text, and the model is a language model. "
-                    "To judge its answers, write a suite of task text_generation (docs/generation.md). "
-                    f"Say --task causal_lm --text {columns[1]} for its perplexity, or --task "
+                    f"Say --task text_generation --text {columns[0]} --label {columns[1]} to judge its "
+                    f"answers, --task causal_lm --text {columns[1]} for its perplexity, or --task "
                     "sentence_embedding if one text shall find the other"
                 )
             return {"pair": columns}, "two columns of text and no label"

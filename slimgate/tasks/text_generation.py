@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from slimgate.data.guess_input import FoundRows
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
@@ -39,6 +40,7 @@ from slimgate.protocols import (
     AnswerPlan,
     BuildContext,
     Compared,
+    Json,
     ModelRef,
     Predictor,
     Rows,
@@ -47,6 +49,7 @@ from slimgate.protocols import (
     row_groups,
 )
 from slimgate.runtimes.endpoint import EndpointPredictor, is_endpoint
+from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
@@ -124,6 +127,11 @@ class TextGeneration(Task[Params]):
     )
     # What a model writes follows its prompt, with no padding between.
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
+    guess_rank = 8
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """Prompts with right answers, for a language model."""
+        return guess_generation(found)
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The prompt, and the reference."""
@@ -198,16 +206,16 @@ class TextGeneration(Task[Params]):
             return lambda rows: _to_asked(params, rows)
         from transformers import AutoTokenizer
 
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return lambda rows: self.encode_prompts(params, rows, tokenizer)
+
+    def encode_prompts(self, params: Params, rows: Rows, tokenizer: Any) -> Prompts:
+        """The prompts alone, by a tokenizer that is loaded."""
         from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
 
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-        def encode(rows: Rows) -> Prompts:
-            prompts = rows.table[params.prompt].to_pylist()
-            texts = prompt_texts(tokenizer, prompts, chat=params.chat)
-            return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
-
-        return encode
+        prompts = rows.table[params.prompt].to_pylist()
+        texts = prompt_texts(tokenizer, prompts, chat=params.chat)
+        return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
         """What is to be learnt: the tokens of the reference."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import slimgate.compress
 from slimgate._system import digests
 from slimgate._system.digests import code_digest, file_sha256, folder_digest, json_digest, versions
 
@@ -141,10 +143,24 @@ def test_code_of_an_imported_module_counts_through_others() -> None:
     assert "slimgate.compress.finetune.distill" not in closure
 
 
+STEPS = sorted(
+    one.name
+    for one in pkgutil.walk_packages(slimgate.compress.__path__, "slimgate.compress.")
+    if not one.ispkg
+)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_does_not_count_the_code_that_judges_and_reports(step: str) -> None:
+    """A change of a verdict or a report would build every student again."""
+    counted = {name.split(".")[1] for name in digests._closure(step)}
+    assert counted.isdisjoint({"cli", "plugin", "record", "report", "run", "suite"})
+
+
 def test_digests_of_code_load_neither_torch_nor_transformers() -> None:
     code = (
         "import sys; from slimgate._system.digests import code_digest\n"
-        "for name in ('methods.distill', 'tasks.text_classification', 'runtimes.eager', 'splits'):\n"
+        "for name in ('compress.finetune.distill', 'tasks.text_classification', 'runtimes.eager', 'data.splits'):\n"
         "    code_digest('slimgate.' + name)\n"
         "assert not {'torch', 'transformers', 'sklearn'} & sys.modules.keys()\n"
     )

@@ -23,6 +23,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context
 from fixtures.models.exported import make_distinct_
 from fixtures.models.method_examples import (
+    ANSWER_EXAMPLES,
     EMBEDDING_EXAMPLES,
     EXAMPLES,
     ONNX_EXAMPLES,
@@ -35,7 +36,7 @@ from slimgate.errors import BuildError
 from slimgate.loading import known_plugins, load, runtime_of
 from slimgate.run.claims import step_claims
 from slimgate.store.store import files_of
-from slimgate.tasks import causal_lm, text_classification
+from slimgate.tasks import causal_lm, text_classification, text_generation
 
 pytestmark = pytest.mark.slow
 
@@ -56,12 +57,15 @@ CLASSES = partial(tiny_context, calibration=16)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
 TOKENS = partial(tiny_context, train=24, calibration=16, task=causal_lm.task, params=NEXT_TOKEN)
+PROMPTS = text_generation.Params(prompt="text", reference="label", max_new_tokens=4)
+ANSWERS = partial(tiny_context, train=24, task=text_generation.task, params=PROMPTS)
 SENTENCES = partial(embedding_context, calibration=16, train=16)
 ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")
 FURTHER = ("roberta", "electra")
 SETTINGS = {
     **{name: Setting(CLASSES, name, {"labels": ("neg", "pos")}) for name in (*ARCHITECTURES, *FURTHER)},
     **{f"causal-{name}": Setting(TOKENS, name, {"causal": True}) for name in ("gpt2", "llama")},
+    "answers": Setting(ANSWERS, "llama", {"causal": True}),
     **{task: Setting(partial(task_context, task=task, train=24)) for task in TASKS},
     "mean": Setting(partial(CLASSES, params=MEAN)),
     "pairs": Setting(partial(SENTENCES, params=PAIRS)),
@@ -101,12 +105,15 @@ def cases() -> Iterator[tuple[str, str, int]]:
         yield setting, name, len(EXAMPLES[name]) - 1
     for name, examples in {**ONNX_EXAMPLES, **OPENVINO_EXAMPLES}.items():
         yield from (("bert", name, number) for number in range(len(examples)))
+    for name, examples in ANSWER_EXAMPLES.items():
+        yield from (("answers", name, number) for number in range(len(examples)))
     for name, examples in SERVED_EXAMPLES.items():
         yield from (("causal-llama", name, number) for number in range(len(examples)))
 
 
 def example_of(name: str) -> Any:
-    return {**EXAMPLES, **EMBEDDING_EXAMPLES, **ONNX_EXAMPLES, **OPENVINO_EXAMPLES, **SERVED_EXAMPLES}[name]
+    every = (EXAMPLES, ANSWER_EXAMPLES, EMBEDDING_EXAMPLES, ONNX_EXAMPLES, OPENVINO_EXAMPLES, SERVED_EXAMPLES)
+    return next(examples[name] for examples in every if name in examples)
 
 
 def refusal(setting: str, name: str, example: Any) -> str | None:
@@ -163,8 +170,9 @@ def graphs(hubs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
 
 def test_every_step_has_an_example() -> None:
     # test_in_tower.py has those of a tower, test_to_aoti.py those of a compiled package, test_external.py
-    # those of a script, test_to_gguf.py those of a model whose tokenizer llama.cpp has
-    elsewhere = {"in_tower", "to_aoti", "external", "to_gguf"}
+    # those of a script, test_to_gguf.py those of a model whose tokenizer llama.cpp has,
+    # test_sequence_distill.py those of a teacher that ends its answers
+    elsewhere = {"in_tower", "to_aoti", "external", "to_gguf", "sequence_distill"}
     assert {name for _, name, _ in cases()} | elsewhere == set(known_plugins("method"))
 
 

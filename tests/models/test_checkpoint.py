@@ -10,8 +10,19 @@ from typing import Any
 import pytest
 import torch
 
+from fixtures.models.architectures import write_tiny
 from fixtures.models.building import tiny_context
-from fixtures.models.quantized import BLOCKS, GROUP, LAYERS, QUANTIZED, WRITERS, by_gguf, write_tiny_llama
+from fixtures.models.quantized import (
+    BLOCKS,
+    GROUP,
+    LAYERS,
+    QUANTIZED,
+    WRITERS,
+    by_auto_round,
+    by_bitsandbytes,
+    by_gguf,
+    write_tiny_llama,
+)
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.checkpoint import as_checkpoint, checkpoint_files, load_checkpoint
@@ -96,17 +107,95 @@ def test_a_checkpoint_says_how_its_weights_are_stored(written: Any, name: str, t
     assert model.kind == (KERNELS if name == "torchao" else DEQUANTIZED)
 
 
-@pytest.mark.parametrize("name", [name for name in WRITERS if name not in ("awq", "gptq")])
+# Those that slimgate unpacks itself.
+OWN = ("auto_round", "awq", "gptq")
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name not in OWN])
 def test_answers_are_those_of_transformers_alone(written: Any, name: str, tmp_path: Path) -> None:
     assert torch.equal(answers(load(written(name), tmp_path).network), by_transformers(written(name)))
 
 
-def test_unpacked_gptq_answers_as_auto_rounds_own_layers(written: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["auto_round", "gptq"])
+def test_unpacked_weights_answer_as_auto_rounds_own_layers(written: Any, name: str, tmp_path: Path) -> None:
     from transformers import AutoRoundConfig
 
-    own = answers(load(written("gptq"), tmp_path).network)
-    theirs = by_transformers(written("gptq"), quantization_config=AutoRoundConfig())
-    assert (own - theirs).abs().max() <= 2e-3 * theirs.abs().max()  # sums of float16 in another order
+    own = answers(load(written(name), tmp_path).network)
+    options = {"quantization_config": AutoRoundConfig()} if name == "gptq" else {}
+    theirs = by_transformers(written(name), **options)
+    assert (own - theirs).abs().max() <= 2e-3 * theirs.abs().max()  # sums of 16 bits in another order
+
+
+PACKINGS = {
+    "W2A16": ("auto_round:auto_gptq", {}),
+    "W3A16": ("auto_round:auto_gptq", {}),
+    "W4A16": ("auto_round:auto_gptq", {}),
+    "W8A16": ("auto_round:auto_gptq", {}),
+    "W3A16 with zero points": ("auto_round", {"sym": False}),
+    "W2A16 with zero points": ("auto_round", {"sym": False}),
+    "W4A16 and a layer of 8 bits": (
+        "auto_round:auto_gptq",
+        {"layer_config": {"model.layers.1.mlp.up_proj": {"bits": 8}}},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PACKINGS)
+def test_integers_are_unpacked_as_auto_round_does_at_each_call(
+    source: Path, name: str, tmp_path: Path
+) -> None:
+    """A layer without a bias answers the unit vectors with its weights, to the bit."""
+    from transformers import AutoModelForCausalLM
+
+    packing, options = PACKINGS[name]
+    folder = by_auto_round(source, tmp_path / "written", "auto_round", name.partition(" ")[0], **options)
+    stated = json.loads((folder / "config.json").read_text("utf-8"))["quantization_config"]
+    assert stated["packing_format"] == packing
+    own = load(folder, tmp_path / "rows").network
+    with silent():
+        theirs = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
+    for layer in (f"model.layers.{block}.{part}" for block in range(BLOCKS) for part in LAYERS):
+        weight = own.get_submodule(layer).weight
+        with torch.no_grad():
+            expected = theirs.get_submodule(layer)(torch.eye(weight.shape[1], dtype=weight.dtype)).T
+        assert torch.equal(weight, expected), layer
+
+
+@pytest.mark.slow
+def test_auto_rounds_own_layout_of_awq_holds_the_levels_of_gptq(source: Path, tmp_path: Path) -> None:
+    """On a CPU, transformers alone reads this layout only with gptqmodel."""
+    folders = {
+        layout: by_auto_round(source, tmp_path / layout, layout, sym=False)
+        for layout in ("auto_round", "auto_gptq")
+    }
+    stated = json.loads((folders["auto_round"] / "config.json").read_text("utf-8"))["quantization_config"]
+    assert stated["packing_format"] == "auto_round:auto_awq"
+    own, gptq = (
+        load(folder, tmp_path / f"rows-{layout}", dtype="float16").network
+        for layout, folder in folders.items()
+    )
+    for layer in (f"model.layers.{block}.{part}" for block in range(BLOCKS) for part in LAYERS):
+        assert torch.equal(own.get_submodule(layer).weight, gptq.get_submodule(layer).weight), layer
+
+
+FAMILIES = {
+    "gpt2": ({"n_embd": 64, "n_layer": 2}, 5e-3),  # Conv1D holds its weight transposed; float16 and float32
+    "mixtral": ({"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128}, 0.0),  # by auto-round
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_with_other_layers_answer_as_transformers_alone(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AR_DISABLE_META_LOAD", "1")  # which cannot read the experts of a tiny Mixtral
+    shape, tolerance = FAMILIES[family]
+    source = write_tiny(tmp_path / "source", family, causal=True, initializer_range=0.2, **shape)
+    folder = by_auto_round(source, tmp_path / "quantized", "auto_round")
+    own, theirs = answers(load(folder, tmp_path / "rows").network), by_transformers(folder)
+    assert (own - theirs).abs().max() <= tolerance * theirs.abs().max()
 
 
 def test_the_same_levels_in_two_layouts_answer_the_same(written: Any, tmp_path: Path) -> None:
@@ -178,6 +267,26 @@ def test_dtype_of_a_suite_replaces_the_stored_one(written: Any, tmp_path: Path) 
     saved.mkdir()
     model.save(saved)
     assert load_checkpoint(saved).network.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("scheme", "config"),
+    [
+        ("W4A16 NF4", {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}),
+        ("W8A8", {"load_in_8bit": True}),
+    ],
+)
+def test_bitsandbytes_answers_as_transformers_alone(
+    source: Path, scheme: str, config: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    folder = by_bitsandbytes(source, tmp_path / "quantized", **config)
+    model, saved = load(folder, tmp_path / "rows"), tmp_path / "saved"
+    assert (model.kind, model.stored["format"], model.stored["scheme"]) == (KERNELS, "bitsandbytes", scheme)
+    assert torch.equal(answers(model.network), by_transformers(folder))
+    saved.mkdir()
+    model.save(saved)
+    assert torch.equal(answers(load_checkpoint(saved).network), answers(model.network))
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])

@@ -36,6 +36,10 @@ def other_template(model, context):
     model.tokenizer.chat_template = "{% for one in messages %}is {{ one['content'] }}{% endfor %}"
 
 
+def pads_right(model, context):
+    model.tokenizer.padding_side = "right"
+
+
 def one_word(answer, reference):
     return float(len(answer.split()) == 1)
 '''
@@ -63,6 +67,14 @@ int8 = { steps = [{ int8_dynamic = {} }] }
 never_ends = { steps = [{ "faults:never_ends" = {} }] }
 loops = { steps = [{ "faults:loops" = {} }] }
 other_template = { steps = [{ "faults:other_template" = {} }] }
+pads_right = { steps = [{ "faults:pads_right" = {} }] }
+
+[variants.halved]
+steps = [
+  { keep_layers = [0, 3] },
+  { sequence_distill = { epochs = 2, learning_rate = 2e-3 } },
+  { on_policy_distill = { epochs = 1, learning_rate = 1e-3 } },
+]
 
 [budgets]
 exact_match = { drop_points = 5.0 }
@@ -158,6 +170,20 @@ def test_another_chat_template_is_named_in_the_line_and_in_the_report(ran: Ran) 
         "**other\\_template**: its chat template" in report
         or "**other_template**: its chat template" in report
     )
+
+
+def test_another_padding_side_is_named_and_changes_no_answer_here(ran: Ran) -> None:
+    assert set(verdicts(ran, "pads_right").values()) == {"PASS"}
+    (finding,) = ran.variant("answers", "pads_right")["behaviour"]["findings"]
+    assert finding.startswith("its tokenizer pads on the right, the teacher's on the left")
+
+
+def test_half_of_the_layers_learn_from_what_teacher_and_student_write(ran: Ran) -> None:
+    halved = ran.variant("answers", "halved")
+    assert halved["quality"]["exact_match"]["value"] > 0.9
+    _, sequence, on_policy = (step["log"] for step in halved["steps"])
+    assert sequence["teacher_wrote"]["train"]["rows"] > 1400
+    assert on_policy["student_wrote"]["answers"] > 300
 
 
 def test_the_report_quotes_both_answers(ran: Ran) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,83 @@ def test_scores_equal_those_of_simple_evaluate_to_the_last_digit(hub: Path, path
     # sums of floats in another order
     bits = value_of(load_metric("bits_per_byte"), ours["rolling"])
     assert bits == pytest.approx(results["rolling"]["bits_per_byte,none"], rel=1e-12)
+
+
+# ends with a blank, which the answer takes over
+CHAT = (
+    "{% for one in messages %}{{ 'the' if one['role'] == 'user' else 'is' }} {{ one['content'] }} "
+    "{% endfor %}"
+    "{% if add_generation_prompt %}is {% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def chat_hub(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, whose tokenizer has a chat template."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("chat") / "hub"
+    shutil.copytree(hub, folder)
+    tokenizer = AutoTokenizer.from_pretrained(hub)
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("multiturn", [True, False], ids=["turns", "one-message"])
+def test_scores_in_a_chat_template_equal_those_of_simple_evaluate(
+    chat_hub: Path, paths: dict[str, str], multiturn: bool
+) -> None:
+    import lm_eval
+
+    names = ("plain", "written")
+    theirs = lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(chat_hub), "dtype": "float32"},
+        tasks=[paths[name] for name in names],
+        batch_size=4,
+        device="cpu",
+        bootstrap_iters=0,
+        apply_chat_template=True,
+        fewshot_as_multiturn=multiturn,
+    )
+    for name, metric in (("plain", "acc_norm"), ("written", "exact_match")):
+        params = params_of(paths, name, apply_chat_template=True, fewshot_as_multiturn=multiturn)
+        params = params.model_copy(update={"score": {"plain": "acc_norm"} if name == "plain" else {}})
+        found = judged(chat_hub, params, parts_of(params)["gate"]).column("task_score").tolist()
+        wanted = [one[metric] for one in theirs["samples"][name] if one["filter"] in ("none", "first")]
+        assert found == wanted
+        assert 0 < sum(wanted) < len(wanted)
+
+
+def test_the_chat_template_is_that_of_the_model_and_must_be_there(
+    hub: Path, chat_hub: Path, paths: dict[str, str]
+) -> None:
+    from slimgate.tasks.parts.lm_eval_documents import load_documents
+
+    turns = params_of(paths, "plain", apply_chat_template=True)
+    one = load_documents(turns.asked, chat_hub).requests["plain/0"][0].args[0]
+    assert one.startswith("the ")
+    assert one.endswith(" is ")
+    assert one.count(" is ") >= 3  # two examples, each with its answer, before the document
+    together = params_of(paths, "plain", apply_chat_template=True, fewshot_as_multiturn=False)
+    assert load_documents(together.asked, chat_hub).requests["plain/0"][0].args[0] != one
+    with pytest.raises(DataError, match="has no chat template; leave it out, or take a model"):
+        task.task.row_encoder(turns, hub)
+
+
+def test_models_learn_targets_behind_the_template(chat_hub: Path, paths: dict[str, str]) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(chat_hub)
+    params = params_of(paths, "plain", apply_chat_template=True)
+    rows = parts_of(params)["train"]
+    encoded = task.task.encode_rows(params, rows, tokenizer)
+    prompt, target = (rows.table[name][0].as_py() for name in ("prompt", "target"))
+    text = f"the {prompt} is {target.strip()}"
+    wanted = tokenizer(text)["input_ids"]
+    assert list(encoded.columns["input_ids"][0]) == [i for i in wanted if i != tokenizer.eos_token_id]
 
 
 def test_rows_are_documents_with_the_training_split_to_learn_from(paths: dict[str, str]) -> None:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Looks at your rows and your model, guesses the task (text_classification, sentence pairs, text_regression,
-multi_label, token_classification, causal_lm, sentence_embedding), and writes DIR/bench/NAME.toml: a commented
-suite that runs as it stands, with budgets that its gate rows can decide, and its JSON Schema beside it for
-editors. On a terminal it asks for what was not given. Exit codes: 0 written, 4 wrong usage or input; then
-nothing is written.
+multi_label, token_classification, sentence_embedding; of language models causal_lm, text_generation,
+multiple_choice), and writes DIR/bench/NAME.toml: a commented suite that runs as it stands, with budgets that
+its gate rows can decide, and its JSON Schema beside it for editors. On a terminal it asks for what was not
+given. Exit codes: 0 written, 4 wrong usage or input; then nothing is written.
 """
 GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
 

@@ -83,6 +83,12 @@ class Draft:
         return Counter(map(str, self.table[self.label].to_pylist()))
 
     @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """What the suite measures; the first one has budgets."""
+        params = params_of(self.guess.kind, self.task, self.guess.options)
+        return self.task.proposed_metrics or self.task.measured(params)
+
+    @cached_property
     def standing(self) -> Standing:
         """Whether the model can do the task as it is."""
         return self.model.standing(self.task.auto_class, self.classes, self.stated)
@@ -139,6 +145,8 @@ class Draft:
             found["labels"] = self._stated_labels()
         if "add_bos" in self.task.Params.model_fields and self.model.config.get("bos_token_id") is not None:
             found["add_bos"] = True
+        if "chat" in self.task.Params.model_fields and self.model.has_chat_template:
+            found["chat"] = True
         return found
 
     def _stated_labels(self) -> tuple[str, ...]:

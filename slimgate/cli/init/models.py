@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from slimgate._system.json_text import read_json
 from slimgate.cli.init.look import texts_of
 from slimgate.data.labels import output_order
 from slimgate.errors import SuiteError, did_you_mean
@@ -53,6 +54,14 @@ class ModelFound:
         """Whether it is a language model, which predicts next tokens."""
         names = self.config.get("architectures") or ()
         return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether its tokenizer has one, in its own file or in its settings."""
+        if (self.folder / "chat_template.jinja").is_file():
+            return True
+        settings = self.folder / "tokenizer_config.json"
+        return settings.is_file() and bool(read_json(settings).get("chat_template"))
 
     def _number(self, *keys: str) -> int | None:
         found = next((self.config[key] for key in keys if key in self.config), None)

@@ -31,11 +31,6 @@ class Budgets:
     decidable: bool
 
 
-def metrics_of(task: Task[Any]) -> tuple[str, ...]:
-    """What the suite measures; the first one has budgets."""
-    return task.proposed_metrics or task.default_metrics
-
-
 def is_by_rows(metric: str) -> bool:
     """Whether each row is right or wrong, so that a plan can tell what the rows decide."""
     return load_metric(metric).per_row is not None

@@ -52,7 +52,7 @@ def _head(draft: Draft) -> Iterator[str]:
 
 
 def _metric(draft: Draft) -> str:
-    return proposing.metrics_of(draft.task)[0]
+    return draft.metrics[0]
 
 
 def _title(draft: Draft) -> str:
@@ -86,6 +86,8 @@ def _remark(draft: Draft, key: str) -> str | None:
         return f"{cut} of {len(draft.tokens):,} rows looked at are longer, and cut"
     if key == "pooling":
         return "a new head on the mean of the token vectors"
+    if key == "chat":
+        return "prompts go into the model's chat template, as a user's message"
     return "the data's label of each of the model's outputs" if key == "labels" else None
 
 
@@ -248,7 +250,7 @@ def _measure(draft: Draft) -> Iterator[str]:
     batch = min(32, gate.rows)
     workloads: list[dict[str, Any]] = [{"batch": 1}] + ([{"batch": batch}] if batch > 1 else [])
     yield "[measure]"
-    yield f"metrics = {toml_value(proposing.metrics_of(draft.task))}   # those without a budget are shown"
+    yield f"metrics = {toml_value(draft.metrics)}   # those without a budget are shown"
     yield f"workloads = {toml_value(workloads)}   # timed calls, of gate rows of their own lengths"
     if not proposing.budgets_for(_metric(draft), gate.sizes).decidable:
         yield 'on_inconclusive = "warn"'

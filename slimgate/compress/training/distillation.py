@@ -126,7 +126,9 @@ class DistillationLoss:
             _check_tokens(student, teacher, encoded, teacher_encoded, weights)
         self._params, self._matches = params, list(matches)
         self._objective = objective_of(context.task, context.task_params)
-        if not self._objective.by_row and not same_tokens(student, teacher, encoded, teacher_encoded):
+        self._taught = self._learns_from_teacher(targets)
+        by_token = self._taught and not self._objective.by_row
+        if by_token and not same_tokens(student, teacher, encoded, teacher_encoded):
             raise BuildError(
                 "distill: an answer is a token here, and student and teacher have different tokenizers, so "
                 "that their answers do not correspond; give the student the teacher's tokenizer"
@@ -135,7 +137,6 @@ class DistillationLoss:
         self._too_large = ""
         self._teacher, self._encoded = teacher.network, teacher_encoded
         self._answers: KnownAnswers | None = answers
-        self._taught = self._learns_from_teacher(targets)
         if ensemble is not None:
             self._answers = ensemble(self._objective) if self._taught else None
         elif answers is None and self._stores(teacher, targets, stored, context):

@@ -95,8 +95,13 @@ def written_texts(teacher: Any, options: Generate, context: BuildContext) -> lis
     """Texts of the teacher, each with its prompt; the same seed gives the same texts.
 
     context.log gets how varied they are, and how many were cut before their end: with add_eos = true they are
-    learnt as if they ended there. Raises BuildError for a teacher that writes no text.
+    learnt as if they ended there. Raises BuildError for a teacher that writes no text, and for prompts.
     """
+    if context.task.encode_prompts is not None:
+        raise BuildError(
+            "generate continues the text of rows, and rows of this task are prompts to answer; use the step "
+            "sequence_distill"
+        )
     prompts = _prompts(teacher, options, context)
     new = continue_prompts(
         teacher.network,

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from slimgate._system import quiet
@@ -23,15 +25,20 @@ RANDOM_SEED, SEED = 0, 1234
 ROLLING = "loglikelihood_rolling"
 Run = Callable[[str, list[Any]], Sequence[Any]]
 Row = dict[str, str]
+Template = Callable[..., str]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which tasks, by name or path of a YAML file; shots and documents of each."""
+    """Which tasks, by name or path of a YAML file; shots and documents of each.
+
+    multiturn: where a chat template is applied, whether shots are turns of their own.
+    """
 
     tasks: tuple[str, ...]
     fewshot: int | None
     limit: int | float | None
+    multiturn: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,13 +78,17 @@ class Documents:
 
 
 @lru_cache(maxsize=4)
-def load_documents(asked: Asked) -> Documents:
-    """Raises DataError for a task that there is not, or that cannot be run here; MissingExtra."""
+def load_documents(asked: Asked, chat: Path | None = None) -> Documents:
+    """Raises DataError for a task that there is not, or that cannot be run here; MissingExtra.
+
+    chat: the folder of a model whose chat template its requests get; None: prompts as they are.
+    """
+    template = None if chat is None else chat_template(_load_tokenizer(chat))
     with quiet.silent(), isolated_seed(SEED):
         random.seed(RANDOM_SEED)
         tasks = _load_tasks(asked)
         for name, task in tasks.items():
-            _prepare(name, task, asked)
+            _prepare(name, task, asked, template)
         requests: dict[str, list[Any]] = {
             _row_id(one): [] for task in tasks.values() for one in task.instances
         }
@@ -108,7 +119,44 @@ def _load_tasks(asked: Asked) -> dict[str, Any]:
         raise DataError(f"tasks: lm-eval cannot load them: {in_one_line(error)}") from error
 
 
-def _prepare(name: str, task: Any, asked: Asked) -> None:
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def chat_template(tokenizer: Any) -> Template:
+    """Messages -> a prompt, as lm-evaluation-harness makes it. Raises DataError without a template."""
+    from lm_eval.models.huggingface import HFLM
+
+    if not getattr(tokenizer, "chat_template", None):
+        raise DataError(
+            f"apply_chat_template = true, but {type(tokenizer).__name__} has no chat template; leave it out, "
+            "or take a model whose tokenizer has a chat_template"
+        )
+    model = SimpleNamespace(tokenizer=tokenizer, chat_template_args={})
+
+    def apply(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        return str(HFLM.apply_chat_template(model, messages, add_generation_prompt=add_generation_prompt))
+
+    return apply
+
+
+def put_into_chat(
+    tokenizer: Any, prompts: Sequence[str], targets: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Prompts as a user's messages, and what the assistant answers, to learn from.
+
+    The template ends where an answer begins, so the blank before a target goes. A start token that the
+    tokenizer adds by itself goes too.
+    """
+    template, start = chat_template(tokenizer), tokenizer.bos_token or ""
+    adds = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    asked = [template([{"role": "user", "content": prompt}]) for prompt in prompts]
+    return [one.removeprefix(start) if adds else one for one in asked], [one.lstrip() for one in targets]
+
+
+def _prepare(name: str, task: Any, asked: Asked, template: Template | None) -> None:
     """Shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
 
@@ -121,7 +169,12 @@ def _prepare(name: str, task: Any, asked: Asked) -> None:
         task.set_config(key="num_fewshot", value=asked.fewshot or 0)
     task.set_fewshot_seed(seed=SEED)
     try:
-        task.build_all_requests(limit=get_sample_size(task, asked.limit))
+        task.build_all_requests(
+            limit=get_sample_size(task, asked.limit),
+            apply_chat_template=template is not None,
+            fewshot_as_multiturn=asked.multiturn,
+            chat_template=template,
+        )
     except Exception as error:  # templates of a task's own
         raise DataError(f"task {name}: lm-eval cannot make its requests: {in_one_line(error)}") from error
 

@@ -101,6 +101,24 @@ def answer_windows(
     for prompt, ids, answer in zip(prompts, found["input_ids"], answers, strict=True):
         documents.append(prompt if answer is None else [*prompt, *ids, *(() if end is None else (end,))])
         starts.append(1 if answer is None else len(prompt))
+    return _answers_count(tokenizer, documents, starts)
+
+
+def written_windows(tokenizer: Any, prompts: Sequence[Sequence[int]], answers: Sequence[Written]) -> Windows:
+    """Prompts with what a model wrote behind them, token by token: the answers alone count.
+
+    An answer that was cut, or that a stop text ended, has no end token to learn.
+    """
+    documents = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        whole = answer.text == tokenizer.decode(answer.ids, skip_special_tokens=True)
+        ends = answer.ended and whole and tokenizer.eos_token_id is not None
+        documents.append([*prompt, *answer.ids, *([tokenizer.eos_token_id] if ends else ())])
+    return _answers_count(tokenizer, documents, list(map(len, prompts)))
+
+
+def _answers_count(tokenizer: Any, documents: Sequence[Sequence[int]], starts: Sequence[int]) -> Windows:
+    """One window for each document, of which the tokens from `starts` on count."""
     longest = max(map(len, documents))
     kept = windows(documents, max_tokens=longest, stride=longest, padding=tokenizer.pad_token_id or 0)
     return replace(kept, context=np.asarray(starts, dtype=np.int64))

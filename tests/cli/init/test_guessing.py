@@ -85,17 +85,87 @@ def test_text_alone_is_for_a_language_model_only() -> None:
         guess(rows, Said(), causal=False)
 
 
-def test_prompts_and_answers_are_a_question_for_a_language_model() -> None:
-    rows = pa.table({"prompt": TEXT, "answer": [f"{text} indeed" for text in TEXT]})
-    assert guess(rows, Said(), causal=False).kind == "sentence_embedding"
-    with pytest.raises(
-        DataError, match=r"suite of task text_generation .*Say --task causal_lm --text answer"
-    ):
+ANSWERS = [str(i * 3) for i in range(N)]
+CHOICES = [["one", "two", "three"]] * N
+OF_LANGUAGE_MODELS: dict[str, tuple[dict[str, list[Any]], str, dict[str, Any]]] = {
+    "prompts and numbers": (
+        {"prompt": TEXT, "answer": ANSWERS},
+        "text_generation",
+        {
+            "prompt": "prompt",
+            "reference": "answer",
+            "scores": ("exact_match", "numeric"),
+            "max_new_tokens": 8,
+        },
+    ),
+    "messages and words": (
+        {"messages": [[{"role": "user", "content": "Hello"}]] * N, "response": ["two words"] * N},
+        "text_generation",
+        {
+            "prompt": "messages",
+            "reference": "response",
+            "scores": ("normalized_match",),
+            "max_new_tokens": 8,
+        },
+    ),
+    "questions and sentences": (
+        {"question": TEXT, "answer": OTHER},
+        "text_generation",
+        {"prompt": "question", "reference": "answer", "scores": ("rouge",), "max_new_tokens": 32},
+    ),
+    "questions and classes": (
+        {"question": TEXT, "answer": CLASS},
+        "text_classification",
+        {"text": ("question",), "label": "answer"},
+    ),
+    "choices in a list": (
+        {"question": TEXT, "choices": CHOICES, "answer": [i % 3 for i in range(N)]},
+        "multiple_choice",
+        {"context": "question", "choices": "choices", "answer": "answer"},
+    ),
+    "choices with their letters": (
+        {
+            "ctx": TEXT,
+            "choices": [{"text": ["a", "b"], "label": ["A", "B"]}] * N,
+            "answerKey": ["A", "B"] * 30,
+        },
+        "multiple_choice",
+        {"context": "ctx", "choices": "choices", "answer": "answerKey"},
+    ),
+    "a column for each choice": (
+        {"question": TEXT, "A": OTHER, "B": TEXT, "C": OTHER, "answer": ["A", "B", "C"] * 20},
+        "multiple_choice",
+        {"context": "question", "choices": ("A", "B", "C"), "answer": "answer"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "kind", "options"), OF_LANGUAGE_MODELS.values(), ids=OF_LANGUAGE_MODELS)
+def test_prompts_and_choices_are_for_a_language_model(
+    rows: dict[str, list[Any]], kind: str, options: dict[str, Any]
+) -> None:
+    found = guess(pa.table(rows), Said(), causal=True)
+    assert (found.kind, dict(found.options)) == (kind, options)
+
+
+def test_two_texts_may_be_a_question_for_a_language_model() -> None:
+    rows = pa.table({"query": TEXT, "document": OTHER})
+    with pytest.raises(DataError, match=r"Say --task text_generation --text query --label document to judge"):
         guess(rows, Said(), causal=True)
-    pairs = guess(rows, Said(task="sentence_embedding"), causal=True)
-    assert tuple(pairs.options["pair"]) == ("prompt", "answer")
-    alone = guess(rows, Said(task="causal_lm", text=("answer",)), causal=True)
-    assert tuple(alone.options["text"]) == ("answer",)
+    asked = guess(rows, Said("text_generation", ("query",), "document"), causal=True)
+    assert (asked.options["prompt"], asked.options["reference"]) == ("query", "document")
+    alone = guess(rows, Said(task="causal_lm", text=("document",)), causal=True)
+    assert tuple(alone.options["text"]) == ("document",)
+
+
+def test_prompts_are_no_task_of_an_encoder_and_of_no_other_label() -> None:
+    rows = pa.table({"prompt": TEXT, "answer": OTHER, "intent": CLASS})
+    assert guess(rows, Said(label="intent"), causal=True).kind == "text_classification"
+    assert guess(rows, Said(task="text_generation"), causal=False).options["reference"] == "answer"
+    pairs = guess(rows.select(["prompt", "answer"]), Said(), causal=False)
+    assert (pairs.kind, tuple(pairs.options["pair"])) == ("sentence_embedding", ("prompt", "answer"))
+    alone = guess(rows.select(["prompt"]), Said(task="text_generation"), causal=True)
+    assert dict(alone.options) == {"prompt": "prompt"}
 
 
 def test_what_is_said_goes_before_what_is_guessed() -> None:

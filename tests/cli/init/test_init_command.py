@@ -157,6 +157,42 @@ def test_a_language_model_and_text_alone(repository: Path, init: Init) -> None:
     assert (suite["task"]["kind"], suite["measure"]["on_inconclusive"]) == ("causal_lm", "warn")
 
 
+@pytest.mark.parametrize(
+    ("row", "kind", "metric"),
+    [
+        ({"prompt": "is the film {i}", "answer": "it is {i}"}, "text_generation", "normalized_match"),
+        (
+            {"question": "is the film {i}", "choices": ["good", "bad {i}"], "answer": 1},
+            "multiple_choice",
+            "accuracy",
+        ),
+    ],
+    ids=["prompts", "choices"],
+)
+def test_a_language_model_and_questions(
+    repository: Path, init: Init, row: dict[str, Any], kind: str, metric: str
+) -> None:
+    write_tiny(repository / "gpt", "gpt2", causal=True)
+    lines = [json.dumps(row).replace("{i}", str(i)) for i in range(200)]
+    (repository / "asked.jsonl").write_text("\n".join(lines), "utf-8")
+    code, out, _ = init("--model", "gpt", "--data", "asked.jsonl")
+    assert code == 0
+    assert f"asked.toml: {kind}" in out
+    suite = written(repository, "asked")
+    assert (suite["task"]["kind"], next(iter(suite["budgets"]))) == (kind, metric)
+    assert suite["measure"]["metrics"][0] == metric
+    assert "chat" not in suite["task"]
+
+
+def test_a_chat_template_is_used(repository: Path, init: Init) -> None:
+    write_tiny(repository / "gpt", "gpt2", causal=True)
+    (repository / "gpt" / "chat_template.jinja").write_text("{{ messages[0].content }}", "utf-8")
+    lines = [json.dumps({"prompt": f"is it {i}", "reference": str(i)}) for i in range(200)]
+    (repository / "asked.jsonl").write_text("\n".join(lines), "utf-8")
+    assert init("--model", "gpt", "--data", "asked.jsonl")[0] == 0
+    assert written(repository, "asked")["task"]["chat"] is True
+
+
 def test_a_suite_is_not_written_over(repository: Path, init: Init) -> None:
     bench = repository / "bench"
     bench.mkdir()

@@ -15,6 +15,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.scores import best_score, load_score, score_names
 
 SCHEMA = {"type": "object", "required": ("city",), "properties": {"city": {"type": "string"}}}
+CONSENT: dict[str, Any] = {"run_model_code": True}
 
 
 def rate(name: str, answer: str, reference: str | None, **options: Any) -> float:
@@ -72,6 +73,34 @@ def test_json_must_fit_its_schema() -> None:
     assert rate("json_valid", '{"town": "Paris"}', None, json_schema=SCHEMA) == 0
 
 
+# a row as HumanEval has them
+PROMPT = 'def double(x: int) -> int:\n    """Twice x."""\n'
+CHECK = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(0) == 0\ncheck(double)\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "tests", "expected"),
+    [
+        ("    return 2 * x", PROMPT + "{answer}\n" + CHECK, 1),
+        ("    return x", PROMPT + "{answer}\n" + CHECK, 0),
+        ("    return x + x\n\nprint({'a': 1})", PROMPT + "{answer}\n" + CHECK, 1),
+        ("Here it is:\n```python\ndef double(x):\n    return 2 * x\n```\nIt doubles.", CHECK, 1),
+        ("```\ndef double(x):\n    return 2 * x", CHECK, 1),  # cut before the end of the block
+        ("def double(x): return 2 * x", CHECK, 1),
+        ("def triple(x): return 3 * x", CHECK, 0),
+        ("import sys; sys.exit(0)", CHECK, 0),
+        ("It doubles.", CHECK, 0),
+    ],
+)
+def test_code_passes_the_tests_of_its_row(answer: str, tests: str, expected: int) -> None:
+    assert rate("passes_tests", answer, tests, **CONSENT) == expected
+
+
+def test_code_runs_only_where_the_suite_says_so() -> None:
+    with pytest.raises(ValueError, match=r"write \{ passes_tests = \{ run_model_code = true \} \}"):
+        load_score("passes_tests", {})
+
+
 def test_overlaps_are_those_of_the_packages_that_define_them() -> None:
     # by hand: 3 of 3 words found, of 4 words of the reference: F = 2 * 1 * 0.75 / 1.75
     assert rate("rouge", "the cat sat", "the cat sat down") == pytest.approx(6 / 7)
@@ -100,8 +129,8 @@ def test_the_best_reference_counts() -> None:
 
 @pytest.mark.parametrize("name", score_names())
 def test_every_score_is_a_metric_from_0_to_1(name: str) -> None:
-    options = {"pattern": "x"} if name == "regex" else {}
-    own = load_score(name, options)
+    needed = {"regex": {"pattern": "x"}, "passes_tests": CONSENT}
+    own = load_score(name, needed.get(name, {}))
     for answer in ("", "x", "42", "\x00", "{}"):
         for reference in ("", "x", "42"):
             assert 0 <= own.rate(answer, reference) <= 1

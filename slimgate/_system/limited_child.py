@@ -1,0 +1,93 @@
+"""The process of limited_program.py: gives up what it can, runs program.py, says the word it was given.
+
+Run by its path with the CPU seconds and megabytes that it may use; it imports nothing of slimgate.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+import types
+from contextlib import suppress
+from typing import Any
+
+_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET of sched.h
+_FILE_BYTES, _OPEN_FILES = 16 * 2**20, 64
+_FOLDER = os.path.realpath(os.getcwd())
+# What Python announces before it does it: https://docs.python.org/3/library/audit_events.html
+_REFUSED = frozenset(
+    {
+        *("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"),
+        *("subprocess.Popen", "os.system", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"),
+        *("os.kill", "os.killpg"),
+    }
+)
+# The event -> how many of its first arguments are paths that it changes.
+_CHANGED_PATHS = {
+    **dict.fromkeys(("os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.truncate"), 1),
+    "shutil.rmtree": 1,  # whose own steps name no whole paths
+    **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
+}
+
+
+def main() -> None:
+    """The word goes to the first standard output; the program's own goes nowhere."""
+    word, said = sys.stdin.buffer.read(), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1):
+        os.dup2(nothing, stream)
+    with open("program.py", encoding="utf-8") as file:
+        program = file.read()
+    _leave_network()
+    _limit(int(sys.argv[1]), int(sys.argv[2]))
+    sys.addaudithook(_refuse)
+    module = types.ModuleType("answer")  # not __main__: a program's own start is not what is tested
+    sys.modules["answer"] = module
+    sys.argv = ["program.py"]
+    exec(compile(program, "program.py", "exec"), module.__dict__)
+    os.write(said, word)
+    os._exit(0)  # threads and exit handlers of the program are not waited for
+
+
+def _leave_network() -> None:
+    """A network of its own, which has no interface."""
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.unshare(_NEW_NETWORK):
+            library.unshare(_NEW_USER | _NEW_NETWORK)
+
+
+def _refuse(event: str, given: tuple[Any, ...]) -> None:
+    """An audit hook: what Python is about to do for the program."""
+    if event in _REFUSED:
+        raise PermissionError(f"{event}: refused, as this program is alone on its machine")
+    paths = given[: _CHANGED_PATHS.get(event, 0)]
+    if event == "open" and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
+        paths = given[:1]
+    for path in paths:
+        if not isinstance(path, int) and not _is_own(os.fsdecode(path)):
+            raise PermissionError(f"{path}: this program may change files of its own folder only")
+
+
+def _is_own(path: str) -> bool:
+    whole = os.path.realpath(path)
+    return path == os.devnull or whole == _FOLDER or whole.startswith(_FOLDER + os.sep)
+
+
+def _limit(cpu_seconds: int, memory_mb: int) -> None:
+    limits = {
+        resource.RLIMIT_CPU: cpu_seconds,
+        resource.RLIMIT_AS: memory_mb * 2**20,
+        resource.RLIMIT_FSIZE: _FILE_BYTES,
+        resource.RLIMIT_NOFILE: _OPEN_FILES,
+        resource.RLIMIT_NPROC: 0,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, limit in limits.items():
+        with suppress(ValueError, OSError):  # macOS has no limit on memory; a lower one may stand already
+            resource.setrlimit(kind, (limit, limit))
+
+
+main()

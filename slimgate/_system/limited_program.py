@@ -1,0 +1,61 @@
+"""Runs Python code that nobody has read, in a process with limits: code that a model wrote.
+
+    run_limited("assert 1 + 1 == 2", cpu_seconds=5, memory_mb=1024)   # True
+
+The process has its own temporary folder, no environment of this one (no tokens), and limits on time, memory
+and files. It starts no process, changes no file outside its folder, and has no network. It reads what its
+user may read, and code that is made to break out of Python does: this keeps accidents away, and is no sandbox
+against an attacker.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+PROGRAM = "program.py"
+_CHILD = Path(__file__).with_name("limited_child.py")
+# A busy machine takes longer than the CPU seconds; what only waits is ended too.
+_WALL = 4
+
+
+def run_limited(program: str, *, cpu_seconds: int, memory_mb: int) -> bool:
+    """Whether the program ran to its end. One that exits by itself before that did not."""
+    word = secrets.token_hex(16)
+    with tempfile.TemporaryDirectory(prefix="slimgate-", ignore_cleanup_errors=True) as folder:
+        Path(folder, PROGRAM).write_text(program, "utf-8", errors="replace")
+        said = _run(folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_WALL * cpu_seconds)
+    return said == word.encode()
+
+
+def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
+    """What the process says. limit: seconds after which it is ended, with all that it started."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-s", str(_CHILD), *limits],
+        cwd=folder,
+        env=_environment(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                return process.communicate(word, timeout=limit)[0]
+        finally:  # Ctrl-C comes through here too, and does not reach the session of the process
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return b""
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """Sets have the same order in every run."""
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    own = {"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "LANG": "C.UTF-8"}
+    return {**own, **one_thread, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,0 +1,66 @@
+"""Passes tests: the answer is Python code, and the tests of the reference run to their end behind it.
+
+    scores = [{ passes_tests = { run_model_code = true } }]
+
+The reference is a program that raises where the answer is wrong; `{answer}` in it is replaced by the answer,
+else the answer comes first. Of an answer with code between ``` only the first such block is taken. A row of
+HumanEval has prompt + "{answer}\\n" + test + f"\\ncheck({entry_point})" as its reference.
+
+Each answer runs in a process of its own, with limits on time and memory (_system/limited_program.py). That
+keeps accidents away and is no sandbox: judge models that you do not trust in a container.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from slimgate._system.limited_program import run_limited
+from slimgate.judge.scores.base import Score
+from slimgate.params import Table
+
+_PLACE = "{answer}"
+_FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+
+
+class Params(Table):
+    """Options of passes_tests."""
+
+    run_model_code: bool = False
+    """true: you let code that a model writes run on this machine."""
+    cpu_seconds: int = Field(default=5, ge=1)
+    """CPU time of one answer with its tests."""
+    memory_mb: int = Field(default=1024, ge=64)
+    """Memory of one answer with its tests."""
+
+
+class PassesTests(Score[Params]):
+    right_or_wrong = True
+
+    def check(self, params: Params) -> None:
+        """Raises ValueError without the consent."""
+        if not params.run_model_code:
+            raise ValueError(
+                "passes_tests runs code that a model writes; write "
+                "{ passes_tests = { run_model_code = true } } if this machine may do so"
+            )
+
+    def rate(self, params: Params, answer: str, reference: str | None) -> float:
+        """1 or 0."""
+        program = join_code(code_of(answer), reference or "")
+        return float(run_limited(program, cpu_seconds=params.cpu_seconds, memory_mb=params.memory_mb))
+
+
+score = PassesTests()
+
+
+def code_of(answer: str) -> str:
+    """The first block between ```, which may have no end; else the whole answer."""
+    found = _FENCE.search(answer)
+    return found.group(1) if found else answer
+
+
+def join_code(code: str, tests: str) -> str:
+    """The program that is run."""
+    return tests.replace(_PLACE, code) if _PLACE in tests else f"{code}\n{tests}"

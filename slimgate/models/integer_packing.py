@@ -1,0 +1,70 @@
+"""How the files of GPTQ, AWQ and AutoRound pack whole numbers, by what config.json says.
+
+The two orders are those of AutoGPTQ and AutoAWQ (dequantize.py). AutoRound packs its integers in either of
+them, and its other formats (FP8, MXFP4, NVFP4) in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+FULL_BITS = 16
+# packing_format of AutoRound -> order, and what is added to a stored zero point (auto_round/inference).
+_AUTO_ROUND: dict[str, tuple[Literal["gptq", "awq"], int]] = {
+    "auto_round": ("gptq", 0),
+    "auto_round:gptqmodel": ("gptq", 0),
+    "auto_round:auto_gptq": ("gptq", 1),
+    "auto_round:gptq": ("gptq", 1),
+    "auto_round:auto_awq": ("awq", 0),
+    "auto_round:awq": ("awq", 0),
+}
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the layers of a folder are packed.
+
+    bits: of each weight; None where layers differ, which their shapes show. first_zero: what is added to a
+    stored zero point. version: of AWQ.
+    """
+
+    order: Literal["gptq", "awq"]
+    bits: int | None
+    first_zero: int = 0
+    version: str = "gemm"
+
+
+def packing_of(method: str, quantization: Json) -> Packing | None:
+    """The packing of a quantization_config; None of weights that are stored in other ways."""
+    stated = quantization.get("bits", quantization.get("w_bit"))
+    bits = stated if isinstance(stated, int) and stated > 0 else 4
+    if method == "awq":
+        return Packing("awq", bits, version=str(quantization.get("version", "gemm")).lower())
+    if method == "gptq":
+        first = 0 if quantization.get("checkpoint_format") == "gptq_v2" else 1
+        return Packing("gptq", None if quantization.get("dynamic") else bits, first)
+    found = _AUTO_ROUND.get(str(quantization.get("packing_format", "auto_round:auto_gptq")))
+    if method != "auto-round" or found is None or not _is_integer(quantization):
+        return None
+    order, first = found
+    return Packing(order, None if _own_settings(quantization) else bits, first)
+
+
+def _is_integer(quantization: Json) -> bool:
+    """Whether each quantized layer holds integers alone: no rounded activations, floats or rotations."""
+    if quantization.get("rotation_config") or quantization.get("spinquant_config"):
+        return False
+    return all(
+        one.get("data_type", "int") == "int" and (one.get("act_bits") or FULL_BITS) >= FULL_BITS
+        for one in (quantization, *_own_settings(quantization))
+    )
+
+
+def _own_settings(quantization: Json) -> list[Json]:
+    """AutoRound's settings of single layers, less those that stay in floating point."""
+    extra = quantization.get("extra_config")
+    found = extra.values() if isinstance(extra, dict) else ()
+    return [one for one in found if isinstance(one, dict) and one.get("bits", 0) < FULL_BITS]

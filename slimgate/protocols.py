@@ -51,6 +51,8 @@ JUDGING = (CONFIRM, GATE)
 # The order in which a row belongs to the later of two splits. The gate is the last, so that its rows are the
 # same with and without a split confirm.
 DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
+# An input of a call that is to write text: (1,) int64, so many tokens to each row, greedily and past any end.
+NEW_TOKENS = "new_tokens"
 # What a step may promise of its result; slimgate/run/claims.py holds the result against it.
 CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
 
@@ -137,7 +139,10 @@ class ModelRef:
 
 
 class Predictor(Protocol):
-    """A loaded artifact: arrays in, scores out. `forward` alone is what latency times."""
+    """A loaded artifact: arrays in, scores out. `forward` alone is what latency times.
+
+    A batch with NEW_TOKENS asks for text, of models that write it: (rows, tokens) ids instead of scores.
+    """
 
     def prepare(self, batch: Arrays) -> object:
         """The runtime's own tensors for one batch, on its device."""
@@ -419,7 +424,8 @@ class Encoded(Protocol):
 
     An encoded row may be part of a row, as a window of a long document is: `row_of` then says of which, in
     rising order, and the scores of a row's parts add up. It may have tokens: int, those of all
-    rows, where that is not the sum of `lengths`.
+    rows, where that is not the sum of `lengths`; and timed_batch(positions, tokens), the inputs of a call
+    that is timed, where that is not one forward pass of `batch`.
     """
 
     @property

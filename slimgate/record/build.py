@@ -11,6 +11,7 @@ class StepFacts(Part):
     """One step as it was built; seconds and log are those of the build, also where it came from the store.
 
     given: the params without those that equal the method's defaults; None where that is not known.
+    from_store: whether the step was there before the run; None in records that do not say it for each step.
     reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of the
     artifact that it left.
     """
@@ -20,6 +21,7 @@ class StepFacts(Part):
     given: Any = None
     seconds: float
     log: dict[str, Any]
+    from_store: bool | None = None
     reads: dict[str, int] | None = None
     kind: str | None = None
     bytes: int | None = None

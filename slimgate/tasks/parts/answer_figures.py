@@ -112,11 +112,11 @@ def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
 
 def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
     sides = [one.tokenizer.padding_side for one in (teacher, variant)]
-    if sides[0] == sides[1] or sides[1] == "left":
+    if sides[0] == sides[1] or sides[1] == variant.side:
         return None
     return (
         f"its tokenizer pads on the {sides[1]}, the teacher's on the {sides[0]}: a batch that it pads "
-        "gets other answers (slimgate itself always pads on the left)"
+        f"gets other answers (slimgate itself always pads on the {variant.side})"
     )
 
 

@@ -292,9 +292,9 @@ class Task(WithParams[P]):
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
     pass's. encode_prompts(params, rows, tokenizer): the rows as `answer` takes them, by a tokenizer that is
     loaded; a task that has it has options reference, temperature and repeats, and its answers are Written
-    (models/write_answers.py). beside(outcomes, others): the outcomes with values that compare them with those
-    of the teacher; of the teacher, others are its own again, in other batches and on other threads: the noise
-    of answering.
+    (models/write_answers.py). beside(params, outcomes, others): the outcomes with values that compare them
+    with those of the teacher; of the teacher, others are its own again, in other batches and on other
+    threads: the noise of answering.
     source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
@@ -321,7 +321,7 @@ class Task(WithParams[P]):
     compare: Callable[[P, Compared, Compared], Json] | None = None
     answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
     encode_prompts: Callable[[P, Rows, Any], Encoded] | None = None
-    beside: Callable[[Outcomes, Outcomes], Outcomes] | None = None
+    beside: Callable[[P, Outcomes, Outcomes], Outcomes] | None = None
 
     @abstractmethod
     def columns(self, params: P) -> tuple[str, ...]:

@@ -190,15 +190,16 @@ class SuiteRun:
 
     def _beside(self, name: str, found: Outcomes, artifact: Artifact, split: str | None = None) -> Outcomes:
         """The outcomes compared with the teacher's, of a task that does; the teacher's with its own again."""
-        beside, of = self.suite.setup.task.object.beside, split or self.split
+        task, of = self.suite.setup.task, split or self.split
+        beside, params = task.object.beside, task.params
         if beside is None:
             return found
         teacher = self.build(TEACHER).artifact
         runtime = self.suite.model(TEACHER).runtime
         if name == TEACHER and artifact is teacher:
-            return beside(found, self._predict(name, artifact, runtime, of, again=True))
+            return beside(params, found, self._predict(name, artifact, runtime, of, again=True))
         others = self.outcomes(TEACHER) if of == self.split else self._predict(TEACHER, teacher, runtime, of)
-        return beside(found, others)
+        return beside(params, found, others)
 
     def _predict(
         self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str, *, again: bool = False

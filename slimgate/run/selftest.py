@@ -90,7 +90,7 @@ def _answers_of_copy(
     stored = teacher.outcomes.take(positions)
     beside = run.suite.setup.task.object.beside
     if beside is not None:
-        afresh = beside(afresh, stored)
+        afresh = beside(run.suite.setup.task.params, afresh, stored)
     return stored, replace(afresh, groups=stored.groups)
 
 

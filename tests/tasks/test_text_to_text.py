@@ -318,7 +318,8 @@ def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
         encoded = task.task.row_encoder(PARAMS, tmp_path / side)(rows)
         predictor = EagerPredictor(model.network, "cpu")
         found = outcomes_of(predictor, model.tokenizer, rows)
-        both.append(Compared(predictor, encoded, tmp_path / side, "cpu", task.task.beside(found, found)))
+        found = task.task.beside(PARAMS, found, found)
+        both.append(Compared(predictor, encoded, tmp_path / side, "cpu", found))
     (found,) = find_faults(*both, writing(PARAMS))
     assert found.startswith("its tokenizer pads on the left, the teacher's on the right")
     assert "slimgate itself always pads on the right" in found

@@ -9,16 +9,17 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
-from slimgate.outcomes import RIGHT, SAME_ANSWERS, Ints, Outcomes
+from slimgate.models.model_ref import TORCH, parse_model_ref
+from slimgate.outcomes import RIGHT, SAME_ANSWERS, SIMILAR_ANSWERS, Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import AnswerPlan, Compared, Predictor, Rows, Task, TaskFacts, row_groups
 from slimgate.runtimes.endpoint import EndpointPredictor
@@ -31,6 +32,19 @@ if TYPE_CHECKING:
 TOKENS = "answer_tokens"
 # Between the sampled answers of one prompt, where a row has several.
 BETWEEN_ANSWERS = "\x1e"
+
+
+def _encoder_folder(value: Any) -> Any:
+    """The folder of an encoder, made absolute. Raises ValueError where there is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        ref = parse_model_ref(value)
+    except SlimgateError as error:
+        raise ValueError(str(error)) from error
+    if ref.folder is None or ref.fresh or ref.kind != TORCH:
+        raise ValueError(f"{value} came, expected a folder with the weights of an encoder in PyTorch")
+    return str(ref.folder)
 
 
 class GenerationParams(Table):
@@ -50,6 +64,9 @@ class GenerationParams(Table):
     """Answers to each prompt, where they are drawn."""
     seed: int = Field(default=0, ge=0)
     """Of the drawn answers."""
+    encoder: Annotated[str, BeforeValidator(_encoder_folder)] | None = None
+    """A folder of an encoder (transformers or sentence-transformers), or package:NAME/PATH: `similar_answers`
+    is the cosine of an answer's embedding with that of the teacher's answer."""
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
@@ -107,17 +124,21 @@ class GenerationTask(Task[G]):
 
     def metrics(self) -> frozenset[str]:
         """How answers behave, and every score that [task] scores may name."""
-        return frozenset({*self.default_metrics, FAILED, *score_names(), RIGHT})
+        return frozenset({*self.default_metrics, SIMILAR_ANSWERS, FAILED, *score_names(), RIGHT})
 
     def needs(self, params: G) -> frozenset[str]:
         """The scores too; whether a row is right, where the first score says so."""
         names = [one.name for one in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
-        return frozenset(self.default_metrics) | {FAILED, *names, *([RIGHT] if right else ())}
+        return frozenset(self._behaviour(params)) | {FAILED, *names, *([RIGHT] if right else ())}
 
     def measured(self, params: G) -> tuple[str, ...]:
         """The scores, then how answers behave."""
-        return (*(one.name for one in params.chosen), *self.default_metrics)
+        return (*(one.name for one in params.chosen), *self._behaviour(params))
+
+    def _behaviour(self, params: G) -> tuple[str, ...]:
+        """The metrics that need no reference."""
+        return self.default_metrics if params.encoder is None else (*self.default_metrics, SIMILAR_ANSWERS)
 
     def code_modules(self, params: G) -> tuple[str, ...]:
         """The files of the scores."""
@@ -192,7 +213,10 @@ class GenerationTask(Task[G]):
             values[chosen.name] = np.asarray(rates, dtype=np.float64)
         if RIGHT in self.needs(params):
             values[RIGHT] = (values[params.chosen[0].name] >= 0.5).astype(np.float64)
-        texts = [BETWEEN_ANSWERS.join(one.text for one in answers) for answers in scores]
+        texts = [
+            BETWEEN_ANSWERS.join(one.text.replace(BETWEEN_ANSWERS, " ") for one in answers)
+            for answers in scores
+        ]
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values=values,
@@ -200,15 +224,19 @@ class GenerationTask(Task[G]):
             groups=row_groups(rows, group),
         )
 
-    def beside(self, found: Outcomes, others: Outcomes) -> Outcomes:
-        """same_answers: 1 where an answer equals the other, of several the share that do."""
-        assert found.answers is not None
-        assert others.answers is not None
-        pairs = zip(found.answers.tolist(), others.answers.tolist(), strict=True)
-        same = np.asarray([_share_same(one, other) for one, other in pairs], dtype=np.float64)
+    def beside(self, params: G, found: Outcomes, others: Outcomes) -> Outcomes:
+        """same_answers: 1 where an answer equals the other, of several the share that do; similar_answers."""
+        first, second = (_answers(one) for one in (found, others))
+        values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
+        if params.encoder is not None:
+            from slimgate.tasks.parts.answer_similarity import similarities
+
+            cosines = similarities(Path(params.encoder), first.ravel().tolist(), second.ravel().tolist())
+            values[SIMILAR_ANSWERS] = cosines.reshape(first.shape).mean(axis=1)
         for outcomes in (found, others):  # two requests that failed are no two equal answers
-            same = np.minimum(same, 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes))))
-        return replace(found, values={**found.values, SAME_ANSWERS: same})
+            answered = 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes)))
+            values = {name: np.minimum(column, answered) for name, column in values.items()}
+        return replace(found, values={**found.values, **values})
 
     def with_planted_fault(self, found: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes with those answers wrong by every score, cut off, empty and in a loop."""
@@ -253,6 +281,7 @@ def _means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDAr
     return np.asarray([np.mean([value(one) for one in own]) for own in answers], dtype=np.float64)
 
 
-def _share_same(one: str, other: str) -> float:
-    pairs = list(zip(one.split(BETWEEN_ANSWERS), other.split(BETWEEN_ANSWERS), strict=False))
-    return sum(first == second for first, second in pairs) / len(pairs)
+def _answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:
+    """(rows, repeats) texts."""
+    assert outcomes.answers is not None
+    return np.asarray([text.split(BETWEEN_ANSWERS) for text in outcomes.answers.tolist()], dtype=np.object_)

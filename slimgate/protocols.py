@@ -257,12 +257,16 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class AnswerPlan:
-    """How rows are put into batches: at most so many rows and tokens. order: of the rows; None: by length."""
+    """How rows are put into batches: at most so many rows and tokens. order: of the rows; None: by length.
+
+    kept: a file for what a server answered so far, so that a run that was stopped goes on there.
+    """
 
     batch_size: int
     batch_tokens: int | None = None
     order: npt.NDArray[np.int64] | None = None
     progress: Progress = no_progress
+    kept: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -281,7 +285,8 @@ class Task(WithParams[P]):
     classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
     record's behaviour that needs both loaded models; None: there is none. next_token: whether a model's
     output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
-    which are `counted`, so that budgets on KL can be judged.
+    which are `counted`, so that budgets on KL can be judged. takes_endpoints: whether a server can answer in
+    place of a model: it reads text, and gives text back.
 
     answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
@@ -310,6 +315,7 @@ class Task(WithParams[P]):
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
     next_token: bool = False
+    takes_endpoints: bool = False
     source: Source[Any] | None = None
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None

@@ -44,12 +44,15 @@ class Writing:
 class Written:
     """One answer. text: up to the first stop string; ended: by an end token or a stop string, not by length.
 
-    ids: its tokens, without the end token.
+    ids: its tokens, without the end token; of a server's answer, numbers of its words, and `tokens` is how
+    many tokens the server counted. failed: there is no answer, because the request failed for good.
     """
 
     text: str
     ids: tuple[int, ...]
     ended: bool
+    tokens: int | None = None
+    failed: bool = False
 
 
 @runtime_checkable

@@ -71,14 +71,14 @@ class ArtifactFacts(Part):
     compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
     workloads so far; null of others. unreadable_rows: share of the gate rows (the first 2,000) of which the
     tokenizer does not know one token in five; null of rows that are not text alone. stored: of a checkpoint
-    that was quantized already, how its files store the weights.
+    that was quantized already, how its files store the weights. bytes, parameters: null of an endpoint.
     """
 
     kind: str
     digest: str
-    bytes: int
-    parameters: int
-    nonzero_parameters: int
+    bytes: int | None
+    parameters: int | None
+    nonzero_parameters: int | None
     state_bytes: int | None = None
     runtime: str
     runtime_params: dict[str, Any] = {}

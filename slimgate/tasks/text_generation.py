@@ -19,16 +19,20 @@ their means. Models learn the reference behind the prompt, and not the prompt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from slimgate.data.guess_input import FoundRows
 from slimgate.models.saved_files import check_language_model
 from slimgate.protocols import BuildContext, Json, ModelRef, Rows, TaskFacts
+from slimgate.runtimes.endpoint import is_endpoint
 from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
 from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
+    from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
@@ -44,6 +48,7 @@ class Params(GenerationParams):
 
 
 class TextGeneration(GenerationTask[Params]):
+    takes_endpoints = True
     pipeline = "text-generation"
     snippet_tail = (
         "for text in texts:\n"
@@ -84,6 +89,12 @@ class TextGeneration(GenerationTask[Params]):
         firsts = first_references(params, rows)
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
+        """The prompts by the tokenizer of an artifact; as they are for an endpoint."""
+        if is_endpoint(folder):
+            return lambda rows: _to_asked(params, rows)
+        return super().row_encoder(params, folder)
+
     def encode_prompts(self, params: Params, rows: Rows, tokenizer: Any) -> Prompts:
         """The prompts alone, by a tokenizer that is loaded."""
         from slimgate.tasks.parts.prompts import encode_prompts, prompt_texts
@@ -106,6 +117,12 @@ class TextGeneration(GenerationTask[Params]):
 
 
 task = TextGeneration()
+
+
+def _to_asked(params: Params, rows: Rows) -> AskedPrompts:
+    from slimgate.tasks.parts.asked_prompts import asked_prompts
+
+    return asked_prompts(rows.table[params.prompt].to_pylist(), rows.ids, chat=params.chat)
 
 
 def is_templated(params: Params, prompts: list[Any]) -> bool:

@@ -8,6 +8,7 @@
 | truncated           | reach max_new_tokens before they end                                                |
 | empty               | hold no text                                                                        |
 | looping             | end with the same tokens again and again                                            |
+| failed              | a server never gave: the request failed for good; measured of endpoints             |
 
 A row of several sampled answers has their mean, so that a prompt counts once, however often it is answered.
 """
@@ -21,7 +22,7 @@ from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_
 from slimgate.judge.scores import score_names
 from slimgate.outcomes import SAME_ANSWERS, SIMILAR_ANSWERS, Floats, Outcomes
 
-TRUNCATED, EMPTY, LOOPING = "truncated", "empty", "looping"
+TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 FAULTS = (TRUNCATED, EMPTY, LOOPING)
 
 
@@ -47,5 +48,5 @@ def _column(name: str) -> Callable[[Outcomes], Floats]:
 
 METRICS: Mapping[str, Metric] = {
     **{name: mean_score(name) for name in (*score_names(), SAME_ANSWERS, SIMILAR_ANSWERS)},
-    **{name: mean_score(name, higher_is_better=False) for name in FAULTS},
+    **{name: mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
 }

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate.errors import DataError, SlimgateError
-from slimgate.judge.metrics.answers import EMPTY, FAULTS, LOOPING, TRUNCATED
+from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, SIMILAR_ANSWERS, Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import AnswerPlan, Compared, Predictor, Rows, Task, TaskFacts, row_groups
+from slimgate.runtimes.endpoint import EndpointPredictor
 
 if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
@@ -123,13 +124,13 @@ class GenerationTask(Task[G]):
 
     def metrics(self) -> frozenset[str]:
         """How answers behave, and every score that [task] scores may name."""
-        return frozenset({*self.default_metrics, SIMILAR_ANSWERS, *score_names(), RIGHT})
+        return frozenset({*self.default_metrics, SIMILAR_ANSWERS, FAILED, *score_names(), RIGHT})
 
     def needs(self, params: G) -> frozenset[str]:
         """The scores too; whether a row is right, where the first score says so."""
         names = [one.name for one in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
-        return frozenset(self._behaviour(params)) | {*names, *([RIGHT] if right else ())}
+        return frozenset(self._behaviour(params)) | {FAILED, *names, *([RIGHT] if right else ())}
 
     def measured(self, params: G) -> tuple[str, ...]:
         """The scores, then how answers behave."""
@@ -164,7 +165,7 @@ class GenerationTask(Task[G]):
     def encode_prompts(self, params: G, rows: Rows, tokenizer: Any) -> Prompts:
         """What is asked, by a tokenizer that is loaded."""
 
-    def row_encoder(self, params: G, folder: Path) -> Callable[[Rows], Prompts]:
+    def row_encoder(self, params: G, folder: Path) -> Callable[[Rows], Any]:
         """The same by the tokenizer of an artifact, which is loaded once."""
         from transformers import AutoTokenizer
 
@@ -183,8 +184,11 @@ class GenerationTask(Task[G]):
         self, params: G, predictor: Predictor, encoded: Any, plan: AnswerPlan
     ) -> npt.NDArray[np.object_]:
         """(rows, repeats) answers."""
+        from slimgate.tasks.parts.asked_prompts import ask_for_answers
         from slimgate.tasks.parts.prompts import write_to_prompts
 
+        if isinstance(predictor, EndpointPredictor):
+            return ask_for_answers(predictor, encoded, writing(params), plan, repeats=params.repeats)
         return write_to_prompts(predictor, encoded, writing(params), plan, repeats=params.repeats)
 
     def outcomes(
@@ -195,14 +199,15 @@ class GenerationTask(Task[G]):
 
         values = {
             TRUNCATED: _means(scores, lambda one: not one.ended),
-            EMPTY: _means(scores, lambda one: not one.text.strip()),
+            EMPTY: _means(scores, lambda one: not one.failed and not one.text.strip()),
             LOOPING: _means(scores, is_loop),
-            TOKENS: _means(scores, lambda one: len(one.ids)),
+            FAILED: _means(scores, lambda one: one.failed),
+            TOKENS: _means(scores, lambda one: len(one.ids) if one.tokens is None else one.tokens),
         }
         found = references(params, rows)
         for chosen in params.chosen:
             rates = [
-                np.mean([best_score(chosen.rate, one.text, own) for one in answers])
+                np.mean([not one.failed and best_score(chosen.rate, one.text, own) for one in answers])
                 for answers, own in zip(scores, found, strict=True)
             ]
             values[chosen.name] = np.asarray(rates, dtype=np.float64)
@@ -228,6 +233,9 @@ class GenerationTask(Task[G]):
 
             cosines = similarities(Path(params.encoder), first.ravel().tolist(), second.ravel().tolist())
             values[SIMILAR_ANSWERS] = cosines.reshape(first.shape).mean(axis=1)
+        for outcomes in (found, others):  # two requests that failed are no two equal answers
+            answered = 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes)))
+            values = {name: np.minimum(column, answered) for name, column in values.items()}
         return replace(found, values={**found.values, **values})
 
     def with_planted_fault(self, found: Outcomes, rows: Ints) -> Outcomes:
@@ -235,7 +243,7 @@ class GenerationTask(Task[G]):
         values = {name: column.copy() for name, column in found.values.items()}
         for name, column in values.items():
             if name != TOKENS:
-                column[rows] = 1.0 if name in FAULTS else 0.0
+                column[rows] = 1.0 if name in (*FAULTS, FAILED) else 0.0
         return replace(found, values=values, answers=None)
 
     def compare(self, params: G, teacher: Compared, variant: Compared) -> dict[str, Any]:

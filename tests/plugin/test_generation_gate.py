@@ -37,7 +37,7 @@ def other_template(model, context):
 
 
 def pads_right(model, context):
-    model.tokenizer.padding_side = "right"
+    model.tokenizer.padding_side = model.tokenizer.init_kwargs["padding_side"] = "right"
 
 
 def one_word(answer, reference):
@@ -111,7 +111,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "bench/answers.toml").write_text(SUITE)
     csv.write_csv(questions(2200), found / "bench/rows.csv")
     write_tiny(found / "model", "llama", causal=True, intermediate_size=32)
-    tokenizer = AutoTokenizer.from_pretrained(found / "model")
+    tokenizer = AutoTokenizer.from_pretrained(found / "model", padding_side="left")
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(found / "model")
     return found

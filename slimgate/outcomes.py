@@ -25,7 +25,7 @@ Texts = npt.NDArray[np.str_]
 # The column of 0 and 1 by which rows flip from right to wrong, of tasks whose rows are one or the other.
 RIGHT = "right"
 # What compares a row's answer with another model's, and is no answer itself.
-SAME_ANSWERS = "same_answers"
+SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
 # Two runs of one model may add in another order; a row counts as changed beyond that.
 _ROUNDING = 1e-3
 # How far the sum of a row's probabilities may lie from 1.
@@ -93,7 +93,7 @@ class Outcomes:
         found = np.zeros(len(self), dtype=np.bool_)
         if self.answers is not None and other.answers is not None:
             found |= self.answers != other.answers
-        for name in (self.values.keys() & other.values.keys()) - {SAME_ANSWERS}:
+        for name in (self.values.keys() & other.values.keys()) - {SAME_ANSWERS, SIMILAR_ANSWERS}:
             mine, theirs = self.values[name], other.values[name]
             found |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
         return found

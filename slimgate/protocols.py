@@ -51,6 +51,8 @@ JUDGING = (CONFIRM, GATE)
 # The order in which a row belongs to the later of two splits. The gate is the last, so that its rows are the
 # same with and without a split confirm.
 DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
+# An input of a call that is to write text: (1,) int64, so many tokens to each row, greedily and past any end.
+NEW_TOKENS = "new_tokens"
 # What a step may promise of its result; slimgate/run/claims.py holds the result against it.
 CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
 
@@ -137,7 +139,10 @@ class ModelRef:
 
 
 class Predictor(Protocol):
-    """A loaded artifact: arrays in, scores out. `forward` alone is what latency times."""
+    """A loaded artifact: arrays in, scores out. `forward` alone is what latency times.
+
+    A batch with NEW_TOKENS asks for text, of models that write it: (rows, tokens) ids instead of scores.
+    """
 
     def prepare(self, batch: Arrays) -> object:
         """The runtime's own tensors for one batch, on its device."""
@@ -252,12 +257,16 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class AnswerPlan:
-    """How rows are put into batches: at most so many rows and tokens. order: of the rows; None: by length."""
+    """How rows are put into batches: at most so many rows and tokens. order: of the rows; None: by length.
+
+    kept: a file for what a server answered so far, so that a run that was stopped goes on there.
+    """
 
     batch_size: int
     batch_tokens: int | None = None
     order: npt.NDArray[np.int64] | None = None
     progress: Progress = no_progress
+    kept: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -276,15 +285,16 @@ class Task(WithParams[P]):
     classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
     record's behaviour that needs both loaded models; None: there is none. next_token: whether a model's
     output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
-    which are `counted`, so that budgets on KL can be judged.
+    which are `counted`, so that budgets on KL can be judged. takes_endpoints: whether a server can answer in
+    place of a model: it reads text, and gives text back.
 
     answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
     pass's. encode_prompts(params, rows, tokenizer): the rows as `answer` takes them, by a tokenizer that is
     loaded; a task that has it has options reference, temperature and repeats, and its answers are Written
-    (models/write_answers.py). beside(outcomes, others): the outcomes with values that compare them with those
-    of the teacher; of the teacher, others are its own again, in other batches and on other threads: the noise
-    of answering.
+    (models/write_answers.py). beside(params, outcomes, others): the outcomes with values that compare them
+    with those of the teacher; of the teacher, others are its own again, in other batches and on other
+    threads: the noise of answering.
     source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
 
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
@@ -305,12 +315,13 @@ class Task(WithParams[P]):
     default_metrics: tuple[str, ...] = ("accuracy", "f1_macro")
     whole_split: bool = False
     next_token: bool = False
+    takes_endpoints: bool = False
     source: Source[Any] | None = None
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None
     answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
     encode_prompts: Callable[[P, Rows, Any], Encoded] | None = None
-    beside: Callable[[Outcomes, Outcomes], Outcomes] | None = None
+    beside: Callable[[P, Outcomes, Outcomes], Outcomes] | None = None
 
     @abstractmethod
     def columns(self, params: P) -> tuple[str, ...]:
@@ -413,7 +424,8 @@ class Encoded(Protocol):
 
     An encoded row may be part of a row, as a window of a long document is: `row_of` then says of which, in
     rising order, and the scores of a row's parts add up. It may have tokens: int, those of all
-    rows, where that is not the sum of `lengths`.
+    rows, where that is not the sum of `lengths`; and timed_batch(positions, tokens), the inputs of a call
+    that is timed, where that is not one forward pass of `batch`.
     """
 
     @property

@@ -37,7 +37,10 @@ _NEAREST = 3
 
 @dataclass(frozen=True)
 class Explained:
-    """A gate row. number: its place, from 0, of `rows`; text: None where the record does not quote it."""
+    """A gate row. number: its place, from 0, of `rows`; text: None where the record does not quote it.
+
+    alike: the id of another row that ends with the number that was asked for.
+    """
 
     record: RunRecord
     id: str
@@ -45,6 +48,7 @@ class Explained:
     rows: int
     label: str | None
     text: str | None
+    alike: str | None
     given: Mapping[str, float]
     answers: Sequence[AnswerFacts]
 
@@ -68,6 +72,8 @@ def as_text(found: Explained) -> str:
     known = {"label": found.label, "text": found.text or _describe_unquoted(found)}
     known |= {name: format_number(value) for name, value in found.given.items()}
     head = [f"row {found.id}, number {count(found.number)} of {count(found.rows)}, {found.record.suite.path}"]
+    if found.alike is not None:
+        head.append(f"Did you mean {found.alike}? A number is a place in the gate, and not a part of an id.")
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
     columns = answer_columns(found.answers, visible)
     table = tabulate(
@@ -131,6 +137,7 @@ def find_row(path: Path, row: str) -> Explained:
         rows=len(answers[0]),
         label=answers[0].label(number),
         text=_text(record, identity),
+        alike=next((one for one in answers[0].ids if one.endswith(f"/{row}") and one != identity), None),
         given=answers[0].given_numbers(number),
         answers=[one.of(place) for one, place in own],
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from slimgate.models.blocks import Block, block_names, blocks, encoder_layers
-from slimgate.models.config import check_numbers
+from slimgate.models.blocks import Block, block_lists, block_names, blocks, encoder_layers
+from slimgate.models.config import check_numbers, with_blocks
 from slimgate.models.replace_modules import replace_modules_
 
 
@@ -19,17 +19,9 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
     """
     layers = encoder_layers(model.network)
     before, root = len(layers), block_names(model.network)[0].rpartition(".")[0]
-    staying = [layers[i] for i in kept]
     norms = _norms_in_other_places(root, list(layers), kept)
-    del layers[:]
-    layers.extend(nn.ModuleList(staying))
-    for number, block in enumerate(staying):
-        for module in block.modules():
-            if hasattr(module, "layer_idx"):
-                setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
+    _keep_in_list_(model, root, layers, kept)
     _shorten(model.config, before, kept)
-    numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(kept)}
-    model.modifications[:] = [_rename_blocks(change, root, numbers) for change in model.modifications]
     if norms:
         replace_modules_(model, "keep_layers", norms)
     if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
@@ -38,6 +30,52 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
             b.attention.module: _scaling(model.network, b.attention.module) for b in blocks(model.network)
         }
         replace_modules_(model, "keep_layers", {}, scaling)
+
+
+def keep_blocks_of_both_(model: Any, encoder: Sequence[int], decoder: Sequence[int]) -> None:
+    """The same of an encoder-decoder: these blocks of its encoder, and these of its decoder."""
+    for (root, layers), kept in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
+        _keep_position_scores_(layers, kept[0])
+        _keep_in_list_(model, root, layers, kept)
+    before = model.config.to_dict()
+    for key, value in with_blocks(before, len(encoder), len(decoder)).items():
+        if before.get(key) != value:
+            setattr(model.config, key, value)
+    for layers in block_lists(model.network).values():
+        _tell_stack(model, layers)
+
+
+def _tell_stack(model: Any, layers: nn.ModuleList) -> None:
+    """T5's encoder and decoder have a copy of the configuration each, with the number of their own blocks."""
+    for stack in (model.network.get_encoder(), model.network.get_decoder()):
+        if stack.config is not model.config and getattr(stack, "block", None) is layers:
+            stack.config.num_layers = len(layers)
+
+
+def _keep_position_scores_(layers: nn.ModuleList, first: int) -> None:
+    """T5's first block has the table of relative positions that all blocks of its list use."""
+    old, new = (_self_attention(layers[number]) for number in (0, first))
+    if first and getattr(old, "has_relative_attention_bias", False):
+        new.relative_attention_bias, new.has_relative_attention_bias = old.relative_attention_bias, True
+        del old.relative_attention_bias
+        old.has_relative_attention_bias = False
+
+
+def _self_attention(block: Any) -> Any:
+    """T5's; None of a block of another family."""
+    return getattr(block.layer[0], "SelfAttention", None) if hasattr(block, "layer") else None
+
+
+def _keep_in_list_(model: Any, root: str, layers: nn.ModuleList, kept: Sequence[int]) -> None:
+    staying = [layers[i] for i in kept]
+    del layers[:]
+    layers.extend(nn.ModuleList(staying))
+    for number, block in enumerate(staying):
+        for module in block.modules():
+            if hasattr(module, "layer_idx"):
+                setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
+    numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(kept)}
+    model.modifications[:] = [_rename_blocks(change, root, numbers) for change in model.modifications]
 
 
 def _norms_in_other_places(root: str, layers: list[nn.Module], kept: Sequence[int]) -> dict[str, nn.Module]:

@@ -82,7 +82,7 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
 
     Raises BuildError, also for an encoder-decoder, which has two lists.
     """
-    found = _named_layers(network)
+    found = block_lists(network)
     if len(found) > 1:
         raise BuildError(
             f"{type(network).__name__} has {len(found)} lists of blocks ({', '.join(found)}), expected one"
@@ -90,14 +90,28 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
     return next(iter(found.values()))
 
 
+def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
+    """Name -> list of blocks: one, or of an encoder-decoder two."""
+    config: Any = network.config
+    family = family_of(config)
+    lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
+    if family is not None and family.lists:
+        found = {n: m for n, m in lists.items() if f".{n}".endswith(tuple(f".{end}" for end in family.lists))}
+    else:
+        found = _of_length(network, lists)
+    if not found:
+        raise BuildError(f"{type(network).__name__}: no list of its transformer blocks was found")
+    return found
+
+
 def all_blocks(network: nn.Module) -> list[nn.Module]:
     """The blocks; of an encoder-decoder the encoder's, then the decoder's. Raises BuildError."""
-    return [block for layers in _named_layers(network).values() for block in layers]
+    return [block for layers in block_lists(network).values() for block in layers]
 
 
 def block_names(network: nn.Module) -> list[str]:
     """Names of `all_blocks` from the network's root, of any family. Raises BuildError."""
-    found = _named_layers(network).items()
+    found = block_lists(network).items()
     return [f"{name}.{number}" for name, layers in found for number in range(len(layers))]
 
 
@@ -131,20 +145,6 @@ def blocks(network: nn.Module) -> list[Block]:
     (plain_layers.py).
     """
     return [_block(network, name) for name in block_names(network)]
-
-
-def _named_layers(network: nn.Module) -> dict[str, nn.ModuleList]:
-    """Name -> list of blocks: one, or of an encoder-decoder two."""
-    config: Any = network.config
-    family = family_of(config)
-    lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
-    if family is not None and family.lists:
-        found = {n: m for n, m in lists.items() if f".{n}".endswith(tuple(f".{end}" for end in family.lists))}
-    else:
-        found = _of_length(network, lists)
-    if not found:
-        raise BuildError(f"{type(network).__name__}: no list of its transformer blocks was found")
-    return found
 
 
 def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:

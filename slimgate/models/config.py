@@ -16,11 +16,34 @@ BlockNumbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], S
 # Families that number positions from the one after the padding token's id.
 OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet"})
 
+# Families whose attention reads distances: any text has a place.
+RELATIVE_POSITIONS = frozenset({"t5", "mt5", "umt5", "longt5"})
+# As T5, and as BART and Marian call them, whose num_hidden_layers are the encoder's too.
+_BLOCKS = ("num_hidden_layers", "n_layers", "n_layer", "encoder_layers", "num_layers")
+_DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
+
 
 def blocks_of(config: Mapping[str, Any]) -> int | None:
     """How many blocks a model of this configuration has, whatever its architecture calls them; else None."""
-    found = config.get("num_hidden_layers", config.get("n_layers", config.get("n_layer")))
+    found = next((config[key] for key in _BLOCKS if key in config), None)
     return found if isinstance(found, int) else None
+
+
+def decoder_blocks_of(config: Mapping[str, Any]) -> int | None:
+    """The same of an encoder-decoder's decoder; T5's has as many as its encoder where nothing is said."""
+    found = next(
+        (config[key] for key in _DECODER_BLOCKS if config.get(key) is not None), config.get("num_layers")
+    )
+    return found if isinstance(found, int) else None
+
+
+def with_blocks(config: Mapping[str, Any], encoder: int | None, decoder: int | None) -> dict[str, Any]:
+    """The configuration of an encoder-decoder with so many blocks; None leaves them."""
+    sizes = (encoder or blocks_of(config), decoder or decoder_blocks_of(config))
+    names = (*_BLOCKS, *_DECODER_BLOCKS)
+    stated = {key: sizes[key in _DECODER_BLOCKS] for key in names if config.get(key) is not None}
+    more = {"num_decoder_layers": sizes[1]} if "num_layers" in stated else {}
+    return {**config, **stated, **more}
 
 
 def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") -> None:
@@ -32,6 +55,8 @@ def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") 
 
 def longest_text(config: Mapping[str, Any]) -> int | None:
     """How many tokens a model of this config.json has positions for; None where it does not say."""
+    if config.get("model_type") in RELATIVE_POSITIONS:
+        return None
     longest = config.get("max_position_embeddings", config.get("n_positions"))
     if not isinstance(longest, int):
         return None

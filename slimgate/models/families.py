@@ -110,7 +110,8 @@ _MIXTURE = _projections("self_attn", "o_proj")
 _T5 = tuple(_t5(part, *inputs) for part in (1, 2) for inputs in (("wi",), ("wi_0", "wi_1")))
 
 _TWO_LISTS: Mapping[Part, str] = {
-    "blocks": "its encoder and its decoder have a list of blocks each, and the step takes one list",
+    "blocks": "its encoder and its decoder have a list of blocks each, and the step takes one list; "
+    "keep_layers = { encoder = [0, 1], decoder = [0] } takes both",
     "stream": "its encoder, its decoder and the cross-attention between them share the width",
 }
 _EXPERTS: Mapping[Part, str] = {
@@ -143,6 +144,7 @@ FAMILIES = (
     Family(
         "BART", ("bart", "mbart"), (_OPT,), lists=("encoder.layers", "decoder.layers"), without=_TWO_LISTS
     ),
+    Family("Marian", ("marian",), (_OPT,), lists=("encoder.layers", "decoder.layers"), without=_TWO_LISTS),
     Family(
         "T5",
         ("t5",),
@@ -183,6 +185,16 @@ def check_family(name: str, step: Step[Any], config: Any) -> None:
         return
     able = (other.name for other in FAMILIES if refusal(step, other) is None)
     raise SuiteError(f"{name} cannot change {family.name}: {reason}; it can change {_format_list(able)}")
+
+
+def refuse_encoder_decoder(config: Mapping[str, Any]) -> None:
+    """Raises SuiteError for a step whose format takes a network of one forward pass."""
+    family = family_of(config)
+    if config.get("is_encoder_decoder") or (family is not None and family.lists):
+        raise SuiteError(
+            "this format takes a network of one forward pass, and an encoder-decoder writes its answer token "
+            "by token; to_ctranslate2 converts those"
+        )
 
 
 def _format_list(names: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ _ENCODER = {
     "pad_token": "<pad>",
     "mask_token": "<mask>",
 }
+_ENCODER_DECODER = {"eos_token": "</s>", "pad_token": "<pad>"}
 _SPECIAL = {
     "clip": {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|pad|>"},
 }
@@ -204,21 +205,29 @@ def fresh_network(auto: str, ref: ModelRef, config: Any) -> Any:
 def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
     """A fast byte-level BPE tokenizer of at most `size` tokens, the same for the same texts.
 
-    family: a configuration's model_type; decoders get texts as they are, others framed by a start and an end.
-    Raises BuildError without texts.
+    family: a configuration's model_type; decoders get texts as they are, encoder-decoders with an end, others
+    framed by a start and an end. Raises BuildError without texts.
     """
     from transformers import PreTrainedTokenizerFast
 
     kept = [text for text in texts if text.strip()]
     if not kept:
         raise BuildError("the train rows hold no text to train a tokenizer on; put one in the folder")
-    names = _SPECIAL.get(family.split("_")[0], _DECODER if _decodes(family) else _ENCODER)
+    names = _special_tokens(family)
     trained = _byte_level(kept, size, list(dict.fromkeys(names.values())))
-    if not _decodes(family):
-        _frame(trained, names["bos_token"], names["eos_token"])
+    if names is not _DECODER:
+        _frame(trained, names.get("bos_token"), names["eos_token"])
     return PreTrainedTokenizerFast(
         tokenizer_object=trained, model_input_names=["input_ids", "attention_mask"], **names
     )
+
+
+def _special_tokens(family: str) -> dict[str, str]:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+    if family in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return _ENCODER_DECODER
+    return _SPECIAL.get(family.split("_")[0], _DECODER if _decodes(family) else _ENCODER)
 
 
 def _decodes(family: str) -> bool:
@@ -234,9 +243,13 @@ def _decodes(family: str) -> bool:
 def fit_config(config: Any, tokenizer: Any) -> None:
     """The size of the vocabulary and the special tokens' numbers, as the tokenizer has them."""
     inner = _config_with_vocabulary(config)
+    # an encoder-decoder begins its answer with the padding token (T5, Marian) or the end token (BART)
+    begins_with_end = getattr(inner, "decoder_start_token_id", None) == inner.eos_token_id
     inner.vocab_size = len(tokenizer)
     for name in ("bos", "eos", "pad"):
         setattr(inner, f"{name}_token_id", getattr(tokenizer, f"{name}_token_id"))
+    if getattr(inner, "is_encoder_decoder", False):
+        inner.decoder_start_token_id = inner.eos_token_id if begins_with_end else inner.pad_token_id
 
 
 def _config_with_vocabulary(config: Any) -> Any:
@@ -260,11 +273,12 @@ def _byte_level(texts: list[str], size: int, special: list[str]) -> Any:
     return tokenizer
 
 
-def _frame(tokenizer: Any, start: str, end: str) -> None:
-    """Puts a text, and each text of a pair, between start and end."""
+def _frame(tokenizer: Any, start: str | None, end: str) -> None:
+    """Puts a text, and each text of a pair, between start and end; None: it has no start."""
     from tokenizers import processors
 
-    ids = [(token, tokenizer.token_to_id(token)) for token in (start, end)]
+    ids = [(token, tokenizer.token_to_id(token)) for token in (start, end) if token]
+    single = f"{start or ''} $A {end}".strip()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}", pair=f"{start} $A {end} $B {end}", special_tokens=ids
+        single=single, pair=f"{single} $B {end}", special_tokens=ids
     )

@@ -48,6 +48,17 @@ def check_language_model(ref: ModelRef, config: Mapping[str, Any]) -> None:
             raise SuiteError(f"{ref.text} is a {name}, expected a causal language model (…ForCausalLM)")
 
 
+def check_text_to_text(ref: ModelRef, config: Mapping[str, Any]) -> None:
+    """Raises SuiteError where a config.json is of no encoder-decoder, or a folder has no tokenizer."""
+    check_tokenizer(ref)
+    names = config.get("architectures") or ()
+    if config.get("is_encoder_decoder") is False or (names and not config.get("is_encoder_decoder")):
+        raise SuiteError(
+            f"{ref.text} is a {next(iter(names), 'model of one stack')}, expected an encoder-decoder such as "
+            "T5, BART or Marian; a decoder answers in the task text_generation"
+        )
+
+
 def check_tokenizer(ref: ModelRef) -> None:
     """Raises SuiteError for a folder without a tokenizer.
 
@@ -84,9 +95,21 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
+def save_config(config: Any, folder: Path) -> None:
+    """Writes config.json so that transformers reads the same again.
+
+    It reads T5's scale_decoder_outputs from tie_word_embeddings, and saves that as true whatever it was.
+    """
+    config.save_pretrained(folder)
+    if getattr(config, "scale_decoder_outputs", True) is False:
+        file = folder / "config.json"
+        content = json.loads(file.read_text("utf-8")) | {"tie_word_embeddings": False}
+        file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
 def save_beside(folder: Path, model: Any, **more: Any) -> None:
     """Writes them. model: has config, tokenizer and kind; more: further entries of slimgate.json."""
-    model.config.save_pretrained(folder)
+    save_config(model.config, folder)
     save_tokenizer(model.tokenizer, folder)
     description = {"kind": model.kind, **more}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")

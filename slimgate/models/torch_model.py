@@ -3,6 +3,7 @@
 The folder of an artifact of kind torch (and of the kinds that quantized modules give):
 
     config.json  model.safetensors  tokenizer files     as transformers has them
+    generation_config.json                              of an encoder-decoder: how its answers begin
     slimgate.json                                       architecture, kind, and what methods changed
 
 A method that changes modules (not only weights) records a modification; on loading, the method's own
@@ -26,12 +27,13 @@ from slimgate.errors import BuildError
 from slimgate.loading import load as load_plugin
 from slimgate.loading import load_object, module_of
 from slimgate.models.replace_modules import restore
-from slimgate.models.saved_files import save_tokenizer
+from slimgate.models.saved_files import save_config, save_tokenizer
 
 quiet.keep_back()
 
 DESCRIPTION = "slimgate.json"
 WEIGHTS = "model.safetensors"
+GENERATION = "generation_config.json"
 Json = dict[str, Any]
 
 
@@ -75,7 +77,10 @@ class TorchModel:
         ]
         if broken:
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken[0]}: it diverged")
-        self.config.save_pretrained(folder)
+        save_config(self.config, folder)
+        generation: Any = getattr(self.network, "generation_config", None)
+        if generation is not None and getattr(self.config, "is_encoder_decoder", False):
+            generation.save_pretrained(folder)
         safetensors.torch.save_model(self.network, str(folder / WEIGHTS))
         save_tokenizer(self.tokenizer, folder)
         description = {
@@ -98,6 +103,7 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
         with _view_as(network, change.get("tower")):
             (load_plugin("method", change["method"]).restore or restore)(network, change["spec"])
     _share(network, folder / WEIGHTS)
+    _load_generation(network, folder)
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
     return TorchModel(
         network=network.to(device).eval(),
@@ -128,16 +134,37 @@ def _load_tokenizer(network: Any, folder: Path) -> Any:
     return getattr(network, "load_tokenizer", AutoTokenizer.from_pretrained)(folder)
 
 
+def _load_generation(network: Any, folder: Path) -> None:
+    from transformers import GenerationConfig
+
+    if (folder / GENERATION).exists():
+        network.generation_config = GenerationConfig.from_pretrained(folder)
+
+
 def _share(network: nn.Module, weights: Path) -> None:
-    """Makes one tensor of those that were one when they were saved: the file's metadata names them."""
+    """Makes one tensor of those that were one when they were saved: the file's metadata names them.
+
+    Those that the file holds apart are apart, though their class ties them (T5's head of transformers 5).
+    """
     with safetensors.safe_open(str(weights), "pt") as stored:
-        aliases = stored.metadata() or {}
+        aliases, apart = stored.metadata() or {}, set(stored.keys())
+    _untie(network, apart)
     tensors: dict[str, torch.Tensor] = dict(network.named_parameters(remove_duplicate=False))
     tensors |= dict(network.named_buffers(remove_duplicate=False))
     for alias, name in aliases.items():
         if alias in tensors and name in tensors:
             module, _, attribute = alias.rpartition(".")
             setattr(network.get_submodule(module), attribute, tensors[name])
+
+
+def _untie(network: nn.Module, apart: set[str]) -> None:
+    seen: set[int] = set()
+    for name, parameter in list(network.named_parameters(remove_duplicate=False)):
+        if name in apart and id(parameter) in seen:
+            module, _, attribute = name.rpartition(".")
+            setattr(network.get_submodule(module), attribute, nn.Parameter(parameter.detach().clone()))
+        if name in apart:
+            seen.add(id(parameter))
 
 
 def _empty_network(architecture: str, config: Any) -> nn.Module:

@@ -1,8 +1,8 @@
-"""Answers that a causal language model writes to prompts, greedy or sampled.
+"""Answers that a language model writes to prompts, greedy or sampled.
 
-A network of transformers writes by its `generate`: prompts are padded on the left, with a key-value cache.
-What has no network, such as an ONNX graph, is called once a token on prompts padded on the right, without a
-cache.
+A network of transformers writes by its `generate`, with a key-value cache: a decoder behind prompts padded on
+the left, an encoder-decoder to texts padded on the right. A runtime that generates by itself does so. What
+has neither, such as an ONNX graph, is called once a token on prompts padded on the right, without a cache.
 
 Sampling adds Gumbel noise to the logits and takes the largest (Gumbel 1954), which draws from the softmax.
 The noise of a place comes from the seed, the row, the repeat and the place alone: it depends on no other row
@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
 
 Ids = Sequence[int]
+# What a model's own files say of generation and its answers need: the first tokens, and those never written.
+_OF_THE_MODEL = ("decoder_start_token_id", "forced_bos_token_id", "bad_words_ids")
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,23 @@ class Writing:
 class Written:
     """One answer. text: up to the first stop string; ended: by an end token or a stop string, not by length.
 
-    ids: its tokens, without the end token.
+    ids: its tokens, without the end token; of a server's answer, numbers of its words, and `tokens` is how
+    many tokens the server counted. failed: there is no answer, because the request failed for good.
     """
 
     text: str
     ids: tuple[int, ...]
     ended: bool
+    tokens: int | None = None
+    failed: bool = False
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A predictor of a runtime that generates by itself."""
+
+    def write(self, prompts: Sequence[Ids], how: Writing, *, least: int = 0) -> list[list[int]]:
+        """The ids of the greedy answers, at least so many each. Raises MeasureError where `how` draws."""
 
 
 @torch.inference_mode()
@@ -59,14 +72,40 @@ def write_answers(
     Raises MeasureError where a prompt and its answer do not fit into the model's positions.
     """
     network = getattr(predictor, "network", None)
+    ends = end_tokens(tokenizer, network)
     if can_write(network):
         _check_positions(network, prompts, how)
-        ends = end_tokens(tokenizer, network)
         found = _by_generate(network, tokenizer, prompts, keys, how, ends)
+    elif isinstance(predictor, Writer):
+        found = predictor.write(prompts, how)
     else:
-        ends = end_tokens(tokenizer)
         found = _by_forward(predictor, tokenizer, prompts, keys, how, ends)
     return [_read_answer(tokenizer, ids, ends, how) for ids in found]
+
+
+def write_tokens(
+    network: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, count: int
+) -> torch.Tensor:
+    """(rows, count) tokens that an encoder-decoder writes greedily, past its end token: a call to time."""
+    from transformers import GenerationConfig
+
+    config = GenerationConfig(
+        min_new_tokens=count,
+        max_new_tokens=count,
+        do_sample=False,
+        pad_token_id=network.config.pad_token_id,
+        eos_token_id=network.config.eos_token_id,
+        use_cache=True,
+        **_of_the_model(network),
+    )
+    with _plain_generation(network):
+        written: torch.Tensor = network.generate(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            generation_config=config,
+            **_cache_of(network),
+        )
+    return written[:, 1:]
 
 
 def end_tokens(tokenizer: Any, network: Any = None) -> set[int]:
@@ -79,15 +118,37 @@ def end_tokens(tokenizer: Any, network: Any = None) -> set[int]:
     return found - {None}
 
 
+def is_encoder_decoder(network: Any) -> bool:
+    """Whether the answer has a place of its own, and does not stand behind the prompt."""
+    return bool(getattr(network.config, "is_encoder_decoder", False))
+
+
+def _of_the_model(network: Any) -> dict[str, Any]:
+    """What generation of an encoder-decoder needs of its own files; nothing of a decoder."""
+    if not is_encoder_decoder(network):
+        return {}
+    places = (network.generation_config, network.config)
+    found = {name: [getattr(place, name, None) for place in places] for name in _OF_THE_MODEL}
+    return {name: next((one for one in values if one is not None), None) for name, values in found.items()}
+
+
+def _cache_of(network: Any) -> dict[str, Any]:
+    """Of an encoder-decoder a cache that grows by its decoder: transformers sizes T5's by its encoder."""
+    from transformers import DynamicCache, EncoderDecoderCache
+
+    both = is_encoder_decoder(network)
+    return {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if both else {}
+
+
 def _by_generate(
     network: Any, tokenizer: Any, prompts: Sequence[Ids], keys: Sequence[str], how: Writing, ends: set[int]
 ) -> list[list[int]]:
     from transformers import GenerationConfig
 
-    width = max(map(len, prompts))
-    padding = min(ends, default=tokenizer.pad_token_id or 0)
-    ids = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    behind = not is_encoder_decoder(network)
+    padding = min(ends, default=tokenizer.pad_token_id or 0) if behind else tokenizer.pad_token_id or 0
+    ids, mask = _padded(prompts, padding, left=behind)
+    written_before = ids.shape[1] if behind else 1
     device = next(network.parameters()).device
     config = GenerationConfig(
         max_new_tokens=how.max_new_tokens,
@@ -95,17 +156,29 @@ def _by_generate(
         pad_token_id=padding,
         eos_token_id=sorted(ends) or None,
         use_cache=True,
+        **_of_the_model(network),
     )
-    noise = [_Noise(keys, how, width)] if how.temperature else []
+    noise = [_Noise(keys, how, written_before)] if how.temperature else []
     with _plain_generation(network):
         written = network.generate(
-            input_ids=torch.tensor(ids, device=device),
-            attention_mask=torch.tensor(mask, device=device),
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
             generation_config=config,
             logits_processor=noise,
-            stopping_criteria=[_Stops(tokenizer, how, width)] if how.stop else [],
+            **_cache_of(network),
+            stopping_criteria=[_Stops(tokenizer, how, written_before)] if how.stop else [],
         )
-    return [list(row) for row in written[:, width:].tolist()]
+    return [list(row) for row in written[:, written_before:].tolist()]
+
+
+def _padded(prompts: Sequence[Ids], padding: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """(rows, tokens) ids and attention mask."""
+    width = max(map(len, prompts))
+    ids, mask = np.full((len(prompts), width), padding, dtype=np.int64), np.zeros((len(prompts), width), int)
+    for row, prompt in enumerate(prompts):
+        place = slice(width - len(prompt), width) if left else slice(len(prompt))
+        ids[row, place], mask[row, place] = prompt, 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 @contextmanager
@@ -202,9 +275,13 @@ def _read_answer(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> Writ
 
 
 def _check_positions(network: Any, prompts: Sequence[Ids], how: Writing) -> None:
+    """Of an encoder-decoder prompts and answers each have the positions for themselves."""
     longest, most = max(map(len, prompts)), longest_text(network.config.to_dict())
-    if most is not None and longest + how.max_new_tokens > most:
+    behind = not is_encoder_decoder(network)
+    needed = longest + how.max_new_tokens if behind else max(longest, 1 + how.max_new_tokens)
+    if most is not None and needed > most:
         raise MeasureError(
             f"a prompt has {longest} tokens and max_new_tokens is {how.max_new_tokens}, but "
-            f"{type(network).__name__} has positions for {most}; lower max_new_tokens or leave it out"
+            f"{type(network).__name__} has positions for {most}; lower max_new_tokens or "
+            + ("leave it out" if behind else "max_tokens")
         )

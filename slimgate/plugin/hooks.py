@@ -191,7 +191,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if state is None:
         return True if planned else None
     from slimgate.plugin.plan_text import head_lines, plan_lines
-    from slimgate.suite.checks import check_hub_models
+    from slimgate.suite.checks import check_can_ask, check_hub_models
 
     nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
     wanted = [suite for suite in nodes if suite] or (
@@ -200,7 +200,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     try:
         for path in dict.fromkeys(suite.path for suite in wanted):
             suite = state.suites[path]
-            check_hub_models(suite, _models_asked_for(session, suite))
+            names = _models_asked_for(session, suite)
+            check_hub_models(suite, names)
+            if not planned:
+                check_can_ask(suite, names)
             state.run(suite).rows  # noqa: B018  preparing is what asking does
     except SlimgateError as error:
         raise pytest.UsageError(_make_visible(error)) from error

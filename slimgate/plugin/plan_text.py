@@ -150,7 +150,8 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
 
 
 def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:
-    if earlier is not None and earlier.seconds is not None:
+    run = None if earlier is None else earlier.this_run
+    if earlier is not None and earlier.seconds is not None and (run is None or not run.missing):
         took = f"{duration(earlier.seconds)} in all, with what its store had"
         yield f"the run of {visible(earlier.created)} took {took}"
 

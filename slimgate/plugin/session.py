@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -309,11 +308,15 @@ class Session:
 
     def _void_lines(self, path: Path) -> Iterator[Line]:
         """A line for each model whose earlier results do not count any more and were not measured again."""
-        lost = Counter(key[1] for key in self._void.get(path, ()) if not self._parts[path].has(key))
-        for name, number in lost.items():
-            results = format_count(number, "earlier result", "earlier results")
+        lost: dict[str, list[str]] = {}
+        for kind, model, check in self._void.get(path, ()):
+            if not self._parts[path].has((kind, model, check)):
+                lost.setdefault(model, []).append(f"{kind} {check}".strip().replace("_", " "))
+        for name, results in lost.items():
+            number = format_count(len(results), "earlier result", "earlier results")
             why = "the files, recipe, code, rows or settings that they depend on have changed"
-            yield [(f"  {visible(name)}: {results} dropped, because {why}", "")]
+            which = visible(", ".join(results))
+            yield [(f"  {visible(name)}: {number} dropped, because {why}: {which}", "")]
 
     def checks(self, path: Path) -> int:
         """How many a whole run of a suite makes."""

@@ -11,6 +11,7 @@ class StepFacts(Part):
     """One step as it was built; seconds and log are those of the build, also where it came from the store.
 
     given: the params without those that equal the method's defaults; None where that is not known.
+    from_store: whether the step was there before the run; None in records that do not say it for each step.
     reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of the
     artifact that it left.
     """
@@ -20,6 +21,7 @@ class StepFacts(Part):
     given: Any = None
     seconds: float
     log: dict[str, Any]
+    from_store: bool | None = None
     reads: dict[str, int] | None = None
     kind: str | None = None
     bytes: int | None = None
@@ -69,14 +71,14 @@ class ArtifactFacts(Part):
     compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
     workloads so far; null of others. unreadable_rows: share of the gate rows (the first 2,000) of which the
     tokenizer does not know one token in five; null of rows that are not text alone. stored: of a checkpoint
-    that was quantized already, how its files store the weights.
+    that was quantized already, how its files store the weights. bytes, parameters: null of an endpoint.
     """
 
     kind: str
     digest: str
-    bytes: int
-    parameters: int
-    nonzero_parameters: int
+    bytes: int | None
+    parameters: int | None
+    nonzero_parameters: int | None
     state_bytes: int | None = None
     runtime: str
     runtime_params: dict[str, Any] = {}

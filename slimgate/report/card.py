@@ -167,7 +167,7 @@ def _machine(record: RunRecord, model: VariantRecord) -> str:
 
 def _size(model: VariantRecord) -> str:
     found = model.artifact
-    if found is None:
+    if found is None or found.bytes is None:
         return ""
     lines = [f"{megabytes(found.bytes)} MB of files (1 MB = 1024² bytes), kind {escape(found.kind)}"]
     if model.footprint is not None and (words := smaller(model.footprint.compression)):

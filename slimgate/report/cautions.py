@@ -187,7 +187,7 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
             ends = ", ".join(to_fixed(value, 1) for value in worst.interval)
             drop = f"{to_fixed(worst.drop_points, 1)} points [{ends}]"
             more = format_count(len(fallen) - 1, "more slice", "more slices")
-            others = f" It lost more than its budget on {more}." if len(fallen) > 1 else ""
+            others = f" On {more} it lost more than all rows may." if len(fallen) > 1 else ""
             of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
             what = f"{escape(model.name)} lost {drop} of {of}"
             yield f"**{what}**, the most of {count(len(free))} slices. No budget covers slices.{others}"

@@ -79,7 +79,7 @@ def value_words(value: float) -> str:
 
 def size_cell(model: VariantRecord, *, unit: str = "") -> str:
     """`22.7 (3.8× smaller)`."""
-    if model.artifact is None:
+    if model.artifact is None or model.artifact.bytes is None:
         return MISSING
     compression = None if model.footprint is None else model.footprint.compression
     return with_note(
@@ -95,11 +95,11 @@ def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
 
 
 def parameters_cell(artifact: ArtifactFacts | None) -> str:
-    if artifact is None:
+    if artifact is None or artifact.parameters is None:
         return MISSING
     total = artifact.parameters
     shown = f"{to_fixed(total / 1e6, 1)} M" if total >= 1e6 else count(total)
-    share = artifact.nonzero_parameters / total if total else 1.0
+    share = (artifact.nonzero_parameters or 0) / total if total else 1.0
     return with_note(shown, f"{percent(share, 0)} nonzero" if share < 0.995 else None)
 
 

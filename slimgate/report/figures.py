@@ -84,8 +84,13 @@ def times_words(speedup: float | None, interval: tuple[float, float] | None = No
     """`1.93× [1.56, 2.57]`."""
     if speedup is None or not isfinite(speedup):
         return MISSING
-    bounds = "" if interval is None else f" [{to_fixed(interval[0], 2)}, {to_fixed(interval[1], 2)}]"
-    return f"{to_fixed(speedup, 2)}×{bounds}"
+    bounds = "" if interval is None else f" [{', '.join(map(_speed_digits, interval))}]"
+    return f"{_speed_digits(speedup)}×{bounds}"
+
+
+def _speed_digits(value: float) -> str:
+    """1.93, 26.2, 131: three digits are more than a duel is sure of."""
+    return to_fixed(value, 2 if value < 10 else 1 if value < 100 else 0)
 
 
 class Counted(Protocol):

@@ -71,11 +71,8 @@ def _smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | N
     """None if no variant is smaller than the teacher."""
     original = teacher(record)
     limit = None if original is None or original.artifact is None else original.artifact.bytes
-    sized = [
-        (model.artifact.bytes, model)
-        for model in able
-        if model.artifact is not None and (limit is None or model.artifact.bytes < limit)
-    ]
+    sizes = [(model.artifact.bytes, model) for model in able if model.artifact is not None]
+    sized = [(size, model) for size, model in sizes if size is not None and (limit is None or size < limit)]
     return min(sized, key=lambda pair: pair[0])[1] if sized else None
 
 

@@ -61,8 +61,9 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
 
 def _by_size(record: RunRecord, metric: str) -> Iterator[Point]:
     for model in models(record):
-        if model.artifact is not None and metric in model.quality:
-            yield _point(model, metric, model.artifact.bytes / _MEGABYTE)
+        size = model.artifact.bytes if model.artifact else None
+        if size is not None and metric in model.quality:
+            yield _point(model, metric, size / _MEGABYTE)
 
 
 def _by_labels(record: RunRecord, metric: str) -> Iterator[Point]:

@@ -18,8 +18,10 @@ def since_baseline(record: RunRecord) -> str:
         return ""
     # shards that were merged are compared by who has both records
     where = "`slimgate compare` tells it" if len(record.shards) > 1 else f"[{COMPARISON}]({COMPARISON})"
-    more = f"What else moved since then, the teacher apart from its variants: {where}."
-    return blocks(f"## Since the baseline {baseline_name(record)}", since_table(record), more)
+    found = since_table(record)
+    moved = "What else moved" if found else "No budget holds variants against it. What moved"
+    more = f"{moved} since then, the teacher apart from its variants: {where}."
+    return blocks(f"## Since the baseline {baseline_name(record)}", found, more)
 
 
 def since_table(record: RunRecord) -> str:

@@ -62,9 +62,13 @@ def step_table(record: RunRecord) -> str:
             Column("step", [_method(step) for _, step in rows]),
             Column("with", [params_cell(step) for _, step in rows]),
             Column("took", [duration(step.seconds if step else None) for _, step in rows], right=True),
-            Column("this run", [_ORIGIN[model.from_store] for model, _ in rows]),
+            Column("this run", [_ORIGIN[_from_store(model, step)] for model, step in rows]),
         ]
     )
+
+
+def _from_store(model: VariantRecord, step: StepFacts | None) -> bool | None:
+    return model.from_store if step is None or step.from_store is None else step.from_store
 
 
 def _method(step: StepFacts | None) -> str:

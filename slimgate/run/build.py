@@ -44,6 +44,7 @@ from slimgate.run.failure_log import Heard, step_log
 from slimgate.run.past_times import LOAD, PastTimes, Work, recipes
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
+from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, params_json
@@ -168,7 +169,15 @@ class Builder:
             model = self._format_variant(variant)
             yield _Place(model, f"{model} · step {number} of {len(found)}", recipe)
 
+    def _endpoint(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
+        model = EndpointModel(variant.runtime.params)
+        where = f"{self._format_variant(variant)}: endpoint {ref.text}"
+        key = {"endpoint": params_json(model.params), "code": code_digest(module_of(variant.runtime.object))}
+        return self._make(where, LOAD, str(ref.text), key, (), lambda _: model, place=place)
+
     def _load(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
+        if variant.is_endpoint:
+            return self._endpoint(variant, ref, place)
         task = self._suite.setup.task
         where = f"{self._format_variant(variant)}: model {ref.text}"
         with _explain_errors(where):

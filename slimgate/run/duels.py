@@ -76,10 +76,10 @@ class Arena:
         where none is seen, no speed-up of the run is decided.
         """
         if self._planted_delay is None:
-            planted = self._plant_delay(speed.PLANTED_DELAYS[0], patience=PATIENCE)
-            for share in speed.PLANTED_DELAYS[1:]:
+            planted = self._plant_delay(0, patience=PATIENCE)
+            for number in range(1, len(speed.PLANTED_DELAYS)):
                 if planted.visible is None:
-                    planted = self._plant_delay(share)
+                    planted = self._plant_delay(number)
             self._contenders.pop(DELAYED).close()
             self._planted_delay = planted
         return self._planted_delay
@@ -89,14 +89,15 @@ class Arena:
         while self._contenders:
             self._contenders.popitem()[1].close()
 
-    def _plant_delay(self, share: float, *, patience: int = 1) -> PlantedDelay:
-        """One duel against a delay. patience: times max_seconds."""
-        run = self._teacher.run
+    def _plant_delay(self, number: int, *, patience: int = 1) -> PlantedDelay:
+        """One duel against a delay. number: its place in PLANTED_DELAYS; patience: times max_seconds."""
+        run, share = self._teacher.run, speed.PLANTED_DELAYS[number]
+        told = f"teacher with a delay of {100 * share:g} %, try {number + 1} of {len(speed.PLANTED_DELAYS)}"
         workload = run.largest_workload
         models = dict.fromkeys((TEACHER, COPY, DELAYED), self._teacher)
         self._plant(workload, share)
         seconds = patience * run.suite.measure.max_seconds
-        found = self._duel(models, workload, minimum=1.0, max_seconds=seconds)
+        found = self._duel(models, workload, minimum=1.0, max_seconds=seconds, told=told)
         return PlantedDelay(workload, share, found, now())
 
     def _plant(self, workload: Workload, share: float) -> None:
@@ -118,8 +119,9 @@ class Arena:
         minimum: float | None,
         max_seconds: float,
         visible: float | None = speed.FINE,
+        told: str | None = None,
     ) -> Speedup:
-        """The last model against the first; the second is the first's copy."""
+        """The last model against the first; the second is the first's copy. told: the last one's name."""
         run, (first, copy, last) = self._teacher.run, models
         for name in self._contenders.keys() - models.keys():
             self._contenders.pop(name).close()
@@ -131,7 +133,7 @@ class Arena:
         inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
         try:
             contenders = [self._contender(name, model) for name, model in models.items()]
-            with run.watch.stage(f"{last} · duel on {workload.id}", still=True):
+            with run.watch.stage(f"{told or last} · duel on {workload.id}", still=True):
                 times = duel(contenders, inputs, seed=run.suite.seed, max_seconds=max_seconds, enough=enough)
         except MeasureError:
             self.close()  # the next variant starts with processes of its own

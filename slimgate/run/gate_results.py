@@ -88,11 +88,13 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
             yield (QUALITY, name, metric), metric if metric in own.quality else None
     yield from (((SINCE, name, metric), f"{BASELINE} {metric}") for metric in own.baseline)
     if name == TEACHER:
-        yield from (((SELF_TEST, name, test), None) for test in SELF_TESTS)
+        tests = (test for test in SELF_TESTS if test != PLANTED_DELAY or not suite.teacher.is_endpoint)
+        yield from (((SELF_TEST, name, test), None) for test in tests)
     else:
         judged = own.behaviour != BehaviourBudgets()
         yield (BEHAVIOUR, name, ""), _behaviour_words(own.behaviour) if judged else None
-        yield (FOOTPRINT, name, "size"), "size" if own.size else None
+        if name in suite.sized:
+            yield (FOOTPRINT, name, "size"), "size" if own.size else None
         if name in suite.variants_with_memory:
             yield (MEMORY, name, ""), "memory" if own.memory else None
         if own.flops is not None:

@@ -113,7 +113,7 @@ def _step(
     teachers = () if plugin is None else plugin.teachers
     told = name if teachers in ((), (TEACHER,)) else f"{name} from {' and '.join(teachers)}"
     if (found := lookup.found.get(recipe)) is not None:
-        return PlannedStep(told, recipe, int(found.manifest["bytes"]), stored=True)
+        return PlannedStep(told, recipe, found.manifest["bytes"], stored=True)
     params = variant.ref.text if plugin is None and variant.ref else plugin and params_json(plugin.params)
     work = lookup.work(name, params, recipe, () if plugin is None else plugin.reads)
     return PlannedStep(told, recipe, seconds=run.past.step(work))

@@ -190,15 +190,16 @@ class SuiteRun:
 
     def _beside(self, name: str, found: Outcomes, artifact: Artifact, split: str | None = None) -> Outcomes:
         """The outcomes compared with the teacher's, of a task that does; the teacher's with its own again."""
-        beside, of = self.suite.setup.task.object.beside, split or self.split
+        task, of = self.suite.setup.task, split or self.split
+        beside, params = task.object.beside, task.params
         if beside is None:
             return found
         teacher = self.build(TEACHER).artifact
         runtime = self.suite.model(TEACHER).runtime
         if name == TEACHER and artifact is teacher:
-            return beside(found, self._predict(name, artifact, runtime, of, again=True))
+            return beside(params, found, self._predict(name, artifact, runtime, of, again=True))
         others = self.outcomes(TEACHER) if of == self.split else self._predict(TEACHER, teacher, runtime, of)
-        return beside(found, others)
+        return beside(params, found, others)
 
     def _predict(
         self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str, *, again: bool = False
@@ -249,16 +250,18 @@ class SuiteRun:
         machine = (self.device.split(":")[0], self.suite.threads)
         return Work(recipe(self.suite, name), runtime.name, None, rows, machine)
 
-    def workload(self, name: str, workload: Workload) -> WorkloadInputs:
+    def workload(self, name: str, workload: Workload, *, timed: bool = True) -> WorkloadInputs:
         """The split's rows of a workload as one model's inputs; the rows are the same for all models.
 
-        They are chosen by their lengths in the teacher's tokens.
+        They are chosen by their lengths in the teacher's tokens. timed: those of a call that is timed; else
+        those of one forward pass, which is mostly the same.
         """
         theirs = self.encoder.of(self.build(TEACHER).artifact)
         lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
         positions = workload_rows(lengths.tolist(), workload.batch)
         encoded = self.encoder.of(self.build(name).artifact)
-        return WorkloadInputs(positions, encoded.batch(first_parts(encoded, positions), workload.tokens))
+        batch = getattr(encoded, "timed_batch", encoded.batch) if timed else encoded.batch
+        return WorkloadInputs(positions, batch(first_parts(encoded, positions), workload.tokens))
 
     @property
     def largest_workload(self) -> Workload:
@@ -291,7 +294,7 @@ class SuiteRun:
 
     def operations(self, name: str) -> Operations:
         """What one call of a model with the row of the teacher's median length computes."""
-        runtime, inputs = self.suite.model(name).runtime, self.workload(name, Workload(1)).inputs
+        runtime, inputs = self.suite.model(name).runtime, self.workload(name, Workload(1), timed=False).inputs
         return operations(self.build(name).artifact, runtime, inputs, self.store, device=self.device)
 
     def handle(self, name: str) -> ModelHandle:

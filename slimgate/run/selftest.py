@@ -37,7 +37,8 @@ def default_budget(metric: Metric) -> QualityBudget:
 def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcomes]:
     """The teacher's outcomes, and those of a copy, on some 500 gate rows.
 
-    The copy is saved, loaded again, and predicts the rows afresh in another order, in other batches.
+    The copy is saved, loaded again, and predicts the rows afresh in another order, in other batches. An
+    endpoint is asked again.
     """
     return _answers_of_copy(teacher, lambda _: None, seed=seed, shuffle=True)
 
@@ -71,10 +72,12 @@ def _answers_of_copy(
     positions = np.sort(generator.choice(len(run.rows.gate), size=count, replace=False))
     sample = Rows(run.rows.gate.table.take(positions))
     with tempfile.TemporaryDirectory(prefix="slimgate-") as folder:
-        model = teacher.built.artifact.load(run.device)
-        change(model)
-        model.save(Path(folder))
-        copy = Artifact(Entry(Path(folder), teacher.built.artifact.manifest, False))
+        copy = teacher.built.artifact
+        if not teacher.variant.is_endpoint:  # a server has no copy to save: it is asked again
+            model = copy.load(run.device)
+            change(model)
+            model.save(Path(folder))
+            copy = Artifact(Entry(Path(folder), copy.manifest, False))
         afresh = predict(
             run.suite,
             run.rows,
@@ -87,7 +90,7 @@ def _answers_of_copy(
     stored = teacher.outcomes.take(positions)
     beside = run.suite.setup.task.object.beside
     if beside is not None:
-        afresh = beside(afresh, stored)
+        afresh = beside(run.suite.setup.task.params, afresh, stored)
     return stored, replace(afresh, groups=stored.groups)
 
 

@@ -25,7 +25,7 @@ from pydantic import Field
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.params import Table
-from slimgate.protocols import Arrays, Runtime
+from slimgate.protocols import NEW_TOKENS, Arrays, Runtime
 from slimgate.runtimes import eager
 from slimgate.runtimes.eager import EagerPredictor
 
@@ -86,6 +86,8 @@ class CompiledPredictor(EagerPredictor):
 
     def prepare(self, batch: Arrays) -> object:
         """Arrays as tensors on the device; called once where the shape is new. Raises BuildError."""
+        if NEW_TOKENS in batch:
+            raise BuildError("runtime compiled compiles one forward pass and writes no text; use eager")
         prepared: Any = super().prepare(batch)
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in prepared.items())
         if shape not in self._seen:

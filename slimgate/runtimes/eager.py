@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimgate.models.quantized_files import CHECKPOINTS, SERVED
 from slimgate.models.saved_files import is_checkpoint
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Form, Runtime
+from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
 
 
 class Params(Table):
@@ -34,14 +34,19 @@ class EagerPredictor:
         return {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
 
     def forward(self, prepared: Any) -> object:
-        """Logits of one batch; on a GPU, finished when it returns."""
+        """Logits of one batch, or tokens that it writes; on a GPU, finished when it returns."""
         import torch
 
         with torch.inference_mode():
-            logits = self.network(**prepared).logits
+            output = self._write(**prepared) if NEW_TOKENS in prepared else self.network(**prepared).logits
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        return logits
+        return output
+
+    def _write(self, *, new_tokens: Any, **inputs: Any) -> Any:
+        from slimgate.models.write_answers import write_tokens
+
+        return write_tokens(self.network, **inputs, count=int(new_tokens))
 
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
         """Logits as float32 on the host."""

@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 from slimgate.errors import DataError
 from slimgate.store.holds import FOLDERS, forget_use, held_entries, last_use, moment_of_holds
 from slimgate.store.seal import Damaged, check_entry, read_manifest
-from slimgate.store.store import DAMAGED, Json, passing_name, remove, writing
+from slimgate.store.store import DAMAGED, UNFINISHED, Json, passing_name, remove, writing
 
 # folders of a store that hold no entries; record/looks_log.py writes looks
-_NO_KINDS = ("locks", "tmp", "looks", *FOLDERS)
+_NO_KINDS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
 DAY = 24 * 60 * 60
 
 

@@ -5,6 +5,7 @@
         splits/KEY/  artifacts/KEY/  outcomes/KEY/  teacher_answers/KEY/    an entry: its files, manifest.json
         locks/                  a lock per key
         tmp/                    entries that are being made
+        unfinished/             answers of servers, line by line, of entries that are not whole yet
         damaged/                entries that were not as they were made, kept to be looked at
         holds/  used/           who uses what, and when (holds.py)
         looks/                  what was judged on which rows (looks.py)
@@ -47,7 +48,7 @@ _ELSEWHERE = "name another by --slimgate-store DIR"
 _FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
 Json = dict[str, Any]
 
-DAMAGED = "damaged"
+DAMAGED, UNFINISHED = "damaged", "unfinished"
 # What another machine left in tmp/ stays so long, though nobody holds its lock: locks may not reach there.
 _OF_OTHERS_SECONDS = 24 * 60 * 60
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -200,6 +201,14 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def unfinished_file(self, kind: str, key: str) -> Path:
+        """A file for parts of an entry, which a process that is killed leaves for the next one that makes it.
+
+        Whoever makes the entry writes it, under the entry's lock, and removes it when the entry is whole.
+        """
+        mark = "" if self._rebuild is None else re.sub(r"\W", "", self._rebuild)
+        return self.root / UNFINISHED / f"{kind}-{key}{mark}.jsonl"
 
     def _set_aside_if_damaged(self, kind: str, key: str) -> None:
         """Moves a damaged entry to damaged/, and warns."""

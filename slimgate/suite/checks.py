@@ -10,7 +10,7 @@ from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.call_times import rounds_for
-from slimgate.loading import own_object
+from slimgate.loading import own_object, plugins
 from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
@@ -80,6 +80,57 @@ def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
                 seen.add(origin)
                 todo.append([*path, origin])
     return []
+
+
+def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where a server is asked for what it cannot give: weights to change, or scores of a model."""
+    task, names = suite.setup.task, suite.endpoints
+    if names and not task.object.takes_endpoints:
+        table = (TEACHER,) if names[0] == TEACHER else ("variants", names[0])
+        able = ", ".join(name for name, one in plugins("task").items() if one.takes_endpoints)
+        problem = (
+            f"task {task.name} needs the model itself, and an endpoint gives only text; tasks for endpoints: "
+            f"{able}"
+        )
+        raise error_at((*table, "endpoint"), problem)
+    for name, variant in suite.variants.items():
+        if variant.ref is None and (variant.parent or TEACHER) in names:
+            problem = (
+                f"starts from {variant.parent or TEACHER}, which is an endpoint: a server's model cannot be "
+                "changed here; name a model = … to start from"
+            )
+            raise error_at(("variants", name), problem)
+        if names:
+            _check_budgets_beside_endpoint(suite, name, error_at)
+
+
+def _check_budgets_beside_endpoint(suite: Suite, name: str, error_at: ErrorAt) -> None:
+    """Raises where a budget is on what an endpoint does not have."""
+    own, variant = suite.budgets.get(name), suite.variants[name]
+    which = [one for one in (TEACHER, name) if suite.model(one).is_endpoint]
+    if own is None or not which or not variant.gated:
+        return
+    given: list[tuple[str, Any]] = [(LATENCY, one) for one in (own.speed, *own.times)]
+    for key, budget in (*given, ("size", own.size), ("memory", own.memory), ("flops", own.flops)):
+        if budget is not None:
+            off = f'{key} = {{ {budget.kind} = "off", reason = "{which[0]} is an endpoint" }}'
+            problem = (
+                f"{which[0]} is an endpoint, of which files, calls and memory are not measured; switch the "
+                f"budget off: [budgets.variants.{name}] {off}"
+            )
+            raise error_at(("budgets", key), problem)
+
+
+def check_can_ask(suite: Suite, names: Iterable[str]) -> None:
+    """Raises, before any model is built, where these variants or the teacher cannot be asked for answers."""
+    for name in (TEACHER, *names):
+        variant = suite.model(name)
+        if variant.is_endpoint:
+            table = TEACHER if name == TEACHER else f"variants.{name}"
+            try:
+                variant.runtime.params.check_can_ask()
+            except SlimgateError as error:
+                raise type(error)(f"{suite.shown} [{table}] endpoint: {error}") from error
 
 
 def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:

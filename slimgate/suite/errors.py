@@ -70,7 +70,7 @@ def from_validation(error: ValidationError, file: str, data: Any, prefix: Loc = 
     """The first problem of a pydantic error, told in the suite's words; the others are counted."""
     details = error.errors(include_url=False)
     first = details[0]
-    loc = [*prefix, *(part for part in first["loc"] if part != "[key]")]
+    loc = [*prefix, *(part for part in first["loc"] if not str(part).startswith("["))]
     if first["type"] == "missing" and len(loc) == 1:
         return suite_error(file, (), data, f"needs a table [{loc[0]}], which is missing")
     problem = _problem(first)

@@ -12,13 +12,22 @@ from pydantic import ValidationError
 from slimgate._system.threads import default_threads
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.answers import FAILED
 from slimgate.loading import known_plugins, load
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
 from slimgate.protocols import ModelRef, Workload
+from slimgate.runtimes import endpoint
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
-from slimgate.suite.checks import check_columns, check_models, check_rounds, known_teachers, no_cycle
+from slimgate.suite.checks import (
+    check_columns,
+    check_endpoints,
+    check_models,
+    check_rounds,
+    known_teachers,
+    no_cycle,
+)
 from slimgate.suite.errors import Loc, at, from_validation, suite_error
 from slimgate.suite.file import SuiteText, read_suite_text
 from slimgate.suite.runtime_choice import with_default_runtimes
@@ -72,7 +81,12 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         budgets=budgets,
         teacher_budgets=of_teacher,
         family=budget_family(text.data, text.shown),
-        metrics=reader.metrics(tables.measure, {TEACHER: of_teacher, **budgets}, setup.task),
+        metrics=reader.metrics(
+            tables.measure,
+            {TEACHER: of_teacher, **budgets},
+            setup.task,
+            served=any(one.is_endpoint for one in (teacher, *variants.values())),
+        ),
         workloads=reader.workloads(tables.measure),
         measure=tables.measure,
         reference=reader.reference(tables.suite),
@@ -81,11 +95,14 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     known_teachers(variants, reader.error)
     no_cycle(variants, reader.error)
     stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
+    check_endpoints(suite, reader.error)
     suite = with_default_runtimes(suite, stated)
     check_rounds(suite, reader.error)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
         check_columns(setup, reader.error)
+    if tables.tune is not None and teacher.is_endpoint:
+        raise reader.error(("tune",), "its candidates start from the teacher, which is an endpoint here")
     return suite if tables.tune is None else replace(suite, tuning=read_tuning(reader, suite, tables.tune))
 
 
@@ -176,7 +193,9 @@ class Reader:
             raise self.error(("task",), f"unknown key {unknown}{format_suggestion(unknown, known_keys)}")
 
     def ref(self, table: TeacherTable | VariantTable, loc: Loc) -> ModelRef | None:
-        """The weights that `model = …` names."""
+        """The weights that `model = …` names, or the server that `endpoint = …` does."""
+        if table.endpoint is not None:
+            return ModelRef(table.endpoint.shown, kind=endpoint.KIND)
         if table.model is None:
             return None
         if not self.check_data:
@@ -209,12 +228,16 @@ class Reader:
         name = options.pop("name", None)
         return self.plugin("runtime", name, options, (*loc, "runtime"))
 
+    def _runtime_of(self, table: TeacherTable | VariantTable, loc: Loc) -> SuiteRuntime:
+        if table.endpoint is not None:
+            return Plugin(endpoint.KIND, endpoint.runtime, table.endpoint)
+        return self.runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
+
     def teacher(self, table: TeacherTable) -> Variant:
         """[teacher]"""
         loc = (TEACHER,)
-        return Variant(
-            TEACHER, None, self.ref(table, loc), self.steps(table.steps, loc), self.runtime(None, loc)
-        )
+        steps = self.steps(table.steps, loc)
+        return Variant(TEACHER, None, self.ref(table, loc), steps, self._runtime_of(table, loc))
 
     def variants(self, tables: Mapping[str, VariantTable]) -> dict[str, Variant]:
         """[variants], in the order of the file."""
@@ -244,17 +267,24 @@ class Reader:
             parent=None if ref else str(table.parent or TEACHER),
             ref=ref,
             steps=self.steps(table.steps, loc),
-            runtime=self.runtime(table.runtime, loc),
+            runtime=self._runtime_of(table, loc),
             twin=table.twin,
             gated=table.gated,
             reason=table.reason,
         )
 
     def metrics(
-        self, table: MeasureTable, budgets: Mapping[str, VariantBudgets], task: SuiteTask
+        self,
+        table: MeasureTable,
+        budgets: Mapping[str, VariantBudgets],
+        task: SuiteTask,
+        *,
+        served: bool = False,
     ) -> tuple[str, ...]:
-        """The metrics to measure, then those that only a budget names."""
+        """The metrics to measure, then those that only a budget names. served: by a server, for a model."""
         stated = task.object.measured(task.params) if table.metrics is None else table.metrics
+        if served and task.object.takes_endpoints:
+            stated = tuple(dict.fromkeys((*stated, FAILED)))
         needs = task.object.needs(task.params)
         places: dict[str, Loc] = {
             name: (*table, name)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from slimgate.data.splits import SplitSizes
 from slimgate.models.quantized_files import DEQUANTIZED, SERVED
 from slimgate.protocols import ModelRef, Runtime, Source, Step, Task, WithParams, Workload
+from slimgate.runtimes.endpoint import KIND as ENDPOINT
 from slimgate.suite.tables import MeasureTable
 from slimgate.suite.tune_space import Tuning
 from slimgate.suite.variant_budgets import Family, VariantBudgets
@@ -110,6 +111,11 @@ class Variant:
     reason: str | None = None
 
     @property
+    def is_endpoint(self) -> bool:
+        """Whether a server answers for it."""
+        return self.ref is not None and self.ref.kind == ENDPOINT
+
+    @property
     def assistants(self) -> tuple[str, ...]:
         """The variants that its steps learn from."""
         names = dict.fromkeys(name for step in self.steps for name in step.teachers)
@@ -173,9 +179,21 @@ class Suite:
         return self.is_dequantized(variant.parent or TEACHER)
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The teacher and the variants that servers answer for."""
+        return tuple(name for name in (TEACHER, *self.variants) if self.model(name).is_endpoint)
+
+    @property
     def timed(self) -> tuple[str, ...]:
         """The teacher and the variants whose latency is measured."""
-        return tuple(name for name in (TEACHER, *self.variants) if not self.is_dequantized(name))
+        names = (name for name in (TEACHER, *self.variants) if not self.model(name).is_endpoint)
+        return tuple(name for name in names if not self.is_dequantized(name))
+
+    @property
+    def sized(self) -> tuple[str, ...]:
+        """The variants whose files are compared with the teacher's."""
+        without = () if self.teacher.is_endpoint else self.variants
+        return tuple(name for name in without if not self.variants[name].is_endpoint)
 
     @property
     def dueled(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from slimgate.data.splits import SplitSizes
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.params import VARIANT_NAME, SuitePath, Table
+from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.suite.tune_tables import TuneTable
 
 SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -33,6 +34,7 @@ def _table_such_as(example: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+_SERVER = 'url = "http://localhost:8000/v1", model = "name"'
 Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
 
@@ -83,11 +85,25 @@ class TaskTable(Table):
     """Rows of each split."""
 
 
+Endpoint = Annotated[EndpointTable, _table_such_as(f"{{ {_SERVER} }}")]
+
+
+def _check_endpoint(table: TeacherTable | VariantTable, others: dict[str, Any]) -> None:
+    """Raises ValueError where an endpoint has what only a model that is loaded can have."""
+    if table.endpoint is None:
+        return
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise ValueError(f"endpoint and {given[0]} came; a server runs the model, so leave {given[0]} out")
+    if table.steps:
+        raise ValueError("endpoint and steps came; a server's model cannot be changed, so leave steps out")
+
+
 class TeacherTable(Table):
     """[teacher]"""
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
-    model: str
+    model: str | None = None
     """The model: a folder (of transformers, quantized or not, or with an ONNX or OpenVINO graph as `slimgate
     export` writes it), a GGUF file, a hub id (name@revision), package:NAME/PATH, or fresh:FOLDER for random
     weights."""
@@ -95,8 +111,17 @@ class TeacherTable(Table):
     """sha256 of the model's weights, which are checked against it."""
     dtype: Dtype | None = None
     """Floating-point format that the model is loaded in; default: the one that its weights are stored in."""
+    endpoint: Endpoint | None = None
+    """A model behind an OpenAI-compatible server, instead of model: { url, model, key_env, … }."""
     steps: Steps = ()
     """Steps that make the teacher of it, such as fine_tune."""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if self.endpoint is None and self.model is None:
+            raise ValueError("needs model = … (a folder, a GGUF file, a hub id), or endpoint = …")
+        _check_endpoint(self, {"model": self.model, "sha256": self.sha256, "dtype": self.dtype})
+        return self
 
 
 class VariantTable(Table):
@@ -107,6 +132,8 @@ class VariantTable(Table):
     """The variant that the steps start from; default: the teacher."""
     model: str | None = None
     """A model instead of from, named as in [teacher]."""
+    endpoint: Endpoint | None = None
+    """A model behind an OpenAI-compatible server: { url, model, key_env, … }."""
     sha256: SHA256 | None = None
     """sha256 of the model's weights, which are checked against it."""
     dtype: Dtype | None = None
@@ -130,7 +157,8 @@ class VariantTable(Table):
     def _whole_name(cls, data: Any) -> Any:
         """TOML reads v1.2 = { … } as a table v1 that holds a table 2."""
         for key, value in data.items() if isinstance(data, dict) else ():
-            if isinstance(value, dict) and {"steps", "from", "model"} & set(value):
+            whole = key in cls.model_fields or not isinstance(value, dict)
+            if not whole and {"steps", "from", "model", "endpoint"} & set(value):
                 message = 'unknown key {key}; a name with a dot is written in quotes, as in "v1.2" = {{ … }}'
                 raise PydanticCustomError(
                     "dotted_name", message.replace("{{", "{").replace("}}", "}"), {"key": key}
@@ -141,7 +169,9 @@ class VariantTable(Table):
     def _check_options(self) -> Self:
         if self.parent is not None and self.model is not None:
             raise ValueError("a variant has exactly one of from and model, got both")
-        if not self.steps and self.model is None and self.runtime is None:
+        loads = {"from": self.parent, "model": self.model, "runtime": self.runtime}
+        _check_endpoint(self, {**loads, "sha256": self.sha256, "dtype": self.dtype})
+        if not self.steps and self.model is None and self.runtime is None and self.endpoint is None:
             raise ValueError("a variant needs steps, a runtime, or model = … for one built elsewhere")
         if not self.gated and not self.reason:
             raise ValueError('gated = false needs a reason = "…" that the report can show')

@@ -19,102 +19,36 @@ their means. Models learn the reference behind the prompt, and not the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
-import numpy.typing as npt
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from slimgate.data.guess_input import FoundRows
-from slimgate.errors import DataError, SlimgateError
-from slimgate.judge.metrics.answers import EMPTY, FAULTS, LOOPING, TRUNCATED
-from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.saved_files import check_language_model
-from slimgate.outcomes import RIGHT, SAME_ANSWERS, Ints, Outcomes
-from slimgate.params import Table
-from slimgate.protocols import (
-    AnswerPlan,
-    BuildContext,
-    Compared,
-    Json,
-    ModelRef,
-    Predictor,
-    Rows,
-    Task,
-    TaskFacts,
-    row_groups,
-)
+from slimgate.protocols import BuildContext, Json, ModelRef, Rows, TaskFacts
+from slimgate.runtimes.endpoint import is_endpoint
+from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
 from slimgate.tasks.parts.guess_prompts import guess_generation
 
 if TYPE_CHECKING:
+    from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
 
-TOKENS = "answer_tokens"
-# Between the sampled answers of one prompt, where a row has several.
-BETWEEN_ANSWERS = "\x1e"
 
-
-class Params(Table):
+class Params(GenerationParams):
     """[task] of text generation."""
 
     prompt: str
     """The column of prompts: text, or lists of messages (role, content) for the model's chat template."""
-    reference: str | None = None
-    """The column of right answers: a text, or a list of texts."""
-    scores: tuple[str | dict[str, dict[str, Any]], ...] | None = None
-    """Names of scores, or { name = options }; default with references: exact_match."""
     chat: bool = False
     """Put a prompt that is text into the model's chat template, as a user's message."""
-    max_new_tokens: int = Field(default=64, ge=1)
-    """Tokens of an answer, at most."""
-    stop: tuple[str, ...] = ()
-    """Texts that end an answer; they are no part of it."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 takes the likeliest token; above 0, answers are drawn."""
-    repeats: int = Field(default=1, ge=1)
-    """Answers to each prompt, where they are drawn."""
-    seed: int = Field(default=0, ge=0)
-    """Of the drawn answers."""
-
-    @model_validator(mode="after")
-    def _check_options(self) -> Self:
-        if self.repeats > 1 and not self.temperature:
-            raise ValueError(
-                f"repeats = {self.repeats} came without a temperature: greedy answers are all the same"
-            )
-        if any(not one for one in self.stop):
-            raise ValueError('stop holds "", expected texts of a character or more')
-        try:
-            chosen = self.chosen
-        except SlimgateError as error:
-            raise ValueError(f"scores: {error}") from error
-        lacking = [one.name for one in chosen if one.score.needs_reference and self.reference is None]
-        if lacking:
-            raise ValueError(
-                f"score {lacking[0]} compares with a reference; give reference, the column of them"
-            )
-        return self
-
-    @property
-    def chosen(self) -> tuple[ChosenScore, ...]:
-        """The scores, each with its options."""
-        stated = self.scores
-        if stated is None:
-            stated = () if self.reference is None else ("exact_match",)
-        named: list[dict[str, dict[str, Any]]] = [
-            {one: {}} if isinstance(one, str) else one for one in stated
-        ]
-        return tuple(load_score(name, options) for table in named for name, options in table.items())
 
 
-class TextGeneration(Task[Params]):
-    default_metrics = (SAME_ANSWERS, *FAULTS)
+class TextGeneration(GenerationTask[Params]):
+    takes_endpoints = True
     pipeline = "text-generation"
     snippet_tail = (
         "for text in texts:\n"
@@ -130,46 +64,9 @@ class TextGeneration(Task[Params]):
         """Prompts with right answers, for a language model."""
         return guess_generation(found)
 
-    def columns(self, params: Params) -> tuple[str, ...]:
-        """The prompt, and the reference."""
-        return (params.prompt, *(() if params.reference is None else (params.reference,)))
-
-    def text_columns(self, params: Params) -> tuple[str, ...]:
-        """A prompt must not stand in two splits."""
-        return (params.prompt,)
-
-    def label_column(self, params: Params) -> None:
-        """There are no classes."""
-
-    def metrics(self) -> frozenset[str]:
-        """How answers behave, and every score that [task] scores may name."""
-        return frozenset({*self.default_metrics, *score_names(), RIGHT})
-
-    def needs(self, params: Params) -> frozenset[str]:
-        """The scores too; whether a row is right, where the first score says so."""
-        names = [one.name for one in params.chosen]
-        right = params.chosen and params.chosen[0].score.right_or_wrong
-        return frozenset(self.default_metrics) | {*names, *([RIGHT] if right else ())}
-
-    def measured(self, params: Params) -> tuple[str, ...]:
-        """The scores, then how answers behave."""
-        return (*(one.name for one in params.chosen), *self.default_metrics)
-
-    def code_modules(self, params: Params) -> tuple[str, ...]:
-        """The files of the scores."""
-        own = (one.name.partition(":")[0] for one in params.chosen if ":" in one.name)
-        return (*own, *(f"slimgate.judge.scores.{one.name}" for one in params.chosen if ":" not in one.name))
-
-    def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
-        """Nothing is learnt from the rows. Raises DataError where a gate row has no reference."""
-        gate = splits.get("gate")
-        for row, found in zip(gate.ids, references(params, gate), strict=True) if gate is not None else ():
-            if params.reference is not None and not found:
-                raise DataError(
-                    f'gate row {row} has no reference in column "{params.reference}"; give one, or leave the '
-                    "row out"
-                )
-        return TaskFacts(())
+    def asked_column(self, params: Params) -> str:
+        """The prompt."""
+        return params.prompt
 
     def check_model(
         self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
@@ -181,12 +78,7 @@ class TextGeneration(Task[Params]):
         """The model of a ref. Raises BuildError where weights are missing, or it sees the next token."""
         from slimgate.tasks.parts.language_model import load_language_model
 
-        def texts() -> list[str]:
-            rows = context.rows("train")
-            found = rows.table[params.prompt].to_pylist()
-            return [*map(str, found), *(one for own in references(params, rows) for one in own)]
-
-        return load_language_model(ref, context, texts)
+        return load_language_model(ref, context, lambda: self.texts(params, context.rows("train")))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> Windows:
         """Prompts with their references, to learn from."""
@@ -194,15 +86,14 @@ class TextGeneration(Task[Params]):
 
         prompts = rows.table[params.prompt].to_pylist()
         texts = prompt_texts(tokenizer, prompts, chat=params.chat)
-        firsts = [found[0] if found else None for found in references(params, rows)]
+        firsts = first_references(params, rows)
         return answer_windows(tokenizer, texts, firsts, templated=is_templated(params, prompts))
 
-    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts]:
-        """The prompts alone, by the tokenizer of an artifact, which is loaded once."""
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        return lambda rows: self.encode_prompts(params, rows, tokenizer)
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], Prompts | AskedPrompts]:
+        """The prompts by the tokenizer of an artifact; as they are for an endpoint."""
+        if is_endpoint(folder):
+            return lambda rows: _to_asked(params, rows)
+        return super().row_encoder(params, folder)
 
     def encode_prompts(self, params: Params, rows: Rows, tokenizer: Any) -> Prompts:
         """The prompts alone, by a tokenizer that is loaded."""
@@ -211,10 +102,6 @@ class TextGeneration(Task[Params]):
         prompts = rows.table[params.prompt].to_pylist()
         texts = prompt_texts(tokenizer, prompts, chat=params.chat)
         return encode_prompts(tokenizer, texts, rows.ids, templated=is_templated(params, prompts))
-
-    def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
-        """What is to be learnt: the tokens of the reference."""
-        return self.targets_without_labels(params, encoded, facts)
 
     def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
         """The same: the text is what is learnt."""
@@ -228,96 +115,16 @@ class TextGeneration(Task[Params]):
 
         return TokenObjective(shifted=True)
 
-    def answer(
-        self, params: Params, predictor: Predictor, encoded: Any, plan: AnswerPlan
-    ) -> npt.NDArray[np.object_]:
-        """(rows, repeats) answers."""
-        from slimgate.tasks.parts.prompts import write_to_prompts
-
-        return write_to_prompts(predictor, encoded, _writing(params), plan, repeats=params.repeats)
-
-    def outcomes(
-        self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: Params, group: str | None
-    ) -> Outcomes:
-        """Each row's scores, as means over its answers; scores: (rows, repeats) Written."""
-        from slimgate.tasks.parts.prompts import is_loop
-
-        values = {
-            TRUNCATED: _means(scores, lambda one: not one.ended),
-            EMPTY: _means(scores, lambda one: not one.text.strip()),
-            LOOPING: _means(scores, is_loop),
-            TOKENS: _means(scores, lambda one: len(one.ids)),
-        }
-        found = references(params, rows)
-        for chosen in params.chosen:
-            rates = [
-                np.mean([best_score(chosen.rate, one.text, own) for one in answers])
-                for answers, own in zip(scores, found, strict=True)
-            ]
-            values[chosen.name] = np.asarray(rates, dtype=np.float64)
-        if RIGHT in self.needs(params):
-            values[RIGHT] = (values[params.chosen[0].name] >= 0.5).astype(np.float64)
-        texts = [BETWEEN_ANSWERS.join(one.text for one in answers) for answers in scores]
-        return Outcomes(
-            np.asarray(rows.ids, dtype=np.str_),
-            values=values,
-            answers=np.asarray(texts, dtype=np.str_),
-            groups=row_groups(rows, group),
-        )
-
-    def beside(self, found: Outcomes, others: Outcomes) -> Outcomes:
-        """same_answers: 1 where an answer equals the other, of several the share that do."""
-        assert found.answers is not None
-        assert others.answers is not None
-        pairs = zip(found.answers.tolist(), others.answers.tolist(), strict=True)
-        same = np.asarray([_share_same(one, other) for one, other in pairs], dtype=np.float64)
-        return replace(found, values={**found.values, SAME_ANSWERS: same})
-
-    def with_planted_fault(self, found: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes with those answers wrong by every score, cut off, empty and in a loop."""
-        values = {name: column.copy() for name, column in found.values.items()}
-        for name, column in values.items():
-            if name != TOKENS:
-                column[rows] = 1.0 if name in FAULTS else 0.0
-        return replace(found, values=values, answers=None)
-
-    def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
-        """How far answers go together with the teacher's, and what is wrong with how they are asked for."""
-        from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
-
-        return {
-            "figures": answer_figures(teacher, variant),
-            "findings": find_faults(teacher, variant, _writing(params)),
-        }
-
 
 task = TextGeneration()
 
 
-def references(params: Params, rows: Rows) -> list[list[str]]:
-    """The right answers of each row; none without a column of them."""
-    if params.reference is None:
-        return [[] for _ in range(len(rows))]
-    found = rows.table[params.reference].to_pylist()
-    listed = (value if isinstance(value, list) else [value] for value in found)
-    return [[str(one) for one in own if one is not None and str(one).strip()] for own in listed]
+def _to_asked(params: Params, rows: Rows) -> AskedPrompts:
+    from slimgate.tasks.parts.asked_prompts import asked_prompts
+
+    return asked_prompts(rows.table[params.prompt].to_pylist(), rows.ids, chat=params.chat)
 
 
 def is_templated(params: Params, prompts: list[Any]) -> bool:
     """Whether the chat template has put the special tokens into the prompts."""
     return params.chat or any(not isinstance(one, str) for one in prompts)
-
-
-def _writing(params: Params) -> Any:
-    from slimgate.models.write_answers import Writing
-
-    return Writing(params.max_new_tokens, params.temperature, params.seed, params.stop)
-
-
-def _means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDArray[np.float64]:
-    return np.asarray([np.mean([value(one) for one in own]) for own in answers], dtype=np.float64)
-
-
-def _share_same(one: str, other: str) -> float:
-    pairs = list(zip(one.split(BETWEEN_ANSWERS), other.split(BETWEEN_ANSWERS), strict=False))
-    return sum(first == second for first, second in pairs) / len(pairs)

@@ -170,3 +170,14 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_pa
 def test_what_explains_is_read_without_torch() -> None:
     code = "import sys, slimgate.cli.explain, slimgate.record.answers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_number_that_ends_another_rows_id_asks_which_was_meant(run: Path, explain: Explain) -> None:
+    for name, shares in (("teacher", TEACHER), ("student", STUDENT)):
+        write_class_answers(run / "outcomes" / f"{name}.parquet", LABELS, shares, ids=["gate/1", "gate/7"])
+    asked = "Did you mean gate/1? A number is a place in the gate, and not a part of an id."
+    code, out, _ = explain(run / "run.json", "1")
+    assert code == 0
+    assert out.startswith("row gate/7, number 1 of 2")
+    assert asked in out
+    assert asked not in explain(run / "run.json", "gate/1")[1]

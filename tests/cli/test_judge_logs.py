@@ -397,6 +397,16 @@ def test_broken_logs_are_refused_in_one_line(judge: Judge, tmp_path: Path, name:
     assert re.search(expected, err), err
 
 
+def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tmp_path: Path) -> None:
+    for name in ("base", "target"):
+        (tmp_path / f"{name}.csv").write_text("row,intent,answer\n0,a,a\n1,b,b\n")
+    files = tmp_path / "base.csv", tmp_path / "target.csv"
+    columns = ["--id", "row", "--label", "intent", "--prediction", "answer"]
+    code, _, err = judge(*files, *columns, "--report", tmp_path / "report")
+    assert code == 4
+    assert "--report came with prediction files; it is of logs, leave it out" in err
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

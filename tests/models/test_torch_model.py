@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
@@ -124,6 +125,24 @@ class Quantized(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("weight", torch.tensor([[1, 0], [3, -4]], dtype=torch.int8))
+
+
+def test_a_t5_with_a_head_of_its_own_keeps_it_and_its_scale(tmp_path: Path) -> None:
+    """As T5 1.1 and Flan-T5: transformers ties the two whenever it makes the class from a configuration."""
+    folder = write_tiny(tmp_path / "hub", "t5", causal=True)
+    network = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    network.lm_head.weight = nn.Parameter(torch.randn_like(network.lm_head.weight))
+    network.config.scale_decoder_outputs = False
+    model = TorchModel(
+        network.eval(), AutoTokenizer.from_pretrained(folder), "transformers:AutoModelForSeq2SeqLM"
+    )
+    again = saved_again(model, tmp_path / "saved")
+    assert again.network.lm_head.weight is not again.network.shared.weight
+    assert again.network.encoder.embed_tokens.weight is again.network.shared.weight
+    inputs = {**INPUTS, "decoder_input_ids": torch.tensor([[0, 4], [0, 5]])}
+    with torch.inference_mode():
+        assert torch.equal(again.network(**inputs).logits, network(**inputs).logits)
+    assert again.footprint() == model.footprint()
 
 
 def test_footprint_by_hand() -> None:

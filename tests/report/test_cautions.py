@@ -41,7 +41,7 @@ def told(*slices: SliceFacts) -> str:
 def test_a_slice_that_lost_more_than_all_rows_may_is_told_where_no_budget_looks_at_it() -> None:
     line = "**pruned lost 14.3 points [9.1, 21.7] of accuracy on label loan (300 rows)**"
     assert f"{line}, the most of 2 slices. No budget covers slices.\n" in told(LOST, WITHIN)
-    more = "the most of 3 slices. No budget covers slices. It lost more than its budget on 1 more slice."
+    more = "the most of 3 slices. No budget covers slices. On 1 more slice it lost more than all rows may."
     assert f"{line}, {more}" in told(SMALLER, LOST, WITHIN)
 
 

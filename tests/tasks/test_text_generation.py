@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import DataError
 from slimgate.models.write_answers import Written
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, Outcomes
@@ -22,6 +23,8 @@ from slimgate.protocols import AnswerPlan, Compared, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
+from slimgate.tasks.parts.answer_similarity import similarities
+from slimgate.tasks.parts.generation import writing
 from slimgate.tasks.parts.objectives import NO_ANSWER
 from slimgate.tasks.parts.prompts import common_prefix, is_loop
 
@@ -63,7 +66,7 @@ def answered(
 def compared(model: Any, rows: Rows, folder: Path, params: task.Params = PARAMS) -> Compared:
     encoded = task.task.row_encoder(params, folder)(rows)
     found = answered(model, rows, folder, params)
-    found = task.task.beside(found, found)
+    found = task.task.beside(params, found, found)
     return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu", found)
 
 
@@ -190,7 +193,34 @@ def test_a_row_of_several_answers_has_their_mean() -> None:
     assert found.column("exact_match").tolist() == [0.5]
     assert found.column("truncated").tolist() == [0.25]
     other = scored(params, rows, [says("yes"), says("yes"), says("yes"), says("")])
-    assert task.task.beside(found, other).column(SAME_ANSWERS).tolist() == [0.75]
+    assert task.task.beside(PARAMS, found, other).column(SAME_ANSWERS).tolist() == [0.75]
+
+
+def test_an_encoder_says_how_alike_answers_are(tmp_path: Path) -> None:
+    encoder = write_tiny_bert(tmp_path / "encoder")
+    params = task.Params(prompt="text", encoder=str(encoder), temperature=1.0, repeats=2)
+    assert "similar_answers" in params_metrics(params)
+    assert "similar_answers" not in params_metrics(PARAMS)
+    rows = rows_of(["p"])
+    found = scored(params, rows, [says("good film"), says("bad")])
+    others = scored(params, rows, [says("good film"), says("very nice plot")])
+    same = task.task.beside(params, found, found)
+    assert same.column("similar_answers").tolist() == [1]
+    half = task.task.beside(params, found, others).column("similar_answers")[0]
+    assert half == pytest.approx((1 + similarities(encoder, ["bad"], ["very nice plot"])[0]) / 2)
+    assert not same.changed_rows(task.task.beside(params, found, others)).any()
+
+
+def params_metrics(params: task.Params) -> frozenset[str]:
+    """What a suite may put a budget on, and what is measured."""
+    assert set(task.task.measured(params)) <= task.task.needs(params)
+    return task.task.needs(params)
+
+
+@pytest.mark.parametrize("encoder", ["missing", "some/model@main", "fresh:missing"])
+def test_an_encoder_must_be_a_folder_with_weights(encoder: str) -> None:
+    with pytest.raises(ValidationError, match="encoder"):
+        task.Params(prompt="text", encoder=encoder)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +245,7 @@ def test_common_prefix_by_hand() -> None:
 
 
 def test_a_planted_fault_makes_every_metric_worse(model: Any, folder: Path) -> None:
-    found = task.task.beside(*(answered(model, ROWS, folder),) * 2)
+    found = task.task.beside(PARAMS, *(answered(model, ROWS, folder),) * 2)
     wrong = task.task.with_planted_fault(found, np.array([0, 1]))
     assert wrong.column(SAME_ANSWERS).tolist() == [0, 0, 1, 1]
     assert wrong.column("truncated").tolist()[:2] == [1, 1]
@@ -237,7 +267,7 @@ def test_a_model_beside_itself_has_everything_in_common(model: Any, folder: Path
     assert (figures["changed_answers"]["teacher"], figures["changed_answers"]["variant"]) == (0, 0)
     assert figures["common_prefix"]["variant"] == 100
     assert figures["first_divergent_token"]["variant"] is None
-    assert find_faults(own, own, task._writing(PARAMS)) == []
+    assert find_faults(own, own, writing(PARAMS)) == []
 
 
 def test_the_first_divergent_token_by_hand(model: Any, folder: Path) -> None:
@@ -260,7 +290,7 @@ def test_another_chat_template_is_named(model: Any, tmp_path: Path) -> None:
         model.tokenizer.chat_template = template
         model.tokenizer.save_pretrained(tmp_path / name)
         both.append(compared(model, ROWS, tmp_path / name, chat))
-    (found,) = find_faults(*both, task._writing(chat))
+    (found,) = find_faults(*both, writing(chat))
     assert found.startswith("its chat template makes other prompts than the teacher's, of 4 of 4 rows")
     assert "'good film is'" in found
     assert "'good film was'" in found
@@ -273,7 +303,7 @@ def test_another_padding_side_is_named(model: Any, tmp_path: Path) -> None:
         config = tmp_path / side / "tokenizer_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": side}))
         both.append(compared(model, ROWS, tmp_path / side))
-    (found,) = find_faults(*both, task._writing(PARAMS))
+    (found,) = find_faults(*both, writing(PARAMS))
     assert found.startswith("its tokenizer pads on the right, the teacher's on the left")
 
 
@@ -289,5 +319,5 @@ def test_a_model_that_reads_the_padding_is_named(model: Any, folder: Path) -> No
 
     model.network.forward = blind
     variant = compared(model, rows, folder)
-    (found,) = find_faults(teacher, variant, task._writing(PARAMS))
+    (found,) = find_faults(teacher, variant, writing(PARAMS))
     assert "answers change when a prompt is alone in its batch: the model reads the padding" in found

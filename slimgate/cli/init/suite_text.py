@@ -20,6 +20,8 @@ from slimgate.run.budget_plan import GateGroups
 
 HEADER = "# Written by slimgate init"
 SCHEMA_FILE = "suite.schema.json"
+# By Gaffke's bound: 5 points of accuracy, where the variant changes some 5 % of a slice's answers.
+_ROWS_OF_A_SLICE = 125
 PRUNED = "shows what pruning without recovery costs"
 
 
@@ -225,7 +227,10 @@ def _budgets(draft: Draft) -> Iterator[str]:
         yield "# [budgets.variants.student-int8]"
         yield "# size = { compression_min = 3.0 }"
         yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }   # also p50_ms_max, p95_ms_max'
-    if draft.label is not None:
+    fewest = min(filter(None, draft.cut.reports["gate"].label_counts.values()), default=0)
+    if draft.label is not None and fewest < _ROWS_OF_A_SLICE:
+        yield f"# [budgets.slices] takes some {_ROWS_OF_A_SLICE} gate rows of each label; one has {fewest}."
+    elif draft.label is not None:
         yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
         yield "# [budgets.slices]"
         yield f"# {toml_key(metric)} = {{ drop_points = 5.0 }}"

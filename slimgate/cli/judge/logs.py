@@ -38,6 +38,12 @@ def judge_log_files(options: argparse.Namespace) -> int:
     stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
     if stated:
         flag = stated[0].removesuffix("_column")
+        of_logs = [name for name in _OF_LOGS if getattr(options, name)]
+        if of_logs and all(
+            holds_predictions(path, stated=True) for path in (options.teacher, *options.variants)
+        ):
+            own = of_logs[0].replace("_", "-")
+            raise SuiteError(f"--{own} came with prediction files; it is of logs, leave it out")
         raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
     check_options(options.allow or ())
     rules = Rules(frozenset(options.allow or ()), options.missing, _looks(options.looks))

@@ -16,8 +16,9 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
+from slimgate.models.families import refuse_encoder_decoder
 from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.protocols import BuildContext, Json, Step
 
 
 class Params(Table):
@@ -32,6 +33,11 @@ class ToOnnx(Step[Params]):
     gives = "onnx"
     reads = ("calibration",)
     packages = ("onnx", "onnxscript", "onnxruntime")
+
+    def check(self, params: Params, config: Json) -> Json:
+        """The configuration as it is. Raises SuiteError for an encoder-decoder."""
+        refuse_encoder_decoder(config)
+        return config
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""

@@ -15,8 +15,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
+from slimgate.models.families import refuse_encoder_decoder
 from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.protocols import BuildContext, Json, Step
 
 
 class Params(Table):
@@ -35,6 +36,11 @@ class ToOpenVino(Step[Params]):
     gives = "openvino"
     reads = ("calibration",)
     packages = ("openvino",)
+
+    def check(self, params: Params, config: Json) -> Json:
+        """The configuration as it is. Raises SuiteError for an encoder-decoder."""
+        refuse_encoder_decoder(config)
+        return config
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""

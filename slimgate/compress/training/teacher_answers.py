@@ -116,7 +116,7 @@ def _write(
                 room_for(path)
             written[starts[position] : starts[position + 1]] = flat.numpy()
         done += len(positions)
-        context.progress("teacher", done, len(order))
+        context.progress("first, the teacher's answers", done, len(order))
     assert isinstance(written, np.memmap)
     written.flush()
 

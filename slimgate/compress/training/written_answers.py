@@ -34,7 +34,9 @@ def check_answers_are_written(context: BuildContext) -> None:
     """Raises BuildError for a task whose models write no answers."""
     if context.task.encode_prompts is None:
         name = module_of(context.task).rpartition(".")[2]
-        raise BuildError(f"models of task {name} write no answers to learn from; expected text_generation")
+        raise BuildError(
+            f"models of task {name} write no answers to learn from; expected text_generation or text_to_text"
+        )
 
 
 def learn_from_written_answers(teacher: Any, context: BuildContext) -> BuildContext:
@@ -101,4 +103,4 @@ def written_answers(teacher: Any, rows: Rows, context: BuildContext) -> list[Wri
 
 
 def _show_progress(context: BuildContext, _what: str, done: int, total: int) -> None:
-    context.progress("teacher", done, total)
+    context.progress("first, the teacher's answers", done, total)

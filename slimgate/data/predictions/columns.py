@@ -86,7 +86,7 @@ def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) 
     also = ", or add a column of row numbers, equal in both files" if role == "id" else ""
     return (
         f'{shown}: no column "{wanted}"{or_else if role == "prediction" else ""}{hint}'
-        f"{'' if hint.endswith('?') else ';'} name it by --{role} COLUMN{also}"
+        f"{'' if hint.endswith('?') else ';'} rename it, or say --{role} COLUMN to slimgate judge{also}"
     )
 
 

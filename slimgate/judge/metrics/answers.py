@@ -1,12 +1,14 @@
-"""Answers that a model writes: one metric for each score of judge/scores, and four of how answers behave.
+"""Answers that a model writes: one metric for each score of judge/scores, and five of how answers behave.
 
 | name                | is the share of answers that                                                        |
 |---------------------|-------------------------------------------------------------------------------------|
 | the name of a score | is right; of scores that are no 0 or 1, the mean                                    |
 | same_answers        | equal the teacher's; of the teacher itself, its own with another batch and threads  |
+| similar_answers     | no share: the mean cosine of the embeddings of the answer and of the teacher's      |
 | truncated           | reach max_new_tokens before they end                                                |
 | empty               | hold no text                                                                        |
 | looping             | end with the same tokens again and again                                            |
+| failed              | a server never gave: the request failed for good; measured of endpoints             |
 
 A row of several sampled answers has their mean, so that a prompt counts once, however often it is answered.
 """
@@ -18,9 +20,9 @@ from collections.abc import Callable, Mapping
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
 from slimgate.judge.scores import score_names
-from slimgate.outcomes import SAME_ANSWERS, Floats, Outcomes
+from slimgate.outcomes import SAME_ANSWERS, SIMILAR_ANSWERS, Floats, Outcomes
 
-TRUNCATED, EMPTY, LOOPING = "truncated", "empty", "looping"
+TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 FAULTS = (TRUNCATED, EMPTY, LOOPING)
 
 
@@ -45,6 +47,6 @@ def _column(name: str) -> Callable[[Outcomes], Floats]:
 
 
 METRICS: Mapping[str, Metric] = {
-    **{name: mean_score(name) for name in (*score_names(), SAME_ANSWERS)},
-    **{name: mean_score(name, higher_is_better=False) for name in FAULTS},
+    **{name: mean_score(name) for name in (*score_names(), SAME_ANSWERS, SIMILAR_ANSWERS)},
+    **{name: mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
 }

@@ -40,7 +40,10 @@ def report_build(model: ModelHandle, report: Report) -> None:
 def _steps(model: ModelHandle) -> list[dict[str, Any]]:
     """What was built on the way, in order; loading the model comes first where the variant names one."""
     made = [
-        {key: step.manifest[key] for key in ("method", "params", "seconds", "log", *SIZES)}
+        {
+            **{key: step.manifest[key] for key in ("method", "params", "seconds", "log", *SIZES)},
+            "from_store": step.entry.from_store,
+        }
         for step in model.built.steps
     ]
     own = [

@@ -17,12 +17,13 @@ def same_hardware(one: Machine, other: Machine) -> bool:
 
 
 def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
-    """None where a release has no artifact of it."""
-    if old.artifact is None or new.artifact is None:
+    """None where a release has no artifact of it, or no size of that."""
+    old_bytes, new_bytes = (one.artifact.bytes if one.artifact else None for one in (old, new))
+    if old_bytes is None or new_bytes is None:
         return None
     return SizeChange(
-        old_bytes=old.artifact.bytes,
-        new_bytes=new.artifact.bytes,
+        old_bytes=old_bytes,
+        new_bytes=new_bytes,
         old_compression=old.footprint and old.footprint.compression,
         new_compression=new.footprint and new.footprint.compression,
     )

@@ -55,7 +55,7 @@ def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str
         "speed": {name: _speed(original, model, name) for name in workloads(record)},
         "times": {name: _times(facts) for name, facts in model.latency.items()},
     }
-    if artifact is not None:
+    if artifact is not None and artifact.bytes is not None:
         compression = model.footprint.compression if model.footprint else None
         if model.name == TEACHER:
             compression = 1.0
@@ -113,8 +113,8 @@ def _times(facts: LatencyFacts) -> dict[str, Any]:
     }
 
 
-def _sparsity(parameters: int, nonzero: int) -> float | None:
-    return 1 - nonzero / parameters if parameters else None
+def _sparsity(parameters: int | None, nonzero: int | None) -> float | None:
+    return 1 - (nonzero or 0) / parameters if parameters else None
 
 
 def _unit(record: RunRecord, metric: str) -> str:

@@ -108,9 +108,10 @@ def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]
         yield "kind, runtime", f"{escape(artifact.kind)}, {escape(artifact.runtime)}"
         if artifact.runtime_params:
             yield "the runtime's options", runtime_options(artifact)
-        yield "files to predict", f"{megabytes(artifact.bytes)} MB"
-        yield "parameters", f"{count(artifact.parameters)}, {count(artifact.nonzero_parameters)} not zero"
-        if artifact.parameters:
+        if artifact.bytes is not None:
+            yield "files to predict", f"{megabytes(artifact.bytes)} MB"
+            yield "parameters", f"{count(artifact.parameters)}, {count(artifact.nonzero_parameters)} not zero"
+        if artifact.bytes is not None and artifact.parameters:
             yield "bits a parameter, in files", to_fixed(8 * artifact.bytes / artifact.parameters, 1)
         if artifact.load_seconds is not None:
             yield "load", duration(artifact.load_seconds)

@@ -226,7 +226,8 @@ def _verdict_line(record: RunRecord, what: str, found: RunVerdict, rest: str) ->
 
 
 def _size(model: VariantRecord) -> str:
-    return MISSING if model.artifact is None else f"{model.artifact.bytes / MEGABYTE:.1f}"
+    size = model.artifact.bytes if model.artifact else None
+    return MISSING if size is None else f"{size / MEGABYTE:.1f}"
 
 
 def _speed(model: VariantRecord) -> str:

@@ -105,15 +105,18 @@ def outcomes_of(
 
     def fill(folder: Path) -> Json:
         start = time.perf_counter()
-        found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress)
+        kept = store.unfinished_file("outcomes", key)
+        found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress, kept=kept)
         seconds = round(time.perf_counter() - start, 3)
         write_outcomes(found, folder / FILE)
+        kept.unlink(missing_ok=True)
         told = {"artifact": artifact.digest, "rows": len(found), PROCESSOR: _processor(suite, device)}
         return (
             {**told, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest} if work else told
         )
 
-    entry = store.make("outcomes", answers_key(suite, rows, artifact, runtime, encoder.split, device), fill)
+    key = answers_key(suite, rows, artifact, runtime, encoder.split, device)
+    entry = store.make("outcomes", key, fill)
     return read_outcomes(entry.folder / FILE), entry
 
 
@@ -141,14 +144,16 @@ def predict(
     device: str,
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
+    kept: Path | None = None,
 ) -> Outcomes:
     """Outcomes of the encoder's rows, predicted now. Rows of one text are of one group.
 
-    Raises MeasureError where scores are not finite.
+    kept: a file in which a server's answers are kept as they come. Raises MeasureError where scores are
+    not finite.
     """
     task = suite.setup.task
     predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
-    plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress)
+    plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, kept)
     try:
         scores = _scores(task, predictor, encoder.of(artifact), plan)
     except SlimgateError:

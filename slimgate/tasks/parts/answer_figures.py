@@ -27,34 +27,37 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
     """name -> what, teacher, variant."""
     assert teacher.outcomes is not None
     assert variant.outcomes is not None
-    prefix, first = _prefixes(teacher, variant)
     changed = [100 * float(1 - one.outcomes.column(SAME_ANSWERS).mean()) for one in (teacher, variant)]  # type: ignore[union-attr]
     tokens = [float(one.outcomes.column("answer_tokens").mean()) for one in (teacher, variant)]  # type: ignore[union-attr]
-    return {
+    found: dict[str, dict[str, Any]] = {
         "changed_answers": {
             "what": "% of answers that change: of the teacher by another batch size and thread count (the "
             "noise floor), of the variant from the teacher's",
             "teacher": changed[0],
             "variant": changed[1],
         },
-        "common_prefix": {
+    }
+    # Two endpoints: no tokenizer is here.
+    local = [one.encoded.tokenizer for one in (teacher, variant) if isinstance(one.encoded, Prompts)]
+    if local:
+        prefix, first = _prefixes(teacher, variant, local[0])
+        found["common_prefix"] = {
             "what": "mean % of the teacher's tokens that both answers begin with",
             "teacher": 100.0,
             "variant": prefix,
-        },
-        "first_divergent_token": {
+        }
+        found["first_divergent_token"] = {
             "what": "median place of the first other token, of answers that change",
             "teacher": None,
             "variant": first,
-        },
-        "answer_tokens": {"what": "mean tokens of an answer", "teacher": tokens[0], "variant": tokens[1]},
-    }
+        }
+    what = "mean tokens of an answer"
+    return {**found, "answer_tokens": {"what": what, "teacher": tokens[0], "variant": tokens[1]}}
 
 
-def _prefixes(teacher: Compared, variant: Compared) -> tuple[float, float | None]:
+def _prefixes(teacher: Compared, variant: Compared, tokenizer: Any) -> tuple[float, float | None]:
     """Mean percentage of the teacher's tokens in common, and the median place where changed answers part."""
-    prompts = _prompts(teacher)
-    before, after = (_token_ids(prompts.tokenizer, one.outcomes) for one in (teacher, variant))
+    before, after = (_token_ids(tokenizer, one.outcomes) for one in (teacher, variant))
     lengths = [common_prefix(one, other) for one, other in zip(before, after, strict=True)]
     shares = [
         length / max(len(one), 1) if one else float(not other)
@@ -72,7 +75,11 @@ def _token_ids(tokenizer: Any, outcomes: Outcomes | None) -> list[list[int]]:
 
 
 def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]:
-    """What is wrong with how a variant reads its prompts, in sentences."""
+    """What is wrong with how a variant reads its prompts, in sentences; nothing is known of a server's."""
+    if not isinstance(variant.encoded, Prompts):
+        return []
+    if not isinstance(teacher.encoded, Prompts):
+        return [found] if (found := _reads_the_padding(variant, how)) else []
     looks: tuple[Callable[[], str | None], ...] = (
         lambda: _other_prompts(_prompts(teacher), _prompts(variant)),
         lambda: _other_side(_prompts(teacher), _prompts(variant)),
@@ -105,11 +112,11 @@ def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
 
 def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
     sides = [one.tokenizer.padding_side for one in (teacher, variant)]
-    if sides[0] == sides[1] or sides[1] == "left":
+    if sides[0] == sides[1] or sides[1] == variant.side:
         return None
     return (
         f"its tokenizer pads on the {sides[1]}, the teacher's on the {sides[0]}: a batch that it pads "
-        "gets other answers (slimgate itself always pads on the left)"
+        f"gets other answers (slimgate itself always pads on the {variant.side})"
     )
 
 

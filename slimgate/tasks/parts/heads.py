@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from slimgate.protocols import Encoded, iter_batches
+from slimgate.protocols import Encoded, Progress, iter_batches, no_progress
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
 from slimgate.tasks.parts.objectives import Labelled, TokenObjective
 
@@ -35,7 +35,9 @@ PENALTIES = (1.0, 10.0, 100.0)
 TokenData = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
-def classifier_inputs(network: nn.Module, layer: nn.Linear, encoded: Encoded) -> npt.NDArray[np.float32]:
+def classifier_inputs(
+    network: nn.Module, layer: nn.Linear, encoded: Encoded, *, progress: Progress = no_progress
+) -> npt.NDArray[np.float32]:
     """What `layer` receives for each row, in the order of the rows: (rows, in_features)."""
     caught: list[torch.Tensor] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -51,6 +53,7 @@ def classifier_inputs(network: nn.Module, layer: nn.Linear, encoded: Encoded) ->
                     **{name: torch.from_numpy(values).to(device) for name, values in batch.items()}
                 ).logits
                 caught.append(_counted_inputs(*seen.pop(), logits).cpu())
+                progress("rows that a new head is fitted on", sum(map(len, caught)), len(order))
     finally:
         hook.remove()
     features = torch.cat(caught).float().numpy()

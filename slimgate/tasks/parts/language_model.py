@@ -53,15 +53,22 @@ def load_language_model(ref: ModelRef, context: BuildContext, texts: Callable[[]
 
     Raises BuildError where weights are missing, or it sees the next token.
     """
+    model = load_text_model(CAUSAL, ref, context, texts)
+    check_causal(model.network, ref.text)
+    return model
+
+
+def load_text_model(
+    architecture: str, ref: ModelRef, context: BuildContext, texts: Callable[[], Sequence[str]]
+) -> TorchModel:
+    """The same of any of transformers' Auto classes. Raises BuildError where weights are missing."""
     assert ref.folder is not None
     config = config_of(ref)
     tokenizer = tokenizer_of(ref, texts() if ref.fresh else (), config)
     with isolated_seed(context.seed):
-        found = weights_of("AutoModelForCausalLM", ref, config=config)
+        found = weights_of(architecture.partition(":")[2], ref, config=config)
     require_weights(ref, found, context)
-    network = found.network.to(context.device).eval()
-    check_causal(network, ref.text)
-    return TorchModel(network, tokenizer, CAUSAL)
+    return TorchModel(found.network.to(context.device).eval(), tokenizer, architecture)
 
 
 def window_sums(

@@ -76,27 +76,39 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
 
     from slimgate.models.pretrained import tokenizer_of
     from slimgate.models.seeding import isolated_seed
-    from slimgate.models.sentence_encoder import SentenceEncoder
     from slimgate.models.torch_model import TorchModel
 
     assert ref.folder is not None
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
-    layout = {} if ref.fresh else sentence_layout(ref.folder)
-    files: list[Path] = layout.pop("dense_files", [])
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
-        found = weights_of("AutoModel", ref, dtype="float32", config=config)
-        encoder = found.network
-        require_weights(ref, _without_pooler(found), context)
-        encoder.config.sentence = {**layout, **_stated_options(params), "texts": len(params.texts)}
-        network = SentenceEncoder(encoder.config, encoder)
-    _read_dense(network, files)
+        found, network = load_encoder(ref, config, {**_stated_options(params), "texts": len(params.texts)})
+    require_weights(ref, found, context)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     network.config.pad_token_id = tokenizer.pad_token_id
     told = {name: network.config.sentence[name] for name in ("pooling", "normalize")}
-    context.log.update(layout="sentence-transformers" if layout else "plain", **told)
+    layout = "plain" if ref.fresh or not sentence_layout(ref.folder) else "sentence-transformers"
+    context.log.update(layout=layout, **told)
     return TorchModel(network.to(context.device).eval(), tokenizer, ARCHITECTURE)
+
+
+def load_encoder(ref: ModelRef, config: Any, stated: Mapping[str, Any]) -> tuple[Weights, Any]:
+    """How the encoder of a folder fits its files, and a SentenceEncoder around it.
+
+    stated: settings that go before the folder's own. A pooler may be missing, since it is not used.
+    """
+    from slimgate.models.sentence_encoder import SentenceEncoder
+
+    assert ref.folder is not None
+    layout = {} if ref.fresh else sentence_layout(ref.folder)
+    files: list[Path] = layout.pop("dense_files", [])
+    found = _without_pooler(weights_of("AutoModel", ref, dtype="float32", config=config))
+    encoder = found.network
+    encoder.config.sentence = {**layout, **stated}
+    network = SentenceEncoder(encoder.config, encoder)
+    _read_dense(network, files)
+    return found, network
 
 
 def _stated_options(params: SentenceParams) -> dict[str, Any]:

@@ -68,5 +68,6 @@ def _features(loaded: Loaded, context: BuildContext, split: str) -> HeadData:
     rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows stand in random order
     # a user's own task may have another way to encode
     encoded = context.task.encode_rows(context.task_params, rows, loaded.model.tokenizer)
-    features = classifier_inputs(loaded.model.network, loaded.layer, encoded)
+    network = loaded.model.network
+    features = classifier_inputs(network, loaded.layer, encoded, progress=context.progress)
     return features, context.task.targets(context.task_params, rows, context.facts, encoded)

@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.encoder_decoders import answers_of, tiny_pair_model
 from slimgate.compress.prune import keep_layers
-from slimgate.errors import SuiteError
-from slimgate.models.blocks import encoder_layers
+from slimgate.errors import BuildError, SuiteError
+from slimgate.models.blocks import block_lists, encoder_layers
 from slimgate.models.torch_model import load_torch_model
+from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
@@ -138,3 +140,111 @@ def test_a_second_step_counts_the_blocks_of_the_first() -> None:
     config = keep_layers.step.check(keep_layers.Params((0, 3)), {"n_layer": 4})
     with pytest.raises(SuiteError, match="blocks 0 to 1"):
         keep_layers.step.check(keep_layers.Params((2,)), config)
+
+
+# --- encoder-decoders
+
+
+def kept_in_both(model: Any, context: Any, **lists: Any) -> Any:
+    params = keep_layers.Params(lists)
+    return keep_layers.step.resolve(params).apply(model, params, context)
+
+
+@pytest.mark.parametrize("architecture", ENCODER_DECODERS)
+@pytest.mark.parametrize(
+    ("lists", "sizes"),
+    [
+        ({"encoder": (0, 2), "decoder": (2,)}, (2, 1)),
+        ({"decoder": (1, 0)}, (3, 2)),
+        ({"encoder": (2,)}, (1, 3)),
+    ],
+    ids=str,
+)
+def test_an_encoder_decoder_keeps_blocks_of_both_lists_and_writes_with_them(
+    tmp_path: Path, architecture: str, lists: dict[str, Any], sizes: tuple[int, int]
+) -> None:
+    three = {"encoder_layers": 3, "decoder_layers": 3, "num_layers": 3, "num_decoder_layers": 3}
+    names = {"t5": ("num_layers", "num_decoder_layers")}.get(
+        architecture, ("encoder_layers", "decoder_layers")
+    )
+    model, context = tiny_pair_model(tmp_path, architecture, **{name: three[name] for name in names})
+    original = [list(blocks) for blocks in block_lists(model.network).values()]
+    tables = [_position_table(blocks[0]) for blocks in original]
+    kept_in_both(model, context, **lists)
+    for blocks, before, option in zip(
+        block_lists(model.network).values(), original, ("encoder", "decoder"), strict=True
+    ):
+        numbers = lists.get(option, range(3))
+        assert [id(block) for block in blocks] == [id(before[number]) for number in numbers]
+    assert [_position_table(blocks[0]) for blocks in block_lists(model.network).values()] == tables
+    assert tuple(getattr(model.config, name) for name in names) == sizes
+    assert (context.log["blocks_before"], context.log["blocks_after"]) == ([3, 3], list(sizes))
+    assert ("warning" in context.log) == (architecture == "t5" and sizes[0] < sizes[1])
+    model.save(_made(tmp_path / "saved"))
+    again, rows = load_torch_model(tmp_path / "saved"), context.rows("calibration")
+    ours, theirs = (
+        [one.ids for one in answers_of(EagerPredictor(m.network, "cpu"), m.tokenizer, rows)]
+        for m in (model, again)
+    )
+    assert ours == theirs
+    assert len(set(ours)) > 1
+
+
+def _position_table(block: Any) -> int | None:
+    """The weight that T5's first blocks hold for all of their list; None in other families."""
+    attention = getattr(block.layer[0], "SelfAttention", None) if hasattr(block, "layer") else None
+    table = getattr(attention, "relative_attention_bias", None)
+    return None if table is None else id(table.weight)
+
+
+def test_a_table_of_positions_stays_with_the_first_block_only(tmp_path: Path) -> None:
+    model, context = tiny_pair_model(tmp_path, "t5", num_layers=3)
+    kept_in_both(model, context, encoder=(1, 0))
+    names = [name for name, _ in model.network.named_parameters() if "relative_attention_bias" in name]
+    assert names == [
+        f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        for stack in ("encoder", "decoder")
+    ]
+
+
+def test_the_configuration_of_an_encoder_decoder_follows() -> None:
+    params = keep_layers.Params({"encoder": [0], "decoder": [0, 3]})
+    step = keep_layers.step.resolve(params)
+    bart = {"model_type": "bart", "encoder_layers": 6, "decoder_layers": 6, "num_hidden_layers": 6}
+    assert step.check(params, bart) == {
+        **bart,
+        "encoder_layers": 1,
+        "decoder_layers": 2,
+        "num_hidden_layers": 1,
+    }
+    assert step.check(params, {"model_type": "t5", "num_layers": 4}) == {
+        "model_type": "t5",
+        "num_layers": 1,
+        "num_decoder_layers": 2,
+    }
+    with pytest.raises(
+        SuiteError, match=r"decoder \[0, 3\] came, but the model has blocks 0 to 1 at this step"
+    ):
+        step.check(params, {**bart, "decoder_layers": 2})
+    assert step.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "expected encoder, decoder or both"),
+        ({"encoder": [1, 1]}, "expected each block once"),
+        ({"encoder": []}, r"\[\] came, expected the numbers of the blocks to keep"),
+        ({"encodr": [1]}, r"unknown key encodr. Did you mean encoder\?"),
+    ],
+)
+def test_lists_that_cannot_be_are_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        keep_layers.Params(options)
+
+
+def test_two_lists_for_a_model_of_one_are_refused(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    with pytest.raises(BuildError, match="has one list of blocks; write keep_layers"):
+        kept_in_both(model, context, encoder=(0,))

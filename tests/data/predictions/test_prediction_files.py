@@ -206,7 +206,7 @@ BAD_COLUMNS = {
     "no-id": ({"ids": ["a"], "label": ["x"], "prediction": ["x"]}, 'no column "id". Did you mean ids?'),
     "no-label": (
         {"id": ["a"], "prediction": ["x"], "labels": ["x"]},
-        'no column "label". Did you mean labels? name it by --label COLUMN',
+        'no column "label". Did you mean labels? rename it, or say --label COLUMN to slimgate judge',
     ),
     "no-prediction": (
         {"id": ["a"], "label": ["x"], "predicted": ["x"]},
@@ -215,7 +215,7 @@ BAD_COLUMNS = {
     "two-kinds": ({**PLAIN, "p_x": [1] * 3, "prob_x": [1] * 3}, 'columns "prob_x" and "p_x"'),
     "probabilities-are-no-hint": (
         {"id": ["a"], "tag": ["x"], "p_x": [1], "p_y": [0]},
-        'no column "label"; known: tag; name it by --label COLUMN',
+        'no column "label"; known: tag; rename it, or say --label COLUMN to slimgate judge',
     ),
     "twice": ({**PLAIN, "id": ["b", "a", "b"]}, '1 id stands more than once: "b"'),
     "many-twice": (

@@ -1,0 +1,174 @@
+"""Asks an OpenAI-compatible server for answers, a few requests at a time.
+
+The openai package sends a request again after 429, 5xx, a lost connection or a timeout, with growing pauses.
+A request that fails all the same is a Reply too, so that each request has one. Two things end the run: a
+server that refuses the key or does not know the model, and one that cannot be reached any more. What was
+answered until then has been given to `answered`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from slimgate.errors import MeasureError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+# After so many requests in a row that did not reach the server, it counts as gone.
+GONE_AFTER = 16
+_LONGEST = 300
+
+
+class Endpoint(Protocol):
+    """Where and how to ask."""
+
+    @property
+    def url(self) -> str:
+        """Where the API begins."""
+
+    @property
+    def model(self) -> str:
+        """Its name on the server."""
+
+    @property
+    def concurrency(self) -> int:
+        """Requests at the same time, at most."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds."""
+
+    @property
+    def retries(self) -> int:
+        """How often a request is sent again."""
+
+    def read_key(self) -> str:
+        """The key, now."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt: text for completions, or messages for chat completions. options: further fields to send."""
+
+    prompt: str | list[dict[str, str]]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a request. finish: why the server ended the text, such as "stop" or "length".
+
+    tokens: of the answer, where the server counts them. failed: why there is no answer.
+    """
+
+    text: str = ""
+    finish: str | None = None
+    tokens: int | None = None
+    failed: str | None = None
+
+
+def ask(endpoint: Endpoint, requests: Sequence[Request], answered: Callable[[int, Reply], None]) -> None:
+    """Calls answered(place, reply) once for each request, in the order in which they are done.
+
+    Raises MeasureError where the server refuses the key or the model, where it cannot be reached any more,
+    and where every request failed.
+    """
+    asyncio.run(_Asking(endpoint, requests, answered).run())
+
+
+class _Asking:
+    def __init__(
+        self, endpoint: Endpoint, requests: Sequence[Request], answered: Callable[[int, Reply], None]
+    ) -> None:
+        self._endpoint, self._answered = endpoint, answered
+        self._requests, self._todo = requests, iter(enumerate(requests))
+        self._failed: Counter[str] = Counter()
+        self._unreached = 0
+        self._fatal: str | None = None
+
+    async def run(self) -> None:
+        from openai import AsyncOpenAI
+
+        async def key() -> str:
+            return self._endpoint.read_key()
+
+        async with AsyncOpenAI(
+            api_key=key,
+            base_url=self._endpoint.url,
+            timeout=self._endpoint.timeout,
+            max_retries=self._endpoint.retries,
+        ) as client:
+            workers = min(self._endpoint.concurrency, max(len(self._requests), 1))
+            await asyncio.gather(*(self._work(client) for _ in range(workers)))
+        self._raise_if_useless()
+
+    def _raise_if_useless(self) -> None:
+        where = f"{self._endpoint.model} at {self._endpoint.url}"
+        if self._fatal is not None:
+            raise MeasureError(f"{where}: {self._fatal}")
+        if self._requests and self._failed.total() == len(self._requests):
+            [(why, _)] = self._failed.most_common(1)
+            raise MeasureError(f"{where}: all {len(self._requests)} requests failed: {why}")
+
+    def _next(self) -> Iterator[tuple[int, Request]]:
+        """The requests that nobody has taken, until something ends the run."""
+        while self._fatal is None and (found := next(self._todo, None)) is not None:
+            yield found
+
+    async def _work(self, client: AsyncOpenAI) -> None:
+        for place, request in self._next():
+            reply = await self._send(client, request)
+            if reply is None:
+                return
+            if reply.failed is not None:
+                self._failed[reply.failed] += 1
+            self._answered(place, reply)
+
+    async def _send(self, client: AsyncOpenAI, request: Request) -> Reply | None:
+        """None where the run has to end. Nothing of a request is in a message: it holds the key."""
+        import openai
+
+        try:
+            reply = await _post(client, self._endpoint.model, request)
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            self._fatal = f"status {error.status_code}: {self._said(error)}"
+            return None
+        except openai.APITimeoutError:
+            return Reply(failed=f"no answer within {self._endpoint.timeout:g} s")
+        except openai.APIConnectionError as error:
+            self._unreached += 1
+            why = f"the connection failed ({self._said(error.__cause__ or error)})"
+            if self._unreached < GONE_AFTER:
+                return Reply(failed=why)
+            self._fatal = f"{why}; run again when it is there: answers so far are kept"
+            return None
+        except openai.APIStatusError as error:
+            return Reply(failed=f"status {error.status_code}: {self._said(error)}")
+        except (openai.OpenAIError, ValueError, LookupError, TypeError, AttributeError) as error:
+            return Reply(failed=f"an answer that cannot be read ({self._said(error)})")
+        self._unreached = 0
+        return reply
+
+    def _said(self, error: BaseException) -> str:
+        """An error in one short line, without the key: a server may repeat it."""
+        said = " ".join(str(error).split()) or type(error).__name__
+        return said.replace(self._endpoint.read_key(), "***")[:_LONGEST]
+
+
+async def _post(client: AsyncOpenAI, model: str, request: Request) -> Reply:
+    if isinstance(request.prompt, str):
+        written = await client.completions.create(model=model, prompt=request.prompt, **request.options)
+        choice, text = written.choices[0], written.choices[0].text
+        return Reply(text or "", choice.finish_reason, _tokens(written))
+    messages: Any = request.prompt
+    said = await client.chat.completions.create(model=model, messages=messages, **request.options)
+    return Reply(said.choices[0].message.content or "", said.choices[0].finish_reason, _tokens(said))
+
+
+def _tokens(found: Any) -> int | None:
+    return None if found.usage is None else int(found.usage.completion_tokens)

@@ -1,0 +1,171 @@
+"""A model behind an OpenAI-compatible server, which slimgate asks for answers and does not load.
+
+    [variants.served]
+    endpoint = { url = "http://localhost:8000/v1", model = "name", key_env = "API_KEY" }
+
+The artifact of an endpoint is one file that names the server and the model. It has no weights, so no step
+changes it, and nothing about its size or its calls is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator, model_validator
+
+from slimgate._system.files import write_atomically
+from slimgate.errors import MeasureError, MissingExtra, SuiteError
+from slimgate.params import Table
+from slimgate.protocols import Arrays, Runtime
+
+KIND = "endpoint"
+FILE = "endpoint.json"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class EndpointTable(Table):
+    """`endpoint` of [teacher] and of a variant.
+
+    What is excluded from the dump decides how a server is asked, not what it answers. It is in no key of the
+    store and in no record.
+    """
+
+    url: str
+    """Where the API begins, such as http://localhost:8000/v1."""
+    model: str
+    """The name of the model on the server."""
+    key_env: str | None = Field(default=None, exclude=True)
+    """The environment variable that holds the API key."""
+    concurrency: int = Field(default=8, ge=1, le=1024, exclude=True)
+    """Requests at the same time, at most."""
+    timeout: float = Field(default=120.0, gt=0, exclude=True)
+    """Seconds that the server may be silent in one request."""
+    retries: int = Field(default=6, ge=0, le=100, exclude=True)
+    """How often a request is sent again after 429, 5xx, a lost connection or a timeout; pauses grow."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            # the URL is in records; what came is not repeated here
+            raise ValueError("a URL without user, password, ? and # is expected; name the key by key_env")
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f'"{url}" came, expected a URL such as http://localhost:8000/v1')
+        return url.rstrip("/")
+
+    @field_validator("key_env")
+    @classmethod
+    def _check_key_env(cls, name: str | None) -> str | None:
+        if name is not None and not _VARIABLE.fullmatch(name):  # it may be the key: not repeated
+            raise ValueError(
+                "expected the name of an environment variable that holds the key, such as API_KEY"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if not self.model.strip():
+            raise ValueError('model = "" came, expected the name of the model on the server')
+        return self
+
+    @property
+    def shown(self) -> str:
+        """The model and its server, for messages and records."""
+        return f"{self.model} at {self.url}"
+
+    def check_can_ask(self) -> None:
+        """Raises MissingExtra without the openai package, and SuiteError without the key."""
+        if find_spec("openai") is None:
+            raise MissingExtra('endpoints need an extra: pip install "slimgate[endpoint]"')
+        self.read_key()
+
+    def read_key(self) -> str:
+        """The key, or a text that says that there is none. Raises SuiteError if the variable is not set."""
+        if self.key_env is None:
+            return "no-key"  # openai's own default is OPENAI_API_KEY, which no other server may see
+        key = os.environ.get(self.key_env, "").strip()
+        if not key:
+            raise SuiteError(
+                f"environment variable {self.key_env} is not set, expected the key of {self.url}"
+            )
+        return key
+
+
+@dataclass(frozen=True)
+class EndpointModel:
+    """What a build of an endpoint saves."""
+
+    params: EndpointTable
+    kind: str = KIND
+
+    def save(self, folder: Path) -> None:
+        """The file that names the server and the model."""
+        write_atomically(folder / FILE, json.dumps(self.params.model_dump(mode="json"), indent=1))
+
+    def footprint(self) -> dict[str, None]:
+        """Nothing of it is known."""
+        return dict.fromkeys(("bytes", "parameters", "nonzero_parameters", "state_bytes"))
+
+    def code_modules(self) -> tuple[str, ...]:
+        """What asks the server."""
+        return ("slimgate.models.ask",)
+
+
+class EndpointPredictor:
+    """Answers requests in place of forward calls."""
+
+    def __init__(self, params: EndpointTable) -> None:
+        self._params = params
+
+    def ask(self, requests: Sequence[Any], answered: Callable[[int, Any], None]) -> None:
+        """Sends each Request of slimgate/models/ask.py; answered(place, Reply) is called when one is done."""
+        from slimgate.models.ask import ask
+
+        ask(self._params, requests, answered)
+
+    def prepare(self, batch: Arrays) -> object:
+        """Refused."""
+        raise MeasureError(f"{self._params.shown} is an endpoint, which has no forward call")
+
+    def forward(self, prepared: object) -> object:
+        """Refused."""
+        return self.prepare({})
+
+    def fetch(self, output: object) -> npt.NDArray[np.float32]:
+        """Refused."""
+        self.prepare({})
+        return np.zeros(0, dtype=np.float32)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class EndpointRuntime(Runtime[EndpointTable]):
+    kinds = frozenset({KIND})
+    default_for = kinds
+    any_processor = kinds
+    packages = ("openai",)
+
+    def load(self, folder: Path, params: EndpointTable, *, device: str, threads: int) -> EndpointPredictor:
+        """The server is asked when the first request is sent."""
+        params.check_can_ask()
+        return EndpointPredictor(params)
+
+
+runtime = EndpointRuntime()
+
+
+def is_endpoint(folder: Path) -> bool:
+    """Whether an artifact's folder is an endpoint's."""
+    return (folder / FILE).is_file()

@@ -1,0 +1,100 @@
+"""Text to text: what an encoder-decoder (T5, BART, Marian) writes to a text, and whether it is right.
+
+[task]
+kind = "text_to_text"
+text = "article"
+reference = "summary"                # text, or a list of texts that are all right
+scores = [{ rouge = { variant = "rougeL" } }, "mytools:polite"]
+max_tokens = 512
+max_new_tokens = 64
+
+Scores, changed answers and their noise floor are those of text_generation. A model reads a text and writes
+its answer from a start token of its own. It learns the reference. A timed call writes an answer: as many
+tokens as the longest reference of its rows has.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from slimgate.models.config import check_positions
+from slimgate.models.saved_files import check_text_to_text
+from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts
+from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
+
+if TYPE_CHECKING:
+    from slimgate.tasks.parts.objectives import Objective, TokenTargets
+    from slimgate.tasks.parts.text_pairs import TextPairs
+
+
+class Params(GenerationParams):
+    """[task] of text to text."""
+
+    text: str
+    """The column of texts that are answered, with a prefix such as "summarize: " if the model wants one."""
+    max_tokens: int = Field(default=512, ge=1)
+    """Tokens of a text, and of a reference that is learnt; longer ones are cut."""
+
+
+class TextToText(GenerationTask[Params]):
+    pipeline = "text2text-generation"
+    snippet_tail = (
+        "for text in texts:\n"
+        "    source = tokenizer(text, truncation=True, return_tensors='pt')\n"
+        "    written = model.generate(**source, max_new_tokens=64, do_sample=False)\n"
+        "    print(tokenizer.decode(written[0], skip_special_tokens=True))"
+    )
+    # BART and Marian count positions from the first token.
+    tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "right"})
+
+    def asked_column(self, params: Params) -> str:
+        """The text."""
+        return params.text
+
+    def check_model(
+        self, params: Params, ref: ModelRef, config: dict[str, Any], facts: TaskFacts | None
+    ) -> None:
+        """Raises SuiteError where a config.json cannot serve this task."""
+        check_text_to_text(ref, config)
+        check_positions(params.max_tokens, ref, config)
+
+    def load_model(self, params: Params, ref: ModelRef, context: BuildContext) -> Any:
+        """The model of a ref. Raises BuildError where weights are missing."""
+        from slimgate.tasks.parts.text_pairs import load_encoder_decoder
+
+        return load_encoder_decoder(ref, context, lambda: self.texts(params, context.rows("train")))
+
+    def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> TextPairs:
+        """Texts with their references."""
+        from slimgate.tasks.parts.text_pairs import encode_pairs
+
+        return encode_pairs(
+            tokenizer,
+            [str(text or "") for text in rows.table[params.text].to_pylist()],
+            first_references(params, rows),
+            rows.ids,
+            max_tokens=params.max_tokens,
+            new_tokens=params.max_new_tokens,
+        )
+
+    def encode_prompts(self, params: Params, rows: Rows, tokenizer: Any) -> TextPairs:
+        """The same: what is learnt has a place of its own."""
+        return self.encode_rows(params, rows, tokenizer)
+
+    def targets_without_labels(self, params: Params, encoded: Any, facts: TaskFacts) -> TokenTargets:
+        """The tokens of the references. Raises DataError for a row without one."""
+        from slimgate.tasks.parts.objectives import TokenTargets
+
+        return TokenTargets(encoded.labels(), side="right")
+
+    def objective(self, params: Params) -> Objective:
+        """The token at each place of the answer."""
+        from slimgate.tasks.parts.objectives import TokenObjective
+
+        return TokenObjective(shifted=False)
+
+
+task = TextToText()

@@ -1,0 +1,118 @@
+"""An OpenAI-compatible server for tests: it answers with the prompt's last word, and fails as it is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+# What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS.
+Plan = Callable[[str, int], str]
+FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
+HANG_SECONDS = 1.5
+
+
+class AnswerServer(ThreadingHTTPServer):
+    """asked: how often each prompt came; headers, bodies: of every request."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, plan: Plan, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.plan, self.asked = plan, Counter[str]()
+        self.headers: list[dict[str, str]] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.at_once = self.most_at_once = 0
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is what the tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: AnswerServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._send(200, {"object": "list", "data": []})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+        server = self.server
+        with server.lock:
+            server.asked[prompt] += 1
+            came = server.asked[prompt]
+            server.headers.append({name.lower(): value for name, value in self.headers.items()})
+            server.bodies.append({**body, "path": self.path})
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        try:
+            self._answer(server.plan(prompt, came), prompt, chat="messages" in body)
+        finally:
+            with server.lock:
+                server.at_once -= 1
+
+    def _answer(self, what: str, prompt: str, *, chat: bool) -> None:
+        if what.startswith("status"):
+            key = self.headers.get("Authorization", "")
+            self._send(int(what.split()[1]), {"error": {"message": f"refused, {key}"}})
+        elif what == "hang":
+            time.sleep(HANG_SECONDS)
+            self.close_connection = True
+        elif what == "drop":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"choices"')
+            self.close_connection = True
+        elif what == "no json":
+            self._send(200, "not an answer")
+        else:
+            self._send(200, answer_json(prompt, cut=what == "cut", chat=chat))
+
+    def _send(self, status: int, value: Any) -> None:
+        text = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[str, Any]:
+    """The last word of the prompt; cut: its first letter, ended by the length."""
+    word = prompt.split()[-1]
+    text = word[:1] if cut else word
+    said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    choice = {"index": 0, "finish_reason": "length" if cut else "stop", "logprobs": None, **said}
+    kind = "chat.completion" if chat else "text_completion"
+    usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+    return {"id": "1", "object": kind, "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+@contextmanager
+def serving(plan: Plan = lambda _prompt, _came: "answer", *, port: int = 0) -> Iterator[AnswerServer]:
+    """A server in a thread, for the block."""
+    server = AnswerServer(plan, port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,75 @@
+"""Cosines of answers by an encoder in a folder, beside those worked out from its token vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fixtures.models.tiny import write_tiny_bert
+from slimgate.errors import MeasureError
+from slimgate.tasks.parts.answer_similarity import similarities
+
+ANSWERS = ["good film", "nice plot the movie is very fun", "", "bad"]
+OTHERS = ["nice movie", "nice plot the movie is very fun", "film", "bad film not good"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bert(tmp_path_factory.mktemp("encoder") / "plain")
+
+
+def pooled(folder: Path, text: str, how: str) -> torch.Tensor:
+    """One text alone, without padding."""
+    from transformers import AutoModel, AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        states = AutoModel.from_pretrained(folder).eval()(input_ids=ids).last_hidden_state[0]
+    return torch.nn.functional.normalize((states[0] if how == "cls" else states.mean(0)).double(), dim=-1)
+
+
+def test_they_are_cosines_of_mean_vectors_from_0_to_1(folder: Path) -> None:
+    found = similarities(folder, ANSWERS, OTHERS)
+    assert found[1] == 1
+    for place in (0, 2, 3):
+        one, other = (pooled(folder, texts[place], "mean") for texts in (ANSWERS, OTHERS))
+        assert found[place] == pytest.approx(max(0.0, float(one @ other)), abs=1e-5)
+    assert 0 <= found.min() <= found.max() == 1
+
+
+def test_the_folder_says_how_tokens_are_pooled(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    own = shutil.copytree(folder, tmp_path / "cls")
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (own / "modules.json").write_text(json.dumps(modules))
+    (own / "1_Pooling").mkdir()
+    (own / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    one, other = (pooled(own, texts[3], "cls") for texts in (ANSWERS, OTHERS))
+    assert similarities(own, ANSWERS[3:], OTHERS[3:])[0] == pytest.approx(
+        max(0.0, float(one @ other)), abs=1e-5
+    )
+
+
+def test_equal_answers_need_no_encoder(tmp_path: Path) -> None:
+    assert similarities(tmp_path / "missing", ["a", ""], ["a", ""]).tolist() == [1, 1]
+
+
+def test_a_folder_without_weights_of_the_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    own = shutil.copytree(folder, tmp_path / "broken")
+    weights = load_file(own / "model.safetensors")
+    save_file(
+        {name: one for name, one in weights.items() if "layer.1." not in name}, own / "model.safetensors"
+    )
+    with pytest.raises(MeasureError, match=r"no weights of encoder\.layer\.1"):
+        similarities(own, ["good"], ["bad"])

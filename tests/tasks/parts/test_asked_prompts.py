@@ -1,0 +1,190 @@
+"""Answers of a server that fails: counts are exact, nothing is lost, and a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.answer_server import HANG_SECONDS, serving
+
+from slimgate.errors import MeasureError, SuiteError
+from slimgate.models.ask import Reply
+from slimgate.models.write_answers import Writing
+from slimgate.protocols import AnswerPlan
+from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
+from slimgate.tasks.parts.asked_prompts import ask_for_answers, asked_prompts, to_written
+
+HOW = Writing(max_new_tokens=4)
+
+
+def ask(url: str, rows: int, *, kept: Path | None = None, repeats: int = 1, **options: Any) -> Any:
+    endpoint = {"url": url, "model": "m", "retries": 0, "timeout": 10.0, **options}
+    prompts = asked_prompts(
+        [f"word{row}" for row in range(rows)], [str(row) for row in range(rows)], chat=False
+    )
+    predictor = EndpointPredictor(EndpointTable.model_validate(endpoint))
+    return ask_for_answers(predictor, prompts, HOW, AnswerPlan(1, kept=kept), repeats=repeats)
+
+
+def number(prompt: str) -> int:
+    return int(prompt.removeprefix("word"))
+
+
+def test_200_requests_at_a_server_that_fails_are_counted_exactly() -> None:
+    def plan(prompt: str, came: int) -> str:
+        place = number(prompt)
+        if place % 20 == 3:
+            return "status 500" if came == 1 or place in (3, 23) else "answer"  # two fail for good
+        if place % 100 == 50:
+            return "hang" if came == 1 else "answer"
+        return "cut" if place % 100 == 77 else "answer"
+
+    with serving(plan) as server:
+        found = ask(server.url, 200, retries=1, timeout=HANG_SECONDS / 3, concurrency=16)
+    answers = [one for (one,) in found]
+    kinds = Counter("failed" if one.failed else "ended" if one.ended else "cut" for one in answers)
+    assert kinds == {"ended": 196, "cut": 2, "failed": 2}
+    assert [row for row, one in enumerate(answers) if one.failed] == [3, 23]
+    assert all(one.text == f"word{row}" for row, one in enumerate(answers) if one.ended and not one.failed)
+    assert answers[77].text == "w"
+    assert server.most_at_once <= 16 + 2  # a request that hangs is given up before its server notices
+    twice = {prompt for prompt, count in server.asked.items() if count == 2}
+    assert twice == {f"word{row}" for row in range(200) if row % 20 == 3 or row % 100 == 50}
+
+
+@pytest.mark.parametrize("fault", ["status 400", "no json", "drop", "hang"])
+def test_a_request_that_fails_for_good_is_an_answer_that_failed(fault: str) -> None:
+    with serving(lambda prompt, _: fault if prompt == "word1" else "answer") as server:
+        found = ask(server.url, 3, timeout=HANG_SECONDS / 3)
+    assert [one.failed for (one,) in found] == [False, True, False]
+
+
+def test_a_run_that_is_stopped_asks_only_what_was_not_answered(tmp_path: Path) -> None:
+    kept = tmp_path / "unfinished/one.jsonl"
+    with serving(lambda prompt, _: "status 401" if number(prompt) >= 6 else "answer") as server:
+        with pytest.raises(MeasureError, match="status 401"):
+            ask(server.url, 10, kept=kept, concurrency=1)
+        assert sorted(server.asked) == [f"word{row}" for row in range(7)]
+    with kept.open("a") as stream:
+        stream.write('{"key": "6#0", "text": "wo')  # the process was killed in the middle of a line
+    with serving() as server:
+        found = ask(server.url, 10, kept=kept)
+        assert sorted(server.asked) == [f"word{row}" for row in range(6, 10)]
+    assert [one.text for (one,) in found] == [f"word{row}" for row in range(10)]
+    assert not any(one.failed for (one,) in found)
+
+
+def test_what_failed_is_asked_again_by_the_next_run(tmp_path: Path) -> None:
+    kept = tmp_path / "one.jsonl"
+    with serving(lambda prompt, _: "status 500" if prompt == "word1" else "answer") as server:
+        assert [one.failed for (one,) in ask(server.url, 3, kept=kept)] == [False, True, False]
+    with serving() as server:
+        assert not any(one.failed for (one,) in ask(server.url, 3, kept=kept))
+        assert dict(server.asked) == {"word1": 1}
+
+
+def test_a_server_that_is_gone_ends_the_run_and_one_that_is_back_goes_on(tmp_path: Path) -> None:
+    kept = tmp_path / "one.jsonl"
+    with serving() as server:
+        port = server.server_address[1]
+        ask(server.url, 4, kept=kept)
+    with pytest.raises(MeasureError, match=r"connection failed .*run again when it is there"):
+        ask(f"http://127.0.0.1:{port}/v1", 100, kept=kept)
+    with serving(port=port) as server:
+        found = ask(server.url, 100, kept=kept)
+        assert len(server.asked) == 96
+    assert [one.text for (one,) in found] == [f"word{row}" for row in range(100)]
+
+
+def test_a_server_on_which_every_request_fails_is_an_error() -> None:
+    with (
+        serving(lambda *_: "status 400") as server,
+        pytest.raises(MeasureError, match="all 3 requests failed: status 400"),
+    ):
+        ask(server.url, 3)
+
+
+def test_a_run_that_is_killed_keeps_its_answers(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import sys; from pathlib import Path
+        sys.path.insert(0, "tests")
+        from tasks.parts.test_asked_prompts import ask
+        ask(sys.argv[1], 40, kept=Path(sys.argv[2]), concurrency=1)
+    """)
+    kept = tmp_path / "one.jsonl"
+
+    def slow(_prompt: str, _came: int) -> str:
+        time.sleep(0.05)
+        return "answer"
+
+    with serving(slow) as server:
+        command = [sys.executable, "-c", program, server.url, str(kept)]
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        until = time.monotonic() + 60
+        while not kept.exists() or len(kept.read_text().split("\n")) < 8:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = sum(bool(line) for line in kept.read_text().splitlines())
+    with serving() as server:
+        found = ask(server.url, 40, kept=kept)
+        assert 40 - before <= len(server.asked) <= 40 - before + 1
+    assert [one.text for (one,) in found] == [f"word{row}" for row in range(40)]
+
+
+def test_the_key_is_sent_and_never_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MY_KEY", "secret-5309")
+    monkeypatch.setenv("OPENAI_API_KEY", "other-5309")
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "other-5309")
+    with serving(lambda prompt, _: "status 400" if prompt == "word1" else "answer") as server:
+        ask(server.url, 3, kept=tmp_path / "one.jsonl", key_env="MY_KEY")
+        assert {headers["authorization"] for headers in server.headers} == {"Bearer secret-5309"}
+    kept = (tmp_path / "one.jsonl").read_text()
+    assert "refused, Bearer ***" in kept
+    with serving(lambda *_: "status 401") as server:
+        with pytest.raises(MeasureError) as raised:
+            ask(server.url, 3, key_env="MY_KEY")
+        told = "".join([str(raised.value), kept, *capfd.readouterr()])
+        with pytest.raises(MeasureError) as ask_without_key:
+            ask(server.url, 3)
+        assert "other-5309" not in json.dumps(server.headers)
+    assert "5309" not in told + str(ask_without_key.value)
+    params = EndpointTable(url="http://localhost/v1", model="m", key_env="MY_KEY")
+    assert "5309" not in repr(params) + params.model_dump_json()
+
+
+def test_a_key_that_is_not_set_is_named() -> None:
+    with pytest.raises(SuiteError, match="environment variable NO_SUCH_KEY is not set"):
+        EndpointTable(url="http://localhost/v1", model="m", key_env="NO_SUCH_KEY").check_can_ask()
+
+
+def test_messages_go_to_chat_and_texts_to_completions() -> None:
+    prompts = asked_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
+    with serving() as server:
+        predictor = EndpointPredictor(EndpointTable(url=server.url, model="m", concurrency=1))
+        found = ask_for_answers(predictor, prompts, Writing(4, 0.7, 5, ("\n",)), AnswerPlan(1), repeats=2)
+    assert [[one.text for one in row] for row in found] == [["one", "one"], ["two", "two"]]
+    asked = [(body["path"], body["seed"]) for body in server.bodies]
+    assert asked == [(f"/v1/{kind}completions", seed) for kind in ("", "chat/") for seed in (5, 6)]
+    common = {"max_tokens": 4, "temperature": 0.7, "stop": ["\n"], "model": "m"}
+    assert all(body.items() >= common.items() for body in server.bodies)
+
+
+def test_a_reply_is_cut_at_a_stop_text() -> None:
+    how = Writing(max_new_tokens=9, stop=("\n\n",))
+    cut = to_written(Reply("a b a b\n\nmore", "length", 6), how)
+    assert (cut.text, cut.ended, cut.tokens, cut.ids) == ("a b a b", True, 6, (0, 1, 0, 1))
+    assert not to_written(Reply("a", "length"), how).ended
+    assert to_written(Reply(failed="status 500"), how).failed

@@ -25,7 +25,9 @@ def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
         return tables
     # A vocabulary may have as many tokens as there are positions: then the model says which table is which.
     inside = {id(m) for source in _inputs(network) for m in source.modules()}
-    return {name: m for name, m in tables.items() if id(m) in inside} or tables
+    # Marian has one table under three names, of which it calls two its inputs
+    weights = {id(m.weight) for m in tables.values() if id(m) in inside}
+    return {name: m for name, m in tables.items() if id(m.weight) in weights} or tables
 
 
 def tied_heads(network: nn.Module, tables: Mapping[str, nn.Module]) -> dict[str, str]:

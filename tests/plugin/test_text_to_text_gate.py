@@ -88,7 +88,7 @@ def test_a_converted_model_passes_and_answers_as_the_teacher(ran: Ran) -> None:
     assert set(verdicts(ran, "ctranslate2").values()) == {"PASS"}
     variant = ran.variant("answers", "ctranslate2")
     assert variant["quality"]["same_answers"]["value"] > 0.98
-    assert variant["footprint"]["parameters"] == ran.variant("answers", "teacher")["footprint"]["parameters"]
+    assert variant["artifact"]["parameters"] == ran.variant("answers", "teacher")["artifact"]["parameters"]
 
 
 def test_blocks_that_are_missed_are_found(ran: Ran) -> None:

@@ -31,7 +31,9 @@ def count_tokens(model: Any, context: BuildContext, splits: Iterable[str]) -> di
     counts = {}
     for split in given:
         encoded = context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer)
-        ids = np.fromiter((i for row in encoded.columns["input_ids"] for i in row), dtype=np.int64)
+        # an encoder-decoder's answers have a place of their own
+        rows = [*encoded.columns["input_ids"], *getattr(encoded, "answers", ())]
+        ids = np.fromiter((i for row in rows for i in row), dtype=np.int64)
         counts[split] = np.bincount(ids, minlength=size)
     return counts
 
@@ -57,10 +59,23 @@ def trim_network_(model: Any, method: str, kept: Sequence[int]) -> list[str]:
         model, method, {name: _trim_module(m, rows, number, shared) for name, m in modules.items()}
     )
     config.vocab_size = len(kept)
+    _renumber(config, number)
+    if getattr(config, "is_encoder_decoder", False):
+        _renumber(network.generation_config, number)
+        if hasattr(network, "final_logits_bias"):  # BART and Marian: (1, vocabulary)
+            network.final_logits_bias = network.final_logits_bias[:, rows]
+    return list(modules)
+
+
+def _renumber(config: Any, number: dict[int, int]) -> None:
+    """Token ids in a configuration; lists of words that must not be written are lists of ids."""
     for key, value in config.to_dict().items():
         if key.endswith("_token_id") and value is not None:
             setattr(config, key, [number[v] for v in value] if isinstance(value, list) else number.get(value))
-    return list(modules)
+    if banned := getattr(config, "bad_words_ids", None):
+        config.bad_words_ids = [
+            [number[v] for v in word] for word in banned if all(v in number for v in word)
+        ] or None
 
 
 def token_heads(network: nn.Module) -> dict[str, nn.Linear]:

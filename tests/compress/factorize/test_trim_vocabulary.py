@@ -21,13 +21,16 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from fixtures.models.architectures import SHAPES, write_tiny
+from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
+from fixtures.models.encoder_decoders import tiny_pair_model
+from fixtures.models.masking import save_and_load
 from slimgate.compress.factorize import factorize_embeddings, trim_vocabulary
 from slimgate.compress.finetune import fine_tune
 from slimgate.compress.prune import keep_layers
 from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError
+from slimgate.loading import load
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import TorchModel, load_torch_model
 from slimgate.protocols import Rows
@@ -284,3 +287,31 @@ def test_the_tokenizer_is_stored_once_and_without_spaces(tmp_path: Path) -> None
     assert "\n" not in text
     assert json.loads(text)["model"]["vocab"] == model.tokenizer.get_vocab()
     assert not [file.name for file in (tmp_path / "saved").iterdir() if "vocab" in file.name]
+
+
+@pytest.mark.parametrize("architecture", ENCODER_DECODERS)
+def test_an_encoder_decoder_keeps_the_tokens_of_its_answers(tmp_path: Path, architecture: str) -> None:
+    model, context = tiny_pair_model(tmp_path, architecture)
+    words = {"text": ["good film", "bad film", "a plot"], "answer": ["nice", "poor", "nice"]}
+    rows = Rows(pa.table({"id": ["a", "b", "c"], **words}))
+    context.splits = {"train": rows, "selection": rows}
+    model.network.generation_config.bad_words_ids = [[model.tokenizer.convert_tokens_to_ids("plot")]]
+    before = model.config.vocab_size
+    encoded = context.task.encode_rows(context.task_params, rows, model.tokenizer)
+    inputs = {name: torch.from_numpy(values) for name, values in encoded.batch([0, 1, 2]).items()}
+    kept = sorted({"good", "bad", "film", "a", "plot", "nice", "poor"})
+    old = [model.tokenizer.convert_tokens_to_ids(word) for word in kept]
+    with torch.inference_mode():
+        usual = model.network(**inputs).logits[..., old]
+    step = load("method", "trim_vocabulary")
+    made = save_and_load(step.apply(model, step.Params(), context), tmp_path / "saved")
+    assert made.config.vocab_size < before
+    assert {"nice", "poor"} <= set(made.tokenizer.get_vocab())
+    assert made.network.generation_config.bad_words_ids == [[made.tokenizer.convert_tokens_to_ids("plot")]]
+    assert made.network.generation_config.decoder_start_token_id == made.config.decoder_start_token_id
+    encoded = context.task.encode_rows(context.task_params, rows, made.tokenizer)
+    assert encoded.start == made.config.decoder_start_token_id
+    inputs = {name: torch.from_numpy(values) for name, values in encoded.batch([0, 1, 2]).items()}
+    new = [made.tokenizer.convert_tokens_to_ids(word) for word in kept]
+    with torch.inference_mode():
+        torch.testing.assert_close(made.network(**inputs).logits[..., new], usual)

@@ -6,7 +6,7 @@ The folder of an artifact of kind served:
     slimgate.json                                              the kind, the Auto class, how many weights
 
 Weights stay in the tool's format. transformers loads it by the quantizer that config.json names, or by its
-reader of GGUF files, and GPTQ and AWQ are unpacked where their packages are not installed (checkpoint.py).
+reader of GGUF files; integers of GPTQ, AWQ and AutoRound are unpacked by slimgate (checkpoint.py).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def best(record: RunRecord) -> list[str]:
         return ["No variant is shown to be inside all its budgets."]
     small, fast = _smallest(record, able), _fastest(record, able)
     if small is None:
-        measured = any(model.artifact is not None for model in able)
+        measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)
         smaller = ", but none smaller than the teacher" if measured else ""
         none = f"Inside all their budgets{smaller}: {_names(able)}."
         return [none, *_fastest_lines(record, fast)]

@@ -1,4 +1,4 @@
-"""Answers that a model writes: one metric for each score of judge/scores, and five of how answers behave.
+"""Answers that a model writes: one metric for each score of judge/scores, and six of how answers behave.
 
 | name                | is the share of answers that                                                        |
 |---------------------|-------------------------------------------------------------------------------------|

@@ -188,9 +188,14 @@ def test_what_the_script_started_ends_with_it(tmp_path: Path, how: str) -> None:
     )
     log = tmp_path / "rows" / "external" / "external.log"
     if how == "Ctrl-C":
+        # a job in the background ignores it
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=interrupt_after_line, args=(log,), daemon=True).start()
-        with pytest.raises(KeyboardInterrupt):
-            applied(tmp_path, script)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                applied(tmp_path, script)
+        finally:
+            signal.signal(signal.SIGINT, before)
     else:
         with pytest.raises(BuildError, match="did not end within"):
             applied(tmp_path, script, timeout_minutes=0.03)

@@ -63,6 +63,34 @@ class StoredFacts(Part):
     computed: str
 
 
+class SelectionCost(Part):
+    """What a cascade's thresholds cost on the selection rows that they were chosen on, which flatter them.
+
+    drop_points: that they were allowed to lose; lost_points: of accuracy, against the last model. passed_on:
+    shares of the rows that reached each model after the first.
+    """
+
+    rows: int
+    drop_points: float
+    lost_points: float
+    passed_on: list[float]
+
+
+class CascadeFacts(Part):
+    """The models of a cascade in order, and when each but the last answers.
+
+    thresholds: the least highest probability, after dividing the scores by the temperature. selection: what
+    they cost where they were chosen; None of thresholds that the suite gives. passed_on: shares of the gate
+    rows that reached each model after the first; None before the gate rows were answered.
+    """
+
+    models: list[str]
+    thresholds: list[float]
+    temperatures: list[float]
+    selection: SelectionCost | None = None
+    passed_on: list[float] | None = None
+
+
 class ArtifactFacts(Part):
     """bytes: the files needed to predict; state_bytes: the state saved in memory. runtime_params: its
     options, also those that no suite sets, such as the precision that it computes in; empty in a record of
@@ -71,7 +99,8 @@ class ArtifactFacts(Part):
     compile_seconds, compiled_graphs: of a runtime that compiles at the first call of a shape, over all
     workloads so far; null of others. unreadable_rows: share of the gate rows (the first 2,000) of which the
     tokenizer does not know one token in five; null of rows that are not text alone. stored: of a checkpoint
-    that was quantized already, how its files store the weights. bytes, parameters: null of an endpoint.
+    that was quantized already, how its files store the weights. cascade: of one, its
+    models. bytes, parameters: null of an endpoint.
     """
 
     kind: str
@@ -87,6 +116,7 @@ class ArtifactFacts(Part):
     compiled_graphs: int | None = None
     unreadable_rows: float | None = None
     stored: StoredFacts | None = None
+    cascade: CascadeFacts | None = None
 
 
 class ClaimFacts(Part):

@@ -76,7 +76,9 @@ class LatencyFacts(Part):
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
     (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
     above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
-    budgets, verdict, message: of the duel; limits: the budgets on milliseconds, None without any.
+    turns: how many different batches of rows the timed calls took by turns, in a suite with a cascade; None:
+    all took one. passed_on: of a cascade, the shares of the rows of these calls that reached each model after
+    the first. budgets, verdict, message: of the duel; limits: the budgets on milliseconds, None without any.
     measured: when the calls were timed; duel_measured: when the duel was.
     """
 
@@ -93,6 +95,8 @@ class LatencyFacts(Part):
     throughput_per_s: float | None = None
     tokens: int | None = None
     tokenize_ms: float | None = None
+    turns: int | None = None
+    passed_on: list[float] | None = None
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
     speedup_of_minima: float | None = None

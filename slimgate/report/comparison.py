@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from slimgate._system.escape import escape
 from slimgate.record import ArtifactFacts, LatencyFacts, MemoryFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.report.cascades import passed_words
 from slimgate.report.figures import (
     MISSING,
     count,
@@ -191,9 +192,12 @@ def latency_table(record: RunRecord) -> str:
     columns = [
         Column("workload", [workload_words(workload) for _, workload, _ in found]),
         Column("variant", [escape(model.name) for model, _, _ in found]),
+        column("mean ms", lambda facts: significant(facts.mean_ms if facts.turns else None)),
         column("p50 ms", lambda facts: significant(facts.p50_ms)),
         column("p90 / p95 / p99 ms", _percentiles),
         column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
+        column("different batches", lambda facts: count(facts.turns)),
+        column("passed on", lambda facts: passed_words(facts.passed_on)),
         column("rows a second", lambda facts: significant(facts.throughput_per_s)),
         column("tokens a call", lambda facts: count(facts.tokens)),
         column("tokenize ms", lambda facts: significant(facts.tokenize_ms)),

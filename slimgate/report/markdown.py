@@ -17,6 +17,7 @@ from slimgate.record.earlier_results import describe_carried
 from slimgate.record.words import format_count
 from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, worst_slices
 from slimgate.report.builds import builds
+from slimgate.report.cascades import cascades
 from slimgate.report.comparison import latency_table, memory_table, other_metrics, twins
 from slimgate.report.confirm import confirm_section
 from slimgate.report.data import data, published_section
@@ -68,6 +69,7 @@ def full_sections(record: RunRecord) -> list[str]:
         confirm_section(record),
         behaviour(record),
         with_heading("## Metrics without a budget (not gated)", metrics),
+        with_heading("## Cascades", cascades(record)),
         with_heading("## Latency in full", latency),
         with_heading("## Memory", memory),
         with_heading("## Twins", twins(record)),
@@ -96,6 +98,7 @@ def _details(record: RunRecord) -> list[str]:
         _part("Rows lost", lost_rows(record), _which_lost(record)),
         _part("Metrics without a budget (not gated)", other_metrics(record)),
         _part("Figures of this task", task_figures(record)),
+        _part("Cascades", cascades(record), ", which model answers when"),
         _part("Latency in full", latency_table(record)),
         _part("Memory", memory_table(record)),
         _part("Builds by seed", builds(record)),

@@ -40,14 +40,17 @@ from slimgate.protocols import (
     no_progress,
 )
 from slimgate.run import graph_loading
+from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.failure_log import Heard, step_log
 from slimgate.run.past_times import LOAD, PastTimes, Work, recipes
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
+from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, params_json
+from slimgate.suite.tables import FROM_SELECTION, CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
@@ -175,9 +178,38 @@ class Builder:
         key = {"endpoint": params_json(model.params), "code": code_digest(module_of(variant.runtime.object))}
         return self._make(where, LOAD, str(ref.text), key, (), lambda _: model, place=place)
 
+    def _cascade(self, variant: Variant, table: CascadeTable, place: _Place) -> Artifact:
+        where, suite = f"{self._format_variant(variant)}: cascade", self._suite
+        artifacts = tuple(self.build(name).artifact for name in table.models)
+        task, runtimes = suite.setup.task, [suite.model(name).runtime for name in table.models]
+        reads = (SELECTION,) if table.threshold == FROM_SELECTION else ()
+        packages = tuple(sorted({package for one in runtimes for package in one.object.packages}))
+        key = {
+            "cascade": params_json(table),
+            "models": [artifact.digest for artifact in artifacts],
+            "runtimes": [
+                [one.name, params_json(one.params), code_digest(module_of(one.object))] for one in runtimes
+            ],
+            "code": code_digest("slimgate.run.cascade"),
+            "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
+            "batches": [suite.measure.batch_size, suite.measure.batch_tokens],
+            **self._common(reads, packages),
+            "seed": None,
+        }
+        pairs = zip(runtimes, artifacts, strict=True)
+        if reads and any(one.answers_by_processor(artifact.kind) for one, artifact in pairs):
+            key["processor"] = describe_processor(self._device, threads=suite.threads)
+
+        def make(context: BuildContext) -> Any:
+            return make_cascade(suite, variant, artifacts, context)
+
+        return self._make(where, CASCADE, params_json(table), key, reads, make, place=place)
+
     def _load(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
         if variant.is_endpoint:
             return self._endpoint(variant, ref, place)
+        if variant.cascade is not None:
+            return self._cascade(variant, variant.cascade, place)
         task = self._suite.setup.task
         where = f"{self._format_variant(variant)}: model {ref.text}"
         with _explain_errors(where):
@@ -428,6 +460,7 @@ class Builder:
                 "parents": [
                     *(key[name] for name in ("parent", "teacher") if key.get(name)),
                     *key.get("more_teachers", ()),
+                    *key.get("models", ()),
                 ],
             }
 

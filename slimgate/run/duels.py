@@ -102,7 +102,7 @@ class Arena:
 
     def _plant(self, workload: Workload, share: float) -> None:
         """Has a contender, loaded once, take longer for a call than the teacher does by this share of it."""
-        inputs = self._teacher.run.workload(TEACHER, workload).inputs
+        inputs = self._teacher.run.workload(TEACHER, workload).timed
         try:
             teacher, delayed = (self._contender(name, self._teacher) for name in (TEACHER, DELAYED))
             teacher.prepare(inputs)
@@ -130,7 +130,7 @@ class Arena:
             so_far = times[first], times[copy], times[last]
             return is_settled(*so_far, minimum=minimum, visible=visible)
 
-        inputs = {name: run.workload(model.name, workload).inputs for name, model in models.items()}
+        inputs = {name: run.workload(model.name, workload).timed for name, model in models.items()}
         try:
             contenders = [self._contender(name, model) for name, model in models.items()]
             with run.watch.stage(f"{told or last} · duel on {workload.id}", still=True):

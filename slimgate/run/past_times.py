@@ -18,13 +18,16 @@ from slimgate.store.seal import MANIFEST
 from slimgate.store.store import Json, Store
 from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, params_json
 
-LOAD = "load_model"
+LOAD, CASCADE = "load_model", "cascade"
 # Of many times the last ones: the machine and the code were most like now.
 LAST = 3
 
 
 def recipes(suite: Suite, variant: Variant) -> list[str]:
     """Of each of a variant's own steps; loading its model comes first where it names one."""
+    if variant.cascade is not None:
+        parts = [recipe(suite, name) for name in variant.cascade.models]
+        return [json_digest([CASCADE, params_json(variant.cascade), *parts])]
     if variant.ref is None:
         found = [recipe(suite, variant.parent or TEACHER)]
     else:

@@ -10,7 +10,7 @@ from slimgate.errors import SlimgateError
 from slimgate.protocols import GATE
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
-from slimgate.run.past_times import LOAD, Estimate, recipe, recipes
+from slimgate.run.past_times import CASCADE, LOAD, Estimate, recipe, recipes
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
 from slimgate.suite.suite import TEACHER, SuiteStep, Variant, params_json
@@ -109,11 +109,13 @@ def _step(
     run: SuiteRun, lookup: Lookup, variant: Variant, plugin: SuiteStep | None, recipe: str
 ) -> PlannedStep:
     """plugin: None for loading the model that the variant names."""
-    name = LOAD if plugin is None else plugin.name
+    name = (CASCADE if variant.cascade else LOAD) if plugin is None else plugin.name
     teachers = () if plugin is None else plugin.teachers
     told = name if teachers in ((), (TEACHER,)) else f"{name} from {' and '.join(teachers)}"
     if (found := lookup.found.get(recipe)) is not None:
         return PlannedStep(told, recipe, found.manifest["bytes"], stored=True)
     params = variant.ref.text if plugin is None and variant.ref else plugin and params_json(plugin.params)
+    if variant.cascade is not None:
+        params = params_json(variant.cascade)
     work = lookup.work(name, params, recipe, () if plugin is None else plugin.reads)
     return PlannedStep(told, recipe, seconds=run.past.step(work))

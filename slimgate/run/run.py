@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predict
 from slimgate.record import RunRecord
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
-from slimgate.run.measure.latency import workload_rows
+from slimgate.run.measure.latency import row_batches, workload_rows
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, operations
-from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of
+from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of, share_passed_on
 from slimgate.run.past_times import PastTimes, Work, recipe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
@@ -240,6 +241,15 @@ class SuiteRun:
             self.outcomes(name)
         return self._answered_on.get(name)
 
+    def passed_on(self, name: str) -> list[float] | None:
+        """Of a cascade whose answers are stored, the shares of the rows that each further model was asked."""
+        if self.suite.model(name).cascade is None:
+            return None
+        artifact, runtime = self.build(name).artifact, self.suite.model(name).runtime
+        return share_passed_on(
+            self.suite, self.rows, artifact, runtime, self.split, self.store, device=self.device
+        )
+
     def learn_times(self, earlier: RunRecord | None) -> None:
         """From the record of an earlier run, beside what the store's manifests say."""
         self.past = PastTimes(self.store, self.suite, earlier)
@@ -254,14 +264,19 @@ class SuiteRun:
         """The split's rows of a workload as one model's inputs; the rows are the same for all models.
 
         They are chosen by their lengths in the teacher's tokens. timed: those of a call that is timed; else
-        those of one forward pass, which is mostly the same.
+        those of one forward pass, which is mostly the same. In a suite with a cascade, timed calls take many
+        batches of rows by turns, which are drawn at random.
         """
         theirs = self.encoder.of(self.build(TEACHER).artifact)
         lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
         positions = workload_rows(lengths.tolist(), workload.batch)
         encoded = self.encoder.of(self.build(name).artifact)
         batch = getattr(encoded, "timed_batch", encoded.batch) if timed else encoded.batch
-        return WorkloadInputs(positions, batch(first_parts(encoded, positions), workload.tokens))
+        inputs, turns = batch(first_parts(encoded, positions), workload.tokens), list[Arrays]()
+        if timed and self.suite.has_cascade:
+            drawn = row_batches(len(self.encoder.rows), workload.batch, self.suite.seed)
+            turns = [batch(first_parts(encoded, rows), workload.tokens) for rows in drawn]
+        return WorkloadInputs(positions, inputs, tuple(turns))
 
     @property
     def largest_workload(self) -> Workload:
@@ -328,10 +343,19 @@ def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class WorkloadInputs:
-    """Positions of rows of the run's split, and the arrays of one call that predicts them."""
+    """Positions of rows of the run's split, and the arrays of one call that predicts them.
+
+    turns: of a suite with a cascade, the arrays of further calls with other rows; timed calls take these.
+    """
 
     positions: list[int]
     inputs: Arrays
+    turns: tuple[Arrays, ...] = ()
+
+    @property
+    def timed(self) -> tuple[Arrays, ...]:
+        """What timed calls take by turns."""
+        return self.turns or (self.inputs,)
 
 
 @dataclass
@@ -405,10 +429,19 @@ class ModelHandle:
             self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
         )
 
-    def caller(self, inputs: Any) -> Callable[[], object]:
-        """One call of the model on prepared inputs: what latency times."""
-        prepared = self.predictor.prepare(inputs)
-        return lambda: self.predictor.forward(prepared)
+    def caller(self, *inputs: Any) -> Callable[[], object]:
+        """One call of the model on prepared inputs: what latency times. Of several inputs, each by turns."""
+        predictor = self.predictor
+        prepared = [predictor.prepare(one) for one in inputs]
+        if len(prepared) == 1:
+            return lambda: predictor.forward(prepared[0])
+        turns = cycle(prepared)
+        return lambda: predictor.forward(next(turns))
+
+    @property
+    def passed_on(self) -> list[float] | None:
+        """Of a cascade that has answered the rows, the shares that reached each model after the first."""
+        return self.run.passed_on(self.name)
 
     def close(self) -> None:
         """Frees the model and the outcomes."""

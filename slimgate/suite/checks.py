@@ -16,15 +16,17 @@ from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
 from slimgate.models.quantized_files import CHECKPOINTS
-from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef
+from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef, Task
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
-from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, TaskSetup, Variant
-from slimgate.suite.tables import LENGTH_BUCKET
+from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, SuiteTask, TaskSetup, Variant
+from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
 from slimgate.suite.variant_budgets import LATENCY
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
+# What the outcomes of a task hold whose models can make a cascade.
+CLASS_SCORES = frozenset({"prediction", "probabilities"})
 
 
 def no_cycle(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
@@ -53,6 +55,9 @@ def _origins(variant: Variant) -> list[tuple[str, Loc]]:
         for name in step.teachers:
             if name not in (TEACHER, SELF):
                 found.append((name, ("steps", i, step.name, _key(step, name))))
+    for name in variant.cascade.models if variant.cascade else ():
+        if name != TEACHER:
+            found.append((name, ("cascade", "models")))
     return found
 
 
@@ -80,6 +85,50 @@ def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
                 seen.add(origin)
                 todo.append([*path, origin])
     return []
+
+
+def check_cascades(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where a cascade's models cannot pass rows on: they have no class probabilities, or no rows."""
+    for name, variant in suite.variants.items():
+        if variant.cascade is not None:
+            _check_cascade(suite, name, variant.cascade, error_at)
+
+
+def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: ErrorAt) -> None:
+    task, here = suite.setup.task, ("variants", name, "cascade")
+    if not _gives_class_scores(task):
+        able = ", ".join(own for own, one in plugins("task").items() if _may_give_class_scores(one))
+        problem = (
+            f"task {task.name} has no class probabilities for a whole row, by which a model is sure; tasks "
+            f"for cascades: {able}"
+        )
+        raise error_at(here, problem)
+    for other in table.models:
+        problem = ""
+        if other == name:
+            problem = f'"{other}" is the cascade itself; name the models that it is made of'
+        elif suite.model(other).cascade is not None:
+            problem = f'"{other}" is a cascade too; name its models here: a cascade may have three or more'
+        elif suite.model(other).is_endpoint:
+            problem = f'"{other}" is an endpoint, which gives no class probabilities; name a model'
+        if problem:
+            raise error_at((*here, "models"), problem)
+    if table.threshold == FROM_SELECTION and suite.setup.sizes.selection == 0:
+        problem = (
+            "is chosen on rows of the split selection, and [task] splits.selection = 0 came; give it some, "
+            "or give threshold = 0.9"
+        )
+        raise error_at((*here, "threshold"), problem)
+
+
+def _gives_class_scores(task: SuiteTask) -> bool:
+    """Whether a row is text, and one call gives a score for each of its classes."""
+    return _may_give_class_scores(task.object) and task.object.needs(task.params) >= CLASS_SCORES
+
+
+def _may_give_class_scores(task: Task[Any]) -> bool:
+    plain = (getattr(type(task), name) is getattr(Task, name) for name in ("read_output", "row_encoder"))
+    return task.metrics() >= CLASS_SCORES and task.answer is None and all(plain)
 
 
 def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:

@@ -18,9 +18,10 @@ from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
 from slimgate.protocols import ModelRef, Workload
-from slimgate.runtimes import endpoint
+from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
 from slimgate.suite.checks import (
+    check_cascades,
     check_columns,
     check_endpoints,
     check_models,
@@ -93,6 +94,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         baseline=baseline_file(text.data, text.shown),
     )
     known_teachers(variants, reader.error)
+    check_cascades(suite, reader.error)
     no_cycle(variants, reader.error)
     stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
     check_endpoints(suite, reader.error)
@@ -193,9 +195,11 @@ class Reader:
             raise self.error(("task",), f"unknown key {unknown}{format_suggestion(unknown, known_keys)}")
 
     def ref(self, table: TeacherTable | VariantTable, loc: Loc) -> ModelRef | None:
-        """The weights that `model = …` names, or the server that `endpoint = …` does."""
+        """The weights that `model = …` names, the server of `endpoint = …`, the models of a cascade."""
         if table.endpoint is not None:
             return ModelRef(table.endpoint.shown, kind=endpoint.KIND)
+        if isinstance(table, VariantTable) and table.cascade is not None:
+            return ModelRef(table.cascade.shown, kind=cascade.KIND)
         if table.model is None:
             return None
         if not self.check_data:
@@ -231,6 +235,8 @@ class Reader:
     def _runtime_of(self, table: TeacherTable | VariantTable, loc: Loc) -> SuiteRuntime:
         if table.endpoint is not None:
             return Plugin(endpoint.KIND, endpoint.runtime, table.endpoint)
+        if isinstance(table, VariantTable) and table.cascade is not None:
+            return Plugin(cascade.KIND, cascade.runtime, cascade.Params())
         return self.runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
 
     def teacher(self, table: TeacherTable) -> Variant:
@@ -271,6 +277,7 @@ class Reader:
             twin=table.twin,
             gated=table.gated,
             reason=table.reason,
+            cascade=table.cascade,
         )
 
     def metrics(

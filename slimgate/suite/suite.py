@@ -13,7 +13,7 @@ from slimgate.data.splits import SplitSizes
 from slimgate.models.quantized_files import DEQUANTIZED, SERVED
 from slimgate.protocols import ModelRef, Runtime, Source, Step, Task, WithParams, Workload
 from slimgate.runtimes.endpoint import KIND as ENDPOINT
-from slimgate.suite.tables import MeasureTable
+from slimgate.suite.tables import CascadeTable, MeasureTable
 from slimgate.suite.tune_space import Tuning
 from slimgate.suite.variant_budgets import Family, VariantBudgets
 
@@ -109,6 +109,7 @@ class Variant:
     twin: str | None = None
     gated: bool = True
     reason: str | None = None
+    cascade: CascadeTable | None = None
 
     @property
     def is_endpoint(self) -> bool:
@@ -117,8 +118,9 @@ class Variant:
 
     @property
     def assistants(self) -> tuple[str, ...]:
-        """The variants that its steps learn from."""
+        """The variants that its steps learn from, or that it is a cascade of."""
         names = dict.fromkeys(name for step in self.steps for name in step.teachers)
+        names |= dict.fromkeys(self.cascade.models if self.cascade else ())
         return tuple(name for name in names if name not in (TEACHER, SELF))
 
 
@@ -172,11 +174,18 @@ class Suite:
         not those of its format. What a model of the hub is, is known when it is fetched.
         """
         variant = self.model(name)
+        if variant.cascade is not None:
+            return any(self.is_dequantized(one) for one in variant.cascade.models)
         if variant.steps:
             return variant.steps[-1].object.gives == SERVED
         if variant.ref is not None:
             return variant.ref.kind == DEQUANTIZED
         return self.is_dequantized(variant.parent or TEACHER)
+
+    @property
+    def has_cascade(self) -> bool:
+        """Whether the time of some variant depends on the row, so that all are timed on many rows."""
+        return any(variant.cascade is not None for variant in self.variants.values())
 
     @property
     def endpoints(self) -> tuple[str, ...]:

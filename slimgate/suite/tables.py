@@ -86,6 +86,52 @@ class TaskTable(Table):
 
 
 Endpoint = Annotated[EndpointTable, _table_such_as(f"{{ {_SERVER} }}")]
+# A cascade's threshold that is chosen on the selection rows.
+FROM_SELECTION = "selection"
+Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+class CascadeTable(Table):
+    """`cascade` of a variant: each model answers the rows that it is sure of, and passes on the others."""
+
+    models: tuple[str, ...]
+    """The models in order, the cheapest first: variants of this suite; the last one may be teacher."""
+    threshold: Literal["selection"] | Probability | tuple[Probability, ...] = "selection"
+    """The least probability of an answer that is sure: chosen on the selection rows, or a number, or one for
+    each model but the last."""
+    drop_points: float = Field(default=0.5, ge=0, le=100)
+    """With threshold = "selection": points of accuracy that the cascade may lose there against its last
+    model."""
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        if len(self.models) < 2 or len(set(self.models)) < len(self.models):
+            raise ValueError(f"models = {list(self.models)} came, expected two or more different models")
+        if self.threshold == FROM_SELECTION:
+            return self
+        if "drop_points" in self.model_fields_set:
+            raise ValueError('drop_points belongs to threshold = "selection"; the threshold is given here')
+        if isinstance(self.threshold, tuple) and len(self.threshold) != len(self.models) - 1:
+            raise ValueError(
+                f"{len(self.threshold)} thresholds came, expected {len(self.models) - 1}: one for each model "
+                "but the last"
+            )
+        return self
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Those that are given, one for each model but the last; none where selection rows choose."""
+        if isinstance(self.threshold, tuple):
+            return self.threshold
+        return () if isinstance(self.threshold, str) else (self.threshold,) * (len(self.models) - 1)
+
+    @property
+    def shown(self) -> str:
+        """The models in order, for messages and records."""
+        return " > ".join(self.models)
+
+
+Cascade = Annotated[CascadeTable, _table_such_as('{ models = ["small", "large"] }')]
 
 
 def _check_endpoint(table: TeacherTable | VariantTable, others: dict[str, Any]) -> None:
@@ -97,6 +143,24 @@ def _check_endpoint(table: TeacherTable | VariantTable, others: dict[str, Any]) 
         raise ValueError(f"endpoint and {given[0]} came; a server runs the model, so leave {given[0]} out")
     if table.steps:
         raise ValueError("endpoint and steps came; a server's model cannot be changed, so leave steps out")
+
+
+def _check_cascade(table: VariantTable) -> None:
+    """Raises ValueError where a cascade has what only its models can have."""
+    if table.cascade is None:
+        return
+    others = {
+        "from": table.parent,
+        "model": table.model,
+        "endpoint": table.endpoint,
+        "sha256": table.sha256,
+        "dtype": table.dtype,
+        "steps": table.steps or None,
+        "runtime": table.runtime,
+    }
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise ValueError(f"cascade and {given[0]} came; each model of a cascade has its own {given[0]}")
 
 
 class TeacherTable(Table):
@@ -134,6 +198,8 @@ class VariantTable(Table):
     """A model instead of from, named as in [teacher]."""
     endpoint: Endpoint | None = None
     """A model behind an OpenAI-compatible server: { url, model, key_env, … }."""
+    cascade: Cascade | None = None
+    """Several models of this suite as one: { models = ["small", "large"], threshold = "selection" }."""
     sha256: SHA256 | None = None
     """sha256 of the model's weights, which are checked against it."""
     dtype: Dtype | None = None
@@ -158,7 +224,7 @@ class VariantTable(Table):
         """TOML reads v1.2 = { … } as a table v1 that holds a table 2."""
         for key, value in data.items() if isinstance(data, dict) else ():
             whole = key in cls.model_fields or not isinstance(value, dict)
-            if not whole and {"steps", "from", "model", "endpoint"} & set(value):
+            if not whole and {"steps", "from", "model", "endpoint", "cascade"} & set(value):
                 message = 'unknown key {key}; a name with a dot is written in quotes, as in "v1.2" = {{ … }}'
                 raise PydanticCustomError(
                     "dotted_name", message.replace("{{", "{").replace("}}", "}"), {"key": key}
@@ -171,7 +237,9 @@ class VariantTable(Table):
             raise ValueError("a variant has exactly one of from and model, got both")
         loads = {"from": self.parent, "model": self.model, "runtime": self.runtime}
         _check_endpoint(self, {**loads, "sha256": self.sha256, "dtype": self.dtype})
-        if not self.steps and self.model is None and self.runtime is None and self.endpoint is None:
+        _check_cascade(self)
+        made = (self.model, self.runtime, self.endpoint, self.cascade)
+        if not self.steps and all(one is None for one in made):
             raise ValueError("a variant needs steps, a runtime, or model = … for one built elsewhere")
         if not self.gated and not self.reason:
             raise ValueError('gated = false needs a reason = "…" that the report can show')

@@ -26,6 +26,7 @@ from slimgate.run.measure.latency import (
     tokenize_ms,
 )
 from slimgate.run.run import ModelHandle
+from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.suite import Suite
 
 # With a budget on a 95th percentile, so many times as many rounds if they fit into the time: it takes more of
@@ -48,7 +49,7 @@ def test_latency(
             pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
         pytest.skip(reason)
     batch = timed.run.workload(timed.name, workload)
-    call = timed.caller(batch.inputs)
+    call = timed.caller(*batch.timed)
     report_build(timed, report_part)
     measure = suite.measure
     benchmark: Any = request.getfixturevalue("benchmark")
@@ -61,16 +62,21 @@ def test_latency(
             max_seconds=measure.max_seconds / 2,
             least=max((rounds_for(one.kind) for one in budgets), default=0),
         )
+        cascade = timed.predictor if isinstance(timed.predictor, CascadePredictor) else None
+        if cascade is not None:
+            cascade.forget()
         with no_collection():
             benchmark.pedantic(call, rounds=rounds, iterations=1)
     seconds = benchmark.stats.stats.data
-    times = summarise(seconds, workload.batch)
+    times = summarise(seconds, workload.batch, by_turns=bool(batch.turns))
     facts: dict[str, Any] = {
         **vars(times),
         "warmup": made,
         "threads": suite.threads,
         "tokens": int(next(iter(batch.inputs.values())).shape[1]),
         "tokenize_ms": tokenize_ms(suite, timed.run.rows.gate, batch.positions, timed.built.artifact.folder),
+        "turns": min(len(batch.turns), times.rounds) or None,
+        "passed_on": cascade and cascade.passed_on,
         "measured": now(),
     }
     benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts[key] is not None})

@@ -9,6 +9,7 @@ import pytest
 
 from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
+from slimgate.run.cascade import cascade_facts
 from slimgate.run.claims import Claim, step_claims
 from slimgate.run.gate_results import Part, part
 from slimgate.run.run import ModelHandle
@@ -28,6 +29,7 @@ def report_build(model: ModelHandle, report: Report) -> None:
     artifact.update(load_seconds=model.load_seconds, **model.compile_facts)
     artifact["stored"] = manifest.get("stored")
     artifact["unreadable_rows"] = model.run.encoder.unreadable(built.artifact)
+    artifact["cascade"] = cascade_facts(built.artifact, model.passed_on)
     facts = {
         "steps": _steps(model),
         "artifact": artifact,

@@ -80,7 +80,11 @@ def tasks_of(suite: Suite, wishes: Mapping[str, Wish], *, shared: bool = True) -
 def comes_from(variant: Variant) -> tuple[str, ...]:
     """The models that must be there before a variant can be built."""
     start = () if variant.ref is not None else (variant.parent or TEACHER,)
-    learns = [TEACHER] if any(TEACHER in step.teachers for step in variant.steps) else []
+    named = [
+        *(step.teachers for step in variant.steps),
+        *((variant.cascade.models,) if variant.cascade else ()),
+    ]
+    learns = [TEACHER] if any(TEACHER in names for names in named) else []
     return tuple(dict.fromkeys((*start, *learns, *variant.assistants)))
 
 

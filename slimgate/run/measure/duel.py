@@ -10,6 +10,10 @@ gave noise floors of up to 1.15. So the time in which another process had the co
 (duel_worker.QueueClock), and a block is told by the lower quartile of its calls: the caches that the
 neighbour left cold, and what cannot be taken off (its other threads' waits), make a call longer, never
 shorter. Absolute latencies stay as the wall clock has them.
+
+In a suite with a cascade, a call's time depends on its row. A block then calls many different rows, the same
+ones for every contender of the round, each a few times. It is told by the mean over the rows of the lower
+quartile of each row's calls. The next round takes the next rows.
 """
 
 from __future__ import annotations
@@ -45,6 +49,9 @@ MIN_ROUNDS = 12
 MAX_ROUNDS = 400
 # Few looks, each at twice the rounds of the one before: every look is a chance to stop by luck.
 LOOKS = (12, 24, 48, 96, 192)
+# Where rows differ: rows of a round, so that the share of slow ones is about the same in each, and calls of
+# each of them.
+ROWS_OF_A_ROUND, CALLS_OF_A_ROW = 32, 2
 # What a process that does not answer is given before it counts as dead: loading, or one block.
 PATIENCE_SECONDS = 300.0
 
@@ -63,10 +70,14 @@ class ContenderSpec:
 
 @dataclass(frozen=True)
 class Block:
-    """One turn: seconds of each call, and those of them in which other processes had the core."""
+    """One turn: seconds of each call, and those of them in which other processes had the core.
+
+    turns: how many batches were called, one after another, each as often.
+    """
 
     seconds: Sequence[float]
     waited: Sequence[float]
+    turns: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,17 +116,18 @@ class Contender:
             raise
         self.threads = int(told["threads"])
 
-    def prepare(self, inputs: Arrays) -> None:
-        """Hands over the batch of the next blocks."""
-        self._ask({"inputs": dict(inputs)})
+    def prepare(self, inputs: Sequence[Arrays]) -> None:
+        """Hands over the batches of the next blocks."""
+        self._ask({"inputs": [dict(batch) for batch in inputs]})
 
     def delay(self, seconds: float) -> None:
         """From now on every call waits so much longer, busily; 0 ends an earlier delay."""
         self._ask({"delay": seconds})
 
-    def block(self, calls: int, *, discard: int) -> Block:
-        """One block, after `discard` calls that do not count."""
-        return Block(**self._ask({"calls": calls, "discard": discard}))
+    def block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:
+        """One block, after `discard` calls that do not count. turns: which batches are called, in order."""
+        asked = {"calls": calls, "discard": discard, "turns": list(turns)}
+        return Block(**self._ask(asked), turns=len(turns))
 
     def close(self) -> None:
         """Ends the process, unless it is another contender's."""
@@ -145,7 +157,7 @@ class Contender:
 
 def duel(
     contenders: Sequence[Contender],
-    inputs: Mapping[str, Arrays],
+    inputs: Mapping[str, Sequence[Arrays]],
     *,
     seed: int,
     max_seconds: float,
@@ -153,16 +165,20 @@ def duel(
 ) -> DuelTimes:
     """Rounds of blocks until `max_seconds` are used or `enough` says so, at least MIN_ROUNDS.
 
-    inputs: by contender its batch of the same rows. All make as many calls a block, but those that are over
-    twice as fast as their mean: they fill a block of their own (`block_sizes`). The order of the turns is
-    drawn anew for every second round, and turned round for the one after (ABBA). `enough` is asked only at
-    LOOKS, because a rule that is asked after each round stops at its luckiest moment. Calls below 1 ms
+    inputs: by contender its batches of the same rows; of several, each round takes the next.
+
+    All make as many calls a block, but those that are over twice as fast as their mean: they fill a block of
+    their own (`block_sizes`). The order of the turns is drawn anew for every second round, and turned round
+    for the one after (ABBA). `enough` is asked only at LOOKS, because a rule that is asked after each round
+    stops at its luckiest moment. Calls below 1 ms
     get twice the rounds.
     """
     for contender in contenders:
         contender.prepare(inputs[contender.spec.name])
     once = {contender.spec.name: seconds_of_a_call(contender) for contender in contenders}
-    sizes = block_sizes(once)
+    batches = len(next(iter(inputs.values())))
+    sizes = block_sizes(once) if batches == 1 else dict.fromkeys(once, (CALLS_OF_A_ROW, 1))
+    rows = 1 if batches == 1 else len(next(iter(next(iter(inputs.values()))[0].values())))
     least = MIN_ROUNDS * (2 if fmean(once.values()) < SHORT_CALL_SECONDS else 1)
     blocks: dict[str, list[Block]] = {contender.spec.name: [] for contender in contenders}
     turns, generator, rounds, start = list(contenders), random.Random(seed), 0, time.perf_counter()
@@ -173,15 +189,19 @@ def duel(
             turns.reverse()
         else:
             generator.shuffle(turns)
+        called = turns_of_round(rounds, batches, rows)
         for contender in turns:
             calls, discard = sizes[contender.spec.name]
-            blocks[contender.spec.name].append(contender.block(calls, discard=discard))
+            blocks[contender.spec.name].append(contender.block(calls, discard=discard, turns=called))
         rounds += 1
-    fastest = {
-        name: min(one - out for block in own for one, out in zip(block.seconds, block.waited, strict=True))
-        for name, own in blocks.items()
-    }
+    fastest = {name: fastest_call(own) for name, own in blocks.items()}
     return DuelTimes(_times(blocks), fastest, rounds, {name: calls for name, (calls, _) in sizes.items()})
+
+
+def turns_of_round(number: int, batches: int, rows: int) -> list[int]:
+    """Which batches a round calls: the next ones, of about ROWS_OF_A_ROUND rows. rows: of one batch."""
+    size = min(batches, -(-ROWS_OF_A_ROUND // rows))
+    return [(number * size + place) % batches for place in range(size)]
 
 
 def block_sizes(once: Mapping[str, float]) -> dict[str, tuple[int, int]]:
@@ -206,10 +226,21 @@ def _times(blocks: Mapping[str, Sequence[Block]]) -> dict[str, Floats]:
 
 
 def block_seconds(blocks: Sequence[Block]) -> Floats:
-    """The lower quartile of each block's calls, without what other processes took: (blocks,)."""
+    """The lower quartile of a batch's calls, without what other processes took, as a mean over the batches.
+
+    (blocks,), each of as many calls and batches.
+    """
     net = np.asarray([block.seconds for block in blocks]) - np.asarray([block.waited for block in blocks])
-    quartiles: Floats = np.quantile(net, 0.25, axis=1)
-    return quartiles
+    by_batch = net.reshape(len(blocks), blocks[0].turns, -1)
+    times: Floats = np.quantile(by_batch, 0.25, axis=2).mean(axis=1)
+    return times
+
+
+def fastest_call(blocks: Sequence[Block]) -> float:
+    """The fastest call of all blocks; of blocks of several batches, the fastest block's mean over them."""
+    if blocks[0].turns > 1:
+        return float(block_seconds(blocks).min())
+    return min(one - out for block in blocks for one, out in zip(block.seconds, block.waited, strict=True))
 
 
 def seconds_of_a_call(contender: Contender) -> float:

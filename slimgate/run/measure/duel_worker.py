@@ -4,10 +4,12 @@ Between turns the process is blocked on its pipe, so that it takes nothing from 
 is. Each command is a dict that names its contender, answered by a dict:
 
     {"name", "load": {"folder", "runtime", "params", "device", "threads"}}   -> {"seconds": …, "threads": 2}
-    {"name", "inputs": {name: array}}                                        -> {"ready": True}
+    {"name", "inputs": [{name: array}, …]}                                   -> {"ready": True}
     {"name", "delay": 0.0005}                                                -> {"ready": True}
-    {"name", "calls": 8, "discard": 2}                                       -> {"seconds": [8 times],
+    {"name", "calls": 8, "discard": 2, "turns": [0]}                         -> {"seconds": [8 times],
                                                                                  "waited": [8 times]}
+
+turns: which of the inputs are called, one after another, each so many times.
 
 An error is answered by {"error": "…"}; a closed pipe ends the process.
 """
@@ -89,7 +91,7 @@ class Contender:
 
     def __init__(self) -> None:
         self._predictor: Any = None
-        self._prepared: Any = None
+        self._prepared: list[Any] = []
         self._clock: DeviceClock = WallClock()
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -97,12 +99,12 @@ class Contender:
         if "load" in command:
             return self._load(**command["load"])
         if "inputs" in command:
-            self._prepared = self._predictor.prepare(command["inputs"])
+            self._prepared = [self._predictor.prepare(batch) for batch in command["inputs"]]
             return {"ready": True}
         if "delay" in command:
             self._predictor = Delayed(getattr(self._predictor, "plain", self._predictor), command["delay"])
             return {"ready": True}
-        seconds, waited = self._time(command["calls"], command["discard"])
+        seconds, waited = self._time(command["calls"], command["discard"], command["turns"])
         return {"seconds": seconds, "waited": waited}
 
     def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> dict[str, Any]:
@@ -120,18 +122,19 @@ class Contender:
         gc.freeze()  # what is loaded stays: collecting between blocks then takes no time
         return {"seconds": seconds, "threads": _threads(threads)}
 
-    def _time(self, calls: int, discard: int) -> tuple[list[float], list[float]]:
+    def _time(self, calls: int, discard: int, turns: list[int]) -> tuple[list[float], list[float]]:
         """Seconds of each call, and those of them in which another process had the core."""
-        forward, prepared = self._predictor.forward, self._prepared
+        forward, batches = self._predictor.forward, [self._prepared[turn] for turn in turns]
         gc.collect()
         for _ in range(discard):
-            forward(prepared)
+            forward(batches[0])
         seconds, waited = [], []
         with QueueClock() as queue:
-            for _ in range(calls):
-                queue.start()
-                seconds.append(self._clock.time(forward, prepared))
-                waited.append(queue.stop(seconds[-1]))
+            for prepared in batches:
+                for _ in range(calls):
+                    queue.start()
+                    seconds.append(self._clock.time(forward, prepared))
+                    waited.append(queue.stop(seconds[-1]))
         return seconds, waited
 
 

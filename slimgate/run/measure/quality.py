@@ -21,8 +21,10 @@ from slimgate.models.predict import predict_scores
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.protocols import AnswerPlan, Encoded, Predictor, Progress, Rows, no_progress
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.run.measure.row_encoders import is_tokenizer_file, row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.rows import PreparedRows
+from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of
 from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask, params_json
@@ -30,6 +32,7 @@ from slimgate.tasks.parts.encoding import EncodedTexts
 
 FILE = "outcomes.parquet"
 PROCESSOR = "processor"
+PASSED_ON = "passed_on"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -73,17 +76,12 @@ class Encoder:
         return self._unreadable[key]
 
     def _row_encoder(self, artifact: Artifact) -> Any:
-        return self._task.object.row_encoder(self._task.params, artifact.folder)
+        return row_encoder(self._task, artifact.folder)
 
     def _key(self, artifact: Artifact) -> str:
         """The same for artifacts that carry the same tokenizer."""
-        names = [name for name in files_of(artifact.folder) if _is_tokenizer_file(name)]
+        names = [name for name in files_of(artifact.folder) if is_tokenizer_file(name)]
         return folder_digest(artifact.folder, names)
-
-
-def _is_tokenizer_file(name: str) -> bool:
-    named = "token" in name or "vocab" in name or "processor" in name
-    return named or name.endswith((".txt", ".model", ".jinja"))
 
 
 def outcomes_of(
@@ -106,11 +104,19 @@ def outcomes_of(
     def fill(folder: Path) -> Json:
         start = time.perf_counter()
         kept = store.unfinished_file("outcomes", key)
-        found = predict(suite, rows, artifact, runtime, encoder, device=device, progress=progress, kept=kept)
+        noted: Json = {}
+        found = predict(
+            suite, rows, artifact, runtime, encoder, device=device, progress=progress, kept=kept, noted=noted
+        )
         seconds = round(time.perf_counter() - start, 3)
         write_outcomes(found, folder / FILE)
         kept.unlink(missing_ok=True)
-        told = {"artifact": artifact.digest, "rows": len(found), PROCESSOR: _processor(suite, device)}
+        told = {
+            "artifact": artifact.digest,
+            "rows": len(found),
+            PROCESSOR: _processor(suite, device),
+            **noted,
+        }
         return (
             {**told, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest} if work else told
         )
@@ -118,6 +124,21 @@ def outcomes_of(
     key = answers_key(suite, rows, artifact, runtime, encoder.split, device)
     entry = store.make("outcomes", key, fill)
     return read_outcomes(entry.folder / FILE), entry
+
+
+def share_passed_on(
+    suite: Suite,
+    rows: PreparedRows,
+    artifact: Artifact,
+    runtime: SuiteRuntime,
+    split: str,
+    store: Store,
+    *,
+    device: str,
+) -> list[float] | None:
+    """Of a cascade with stored outcomes on a split, the shares that reached each model after the first."""
+    entry = store.find("outcomes", answers_key(suite, rows, artifact, runtime, split, device))
+    return entry.manifest.get(PASSED_ON) if entry else None
 
 
 def has_answers(
@@ -145,10 +166,12 @@ def predict(
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
     kept: Path | None = None,
+    noted: Json | None = None,
 ) -> Outcomes:
     """Outcomes of the encoder's rows, predicted now. Rows of one text are of one group.
 
-    kept: a file in which a server's answers are kept as they come. Raises MeasureError where scores are
+    kept: a file in which a server's answers are kept as they come. noted: gets `passed_on` of a cascade, the
+    shares of the rows that reached each model after the first. Raises MeasureError where scores are
     not finite.
     """
     task = suite.setup.task
@@ -156,6 +179,8 @@ def predict(
     plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, kept)
     try:
         scores = _scores(task, predictor, encoder.of(artifact), plan)
+        if noted is not None and isinstance(predictor, CascadePredictor):
+            noted[PASSED_ON] = predictor.passed_on
     except SlimgateError:
         raise
     except (RuntimeError, MemoryError) as error:

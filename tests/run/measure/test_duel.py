@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from support.tiny_suite import tiny_run
 from slimgate.errors import MeasureError
 from slimgate.run.measure import duel as module
 from slimgate.run.measure.duel import (
+    CALLS_OF_A_ROW,
     LOOKS,
     MAX_ROUNDS,
     MIN_ROUNDS,
@@ -27,7 +28,9 @@ from slimgate.run.measure.duel import (
     block_seconds,
     block_size,
     duel,
+    fastest_call,
     seconds_of_a_call,
+    turns_of_round,
 )
 from slimgate.run.measure.duel_worker import Delayed, QueueClock
 
@@ -42,15 +45,17 @@ class Scripted:
     def __init__(self, name: str, seconds: float, turns: list[str] | None = None) -> None:
         self.spec = ContenderSpec(name, Path(), "eager", {}, "cpu", 1)
         self.seconds, self.turns, self.blocks = seconds, [] if turns is None else turns, []
+        self.called: list[list[int]] = []
 
     def prepare(self, inputs: Any) -> None:
         self.inputs = inputs
 
-    def block(self, calls: int, *, discard: int) -> Block:
+    def block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:
         self.turns.append(self.spec.name)
         self.blocks.append((calls, discard))
-        Scripted.now += self.seconds * (calls + discard)
-        return Block([self.seconds] * calls, [0.0] * calls)
+        self.called.append(list(turns))
+        Scripted.now += self.seconds * (calls * len(turns) + discard)
+        return Block([self.seconds] * calls * len(turns), [0.0] * calls * len(turns), len(turns))
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> tuple[list[Any], list[str], dict[str, Any]]:
@@ -59,7 +64,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> tuple[list[Any
     monkeypatch.setattr(Scripted, "now", 0.0)
     monkeypatch.setattr(module.time, "perf_counter", lambda: Scripted.now)
     found = [Scripted(name, one, turns) for name, one in zip("abcdef", seconds, strict=False)]
-    return found, turns, {one.spec.name: {} for one in found}
+    return found, turns, {one.spec.name: [{}] for one in found}
 
 
 def test_rounds_go_on_until_the_time_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +145,28 @@ def test_a_block_is_told_by_its_lower_quartile_without_what_others_took() -> Non
     assert block_seconds([block, Block([4.0] * 4, [0.0] * 4)]).tolist() == [1.75, 4.0]
 
 
+def test_with_many_batches_a_block_is_the_mean_over_them_of_the_lower_quartile_of_each() -> None:
+    """Two batches of two calls: quartiles 1.25 and 10, so that the slow row is not lost."""
+    block = Block([1.0, 2.0, 10.0, 10.0], [0.0] * 4, turns=2)
+    assert block_seconds([block]).tolist() == [5.625]
+    assert fastest_call([block, Block([1.0, 1.0, 3.0, 3.0], [0.0] * 4, turns=2)]) == 2.0
+
+
+def test_each_round_calls_the_next_rows_and_all_contenders_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, _, _ = scripted(monkeypatch, 0.002, 0.001)
+    batches = [{"input_ids": np.full((4, 2), number)} for number in range(20)]
+    times = duel(contenders, {"a": batches, "b": batches}, seed=0, max_seconds=0.1)
+    assert times.calls == {"a": CALLS_OF_A_ROW, "b": CALLS_OF_A_ROW}
+    called = [one for one in contenders[0].called if len(one) > 1]
+    assert called == [one for one in contenders[1].called if len(one) > 1]
+    assert called[:3] == [[*range(8)], [*range(8, 16)], [16, 17, 18, 19, 0, 1, 2, 3]]  # 32 rows a round
+
+
+@pytest.mark.parametrize(("batches", "rows", "size"), [(512, 1, 32), (16, 32, 1), (5, 1, 5), (128, 4, 8)])
+def test_a_round_calls_about_32_rows(batches: int, rows: int, size: int) -> None:
+    assert turns_of_round(0, batches, rows) == list(range(size))
+
+
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ContenderSpec:
     folder = tiny_run(tmp_path_factory.mktemp("duel")).build("teacher").artifact.folder
@@ -156,7 +183,7 @@ def named(spec: ContenderSpec, name: str, **changes: Any) -> ContenderSpec:
 @pytest.fixture(scope="module")
 def plain(spec: ContenderSpec) -> Iterator[Contender]:
     contender = Contender(spec)
-    contender.prepare(INPUTS)
+    contender.prepare([INPUTS])
     yield contender
     contender.close()
 
@@ -170,7 +197,7 @@ def test_a_contender_with_a_delay_of_half_a_call_is_slower_by_it(
         once = seconds_of_a_call(plain)
         slow.delay(0.5 * once)
         names = ("plain", slow.spec.name)
-        times = duel([plain, slow], dict.fromkeys(names, INPUTS), seed=0, max_seconds=0.5)
+        times = duel([plain, slow], {name: [INPUTS] for name in names}, seed=0, max_seconds=0.5)
         ratio = float(np.median(times.blocks[slow.spec.name] / times.blocks["plain"]))
         assert 1.15 < ratio < 2.5
         assert (slow._process is plain._process) is shared
@@ -197,7 +224,7 @@ def test_what_cannot_be_loaded_or_dies_is_one_error_with_its_name(spec: Contende
     with pytest.raises(MeasureError, match="gone: the process that times it failed: FileNotFoundError"):
         Contender(named(spec, "gone", folder=Path("/no/such/folder")))
     dying = Contender(named(spec, "dying"))
-    dying.prepare(INPUTS)
+    dying.prepare([INPUTS])
     dying._process.kill()
     with pytest.raises(MeasureError, match="dying: the process that times it failed: it died by SIGKILL"):
         dying.block(1, discard=0)

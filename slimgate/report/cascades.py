@@ -1,0 +1,71 @@
+"""Cascades: which models they ask, from which probability on each answers, and the share that it passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate._system.escape import escape
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.build import CascadeFacts
+from slimgate.report.figures import MISSING, count, percent, significant, to_fixed
+from slimgate.report.status import models
+from slimgate.report.tables import Column, blocks, table
+
+_EXPLAINED = """\
+A model answers a row if its highest probability is at least "sure from"; else the next model does. The
+probability is the softmax of its scores, divided by the temperature. In a suite with a cascade, the timed
+calls of all models take the same gate rows by turns, drawn at random, so that the mean counts each row once."""
+
+
+def cascades(record: RunRecord) -> str:
+    """A line for each model but the last of every cascade, and what the columns are; nothing without one."""
+    found = list(_gates(record))
+    if not found:
+        return ""
+    columns = [
+        Column("cascade", [escape(name) for name, _, _ in found]),
+        Column("model", [escape(facts.models[place]) for _, facts, place in found]),
+        Column("next", [escape(facts.models[place + 1]) for _, facts, place in found]),
+        Column("sure from", [to_fixed(facts.thresholds[place], 4) for _, facts, place in found], right=True),
+        Column(
+            "temperature", [significant(facts.temperatures[place]) for _, facts, place in found], right=True
+        ),
+        Column(
+            "gate rows that reach the next",
+            [share_words(facts.passed_on, place) for _, facts, place in found],
+            right=True,
+        ),
+        Column("chosen on selection rows", [_selection(facts) for _, facts, _ in found]),
+    ]
+    return blocks(table(columns), _EXPLAINED)
+
+
+def share_words(shares: list[float] | None, place: int = 0) -> str:
+    """`21.3 %`: the share of the rows that reached the model after the one in that place."""
+    return MISSING if shares is None else percent(shares[place], 1)
+
+
+def passed_words(shares: list[float] | None) -> str:
+    """`21.3 %`, of three models `21.3 %, 4.0 %`."""
+    return MISSING if shares is None else ", ".join(percent(share, 1) for share in shares)
+
+
+def _selection(facts: CascadeFacts) -> str:
+    one = facts.selection
+    if one is None:
+        return "no, given"
+    return (
+        f"{count(one.rows)}, lost {to_fixed(one.lost_points, 1)} of {one.drop_points:g} points against "
+        f"{escape(facts.models[-1])}"
+    )
+
+
+def _gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:
+    for model in models(record):
+        if (facts := facts_of(model)) is not None:
+            yield from ((model.name, facts, place) for place in range(len(facts.thresholds)))
+
+
+def facts_of(model: VariantRecord) -> CascadeFacts | None:
+    """Those of a cascade; None of other models."""
+    return None if model.artifact is None else model.artifact.cascade

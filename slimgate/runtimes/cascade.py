@@ -1,0 +1,210 @@
+"""A cascade: the first model answers the rows that it is sure of, and passes the others on to the next.
+
+    [variants.fast]
+    cascade = { models = ["one-block", "three-blocks"], threshold = "selection" }
+
+A model is sure of a row if its highest probability reaches its threshold. The probabilities are the softmax
+of its scores, divided by its temperature. The last model answers all rows that reach it. An answer is the
+answering model's own: no score is changed.
+
+The artifact holds a copy of each model's artifact, and cascade.json. Each model runs in its own runtime.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from slimgate._system.files import write_atomically
+from slimgate.errors import BuildError, MeasureError
+from slimgate.loading import load
+from slimgate.params import Table
+from slimgate.protocols import Arrays, Predictor, Runtime
+
+KIND = "cascade"
+FILE = "cascade.json"
+
+Floats = npt.NDArray[np.float64]
+
+
+class Member(BaseModel):
+    """One model of a cascade. folder: of its artifact, in that of the cascade.
+
+    runtime, params: what executes it, as the suite says. temperature: divides its scores before the softmax.
+    threshold: the least probability of a sure answer; None: of the last model, which answers every row.
+    inputs: which of the cascade's inputs it reads, because its tokenizer may differ from the first model's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    folder: str
+    kind: str
+    runtime: str
+    params: dict[str, Any]
+    temperature: float = 1.0
+    threshold: float | None = None
+    inputs: int = 0
+
+
+class Cascade(BaseModel):
+    """cascade.json: the models in order. packages: versions that their answers depend on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: tuple[Member, ...]
+    packages: dict[str, str | None] = {}
+
+    def write(self, folder: Path) -> None:
+        """Writes cascade.json."""
+        write_atomically(folder / FILE, self.model_dump_json(indent=1))
+
+
+def is_cascade(folder: Path) -> bool:
+    """Whether an artifact's folder is a cascade's."""
+    return (folder / FILE).is_file()
+
+
+def read_cascade(folder: Path) -> Cascade:
+    """The cascade of an artifact's folder."""
+    return Cascade.model_validate_json((folder / FILE).read_bytes())
+
+
+def tokenizer_folders(folder: Path) -> list[Path]:
+    """The folders of the models whose tokenizers make the cascade's inputs, in the order of `inputs`."""
+    first: dict[int, Path] = {}
+    for member in read_cascade(folder).members:
+        first.setdefault(member.inputs, folder / member.folder)
+    return [first[number] for number in sorted(first)]
+
+
+def input_name(number: int, name: str) -> str:
+    """What an array of the inputs of that number is called in the cascade's batch."""
+    return name if number == 0 else f"{number}.{name}"
+
+
+def inputs_of(batch: Arrays, number: int) -> Arrays:
+    """The arrays of one model in a cascade's batch, by the names that it knows."""
+    if number:
+        start = input_name(number, "")
+        return {name.removeprefix(start): one for name, one in batch.items() if name.startswith(start)}
+    return {name: one for name, one in batch.items() if not name.partition(".")[0].isdecimal()}
+
+
+def confidence(scores: npt.NDArray[Any], temperature: float) -> Floats:
+    """(rows,) the highest probability of each row. scores: (rows, classes), before the softmax."""
+    shifted = scores.astype(np.float64) / temperature
+    shifted -= shifted.max(axis=1, keepdims=True)
+    found: Floats = 1.0 / np.exp(shifted).sum(axis=1)
+    return found
+
+
+class Params(Table):
+    """runtime = { name = "cascade" } has no options: each model has its own runtime."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A batch, and the same batch as the inputs of each model."""
+
+    batch: Arrays
+    whole: Sequence[object]
+
+
+class CascadePredictor:
+    """The models behind the Predictor's three calls. One forward call asks as many models as it needs."""
+
+    def __init__(self, members: Sequence[Member], predictors: Sequence[Predictor]) -> None:
+        self._members, self._predictors = tuple(members), tuple(predictors)
+        self._asked = np.zeros(len(self._members), dtype=np.int64)
+
+    @property
+    def passed_on(self) -> list[float]:
+        """The share of the rows so far that reached each model after the first."""
+        if not self._asked[0]:
+            return [0.0] * (len(self._members) - 1)
+        return [float(one) for one in self._asked[1:] / self._asked[0]]
+
+    def forget(self) -> None:
+        """Starts to count the rows anew."""
+        self._asked[:] = 0
+
+    def prepare(self, batch: Arrays) -> object:
+        """The batch as each model's own tensors: a call with one row then copies nothing."""
+        pairs = zip(self._members, self._predictors, strict=True)
+        return _Prepared(batch, [one.prepare(inputs_of(batch, member.inputs)) for member, one in pairs])
+
+    def forward(self, prepared: Any) -> object:
+        """(rows, classes) float32 of the models that answered. The next model gets only the unsure rows."""
+        rows: npt.NDArray[np.intp] | None = None  # None: all
+        answers = np.zeros((0, 0), dtype=np.float32)
+        for number, member in enumerate(self._members):
+            scores = self._scores(number, prepared, rows)
+            self._asked[number] += len(scores)
+            if rows is None:
+                answers, rows = scores, np.arange(len(scores))
+            else:
+                answers[rows] = scores
+            if member.threshold is None:
+                break
+            unsure = confidence(scores, member.temperature) < member.threshold
+            if not unsure.any():
+                break
+            rows = None if unsure.all() and len(rows) == len(answers) else rows[unsure]
+        return answers
+
+    def _scores(
+        self, number: int, prepared: _Prepared, rows: npt.NDArray[np.intp] | None
+    ) -> npt.NDArray[np.float32]:
+        """The scores of one model for some rows of the batch."""
+        predictor, call = self._predictors[number], prepared.whole[number]
+        if rows is not None:
+            inputs = inputs_of(prepared.batch, self._members[number].inputs)
+            call = predictor.prepare({name: values[rows] for name, values in inputs.items()})
+        return np.array(predictor.fetch(predictor.forward(call)), dtype=np.float32)
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """The scores, which are on the host already."""
+        return np.asarray(output, dtype=np.float32)
+
+    def close(self) -> None:
+        """Frees all models."""
+        for predictor in self._predictors:
+            predictor.close()
+
+
+class CascadeRuntime(Runtime[Params]):
+    kinds = frozenset({KIND})
+    default_for = kinds
+
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CascadePredictor:
+        """Every model, in its own runtime, on `threads` threads: only one of them runs at a time."""
+        members = read_cascade(folder).members
+        return CascadePredictor(
+            members, [load_member(folder, one, device=device, threads=threads) for one in members]
+        )
+
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+        """Refused: it differs from row to row."""
+        raise MeasureError("what a cascade computes depends on the row")
+
+
+runtime = CascadeRuntime()
+
+
+def load_member(folder: Path, member: Member, *, device: str, threads: int) -> Predictor:
+    """One model of a cascade's folder. Raises BuildError or MissingExtra that names it."""
+    plugin = load("runtime", member.runtime)
+    options = plugin.Params.model_validate_json(json.dumps(member.params))
+    try:
+        found: Predictor = plugin.load(folder / member.folder, options, device=device, threads=threads)
+    except BuildError as error:
+        raise type(error)(f"{member.name}: {error}") from error
+    return found

@@ -1,0 +1,294 @@
+"""Cascades: when a model is sure, which rows are passed on, and a suite that has one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.tiny_suite import tiny_run
+
+from slimgate.errors import SuiteError
+from slimgate.outcomes import ClassOutcomes
+from slimgate.protocols import Workload
+from slimgate.run.cascade import Answers, best_temperature, cascade_facts, choose_gate, choose_gates
+from slimgate.run.run import SuiteRun
+from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, inputs_of, read_cascade
+from slimgate.runtimes.onnxruntime import runtime as onnxruntime
+
+
+def answers(margins: list[float], right: list[bool]) -> Answers:
+    """Two classes; margins: score of class 0 above that of class 1, which is what the model says."""
+    scores = np.asarray([[margin, 0.0] for margin in margins], dtype=np.float32)
+    return Answers(scores, np.asarray([0 if one else 1 for one in right]), np.asarray(right))
+
+
+SURE = [4.0, 3.0, 2.0, 1.0, 0.5]  # rising doubt
+SMALL = answers(SURE, [True, True, False, False, True])
+LARGE = np.asarray([True, True, True, True, True])
+
+
+def test_confidence_is_the_highest_probability_after_the_temperature() -> None:
+    scores = np.asarray([[2.0, 0.0], [0.0, 0.0]])
+    assert confidence(scores, 1.0) == pytest.approx([1 / (1 + np.exp(-2.0)), 0.5])
+    assert confidence(scores, 2.0) == pytest.approx([1 / (1 + np.exp(-1.0)), 0.5])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "passed"),
+    [
+        (0.0, [False, False, True, True, True]),  # the two wrong ones are the third and the fourth
+        (20.0, [False, False, False, True, True]),  # one of five rows may be lost
+        (40.0, [False] * 5),
+    ],
+)
+def test_the_fewest_rows_are_passed_on_at_which_the_loss_is_allowed(
+    allowed: float, passed: list[bool]
+) -> None:
+    gate = choose_gate(SMALL, LARGE, LARGE, allowed, 1.0)
+    assert gate.passed_on.tolist() == passed
+    assert (confidence(SMALL.scores, 1.0) < gate.threshold).tolist() == passed
+
+
+def test_one_lucky_dip_of_the_curve_does_not_decide() -> None:
+    """Passing on nothing loses nothing, one row loses one of four, and so on to the end: the dip is at 0."""
+    small = answers([4.0, 3.0, 2.0, 1.0], [False, True, True, True])
+    large = np.asarray([True, True, True, False])
+    gate = choose_gate(small, large, large, 0.0, 1.0)
+    # 0 rows: 3 right; 1 row: 2; 2 rows: 2; 3 rows: 2; 4 rows: 3 right, as many as the last model
+    assert gate.passed_on.all()
+
+
+def test_rows_of_equal_confidence_stay_together() -> None:
+    small = answers([3.0, 1.0, 1.0, 1.0], [True, True, False, True])
+    gate = choose_gate(small, np.ones(4, dtype=bool), np.ones(4, dtype=bool), 0.0, 1.0)
+    assert gate.passed_on.tolist() == [False, True, True, True]
+
+
+def test_of_three_models_each_pair_has_its_share_of_the_loss() -> None:
+    generator = np.random.default_rng(0)
+    margins = generator.exponential(2.0, 2000)
+    chance = generator.random(2000)
+    first = answers(margins.tolist(), (chance < 1 / (1 + np.exp(-margins))).tolist())
+    second = answers((1.5 * margins).tolist(), (chance < 1 / (1 + np.exp(-1.5 * margins))).tolist())
+    last = answers((4 * margins).tolist(), (chance < 1 / (1 + np.exp(-4 * margins))).tolist())
+    gates = choose_gates([first, second, last], 2.0)
+    right = np.where(gates[0].passed_on, np.where(gates[1].passed_on, last.right, second.right), first.right)
+    assert 0 < gates[0].passed_on.mean() < 1
+    assert 100 * (last.right.mean() - right.mean()) <= 2.0 + 1e-9
+    behind = np.where(gates[1].passed_on, last.right, second.right)
+    assert 100 * (last.right.mean() - behind.mean()) <= 1.0 + 1e-9
+
+
+def test_the_best_temperature_is_the_one_that_made_the_scores_too_sure() -> None:
+    generator = np.random.default_rng(1)
+    scores = generator.normal(0, 2, (4000, 3))
+    shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    labels = np.asarray([generator.choice(3, p=one) for one in shares])
+    own = Answers((3 * scores).astype(np.float32), labels, scores.argmax(1) == labels)
+    assert best_temperature(own) == pytest.approx(3.0, rel=0.1)
+
+
+class Fixed:
+    """A predictor whose scores are its input's, and that notes the rows that it was given."""
+
+    def __init__(self) -> None:
+        self.rows: list[list[float]] = []
+
+    def prepare(self, batch: Any) -> Any:
+        return batch["scores"]
+
+    def forward(self, prepared: Any) -> Any:
+        self.rows.append(prepared[:, 0].tolist())
+        return prepared
+
+    def fetch(self, output: Any) -> Any:
+        return output
+
+    def close(self) -> None:
+        self.rows.clear()
+
+
+def member(name: str, threshold: float | None, inputs: int = 0) -> Member:
+    return Member(
+        name=name, folder=name, kind="torch", runtime="eager", params={}, threshold=threshold, inputs=inputs
+    )
+
+
+def test_a_batch_passes_on_only_the_unsure_rows() -> None:
+    first, second = Fixed(), Fixed()
+    cascade = CascadePredictor([member("a", 0.9), member("b", None, inputs=1)], [first, second])
+    own = np.asarray([[9.0, 0.0], [1.0, 0.0], [8.0, 0.0], [0.5, 0.0]], dtype=np.float32)
+    other = np.asarray([[1.0, 0.0], [2.0, 7.0], [3.0, 0.0], [4.0, 7.0]], dtype=np.float32)
+    prepared = cascade.prepare({"scores": own, "1.scores": other})
+    found = cascade.fetch(cascade.forward(prepared))
+    assert found.tolist() == [[9.0, 0.0], [2.0, 7.0], [8.0, 0.0], [4.0, 7.0]]
+    assert second.rows == [[2.0, 4.0]]
+    assert cascade.passed_on == [0.5]
+    cascade.forget()
+    sure = cascade.forward(cascade.prepare({"scores": own[:1], "1.scores": other[:1]}))
+    assert cascade.fetch(sure).tolist() == [[9.0, 0.0]]
+    assert (second.rows, cascade.passed_on) == ([[2.0, 4.0]], [0.0])
+
+
+def test_inputs_of_each_tokenizer_are_told_apart() -> None:
+    batch = {"a": np.zeros(1), "1.a": np.ones(1), "10.a": np.full(1, 10)}
+    assert {name: one.tolist() for name, one in inputs_of(batch, 0).items()} == {"a": [0]}
+    assert inputs_of(batch, 1)["a"].tolist() == [1]
+    assert inputs_of(batch, 10)["a"].tolist() == [10]
+
+
+CASCADE = 'fast = { cascade = { models = ["pruned", "shorter", "teacher"], drop_points = 3 } }\n'
+SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
+PRUNED = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
+    return tiny_run(tmp_path_factory.mktemp("cascade"), **{PRUNED: PRUNED + CASCADE})
+
+
+def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> None:
+    found, members = run.outcomes("fast"), read_cascade(run.build("fast").artifact.folder).members
+    assert isinstance(found, ClassOutcomes)
+    assert [one.name for one in members] == ["pruned", "shorter", "teacher"]
+    assert members[-1].threshold is None
+    wanted, reached, shares = None, np.ones(len(found), dtype=bool), []
+    for one in members:
+        own = run.outcomes(one.name)
+        assert isinstance(own, ClassOutcomes)
+        wanted = own.predictions if wanted is None else np.where(reached, own.predictions, wanted)
+        if one.threshold is None:
+            break
+        # logits up to a constant, which softmax does not see
+        sure = confidence(np.log(own.probabilities), one.temperature) >= one.threshold
+        reached = reached & ~sure
+        shares.append(float(reached.mean()))
+    assert found.predictions.tolist() == wanted.tolist()
+    assert run.passed_on("fast") == pytest.approx(shares)
+    assert run.passed_on("pruned") is None
+
+
+def test_its_size_is_the_sum_of_its_models(run: SuiteRun) -> None:
+    built = {name: run.build(name).artifact.manifest for name in ("fast", "pruned", "shorter", "teacher")}
+    for key in ("bytes", "parameters", "nonzero_parameters"):
+        assert built["fast"][key] == sum(built[name][key] for name in ("pruned", "shorter", "teacher"))
+
+
+def test_the_record_says_when_each_model_answers(run: SuiteRun) -> None:
+    artifact = run.build("fast").artifact
+    facts = cascade_facts(artifact, [0.5, 0.25])
+    assert facts is not None
+    assert facts["selection"]["rows"] == 16
+    assert facts["selection"]["lost_points"] <= 3.0
+    assert len(facts["thresholds"]) == len(facts["temperatures"]) == 2
+    assert cascade_facts(run.build("pruned").artifact, None) is None
+    assert artifact.manifest["parents"] == [
+        run.build(name).artifact.digest for name in ("pruned", "shorter", "teacher")
+    ]
+
+
+def test_timed_calls_take_different_rows_by_turns_the_same_for_all_models(run: SuiteRun) -> None:
+    cascade, teacher = run.workload("fast", Workload(1)), run.workload("teacher", Workload(1))
+    assert len(cascade.timed) == len(teacher.timed) == 60
+    for one, other in zip(cascade.timed, teacher.timed, strict=True):
+        assert one["input_ids"].tolist() == other["input_ids"].tolist()
+    assert len(run.workload("fast", Workload(32)).timed) == 1
+    handle = run.handle("fast")
+    call = handle.caller(*cascade.timed)
+    for _ in range(60):
+        call()
+    assert isinstance(handle.predictor, CascadePredictor)
+    assert handle.predictor.passed_on == pytest.approx(run.passed_on("fast"))
+    handle.close()
+
+
+def test_a_suite_without_a_cascade_times_one_batch(tmp_path: Path) -> None:
+    assert tiny_run(tmp_path).workload("teacher", Workload(1)).turns == ()
+
+
+def test_a_given_threshold_reads_no_rows_and_other_thresholds_make_another_artifact(tmp_path: Path) -> None:
+    def artifact(threshold: str) -> Any:
+        table = f'fast = {{ cascade = {{ models = ["shorter", "teacher"], threshold = {threshold} }} }}\n'
+        return tiny_run(tmp_path, **{PRUNED: PRUNED + table}).build("fast").artifact
+
+    first, same, other = artifact("0.9"), artifact("0.9"), artifact("[0.8]")
+    assert first.digest == same.digest != other.digest
+    assert same.entry.from_store
+    assert not other.entry.from_store
+    assert first.manifest["log"]["cascade"] == {
+        "models": ["shorter", "teacher"],
+        "thresholds": [0.9],
+        "temperatures": [1.0],
+    }
+
+
+def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) -> None:
+    trimmed = "trimmed = { steps = [{ trim_vocabulary = { vocab_size = 20 } }] }\n"
+    table = 'fast = { cascade = { models = ["trimmed", "teacher"], threshold = 1.0 } }\n'
+    run = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
+    members = read_cascade(run.build("fast").artifact.folder).members
+    assert [one.inputs for one in members] == [0, 1]
+    found, teacher = run.outcomes("fast"), run.outcomes("teacher")
+    assert isinstance(found, ClassOutcomes)
+    assert isinstance(teacher, ClassOutcomes)
+    assert run.passed_on("fast") == [1.0]
+    np.testing.assert_allclose(found.probabilities, teacher.probabilities, atol=1e-5)
+    handle, batch = run.handle("fast"), run.workload("fast", Workload(2)).inputs
+    assert {"input_ids", "1.input_ids"} <= batch.keys()
+    assert handle.caller(batch)() is not None
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            '{ models = ["shorter", "teachr"] }',
+            '[variants.fast] cascade.models[1] "teachr": no such variant. Did you mean teacher?',
+        ),
+        (
+            '{ models = ["shorter", "fast"] }',
+            '"fast" is the cascade itself; name the models that it is made of',
+        ),
+        ('{ models = ["shorter"] }', "models = ['shorter'] came, expected two or more different models"),
+        ('{ models = ["shorter", "shorter"] }', "expected two or more different models"),
+        ('{ models = ["shorter", "teacher"], threshold = [0.9, 0.8] }', "2 thresholds came, expected 1"),
+        ('{ models = ["shorter", "teacher"], threshold = 0.9, drop_points = 1 }', "drop_points belongs to"),
+        ('{ models = ["shorter", "teacher"], threshold = 1.5 }', "threshold"),
+        ('{ models = ["shorter", "teacher"] }, steps = [{ keep_layers = [0] }]', "cascade and steps came"),
+        ('{ models = ["shorter", "teacher"] }, from = "shorter"', "cascade and from came"),
+        ('["shorter", "teacher"]', "expected a table, such as { models"),
+    ],
+)
+def test_what_a_cascade_cannot_be_is_one_clear_error(tmp_path: Path, table: str, said: str) -> None:
+    with pytest.raises(SuiteError) as error:
+        tiny_run(tmp_path, **{PRUNED: PRUNED + f"fast = {{ cascade = {table} }}\n"})
+    assert said in str(error.value)
+    assert str(error.value).startswith("suite.toml [variants.fast]")
+
+
+def test_a_cascade_of_a_cascade_an_endpoint_or_without_selection_rows_is_refused(tmp_path: Path) -> None:
+    outer = CASCADE + 'outer = { cascade = { models = ["pruned", "fast"] } }\n'
+    with pytest.raises(SuiteError, match='"fast" is a cascade too; name its models here'):
+        tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
+    with pytest.raises(SuiteError, match=r"cascade.threshold: is chosen on rows of the split selection"):
+        tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
+    step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
+    with pytest.raises(SuiteError, match="cannot take an artifact of kind cascade"):
+        tiny_run(tmp_path, **{PRUNED: PRUNED + step})
+
+
+def test_a_user_of_onnxruntime_and_pytorch_may_mix_them(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    graph = 'graph = { from = "shorter", steps = [{ to_onnx = {} }] }\n'
+    table = 'fast = { cascade = { models = ["graph", "teacher"], threshold = 0.7 } }\n'
+    run = tiny_run(tmp_path, **{PRUNED: PRUNED + graph + table})
+    cascade = read_cascade(run.build("fast").artifact.folder)
+    assert [one.runtime for one in cascade.members] == ["onnxruntime", "eager"]
+    assert set(onnxruntime.packages) <= cascade.packages.keys()
+    assert json.loads(cascade.model_dump_json())["members"][0]["params"]["left_out"] == [
+        "SkipLayerNormFusion"
+    ]
+    assert len(run.outcomes("fast")) == 60

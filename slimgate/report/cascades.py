@@ -1,4 +1,4 @@
-"""Cascades: which models they ask, from which probability on each answers, and the share that it passes on."""
+"""Cascades: the models they ask, from which probability on each answers, and the share that it passes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slimgate.report.tables import Column, blocks, table
 _EXPLAINED = """\
 A model answers a row if its highest probability is at least "sure from"; else the next model does. The
 probability is the softmax of its scores, divided by the temperature. In a suite with a cascade, the timed
-calls of all models take the same gate rows by turns, drawn at random, so that the mean counts each row once."""
+calls of all models take the same gate rows by turns, which are drawn at random."""
 
 
 def cascades(record: RunRecord) -> str:

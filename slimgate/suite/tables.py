@@ -91,12 +91,30 @@ FROM_SELECTION = "selection"
 Probability = Annotated[float, Field(gt=0, le=1)]
 
 
+def _check_threshold(value: Any) -> Any:
+    """One error for a threshold, instead of one for each form that it may have."""
+    several = value if isinstance(value, list | tuple) and value else [value]
+    if value != FROM_SELECTION and not all(_is_probability(one) for one in several):
+        message = '{came} came, expected "selection", a probability such as 0.9, or a list of them'
+        raise PydanticCustomError("threshold", message, {"came": repr(value)})
+    return value
+
+
+def _is_probability(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+
+
+Threshold = Annotated[
+    Literal["selection"] | Probability | tuple[Probability, ...], BeforeValidator(_check_threshold)
+]
+
+
 class CascadeTable(Table):
     """`cascade` of a variant: each model answers the rows that it is sure of, and passes on the others."""
 
     models: tuple[str, ...]
     """The models in order, the cheapest first: variants of this suite; the last one may be teacher."""
-    threshold: Literal["selection"] | Probability | tuple[Probability, ...] = "selection"
+    threshold: Threshold = "selection"
     """The least probability of an answer that is sure: chosen on the selection rows, or a number, or one for
     each model but the last."""
     drop_points: float = Field(default=0.5, ge=0, le=100)

@@ -246,7 +246,7 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     [
         (
             '{ models = ["shorter", "teachr"] }',
-            '[variants.fast] cascade.models[1] "teachr": no such variant. Did you mean teacher?',
+            '[variants.fast.cascade] models: "teachr": no such variant. Did you mean teacher?',
         ),
         (
             '{ models = ["shorter", "fast"] }',
@@ -256,7 +256,7 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
         ('{ models = ["shorter", "shorter"] }', "expected two or more different models"),
         ('{ models = ["shorter", "teacher"], threshold = [0.9, 0.8] }', "2 thresholds came, expected 1"),
         ('{ models = ["shorter", "teacher"], threshold = 0.9, drop_points = 1 }', "drop_points belongs to"),
-        ('{ models = ["shorter", "teacher"], threshold = 1.5 }', "threshold"),
+        ('{ models = ["shorter", "teacher"], threshold = 1.5 }', "threshold: 1.5 came, expected"),
         ('{ models = ["shorter", "teacher"] }, steps = [{ keep_layers = [0] }]', "cascade and steps came"),
         ('{ models = ["shorter", "teacher"] }, from = "shorter"', "cascade and from came"),
         ('["shorter", "teacher"]', "expected a table, such as { models"),
@@ -266,14 +266,14 @@ def test_what_a_cascade_cannot_be_is_one_clear_error(tmp_path: Path, table: str,
     with pytest.raises(SuiteError) as error:
         tiny_run(tmp_path, **{PRUNED: PRUNED + f"fast = {{ cascade = {table} }}\n"})
     assert said in str(error.value)
-    assert str(error.value).startswith("suite.toml [variants.fast]")
+    assert str(error.value).startswith("suite.toml [variants.fast")
 
 
-def test_a_cascade_of_a_cascade_an_endpoint_or_without_selection_rows_is_refused(tmp_path: Path) -> None:
+def test_a_cascade_of_a_cascade_or_without_selection_rows_is_refused(tmp_path: Path) -> None:
     outer = CASCADE + 'outer = { cascade = { models = ["pruned", "fast"] } }\n'
     with pytest.raises(SuiteError, match='"fast" is a cascade too; name its models here'):
         tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
-    with pytest.raises(SuiteError, match=r"cascade.threshold: is chosen on rows of the split selection"):
+    with pytest.raises(SuiteError, match=r"cascade\] threshold: is chosen on rows of the split selection"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
     step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
     with pytest.raises(SuiteError, match="cannot take an artifact of kind cascade"):
@@ -284,7 +284,8 @@ def test_a_user_of_onnxruntime_and_pytorch_may_mix_them(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     graph = 'graph = { from = "shorter", steps = [{ to_onnx = {} }] }\n'
     table = 'fast = { cascade = { models = ["graph", "teacher"], threshold = 0.7 } }\n'
-    run = tiny_run(tmp_path, **{PRUNED: PRUNED + graph + table})
+    calibrated = {"calibration = 0": "calibration = 8"}
+    run = tiny_run(tmp_path, **{PRUNED: PRUNED + graph + table, **calibrated})
     cascade = read_cascade(run.build("fast").artifact.folder)
     assert [one.runtime for one in cascade.members] == ["onnxruntime", "eager"]
     assert set(onnxruntime.packages) <= cascade.packages.keys()
@@ -292,3 +293,22 @@ def test_a_user_of_onnxruntime_and_pytorch_may_mix_them(tmp_path: Path) -> None:
         "SkipLayerNormFusion"
     ]
     assert len(run.outcomes("fast")) == 60
+
+
+def test_tasks_without_class_probabilities_of_a_row_are_refused(tmp_path: Path) -> None:
+    changed = {
+        'kind = "text_classification"': 'kind = "text_regression"',
+        'label = "label"': 'score = "label"',
+    }
+    with pytest.raises(SuiteError, match="task text_regression has no class probabilities") as error:
+        tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE}, **changed)
+    assert "tasks for cascades: text_classification" in str(error.value)
+
+
+def test_an_endpoint_is_no_part_of_a_cascade() -> None:
+    """Tasks for endpoints have no class probabilities, so the task is refused first."""
+    from slimgate.loading import plugins
+    from slimgate.suite.checks import CLASS_SCORES
+
+    able = [one for one in plugins("task").values() if one.takes_endpoints and one.answer is None]
+    assert not [one for one in able if one.metrics() >= CLASS_SCORES]

@@ -10,7 +10,7 @@ from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
 from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of
-from slimgate.cli.export.snippets import TEXTS, snippet
+from slimgate.cli.export.snippets import TEXTS, example_texts, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.loading import form_of, forms, known_plugins, load
@@ -22,6 +22,7 @@ from slimgate.report.card import card
 from slimgate.report.card_metadata import TAG
 from slimgate.report.figures import megabytes, significant
 from slimgate.report.tables import blocks, bullets
+from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of, scratch_beside
 
@@ -73,6 +74,8 @@ def export(
     """
     try:
         with replacing_folder(folder) as new, scratch_beside(new) as scratch:
+            if artifact.kind == CASCADE:
+                return _export_cascade(run, model, artifact, params, new, scratch, form=form, gate=gate)
             written = write_form(artifact, form, new, scratch)
             task = _task(run, gate)
             _write_beside(written, task, params, new)
@@ -89,6 +92,47 @@ def export(
             f"{folder}: {model.name} could not be written there: {error.strerror or error}"
         ) from error
     return written, checked
+
+
+def _export_cascade(
+    run: Kept,
+    model: VariantRecord,
+    artifact: Artifact,
+    params: Mapping[str, Any],
+    new: Path,
+    scratch: Path,
+    *,
+    form: str | None,
+    gate: GateRows | str,
+) -> tuple[Written, str]:
+    """The folder of a cascade: each of its models, and what asks them."""
+    from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
+
+    found, task = write_models(artifact, form, new, scratch), _task(run, gate)
+    for member, written in zip(found.members, found.written, strict=True):
+        _write_beside(written, task, params, new / member.folder)
+    write_loader(found, run.record.task.classes, new)
+    checked = f"not held against the gate rows: {gate}"
+    if isinstance(gate, GateRows):
+        checked = check_cascade(artifact, found, new, gate).message
+    size = sum((new / name).stat().st_size for name in files_of(new))
+    text = blocks(
+        card(run.record, model),
+        "## Use",
+        f"Needs `pip install {' '.join(found.packages)}`; run it inside of this folder "
+        f"({megabytes(size)} MB).",
+        f"```python\n{use(example_texts(found.written[0], params))}\n```",
+        bullets(
+            [
+                f"This folder, loaded from its files, against the judged cascade: {escape(checked)}.",
+                "`cascade.json` names the models in order, with the probability from which on each answers.",
+            ]
+        ),
+    )
+    (new / README).write_text(text + "\n", "utf-8")
+    for name in files_of(new):
+        (new / name).chmod(READABLE)
+    return Written(CASCADE, None, None), checked
 
 
 def _describe_check(

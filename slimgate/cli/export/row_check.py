@@ -71,10 +71,23 @@ class RowCheck:
 def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRows, scratch: Path) -> RowCheck:
     """Asks both for the first 500 gate rows, which lie in random order. Raises OtherAnswers."""
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
-    judged, again = (_answers(gate, rows, artifact, order=order) for order in (None, _reversed_order(rows)))
+    judged, again = answers_of(gate, rows, artifact), answers_of(gate, rows, artifact, turned=True)
     given = _answers(gate, rows, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
+    return require_same_answers(judged, again, given, tolerance=written.compared.get("tolerance", TOLERANCE))
+
+
+def answers_of(gate: GateRows, rows: Rows, artifact: Artifact, *, turned: bool = False) -> Outcomes:
+    """What the judged model says of the rows. turned: in batches of another order."""
+    return _answers(gate, rows, artifact, order=_reversed_order(rows) if turned else None)
+
+
+def require_same_answers(judged: Outcomes, again: Outcomes, given: Outcomes, *, tolerance: float) -> RowCheck:
+    """How the written folder's answers differ from those of the judged model, which answered twice.
+
+    Raises OtherAnswers where that is more than rounding.
+    """
     found, own = _compare(judged, given), _compare(judged, again)
-    if _is_beyond_rounding(found, own, judged, tolerance=written.compared.get("tolerance", TOLERANCE)):
+    if _is_beyond_rounding(found, own, judged, tolerance=tolerance):
         raise OtherAnswers(
             f"the written folder answers otherwise than the model that was judged, and is not kept: "
             f"{found.message} (asked twice, the model itself changes {count(own.changed)})"

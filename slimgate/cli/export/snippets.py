@@ -18,12 +18,10 @@ def snippet(
     written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any]
 ) -> str:
     """Python that prints what the model says of two texts. params: of the task."""
-    auto = str(written.auto)
-    parts = _of_layout(written, form.imports, form.load)
-    start, load, run = (part.replace("{auto}", auto) for part in (*parts, form.predict))
+    start, load, run = _lines(written, form)
     tail = _tail(written, task)
     wants_labels = "labels[" in tail
-    texts = json.dumps(_texts(written, params), ensure_ascii=False)
+    texts = json.dumps(example_texts(written, params), ensure_ascii=False)
     lines = [
         "# run in this folder",
         ("import numpy as np\n" if "np." in tail else "") + _imports(start, wants_labels),
@@ -35,6 +33,18 @@ def snippet(
         tail,
     ]
     return "\n".join(lines)
+
+
+def lines_of(written: Written, form: Form) -> tuple[str, str, str]:
+    """The lines that import, open the folder ".", and make `scores` of `texts`, without labels."""
+    start, load, run = _lines(written, form)
+    return _imports(start, wants_labels=False), load, run
+
+
+def _lines(written: Written, form: Form) -> tuple[str, str, str]:
+    parts = (*_of_layout(written, form.imports, form.load), form.predict)
+    start, load, run = (part.replace("{auto}", str(written.auto)) for part in parts)
+    return start, load, run
 
 
 def _of_layout(written: Written, imports: str, load: str) -> tuple[str, str]:
@@ -58,7 +68,7 @@ def _tail(written: Written, task: Task[Any] | type[Task[Any]]) -> str:
     return task.snippet_tail.replace("{scores}", vectors)
 
 
-def _texts(written: Written, params: Mapping[str, Any]) -> list[Any]:
+def example_texts(written: Written, params: Mapping[str, Any]) -> list[Any]:
     """Examples in the shape in which the task's rows are read, as its options say."""
     if prompts := params.get("prompts"):
         return [prompt + text for prompt, text in zip([*prompts, prompts[-1]], TEXTS, strict=False)]

@@ -1,0 +1,217 @@
+"""A cascade as a folder: each model in a folder of its own, cascade.json, and cascade.py, which asks them.
+
+    from cascade import Cascade
+    scores, answered_by = Cascade().scores(["a text"])
+
+cascade.py needs no slimgate: it has the lines by which README.md of an export opens each model.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate.cli.export.forms import TOLERANCE, Written, write_form
+from slimgate.cli.export.row_check import ROWS, RowCheck, answers_of, require_same_answers
+from slimgate.cli.export.snippets import lines_of
+from slimgate.cli.export.stored import GateRows
+from slimgate.errors import BuildError
+from slimgate.loading import form_of
+from slimgate.protocols import Rows
+from slimgate.runtimes.cascade import FILE, Member, read_cascade
+from slimgate.store.artifact import Artifact
+from slimgate.store.store import Entry
+
+LOADER = "cascade.py"
+BATCH = 64
+
+_HEAD = '''\
+"""Answers texts by a cascade: a model answers the texts that it is sure of, the next one the others.
+
+Needs {packages}. Written by slimgate export.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+{imports}
+
+HERE = Path(__file__).parent
+
+
+class Cascade:
+    """The models of cascade.json in this folder."""
+
+    def __init__(self, folder=HERE):
+        told = json.loads((Path(folder) / "cascade.json").read_text("utf-8"))
+        self.labels = told["labels"]
+        self.models = [(OPEN[i](Path(folder) / one["folder"]), one) for i, one in enumerate(told["models"])]
+
+    def scores(self, texts):
+        """(texts, classes) scores before softmax, and (texts,) which model answered, from 0."""
+        texts, rows = list(texts), np.arange(len(texts))
+        answers, answered_by = None, np.zeros(len(texts), dtype=int)
+        for number, (predict, one) in enumerate(self.models):
+            scores = np.asarray(predict([texts[i] for i in rows]))
+            if answers is None:
+                answers = np.zeros((len(texts), scores.shape[1]), dtype=scores.dtype)
+            answers[rows], answered_by[rows] = scores, number
+            if one["threshold"] is None:  # the last one
+                break
+            shifted = scores.astype(float) / one["temperature"]
+            shifted -= shifted.max(axis=1, keepdims=True)
+            rows = rows[1 / np.exp(shifted).sum(axis=1) < one["threshold"]]
+            if not len(rows):
+                break
+        return answers, answered_by
+'''
+
+_OPEN = '''
+
+def open_{number}(folder):
+    """{name}"""
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+{load}
+
+    def predict(texts):
+{predict}
+        return scores
+
+    return predict
+'''
+
+_USE = """\
+# run in this folder
+import numpy as np
+from cascade import Cascade
+
+texts = {texts}
+cascade = Cascade()
+scores, answered_by = cascade.scores(texts)
+shares = np.exp(scores - scores.max(-1, keepdims=True))
+shares /= shares.sum(-1, keepdims=True)
+for text, row, number in zip(texts, shares, answered_by):
+    print(text, cascade.labels[row.argmax()], round(float(row.max()), 4), "by model", number)"""
+
+
+@dataclass(frozen=True)
+class WrittenCascade:
+    """The models of the folder as they were written, in order, each in its own folder."""
+
+    members: tuple[Member, ...]
+    written: tuple[Written, ...]
+
+    @property
+    def packages(self) -> list[str]:
+        """What pip installs."""
+        found = dict.fromkeys(form_of(one.form).package for one in self.written)
+        return ["numpy", *found, "transformers"]
+
+    @property
+    def tolerance(self) -> float:
+        """The widest of those of its models."""
+        return max(float(one.compared.get("tolerance", TOLERANCE)) for one in self.written)
+
+
+def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Path) -> WrittenCascade:
+    """Writes each model into its folder. Raises BuildError that names the model."""
+    members, written = read_cascade(artifact.folder).members, list[Written]()
+    for number, member in enumerate(members):
+        target, own = folder / member.folder, scratch / str(number)
+        target.mkdir(parents=True)
+        own.mkdir()
+        manifest = {"kind": member.kind, "digest": f"{artifact.digest} {number}"}
+        try:
+            one = write_form(
+                Artifact(Entry(artifact.folder / member.folder, manifest, False)), form, target, own
+            )
+        except BuildError as error:
+            raise type(error)(f"{member.name}: {error}") from error
+        if one.layout is not None:
+            raise BuildError(
+                f"{member.name}: weights in the layout of a server are not exported in a cascade"
+            )
+        written.append(one)
+    return WrittenCascade(members, tuple(written))
+
+
+def write_loader(found: WrittenCascade, classes: Sequence[str], folder: Path) -> None:
+    """cascade.json and cascade.py."""
+    models = [
+        {"name": one.name, "folder": one.folder, "temperature": one.temperature, "threshold": one.threshold}
+        for one in found.members
+    ]
+    text = json.dumps({"labels": list(classes), "models": models}, indent=1, ensure_ascii=False)
+    (folder / FILE).write_text(text + "\n", "utf-8")
+    (folder / LOADER).write_text(loader(found), "utf-8")
+
+
+def loader(found: WrittenCascade) -> str:
+    """The text of cascade.py."""
+    lines = [lines_of(one, form_of(one.form)) for one in found.written]
+    imports = dict.fromkeys(line for start, _, _ in lines for line in start.splitlines())
+    text = _HEAD.format(packages=", ".join(found.packages), imports="\n".join(imports))
+    for number, (member, one, (_, load, predict)) in enumerate(
+        zip(found.members, found.written, lines, strict=True)
+    ):
+        text += _OPEN.format(
+            number=number,
+            name=member.name,
+            load=_indent(_inside_folder(load, one), 4),
+            predict=_indent(predict, 8),
+        )
+    opened = ", ".join(f"open_{number}" for number in range(len(lines)))
+    return f"{text}\n\nOPEN = [{opened}]\n"
+
+
+def _inside_folder(load: str, one: Written) -> str:
+    """The lines that open a model of ".", with the files of `folder` instead."""
+    for name in form_of(one.form).files:
+        load = load.replace(json.dumps(name), f"str(folder / {json.dumps(name)})")
+    return load.replace('"."', "str(folder)")
+
+
+def _indent(lines: str, by: int) -> str:
+    return "\n".join(" " * by + line for line in lines.splitlines())
+
+
+def use(texts: Sequence[Any]) -> str:
+    """The lines of README.md."""
+    return _USE.format(texts=json.dumps(list(texts), ensure_ascii=False))
+
+
+def check_cascade(artifact: Artifact, found: WrittenCascade, folder: Path, gate: GateRows) -> RowCheck:
+    """Asks cascade.py of the folder, and the judged cascade, for the first gate rows. Raises OtherAnswers."""
+    suite, facts = gate.suite, gate.rows.facts
+    rows = Rows(gate.rows.gate.table.slice(0, ROWS))
+    task = suite.setup.task
+    columns = [rows.table[name].to_pylist() for name in task.object.text_columns(task.params)]
+    texts = columns[0] if len(columns) == 1 else [list(pair) for pair in zip(*columns, strict=True)]
+    cascade = _import_loader(folder).Cascade(folder)
+    starts = range(0, len(texts), BATCH)
+    scores = np.concatenate([cascade.scores(texts[start : start + BATCH])[0] for start in starts])
+    given = task.object.outcomes(facts, rows, scores, task.params, None)
+    judged, again = answers_of(gate, rows, artifact), answers_of(gate, rows, artifact, turned=True)
+    return require_same_answers(judged, again, given, tolerance=found.tolerance)
+
+
+def _import_loader(folder: Path) -> Any:
+    """cascade.py of the folder as a module; nothing is left in sys.modules, nor as a file."""
+    spec = importlib.util.spec_from_file_location("slimgate_exported_cascade", folder / LOADER)
+    assert spec is not None
+    assert spec.loader is not None
+    module, kept = importlib.util.module_from_spec(spec), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = kept
+    return module

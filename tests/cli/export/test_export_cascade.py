@@ -1,0 +1,90 @@
+"""`slimgate export` of a cascade: a folder whose loader answers as the cascade that was judged."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.tiny_suite import tiny_run
+
+from fixtures.models.kept_models import predict_with_readme
+from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
+from slimgate.cli.export.row_check import OtherAnswers
+from slimgate.cli.export.stored import GateRows
+from slimgate.outcomes import ClassOutcomes
+from slimgate.run.run import SuiteRun
+from slimgate.runtimes.cascade import FILE
+
+pytestmark = pytest.mark.slow
+
+PRUNED = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n"
+# probabilities of the tiny model lie about 0.6, so that some rows pass each threshold
+FAST = 'fast = { cascade = { models = ["graph", "shorter", "teacher"], threshold = [0.62, 0.6] } }\n'
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
+    pytest.importorskip("onnxruntime")
+    graph = 'graph = { from = "shorter", steps = [{ to_onnx = {} }] }\n'
+    changed = {PRUNED: graph + FAST, "calibration = 0": "calibration = 8"}
+    return tiny_run(tmp_path_factory.mktemp("suite"), **changed)
+
+
+def exported(run: SuiteRun, folder: Path) -> Path:
+    """What the export writes, with README.md's lines."""
+    (folder / "scratch").mkdir(parents=True)
+    target = folder / "out"
+    target.mkdir()
+    artifact = run.build("fast").artifact
+    found = write_models(artifact, None, target, folder / "scratch")
+    for member, written in zip(found.members, found.written, strict=True):
+        if written.form != "transformers":
+            written.config.save_pretrained(target / member.folder)
+        written.tokenizer.model_max_length = 32
+        written.tokenizer.save_pretrained(target / member.folder)
+    write_loader(found, run.rows.facts.classes, target)
+    (target / "README.md").write_text(f"```python\n{use(['one', 'two'])}\n```\n", "utf-8")
+    checked = check_cascade(artifact, found, target, GateRows(run.suite, run.rows))
+    assert (checked.rows, checked.changed) == (len(run.rows.gate), 0)
+    assert checked.largest < 1e-5
+    return target
+
+
+def test_the_folder_answers_without_slimgate_as_the_cascade_that_was_judged(
+    run: SuiteRun, tmp_path: Path
+) -> None:
+    target = exported(run, tmp_path)
+    assert {one.name for one in target.iterdir()} == {FILE, "cascade.py", "README.md", "models"}
+    assert [one["name"] for one in json.loads((target / FILE).read_text("utf-8"))["models"]] == [
+        "graph",
+        "shorter",
+        "teacher",
+    ]
+    texts = run.rows.gate.table["text"].to_pylist()
+    judged = run.outcomes("fast")
+    assert isinstance(judged, ClassOutcomes)
+    assert 0 < run.passed_on("fast")[1] < run.passed_on("fast")[0] < 1
+    np.testing.assert_allclose(predict_with_readme(target, texts, "shares"), judged.probabilities, atol=1e-5)
+    by_model = np.bincount(predict_with_readme(target, texts, "answered_by").astype(int), minlength=3)
+    reached = [1.0, *run.passed_on("fast"), 0.0]
+    shares = [mine - after for mine, after in pairwise(reached)]
+    assert (by_model / len(texts)).tolist() == pytest.approx(shares)
+
+
+def test_a_folder_with_other_thresholds_is_not_kept(run: SuiteRun, tmp_path: Path) -> None:
+    """Answers of another model differ by more than rounding."""
+    target = exported(run, tmp_path)
+    told = json.loads((target / FILE).read_text("utf-8"))
+    told["models"][2]["folder"] = told["models"][0]["folder"]
+    told["models"][0]["threshold"] = 1.0
+    told["models"][1]["threshold"] = 1.0
+    (target / FILE).write_text(json.dumps(told), "utf-8")
+    artifact = run.build("fast").artifact
+    (tmp_path / "again").mkdir()
+    (tmp_path / "more").mkdir()
+    found = write_models(artifact, None, tmp_path / "again", tmp_path / "more")
+    with pytest.raises((OtherAnswers, IndexError)):
+        check_cascade(artifact, found, target, GateRows(run.suite, run.rows))

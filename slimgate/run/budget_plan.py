@@ -181,6 +181,9 @@ def expected_changes(suite: Suite, name: str) -> Changes:
     variant = suite.variants[name]
     if any("train" in step.reads for step in variant.steps):
         return TRAINED
+    if variant.cascade is not None:
+        parts = [one for one in variant.cascade.models if one in suite.variants]
+        return TRAINED if TRAINED in [expected_changes(suite, one) for one in parts] else CONVERTED
     parent = variant.parent
     return expected_changes(suite, parent) if parent is not None and parent in suite.variants else CONVERTED
 

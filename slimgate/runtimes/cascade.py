@@ -12,7 +12,6 @@ The artifact holds a copy of each model's artifact, and cascade.json. Each model
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from slimgate._system.files import write_atomically
+from slimgate._system.tuples import with_tuples
 from slimgate.errors import BuildError, MeasureError
 from slimgate.loading import load
 from slimgate.params import Table
@@ -202,7 +202,7 @@ runtime = CascadeRuntime()
 def load_member(folder: Path, member: Member, *, device: str, threads: int) -> Predictor:
     """One model of a cascade's folder. Raises BuildError or MissingExtra that names it."""
     plugin = load("runtime", member.runtime)
-    options = plugin.Params.model_validate_json(json.dumps(member.params))
+    options = plugin.Params.model_validate(with_tuples(member.params))
     try:
         found: Predictor = plugin.load(folder / member.folder, options, device=device, threads=threads)
     except BuildError as error:

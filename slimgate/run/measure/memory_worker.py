@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate._system.tuples import with_tuples
 from slimgate._system.worker import end_with_parent
 from slimgate.loading import load
 from slimgate.run.measure.device_clock import device_peak_bytes
@@ -60,7 +61,7 @@ def weigh(
     baseline = resident_bytes() or peak_bytes()
     start = time.perf_counter()
     plugin = load("runtime", runtime)
-    options = plugin.Params.model_validate(_with_tuples(params))
+    options = plugin.Params.model_validate(with_tuples(params))
     predictor = plugin.load(Path(artifact), options, device=device, threads=threads)
     load_seconds = time.perf_counter() - start
     resident, load_peak = resident_bytes(), peak_bytes()
@@ -77,13 +78,6 @@ def weigh(
         "device_peak_bytes": device_peak_bytes(device) if "torch" in sys.modules else None,
         "load_seconds": load_seconds,
     }
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON values with arrays as tuples, as those of a suite are read."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(inner) for key, inner in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def main(folder: Path) -> None:

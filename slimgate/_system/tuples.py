@@ -1,0 +1,12 @@
+"""JSON has arrays where the tables of a suite, which are strict, have tuples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def with_tuples(value: Any) -> Any:
+    """JSON values with arrays as tuples, as those of a suite are read."""
+    if isinstance(value, dict):
+        return {key: with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value

@@ -90,7 +90,11 @@ def open_{number}(folder):
 
 _USE = """\
 # run in this folder
+import sys
+
 import numpy as np
+
+sys.path.insert(0, ".")
 from cascade import Cascade
 
 texts = {texts}

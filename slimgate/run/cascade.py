@@ -244,7 +244,7 @@ def _selection_facts(gates: Sequence[Gate], answers: Sequence[Answers]) -> dict[
         reached = reached & gate.passed_on
         shares.append(float(reached.mean()))
         right = np.where(reached, after.right, right)
-    lost = 100.0 * float(answers[-1].right.mean() - right.mean())
+    lost = 100.0 * (int(answers[-1].right.sum()) - int(right.sum())) / len(right)
     return {"rows": len(right), "passed_on": shares, "lost_points": lost}
 
 

@@ -230,7 +230,10 @@ class Reader:
 
     def _runtime_of(self, table: TeacherTable | VariantTable, loc: Loc) -> SuiteRuntime:
         if table.endpoint is not None:
-            return Plugin(endpoint.KIND, endpoint.runtime, table.endpoint)
+            asked = table.endpoint
+            if table.server is not None:
+                asked = endpoint.StartedEndpoint.of(asked, table.server)
+            return Plugin(endpoint.KIND, endpoint.runtime, asked)
         return self.runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
 
     def teacher(self, table: TeacherTable) -> Variant:

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate.data.splits import SplitSizes
 from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.models.servers import PORT, ServerTable
 from slimgate.params import VARIANT_NAME, SuitePath, Table
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.suite.tune_tables import TuneTable
@@ -86,12 +87,22 @@ class TaskTable(Table):
 
 
 Endpoint = Annotated[EndpointTable, _table_such_as(f"{{ {_SERVER} }}")]
+_COMMAND = 'command = ["vllm", "serve", "model", "--port", "{port}"]'
+Server = Annotated[ServerTable, _table_such_as(f"{{ {_COMMAND} }}")]
 
 
 def _check_endpoint(table: TeacherTable | VariantTable, others: dict[str, Any]) -> None:
     """Raises ValueError where an endpoint has what only a model that is loaded can have."""
     if table.endpoint is None:
+        if table.server is not None:
+            raise ValueError("server came without endpoint = { url, model }, which says how it is asked")
         return
+    if table.server is not None:
+        table.server.check_url(table.endpoint.url)
+    elif PORT in table.endpoint.url:
+        raise ValueError(
+            f"endpoint: {PORT} in url is for a server that slimgate starts; add server = {{ … }}"
+        )
     given = [name for name, value in others.items() if value is not None]
     if given:
         raise ValueError(f"endpoint and {given[0]} came; a server runs the model, so leave {given[0]} out")
@@ -113,6 +124,8 @@ class TeacherTable(Table):
     """Floating-point format that the model is loaded in; default: the one that its weights are stored in."""
     endpoint: Endpoint | None = None
     """A model behind an OpenAI-compatible server, instead of model: { url, model, key_env, … }."""
+    server: Server | None = None
+    """With endpoint: how slimgate starts the server for the run: { command = [...], ready, stop, … }."""
     steps: Steps = ()
     """Steps that make the teacher of it, such as fine_tune."""
 
@@ -134,6 +147,8 @@ class VariantTable(Table):
     """A model instead of from, named as in [teacher]."""
     endpoint: Endpoint | None = None
     """A model behind an OpenAI-compatible server: { url, model, key_env, … }."""
+    server: Server | None = None
+    """With endpoint: how slimgate starts the server for the run: { command = [...], ready, stop, … }."""
     sha256: SHA256 | None = None
     """sha256 of the model's weights, which are checked against it."""
     dtype: Dtype | None = None

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.answer_server import serving
-from support.user_repository import pytest_in
+from support.processes import ended
+from support.user_repository import ROOT, pytest_in
 
 SUITE = """\
 [suite]
@@ -78,3 +85,68 @@ def test_two_servers_are_judged_by_their_answers(repository: Path, monkeypatch: 
     assert not [path for path in files if b"secret-5309" in path.read_bytes()]
     assert not list((repository / ".slimgate/unfinished").iterdir())
     assert "secret-5309" not in ran.out + again.out
+
+
+PROGRAM = str(ROOT / "tests/support/started_server.py")
+
+
+def started(repository: Path, *mode: str) -> Path:
+    """The suite with one server for both models, which slimgate starts."""
+    url, suite = "http://127.0.0.1:{port}/v1", repository / "bench/words.toml"
+    command = json.dumps([sys.executable, PROGRAM, "{port}", *mode])
+    text = SUITE.format(teacher=url, variant=url).replace("MY_KEY", "PATH")
+    text = text.replace("retries = 0 }", f"retries = 0 }}\nserver = {{ command = {command} }}", 1)
+    text = text.replace(
+        "[variants]\nserved = {", f"[variants]\nserved = {{ server = {{ command = {command} }},"
+    )
+    suite.write_text(text)
+    return suite
+
+
+@pytest.mark.slow
+def test_a_server_of_both_models_is_started_once_and_stopped(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIDS", str(repository / "pids"))
+    started(repository)
+    ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+    assert ran.code == 0, ran.out
+    pids = [*map(int, (repository / "pids").read_text().split())]
+    assert len(pids) == 1
+    assert ended(pids, seconds=0.5)
+    assert (repository / "reports/latest/words/servers/teacher.log").read_text().startswith("mode ''")
+    again = pytest_in(repository, "bench/words.toml", "-p", "no:xdist", "-k", "quality")
+    assert again.code == 0, again.out
+    assert (repository / "pids").read_text().split() == [str(pid) for pid in pids]  # answers are stored
+
+
+@pytest.mark.slow
+def test_a_server_that_crashes_fails_the_run_with_its_log(repository: Path) -> None:
+    started(repository, "crash")
+    ran = pytest_in(repository, "bench/words.toml", "-p", "no:xdist")
+    assert ran.code == 1
+    assert "teacher: server: it ended with code 1; its log" in ran.out
+    assert "CUDA error: no kernel image is available" in ran.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+def test_no_server_is_left_when_the_run_is_stopped(
+    by: signal.Signals, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIDS", str(repository / "pids"))
+    started(repository, "mute")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "bench/words.toml", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        cwd=repository,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    end = time.monotonic() + 120
+    while not (repository / "pids").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(0.3)
+    os.kill(process.pid, by)
+    process.wait(60)
+    assert ended([*map(int, (repository / "pids").read_text().split())])

@@ -123,6 +123,53 @@ REFUSED = [
 ]
 
 
+COMMAND = 'server = { command = ["python", "-m", "mine", "--port", "{port}"] }'
+STARTED = SERVER.replace("localhost:8000", "localhost:{port}") + "\n" + COMMAND
+
+
+def test_a_server_is_part_of_what_a_model_is(read: Read) -> None:
+    served = read((SERVER, STARTED)).variants["served"]
+    assert params_json(served.runtime.params) == {
+        "url": "http://localhost:{port}/v1",
+        "model": "m",
+        "server": {"command": ["python", "-m", "mine", "--port", "{port}"]},
+    }
+    assert read((SERVER, SERVER + "\n" + COMMAND.replace("{port}", "8000")))  # a fixed port will do
+
+
+def test_a_program_that_is_missing_is_told_before_a_model_is_built(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "k")
+    suite = read((SERVER, STARTED.replace('"python"', '"llama-serverr"')))
+    with pytest.raises(SuiteError, match=r'\[variants.served\] .*program "llama-serverr" was not found'):
+        check_can_ask(suite, ["served"])
+
+
+REFUSED_SERVERS = [
+    ("no endpoint", COMMAND, "server came without endpoint"),
+    ("no server", SERVER.replace("8000", "{port}"), r"\{port\} in url is for a server that slimgate starts"),
+    ("far away", STARTED.replace("localhost", "10.0.0.1"), "server is started on this machine"),
+    ("a port apart", f"{SERVER}\n{COMMAND}", r"\{port\} is in command and not in url"),
+    ("a key", STARTED.replace('"mine"', '"--api-key", "sk-5309"'), "a key may not be in a suite"),
+    ("a key by =", STARTED.replace('"mine"', '"--api-key=sk-5309"'), "--api-key came, and a key may not"),
+    ("a path", STARTED.replace("] }", '], ready = "health" }'), '"health" came, expected a path on the serv'),
+    ("a signal", STARTED.replace("] }", '], stop = "TERM" }'), "stop.*SIGTERM"),
+    ("no table", STARTED.replace(COMMAND, 'server = "vllm serve"'), "expected a table, such as { command"),
+    ("no program", STARTED.replace('"python", "-m", "mine", "--port", "{port}"', ""), "command"),
+    ("a near key", STARTED.replace("] }", '], redy = "/health" }'), "unknown key redy. Did you mean ready"),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"), [case[1:] for case in REFUSED_SERVERS], ids=[case[0] for case in REFUSED_SERVERS]
+)
+def test_a_wrong_server_is_refused_with_a_clear_line(read: Read, table: str, told: str) -> None:
+    with pytest.raises(SuiteError, match=told) as raised:
+        read((SERVER, table))
+    assert "5309" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("pairs", "more", "told"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )

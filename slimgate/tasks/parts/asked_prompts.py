@@ -88,7 +88,7 @@ def ask_for_answers(
             done += 1
             plan.progress("ask", done, total)
 
-        predictor.ask(requests, answered)
+        predictor.ask(requests, answered, plan.progress)
     return found
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.protocols import Workload
     from slimgate.run.duels import Arena
     from slimgate.run.gate_results import Part
+    from slimgate.run.load_duels import LoadDuels
     from slimgate.run.run import ModelHandle, SuiteRun
     from slimgate.suite.suite import Suite
 
@@ -102,6 +103,14 @@ def arena(teacher: ModelHandle) -> Iterator[Arena]:
     found = Arena(teacher)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="module")
+def load_duels(teacher: ModelHandle) -> LoadDuels:
+    """The duels of a suite's servers under load, measured when first asked for."""
+    from slimgate.run.load_duels import LoadDuels
+
+    return LoadDuels(teacher)
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,8 @@ class MeasureTable(Table):
     """Metrics to measure beside those with a budget; default: the task's."""
     workloads: tuple[WorkloadTable, ...] | None = None
     """Calls that are timed; default: one and 32 gate rows."""
+    loads: tuple[LoadTable, ...] = ()
+    """Loads under which the servers of endpoints are timed, the teacher's and a variant's by turns."""
     warmup: int = Field(default=10, ge=0)
     """Calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
@@ -238,6 +240,29 @@ class WorkloadTable(Table):
     """Gate rows of one call."""
     tokens: int | None = Field(default=None, ge=1)
     """Tokens that rows are padded or cut to; default: the rows' own lengths."""
+
+
+class LoadTable(Table):
+    """A load on a server: gate prompts sent by so many users, or at a rate. Turns of a model are blocks."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=1024)
+    """Users, each of whom sends the next request when the last one is answered."""
+    request_rate: float | None = Field(default=None, gt=0, le=10_000)
+    """Requests a second, which arrive as a Poisson process and wait for no other."""
+    requests: int = Field(default=32, ge=1, le=100_000)
+    """Requests of one turn; gate prompts of lengths spread over the gate, the same in every turn."""
+    blocks: int = Field(default=12, ge=6, le=1000)
+    """Turns of the variant that are timed. The teacher has two beside each, to tell the noise."""
+
+    @model_validator(mode="after")
+    def _one_way_to_arrive(self) -> Self:
+        if (self.concurrency is None) == (self.request_rate is None):
+            came = "neither" if self.concurrency is None else "both"
+            raise ValueError(
+                f"{came} of concurrency and request_rate came, expected one of them, as in "
+                "{ concurrency = 8 }"
+            )
+        return self
 
 
 class SuiteFile(Table):

@@ -150,3 +150,66 @@ def test_no_server_is_left_when_the_run_is_stopped(
     os.kill(process.pid, by)
     process.wait(60)
     assert ended([*map(int, (repository / "pids").read_text().split())])
+
+
+@pytest.mark.slow
+def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> None:
+    suite = repository / "bench/words.toml"
+    loads = "[measure]\nloads = [{ concurrency = 4, requests = 4, blocks = 6 }]\n"
+    budget = "latency = { speedup_min = 0.8 }\n"
+    with serving() as teacher, serving() as variant:
+        teacher.delay, variant.delay = 0.02, 0.4
+        text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
+        suite.write_text(text + budget + loads)
+        ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+    assert ran.code == 1, ran.out
+    record = ran.record("words")
+    [base, served] = record["variants"]
+    assert set(served["latency"]) == {"c4", "c4-ttft", "c4-tpot"} == set(base["latency"])
+    assert served["latency"]["c4"]["verdict"] == "FAIL"
+    assert served["latency"]["c4"]["speedup"] < 0.8
+    assert served["latency"]["c4-ttft"]["verdict"] is None
+    assert served["latency"]["c4"]["failed_requests"] == 0
+    assert base["latency"]["c4"]["p50_ms"] > 20
+    assert record["verdict"]["missing"] == 0, ran.out
+    assert "served: c4 0." in ran.out
+    report = (repository / "reports/latest/words/report.md").read_text()
+    assert "4 users, first token" in report
+
+
+CHOICES = """\
+[suite]
+title = "is the short word likelier?"
+threads = 1
+[task]
+kind = "multiple_choice"
+source = {{ name = "files", path = "rows.jsonl", real = false }}
+context = "question"
+choices = "choices"
+answer = "answer"
+splits = {{ train = 20, calibration = 0, selection = 10, gate = 100 }}
+[teacher]
+endpoint = {{ url = "{url}", model = "big" }}
+[variants]
+served = {{ endpoint = {{ url = "{url}", model = "small" }} }}
+[budgets]
+accuracy = {{ drop_points = 5.0 }}
+"""
+
+
+@pytest.mark.slow
+def test_choices_are_judged_by_a_servers_log_probabilities(repository: Path) -> None:
+    rows = [
+        {"question": f"the word{row} is", "choices": ["aa", "bbbb"], "answer": int(row % 4 == 0)}
+        for row in range(130)
+    ]
+    (repository / "bench/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving() as server:
+        (repository / "bench/words.toml").write_text(CHOICES.format(url=server.url))
+        ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+    assert ran.code == 0, ran.out
+    [_, served] = ran.record("words")["variants"]
+    right = served["quality"]["accuracy"]["value"]
+    assert 0.6 < right < 0.9  # the shorter one is right in three rows of four
+    assert served["quality"]["accuracy"]["verdict"] == "PASS"
+    assert ran.record("words")["verdict"]["missing"] == 0, ran.out

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.run.gate_results import expected_checks
+from slimgate.run.gate_results import budgeted_checks, expected_checks
 from slimgate.suite.checks import check_can_ask
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import TEACHER, Suite, params_json
@@ -118,9 +118,54 @@ REFUSED = [
             ("reference", "label"),
         ],
         "",
-        "task text_classification needs the model itself.* tasks for endpoints: .*text_generation",
+        "task text_classification needs the model itself.* for endpoints: multiple_choice, text_generation",
     ),
 ]
+
+
+LOADS = "\n[measure]\nloads = [{ concurrency = 8 }, { request_rate = 2.5, requests = 100 }]"
+TWO_SERVERS = ('model = "../model"', SERVER)
+NO_INT8 = ("[variants.int8]\nsteps = [{ int8_dynamic = {} }]\n", "")
+
+
+def test_loads_are_checked_by_their_parts(read: Read) -> None:
+    suite = read(TWO_SERVERS, NO_INT8, more=LOADS + "\n[budgets]\nlatency = { speedup_min = 1.5 }")
+    assert suite.loaded == ("served",)
+    assert [one.id for one in suite.loads][:4] == ["c8", "c8-ttft", "c8-tpot", "r2.5"]
+    checks = {(kind, name, which) for kind, name, which in expected_checks(suite)}
+    assert {("speedup", "served", one.id) for one in suite.loads} <= checks
+    assert [what for what, _ in budgeted_checks(suite, "served") if "latency" in what] == [
+        "latency c8",
+        "latency r2.5",
+    ]
+
+
+REFUSED_LOADS = [
+    ("no server", [], LOADS, "loads.* are for servers: the teacher and a variant need endpoint"),
+    ("both", [TWO_SERVERS, NO_INT8], LOADS.replace("8 }", "8, request_rate = 1.0 }"), "both of concurrency"),
+    ("neither", [TWO_SERVERS, NO_INT8], LOADS.replace("concurrency = 8", ""), "neither of concurrency"),
+    (
+        "twice",
+        [TWO_SERVERS, NO_INT8],
+        LOADS.replace("}]", "}, { concurrency = 8 }]"),
+        r"the same as loads.0.",
+    ),
+    ("few blocks", [TWO_SERVERS, NO_INT8], LOADS.replace("8 }", "8, blocks = 3 }"), "blocks.*6"),
+    (
+        "a near key",
+        [TWO_SERVERS, NO_INT8],
+        LOADS.replace("concurrency", "concurency"),
+        "Did you mean concurr",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "more", "told"), [case[1:] for case in REFUSED_LOADS], ids=[case[0] for case in REFUSED_LOADS]
+)
+def test_wrong_loads_are_refused(read: Read, pairs: list[tuple[str, str]], more: str, told: str) -> None:
+    with pytest.raises(SuiteError, match=told):
+        read(*pairs, more=more)
 
 
 COMMAND = 'server = { command = ["python", "-m", "mine", "--port", "{port}"] }'

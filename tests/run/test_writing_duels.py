@@ -15,7 +15,7 @@ from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow
-# The delay is thirty calls long. Its interval is asked for, and not the claim: a busy machine's noise floor of
+# The delay is thirty calls long. Its interval is looked at, not the claim: a busy machine's noise floor of
 # the copy may hide even that.
 SLOW_ON_ANY_MACHINE = 0.8
 

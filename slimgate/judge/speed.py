@@ -148,7 +148,12 @@ def clearance(visible: float | None) -> float | None:
 
 
 def judge_speedup(
-    found: Speedup, minimum: float, reason: str | None, *, visible: float | None = FINE
+    found: Speedup,
+    minimum: float,
+    reason: str | None,
+    *,
+    visible: float | None = FINE,
+    kind: str = SpeedBudget.kind,
 ) -> BudgetVerdict:
     """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
 
@@ -163,7 +168,7 @@ def judge_speedup(
     elif clear is not None and high * clear < minimum:
         verdict = Verdict.FAIL
     return BudgetVerdict(
-        kind=SpeedBudget.kind,
+        kind=kind,
         limit=minimum,
         verdict=verdict,
         reason=reason,

@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pairs = list(suite.judged_metrics)
         _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
     elif "timed" in names:
-        calls = [(name, load) for name in suite.timed for load in suite.workloads]
+        calls = [(name, load) for name in suite.timed for load in suite.timed_on(name)]
         _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
     elif "weighed" in names:
         _parametrize(
@@ -69,7 +69,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         loads = [(name, load) for name in suite.loaded for load in suite.loads]
         _parametrize(metafunc, ("variant", "load"), loads, [f"{v}-{one.id}" for v, one in loads])
     elif "variant" in names and "workload" in names:
-        calls = [(name, load) for name in suite.dueled for load in suite.workloads]
+        calls = [(name, load) for name in suite.dueled for load in suite.dueled_on(name)]
         _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
     elif "variant" in names:
         _parametrize(metafunc, ("variant",), [(name,) for name in suite.variants], list(suite.variants))

@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slimgate.judge.behaviour import BehaviourBudgets
-from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.verdict import Verdict
-from slimgate.protocols import Load
 from slimgate.record import (
     BaselineFacts,
     CarriedResult,
@@ -33,7 +31,7 @@ from slimgate.record.results import BEHAVIOUR, FLOPS, FOOTPRINT, MEMORY, QUALITY
 from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, Key, verdict, verdict_of_this_run
 from slimgate.run.claims import with_times
 from slimgate.suite.suite import TEACHER, Suite
-from slimgate.suite.variant_budgets import BASELINE, LATENCY, VariantBudgets
+from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
 Part = dict[str, Any]
 PLANTED_DELAY = "planted_delay"
@@ -101,18 +99,12 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
             yield (MEMORY, name, ""), "memory" if own.memory else None
         if own.flops is not None:
             yield (FLOPS, name, ""), FLOPS
-        for one in suite.workloads if name in suite.dueled else ():
-            yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed else None
+        for one in suite.dueled_on(name):
+            yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed_of(one) else None
         for load in suite.loads if name in suite.loaded else ():
-            yield (SPEEDUP, name, load.id), f"{LATENCY} {load.id}" if load_budget(own, load) else None
-    if name in suite.timed:
-        words = f"{LATENCY} {{}}" if own.times else None
-        yield from (((TIMES, name, one.id), words and words.format(one.id)) for one in suite.workloads)
-
-
-def load_budget(own: VariantBudgets, load: Load) -> SpeedBudget | None:
-    """The budget on the speed-up of a part of a load."""
-    return own.speed if load.part == "answer" else None
+            yield (SPEEDUP, name, load.id), f"{LATENCY} {load.id}" if own.speed_of(load) else None
+    for one in suite.timed_on(name):
+        yield (TIMES, name, one.id), f"{LATENCY} {one.id}" if own.times_of(one) else None
 
 
 def _behaviour_words(own: BehaviourBudgets) -> str:

@@ -56,6 +56,7 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "behaviour": frozenset({"behaviour"}),
     "size": frozenset({"footprint"}),
     "speed": frozenset({"speedup"}),
+    "token_speeds": frozenset({"speedup"}),
     "times": frozenset({"latency"}),
     "flops": frozenset({"flops"}),
     "baseline": frozenset({SINCE}),

@@ -6,7 +6,7 @@ The stages of a model: the artifacts on its way, each with the model whose step 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.models.servers import Servers
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, Workload
+from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, TimedPart, Workload
 from slimgate.record import RunRecord
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
@@ -25,6 +25,7 @@ from slimgate.run.measure.latency import workload_rows
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, operations
 from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of
+from slimgate.run.measure.timed_call import TimedCall, timed_call
 from slimgate.run.past_times import PastTimes, Work, recipe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
@@ -265,14 +266,19 @@ class SuiteRun:
         theirs = self.encoder.of(self.build(TEACHER).artifact)
         lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
         positions = workload_rows(lengths.tolist(), workload.batch)
-        encoded = self.encoder.of(self.build(name).artifact)
+        encoded: Any = self.encoder.of(self.build(name).artifact)
+        if workload.writes:
+            parts = first_parts(encoded, positions)
+            return WorkloadInputs(
+                positions, encoded.writing_batch(parts, workload.prompt_tokens, workload.new_tokens)
+            )
         batch = getattr(encoded, "timed_batch", encoded.batch) if timed else encoded.batch
         return WorkloadInputs(positions, batch(first_parts(encoded, positions), workload.tokens))
 
     @property
     def largest_workload(self) -> Workload:
         """The workload whose call reads the most numbers, as the teacher's inputs have them."""
-        return max(self.suite.workloads, key=self._numbers)
+        return max(self.suite.timed_on(TEACHER), key=self._numbers)
 
     def _numbers(self, workload: Workload) -> int:
         return max(values.size for values in self.workload(TEACHER, workload).inputs.values())
@@ -429,10 +435,16 @@ class ModelHandle:
             self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
         )
 
-    def caller(self, inputs: Any) -> Callable[[], object]:
-        """One call of the model on prepared inputs: what latency times."""
-        prepared = self.predictor.prepare(inputs)
-        return lambda: self.predictor.forward(prepared)
+    def caller(self, inputs: Any, part: TimedPart = "forward") -> TimedCall:
+        """One call of the model on prepared inputs: what latency times. part: of writing an answer."""
+        return timed_call(self.predictor, self.predictor.prepare(inputs), part)
+
+    def cache_bytes(self, inputs: Any) -> int:
+        """Bytes of the key-value cache after a whole answer. inputs: of a workload that writes."""
+        predictor: Any = self.predictor
+        state = predictor.prefill(predictor.prepare(inputs))
+        predictor.decode(state)
+        return int(predictor.cache_bytes(state))
 
     def close(self) -> None:
         """Frees the model and the outcomes."""

@@ -17,7 +17,7 @@ from slimgate.loading import known_plugins, load
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
-from slimgate.protocols import LOAD_PARTS, Load, ModelRef, Workload
+from slimgate.protocols import LOAD_PARTS, TPOT, TTFT, Load, ModelRef, Workload
 from slimgate.runtimes import endpoint
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
 from slimgate.suite.checks import (
@@ -25,6 +25,7 @@ from slimgate.suite.checks import (
     check_endpoints,
     check_models,
     check_rounds,
+    check_writing,
     known_teachers,
     no_cycle,
 )
@@ -99,6 +100,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     check_endpoints(suite, reader.error)
     suite = with_default_runtimes(suite, stated)
     check_rounds(suite, reader.error)
+    check_writing(suite, reader.error)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
         check_columns(setup, reader.error)
@@ -336,15 +338,21 @@ class Reader:
         return tuple(replace(one, part=part) for one in found for part in LOAD_PARTS)
 
     def workloads(self, table: MeasureTable) -> tuple[Workload, ...]:
-        """What latency times: each workload once."""
+        """What latency times: each workload once, and the phases of those that write."""
         if table.workloads is None:
             return DEFAULT_WORKLOADS
         if not table.workloads:
             raise self.error(
                 ("measure", "workloads"), "[] came, expected at least one, such as { batch = 1 }"
             )
-        found = [Workload(w.batch, w.tokens) for w in table.workloads]
+        found = [Workload(w.batch, w.tokens, w.prompt_tokens, w.new_tokens) for w in table.workloads]
         for i, workload in enumerate(found):
             if (first := found.index(workload)) < i:
                 raise self.error(("measure", "workloads", i), f"the same as workloads[{first}]")
-        return tuple(found)
+        return tuple(one for workload in found for one in _with_phases(workload))
+
+
+def _with_phases(workload: Workload) -> tuple[Workload, ...]:
+    """Of a workload that writes, the whole answer, then its phases."""
+    phases = (replace(workload, phase=TTFT), replace(workload, phase=TPOT)) if workload.writes else ()
+    return (workload, *phases)

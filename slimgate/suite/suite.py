@@ -191,6 +191,20 @@ class Suite:
         names = (name for name in (TEACHER, *self.variants) if not self.model(name).is_endpoint)
         return tuple(name for name in names if not self.is_dequantized(name))
 
+    def timed_on(self, name: str) -> tuple[Workload, ...]:
+        """The workloads of a model: those that write only where its runtime times them."""
+        if name not in self.timed:
+            return ()
+        writes = self.model(name).runtime.object.times_writing
+        return tuple(one for one in self.workloads if writes or not one.writes)
+
+    def dueled_on(self, name: str) -> tuple[Workload, ...]:
+        """The workloads on which a variant's times are compared with the teacher's."""
+        if name not in self.dueled:
+            return ()
+        of_teacher = self.timed_on(TEACHER)
+        return tuple(one for one in self.timed_on(name) if one in of_teacher)
+
     @property
     def loaded(self) -> tuple[str, ...]:
         """The variants whose servers are timed beside the teacher's."""

@@ -234,12 +234,34 @@ class MeasureTable(Table):
 
 
 class WorkloadTable(Table):
-    """One timed call: so many gate rows, of their own lengths or padded and cut to `tokens`."""
+    """One timed call: so many gate rows, of their own lengths or padded and cut to `tokens`.
+
+    With prompt_tokens and new_tokens it is an answer that is written: its time until the first token, and
+    the time of each later one.
+    """
 
     batch: int = Field(ge=1, le=65536)
     """Gate rows of one call."""
     tokens: int | None = Field(default=None, ge=1)
     """Tokens that rows are padded or cut to; default: the rows' own lengths."""
+    prompt_tokens: int | None = Field(default=None, ge=1)
+    """Of text generation: tokens that the prompts of gate rows are cut or repeated to; with new_tokens."""
+    new_tokens: int | None = Field(default=None, ge=2)
+    """Tokens that each answer gets, exactly; end tokens end nothing."""
+
+    @model_validator(mode="after")
+    def _whole_answer(self) -> Self:
+        if (self.prompt_tokens is None) != (self.new_tokens is None):
+            came = "prompt_tokens" if self.new_tokens is None else "new_tokens"
+            raise ValueError(
+                f"{came} came alone, expected both, as in "
+                "{ prompt_tokens = 128, new_tokens = 64, batch = 1 }"
+            )
+        if self.tokens is not None and self.prompt_tokens is not None:
+            raise ValueError(
+                "tokens and prompt_tokens came, expected one of them; prompt_tokens writes answers"
+            )
+        return self
 
 
 class LoadTable(Table):

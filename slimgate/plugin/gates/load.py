@@ -11,7 +11,7 @@ from slimgate.judge.speed import judge_speedup, speed_message
 from slimgate.plugin.gates.latency import why_not_timed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Load
-from slimgate.run.gate_results import load_budget, now, part
+from slimgate.run.gate_results import now, part
 from slimgate.run.load_duels import LoadDuels
 from slimgate.run.measure.latency import summarise
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes
@@ -29,7 +29,7 @@ def test_load(
     request: pytest.FixtureRequest,
 ) -> None:
     """The same requests to the teacher's server, to it again, and to the variant's, by turns."""
-    budget = load_budget(suite.budgets[variant.name], load)
+    budget = suite.budgets[variant.name].speed_of(load)
     wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     reason = why_not_timed(request.config)
     if reason is not None:
@@ -40,7 +40,7 @@ def test_load(
     report_build(variant, report_part)
     times = load_duels.times(variant, load)
     found = times.speedup(load.part)
-    judged = judge_speedup(found, budget.limit, budget.reason) if budget else None
+    judged = judge_speedup(found, budget.limit, budget.reason, kind=budget.kind) if budget else None
     line = speed_message(variant.name, load.id, found, judged)
     for name, contenders in ((TEACHER, (BASE, COPY)), (variant.name, (VARIANT,))):
         report_part(part("latency", name, load.id, _time_facts(times, contenders, load)))

@@ -129,7 +129,11 @@ NO_INT8 = ("[variants.int8]\nsteps = [{ int8_dynamic = {} }]\n", "")
 
 
 def test_loads_are_checked_by_their_parts(read: Read) -> None:
-    suite = read(TWO_SERVERS, NO_INT8, more=LOADS + "\n[budgets]\nlatency = { speedup_min = 1.5, tpot_speedup_min = 1.2 }")
+    suite = read(
+        TWO_SERVERS,
+        NO_INT8,
+        more=LOADS + "\n[budgets]\nlatency = { speedup_min = 1.5, tpot_speedup_min = 1.2 }",
+    )
     assert suite.loaded == ("served",)
     assert [one.id for one in suite.loads][:4] == ["c8", "c8-ttft", "c8-tpot", "r2.5"]
     checks = {(kind, name, which) for kind, name, which in expected_checks(suite)}

@@ -41,7 +41,7 @@ def test_load(
     times = load_duels.times(variant, load)
     found = times.speedup(load.part)
     judged = judge_speedup(found, budget.limit, budget.reason, kind=budget.kind) if budget else None
-    line = speed_message(variant.name, load.id, found, judged)
+    line = speed_message(variant.name, load.id, found, judged, more="blocks")
     for name, contenders in ((TEACHER, (BASE, COPY)), (variant.name, (VARIANT,))):
         report_part(part("latency", name, load.id, _time_facts(times, contenders, load)))
     facts: dict[str, Any] = {

@@ -7,7 +7,6 @@ from dataclasses import replace
 from slimgate.protocols import Load
 from slimgate.run.measure.load import LoadTimes, duel_under_load
 from slimgate.run.run import ModelHandle
-from slimgate.tasks.parts.asked_prompts import AskedPrompts, requests_of_load
 from slimgate.tasks.parts.generation import writing
 
 
@@ -26,6 +25,8 @@ class LoadDuels:
         return self._found[key]
 
     def _measure(self, variant: ModelHandle, load: Load) -> LoadTimes:
+        from slimgate.tasks.parts.asked_prompts import AskedPrompts, requests_of_load
+
         run = self._teacher.run
         suite = run.suite
         prompts = run.encoder.of(self._teacher.built.artifact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -140,3 +141,12 @@ def test_no_server_outlives_the_process_that_started_it(how: str, tmp_path: Path
     process.wait(30)
     process.stdout.close()
     assert ended([*map(int, pids.read_text().split())])
+
+
+def test_an_endpoint_that_is_sent_to_another_process_starts_a_server_of_its_own(servers: Servers) -> None:
+    first = endpoint(servers)
+    at = first.locate().url
+    sent = pickle.loads(pickle.dumps(first))
+    other = sent.locate().url
+    assert first.locate().url == at != other
+    sent._servers.stop()

@@ -59,7 +59,7 @@ def plan_rounds(
     return made, min(rounds, max(MIN_ROUNDS, least, fit))
 
 
-def summarise(seconds: Sequence[float], batch: int) -> Times:
+def summarise(seconds: Sequence[float] | npt.NDArray[np.float64], batch: int) -> Times:
     """Times of all rounds as percentiles, mean and standard deviation; throughput in rows per second."""
     ms = np.asarray(seconds) * 1000
     return Times(

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -97,16 +97,58 @@ class Source(WithParams[P]):
         """The rows of every part. `scratch` is an empty folder for caches. Raises DataError."""
 
 
+# The parts of writing an answer that are timed by themselves: until the first token, and each later token.
+Phase = Literal["ttft", "tpot"]
+TTFT: Phase = "ttft"
+TPOT: Phase = "tpot"
+# What is timed of a model: one forward pass, a whole answer, or a phase of it.
+TimedPart = Literal["forward", "answer", "ttft", "tpot"]
+
+
 @dataclass(frozen=True)
 class Workload:
-    """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or of their own lengths."""
+    """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or of their own lengths.
+
+    With prompt_tokens and new_tokens it writes an answer of exactly new_tokens to prompts of exactly
+    prompt_tokens. phase: the part of that which is timed; None: all of it.
+    """
 
     batch: int
     tokens: int | None = None
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    phase: Phase | None = None
 
     @property
     def id(self) -> str:
-        return f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
+        """b32x64; p128n64b1 with p128n64b1-ttft and p128n64b1-tpot of a workload that writes."""
+        if self.prompt_tokens is None:
+            return f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
+        return f"p{self.prompt_tokens}n{self.new_tokens}b{self.batch}" + (
+            f"-{self.phase}" if self.phase else ""
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes an answer."""
+        return self.new_tokens is not None
+
+    @property
+    def part(self) -> TimedPart:
+        """What is timed."""
+        return (self.phase or "answer") if self.writes else "forward"
+
+    @property
+    def steps(self) -> int:
+        """By how many a call's time is divided: the tokens after the first for the time per output token."""
+        return self.new_tokens - 1 if self.phase == TPOT and self.new_tokens else 1
+
+    @property
+    def tokens_per_call(self) -> int | None:
+        """The tokens that the timed part writes divided by `steps`; None where it says no rate of tokens."""
+        if self.new_tokens is None or self.phase == TTFT:
+            return None
+        return self.batch if self.phase == TPOT else self.batch * self.new_tokens
 
 
 @dataclass(frozen=True)
@@ -157,6 +199,23 @@ class Predictor(Protocol):
         """Frees memory."""
 
 
+@runtime_checkable
+class TimedWriter(Protocol):
+    """A predictor that writes greedily with a key-value cache, in two calls, so that each can be timed.
+
+    Both are finished when they return. Each state is decoded once at most, and before the next prefill.
+    """
+
+    def prefill(self, prepared: Any) -> Any:
+        """The state after the first new token. prepared: of a batch with NEW_TOKENS."""
+
+    def decode(self, state: Any) -> Any:
+        """The other new tokens; end tokens end nothing. (rows, new tokens) ids, the first one included."""
+
+    def cache_bytes(self, state: Any) -> int:
+        """Bytes that the key-value cache of a state takes now."""
+
+
 @dataclass(frozen=True)
 class Compared:
     """A loaded model with the gate rows as its inputs and its outcomes, for what takes two models at once."""
@@ -199,6 +258,7 @@ class Runtime(WithParams[P]):
     can. form: how `slimgate export` writes it; None: it is refused. export(model, batches, folder): writes
     that form of a TorchModel, and gives the model that was written; batches: two
     examples of its inputs, of unlike shapes. counts_macs: whether it has a `count_macs` of its own.
+    times_writing: whether its predictors are TimedWriters, so that workloads with new_tokens can be timed.
     """
 
     kinds: frozenset[str]
@@ -206,6 +266,7 @@ class Runtime(WithParams[P]):
     packages: tuple[str, ...] = ()
     any_processor: frozenset[str] = frozenset()
     counts_macs: bool = False
+    times_writing: bool = False
     form: Form | None = None
     load_model: Callable[[Path, str], Any] | None = None
     export: Callable[[Any, tuple[Arrays, Arrays], Path], Any] | None = None
@@ -248,6 +309,31 @@ def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
+# What is timed of a request: all of it, until the first token, and from one token to the next.
+LoadPart = Literal["answer", "ttft", "tpot"]
+LOAD_PARTS: tuple[LoadPart, ...] = ("answer", "ttft", "tpot")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a server bears: `concurrency` users who wait for their answers, or requests at a rate a second.
+
+    requests: of one turn of a model; blocks: turns of each.
+    """
+
+    concurrency: int | None
+    request_rate: float | None
+    requests: int
+    blocks: int
+    part: LoadPart = "answer"
+
+    @property
+    def id(self) -> str:
+        """c8 or r2.5, with -ttft and -tpot for its parts."""
+        how = f"c{self.concurrency}" if self.request_rate is None else f"r{self.request_rate:g}"
+        return how if self.part == "answer" else f"{how}-{self.part}"
+
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -286,7 +372,8 @@ class Task(WithParams[P]):
     record's behaviour that needs both loaded models; None: there is none. next_token: whether a model's
     output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
     which are `counted`, so that budgets on KL can be judged. takes_endpoints: whether a server can answer in
-    place of a model: it reads text, and gives text back.
+    place of a model: it reads text, and gives text back. writes: whether its models write text, and its
+    encoded rows have writing_batch(positions, prompt_tokens, new_tokens), the inputs of a call that writes.
 
     answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
@@ -316,6 +403,7 @@ class Task(WithParams[P]):
     whole_split: bool = False
     next_token: bool = False
     takes_endpoints: bool = False
+    writes: bool = False
     source: Source[Any] | None = None
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, QualityBudget
 from slimgate.params import Table
+from slimgate.protocols import TimedPart
 
 
 class LimitsTable(Table):
@@ -224,10 +225,27 @@ class SpeedBudget(_UndecidedBudget):
     """Least value of teacher time / variant time, on every workload."""
 
 
-class LatencyBudgetTable(_LimitBudgets):
-    """Budgets on the time of a call, all of which must hold on every workload."""
+# Kinds of budgets on the time of a call, by the part of writing an answer that they limit. Every other kind
+# is of a whole call, of an answer too.
+TTFT_SPEEDUP, TPOT_SPEEDUP, TTFT_P95 = "ttft_speedup_min", "tpot_speedup_min", "ttft_p95_ms_max"
+TOKENS_PER_SECOND = "tokens_per_second_min"
+PART_OF: Mapping[str, TimedPart] = {
+    TTFT_SPEEDUP: "ttft",
+    TPOT_SPEEDUP: "tpot",
+    TTFT_P95: "ttft",
+    TOKENS_PER_SECOND: "answer",
+}
 
-    kinds: ClassVar = (SpeedBudget.kind, "p50_ms_max", "p95_ms_max")
+
+def limits_part(kind: str, part: TimedPart) -> bool:
+    """Whether a budget of this kind limits the time of this part."""
+    return PART_OF[kind] == part if kind in PART_OF else part in ("forward", "answer")
+
+
+class LatencyBudgetTable(_LimitBudgets):
+    """Budgets on the time of a call, all of which must hold on every workload that they are of."""
+
+    kinds: ClassVar = (SpeedBudget.kind, "p50_ms_max", "p95_ms_max", *PART_OF)
     example: ClassVar = "{ speedup_min = 2.0 }"
     speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time, on every workload."""
@@ -235,6 +253,16 @@ class LatencyBudgetTable(_LimitBudgets):
     """Largest median of a call in milliseconds on this machine, on every workload."""
     p95_ms_max: float | None = Field(default=None, gt=0)
     """Milliseconds that 95 % of the calls stay under, on every workload; takes at least 59 rounds."""
+    ttft_speedup_min: float | None = Field(default=None, gt=0)
+    """Least value of teacher time / variant time until the first token, on workloads with new_tokens."""
+    tpot_speedup_min: float | None = Field(default=None, gt=0)
+    """Least value of teacher time / variant time of each later token, on workloads with new_tokens."""
+    ttft_p95_ms_max: float | None = Field(default=None, gt=0)
+    """Milliseconds that 95 % of the first tokens stay under, on workloads with new_tokens; takes at least 59
+    rounds."""
+    tokens_per_second_min: float | None = Field(default=None, gt=0)
+    """Least number of tokens that all rows of a call get in a second, prompts included in the time; by the
+    median answer, on workloads with new_tokens."""
 
     @property
     def speed(self) -> SpeedBudget | None:
@@ -245,6 +273,12 @@ class LatencyBudgetTable(_LimitBudgets):
         return SpeedBudget(speedup_min=limit, reason=self.reason, on_inconclusive=self.on_inconclusive)
 
     @property
+    def token_speeds(self) -> tuple[LimitBudget, ...]:
+        """The budgets that a duel of the first token, or of the later ones, decides."""
+        return tuple(one for one in self.budgets() if one.kind in (TTFT_SPEEDUP, TPOT_SPEEDUP))
+
+    @property
     def times(self) -> tuple[LimitBudget, ...]:
         """The budgets that the variant's own times decide."""
-        return tuple(one for one in self.budgets() if one.kind != SpeedBudget.kind)
+        by_duel = (SpeedBudget.kind, TTFT_SPEEDUP, TPOT_SPEEDUP)
+        return tuple(one for one in self.budgets() if one.kind not in by_duel)

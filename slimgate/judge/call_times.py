@@ -17,14 +17,14 @@ reports/simulations/call_time_verdicts.md has the error rates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, exp, inf, isfinite, log, sqrt
 
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.budget_tables import TOKENS_PER_SECOND, TTFT_P95, LimitBudget
 from slimgate.judge.decision import (
     ALPHA,
     Z_ALPHA,
@@ -37,9 +37,21 @@ from slimgate.judge.decision import (
 from slimgate.judge.speed import LAYOUT
 from slimgate.outcomes import Floats
 
-# By the kind of a budget on milliseconds.
-P95 = "p95_ms_max"
-QUANTILES: Mapping[str, float] = {"p50_ms_max": 0.50, P95: 0.95}
+# By the kind of a budget on the times of calls.
+P95 = 0.95
+QUANTILES: Mapping[str, float] = {
+    "p50_ms_max": 0.50,
+    "p95_ms_max": P95,
+    TTFT_P95: P95,
+    TOKENS_PER_SECOND: 0.50,  # a rate is least where the time is longest
+}
+# What a budget of that kind limits, and its unit, in messages.
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "p50_ms_max": ("p50", "ms"),
+    "p95_ms_max": ("p95", "ms"),
+    TTFT_P95: ("first token p95", "ms"),
+    TOKENS_PER_SECOND: ("median", "tokens/s"),
+}
 # An autocorrelation counts that is above so many standard errors of one of independent rounds.
 _SEEN = 1.0
 
@@ -66,31 +78,46 @@ class CallTimes:
         return worst_verdict([one.verdict for one in self.budgets])
 
 
-def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget]) -> CallTimes:
-    """ms: (rounds,) milliseconds in the order in which they were timed.
+def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int | None = None) -> CallTimes:
+    """ms: (rounds,) milliseconds in the order in which they were timed. tokens: that each call wrote.
 
-    PASS where the upper bound of the quantile is within the limit, FAIL where its lower bound is above it.
-    Raises MeasureError without times.
+    PASS where the upper bound of the quantile is within the limit, FAIL where its lower bound is above it. A
+    limit on tokens a second is one on the milliseconds of their call. Raises MeasureError without times, and
+    for a rate of calls that write nothing.
     """
     if not len(ms):
         raise MeasureError("a budget on milliseconds needs rounds, none were timed")
-    counted = [independent_rounds(ms, budget.limit) for budget in budgets]
-    judged = tuple(_judge(ms, budget, own) for budget, own in zip(budgets, counted, strict=True))
-    return CallTimes(len(ms), min(counted, default=len(ms)), judged)
+    limits = [_limit_in_ms(budget, tokens) for budget in budgets]
+    counted = [independent_rounds(ms, limit.limit) for limit in limits]
+    judged = (_judge(ms, *one, tokens) for one in zip(budgets, limits, counted, strict=True))
+    return CallTimes(len(ms), min(counted, default=len(ms)), tuple(judged))
 
 
-def _judge(ms: Floats, budget: LimitBudget, counted: int) -> BudgetVerdict:
+def _limit_in_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
+    if budget.kind != TOKENS_PER_SECOND:
+        return budget
+    if not tokens:
+        raise MeasureError(f"{budget.kind} is a budget of calls that write tokens, and these write none")
+    return replace(budget, limit=1000 * tokens / budget.limit)
+
+
+def _judge(
+    ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None
+) -> BudgetVerdict:
     quantile = QUANTILES[budget.kind]
-    low, high = claimed_interval(ms, quantile, counted)
-    verdict = to_verdict(inside=high <= budget.limit, outside=low > budget.limit)
+    value, (low, high) = float(np.quantile(ms, quantile)), claimed_interval(ms, quantile, counted)
+    verdict = to_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
     undecided = verdict is Verdict.INCONCLUSIVE
+    needed = rounds_needed(ms, in_ms, counted) if undecided else None
+    if budget.kind == TOKENS_PER_SECOND and tokens:
+        value, low, high = (1000 * tokens / one if one else inf for one in (value, high, low))
     return BudgetVerdict(
         kind=budget.kind,
         limit=budget.limit,
         verdict=verdict,
         reason=budget.reason,
-        n_needed=rounds_needed(ms, budget, counted) if undecided else None,
-        value=float(np.quantile(ms, quantile)),
+        n_needed=needed,
+        value=value,
         interval=(low, high),
     )
 
@@ -177,7 +204,8 @@ def call_times_message(name: str, workload: str, found: CallTimes) -> str:
 def _format_budget(one: BudgetVerdict) -> str:
     low, high = one.interval or (0.0, inf)
     bounds = f"[{low:.3g}, {high:.3g}]" if isfinite(high) else f"[{low:.3g}, no bound]"
-    line = f"{one.kind.partition('_')[0]} {one.value:.3g} ms {bounds}, budget {one.limit:g}: {one.verdict}"
+    what, unit = _WORDS[one.kind]
+    line = f"{what} {one.value:.3g} {unit} {bounds}, budget {one.limit:g}: {one.verdict}"
     if one.verdict is not Verdict.INCONCLUSIVE:
         return line
     if one.n_needed is None:

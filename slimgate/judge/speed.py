@@ -148,7 +148,12 @@ def clearance(visible: float | None) -> float | None:
 
 
 def judge_speedup(
-    found: Speedup, minimum: float, reason: str | None, *, visible: float | None = FINE
+    found: Speedup,
+    minimum: float,
+    reason: str | None,
+    *,
+    visible: float | None = FINE,
+    kind: str = SpeedBudget.kind,
 ) -> BudgetVerdict:
     """PASS where the widened interval lies above `minimum`, FAIL where it lies below, else INCONCLUSIVE.
 
@@ -163,7 +168,7 @@ def judge_speedup(
     elif clear is not None and high * clear < minimum:
         verdict = Verdict.FAIL
     return BudgetVerdict(
-        kind=SpeedBudget.kind,
+        kind=kind,
         limit=minimum,
         verdict=verdict,
         reason=reason,
@@ -178,8 +183,9 @@ def speed_message(
     budget: BudgetVerdict | None,
     *,
     visible: float | None = FINE,
+    more: str = "max_seconds",
 ) -> str:
-    """One line that can be acted on. visible: as `judge_speedup` has it."""
+    """One line that can be acted on. visible: as `judge_speedup` has it. more: what would tell more."""
     low, high = found.claimed_interval
     line = (
         f"{name}: {workload} {found.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
@@ -195,7 +201,7 @@ def speed_message(
     elif visible > FINE and (low >= budget.limit or high < budget.limit):
         line += f", nearer than the smallest delay that this machine shows, {100 * visible:.0f} % (self-test)"
     else:
-        line += ", a quieter machine or more max_seconds would tell"
+        line += f", a quieter machine or more {more} would tell"
     return line
 
 

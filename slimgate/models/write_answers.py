@@ -123,6 +123,14 @@ def is_encoder_decoder(network: Any) -> bool:
     return bool(getattr(network.config, "is_encoder_decoder", False))
 
 
+def start_of_answers(network: Any) -> int:
+    """The token that an encoder-decoder begins an answer with. Raises MeasureError where none is named."""
+    found = _of_the_model(network).get("decoder_start_token_id")
+    if found is None:
+        raise MeasureError(f"the files of {type(network).__name__} name no decoder_start_token_id")
+    return int(found)
+
+
 def _of_the_model(network: Any) -> dict[str, Any]:
     """What generation of an encoder-decoder needs of its own files; nothing of a decoder."""
     if not is_encoder_decoder(network):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from slimgate.judge.budget_tables import TOKEN_TABLES, FlipsBudget
+from slimgate.judge.budget_tables import (
+    TOKEN_TABLES,
+    TOKENS_PER_SECOND,
+    TPOT_SPEEDUP,
+    TTFT_SPEEDUP,
+    FlipsBudget,
+)
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -21,7 +27,9 @@ from slimgate.record import (
 from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
 
 # Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
-AT_LEAST = frozenset({"floor", "speedup_min", "compression_min"})
+AT_LEAST = frozenset(
+    {"floor", "speedup_min", "compression_min", TTFT_SPEEDUP, TPOT_SPEEDUP, TOKENS_PER_SECOND}
+)
 
 
 class Judged(NamedTuple):

@@ -61,6 +61,7 @@ class Line(Part):
     p95_ms: float | None = _column("95th percentile of a call")
     mean_ms: float | None = _column("mean of a call")
     throughput_per_s: float | None = _column("rows a second")
+    tokens_per_s: float | None = _column("new tokens a second, of all rows of a call")
     speedup: float | None = _column("teacher time / variant time, from their duel")
     speedup_low: float | None = _column("lower bound of the speed-up's 95 % interval")
     speedup_high: float | None = _column("upper bound of the speed-up's 95 % interval")
@@ -138,13 +139,16 @@ def _of_size(model: VariantRecord) -> dict[str, Any]:
     )
 
 
+_TIMES = ("p50_ms", "p95_ms", "mean_ms", "throughput_per_s", "tokens_per_s")
+
+
 def _times(model: VariantRecord) -> Iterator[dict[str, Any]]:
     for workload, times in model.latency.items():
         low, high = _ends(times.speedup_interval)
         yield {
             "kind": "latency",
             "name": workload,
-            **{key: getattr(times, key) for key in ("p50_ms", "p95_ms", "mean_ms", "throughput_per_s")},
+            **{key: getattr(times, key) for key in _TIMES},
             "speedup": times.speedup,
             "speedup_low": low,
             "speedup_high": high,

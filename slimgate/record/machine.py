@@ -72,6 +72,10 @@ class TimeLimitFacts(Part):
 class LatencyFacts(Part):
     """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
+    Of a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
+    and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
+    whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.
+
     A percentile is None where the rounds are too few for it (p90 wants 29, p95 59, p99 299).
     speedup: teacher / variant; its interval is 95 %, widened by the noise floor, which is on the log scale
     (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
@@ -79,6 +83,8 @@ class LatencyFacts(Part):
     turns: how many different batches of rows the timed calls took by turns, in a suite with a cascade; None:
     all took one. passed_on: of a cascade, the shares of the rows of these calls that reached each model after
     the first. budgets, verdict, message: of the duel; limits: the budgets on milliseconds, None without any.
+    Of a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
+    the first token, and -tpot that between tokens; failed_requests have no time.
     measured: when the calls were timed; duel_measured: when the duel was.
     """
 
@@ -94,9 +100,13 @@ class LatencyFacts(Part):
     threads: int | None = None
     throughput_per_s: float | None = None
     tokens: int | None = None
+    new_tokens: int | None = None
+    tokens_per_s: float | None = None
+    cache_bytes: int | None = None
     tokenize_ms: float | None = None
     turns: int | None = None
     passed_on: list[float] | None = None
+    failed_requests: int | None = None
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
     speedup_of_minima: float | None = None

@@ -13,7 +13,11 @@ from slimgate.record.results import BEHAVIOUR, SPEEDUP, TIMES
 
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"
+_LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
+_LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?")
+_WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
+_PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
 
 
 def models(record: RunRecord) -> list[VariantRecord]:
@@ -54,7 +58,18 @@ def median_ms(model: VariantRecord | None, workload: str) -> float | None:
 
 
 def workload_words(workload: str) -> str:
-    """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths."""
+    """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths.
+
+    `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft, `8 users, first token` for c8-ttft,
+    `2.5 requests/s` for r2.5.
+    """
+    if (load := _LOAD.fullmatch(workload)) is not None:
+        how, number, part = load.groups()
+        arrive = f"{number} user{'s' * (number != '1')}" if how == "c" else f"{number} requests/s"
+        return arrive + _LOAD_PARTS[part]
+    if (writing := _WRITING.fullmatch(workload)) is not None:
+        prompt, new, rows, phase = writing.groups()
+        return f"batch {rows}, prompt {prompt} + {new} tokens{_PHASES[phase]}"
     match = _WORKLOAD.fullmatch(workload)
     if match is None:
         return escape(workload)
@@ -81,6 +96,8 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
 
 _TOKENS = {"mean_max": "KL, mean", "p99_max": "KL, 99 %", "p999_max": "KL, 99.9 %", "floor": "same top-1"}
 
+_OF_TOKENS = {"ttft_p95_ms_max": "p95", "tokens_per_second_min": "tokens a second"}
+
 
 def budget_words(kind: str) -> str:
     """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy, `KL, mean` for mean_max,
@@ -88,6 +105,8 @@ def budget_words(kind: str) -> str:
     """
     if kind in _TOKENS:
         return _TOKENS[kind]
+    if kind in _OF_TOKENS:
+        return _OF_TOKENS[kind]
     if kind.endswith("_ms_max"):
         return kind.removesuffix("_ms_max")
     of, _, metric = kind.partition(".")

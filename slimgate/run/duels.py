@@ -60,7 +60,8 @@ class Arena:
             raise MeasureError("duel(teacher, …): variants are timed against the teacher; give a variant")
         suite = self._teacher.run.suite
         own = suite.budgets.get(variant.name)
-        minimum = own.speed.speedup_min if own and own.speed else None
+        budget = own.speed_of(workload) if own else None
+        minimum = budget.limit if budget else None
         models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
         share = 0.5 if minimum is None else PATIENCE
         seconds = share * suite.measure.max_seconds if max_seconds is None else max_seconds
@@ -105,7 +106,7 @@ class Arena:
         inputs = self._teacher.run.workload(TEACHER, workload).timed
         try:
             teacher, delayed = (self._contender(name, self._teacher) for name in (TEACHER, DELAYED))
-            teacher.prepare(inputs)
+            teacher.prepare(inputs, workload.part)
             delayed.delay(share * median(seconds_of_a_call(teacher) for _ in range(_CALLS)))
         except MeasureError:
             self.close()
@@ -134,7 +135,14 @@ class Arena:
         try:
             contenders = [self._contender(name, model) for name, model in models.items()]
             with run.watch.stage(f"{told or last} · duel on {workload.id}", still=True):
-                times = duel(contenders, inputs, seed=run.suite.seed, max_seconds=max_seconds, enough=enough)
+                times = duel(
+                    contenders,
+                    inputs,
+                    seed=run.suite.seed,
+                    max_seconds=max_seconds,
+                    enough=enough,
+                    part=workload.part,
+                )
         except MeasureError:
             self.close()  # the next variant starts with processes of its own
             raise

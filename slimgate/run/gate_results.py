@@ -99,11 +99,12 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
             yield (MEMORY, name, ""), "memory" if own.memory else None
         if own.flops is not None:
             yield (FLOPS, name, ""), FLOPS
-        for one in suite.workloads if name in suite.dueled else ():
-            yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed else None
-    if name in suite.timed:
-        words = f"{LATENCY} {{}}" if own.times else None
-        yield from (((TIMES, name, one.id), words and words.format(one.id)) for one in suite.workloads)
+        for one in suite.dueled_on(name):
+            yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed_of(one) else None
+        for load in suite.loads if name in suite.loaded else ():
+            yield (SPEEDUP, name, load.id), f"{LATENCY} {load.id}" if own.speed_of(load) else None
+    for one in suite.timed_on(name):
+        yield (TIMES, name, one.id), f"{LATENCY} {one.id}" if own.times_of(one) else None
 
 
 def _behaviour_words(own: BehaviourBudgets) -> str:

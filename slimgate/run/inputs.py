@@ -47,6 +47,7 @@ _TIMED = frozenset({"latency", "speedup", SELF_TEST})
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "metrics": frozenset({"behaviour", SELF_TEST}),
     "workloads": _TIMED | {"memory"},
+    "loads": _TIMED,
     "warmup": _TIMED,
     "rounds": _TIMED,
     "max_seconds": _TIMED,
@@ -55,6 +56,7 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "behaviour": frozenset({"behaviour"}),
     "size": frozenset({"footprint"}),
     "speed": frozenset({"speedup"}),
+    "token_speeds": frozenset({"speedup"}),
     "times": frozenset({"latency"}),
     "flops": frozenset({"flops"}),
     "baseline": frozenset({SINCE}),

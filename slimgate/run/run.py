@@ -6,17 +6,19 @@ The stages of a model: the artifacts on its way, each with the model whose step 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slimgate.errors import DataError, MeasureError, SlimgateError
+from slimgate.models.servers import Servers
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, Workload
+from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, TimedPart, Workload
 from slimgate.record import RunRecord
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
@@ -24,9 +26,11 @@ from slimgate.run.measure.latency import row_batches, workload_rows
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, operations
 from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of, share_passed_on
+from slimgate.run.measure.timed_call import TimedCall, timed_call
 from slimgate.run.past_times import PastTimes, Work, recipe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
+from slimgate.runtimes.endpoint import StartedEndpoint
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Store
 from slimgate.suite.runtime_choice import runtime_for
@@ -70,6 +74,7 @@ class SuiteRun:
         split: str = GATE,
         baseline: Baseline | None = None,
         time_limit: float | None = None,
+        server_logs: Path | None = None,
     ) -> None:
         """workers: how many processes share the machine; each takes its part of the threads.
 
@@ -77,8 +82,10 @@ class SuiteRun:
         steps may take.
 
         split: whose rows the models answer and are timed on; of the judging splits it can ask for no other.
+        server_logs: the folder for what the servers write that this run starts.
         """
-        self.suite = replace(suite, threads=max(1, suite.threads // workers))
+        self._servers = Servers(server_logs)
+        self.suite = with_servers(replace(suite, threads=max(1, suite.threads // workers)), self._servers)
         self.store, self.device, self.watch, self.split = store, device, watch, split
         self._baseline, self.time_limit = baseline, time_limit
         self._started = time.perf_counter()
@@ -270,7 +277,12 @@ class SuiteRun:
         theirs = self.encoder.of(self.build(TEACHER).artifact)
         lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
         positions = workload_rows(lengths.tolist(), workload.batch)
-        encoded = self.encoder.of(self.build(name).artifact)
+        encoded: Any = self.encoder.of(self.build(name).artifact)
+        if workload.writes:
+            parts = first_parts(encoded, positions)
+            return WorkloadInputs(
+                positions, encoded.writing_batch(parts, workload.prompt_tokens, workload.new_tokens)
+            )
         batch = getattr(encoded, "timed_batch", encoded.batch) if timed else encoded.batch
         inputs, turns = batch(first_parts(encoded, positions), workload.tokens), list[Arrays]()
         if timed and self.suite.has_cascade:
@@ -281,7 +293,7 @@ class SuiteRun:
     @property
     def largest_workload(self) -> Workload:
         """The workload whose call reads the most numbers, as the teacher's inputs have them."""
-        return max(self.suite.workloads, key=self._numbers)
+        return max(self.suite.timed_on(TEACHER), key=self._numbers)
 
     def _numbers(self, workload: Workload) -> int:
         return max(values.size for values in self.workload(TEACHER, workload).inputs.values())
@@ -315,6 +327,24 @@ class SuiteRun:
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
+
+    def stop_servers(self) -> None:
+        """Ends the servers that this run has started; they start again when they are asked."""
+        self._servers.stop()
+
+
+def with_servers(suite: Suite, servers: Servers) -> Suite:
+    """The suite, with those servers for the endpoints that slimgate starts."""
+
+    def started(variant: Variant) -> Variant:
+        params = variant.runtime.params
+        if not isinstance(params, StartedEndpoint):
+            return variant
+        runtime = replace(variant.runtime, params=params.started_by(servers, variant.name))
+        return replace(variant, runtime=runtime)
+
+    variants = {name: started(variant) for name, variant in suite.variants.items()}
+    return replace(suite, teacher=started(suite.teacher), variants=variants)
 
 
 def answering_otherwise(suite: Suite) -> Suite:
@@ -429,19 +459,29 @@ class ModelHandle:
             self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
         )
 
-    def caller(self, *inputs: Any) -> Callable[[], object]:
-        """One call of the model on prepared inputs: what latency times. Of several inputs, each by turns."""
+    def caller(self, *inputs: Any, part: TimedPart = "forward") -> TimedCall:
+        """One call of the model on prepared inputs: what latency times. Of several inputs, each by turns.
+
+        part: of writing an answer, of which there is one input.
+        """
         predictor = self.predictor
         prepared = [predictor.prepare(one) for one in inputs]
         if len(prepared) == 1:
-            return lambda: predictor.forward(prepared[0])
+            return timed_call(predictor, prepared[0], part)
         turns = cycle(prepared)
-        return lambda: predictor.forward(next(turns))
+        return TimedCall(lambda: next(turns), predictor.forward)
 
     @property
     def passed_on(self) -> list[float] | None:
         """Of a cascade that has answered the rows, the shares that reached each model after the first."""
         return self.run.passed_on(self.name)
+
+    def cache_bytes(self, inputs: Any) -> int:
+        """Bytes of the key-value cache after a whole answer. inputs: of a workload that writes."""
+        predictor: Any = self.predictor
+        state = predictor.prefill(predictor.prepare(inputs))
+        predictor.decode(state)
+        return int(predictor.cache_bytes(state))
 
     def close(self) -> None:
         """Frees the model and the outcomes."""

@@ -6,6 +6,8 @@ A shape that is new is called once in `prepare`, so that no timed call compiles;
 long that took in all. What each graph gives for its first batch is held against the network uncompiled (in
 float32), and lying further apart is an error: compilers err too. It needs a C++ compiler. Where a graph is
 made again more than MOST_GRAPHS times, PyTorch would go on uncompiled without a word: here that is an error.
+Of an answer (workloads with new_tokens) the later tokens are compiled, into a static cache, and the first one
+is not; its tokens are held against those of the network uncompiled.
 Source: Ansel et al. 2024, "PyTorch 2", ASPLOS.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,12 +58,13 @@ class CompiledPredictor(EagerPredictor):
 
     def __init__(self, network: Any, params: Params, device: str) -> None:
         """Raises BuildError without a C++ compiler."""
-        super().__init__(network, device)
+        super().__init__(network, device, static_cache=True)
         self._params = params
         self._seen: set[tuple[Any, ...]] = set()
         self.compile_seconds, self.max_difference, self.graphs = 0.0, 0.0, 0
         with compiler("runtime compiled", device):
             self._call = self._compile_network(network)
+            self._step = self._compile_step(network)
 
     def _compile_network(self, network: Any) -> Any:
         import torch
@@ -79,6 +82,24 @@ class CompiledPredictor(EagerPredictor):
             isolate_recompiles=True,
         )
 
+    def _compile_step(self, network: Any) -> Any:
+        """One later token, into a static cache: one program for each shape of the cache."""
+        import torch
+
+        from slimgate.models.greedy import next_token
+
+        def step(ids: Any, cache: Any) -> Any:
+            return next_token(network, ids, cache)
+
+        return torch.compile(  # type: ignore[call-overload]
+            step,
+            mode=self._params.mode,
+            dynamic=False,
+            fullgraph=self._params.fullgraph,
+            recompile_limit=MOST_GRAPHS,
+            isolate_recompiles=True,
+        )
+
     @property
     def shapes(self) -> int:
         """Shapes of input that were prepared."""
@@ -86,9 +107,19 @@ class CompiledPredictor(EagerPredictor):
 
     def prepare(self, batch: Arrays) -> object:
         """Arrays as tensors on the device; called once where the shape is new. Raises BuildError."""
-        if NEW_TOKENS in batch:
-            raise BuildError("runtime compiled compiles one forward pass and writes no text; use eager")
-        prepared: Any = super().prepare(batch)
+        import torch
+
+        from slimgate.models.write_answers import is_encoder_decoder
+
+        if NEW_TOKENS in batch and is_encoder_decoder(self.network):
+            raise BuildError(
+                "runtime compiled compiles one forward pass and writes no text by an encoder-decoder; "
+                "use eager"
+            )
+        prepared: Any = {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
+        if NEW_TOKENS in prepared:
+            self._compile_answer(prepared)
+            return prepared
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in prepared.items())
         if shape not in self._seen:
             with compiler("runtime compiled", str(self._device)):
@@ -109,6 +140,45 @@ class CompiledPredictor(EagerPredictor):
             self.graphs += made
             self._check(self.fetch(logits), self.fetch(super().forward(prepared)))
 
+    def _compile_answer(self, prepared: Any) -> None:
+        """The first answer of a shape, held against the network's with a growing cache."""
+        from torch._dynamo import config
+        from torch._dynamo.utils import counters
+
+        from slimgate.models.greedy import check_answers
+
+        shape = (*prepared["input_ids"].shape, int(prepared[NEW_TOKENS]))
+        if shape in self._checked:
+            return
+        before, start = counters["stats"]["unique_graphs"], time.perf_counter()
+        with compiler("runtime compiled", str(self._device)), config.patch(fail_on_recompile_limit_hit=True):
+            written = self.decode(self.prefill(prepared))
+        self.compile_seconds += time.perf_counter() - start
+        self.graphs += counters["stats"]["unique_graphs"] - before
+        who, tolerance = "runtime compiled", self._params.tolerance
+        check_answers(self.network, prepared["input_ids"], written, who, tolerance=tolerance)
+        self._checked.add(shape)
+
+    def prefill(self, prepared: Any) -> Any:
+        """The answer after its first token, which is computed uncompiled: prompts are of many lengths."""
+        with self._autocast():
+            return super().prefill(prepared)
+
+    def decode(self, state: Any) -> Any:
+        """(rows, new tokens) ids, the later ones by the compiled step."""
+        from slimgate.models.greedy import go_on
+
+        with self._autocast():
+            return self._finish(go_on(self.network, state, self._step))
+
+    def _autocast(self) -> Any:
+        """Products in the format that the options ask for."""
+        import torch
+
+        if self._params.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=torch.bfloat16)
+
     def _check(self, compiled: npt.NDArray[np.float32], eager: npt.NDArray[np.float32]) -> None:
         apart = float(np.abs(compiled - eager).max())
         size = float(np.sqrt(np.square(eager, dtype=np.float64).mean()))
@@ -125,25 +195,23 @@ class CompiledPredictor(EagerPredictor):
         """Logits of one batch; on a GPU, finished when it returns."""
         import torch
 
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode())
-            if self._params.precision == "bfloat16":
-                stack.enter_context(torch.autocast(self._device.type, dtype=torch.bfloat16))
+        if NEW_TOKENS in prepared:
+            return self.decode(self.prefill(prepared))
+        with torch.inference_mode(), self._autocast():
             logits = self._call(prepared)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return logits
+        return self._finish(logits)
 
     def close(self) -> None:
         """Drops the network and what was compiled."""
         super().close()
-        self._call = None
+        self._call = self._step = None
         self._seen.clear()
 
 
 class Compiled(Runtime[Params]):
     kinds = frozenset({"torch", "torch_quantized"})
     counts_macs = True
+    times_writing = True
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CompiledPredictor:
         """The artifact's network, compiled for `threads` threads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +13,52 @@ from slimgate.models.saved_files import is_checkpoint
 from slimgate.params import Table
 from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
 
+# A score of a token that is nearer to the expected one's than this share of the scores' size is a near tie.
+NEAR_TIE = 0.01
+
 
 class Params(Table):
-    """runtime = { name = "eager" } has no options."""
+    """runtime = { name = "eager", cache = "static" }"""
+
+    cache: Literal["dynamic", "static"] = "dynamic"
+    """Key-value cache of timed answers (workloads with new_tokens): "dynamic" grows with each token, "static"
+    has room for the whole answer from the start."""
 
 
 class EagerPredictor:
     """A network in evaluation mode behind the Predictor's three calls."""
 
-    def __init__(self, network: Any, device: str) -> None:
+    def __init__(self, network: Any, device: str, *, static_cache: bool = False) -> None:
         import torch
 
         self.network: Any = network
         self._device = torch.device(device)
+        self._static = static_cache
+        self._caches: Any = None  # of a static cache, when first needed
+        self._checked: set[tuple[int, ...]] = set()
 
     def prepare(self, batch: Arrays) -> object:
-        """Arrays as tensors on the device."""
+        """Arrays as tensors on the device.
+
+        What a static cache makes of an answer is held against a growing one, once for each shape. Raises
+        BuildError where they differ.
+        """
         import torch
 
-        return {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
+        prepared = {name: torch.from_numpy(values).to(self._device) for name, values in batch.items()}
+        if NEW_TOKENS in prepared and self._static:
+            self._check_answer(prepared)
+        return prepared
+
+    def _check_answer(self, prepared: Any) -> None:
+        from slimgate.models.greedy import check_answers
+
+        shape = (*prepared["input_ids"].shape, int(prepared[NEW_TOKENS]))
+        if shape not in self._checked:
+            written = self.decode(self.prefill(prepared))
+            who = f"{type(self).__name__} with a static cache"
+            check_answers(self.network, prepared["input_ids"], written, who, tolerance=NEAR_TIE)
+            self._checked.add(shape)
 
     def forward(self, prepared: Any) -> object:
         """Logits of one batch, or tokens that it writes; on a GPU, finished when it returns."""
@@ -39,14 +66,51 @@ class EagerPredictor:
 
         with torch.inference_mode():
             output = self._write(**prepared) if NEW_TOKENS in prepared else self.network(**prepared).logits
+        return self._finish(output)
+
+    def _write(self, *, new_tokens: Any, **inputs: Any) -> Any:
+        from slimgate.models.write_answers import is_encoder_decoder, write_tokens
+
+        if is_encoder_decoder(self.network):
+            return write_tokens(self.network, **inputs, count=int(new_tokens))
+        return self.decode(self.prefill({**inputs, NEW_TOKENS: new_tokens}))
+
+    def prefill(self, prepared: Any) -> Any:
+        """The answer after its first token."""
+        from slimgate.models.greedy import begin_answer
+
+        count = int(prepared[NEW_TOKENS])
+        cache = self._empty_cache(prepared["input_ids"], count)
+        return self._finish(begin_answer(self.network, prepared["input_ids"], count, cache))
+
+    def _empty_cache(self, input_ids: Any, count: int) -> Any:
+        from slimgate.models.greedy import StaticCaches, new_cache
+
+        if not self._static:
+            return new_cache(self.network)
+        if self._caches is None:
+            self._caches = StaticCaches(self.network)
+        return self._caches.empty(len(input_ids), input_ids.shape[1] + count)
+
+    def decode(self, state: Any) -> Any:
+        """(rows, new tokens) ids."""
+        from slimgate.models.greedy import go_on
+
+        return self._finish(go_on(self.network, state))
+
+    def cache_bytes(self, state: Any) -> int:
+        """Bytes of the keys and values."""
+        from slimgate.models.greedy import cache_bytes
+
+        return cache_bytes(state.cache)
+
+    def _finish(self, output: Any) -> Any:
+        """The output when a GPU has computed it."""
+        import torch
+
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return output
-
-    def _write(self, *, new_tokens: Any, **inputs: Any) -> Any:
-        from slimgate.models.write_answers import write_tokens
-
-        return write_tokens(self.network, **inputs, count=int(new_tokens))
 
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
         """Logits as float32 on the host."""
@@ -54,7 +118,7 @@ class EagerPredictor:
 
     def close(self) -> None:
         """Drops the network."""
-        self.network = None
+        self.network = self._caches = None
 
 
 class Eager(Runtime[Params]):
@@ -62,6 +126,7 @@ class Eager(Runtime[Params]):
     default_for = kinds
     any_processor = frozenset({"torch"})
     counts_macs = True
+    times_writing = True
     form = Form(
         name="transformers",
         package="torch",
@@ -78,7 +143,8 @@ class Eager(Runtime[Params]):
         import torch
 
         torch.set_num_threads(threads)
-        return EagerPredictor(self.load_model(folder, device).network, device)
+        network = self.load_model(folder, device).network
+        return EagerPredictor(network, device, static_cache=params.cache == "static")
 
     def load_model(self, folder: Path, device: str) -> Any:
         """The TorchModel of an artifact, or the Served."""

@@ -9,6 +9,7 @@ from typing import Any
 from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
+from slimgate.judge.budget_tables import PART_OF, limits_part
 from slimgate.judge.call_times import rounds_for
 from slimgate.loading import own_object, plugins
 from slimgate.models.config import longest_text
@@ -142,6 +143,9 @@ def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:
             f"{able}"
         )
         raise error_at((*table, "endpoint"), problem)
+    if suite.loads and not suite.loaded:
+        problem = "are for servers: the teacher and a variant need endpoint = { url, model }"
+        raise error_at(("measure", "loads"), problem)
     for name, variant in suite.variants.items():
         if variant.ref is None and (variant.parent or TEACHER) in names:
             problem = (
@@ -159,7 +163,8 @@ def _check_budgets_beside_endpoint(suite: Suite, name: str, error_at: ErrorAt) -
     which = [one for one in (TEACHER, name) if suite.model(one).is_endpoint]
     if own is None or not which or not variant.gated:
         return
-    given: list[tuple[str, Any]] = [(LATENCY, one) for one in (own.speed, *own.times)]
+    by_load = name in suite.loaded
+    given: list[tuple[str, Any]] = [(LATENCY, one) for one in (own.times if by_load else own.on_times)]
     for key, budget in (*given, ("size", own.size), ("memory", own.memory), ("flops", own.flops)):
         if budget is not None:
             off = f'{key} = {{ {budget.kind} = "off", reason = "{which[0]} is an endpoint" }}'
@@ -201,9 +206,9 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     """Raises where a budget on times or memory is of a model whose weights are unpacked to be judged."""
     own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
-    if own is None or name in suite.dueled or not variant.gated:
+    if own is None or name in (*suite.dueled, *suite.loaded) or not variant.gated:
         return
-    kinds = [(LATENCY, one.kind) for one in (own.speed, *own.times) if one is not None]
+    kinds = [(LATENCY, one.kind) for one in own.on_times]
     if own.memory is not None:
         kinds.append(("memory", own.memory.kind))
     for key, kind in kinds[:1]:
@@ -241,6 +246,44 @@ def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
             if suite.measure.rounds < least:
                 problem = f"{suite.measure.rounds} came, expected at least {least} for a budget {budget.kind}"
                 raise error_at(("measure", "rounds"), problem)
+
+
+def check_writing(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where answers shall be timed of a task or runtime that writes none, or have a budget unasked."""
+    task, asked = suite.setup.task, any(one.writes for one in suite.workloads) or bool(suite.loads)
+    tables = suite.measure.workloads or ()
+    for i, table in enumerate(tables if not task.object.writes else ()):
+        if table.prompt_tokens is not None:
+            able = ", ".join(name for name, one in plugins("task").items() if one.writes)
+            problem = f"task {task.name} writes no answers; tasks that do: {able}"
+            raise error_at(("measure", "workloads", i, "prompt_tokens"), problem)
+    for name, own in suite.budgets.items():
+        unasked = [one.kind for one in own.on_times if one.kind in PART_OF and not asked]
+        if unasked:
+            example = "{ prompt_tokens = 128, new_tokens = 64, batch = 1 }"
+            problem = f"needs a workload that writes; give [measure] workloads = [{example}]"
+            raise error_at(("budgets", LATENCY, unasked[0]), problem)
+        _check_writing_budgets(suite, name, error_at)
+
+
+def _check_writing_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
+    """Raises where a budget is on answers that the runtime of a variant, or of the teacher, cannot time."""
+    own, variant = suite.budgets[name], suite.variants[name]
+    if not variant.gated or name not in suite.dueled:
+        return
+    for workload in suite.workloads:
+        budgets = [one for one in own.on_times if limits_part(one.kind, workload.part)]
+        which = next((one for one in (TEACHER, name) if workload not in suite.timed_on(one)), None)
+        if which is not None and budgets:
+            runtime, kind = suite.model(which).runtime.name, budgets[0].kind
+            able = ", ".join(name for name, one in plugins("runtime").items() if one.times_writing)
+            off = f'{kind} = "off", reason = "runtime {runtime}"'
+            problem = (
+                f"runtime {runtime} of {which} writes no answers that can be timed, but {able} do. "
+                "Give one of them, or switch the budget off: "
+                f"[budgets.variants.{name}] {LATENCY} = {{ {off} }}"
+            )
+            raise error_at(("budgets", LATENCY, kind), problem)
 
 
 def check_hub_models(suite: Suite, names: Iterable[str]) -> None:
@@ -400,8 +443,14 @@ class _Walk:
 
     def _check_workloads(self, ref: ModelRef, config: Config) -> None:
         longest = longest_text(config)
-        for i, workload in enumerate(self.suite.workloads):
-            if longest is not None and (workload.tokens or 0) > longest:
-                where = ("measure", "workloads", i, "tokens")
-                problem = f"{workload.tokens} came, but {ref.text} has positions for {longest} tokens"
-                raise self.error_at(where, problem)
+        if longest is None:
+            return
+        for i, table in enumerate(self.suite.measure.workloads or ()):
+            where, has = ("measure", "workloads", i), f"{ref.text} has positions for {longest} tokens"
+            if (table.tokens or 0) > longest:
+                raise self.error_at((*where, "tokens"), f"{table.tokens} came, but {has}")
+            prompt, new = table.prompt_tokens or 0, table.new_tokens or 0
+            apart = bool(config.get("is_encoder_decoder"))
+            if (max(prompt, new + 1) if apart else prompt + new) > longest:
+                problem = f"{prompt} came, with new_tokens = {new}, but {has}"
+                raise self.error_at((*where, "prompt_tokens"), problem)

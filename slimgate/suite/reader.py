@@ -17,7 +17,7 @@ from slimgate.loading import known_plugins, load
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
-from slimgate.protocols import ModelRef, Workload
+from slimgate.protocols import LOAD_PARTS, TPOT, TTFT, Load, ModelRef, Workload
 from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
 from slimgate.suite.checks import (
@@ -26,6 +26,7 @@ from slimgate.suite.checks import (
     check_endpoints,
     check_models,
     check_rounds,
+    check_writing,
     known_teachers,
     no_cycle,
 )
@@ -89,6 +90,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
             served=any(one.is_endpoint for one in (teacher, *variants.values())),
         ),
         workloads=reader.workloads(tables.measure),
+        loads=reader.loads(tables.measure),
         measure=tables.measure,
         reference=reader.reference(tables.suite),
         baseline=baseline_file(text.data, text.shown),
@@ -100,6 +102,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     check_endpoints(suite, reader.error)
     suite = with_default_runtimes(suite, stated)
     check_rounds(suite, reader.error)
+    check_writing(suite, reader.error)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
         check_columns(setup, reader.error)
@@ -236,7 +239,10 @@ class Reader:
 
     def _runtime_of(self, table: TeacherTable | VariantTable, loc: Loc) -> SuiteRuntime:
         if table.endpoint is not None:
-            return Plugin(endpoint.KIND, endpoint.runtime, table.endpoint)
+            asked = table.endpoint
+            if table.server is not None:
+                asked = endpoint.StartedEndpoint.of(asked, table.server)
+            return Plugin(endpoint.KIND, endpoint.runtime, asked)
         if isinstance(table, VariantTable) and table.cascade is not None:
             return Plugin(cascade.KIND, cascade.runtime, cascade.Params())
         return self.runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
@@ -292,7 +298,7 @@ class Reader:
     ) -> tuple[str, ...]:
         """The metrics to measure, then those that only a budget names. served: by a server, for a model."""
         stated = task.object.measured(task.params) if table.metrics is None else table.metrics
-        if served and task.object.takes_endpoints:
+        if served and FAILED in task.object.metrics():
             stated = tuple(dict.fromkeys((*stated, FAILED)))
         needs = task.object.needs(task.params)
         places: dict[str, Loc] = {
@@ -329,16 +335,31 @@ class Reader:
             )
         return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
 
+    def loads(self, table: MeasureTable) -> tuple[Load, ...]:
+        """What servers are timed under: each load once, with its parts."""
+        found = [Load(one.concurrency, one.request_rate, one.requests, one.blocks) for one in table.loads]
+        ids = [one.id for one in found]
+        for i, name in enumerate(ids):
+            if (first := ids.index(name)) < i:
+                raise self.error(("measure", "loads", i), f"the same as loads[{first}]")
+        return tuple(replace(one, part=part) for one in found for part in LOAD_PARTS)
+
     def workloads(self, table: MeasureTable) -> tuple[Workload, ...]:
-        """What latency times: each workload once."""
+        """What latency times: each workload once, and the phases of those that write."""
         if table.workloads is None:
             return DEFAULT_WORKLOADS
         if not table.workloads:
             raise self.error(
                 ("measure", "workloads"), "[] came, expected at least one, such as { batch = 1 }"
             )
-        found = [Workload(w.batch, w.tokens) for w in table.workloads]
+        found = [Workload(w.batch, w.tokens, w.prompt_tokens, w.new_tokens) for w in table.workloads]
         for i, workload in enumerate(found):
             if (first := found.index(workload)) < i:
                 raise self.error(("measure", "workloads", i), f"the same as workloads[{first}]")
-        return tuple(found)
+        return tuple(one for workload in found for one in _with_phases(workload))
+
+
+def _with_phases(workload: Workload) -> tuple[Workload, ...]:
+    """Of a workload that writes, the whole answer, then its phases."""
+    phases = (replace(workload, phase=TTFT), replace(workload, phase=TPOT)) if workload.writes else ()
+    return (workload, *phases)

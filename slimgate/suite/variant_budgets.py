@@ -15,8 +15,10 @@ from slimgate.judge.budget_tables import (
     MemoryBudget,
     SizeBudget,
     SpeedBudget,
+    limits_part,
 )
 from slimgate.judge.slices import slices_kind
+from slimgate.protocols import Load, Workload
 
 # How budgets on metrics are corrected over all gated variants.
 Family = Literal["holm"]
@@ -54,7 +56,7 @@ class VariantBudgets:
     """The budgets of one variant. quality: by metric name; all of a metric's must hold.
 
     baseline: the same, on what the variant lost since the baseline. switched_off: what it takes away.
-    times: on milliseconds of a call.
+    times: on milliseconds of a call. token_speeds: on speed-ups of the first token, or of the later ones.
     """
 
     quality: ByMetric = field(default_factory=dict)
@@ -66,6 +68,21 @@ class VariantBudgets:
     switched_off: tuple[SwitchedOff, ...] = ()
     times: tuple[LimitBudget, ...] = ()
     flops: FlopsBudget | None = None
+    token_speeds: tuple[LimitBudget, ...] = ()
+
+    def speed_of(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
+        """The budget on the speed-up of a workload, or of a part of a load."""
+        speeds = (*(() if self.speed is None else (self.speed,)), *self.token_speeds)
+        return next((one for one in speeds if limits_part(one.kind, workload.part)), None)
+
+    def times_of(self, workload: Workload) -> tuple[LimitBudget, ...]:
+        """The budgets on the times of a workload."""
+        return tuple(one for one in self.times if limits_part(one.kind, workload.part))
+
+    @property
+    def on_times(self) -> tuple[SpeedBudget | LimitBudget, ...]:
+        """Every budget on speed-ups and times."""
+        return (*(() if self.speed is None else (self.speed,)), *self.token_speeds, *self.times)
 
     def over(self, common: VariantBudgets, off: Mapping[Key, str] | None = None) -> VariantBudgets:
         """These added to the common ones; of one metric and kind, this one replaces the common one.
@@ -88,6 +105,7 @@ class VariantBudgets:
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
             _by_kind((*common.times, *self.times), LATENCY, reasons),
             _over("flops", self.flops, common.flops, reasons),
+            _by_kind((*common.token_speeds, *self.token_speeds), LATENCY, reasons),
         )
 
     def limits(self, otherwise: OnInconclusive | None = None) -> dict[Key, Limit]:
@@ -98,7 +116,7 @@ class VariantBudgets:
                 for one in budgets:
                     wish = one.on_inconclusive or otherwise
                     found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
-        for table, limits in {**self.behaviour.tokens, LATENCY: self.times}.items():
+        for table, limits in {**self.behaviour.tokens, LATENCY: (*self.times, *self.token_speeds)}.items():
             for limit in limits:
                 wish = limit.on_inconclusive or otherwise
                 found[table, limit.kind] = Limit(limit.limit, limit.reason, wish)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import exp
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.budget_tables import TOKENS_PER_SECOND, TTFT_P95, LimitBudget
 from slimgate.judge.call_times import (
     call_times_message,
     independent_rounds,
@@ -146,3 +148,26 @@ def test_the_message_has_both_quantiles_their_limits_and_what_rounds_count_as() 
 def test_no_rounds_are_an_error() -> None:
     with pytest.raises(MeasureError, match="none were timed"):
         judge_call_times(np.array([]), [p50(1.0)])
+
+
+def test_tokens_a_second_are_judged_by_the_median_answer() -> None:
+    """Answers of 64 tokens in 100 ms are 640 tokens a second, 3 % up or down."""
+    ms = np.full(100, 100.0)
+    low, high = (LimitBudget(TOKENS_PER_SECOND, limit) for limit in (600.0, 700.0))
+    found = judge_call_times(ms, [low, high], tokens=64)
+    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.FAIL]
+    assert found.budgets[0].value == pytest.approx(640)
+    assert found.budgets[0].interval == pytest.approx((640 * exp(-LAYOUT), 640 * exp(LAYOUT)))
+    near = judge_call_times(ms, [LimitBudget(TOKENS_PER_SECOND, 630.0)], tokens=64)
+    assert near.verdict is Verdict.INCONCLUSIVE
+    message = call_times_message("int8", "p128n64b1", found)
+    assert "median 640 tokens/s [621, 659], budget 600: PASS; median 640 tokens/s" in message
+    with pytest.raises(MeasureError, match="calls that write tokens, and these write none"):
+        judge_call_times(ms, [low])
+
+
+def test_the_first_token_is_judged_by_its_95th_percentile() -> None:
+    ms = np.concatenate([np.full(190, 10.0), np.full(10, 50.0)])[np.random.default_rng(0).permutation(200)]
+    found = judge_call_times(ms, [LimitBudget(TTFT_P95, 60.0), LimitBudget(TTFT_P95, 9.0)])
+    assert [one.verdict for one in found.budgets] == [Verdict.PASS, Verdict.FAIL]
+    assert "first token p95" in call_times_message("int8", "p128n64b1-ttft", found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
+from slimgate.protocols import TPOT, TTFT, Workload
 from slimgate.suite.budgets import resolve_budgets, teacher_budgets
 from slimgate.suite.variant_budgets import Limit, SwitchedOff
 
@@ -19,6 +21,36 @@ VARIANTS = ("a", "b")
 def test_every_variant_has_the_common_budgets() -> None:
     budgets = resolve_budgets({"budgets": {"accuracy": {"drop_points": 2}}}, VARIANTS, "x")
     assert {name: own.quality["accuracy"][0].limit for name, own in budgets.items()} == {"a": 2.0, "b": 2.0}
+
+
+def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
+    limits = {
+        "speedup_min": 1.0,
+        "p95_ms_max": 90.0,
+        "ttft_speedup_min": 1.5,
+        "tpot_speedup_min": 2.0,
+        "ttft_p95_ms_max": 50.0,
+        "tokens_per_second_min": 100.0,
+    }
+    own = {"latency": {"tpot_speedup_min": 3.0}}
+    data = {"budgets": {"latency": limits, "variants": {"b": own}}}
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    answer = Workload(1, prompt_tokens=16, new_tokens=8)
+    first, later = (replace(answer, phase=phase) for phase in (TTFT, TPOT))
+    found = {
+        one.id: (
+            [budget.limit for budget in filter(None, [budgets["b"].speed_of(one)])],
+            [budget.kind for budget in budgets["b"].times_of(one)],
+        )
+        for one in (Workload(1), answer, first, later)
+    }
+    assert found == {
+        "b1": ([1.0], ["p95_ms_max"]),
+        "p16n8b1": ([1.0], ["p95_ms_max", "tokens_per_second_min"]),
+        "p16n8b1-ttft": ([1.5], ["ttft_p95_ms_max"]),
+        "p16n8b1-tpot": ([3.0], []),
+    }
+    assert budgets["a"].limits()["latency", "tpot_speedup_min"].limit == 2.0
 
 
 def test_a_variants_own_budget_replaces_that_metric_and_kind_only() -> None:

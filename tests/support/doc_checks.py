@@ -23,11 +23,12 @@ from fixtures.site.formulas import math_block
 from slimgate.cli.main import command_parser, main
 from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.budget_tables import TOKEN_TABLES
+from slimgate.judge.budget_tables import TOKEN_TABLES, LatencyBudgetTable
 from slimgate.judge.metrics import load_metric
 from slimgate.loading import load
 from slimgate.suite.load import load_suite
 from slimgate.suite.log_suite import load_log_suite
+from slimgate.suite.variant_budgets import LATENCY
 from support.doc_blocks import ROOT, commands_of
 
 HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval")
@@ -263,6 +264,9 @@ def check_task(shown: Mapping[str, Any]) -> None:
         if name in TOKEN_TABLES:
             TOKEN_TABLES[name].model_validate(budget)
             assert found.next_token
+            continue
+        if name == LATENCY:
+            LatencyBudgetTable.model_validate(budget)
             continue
         [(kind, limit)] = budget.items()
         check_budget(load_metric(name), QualityBudget(kind, limit))

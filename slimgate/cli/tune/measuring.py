@@ -96,7 +96,7 @@ class Bench:
     def time(self, variant: Variant, found: Found) -> Found:
         """The same with its speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
         speedups = {}
-        for workload in self._run.suite.workloads:
+        for workload in self._run.suite.dueled_on(variant.name):
             self._clock.check()
             speedups[workload.id] = self._speedup(variant, workload)
         return replace(found, speedups=speedups)

@@ -12,7 +12,14 @@ import pytest
 from slimgate._system.garbage import no_collection
 from slimgate.judge.budget_kinds import OnInconclusive, on_inconclusive_of, wishes
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.call_times import P95, CallTimes, call_times_message, judge_call_times, rounds_for
+from slimgate.judge.call_times import (
+    P95,
+    QUANTILES,
+    CallTimes,
+    call_times_message,
+    judge_call_times,
+    rounds_for,
+)
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import Speedup
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
@@ -21,10 +28,12 @@ from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Workload
 from slimgate.run.gate_results import now, part
 from slimgate.run.measure.latency import (
+    Times,
     plan_rounds,
     summarise,
     tokenize_ms,
 )
+from slimgate.run.measure.timed_call import TimedCall
 from slimgate.run.run import ModelHandle
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.suite import Suite
@@ -32,7 +41,17 @@ from slimgate.suite.suite import Suite
 # With a budget on a 95th percentile, so many times as many rounds if they fit into the time: it takes more of
 # them than a median, and those that follow each other alike count as fewer.
 TIMES_FOR_P95 = 10
-EXTRA_INFO = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "throughput_per_s", "rounds", "tokens", "threads")
+EXTRA_INFO = (
+    "p50_ms",
+    "p90_ms",
+    "p95_ms",
+    "p99_ms",
+    "throughput_per_s",
+    "tokens_per_s",
+    "rounds",
+    "tokens",
+    "threads",
+)
 
 
 def test_latency(
@@ -40,16 +59,17 @@ def test_latency(
 ) -> None:
     """One workload through the teacher or a variant; the forward call on prepared tensors.
 
+    Of a workload that writes, the answer or one of its phases; of the later tokens, each by itself.
     A budget on milliseconds is judged by these rounds, of which there are enough for it.
     """
-    budgets = suite.budgets_of(timed.name).times
+    budgets = suite.budgets_of(timed.name).times_of(workload)
     reason = why_not_timed(request.config) or times_of_another_format(timed)
     if reason is not None:
         if budgets and timed.variant.gated:
             pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
         pytest.skip(reason)
     batch = timed.run.workload(timed.name, workload)
-    call = timed.caller(*batch.timed)
+    call = timed.caller(*batch.timed, part=workload.part)
     report_build(timed, report_part)
     measure = suite.measure
     benchmark: Any = request.getfixturevalue("benchmark")
@@ -58,7 +78,8 @@ def test_latency(
         made, rounds = plan_rounds(
             call,
             warmup=measure.warmup,
-            rounds=measure.rounds * (TIMES_FOR_P95 if any(one.kind == P95 for one in budgets) else 1),
+            rounds=measure.rounds
+            * (TIMES_FOR_P95 if any(QUANTILES[one.kind] == P95 for one in budgets) else 1),
             max_seconds=measure.max_seconds / 2,
             least=max((rounds_for(one.kind) for one in budgets), default=0),
         )
@@ -66,30 +87,55 @@ def test_latency(
         if cascade is not None:
             cascade.forget()
         with no_collection():
-            benchmark.pedantic(call, rounds=rounds, iterations=1)
-    seconds = benchmark.stats.stats.data
+            _time_rounds(benchmark, call, rounds)
+    seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
     times = summarise(seconds, workload.batch, by_turns=bool(batch.turns))
+    folder = timed.built.artifact.folder
     facts: dict[str, Any] = {
         **vars(times),
         "warmup": made,
         "threads": suite.threads,
         "tokens": int(next(iter(batch.inputs.values())).shape[1]),
-        "tokenize_ms": tokenize_ms(suite, timed.run.rows.gate, batch.positions, timed.built.artifact.folder),
         "turns": min(len(batch.turns), times.rounds) or None,
         "passed_on": cascade and cascade.passed_on,
+        **_writing_facts(timed, workload, batch.inputs, times),
         "measured": now(),
     }
-    benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts[key] is not None})
+    if not workload.writes:
+        facts["tokenize_ms"] = tokenize_ms(suite, timed.run.rows.gate, batch.positions, folder)
+    benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts.get(key) is not None})
     described = request.config.stash.setdefault(BENCHMARKS, {})
     described[suite.path, timed.name, workload.id] = benchmark.extra_info
     if not budgets:
         report_part(part("latency", timed.name, workload.id, facts))
         return
-    judged = judge_call_times(1000 * np.asarray(seconds), budgets)
+    judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call)
     line, otherwise = call_times_message(timed.name, workload.id, judged), measure.on_inconclusive
     facts["limits"] = _limit_facts(judged, budgets, otherwise, line)
     report_part(part("latency", timed.name, workload.id, facts))
     conclude(timed, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
+
+
+def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
+    """Times the rounds; what a call begins with, such as the prompt before its later tokens, is not timed."""
+    if call.begins:
+        benchmark.pedantic(call.call, setup=lambda: ((call.begin(),), {}), rounds=rounds, iterations=1)
+    else:
+        benchmark.pedantic(call, rounds=rounds, iterations=1)
+
+
+def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Any, times: Times) -> dict[str, Any]:
+    """What is known of an answer besides its times; nothing of a workload that writes none."""
+    if not workload.writes:
+        return {}
+    rate = workload.tokens_per_call
+    return {
+        # rows a second are of whole answers
+        "throughput_per_s": None if workload.phase else times.throughput_per_s,
+        "new_tokens": workload.new_tokens,
+        "tokens_per_s": None if rate is None else 1000 * rate / times.p50_ms,
+        "cache_bytes": None if workload.phase else timed.cache_bytes(inputs),
+    }
 
 
 def _limit_facts(

@@ -32,7 +32,7 @@ def test_speedup(
     A verdict needs that the duel sees a planted delay that is no larger than what it decides; where
     no self-test looked for it, this test does.
     """
-    budget = suite.budgets[variant.name].speed
+    budget = suite.budgets[variant.name].speed_of(workload)
     wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     reason = why_not_timed(request.config) or times_of_another_format(teacher, variant)
     if reason is not None:
@@ -43,7 +43,11 @@ def test_speedup(
     report_build(variant, report_part)
     visible = find_delay(arena, report_part) if budget else FINE
     found = arena.speedup(variant, workload)
-    judged = judge_speedup(found, budget.limit, budget.reason, visible=visible) if budget else None
+    judged = (
+        judge_speedup(found, budget.limit, budget.reason, visible=visible, kind=budget.kind)
+        if budget
+        else None
+    )
     line = speed_message(variant.name, workload.id, found, judged, visible=visible)
     facts: dict[str, Any] = {
         "speedup": found.speedup,

@@ -33,6 +33,10 @@ _LIMITS = {
     "speedup_min": "at least {:g}× as fast",
     "p50_ms_max": "median at most {:g} ms",
     "p95_ms_max": "95 % of the calls under {:g} ms",
+    "ttft_speedup_min": "first token at least {:g}× as fast",
+    "tpot_speedup_min": "later tokens at least {:g}× as fast",
+    "ttft_p95_ms_max": "95 % of the first tokens under {:g} ms",
+    "tokens_per_second_min": "at least {:g} tokens a second",
     "drop_relative": "loses at most {:g} % of the teacher's value",
     "error_increase_relative": "errors grow by at most {:g} %",
     "increase_relative": "grows by at most {:g} %",
@@ -82,7 +86,8 @@ def _budget(one: Result, budget: BudgetFacts) -> Budget:
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
         case TimeLimitFacts():
             of = f"{one.of}, {workload_words(one.name)}, {budget_words(budget.kind)}"
-            words = f"{significant(budget.value)} ms{_bounds(budget.interval)}"
+            unit = "ms" if budget.kind.endswith("_ms_max") else "tokens a second"
+            words = f"{significant(budget.value)} {unit}{_bounds(budget.interval)}"
             return _line(of, words, budget, budget.value, budget.interval)
 
 

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from slimgate._system.forkserver import forkserver
 from slimgate._system.worker import describe_end
 from slimgate.errors import MeasureError
-from slimgate.protocols import Arrays
+from slimgate.protocols import Arrays, TimedPart
 from slimgate.run.measure.duel_worker import serve
 
 Floats = npt.NDArray[np.float64]
@@ -116,9 +116,9 @@ class Contender:
             raise
         self.threads = int(told["threads"])
 
-    def prepare(self, inputs: Sequence[Arrays]) -> None:
-        """Hands over the batches of the next blocks."""
-        self._ask({"inputs": [dict(batch) for batch in inputs]})
+    def prepare(self, inputs: Sequence[Arrays], part: TimedPart = "forward") -> None:
+        """Hands over the batches of the next blocks, and what is timed of a call."""
+        self._ask({"inputs": [dict(batch) for batch in inputs], "part": part})
 
     def delay(self, seconds: float) -> None:
         """From now on every call waits so much longer, busily; 0 ends an earlier delay."""
@@ -162,19 +162,20 @@ def duel(
     seed: int,
     max_seconds: float,
     enough: Enough | None = None,
+    part: TimedPart = "forward",
 ) -> DuelTimes:
     """Rounds of blocks until `max_seconds` are used or `enough` says so, at least MIN_ROUNDS.
 
-    inputs: by contender its batches of the same rows; of several, each round takes the next.
+    inputs: by contender its batches of the same rows; of several, each round takes the next. part: what is
+    timed of a call.
 
     All make as many calls a block, but those that are over twice as fast as their mean: they fill a block of
     their own (`block_sizes`). The order of the turns is drawn anew for every second round, and turned round
     for the one after (ABBA). `enough` is asked only at LOOKS, because a rule that is asked after each round
-    stops at its luckiest moment. Calls below 1 ms
-    get twice the rounds.
+    stops at its luckiest moment. Calls below 1 ms get twice the rounds.
     """
     for contender in contenders:
-        contender.prepare(inputs[contender.spec.name])
+        contender.prepare(inputs[contender.spec.name], part)
     once = {contender.spec.name: seconds_of_a_call(contender) for contender in contenders}
     batches = len(next(iter(inputs.values())))
     sizes = block_sizes(once) if batches == 1 else dict.fromkeys(once, (CALLS_OF_A_ROW, 1))

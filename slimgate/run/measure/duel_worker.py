@@ -4,7 +4,7 @@ Between turns the process is blocked on its pipe, so that it takes nothing from 
 is. Each command is a dict that names its contender, answered by a dict:
 
     {"name", "load": {"folder", "runtime", "params", "device", "threads"}}   -> {"seconds": …, "threads": 2}
-    {"name", "inputs": [{name: array}, …]}                                   -> {"ready": True}
+    {"name", "inputs": [{name: array}, …], "part": "forward"}                -> {"ready": True}
     {"name", "delay": 0.0005}                                                -> {"ready": True}
     {"name", "calls": 8, "discard": 2, "turns": [0]}                         -> {"seconds": [8 times],
                                                                                  "waited": [8 times]}
@@ -20,12 +20,15 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from slimgate.errors import MeasureError
 from slimgate.run.measure.device_clock import DeviceClock, WallClock, device_clock
+from slimgate.run.measure.timed_call import TimedCall, timed_call
 
 
 class QueueClock:
@@ -70,28 +73,29 @@ def _cpu_of_other_threads() -> float:
     return time.process_time() - time.thread_time()
 
 
-class Delayed:
-    """A predictor that is slower than it need be: after each call it waits, busily, so many seconds."""
+def delayed(call: Callable[[Any], object], seconds: float) -> Callable[[Any], object]:
+    """The call made slower than it need be: after it there is a busy wait of so many seconds."""
+    if not seconds:
+        return call
 
-    def __init__(self, predictor: Any, seconds: float) -> None:
-        self.plain, self._seconds = predictor, seconds
-        self.prepare = predictor.prepare
-
-    def forward(self, prepared: Any) -> Any:
+    def slower(argument: Any) -> object:
         """One call and the wait; sleeping would hand the core over and cost more than was asked."""
-        output = self.plain.forward(prepared)
-        end = time.perf_counter() + self._seconds
+        output = call(argument)
+        end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             continue
         return output
 
+    return slower
+
 
 class Contender:
-    """A loaded model and its prepared inputs."""
+    """A loaded model and the call that it makes on prepared inputs."""
 
     def __init__(self) -> None:
         self._predictor: Any = None
-        self._prepared: list[Any] = []
+        self._calls: list[TimedCall] = []
+        self._delay = 0.0
         self._clock: DeviceClock = WallClock()
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -99,10 +103,11 @@ class Contender:
         if "load" in command:
             return self._load(**command["load"])
         if "inputs" in command:
-            self._prepared = [self._predictor.prepare(batch) for batch in command["inputs"]]
+            prepared = [self._predictor.prepare(batch) for batch in command["inputs"]]
+            self._calls = [timed_call(self._predictor, one, command["part"]) for one in prepared]
             return {"ready": True}
         if "delay" in command:
-            self._predictor = Delayed(getattr(self._predictor, "plain", self._predictor), command["delay"])
+            self._delay = command["delay"]
             return {"ready": True}
         seconds, waited = self._time(command["calls"], command["discard"], command["turns"])
         return {"seconds": seconds, "waited": waited}
@@ -124,16 +129,20 @@ class Contender:
 
     def _time(self, calls: int, discard: int, turns: list[int]) -> tuple[list[float], list[float]]:
         """Seconds of each call, and those of them in which another process had the core."""
-        forward, batches = self._predictor.forward, [self._prepared[turn] for turn in turns]
+        if not self._calls:
+            raise MeasureError("a contender was called before it had inputs")
+        timed = [(self._calls[turn].begin, delayed(self._calls[turn].call, self._delay)) for turn in turns]
         gc.collect()
+        begin, call = timed[0]
         for _ in range(discard):
-            forward(batches[0])
+            call(begin())
         seconds, waited = [], []
         with QueueClock() as queue:
-            for prepared in batches:
+            for begin, call in timed:
                 for _ in range(calls):
+                    argument = begin()
                     queue.start()
-                    seconds.append(self._clock.time(forward, prepared))
+                    seconds.append(self._clock.time(call, argument))
                     waited.append(queue.stop(seconds[-1]))
         return seconds, waited
 

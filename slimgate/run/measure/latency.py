@@ -73,7 +73,9 @@ def plan_rounds(
     return made, min(rounds, max(MIN_ROUNDS, least, fit))
 
 
-def summarise(seconds: Sequence[float], batch: int, *, by_turns: bool = False) -> Times:
+def summarise(
+    seconds: Sequence[float] | npt.NDArray[np.float64], batch: int, *, by_turns: bool = False
+) -> Times:
     """Times of all rounds as percentiles, mean and standard deviation; throughput in rows per second.
 
     by_turns: the rounds took different rows, so that the throughput is that of their mean, not the median.

@@ -108,6 +108,7 @@ class GenerationTask(Task[G]):
     """A task whose outcomes are answers that a model writes."""
 
     default_metrics = (SAME_ANSWERS, *FAULTS)
+    writes = True
 
     @abstractmethod
     def asked_column(self, params: G) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from slimgate.errors import DataError
 from slimgate.models.predict import batches
 from slimgate.models.write_answers import Writing, Written, write_answers
-from slimgate.protocols import AnswerPlan, Predictor
+from slimgate.protocols import NEW_TOKENS, AnswerPlan, Arrays, Predictor
 from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
 from slimgate.tasks.parts.language_model import Windows, windows
 
@@ -34,6 +34,16 @@ class Prompts(EncodedTexts):
         assert isinstance(some, Prompts)
         texts, keys = ([values[i] for i in positions] for values in (self.texts, self.keys))
         return replace(some, texts=texts, keys=keys)
+
+    def writing_batch(self, positions: Sequence[int], prompt_tokens: int, new_tokens: int) -> Arrays:
+        """Inputs (rows, prompt_tokens) int64 of a call that writes: each prompt cut, or repeated.
+
+        No row has padding, so that all of them are as long as they say.
+        """
+        columns = self.columns["input_ids"]
+        ids = np.asarray([np.resize(columns[i], prompt_tokens) for i in positions], dtype=np.int64)
+        new = np.asarray([new_tokens], dtype=np.int64)
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids), NEW_TOKENS: new}
 
     def join(self, more: EncodedTexts) -> Prompts:
         """These prompts and more behind them, of the same tokenizer."""

@@ -10,6 +10,7 @@ import torch
 
 from slimgate.run.measure.device_clock import WallClock, device_clock, device_peak_bytes, reset_device_peak
 from slimgate.run.measure.duel_worker import Contender
+from slimgate.run.measure.timed_call import timed_call
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,7 @@ def test_a_contender_times_every_call_by_its_clock() -> None:
             super().time(call, prepared)
             return 0.25
 
-    contender._predictor, contender._prepared, contender._clock = Counting(), "rows", Ticking()
+    contender._call, contender._clock = timed_call(Counting(), "rows", "forward"), Ticking()
     told = contender.answer({"calls": 3, "discard": 2})
     assert told["seconds"] == [0.25, 0.25, 0.25]
     assert forwarded == ["rows"] * 5

@@ -32,7 +32,7 @@ from slimgate.run.measure.duel import (
     seconds_of_a_call,
     turns_of_round,
 )
-from slimgate.run.measure.duel_worker import Delayed, QueueClock
+from slimgate.run.measure.duel_worker import QueueClock, delayed
 
 pytestmark = pytest.mark.slow
 
@@ -47,8 +47,8 @@ class Scripted:
         self.seconds, self.turns, self.blocks = seconds, [] if turns is None else turns, []
         self.called: list[list[int]] = []
 
-    def prepare(self, inputs: Any) -> None:
-        self.inputs = inputs
+    def prepare(self, inputs: Any, part: str = "forward") -> None:
+        self.inputs, self.part = inputs, part
 
     def block(self, calls: int, *, discard: int, turns: Sequence[int] = (0,)) -> Block:
         self.turns.append(self.spec.name)
@@ -232,16 +232,9 @@ def test_what_cannot_be_loaded_or_dies_is_one_error_with_its_name(spec: Contende
 
 
 def test_the_delay_is_waited_on_top_of_the_call() -> None:
-    class Slow:
-        def prepare(self, batch: Any) -> Any:
-            return batch
-
-        def forward(self, prepared: Any) -> Any:
-            return prepared + 1
-
-    delayed = Delayed(Slow(), 0.02)
+    slower = delayed(lambda prepared: prepared + 1, 0.02)
     start = time.perf_counter()
-    assert delayed.forward(delayed.prepare(1)) == 2
+    assert slower(1) == 2
     assert time.perf_counter() - start >= 0.02
 
 

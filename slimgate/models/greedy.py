@@ -1,0 +1,176 @@
+"""Greedy writing with a key-value cache, in two calls: the first token, and all later ones.
+
+Every answer gets as many tokens as are asked for: end tokens end nothing. All rows of a batch are of one
+length, so that nothing is padded and the network needs no mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+
+from slimgate.errors import BuildError, MeasureError
+from slimgate.models.write_answers import is_encoder_decoder, start_of_answers
+
+# One more token of each row: (rows, 1) tokens and the cache -> (rows, 1) tokens.
+NextToken = Callable[[torch.Tensor, Any], torch.Tensor]
+
+
+@dataclass
+class Begun:
+    """An answer after its first token. token: (rows, 1); left: how many tokens shall follow.
+
+    encoded: what an encoder made of the texts; None for a decoder.
+    """
+
+    token: torch.Tensor
+    cache: Any
+    left: int
+    encoded: Any = None
+
+
+def new_cache(network: Any) -> Any:
+    """A cache that grows with each token."""
+    from transformers import DynamicCache, EncoderDecoderCache
+
+    if is_encoder_decoder(network):
+        return EncoderDecoderCache(DynamicCache(), DynamicCache())
+    return DynamicCache(config=network.config)
+
+
+@torch.inference_mode()
+def begin_answer(network: Any, input_ids: torch.Tensor, new_tokens: int, cache: Any) -> Begun:
+    """The first token behind each prompt, or of the answer to each text. cache: empty.
+
+    Raises MeasureError for a network that keeps no cache.
+    """
+    if not is_encoder_decoder(network):
+        token = next_token(network, input_ids, cache)
+        return Begun(token, cache, new_tokens - 1)
+    encoded = network.get_encoder()(input_ids=input_ids)
+    start = torch.full((len(input_ids), 1), start_of_answers(network), device=input_ids.device)
+    token = next_token(network, start, cache, encoded)
+    return Begun(token, cache, new_tokens - 1, encoded)
+
+
+@torch.inference_mode()
+def go_on(network: Any, begun: Begun, step: NextToken | None = None) -> torch.Tensor:
+    """(rows, new tokens) ids: the first token and those behind it. step: computes them; None: the network."""
+    written = [begun.token]
+    for _ in range(begun.left):
+        if step is None:
+            token = next_token(network, written[-1], begun.cache, begun.encoded)
+        else:
+            token = step(written[-1], begun.cache).clone()  # a CUDA graph writes over what it gave before
+        written.append(token)
+    return torch.cat(written, dim=1)
+
+
+class StaticCaches:
+    """Caches with room for a whole answer from the start, one for each shape; each is used again."""
+
+    def __init__(self, network: Any) -> None:
+        """Raises BuildError for an encoder-decoder."""
+        if is_encoder_decoder(network):
+            raise BuildError(
+                f"{type(network).__name__} is an encoder-decoder, and a static cache is for decoders; use "
+                'runtime eager with cache = "dynamic"'
+            )
+        self._network, self._caches = network, dict[tuple[int, int], Any]()
+
+    @torch.inference_mode()
+    def empty(self, rows: int, tokens: int) -> Any:
+        """The cache of so many rows and tokens, prompt and answer together, with nothing in it."""
+        from transformers import StaticCache
+
+        shape = rows, tokens
+        if shape not in self._caches:
+            self._caches[shape] = StaticCache(self._network.config, max_cache_len=tokens)
+        self._caches[shape].reset()
+        return self._caches[shape]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first token at which an answer leaves the expected one. place: 0 is the first new token.
+
+    gap: how much higher the expected token scores, as a share of the scores' root mean square.
+    """
+
+    row: int
+    place: int
+    written: int
+    expected: int
+    gap: float
+
+
+@torch.inference_mode()
+def check_answers(
+    network: Any, input_ids: torch.Tensor, written: torch.Tensor, who: str, *, tolerance: float
+) -> list[Divergence]:
+    """Holds greedy answers against those of the network with a growing cache.
+
+    written: (rows, new tokens). The first divergent token of each row that diverges. Raises BuildError where
+    its score lies further than `tolerance` under the expected one's: then it is no rounding of a near tie.
+    """
+    expected = go_on(network, begin_answer(network, input_ids, written.shape[1], new_cache(network)))
+    found = []
+    for row in range(len(written)):
+        places = (written[row] != expected[row]).nonzero()
+        if len(places):
+            found.append(
+                _divergence(network, input_ids[row], written[row], expected[row], row, int(places[0]))
+            )
+    worst = max(found, key=lambda one: one.gap, default=None)
+    if worst is not None and not worst.gap <= tolerance:
+        raise BuildError(
+            f"{who} writes another answer than the network with a growing cache: token {worst.place + 1} of "
+            f"row {worst.row + 1} is {worst.written}, expected {worst.expected}, whose score is higher by "
+            f"{worst.gap:.3g} of the scores' size; expected at most {tolerance:g}. Use runtime eager without "
+            "options"
+        )
+    return found
+
+
+def _divergence(
+    network: Any, prompt: torch.Tensor, written: torch.Tensor, expected: torch.Tensor, row: int, place: int
+) -> Divergence:
+    text = torch.cat([prompt, expected[:place]])[None]
+    scores = network(input_ids=text).logits[0, -1].float()
+    own, wanted = int(written[place]), int(expected[place])
+    gap = float((scores[wanted] - scores[own]) / scores.square().mean().sqrt())
+    return Divergence(row, place, own, wanted, gap)
+
+
+def next_token(network: Any, ids: torch.Tensor, cache: Any, encoded: Any = None) -> torch.Tensor:
+    """(rows, 1) likeliest tokens behind (rows, tokens) ids and what the cache holds; it grows by the ids."""
+    if encoded is not None:
+        more = {"decoder_input_ids": ids, "encoder_outputs": encoded}
+    else:
+        more = {"input_ids": ids}
+        if "logits_to_keep" in signature(network.forward).parameters:
+            more["logits_to_keep"] = 1
+    output = network(**more, past_key_values=cache, use_cache=True)
+    if getattr(output, "past_key_values", None) is None:
+        raise MeasureError(
+            f"{type(network).__name__} keeps no key-value cache, so the time of a token cannot be measured"
+        )
+    token: torch.Tensor = output.logits[:, -1:].argmax(-1)
+    return token
+
+
+def cache_bytes(cache: Any) -> int:
+    """Bytes of all tensors of a cache, of those that are allocated ahead too."""
+    return sum(one.numel() * one.element_size() for one in _tensors(cache))
+
+
+def _tensors(cache: Any) -> Iterator[torch.Tensor]:
+    for part in (getattr(cache, "self_attention_cache", None), getattr(cache, "cross_attention_cache", None)):
+        if part is not None:
+            yield from _tensors(part)
+    for layer in getattr(cache, "layers", ()):
+        yield from (one for one in vars(layer).values() if isinstance(one, torch.Tensor) and one.dim() > 1)

@@ -1,0 +1,105 @@
+"""Answers that are timed by phases, in real processes of a tiny decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from support.writing_suite import SLOW, SLOW_VARIANTS, writing_run
+
+from slimgate.judge.speed import Speedup, is_delay_seen
+from slimgate.protocols import NEW_TOKENS
+from slimgate.run.duels import Arena
+from slimgate.run.run import SuiteRun
+from slimgate.suite.suite import TEACHER
+
+pytestmark = pytest.mark.slow
+# The delay is thirty calls long. Its interval is looked at, not the claim: a busy machine's noise floor of
+# the copy may hide even that.
+SLOW_ON_ANY_MACHINE = 0.8
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteRun]:
+    folder = tmp_path_factory.mktemp("writing")
+    (folder / "slow_phases.py").write_text(SLOW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield writing_run(folder, **{"[variants]\n": f"[variants]{SLOW_VARIANTS}"})
+
+
+@pytest.fixture(scope="module")
+def arena(run: SuiteRun) -> Iterator[Arena]:
+    found = Arena(run.handle(TEACHER))
+    yield found
+    found.close()
+
+
+def by_phase(arena: Arena, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
+    handle = run.handle(variant)
+    return {one.phase: arena.speedup(handle, one) for one in run.suite.dueled_on(variant) if one.phase}
+
+
+def test_a_workload_that_writes_is_timed_whole_and_by_phases(run: SuiteRun) -> None:
+    assert [one.id for one in run.suite.workloads] == ["p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot"]
+    assert [one.steps for one in run.suite.workloads] == [1, 1, 7]
+    assert [one.tokens_per_call for one in run.suite.workloads] == [16, None, 2]
+
+
+def test_prompts_are_gate_rows_repeated_to_their_tokens(run: SuiteRun) -> None:
+    workload = run.suite.workloads[0]
+    found = run.workload(TEACHER, workload)
+    ids = np.asarray(found.inputs["input_ids"])
+    assert ids.shape == (2, 24)
+    assert np.asarray(found.inputs["attention_mask"]).all()
+    assert np.asarray(found.inputs[NEW_TOKENS]).tolist() == [8]
+    encoded = run.encoder.of(run.build(TEACHER).artifact)
+    for row, position in zip(ids, found.positions, strict=True):
+        own = encoded.columns["input_ids"][position]
+        assert row.tolist() == (own * 24)[:24]
+
+
+def test_the_answer_in_two_calls_is_the_one_that_transformers_generates(run: SuiteRun) -> None:
+    import torch
+
+    predictor = run.handle(TEACHER).predictor
+    prepared = predictor.prepare(run.workload(TEACHER, run.suite.workloads[0]).inputs)
+    state = predictor.prefill(prepared)
+    written = predictor.decode(state)
+    assert written.shape == (2, 8)
+    network = predictor.network
+    layers, heads = network.config.num_hidden_layers, network.config.num_key_value_heads
+    per_token = 2 * layers * heads * network.config.head_dim * 4
+    assert predictor.cache_bytes(state) == 2 * (24 + 7) * per_token  # the last token is read by nobody
+    reference = network.generate(
+        input_ids=prepared["input_ids"],
+        attention_mask=prepared["attention_mask"],
+        min_new_tokens=8,
+        max_new_tokens=8,
+        do_sample=False,
+        suppress_tokens=None,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    assert torch.equal(written, reference[:, 24:])
+
+
+def test_a_delay_of_the_prompt_is_seen_until_the_first_token_alone(arena: Arena, run: SuiteRun) -> None:
+    found = by_phase(arena, run, "slow_prefill")
+    assert found["ttft"].interval[1] < SLOW_ON_ANY_MACHINE
+    assert not is_delay_seen(found["tpot"])
+    assert found["ttft"].speedup < found["tpot"].speedup / 2
+
+
+def test_a_delay_of_later_tokens_is_not_seen_until_the_first(arena: Arena, run: SuiteRun) -> None:
+    found = by_phase(arena, run, "slow_decode")
+    assert found["tpot"].interval[1] < SLOW_ON_ANY_MACHINE
+    assert not is_delay_seen(found["ttft"])
+    assert found["tpot"].speedup < found["ttft"].speedup / 2
+
+
+def test_memory_is_read_with_the_answer_of_a_fresh_process(run: SuiteRun) -> None:
+    (reading,) = run.memory(TEACHER, 1)
+    assert reading.peak_bytes >= reading.load_peak_bytes > reading.baseline_bytes
+    assert run.largest_workload.id == "p24n8b2"

@@ -9,7 +9,13 @@ import numpy as np
 from slimgate.judge.contrast import ByInterval, Contrast, Interval
 from slimgate.judge.decision import LEVEL
 from slimgate.judge.extremes import with_extremes, with_pseudo_changes
-from slimgate.judge.group_resamples import GroupResamples, finite_columns, group_resamples, median_bias
+from slimgate.judge.group_resamples import (
+    GroupResamples,
+    bounds_at,
+    finite_columns,
+    group_resamples,
+    median_bias,
+)
 from slimgate.judge.metrics.base import Metric, check_follows_weights
 from slimgate.judge.metrics.confusion import weighted_counts
 from slimgate.judge.resampling import ResampledSums, Resampler, of_outcomes, resampler
@@ -167,9 +173,7 @@ def bca_interval(
     shifted = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
     # at levels far below 5 % the denominator can fall below 0, which would turn the bound round
     denominator = np.maximum(1 - _acceleration(left_out, counts) * shifted, _NO_END)
-    at = ndtr(bias + shifted / denominator)
-    low, high = np.quantile(resampled, at)
-    return float(low), float(high)
+    return bounds_at(resampled, ndtr(bias + shifted / denominator))
 
 
 def _acceleration(left_out: Floats, counts: Ints) -> float:

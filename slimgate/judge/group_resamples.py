@@ -12,7 +12,7 @@ margin of 2 points of macro F1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ class GroupResamples(ByInterval):
     def bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Quantiles of the contrast over the weightings: the worse made-up group counts on either side."""
         both = [contrast(*self.with_lost), contrast(*self.with_won)]
-        found = [(float(np.quantile(one, alpha)), float(np.quantile(one, 1 - alpha))) for one in both]
+        found = [bounds_at(one, [alpha, 1 - alpha]) for one in both]
         if self.bias_corrected:
             found += [bias_corrected_bounds(self.value(contrast), one, alpha) for one in both]
         low, high = zip(*found, strict=True)
@@ -77,7 +77,12 @@ def bias_corrected_bounds(sample: float, weighted: Floats, alpha: float) -> Inte
     from scipy.special import ndtr, ndtri
 
     at = ndtr(2 * median_bias(sample, weighted) + ndtri([alpha, 1 - alpha]))
-    low, high = np.quantile(weighted, at)
+    return bounds_at(weighted, at)
+
+
+def bounds_at(values: Floats, at: Sequence[float] | Floats) -> Interval:
+    """The two quantiles of the (n,) values at the shares `at`."""
+    low, high = np.quantile(values, at)
     return float(low), float(high)
 
 

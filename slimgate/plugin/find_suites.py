@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimgate.errors import SuiteError
+from slimgate.errors import MissingExtra, SuiteError
 
 if TYPE_CHECKING:
     from slimgate.suite.log_suite import LogSuite
@@ -68,7 +68,7 @@ def find_suites(
     for path, named in _candidates(search):
         if path in suites:
             continue
-        shown = os.path.relpath(path, search.root)
+        shown, asked = os.path.relpath(path, search.root), True
         try:
             matches = _matches(path, search)
             if not _is_suite(path, shown, expected=named and matches):
@@ -76,9 +76,12 @@ def find_suites(
                     note(f"{shown}: no [suite] table, not a suite")
                 continue
             enter(path.parent)
-            suite = load_suite(path, shown, check_data=named or not _opts_in(path, shown))
+            asked = named or not _opts_in(path, shown)
+            suite = load_suite(path, shown, check_data=asked)
         except SuiteError as error:
-            problems.append(str(error))
+            # what an opt-in suite needs is to be installed by those who run it
+            if asked or not isinstance(error.__cause__, MissingExtra):
+                problems.append(str(error))
             continue
         if named or not suite.opt_in:
             suites[path] = suite

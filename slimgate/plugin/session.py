@@ -311,7 +311,7 @@ class Session:
         lost: dict[str, list[str]] = {}
         for kind, model, check in self._void.get(path, ()):
             if not self._parts[path].has((kind, model, check)):
-                lost.setdefault(model, []).append(f"{kind} {check}".strip().replace("_", " "))
+                lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
         for name, results in lost.items():
             number = format_count(len(results), "earlier result", "earlier results")
             why = "the files, recipe, code, rows or settings that they depend on have changed"

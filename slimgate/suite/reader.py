@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slimgate._system.threads import default_threads
-from slimgate.errors import SuiteError, format_suggestion
+from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.answers import FAILED
 from slimgate.loading import known_plugins, load
@@ -148,6 +148,8 @@ class Reader:
             return Plugin(str(name), found.resolve(options) if kind == "method" else found, options)
         except ValidationError as error:
             raise from_validation(error, self.text.shown, self.text.data, here) from None
+        except MissingExtra as error:
+            raise self.error(here, str(error)) from error
         except Exception as error:  # a user's validator may raise anything
             raise self.error(here, f"{type(error).__name__}: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,36 @@ def test_an_opt_in_suite_that_was_not_named_may_lack_its_data(root: Path) -> Non
     assert found(root) == ["bench/x.toml"]
     with pytest.raises(SuiteError, match=r"bench/y.toml \[teacher\] model"):
         found(root, file)
+
+
+def test_an_opt_in_suite_that_was_not_named_may_lack_an_extra(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)  # import raises
+    (root / "bench/prompts.jsonl").write_text('{"ask": "1+1", "right": "2"}\n')
+    text = """[suite]
+title = "y"
+opt_in = true
+[task]
+kind = "text_generation"
+source = { name = "files", gate = ["prompts.jsonl"] }
+prompt = "ask"
+reference = "right"
+scores = ["rouge"]
+splits = {}
+[teacher]
+model = "../model"
+[variants.int8]
+steps = [{ int8_dynamic = {} }]
+"""
+    (root / "bench/y.toml").write_text(text)
+    assert found(root) == ["bench/x.toml"]
+    lacking = r'^bench/y.toml \[task\]: score rouge needs an extra: pip install "slimgate\[answers\]"$'
+    with pytest.raises(SuiteError, match=lacking):
+        found(root, root / "bench/y.toml")
+    (root / "bench/y.toml").write_text(text.replace("opt_in = true", ""))
+    with pytest.raises(SuiteError, match=lacking):
+        found(root)
 
 
 @pytest.mark.parametrize(

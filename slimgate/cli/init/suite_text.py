@@ -15,13 +15,15 @@ from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
 from slimgate.data.labels import label_map
 from slimgate.judge.outlook import CONVERTED, TRAINED
+from slimgate.judge.rows_needed import planned_rows
 from slimgate.models.config import model_labels
 from slimgate.run.budget_plan import GateGroups
+from slimgate.run.slice_plan import SLICE_CHANGES
 
 HEADER = "# Written by slimgate init"
 SCHEMA_FILE = "suite.schema.json"
-# By Gaffke's bound: 5 points of accuracy, where the variant changes some 5 % of a slice's answers.
-_ROWS_OF_A_SLICE = 125
+# What the proposed budget lets a slice lose.
+_SLICE_POINTS = 5.0
 PRUNED = "shows what pruning without recovery costs"
 
 
@@ -237,12 +239,13 @@ def _budgets(draft: Draft) -> Iterator[str]:
         yield "# size = { compression_min = 3.0 }"
         yield '# latency = { speedup_min = 1.5, on_inconclusive = "warn" }   # also p50_ms_max, p95_ms_max'
     fewest = min(filter(None, draft.cut.reports["gate"].label_counts.values()), default=0)
-    if draft.label is not None and fewest < _ROWS_OF_A_SLICE:
-        yield f"# [budgets.slices] takes some {_ROWS_OF_A_SLICE} gate rows of each label; one has {fewest}."
+    needed = planned_rows(_SLICE_POINTS / 100, discordance=SLICE_CHANGES)
+    if draft.label is not None and fewest < needed:
+        yield f"# [budgets.slices] takes about {needed} gate rows of each label; one has {fewest}."
     elif draft.label is not None:
         yield "# No label and no length may lose more; a slice fails where its rows show that it did:"
         yield "# [budgets.slices]"
-        yield f"# {toml_key(metric)} = {{ drop_points = 5.0 }}"
+        yield f"# {toml_key(metric)} = {{ drop_points = {_SLICE_POINTS} }}"
 
 
 def _reach(metric: str, gate: GateGroups, *, decidable: bool) -> Iterator[str]:

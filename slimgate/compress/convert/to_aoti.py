@@ -18,9 +18,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
-from slimgate.models.families import refuse_encoder_decoder
+from slimgate.compress.convert._export import Export
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Json, Step
+from slimgate.protocols import Arrays, BuildContext
 
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.1}
 
@@ -33,7 +33,7 @@ class Params(Table):
     bfloat16."""
 
 
-class ToAoti(Step[Params]):
+class ToAoti(Export[Params]):
     takes = frozenset({"torch", "torch_quantized"})
     gives = "torch_aoti"
     reads = ("calibration",)
@@ -41,11 +41,6 @@ class ToAoti(Step[Params]):
     def by_processor(self, params: Params) -> bool:
         """A package is machine code for the processor that compiled it."""
         return True
-
-    def check(self, params: Params, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for an encoder-decoder."""
-        refuse_encoder_decoder(config)
-        return config
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The package of the model. Raises BuildError where it is no single graph or answers otherwise."""

@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
-from slimgate.models.families import refuse_encoder_decoder
+from slimgate.compress.convert._export import Export
 from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json, Step
+from slimgate.protocols import BuildContext
 
 
 class Params(Table):
@@ -28,16 +28,11 @@ class Params(Table):
     """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
-class ToOnnx(Step[Params]):
+class ToOnnx(Export[Params]):
     takes = frozenset({"torch", "torch_quantized"})
     gives = "onnx"
     reads = ("calibration",)
     packages = ("onnx", "onnxscript", "onnxruntime")
-
-    def check(self, params: Params, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for an encoder-decoder."""
-        refuse_encoder_decoder(config)
-        return config
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""

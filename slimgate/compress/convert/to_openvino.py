@@ -15,9 +15,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.compress.agreement import predictor_of
-from slimgate.models.families import refuse_encoder_decoder
+from slimgate.compress.convert._export import Export
 from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json, Step
+from slimgate.protocols import BuildContext
 
 
 class Params(Table):
@@ -32,15 +32,10 @@ class Params(Table):
     """Largest allowed change of the answers, in standard deviations of the scores."""
 
 
-class ToOpenVino(Step[Params]):
+class ToOpenVino(Export[Params]):
     gives = "openvino"
     reads = ("calibration",)
     packages = ("openvino",)
-
-    def check(self, params: Params, config: Json) -> Json:
-        """The configuration as it is. Raises SuiteError for an encoder-decoder."""
-        refuse_encoder_decoder(config)
-        return config
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.compress.training.distillation_params import InnerParams
+from slimgate.compress.training.distillation_params import InnerParams, TaughtStep
 from slimgate.errors import SuiteError
 from slimgate.models.config import blocks_of
-from slimgate.protocols import BuildContext, Step
+from slimgate.protocols import BuildContext
 
 
 class Params(InnerParams):
@@ -36,16 +36,9 @@ class Params(InnerParams):
     """Only true: the teacher's logits are always computed once, before training."""
 
 
-class ProgressiveDistill(Step[Params]):
-    reads = ("train", "selection")
-    uses_teacher = True
-    stochastic = True
+class ProgressiveDistill(TaughtStep[Params]):
     claims = ("smaller", "fewer_parameters", "faster")
     changes = ("blocks",)
-
-    def learns_from(self, params: Params) -> str:
-        """Whom the step learns from."""
-        return params.teacher
 
     def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration after the step. Raises SuiteError where there is no block to drop."""

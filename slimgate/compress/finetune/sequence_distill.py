@@ -19,8 +19,8 @@ from typing import Any
 
 from pydantic import Field
 
-from slimgate.compress.training.distillation_params import InnerParams
-from slimgate.protocols import BuildContext, Step
+from slimgate.compress.training.distillation_params import InnerParams, TaughtStep
+from slimgate.protocols import BuildContext
 
 
 class Params(InnerParams):
@@ -30,15 +30,7 @@ class Params(InnerParams):
     """Weight of the teacher's written answers; 1 - alpha is the weight of its probabilities."""
 
 
-class SequenceDistill(Step[Params]):
-    reads = ("train", "selection")
-    uses_teacher = True
-    stochastic = True
-
-    def learns_from(self, params: Params) -> str:
-        """Whom the step learns from."""
-        return params.teacher
-
+class SequenceDistill(TaughtStep[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model after training on the teacher's answers. Raises BuildError for other tasks."""
         from slimgate.compress.finetune import distill

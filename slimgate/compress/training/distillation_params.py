@@ -66,19 +66,24 @@ class OneTeacherParams(InnerParams, TransferParams):
     """Options of learning from one teacher, and of the rows that it is learnt on."""
 
 
+T = TypeVar("T", bound=InnerParams)
 D = TypeVar("D", bound=OneTeacherParams)
 
 
-class DistillationStep(Step[D]):
-    """A step that learns from a teacher, on the rows of train and on those of a transfer set."""
+class TaughtStep(Step[T]):
+    """A step that learns from a teacher, on the rows of train."""
 
     reads: tuple[str, ...] = ("train", "selection")
     uses_teacher = True
     stochastic = True
 
-    def learns_from(self, params: D) -> str:
+    def learns_from(self, params: T) -> str:
         """Whom the step learns from."""
         return params.teacher
+
+
+class DistillationStep(TaughtStep[D]):
+    """A step that learns from a teacher, on the rows of train and on those of a transfer set."""
 
     def adds_rows(self, params: D) -> bool:
         """Whether there are rows beside the train split's."""

@@ -28,6 +28,8 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.objectives import Objective, Targets
 
 KIND = "teacher_answers"
+# What a line of progress says is being done.
+PROGRESS = "first, the teacher's answers"
 BATCH_SIZE = 64
 # Of answers that are tokens (rows · tokens · vocabulary · 4 bytes): more are computed beside the student.
 MOST_BYTES = 2**30
@@ -116,7 +118,7 @@ def _write(
                 room_for(path)
             written[starts[position] : starts[position + 1]] = flat.numpy()
         done += len(positions)
-        context.progress("first, the teacher's answers", done, len(order))
+        context.progress(PROGRESS, done, len(order))
     assert isinstance(written, np.memmap)
     written.flush()
 

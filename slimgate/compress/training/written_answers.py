@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate._system.digests import code_digest, json_digest
-from slimgate.compress.training.teacher_answers import BATCH_SIZE, KIND
+from slimgate.compress.training.teacher_answers import BATCH_SIZE, KIND, PROGRESS
 from slimgate.errors import BuildError
 from slimgate.loading import module_of
 from slimgate.models.write_answers import Written
@@ -103,4 +103,4 @@ def written_answers(teacher: Any, rows: Rows, context: BuildContext) -> list[Wri
 
 
 def _show_progress(context: BuildContext, _what: str, done: int, total: int) -> None:
-    context.progress("first, the teacher's answers", done, total)
+    context.progress(PROGRESS, done, total)

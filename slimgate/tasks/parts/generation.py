@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
-from slimgate.errors import DataError, SlimgateError
+from slimgate.errors import DataError, MissingExtra, SlimgateError
 from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
@@ -78,6 +78,8 @@ class GenerationParams(Table):
             raise ValueError('stop holds "", expected texts of a character or more')
         try:
             chosen = self.chosen
+        except MissingExtra:  # no fault of the file: the reader of suites says which one needs it
+            raise
         except SlimgateError as error:
             raise ValueError(f"scores: {error}") from error
         lacking = [one.name for one in chosen if one.score.needs_reference and self.reference is None]

@@ -78,6 +78,21 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == suite_schema()
 
 
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (400, "# [budgets.slices] takes about 124 gate rows of each label; one has 75."),
+        (800, "# accuracy = { drop_points = 5.0 }"),
+    ],
+)
+def test_slices_get_a_budget_where_each_label_has_rows_enough(
+    repository: Path, init: Init, rows: int, line: str
+) -> None:
+    write_rows(repository / "reviews.csv", rows)
+    assert init("--model", "model", "--data", "reviews.csv")[0] == 0
+    assert line in (repository / "bench/reviews.toml").read_text("utf-8").splitlines()
+
+
 @pytest.mark.usefixtures("repository")
 def test_a_mistyped_folder_is_not_looked_for_on_the_hub(init: Init) -> None:
     code, _, err = init("--model", "models", "--data", "reviews.csv")

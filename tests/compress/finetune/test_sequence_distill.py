@@ -25,27 +25,19 @@ from slimgate.protocols import AnswerPlan, Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import causal_lm, text_generation
 from slimgate.tasks.parts.objectives import NO_ANSWER, labelled_rows, training_rows
+from tests.support.tiny_decoders import ASKED, UNASKED, answer_context, write_teacher_and_student
 
 torch.set_num_threads(1)
-ASKED = text_generation.Params(prompt="text", reference="label", max_new_tokens=6)
-UNASKED = text_generation.Params(prompt="text", max_new_tokens=6)
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("llama")
-    wide = {"causal": True, "initializer_range": 0.2}
-    return {
-        "teacher": write_tiny(root / "teacher", "llama", **wide),
-        "student": write_tiny(root / "student", "llama", seed=1, num_hidden_layers=2, **wide),
-    }
+    return write_teacher_and_student(tmp_path_factory.mktemp("llama"))
 
 
 @pytest.fixture
 def context(tmp_path: Path, folders: dict[str, Path]) -> Any:
-    found = tiny_context(tmp_path, task=text_generation.task, params=ASKED)
-    found.load_teacher = lambda: load_tiny(folders["teacher"], found)
-    return found
+    return answer_context(tmp_path, folders)
 
 
 @pytest.fixture

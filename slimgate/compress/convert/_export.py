@@ -1,0 +1,21 @@
+"""What every export of one network as one graph checks before anything is built."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from slimgate.models.families import refuse_encoder_decoder
+from slimgate.protocols import Json, Step
+
+P = TypeVar("P", bound=BaseModel)
+
+
+class Export(Step[P]):
+    """A step that makes a graph of a network with one stack of blocks."""
+
+    def check(self, params: P, config: Json) -> Json:
+        """The configuration as it is. Raises SuiteError for an encoder-decoder."""
+        refuse_encoder_decoder(config)
+        return config

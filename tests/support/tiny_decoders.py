@@ -1,0 +1,29 @@
+"""A tiny decoder that teaches and a smaller one that learns, on prompts with answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.tasks import text_generation
+
+ASKED = text_generation.Params(prompt="text", reference="label", max_new_tokens=6)
+UNASKED = text_generation.Params(prompt="text", max_new_tokens=6)
+
+
+def write_teacher_and_student(root: Path) -> dict[str, Path]:
+    """Their folders, by those names."""
+    wide = {"causal": True, "initializer_range": 0.2}
+    return {
+        "teacher": write_tiny(root / "teacher", "llama", **wide),
+        "student": write_tiny(root / "student", "llama", seed=1, num_hidden_layers=2, **wide),
+    }
+
+
+def answer_context(scratch: Path, folders: dict[str, Path]) -> Any:
+    """What a step gets that learns answers with references."""
+    found = tiny_context(scratch, task=text_generation.task, params=ASKED)
+    found.load_teacher = lambda: load_tiny(folders["teacher"], found)
+    return found

@@ -71,7 +71,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
         raise DataError(f"--format {form}: there is no such form{format_suggestion(form, forms())}")
     found = runtime_of(artifact.kind)
     own = found[1].form if found else None
-    if own is None:
+    if found is None or own is None:
         raise BuildError(
             f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"

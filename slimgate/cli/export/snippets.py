@@ -21,7 +21,8 @@ def snippet(
     auto = str(written.auto)
     parts = _of_layout(written, form.imports, form.load)
     start, load, run = (part.replace("{auto}", auto) for part in (*parts, form.predict))
-    tail = _tail(written, task)
+    run = run.replace("{prefix}", _prefix(written))
+    tail = form.tail or _tail(written, task)
     wants_labels = "labels[" in tail
     texts = json.dumps(_texts(written, params), ensure_ascii=False)
     lines = [
@@ -56,6 +57,11 @@ def _tail(written: Written, task: Task[Any] | type[Task[Any]]) -> str:
     # the first half of the texts of pairs are the first ones of the rows, the other half the second
     vectors = "scores.transpose(1, 0, 2)" if written.pairs else "scores"
     return task.snippet_tail.replace("{scores}", vectors)
+
+
+def _prefix(written: Written) -> str:
+    """The argument for a model whose answers all begin with the same tokens, such as BART's."""
+    return f", target_prefix=[{list(written.prefix)}] * len(tokens)" if written.prefix else ""
 
 
 def _texts(written: Written, params: Mapping[str, Any]) -> list[Any]:

@@ -309,6 +309,31 @@ def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
+# What is timed of a request: all of it, until the first token, and from one token to the next.
+LoadPart = Literal["answer", "ttft", "tpot"]
+LOAD_PARTS: tuple[LoadPart, ...] = ("answer", "ttft", "tpot")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a server bears: `concurrency` users who wait for their answers, or requests at a rate a second.
+
+    requests: of one turn of a model; blocks: turns of each.
+    """
+
+    concurrency: int | None
+    request_rate: float | None
+    requests: int
+    blocks: int
+    part: LoadPart = "answer"
+
+    @property
+    def id(self) -> str:
+        """c8 or r2.5, with -ttft and -tpot for its parts."""
+        how = f"c{self.concurrency}" if self.request_rate is None else f"r{self.request_rate:g}"
+        return how if self.part == "answer" else f"{how}-{self.part}"
+
+
 Progress = Callable[[str, int, int], None]
 
 

@@ -183,8 +183,9 @@ def speed_message(
     budget: BudgetVerdict | None,
     *,
     visible: float | None = FINE,
+    more: str = "max_seconds",
 ) -> str:
-    """One line that can be acted on. visible: as `judge_speedup` has it."""
+    """One line that can be acted on. visible: as `judge_speedup` has it. more: what would tell more."""
     low, high = found.claimed_interval
     line = (
         f"{name}: {workload} {found.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
@@ -200,7 +201,7 @@ def speed_message(
     elif visible > FINE and (low >= budget.limit or high < budget.limit):
         line += f", nearer than the smallest delay that this machine shows, {100 * visible:.0f} % (self-test)"
     else:
-        line += ", a quieter machine or more max_seconds would tell"
+        line += f", a quieter machine or more {more} would tell"
     return line
 
 

@@ -12,6 +12,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slimgate.errors import MeasureError
@@ -63,13 +65,19 @@ class Request:
 class Reply:
     """What came of a request. finish: why the server ended the text, such as "stop" or "length".
 
-    tokens: of the answer, where the server counts them. failed: why there is no answer.
+    tokens: of the answer, where the server counts them. failed: why there is no answer. log_probability: of
+    the prompt, in nats, with the tokens that it is of, where the request asks for it.
     """
 
     text: str = ""
     finish: str | None = None
     tokens: int | None = None
     failed: str | None = None
+    log_probability: float | None = None
+
+
+# What a request asks for that wants the log-probability of its prompt, and one token that is thrown away.
+PROMPT_LOGPROBS = MappingProxyType({"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0})
 
 
 def ask(endpoint: Endpoint, requests: Sequence[Request], answered: Callable[[int, Reply], None]) -> None:
@@ -135,6 +143,9 @@ class _Asking:
 
         try:
             reply = await _post(client, self._endpoint.model, request)
+        except MeasureError as error:
+            self._fatal = str(error)
+            return None
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             self._fatal = f"status {error.status_code}: {self._said(error)}"
             return None
@@ -161,14 +172,35 @@ class _Asking:
 
 
 async def _post(client: AsyncOpenAI, model: str, request: Request) -> Reply:
-    if isinstance(request.prompt, str):
-        written = await client.completions.create(model=model, prompt=request.prompt, **request.options)
-        choice, text = written.choices[0], written.choices[0].text
-        return Reply(text or "", choice.finish_reason, _tokens(written))
-    messages: Any = request.prompt
-    said = await client.chat.completions.create(model=model, messages=messages, **request.options)
-    return Reply(said.choices[0].message.content or "", said.choices[0].finish_reason, _tokens(said))
+    """Sends a request. The package's own classes of answers take as long as all else: they are left out."""
+    import httpx2
+
+    chat = not isinstance(request.prompt, str)
+    path, field = ("/chat/completions", "messages") if chat else ("/completions", "prompt")
+    body = {"model": model, field: request.prompt, **request.options}
+    response = await client.post(path, cast_to=httpx2.Response, body=body)
+    found = response.json()
+    choice = found["choices"][0]
+    if request.options.get("echo"):
+        return _read_logprobs(choice, found.get("usage"))
+    text = choice["message"]["content"] if chat else choice["text"]
+    usage = found.get("usage")
+    tokens = None if usage is None else int(usage["completion_tokens"])
+    return Reply(str(text or ""), choice.get("finish_reason"), tokens)
 
 
-def _tokens(found: Any) -> int | None:
-    return None if found.usage is None else int(found.usage.completion_tokens)
+def _read_logprobs(choice: Any, usage: Any) -> Reply:
+    """The log-probability of the prompt's tokens after the first. Raises MeasureError where it is not there.
+
+    The first tokens are the prompt's; what follows is the token that had to be written.
+    """
+    values = (choice.get("logprobs") or {}).get("token_logprobs") or []
+    count = len(values) - 1 if usage is None else int(usage["prompt_tokens"])
+    known = values[1:count]
+    if not known or len(values) < count or not all(one is not None and isfinite(one) for one in known):
+        raise MeasureError(
+            "the server gives no log-probabilities of the prompt (asked for by echo = true and logprobs = 1 "
+            "of /completions), which this task needs; vLLM gives them, llama-server and transformers serve "
+            "do not"
+        )
+    return Reply(tokens=len(known), log_probability=float(sum(known)))

@@ -65,6 +65,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             [(name,) for name in suite.variants_with_memory],
             list(suite.variants_with_memory),
         )
+    elif "load" in names and module:
+        loads = [(name, load) for name in suite.loaded for load in suite.loads]
+        _parametrize(metafunc, ("variant", "load"), loads, [f"{v}-{one.id}" for v, one in loads])
     elif "variant" in names and "workload" in names:
         calls = [(name, load) for name in suite.dueled for load in suite.dueled_on(name)]
         _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
@@ -121,6 +124,7 @@ PHASES = (
     "test_selftest",
     "test_latency",
     "test_speedup",
+    "test_load",
 )
 
 # Gates beside which a line may be written: the others time something, or read memory.
@@ -130,7 +134,7 @@ UNTIMED = ("test_confirm", "test_quality", "test_baseline", "test_behaviour", "t
 FIXTURES = "slimgate.plugin.fixtures"
 
 # what takes times
-TIMED = ("test_latency", "test_speedup", "test_selftest[planted_delay]")
+TIMED = ("test_latency", "test_speedup", "test_load", "test_selftest[planted_delay]")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -205,6 +209,7 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
         "baseline_metric": suite.metrics,
         "confirm_metric": suite.metrics,
         "workload": suite.workloads,
+        "load": suite.loads,
         "check": SELF_TESTS,
     }
     return tuple(order.index(params[name]) for name, order in orders.items() if name in params)
@@ -224,7 +229,7 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
 
     params = params_of(item)
     model = next((str(params[name]) for name in MODELS if name in params), TEACHER)
-    workload = params.get("workload")
+    workload, load = params.get("workload"), params.get("load")
     found: dict[str, tuple[str, str, str]] = {
         "test_quality": ("quality", model, params.get("metric", "")),
         "test_baseline": (SINCE, model, params.get("baseline_metric", "")),
@@ -233,6 +238,7 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
         "test_memory": ("memory", model, ""),
         "test_latency": (TIMES, model, "" if workload is None else workload.id),
         "test_speedup": ("speedup", model, "" if workload is None else workload.id),
+        "test_load": ("speedup", model, "" if load is None else load.id),
         "test_selftest": (SELF_TEST, TEACHER, params.get("check", "")),
     }
     return found.get(getattr(item, "originalname", ""))

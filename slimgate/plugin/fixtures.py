@@ -23,13 +23,17 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.protocols import Workload
     from slimgate.run.duels import Arena
     from slimgate.run.gate_results import Part
+    from slimgate.run.load_duels import LoadDuels
     from slimgate.run.run import ModelHandle, SuiteRun
     from slimgate.suite.suite import Suite
 
 
 @pytest.fixture(scope="module")
-def slimgate_run(request: pytest.FixtureRequest) -> SuiteRun:
-    """The run of the test's suite: of its suite file, or of the one that its mark names."""
+def slimgate_run(request: pytest.FixtureRequest) -> Iterator[SuiteRun]:
+    """The run of the test's suite: of its suite file, or of the one that its mark names.
+
+    Servers that it has started end with the module's last test.
+    """
     from slimgate.plugin.session_start import session_of
 
     path = getattr(request, "param", None) or getattr(request.node, "path", None)
@@ -40,7 +44,9 @@ def slimgate_run(request: pytest.FixtureRequest) -> SuiteRun:
             f"{request.node.nodeid}: the fixtures suite, teacher, variant, outcomes and duel need to know "
             'their suite; mark the test with @pytest.mark.slimgate("bench/x.toml")'
         )
-    return state.run(found)
+    run = state.run(found)
+    yield run
+    run.stop_servers()
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +103,14 @@ def arena(teacher: ModelHandle) -> Iterator[Arena]:
     found = Arena(teacher)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="module")
+def load_duels(teacher: ModelHandle) -> LoadDuels:
+    """The duels of a suite's servers under load, measured when first asked for."""
+    from slimgate.run.load_duels import LoadDuels
+
+    return LoadDuels(teacher)
 
 
 @pytest.fixture(scope="module")

@@ -364,6 +364,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(trylast=True)  # below the wide tables of pytest-benchmark
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """What does not hold or could not be told, and a line a suite: its status and where its report is."""
     state = terminalreporter.config.stash.get(SESSION, None)

@@ -17,7 +17,7 @@ from slimgate.run.cluster.tasks import Wish
 from slimgate.suite.suite import TEACHER, Suite
 
 # Gates that need no answers; of all others nothing is known but that they may.
-ARTIFACT_ALONE = ("test_footprint", "test_memory", "test_latency", "test_speedup")
+ARTIFACT_ALONE = ("test_footprint", "test_memory", "test_latency", "test_speedup", "test_load")
 
 
 def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:

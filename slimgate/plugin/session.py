@@ -141,8 +141,14 @@ class Session:
                 baseline=self._baselines.get(suite.path),
                 time_limit=self._time_limit,
                 split=self._split,
+                server_logs=self.folder(suite.path) / "servers",
             )
         return self._runs[suite.path]
+
+    def stop_servers(self) -> None:
+        """Ends what runs have started."""
+        for run in self._runs.values():
+            run.stop_servers()
 
     def add(self, path: Path, test: str, parts: Iterable[Part]) -> None:
         """Takes the parts of one test; the record on disk is at most RECORD_SECONDS behind."""

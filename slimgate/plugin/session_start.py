@@ -60,6 +60,7 @@ def start_session(
         refuse_beside_confirm(config)
         state.confirmation = Confirmation(state)
     config.stash[SESSION] = state
+    config.add_cleanup(state.stop_servers)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
         config.pluginmanager.register(Stopping(state, config), "slimgate-stopping")

@@ -81,6 +81,8 @@ class LatencyFacts(Part):
     (0.03: 3 % up or down may be noise). clearance: the factor by which the interval had to clear a budget,
     above 1 where the self-test saw larger delays only; None where it saw none, so that nothing is decided.
     budgets, verdict, message: of the duel; limits: the budgets on milliseconds, None without any.
+    Of a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
+    the first token, and -tpot that between tokens; failed_requests have no time.
     measured: when the calls were timed; duel_measured: when the duel was.
     """
 
@@ -100,6 +102,7 @@ class LatencyFacts(Part):
     tokens_per_s: float | None = None
     cache_bytes: int | None = None
     tokenize_ms: float | None = None
+    failed_requests: int | None = None
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
     speedup_of_minima: float | None = None

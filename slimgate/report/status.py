@@ -13,6 +13,8 @@ from slimgate.record.results import BEHAVIOUR, SPEEDUP, TIMES
 
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"
+_LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
+_LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?")
 _WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
 _PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
@@ -58,8 +60,13 @@ def median_ms(model: VariantRecord | None, workload: str) -> float | None:
 def workload_words(workload: str) -> str:
     """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths.
 
-    `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft.
+    `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft, `8 users, first token` for c8-ttft,
+    `2.5 requests/s` for r2.5.
     """
+    if (load := _LOAD.fullmatch(workload)) is not None:
+        how, number, part = load.groups()
+        arrive = f"{number} user{'s' * (number != '1')}" if how == "c" else f"{number} requests/s"
+        return arrive + _LOAD_PARTS[part]
     if (writing := _WRITING.fullmatch(workload)) is not None:
         prompt, new, rows, phase = writing.groups()
         return f"batch {rows}, prompt {prompt} + {new} tokens{_PHASES[phase]}"

@@ -47,6 +47,7 @@ _TIMED = frozenset({"latency", "speedup", SELF_TEST})
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "metrics": frozenset({"behaviour", SELF_TEST}),
     "workloads": _TIMED | {"memory"},
+    "loads": _TIMED,
     "warmup": _TIMED,
     "rounds": _TIMED,
     "max_seconds": _TIMED,

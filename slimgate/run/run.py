@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slimgate.errors import DataError, MeasureError, SlimgateError
+from slimgate.models.servers import Servers
 from slimgate.outcomes import Outcomes
 from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, TimedPart, Workload
 from slimgate.record import RunRecord
@@ -27,6 +29,7 @@ from slimgate.run.measure.timed_call import TimedCall, timed_call
 from slimgate.run.past_times import PastTimes, Work, recipe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
+from slimgate.runtimes.endpoint import StartedEndpoint
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Store
 from slimgate.suite.runtime_choice import runtime_for
@@ -70,6 +73,7 @@ class SuiteRun:
         split: str = GATE,
         baseline: Baseline | None = None,
         time_limit: float | None = None,
+        server_logs: Path | None = None,
     ) -> None:
         """workers: how many processes share the machine; each takes its part of the threads.
 
@@ -77,8 +81,10 @@ class SuiteRun:
         steps may take.
 
         split: whose rows the models answer and are timed on; of the judging splits it can ask for no other.
+        server_logs: the folder for what the servers write that this run starts.
         """
-        self.suite = replace(suite, threads=max(1, suite.threads // workers))
+        self._servers = Servers(server_logs)
+        self.suite = with_servers(replace(suite, threads=max(1, suite.threads // workers)), self._servers)
         self.store, self.device, self.watch, self.split = store, device, watch, split
         self._baseline, self.time_limit = baseline, time_limit
         self._started = time.perf_counter()
@@ -306,6 +312,24 @@ class SuiteRun:
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
+
+    def stop_servers(self) -> None:
+        """Ends the servers that this run has started; they start again when they are asked."""
+        self._servers.stop()
+
+
+def with_servers(suite: Suite, servers: Servers) -> Suite:
+    """The suite, with those servers for the endpoints that slimgate starts."""
+
+    def started(variant: Variant) -> Variant:
+        params = variant.runtime.params
+        if not isinstance(params, StartedEndpoint):
+            return variant
+        runtime = replace(variant.runtime, params=params.started_by(servers, variant.name))
+        return replace(variant, runtime=runtime)
+
+    variants = {name: started(variant) for name, variant in suite.variants.items()}
+    return replace(suite, teacher=started(suite.teacher), variants=variants)
 
 
 def answering_otherwise(suite: Suite) -> Suite:

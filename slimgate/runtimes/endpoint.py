@@ -21,12 +21,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from slimgate._system.files import write_atomically
 from slimgate.errors import MeasureError, MissingExtra, SuiteError
+from slimgate.models.servers import Servers, ServerTable
 from slimgate.params import Table
-from slimgate.protocols import Arrays, Runtime
+from slimgate.protocols import Arrays, Progress, Runtime, no_progress
 
 KIND = "endpoint"
 FILE = "endpoint.json"
@@ -101,6 +102,50 @@ class EndpointTable(Table):
             )
         return key
 
+    def locate(self, progress: Progress = no_progress) -> EndpointTable:
+        """The endpoint as it can be asked now."""
+        return self
+
+    def explain_end(self) -> str | None:
+        """Why nobody answers there any more, where slimgate started the server."""
+        return None
+
+
+class StartedEndpoint(EndpointTable):
+    """An endpoint whose server slimgate starts. {port} in its URL is a free port."""
+
+    server: ServerTable
+    _servers: Servers = PrivateAttr(default_factory=Servers)
+    _name: str = PrivateAttr(default="server")
+
+    @classmethod
+    def of(cls, endpoint: EndpointTable, server: ServerTable) -> StartedEndpoint:
+        """Both tables of a model."""
+        return cls(**dict(endpoint), server=server)
+
+    def started_by(self, servers: Servers, name: str) -> StartedEndpoint:
+        """The same, its server among those of a run. name: of its log's file."""
+        found = self.model_copy()
+        found._servers, found._name = servers, name
+        return found
+
+    def check_can_ask(self) -> None:
+        """Raises SuiteError without the server's program too."""
+        super().check_can_ask()
+        self.server.check_program()
+
+    def locate(self, progress: Progress = no_progress) -> EndpointTable:
+        """The endpoint at the port on which the server answers, which is started for that."""
+        key = self.read_key()
+        at = self._servers.start(self.server, self.url, self._name, key=key, progress=progress)
+        return EndpointTable(
+            **{name: getattr(self, name) for name in EndpointTable.model_fields} | {"url": at}
+        )
+
+    def explain_end(self) -> str | None:
+        """The end of the server's log, where it does not run any more."""
+        return self._servers.explain_end(self.server, self.url, key=self.read_key())
+
 
 @dataclass(frozen=True)
 class EndpointModel:
@@ -128,11 +173,26 @@ class EndpointPredictor:
     def __init__(self, params: EndpointTable) -> None:
         self._params = params
 
-    def ask(self, requests: Sequence[Any], answered: Callable[[int, Any], None]) -> None:
-        """Sends each Request of slimgate/models/ask.py; answered(place, Reply) is called when one is done."""
+    def ask(
+        self,
+        requests: Sequence[Any],
+        answered: Callable[[int, Any], None],
+        progress: Progress = no_progress,
+    ) -> None:
+        """Sends each Request of slimgate/models/ask.py; answered(place, Reply) is called when one is done.
+
+        progress: is told how the start of a server goes on. Raises MeasureError.
+        """
         from slimgate.models.ask import ask
 
-        ask(self._params, requests, answered)
+        if not requests:
+            return
+        try:
+            ask(self._params.locate(progress), requests, answered)
+        except MeasureError as error:
+            if (ended := self._params.explain_end()) is None:
+                raise
+            raise MeasureError(f"{error}; {ended}") from error
 
     def prepare(self, batch: Arrays) -> object:
         """Refused."""

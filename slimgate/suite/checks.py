@@ -94,6 +94,9 @@ def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:
             f"{able}"
         )
         raise error_at((*table, "endpoint"), problem)
+    if suite.loads and not suite.loaded:
+        problem = "are for servers: the teacher and a variant need endpoint = { url, model }"
+        raise error_at(("measure", "loads"), problem)
     for name, variant in suite.variants.items():
         if variant.ref is None and (variant.parent or TEACHER) in names:
             problem = (
@@ -111,7 +114,8 @@ def _check_budgets_beside_endpoint(suite: Suite, name: str, error_at: ErrorAt) -
     which = [one for one in (TEACHER, name) if suite.model(one).is_endpoint]
     if own is None or not which or not variant.gated:
         return
-    given: list[tuple[str, Any]] = [(LATENCY, one) for one in own.on_times]
+    by_load = name in suite.loaded
+    given: list[tuple[str, Any]] = [(LATENCY, one) for one in (own.times if by_load else own.on_times)]
     for key, budget in (*given, ("size", own.size), ("memory", own.memory), ("flops", own.flops)):
         if budget is not None:
             off = f'{key} = {{ {budget.kind} = "off", reason = "{which[0]} is an endpoint" }}'
@@ -153,7 +157,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     """Raises where a budget on times or memory is of a model whose weights are unpacked to be judged."""
     own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
-    if own is None or name in suite.dueled or not variant.gated:
+    if own is None or name in (*suite.dueled, *suite.loaded) or not variant.gated:
         return
     kinds = [(LATENCY, one.kind) for one in own.on_times]
     if own.memory is not None:
@@ -197,7 +201,7 @@ def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
 
 def check_writing(suite: Suite, error_at: ErrorAt) -> None:
     """Raises where answers shall be timed of a task or runtime that writes none, or have a budget unasked."""
-    task, asked = suite.setup.task, any(one.writes for one in suite.workloads)
+    task, asked = suite.setup.task, any(one.writes for one in suite.workloads) or bool(suite.loads)
     tables = suite.measure.workloads or ()
     for i, table in enumerate(tables if not task.object.writes else ()):
         if table.prompt_tokens is not None:

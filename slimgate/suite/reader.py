@@ -17,7 +17,7 @@ from slimgate.loading import known_plugins, load
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
-from slimgate.protocols import TPOT, TTFT, ModelRef, Workload
+from slimgate.protocols import LOAD_PARTS, TPOT, TTFT, Load, ModelRef, Workload
 from slimgate.runtimes import endpoint
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
 from slimgate.suite.checks import (
@@ -89,6 +89,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
             served=any(one.is_endpoint for one in (teacher, *variants.values())),
         ),
         workloads=reader.workloads(tables.measure),
+        loads=reader.loads(tables.measure),
         measure=tables.measure,
         reference=reader.reference(tables.suite),
         baseline=baseline_file(text.data, text.shown),
@@ -234,7 +235,10 @@ class Reader:
 
     def _runtime_of(self, table: TeacherTable | VariantTable, loc: Loc) -> SuiteRuntime:
         if table.endpoint is not None:
-            return Plugin(endpoint.KIND, endpoint.runtime, table.endpoint)
+            asked = table.endpoint
+            if table.server is not None:
+                asked = endpoint.StartedEndpoint.of(asked, table.server)
+            return Plugin(endpoint.KIND, endpoint.runtime, asked)
         return self.runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
 
     def teacher(self, table: TeacherTable) -> Variant:
@@ -287,7 +291,7 @@ class Reader:
     ) -> tuple[str, ...]:
         """The metrics to measure, then those that only a budget names. served: by a server, for a model."""
         stated = task.object.measured(task.params) if table.metrics is None else table.metrics
-        if served and task.object.takes_endpoints:
+        if served and FAILED in task.object.metrics():
             stated = tuple(dict.fromkeys((*stated, FAILED)))
         needs = task.object.needs(task.params)
         places: dict[str, Loc] = {
@@ -323,6 +327,15 @@ class Reader:
                 ("measure", "metrics"), "[] came and no budget names a metric; expected at least one"
             )
         return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
+
+    def loads(self, table: MeasureTable) -> tuple[Load, ...]:
+        """What servers are timed under: each load once, with its parts."""
+        found = [Load(one.concurrency, one.request_rate, one.requests, one.blocks) for one in table.loads]
+        ids = [one.id for one in found]
+        for i, name in enumerate(ids):
+            if (first := ids.index(name)) < i:
+                raise self.error(("measure", "loads", i), f"the same as loads[{first}]")
+        return tuple(replace(one, part=part) for one in found for part in LOAD_PARTS)
 
     def workloads(self, table: MeasureTable) -> tuple[Workload, ...]:
         """What latency times: each workload once, and the phases of those that write."""

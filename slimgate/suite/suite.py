@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
 from slimgate.models.quantized_files import DEQUANTIZED, SERVED
-from slimgate.protocols import ModelRef, Runtime, Source, Step, Task, WithParams, Workload
+from slimgate.protocols import Load, ModelRef, Runtime, Source, Step, Task, WithParams, Workload
 from slimgate.runtimes.endpoint import KIND as ENDPOINT
 from slimgate.suite.tables import MeasureTable
 from slimgate.suite.tune_space import Tuning
@@ -130,6 +130,7 @@ class Suite:
     seeds: stochastic variants are built for each; all else goes by the first.
     tuning: what `slimgate tune` searches; None where the suite has no such table.
     teacher_budgets: on the teacher's own values, and since the baseline.
+    loads: what servers are timed under, each with its parts.
     family: how budgets on metrics are corrected over all gated variants; None where each is judged alone.
     baseline: a run.json, its folder, or a folder of baselines, where the suite names one.
     """
@@ -148,6 +149,7 @@ class Suite:
     metrics: tuple[str, ...]
     workloads: tuple[Workload, ...]
     measure: MeasureTable
+    loads: tuple[Load, ...] = ()
     reference: str | None = None
     tuning: Tuning | None = None
     baseline: Path | None = None
@@ -202,6 +204,13 @@ class Suite:
             return ()
         of_teacher = self.timed_on(TEACHER)
         return tuple(one for one in self.timed_on(name) if one in of_teacher)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The variants whose servers are timed beside the teacher's."""
+        if not self.loads or not self.teacher.is_endpoint:
+            return ()
+        return tuple(name for name in self.endpoints if name != TEACHER)
 
     @property
     def sized(self) -> tuple[str, ...]:

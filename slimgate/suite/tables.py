@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from slimgate.data.splits import SplitSizes
 from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.models.servers import PORT, ServerTable
 from slimgate.params import VARIANT_NAME, SuitePath, Table
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.suite.tune_tables import TuneTable
@@ -86,12 +87,22 @@ class TaskTable(Table):
 
 
 Endpoint = Annotated[EndpointTable, _table_such_as(f"{{ {_SERVER} }}")]
+_COMMAND = 'command = ["vllm", "serve", "model", "--port", "{port}"]'
+Server = Annotated[ServerTable, _table_such_as(f"{{ {_COMMAND} }}")]
 
 
 def _check_endpoint(table: TeacherTable | VariantTable, others: dict[str, Any]) -> None:
     """Raises ValueError where an endpoint has what only a model that is loaded can have."""
     if table.endpoint is None:
+        if table.server is not None:
+            raise ValueError("server came without endpoint = { url, model }, which says how it is asked")
         return
+    if table.server is not None:
+        table.server.check_url(table.endpoint.url)
+    elif PORT in table.endpoint.url:
+        raise ValueError(
+            f"endpoint: {PORT} in url is for a server that slimgate starts; add server = {{ … }}"
+        )
     given = [name for name, value in others.items() if value is not None]
     if given:
         raise ValueError(f"endpoint and {given[0]} came; a server runs the model, so leave {given[0]} out")
@@ -113,6 +124,8 @@ class TeacherTable(Table):
     """Floating-point format that the model is loaded in; default: the one that its weights are stored in."""
     endpoint: Endpoint | None = None
     """A model behind an OpenAI-compatible server, instead of model: { url, model, key_env, … }."""
+    server: Server | None = None
+    """With endpoint: how slimgate starts the server for the run: { command = [...], ready, stop, … }."""
     steps: Steps = ()
     """Steps that make the teacher of it, such as fine_tune."""
 
@@ -134,6 +147,8 @@ class VariantTable(Table):
     """A model instead of from, named as in [teacher]."""
     endpoint: Endpoint | None = None
     """A model behind an OpenAI-compatible server: { url, model, key_env, … }."""
+    server: Server | None = None
+    """With endpoint: how slimgate starts the server for the run: { command = [...], ready, stop, … }."""
     sha256: SHA256 | None = None
     """sha256 of the model's weights, which are checked against it."""
     dtype: Dtype | None = None
@@ -199,6 +214,8 @@ class MeasureTable(Table):
     """Metrics to measure beside those with a budget; default: the task's."""
     workloads: tuple[WorkloadTable, ...] | None = None
     """Calls that are timed; default: one and 32 gate rows."""
+    loads: tuple[LoadTable, ...] = ()
+    """Loads under which the servers of endpoints are timed, the teacher's and a variant's by turns."""
     warmup: int = Field(default=10, ge=0)
     """Calls before timing starts."""
     rounds: int = Field(default=100, ge=1)
@@ -243,6 +260,29 @@ class WorkloadTable(Table):
         if self.tokens is not None and self.prompt_tokens is not None:
             raise ValueError(
                 "tokens and prompt_tokens came, expected one of them; prompt_tokens writes answers"
+            )
+        return self
+
+
+class LoadTable(Table):
+    """A load on a server: gate prompts sent by so many users, or at a rate. Turns of a model are blocks."""
+
+    concurrency: int | None = Field(default=None, ge=1, le=1024)
+    """Users, each of whom sends the next request when the last one is answered."""
+    request_rate: float | None = Field(default=None, gt=0, le=10_000)
+    """Requests a second, which arrive as a Poisson process and wait for no other."""
+    requests: int = Field(default=32, ge=1, le=100_000)
+    """Requests of one turn; gate prompts of lengths spread over the gate, the same in every turn."""
+    blocks: int = Field(default=12, ge=6, le=1000)
+    """Turns of the variant that are timed. The teacher has two beside each, to tell the noise."""
+
+    @model_validator(mode="after")
+    def _one_way_to_arrive(self) -> Self:
+        if (self.concurrency is None) == (self.request_rate is None):
+            came = "neither" if self.concurrency is None else "both"
+            raise ValueError(
+                f"{came} of concurrency and request_rate came, expected one of them, as in "
+                "{ concurrency = 8 }"
             )
         return self
 

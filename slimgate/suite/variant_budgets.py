@@ -18,7 +18,7 @@ from slimgate.judge.budget_tables import (
     limits_part,
 )
 from slimgate.judge.slices import slices_kind
-from slimgate.protocols import Workload
+from slimgate.protocols import Load, Workload
 
 # How budgets on metrics are corrected over all gated variants.
 Family = Literal["holm"]
@@ -70,8 +70,8 @@ class VariantBudgets:
     flops: FlopsBudget | None = None
     token_speeds: tuple[LimitBudget, ...] = ()
 
-    def speed_of(self, workload: Workload) -> SpeedBudget | LimitBudget | None:
-        """The budget on the speed-up of a workload."""
+    def speed_of(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
+        """The budget on the speed-up of a workload, or of a part of a load."""
         speeds = (*(() if self.speed is None else (self.speed,)), *self.token_speeds)
         return next((one for one in speeds if limits_part(one.kind, workload.part)), None)
 

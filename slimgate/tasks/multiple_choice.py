@@ -35,16 +35,19 @@ from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.params import Table
 from slimgate.protocols import (
+    AnswerPlan,
     Arrays,
     BuildContext,
     Compared,
     Json,
     ModelRef,
+    Predictor,
     Rows,
     Task,
     TaskFacts,
     row_groups,
 )
+from slimgate.runtimes.endpoint import EndpointPredictor, is_endpoint
 from slimgate.tasks.parts.guess_prompts import guess_choices
 from slimgate.tasks.parts.questions import (
     CHOICES,
@@ -60,6 +63,7 @@ from slimgate.tasks.parts.questions import (
 )
 
 if TYPE_CHECKING:
+    from slimgate.tasks.parts.asked_prompts import AskedPrompts
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, Ids
     from slimgate.tasks.parts.language_model import Windows
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
@@ -126,6 +130,7 @@ class MultipleChoice(Task[Params]):
     )
     tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
     guess_rank = 5
+    takes_endpoints = True
 
     def guess(self, found: FoundRows) -> tuple[Json, str] | None:
         """A question, its choices and the right one, for a language model."""
@@ -175,8 +180,10 @@ class MultipleChoice(Task[Params]):
         pairs = encode_pairs(tokenizer, prompts, answers)
         return answer_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
 
-    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedQuestions]:
-        """Makes rows questions by the tokenizer of an artifact, which is loaded once."""
+    def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedQuestions | AskedPrompts]:
+        """Makes rows questions by the tokenizer of an artifact, loaded once; text for an endpoint."""
+        if is_endpoint(folder):
+            return lambda rows: asked_questions(params, rows)
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -208,6 +215,25 @@ class MultipleChoice(Task[Params]):
         from slimgate.tasks.parts.choice_scores import choice_scores
 
         return choice_scores(output, batch)
+
+    def answer(
+        self, params: Params, predictor: Predictor, encoded: Any, plan: AnswerPlan
+    ) -> npt.NDArray[np.float64]:
+        """(rows, choices, 2): as `read_output` has it; a server is asked for it."""
+        from slimgate.models.predict import predict_scores
+        from slimgate.tasks.parts.asked_prompts import ask_for_choices
+
+        if isinstance(predictor, EndpointPredictor):
+            return ask_for_choices(predictor, encoded, plan)
+        return predict_scores(
+            predictor,
+            encoded,
+            batch_size=plan.batch_size,
+            batch_tokens=plan.batch_tokens,
+            order=plan.order,
+            progress=plan.progress,
+            read=lambda output, batch: self.read_output(params, output, batch),
+        )
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
@@ -241,12 +267,25 @@ class MultipleChoice(Task[Params]):
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> Json:
         """How many prompts each model read only in part."""
-        theirs, ours = (int((one.encoded.cut > 0).sum()) for one in (teacher, variant))  # type: ignore[attr-defined]
+        cut = [getattr(one.encoded, "cut", None) for one in (teacher, variant)]
+        known = [int(np.count_nonzero(one)) for one in cut if one is not None]
+        if len(known) < len(cut):  # a server cuts prompts, or refuses them, by itself
+            return {}
+        theirs, ours = known
         what = f"prompts of more than {params.max_tokens} tokens, cut on the left"
         return {"figures": {"cut_prompts": {"what": what, "teacher": theirs, "variant": ours}}}
 
 
 task = MultipleChoice()
+
+
+def asked_questions(params: Params, rows: Rows) -> AskedPrompts:
+    """Every row as its prompt and what may follow it."""
+    from slimgate.tasks.parts.asked_prompts import AskedPrompts
+
+    questions = read_questions(rows, params.columns)
+    texts = [(one.prompt(params.form), one.answers(params.form)) for one in questions]
+    return AskedPrompts(texts, rows.ids)
 
 
 def judged_questions(params: Params, rows: Rows, tokenizer: Any) -> EncodedQuestions:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.answer_server import serving
-from support.user_repository import pytest_in
+from support.processes import ended
+from support.user_repository import ROOT, pytest_in
 
 SUITE = """\
 [suite]
@@ -78,3 +85,131 @@ def test_two_servers_are_judged_by_their_answers(repository: Path, monkeypatch: 
     assert not [path for path in files if b"secret-5309" in path.read_bytes()]
     assert not list((repository / ".slimgate/unfinished").iterdir())
     assert "secret-5309" not in ran.out + again.out
+
+
+PROGRAM = str(ROOT / "tests/support/started_server.py")
+
+
+def started(repository: Path, *mode: str) -> Path:
+    """The suite with one server for both models, which slimgate starts."""
+    url, suite = "http://127.0.0.1:{port}/v1", repository / "bench/words.toml"
+    command = json.dumps([sys.executable, PROGRAM, "{port}", *mode])
+    text = SUITE.format(teacher=url, variant=url).replace("MY_KEY", "PATH")
+    text = text.replace("retries = 0 }", f"retries = 0 }}\nserver = {{ command = {command} }}", 1)
+    text = text.replace(
+        "[variants]\nserved = {", f"[variants]\nserved = {{ server = {{ command = {command} }},"
+    )
+    suite.write_text(text)
+    return suite
+
+
+@pytest.mark.slow
+def test_a_server_of_both_models_is_started_once_and_stopped(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIDS", str(repository / "pids"))
+    started(repository)
+    ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+    assert ran.code == 0, ran.out
+    pids = [*map(int, (repository / "pids").read_text().split())]
+    assert len(pids) == 1
+    assert ended(pids, seconds=0.5)
+    assert (repository / "reports/latest/words/servers/teacher.log").read_text().startswith("mode ''")
+    again = pytest_in(repository, "bench/words.toml", "-p", "no:xdist", "-k", "quality")
+    assert again.code == 0, again.out
+    assert (repository / "pids").read_text().split() == [str(pid) for pid in pids]  # answers are stored
+
+
+@pytest.mark.slow
+def test_a_server_that_crashes_fails_the_run_with_its_log(repository: Path) -> None:
+    started(repository, "crash")
+    ran = pytest_in(repository, "bench/words.toml", "-p", "no:xdist")
+    assert ran.code == 1
+    assert "teacher: server: it ended with code 1; its log" in ran.out
+    assert "CUDA error: no kernel image is available" in ran.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+def test_no_server_is_left_when_the_run_is_stopped(
+    by: signal.Signals, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIDS", str(repository / "pids"))
+    started(repository, "mute")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "bench/words.toml", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        cwd=repository,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    end = time.monotonic() + 120
+    while not (repository / "pids").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(0.3)
+    os.kill(process.pid, by)
+    process.wait(60)
+    assert ended([*map(int, (repository / "pids").read_text().split())])
+
+
+@pytest.mark.slow
+def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> None:
+    suite = repository / "bench/words.toml"
+    loads = "[measure]\nloads = [{ concurrency = 4, requests = 4, blocks = 6 }]\n"
+    budget = "latency = { speedup_min = 0.8 }\n"
+    with serving() as teacher, serving() as variant:
+        teacher.delay, variant.delay = 0.02, 0.4
+        text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
+        suite.write_text(text + budget + loads)
+        ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+    assert ran.code == 1, ran.out
+    record = ran.record("words")
+    [base, served] = record["variants"]
+    assert set(served["latency"]) == {"c4", "c4-ttft", "c4-tpot"} == set(base["latency"])
+    assert served["latency"]["c4"]["verdict"] == "FAIL"
+    assert served["latency"]["c4"]["speedup"] < 0.8
+    assert served["latency"]["c4-ttft"]["verdict"] is None
+    assert served["latency"]["c4"]["failed_requests"] == 0
+    assert base["latency"]["c4"]["p50_ms"] > 20
+    assert record["verdict"]["missing"] == 0, ran.out
+    assert "served: c4 0." in ran.out
+    report = (repository / "reports/latest/words/report.md").read_text()
+    assert "4 users, first token" in report
+
+
+CHOICES = """\
+[suite]
+title = "is the short word likelier?"
+threads = 1
+[task]
+kind = "multiple_choice"
+source = {{ name = "files", path = "rows.jsonl", real = false }}
+context = "question"
+choices = "choices"
+answer = "answer"
+splits = {{ train = 20, calibration = 0, selection = 10, gate = 100 }}
+[teacher]
+endpoint = {{ url = "{url}", model = "big" }}
+[variants]
+served = {{ endpoint = {{ url = "{url}", model = "small" }} }}
+[budgets]
+accuracy = {{ drop_points = 5.0 }}
+"""
+
+
+@pytest.mark.slow
+def test_choices_are_judged_by_a_servers_log_probabilities(repository: Path) -> None:
+    rows = [
+        {"question": f"the word{row} is", "choices": ["aa", "bbbb"], "answer": int(row % 4 == 0)}
+        for row in range(130)
+    ]
+    (repository / "bench/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving() as server:
+        (repository / "bench/words.toml").write_text(CHOICES.format(url=server.url))
+        ran = pytest_in(repository, "bench/words.toml", "-v", "-rs", "-p", "no:xdist")
+    assert ran.code == 0, ran.out
+    [_, served] = ran.record("words")["variants"]
+    right = served["quality"]["accuracy"]["value"]
+    assert 0.6 < right < 0.9  # the shorter one is right in three rows of four
+    assert served["quality"]["accuracy"]["verdict"] == "PASS"
+    assert ran.record("words")["verdict"]["missing"] == 0, ran.out

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.run.gate_results import expected_checks
+from slimgate.run.gate_results import budgeted_checks, expected_checks
 from slimgate.suite.checks import check_can_ask
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import TEACHER, Suite, params_json
@@ -118,9 +118,107 @@ REFUSED = [
             ("reference", "label"),
         ],
         "",
-        "task text_classification needs the model itself.* tasks for endpoints: .*text_generation",
+        "task text_classification needs the model itself.* for endpoints: multiple_choice, text_generation",
     ),
 ]
+
+
+LOADS = "\n[measure]\nloads = [{ concurrency = 8 }, { request_rate = 2.5, requests = 100 }]"
+TWO_SERVERS = ('model = "../model"', SERVER)
+NO_INT8 = ("[variants.int8]\nsteps = [{ int8_dynamic = {} }]\n", "")
+
+
+def test_loads_are_checked_by_their_parts(read: Read) -> None:
+    suite = read(
+        TWO_SERVERS,
+        NO_INT8,
+        more=LOADS + "\n[budgets]\nlatency = { speedup_min = 1.5, tpot_speedup_min = 1.2 }",
+    )
+    assert suite.loaded == ("served",)
+    assert [one.id for one in suite.loads][:4] == ["c8", "c8-ttft", "c8-tpot", "r2.5"]
+    checks = {(kind, name, which) for kind, name, which in expected_checks(suite)}
+    assert {("speedup", "served", one.id) for one in suite.loads} <= checks
+    assert [what for what, _ in budgeted_checks(suite, "served") if "latency" in what] == [
+        "latency c8",
+        "latency c8-tpot",
+        "latency r2.5",
+        "latency r2.5-tpot",
+    ]
+
+
+REFUSED_LOADS = [
+    ("no server", [], LOADS, "loads.* are for servers: the teacher and a variant need endpoint"),
+    ("both", [TWO_SERVERS, NO_INT8], LOADS.replace("8 }", "8, request_rate = 1.0 }"), "both of concurrency"),
+    ("neither", [TWO_SERVERS, NO_INT8], LOADS.replace("concurrency = 8", ""), "neither of concurrency"),
+    (
+        "twice",
+        [TWO_SERVERS, NO_INT8],
+        LOADS.replace("}]", "}, { concurrency = 8 }]"),
+        r"the same as loads.0.",
+    ),
+    ("few blocks", [TWO_SERVERS, NO_INT8], LOADS.replace("8 }", "8, blocks = 3 }"), "blocks.*6"),
+    (
+        "a near key",
+        [TWO_SERVERS, NO_INT8],
+        LOADS.replace("concurrency", "concurency"),
+        "Did you mean concurr",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "more", "told"), [case[1:] for case in REFUSED_LOADS], ids=[case[0] for case in REFUSED_LOADS]
+)
+def test_wrong_loads_are_refused(read: Read, pairs: list[tuple[str, str]], more: str, told: str) -> None:
+    with pytest.raises(SuiteError, match=told):
+        read(*pairs, more=more)
+
+
+COMMAND = 'server = { command = ["python", "-m", "mine", "--port", "{port}"] }'
+STARTED = SERVER.replace("localhost:8000", "localhost:{port}") + "\n" + COMMAND
+
+
+def test_a_server_is_part_of_what_a_model_is(read: Read) -> None:
+    served = read((SERVER, STARTED)).variants["served"]
+    assert params_json(served.runtime.params) == {
+        "url": "http://localhost:{port}/v1",
+        "model": "m",
+        "server": {"command": ["python", "-m", "mine", "--port", "{port}"]},
+    }
+    assert read((SERVER, SERVER + "\n" + COMMAND.replace("{port}", "8000")))  # a fixed port will do
+
+
+def test_a_program_that_is_missing_is_told_before_a_model_is_built(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "k")
+    suite = read((SERVER, STARTED.replace('"python"', '"llama-serverr"')))
+    with pytest.raises(SuiteError, match=r'\[variants.served\] .*program "llama-serverr" was not found'):
+        check_can_ask(suite, ["served"])
+
+
+REFUSED_SERVERS = [
+    ("no endpoint", COMMAND, "server came without endpoint"),
+    ("no server", SERVER.replace("8000", "{port}"), r"\{port\} in url is for a server that slimgate starts"),
+    ("far away", STARTED.replace("localhost", "10.0.0.1"), "server is started on this machine"),
+    ("a port apart", f"{SERVER}\n{COMMAND}", r"\{port\} is in command and not in url"),
+    ("a key", STARTED.replace('"mine"', '"--api-key", "sk-5309"'), "a key may not be in a suite"),
+    ("a key by =", STARTED.replace('"mine"', '"--api-key=sk-5309"'), "--api-key came, and a key may not"),
+    ("a path", STARTED.replace("] }", '], ready = "health" }'), '"health" came, expected a path on the serv'),
+    ("a signal", STARTED.replace("] }", '], stop = "TERM" }'), "stop.*SIGTERM"),
+    ("no table", STARTED.replace(COMMAND, 'server = "vllm serve"'), "expected a table, such as { command"),
+    ("no program", STARTED.replace('"python", "-m", "mine", "--port", "{port}"', ""), "command"),
+    ("a near key", STARTED.replace("] }", '], redy = "/health" }'), "unknown key redy. Did you mean ready"),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"), [case[1:] for case in REFUSED_SERVERS], ids=[case[0] for case in REFUSED_SERVERS]
+)
+def test_a_wrong_server_is_refused_with_a_clear_line(read: Read, table: str, told: str) -> None:
+    with pytest.raises(SuiteError, match=told) as raised:
+        read((SERVER, table))
+    assert "5309" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

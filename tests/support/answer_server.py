@@ -18,7 +18,7 @@ HANG_SECONDS = 1.5
 
 
 class AnswerServer(ThreadingHTTPServer):
-    """asked: how often each prompt came; headers, bodies: of every request."""
+    """asked: how often each prompt came; headers, bodies: of every request. delay: seconds of an answer."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -26,6 +26,7 @@ class AnswerServer(ThreadingHTTPServer):
     def __init__(self, plan: Plan, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.plan, self.asked = plan, Counter[str]()
+        self.delay = 0.0
         self.headers: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
@@ -57,6 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.bodies.append({**body, "path": self.path})
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
+        self._stream, self._echo = bool(body.get("stream")), bool(body.get("echo"))
         try:
             self._answer(server.plan(prompt, came), prompt, chat="messages" in body)
         finally:
@@ -78,8 +80,33 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif what == "no json":
             self._send(200, "not an answer")
+        elif self._echo:
+            self._send(200, echo_json(prompt, logprobs=what != "no logprobs"))
+        elif self._stream:
+            self._send_pieces(prompt, what, chat=chat)
         else:
+            time.sleep(self.server.delay)
             self._send(200, answer_json(prompt, cut=what == "cut", chat=chat))
+
+    def _send_pieces(self, prompt: str, what: str, *, chat: bool) -> None:
+        """The last word letter by letter, and how it ended, where the plan does not break it off."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        word = prompt.split()[-1]
+        for letter in word:
+            time.sleep(self.server.delay / len(word))
+            self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
+        self.close_connection = True
+        if what != "break off":
+            self._send_piece({"delta": {}} if chat else {"text": ""}, finish="stop")
+            self.wfile.write(b"data: [DONE]\n\n")
+
+    def _send_piece(self, said: dict[str, Any], finish: str | None = None) -> None:
+        piece = {"choices": [{"index": 0, "finish_reason": finish, **said}]}
+        self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
+        self.wfile.flush()
 
     def _send(self, status: int, value: Any) -> None:
         text = json.dumps(value).encode()
@@ -102,6 +129,17 @@ def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[s
     kind = "chat.completion" if chat else "text_completion"
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
     return {"id": "1", "object": kind, "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def echo_json(prompt: str, *, logprobs: bool) -> dict[str, Any]:
+    """The prompt and one word more, as vLLM echoes it: a word of n letters has log-probability -n."""
+    words = [*prompt.split(), "more"]
+    values = [None, *(-float(len(word)) for word in words[1:])]
+    found = {"tokens": words, "token_logprobs": values, "top_logprobs": None, "text_offset": []}
+    choice = {"index": 0, "finish_reason": "length", "text": f"{prompt} more", "logprobs": found}
+    usage = {"prompt_tokens": len(words) - 1, "completion_tokens": 1, "total_tokens": len(words)}
+    answer = {"id": "1", "object": "text_completion", "created": 0, "model": "m", "usage": usage}
+    return {**answer, "choices": [choice if logprobs else {**choice, "logprobs": None}]}
 
 
 @contextmanager

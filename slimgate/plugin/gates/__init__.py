@@ -10,6 +10,7 @@ from slimgate.plugin.gates.behaviour import test_behaviour
 from slimgate.plugin.gates.confirm import test_confirm
 from slimgate.plugin.gates.footprint import test_footprint
 from slimgate.plugin.gates.latency import test_latency
+from slimgate.plugin.gates.load import test_load
 from slimgate.plugin.gates.memory import test_memory
 from slimgate.plugin.gates.quality import test_quality
 from slimgate.plugin.gates.selftest import test_selftest
@@ -37,6 +38,7 @@ def as_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
     variants = OF_VARIANTS if suite.variants else ()
     dueling = (test_speedup,) if suite.dueled else ()
     timing = (test_latency,) if suite.timed else ()
-    for gate in (*quality, *variants, *dueling, *since, *weighing, test_selftest, *timing):
+    loading = (test_load,) if suite.loaded else ()
+    for gate in (*quality, *variants, *dueling, *since, *weighing, test_selftest, *timing, *loading):
         setattr(module, gate.__name__, gate)
     return module

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.models.ask import Reply, Request
+from slimgate.models.ask import PROMPT_LOGPROBS, Reply, Request
 from slimgate.models.write_answers import Writing, Written
 from slimgate.protocols import AnswerPlan, Arrays
 from slimgate.runtimes.endpoint import EndpointPredictor
@@ -21,9 +21,9 @@ from slimgate.runtimes.endpoint import EndpointPredictor
 
 @dataclass(frozen=True, eq=False)
 class AskedPrompts:
-    """Prompts as a server gets them. keys: the rows' ids."""
+    """Prompts as a server gets them, or questions (context, choices). keys: the rows' ids."""
 
-    prompts: Sequence[str | list[dict[str, str]]]
+    prompts: Sequence[Any]
     keys: Sequence[str]
     row_of: None = None
 
@@ -77,19 +77,83 @@ def ask_for_answers(
         if name in places:
             found[places.pop(name)] = to_written(reply, how)
     names, total = list(places), len(prompts) * repeats
-    requests = [Request(prompts.prompts[places[one][0]], _options(how, places[one][1])) for one in names]
-    done = total - len(names)
+    requests = [
+        Request(prompts.prompts[places[one][0]], request_options(how, places[one][1])) for one in names
+    ]
+    for name, reply in _send(predictor, names, requests, plan, total):
+        found[places[name]] = to_written(reply, how)
+    return found
+
+
+def ask_for_choices(
+    predictor: EndpointPredictor, questions: AskedPrompts, plan: AnswerPlan
+) -> npt.NDArray[np.float64]:
+    """(rows, choices, 2): the log-likelihood of each choice and its tokens; zeros where a row has none.
+
+    The prompt of a row is (context, choices). A choice has what the text with it has more than the context
+    alone, so one request more than there are choices is sent a row. plan.kept: as `ask_for_answers` has it.
+    Raises MeasureError as `ask` does, and where a request failed for good: a choice has to have a score.
+    """
+    texts = {
+        f"{key}#{place}": context + choice
+        for key, (context, choices) in zip(questions.keys, questions.prompts, strict=True)
+        for place, choice in enumerate(("", *choices))
+    }
+    replies = {name: reply for name, reply in _kept_replies(plan.kept).items() if name in texts}
+    names = [name for name in texts if name not in replies]
+    requests = [Request(texts[name], dict(PROMPT_LOGPROBS)) for name in names]
+    replies |= dict(_send(predictor, names, requests, plan, len(texts)))
+    if failed := [reply.failed for reply in replies.values() if reply.failed is not None]:
+        raise MeasureError(
+            f"{len(failed)} of {len(texts)} requests failed: {failed[0]}; run again, answers so far are kept"
+        )
+    most = max((len(choices) for _, choices in questions.prompts), default=0)
+    found = np.zeros((len(questions), most, 2))
+    for row, (key, (_, choices)) in enumerate(zip(questions.keys, questions.prompts, strict=True)):
+        base = _score(replies[f"{key}#0"])
+        for place in range(len(choices)):
+            found[row, place] = _score(replies[f"{key}#{place + 1}"]) - base
+    if (found[..., 1] < 0).any():
+        raise MeasureError(
+            "a choice has fewer tokens than none: the server counts the same prompt differently"
+        )
+    return found
+
+
+def _score(reply: Reply) -> npt.NDArray[np.float64]:
+    return np.asarray([reply.log_probability, reply.tokens], dtype=np.float64)
+
+
+def _send(
+    predictor: EndpointPredictor,
+    names: Sequence[str],
+    requests: Sequence[Request],
+    plan: AnswerPlan,
+    total: int,
+) -> list[tuple[str, Reply]]:
+    """The replies by the names of their requests; each is kept when it comes."""
+    found: list[tuple[str, Reply]] = []
+    before = total - len(names)
     with _log(plan.kept) as write:
 
         def answered(place: int, reply: Reply) -> None:
-            nonlocal done
             write(json.dumps({"key": names[place], **asdict(reply)}))
-            found[places[names[place]]] = to_written(reply, how)
-            done += 1
-            plan.progress("ask", done, total)
+            found.append((names[place], reply))
+            plan.progress("ask", before + len(found), total)
 
-        predictor.ask(requests, answered)
+        predictor.ask(requests, answered, plan.progress)
     return found
+
+
+def requests_of_load(prompts: AskedPrompts, how: Writing, count: int, seed: int) -> list[Request]:
+    """So many requests, of prompts whose lengths are spread over all of them, in a random order.
+
+    Where there are fewer prompts, they come again.
+    """
+    order = np.argsort(prompts.lengths, kind="stable")
+    places = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
+    np.random.default_rng(seed).shuffle(places)
+    return [Request(prompts.prompts[place], request_options(how, 0)) for place in places]
 
 
 def to_written(reply: Reply, how: Writing) -> Written:
@@ -104,7 +168,7 @@ def to_written(reply: Reply, how: Writing) -> Written:
     return Written(text, ids, ended, tokens=tokens, failed=reply.failed is not None)
 
 
-def _options(how: Writing, repeat: int) -> dict[str, Any]:
+def request_options(how: Writing, repeat: int) -> dict[str, Any]:
     """What is sent beside the prompt. A seed only for drawn answers: not every server knows the field."""
     found: dict[str, Any] = {"max_tokens": how.max_new_tokens, "temperature": how.temperature}
     if how.temperature:

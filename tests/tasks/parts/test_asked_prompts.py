@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from support.answer_server import HANG_SECONDS, serving
 
+from slimgate._system.child_server import free_port, is_port_taken
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.models.ask import Reply
 from slimgate.models.write_answers import Writing
@@ -188,3 +190,51 @@ def test_a_reply_is_cut_at_a_stop_text() -> None:
     assert (cut.text, cut.ended, cut.tokens, cut.ids) == ("a b a b", True, 6, (0, 1, 0, 1))
     assert not to_written(Reply("a", "length"), how).ended
     assert to_written(Reply(failed="status 500"), how).failed
+
+
+def start_faulty(port: int) -> subprocess.Popen[bytes]:
+    program = Path(__file__).parents[2] / "support/started_server.py"
+    process = subprocess.Popen([sys.executable, str(program), str(port), "faulty"], stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 30
+    while not is_port_taken(port) and time.monotonic() < end:
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+def test_1000_requests_by_32_users_survive_faults_and_a_killed_server(tmp_path: Path) -> None:
+    kept, port = tmp_path / "kept.jsonl", free_port()
+    servers = [start_faulty(port)]
+
+    def kill_once() -> None:
+        while not kept.exists() or len(kept.read_bytes().splitlines()) < 300:
+            time.sleep(0.02)
+        servers[0].kill()
+        servers[0].wait()
+        time.sleep(1.0)
+        servers.append(start_faulty(port))
+
+    killer = threading.Thread(target=kill_once)
+    killer.start()
+    try:
+        found = ask(
+            f"http://127.0.0.1:{port}/v1",
+            1000,
+            kept=kept,
+            concurrency=32,
+            retries=10,
+            timeout=HANG_SECONDS * 0.9,
+        )
+    finally:
+        killer.join()
+        for server in servers:
+            server.kill()
+            server.wait()
+    answers = [one for (one,) in found]
+    kinds = Counter("failed" if one.failed else "ended" if one.ended else "cut" for one in answers)
+    assert kinds == {"ended": 980, "cut": 10, "failed": 10}
+    assert [row for row, one in enumerate(answers) if one.failed] == list(range(3, 1000, 100))
+    assert [row for row, one in enumerate(answers) if not one.ended] == list(range(2, 1000, 100))
+    assert all(one.text == f"word{row}" for row, one in enumerate(answers) if one.ended and not one.failed)
+    lines = [json.loads(line) for line in kept.read_text().splitlines() if line]
+    assert Counter(line["key"] for line in lines) == {f"{row}#0": 1 for row in range(1000)}  # none twice

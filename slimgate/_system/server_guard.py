@@ -1,0 +1,47 @@
+"""Runs a server and ends it with the process that asked for it, however that one ends.
+
+    python server_guard.py PARENT STOP GRACE COMMAND …
+
+A program of its own, of the standard library alone. PARENT: the process whose end ends the server. STOP: the
+number of the signal that asks the server to end. GRACE: seconds that it has for it, then it is killed with
+all that it started. The first line on standard output is the server's process id, which is its group too.
+The exit code is the server's; 128 and the signal where one ended it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+EVERY = 0.1
+
+
+def guard(parent: int, stop: int, grace: float, command: list[str]) -> int:
+    """Until the server ends, the parent is gone, or a signal asks this process to end."""
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: asked.set())
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
+    sys.stdout.write(f"{server.pid}\n")
+    sys.stdout.flush()
+    try:
+        while server.poll() is None and os.getppid() == parent and not asked.is_set():
+            asked.wait(EVERY)
+        if server.poll() is None:
+            server.send_signal(stop)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(grace)
+    finally:
+        with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+            os.killpg(server.pid, signal.SIGKILL)  # what it started is of its group
+        code = server.wait()
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    _, _parent, _stop, _grace, *_command = sys.argv
+    sys.exit(guard(int(_parent), int(_stop), float(_grace), _command))

@@ -1,0 +1,206 @@
+"""The servers that slimgate starts for the endpoints of a suite: each once, when it is first asked.
+
+server = { command = ["vllm", "serve", "model", "--port", "{port}"] }
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import signal
+import time
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from slimgate._system.child_server import ChildServer, free_port, is_port_taken
+from slimgate.errors import MeasureError, SuiteError
+from slimgate.params import Table
+from slimgate.protocols import Progress, no_progress
+
+PORT = "{port}"
+PORT_VARIABLE = "PORT"
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_KEY_OPTIONS = ("--api-key", "--api_key")
+_EVERY, _PROBE = 0.2, 5.0  # seconds
+
+
+class ServerTable(Table):
+    """`server`: how slimgate starts the server of an endpoint.
+
+    The command decides what the server answers, so it is in keys of the store and in records.
+    The rest is not.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1)
+    """The program and its arguments. {port} is the port of url, which the variable PORT holds too."""
+    ready: str = Field(default="/v1/models", exclude=True)
+    """The path on the server that answers with a status below 400 when the model is loaded."""
+    ready_timeout: float = Field(default=600.0, gt=0, exclude=True)
+    """Seconds that it may take until then."""
+    stop: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL"] = Field(default="SIGTERM", exclude=True)
+    """The signal that ends it; after 15 seconds it is killed."""
+
+    @field_validator("command")
+    @classmethod
+    def _check_command(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not command[0].strip():
+            raise ValueError('expected a program and its arguments, such as ["vllm", "serve", "model"]')
+        for word in command:
+            if word.partition("=")[0] in _KEY_OPTIONS:  # the command is in records; what came is not repeated
+                raise ValueError(
+                    f"{word.partition('=')[0]} came, and a key may not be in a suite; name its variable by "
+                    "key_env, and the server reads it from its environment, such as VLLM_API_KEY"
+                )
+        return command
+
+    @field_validator("ready")
+    @classmethod
+    def _check_ready(cls, ready: str) -> str:
+        if not ready.startswith("/"):
+            raise ValueError(f'"{ready}" came, expected a path on the server, such as /v1/models or /health')
+        return ready
+
+    def check_url(self, url: str) -> None:
+        """Raises ValueError where the server that is started here cannot be the one at that URL."""
+        host, _, port = urlsplit(url).netloc.rpartition(":")
+        if host not in LOCAL:
+            raise ValueError(
+                f'server is started on this machine, and url = "{url}" came; expected '
+                'url = "http://localhost:{port}/v1", or a fixed port in place of {port}'
+            )
+        if port != PORT and any(PORT in word for word in self.command):
+            raise ValueError(f'{PORT} is in command and not in url = "{url}"; expected it in both')
+
+    def check_program(self) -> None:
+        """Raises SuiteError where the program is not installed."""
+        if shutil.which(self.command[0]) is None:
+            raise SuiteError(
+                f'server: program "{self.command[0]}" was not found; install it, or give its whole path'
+            )
+
+
+class Servers:
+    """The servers of a suite's run. folder: where their logs go; a temporary one where none is given."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._running: dict[tuple[tuple[str, ...], str], tuple[ChildServer, str]] = {}
+
+    def __reduce__(self) -> tuple[type[Servers], tuple[Path | None]]:
+        """Another process starts its own."""
+        return Servers, (self._folder,)
+
+    def start(
+        self, table: ServerTable, url: str, name: str, *, key: str, progress: Progress = no_progress
+    ) -> str:
+        """The URL at which the server answers: it is started if it does not run, and waited for.
+
+        name: of the log's file. key: sent with the question whether it is ready. Raises MeasureError with the
+        end of its log where it ends before, or is not ready in time.
+        """
+        place = (table.command, url)
+        found = self._running.get(place)
+        if found is not None and found[0].code is None:
+            return found[1]
+        port = _port_of(url)
+        at = url.replace(PORT, str(port))
+        server = ChildServer(
+            [word.replace(PORT, str(port)) for word in table.command],
+            log=self._log(name),
+            stop=signal.Signals[table.stop],
+            environment={PORT_VARIABLE: str(port)},
+        )
+        if not self._running:
+            atexit.register(self.stop)
+        self._running[place] = server, at
+        try:
+            _wait(server, table, at, key, progress)
+        except BaseException:  # Ctrl-C too
+            self._running.pop(place)
+            server.stop()
+            raise
+        return at
+
+    def explain_end(self, table: ServerTable, url: str, *, key: str) -> str | None:
+        """Why the server does not run any more, for a message; None where it runs, or never did."""
+        found = self._running.get((table.command, url))
+        if found is None or found[0].code is None:
+            return None
+        return _ended(found[0], key)
+
+    def stop(self) -> None:
+        """Ends all servers. They start again when they are asked."""
+        while self._running:
+            _, (server, _) = self._running.popitem()
+            server.stop()
+        atexit.unregister(self.stop)
+
+    def _log(self, name: str) -> Path:
+        if self._folder is None:
+            self._folder = Path(mkdtemp(prefix="slimgate-servers-"))
+        return self._folder / f"{name}.log"
+
+
+def _port_of(url: str) -> int:
+    """The port that the server shall listen on. Raises MeasureError where somebody else does."""
+    if PORT in url:
+        return free_port()
+    port = urlsplit(url).port or (443 if url.startswith("https") else 80)
+    if is_port_taken(port):
+        raise MeasureError(
+            f"server: port {port} of {url} is taken by another program; stop it, or write "
+            f'url = "http://localhost:{PORT}/v1" for a free port'
+        )
+    return port
+
+
+def _wait(server: ChildServer, table: ServerTable, url: str, key: str, progress: Progress) -> None:
+    """Until it is ready. Raises MeasureError."""
+    parts = urlsplit(url)
+    probe = f"{parts.scheme}://{parts.netloc}{table.ready}"
+    started, said = time.monotonic(), "nothing"
+    while True:
+        if server.code is not None:
+            raise MeasureError(f"{_ended(server, key)}; it ended before {probe} answered")
+        passed = time.monotonic() - started
+        if passed > table.ready_timeout:
+            raise MeasureError(
+                f"server: {probe} was not ready after {table.ready_timeout:g} s (last: {said}); its log "
+                f"{_shown(server, key)}; if it does not listen on this port, write {PORT} in command or "
+                f"have it read {PORT_VARIABLE}"
+            )
+        progress("wait for the server", int(passed), int(table.ready_timeout))
+        if (refused := _probe(probe, key)) is None:
+            return
+        said = refused
+        time.sleep(_EVERY)
+
+
+def _probe(url: str, key: str) -> str | None:
+    """None where the server is ready, else what it said."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    try:
+        opener = build_opener(ProxyHandler({}))  # never by a proxy: the server is on this machine
+        with opener.open(Request(url, headers={"Authorization": f"Bearer {key}"}), timeout=_PROBE):
+            return None
+    except HTTPError as error:
+        return f"status {error.code}"
+    except (OSError, HTTPException) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+
+
+def _ended(server: ChildServer, key: str) -> str:
+    return f"server: it ended with code {server.code}; its log {_shown(server, key)}"
+
+
+def _shown(server: ChildServer, key: str) -> str:
+    """The log's file and its last lines, without the key."""
+    lines = " | ".join(" ".join(line.split()) for line in server.last_lines()) or "nothing"
+    return f"{server.log} ends: {lines.replace(key, '***')[-1500:]}"

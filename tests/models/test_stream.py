@@ -1,0 +1,73 @@
+"""Times of streamed answers, against a server that takes a known time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+import pytest
+from support.answer_server import AnswerServer, serving
+
+from slimgate.models.ask import Request
+from slimgate.models.stream import Timed, open_client, send_at_rate, send_closed_loop
+from slimgate.runtimes.endpoint import EndpointTable
+
+DELAY = 0.2
+
+
+def send(server: AnswerServer, prompts: Sequence[object], **how: float) -> list[Timed]:
+    endpoint = EndpointTable(url=server.url, model="m", timeout=1.0)
+
+    async def run() -> list[Timed]:
+        async with open_client(endpoint, connections=64) as client:
+            requests = [Request(prompt, {"max_tokens": 4}) for prompt in prompts]
+            if "rate" in how:
+                return await send_at_rate(client, endpoint, requests, rate=how["rate"], seed=0)
+            return await send_closed_loop(client, endpoint, requests, users=int(how["users"]))
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["completions", "chat"])
+def test_first_token_and_tokens_are_timed(chat: bool) -> None:
+    prompt = [{"role": "user", "content": "say abcd"}] if chat else "say abcd"
+    with serving() as server:
+        server.delay = DELAY
+        [timed] = send(server, [prompt], users=1)
+        [body] = server.bodies
+    assert body["path"] == ("/v1/chat/completions" if chat else "/v1/completions")
+    assert body["stream"] is True
+    assert timed.failed is None
+    assert timed.tokens == 4
+    assert DELAY / 4 <= timed.first < DELAY <= timed.total < 5 * DELAY
+    assert timed.between == pytest.approx(DELAY / 4, rel=0.8)
+
+
+def test_users_wait_for_their_answers_and_arrivals_do_not() -> None:
+    with serving() as server:
+        server.delay = DELAY
+        closed = send(server, ["say abcd"] * 6, users=2)
+        assert server.most_at_once == 2
+        server.most_at_once = 0
+        arriving = send(server, ["say abcd"] * 12, rate=200.0)
+        assert server.most_at_once > 4
+    assert [one.failed for one in (*closed, *arriving)] == [None] * 18
+
+
+FAULTS = [
+    ("status 500", "status 500"),
+    ("hang", "no answer within 1 s"),
+    ("break off", "the answer was cut off"),
+    ("drop", "incomplete|closed|peer|cut off"),
+]
+
+
+@pytest.mark.parametrize(("fault", "why"), FAULTS, ids=[fault for fault, _ in FAULTS])
+def test_a_request_that_fails_has_no_time_and_a_reason(fault: str, why: str) -> None:
+    with serving(lambda prompt, _: fault if "bad" in prompt else "answer") as server:
+        good, bad = send(server, ["say good", "bad say"], users=1)
+    assert good.failed is None
+    assert bad.failed is not None
+    assert re.search(why, bad.failed)
+    assert bad.total == 0.0

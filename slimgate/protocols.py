@@ -233,7 +233,9 @@ class Form:
 
     name: of --format, and the hub's library_name; of a graph also the kind of its artifacts. package: what
     pip installs. imports, load, predict: lines of Python: `model` or a session from the folder ".", then
-    `scores` of `texts` by `tokenizer`, as an array; {auto} is transformers' Auto class.
+    `scores` of `texts` by `tokenizer`, as an array; {auto} is transformers' Auto class, {prefix} an argument
+    with the tokens that every answer begins with. tail: lines that print, in place of the task's own.
+    own_config: config.json is the library's, so that transformers' is not written.
     files: of a graph, that of the first name tells the kind of a folder; optional: those that may be missing.
     takes: the kinds of PyTorch model that `Runtime.export` makes it of.
     """
@@ -243,6 +245,8 @@ class Form:
     imports: str
     load: str
     predict: str
+    tail: str = ""
+    own_config: bool = False
     files: tuple[str, ...] = ()
     optional: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
@@ -257,7 +261,8 @@ class Runtime(WithParams[P]):
     load_model(folder, device): the model of a kind in default_for, for a step to start from; None: no step
     can. form: how `slimgate export` writes it; None: it is refused. export(model, batches, folder): writes
     that form of a TorchModel, and gives the model that was written; batches: two
-    examples of its inputs, of unlike shapes. counts_macs: whether it has a `count_macs` of its own.
+    examples of its inputs, of unlike shapes. copy(artifact, folder): writes that form of an artifact's
+    folder; None: the form's files are copied. counts_macs: whether it has a `count_macs` of its own.
     times_writing: whether its predictors are TimedWriters, so that workloads with new_tokens can be timed.
     """
 
@@ -270,6 +275,7 @@ class Runtime(WithParams[P]):
     form: Form | None = None
     load_model: Callable[[Path, str], Any] | None = None
     export: Callable[[Any, tuple[Arrays, Arrays], Path], Any] | None = None
+    copy: Callable[[Path, Path], None] | None = None
 
     @abstractmethod
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:

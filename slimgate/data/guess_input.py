@@ -76,6 +76,10 @@ class FoundRows(Protocol):
     def causal(self) -> bool:
         """Whether the model is a language model, which predicts next tokens."""
 
+    @property
+    def encoder_decoder(self) -> bool:
+        """Whether the model reads a text and writes another one, as T5 does."""
+
     def texts(self, taken: Iterable[str] = ()) -> tuple[str, ...]:
         """One column of text or two, none of those taken. Raises DataError where there is none."""
 

@@ -5,23 +5,29 @@ The folder of an artifact of kind ctranslate2:
     ctranslate2/                  model.bin, config.json and vocabulary, as CTranslate2 has them
     config.json  tokenizer files  as transformers has them
     slimgate.json                 the kind, how weights are stored, how many there are
+
+An exported folder has the files of ctranslate2/ at its top, so that `ctranslate2.Translator` opens it, and
+the tokenizer's. What slimgate.json says is an entry of CTranslate2's config.json, which that library ignores.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.json_text import read_json
 from slimgate.errors import MissingExtra
 from slimgate.models.graph import Graph
-from slimgate.models.saved_files import load_beside, read_description
+from slimgate.models.saved_files import DESCRIPTION, load_beside, read_description
 from slimgate.protocols import Json
 
 KIND = "ctranslate2"
 FOLDER = "ctranslate2"
 WEIGHTS = "model.bin"
+_CONFIG, _ENTRY = "config.json", "slimgate"
 COUNTS = ("parameters", "nonzero_parameters")
 
 
@@ -64,8 +70,22 @@ class CTranslate2Model(Graph):
 
 
 def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
-    """What `CTranslate2Model.save` wrote."""
-    told = read_description(folder)
-    return CTranslate2Model(
-        folder / FOLDER, told["counts"], told["quantization"], tuple(told["forced"]), **load_beside(folder)
-    )
+    """What `CTranslate2Model.save` or `copy_for_export` wrote; of the latter without transformers' config."""
+    if (folder / DESCRIPTION).is_file():
+        return _model(folder / FOLDER, read_description(folder), load_beside(folder))
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    told = read_json(folder / _CONFIG)[_ENTRY]
+    return _model(folder, told, {"tokenizer": tokenizer, "config": None})
+
+
+def _model(written: Path, told: Json, beside: Json) -> CTranslate2Model:
+    return CTranslate2Model(written, told["counts"], told["quantization"], tuple(told["forced"]), **beside)
+
+
+def copy_for_export(artifact: Path, folder: Path) -> None:
+    """Writes CTranslate2's files of an artifact into a folder that is there."""
+    shutil.copytree(artifact / FOLDER, folder, dirs_exist_ok=True)
+    content = read_json(folder / _CONFIG) | {_ENTRY: read_description(artifact)}
+    (folder / _CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")

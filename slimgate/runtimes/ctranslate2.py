@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from slimgate.errors import BuildError, MeasureError
 from slimgate.params import Table
-from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Runtime
+from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
 
 if TYPE_CHECKING:
     from slimgate.models.ctranslate2_model import CTranslate2Model
@@ -116,6 +116,27 @@ class CTranslate2(Runtime[Params]):
     kinds = frozenset({KIND})
     default_for = kinds
     packages = ("ctranslate2",)
+    form = Form(
+        name=KIND,
+        package="ctranslate2",
+        imports="import ctranslate2\nfrom transformers import AutoTokenizer\n",
+        load='translator = ctranslate2.Translator(".")',
+        predict='ids = tokenizer(texts, truncation=True)["input_ids"]\n'
+        "tokens = [tokenizer.convert_ids_to_tokens(one) for one in ids]\n"
+        "found = translator.translate_batch(\n"
+        "    tokens, beam_size=1, max_input_length=0, max_decoding_length=64{prefix}\n"
+        ")",
+        tail="written = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]\n"
+        "answers = [tokenizer.decode(one, skip_special_tokens=True) for one in written]\n"
+        'print(*answers, sep="\\n")',
+        own_config=True,
+    )
+
+    def copy(self, artifact: Path, folder: Path) -> None:
+        """CTranslate2's files at the top of the folder, which `ctranslate2.Translator` opens."""
+        from slimgate.models.ctranslate2_model import copy_for_export
+
+        copy_for_export(artifact, folder)
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CTranslate2Predictor:
         """The artifact's model, on `threads` threads."""

@@ -31,6 +31,7 @@ from slimgate.suite.checks import (
     no_cycle,
 )
 from slimgate.suite.errors import Loc, at, from_validation, suite_error
+from slimgate.suite.extras import check_packages
 from slimgate.suite.file import SuiteText, read_suite_text
 from slimgate.suite.runtime_choice import with_default_runtimes
 from slimgate.suite.suite import (
@@ -105,6 +106,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     check_writing(suite, reader.error)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
+        check_packages(suite, reader.error)
         check_columns(setup, reader.error)
     if tables.tune is not None and teacher.is_endpoint:
         raise reader.error(("tune",), "its candidates start from the teacher, which is an endpoint here")

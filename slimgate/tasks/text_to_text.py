@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from slimgate.data.guess_input import FoundRows
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_text_to_text
-from slimgate.protocols import BuildContext, ModelRef, Rows, TaskFacts
+from slimgate.protocols import BuildContext, Json, ModelRef, Rows, TaskFacts
 from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
+from slimgate.tasks.parts.guess_prompts import guess_text_to_text
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import Objective, TokenTargets
@@ -49,6 +51,12 @@ class TextToText(GenerationTask[Params]):
     )
     # BART and Marian count positions from the first token.
     tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "right"})
+
+    guess_rank = 7
+
+    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+        """Texts with right answers, for an encoder-decoder."""
+        return guess_text_to_text(found)
 
     def asked_column(self, params: Params) -> str:
         """The text."""

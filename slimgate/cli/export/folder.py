@@ -159,9 +159,9 @@ def _task(run: Kept, gate: GateRows | str) -> Task[Any] | type[Task[Any]]:
 def _write_beside(
     written: Written, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any], folder: Path
 ) -> None:
-    """config.json of graphs, and a tokenizer that cuts where the task did."""
+    """config.json of graphs that have none, and a tokenizer that cuts where the task did."""
     (folder / DESCRIPTION).unlink(missing_ok=True)
-    if written.form != TRANSFORMERS:
+    if written.form != TRANSFORMERS and not form_of(written.form).own_config:
         written.config.save_pretrained(folder)
     tokenizer = written.tokenizer
     if params.get("max_tokens"):

@@ -35,8 +35,9 @@ class Written:
     """What a form's folder holds. form: its name; auto: the class that loads a folder of transformers.
 
     pairs: a row takes two texts, encoded apart; layout: of a folder that was judged as it is, the format of
-    its weights, such as gptq, and its GGUF file; compared: how far the form's answers lay from the model's
-    (max_difference, tolerance, …) on made-up token ids, empty of a graph that was copied.
+    its weights, such as gptq, and its GGUF file; prefix: tokens that every answer begins with; compared: how
+    far the form's answers lay from the model's (max_difference, tolerance, …) on made-up token ids, empty of
+    a graph that was copied.
     """
 
     form: str
@@ -46,6 +47,7 @@ class Written:
     pairs: bool = False
     layout: str | None = None
     gguf: str | None = None
+    prefix: tuple[str, ...] = ()
     compared: dict[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +71,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
         raise DataError(f"--format {form}: there is no such form{format_suggestion(form, forms())}")
     found = runtime_of(artifact.kind)
     own = found[1].form if found else None
-    if own is None:
+    if found is None or own is None:
         raise BuildError(
             f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"
@@ -78,7 +80,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
         return _copy_served(artifact.load("cpu"), form, folder)
     if own.name == TRANSFORMERS:
         return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
-    return _copy_graph(artifact, own, form, folder)
+    return _copy_graph(artifact, found[1], own, form, folder)
 
 
 def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> Written:
@@ -102,18 +104,25 @@ def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> 
     )
 
 
-def _copy_graph(artifact: Artifact, own: Form, form: str | None, folder: Path) -> Written:
+def _copy_graph(
+    artifact: Artifact, runtime: Runtime[Any], own: Form, form: str | None, folder: Path
+) -> Written:
     if form not in (None, own.name):
         raise BuildError(
             f"it was judged as a graph of {artifact.kind}, which --format {form} cannot hold; "
             f"leave --format out, or say --format {own.name}"
         )
+    if runtime.copy is not None:
+        runtime.copy(artifact.folder, folder)
     for name in own.files:
         if (artifact.folder / name).exists():
             shutil.copyfile(artifact.folder / name, folder / name)
     beside = saved_files.load_beside(artifact.folder)
-    pad_(beside["tokenizer"])
-    return Written(own.name, beside["tokenizer"], beside["config"], pairs=_texts(beside["config"]) > 1)
+    tokenizer, config = beside["tokenizer"], beside["config"]
+    pad_(tokenizer)
+    forced = saved_files.read_description(artifact.folder).get("forced", ())
+    prefix = tuple(tokenizer.convert_ids_to_tokens(list(forced)))
+    return Written(own.name, tokenizer, config, pairs=_texts(config) > 1, prefix=prefix)
 
 
 def _texts(config: Any) -> int:

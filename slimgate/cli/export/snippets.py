@@ -19,7 +19,7 @@ def snippet(
 ) -> str:
     """Python that prints what the model says of two texts. params: of the task."""
     start, load, run = _lines(written, form)
-    tail = _tail(written, task)
+    tail = form.tail or _tail(written, task)
     wants_labels = "labels[" in tail
     texts = json.dumps(example_texts(written, params), ensure_ascii=False)
     lines = [
@@ -44,7 +44,7 @@ def lines_of(written: Written, form: Form) -> tuple[str, str, str]:
 def _lines(written: Written, form: Form) -> tuple[str, str, str]:
     parts = (*_of_layout(written, form.imports, form.load), form.predict)
     start, load, run = (part.replace("{auto}", str(written.auto)) for part in parts)
-    return start, load, run
+    return start, load, run.replace("{prefix}", _prefix(written))
 
 
 def _of_layout(written: Written, imports: str, load: str) -> tuple[str, str]:
@@ -66,6 +66,11 @@ def _tail(written: Written, task: Task[Any] | type[Task[Any]]) -> str:
     # the first half of the texts of pairs are the first ones of the rows, the other half the second
     vectors = "scores.transpose(1, 0, 2)" if written.pairs else "scores"
     return task.snippet_tail.replace("{scores}", vectors)
+
+
+def _prefix(written: Written) -> str:
+    """The argument for a model whose answers all begin with the same tokens, such as BART's."""
+    return f", target_prefix=[{list(written.prefix)}] * len(tokens)" if written.prefix else ""
 
 
 def example_texts(written: Written, params: Mapping[str, Any]) -> list[Any]:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Looks at your rows and your model, guesses the task (text_classification, sentence pairs, text_regression,
 multi_label, token_classification, sentence_embedding; of language models causal_lm, text_generation,
-multiple_choice), and writes DIR/bench/NAME.toml: a commented suite that runs as it stands, with budgets that
-its gate rows can decide, and its JSON Schema beside it for editors. On a terminal it asks for what was not
-given. Exit codes: 0 written, 4 wrong usage or input; then nothing is written.
+multiple_choice; of encoder-decoders text_to_text), and writes DIR/bench/NAME.toml: a commented suite that
+runs as it stands, with budgets that its gate rows can decide, and its JSON Schema beside it for editors. On a
+terminal it asks for what was not given. Exit codes: 0 written, 4 wrong usage or input; then nothing is
+written.
 """
 GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
 
@@ -144,7 +145,7 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
     model, parts = find_model(options.model, folder), files.read()
     said = Said(options.task, tuple(options.text), options.label, options.group, _split_list(options.names))
     table = concat_parts(parts)
-    guessed = guess(table, said, causal=model.causal)
+    guessed = guess(table, said, causal=model.causal, encoder_decoder=model.encoder_decoder)
     if ask is not None:
         sys.stdout.write(
             f"Columns: {', '.join(table.column_names)}. It looks like {guessed.kind}: {guessed.why}.\n"
@@ -152,7 +153,7 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
         task = ask("Task", guessed.kind)
         label = ask("Column of the label (- for none)", _label_of(guessed.options) or "-")
         said = Said(task, said.text, None if label == "-" else label, said.group, said.names)
-        guessed = guess(table, said, causal=model.causal)
+        guessed = guess(table, said, causal=model.causal, encoder_decoder=model.encoder_decoder)
     return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
 
 

@@ -20,9 +20,12 @@ from slimgate.loading import known_plugins, load
 from slimgate.protocols import Task
 
 
-def guess(table: pa.Table, said: Said, *, causal: bool) -> Guess:
-    """The task. causal: the model is a language model. Raises DataError where nothing fits."""
-    look = Look(table, said, causal)
+def guess(table: pa.Table, said: Said, *, causal: bool, encoder_decoder: bool = False) -> Guess:
+    """The task. causal: the model is a language model; encoder_decoder: it is one such as T5.
+
+    Raises DataError where nothing fits.
+    """
+    look = Look(table, said, causal, encoder_decoder)
     for name in (*said.text, *filter(None, (said.label, said.group))):
         if name not in look.columns:
             raise DataError(f'the rows have no column "{name}"{format_suggestion(name, look.columns)}')

@@ -32,6 +32,7 @@ class Look:
     table: pa.Table
     said: Said
     causal: bool
+    encoder_decoder: bool = False
 
     @cached_property
     def columns(self) -> Columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,9 +36,18 @@ class ModelFound:
     @property
     def blocks(self) -> int | None:
         """How many transformer blocks it has; None where it is of two halves, or does not say."""
-        if self.config.get("is_encoder_decoder"):
+        if self.encoder_decoder:
             return None
         return self._number("num_hidden_layers", "n_layers", "n_layer")
+
+    @property
+    def stacks(self) -> Mapping[str, int]:
+        """How many blocks the encoder and the decoder have; empty of a model of one stack, or unknown."""
+        if not self.encoder_decoder:
+            return {}
+        encoder = self._number("encoder_layers", "num_layers")
+        decoder = self._number("decoder_layers", "num_decoder_layers", "num_layers")
+        return {} if encoder is None or decoder is None else {"encoder": encoder, "decoder": decoder}
 
     @property
     def width(self) -> int | None:
@@ -54,6 +63,11 @@ class ModelFound:
         """Whether it is a language model, which predicts next tokens."""
         names = self.config.get("architectures") or ()
         return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+
+    @property
+    def encoder_decoder(self) -> bool:
+        """Whether it reads a text and writes another one, as T5, BART and Marian do."""
+        return bool(self.config.get("is_encoder_decoder"))
 
     @property
     def has_chat_template(self) -> bool:

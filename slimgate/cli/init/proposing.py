@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from slimgate.cli.init.models import ModelFound, Standing
+from slimgate.compress.convert.to_ctranslate2 import FAMILIES
 from slimgate.judge.budget_kinds import suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
@@ -87,6 +88,23 @@ def kept_blocks(blocks: int | None) -> list[int] | None:
         return None
     half = blocks // 2
     return [0] if half == 1 else [round(i * (blocks - 1) / (half - 1)) for i in range(half)]
+
+
+def kept_of(model: ModelFound) -> list[int] | Json | None:
+    """What keep_layers gets: half of the blocks, of both stacks of an encoder-decoder; None: no half."""
+    if not model.stacks:
+        return kept_blocks(model.blocks)
+    halves = {name: half for name, blocks in model.stacks.items() if (half := kept_blocks(blocks))}
+    return halves or None
+
+
+def int8_steps(model: ModelFound) -> list[Json]:
+    """Steps to int8 by the fastest runtime that is installed and takes the model; else none."""
+    if model.encoder_decoder:
+        known = model.config.get("model_type") in FAMILIES
+        installed = find_spec("ctranslate2") is not None
+        return [{"to_ctranslate2": {"quantization": "int8"}}] if known and installed else []
+    return int8_by_onnx(model)
 
 
 def learning(model: ModelFound) -> Json:

@@ -187,32 +187,41 @@ def _teacher(draft: Draft) -> Iterator[str]:
 
 
 def _variants(draft: Draft) -> Iterator[str]:
-    blocks = proposing.kept_blocks(draft.model.blocks)
+    blocks = proposing.kept_of(draft.model)
     yield "# What you think of shipping; `slimgate methods` lists the steps. A model built elsewhere:"
     yield '# released = { model = "../exports/student" }'
     if blocks is None:
         yield "# The model has no two blocks of which one could be kept: no student here."
     else:
         yield "[variants.student]"
-        yield f"# {len(blocks)} of {draft.model.blocks} blocks, which learn to answer as the teacher does"
+        yield f"# {_blocks(draft, blocks)}, which learn to answer as the teacher does"
         distill = proposing.distillation(draft.model, draft.task)
         yield f"steps = {toml_value([{'keep_layers': blocks}, distill])}"
         yield ""
-    onnx = proposing.int8_by_onnx(draft.model)
-    if onnx:
-        yield "# int8 by ONNX Runtime; in PyTorch it is { int8_dynamic = {} }, which is slower on most CPUs"
+    int8 = proposing.int8_steps(draft.model)
+    if int8:
+        library = "CTranslate2" if draft.model.encoder_decoder else "ONNX Runtime"
+        yield f"# int8 by {library}; in PyTorch it is {{ int8_dynamic = {{}} }}, which is slower on most CPUs"
     yield "[variants.int8]"
-    yield f"steps = {toml_value(onnx or [{'int8_dynamic': {}}])}"
+    yield f"steps = {toml_value(int8 or [{'int8_dynamic': {}}])}"
     yield ""
     if blocks is not None:
         yield "[variants.student-int8]"
         yield 'from = "student"'
-        yield f"steps = {toml_value(onnx or [{'int8_dynamic': {'embeddings': True}}])}"
+        yield f"steps = {toml_value(int8 or [{'int8_dynamic': {'embeddings': True}}])}"
         yield ""
     yield "[variants.pruned-50]"
     yield "steps = [{ magnitude_prune = { sparsity = 0.5 } }]"
     yield "gated = false   # measured and shown; its verdict fails no run"
     yield f"reason = {toml_value(PRUNED)}"
+
+
+def _blocks(draft: Draft, kept: Any) -> str:
+    """`2 of 4 blocks`, or `3 of 6 blocks of the encoder and 3 of 6 of the decoder`."""
+    if not isinstance(kept, dict):
+        return f"{len(kept)} of {draft.model.blocks} blocks"
+    counts = [f"{len(own)} of {draft.model.stacks[name]} blocks of the {name}" for name, own in kept.items()]
+    return " and ".join(counts)
 
 
 def _budgets(draft: Draft) -> Iterator[str]:
@@ -224,7 +233,7 @@ def _budgets(draft: Draft) -> Iterator[str]:
     if proposed.of_int8 != proposed.common:
         yield "[budgets.variants.int8]"
         yield f"{toml_key(metric)} = {toml_value(proposed.of_int8)}"
-    if proposing.kept_blocks(draft.model.blocks) is not None:
+    if proposing.kept_of(draft.model) is not None:
         yield "# After a first run, a little below what it showed:"
         yield "# [budgets.variants.student-int8]"
         yield "# size = { compression_min = 3.0 }"

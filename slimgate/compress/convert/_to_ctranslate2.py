@@ -36,6 +36,7 @@ def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2
     except Exception as error:  # its loaders read a model's parts, and raise anything where one is missing
         said = " ".join(str(error).split())
         raise BuildError(f"CTranslate2 cannot convert the model: {type(error).__name__}: {said}") from error
+    _name_unknown_token(written / "config.json", model.tokenizer)
     counts = model.footprint()
     forced = getattr(model.network.generation_config, "forced_bos_token_id", None)
     return CTranslate2Model(
@@ -55,6 +56,17 @@ def _state_norms(file: Path) -> None:
         file.write_text(
             json.dumps({"normalize_before": False, "normalize_embedding": True, **config}), "utf-8"
         )
+
+
+def _name_unknown_token(file: Path, tokenizer: Any) -> None:
+    """CTranslate2 opens no model without an unknown token, which a tokenizer of bytes does not have.
+
+    It is never read: texts come as tokens of the vocabulary. The padding token takes its name.
+    """
+    config = read_json(file)
+    if config.get("unk_token") is None:
+        config["unk_token"] = tokenizer.pad_token or tokenizer.eos_token
+        file.write_text(json.dumps(config, indent=2), "utf-8")
 
 
 def check_answers(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:

@@ -11,6 +11,9 @@ from slimgate.protocols import Json
 
 PROMPTS = ("prompt", "question", "instruction", "messages", "input")
 REFERENCES = ("reference", "references", "answer", "answers", "completion", "response", "output", "target")
+# What an encoder-decoder reads and writes.
+SOURCES = ("text", "source", "article", "document", "src", *PROMPTS)
+TARGETS = ("summary", "translation", "highlights", "tgt", *REFERENCES)
 # These are no texts to classify, however few their answers are.
 SURE_PROMPTS = ("prompt", "instruction", "messages")
 CONTEXTS = ("question", "context", "prompt", "query", "ctx", "premise", "sentence")
@@ -38,12 +41,36 @@ def guess_generation(found: FoundRows) -> tuple[Json, str] | None:
     return _generation(found, prompt, reference)
 
 
+def guess_text_to_text(found: FoundRows) -> tuple[Json, str] | None:
+    """Texts with what is to be written to them, for an encoder-decoder; texts alone where it is asked for."""
+    if not (found.encoder_decoder or found.said.task):
+        return None
+    reference = found.said.label or _named(found, TARGETS)
+    text = _said_text(found) or _named(found, SOURCES, taken=(reference,))
+    if found.said.task:
+        return _text_to_text(found, text or found.texts((reference,) if reference else ())[0], reference)
+    if text is None or reference is None:
+        return None
+    return _text_to_text(found, text, reference)
+
+
+def _text_to_text(found: FoundRows, text: str, reference: str | None) -> tuple[Json, str]:
+    if reference is None:
+        return {"text": text}, f'texts in "{text}"'
+    return {"text": text, **_learnt(found, reference)}, f'texts in "{text}" and answers in "{reference}"'
+
+
 def _generation(found: FoundRows, prompt: str, reference: str | None) -> tuple[Json, str]:
     if reference is None:
         return {"prompt": prompt}, f'prompts in "{prompt}"'
-    scores, most = _scores(found, reference), _most_tokens(found, reference)
-    options: Json = {"prompt": prompt, "reference": reference, "scores": scores, "max_new_tokens": most}
+    options = {"prompt": prompt, **_learnt(found, reference)}
     return options, f'prompts in "{prompt}" and right answers in "{reference}"'
+
+
+def _learnt(found: FoundRows, reference: str) -> Json:
+    """The options that the references decide."""
+    scores, most = _scores(found, reference), _most_tokens(found, reference)
+    return {"reference": reference, "scores": scores, "max_new_tokens": most}
 
 
 def _said_text(found: FoundRows) -> str | None:

@@ -148,6 +148,25 @@ def test_prompts_and_choices_are_for_a_language_model(
     assert (found.kind, dict(found.options)) == (kind, options)
 
 
+@pytest.mark.parametrize(
+    ("text", "target"), [("text", "target"), ("article", "summary"), ("question", "answer")]
+)
+def test_texts_and_targets_are_for_an_encoder_decoder(text: str, target: str) -> None:
+    rows = pa.table({target: OTHER, text: TEXT})
+    found = guess(rows, Said(), causal=False, encoder_decoder=True)
+    assert (found.kind, found.options["text"], found.options["reference"]) == ("text_to_text", text, target)
+    assert guess(rows, Said(), causal=False).kind != "text_to_text"
+
+
+def test_an_encoder_decoder_writes_few_targets_too_but_no_labels() -> None:
+    rows = pa.table({"text": TEXT, "target": CLASS})
+    assert guess(rows, Said(), causal=False, encoder_decoder=True).kind == "text_to_text"
+    labels = rows.rename_columns(["text", "label"])
+    assert guess(labels, Said(), causal=False, encoder_decoder=True).kind == "text_classification"
+    asked = guess(labels, Said("text_to_text", label="label"), causal=False, encoder_decoder=True)
+    assert (asked.kind, asked.options["reference"]) == ("text_to_text", "label")
+
+
 def test_two_texts_may_be_a_question_for_a_language_model() -> None:
     rows = pa.table({"query": TEXT, "document": OTHER})
     with pytest.raises(DataError, match=r"Say --task text_generation --text query --label document to judge"):

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import csv
+from support.user_repository import pytest_in
 
 from fixtures.models.architectures import write_tiny
+from fixtures.models.encoder_decoders import last_words
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
 from slimgate.suite.load import load_suite
@@ -197,6 +200,48 @@ def test_a_language_model_and_questions(
     assert (suite["task"]["kind"], next(iter(suite["budgets"]))) == (kind, metric)
     assert suite["measure"]["metrics"][0] == metric
     assert "chat" not in suite["task"]
+
+
+def write_pairs(repository: Path, rows: int) -> None:
+    """A tiny T5, and texts with their last words."""
+    write_tiny(repository / "t5", "t5", causal=True)
+    found = last_words(rows, seed=1, most=6).table.drop_columns(["id"]).rename_columns(["text", "target"])
+    csv.write_csv(found.group_by(["text", "target"]).aggregate([]), repository / "pairs.csv")
+
+
+def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Init) -> None:
+    write_pairs(repository, 300)
+    code, out, _ = init("--model", "t5", "--data", "pairs.csv")
+    assert code == 0
+    assert "pairs.toml: text_to_text" in out
+    suite = written(repository, "pairs")
+    assert (suite["task"]["kind"], suite["task"]["text"], suite["task"]["reference"]) == (
+        "text_to_text",
+        "text",
+        "target",
+    )
+    student, distill = suite["variants"]["student"]["steps"]
+    config = json.loads((repository / "t5/config.json").read_text("utf-8"))
+    assert len(student["keep_layers"]["encoder"]) == config["num_layers"] // 2
+    assert len(student["keep_layers"]["decoder"]) == config["num_decoder_layers"] // 2
+    assert "distill" in distill
+    assert suite["variants"]["student-int8"] == {
+        "from": "student",
+        "steps": [{"to_ctranslate2": {"quantization": "int8"}}],
+    }
+
+
+@pytest.mark.slow
+def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: Init) -> None:
+    write_pairs(repository, 400)
+    assert init("--model", "t5", "--data", "pairs.csv")[0] == 0
+    ran = pytest_in(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or footprint")
+    for name in ("teacher", "student", "int8", "student-int8", "pruned-50"):
+        found = ran.variant("pairs", name)
+        assert found["error"] is None, found["error"]
+        assert set(found["quality"]) >= {"normalized_match", "same_answers", "truncated"}
+    kinds = {name: ran.variant("pairs", name)["artifact"]["kind"] for name in ("student", "student-int8")}
+    assert kinds == {"student": "torch", "student-int8": "ctranslate2"}
 
 
 def test_a_chat_template_is_used(repository: Path, init: Init) -> None:

@@ -59,6 +59,18 @@ def test_float32_answers_are_those_of_pytorch(pair: tuple[Any, Any], tmp_path: P
     assert len({one.ids for one in ours}) > 1
 
 
+def test_a_tokenizer_without_an_unknown_token_is_converted(tmp_path: Path) -> None:
+    model, context = tiny_pair_model(tmp_path, "t5")
+    model.tokenizer.unk_token = None
+    made = converted((model, context), tmp_path / "rows", quantization="float32")
+    assert context.log["changed_answers"] == 0
+    rows = context.rows("train")
+    eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, rows)
+    ours = answers_of(runtime.runtime.open_model(made, context), model.tokenizer, rows)
+    same = [one == other for one, other in zip(eager, ours, strict=True)]
+    assert sum(same) >= len(same) - 1  # but for a tie of rounding
+
+
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
     model, context = tiny_pair_model(tmp_path, "bart")
     model.network.final_logits_bias[0, model.tokenizer.eos_token_id] = 2.0

@@ -1,0 +1,97 @@
+"""`slimgate export` of a CTranslate2 artifact: ctranslate2 alone opens the folder and answers the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fixtures.models.encoder_decoders import PARAMS, answers_of, tiny_pair_model
+from fixtures.models.kept_models import kept_run, run_readme
+from slimgate.cli.main import main
+from slimgate.compress.convert import to_ctranslate2 as step
+from slimgate.models.ctranslate2_model import load_ctranslate2_model
+from slimgate.runtimes import ctranslate2 as runtime
+
+pytestmark = pytest.mark.slow
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The folder that the command wrote, texts, and what the model answered to them before."""
+
+    model: Any
+    context: Any
+    folder: Path
+    texts: list[str]
+    ids: list[tuple[int, ...]]
+    answers: list[str]
+
+
+def export(root: Path, architecture: str, *, forced: str | None = None) -> Exported:
+    model, context = tiny_pair_model(root, architecture)
+    if forced is not None:
+        model.network.generation_config.forced_bos_token_id = model.tokenizer.convert_tokens_to_ids(forced)
+    context.scratch, context.log = root / "scratch", {}
+    made = step.step.apply(model, step.Params(quantization="int8"), context)
+    rows = context.rows("train")
+    found = answers_of(runtime.runtime.open_model(made, context), made.tokenizer, rows)
+    run = kept_run(root, "small", made, "text_to_text", PARAMS)
+    code = main(["export", str(run.record), "small", str(root / "out"), "--store", str(run.store)])
+    assert code == 0
+    texts = rows.table["text"].to_pylist()
+    ids, answers = [tuple(one.ids) for one in found], [one.text for one in found]
+    return Exported(made, context, root / "out", texts, ids, answers)
+
+
+def starts_alike(long: list[str], short: list[str]) -> bool:
+    """The lines of the model card write up to 64 tokens, the task up to 8."""
+    return all(one.startswith(other) for one, other in zip(long, short, strict=True))
+
+
+@pytest.mark.parametrize("architecture", ["t5", "bart", "marian"])
+def test_ctranslate2_alone_gives_the_same_answers(tmp_path: Path, architecture: str) -> None:
+    made = export(tmp_path, architecture)
+    assert not (made.folder / "slimgate.json").exists()
+    assert not (made.folder / "ctranslate2").exists()
+    readme = (made.folder / "README.md").read_text("utf-8")
+    assert "pip install ctranslate2 transformers" in readme
+    assert 'translator = ctranslate2.Translator(".")' in readme
+    found = run_readme(made.folder, made.texts, "answers")
+    assert starts_alike(found, made.answers)
+    assert len(set(made.answers)) > 1
+
+
+def test_a_first_token_that_the_model_forces_is_in_the_lines(tmp_path: Path) -> None:
+    made = export(tmp_path, "bart", forced="film")
+    assert "target_prefix=[['film']] * len(tokens)" in (made.folder / "README.md").read_text("utf-8")
+    assert all(answer.startswith("film") for answer in made.answers)
+    assert starts_alike(run_readme(made.folder, made.texts, "answers"), made.answers)
+
+
+def test_the_folder_opens_in_slimgate_too(tmp_path: Path) -> None:
+    made = export(tmp_path, "t5")
+    again = load_ctranslate2_model(made.folder)
+    assert (again.forced, again.quantization, again.counts) == ((), "int8", made.model.counts)
+    found = answers_of(
+        runtime.runtime.open_model(again, made.context), again.tokenizer, made.context.rows("train")
+    )
+    assert [tuple(one.ids) for one in found] == made.ids
+
+
+def test_another_form_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(tmp_path, "t5")
+    code = main(
+        [
+            *("export", str(tmp_path / "run"), "small", str(tmp_path / "other")),
+            *("--store", str(tmp_path / "store"), "--format", "onnx"),
+        ]
+    )
+    assert code == 4
+    assert (
+        "it was judged as a graph of ctranslate2, which --format onnx cannot hold" in capsys.readouterr().err
+    )

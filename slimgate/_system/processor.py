@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -52,6 +53,11 @@ def cpu_instructions(cpuinfo: Path = CPUINFO) -> list[str]:
     """Those of INSTRUCTIONS that the CPU has, sorted; none where the system does not say."""
     flags = _entry(cpuinfo, "flags") or _entry(cpuinfo, "Features") or ""
     return sorted(INSTRUCTIONS & set(flags.split()))
+
+
+def sums_saturate(instructions: Collection[str]) -> bool:
+    """Whether int8 products of ONNX Runtime add pairs in 16 bits: x86 without VNNI (onnxruntime#5849)."""
+    return "avx2" in instructions and not any("vnni" in one or one == "amx_int8" for one in instructions)
 
 
 @cache

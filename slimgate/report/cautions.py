@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate._system.escape import escape
+from slimgate._system.processor import sums_saturate
 from slimgate.judge.decision import band
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.slices import slice_counts
@@ -255,9 +256,8 @@ def _overlap(record: RunRecord) -> Iterator[str]:
 
 
 def _saturating_kernels(record: RunRecord) -> Iterator[str]:
-    """int8 models whose products saturate on this processor: x86 without VNNI (onnxruntime#5849)."""
-    has = record.machine.instructions
-    if "avx2" not in has or any("vnni" in one or one == "amx_int8" for one in has):
+    """int8 models whose products saturate on this processor."""
+    if not sums_saturate(record.machine.instructions):
         return
     wide = [
         model.name

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.processor import LIMITS, cpu_instructions, cpu_name, describe_processor
+from slimgate._system.processor import (
+    LIMITS,
+    cpu_instructions,
+    cpu_name,
+    describe_processor,
+    sums_saturate,
+)
 
 X86 = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 sse avx512_vnni\n\nflags\t\t: amx_int8\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 2\nFeatures\t: fp asimd asimddp bf16 i8mm\n"
@@ -22,6 +28,21 @@ def test_instructions_are_those_that_choose_kernels(
 ) -> None:
     (tmp_path / "cpuinfo").write_text(text)
     assert cpu_instructions(tmp_path / "cpuinfo") == instructions
+
+
+@pytest.mark.parametrize(
+    ("instructions", "saturate"),
+    [
+        (["avx2"], True),
+        (["avx2", "avx512f"], True),
+        (["avx2", "avx512_vnni"], False),
+        (["avx2", "avx_vnni"], False),
+        (["avx2", "amx_int8"], False),
+        (["asimd"], False),
+    ],
+)
+def test_int8_sums_saturate_on_x86_without_vnni(instructions: list[str], saturate: bool) -> None:
+    assert sums_saturate(instructions) is saturate
 
 
 def test_a_system_without_cpuinfo_still_has_a_name(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.compress.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
 from slimgate.compress.convert._onnx_graph import Graph, kinds_of, options_of, weights_of
 from slimgate.errors import BuildError
@@ -110,12 +111,23 @@ class Quantizing:
 
         return onnx.load_model(self.scratch)
 
-    def finish(self, proto: Any, *, tolerance: float) -> OnnxModel:
-        """The quantized model. Raises BuildError where its answers lie further away than the tolerance."""
+    def finish(self, proto: Any, *, tolerance: float, reduce_range: bool = True) -> OnnxModel:
+        """The quantized model. Raises BuildError where its answers lie further away than the tolerance.
+
+        reduce_range: whether sums of int8 products cannot saturate; else the error says that they may have.
+        """
         del proto.graph.value_info[:]
         made = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
         after = scores(predictor_of(made, self.context), self.batches)
-        check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
+        try:
+            check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
+        except BuildError as error:
+            if reduce_range or not sums_saturate(cpu_instructions()):
+                raise
+            hint = (
+                "this processor has no VNNI, so sums of int8 products may saturate: try reduce_range = true"
+            )
+            raise BuildError(f"{error}; {hint}") from error
         self.context.log.update(products=len(self.products))
         return made
 

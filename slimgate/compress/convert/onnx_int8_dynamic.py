@@ -71,7 +71,7 @@ class OnnxInt8Dynamic(Step[Params]):
         context.log.update(embedding_tables=len(tables), integer_products=products)
         if products:
             context.log["warning"] = BY_BATCH
-        return work.finish(proto, tolerance=params.tolerance)
+        return work.finish(proto, tolerance=params.tolerance, reduce_range=params.reduce_range)
 
 
 step = OnnxInt8Dynamic()

@@ -75,7 +75,7 @@ class OnnxInt8Static(Step[Params]):
             ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
         )
         proto = tables_to_int8(work) if params.embeddings else work.proto
-        return work.finish(proto, tolerance=params.tolerance)
+        return work.finish(proto, tolerance=params.tolerance, reduce_range=params.reduce_range)
 
 
 step = OnnxInt8Static()

@@ -16,7 +16,7 @@ from slimgate.suite.suite import TEACHER, params_json
 pytestmark = pytest.mark.slow
 
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
-GRAPH = "graph = { steps = [{ to_onnx = {} }, { onnx_int8_dynamic = {} }] }"
+GRAPH = "graph = { steps = [{ to_onnx = {} }, { onnx_int8_dynamic = { reduce_range = true } }] }"
 
 
 @pytest.mark.slow

@@ -27,6 +27,8 @@ INSTRUCTIONS = frozenset(
 # Variables of the environment that keep libraries from using some of them.
 LIMITS = (
     "ATEN_CPU_CAPABILITY",
+    "CT2_FORCE_CPU_ISA",
+    "CT2_USE_MKL",
     "DNNL_DEFAULT_FPMATH_MODE",
     "DNNL_MAX_CPU_ISA",
     "MKL_CBWR",
@@ -56,7 +58,10 @@ def cpu_instructions(cpuinfo: Path = CPUINFO) -> list[str]:
 
 
 def sums_saturate(instructions: Collection[str]) -> bool:
-    """Whether int8 products of ONNX Runtime add pairs in 16 bits: x86 without VNNI (onnxruntime#5849)."""
+    """Whether int8 products of ONNX Runtime and oneDNN add pairs in 16 bits: x86 without VNNI.
+
+    Source: onnxruntime#5849.
+    """
     return "avx2" in instructions and not any("vnni" in one or one == "amx_int8" for one in instructions)
 
 

@@ -43,6 +43,7 @@ def assert_within(
     SuiteError for a budget or a metric that does not exist; DataError for files that do not match;
     MeasureError for outcomes of other rows.
     """
+    __tracebackhide__ = True
     if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
         both = Path(teacher), Path(variant)
         if not all(holds_predictions(path) for path in both):

@@ -271,6 +271,21 @@ def _saturating_kernels(record: RunRecord) -> Iterator[str]:
             f"**int8 products of {_join(wide)} may have saturated**: this processor has no VNNI, and where "
             "there is one the answers differ; reduce_range = true keeps them equal."
         )
+    by_onednn = [
+        model.name
+        for model in variants(record)
+        if model.artifact is not None
+        and model.artifact.runtime == "ctranslate2"
+        and any(
+            isinstance(step.params, dict) and "int8" in str(step.params.get("quantization"))
+            for step in model.steps
+        )
+    ]
+    if by_onednn:
+        yield (
+            f"**int8 products of {_join(by_onednn)} may have saturated**: this processor has no VNNI, and "
+            "CTranslate2 may compute them by oneDNN; CT2_USE_MKL=1 in the environment avoids it."
+        )
 
 
 def _hidden_delay(record: RunRecord) -> Iterator[str]:

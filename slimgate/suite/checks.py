@@ -66,7 +66,8 @@ def _wrong_kind(kind: str, takes: Iterable[str]) -> str:
     problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
     if kind in CHECKPOINTS:
         return f"{problem}: the model is quantized already; start from the model before it was quantized"
-    return problem
+    between = [name for name, one in plugins("method").items() if one.gives in takes and kind in one.takes]
+    return f"{problem}: put {between[0]} before it" if len(between) == 1 else problem
 
 
 def _key(step: SuiteStep, name: str) -> str:

@@ -178,3 +178,28 @@ def test_int8_products_that_saturate_are_told(instructions: list[str], reduced: 
     machine = record.machine.model_copy(update={"instructions": instructions})
     lines = "\n".join(warnings(record.model_copy(update={"machine": machine})))
     assert ("**int8 products of int8 may have saturated**" in lines) is is_told
+
+
+@pytest.mark.parametrize(
+    ("quantization", "is_told"), [("int8", True), ("int8_float32", True), ("float32", False)]
+)
+def test_int8_of_ctranslate2_is_told_where_onednn_may_saturate(quantization: str, is_told: bool) -> None:
+    step = StepFacts(
+        method="to_ctranslate2",
+        params={"quantization": quantization},
+        seconds=1.0,
+        log={},
+        bytes=1,
+        parameters=1,
+        nonzero_parameters=1,
+    )
+    record = sample_record()
+    model = next(one for one in record.variants[1:] if one.artifact is not None)
+    artifact = model.artifact.model_copy(update={"runtime": "ctranslate2"})
+    model = model.model_copy(update={"steps": [step], "artifact": artifact})
+    machine = record.machine.model_copy(update={"instructions": ["avx2"]})
+    lines = "\n".join(
+        warnings(record.model_copy(update={"machine": machine, "variants": [record.variants[0], model]}))
+    )
+    assert (f"**int8 products of {model.name} may have saturated**" in lines) is is_told
+    assert ("CT2_USE_MKL=1" in lines) is is_told

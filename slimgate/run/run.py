@@ -334,7 +334,13 @@ class SuiteRun:
 
 
 def with_servers(suite: Suite, servers: Servers) -> Suite:
-    """The suite, with those servers for the endpoints that slimgate starts."""
+    """The suite, with those servers for the endpoints that slimgate starts; the same suite without any.
+
+    A search adds variants to the suite that it has given, so a copy would not know them.
+    """
+    models = (suite.teacher, *suite.variants.values())
+    if not any(isinstance(one.runtime.params, StartedEndpoint) for one in models):
+        return suite
 
     def started(variant: Variant) -> Variant:
         params = variant.runtime.params

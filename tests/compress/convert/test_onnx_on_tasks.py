@@ -19,6 +19,7 @@ from fixtures.models.embeddings import PAIRS, embedding_context, load_encoder
 from fixtures.models.exported import make_distinct_
 from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.compress.agreement import calibration_arrays, predictor_of
+from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.compress.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
 from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError
@@ -121,7 +122,9 @@ def test_every_graph_answers_as_the_network_does(tmp_path: Path, made: Callable[
         check_half(
             onnx_cast.step.apply(fused, onnx_cast.Params(), context), fused, eager, usual, least, context
         )
-    small = onnx_int8_static.step.apply(fused, onnx_int8_static.Params(), context)
+    # without VNNI sums of int8 products saturate, which narrow weights would prevent
+    tolerance = 2.0 if sums_saturate(cpu_instructions()) else 1.0
+    small = onnx_int8_static.step.apply(fused, onnx_int8_static.Params(tolerance=tolerance), context)
     assert small.footprint()["parameters"] == parameters
     assert small.footprint()["state_bytes"] < fused.footprint()["state_bytes"]
     assert answers(predictor_of(small, context), usual).shape == answers(eager, usual).shape

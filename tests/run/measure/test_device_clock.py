@@ -46,7 +46,7 @@ def test_a_contender_times_every_call_by_its_clock() -> None:
             super().time(call, prepared)
             return 0.25
 
-    contender._call, contender._clock = timed_call(Counting(), "rows", "forward"), Ticking()
+    contender._calls, contender._clock = [timed_call(Counting(), "rows", "forward")], Ticking()
     told = contender.answer({"calls": 3, "discard": 2, "turns": [0]})
     assert told["seconds"] == [0.25, 0.25, 0.25]
     assert forwarded == ["rows"] * 5

@@ -36,7 +36,7 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
             folder = run.build(name).artifact.folder
             spec = ContenderSpec(name, folder, model.runtime.name, {}, "cpu", 1)
             contenders.append(Contender(spec))
-        inputs = {name: run.workload(name, Workload(1, 8)).inputs for name in (TEACHER, "graph")}
+        inputs = {name: [run.workload(name, Workload(1, 8)).inputs] for name in (TEACHER, "graph")}
         times = duel(contenders, inputs, seed=0, max_seconds=0.1)
     finally:
         for contender in contenders:
@@ -45,5 +45,5 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
     assert graph.runtime.params.left_out  # a tuple, and a list once it is JSON
     options = params_json(graph.runtime.params)
     folder = run.build("graph").artifact.folder
-    memory = read_memory(folder, graph.runtime.name, options, inputs["graph"], device="cpu", threads=1)
+    memory = read_memory(folder, graph.runtime.name, options, inputs["graph"][0], device="cpu", threads=1)
     assert memory.baseline_bytes < memory.peak_bytes

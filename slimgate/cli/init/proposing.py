@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.cli.init.models import ModelFound, Standing
 from slimgate.compress.convert.to_ctranslate2 import FAMILIES
 from slimgate.judge.budget_kinds import suited_kinds
@@ -56,11 +57,15 @@ def _tightest_budget(sizes: tuple[int, ...], changes: tuple[float, float]) -> fl
 
 
 def int8_by_onnx(model: ModelFound) -> list[Json]:
-    """Steps to int8 by ONNX Runtime; none where it is not installed, or does not fuse the model's graphs."""
+    """Steps to int8 by ONNX Runtime; none where it is not installed, or does not fuse the model's graphs.
+
+    Where sums of int8 products saturate, weights of 7 bits keep them exact.
+    """
     installed = all(find_spec(name) is not None for name in ("onnx", "onnxruntime", "onnxscript"))
     if not installed or model.config.get("model_type") not in FUSED_ENCODERS:
         return []
-    return [{"to_onnx": {}}, {"onnx_optimize": {}}, {"onnx_int8_static": {"embeddings": True}}]
+    narrow = {"reduce_range": True} if sums_saturate(cpu_instructions()) else {}
+    return [{"to_onnx": {}}, {"onnx_optimize": {}}, {"onnx_int8_static": {"embeddings": True, **narrow}}]
 
 
 def split_sizes(parts: Mapping[str, int]) -> Json:

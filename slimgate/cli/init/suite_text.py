@@ -202,6 +202,8 @@ def _variants(draft: Draft) -> Iterator[str]:
     if int8:
         library = "CTranslate2" if draft.model.encoder_decoder else "ONNX Runtime"
         yield f"# int8 by {library}; in PyTorch it is {{ int8_dynamic = {{}} }}, which is slower on most CPUs"
+        if "reduce_range" in str(int8):
+            yield "# reduce_range: this processor has no VNNI, so sums of 8-bit products would saturate"
     yield "[variants.int8]"
     yield f"steps = {toml_value(int8 or [{'int8_dynamic': {}}])}"
     yield ""

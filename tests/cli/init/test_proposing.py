@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from slimgate.cli.init.proposing import budgets_for, kept_blocks, split_sizes, window
+from slimgate.cli.init import proposing
+from slimgate.cli.init.models import ModelFound
+from slimgate.cli.init.proposing import budgets_for, int8_by_onnx, kept_blocks, split_sizes, window
 from slimgate.judge.rows_needed import planned_rows
 
 
@@ -46,3 +50,13 @@ def test_the_window_leaves_nearly_all_rows_whole_within_the_models_positions() -
     assert window([10] * 99 + [500], 512) == 16
     assert window([100] * 10, 512) == 128
     assert window([100] * 10, 64) == 64
+
+
+@pytest.mark.parametrize("instructions", [["avx2"], ["avx2", "avx512_vnni"]])
+def test_int8_keeps_its_sums_exact_on_a_processor_without_vnni(
+    instructions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "cpu_instructions", lambda: instructions)
+    model = ModelFound("model", Path("model"), {"model_type": "bert"}, fresh=False)
+    options = int8_by_onnx(model)[-1]["onnx_int8_static"]
+    assert options.get("reduce_range", False) is (instructions == ["avx2"])

@@ -18,8 +18,8 @@ from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.embeddings import PAIRS, embedding_context, load_encoder
 from fixtures.models.exported import make_distinct_
 from fixtures.models.task_rows import load_task_model, task_context
-from slimgate.compress.agreement import calibration_arrays, predictor_of
 from slimgate._system.processor import cpu_instructions, sums_saturate
+from slimgate.compress.agreement import calibration_arrays, predictor_of
 from slimgate.compress.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx
 from slimgate.compress.convert._onnx_graph import kinds_of
 from slimgate.errors import BuildError

@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,9 @@ def start_session(
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(RecordKeeper(state), "slimgate-record")
         config.pluginmanager.register(Stopping(state, config), "slimgate-stopping")
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and config.get_verbosity() >= 0:
+            config.pluginmanager.register(FailureLines(reporter), "slimgate-failures")
     return state
 
 
@@ -85,6 +89,25 @@ def refuse_beside_confirm(config: pytest.Config) -> None:
             )
     if config.getoption("slimgate_engine") != "local":
         raise SuiteError(f"{CONFIRM_OPTION} judges in this process, so it goes without --slimgate-engine")
+
+
+class FailureLines:
+    """Says why a test failed below its `F`: the summary may be minutes away. Each line once."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._reporter = reporter
+        self._told: set[str] = set()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Writes the first line of the reason, after pytest has written its letter."""
+        if not report.failed or getattr(report, "slimgate", None) is None:
+            return
+        line = next(iter(str(report.longrepr).splitlines()), "")
+        if isinstance(report.longrepr, str) and line and line not in self._told:
+            self._told.add(line)
+            self._reporter.ensure_newline()
+            self._reporter.write_line(f"slimgate: {line}")
 
 
 class RecordKeeper:

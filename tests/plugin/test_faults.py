@@ -204,6 +204,13 @@ def test_a_run_whose_output_goes_into_a_file_tells_each_stage_that_is_over(faile
     assert not any("duel" in line or "rounds of" in line for line in told)
 
 
+def test_a_failed_test_says_why_at_once_and_each_reason_once(failed: Ran) -> None:
+    told = [line for line in failed.lines if line.startswith(f"slimgate: {REASONS['broken']}")]
+    assert len(told) == 1
+    before_summary = failed.lines[: next(i for i, line in enumerate(failed.lines) if "= FAILURES =" in line)]
+    assert told[0] in before_summary
+
+
 def test_a_variant_that_was_mended_is_whole_again_and_its_log_is_gone(slow: Ran) -> None:
     (slow.folder / "mended").touch()
     ran = pytest_in(slow.folder, "bench/faults.toml", "-k", "broken and not latency and not speedup")

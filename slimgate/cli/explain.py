@@ -88,8 +88,17 @@ def as_text(found: Explained) -> str:
 
 
 def _describe_unquoted(found: Explained) -> str:
-    source = found.record.task.source.get("name", "?")
-    return f"not in the record, which quotes few rows; it is row {found.id} of source {source}"
+    place = place_of_row(found.record.task.source, found.id)
+    return f"not in the record, which quotes few rows; it is {place}"
+
+
+def place_of_row(source: Mapping[str, Any], row: str) -> str:
+    """`row 12, counted from 0, of reviews.csv` where a row's id and its source tell that."""
+    part, _, number = row.rpartition("/")
+    files = source.get("path" if part == "all" else part)
+    if number.isdigit() and isinstance(files, Sequence) and len(files) == 1:
+        return f"row {number}, counted from 0, of {files[0]}"
+    return f"row {row} of source {source.get('name', '?')}"
 
 
 def _describe_missing(found: Explained) -> str:

@@ -45,11 +45,14 @@ def details(name: str) -> str:
     method = load("method", name)
     # a function of one's own becomes a method, which has a docstring of its own
     parts = [method_text(own_object("method", name) if ":" in name else method)]
-    for table in option_tables(method.Params.model_json_schema()):
+    schema = method.Params.model_json_schema()
+    is_table = "properties" in schema or schema.get("type") == "object"
+    for table in option_tables(schema):
         rows = [(option.name, option.kind, option.default, option.about) for option in table.options]
         named = "".join(f"{name} = {{ … }}\n" for name in table.names)
         told = tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=[None, 30, None, 60])
-        parts.append(f"{named}\n{told}".lstrip() if rows else "No options.")
+        none = "No options." if is_table else "Its value is written as above."
+        parts.append(f"{named}\n{told}".lstrip() if rows else none)
     parts.append(tabulate(method_facts(method).items(), tablefmt="plain"))
     return "\n\n".join(parts) + "\n"
 
@@ -57,7 +60,7 @@ def details(name: str) -> str:
 def method_facts(method: Any) -> dict[str, str]:
     """What it starts from, leaves, reads and promises, in words."""
     if type(method).resolve is not Step.resolve:
-        return {"starts from": "what its steps start from; it leaves, reads and promises what they do"}
+        return {"starts from": "that depends on its options, as do what it leaves, reads and promises"}
     return {
         "starts from": ", ".join(sorted(method.takes)),
         "leaves": method.gives or "the same kind",

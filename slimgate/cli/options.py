@@ -25,6 +25,16 @@ NO_DEFAULT, REQUIRED = "–", "required"
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
 
 
+def points(text: str) -> float:
+    """Percentage points of the command line. Raises argparse's error, which says how they are written."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} came, expected percentage points as a number, such as 2"
+        ) from None
+
+
 def add_store(parser: argparse.ArgumentParser) -> None:
     """The store, as `options.store`."""
     parser.add_argument("--store", type=Path, metavar="DIR", help="default: SLIMGATE_STORE, else .slimgate")

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from slimgate.cli.options import points
+
 if TYPE_CHECKING:
     from slimgate.judge.power import Plan, Shares
 
@@ -32,7 +34,7 @@ def add_to(commands: Any) -> None:
         help="share of samples that change, from 0 to 1",
     )
     parser.add_argument(
-        "--drop-points", type=float, required=True, metavar="X", help="the budget, in percentage points"
+        "--drop-points", type=points, required=True, metavar="X", help="the budget, in percentage points"
     )
     parser.add_argument(
         "--looks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -70,4 +71,8 @@ def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
 
 def _no_folder(ref: ModelRef) -> str:
     """Which folder was looked for: a name of the hub may be a path with a mistake in it."""
-    return "" if ref.looked_for is None else f"there is no folder {ref.looked_for}; "
+    if ref.looked_for is None:
+        return ""
+    models = [path.parent.name for path in ref.looked_for.parent.glob("*/config.json")]
+    close = difflib.get_close_matches(ref.looked_for.name, models, n=1)
+    return f"there is no folder {ref.looked_for}{f' (near it: {close[0]})' if close else ''}; "

@@ -416,6 +416,12 @@ def _check_folder(folder: Path, text: str) -> str:
     return kind
 
 
+def _model_below(folder: Path, text: str) -> str:
+    """`. Did you mean "package:NAME/model"?` where a folder in this one is a model."""
+    below = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return f'. Did you mean "{text.rstrip("/")}/{below[0]}"?' if below else ""
+
+
 def _check_weights(folder: Path, text: str) -> None:
     graphs = [form.files[0] for form in graph_forms().values()]
     for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
@@ -423,6 +429,7 @@ def _check_weights(folder: Path, text: str) -> None:
             told = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"
             others = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICKLES)
             hint = f"; {others[0].name} may be a pickle, which is never opened" if others and told else ""
+            hint = hint or _model_below(folder, text)
             raise SuiteError(
                 f'"{text}": {folder} has no {needed}{told}, expected the folder of a saved model{hint}'
             )

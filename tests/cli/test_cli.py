@@ -271,6 +271,10 @@ def test_warnings_do_not_stand_in_the_json(judge: Judge, tmp_path: Path) -> None
 
 WRONG = {
     "unknown-metric": (["--metric", "acuracy"], '"acuracy": no such metric. Did you mean accuracy?'),
+    "other-outcomes": (
+        ["--metric", "acc"],
+        "--metric acc: not a metric of labels and predictions, expected one of accuracy, ",
+    ),
     "needs-probabilities": (["--metric", "log_loss"], "teacher.csv: log_loss needs probabilities"),
     "binary-budget": (
         ["--drop-points", "0"],
@@ -278,7 +282,7 @@ WRONG = {
     ),
     "negative-budget": (["--drop-points", "-1"], "-1.0 came, expected more than 0"),
     "nan-budget": (["--drop-points", "nan"], "expected a finite number"),
-    "not-a-number": (["--drop-points", "one"], "invalid float value"),
+    "not-a-number": (["--drop-points", "2%"], "'2%' came, expected percentage points as a number, such as 2"),
     "counts": (
         ["--metric", "mcc", "--drop-points", "1", "--drop-points", "2"],
         "2 --drop-points for 1 --metric, expected one for each",

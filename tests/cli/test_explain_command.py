@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.outcome_tables import Shares, write_class_answers, write_values
 
+from slimgate.cli.explain import place_of_row
 from slimgate.cli.main import main
 from slimgate.record import (
     AnswerFacts,
@@ -110,6 +111,20 @@ def test_a_text_that_the_record_does_not_quote_is_said_to_be_elsewhere(explain: 
         "text: not in the record, which quotes few rows; it is row r1 of source files"
         in explain(run, "r1")[1]
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ("all/12", "row 12, counted from 0, of ../a.csv"),
+        ("gate/3", "row 3, counted from 0, of ../g.csv"),
+        ("train/3", "row train/3 of source files"),
+        ("r1", "row r1 of source files"),
+    ],
+)
+def test_a_row_of_one_file_is_found_in_it(row: str, place: str) -> None:
+    source = {"name": "files", "path": ["../a.csv"], "gate": ["../g.csv"], "train": ["1.csv", "2.csv"]}
+    assert place_of_row(source, row) == place
 
 
 def test_json_has_the_answers_as_the_record_has_them(explain: Explain, run: Path) -> None:

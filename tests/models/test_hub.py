@@ -53,6 +53,17 @@ def test_a_stated_revision_must_be_in_the_cache(cache: Path) -> None:
 
 
 @pytest.mark.usefixtures("cache")
+def test_a_folder_with_a_mistake_in_its_name_is_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BuildError, match=r"^modle: there is no folder .*/modle \(near it: model\); not in"):
+        fetch_model(parse_model_ref("modle"))
+
+
+@pytest.mark.usefixtures("cache")
 def test_a_model_that_is_not_cached_is_one_clear_error_offline() -> None:
     message = r"^team/unknown: there is no folder .*/team/unknown; not in the local cache .*hf download"
     with pytest.raises(BuildError, match=message):

@@ -37,6 +37,8 @@ def test_a_package_is_found_without_importing_it(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(tmp_path)
     assert parse_model_ref("package:weights_of_mine/model").folder == inner
     assert "weights_of_mine" not in sys.modules
+    with pytest.raises(SuiteError, match=r'Did you mean "package:weights_of_mine/model"\?$'):
+        parse_model_ref("package:weights_of_mine")
 
 
 def test_a_link_out_of_a_package_is_refused(

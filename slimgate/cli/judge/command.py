@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from slimgate.cli.options import points
 
 if TYPE_CHECKING:
     from slimgate.cli.judge.budgets import Asked
     from slimgate.cli.judge.output import Judged
     from slimgate.data.predictions.columns import ColumnNames
     from slimgate.data.predictions.pairs import Pair
+    from slimgate.judge.metrics import Metric
 
 DESCRIPTION = """\
 Judges the answers of a target against those of a base, sample by sample. Each is a log of an evaluation tool
@@ -21,6 +24,7 @@ a table with the columns id and score, or a prediction file with id, label, and 
 (p_<class>, prob_<class>). Logs that do not compare are refused, with what differs. Exit codes: 0 all budgets
 hold, 1 one does not or cannot be decided, 4 wrong usage or input.
 """
+OF_CLASSES = ("prediction", "probabilities")  # what a metric may read of such a file
 ROLES = {
     "id": "what names a row",
     "label": "the right answer",
@@ -52,14 +56,14 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--drop-points",
         action="append",
-        type=float,
+        type=points,
         metavar="X",
         help="budget in percentage points, above 0: one for each --metric in order, or one for all",
     )
     parser.add_argument("--budgets", type=Path, metavar="FILE.toml", help="its [budgets], as in a suite")
     parser.add_argument(
         "--pooled-points",
-        type=float,
+        type=points,
         metavar="X",
         help="of logs: one budget on the mean over all samples of all tasks",
     )
@@ -129,6 +133,19 @@ def run(options: argparse.Namespace) -> int:
     return max(codes)
 
 
+def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
+    """Raises SuiteError for a metric of other outcomes than labels and predictions."""
+    from slimgate.errors import SuiteError
+    from slimgate.judge.metrics import known_metrics, load_metric
+
+    fit = [name for name in known_metrics() if load_metric(name).needs in OF_CLASSES]
+    for name, metric in metrics.items():
+        if metric.needs not in OF_CLASSES:
+            raise SuiteError(
+                f"--metric {name}: not a metric of labels and predictions, expected one of {', '.join(fit)}"
+            )
+
+
 def _ask_for_points(limits: Sequence[float]) -> None:
     from slimgate.suite.small_budgets import SMALL, ask_for_points
 
@@ -181,6 +198,7 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
     from slimgate.judge.metrics import load_metric
 
     metrics = {name: load_metric(name) for name in wanted.metrics}
+    _check_of_classes(metrics)
     for path, outcomes in ((options.teacher, pair.teacher), (options.variant, pair.variant)):
         lacking = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
         if lacking and outcomes.probabilities is None:

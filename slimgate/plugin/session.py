@@ -109,6 +109,7 @@ class Session:
         self._parts: dict[Path, Parts] = {}
         self._inputs: dict[Path, Mapping[str, Digests]] = {}
         self._void: dict[Path, list[Key]] = {}
+        self._changed: dict[Path, set[str]] = {}  # models whose results changed with what made them
         self._written: dict[Path, float] = {}
         self._predicted: set[tuple[Path, str]] = set()
         self._logged: set[tuple[Path, str]] = set()
@@ -320,7 +321,11 @@ class Session:
                 lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
         for name, results in lost.items():
             number = format_count(len(results), "earlier result", "earlier results")
-            why = "the files, recipe, code, rows or settings that they depend on have changed"
+            why = (
+                "the model, its teacher, the rows or slimgate's code have changed"
+                if name in self._changed[path]
+                else "[measure], a budget or a metric's code has changed"
+            )
             which = visible(", ".join(results))
             yield [(f"  {visible(name)}: {number} dropped, because {why}: {which}", "")]
 
@@ -368,6 +373,12 @@ class Session:
         found = parts_of(record)
         valid = [one for one in found if self._has_same_inputs(one, record, suite)]
         kept, checks = set(map(key_of, valid)), set(expected_checks(suite))
+        given = self.inputs(suite)
+        self._changed[suite.path] = {
+            one.name
+            for one in record.variants
+            if one.inputs_digests.get(MODEL) != given.get(one.name, {}).get(MODEL)
+        }
         self._void[suite.path] = [key for one in found if (key := key_of(one)) in checks and key not in kept]
         return [one for one in valid if since or one["kind"] != SINCE]
 

@@ -94,7 +94,7 @@ def test_a_model_that_was_replaced_has_no_verdict_until_it_is_judged_again(whole
     line, record = status_lines(replaced)
     assert line.startswith(f"{SUITE_FILE}: PASS (1 PASS, 0 FAIL")
     assert record.startswith("  whole record: partial (1 PASS, 0 FAIL")
-    assert "  released: 3 earlier results dropped, because the files, recipe" in replaced.out
+    assert "  released: 3 earlier results dropped, because the model, its teacher, the rows" in replaced.out
     report = (replaced.folder / "reports/latest/elsewhere/report.md").read_text()
     assert "released" not in report.partition("What could ship")[2].partition("Before you trust")[0]
 
@@ -125,3 +125,10 @@ def test_a_partial_record_needs_a_reason_to_become_a_baseline(
     assert "the run is FAIL" in capsys.readouterr().err
     assert main([*run, *where, "--reason", "to show it"]) == 0
     assert "partial: " in capsys.readouterr().out
+
+
+def test_another_budget_says_that_it_made_earlier_results_void(after_fail: Ran) -> None:
+    (after_fail.folder / SUITE_FILE).write_text(SUITE.replace("drop_points = 5.0", "drop_points = 6.0"))
+    again = ran(after_fail.folder, "-k", "same and accuracy")
+    why = "because [measure], a budget or a metric's code has changed: quality accuracy"
+    assert f"  released: 1 earlier result dropped, {why}" in again.out

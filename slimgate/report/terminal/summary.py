@@ -29,6 +29,8 @@ _INDENT = "  "
 MEGABYTE = 1024**2
 # More variants, or messages, than this would flood the terminal: the report has them all.
 MOST = 20
+# More speed-ups in a cell would be wider than a terminal.
+MOST_SPEEDS = 2
 _STYLES = {
     "PASS": "green",
     "FAIL": "red",
@@ -234,7 +236,9 @@ def _speed(model: VariantRecord) -> str:
     found = [
         _times(facts.speedup, facts.speedup_interval) for facts in model.latency.values() if facts.speedup
     ]
-    return " / ".join(found) or MISSING
+    left = len(found) - MOST_SPEEDS
+    shown = [*found[:MOST_SPEEDS], f"{left} more"] if left > 0 else found
+    return " / ".join(shown) or MISSING
 
 
 def _times(speedup: float, interval: tuple[float, float] | None) -> str:

@@ -7,28 +7,25 @@ The folder of an artifact of kind onnx_genai, which `onnxruntime_genai.Model` op
     config.json  tokenizer files  as transformers has them
     slimgate.json                 the kind, how weights are stored, how many there are
 
-An exported folder has no slimgate.json; what that says is an entry of genai_config.json, which the library
-ignores.
+An exported folder has all of them but slimgate.json: it opens in the runtime too, and no step starts from it.
+The library refuses entries of genai_config.json that it does not know.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.json_text import read_json
 from slimgate.errors import MissingExtra
 from slimgate.models.graph import Graph
-from slimgate.models.saved_files import DESCRIPTION, load_beside, read_description
+from slimgate.models.saved_files import load_beside, read_description
 from slimgate.protocols import Json
 
 KIND = "onnx_genai"
 CONFIG, MODEL, DATA = "genai_config.json", "model.onnx", "model.onnx.data"
 COUNTS = ("parameters", "nonzero_parameters")
-_ENTRY = "slimgate"
 
 
 def load_package(user: str) -> Any:
@@ -61,8 +58,7 @@ class OnnxGenaiModel(Graph):
 
     def write(self, folder: Path) -> None:
         """Copies the library's own files. From then on the copy is the model's."""
-        for name in (CONFIG, MODEL, DATA):
-            shutil.copyfile(self.written / name, folder / name)
+        copy_files(self.written, folder)
         self.written = folder
 
     def description(self) -> dict[str, Any]:
@@ -71,17 +67,12 @@ class OnnxGenaiModel(Graph):
 
 
 def load_onnx_genai_model(folder: Path) -> OnnxGenaiModel:
-    """What `OnnxGenaiModel.save` or `copy_for_export` wrote."""
-    if (folder / DESCRIPTION).is_file():
-        told = read_description(folder)
-    else:
-        told = read_json(folder / CONFIG)[_ENTRY]
+    """What `OnnxGenaiModel.save` wrote."""
+    told = read_description(folder)
     return OnnxGenaiModel(folder, told["counts"], told["precision"], **load_beside(folder))
 
 
-def copy_for_export(artifact: Path, folder: Path) -> None:
-    """Writes the library's files of an artifact into a folder that is there."""
-    for name in (MODEL, DATA):
-        shutil.copyfile(artifact / name, folder / name)
-    content = read_json(artifact / CONFIG) | {_ENTRY: read_description(artifact)}
-    (folder / CONFIG).write_text(json.dumps(content, indent=4) + "\n", "utf-8")
+def copy_files(folder: Path, target: Path) -> None:
+    """Copies the library's own files into a folder that is there."""
+    for name in (CONFIG, MODEL, DATA):
+        shutil.copyfile(folder / name, target / name)

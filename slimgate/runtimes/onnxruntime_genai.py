@@ -25,7 +25,6 @@ from slimgate.params import Table
 from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
 
 if TYPE_CHECKING:
-    from slimgate.models.onnx_genai_model import OnnxGenaiModel
     from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int32]
@@ -65,20 +64,20 @@ class _Begun:
 class GenaiPredictor:
     """A Model behind the Predictor's calls. end_tokens: what ends an answer."""
 
-    def __init__(self, model: OnnxGenaiModel, *, device: str, threads: int) -> None:
+    def __init__(self, folder: Path, tokenizer: Any, *, device: str, threads: int) -> None:
         """Raises BuildError for a device that is not the CPU, MissingExtra without the package."""
         from slimgate.models.onnx_genai_model import load_package
 
         if device != "cpu":
             raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} came as device")
         self._package: Any = load_package("runtime onnxruntime_genai")
-        told = read_json(model.written / CONFIG)["model"]
+        told = read_json(folder / CONFIG)["model"]
         self._longest = int(told["context_length"])
         self._layers = int(told["decoder"]["num_hidden_layers"])
         self._names = told["decoder"]["outputs"]
         self.end_tokens = frozenset(np.atleast_1d(told["eos_token_id"]).tolist())
-        self._tokenizer = model.tokenizer
-        config = self._package.Config(str(model.written))
+        self._tokenizer = tokenizer
+        config = self._package.Config(str(folder))
         config.overlay(json.dumps(_overlay(threads)))
         try:
             self._model: Any = self._package.Model(config)
@@ -227,15 +226,15 @@ class OnnxRuntimeGenai(Runtime[Params]):
 
     def copy(self, artifact: Path, folder: Path) -> None:
         """The library's files, which `onnxruntime_genai.Model` opens."""
-        from slimgate.models.onnx_genai_model import copy_for_export
+        from slimgate.models.onnx_genai_model import copy_files
 
-        copy_for_export(artifact, folder)
+        copy_files(artifact, folder)
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> GenaiPredictor:
-        """The artifact's model, on `threads` threads."""
-        from slimgate.models.onnx_genai_model import load_onnx_genai_model
+        """The model of an artifact or of an exported folder, on `threads` threads."""
+        from slimgate.models.saved_files import load_beside
 
-        return GenaiPredictor(load_onnx_genai_model(folder), device=device, threads=threads)
+        return GenaiPredictor(folder, load_beside(folder)["tokenizer"], device=device, threads=threads)
 
     def load_model(self, folder: Path, device: str) -> Any:
         """The OnnxGenaiModel of a folder."""
@@ -245,7 +244,7 @@ class OnnxRuntimeGenai(Runtime[Params]):
 
     def open_model(self, model: Any, context: BuildContext) -> GenaiPredictor:
         """An OnnxGenaiModel that a step has made."""
-        return GenaiPredictor(model, device=context.device, threads=context.threads)
+        return GenaiPredictor(model.written, model.tokenizer, device=context.device, threads=context.threads)
 
 
 runtime = OnnxRuntimeGenai()

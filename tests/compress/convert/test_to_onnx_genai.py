@@ -262,7 +262,7 @@ def test_texts_beyond_a_window_that_the_graph_lacks_are_refused(tmp_path: Path) 
 
 def test_another_device_is_refused(llama_fp32: Any) -> None:
     with pytest.raises(BuildError, match="makes graphs for the CPU, and cuda came as device"):
-        runtime.GenaiPredictor(llama_fp32, device="cuda", threads=1)
+        runtime.GenaiPredictor(llama_fp32.written, llama_fp32.tokenizer, device="cuda", threads=1)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5", "bert"])

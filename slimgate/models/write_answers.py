@@ -57,7 +57,7 @@ class Written:
 
 @runtime_checkable
 class Writer(Protocol):
-    """A predictor of a runtime that generates by itself."""
+    """A predictor of a runtime that generates by itself. It may have `end_tokens`, its files' own."""
 
     def write(self, prompts: Sequence[Ids], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, at least so many each. Raises MeasureError where `how` draws."""
@@ -72,7 +72,7 @@ def write_answers(
     Raises MeasureError where a prompt and its answer do not fit into the model's positions.
     """
     network = getattr(predictor, "network", None)
-    ends = end_tokens(tokenizer, network)
+    ends = end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
     if can_write(network):
         _check_positions(network, prompts, how)
         found = _by_generate(network, tokenizer, prompts, keys, how, ends)

@@ -1,0 +1,78 @@
+"""A decoder in the format of ONNX Runtime GenAI: saved as its folder, loaded again the same.
+
+The folder of an artifact of kind onnx_genai, which `onnxruntime_genai.Model` opens:
+
+    genai_config.json             names of inputs and outputs, the end tokens, the longest text
+    model.onnx  model.onnx.data   the graph, and its weights
+    config.json  tokenizer files  as transformers has them
+    slimgate.json                 the kind, how weights are stored, how many there are
+
+An exported folder has all of them but slimgate.json: it opens in the runtime too, and no step starts from it.
+The library refuses entries of genai_config.json that it does not know.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import MissingExtra
+from slimgate.models.graph import Graph
+from slimgate.models.saved_files import load_beside, read_description
+from slimgate.protocols import Json
+
+KIND = "onnx_genai"
+CONFIG, MODEL, DATA = "genai_config.json", "model.onnx", "model.onnx.data"
+COUNTS = ("parameters", "nonzero_parameters")
+
+
+def load_package(user: str) -> Any:
+    """The package onnxruntime_genai. user: what needs it. Raises MissingExtra."""
+    try:
+        import onnxruntime_genai
+    except ImportError as error:
+        raise MissingExtra(f'{user} needs an extra: pip install "slimgate[onnx_genai]"') from error
+    return onnxruntime_genai
+
+
+@dataclass
+class OnnxGenaiModel(Graph):
+    """A converted model. written: its folder, only read; counts: parameters and nonzero_parameters.
+
+    precision: how the weights are stored.
+    """
+
+    written: Path
+    counts: Json
+    precision: str
+    tokenizer: Any
+    config: Any
+    kind: str = KIND
+
+    def footprint(self) -> dict[str, int]:
+        """parameters, nonzero_parameters, state_bytes: those of the graph and its weights."""
+        sizes = ((self.written / name).stat().st_size for name in (MODEL, DATA))
+        return {**self.counts, "state_bytes": sum(sizes)}
+
+    def write(self, folder: Path) -> None:
+        """Copies the library's own files. From then on the copy is the model's."""
+        copy_files(self.written, folder)
+        self.written = folder
+
+    def description(self) -> dict[str, Any]:
+        """What slimgate.json says beside the kind."""
+        return {"precision": self.precision, "counts": self.counts}
+
+
+def load_onnx_genai_model(folder: Path) -> OnnxGenaiModel:
+    """What `OnnxGenaiModel.save` wrote."""
+    told = read_description(folder)
+    return OnnxGenaiModel(folder, told["counts"], told["precision"], **load_beside(folder))
+
+
+def copy_files(folder: Path, target: Path) -> None:
+    """Copies the library's own files into a folder that is there."""
+    for name in (CONFIG, MODEL, DATA):
+        shutil.copyfile(folder / name, target / name)

@@ -1,0 +1,250 @@
+"""ONNX Runtime GenAI: a C++ runtime that writes the answers of decoders with a key-value cache, on the CPU.
+
+    runtime = { name = "onnxruntime_genai" }
+
+It runs the artifacts of to_onnx_genai, in the types that their weights were stored in. Answers are greedy.
+It gives the scores of whole texts too, so it serves every task of a causal language model. Prompts of one
+length are answered together, so that nothing is padded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate._system.json_text import read_json
+from slimgate.errors import BuildError, MeasureError
+from slimgate.models.onnx_genai_model import CONFIG, KIND
+from slimgate.params import Table
+from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
+
+if TYPE_CHECKING:
+    from slimgate.models.write_answers import Writing
+
+Ids = npt.NDArray[np.int32]
+# What a folder may say of search, and greedy answers do without.
+GREEDY = {
+    "do_sample": False,
+    "num_beams": 1,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+}
+# The id of no token: the library takes no token of a prompt for padding, which it would not read.
+NO_TOKEN = -1
+
+
+class Params(Table):
+    """runtime = { name = "onnxruntime_genai" } has no options."""
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """(rows, tokens) ids, and how many tokens are to follow; 0: their scores are wanted."""
+
+    ids: Ids
+    count: int
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A generator that has chosen the first token, and how many tokens shall follow."""
+
+    generator: Any
+    rows: int
+    prompt: int
+    left: int
+
+
+class GenaiPredictor:
+    """A Model behind the Predictor's calls. end_tokens: what ends an answer."""
+
+    def __init__(self, folder: Path, tokenizer: Any, *, device: str, threads: int) -> None:
+        """Raises BuildError for a device that is not the CPU, MissingExtra without the package."""
+        from slimgate.models.onnx_genai_model import load_package
+
+        if device != "cpu":
+            raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} came as device")
+        self._package: Any = load_package("runtime onnxruntime_genai")
+        told = read_json(folder / CONFIG)["model"]
+        self._longest = int(told["context_length"])
+        self._layers = int(told["decoder"]["num_hidden_layers"])
+        self._names = told["decoder"]["outputs"]
+        self.end_tokens = frozenset(np.atleast_1d(told["eos_token_id"]).tolist())
+        self._tokenizer = tokenizer
+        config = self._package.Config(str(folder))
+        config.overlay(json.dumps(_overlay(threads)))
+        try:
+            self._model: Any = self._package.Model(config)
+        except Exception as error:  # its exceptions are of no class of their own
+            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_one_line(error)}") from error
+
+    def prepare(self, batch: Arrays) -> _Prompts:
+        """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it."""
+        ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int32)
+        count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
+        self._check_length(ids.shape[1] + count)
+        return _Prompts(ids, count)
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self._longest:
+            raise MeasureError(
+                f"a text and its answer have {tokens} tokens, but the model has positions for "
+                f"{self._longest}; lower max_new_tokens, or leave long prompts out"
+            )
+
+    def forward(self, prepared: Any) -> object:
+        """The scores of whole texts, or an answer."""
+        if prepared.count:
+            return self.decode(self.prefill(prepared))
+        generator = self._begin(prepared.ids, 1, least=0)
+        return np.array(generator.get_output(self._names["logits"]), dtype=np.float32)
+
+    def prefill(self, prepared: Any) -> _Begun:
+        """The answer after its first token."""
+        generator = self._begin(prepared.ids, prepared.count, least=prepared.count)
+        generator.generate_next_token()
+        rows, prompt = prepared.ids.shape
+        return _Begun(generator, rows, prompt, prepared.count - 1)
+
+    def decode(self, state: Any) -> Ids:
+        """(rows, new tokens) ids, no end token among them: the next likeliest takes its place."""
+        for _ in range(state.left):
+            state.generator.generate_next_token()
+        found = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
+        return np.stack(found)
+
+    def cache_bytes(self, state: Any) -> int:
+        """Bytes of the keys and values, with those that are allocated ahead."""
+        return sum(state.generator.get_output(name).nbytes for name in self._cache_names())
+
+    def _cache_names(self) -> Iterator[str]:
+        for kind in ("present_key_names", "present_value_names"):
+            for layer in range(self._layers):
+                yield self._names[kind] % layer
+
+    def _begin(self, ids: Ids, count: int, *, least: int) -> Any:
+        """A generator that has read the texts. ids: (rows, tokens); least: tokens before an end token."""
+        wanted = self._package.GeneratorParams(self._model)
+        lengths = {"max_length": ids.shape[1] + count, "min_length": ids.shape[1] + least}
+        wanted.set_search_options(**GREEDY, batch_size=len(ids), **lengths)
+        try:
+            generator = self._package.Generator(self._model, wanted)
+            generator.append_tokens(ids)
+        except RuntimeError as error:
+            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_one_line(error)}") from error
+        return generator
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids."""
+        return np.asarray(output, dtype=np.float32)
+
+    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        if how.temperature:
+            raise MeasureError(
+                "runtime onnxruntime_genai takes the likeliest token here; set temperature = 0"
+            )
+        self._check_length(max(map(len, prompts)) + how.max_new_tokens)
+        found: list[list[int]] = [[] for _ in prompts]
+        by_length: dict[int, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            by_length.setdefault(len(prompt), []).append(row)
+        for rows in by_length.values():
+            ids = np.asarray([prompts[row] for row in rows], dtype=np.int32)
+            for row, answer in zip(rows, self._write(ids, how, least), strict=True):
+                found[row] = answer
+        return found
+
+    def _write(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
+        """Until each answer has ended; what a row gets behind its end is not of the answer."""
+        generator = self._begin(ids, how.max_new_tokens, least=least)
+        answers: list[list[int]] = [[] for _ in ids]
+        going = set(range(len(ids)))
+        for _ in range(how.max_new_tokens):
+            generator.generate_next_token()
+            tokens = generator.get_next_tokens()
+            for row in sorted(going):
+                answers[row].append(int(tokens[row]))
+                if self._has_ended(answers[row], how):
+                    going.remove(row)
+            if not going:
+                break
+        return answers
+
+    def _has_ended(self, ids: list[int], how: Writing) -> bool:
+        if ids[-1] in self.end_tokens:
+            return True
+        text = self._tokenizer.decode(ids, skip_special_tokens=True) if how.stop else ""
+        return any(stop in text for stop in how.stop)
+
+    def close(self) -> None:
+        """Drops the model."""
+        self._model = None
+
+
+def _overlay(threads: int) -> dict[str, Any]:
+    """What is set over a folder's genai_config.json: no busy waiting between calls, and no padding."""
+    session = {
+        "intra_op_num_threads": threads,
+        "inter_op_num_threads": 1,
+        "session.force_spinning_stop": "1",
+    }
+    return {"model": {"decoder": {"session_options": session}, "pad_token_id": NO_TOKEN}}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+class OnnxRuntimeGenai(Runtime[Params]):
+    kinds = frozenset({KIND})
+    default_for = kinds
+    packages = ("onnxruntime-genai", "onnxruntime")
+    times_writing = True
+    form = Form(
+        name=KIND,
+        package="onnxruntime-genai",
+        imports="import onnxruntime_genai\nfrom transformers import AutoTokenizer\n",
+        load='model = onnxruntime_genai.Model(".")',
+        predict="def answer(text):\n"
+        '    ids = tokenizer(text)["input_ids"]\n'
+        "    how = onnxruntime_genai.GeneratorParams(model)\n"
+        "    how.set_search_options(do_sample=False, max_length=len(ids) + 64)\n"
+        "    generator = onnxruntime_genai.Generator(model, how)\n"
+        "    generator.append_tokens(ids)\n"
+        "    while not generator.is_done():\n"
+        "        generator.generate_next_token()\n"
+        "    return tokenizer.decode(generator.get_sequence(0)[len(ids):], skip_special_tokens=True)",
+        tail='answers = [answer(text) for text in texts]\nprint(*answers, sep="\\n")',
+    )
+
+    def copy(self, artifact: Path, folder: Path) -> None:
+        """The library's files, which `onnxruntime_genai.Model` opens."""
+        from slimgate.models.onnx_genai_model import copy_files
+
+        copy_files(artifact, folder)
+
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> GenaiPredictor:
+        """The model of an artifact or of an exported folder, on `threads` threads."""
+        from slimgate.models.saved_files import load_beside
+
+        return GenaiPredictor(folder, load_beside(folder)["tokenizer"], device=device, threads=threads)
+
+    def load_model(self, folder: Path, device: str) -> Any:
+        """The OnnxGenaiModel of a folder."""
+        from slimgate.models.onnx_genai_model import load_onnx_genai_model
+
+        return load_onnx_genai_model(folder)
+
+    def open_model(self, model: Any, context: BuildContext) -> GenaiPredictor:
+        """An OnnxGenaiModel that a step has made."""
+        return GenaiPredictor(model.written, model.tokenizer, device=context.device, threads=context.threads)
+
+
+runtime = OnnxRuntimeGenai()

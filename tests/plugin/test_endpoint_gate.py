@@ -155,8 +155,11 @@ def test_no_server_is_left_when_the_run_is_stopped(
 @pytest.mark.slow
 def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> None:
     suite = repository / "bench/words.toml"
-    loads = "[measure]\nloads = [{ concurrency = 4, requests = 4, blocks = 6 }]\n"
-    budget = "latency = { speedup_min = 0.8 }\n"
+    level = "{ ttft_ms = 300, e2el_ms = 350 }"
+    loads = (
+        f"[measure]\nloads = [{{ concurrency = 4, requests = 10, blocks = 6, service_level = {level} }}]\n"
+    )
+    budget = "latency = { speedup_min = 0.8, goodput_min = 1.0, p50_ms_max = 2000 }\n"
     with serving() as teacher, serving() as variant:
         teacher.delay, variant.delay = 0.02, 0.4
         text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
@@ -171,6 +174,19 @@ def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> N
     assert served["latency"]["c4-ttft"]["verdict"] is None
     assert served["latency"]["c4"]["failed_requests"] == 0
     assert base["latency"]["c4"]["p50_ms"] > 20
+    assert served["latency"]["c4"]["good_share"] == served["latency"]["c4"]["goodput_per_s"] == 0
+    assert base["latency"]["c4"]["good_share"] == 1
+    assert base["latency"]["c4"]["goodput_per_s"] == pytest.approx(
+        base["latency"]["c4"]["throughput_per_s"], rel=0.1
+    )
+    limits = {one["kind"]: one for one in served["latency"]["c4"]["limits"]["budgets"]}
+    assert {kind: one["verdict"] for kind, one in limits.items()} == {
+        "p50_ms_max": "PASS",
+        "goodput_min": "FAIL",
+    }
+    assert limits["goodput_min"]["value"] == 0
+    assert served["latency"]["c4-ttft"]["limits"] is None
+    assert "served: c4 median 0 good requests/s [0, 0], budget 1: FAIL (6 blocks)" in ran.out
     assert record["verdict"]["missing"] == 0, ran.out
     assert "served: c4 0." in ran.out
     report = (repository / "reports/latest/words/report.md").read_text()

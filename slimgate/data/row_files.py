@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import glob
 import itertools
 import re
@@ -33,7 +32,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from slimgate.data.json_rows import Object, line_objects, objects_of, spill_pieces, to_table, typed_lines
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError, SuiteError, did_you_mean
 
 _LONGEST = 16
 # A csv is read in blocks of so many bytes, and a row (with its columns of text) must fit into one.
@@ -60,6 +59,7 @@ SUFFIXES = {
     ".txt": "text",
     ".text": "text",
 }
+MOST_NAMED = 5  # files, where the one that was asked for is not there
 MOST_BYTES = 4 * 2**30  # of a file that is read whole
 MOST_ROWS = 100_000_000  # a parquet of kilobytes may say that it holds billions
 LONGEST_FIELD = 16 * 2**20
@@ -151,13 +151,15 @@ def require(path: Path) -> None:
 
 
 def _near_file(path: Path) -> str:
-    """The file of that name one folder up, else the nearest name of a file of rows beside it."""
+    """The file of that name one folder up, else the nearest name of a file of rows beside it, else some."""
     if (path.parent.parent / path.name).is_file():
         return f". Did you mean ../{path.name}? There is {path.parent.parent / path.name}"
     names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    of_rows = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
-    close = difflib.get_close_matches(path.name, of_rows, n=1, cutoff=0.4)
-    return f". Did you mean {close[0]}?" if close else ""
+    of_rows = sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES)
+    if meant := did_you_mean(path.name, of_rows):
+        return meant
+    more = ", …" if len(of_rows) > MOST_NAMED else ""
+    return f"; beside it: {', '.join(of_rows[:MOST_NAMED])}{more}" if of_rows else ""
 
 
 def columns_of(file: RowFile) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from slimgate.report.status import (
     budgeted_metrics,
     metrics,
     models,
+    shown_workloads,
     standing,
     workload_words,
     workloads,
@@ -35,7 +36,6 @@ from slimgate.report.tables import Column, bullets, table, with_heading, without
 
 # A wider table has to be scrolled sideways on GitHub.
 _WIDEST = 10
-_MOST_WORKLOADS = 2
 _FIXED_COLUMNS = 3
 
 
@@ -47,7 +47,7 @@ def variants_table(record: RunRecord, found: Sequence[VariantRecord]) -> str:
             Column("variant", [escape(model.name) for model in found]),
             Column("verdict", [standing(record, model, named) for model in found]),
             Column("size, MB", [size_cell(model) for model in found], right=True),
-            *(_speed_column(found, name) for name in workloads(record)[:_MOST_WORKLOADS]),
+            *(_speed_column(found, name) for name in shown_workloads(record)),
             *(_metric_column(found, name) for name in _metrics_by_place(record)[0]),
         ]
     )
@@ -90,7 +90,7 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
 
 def _metrics_by_place(record: RunRecord) -> tuple[list[str], list[str]]:
     """Metrics of the main table, and of the second: those without a budget, and those past its width."""
-    room = _WIDEST - _FIXED_COLUMNS - min(len(workloads(record)), _MOST_WORKLOADS)
+    room = _WIDEST - _FIXED_COLUMNS - len(shown_workloads(record))
     gated = budgeted_metrics(record)[:room]
     return gated, [name for name in metrics(record) if name not in gated]
 

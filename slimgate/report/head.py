@@ -101,6 +101,7 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     return with_note(value_words(facts.value), f"{drop} as the best of {count(facts.among)}{over}{where}")
 
 
+_MOST_WORKLOADS = 2  # more are counted and not named
 Fast = dict[str | None, list[str]]
 
 
@@ -143,7 +144,9 @@ def _fastest_lines(record: RunRecord, found: Fast) -> list[str]:
     named = [f"{_name(record.variant(name))}, {', '.join(speeds)}" for name, speeds in found.items() if name]
     lines = [f"Fastest inside its budgets: {'; '.join(named)}."] if named else []
     if None in found:
-        lines.append(f"None is shown to be faster than the teacher on {', '.join(found[None])}.")
+        number = f"{len(found[None])} of {len(workloads(record))} workloads"
+        where = number if len(found[None]) > _MOST_WORKLOADS else ", ".join(found[None])
+        lines.append(f"None is shown to be faster than the teacher on {where}.")
     return lines
 
 

@@ -13,6 +13,7 @@ from slimgate.record.results import BEHAVIOUR, SPEEDUP, TIMES
 
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"
+MOST_WORKLOADS = 2  # columns of a table; more would have to be scrolled sideways
 _LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
 _LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?")
@@ -49,6 +50,14 @@ def budgeted_metrics(record: RunRecord) -> list[str]:
 
 def workloads(record: RunRecord) -> list[str]:
     return _distinct(name for model in models(record) for name in model.latency)
+
+
+def shown_workloads(record: RunRecord) -> list[str]:
+    """The workloads that tables have room for, in the suite's order: those with a budget come first."""
+    found = workloads(record)
+    judged = {name for model in models(record) for name, facts in model.latency.items() if facts.budgets}
+    chosen = sorted(found, key=lambda name: name not in judged)[:MOST_WORKLOADS]
+    return [name for name in found if name in chosen]
 
 
 def median_ms(model: VariantRecord | None, workload: str) -> float | None:

@@ -51,7 +51,8 @@ from slimgate.report.figures import MISSING
 from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.markdown import full_sections
 from slimgate.report.pr_comment import pr_comment
-from slimgate.report.terminal.summary import machine_lines
+from slimgate.report.status import shown_workloads
+from slimgate.report.terminal.summary import machine_lines, summary_table, to_text
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
 REFRESH = "SLIMGATE_REFRESH_GOLDEN"
@@ -369,6 +370,28 @@ def test_a_median_does_not_contradict_the_duel() -> None:
     slower = latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
     report = suite_report(one_variant(quality=good, latency={"b1": slower}))
     assert "Slower than the teacher: x, batch 1 (0.80× [0.70, 0.90] as fast)." in report
+
+
+def test_many_workloads_are_counted_where_naming_them_would_be_long() -> None:
+    good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
+    slower = latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
+    times = {f"b{batch}": slower for batch in (1, 2, 4, 8)}
+    record = one_variant(quality=good, latency=times)
+    told = suite_report(record)
+    assert "None is shown to be faster than the teacher on 4 of 5 workloads." in told
+    assert "x, batch 2 (0.80× [0.70, 0.90] as fast); x on 2 more workloads." in told
+    assert "batch 4 (0.80×" not in told.partition("## Variants")[0]
+    head, _, _, line = map(to_text, summary_table(record, ""))
+    assert "speed-up (b1 / b32x32)" in head
+    assert "0.800× [0.700, 0.900] / 3 more" in line
+
+
+def test_tables_show_the_workloads_with_budgets_before_others() -> None:
+    budget = BudgetFacts(kind="speedup_min", limit=2.0, verdict=PASS)
+    plain, judged = latency(3.0, speedup=2.0), latency(3.0, speedup=3.0, budgets=[budget])
+    record = one_variant(latency={"b1": plain, "b2": plain, "b8": judged})
+    assert shown_workloads(record) == ["b1", "b8"]
+    assert "speed-up, batch 8" in suite_report(record)
 
 
 def test_a_variant_whose_duel_shows_nothing_is_not_called_fast() -> None:

@@ -18,7 +18,15 @@ from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.figures import significant
 from slimgate.report.head import broken_lines
-from slimgate.report.status import TEACHER, budgeted_metrics, models, standing, verdicts
+from slimgate.report.status import (
+    TEACHER,
+    budgeted_metrics,
+    models,
+    shown_workloads,
+    standing,
+    verdicts,
+    workloads,
+)
 from slimgate.report.unreadable import unreadable_rows
 
 # Text and its style: green, red, yellow, bold as pytest's markup names them, or none.
@@ -129,11 +137,13 @@ def summary_table(record: RunRecord, where: str, *, width: int | None = None) ->
     """Variant, size, speed-ups, drop of each budgeted metric, verdict. Of many, the worst first."""
     names = budgeted_metrics(record)
     shown = _worst_first(record) if len(record.variants) > MOST + 1 else models(record)
+    timed = shown_workloads(record)
+    speeds = f"speed-up ({' / '.join(timed)})" if timed != workloads(record) else "speed-up"
     rows = [
         {
             "variant": visible(model.name),
             "MB": _size(model),
-            "speed-up": _speed(model),
+            speeds: _speed(model, timed),
             **{f"{name} drop": _drop(model.quality.get(name)) for name in names},
             "verdict": visible(standing(record, model, names).replace("*", "")),
         }
@@ -230,14 +240,15 @@ def _size(model: VariantRecord) -> str:
     return MISSING if size is None else f"{size / MEGABYTE:.1f}"
 
 
-def _speed(model: VariantRecord) -> str:
-    found = [
-        _times(facts.speedup, facts.speedup_interval) for facts in model.latency.values() if facts.speedup
-    ]
-    return " / ".join(found) or MISSING
+def _speed(model: VariantRecord, shown: Sequence[str]) -> str:
+    """The speed-ups on the workloads that are shown, and how many more there are."""
+    found = {name: facts for name, facts in model.latency.items() if facts.speedup}
+    cells = [_times(found[name].speedup, found[name].speedup_interval) for name in shown if name in found]
+    left = len(found) - len(cells)
+    return " / ".join([*cells, f"{left} more"] if left else cells) or MISSING
 
 
-def _times(speedup: float, interval: tuple[float, float] | None) -> str:
+def _times(speedup: float | None, interval: tuple[float, float] | None) -> str:
     """`20.9× [5.83, 29.5]`, to three digits: the table has to fit a terminal."""
     ends = "" if interval is None else f" [{', '.join(map(significant, interval))}]"
     return f"{significant(speedup)}×{ends}"

@@ -45,10 +45,9 @@ def reference(layer: Int8Linear, rows: Tensor) -> Tensor:
 
 @pytest.fixture(params=["int_mm", "portable"])
 def either_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "portable":
-        monkeypatch.setattr(int8_linear, "int_mm_is_exact", lambda: False)
-    elif not int8_linear.int_mm_is_exact():
+    if request.param == "int_mm" and not int8_linear.int_mm_is_exact():
         pytest.skip("this CPU's int8 product saturates")
+    monkeypatch.setattr(int8_linear, "int_mm_pays", lambda: request.param == "int_mm")
 
 
 SHAPES = pytest.mark.parametrize(
@@ -80,9 +79,21 @@ def test_a_row_worked_by_hand() -> None:
 
 def test_both_kernels_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = Int8Linear.from_linear(random_linear(1536, 384))
+    if not int8_linear.int_mm_is_exact():
+        pytest.skip("this CPU's int8 product saturates")
+    monkeypatch.setattr(int8_linear, "int_mm_pays", lambda: True)
     fast = layer(random_rows(64, 1536))
-    monkeypatch.setattr(int8_linear, "int_mm_is_exact", lambda: False)
+    monkeypatch.setattr(int8_linear, "int_mm_pays", lambda: False)
     assert torch.equal(layer(random_rows(64, 1536)), fast)
+
+
+def test_a_processor_without_vnni_takes_the_float_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_linear, "cpu_instructions", lambda: ["avx", "avx2", "fma"])
+    int8_linear._has_vnni.cache_clear()
+    try:
+        assert not int8_linear.int_mm_pays()
+    finally:
+        int8_linear._has_vnni.cache_clear()
 
 
 def test_the_portable_product_is_exact_at_the_extremes() -> None:

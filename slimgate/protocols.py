@@ -321,10 +321,20 @@ LOAD_PARTS: tuple[LoadPart, ...] = ("answer", "ttft", "tpot")
 
 
 @dataclass(frozen=True)
+class ServiceLevel:
+    """The most milliseconds that a request may take: until the first token, from one token to the next, until
+    the answer is complete. None: no limit."""
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    e2el_ms: float | None = None
+
+
+@dataclass(frozen=True)
 class Load:
     """What a server bears: `concurrency` users who wait for their answers, or requests at a rate a second.
 
-    requests: of one turn of a model; blocks: turns of each.
+    requests: of one turn of a model; blocks: turns of each. level: what a request that counts as good meets.
     """
 
     concurrency: int | None
@@ -332,6 +342,7 @@ class Load:
     requests: int
     blocks: int
     part: LoadPart = "answer"
+    level: ServiceLevel | None = None
 
     @property
     def id(self) -> str:

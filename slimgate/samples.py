@@ -4,6 +4,11 @@
     TaskLog   one task: its rows, read again at each call, and the settings that two runs must share
     Row       one sample under one filter
 
+A load test of a server has loads in place of tasks:
+
+    LoadRun      one load: its requests, and the settings that two tests must share
+    LoadRequest  the times of one request
+
 Readers (`slimgate/data/logs/`) give these; nothing here knows a tool.
 """
 
@@ -23,6 +28,9 @@ TASKS = "tasks"
 COMPARED = (TASKS, *PER_SAMPLE, *SETTINGS)
 # The log of a base, as it is kept beside a record.
 BASE_LOG = "base.parquet"
+# What two load tests must share; `--allow NAME` accepts a difference.
+LOAD = "load"
+OF_LOADS = (LOAD, PROMPT)
 # What a reader may raise where a value of a log is not of the kind that its tool writes.
 NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 
@@ -70,11 +78,44 @@ class TaskLog:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """One request of a load test, in milliseconds since it was sent; None where the tool has no such time.
+
+    first: until the first token; between: the mean from one token to the next; total: until the answer is
+    complete. prompt_tokens, tokens: of the prompt and of the answer. failed: why it has no answer; then it
+    has no times.
+    """
+
+    first: float | None = None
+    between: float | None = None
+    total: float | None = None
+    prompt_tokens: int | None = None
+    tokens: int | None = None
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class LoadRun:
+    """A server under one load.
+
+    requests: in the order in which they were sent, the failed ones among them. settings: of the load, plain
+    JSON values. seconds: from the first request to the last answer. unfinished: requests that the end of the
+    test cut off, which are not among the others.
+    """
+
+    requests: tuple[LoadRequest, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    unfinished: int = 0
+
+
 @dataclass(frozen=True)
 class Log:
     """One run of a tool. shown: the file or folder, for messages. notes: what is to be known.
 
-    model: what the log calls the model, or None.
+    model: what the log calls the model, or None. loads: of a load test, by the name of the load; it has no
+    tasks.
     """
 
     tool: str
@@ -82,6 +123,7 @@ class Log:
     tasks: Mapping[str, TaskLog]
     model: str | None = None
     notes: tuple[str, ...] = ()
+    loads: Mapping[str, LoadRun] = field(default_factory=dict)
 
 
 class Reader(ABC):

@@ -228,12 +228,13 @@ class SpeedBudget(_UndecidedBudget):
 # Kinds of budgets on the time of a call, by the part of writing an answer that they limit. Every other kind
 # is of a whole call, of an answer too.
 TTFT_SPEEDUP, TPOT_SPEEDUP, TTFT_P95 = "ttft_speedup_min", "tpot_speedup_min", "ttft_p95_ms_max"
-TOKENS_PER_SECOND = "tokens_per_second_min"
+TOKENS_PER_SECOND, GOODPUT = "tokens_per_second_min", "goodput_min"
 PART_OF: Mapping[str, TimedPart] = {
     TTFT_SPEEDUP: "ttft",
     TPOT_SPEEDUP: "tpot",
     TTFT_P95: "ttft",
     TOKENS_PER_SECOND: "answer",
+    GOODPUT: "answer",
 }
 
 
@@ -250,19 +251,22 @@ class LatencyBudgetTable(_LimitBudgets):
     speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time, on every workload."""
     p50_ms_max: float | None = Field(default=None, gt=0)
-    """Largest median of a call in milliseconds on this machine, on every workload."""
+    """Largest median of a call in milliseconds on this machine, on every workload and load."""
     p95_ms_max: float | None = Field(default=None, gt=0)
-    """Milliseconds that 95 % of the calls stay under, on every workload; takes at least 59 rounds."""
+    """Milliseconds that 95 % of the calls stay under, on every workload and load; takes at least 59 rounds
+    or requests."""
     ttft_speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time until the first token, on workloads with new_tokens."""
     tpot_speedup_min: float | None = Field(default=None, gt=0)
     """Least value of teacher time / variant time of each later token, on workloads with new_tokens."""
     ttft_p95_ms_max: float | None = Field(default=None, gt=0)
-    """Milliseconds that 95 % of the first tokens stay under, on workloads with new_tokens; takes at least 59
-    rounds."""
+    """Milliseconds that 95 % of the first tokens stay under, on workloads with new_tokens and on loads; takes
+    at least 59 rounds or requests."""
     tokens_per_second_min: float | None = Field(default=None, gt=0)
     """Least number of tokens that all rows of a call get in a second, prompts included in the time; by the
     median answer, on workloads with new_tokens."""
+    goodput_min: float | None = Field(default=None, gt=0)
+    """Least number of requests a second that meet the service_level of a load; by the median turn."""
 
     @property
     def speed(self) -> SpeedBudget | None:

@@ -20,11 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, exp, inf, isfinite, log, sqrt
+from typing import Literal
 
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import TOKENS_PER_SECOND, TTFT_P95, LimitBudget
+from slimgate.judge.budget_tables import GOODPUT, TOKENS_PER_SECOND, TTFT_P95, LimitBudget
 from slimgate.judge.decision import (
     ALPHA,
     Z_ALPHA,
@@ -44,6 +45,7 @@ QUANTILES: Mapping[str, float] = {
     "p95_ms_max": P95,
     TTFT_P95: P95,
     TOKENS_PER_SECOND: 0.50,  # a rate is least where the time is longest
+    GOODPUT: 0.50,
 }
 # What a budget of that kind limits, and its unit, in messages.
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -51,7 +53,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "p95_ms_max": ("p95", "ms"),
     TTFT_P95: ("first token p95", "ms"),
     TOKENS_PER_SECOND: ("median", "tokens/s"),
+    GOODPUT: ("median", "good requests/s"),
 }
+_RATES = frozenset({TOKENS_PER_SECOND, GOODPUT})
 # An autocorrelation counts that is above so many standard errors of one of independent rounds.
 _SEEN = 1.0
 
@@ -82,8 +86,9 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
     """ms: (rounds,) milliseconds in the order in which they were timed. tokens: that each call wrote.
 
     PASS where the upper bound of the quantile is within the limit, FAIL where its lower bound is above it. A
-    limit on tokens a second is one on the milliseconds of their call. Raises MeasureError without times, and
-    for a rate of calls that write nothing.
+    limit on tokens a second is one on the milliseconds of their call; of goodput, `ms` are the milliseconds
+    of a block for each good request, and tokens is 1. Raises MeasureError without times, and for a rate of
+    calls that write nothing.
     """
     if not len(ms):
         raise MeasureError("a budget on milliseconds needs rounds, none were timed")
@@ -94,7 +99,7 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
 
 
 def _limit_in_ms(budget: LimitBudget, tokens: int | None) -> LimitBudget:
-    if budget.kind != TOKENS_PER_SECOND:
+    if budget.kind not in _RATES:
         return budget
     if not tokens:
         raise MeasureError(f"{budget.kind} is a budget of calls that write tokens, and these write none")
@@ -105,11 +110,11 @@ def _judge(
     ms: Floats, budget: LimitBudget, in_ms: LimitBudget, counted: int, tokens: int | None
 ) -> BudgetVerdict:
     quantile = QUANTILES[budget.kind]
-    value, (low, high) = float(np.quantile(ms, quantile)), claimed_interval(ms, quantile, counted)
+    value, (low, high) = sample_quantile(ms, quantile), claimed_interval(ms, quantile, counted)
     verdict = to_verdict(inside=high <= in_ms.limit, outside=low > in_ms.limit)
     undecided = verdict is Verdict.INCONCLUSIVE
     needed = rounds_needed(ms, in_ms, counted) if undecided else None
-    if budget.kind == TOKENS_PER_SECOND and tokens:
+    if budget.kind in _RATES and tokens:
         value, low, high = (1000 * tokens / one if one else inf for one in (value, high, low))
     return BudgetVerdict(
         kind=budget.kind,
@@ -120,6 +125,12 @@ def _judge(
         value=value,
         interval=(low, high),
     )
+
+
+def sample_quantile(ms: Floats, quantile: float) -> float:
+    """The quantile of these times. Where some are infinite it is one of the times, and not between two."""
+    method: Literal["linear", "inverted_cdf"] = "linear" if np.isfinite(ms).all() else "inverted_cdf"
+    return float(np.quantile(ms, quantile, method=method))
 
 
 def claimed_interval(ms: Floats, quantile: float, counted: int) -> tuple[float, float]:
@@ -194,14 +205,14 @@ def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
     return max(len(ms) + 1, ceil(independent * len(ms) / counted))
 
 
-def call_times_message(name: str, workload: str, found: CallTimes) -> str:
-    """One line that can be acted on."""
-    parts = "; ".join(map(_format_budget, found.budgets))
+def call_times_message(name: str, workload: str, found: CallTimes, *, of: str = "rounds") -> str:
+    """One line that can be acted on. of: what was timed."""
+    parts = "; ".join(_format_budget(one, of) for one in found.budgets)
     counted = "" if found.counted == found.rounds else f", which count as {found.counted}"
-    return f"{name}: {workload} {parts} ({found.rounds} rounds{counted})"
+    return f"{name}: {workload} {parts} ({found.rounds} {of}{counted})"
 
 
-def _format_budget(one: BudgetVerdict) -> str:
+def _format_budget(one: BudgetVerdict, of: str) -> str:
     low, high = one.interval or (0.0, inf)
     bounds = f"[{low:.3g}, {high:.3g}]" if isfinite(high) else f"[{low:.3g}, no bound]"
     what, unit = _WORDS[one.kind]
@@ -210,4 +221,4 @@ def _format_budget(one: BudgetVerdict) -> str:
         return line
     if one.n_needed is None:
         return f"{line}, it is within {100 * LAYOUT:.0f} % of the limit"
-    return f"{line}, about {one.n_needed:,} rounds would tell"
+    return f"{line}, about {one.n_needed:,} {of} would tell"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from slimgate._system.escape import visible
 from slimgate.judge.outlook import Word
@@ -17,7 +18,7 @@ from slimgate.run.plan import PlannedModel, planned_models
 from slimgate.run.run import SuiteRun
 from slimgate.run.slice_plan import planned_slices
 from slimgate.suite.small_budgets import small_budgets
-from slimgate.suite.suite import Suite
+from slimgate.suite.suite import TEACHER, Suite
 
 UNKNOWN = "?"
 _STYLES: dict[Word, str] = {
@@ -140,13 +141,35 @@ def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
 
 def _describe_measuring(suite: Suite) -> Iterator[str]:
     """What is measured, and the time that [measure] gives it."""
-    count, loads = len(suite.variants), len(suite.workloads)
-    checks = f"{len(suite.metrics)} metrics, behaviour, size, {loads} workloads"
-    seconds = suite.measure.max_seconds * (loads * (2 * count + 1) / 2 + PATIENCE)
-    timing = f"timing takes about {duration(seconds)} on a quiet machine, without loading"
-    yield f"measured of each variant: {checks}; {timing}"
+    count, workloads = len(suite.timed) - (TEACHER in suite.timed), len(suite.workloads)
+    checks = f"{len(suite.metrics)} metrics, behaviour"
+    if suite.timed:
+        seconds = suite.measure.max_seconds * (workloads * (2 * count + 1) / 2 + PATIENCE)
+        timing = f"timing takes about {duration(seconds)} on a quiet machine, without loading"
+        checks += f", size, {workloads} workloads; {timing}"
+    yield f"measured of each variant: {checks}"
+    yield from _describe_loads(suite)
     if len(suite.seeds) > 1:
         yield f"the table is of seed {suite.seed}; variants that draw are built for {len(suite.seeds)} seeds"
+
+
+def _describe_loads(suite: Suite) -> Iterator[str]:
+    """What is sent to servers under load, a line for each load; nothing without any."""
+    for load in suite.loads if suite.loaded else ():
+        if load.part != "answer":
+            continue
+        blocks = load.blocks + 1  # the first one warms up
+        each = f"{blocks} turns of {load.requests:,} requests, and twice as many to {TEACHER}"
+        if load.request_rate is None:
+            time = "the servers decide how long that takes"
+        else:
+            seconds = len(suite.loaded) * 3 * blocks * load.requests / load.request_rate
+            time = f"about {duration(seconds)} at {load.request_rate:g} requests a second"
+        level = load.level
+        limits = {} if level is None else {key: one for key, one in asdict(level).items() if one is not None}
+        good = ", ".join(f"{key} {most:g}" for key, most in limits.items())
+        met = f"; a good request meets {good}" if good else ""
+        yield f"load {load.id} of {', '.join(suite.loaded)}: {each}; {time}{met}"
 
 
 def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:

@@ -34,11 +34,20 @@ def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
 
 
 def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytest.Item]) -> list[str]:
-    """Has Ray build and predict what the selected tests want; lines on that. Raises SlimgateError."""
+    """Has Ray build and predict what the selected tests want; lines on that. Raises SlimgateError.
+
+    Endpoints are left to this process: a worker has no key, may not reach the URL, and would start a server
+    of its own.
+    """
     from slimgate.run.cluster.driver import Asked, spread
 
     wishes = collect_wishes(items)
     suites = {path: state.suites[path] for path in wishes if path in state.suites}
+    asked_here = {path: suite.endpoints for path, suite in suites.items()}
+    wishes = {
+        path: {name: wish for name, wish in models.items() if name not in asked_here.get(path, ())}
+        for path, models in wishes.items()
+    }
     done = spread(
         Asked(
             runs={path: state.run(suite) for path, suite in suites.items()},
@@ -50,7 +59,11 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
             watch=state.watch,
         )
     )
-    return list(done.lines) if done else []
+    here = ", ".join(dict.fromkeys(name for names in asked_here.values() for name in names))
+    return [
+        *(done.lines if done else ()),
+        *([f"Ray: {here} are endpoints, which this process asks itself"] if here else []),
+    ]
 
 
 def collect_wishes(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Wish]]:

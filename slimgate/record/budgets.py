@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from slimgate.judge.budget_tables import (
+    GOODPUT,
     TOKEN_TABLES,
     TOKENS_PER_SECOND,
     TPOT_SPEEDUP,
@@ -28,7 +29,7 @@ from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
 
 # Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
 AT_LEAST = frozenset(
-    {"floor", "speedup_min", "compression_min", TTFT_SPEEDUP, TPOT_SPEEDUP, TOKENS_PER_SECOND}
+    {"floor", "speedup_min", "compression_min", TTFT_SPEEDUP, TPOT_SPEEDUP, TOKENS_PER_SECOND, GOODPUT}
 )
 
 

@@ -85,6 +85,8 @@ class LatencyFacts(Part):
     the first. budgets, verdict, message: of the duel; limits: the budgets on milliseconds, None without any.
     Of a server under load (c8: 8 users; r2.5: 2.5 requests a second) a call is a request, -ttft its time to
     the first token, and -tpot that between tokens; failed_requests have no time.
+    service_level: the milliseconds that a good request meets; good_share: of all requests that were sent;
+    goodput_per_s: good requests a second.
     measured: when the calls were timed; duel_measured: when the duel was.
     """
 
@@ -107,6 +109,9 @@ class LatencyFacts(Part):
     turns: int | None = None
     passed_on: list[float] | None = None
     failed_requests: int | None = None
+    service_level: dict[str, float] | None = None
+    good_share: float | None = None
+    goodput_per_s: float | None = None
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
     speedup_of_minima: float | None = None

@@ -199,6 +199,8 @@ def latency_table(record: RunRecord) -> str:
         column("different batches", lambda facts: count(facts.turns)),
         column("passed on", lambda facts: passed_words(facts.passed_on)),
         column("rows a second", lambda facts: significant(facts.throughput_per_s)),
+        column("good requests", lambda facts: percent(facts.good_share)),
+        column("goodput a second", lambda facts: significant(facts.goodput_per_s)),
         column("tokens a call", lambda facts: count(facts.tokens)),
         column("new tokens", lambda facts: count(facts.new_tokens)),
         column("tokens a second", lambda facts: significant(facts.tokens_per_s)),

@@ -105,7 +105,7 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
 
 _TOKENS = {"mean_max": "KL, mean", "p99_max": "KL, 99 %", "p999_max": "KL, 99.9 %", "floor": "same top-1"}
 
-_OF_TOKENS = {"ttft_p95_ms_max": "p95", "tokens_per_second_min": "tokens a second"}
+_OF_TOKENS = {"ttft_p95_ms_max": "p95", "tokens_per_second_min": "tokens a second", "goodput_min": "goodput"}
 
 
 def budget_words(kind: str) -> str:

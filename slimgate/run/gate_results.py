@@ -103,6 +103,7 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
             yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed_of(one) else None
         for load in suite.loads if name in suite.loaded else ():
             yield (SPEEDUP, name, load.id), f"{LATENCY} {load.id}" if own.speed_of(load) else None
+            yield (TIMES, name, load.id), f"{LATENCY} {load.id}" if own.times_of(load) else None
     for one in suite.timed_on(name):
         yield (TIMES, name, one.id), f"{LATENCY} {one.id}" if own.times_of(one) else None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
-from slimgate.judge.budget_tables import PART_OF, limits_part
+from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
 from slimgate.judge.call_times import rounds_for
 from slimgate.loading import own_object, plugins
 from slimgate.models.config import longest_text
@@ -133,6 +133,16 @@ def _may_give_class_scores(task: Task[Any]) -> bool:
     return task.metrics() >= CLASS_SCORES and task.answer is None and all(plain)
 
 
+def check_goodput(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where good requests have a budget, and no load says what a good request is."""
+    if any(one.level is not None for one in suite.loads):
+        return
+    if any(one.kind == GOODPUT for own in suite.budgets.values() for one in own.times):
+        example = "{ concurrency = 8, service_level = { ttft_ms = 200, tpot_ms = 30 } }"
+        problem = f"needs a load that says what a good request is; give [measure] loads = [{example}]"
+        raise error_at(("budgets", LATENCY, GOODPUT), problem)
+
+
 def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:
     """Raises where a server is asked for what it cannot give: weights to change, or scores of a model."""
     task, names = suite.setup.task, suite.endpoints
@@ -164,8 +174,11 @@ def _check_budgets_beside_endpoint(suite: Suite, name: str, error_at: ErrorAt) -
     which = [one for one in (TEACHER, name) if suite.model(one).is_endpoint]
     if own is None or not which or not variant.gated:
         return
-    by_load = name in suite.loaded
-    given: list[tuple[str, Any]] = [(LATENCY, one) for one in (own.times if by_load else own.on_times)]
+    unmeasured: Sequence[SpeedBudget | LimitBudget] = own.on_times
+    if name in suite.loaded:
+        measured = {one.kind for load in suite.loads for one in own.times_of(load)}
+        unmeasured = [one for one in own.times if one.kind not in measured]
+    given: list[tuple[str, Any]] = [(LATENCY, one) for one in unmeasured]
     for key, budget in (*given, ("size", own.size), ("memory", own.memory), ("flops", own.flops)):
         if budget is not None:
             off = f'{key} = {{ {budget.kind} = "off", reason = "{which[0]} is an endpoint" }}'
@@ -240,13 +253,24 @@ def _check_flops_budget(suite: Suite, name: str, error_at: ErrorAt) -> None:
 
 
 def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where [measure] allows fewer rounds than a budget on milliseconds takes."""
-    for own in suite.budgets.values():
+    """Raises where [measure] allows fewer rounds, or requests of a load, than a budget on times takes."""
+    for name, own in suite.budgets.items():
         for budget in own.times:
             least = rounds_for(budget.kind)
-            if suite.measure.rounds < least:
+            if name in suite.loaded:
+                _check_requests(suite, budget.kind, least, error_at)
+            elif suite.measure.rounds < least:
                 problem = f"{suite.measure.rounds} came, expected at least {least} for a budget {budget.kind}"
                 raise error_at(("measure", "rounds"), problem)
+
+
+def _check_requests(suite: Suite, kind: str, least: int, error_at: ErrorAt) -> None:
+    for i, table in enumerate(suite.measure.loads):
+        sent = table.blocks if kind == GOODPUT else table.requests * table.blocks
+        if sent < least:
+            what = "blocks" if kind == GOODPUT else "requests times blocks"
+            problem = f"{sent} {what} came, expected at least {least} for a budget {kind}"
+            raise error_at(("measure", "loads", i), problem)
 
 
 def check_writing(suite: Suite, error_at: ErrorAt) -> None:

@@ -17,13 +17,14 @@ from slimgate.loading import known_plugins, load
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
-from slimgate.protocols import LOAD_PARTS, TPOT, TTFT, Load, ModelRef, Workload
+from slimgate.protocols import LOAD_PARTS, TPOT, TTFT, Load, ModelRef, ServiceLevel, Workload
 from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
 from slimgate.suite.checks import (
     check_cascades,
     check_columns,
     check_endpoints,
+    check_goodput,
     check_models,
     check_rounds,
     check_writing,
@@ -46,7 +47,15 @@ from slimgate.suite.suite import (
     TaskSetup,
     Variant,
 )
-from slimgate.suite.tables import MeasureTable, SuiteFile, SuiteTable, TaskTable, TeacherTable, VariantTable
+from slimgate.suite.tables import (
+    LoadTable,
+    MeasureTable,
+    SuiteFile,
+    SuiteTable,
+    TaskTable,
+    TeacherTable,
+    VariantTable,
+)
 from slimgate.suite.tune_reading import read_tuning
 from slimgate.suite.variant_budgets import VariantBudgets
 
@@ -100,6 +109,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     check_cascades(suite, reader.error)
     no_cycle(variants, reader.error)
     stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
+    check_goodput(suite, reader.error)
     check_endpoints(suite, reader.error)
     suite = with_default_runtimes(suite, stated)
     check_rounds(suite, reader.error)
@@ -339,7 +349,7 @@ class Reader:
 
     def loads(self, table: MeasureTable) -> tuple[Load, ...]:
         """What servers are timed under: each load once, with its parts."""
-        found = [Load(one.concurrency, one.request_rate, one.requests, one.blocks) for one in table.loads]
+        found = [_load(one) for one in table.loads]
         ids = [one.id for one in found]
         for i, name in enumerate(ids):
             if (first := ids.index(name)) < i:
@@ -359,6 +369,11 @@ class Reader:
             if (first := found.index(workload)) < i:
                 raise self.error(("measure", "workloads", i), f"the same as workloads[{first}]")
         return tuple(one for workload in found for one in _with_phases(workload))
+
+
+def _load(table: LoadTable) -> Load:
+    level = None if table.service_level is None else ServiceLevel(**table.service_level.model_dump())
+    return Load(table.concurrency, table.request_rate, table.requests, table.blocks, level=level)
 
 
 def _with_phases(workload: Workload) -> tuple[Workload, ...]:

@@ -350,6 +350,24 @@ class WorkloadTable(Table):
         return self
 
 
+class ServiceLevelTable(Table):
+    """What a request meets that counts for goodput: every limit that is given."""
+
+    ttft_ms: float | None = Field(default=None, gt=0)
+    """Most milliseconds until the first token."""
+    tpot_ms: float | None = Field(default=None, gt=0)
+    """Most milliseconds from one token to the next, as the mean of a request."""
+    e2el_ms: float | None = Field(default=None, gt=0)
+    """Most milliseconds until the answer is complete."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            names = ", ".join(type(self).model_fields)
+            raise ValueError(f"expected at least one of {names}, as in {{ ttft_ms = 200, tpot_ms = 30 }}")
+        return self
+
+
 class LoadTable(Table):
     """A load on a server: gate prompts sent by so many users, or at a rate. Turns of a model are blocks."""
 
@@ -361,6 +379,8 @@ class LoadTable(Table):
     """Requests of one turn; gate prompts of lengths spread over the gate, the same in every turn."""
     blocks: int = Field(default=12, ge=6, le=1000)
     """Turns of the variant that are timed. The teacher has two beside each, to tell the noise."""
+    service_level: ServiceLevelTable | None = None
+    """What a good request meets, such as { ttft_ms = 200, tpot_ms = 30 }. Good requests are counted."""
 
     @model_validator(mode="after")
     def _one_way_to_arrive(self) -> Self:

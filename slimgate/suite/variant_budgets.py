@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, TypeVar
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
 from slimgate.judge.budget_tables import (
+    GOODPUT,
+    TOKENS_PER_SECOND,
     Budget,
     FlopsBudget,
     LimitBudget,
@@ -75,9 +77,14 @@ class VariantBudgets:
         speeds = (*(() if self.speed is None else (self.speed,)), *self.token_speeds)
         return next((one for one in speeds if limits_part(one.kind, workload.part)), None)
 
-    def times_of(self, workload: Workload) -> tuple[LimitBudget, ...]:
-        """The budgets on the times of a workload."""
-        return tuple(one for one in self.times if limits_part(one.kind, workload.part))
+    def times_of(self, workload: Workload | Load) -> tuple[LimitBudget, ...]:
+        """The budgets on the times of a workload, or of a part of a load."""
+        if isinstance(workload, Load):
+            unfit = {TOKENS_PER_SECOND} if workload.level is not None else {TOKENS_PER_SECOND, GOODPUT}
+        else:
+            unfit = {GOODPUT}
+        kept = (one for one in self.times if one.kind not in unfit)
+        return tuple(one for one in kept if limits_part(one.kind, workload.part))
 
     @property
     def on_times(self) -> tuple[SpeedBudget | LimitBudget, ...]:

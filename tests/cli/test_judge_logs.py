@@ -381,7 +381,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         r'1 are in the base\'s log alone \("1"\): --missing drop leaves them out',
     ),
     "several models": (_two_models, r"logs of 2 models \(.*/target/a, .*/target/b\); name the folder of one"),
-    "no log": (_no_log, "no reader knows this folder; expected a log of baseline, deepeval, helm, inspect, "),
+    "no log": (
+        _no_log,
+        "no reader knows this folder; expected a log of baseline, deepeval, guidellm, helm, inspect, ",
+    ),
     "broken results": (_broken_results, "results_.*json: not JSON: Expecting value"),
     "rows of another tool": (_foreign_rows, "line 1 is no sample of lm-eval .*expected doc_id, metrics"),
 }

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -155,8 +156,11 @@ def test_no_server_is_left_when_the_run_is_stopped(
 @pytest.mark.slow
 def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> None:
     suite = repository / "bench/words.toml"
-    loads = "[measure]\nloads = [{ concurrency = 4, requests = 4, blocks = 6 }]\n"
-    budget = "latency = { speedup_min = 0.8 }\n"
+    level = "{ ttft_ms = 300, e2el_ms = 350 }"
+    loads = (
+        f"[measure]\nloads = [{{ concurrency = 4, requests = 10, blocks = 6, service_level = {level} }}]\n"
+    )
+    budget = "latency = { speedup_min = 0.8, goodput_min = 1.0, p50_ms_max = 2000 }\n"
     with serving() as teacher, serving() as variant:
         teacher.delay, variant.delay = 0.02, 0.4
         text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
@@ -171,10 +175,73 @@ def test_servers_under_load_are_timed_by_turns_and_judged(repository: Path) -> N
     assert served["latency"]["c4-ttft"]["verdict"] is None
     assert served["latency"]["c4"]["failed_requests"] == 0
     assert base["latency"]["c4"]["p50_ms"] > 20
+    assert served["latency"]["c4"]["good_share"] == served["latency"]["c4"]["goodput_per_s"] == 0
+    assert base["latency"]["c4"]["good_share"] == 1
+    assert base["latency"]["c4"]["goodput_per_s"] == pytest.approx(
+        base["latency"]["c4"]["throughput_per_s"], rel=0.1
+    )
+    limits = {one["kind"]: one for one in served["latency"]["c4"]["limits"]["budgets"]}
+    assert {kind: one["verdict"] for kind, one in limits.items()} == {
+        "p50_ms_max": "PASS",
+        "goodput_min": "FAIL",
+    }
+    assert limits["goodput_min"]["value"] == 0
+    assert served["latency"]["c4-ttft"]["limits"] is None
+    assert "served: c4 median 0 good requests/s [0, 0], budget 1: FAIL (6 blocks)" in ran.out
     assert record["verdict"]["missing"] == 0, ran.out
     assert "served: c4 0." in ran.out
     report = (repository / "reports/latest/words/report.md").read_text()
     assert "4 users, first token" in report
+
+
+def test_the_plan_names_the_loads_and_asks_no_server(repository: Path) -> None:
+    loads = """[measure]
+loads = [{ concurrency = 4, requests = 10, blocks = 6 },
+         { request_rate = 2.5, blocks = 9, service_level = { ttft_ms = 200 } }]
+"""
+    with serving() as server:
+        text = SUITE.format(teacher=server.url, variant=server.url).replace("MY_KEY", "PATH")
+        (repository / "bench/words.toml").write_text(text + loads)
+        ran = pytest_in(repository, "bench/words.toml", "--slimgate-plan", "-p", "no:xdist")
+        assert server.asked.total() == 0
+    assert ran.code == 0, ran.out
+    out = " ".join(ran.out.split())
+    turns = "7 turns of 10 requests, and twice as many to teacher"
+    assert f"load c4 of served: {turns}; the servers decide how long that takes" in out
+    # 3 times 10 turns of 32 requests, of which 2.5 come in a second
+    assert "load r2.5 of served: 10 turns of 32 requests, and twice as many to teacher; about 6" in out
+    assert "at 2.5 requests a second; a good request meets ttft_ms 200" in out
+    assert "workloads" not in out
+
+
+@pytest.mark.slow
+def test_two_shards_time_their_own_variants_beside_the_teachers_server(repository: Path) -> None:
+    with serving() as teacher, serving() as variant:
+        teacher.delay = variant.delay = 0.02
+        text = SUITE.format(teacher=teacher.url, variant=variant.url).replace("MY_KEY", "PATH")
+        more = f'other = {{ endpoint = {{ url = "{variant.url}", model = "other", retries = 0 }} }}\n'
+        loads = "[measure]\nloads = [{ concurrency = 4, requests = 4, blocks = 6 }]\n"
+        (repository / "bench/words.toml").write_text(text.replace("[budgets]", more + "[budgets]") + loads)
+        options = ("-p", "no:xdist", "-v", "--slimgate-report")
+        for shard in ("1", "2"):
+            ran = pytest_in(repository, "bench/words.toml", "--slimgate-shard", f"{shard}/2", *options, shard)
+            assert ran.code == 0, ran.out
+            timed = [name for name in ("served", "other") if f"test_load[{name}-c4]" in ran.out]
+            record = json.loads((repository / shard / "words/run.json").read_text())
+            found = {one["name"]: set(one["latency"]) for one in record["variants"]}
+            assert len(timed) == 1
+            assert found[timed[0]] == found["teacher"] == {"c4", "c4-ttft", "c4-tpot"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_with_ray_this_process_asks_the_endpoints(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIDS", str(repository / "pids"))
+    started(repository)
+    ran = pytest_in(repository, "bench/words.toml", "-p", "no:xdist", "--slimgate-engine", "ray")
+    assert ran.code == 0, ran.out
+    assert "Ray: teacher, served are endpoints, which this process asks itself" in ran.out
+    assert len((repository / "pids").read_text().split()) == 1  # no worker started a server
 
 
 CHOICES = """\

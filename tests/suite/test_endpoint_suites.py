@@ -146,7 +146,52 @@ def test_loads_are_checked_by_their_parts(read: Read) -> None:
     ]
 
 
+LEVEL = "8, service_level = { ttft_ms = 200, tpot_ms = 30 } }"
+GOODPUT = "\n[budgets]\nlatency = { goodput_min = 4.0 }"
+
+
+def test_limits_on_a_servers_own_times_are_of_the_parts_they_name(read: Read) -> None:
+    limits = "goodput_min = 4.0, p95_ms_max = 900, ttft_p95_ms_max = 200"
+    suite = read(
+        TWO_SERVERS,
+        NO_INT8,
+        more=LOADS.replace("8 }", LEVEL) + f"\n[budgets]\nlatency = {{ {limits} }}",
+    )
+    kinds = {one.id: [budget.kind for budget in suite.budgets["served"].times_of(one)] for one in suite.loads}
+    assert kinds == {
+        "c8": ["p95_ms_max", "goodput_min"],
+        "c8-ttft": ["ttft_p95_ms_max"],
+        "c8-tpot": [],
+        "r2.5": ["p95_ms_max"],  # no service level, so nothing is good or bad
+        "r2.5-ttft": ["ttft_p95_ms_max"],
+        "r2.5-tpot": [],
+    }
+    checks = expected_checks(suite)
+    assert ("latency", "served", "c8-ttft") in checks
+    assert ("latency c8-ttft", ("latency", "served", "c8-ttft")) in budgeted_checks(suite, "served")
+
+
 REFUSED_LOADS = [
+    (
+        "an empty level",
+        [TWO_SERVERS, NO_INT8],
+        LOADS.replace("8 }", "8, service_level = {} }"),
+        "expected at least one of ttft_ms, tpot_ms, e2el_ms",
+    ),
+    ("no level", [TWO_SERVERS, NO_INT8], LOADS + GOODPUT, "goodput_min.*says what a good request is"),
+    ("no loads", [], GOODPUT, "goodput_min.*says what a good request is"),
+    (
+        "tokens a second",
+        [TWO_SERVERS, NO_INT8],
+        LOADS + GOODPUT.replace("goodput_min", "tokens_per_second_min"),
+        "switch the budget off",
+    ),
+    (
+        "few requests",
+        [TWO_SERVERS, NO_INT8],
+        LOADS.replace("8 }", "8, requests = 4 }") + GOODPUT.replace("goodput_min", "p95_ms_max"),
+        "48 requests times blocks came, expected at least 59 for a budget p95_ms_max",
+    ),
     ("no server", [], LOADS, "loads.* are for servers: the teacher and a variant need endpoint"),
     ("both", [TWO_SERVERS, NO_INT8], LOADS.replace("8 }", "8, request_rate = 1.0 }"), "both of concurrency"),
     ("neither", [TWO_SERVERS, NO_INT8], LOADS.replace("concurrency = 8", ""), "neither of concurrency"),

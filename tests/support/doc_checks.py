@@ -31,7 +31,7 @@ from slimgate.suite.log_suite import load_log_suite
 from slimgate.suite.variant_budgets import LATENCY
 from support.doc_blocks import ROOT, commands_of
 
-HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval")
+HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval", "vllm")
 NEEDS_NO_FILES = ("methods", "schema", "--version")
 CONFIG = json.dumps(
     {

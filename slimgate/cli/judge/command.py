@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Judges the answers of a target against those of a base, sample by sample. Each is a log of an evaluation tool
 (lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, mteb, HELM; its format is found by itself),
+a load test of a server (vllm bench serve --save-detailed, guidellm),
 a table with the columns id and score, or a prediction file with id, label, and prediction or probabilities
 (p_<class>, prob_<class>). Logs that do not compare are refused, with what differs. Exit codes: 0 all budgets
 hold, 1 one does not or cannot be decided, 4 wrong usage or input.
@@ -73,7 +74,7 @@ def add_to(commands: Any) -> None:
         action="append",
         metavar="WHAT",
         help="of logs, repeatable: accept that they differ in tasks, document, prompt, target, shots, limit, "
-        "chat_template, version, generation or filters; the output says so",
+        "chat_template, version, generation or filters (load tests: load or prompt); the output says so",
     )
     parser.add_argument(
         "--missing",

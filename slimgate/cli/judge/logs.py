@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
-from slimgate.data.log_files.find import holds_predictions, read_log
+from slimgate.data.log_files.find import holds_predictions, read_any_log, read_log
 from slimgate.data.log_files.pairs import Rules, check_options
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
 from slimgate.errors import DataError, SuiteError
@@ -32,6 +32,7 @@ def reads_logs(options: argparse.Namespace) -> bool:
 
 def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
+    from slimgate.cli.judge.load_tests import judge_load_tests
     from slimgate.cli.judge.log_output import as_json, as_text
     from slimgate.run.log_record import verdict_of
 
@@ -45,10 +46,12 @@ def judge_log_files(options: argparse.Namespace) -> int:
             own = of_logs[0].replace("_", "-")
             raise SuiteError(f"--{own} came with prediction files; it is of logs, leave it out")
         raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
+    base = read_any_log(options.teacher, options.format)
+    if base.loads:
+        return judge_load_tests(options, base)
     check_options(options.allow or ())
     rules = Rules(frozenset(options.allow or ()), options.missing, _looks(options.looks))
     budgets = _budgets(options)
-    base = read_log(options.teacher, options.format)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
     if repeat is not None and options.repeat.samefile(options.teacher):
         raise DataError(f"--repeat {options.repeat}: it is the base itself, expected another run of it")

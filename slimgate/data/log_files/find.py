@@ -14,10 +14,22 @@ _LAST = "table"
 
 
 def read_log(path: Path, name: str | None = None) -> Log:
-    """The log of a file or folder. name: of its format; None to find it.
+    """The log of answers in a file or folder. name: of its format; None to find it.
 
-    Raises SuiteError for a format that does not exist, DataError for a log that no reader knows.
+    Raises SuiteError for a format that does not exist, DataError for a log that no reader knows, and for a
+    load test.
     """
+    log = read_any_log(path, name)
+    if log.loads:
+        raise DataError(
+            f"{path}: it is a load test of {log.tool}, expected a log of answers; two load tests are judged "
+            "by `slimgate judge BASE TARGET`"
+        )
+    return log
+
+
+def read_any_log(path: Path, name: str | None = None) -> Log:
+    """As `read_log`, and a load test as well."""
     if not path.is_dir():
         require(path)
     try:
@@ -25,7 +37,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
     except NOT_AS_WRITTEN as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is not as its tool writes logs ({said})") from error
-    if not log.tasks:
+    if not log.tasks and not log.loads:
         raise DataError(f"{path}: the log has no task")
     return log
 

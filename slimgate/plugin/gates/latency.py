@@ -111,7 +111,7 @@ def test_latency(
         return
     judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call)
     line, otherwise = call_times_message(timed.name, workload.id, judged), measure.on_inconclusive
-    facts["limits"] = _limit_facts(judged, budgets, otherwise, line)
+    facts["limits"] = limit_facts(judged, budgets, otherwise, line)
     report_part(part("latency", timed.name, workload.id, facts))
     conclude(timed, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
 
@@ -138,9 +138,10 @@ def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Any, times: T
     }
 
 
-def _limit_facts(
+def limit_facts(
     judged: CallTimes, budgets: Sequence[LimitBudget], otherwise: OnInconclusive, line: str
 ) -> dict[str, Any]:
+    """Budgets on times, as the record has them. otherwise: what INCONCLUSIVE does of those without a wish."""
     pairs = zip(judged.budgets, wishes(budgets, otherwise), strict=True)
     return {
         "rounds": judged.rounds,

@@ -37,6 +37,7 @@ _LIMITS = {
     "tpot_speedup_min": "later tokens at least {:g}× as fast",
     "ttft_p95_ms_max": "95 % of the first tokens under {:g} ms",
     "tokens_per_second_min": "at least {:g} tokens a second",
+    "goodput_min": "at least {:g} good requests a second",
     "drop_relative": "loses at most {:g} % of the teacher's value",
     "error_increase_relative": "errors grow by at most {:g} %",
     "increase_relative": "grows by at most {:g} %",

@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,8 @@ from slimgate.errors import MeasureError
 from slimgate.judge.speed import Speedup, estimate_speedup
 from slimgate.models.ask import Endpoint, Request
 from slimgate.models.stream import Timed, open_client, send_at_rate, send_closed_loop
-from slimgate.outcomes import Floats
-from slimgate.protocols import Load, LoadPart, Progress, no_progress
+from slimgate.outcomes import Floats, Ints
+from slimgate.protocols import Load, LoadPart, Progress, ServiceLevel, no_progress
 
 if TYPE_CHECKING:
     import httpx2
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 BASE, COPY, VARIANT = "base", "base again", "variant"
 # Up to this share of the requests of a contender may fail; their times are left out.
 MOST_FAILED = 0.05
+# The seconds of a part of a request; a request that failed is slower than all others.
+_PARTS: Mapping[LoadPart, Callable[[Timed], float | None]] = {
+    "answer": lambda one: inf if one.failed is not None else one.total,
+    "ttft": lambda one: inf if one.failed is not None else one.first,
+    "tpot": lambda one: inf if one.failed is not None else one.between,
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,22 @@ class LoadTimes:
             raise MeasureError(f"{name}: a block has {words}, so {part} has no time")
         return np.asarray([np.median(one) for one in found], dtype=np.float64)
 
+    def sent_ms(self, name: str, part: LoadPart) -> Floats:
+        """(requests,) milliseconds in the order of sending, inf of those that failed; without those that have
+        no time of that part."""
+        found = (_PARTS[part](one) for block in self.requests[name] for one in block)
+        return 1000 * np.asarray([one for one in found if one is not None], dtype=np.float64)
+
+    def good(self, name: str, level: ServiceLevel) -> Ints:
+        """(rounds,) how many requests of each block meet a service level."""
+        counts = [sum(meets(one, level) for one in block) for block in self.requests[name]]
+        return np.asarray(counts, dtype=np.int64)
+
+    def ms_per_good(self, name: str, level: ServiceLevel) -> Floats:
+        """(rounds,) milliseconds of a block for each of its good requests; inf where it has none."""
+        good, wall = self.good(name, level), np.asarray(self.wall[name])
+        return np.where(good > 0, 1000 * wall / np.maximum(good, 1), np.inf)
+
     def failed(self, name: str) -> Counter[str]:
         """How many requests failed, by why."""
         return Counter(one.failed for block in self.requests[name] for one in block if one.failed)
@@ -65,6 +88,19 @@ class LoadTimes:
         base, copy, variant = (self.blocks(name, part) for name in (BASE, COPY, VARIANT))
         fastest = [float(self.seconds(name, part).min()) for name in (BASE, VARIANT)]
         return estimate_speedup(base, copy, variant, of_minima=fastest[0] / fastest[1])
+
+
+def meets(request: Timed, level: ServiceLevel) -> bool:
+    """Whether a request was answered within a service level. An answer of one token has no time between two,
+    and meets tpot_ms, as in vLLM's benchmark."""
+    if request.failed is not None:
+        return False
+    pairs = (
+        (request.first, level.ttft_ms),
+        (request.between or 0.0, level.tpot_ms),
+        (request.total, level.e2el_ms),
+    )
+    return all(most is None or 1000 * seconds <= most for seconds, most in pairs)
 
 
 def duel_under_load(
@@ -132,10 +168,6 @@ def _refuse_failures(endpoint: Endpoint, blocks: Sequence[Sequence[Timed]], most
 
 
 def _seconds(timed: Sequence[Timed], part: LoadPart) -> Floats:
-    of: Mapping[LoadPart, Callable[[Timed], float | None]] = {
-        "answer": lambda one: one.total,
-        "ttft": lambda one: one.first,
-        "tpot": lambda one: one.between,
-    }
-    answered = (of[part](one) for one in timed if one.failed is None)
+    """Of the requests that were answered."""
+    answered = (_PARTS[part](one) for one in timed if one.failed is None)
     return np.asarray([one for one in answered if one is not None], dtype=np.float64)

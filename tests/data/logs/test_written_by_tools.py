@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from slimgate.cli.main import main
 from slimgate.data.log_files.budgets import drop_budgets
-from slimgate.data.log_files.find import read_log
+from slimgate.data.log_files.find import read_any_log, read_log
 from slimgate.data.log_files.pairs import Rules
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
 from slimgate.errors import DataError
@@ -44,6 +46,47 @@ def test_inspect_counts_grades_and_numbers_and_names_what_is_a_text() -> None:
         "sums: length.language is no number in 12 samples of the base and 12 of the target, so these are not "
         "judged" in verdicts.notes
     )
+
+
+def test_guidellm_gives_the_times_of_each_request_in_the_order_of_sending() -> None:
+    log = read_any_log(WRITTEN / "guidellm/base.json")
+    assert (log.tool, log.model, list(log.loads)) == ("guidellm", "base", ["c2"])
+    run = log.loads["c2"]
+    first = run.requests[0]
+    assert (len(run.requests), run.unfinished, first.failed) == (60, 0, None)
+    assert first.prompt_tokens == 22
+    assert first.tokens == 8
+    # the timestamps of that request in the file that guidellm wrote
+    sent, came, last, end = 1795429543.816816, 1795429543.8891342, 1795429543.9220018, 1795429543.92307
+    assert first.first == pytest.approx(1000 * (came - sent), rel=1e-3)
+    assert first.between == pytest.approx(1000 * (last - came) / 7, rel=1e-3)
+    assert first.total == pytest.approx(1000 * (end - sent), rel=1e-3)
+    assert run.settings == {"type_": "concurrent", "streams": 2, "max_concurrency": 2, "rampup_duration": 0.0}
+
+
+def test_guidellm_keeps_requests_that_failed_and_names_the_load() -> None:
+    run = read_any_log(WRITTEN / "guidellm/flaky.json").loads["r20"]
+    failed = [one.failed for one in run.requests if one.failed is not None]
+    assert (len(run.requests), len(failed)) == (30, 3)
+    assert "500 Internal Server Error" in failed[0]
+
+
+def test_guidellm_runs_are_compared_with_a_second_run_of_the_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets = tmp_path / "speed.toml"
+    budgets.write_text("[budgets]\nlatency = { ttft_speedup_min = 1.05, p50_ms_max = 100 }\n")
+    base, target, again = (str(WRITTEN / f"guidellm/{name}.json") for name in ("base", "int4", "again"))
+    main(["judge", base, target, "--repeat", again, "--budgets", str(budgets), "--json"])
+    [found] = json.loads(capsys.readouterr().out)["targets"].values()
+    load = found["loads"]["c2"]
+    assert load["target"] == {**load["base"], "seconds": load["target"]["seconds"]}
+    times = {(one["part"], one["quantile"]): one for one in load["times"]}
+    assert times["ttft", 0.5]["base"] > times["ttft", 0.5]["target"] > 12
+    assert times["tpot", 0.5]["base"] > 4
+    assert times["ttft", 0.5]["noise_floor"] >= 0.03
+    low, high = times["ttft", 0.5]["claimed_interval"]
+    assert low < times["ttft", 0.5]["ratio"] < high
 
 
 def test_mteb_gets_the_ndcg_and_recall_that_mteb_printed() -> None:

@@ -7,10 +7,13 @@ import pytest
 from support.answer_server import serving
 
 from slimgate.errors import MeasureError
+from slimgate.judge.budget_tables import GOODPUT, LimitBudget
+from slimgate.judge.call_times import judge_call_times
+from slimgate.judge.decision import Verdict
 from slimgate.models.ask import Request
 from slimgate.models.stream import Timed
-from slimgate.protocols import LOAD_PARTS, Load
-from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes, duel_under_load
+from slimgate.protocols import LOAD_PARTS, Load, ServiceLevel
+from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes, duel_under_load, meets
 from slimgate.runtimes.endpoint import EndpointTable
 
 REQUESTS, BLOCKS, RUNS = 16, 12, 400
@@ -43,6 +46,37 @@ def test_every_part_of_a_request_has_its_own_ratio() -> None:
         assert times.speedup(part).speedup == pytest.approx(0.5, rel=0.05)
     assert times.per_second(BASE) == REQUESTS
     assert len(times.seconds(COPY, "tpot")) == REQUESTS * BLOCKS
+
+
+def test_good_requests_meet_every_limit_of_the_level() -> None:
+    slow, wordy = Timed(0.3, 0.4, 0.01, 4), Timed(0.1, 0.9, 0.05, 9)
+    good, short, failed = Timed(0.1, 0.2, 0.01, 4), Timed(0.1, 0.1, None, 1), Timed(failed="status 500")
+    block = [slow, wordy, good, short, failed]
+    times = LoadTimes({VARIANT: [block, [slow]]}, {VARIANT: [2.0, 1.0]})
+    level = ServiceLevel(ttft_ms=200, tpot_ms=30)
+    assert [meets(one, level) for one in block] == [False, False, True, True, False]
+    assert [meets(one, ServiceLevel(e2el_ms=500)) for one in block] == [True, False, True, True, False]
+    assert times.good(VARIANT, level).tolist() == [2, 0]
+    assert times.ms_per_good(VARIANT, level).tolist() == [1000.0, np.inf]
+    assert times.sent_ms(VARIANT, "answer").tolist() == [400, 900, 200, 100, np.inf, 400]
+    assert times.sent_ms(VARIANT, "tpot").tolist() == [10, 50, 10, np.inf, 10]
+
+
+def test_goodput_is_judged_by_its_blocks() -> None:
+    """Blocks of one second with 9 to 11 good requests of 12."""
+    draws = np.random.default_rng(3)
+    good, bad = Timed(0.1, 0.2, 0.01, 4), Timed(0.3, 0.4, 0.01, 4)
+    counts = draws.integers(9, 12, size=24)
+    blocks = [[good] * count + [bad] * (12 - count) for count in counts]
+    times = LoadTimes({VARIANT: blocks}, {VARIANT: [1.0] * 24})
+    ms = times.ms_per_good(VARIANT, ServiceLevel(ttft_ms=200))
+    limits = [LimitBudget(GOODPUT, limit) for limit in (8.0, 10.0, 12.0)]
+    judged = judge_call_times(ms, limits, tokens=1)
+    assert [one.verdict for one in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+    assert judged.budgets[0].value == pytest.approx(float(np.median(counts)), rel=0.06)
+    assert judged.budgets[0].interval is not None
+    low, high = judged.budgets[0].interval
+    assert 8 < low < judged.budgets[0].value < high < 12
 
 
 def test_a_slow_server_is_slower_in_real_requests() -> None:

@@ -1,0 +1,91 @@
+"""Budgets on load tests of a base and a target, judged: speed-ups, and the target's own times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from slimgate.data.log_files.load_tests import LoadPair
+from slimgate.errors import DataError
+from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.budget_tables import TTFT_P95, LimitBudget, SpeedBudget
+from slimgate.judge.call_times import call_times_message, judge_call_times
+from slimgate.judge.decision import BudgetVerdict, Verdict
+from slimgate.judge.load_tests import (
+    MEDIAN,
+    PART_OF_SPEEDUP,
+    SHOWN_QUANTILES,
+    TimeRatio,
+    compare_times,
+    judge_ratio,
+    part_ms,
+    ratio_message,
+)
+from slimgate.protocols import LOAD_PARTS, LoadPart
+
+# The budgets on the target's own times that requests of a load test can answer.
+PART_OF_LIMIT: Mapping[str, LoadPart] = {"p50_ms_max": "answer", "p95_ms_max": "answer", TTFT_P95: "ttft"}
+Budget = SpeedBudget | LimitBudget
+
+
+@dataclass(frozen=True)
+class JudgedBudget:
+    """One budget under one load. part: of the requests, that it limits; line: as it is printed."""
+
+    load: str
+    part: LoadPart
+    verdict: BudgetVerdict
+    line: str
+    on_inconclusive: OnInconclusive
+
+    @property
+    def fails(self) -> bool:
+        """Whether the command ends with exit code 1 for it."""
+        found = self.verdict.verdict
+        return found is Verdict.FAIL or (found is Verdict.INCONCLUSIVE and self.on_inconclusive == "fail")
+
+
+@dataclass(frozen=True)
+class JudgedLoads:
+    """One target. ratios: by load, every part and quantile that both have."""
+
+    pairs: Sequence[LoadPair]
+    ratios: Mapping[str, Sequence[TimeRatio]]
+    budgets: Sequence[JudgedBudget]
+
+
+def judge_pairs(
+    name: str, pairs: Sequence[LoadPair], budgets: Sequence[Budget], wish: OnInconclusive
+) -> JudgedLoads:
+    """Every pair and budget. name: of the target; wish: what INCONCLUSIVE does without an own wish."""
+    ratios = {pair.name: [*_ratios(pair)] for pair in pairs}
+    found = [_judge_budget(name, pair, ratios[pair.name], one, wish) for pair in pairs for one in budgets]
+    return JudgedLoads(pairs, ratios, found)
+
+
+def _ratios(pair: LoadPair) -> Iterator[TimeRatio]:
+    repeat = None if pair.repeat is None else pair.repeat.requests
+    for part in LOAD_PARTS:
+        for quantile in SHOWN_QUANTILES:
+            found = compare_times(pair.base.requests, pair.target.requests, repeat, part, quantile)
+            if found is not None:
+                yield found
+
+
+def _judge_budget(
+    name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget, wish: OnInconclusive
+) -> JudgedBudget:
+    """Raises DataError where the tests have no time that the budget is of."""
+    part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]
+    ratio = next((one for one in ratios if (one.part, one.quantile) == (part, MEDIAN)), None)
+    if ratio is None:
+        raise DataError(
+            f"load {pair.name}: no answer has a time of {part}, which {budget.kind} is a budget on"
+        )
+    if isinstance(budget, LimitBudget) and budget.kind in PART_OF_LIMIT:
+        times = judge_call_times(part_ms(pair.target.requests, part), [budget])
+        [verdict], line = times.budgets, call_times_message(name, pair.name, times, of="requests")
+    else:
+        verdict = judge_ratio(ratio, budget)
+        line = ratio_message(f"{name}: {pair.name}", ratio, verdict)
+    return JudgedBudget(pair.name, part, verdict, line, budget.on_inconclusive or wish)

@@ -1,0 +1,149 @@
+"""What `slimgate judge` found in load tests: a table of times, a line for each budget; or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from math import isfinite
+from typing import Any
+
+from tabulate import tabulate
+
+from slimgate._system.escape import visible
+from slimgate.cli.judge.judged_loads import JudgedLoads
+from slimgate.data.log_files.load_tests import failures, length_notes
+from slimgate.judge.decision import Verdict
+from slimgate.judge.load_tests import TimeRatio
+from slimgate.protocols import LoadPart
+from slimgate.report.figures import count
+from slimgate.samples import LoadRun, Log
+
+_WORDS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
+_ONE_RUN = (
+    "the two were not measured by turns, and nothing tells how much two runs of one server differ: the "
+    "intervals are of the requests alone, and no speed-up is decided. Give a second run of the base: --repeat"
+)
+_TWO_RUNS = (
+    "the two were not measured by turns: each interval is widened by how much the base differs from its "
+    "second run. A suite with loads measures by turns, which tells smaller differences"
+)
+
+
+def as_text(base: Log, judged: Mapping[str, JudgedLoads], *, repeated: bool) -> str:
+    """For each target its table, lines, notes and verdict."""
+    found = (block for name, one in judged.items() for block in _blocks(base, name, one, repeated=repeated))
+    return "\n\n".join(block for block in found if block)
+
+
+def _blocks(base: Log, name: str, judged: JudgedLoads, *, repeated: bool) -> Iterator[str]:
+    yield visible(f"{name} against {base.shown}, read as load tests of {base.tool}")
+    yield _table(judged, repeated=repeated)
+    yield "\n".join(visible(one.line) for one in judged.budgets)
+    notes = [_TWO_RUNS if repeated else _ONE_RUN, *length_notes(judged.pairs), *_counts(judged)]
+    yield "\n".join(f"note: {visible(note)}" for note in notes)
+    yield _summary(judged)
+
+
+def _table(judged: JudgedLoads, *, repeated: bool) -> str:
+    rows = [
+        {
+            "load": visible(load),
+            "time": f"{_WORDS[one.part]} p{100 * one.quantile:.0f}",
+            "base, ms": _ms(one.base),
+            "target, ms": _ms(one.target),
+            "base / target [90 %]": _ratio(one, repeated=repeated),
+            "counted as": f"{count(one.counted[0])} / {count(one.counted[1])}",
+        }
+        for load, ratios in judged.ratios.items()
+        for one in ratios
+    ]
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+
+
+def _ms(value: float) -> str:
+    return f"{value:.4g}" if isfinite(value) else "failed"
+
+
+def _ratio(one: TimeRatio, *, repeated: bool) -> str:
+    low, high = one.claimed_interval if repeated else one.interval
+    ratio = f"{one.ratio:.2f}" if isfinite(one.ratio) else "–"
+    if low <= 0 and not isfinite(high):
+        return f"{ratio}, too few for bounds"
+    return f"{ratio} [{low:.2f}, {high:.2f}]" if isfinite(high) else f"{ratio} [{low:.2f}, no bound]"
+
+
+def _counts(judged: JudgedLoads) -> Iterator[str]:
+    """The requests of each load, and those without an answer."""
+    for pair in judged.pairs:
+        yield f"{pair.name}: base {_describe_run(pair.base)}; target {_describe_run(pair.target)}"
+
+
+def _describe_run(run: LoadRun) -> str:
+    answered = len(run.requests) - failures(run)
+    words = f"{count(len(run.requests))} requests, {count(failures(run))} failed"
+    words += f", {count(run.unfinished)} cut off by its end" if run.unfinished else ""
+    return words + (f", {answered / run.seconds:.3g} answered a second" if run.seconds else "")
+
+
+def _summary(judged: JudgedLoads) -> str:
+    if not judged.budgets:
+        return "not gated: no budget was set"
+    found = [one.verdict.verdict for one in judged.budgets]
+    status = "FAIL" if any(one.fails for one in judged.budgets) else "PASS"
+    counts = (f"{found.count(one)} {one}" for one in (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE))
+    return f"{status} ({', '.join(counts)})"
+
+
+def as_json(base: Log, judged: Mapping[str, JudgedLoads], *, repeated: bool) -> str:
+    """By target: loads with requests, ratios and budgets; null for what is not finite."""
+    found = {
+        "base": base.shown,
+        "tool": base.tool,
+        "repeated": repeated,
+        "targets": {name: _json_of(one) for name, one in judged.items()},
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False)
+
+
+def _json_of(judged: JudgedLoads) -> dict[str, Any]:
+    loads = {
+        pair.name: {
+            "base": _json_of_run(pair.base),
+            "target": _json_of_run(pair.target),
+            "times": [_json_of_ratio(one) for one in judged.ratios[pair.name]],
+            "budgets": [
+                {**_finite(asdict(one.verdict)), "part": one.part, "line": one.line}
+                for one in judged.budgets
+                if one.load == pair.name
+            ],
+        }
+        for pair in judged.pairs
+    }
+    return {"loads": loads, "fails": any(one.fails for one in judged.budgets)}
+
+
+def _json_of_run(run: LoadRun) -> dict[str, Any]:
+    return {
+        "requests": len(run.requests),
+        "failed": failures(run),
+        "unfinished": run.unfinished,
+        "seconds": run.seconds,
+        "settings": dict(run.settings),
+    }
+
+
+def _json_of_ratio(one: TimeRatio) -> dict[str, Any]:
+    return _finite({**asdict(one), "claimed_interval": one.claimed_interval})
+
+
+def _finite(found: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity."""
+    return {
+        key: [_finite_or_none(one) for one in value] if isinstance(value, tuple) else _finite_or_none(value)
+        for key, value in found.items()
+    }
+
+
+def _finite_or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not isfinite(value) else value

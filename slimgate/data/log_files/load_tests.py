@@ -1,0 +1,118 @@
+"""The loads of two load tests, matched by name and checked: comparable, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.samples import LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
+
+# Up to this share of the requests of a run may fail: the times of the others say nothing of a broken server.
+MOST_FAILED = 0.05
+# Prompts are as long, and so are answers, up to this share.
+ALIKE = 0.05
+_MANY = 3
+
+
+class LoadPair(NamedTuple):
+    """One load in the base, the target, and the base again, where there is such a run."""
+
+    name: str
+    base: LoadRun
+    target: LoadRun
+    repeat: LoadRun | None
+
+
+def check_load_options(allowed: Collection[str]) -> None:
+    """Raises SuiteError for a name that no difference of load tests has."""
+    for name in allowed:
+        if name not in OF_LOADS:
+            near = format_suggestion(name, OF_LOADS)
+            raise SuiteError(f"--allow {name}: load tests differ in {' or '.join(OF_LOADS)}{near}")
+
+
+def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
+    """Every load of the base. Raises DataError where the tests differ, or too many requests failed."""
+    others = [one for one in (target, repeat) if one is not None]
+    for one in others:
+        if one.loads.keys() != base.loads.keys():
+            raise DataError(
+                f"{one.shown} has the loads {_listed(one)}, expected those of {base.shown}: {_listed(base)}"
+            )
+    for log in (base, *others):
+        for name, run in log.loads.items():
+            _refuse_failures(log.shown, name, run)
+    for one in others:
+        for name, run in base.loads.items():
+            _refuse_differences(base.shown, one.shown, name, run, one.loads[name], allowed)
+    return [
+        LoadPair(name, run, target.loads[name], None if repeat is None else repeat.loads[name])
+        for name, run in base.loads.items()
+    ]
+
+
+def _listed(log: Log) -> str:
+    return ", ".join(log.loads)
+
+
+def failures(run: LoadRun) -> int:
+    """How many of the requests failed."""
+    return sum(one.failed is not None for one in run.requests)
+
+
+def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
+    failed, total = failures(run), len(run.requests)
+    if not total:
+        raise DataError(f"{file}: load {name} has no request")
+    if failed > MOST_FAILED * total:
+        first = next(one.failed for one in run.requests if one.failed is not None)
+        raise DataError(
+            f"{file}: {failed:,} of {total:,} requests of load {name} failed ({first}); expected at most "
+            f"{100 * MOST_FAILED:g} %, because the times of the others say nothing then"
+        )
+
+
+def _refuse_differences(
+    base_file: str, file: str, name: str, base: LoadRun, other: LoadRun, allowed: Collection[str]
+) -> None:
+    if LOAD not in allowed and base.settings != other.settings:
+        keys = sorted({*base.settings, *other.settings})
+        differ = [
+            f"{key} {other.settings.get(key)} for {base.settings.get(key)}"
+            for key in keys
+            if base.settings.get(key) != other.settings.get(key)
+        ]
+        raise DataError(
+            f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow {LOAD} "
+            "compares them nevertheless"
+        )
+    before, after = (_mean(one.requests, "prompt_tokens") for one in (base, other))
+    if PROMPT not in allowed and not _alike(before, after):
+        raise DataError(
+            f"{file}: prompts of load {name} have {after:.1f} tokens on average, and {before:.1f} in "
+            f"{base_file}: expected the same prompts; --allow {PROMPT} compares them nevertheless"
+        )
+
+
+def length_notes(pairs: Sequence[LoadPair]) -> Iterator[str]:
+    """Where the answers of both are of different lengths, which complete answers are slower by."""
+    for one in pairs:
+        before, after = (_mean(run.requests, "tokens") for run in (one.base, one.target))
+        if not _alike(before, after):
+            yield (
+                f"{one.name}: answers have {before:.1f} tokens in the base and {after:.1f} in the target, so "
+                "complete answers differ in time for that reason too"
+            )
+
+
+def _mean(requests: Sequence[LoadRequest], field: str) -> float:
+    found = [getattr(one, field) for one in requests if one.failed is None]
+    known = [one for one in found if one is not None]
+    return float(np.mean(known)) if known else 0.0
+
+
+def _alike(before: float, after: float) -> bool:
+    return abs(after - before) <= ALIKE * max(before, after)

@@ -1,0 +1,99 @@
+"""vLLM: the JSON of `vllm bench serve --save-result --save-detailed`, one load test of a server.
+
+With --append-result the file has one line for each load. Of a request vLLM writes the time until the first
+token (ttfts), from each piece of the answer to the next (itls), and newer versions the whole (latencies), in
+seconds. Keys: `benchmark` and `main_async` in vllm/benchmarks/serve.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.data.log_files.json_lines import beginning, read_object, read_objects
+from slimgate.errors import DataError
+from slimgate.samples import LoadRequest, LoadRun, Log, Reader
+
+_LISTS = ("ttfts", "itls", "output_lens", "errors")
+_SETTINGS = ("request_rate", "max_concurrency", "burstiness", "ramp_up_strategy")
+
+
+class Vllm(Reader):
+    """One result file."""
+
+    def recognizes(self, path: Path) -> bool:
+        start = beginning(path)
+        return path.suffix == ".json" and '"tokenizer_id"' in start and '"num_prompts"' in start
+
+    def read(self, path: Path) -> Log:
+        loads: dict[str, LoadRun] = {}
+        models: list[str] = []
+        for found in _results(path):
+            name = _name(found)
+            if name in loads:
+                raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
+            loads[name] = _run(path, found)
+            models.append(str(found["model_id"]))
+        if len(set(models)) > 1:
+            raise DataError(f"{path}: results of {' and '.join(sorted(set(models)))}; write one model a file")
+        return Log("vllm", str(path), {}, models[0], loads=loads)
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    """One result, or one a line."""
+    try:
+        return [read_object(path)]
+    except DataError:
+        lines = [found for _, found in read_objects(path)]
+        if len(lines) < 2:
+            raise
+        return lines
+
+
+def _name(found: Mapping[str, Any]) -> str:
+    """c8, r5, r5-c8, or all, where all requests are sent at once."""
+    rate, users = found["request_rate"], found.get("max_concurrency")
+    parts = [*([] if rate == "inf" else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
+    return "-".join(parts) or "all"
+
+
+def _run(path: Path, found: Mapping[str, Any]) -> LoadRun:
+    lacking = [name for name in _LISTS if name not in found]
+    if lacking:
+        raise DataError(
+            f"{path}: it has no {lacking[0]}, the times of each request; run vllm bench serve with "
+            "--save-result --save-detailed"
+        )
+    sizes = {name: len(found[name]) for name in _LISTS}
+    if len(set(sizes.values())) > 1:
+        raise DataError(f"{path}: {sizes} entries came, expected as many of each")
+    requests = [*_requests(found)]
+    answered = sum(one.failed is None for one in requests)
+    if answered != found["completed"]:
+        raise DataError(
+            f"{path}: {answered} requests have an answer, and completed says {found['completed']}; expected "
+            "the file as vllm bench serve writes it"
+        )
+    order = found.get("start_times") or range(len(requests))
+    sent = sorted(range(len(requests)), key=lambda at: order[at])
+    settings = {name: found[name] for name in _SETTINGS if found.get(name) is not None}
+    return LoadRun(tuple(requests[at] for at in sent), settings, found["duration"])
+
+
+def _requests(found: Mapping[str, Any]) -> Iterator[LoadRequest]:
+    prompts = found.get("input_lens") or [None] * len(found["ttfts"])
+    whole = found.get("latencies") or [
+        ttft + sum(itls) for ttft, itls in zip(found["ttfts"], found["itls"], strict=True)
+    ]
+    columns = (prompts, found["output_lens"], found["ttfts"], whole, found["errors"])
+    for prompt, tokens, ttft, total, error in zip(*columns, strict=True):
+        if error or not total:
+            words = " ".join(str(error).split())[-200:]
+            yield LoadRequest(prompt_tokens=prompt, failed=words or "no answer")
+            continue
+        between = 1000 * (total - ttft) / (tokens - 1) if tokens > 1 else None
+        yield LoadRequest(1000 * ttft or None, between, 1000 * total, prompt, tokens)
+
+
+reader = Vllm()

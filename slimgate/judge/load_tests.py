@@ -1,0 +1,155 @@
+"""Two load tests of other tools: the times of a target's requests against those of a base.
+
+The two were not measured by turns, so what the machine and the network did meanwhile is part of the
+difference. A test of one run has no figure for that. So a second run of the base is its measure, as the copy
+of the teacher is in a duel (judge/speed.py): the base against itself is the noise floor, and what is claimed
+is widened by it. Without a second run no speed-up is decided.
+
+The quantiles of both have order-statistic intervals of 90 %, with requests that follow each other alike
+counting as fewer (judge/call_times.py). The ratio's interval goes from the lower end of one divided by the
+upper end of the other to the reverse. Each side of it is wrong in at most 5 %: of two normal estimates with
+spreads s and t it is 1.645 (s + t) wide, and sqrt(s² + t²) would be enough.
+
+A request that failed is slower than every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf, isfinite, log
+
+import numpy as np
+
+from slimgate.judge.budget_tables import TPOT_SPEEDUP, TTFT_SPEEDUP, LimitBudget, SpeedBudget
+from slimgate.judge.call_times import P95, independent_rounds, quantile_interval, sample_quantile
+from slimgate.judge.contrast import Interval
+from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
+from slimgate.judge.speed import LAYOUT
+from slimgate.outcomes import Floats
+from slimgate.protocols import LoadPart
+from slimgate.samples import LoadRequest
+
+MEDIAN = 0.5
+SHOWN_QUANTILES = (MEDIAN, P95)
+# The part of a request whose median each kind of budget compares.
+PART_OF_SPEEDUP: dict[str, LoadPart] = {
+    SpeedBudget.kind: "answer",
+    TTFT_SPEEDUP: "ttft",
+    TPOT_SPEEDUP: "tpot",
+}
+ONE_RUN = "one run of each does not tell how much two runs of one server differ; give --repeat BASE2"
+
+
+@dataclass(frozen=True)
+class TimeRatio:
+    """A quantile of one part of the requests in two load tests; base and target in milliseconds.
+
+    ratio: base / target, above 1 where the target is faster; interval: 90 %, of the requests alone.
+    noise_floor: on the log scale, of the base against its second run; None without one. counted: as how many
+    independent requests those of base and target count.
+    """
+
+    part: LoadPart
+    quantile: float
+    base: float
+    target: float
+    ratio: float
+    interval: Interval
+    noise_floor: float | None
+    counted: tuple[int, int]
+
+    @property
+    def claimed_interval(self) -> Interval:
+        """The interval widened by the noise floor; from 0 without end where nothing tells the noise."""
+        if self.noise_floor is None:
+            return 0.0, inf
+        low, high = self.interval
+        return low * exp(-self.noise_floor), high * exp(self.noise_floor)
+
+
+def part_ms(requests: Sequence[LoadRequest], part: LoadPart) -> Floats:
+    """(requests,) times in the order of sending, inf of those that failed; without those that have none."""
+    field = {"answer": "total", "ttft": "first", "tpot": "between"}[part]
+    times = (inf if one.failed is not None else getattr(one, field) for one in requests)
+    return np.asarray([one for one in times if one is not None], dtype=np.float64)
+
+
+def compare_times(
+    base: Sequence[LoadRequest],
+    target: Sequence[LoadRequest],
+    repeat: Sequence[LoadRequest] | None,
+    part: LoadPart,
+    quantile: float,
+) -> TimeRatio | None:
+    """None where base or target has no answered request with a time of this part."""
+    times = [part_ms(one, part) for one in (base, target)]
+    if not all(np.isfinite(one).any() for one in times):
+        return None
+    values = [sample_quantile(one, quantile) for one in times]
+    counted = tuple(independent_rounds(one, value) for one, value in zip(times, values, strict=True))
+    floor = None if repeat is None else _noise_floor(base, repeat, part, quantile)
+    ratio, interval = _ratio(times[0], times[1], quantile)
+    return TimeRatio(part, quantile, values[0], values[1], ratio, interval, floor, (counted[0], counted[1]))
+
+
+def _noise_floor(
+    base: Sequence[LoadRequest], repeat: Sequence[LoadRequest], part: LoadPart, quantile: float
+) -> float:
+    """How far the base is from itself, and again to the farther bound of that; LAYOUT if that is more."""
+    times = [part_ms(one, part) for one in (base, repeat)]
+    if not all(map(len, times)):
+        return inf
+    ratio, (low, high) = _ratio(times[0], times[1], quantile)
+    if not (low > 0 and isfinite(high) and ratio > 0):
+        return inf
+    return max(LAYOUT, abs(log(ratio)) + max(abs(log(low)), abs(log(high))))
+
+
+def _ratio(base: Floats, target: Floats, quantile: float) -> tuple[float, Interval]:
+    values = [sample_quantile(one, quantile) for one in (base, target)]
+    (base_low, base_high), (low, high) = (
+        quantile_interval(one, quantile, independent_rounds(one, value))
+        for one, value in zip((base, target), values, strict=True)
+    )
+    return _divide(*values), (_divide(base_low, high), _divide(base_high, low))
+
+
+def _divide(above: float, below: float) -> float:
+    """inf over anything is inf; 0 below is no bound."""
+    if not isfinite(above) or below == 0:
+        return inf
+    return above / below
+
+
+def judge_ratio(found: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetVerdict:
+    """PASS where the claimed interval lies above the limit, FAIL where it lies below, else INCONCLUSIVE."""
+    low, high = found.claimed_interval
+    verdict = to_verdict(inside=low >= budget.limit, outside=high < budget.limit)
+    known = (low, high) if isfinite(high) else None
+    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, None, found.ratio, known)
+
+
+def ratio_message(name: str, found: TimeRatio, judged: BudgetVerdict) -> str:
+    """One line that can be acted on. name: of target and load."""
+    part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[found.part]
+    line = (
+        f"{name}{part} {found.ratio:.2f}× the base's speed {_format_claim(found)}, budget {judged.limit:g}×: "
+    )
+    line += str(judged.verdict)
+    if judged.verdict is not Verdict.INCONCLUSIVE:
+        return line
+    low, high = found.interval
+    if found.noise_floor is None:
+        return f"{line}, {ONE_RUN}"
+    if low >= judged.limit or high < judged.limit:
+        return f"{line}, two runs of the base differ by as much"
+    return f"{line}, more requests would tell"
+
+
+def _format_claim(found: TimeRatio) -> str:
+    low, high = found.interval if found.noise_floor is None else found.claimed_interval
+    bounds = f"[{low:.2f}, {high:.2f}]" if isfinite(high) else f"[{low:.2f}, no bound]"
+    if found.noise_floor is None:
+        return f"{bounds} by its requests alone"
+    return f"{bounds} (noise floor {100 * found.noise_floor:.1f} %)"

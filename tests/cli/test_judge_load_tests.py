@@ -1,0 +1,201 @@
+"""`slimgate judge` on load tests of servers: what it claims, what it does not, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.load_test_files import vllm_result, write_vllm
+
+from slimgate.cli.main import main
+from slimgate.data.log_files.find import read_any_log
+from slimgate.judge.budget_tables import SpeedBudget
+from slimgate.judge.decision import Verdict
+from slimgate.judge.load_tests import compare_times, judge_ratio
+from slimgate.samples import LoadRequest
+
+FASTER = SpeedBudget(speedup_min=1.1)
+
+
+@pytest.fixture
+def budgets(tmp_path: Path) -> str:
+    path = tmp_path / "speed.toml"
+    path.write_text("[budgets]\nlatency = { speedup_min = 1.5 }\n")
+    return str(path)
+
+
+def files(tmp_path: Path, **target: Any) -> tuple[str, str, str]:
+    """A base, its second run, and a target."""
+    return (
+        str(write_vllm(tmp_path / "base.json", 0)),
+        str(write_vllm(tmp_path / "again.json", 1)),
+        str(write_vllm(tmp_path / "target.json", 2, **target)),
+    )
+
+
+def test_a_target_twice_as_fast_passes_beside_a_second_run_of_the_base(
+    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, again, target = files(tmp_path, slower=0.5)
+    assert main(["judge", base, target, "--repeat", again, "--budgets", budgets]) == 0
+    out = capsys.readouterr().out
+    assert "read as load tests of vllm" in out
+    assert "not measured by turns" in out
+    assert "budget 1.5×: PASS" in out
+    assert "c8: base 200 requests, 0 failed" in out
+
+
+def test_one_run_of_each_decides_no_speed_up(
+    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path, slower=0.5)
+    assert main(["judge", base, target, "--budgets", budgets]) == 1
+    out = capsys.readouterr().out
+    assert "INCONCLUSIVE, one run of each does not tell how much two runs of one server differ" in out
+    assert main(["judge", base, target]) == 0
+    assert "not gated" in capsys.readouterr().out
+
+
+def test_a_base_that_differs_from_itself_as_much_decides_nothing(
+    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path, slower=0.5)
+    restless = str(write_vllm(tmp_path / "restless.json", 1, slower=1.6))
+    assert main(["judge", base, target, "--repeat", restless, "--budgets", budgets]) == 1
+    assert "two runs of the base differ by as much" in capsys.readouterr().out
+
+
+def test_limits_on_milliseconds_are_of_the_targets_own_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path)
+    limits = tmp_path / "limits.toml"
+    limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 40.0, p50_ms_max = 30.0 }\n")
+    assert main(["judge", base, target, "--budgets", str(limits), "--json"]) == 1
+    [found] = json.loads(capsys.readouterr().out)["targets"].values()
+    verdicts = {one["kind"]: one["verdict"] for one in found["loads"]["c8"]["budgets"]}
+    assert verdicts == {"ttft_p95_ms_max": "PASS", "p50_ms_max": "FAIL"}  # 20 ms to the first, 60 in all
+    parts = {(one["part"], one["quantile"]): one["base"] for one in found["loads"]["c8"]["times"]}
+    assert parts["answer", 0.5] == pytest.approx(60, rel=0.1)
+    assert parts["ttft", 0.5] == pytest.approx(20, rel=0.1)
+    assert parts["tpot", 0.5] == pytest.approx(10, rel=0.1)
+
+
+def test_failed_requests_are_counted_and_are_slower_than_all_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path, failed=8)
+    assert main(["judge", base, target]) == 0
+    assert "target 200 requests, 8 failed" in capsys.readouterr().out
+    requests = read_any_log(Path(target)).loads["c8"].requests
+    assert sum(one.failed is not None for one in requests) == 8
+    whole = compare_times(requests, requests, None, "answer", 0.95)
+    assert whole is not None
+    answered = sorted(one.total for one in requests if one.total is not None)
+    assert whole.target == answered[round(0.95 * 200) - 1]
+
+
+def test_too_many_failed_requests_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, _, target = files(tmp_path, failed=11)
+    assert main(["judge", base, target]) == 4
+    assert (
+        "11 of 200 requests of load c8 failed (Traceback: Internal Server Error)" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "allow"),
+    [
+        ({"prompt": 40}, "prompts of load c8 have 40.0 tokens on average, and 20.0 in", "prompt"),
+        ({"rate": 5.0}, "has the loads r5-c8, expected those of", None),
+    ],
+    ids=["prompts", "load"],
+)
+def test_tests_that_differ_are_refused(
+    options: dict[str, Any],
+    said: str,
+    allow: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base, _, target = files(tmp_path, **options)
+    assert main(["judge", base, target]) == 4
+    assert said in capsys.readouterr().err
+    if allow is not None:
+        assert main(["judge", base, target, "--allow", allow]) == 0
+
+
+def test_a_file_without_details_says_how_to_write_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path)
+    found = json.loads(Path(target).read_text())
+    del found["ttfts"]
+    Path(target).write_text(json.dumps(found))
+    assert main(["judge", base, target]) == 4
+    assert "--save-detailed" in capsys.readouterr().err
+
+
+def test_appended_results_are_one_load_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draws, paths = np.random.default_rng(0), [tmp_path / name for name in ("base.json", "target.json")]
+    for path in paths:
+        results = [vllm_result(draws, concurrency=users) for users in (1, 8)]
+        path.write_text("\n".join(map(json.dumps, results)))
+    assert main(["judge", *map(str, paths)]) == 0
+    out = capsys.readouterr().out
+    assert "c1: base 200" in out
+    assert "c8: base 200" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--drop-points", "2"], "--drop-points does not go with load tests"),
+        (["--looks", "2"], "--looks does not go with load tests"),
+        (["--allow", "shots"], "load tests differ in load or prompt"),
+    ],
+    ids=["points", "looks", "allow"],
+)
+def test_options_of_logs_of_answers_are_refused(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path)
+    assert main(["judge", base, target, *options]) == 4
+    assert said in capsys.readouterr().err
+
+
+def test_a_load_test_beside_a_log_of_answers_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, _ = files(tmp_path)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("id,score\na,1\nb,0\n")
+    assert main(["judge", base, str(rows), "--allow", "load"]) == 4
+    assert "is a log of answers" in capsys.readouterr().err
+    assert main(["judge", str(rows), base, "--pooled-points", "1"]) == 4
+    assert "it is a load test of vllm, expected a log of answers" in capsys.readouterr().err
+
+
+def simulate(draws: np.random.Generator, slower: float) -> list[LoadRequest]:
+    """Requests of which neighbours are alike (0.6), in a run that is some 3 % off as a whole."""
+    noise, run = draws.standard_normal(200), np.exp(0.03 * draws.standard_normal())
+    for at in range(1, len(noise)):
+        noise[at] = 0.6 * noise[at - 1] + 0.8 * noise[at]
+    return [LoadRequest(total=float(100 * slower * run * np.exp(0.2 * one))) for one in noise]
+
+
+def test_at_the_budget_and_below_it_few_targets_pass() -> None:
+    draws = np.random.default_rng(5)
+    passed = dict.fromkeys((1 / 1.1, 1.0, 0.5), 0)
+    for share in passed:
+        for _ in range(300):
+            base, again, target = (simulate(draws, one) for one in (1.0, 1.0, share))
+            found = compare_times(base, target, again, "answer", 0.5)
+            assert found is not None
+            passed[share] += judge_ratio(found, FASTER).verdict is Verdict.PASS
+    assert passed[1 / 1.1] <= 0.05 * 300  # exactly as fast as the budget wants
+    assert passed[1.0] == 0
+    assert passed[0.5] >= 0.95 * 300  # twice as fast

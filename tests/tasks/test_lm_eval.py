@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from pydantic import ValidationError
+from transformers import AutoModelForCausalLM
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -27,6 +28,7 @@ from slimgate.outcomes import Outcomes
 from slimgate.protocols import AnswerPlan, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import lm_eval as task
+from slimgate.tasks.parts.lm_eval_documents import load_documents
 
 pytest.importorskip("lm_eval")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -128,8 +130,6 @@ def parts_of(params: task.Params) -> dict[str, Rows]:
 
 def judged(hub: Path, params: task.Params, rows: Rows, predictor: Any = None, **plan: Any) -> Outcomes:
     if predictor is None:
-        from transformers import AutoModelForCausalLM
-
         predictor = EagerPredictor(AutoModelForCausalLM.from_pretrained(hub).eval(), "cpu")
     encoded = task.task.row_encoder(params, hub)(rows)
     found = task.task.answer(params, predictor, encoded, AnswerPlan(**{"batch_size": 4, **plan}))
@@ -224,15 +224,13 @@ def test_scores_in_a_chat_template_equal_those_of_simple_evaluate(
 def test_the_chat_template_is_that_of_the_model_and_must_be_there(
     hub: Path, chat_hub: Path, paths: dict[str, str]
 ) -> None:
-    from slimgate.tasks.parts.lm_eval_documents import load_documents
-
     turns = params_of(paths, "plain", apply_chat_template=True)
-    one = load_documents(turns.asked, chat_hub).requests["plain/0"][0].args[0]
+    one = load_documents(turns.asked, chat_hub).requests("plain/0")[0].args[0]
     assert one.startswith("the ")
     assert one.endswith(" is ")
     assert one.count(" is ") >= 3  # two examples, each with its answer, before the document
     together = params_of(paths, "plain", apply_chat_template=True, fewshot_as_multiturn=False)
-    assert load_documents(together.asked, chat_hub).requests["plain/0"][0].args[0] != one
+    assert load_documents(together.asked, chat_hub).requests("plain/0")[0].args[0] != one
     with pytest.raises(DataError, match="has no chat template; leave it out, or take a model"):
         task.task.row_encoder(turns, hub)
 
@@ -282,6 +280,38 @@ def test_some_rows_in_another_order_have_the_same_scores(hub: Path, paths: dict[
     assert again.answers is not None
     assert every.answers is not None
     assert again.answers.tolist() == every.answers[some].tolist()
+
+
+@pytest.mark.parametrize("name", ["listed", "written", "rolling"])
+def test_training_documents_are_answered_as_those_of_the_gate(
+    hub: Path, paths: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    params = params_of(paths, name)
+    train = parts_of(params)["train"] if name != "rolling" else Rows(pa.table({"id": ["rolling/train/3"]}))
+    table = yaml.safe_load(Path(paths[name]).read_text("utf-8")) | {"test_split": "train"}
+    (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(table), "utf-8")
+    asked = params_of({name: str(tmp_path / f"{name}.yaml")}, name)
+    gate = parts_of(asked)["gate"]
+    places = [int(one.rpartition("/")[2]) for one in train.ids]
+
+    def answered(params: task.Params, rows: Rows) -> Any:
+        predictor = EagerPredictor(AutoModelForCausalLM.from_pretrained(hub).eval(), "cpu")
+        encoded = task.task.row_encoder(params, hub)(rows)
+        return task.task.answer(params, predictor, encoded, AnswerPlan(batch_size=1))
+
+    found, wanted = answered(params, train), answered(asked, gate)
+    assert [one.values for one in found] == [wanted[place].values for place in places]
+    assert [one.answer for one in found] == [wanted[place].answer for place in places]
+
+
+def test_a_training_document_is_no_example_of_its_own(paths: dict[str, str]) -> None:
+    documents = load_documents(params_of(paths, "plain", fewshot=9).asked)
+    for row in documents.rows["train"]:
+        for request in documents.requests(row["id"]):
+            examples, last = request.args[0].rsplit("\n\n", 1)
+            assert last == row["prompt"]
+            assert len(examples.split("\n\n")) == 9
+            assert not any(one.startswith(f"{row['prompt']} ") for one in examples.split("\n\n"))
 
 
 def test_task_score_takes_the_score_that_is_asked_for(hub: Path, paths: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from slimgate.models.seeding import isolated_seed
 # As simple_evaluate seeds them.
 RANDOM_SEED, SEED = 0, 1234
 ROLLING = "loglikelihood_rolling"
+TRAIN = "train"
 Run = Callable[[str, list[Any]], Sequence[Any]]
 Row = dict[str, str]
 Template = Callable[..., str]
@@ -69,12 +70,26 @@ class Answered:
 class Documents:
     """tasks: lm-evaluation-harness's; rows: by part (gate, train) a row of each document.
 
-    requests: by the id of a row the requests of its document, in their order.
+    gate: by the id of a row the requests of its document; training: by task its training documents;
+    prepared: how their requests are made.
     """
 
     tasks: Mapping[str, Any]
     rows: Mapping[str, list[Row]]
-    requests: Mapping[str, list[Any]]
+    gate: Mapping[str, list[Any]]
+    training: Mapping[str, Sequence[Any]]
+    prepared: Mapping[str, Any]
+    _made: dict[str, list[Any]] = field(default_factory=dict)
+
+    def requests(self, row: str) -> list[Any]:
+        """The requests of a row's document, in their order. Those of a training document are made here."""
+        if row in self.gate:
+            return self.gate[row]
+        if row not in self._made:
+            name, _, number = row.rpartition(f"/{TRAIN}/")
+            found = _training_requests(self.tasks[name], self.training[name], int(number), self.prepared)
+            self._made[row] = found
+        return self._made[row]
 
 
 @lru_cache(maxsize=4)
@@ -87,8 +102,13 @@ def load_documents(asked: Asked, chat: Path | None = None) -> Documents:
     with quiet.silent(), isolated_seed(SEED):
         random.seed(RANDOM_SEED)
         tasks = _load_tasks(asked)
+        prepared = {
+            "apply_chat_template": template is not None,
+            "fewshot_as_multiturn": asked.multiturn,
+            "chat_template": template,
+        }
         for name, task in tasks.items():
-            _prepare(name, task, asked, template)
+            _prepare(name, task, asked, prepared)
         requests: dict[str, list[Any]] = {
             _row_id(one): [] for task in tasks.values() for one in task.instances
         }
@@ -96,8 +116,11 @@ def load_documents(asked: Asked, chat: Path | None = None) -> Documents:
             for one in task.instances:
                 requests[_row_id(one)].append(one)
         rows = {"gate": [_gate_row(tasks[some[0].task_name], row, some) for row, some in requests.items()]}
-        train = [row for name, task in tasks.items() for row in _train_rows(name, task)]
-    return Documents(tasks, {**rows, **({"train": train} if train else {})}, requests)
+        training = {
+            name: task.training_docs() or () for name, task in tasks.items() if task.has_training_docs()
+        }
+        train = [row for name, docs in training.items() for row in _train_rows(name, tasks[name], docs)]
+    return Documents(tasks, {**rows, **({TRAIN: train} if train else {})}, requests, training, prepared)
 
 
 def _load_tasks(asked: Asked) -> dict[str, Any]:
@@ -156,7 +179,7 @@ def put_into_chat(
     return [one.removeprefix(start) if adds else one for one in asked], [one.lstrip() for one in targets]
 
 
-def _prepare(name: str, task: Any, asked: Asked, template: Template | None) -> None:
+def _prepare(name: str, task: Any, asked: Asked, prepared: Mapping[str, Any]) -> None:
     """Shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
 
@@ -169,14 +192,35 @@ def _prepare(name: str, task: Any, asked: Asked, template: Template | None) -> N
         task.set_config(key="num_fewshot", value=asked.fewshot or 0)
     task.set_fewshot_seed(seed=SEED)
     try:
-        task.build_all_requests(
-            limit=get_sample_size(task, asked.limit),
-            apply_chat_template=template is not None,
-            fewshot_as_multiturn=asked.multiturn,
-            chat_template=template,
-        )
+        task.build_all_requests(limit=get_sample_size(task, asked.limit), **prepared)
     except Exception as error:  # templates of a task's own
         raise DataError(f"task {name}: lm-eval cannot make its requests: {in_one_line(error)}") from error
+
+
+def _training_requests(task: Any, docs: Sequence[Any], number: int, prepared: Mapping[str, Any]) -> list[Any]:
+    """The requests of a training document, as build_all_requests makes them. It is no example of its own."""
+    doc, sampler = docs[number], task.sampler
+    pool = sampler.fewshot_docs()
+    others = [one for one in pool if one != doc] if task.config.num_fewshot else pool
+    sampler.set_rnd(SEED + number)
+    sampler.df = others
+    try:
+        context = task.fewshot_context(
+            doc,
+            num_fewshot=min(task.config.num_fewshot, len(others)),
+            gen_prefix=task.doc_to_prefix(doc),
+            **prepared,
+        )
+    finally:
+        sampler.df = pool
+    found = task.construct_requests(
+        doc=doc,
+        ctx=context,
+        metadata=(task.config["task"], f"{TRAIN}/{number}", task.config.repeats),
+        apply_chat_template=prepared["apply_chat_template"],
+        chat_template=prepared["chat_template"],
+    )
+    return found if isinstance(found, list) else [found]
 
 
 def _row_id(request: Any) -> str:
@@ -194,12 +238,12 @@ def _gate_row(task: Any, row: str, requests: Sequence[Any]) -> Row:
     }
 
 
-def _train_rows(name: str, task: Any) -> Iterator[Row]:
+def _train_rows(name: str, task: Any, docs: Sequence[Any]) -> Iterator[Row]:
     """Documents of the training split that have a prompt and a target."""
-    for number, doc in enumerate(task.training_docs() or () if task.has_training_docs() else ()):
+    for number, doc in enumerate(docs):
         prompt, target = _prompt(task, doc), _target(task, doc)
         if prompt.strip() and target.strip():
-            row = f"{name}/train/{number}"
+            row = f"{name}/{TRAIN}/{number}"
             yield {"id": row, "task": name, "prompt": prompt, "target": target, "requests": ""}
 
 
@@ -223,7 +267,7 @@ def _target(task: Any, doc: Any) -> str:
 def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict[str, Answered]:
     """What each row's document scores. run(kind, requests) -> an answer to each request."""
     chosen = {
-        row: [replace(one, resps=[], filtered_resps={}) for one in documents.requests[row]] for row in rows
+        row: [replace(one, resps=[], filtered_resps={}) for one in documents.requests(row)] for row in rows
     }
     by_kind: dict[str, list[Any]] = defaultdict(list)
     for some in chosen.values():

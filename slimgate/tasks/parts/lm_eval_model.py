@@ -102,7 +102,7 @@ def document_encoder(
     most = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
 
     def encode(rows: Rows) -> EncodedDocuments:
-        texts = ["".join(map(_text, documents.requests[row][0].args)) for row in rows.ids]
+        texts = ["".join(map(_text, documents.requests(row)[0].args)) for row in rows.ids]
         found = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
         ids = [list(one)[-most:] or [tokenizer.eos_token_id or 0] for one in found]
         return EncodedDocuments(
@@ -140,8 +140,9 @@ def answer_documents(
     scores = np.empty(len(encoded.ids), dtype=object)
     for place, row in enumerate(encoded.ids):
         one = found[row]
-        if ROLLING in {request.request_type for request in documents.requests[row]}:
-            text = documents.requests[row][0].args[0]
+        first = documents.requests(row)[0]
+        if first.request_type == ROLLING:
+            text = first.args[0]
             one = replace(one, values={**one.values, "tokens": float(len(lm.tok_encode(text)))})
         scores[place] = one
     plan.progress("predict", len(rows), len(rows))

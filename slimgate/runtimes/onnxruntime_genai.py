@@ -21,6 +21,7 @@ import numpy.typing as npt
 from slimgate._system.json_text import read_json
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.onnx_genai_model import CONFIG, KIND
+from slimgate.models.write_by_length import check_length, has_ended, write_by_length
 from slimgate.params import Table
 from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
 
@@ -88,15 +89,8 @@ class GenaiPredictor:
         """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it."""
         ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int32)
         count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
-        self._check_length(ids.shape[1] + count)
+        check_length(ids.shape[1] + count, self._longest)
         return _Prompts(ids, count)
-
-    def _check_length(self, tokens: int) -> None:
-        if tokens > self._longest:
-            raise MeasureError(
-                f"a text and its answer have {tokens} tokens, but the model has positions for "
-                f"{self._longest}; lower max_new_tokens, or leave long prompts out"
-            )
 
     def forward(self, prepared: Any) -> object:
         """The scores of whole texts, or an answer."""
@@ -150,16 +144,8 @@ class GenaiPredictor:
             raise MeasureError(
                 "runtime onnxruntime_genai takes the likeliest token here; set temperature = 0"
             )
-        self._check_length(max(map(len, prompts)) + how.max_new_tokens)
-        found: list[list[int]] = [[] for _ in prompts]
-        by_length: dict[int, list[int]] = {}
-        for row, prompt in enumerate(prompts):
-            by_length.setdefault(len(prompt), []).append(row)
-        for rows in by_length.values():
-            ids = np.asarray([prompts[row] for row in rows], dtype=np.int32)
-            for row, answer in zip(rows, self._write(ids, how, least), strict=True):
-                found[row] = answer
-        return found
+        check_length(max(map(len, prompts)) + how.max_new_tokens, self._longest)
+        return write_by_length(prompts, lambda ids: self._write(ids.astype(np.int32), how, least))
 
     def _write(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
         """Until each answer has ended; what a row gets behind its end is not of the answer."""
@@ -171,17 +157,11 @@ class GenaiPredictor:
             tokens = generator.get_next_tokens()
             for row in sorted(going):
                 answers[row].append(int(tokens[row]))
-                if self._has_ended(answers[row], how):
+                if has_ended(self._tokenizer, answers[row], self.end_tokens, how.stop):
                     going.remove(row)
             if not going:
                 break
         return answers
-
-    def _has_ended(self, ids: list[int], how: Writing) -> bool:
-        if ids[-1] in self.end_tokens:
-            return True
-        text = self._tokenizer.decode(ids, skip_special_tokens=True) if how.stop else ""
-        return any(stop in text for stop in how.stop)
 
     def close(self) -> None:
         """Drops the model."""

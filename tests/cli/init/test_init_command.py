@@ -329,7 +329,10 @@ WRONG = {
     "no model": (["--data", "reviews.csv"], "--model is missing"),
     "no data": (["--model", "model"], "expected --data FILE"),
     "no file": (["--model", "model", "--data", "review.csv"], "no such file. Did you mean reviews.csv?"),
-    "no folder": (["--model", "./modle", "--data", "reviews.csv"], "no such folder. Did you mean model?"),
+    "no folder": (
+        ["--model", "./modle", "--data", "reviews.csv"],
+        "(paths are from the current folder). Did you mean model?",
+    ),
     "format": (["--model", "model", "--data", "model/config.xml"], "does not tell a format"),
     "label": (["--model", "model", "--data", "reviews.csv", "--label", "labl"], "Did you mean label?"),
     "three texts": (

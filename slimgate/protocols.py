@@ -404,11 +404,13 @@ class Task(WithParams[P]):
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
     vectors in the order of the texts. tokenizer_settings: attributes of the exported tokenizer.
+    also_called: other names of slimgate's own tasks, for the error about an unknown one.
     For `slimgate init`. auto_class: transformers' class of a model with the head; None: any model will do.
     guess_rank: the lowest guesses first; slimgate's own have 5 to 60. proposed_metrics: of the
     suite, the first one with a budget; empty: default_metrics. distill_options: of the suite's student.
     """
 
+    also_called: tuple[str, ...] = ()
     pipeline: str | None = None
     snippet_tail: str = "print(scores)"
     tokenizer_settings: Mapping[str, str] = MappingProxyType({})

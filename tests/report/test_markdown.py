@@ -228,7 +228,7 @@ def test_the_teacher_comes_first_wherever_it_stands_in_the_record() -> None:
         ("teacher", "reference"),
         ("student", "**FAIL** (accuracy, f1_macro, flips, slices accuracy)"),
         ("distilled", "PASS"),
-        ("int8", "PASS so far (f1_macro not measured)"),
+        ("int8", "PASS so far (f1_macro not judged yet)"),
         ("pruned-30", "**INCONCLUSIVE** (accuracy)"),
         ("pruned-50", "not gated (would FAIL)"),
         ("released", "**error**"),

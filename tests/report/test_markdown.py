@@ -47,6 +47,7 @@ from slimgate.record import (
     to_json,
 )
 from slimgate.report import figures, index_report, suite_report
+from slimgate.report.comparison import size_cell
 from slimgate.report.figures import MISSING
 from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.markdown import full_sections
@@ -247,6 +248,16 @@ def test_a_row_holds_size_speed_ups_and_drops() -> None:
         "0.824 (drop 0.5 [0.0, 1.1])",
         "0.821 (drop 0.6 [0.0, 1.2])",
     ]
+
+
+def test_a_size_says_that_a_shared_table_was_taken_apart() -> None:
+    record = sample_record()
+    model = record.variant("distilled-int8")
+    last = model.steps[-1]
+    untied = last.model_copy(update={"log": {**last.log, "untied": ["embed_tokens", "lm_head"]}})
+    apart = model.model_copy(update={"steps": [*model.steps[:-1], untied]})
+    assert size_cell(model) == "18.4 (4.7× smaller)"
+    assert size_cell(apart) == "18.4 (4.7× smaller; a shared table is stored twice)"
 
 
 def test_what_was_not_measured_is_a_dash_and_never_nan() -> None:

@@ -237,7 +237,7 @@ class Form:
     with the tokens that every answer begins with. tail: lines that print, in place of the task's own.
     own_config: config.json is the library's, so that transformers' is not written.
     files: of a graph, that of the first name tells the kind of a folder; optional: those that may be missing.
-    takes: the kinds of PyTorch model that `Runtime.export` makes it of.
+    takes: the kinds of PyTorch model that `Runtime.export` makes it of; needs: the packages that this takes.
     """
 
     name: str
@@ -250,6 +250,7 @@ class Form:
     files: tuple[str, ...] = ()
     optional: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
+    needs: tuple[str, ...] = ()
 
 
 class Runtime(WithParams[P]):

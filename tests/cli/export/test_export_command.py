@@ -276,7 +276,7 @@ def test_so_is_one_of_a_network_that_only_its_layers_show_to_need_it(
 def test_weights_of_few_bits_are_float_again_in_the_graph(
     tmp_path: Path, context: BuildContext, export: Run, step: str
 ) -> None:
-    model = stepped(classifier(tmp_path, context), context, step, group_size=16)
+    model = stepped(classifier(tmp_path, context), context, step, group_size=16, embeddings=8)
     run, expected = kept(tmp_path, model, context), own_shares(model, context)
 
     code, out, _ = export(run)
@@ -288,13 +288,20 @@ def test_weights_of_few_bits_are_float_again_in_the_graph(
     assert (tmp_path / "out" / "model.onnx").stat().st_size > judged
 
 
-@pytest.mark.parametrize("step", ["weight_only", "gptq"])
-def test_few_bits_that_compute_in_integers_are_refused(
-    tmp_path: Path, context: BuildContext, export: Run, step: str
+@pytest.mark.parametrize(
+    ("step", "options", "why"),
+    [
+        ("gptq", {"activations": "int8"}, "compute in integers, which is not exported"),
+        ("weight_only", {"embeddings": 4}, "have fewer than 8 bits, which is not exported; take embeddings"),
+    ],
+    ids=["integers", "embeddings"],
+)
+def test_few_bits_that_no_graph_repeats_are_refused(
+    tmp_path: Path, context: BuildContext, export: Run, step: str, options: dict[str, Any], why: str
 ) -> None:
-    model = stepped(classifier(tmp_path, context), context, step, group_size=16, activations="int8")
+    model = stepped(classifier(tmp_path, context), context, step, group_size=16, **options)
     code, _, err = export(kept(tmp_path, model, context))
-    assert (code, "compute in integers, which is not exported" in err) == (4, True)
+    assert (code, why in err) == (4, True)
 
 
 def test_a_folder_that_holds_something_is_left_alone_without_force(

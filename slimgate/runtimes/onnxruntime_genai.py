@@ -36,6 +36,8 @@ GREEDY = {
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
 }
+# Rows that the library takes at once.
+MOST_ROWS = 32
 # The id of no token: the library takes no token of a prompt for padding, which it would not read.
 NO_TOKEN = -1
 
@@ -96,11 +98,17 @@ class GenaiPredictor:
         """The scores of whole texts, or an answer."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
-        generator = self._begin(prepared.ids, 1, least=0)
-        return np.array(generator.get_output(self._names["logits"]), dtype=np.float32)
+        parts = [self._begin(ids, 1, least=0) for ids in _parts(prepared.ids)]
+        scores = [np.array(one.get_output(self._names["logits"]), dtype=np.float32) for one in parts]
+        return np.concatenate(scores)
 
     def prefill(self, prepared: Any) -> _Begun:
-        """The answer after its first token."""
+        """The answer after its first token. Raises MeasureError for more rows than the library takes."""
+        if len(prepared.ids) > MOST_ROWS:
+            raise MeasureError(
+                f"ONNX Runtime GenAI writes {MOST_ROWS} answers at once at most, {len(prepared.ids)} came; "
+                f"take a workload with batch = {MOST_ROWS} or less"
+            )
         generator = self._begin(prepared.ids, prepared.count, least=prepared.count)
         generator.generate_next_token()
         rows, prompt = prepared.ids.shape
@@ -145,7 +153,11 @@ class GenaiPredictor:
                 "runtime onnxruntime_genai takes the likeliest token here; set temperature = 0"
             )
         check_length(max(map(len, prompts)) + how.max_new_tokens, self._longest)
-        return write_by_length(prompts, lambda ids: self._write(ids.astype(np.int32), how, least))
+
+        def write(ids: npt.NDArray[np.int64]) -> list[list[int]]:
+            return [one for part in _parts(ids.astype(np.int32)) for one in self._write(part, how, least)]
+
+        return write_by_length(prompts, write)
 
     def _write(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
         """Until each answer has ended; what a row gets behind its end is not of the answer."""
@@ -166,6 +178,10 @@ class GenaiPredictor:
     def close(self) -> None:
         """Drops the model."""
         self._model = None
+
+
+def _parts(ids: Ids) -> list[Ids]:
+    return [ids[start : start + MOST_ROWS] for start in range(0, len(ids), MOST_ROWS)]
 
 
 def _overlay(threads: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from slimgate.errors import SuiteError
 from slimgate.params import Table
 from slimgate.protocols import BuildContext, Json, Step
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi", "phi3", "gpt2")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "gpt2")
 
 
 class Params(Table):

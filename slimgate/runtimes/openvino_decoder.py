@@ -226,16 +226,16 @@ class OpenVinoDecoder(Runtime[Params]):
     form = Form(
         name=DECODER,
         package="openvino",
-        imports="import json\nimport openvino\nfrom transformers import AutoTokenizer\n",
+        imports="import json\nimport numpy\nimport openvino\nfrom transformers import AutoTokenizer\n",
         load='settings = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}\n'
         'model = openvino.compile_model("decoder.xml", "CPU", settings)\n'
-        "request = model.create_infer_request()\n"
+        "request, row = model.create_infer_request(), numpy.zeros(1, numpy.int32)\n"
         'ends = json.load(open("config.json"))["eos_token_id"]',
         predict="def answer(text):\n"
         "    request.reset_state()\n"
         '    ids, written = tokenizer(text)["input_ids"], []\n'
         "    while len(written) < 64:\n"
-        '        inputs = {"input_ids": [ids], "logits_to_keep": [len(ids) - 1], "beam_idx": [0]}\n'
+        '        inputs = {"input_ids": [ids], "logits_to_keep": [len(ids) - 1], "beam_idx": row}\n'
         '        token = int(request.infer(inputs)["logits"].argmax())\n'
         "        if token in ends:\n"
         "            break\n"

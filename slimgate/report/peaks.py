@@ -66,32 +66,26 @@ def slow_runtimes(record: RunRecord) -> Iterator[str]:
     found = record.machine.peak_rates
     if found is None or found.all_threads is None:
         return
-    rates = _better(found.all_threads, found.one_thread)
+    rates = found.all_threads  # on a busy machine less than of one thread, as of models
     for model in models(record):
         slow = [
-            (facts.p50_ms / floor.ms, workload, facts.p50_ms, floor.ms)
+            (facts.min_ms / floor.ms, workload, facts.min_ms, floor.ms)
             for workload, facts in model.latency.items()
-            if facts.p50_ms is not None
+            if facts.min_ms is not None  # the peaks are of the fastest call too
             and (floor := floor_of(model, workload, rates)) is not None
-            and not floor.explains(facts.p50_ms)
+            and not floor.explains(facts.min_ms)
         ]
         if slow:
             times, workload, took, least = max(slow)
-            name, calls = escape(model.name), f"{workload_words(workload)} took {significant(took)} ms"
+            name, calls = (
+                escape(model.name),
+                f"{workload_words(workload)} took at least {significant(took)} ms",
+            )
             peaks = f"at this machine's measured peaks ({significant(least)} ms)"
             yield (
                 f"**{name} is far slower than its operations explain**: {calls}, "
                 f"{significant(times, 2)} times what its products and weights take {peaks}."
             )
-
-
-def _better(every: Rates, one: Rates | None) -> Rates:
-    """Of all threads, or of one where others had the second core and so one gave more."""
-    alone = {} if one is None else one.model_dump(exclude={"threads"}, exclude_none=True)
-    rates = every.model_dump(exclude={"threads"}, exclude_none=True)
-    return Rates(
-        threads=every.threads, **{name: max(rates.get(name, 0.0), alone.get(name, 0.0)) for name in rates}
-    )
 
 
 def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:

@@ -132,10 +132,15 @@ def test_the_largest_product_is_made_of_which_some_fit_in_the_time(
         reached = rate if size > 256 else rate / 2
         return lambda: clock.wait(2 * size**3 / reached)
 
-    found = peak(product, 0.5)
+    sizes: dict[str, int] = {}
+    found = peak(product, 0.5, sizes, "float32")
     assert made == ([256] if largest == 256 else [256, largest])
     assert found == pytest.approx(rate if largest > 256 else rate / 2)
     assert clock.now < 0.7
+    assert sizes == {"float32": largest}
+    made.clear()  # with more threads the same size, however long a small product takes
+    assert peak(product, 0.5, sizes, "float32") == pytest.approx(found)
+    assert made == [largest]
 
 
 @pytest.mark.parametrize(("device", "measured"), [("cpu", 1), ("cuda", 0)])

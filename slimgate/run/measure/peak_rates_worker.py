@@ -50,13 +50,15 @@ def measure(threads: int, seconds: float) -> dict[str, Any]:
         took = fastest(lambda: target.copy_(source), until=time.perf_counter() + seconds)
         return 2 * COPIED_BYTES / took / GIGA
 
+    sizes: dict[str, int] = {}
+
     def rates(count: int) -> dict[str, Any]:
         torch.set_num_threads(count)
         return {
             "threads": count,
-            "int8_gop_per_s": _int8_rate(count, seconds, notes),
-            "float32_gflop_per_s": _torch_rate(torch.float32, seconds, notes),
-            "bfloat16_gflop_per_s": _torch_rate(torch.bfloat16, seconds, notes),
+            "int8_gop_per_s": _int8_rate(count, seconds, notes, sizes),
+            "float32_gflop_per_s": _torch_rate(torch.float32, seconds, notes, sizes),
+            "bfloat16_gflop_per_s": _torch_rate(torch.bfloat16, seconds, notes, sizes),
             "memory_gb_per_s": copy_rate(),
         }
 
@@ -84,22 +86,25 @@ def fastest(call: Call, *, until: float) -> float:
             return least
 
 
-def peak(product: Callable[[int], Call], seconds: float) -> float:
+def peak(product: Callable[[int], Call], seconds: float, sizes: dict[str, int], name: str) -> float:
     """Operations a second of square matrices, two for each multiply-add.
 
     product(size): the call that multiplies two matrices (size, size). Measured on the largest size of which
-    some calls fit in the time.
+    some calls fit in the time. sizes: by name those chosen with one thread, which more threads take again: on
+    a busy machine they wait for each other after every small product, and a large one would seem too long.
     """
     end = time.perf_counter() + seconds
+    if name in sizes:
+        return 2 * sizes[name] ** 3 / fastest(product(sizes[name]), until=end)
     small = fastest(product(SMALL), until=time.perf_counter() + seconds / 10)
+    left = end - time.perf_counter()
+    fits = [size for size in SIZES if _LEAST_CALLS * small * (size / SMALL) ** 3 <= left]
+    sizes[name] = fits[0] if fits else SMALL
     found = 2 * SMALL**3 / small
-    for size in SIZES:
-        if _LEAST_CALLS * small * (size / SMALL) ** 3 <= end - time.perf_counter():
-            return max(found, 2 * size**3 / fastest(product(size), until=end))
-    return found
+    return max(found, 2 * fits[0] ** 3 / fastest(product(fits[0]), until=end)) if fits else found
 
 
-def _torch_rate(kind: Any, seconds: float, notes: list[str]) -> float | None:
+def _torch_rate(kind: Any, seconds: float, notes: list[str], sizes: dict[str, int]) -> float | None:
     """Of PyTorch's own product, in 10⁹ operations a second."""
     import torch
 
@@ -110,19 +115,19 @@ def _torch_rate(kind: Any, seconds: float, notes: list[str]) -> float | None:
 
     try:
         with torch.inference_mode():
-            return peak(product, seconds) / GIGA
+            return peak(product, seconds, sizes, str(kind)) / GIGA
     except RuntimeError as error:
         notes.append(f"{str(kind).removeprefix('torch.')} was not measured: {_in_a_line(error)}")
         return None
 
 
-def _int8_rate(threads: int, seconds: float, notes: list[str]) -> float | None:
+def _int8_rate(threads: int, seconds: float, notes: list[str], sizes: dict[str, int]) -> float | None:
     """Of ONNX Runtime's, which multiplies unsigned inputs by signed weights that it knows beforehand.
 
     Not of PyTorch, whose int8 product has no fast kernel on processors without VNNI.
     """
     try:
-        return peak(lambda size: _int8_product(size, threads), seconds) / GIGA
+        return peak(lambda size: _int8_product(size, threads), seconds, sizes, "int8") / GIGA
     except ModuleNotFoundError as error:
         notes.append(f'int8 was not measured: {error.name} is missing, pip install "slimgate[onnx]"')
     except SlimgateError as error:

@@ -152,6 +152,7 @@ class OpenVino(Runtime[Params]):
         "scores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
         files=(MODEL, WEIGHTS),
         takes=frozenset({"torch"}),
+        needs=("openvino",),
     )
 
     def load(

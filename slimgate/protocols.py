@@ -253,6 +253,17 @@ class Form:
     needs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-adds of one call. by_type: how many of each number type of the factors, such as int8."""
+
+    by_type: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_type.values())
+
+
 class Runtime(WithParams[P]):
     """What executes artifacts of the kinds that it names.
 
@@ -282,7 +293,7 @@ class Runtime(WithParams[P]):
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:
         """The artifact of that folder, ready to predict. Raises BuildError or MissingExtra."""
 
-    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """Multiply-adds of the matrix products, convolutions and attention of one call.
 
         Raises MeasureError if they are not known.

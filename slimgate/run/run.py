@@ -28,6 +28,7 @@ from slimgate.run.measure.operations import Operations, operations
 from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of, share_passed_on
 from slimgate.run.measure.timed_call import TimedCall, timed_call
 from slimgate.run.past_times import PastTimes, Work, recipe
+from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.runtimes.endpoint import StartedEndpoint
@@ -75,6 +76,7 @@ class SuiteRun:
         baseline: Baseline | None = None,
         time_limit: float | None = None,
         server_logs: Path | None = None,
+        probe: PeakProbe | None = None,
     ) -> None:
         """workers: how many processes share the machine; each takes its part of the threads.
 
@@ -83,10 +85,12 @@ class SuiteRun:
 
         split: whose rows the models answer and are timed on; of the judging splits it can ask for no other.
         server_logs: the folder for what the servers write that this run starts.
+        probe: what measures the machine before the first model is timed; None: nothing does.
         """
         self._servers = Servers(server_logs)
         self.suite = with_servers(replace(suite, threads=max(1, suite.threads // workers)), self._servers)
         self.store, self.device, self.watch, self.split = store, device, watch, split
+        self._probe = probe
         self._baseline, self.time_limit = baseline, time_limit
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
@@ -318,6 +322,14 @@ class SuiteRun:
                 device=self.device,
                 threads=self.suite.threads,
             )
+
+    def measure_peak_rates(self) -> None:
+        """Has the probe measure the CPU, once for a number of threads; nothing where models run elsewhere."""
+        threads = self.suite.threads
+        if self._probe is None or self.device.partition(":")[0] != "cpu" or self._probe.found(threads):
+            return
+        with self.watch.stage("what the CPU gives", still=True):
+            self._probe.measure(threads, max_seconds=self.suite.measure.max_seconds)
 
     def operations(self, name: str) -> Operations:
         """What one call of a model with the row of the teacher's median length computes."""

@@ -68,6 +68,7 @@ def test_latency(
         if budgets and timed.variant.gated:
             pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
         pytest.skip(reason)
+    timed.run.measure_peak_rates()
     batch = timed.run.workload(timed.name, workload)
     call = timed.caller(*batch.timed, part=workload.part)
     report_build(timed, report_part)

@@ -35,6 +35,8 @@ GREEDY = {
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
 }
+# Rows that the library takes at once.
+MOST_ROWS = 32
 # The id of no token: the library takes no token of a prompt for padding, which it would not read.
 NO_TOKEN = -1
 
@@ -102,11 +104,17 @@ class GenaiPredictor:
         """The scores of whole texts, or an answer."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
-        generator = self._begin(prepared.ids, 1, least=0)
-        return np.array(generator.get_output(self._names["logits"]), dtype=np.float32)
+        parts = [self._begin(ids, 1, least=0) for ids in _parts(prepared.ids)]
+        scores = [np.array(one.get_output(self._names["logits"]), dtype=np.float32) for one in parts]
+        return np.concatenate(scores)
 
     def prefill(self, prepared: Any) -> _Begun:
-        """The answer after its first token."""
+        """The answer after its first token. Raises MeasureError for more rows than the library takes."""
+        if len(prepared.ids) > MOST_ROWS:
+            raise MeasureError(
+                f"ONNX Runtime GenAI writes {MOST_ROWS} answers at once at most, {len(prepared.ids)} came; "
+                f"take a workload with batch = {MOST_ROWS} or less"
+            )
         generator = self._begin(prepared.ids, prepared.count, least=prepared.count)
         generator.generate_next_token()
         rows, prompt = prepared.ids.shape
@@ -157,7 +165,8 @@ class GenaiPredictor:
             by_length.setdefault(len(prompt), []).append(row)
         for rows in by_length.values():
             ids = np.asarray([prompts[row] for row in rows], dtype=np.int32)
-            for row, answer in zip(rows, self._write(ids, how, least), strict=True):
+            answers = [one for part in _parts(ids) for one in self._write(part, how, least)]
+            for row, answer in zip(rows, answers, strict=True):
                 found[row] = answer
         return found
 
@@ -186,6 +195,10 @@ class GenaiPredictor:
     def close(self) -> None:
         """Drops the model."""
         self._model = None
+
+
+def _parts(ids: Ids) -> list[Ids]:
+    return [ids[start : start + MOST_ROWS] for start in range(0, len(ids), MOST_ROWS)]
 
 
 def _overlay(threads: int) -> dict[str, Any]:

@@ -219,6 +219,22 @@ def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], lla
     assert np.allclose(ours, theirs, atol=1e-3)
 
 
+def test_more_rows_than_the_library_takes_are_answered_in_parts(
+    llama: tuple[Any, Any], llama_fp32: Any
+) -> None:
+    model, context = llama
+    opener, eager = opened(llama_fp32, context), EagerPredictor(model.network, "cpu")
+    prompts = [ids[:2] for ids in prompts_of(context, model.tokenizer)] * 3
+    assert len(prompts) > runtime.MOST_ROWS
+    both = [answers_of(one, model.tokenizer, prompts) for one in (opener, eager)]
+    assert both[0] == both[1]
+    batch = {"input_ids": np.asarray(prompts), "attention_mask": np.ones((len(prompts), 2), dtype=np.int64)}
+    scores, wanted = (one.fetch(one.forward(one.prepare(batch))) for one in (opener, eager))
+    np.testing.assert_allclose(scores, wanted, rtol=0, atol=0.01 * wanted.std())
+    with pytest.raises(MeasureError, match="writes 32 answers at once at most, 144 came"):
+        opener.prefill(opener.prepare(batch | {NEW_TOKENS: np.asarray([2])}))
+
+
 def test_another_model_is_found_and_its_first_divergent_token_named(llama_fp32: Any, tmp_path: Path) -> None:
     model, context = tiny_decoder(tmp_path, "llama", seed=1)
     with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):

@@ -85,12 +85,26 @@ def load(kind: str, name: str) -> Any:
     if path := added_path(kind, name, modules_of(kind)):
         return _load_own(kind, name, path)
     if name not in modules_of(kind):
-        near = format_suggestion(name, known_plugins(kind))
+        near = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
         own = '; your own is named "package.module:object"' if "." in name else ""
         if kind == "method" and not own and not near.startswith("."):
             own = "; `slimgate methods` tells what each does"
         raise SuiteError(f'"{name}": no such {kind}{near}{own}')
     return getattr(importlib.import_module(modules_of(kind)[name]), BASES[kind].__name__.lower())
+
+
+def suggest_task(name: str) -> str:
+    """`. Did you mean causal_lm?` for another name of a task, a word of its name, or one of its metrics."""
+    own = {task: load("task", task) for task in modules_of("task")}
+    wanted = name.lower().replace("-", "_")
+    called = [task for task, one in own.items() if wanted in one.also_called]
+    worded = [task for task in known_plugins("task") if wanted in task.split("_")]
+    measuring = [task for task, one in own.items() if wanted in one.default_metrics]
+    if found := called or worded:
+        return f". Did you mean {' or '.join(found)}?"
+    if measuring:
+        return f", but a metric. Did you mean {' or '.join(measuring)}?"
+    return format_suggestion(name, known_plugins("task"))
 
 
 def plugins(kind: str) -> dict[str, Any]:

@@ -240,7 +240,7 @@ class Form:
     with the tokens that every answer begins with. tail: lines that print, in place of the task's own.
     own_config: config.json is the library's, so that transformers' is not written.
     files: of a graph, that of the first name tells the kind of a folder; optional: those that may be missing.
-    takes: the kinds of PyTorch model that `Runtime.export` makes it of.
+    takes: the kinds of PyTorch model that `Runtime.export` makes it of; needs: the packages that this takes.
     """
 
     name: str
@@ -253,6 +253,7 @@ class Form:
     files: tuple[str, ...] = ()
     optional: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
+    needs: tuple[str, ...] = ()
 
 
 class Runtime(WithParams[P]):
@@ -409,11 +410,13 @@ class Task(WithParams[P]):
     For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
     that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
     vectors in the order of the texts. tokenizer_settings: attributes of the exported tokenizer.
+    also_called: other names of slimgate's own tasks, for the error about an unknown one.
     For `slimgate init`. auto_class: transformers' class of a model with the head; None: any model will do.
     guess_rank: the lowest guesses first; slimgate's own have 5 to 60. proposed_metrics: of the
     suite, the first one with a budget; empty: default_metrics. distill_options: of the suite's student.
     """
 
+    also_called: tuple[str, ...] = ()
     pipeline: str | None = None
     snippet_tail: str = "print(scores)"
     tokenizer_settings: Mapping[str, str] = MappingProxyType({})

@@ -44,6 +44,25 @@ def test_an_unlike_name_gets_all_names_and_where_they_are_told_of() -> None:
         load("method", "quantize")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("classification", ". Did you mean text_classification or token_classification?"),
+        ("ner", ". Did you mean token_classification?"),
+        ("generation", ". Did you mean text_generation?"),
+        ("lm", ". Did you mean causal_lm or lm_eval?"),
+        ("embedding", ". Did you mean sentence_embedding?"),
+        ("Sentiment-Analysis", ". Did you mean text_classification?"),
+        ("perplexity", ", but a metric. Did you mean causal_lm?"),
+        ("causal_ml", ". Did you mean causal_lm?"),
+    ],
+)
+def test_what_people_call_a_task_is_answered_with_its_name(name: str, said: str) -> None:
+    with pytest.raises(SuiteError) as error:
+        load("task", name)
+    assert str(error.value) == f'"{name}": no such task{said}'
+
+
 def test_a_dotted_name_means_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "loading_own.py").write_text(
         "from pydantic import BaseModel\n"

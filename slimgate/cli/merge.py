@@ -51,7 +51,7 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
 DESCRIPTION = """\
 Joins the records that `pytest --slimgate-shard 1/N`, `2/N` … left: one record with its outcomes, verdict and
 reports, as a run without shards leaves it. All shards are wanted, each once, of one suite, its rows and code.
-Exit codes: 0 all budgets hold, 1 one does not, is undecided (unless told to warn) or was not measured,
+Exit codes: 0 all budgets hold, 1 one does not, is undecided (unless told to warn) or was not judged,
 4 wrong usage or input.
 """
 
@@ -113,7 +113,7 @@ def fails(record: RunRecord) -> list[str]:
             continue
         found += [f"{model.name}: {one.name} is undecided" for one in undecided_failing(model)]
         if model.awaited and model.error is None:
-            found.append(f"{model.name}: not measured: {', '.join(model.awaited)}")
+            found.append(f"{model.name}: not judged: {', '.join(model.awaited)}")
     if not found and record.verdict.fails:
         found.append("no budget is shown to hold")
     if record.self_test.identical is None or record.self_test.planted_fault is None:

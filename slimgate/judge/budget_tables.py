@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, QualityBudget
 from slimgate.params import Table
 from slimgate.protocols import TimedPart
+
+# Teacher bytes / variant bytes of a variant in float32 whose teacher is in 16 bits: about the least that a
+# conversion gives.
+LEAST_COMPRESSION = 0.5
 
 
 class LimitsTable(Table):
@@ -52,7 +57,21 @@ class BaselineBudgetTable(LimitsTable):
     error_increase_relative: float | None = Field(default=None, gt=0)
     """Allowed growth of the error rate, as a share of the teacher's error rate."""
     increase_relative: float | None = Field(default=None, gt=0)
-    """Allowed growth of a loss or perplexity, as a share of the teacher's."""
+    """Allowed growth of a loss or perplexity, as a share of the teacher's: 0.03 is 3 %. From 1 on it needs a
+    reason."""
+
+    @field_validator("increase_relative")
+    @classmethod
+    def _is_a_share(cls, limit: float | None, info: ValidationInfo) -> float | None:
+        """3 is more often meant as 3 % than as four times the loss."""
+        if limit is not None and limit >= 1 and not info.data.get("reason"):
+            raise PydanticCustomError(
+                "unit",
+                "{came} came, which allows growth by {percent} %; expected a share under 1: for {came} % "
+                'write {meant}, and if {came} is meant, add reason = "…"',
+                {"came": f"{limit:g}", "percent": f"{100 * limit:g}", "meant": f"{limit / 100:g}"},
+            )
+        return limit
 
 
 class TeacherBudgetTable(LimitsTable):
@@ -95,7 +114,22 @@ class SizeBudget(Budget):
 
     kind = "compression_min"
     compression_min: float = Field(gt=0)
-    """Least value of teacher bytes / variant bytes."""
+    """Least value of teacher bytes / variant bytes: 4 is a quarter of the size. Under 0.5 it needs a
+    reason."""
+
+    @field_validator("compression_min")
+    @classmethod
+    def _is_no_share(cls, limit: float, info: ValidationInfo) -> float:
+        """0.25 is more often meant as a quarter of the size than as four times the size."""
+        if limit < LEAST_COMPRESSION and not info.data.get("reason"):
+            raise PydanticCustomError(
+                "unit",
+                "{came} came, which lets the variant be {times} times as large as the teacher; expected "
+                "teacher bytes / variant bytes: for {percent} % of the size write {times}, and if {came} is "
+                'meant, add reason = "…"',
+                {"came": f"{limit:g}", "percent": f"{100 * limit:g}", "times": f"{1 / limit:.3g}"},
+            )
+        return limit
 
     def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> None:
         """Bytes are exact."""

@@ -357,14 +357,21 @@ def _local_folder(text: str) -> Path | None:
         raise SuiteError(f'"{text}" is a file, expected the folder of a model{_pickle_hint(folder)}')
     if text.startswith((".", "/", "~")) or not HUB_ID.match(text):
         siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        raise SuiteError(
-            f'"{text}": no such folder{format_suggestion(folder.name, siblings) if siblings else ""}'
-        )
+        hint = format_suggestion(folder.name, siblings) if siblings else ""
+        raise SuiteError(f'"{text}": no such folder{_looked_for(text, folder)}{hint}')
     if meant := _meant_folder(text):
         raise SuiteError(
             f'"{text}": no folder {folder} (a model of the hub of that name is "{text}@main"){meant}'
         )
     return None
+
+
+def _looked_for(text: str, folder: Path) -> str:
+    """Where a path that is not absolute led: ` /repo/models (paths are from the suite's folder)`."""
+    if text.startswith(("/", "~")):
+        return ""
+    start = "the suite's folder" if hasattr(text, "base") else "the current folder"
+    return f" {folder} (paths are from {start})"
 
 
 def _meant_folder(text: str) -> str | None:

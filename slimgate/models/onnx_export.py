@@ -29,6 +29,7 @@ LONGEST_EXAMPLE = 16
 INTEGER_LAYERS = frozenset(
     f"slimgate.compress.layers.{name}" for name in ("int8_linear", "int8_static_linear", "binary_linear")
 )
+PACKED_LAYERS = "slimgate.compress.layers.packed"
 ROWS = (3, 5)
 Batches = tuple[Arrays, Arrays]
 
@@ -131,18 +132,32 @@ def _without_notes(proto: Any, names: Sequence[str]) -> Any:
 
 
 def _check_layers(network: nn.Module) -> None:
-    """Raises BuildError for layers whose arithmetic in integers ONNX's operators do not repeat."""
+    """Raises BuildError for layers that ONNX's operators do not repeat: integers, tables of few bits."""
     found = sorted({type(m).__name__ for m in network.modules() if _computes_in_integers(m)})
     if found:
         raise BuildError(
             f"{type(network).__name__}: its layers {', '.join(found)} compute in integers, which is not "
             "exported; export first and quantize then, by onnx_int8_dynamic or onnx_int8_static"
         )
+    packed = next((name for name, m in network.named_modules() if _is_packed_table(m)), None)
+    if packed is not None:
+        raise BuildError(
+            f"{type(network).__name__}: the token embeddings {packed} have fewer than 8 bits, which is not "
+            "exported; take embeddings = 8, leave it out, or export first and quantize then, by "
+            "onnx_weight_only"
+        )
 
 
 def _computes_in_integers(module: nn.Module) -> bool:
     own = type(module).__module__ in INTEGER_LAYERS
     return own or getattr(module, "activations", None) == "int8"
+
+
+def _is_packed_table(module: nn.Module) -> bool:
+    """Whether a lookup unpacks its rows bit by bit. Linear layers have unpacked their weight by now."""
+    scheme: Any = getattr(module, "scheme", None)
+    is_table = type(module).__module__ == PACKED_LAYERS and hasattr(module, "num_embeddings")
+    return is_table and bool(scheme.bits < 8)
 
 
 def _format_error(network: nn.Module, error: Exception) -> str:

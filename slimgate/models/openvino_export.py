@@ -40,7 +40,7 @@ def export_openvino(network: nn.Module, batch: Arrays, *, attention: str) -> Any
             )
             graph = openvino.convert_model(program)
         except Exception as error:  # neither exporter has a common base of errors, and both tell pages
-            raise BuildError(_format_error(network, error)) from error
+            raise BuildError(format_export_error(network, error)) from error
     _name(graph, list(inputs))
     return graph
 
@@ -70,7 +70,8 @@ def _name(graph: Any, names: list[str]) -> None:
     graph.outputs[0].get_tensor().set_names({OUTPUT})
 
 
-def _format_error(network: nn.Module, error: Exception) -> str:
+def format_export_error(network: nn.Module, error: Exception) -> str:
+    """One line: what failed, and whether layers of slimgate may be the cause."""
     own = {
         type(m).__name__
         for m in network.modules()

@@ -8,6 +8,9 @@ The folder of an artifact of kind openvino:
 
 The graph's inputs are named as a tokenizer names them, (rows, tokens) each; its one output is `logits`.
 
+A decoder with a key-value cache is an artifact of kind openvino_decoder (openvino_decoder.py). Its files are
+decoder.xml and decoder.bin.
+
 The numbers that an OpenVINO graph holds: which are weights, how many of them, how many other than zero.
 
 Weights are the graph's constants, without integers that index and shape, without single numbers, and without
@@ -36,6 +39,9 @@ FLOATS = ("f32", "f16", "bf16", "f64")
 MODEL = "model.xml"
 WEIGHTS = "model.bin"
 KIND = "openvino"
+DECODER = "openvino_decoder"
+# Of each kind the graph, and its weights.
+FILES = {KIND: (MODEL, WEIGHTS), DECODER: ("decoder.xml", "decoder.bin")}
 OUTPUT = "logits"
 
 
@@ -146,7 +152,10 @@ def _values(node: Any) -> Values:
 
 @dataclass
 class OpenVinoModel(Graph):
-    """A graph that predicts, and all that is needed to save it. graph: openvino.Model."""
+    """A graph that predicts, and all that is needed to save it.
+
+    graph: openvino.Model; kind: "openvino", or "openvino_decoder" of a graph with a key-value cache.
+    """
 
     graph: Any
     tokenizer: Any
@@ -158,33 +167,34 @@ class OpenVinoModel(Graph):
         return footprint(self.graph)
 
     def write(self, folder: Path) -> None:
-        """model.xml and model.bin. Raises BuildError for weights that are NaN or infinite."""
+        """The graph and its weights. Raises BuildError for weights that are NaN or infinite."""
         if broken := first_broken_constant(self.graph):
             raise BuildError(f"weights are NaN or infinite after the step, first in {broken}")
-        write_graph(self.graph, folder)
+        write_graph(self.graph, folder, kind=self.kind)
 
 
-def write_graph(graph: Any, folder: Path, *, compress_to_fp16: bool = False) -> None:
-    """model.xml and model.bin."""
+def write_graph(graph: Any, folder: Path, *, kind: str = KIND, compress_to_fp16: bool = False) -> None:
+    """The two files of a kind."""
     folder.mkdir(parents=True, exist_ok=True)
     with silent():
         load_openvino("an artifact of kind openvino").save_model(
-            graph, folder / MODEL, compress_to_fp16=compress_to_fp16
+            graph, folder / FILES[kind][0], compress_to_fp16=compress_to_fp16
         )
 
 
-def read_graph(folder: Path, *, mapped: bool = False) -> Any:
+def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
     """The graph of a folder. mapped: weights stay in the file, which must then live as long as the graph."""
-    openvino = load_openvino("an artifact of kind openvino")
+    openvino, file = load_openvino(f"an artifact of kind {kind}"), folder / FILES[kind][0]
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": mapped})
     try:
-        return core.read_model(folder / MODEL)
+        return core.read_model(file)
     except RuntimeError as error:
         said = " ".join(str(error).split())
-        raise BuildError(f"OpenVINO cannot read {folder / MODEL}: {said}") from error
+        raise BuildError(f"OpenVINO cannot read {file}: {said}") from error
 
 
-def load_openvino_model(folder: Path, *, device: str = "cpu") -> OpenVinoModel:  # noqa: ARG001
-    """What `OpenVinoModel.save` or `slimgate export` wrote."""
-    return OpenVinoModel(graph=read_graph(folder), **load_beside(folder))
+def load_openvino_model(folder: Path, *, kind: str = KIND, mapped: bool = False) -> OpenVinoModel:
+    """What `OpenVinoModel.save` or `slimgate export` wrote. mapped: as in read_graph."""
+    graph = read_graph(folder, kind=kind, mapped=mapped)
+    return OpenVinoModel(graph=graph, kind=kind, **load_beside(folder))

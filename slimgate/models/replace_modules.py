@@ -43,8 +43,8 @@ def replace_modules_(
     model.note(method, **spec)
 
 
-def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, str]:
-    """What the log says, before these take their places: {"warning": …}, mostly nothing.
+def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """What the log says, before these take their places: {"warning": …, "untied": names}, mostly nothing.
 
     An output layer that is the token table stops being it where one of them gets weights of its own.
     """
@@ -60,7 +60,8 @@ def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> 
         if changed and len(shared) > 1 and len(set(map(id, after))) > 1:
             return {
                 "warning": f"{' and '.join(shared)} were one table, and are stored apart now that "
-                f"{' and '.join(changed)} changed; leave embeddings and output_layer out"
+                f"{' and '.join(changed)} changed; leave embeddings and output_layer out",
+                "untied": shared,
             }
     return {}
 

@@ -17,7 +17,7 @@ from slimgate.run.past_times import Estimate
 from slimgate.run.plan import PlannedModel, planned_models
 from slimgate.run.run import SuiteRun
 from slimgate.run.slice_plan import planned_slices
-from slimgate.suite.small_budgets import small_budgets
+from slimgate.suite.budget_units import doubtful_budgets
 from slimgate.suite.suite import TEACHER, Suite
 
 UNKNOWN = "?"
@@ -54,7 +54,7 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
         styles = [_STYLES[one.word] for one in budgets]
         yield [("", "")]
         yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
-    for line in (*small_budgets(suite), *_confirm_lines(run)):
+    for line in (*doubtful_budgets(suite), *_confirm_lines(run)):
         yield from wrap_text(visible(line), width, "  ")
     for slices in planned_slices(suite, run.rows.gate):
         yield from wrap_text(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
@@ -67,7 +67,7 @@ def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iter
     planned = planned_budgets(suite, gate, earlier)
     undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
     yield from (f"{suite.shown}: {one.line}" for one in undecidable)
-    yield from (f"{suite.shown}: {line}" for line in small_budgets(suite))
+    yield from (f"{suite.shown}: {line}" for line in doubtful_budgets(suite))
     for slices in planned_slices(suite, run.rows.gate):
         if slices.count_decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"

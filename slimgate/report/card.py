@@ -32,7 +32,7 @@ from slimgate.report.status import (
     median_ms,
     standing,
     teacher,
-    unmeasured_budgets,
+    unjudged_budgets,
     workload_words,
 )
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
@@ -213,8 +213,8 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
             yield f"**Loosened**: {escape(budget.budget)} {moved}: {why}"
     if model.error is not None:
         yield f"It could not be built or measured whole: {escape(model.error)}"
-    if lacking := unmeasured_budgets(record, model):
-        yield f"Not measured, though budgeted: {', '.join(map(escape, lacking))}."
+    if lacking := unjudged_budgets(record, model):
+        yield f"Not judged, though budgeted: {', '.join(map(escape, lacking))}."
     if not model.gated:
         yield f"Not gated: {escape(model.reason or 'no reason is given')}"
     yield from (

@@ -25,7 +25,7 @@ from slimgate.report.status import (
     metrics,
     models,
     teacher,
-    unmeasured_budgets,
+    unjudged_budgets,
     variants,
     workload_words,
 )
@@ -120,8 +120,8 @@ def _gaps(record: RunRecord) -> Iterator[str]:
         yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
     named = budgeted_metrics(record)
     for model in variants(record):
-        if model.error is None and (lacking := unmeasured_budgets(record, model, named)):
-            yield f"{escape(model.name)} has no figure yet for {_join(lacking)}."
+        if model.error is None and (lacking := unjudged_budgets(record, model, named)):
+            yield f"{escape(model.name)} has no verdict yet on {_join(lacking)}."
 
 
 def _loosened_budgets(record: RunRecord) -> Iterator[str]:

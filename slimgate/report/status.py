@@ -140,10 +140,10 @@ def _format_budget(one: SwitchedOffBudget) -> str:
     return budget_words(one.kind) if "." in one.kind else f"{escape(one.budget)} {escape(one.kind)}"
 
 
-def unmeasured_budgets(
+def unjudged_budgets(
     record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None
 ) -> list[str]:
-    """What has a budget in the suite and was not measured for this variant.
+    """What has a budget in the suite and was not judged for this variant; its size may be known all the same.
 
     named: budgeted_metrics(record) of who asks for many models: finding it takes a look at all of them.
     """
@@ -160,7 +160,7 @@ def format_not_shown(model: VariantRecord) -> str | None:
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
     """A table's cell: the worst verdict, what has it, what is not shown, and when, if by an earlier run.
 
-    named: as `unmeasured_budgets` has it.
+    named: as `unjudged_budgets` has it.
     """
     return _format_verdict(record, model, named) + describe_age(model)
 
@@ -186,11 +186,11 @@ def _standing(
         if would and worst is Verdict.INCONCLUSIVE and model.error is None:
             would = "undecided"
         return f"not gated ({would})" if would else "not gated"
-    missing = ", ".join(map(escape, unmeasured_budgets(record, model, named)))
+    missing = ", ".join(map(escape, unjudged_budgets(record, model, named)))
     if model.error is None and worst is None:
-        return "not measured" if missing else _NO_BUDGET
+        return "not judged yet" if missing else _NO_BUDGET
     if model.error is None and worst is Verdict.PASS:
-        return f"PASS so far ({missing} not measured)" if missing else "PASS"
+        return f"PASS so far ({missing} not judged yet)" if missing else "PASS"
     error = ["**error**"] if model.error is not None else []
     return ", ".join([*error, *_format_worst(found)])
 
@@ -204,7 +204,7 @@ def _format_worst(found: Mapping[str, Verdict]) -> list[str]:
 
 
 def inside_budgets(record: RunRecord) -> list[VariantRecord]:
-    """Gated variants of which every decided budget holds, and nothing that has a budget is left unmeasured.
+    """Gated variants of which every decided budget holds, and nothing that has a budget is left unjudged.
 
     Budgets on slices that are not shown keep no variant out: who lists it says so (`format_not_shown`).
     """
@@ -215,7 +215,7 @@ def inside_budgets(record: RunRecord) -> list[VariantRecord]:
         if model.gated
         and model.error is None
         and set(verdicts(model).values()) - {Verdict.NOT_SHOWN} == {Verdict.PASS}
-        and not unmeasured_budgets(record, model, named)
+        and not unjudged_budgets(record, model, named)
     ]
 
 

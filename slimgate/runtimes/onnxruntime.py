@@ -101,6 +101,7 @@ class OnnxRuntime(Runtime[Params]):
         files=(MODEL, DATA),
         optional=frozenset({DATA}),
         takes=frozenset({"torch", "torch_quantized"}),
+        needs=("onnx", "onnxscript", "onnxruntime"),
     )
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> OnnxPredictor:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from slimgate._system.json_text import read_json
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.onnx_genai_model import CONFIG, KIND
+from slimgate.models.write_by_length import check_length, has_ended, write_by_length
 from slimgate.params import Table
 from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
 
@@ -90,15 +91,8 @@ class GenaiPredictor:
         """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it."""
         ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int32)
         count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
-        self._check_length(ids.shape[1] + count)
+        check_length(ids.shape[1] + count, self._longest)
         return _Prompts(ids, count)
-
-    def _check_length(self, tokens: int) -> None:
-        if tokens > self._longest:
-            raise MeasureError(
-                f"a text and its answer have {tokens} tokens, but the model has positions for "
-                f"{self._longest}; lower max_new_tokens, or leave long prompts out"
-            )
 
     def forward(self, prepared: Any) -> object:
         """The scores of whole texts, or an answer."""
@@ -158,17 +152,12 @@ class GenaiPredictor:
             raise MeasureError(
                 "runtime onnxruntime_genai takes the likeliest token here; set temperature = 0"
             )
-        self._check_length(max(map(len, prompts)) + how.max_new_tokens)
-        found: list[list[int]] = [[] for _ in prompts]
-        by_length: dict[int, list[int]] = {}
-        for row, prompt in enumerate(prompts):
-            by_length.setdefault(len(prompt), []).append(row)
-        for rows in by_length.values():
-            ids = np.asarray([prompts[row] for row in rows], dtype=np.int32)
-            answers = [one for part in _parts(ids) for one in self._write(part, how, least)]
-            for row, answer in zip(rows, answers, strict=True):
-                found[row] = answer
-        return found
+        check_length(max(map(len, prompts)) + how.max_new_tokens, self._longest)
+
+        def write(ids: npt.NDArray[np.int64]) -> list[list[int]]:
+            return [one for part in _parts(ids.astype(np.int32)) for one in self._write(part, how, least)]
+
+        return write_by_length(prompts, write)
 
     def _write(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
         """Until each answer has ended; what a row gets behind its end is not of the answer."""
@@ -180,17 +169,11 @@ class GenaiPredictor:
             tokens = generator.get_next_tokens()
             for row in sorted(going):
                 answers[row].append(int(tokens[row]))
-                if self._has_ended(answers[row], how):
+                if has_ended(self._tokenizer, answers[row], self.end_tokens, how.stop):
                     going.remove(row)
             if not going:
                 break
         return answers
-
-    def _has_ended(self, ids: list[int], how: Writing) -> bool:
-        if ids[-1] in self.end_tokens:
-            return True
-        text = self._tokenizer.decode(ids, skip_special_tokens=True) if how.stop else ""
-        return any(stop in text for stop in how.stop)
 
     def close(self) -> None:
         """Drops the model."""

@@ -152,6 +152,7 @@ class OpenVino(Runtime[Params]):
         "scores = model({i.any_name: batch[i.any_name] for i in model.inputs})[0]",
         files=(MODEL, WEIGHTS),
         takes=frozenset({"torch"}),
+        needs=("openvino",),
     )
 
     def load(
@@ -188,20 +189,25 @@ runtime = OpenVino()
 
 def predictor(graph: Any, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
     """An openvino.Model behind the Predictor's calls. Raises BuildError off the CPU."""
+    properties = settings(params, threads=threads)
+
+    def compile_graph(shaped: Any) -> RequestPredictor:
+        return RequestPredictor(compiled(shaped, properties, device=device).create_infer_request())
+
+    return StaticPredictor(graph, compile_graph) if params.static_shapes else compile_graph(graph)
+
+
+def compiled(graph: Any, properties: dict[str, Any], *, device: str) -> Any:
+    """The openvino.CompiledModel of a graph. Raises BuildError off the CPU, or where OpenVINO cannot."""
     from slimgate.models.openvino_package import compiling_core
 
     if device.partition(":")[0] != "cpu":
-        raise BuildError(f"runtime openvino runs on the CPU, not on {device}; choose --slimgate-device cpu")
-    core, properties = compiling_core(), settings(params, threads=threads)
-
-    def compile_graph(shaped: Any) -> RequestPredictor:
-        try:
-            return RequestPredictor(core.compile_model(shaped, "CPU", properties).create_infer_request())
-        except RuntimeError as error:
-            said = " ".join(str(error).split())
-            raise BuildError(f"OpenVINO cannot compile the graph: {said}") from error
-
-    return StaticPredictor(graph, compile_graph) if params.static_shapes else compile_graph(graph)
+        raise BuildError(f"OpenVINO runs on the CPU, not on {device}; choose --slimgate-device cpu")
+    try:
+        return compiling_core().compile_model(graph, "CPU", properties)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())
+        raise BuildError(f"OpenVINO cannot compile the graph: {said}") from error
 
 
 def settings(params: Params, *, threads: int) -> dict[str, Any]:

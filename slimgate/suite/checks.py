@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
@@ -62,10 +62,22 @@ def _origins(variant: Variant) -> list[tuple[str, Loc]]:
     return found
 
 
-def _wrong_kind(kind: str, takes: Iterable[str]) -> str:
+class _Change(NamedTuple):
+    """A step of a model that gave it another kind. given: the kind before."""
+
+    step: str
+    model: str
+    given: str
+
+
+def _wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Sequence[_Change]) -> str:
+    """name: of the model whose step takes none of this kind; changes: how the kind came about."""
     problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
     if kind in CHECKPOINTS:
         return f"{problem}: the model is quantized already; start from the model before it was quantized"
+    if change := next((one for one in reversed(changes) if one.given in takes), None):
+        of = "" if change.model == name else f", a step of {change.model}"
+        return f"{problem}: put it before {change.step}{of}"
     between = [name for name, one in plugins("method").items() if one.gives in takes and kind in one.takes]
     return f"{problem}: put {between[0]} before it" if len(between) == 1 else problem
 
@@ -381,10 +393,14 @@ def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
 
 @dataclass(frozen=True)
 class _State:
-    """What is known of a model without loading it: its kind, and its configuration if it is a folder."""
+    """What is known of a model without loading it: its kind, and its configuration if it is a folder.
+
+    changes: the steps that changed its kind, in order.
+    """
 
     kind: str
     config: Config | None
+    changes: tuple[_Change, ...] = ()
 
 
 @dataclass
@@ -415,20 +431,22 @@ class _Walk:
             self._check_unlabelled(step, here)
             self._check_calibration(step, here)
             self._check_functions(step, here)
-            state = self._after(step, state, here)
+            state = self._after(step, state, variant.name, here)
         return state
 
-    def _after(self, step: SuiteStep, state: _State, here: Loc) -> _State:
+    def _after(self, step: SuiteStep, state: _State, name: str, here: Loc) -> _State:
         method, config = step.object, state.config
         if state.kind not in method.takes:
-            raise self.error_at(here, _wrong_kind(state.kind, method.takes))
+            raise self.error_at(here, _wrong_kind(state.kind, method.takes, name, state.changes))
         if config is not None:
             try:
                 check_family(step.name, method, config)
                 config = method.check(step.params, config)
             except SlimgateError as error:
                 raise self.error_at(here, str(error)) from None
-        return _State(method.gives or state.kind, config)
+        kind = method.gives or state.kind
+        change = (_Change(step.name, name, state.kind),) if kind != state.kind else ()
+        return _State(kind, config, (*state.changes, *change))
 
     def _check_teacher(self, step: SuiteStep, state: _State, here: Loc) -> None:
         """A teacher runs in PyTorch."""

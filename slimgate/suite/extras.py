@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
 from slimgate._system.digests import versions
@@ -23,10 +23,16 @@ def check_packages(suite: Suite, error_at: Callable[[Loc, str], SuiteError]) -> 
     Packages that no extra of slimgate names, of a user's own plug-ins, are left to those.
     """
     for loc, user, packages in _users(suite):
-        for package, version in versions(packages).items():
-            if version is None and package in extras():
-                problem = f'{user} needs the package {package}: pip install "slimgate[{extras()[package]}]"'
-                raise error_at(loc, problem) from MissingExtra(problem)
+        if problem := describe_missing(user, packages):
+            raise error_at(loc, problem) from MissingExtra(problem)
+
+
+def describe_missing(user: str, packages: Iterable[str]) -> str | None:
+    """What to install if one of the packages is missing and an extra brings it; None otherwise."""
+    for package, version in versions(packages).items():
+        if version is None and package in extras():
+            return f'{user} needs the package {package}: pip install "slimgate[{extras()[package]}]"'
+    return None
 
 
 @cache

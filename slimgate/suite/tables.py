@@ -54,7 +54,8 @@ class SuiteTable(Table):
     extends: str | tuple[str, ...] | None = None
     """Suite files that this one is laid over: tables merge, lists are replaced."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads of every build and call; default: physical cores."""
+    """Threads of every build and call, whatever OMP_NUM_THREADS says; default: OMP_NUM_THREADS, else physical
+    cores, and no more than the process may use."""
     reference: SuitePath | None = None
     """A markdown file of published figures, which the report shows beside ours."""
 

@@ -67,6 +67,7 @@ class Params(Table):
 
 class CausalLM(Task[Params]):
     default_metrics = ("perplexity", "token_accuracy", "bits_per_byte")
+    also_called = ("language_modeling", "language_model")
     next_token = True
     pipeline = "text-generation"
     snippet_tail = (

@@ -81,6 +81,7 @@ class Params(SentenceParams):
 class SentenceEmbedding(SentenceTask[Params]):
     default_metrics = ("recall_at_1", "mrr")
     proposed_metrics = ("recall_at_1", "recall_at_10", "mrr")
+    also_called = ("retrieval", "feature_extraction", "embeddings")
     pipeline = "feature-extraction"
     guess_rank = 50
     whole_split = True

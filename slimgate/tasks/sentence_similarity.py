@@ -61,6 +61,7 @@ class Params(SentenceParams):
 
 class SentenceSimilarity(SentenceTask[Params]):
     default_metrics = ("spearman", "pearson")
+    also_called = ("sts",)
     pipeline = "sentence-similarity"
 
     def guess(self, found: FoundRows) -> tuple[Json, str] | None:

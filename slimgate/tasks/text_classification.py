@@ -47,6 +47,7 @@ C = TypeVar("C", bound=Params)
 
 
 class TextClassification(TextTask[C]):
+    also_called = ("sentiment", "sentiment_analysis", "nli")
     pipeline = "text-classification"
     snippet_tail = (
         "shares = np.exp(scores - scores.max(-1, keepdims=True))\n"

@@ -42,6 +42,7 @@ class Params(GenerationParams):
 
 
 class TextToText(GenerationTask[Params]):
+    also_called = ("seq2seq", "summarization", "translation", "text2text_generation")
     pipeline = "text2text-generation"
     snippet_tail = (
         "for text in texts:\n"

@@ -10,7 +10,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.data.row_files import RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError, SuiteError
-from slimgate.suite.small_budgets import small_budgets
+from slimgate.suite.budget_units import doubtful_budgets
 
 
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
@@ -47,13 +47,44 @@ def test_latin_1_names_the_option_of_the_suite_and_of_init(tmp_path: Path) -> No
         rows_of(RowFile(file, "csv"), scratch=tmp_path)
 
 
-def test_a_budget_that_looks_like_a_fraction_is_asked_about(tmp_path: Path) -> None:
-    def lines(limit: str) -> list[str]:
-        budgets = f"[budgets]\naccuracy = {{ drop_points = {limit} }}\n\n[measure]"
-        return small_budgets(tiny_run(tmp_path, **{"[measure]": budgets}).suite)
+def questions(folder: Path, budgets: str) -> list[str]:
+    return doubtful_budgets(tiny_run(folder, **{"[measure]": f"[budgets]\n{budgets}\n\n[measure]"}).suite)
 
-    assert lines("2.0") == []
-    assert lines("0.02") == [
+
+def test_a_budget_that_looks_like_a_fraction_is_asked_about(tmp_path: Path) -> None:
+    assert questions(tmp_path, "accuracy = { drop_points = 2.0 }") == []
+    assert questions(tmp_path, "accuracy = { drop_points = 0.02 }") == [
         "budget accuracy drop_points 0.02 (shorter, pruned): points are percentage points, so 0.02 is "
         "0.02 %. Did you mean drop_points = 2?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("budget", "question"),
+    [
+        (
+            "log_loss = { increase_relative = 0.0003 }",
+            "log_loss increase_relative 0.0003 (shorter, pruned): it is a share, so 0.0003 is 0.03 %. "
+            "Did you mean increase_relative = 0.03?",
+        ),
+        (
+            "accuracy = { error_increase_relative = 3 }",
+            "accuracy error_increase_relative 3 (shorter, pruned): it is a share, so 3 allows 4 times the "
+            "teacher's errors. Did you mean error_increase_relative = 0.03?",
+        ),
+        (
+            "size = { compression_min = 0.5 }",
+            "size compression_min 0.5 (shorter, pruned): it is teacher bytes / variant bytes, so the variant "
+            "may be larger than the teacher. Did you mean compression_min = 2?",
+        ),
+    ],
+    ids=["a share of a share", "percent", "a share of the size"],
+)
+def test_so_is_one_in_another_unit_unless_it_says_why(tmp_path: Path, budget: str, question: str) -> None:
+    assert questions(tmp_path, budget) == [f"budget {question}"]
+    assert questions(tmp_path, budget.replace(" }", ', reason = "it is so" }')) == []
+
+
+def test_usual_budgets_are_not_asked_about(tmp_path: Path) -> None:
+    usual = "log_loss = { increase_relative = 0.02 }\nsize = { compression_min = 1.5 }"
+    assert questions(tmp_path, f"accuracy = {{ error_increase_relative = 0.5 }}\n{usual}") == []

@@ -168,7 +168,7 @@ def test_a_merge_fails_for_what_is_undecided_or_was_not_measured(two: list[Path]
     )
     assert fails(good) == []
     for changes, said in (
-        ({"awaited": ["accuracy"]}, ["tuned: not measured: accuracy"]),
+        ({"awaited": ["accuracy"]}, ["tuned: not judged: accuracy"]),
         ({"awaited": ["accuracy"], "gated": False}, []),
         ({"quality": {"accuracy": undecided(tuned, "fail")}}, ["tuned: accuracy is undecided"]),
         ({"quality": {"accuracy": undecided(tuned, "warn")}}, []),

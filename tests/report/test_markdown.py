@@ -47,6 +47,7 @@ from slimgate.record import (
     to_json,
 )
 from slimgate.report import figures, index_report, suite_report
+from slimgate.report.comparison import size_cell
 from slimgate.report.figures import MISSING
 from slimgate.report.head import MOST_CAUTIONS
 from slimgate.report.markdown import full_sections
@@ -228,7 +229,7 @@ def test_the_teacher_comes_first_wherever_it_stands_in_the_record() -> None:
         ("teacher", "reference"),
         ("student", "**FAIL** (accuracy, f1_macro, flips, slices accuracy)"),
         ("distilled", "PASS"),
-        ("int8", "PASS so far (f1_macro not measured)"),
+        ("int8", "PASS so far (f1_macro not judged yet)"),
         ("pruned-30", "**INCONCLUSIVE** (accuracy)"),
         ("pruned-50", "not gated (would FAIL)"),
         ("released", "**error**"),
@@ -247,6 +248,16 @@ def test_a_row_holds_size_speed_ups_and_drops() -> None:
         "0.824 (drop 0.5 [0.0, 1.1])",
         "0.821 (drop 0.6 [0.0, 1.2])",
     ]
+
+
+def test_a_size_says_that_a_shared_table_was_taken_apart() -> None:
+    record = sample_record()
+    model = record.variant("distilled-int8")
+    last = model.steps[-1]
+    untied = last.model_copy(update={"log": {**last.log, "untied": ["embed_tokens", "lm_head"]}})
+    apart = model.model_copy(update={"steps": [*model.steps[:-1], untied]})
+    assert size_cell(model) == "18.4 (4.7× smaller)"
+    assert size_cell(apart) == "18.4 (4.7× smaller; a shared table is stored twice)"
 
 
 def test_what_was_not_measured_is_a_dash_and_never_nan() -> None:

@@ -7,6 +7,8 @@ from support.sample_record import quality, sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import CarriedResult, VariantRecord
+from slimgate.report.cautions import warnings
+from slimgate.report.comparison import size_cell
 from slimgate.report.head import best
 from slimgate.report.status import inside_budgets, standing
 
@@ -38,6 +40,16 @@ def test_what_holds_every_budget_could_ship() -> None:
     good = judged("good", P, P)
     record = sample_record(variants=[sample_record().variants[0], good])
     assert inside_budgets(record) == [good]
+
+
+def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
+    """As after a run of its quality alone: the build tells the bytes, and test_footprint judges them."""
+    waiting = judged("small", P, P, awaited=["size"], artifact=sample_record().variant("int8").artifact)
+    record = sample_record(variants=[sample_record().variants[0], waiting])
+    assert size_cell(waiting) == "23.5"
+    assert standing(record, waiting) == "PASS so far (size not judged yet)"
+    assert "small has no verdict yet on size." in list(warnings(record))
+    assert standing(record, judged("small", awaited=["size"])) == "not judged yet"
 
 
 def test_a_verdict_says_when_it_was_measured_if_not_by_the_last_run() -> None:

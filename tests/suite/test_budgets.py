@@ -66,6 +66,19 @@ def test_budgets_on_calls_end_to_end_are_of_those_calls_alone() -> None:
     assert [one.kind for one in budgets.times_of(end_to_end)] == list(of_text)[1:]
 
 
+def test_a_limit_that_looks_like_another_unit_is_taken_with_a_reason() -> None:
+    data = {
+        "size": {"compression_min": 0.25, "reason": "the teacher is in 4 bits"},
+        "mse": {"increase_relative": 2.0, "reason": "the teacher's is near 0"},
+    }
+    own = resolve_budgets({"budgets": data}, VARIANTS, "x")["a"]
+    assert own.size is not None
+    assert (own.size.limit, own.quality["mse"][0].limit) == (0.25, 2.0)
+    for name, table in data.items():
+        with pytest.raises(SuiteError, match=r'is meant, add reason = "…"$'):
+            resolve_budgets({"budgets": {name: {**table, "reason": ""}}}, VARIANTS, "x")
+
+
 def test_a_variants_own_budget_replaces_that_metric_and_kind_only() -> None:
     data = {
         "budgets": {

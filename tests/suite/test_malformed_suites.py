@@ -40,7 +40,7 @@ def merged(valid: str, case: str) -> str:
 
 
 def filled(message: str, bench: Path) -> str:
-    """The message with {bench}, the folder, and lists of known names."""
+    """The message with {bench}, the folder, {repository}, the one above it, and lists of known names."""
     metrics = known_metrics()
     lists = {
         "budgets": sorted(
@@ -51,7 +51,7 @@ def filled(message: str, bench: Path) -> str:
     }
     for name, known_names in lists.items():
         message = message.replace(f"{{{name}}}", ", ".join(known_names))
-    return message.replace("{bench}", str(bench))
+    return message.replace("{bench}", str(bench)).replace("{repository}", str(bench.parent))
 
 
 def problem(bench: Path, text: str | bytes, name: str = "x.toml") -> str:

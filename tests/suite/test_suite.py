@@ -51,6 +51,14 @@ def test_what_is_not_written_has_defaults(bench: Path, suite_text: str) -> None:
     assert suite.variants["student"].gated
 
 
+def test_a_suites_threads_go_before_the_environments(
+    bench: Path, suite_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert suite_of(bench, suite_text.replace("threads = 1\n", "threads = 3\n")).threads == 3
+    assert suite_of(bench, suite_text.replace("threads = 1\n", "")).threads == 1
+
+
 def test_a_budgeted_metric_is_measured_too(bench: Path, suite_text: str) -> None:
     suite = suite_of(bench, suite_text.replace("[measure]", "mcc = { drop_points = 3.0 }\n[measure]"))
     assert suite.metrics == ("accuracy", "mcc")

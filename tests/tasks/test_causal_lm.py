@@ -296,6 +296,7 @@ def test_a_shared_table_of_which_one_half_changes_is_warned_about(
     step = load("method", method)
     step.apply(model, step.Params.model_validate(options), context)
     assert "transformer.wte and lm_head were one table, and are stored apart now" in context.log["warning"]
+    assert context.log["untied"] == ["transformer.wte", "lm_head"]
 
 
 @pytest.mark.parametrize(

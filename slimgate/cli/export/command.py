@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Writes the folder and says what is in it. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
     from slimgate.cli.export.folder import check_free, export
+    from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
     from slimgate.cli.export.servers import describe_servers, layout_of
     from slimgate.cli.export.stored import gate_rows, stored_artifact, task_params
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     check_free(options.folder, force=options.force)
     store = store_root(options)
     artifact, params = stored_artifact(found, model, store), task_params(found)
+    check_packages(artifact, options.format, model.name)
     gate = gate_rows(found, store)
     try:
         written, checked = export(

@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.compress.agreement import check_agreement, predictor_of, scores
-from slimgate.errors import BuildError, DataError, format_suggestion
-from slimgate.loading import forms, runtime_of
+from slimgate.errors import BuildError, DataError, MissingExtra, format_suggestion
+from slimgate.loading import form_of, forms, runtime_of
 from slimgate.models import saved_files
 from slimgate.models.checkpoint import Checkpoint
 from slimgate.models.example_batches import example_batches
+from slimgate.models.model_ref import TORCH
 from slimgate.models.quantized_files import CHECKPOINTS, SERVED
 from slimgate.models.served import Served, copy_served, gguf_file, quant_method
 from slimgate.protocols import Form, Runtime
+from slimgate.runtimes.cascade import KIND as CASCADE
+from slimgate.runtimes.cascade import read_cascade
 from slimgate.store.artifact import Artifact
+from slimgate.suite.extras import describe_missing
 
 TOLERANCE, INTEGER_TOLERANCE = 0.01, 0.5
 # The one form that is no graph: weights for a class of transformers.
@@ -59,6 +63,25 @@ class _Here:
     device: str = "cpu"
     threads: int = 1
     log: dict[str, Any] = field(default_factory=dict)
+
+
+def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
+    """Raises MissingExtra if the model has to become a graph whose packages are not installed.
+
+    Nothing is loaded, so a model of kind `torch`, which a class of transformers may hold, passes without a
+    stated form; write_form looks again when it knows the layers.
+    """
+    kinds = [artifact.kind]
+    if artifact.kind == CASCADE:
+        kinds = [member.kind for member in read_cascade(artifact.folder).members]
+    for kind in kinds:
+        found = runtime_of(kind)
+        own = found[1].form if found else None
+        if own is not None and own.name == TRANSFORMERS and kind not in (SERVED, *CHECKPOINTS):
+            graphs = _graphs_of(kind)
+            asked = form or (graphs[0] if graphs and kind != TORCH else TRANSFORMERS)
+            if asked in graphs:
+                _require_packages(asked, name)
 
 
 def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path) -> Written:
@@ -136,7 +159,7 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
     if hasattr(model.network, "load_tokenizer"):
         raise BuildError(f"{type(model.network).__name__} reads more than text, which is not exported")
     own = not_stock(model) if form in (None, TRANSFORMERS) else None
-    graphs = [name for name, (_, one) in forms().items() if one.export and _takes(one, model.kind)]
+    graphs = _graphs_of(model.kind)
     if form == TRANSFORMERS and own:
         other = ", or ".join(f"--format {name}" for name in graphs)
         raise BuildError(f"no class of transformers holds it ({own}); say {other}")
@@ -146,6 +169,8 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
             f"its layers are of kind {model.kind}, which --format {form} does not take; "
             f"say {', or '.join(f'--format {name}' for name in graphs)}"
         )
+    if form in graphs:
+        _require_packages(form, "it")
     pad_(model.tokenizer)
     if getattr(model.config, "sentence", None):  # one text a row, where the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
@@ -168,8 +193,15 @@ def pad_(tokenizer: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
 
 
-def _takes(runtime: Runtime[Any], kind: str) -> bool:
-    return runtime.form is not None and kind in runtime.form.takes
+def _graphs_of(kind: str) -> list[str]:
+    """The forms that a PyTorch model of this kind can be exported to, the first by default."""
+    return [name for name, (_, one) in forms().items() if one.export and one.form and kind in one.form.takes]
+
+
+def _require_packages(form: str, name: str) -> None:
+    """Raises MissingExtra that says what a form needs. name: of the model."""
+    if told := describe_missing(f"writing {name} as {form}", form_of(form).needs):
+        raise MissingExtra(told)
 
 
 def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:

@@ -16,7 +16,7 @@ from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.look import Look, group_among
 from slimgate.data.guess_input import Said
 from slimgate.errors import DataError, format_suggestion
-from slimgate.loading import known_plugins, load
+from slimgate.loading import known_plugins, load, suggest_task
 from slimgate.protocols import Task
 
 
@@ -55,7 +55,7 @@ def _guess_asked(look: Look, name: str) -> Guess | None:
     if ":" in name:
         tasks[name] = load("task", name)
     if name not in tasks:
-        raise DataError(f'--task "{name}": init knows no such task{format_suggestion(name, tasks)}')
+        raise DataError(f'--task "{name}": init knows no such task{suggest_task(name)}')
     if found := _guess_task(look, name, tasks[name]):
         return found
     label = look.said.label

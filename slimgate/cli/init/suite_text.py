@@ -87,7 +87,8 @@ def _task(draft: Draft, folder: Path) -> Iterator[str]:
 def _remark(draft: Draft, key: str) -> str | None:
     if key == "max_tokens":
         cut = sum(count > draft.max_tokens for count in draft.tokens)
-        return f"{cut} of {len(draft.tokens):,} rows looked at are longer, and cut"
+        read = "read in several windows" if draft.task.next_token else "cut"
+        return f"{cut} of {len(draft.tokens):,} rows looked at are longer, and {read}"
     if key == "pooling":
         return "a new head on the mean of the token vectors"
     if key == "chat":
@@ -98,7 +99,10 @@ def _remark(draft: Draft, key: str) -> str | None:
 def describe_rows(draft: Draft) -> Iterator[str]:
     """What was found in the rows, a line each."""
     rows = ", ".join(f"{name} {table.num_rows:,}" for name, table in draft.parts.items() if name != "all")
-    yield f"{draft.table.num_rows:,} rows{f' ({rows})' if rows else ''}: {format_text(draft.guess.why)}."
+    where = f" in the files ({rows})" if rows else ""
+    yield f"{draft.table.num_rows:,} rows{where}: {format_text(draft.guess.why)}."
+    splits = ", ".join(f"{name} {report.n:,}" for name, report in draft.cut.reports.items())
+    yield f"Splits: {splits}."
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
     yield from _misread(draft)
     if draft.label is not None:

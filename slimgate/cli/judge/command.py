@@ -148,7 +148,7 @@ def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
 
 
 def _ask_for_points(limits: Sequence[float]) -> None:
-    from slimgate.suite.small_budgets import SMALL, ask_for_points
+    from slimgate.suite.budget_units import SMALL, ask_for_points
 
     for limit in dict.fromkeys(limits):
         if 0 < limit < SMALL:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from slimgate.compress.agreement import predictor_of
+from slimgate.compress.answer_agreement import check_answers
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.metrics.registry import load_metric
@@ -110,12 +112,13 @@ def quantize_model(
 ) -> Any:
     """The OpenVinoModel of `quantize(graph)`, whose answers on calibration rows are held against the model's.
 
-    Logs how many numbers of each type the weights are. Raises BuildError in one line where quantizing fails.
+    Logs how many numbers of each type the weights are, and of a decoder the answers that change. Raises
+    BuildError in one line where quantizing fails.
     """
     from slimgate._system.quiet import silent
     from slimgate._system.signals import keep_signal_stack
     from slimgate.compress.agreement import calibration_arrays, check_agreement, scores
-    from slimgate.models.openvino_model import OpenVinoModel, weight_types
+    from slimgate.models.openvino_model import DECODER, weight_types
 
     batches = calibration_arrays(model.tokenizer, context)
     before = scores(predictor_of(model, context), batches)
@@ -126,17 +129,26 @@ def quantize_model(
         raise
     except Exception as error:  # nncf's errors have no base of their own beside Exception
         raise BuildError(f"nncf: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    made = OpenVinoModel(graph, model.tokenizer, model.config)
+    made = replace(model, graph=graph)
     after = scores(predictor_of(made, context), batches)
     check_agreement(before, after, batches, context, tolerance=tolerance)
+    if model.kind == DECODER:
+        check_answers(model, made, None, context)
     context.log.update(weights=weight_types(graph))
     return made
 
 
 def single_rows(model: Any, context: BuildContext, most: int) -> list[Arrays]:
     """At most so many calibration rows, each a batch of its own: padding would be seen as values."""
+    from slimgate.models.openvino_decoder import decoder_inputs
+    from slimgate.models.openvino_model import DECODER
+
     encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
-    return [encoded.batch([row]) for row in range(min(most, len(encoded.lengths)))]
+    batches = [encoded.batch([row]) for row in range(min(most, len(encoded.lengths)))]
+    if model.kind != DECODER:
+        return batches
+    texts = [batch["input_ids"] for batch in batches]
+    return [decoder_inputs(ids, np.arange(ids.shape[1])) for ids in texts]
 
 
 def output_layer(graph: Any) -> str | None:

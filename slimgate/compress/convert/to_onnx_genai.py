@@ -69,7 +69,8 @@ class ToOnnxGenai(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OnnxGenaiModel. Raises BuildError where the builder cannot hold it, MissingExtra."""
-        from slimgate.compress.convert._to_onnx_genai import check_answers, check_scores, convert
+        from slimgate.compress.answer_agreement import check_answers
+        from slimgate.compress.convert._to_onnx_genai import check_scores, convert
 
         self.check(params, model.config.to_dict())
         converted = convert(model, params.model_dump(exclude={"tolerance"}), context)

@@ -19,7 +19,7 @@ from slimgate.report.status import (
     models,
     standing,
     teacher,
-    unmeasured_budgets,
+    unjudged_budgets,
     verdicts,
     workload_words,
     workloads,
@@ -128,7 +128,7 @@ def _speed_key(record: RunRecord, model: VariantRecord, workload: str) -> float 
 
 
 def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
-    """One word for how a model stands; unfinished: something with a budget was not measured yet."""
+    """One word for how a model stands; unfinished: something with a budget was not judged yet."""
     if model.error is not None:
         return "error"
     if model.name == TEACHER and not verdicts(model):
@@ -138,7 +138,7 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
     worst = worst_verdict(list(verdicts(model).values()))
     if worst is Verdict.FAIL or worst is Verdict.INCONCLUSIVE:
         return "FAIL" if worst is Verdict.FAIL else "INCONCLUSIVE"
-    if worst is None or unmeasured_budgets(record, model):
+    if worst is None or unjudged_budgets(record, model):
         return "unfinished"
     return "not shown" if worst is Verdict.NOT_SHOWN else "PASS"
 

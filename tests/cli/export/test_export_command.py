@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from slimgate.compress.agreement import predictor_of
 from slimgate.loading import load, module_of
 from slimgate.models.predict import predict_scores
 from slimgate.protocols import BuildContext
+from slimgate.store.artifact import Artifact
+from slimgate.suite import extras
 from slimgate.tasks import causal_lm
 
 pytestmark = pytest.mark.slow
@@ -232,6 +234,74 @@ def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path
     texts = [*rows.table["summary"].to_pylist(), *rows.table["text"].to_pylist()]
     found = predict_with_readme(tmp_path / "out", texts, "vectors")
     assert np.abs(found[:, 0] - np.concatenate([vectors[:, 0], vectors[:, 1]])).max() < ROUNDING
+
+
+@pytest.fixture
+def no_onnxscript(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = extras.versions
+
+    def found(packages: Iterable[str]) -> dict[str, str | None]:
+        return {**installed(packages), **({"onnxscript": None} if "onnxscript" in packages else {})}
+
+    monkeypatch.setattr(extras, "versions", found)
+
+
+@pytest.mark.usefixtures("no_onnxscript")
+@pytest.mark.parametrize("step", ["int8_dynamic", "weight_only"])
+def test_a_missing_package_is_told_before_the_model_is_loaded(
+    tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    run = kept(tmp_path, stepped(classifier(tmp_path, context), context, step), context)
+    loaded: list[str] = []
+    monkeypatch.setattr(Artifact, "load", lambda self, *_: loaded.append(self.kind))
+
+    code, _, err = export(run)
+
+    needs = 'writing small as onnx needs the package onnxscript: pip install "slimgate[onnx]"'
+    assert (code, err, loaded) == (4, f"slimgate export: {needs}\n", [])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_onnxscript")
+def test_so_is_one_of_a_network_that_only_its_layers_show_to_need_it(
+    tmp_path: Path, context: BuildContext, export: Run
+) -> None:
+    pooled = kept(tmp_path, classifier(tmp_path, context, pooling="mean"), context)
+    code, _, err = export(pooled)
+    assert (code, "small: writing it as onnx needs the package onnxscript" in err) == (4, True)
+    assert export(pooled, "--format", "openvino")[0] == 0
+
+
+@pytest.mark.parametrize("step", ["weight_only", "gptq"])
+def test_weights_of_few_bits_are_float_again_in_the_graph(
+    tmp_path: Path, context: BuildContext, export: Run, step: str
+) -> None:
+    model = stepped(classifier(tmp_path, context), context, step, group_size=16, embeddings=8)
+    run, expected = kept(tmp_path, model, context), own_shares(model, context)
+
+    code, out, _ = export(run)
+
+    assert (code, "small for onnx" in out) == (0, True)
+    found = predict_with_readme(tmp_path / "out", selection(context), "shares")
+    assert np.abs(found - expected).max() < ROUNDING
+    judged = sum(file.stat().st_size for file in (run.store / "artifacts" / "key-of-small").iterdir())
+    assert (tmp_path / "out" / "model.onnx").stat().st_size > judged
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "why"),
+    [
+        ("gptq", {"activations": "int8"}, "compute in integers, which is not exported"),
+        ("weight_only", {"embeddings": 4}, "have fewer than 8 bits, which is not exported; take embeddings"),
+    ],
+    ids=["integers", "embeddings"],
+)
+def test_few_bits_that_no_graph_repeats_are_refused(
+    tmp_path: Path, context: BuildContext, export: Run, step: str, options: dict[str, Any], why: str
+) -> None:
+    model = stepped(classifier(tmp_path, context), context, step, group_size=16, **options)
+    code, _, err = export(kept(tmp_path, model, context))
+    assert (code, why in err) == (4, True)
 
 
 def test_a_folder_that_holds_something_is_left_alone_without_force(

@@ -20,6 +20,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.encoder_decoders import last_words
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
+from slimgate.run.rows import prepare_rows
+from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 from slimgate.suite.schema import suite_schema
 
@@ -173,6 +175,31 @@ def test_a_language_model_and_text_alone(repository: Path, init: Init) -> None:
     assert init("--model", "gpt", "--data", "notes.txt")[0] == 0
     suite = written(repository, "notes")
     assert (suite["task"]["kind"], suite["measure"]["on_inconclusive"]) == ("causal_lm", "warn")
+
+
+def test_long_texts_of_a_language_model_are_read_in_windows(repository: Path, init: Init) -> None:
+    write_tiny(repository / "gpt", "gpt2", causal=True)
+    short, long = [f"the film is good a {i}" for i in range(200)], "the film is good and the end is bad " * 40
+    (repository / "notes.txt").write_text("\n".join([*short, long]), "utf-8")
+    assert init("--model", "gpt", "--data", "notes.txt")[0] == 0
+    text = (repository / "bench/notes.toml").read_text("utf-8")
+    assert "# 1 of 201 rows looked at are longer, and read in several windows\n" in text
+
+
+def test_the_rows_of_each_split_are_those_of_a_run(repository: Path, init: Init) -> None:
+    """Rows of train leave whose text a gate row has."""
+    write_tiny(repository / "gpt", "gpt2", causal=True)
+    for name, numbers in (("train", range(120)), ("held", range(100, 160))):
+        lines = [f"the film is good a {i}" for i in numbers]
+        (repository / f"{name}.txt").write_text("\n".join(lines), "utf-8")
+    code, out, _ = init("--model", "gpt", "--data", "train.txt", "--gate", "held.txt", "--name", "notes")
+    assert code == 0
+    assert "180 rows in the files (train 120, gate 60): " in out
+    suite = load_suite(repository / "bench/notes.toml")
+    reports = prepare_rows(suite, Store(repository / "store")).reports
+    assert sum(report.n for report in reports.values()) == 160
+    splits = ", ".join(f"{name} {report.n:,}" for name, report in reports.items())
+    assert f"  Splits: {splits}.\n" in out
 
 
 @pytest.mark.parametrize(
@@ -329,7 +356,10 @@ WRONG = {
     "no model": (["--data", "reviews.csv"], "--model is missing"),
     "no data": (["--model", "model"], "expected --data FILE"),
     "no file": (["--model", "model", "--data", "review.csv"], "no such file. Did you mean reviews.csv?"),
-    "no folder": (["--model", "./modle", "--data", "reviews.csv"], "no such folder. Did you mean model?"),
+    "no folder": (
+        ["--model", "./modle", "--data", "reviews.csv"],
+        "(paths are from the current folder). Did you mean model?",
+    ),
     "format": (["--model", "model", "--data", "model/config.xml"], "does not tell a format"),
     "label": (["--model", "model", "--data", "reviews.csv", "--label", "labl"], "Did you mean label?"),
     "three texts": (

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures.models import tiny_decoders
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, timed_batch
+from slimgate.compress.answer_agreement import check_answers
 from slimgate.compress.convert import to_onnx_genai as step
-from slimgate.compress.convert._to_onnx_genai import check_answers
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.onnx_genai_model import load_onnx_genai_model, load_package
-from slimgate.models.write_answers import Writing, write_answers
+from slimgate.models.write_answers import Writing
 from slimgate.protocols import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import onnxruntime_genai as runtime
 from slimgate.runtimes.eager import EagerPredictor
@@ -26,8 +28,6 @@ from slimgate.tasks import text_generation
 
 pytest.importorskip("onnxruntime_genai")
 torch.set_num_threads(1)
-PARAMS = text_generation.Params(prompt="text", reference="label", max_new_tokens=8)
-HOW = Writing(max_new_tokens=8)
 # Heads of 16 numbers, and of 32 where half of them have a position (Phi).
 HEADS: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -40,11 +40,8 @@ FAST = ("llama", "qwen2")  # with a sliding window in two of four blocks
 
 
 def tiny_decoder(root: Path, architecture: str, **config: Any) -> tuple[Any, Any]:
-    """A random model whose answers differ from text to text, with 12 calibration rows."""
-    context = tiny_context(root / "rows", task=text_generation.task, params=PARAMS, calibration=12)
-    shape = {"initializer_range": 0.4, **SHAPES[architecture], **config}
-    folder = write_tiny(root / "hub", architecture, causal=True, **shape)
-    return load_tiny(folder, context), context
+    """A random model with heads that the package takes, with 12 calibration rows."""
+    return tiny_decoders.tiny_decoder(root, architecture, **{**SHAPES[architecture], **config})
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +62,6 @@ def converted(pair: tuple[Any, Any], scratch: Path, **options: Any) -> Any:
 
 def opened(model: Any, context: Any) -> runtime.GenaiPredictor:
     return runtime.runtime.open_model(model, context)
-
-
-def prompts_of(context: Any, tokenizer: Any) -> list[list[int]]:
-    encoded = text_generation.task.encode_prompts(PARAMS, context.rows("train"), tokenizer)
-    return [list(ids) for ids in encoded.columns["input_ids"]]
-
-
-def answers_of(predictor: Any, tokenizer: Any, prompts: list[list[int]], how: Writing = HOW) -> list[Any]:
-    return write_answers(predictor, tokenizer, prompts, [str(row) for row in range(len(prompts))], how)
-
-
-def timed_batch(context: Any, tokenizer: Any, tokens: int, new: int) -> dict[str, Any]:
-    encoded = text_generation.task.encode_prompts(PARAMS, context.rows("train"), tokenizer)
-    return dict(encoded.writing_batch([0, 1, 2], tokens, new))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""A decoder as an OpenVINO graph with a key-value cache: what it has read is its state, kept between calls.
+
+graph = export_decoder(model.network)
+
+| input            | shape          | what                                                             |
+|------------------|----------------|------------------------------------------------------------------|
+| `input_ids`      | (rows, tokens) | the tokens behind those that the state holds                     |
+| `logits_to_keep` | (places,)      | the tokens of this call whose scores are wanted, from 0          |
+| `beam_idx`       | (rows,)        | the row of the state that each row continues; greedy: 0, 1, 2…  |
+
+The output `logits` is (rows, places, vocabulary). All rows of a call have the same number of tokens.
+The graph is made by transformers' own exporter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError
+from slimgate.models.onnx_export import exportable
+from slimgate.models.openvino_export import format_export_error
+from slimgate.models.openvino_model import OUTPUT
+from slimgate.models.openvino_package import load_openvino
+
+IDS, PLACES, ROWS = "input_ids", "logits_to_keep", "beam_idx"
+INPUTS = frozenset({IDS, PLACES, ROWS})
+# Sizes of the example, none equal to another: rows, tokens in the state, tokens of the call, places.
+_ROWS, _PAST, _TOKENS, _PLACES = 3, 7, 5, 2
+
+
+def export_decoder(network: nn.Module) -> Any:
+    """The openvino.Model of a causal language model, whose state takes any rows and tokens.
+
+    Raises BuildError where the network cannot be exported, MissingExtra without openvino.
+    """
+    load_openvino("to_openvino_decoder")
+    from transformers.exporters import OpenVINOConfig, OpenVINOExporter
+
+    with silent(), exportable(network, "sdpa"):
+        try:
+            example = _example(network.eval())
+            config = OpenVINOConfig(dynamic_shapes=_dynamic_shapes(example))
+            exported = OpenVINOExporter().export(network, example, config)
+        except Exception as error:  # the exporter's errors have no common base, and are pages long
+            raise BuildError(format_export_error(network, error)) from error
+    graph = exported.program
+    _repeat_heads_by_products(graph)
+    _check(graph)
+    return graph
+
+
+def decoder_inputs(ids: npt.NDArray[Any], places: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of one call. ids: (rows, tokens); places: (places,), as in the table above."""
+    return {
+        IDS: np.ascontiguousarray(ids, dtype=np.int64),
+        PLACES: np.ascontiguousarray(places, dtype=np.int64),
+        ROWS: np.arange(len(ids), dtype=np.int32),
+    }
+
+
+@torch.no_grad()
+def _example(network: Any) -> dict[str, Any]:
+    """A call of a cache that holds tokens already. Every layer of it grows, those with a window too."""
+    from transformers import DynamicCache
+
+    device, cache = next(network.parameters()).device, DynamicCache()
+    network(
+        input_ids=torch.ones((_ROWS, _PAST), dtype=torch.int64, device=device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return {
+        IDS: torch.ones((_ROWS, _TOKENS), dtype=torch.int64, device=device),
+        "past_key_values": cache,
+        PLACES: torch.arange(_PLACES, device=device),
+        "use_cache": True,
+    }
+
+
+def _dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
+    """The axes that vary: rows and tokens, and of the cache, (rows, heads, tokens, size), no other."""
+    varies = torch.export.Dim.AUTO
+    tensors = 2 * len(example["past_key_values"].layers)  # keys and values
+    return {
+        IDS: {0: varies, 1: varies},
+        "past_key_values": [{0: varies, 2: varies} for _ in range(tensors)],
+        PLACES: {0: varies},
+    }
+
+
+def _repeat_heads_by_products(graph: Any) -> None:
+    """Repeats keys and values that heads share by a product with ones, in place of a broadcast.
+
+    OpenVINO's CPU plugin computes attention and cache in one operator, which `kv_cache` needs, if they stand
+    in such a pattern. The exporter's broadcasts to computed shapes do not
+    (src/plugins/intel_cpu/src/transformations/cpu_opset/common/pass/stateful_sdpa_fusion.cpp of OpenVINO).
+    """
+    import openvino.opset14 as operators
+
+    for node in graph.get_ordered_ops():
+        repeats = _repeats_of(node)
+        if repeats is not None:
+            ones = operators.constant(np.ones((1, 1, repeats, 1, 1), dtype=np.float32))
+            node.output(0).replace(operators.multiply(node.input_value(0), ones).output(0))
+    graph.validate_nodes_and_infer_types()
+
+
+def _repeats_of(node: Any) -> int | None:
+    """How often a node repeats heads; None of a node that does something else.
+
+    From (rows, heads, 1, tokens, size) to (rows, heads · repeats, tokens, size).
+    """
+    if node.get_type_name() != "Broadcast" or node.input_value(0).get_node().get_type_name() != "Unsqueeze":
+        return None
+    readers = [target.get_node() for target in node.output(0).get_target_inputs()]
+    before = node.input_value(0).get_partial_shape()
+    if [one.get_type_name() for one in readers] != ["Reshape"] or len(before) != 5:
+        return None
+    after = readers[0].get_output_partial_shape(0)
+    if len(after) != 4 or before[1].is_dynamic or after[1].is_dynamic or before[2] != 1:
+        return None
+    return int(after[1].get_length() // before[1].get_length())
+
+
+def _check(graph: Any) -> None:
+    """Raises BuildError unless the graph has the inputs, the output and the state that the runtime uses."""
+    inputs, outputs = ([one.any_name for one in ports] for ports in (graph.inputs, graph.outputs))
+    if set(inputs) != INPUTS or outputs != [OUTPUT] or not graph.get_variables():
+        raise BuildError(
+            f"the exported graph has inputs {', '.join(inputs)}, outputs {', '.join(outputs)} and "
+            f"{len(graph.get_variables())} tensors of state, expected {', '.join(sorted(INPUTS))}, {OUTPUT} "
+            "and the keys and values of each block"
+        )

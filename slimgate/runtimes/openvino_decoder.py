@@ -1,0 +1,271 @@
+"""OpenVINO for decoders: writes answers with a key-value cache that OpenVINO keeps, on the CPU.
+
+runtime = { name = "openvino_decoder", kv_cache = "u8" }
+
+It runs the artifacts of to_openvino_decoder. Answers are greedy. It gives the scores of whole texts too, so
+it serves every task of a causal language model. Prompts of one length are answered together, so that nothing
+is padded.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from slimgate.errors import BuildError, MeasureError
+from slimgate.models.config import longest_text
+from slimgate.models.openvino_decoder import IDS, PLACES, ROWS, decoder_inputs
+from slimgate.models.openvino_model import DECODER, FILES, OUTPUT
+from slimgate.models.write_by_length import Ids, check_length, has_ended, write_by_length
+from slimgate.params import Table
+from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
+
+if TYPE_CHECKING:
+    from slimgate.models.write_answers import Writing
+
+
+# Of a number of the cache, and of what says what the 8 bits of one token of a head stand for.
+BYTES = {"f32": 4, "bf16": 2, "f16": 2, "u8": 1}
+SCALE_BYTES = 8
+
+
+class Params(Table):
+    inference_precision: Literal["f32", "bf16", "f16"] = "f32"
+    """Format in which floating-point operators compute; integer operators stay as they are."""
+    kv_cache: Literal["f32", "bf16", "f16", "u8"] | None = None
+    """Format of the keys and values of earlier tokens; "u8": 8 bits, with a scale and a zero point for each
+    token of a head. Default: that of inference_precision."""
+    dynamic_quantization_group_size: int | None = Field(default=None, ge=0)
+    """Activations that share a scale before compressed weights; 0: they stay float; default: OpenVINO's."""
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """(rows, tokens) ids, and how many tokens are to follow; 0: their scores are wanted."""
+
+    ids: Ids
+    count: int
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """An answer after its first token. token: (rows,); left: how many tokens shall follow."""
+
+    token: Ids
+    left: int
+
+
+class DecoderPredictor:
+    """A request of a compiled decoder behind the Predictor's calls. end_tokens: what ends an answer."""
+
+    def __init__(self, model: Any, params: Params, *, device: str, threads: int) -> None:
+        """model: an OpenVinoModel. Raises BuildError off the CPU, or if kv_cache has no effect."""
+        from slimgate.models.write_answers import end_tokens
+        from slimgate.runtimes.openvino import compiled
+
+        named = model.config.eos_token_id
+        ends = set(named) if isinstance(named, list | tuple) else {named} - {None}
+        self.end_tokens = frozenset(ends | end_tokens(model.tokenizer))
+        self._tokenizer = model.tokenizer
+        self._longest = longest_text(model.config.to_dict())
+        properties = settings(params, threads=threads)
+        executed = compiled(model.graph, properties, device=device)
+        self._cache = properties["KV_CACHE_PRECISION"] if _fuses_cache(executed) else "f32"
+        if params.kv_cache not in (None, self._cache):
+            raise BuildError(
+                f'kv_cache = "{params.kv_cache}" has no effect: OpenVINO does not compute the attention of '
+                "this model in one operator with its cache, which stays float32. Leave kv_cache out"
+            )
+        self._request: Any = executed.create_infer_request()
+        self._bound: dict[str, npt.NDArray[Any]] = {}
+
+    def prepare(self, batch: Arrays) -> _Prompts:
+        """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it."""
+        ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int64)
+        count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
+        check_length(ids.shape[1] + count, self._longest)
+        return _Prompts(ids, count)
+
+    def forward(self, prepared: Any) -> object:
+        """The scores of whole texts, to be read before the next call, or an answer."""
+        if prepared.count:
+            return self.decode(self.prefill(prepared))
+        self._request.reset_state()
+        self._bind(prepared.ids, np.arange(prepared.ids.shape[1]))
+        return self._call()
+
+    def prefill(self, prepared: Any) -> _Begun:
+        """The answer after its first token."""
+        scores = self._read(prepared.ids)
+        self._bind_next(len(prepared.ids))
+        return _Begun(scores.argmax(-1), prepared.count - 1)
+
+    def decode(self, state: Any) -> Ids:
+        """(rows, new tokens) ids, end tokens among them: they end nothing."""
+        written = [state.token]
+        for _ in range(state.left):
+            written.append(self._next(written[-1]).argmax(-1))
+        return np.stack(written, axis=1)
+
+    def cache_bytes(self, state: Any) -> int:
+        """Bytes of the keys and values that the request holds, by their shapes and format.
+
+        Of 8 bits with the scale and the zero point, of 4 bytes each, of each token of a head. Memory that
+        OpenVINO allocates ahead is not counted.
+        """
+        shapes = [one.state.shape for one in self._request.query_state()]
+        scales = sum(math.prod(shape[:-1]) for shape in shapes) if self._cache == "u8" else 0
+        return BYTES[self._cache] * sum(map(math.prod, shapes)) + SCALE_BYTES * scales
+
+    def _read(self, ids: Ids) -> npt.NDArray[np.float32]:
+        """(rows, vocabulary) scores behind the texts, which become the state."""
+        self._request.reset_state()
+        self._bind(ids, np.array([ids.shape[1] - 1]))
+        return self._call()[:, 0]
+
+    def _bind_next(self, rows: int) -> None:
+        """Inputs of one token a row, whose memory `_next` writes to."""
+        self._bind(np.zeros((rows, 1)), np.zeros(1))
+
+    def _next(self, tokens: Ids) -> npt.NDArray[np.float32]:
+        """(rows, vocabulary) scores behind one more token of each row. tokens: (rows,)."""
+        self._bound[IDS][:, 0] = tokens
+        return self._call()[:, 0]
+
+    def _bind(self, ids: npt.NDArray[Any], places: npt.NDArray[Any]) -> None:
+        from openvino import Tensor
+
+        self._bound = decoder_inputs(ids, places)
+        for name in (IDS, PLACES, ROWS):
+            self._request.set_tensor(name, Tensor(self._bound[name], shared_memory=True))
+
+    def _call(self) -> npt.NDArray[np.float32]:
+        """The scores, which lie in the request. Started and awaited, because `infer` makes dicts besides."""
+        self._request.start_async()
+        self._request.wait()
+        found: npt.NDArray[np.float32] = self._request.get_tensor(OUTPUT).data
+        return found
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids, copied."""
+        return np.array(output, dtype=np.float32)
+
+    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        if how.temperature:
+            raise MeasureError("runtime openvino_decoder takes the likeliest token here; set temperature = 0")
+        check_length(max(map(len, prompts)) + how.max_new_tokens, self._longest)
+        return write_by_length(prompts, lambda ids: self._write(ids, how, least))
+
+    def _write(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
+        """Until each answer has ended; what a row gets behind its end is not of the answer."""
+        answers: list[list[int]] = [[] for _ in ids]
+        going, ends = set(range(len(ids))), sorted(self.end_tokens)
+        scores = self._read(ids)
+        self._bind_next(len(ids))
+        for place in range(how.max_new_tokens):
+            if place < least:
+                scores[:, ends] = -np.inf
+            tokens = scores.argmax(-1)
+            for row in sorted(going):
+                answers[row].append(int(tokens[row]))
+                if has_ended(self._tokenizer, answers[row], self.end_tokens, how.stop):
+                    going.remove(row)
+            if not going or place + 1 == how.max_new_tokens:
+                break
+            scores = self._next(tokens)
+        return answers
+
+    def close(self) -> None:
+        """Drops the request and with it the graph."""
+        self._request = None
+
+
+def settings(params: Params, *, threads: int) -> dict[str, Any]:
+    """OpenVINO's properties. Its own default stores keys and values in 8 bits, so the format is stated."""
+    from slimgate.runtimes import openvino
+
+    shared = openvino.Params(
+        inference_precision=params.inference_precision,
+        dynamic_quantization_group_size=params.dynamic_quantization_group_size,
+    )
+    cache = params.kv_cache or params.inference_precision
+    return {**openvino.settings(shared, threads=threads), "KV_CACHE_PRECISION": cache}
+
+
+def _fuses_cache(executed: Any) -> bool:
+    """Whether every attention of a compiled graph reads the cache itself: then it has the stated format."""
+    kinds = [
+        [_kind(one)] + [_kind(source.get_source_output().get_node()) for source in one.inputs()]
+        for one in executed.get_runtime_model().get_ops()
+    ]
+    memories = sum(kind[0] == "MemoryInput" for kind in kinds)
+    read = sum(kind[1:].count("MemoryInput") for kind in kinds if kind[0] == "ScaledDotProductAttention")
+    return 0 < memories == read
+
+
+def _kind(node: Any) -> str:
+    """What an operator of a compiled graph is."""
+    info = node.get_rt_info()
+    return str(info["layerType"].value) if "layerType" in info else ""
+
+
+class OpenVinoDecoder(Runtime[Params]):
+    kinds = frozenset({DECODER})
+    default_for = kinds
+    packages = ("openvino",)
+    times_writing = True
+    form = Form(
+        name=DECODER,
+        package="openvino",
+        imports="import json\nimport openvino\nfrom transformers import AutoTokenizer\n",
+        load='settings = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}\n'
+        'model = openvino.compile_model("decoder.xml", "CPU", settings)\n'
+        "request = model.create_infer_request()\n"
+        'ends = json.load(open("config.json"))["eos_token_id"]',
+        predict="def answer(text):\n"
+        "    request.reset_state()\n"
+        '    ids, written = tokenizer(text)["input_ids"], []\n'
+        "    while len(written) < 64:\n"
+        '        inputs = {"input_ids": [ids], "logits_to_keep": [len(ids) - 1], "beam_idx": [0]}\n'
+        '        token = int(request.infer(inputs)["logits"].argmax())\n'
+        "        if token in ends:\n"
+        "            break\n"
+        "        written.append(token)\n"
+        "        ids = [token]\n"
+        "    return tokenizer.decode(written, skip_special_tokens=True)",
+        tail='answers = [answer(text) for text in texts]\nprint(*answers, sep="\\n")',
+    )
+
+    def copy(self, artifact: Path, folder: Path) -> None:
+        """The graph and its weights, which `openvino.Core` reads."""
+        for name in FILES[DECODER]:
+            shutil.copyfile(artifact / name, folder / name)
+
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> DecoderPredictor:
+        """The decoder of an artifact or of an exported folder, on `threads` threads."""
+        from slimgate.models.openvino_model import load_openvino_model
+
+        model = load_openvino_model(folder, kind=DECODER, mapped=True)
+        return DecoderPredictor(model, params, device=device, threads=threads)
+
+    def load_model(self, folder: Path, device: str) -> Any:
+        """The OpenVinoModel of a folder. Raises MissingExtra without openvino."""
+        from slimgate.models.openvino_model import load_openvino_model
+
+        return load_openvino_model(folder, kind=DECODER)
+
+    def open_model(self, model: Any, context: BuildContext) -> DecoderPredictor:
+        """An OpenVinoModel that a step has made."""
+        return DecoderPredictor(model, Params(), device=context.device, threads=context.threads)
+
+
+runtime = OpenVinoDecoder()

@@ -1,0 +1,45 @@
+"""`slimgate export` of a decoder in OpenVINO: that library alone answers the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fixtures.models.kept_models import kept_run, run_readme
+from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, tiny_decoder
+from slimgate.cli.main import main
+from slimgate.compress.convert import openvino_weights
+from slimgate.compress.convert import to_openvino_decoder as step
+from slimgate.models.write_answers import Writing
+from slimgate.runtimes import openvino_decoder as runtime
+
+pytest.importorskip("nncf")
+pytestmark = pytest.mark.slow
+torch.set_num_threads(1)
+HOW = Writing(max_new_tokens=40)
+
+
+def test_the_library_alone_gives_the_same_answers(tmp_path: Path) -> None:
+    model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128)
+    model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
+    exported = step.step.apply(model, step.Params(), context)
+    made = openvino_weights.step.apply(exported, openvino_weights.Params(), context)
+    texts = context.rows("train").table["text"].to_pylist()[:6]
+    prompts = prompts_of(context, made.tokenizer)[:6]
+    found = answers_of(runtime.runtime.open_model(made, context), made.tokenizer, prompts, HOW)
+    answers = [one.text for one in found]
+    run = kept_run(tmp_path, "small", made, "text_generation", PARAMS)
+    out = tmp_path / "out"
+    assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
+    assert not (out / "slimgate.json").exists()
+    assert "pip install openvino transformers" in (out / "README.md").read_text("utf-8")
+    printed = run_readme(out, texts, "answers")  # of up to 64 tokens
+    assert all(one.startswith(own) for one, own in zip(printed, answers, strict=True))
+    assert [one for one, own in zip(printed, found, strict=True) if own.ended] == [
+        one.text for one in found if one.ended
+    ]
+    assert len(set(answers)) > 1
+    opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
+    assert answers_of(opened, made.tokenizer, prompts, HOW) == found

@@ -106,6 +106,8 @@ class TimeLimitFacts(Part):
 class LatencyFacts(Part):
     """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
+    Of a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to their
+    answers, tokenizing included.
     Of a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
     and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
     whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.

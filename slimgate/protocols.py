@@ -97,12 +97,15 @@ class Source(WithParams[P]):
         """The rows of every part. `scratch` is an empty folder for caches. Raises DataError."""
 
 
-# The parts of writing an answer that are timed by themselves: until the first token, and each later token.
-Phase = Literal["ttft", "tpot"]
+# The parts that are timed by themselves. Of writing an answer: until the first token, and each later token.
+# Of a forward pass: end to end, from the text of the rows to their answers, tokenizing included.
+Phase = Literal["ttft", "tpot", "e2e"]
 TTFT: Phase = "ttft"
 TPOT: Phase = "tpot"
-# What is timed of a model: one forward pass, a whole answer, or a phase of it.
-TimedPart = Literal["forward", "answer", "ttft", "tpot"]
+END_TO_END: Phase = "e2e"
+# What is timed of a model: one forward pass, one from text to answer, a whole answer that is written, or a
+# phase of it.
+TimedPart = Literal["forward", "answer", "ttft", "tpot", "e2e"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class Workload:
     """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or of their own lengths.
 
     With prompt_tokens and new_tokens it writes an answer of exactly new_tokens to prompts of exactly
-    prompt_tokens. phase: the part of that which is timed; None: all of it.
+    prompt_tokens. phase: the part of that which is timed; None: all of it. phase END_TO_END: what is timed
+    begins with the rows' text, where it else begins with prepared tensors.
     """
 
     batch: int
@@ -121,12 +125,11 @@ class Workload:
 
     @property
     def id(self) -> str:
-        """b32x64; p128n64b1 with p128n64b1-ttft and p128n64b1-tpot of a workload that writes."""
-        if self.prompt_tokens is None:
-            return f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
-        return f"p{self.prompt_tokens}n{self.new_tokens}b{self.batch}" + (
-            f"-{self.phase}" if self.phase else ""
-        )
+        """b32x64 and b32x64-e2e; p128n64b1, p128n64b1-ttft and p128n64b1-tpot of a workload that writes."""
+        whole = f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
+        if self.prompt_tokens is not None:
+            whole = f"p{self.prompt_tokens}n{self.new_tokens}b{self.batch}"
+        return f"{whole}-{self.phase}" if self.phase else whole
 
     @property
     def writes(self) -> bool:
@@ -136,7 +139,7 @@ class Workload:
     @property
     def part(self) -> TimedPart:
         """What is timed."""
-        return (self.phase or "answer") if self.writes else "forward"
+        return self.phase or ("answer" if self.writes else "forward")
 
     @property
     def steps(self) -> int:
@@ -253,6 +256,17 @@ class Form:
     needs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-adds of one call. by_type: how many of each number type of the factors, such as int8."""
+
+    by_type: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_type.values())
+
+
 class Runtime(WithParams[P]):
     """What executes artifacts of the kinds that it names.
 
@@ -282,7 +296,7 @@ class Runtime(WithParams[P]):
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:
         """The artifact of that folder, ready to predict. Raises BuildError or MissingExtra."""
 
-    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """Multiply-adds of the matrix products, convolutions and attention of one call.
 
         Raises MeasureError if they are not known.
@@ -392,6 +406,8 @@ class Task(WithParams[P]):
     which are `counted`, so that budgets on KL can be judged. takes_endpoints: whether a server can answer in
     place of a model: it reads text, and gives text back. writes: whether its models write text, and its
     encoded rows have writing_batch(positions, prompt_tokens, new_tokens), the inputs of a call that writes.
+    end_to_end: whether a row is text that one forward pass answers, so that a call can be timed from text to
+    answer: `row_encoder`, the predictor, `read_output`. An option max_tokens of the task then cuts rows.
 
     answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
@@ -424,6 +440,7 @@ class Task(WithParams[P]):
     next_token: bool = False
     takes_endpoints: bool = False
     writes: bool = False
+    end_to_end: bool = False
     source: Source[Any] | None = None
     with_planted_fault: Callable[[Any, npt.NDArray[np.int64]], Outcomes] | None = None
     compare: Callable[[P, Compared, Compared], Json] | None = None

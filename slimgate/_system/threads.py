@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+# How Hugging Face's tokenizers learn their threads: whether threads share a batch, read at every call, and
+# how many there are, read when they first share one.
+TOKENIZERS_PARALLELISM, RAYON_NUM_THREADS = "TOKENIZERS_PARALLELISM", "RAYON_NUM_THREADS"
 
 
 def default_threads() -> int:
@@ -25,3 +30,25 @@ def quota(cpu_max: Path) -> int:
         return max(1, int(limit) // int(period))
     except (OSError, ValueError):  # no cgroup v2, or "max"
         return 1 << 20
+
+
+def tokenizer_settings(threads: int, rows: int) -> dict[str, str]:
+    """Environment variables by which a tokenizer shares a batch among so many threads; one row has none."""
+    shared = threads > 1 and rows > 1
+    return {TOKENIZERS_PARALLELISM: "true" if shared else "false", RAYON_NUM_THREADS: str(threads)}
+
+
+@contextmanager
+def tokenizer_threads(threads: int, rows: int) -> Iterator[None]:
+    """Inside, tokenizers have these settings; behind it those from before."""
+    settings = tokenizer_settings(threads, rows)
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

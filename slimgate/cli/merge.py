@@ -153,7 +153,10 @@ def _worst_part(found: Sequence[SelfTestPart | None], order: Sequence[Verdict | 
 
 
 def _machine(ordered: Sequence[Kept]) -> Machine:
-    """The first shard's, with the warnings of all; and one where they ran on several."""
+    """The first shard's, with the warnings of all; and one where they ran on several.
+
+    Peak rates are those of the first shard that has some, and of none where they ran on several.
+    """
     warnings = list(dict.fromkeys(line for one in ordered for line in one.record.machine.warnings))
     by_machine: dict[str, list[str]] = {}
     for one in ordered:
@@ -164,7 +167,9 @@ def _machine(ordered: Sequence[Kept]) -> Machine:
             f"the shards ran on {len(by_machine)} kinds of machines ({told}), so milliseconds and memory of "
             "one shard do not compare with another's; a speed-up is of two models on one machine"
         )
-    return ordered[0].record.machine.model_copy(update={"warnings": warnings})
+    rates = [one.record.machine.peak_rates for one in ordered if one.record.machine.peak_rates is not None]
+    own = rates[0] if rates and len(by_machine) == 1 else None
+    return ordered[0].record.machine.model_copy(update={"warnings": warnings, "peak_rates": own})
 
 
 def _whole_command(command: str) -> str:

@@ -259,9 +259,10 @@ class SpeedBudget(_UndecidedBudget):
     """Least value of teacher time / variant time, on every workload."""
 
 
-# Kinds of budgets on the time of a call, by the part of writing an answer that they limit. Every other kind
-# is of a whole call, of an answer too.
+# Kinds of budgets on the time of a call, by the part that they limit. Every other kind is of a whole call on
+# prepared tensors, of an answer that is written too.
 TTFT_SPEEDUP, TPOT_SPEEDUP, TTFT_P95 = "ttft_speedup_min", "tpot_speedup_min", "ttft_p95_ms_max"
+E2E_SPEEDUP, E2E_P50, E2E_P95 = "end_to_end_speedup_min", "end_to_end_p50_ms_max", "end_to_end_p95_ms_max"
 TOKENS_PER_SECOND, GOODPUT = "tokens_per_second_min", "goodput_min"
 PART_OF: Mapping[str, TimedPart] = {
     TTFT_SPEEDUP: "ttft",
@@ -269,7 +270,12 @@ PART_OF: Mapping[str, TimedPart] = {
     TTFT_P95: "ttft",
     TOKENS_PER_SECOND: "answer",
     GOODPUT: "answer",
+    E2E_SPEEDUP: "e2e",
+    E2E_P50: "e2e",
+    E2E_P95: "e2e",
 }
+# Those of them that a duel decides, as it decides speedup_min.
+PART_SPEEDUPS = (TTFT_SPEEDUP, TPOT_SPEEDUP, E2E_SPEEDUP)
 
 
 def limits_part(kind: str, part: TimedPart) -> bool:
@@ -301,6 +307,13 @@ class LatencyBudgetTable(_LimitBudgets):
     median answer, on workloads with new_tokens."""
     goodput_min: float | None = Field(default=None, gt=0)
     """Least number of requests a second that meet the service_level of a load; by the median turn."""
+    end_to_end_speedup_min: float | None = Field(default=None, gt=0)
+    """Least value of teacher time / variant time from text to answer, with [measure] end_to_end = true."""
+    end_to_end_p50_ms_max: float | None = Field(default=None, gt=0)
+    """Largest median from text to answer in milliseconds, with [measure] end_to_end = true."""
+    end_to_end_p95_ms_max: float | None = Field(default=None, gt=0)
+    """Milliseconds that 95 % of the calls stay under from text to answer, with [measure] end_to_end = true;
+    takes at least 59 rounds."""
 
     @property
     def speed(self) -> SpeedBudget | None:
@@ -311,12 +324,12 @@ class LatencyBudgetTable(_LimitBudgets):
         return SpeedBudget(speedup_min=limit, reason=self.reason, on_inconclusive=self.on_inconclusive)
 
     @property
-    def token_speeds(self) -> tuple[LimitBudget, ...]:
-        """The budgets that a duel of the first token, or of the later ones, decides."""
-        return tuple(one for one in self.budgets() if one.kind in (TTFT_SPEEDUP, TPOT_SPEEDUP))
+    def part_speeds(self) -> tuple[LimitBudget, ...]:
+        """The budgets that a duel of the first token, of the later ones, or from end to end decides."""
+        return tuple(one for one in self.budgets() if one.kind in PART_SPEEDUPS)
 
     @property
     def times(self) -> tuple[LimitBudget, ...]:
         """The budgets that the variant's own times decide."""
-        by_duel = (SpeedBudget.kind, TTFT_SPEEDUP, TPOT_SPEEDUP)
+        by_duel = (SpeedBudget.kind, *PART_SPEEDUPS)
         return tuple(one for one in self.budgets() if one.kind not in by_duel)

@@ -25,7 +25,14 @@ from typing import Literal
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_tables import GOODPUT, TOKENS_PER_SECOND, TTFT_P95, LimitBudget
+from slimgate.judge.budget_tables import (
+    E2E_P50,
+    E2E_P95,
+    GOODPUT,
+    TOKENS_PER_SECOND,
+    TTFT_P95,
+    LimitBudget,
+)
 from slimgate.judge.decision import (
     ALPHA,
     Z_ALPHA,
@@ -46,6 +53,8 @@ QUANTILES: Mapping[str, float] = {
     TTFT_P95: P95,
     TOKENS_PER_SECOND: 0.50,  # a rate is least where the time is longest
     GOODPUT: 0.50,
+    E2E_P50: 0.50,
+    E2E_P95: P95,
 }
 # What a budget of that kind limits, and its unit, in messages.
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -54,6 +63,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     TTFT_P95: ("first token p95", "ms"),
     TOKENS_PER_SECOND: ("median", "tokens/s"),
     GOODPUT: ("median", "good requests/s"),
+    E2E_P50: ("end to end p50", "ms"),
+    E2E_P95: ("end to end p95", "ms"),
 }
 _RATES = frozenset({TOKENS_PER_SECOND, GOODPUT})
 # An autocorrelation counts that is above so many standard errors of one of independent rounds.

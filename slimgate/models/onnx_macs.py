@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 from slimgate.errors import MeasureError
+from slimgate.protocols import Macs
 
 Shape = list[int]
 # What multiplies matrices, by its name.
@@ -58,9 +59,29 @@ FORMULAS: Mapping[str, Callable[[list[Shape], Shape], int]] = {
 }  # fmt: skip
 
 
-def count_macs(events: Iterable[Mapping[str, Any]]) -> int:
+# Operators that multiply 8-bit integers although their first input is float, and one whose weights have
+# another type than its inputs, so that the kernel chooses.
+_TYPES = {"DynamicQuantizeMatMul": "int8", "MatMulNBits": "mixed"}
+# As a profile names types, and as everybody else does.
+_NAMES = {"float": "float32", "double": "float64", "uint8": "int8"}
+
+
+def count_macs(events: Iterable[Mapping[str, Any]]) -> Macs:
     """events: of a profile. Raises MeasureError for an operator that multiplies and is not counted."""
-    return sum(_macs(event["args"]) for event in events if "op_name" in event.get("args", {}))
+    found: dict[str, int] = {}
+    for event in events:
+        ran = event.get("args", {})
+        if "op_name" in ran and (macs := _macs(ran)):
+            kind = _type(ran)
+            found[kind] = found.get(kind, 0) + macs
+    return Macs(found)
+
+
+def _type(ran: Mapping[str, Any]) -> str:
+    """The number type that an operator multiplies: that of its first input, or what _TYPES says."""
+    operator = str(ran["op_name"])
+    first = next((name for tensor in ran.get("input_type_shape", ()) for name in tensor), "mixed")
+    return _TYPES.get(operator, _NAMES.get(first, first))
 
 
 def _macs(ran: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
 
 from slimgate.errors import MeasureError
+from slimgate.protocols import Macs
 
 # The outputs of these are (…, out) of inputs (…, in), the first argument; every output is `in` multiply-adds.
 _LINEAR = (
@@ -36,21 +37,36 @@ _ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu"
 _MULTIPLIES = re.compile(r"mm(_|$)|mv$|dot$|matmul|linear|conv|attention|lstm|gru|rnn|bilinear|einsum")
 _PREPARES = re.compile(r"prepack|choose_qparams|(de)?quantize|_like$")
 _OWN = ("aten.", "prim.", "prims.")
+# Products of 8-bit integers, whatever their inputs are when they are called.
+_INTEGERS = frozenset({"aten._int_mm", "onednn.qlinear_pointwise", "quantized.linear_dynamic"})
+# The weights are of another type than the inputs, and the kernel chooses in which one it multiplies.
+_MIXED = re.compile(r"_weight_int\dpack_mm|_dyn_quant_matmul")
 
 
 class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
-    """Notes the names of the operations that are called."""
+    """Notes the operations that are called by name, each with the types of its first tensor."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
-        self.names: set[str] = set()
+        self.types: dict[str, set[torch.dtype]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(str(func.overloadpacket))
+        found = self.types.setdefault(str(func.overloadpacket), set())
+        found.update(one.dtype for one in args[:1] if isinstance(one, torch.Tensor))
         return func(*args, **(kwargs or {}))
 
+    def type_of(self, name: str) -> str:
+        """The number type that an operation multiplies, such as float32; `mixed` where it is not one."""
+        if name in _INTEGERS:
+            return "int8"
+        found = self.types.get(name, set())
+        if len(found) != 1 or _MIXED.search(name):
+            return "mixed"
+        (one,) = found
+        return "int8" if one in (torch.int8, torch.uint8) else str(one).removeprefix("torch.")
 
-def count_macs(network: Any, inputs: Mapping[str, torch.Tensor]) -> int:
+
+def count_macs(network: Any, inputs: Mapping[str, torch.Tensor]) -> Macs:
     """Multiply-adds of one call. Raises MeasureError for an operation that multiplies and is not counted."""
     own = _own_formulas()
     counter = FlopCounterMode(display=False, custom_mapping=own)
@@ -59,9 +75,13 @@ def count_macs(network: Any, inputs: Mapping[str, torch.Tensor]) -> int:
         with _Seen() as seen, counter:
             network(**inputs)
     counted = {str(one) for one in (*flop_registry, *own)}
-    if unknown := sorted(name for name in seen.names - counted if _may_multiply(name)):
+    if unknown := sorted(name for name in seen.types.keys() - counted if _may_multiply(name)):
         raise MeasureError(f"the operation {unknown[0]} is not counted")
-    return int(counter.get_total_flops()) // 2
+    found: dict[str, int] = {}
+    for operation, flops in counter.get_flop_counts().get("Global", {}).items():
+        kind = seen.type_of(str(operation))
+        found[kind] = found.get(kind, 0) + int(flops) // 2
+    return Macs(found)
 
 
 def _may_multiply(name: str) -> bool:

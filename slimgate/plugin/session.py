@@ -21,6 +21,7 @@ from slimgate.record import (
     ConfirmFacts,
     LookFacts,
     Machine,
+    PeakRates,
     RunRecord,
     SplitFacts,
     TaskFactsRecord,
@@ -56,6 +57,7 @@ from slimgate.run.gate_results import (
     parts_of,
 )
 from slimgate.run.inputs import KINDS, MODEL, Digests, inputs_digests
+from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.run import SuiteRun
@@ -114,6 +116,7 @@ class Session:
         self._predicted: set[tuple[Path, str]] = set()
         self._logged: set[tuple[Path, str]] = set()
         self._load, self._split = load_of_others(), split
+        self._probe, self._earlier_rates = PeakProbe(), dict[Path, PeakRates | None]()
         self.confirmation: Confirmation | None = None
         self._looks: dict[Path, LookLog] = {}
         self._cut_logs: dict[Path, LookLog] = {}
@@ -143,6 +146,7 @@ class Session:
                 time_limit=self._time_limit,
                 split=self._split,
                 server_logs=self.folder(suite.path) / "servers",
+                probe=self._probe,
             )
         return self._runs[suite.path]
 
@@ -368,6 +372,7 @@ class Session:
         if record is None or not self._same_conditions(record, suite):
             return []
         self._confirmed[suite.path] = record.confirm
+        self._earlier_rates[suite.path] = record.machine.peak_rates
         facts = self._baseline_facts(suite)
         since = record.baseline and facts and record.baseline.created == facts.created
         found = parts_of(record)
@@ -459,8 +464,13 @@ class Session:
         return baseline and baseline.facts
 
     def _machine(self, run: SuiteRun) -> Machine:
-        """The machine, with what was wrong with it when the session began."""
-        return describe_machine(threads=run.suite.threads, device=self._device, load=self._load)
+        """The machine, with what was wrong with it when the session began, and what it gave.
+
+        Its peak rates are of this run where it timed a model, else of the earlier run whose times are kept.
+        """
+        found = describe_machine(threads=run.suite.threads, device=self._device, load=self._load)
+        rates = self._probe.found(run.suite.threads) or self._earlier_rates.get(run.suite.path)
+        return found.model_copy(update={"peak_rates": rates})
 
     def _write_outcomes(self, path: Path, record: RunRecord) -> None:
         run = self.run(self.suites[path])

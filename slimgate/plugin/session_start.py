@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate.errors import SuiteError
 from slimgate.plugin.config import SESSION, project_root, shard_of
 from slimgate.plugin.confirmation import OPTION as CONFIRM_OPTION
@@ -57,6 +58,7 @@ def start_session(
         logs=LogRuns(logs or {}),
     )
     refuse_shard_of_family(config, suites)
+    _set_tokenizer_threads(config, suites)
     if config.getoption("slimgate_confirm"):
         refuse_beside_confirm(config)
         state.confirmation = Confirmation(state)
@@ -69,6 +71,21 @@ def start_session(
         if reporter is not None and config.get_verbosity() >= 0:
             config.pluginmanager.register(FailureLines(reporter), "slimgate-failures")
     return state
+
+
+def _set_tokenizer_threads(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
+    """Says how many threads tokenizers start with their first batch, for calls that are timed end to end.
+
+    Of several suites the largest number. A number that is set already stays.
+    """
+    threads = [suite.threads for suite in suites.values() if suite.measure.end_to_end]
+    if threads and RAYON_NUM_THREADS not in os.environ:
+        os.environ[RAYON_NUM_THREADS] = str(max(threads))
+        config.add_cleanup(_forget_tokenizer_threads)
+
+
+def _forget_tokenizer_threads() -> None:
+    os.environ.pop(RAYON_NUM_THREADS, None)
 
 
 def refuse_shard_of_family(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:

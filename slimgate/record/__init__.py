@@ -24,6 +24,8 @@ from slimgate.record.machine import (
     LatencyFacts,
     Machine,
     MemoryFacts,
+    PeakRates,
+    Rates,
     TimeLimitFacts,
 )
 from slimgate.record.quality import QualityFacts
@@ -72,9 +74,11 @@ __all__ = [
     "MemoryFacts",
     "Part",
     "PartedFacts",
+    "PeakRates",
     "PlantedDelay",
     "QualityFacts",
     "QuotedRow",
+    "Rates",
     "ReliabilityFacts",
     "RowShapes",
     "RunRecord",

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from slimgate.judge.budget_tables import (
     GOODPUT,
+    PART_SPEEDUPS,
     TOKEN_TABLES,
     TOKENS_PER_SECOND,
-    TPOT_SPEEDUP,
-    TTFT_SPEEDUP,
     FlipsBudget,
 )
 from slimgate.judge.verdict import Verdict
@@ -28,9 +27,7 @@ from slimgate.record import (
 from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
 
 # Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
-AT_LEAST = frozenset(
-    {"floor", "speedup_min", "compression_min", TTFT_SPEEDUP, TPOT_SPEEDUP, TOKENS_PER_SECOND, GOODPUT}
-)
+AT_LEAST = frozenset({"floor", "speedup_min", "compression_min", *PART_SPEEDUPS, TOKENS_PER_SECOND, GOODPUT})
 
 
 class Judged(NamedTuple):

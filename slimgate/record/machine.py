@@ -6,11 +6,41 @@ from slimgate.judge.parts import BudgetFacts, Part
 from slimgate.judge.verdict import Verdict
 
 
+class Rates(Part):
+    """The most that the CPU gave with so many threads; None where it was not measured.
+
+    Products of square matrices in billions (10⁹) of operations a second, two for each multiply-add, and
+    10⁹ bytes a second that a copy of an array reads and writes, larger than the caches.
+    """
+
+    threads: int
+    float32_gflop_per_s: float | None = None
+    bfloat16_gflop_per_s: float | None = None
+    int8_gop_per_s: float | None = None
+    memory_gb_per_s: float | None = None
+
+
+class PeakRates(Part):
+    """What the CPU gives, from a probe of about two seconds before the first model was timed.
+
+    one_thread, all_threads: with one thread and with the suite's. int8_by: the library that multiplied int8.
+    notes: why a figure is missing. seconds: that the probe took.
+    """
+
+    one_thread: Rates | None = None
+    all_threads: Rates | None = None
+    int8_by: str | None = None
+    notes: list[str] = []
+    seconds: float
+    measured: str
+
+
 class Machine(Part):
     """What ran.
 
     instructions: of the processor, those by which libraries choose kernels, such as avx512_vnni; warnings:
-    what made its times less steady than they could be, as the run began.
+    what made its times less steady than they could be, as the run began. peak_rates: of the CPU; None where
+    no model was timed on it.
     """
 
     cpu: str
@@ -23,6 +53,7 @@ class Machine(Part):
     python: str
     libraries: dict[str, str | None]
     warnings: list[str] = []
+    peak_rates: PeakRates | None = None
 
 
 class FootprintFacts(Part):
@@ -39,11 +70,14 @@ class FlopsFacts(Part):
     """Operations of one call with one row, that of the teacher's median length.
 
     macs: multiply-adds of matrix products, convolutions and attention, whatever their number type; flops: two
-    for each. tokens: of the row, where it has any. note: why they are not known. ratio: variant / teacher.
+    for each. macs_by_type: the multiply-adds by the type of their factors, such as float32 or int8; `mixed`
+    where the weights have another type than the inputs. tokens: of the row, where it has any. note: why they
+    are not known. ratio: variant / teacher.
     """
 
     flops: int | None = None
     macs: int | None = None
+    macs_by_type: dict[str, int] = {}
     tokens: int | None = None
     note: str | None = None
     ratio: float | None = None
@@ -72,6 +106,8 @@ class TimeLimitFacts(Part):
 class LatencyFacts(Part):
     """Times of one forward call on prepared tensors, in milliseconds, and the duel with the teacher.
 
+    Of a workload that ends in -e2e (b1-e2e), the call is timed end to end: from the text of the rows to their
+    answers, tokenizing included.
     Of a workload that writes (p128n64b1), the call is a whole answer; -ttft is the time to its first token,
     and -tpot the time of each token after it. new_tokens: that each row gets; tokens_per_s: of all rows, in
     whole answers or, of -tpot, after the first token; cache_bytes: of the key-value cache after the answer.

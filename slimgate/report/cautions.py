@@ -18,6 +18,7 @@ from slimgate.report.card_metadata import LOAD
 from slimgate.report.confirm import look_cautions
 from slimgate.report.epochs import epochs_of
 from slimgate.report.figures import as_fast, count, percent, significant, to_fixed, with_note
+from slimgate.report.peaks import slow_runtimes
 from slimgate.report.status import (
     budgeted_metrics,
     format_switched_off,
@@ -66,6 +67,7 @@ def warnings(record: RunRecord) -> Iterator[str]:
     yield from _new_heads(record)
     yield from _step_warnings(record)
     yield from _busy_machine(record)
+    yield from slow_runtimes(record)
     yield from _saturating_kernels(record)
     yield from _overlap(record)
     yield from _ungated_metrics(record)

@@ -16,7 +16,7 @@ _NO_BUDGET = "no budget"
 MOST_WORKLOADS = 2  # columns of a table; more would have to be scrolled sideways
 _LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
 _LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
-_WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?")
+_WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?(?:-(e2e))?")
 _WRITING = re.compile(r"p(\d+)n(\d+)b(\d+)(?:-(ttft|tpot))?")
 _PHASES = {None: "", "ttft": ", first token", "tpot": ", each later token"}
 
@@ -69,8 +69,8 @@ def median_ms(model: VariantRecord | None, workload: str) -> float | None:
 def workload_words(workload: str) -> str:
     """`batch 32 × 64 tokens` for b32x64; without tokens the rows keep their own lengths.
 
-    `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft, `8 users, first token` for c8-ttft,
-    `2.5 requests/s` for r2.5.
+    `batch 1, end to end` for b1-e2e, `batch 1, prompt 128 + 64 tokens, first token` for p128n64b1-ttft,
+    `8 users, first token` for c8-ttft, `2.5 requests/s` for r2.5.
     """
     if (load := _LOAD.fullmatch(workload)) is not None:
         how, number, part = load.groups()
@@ -82,8 +82,9 @@ def workload_words(workload: str) -> str:
     match = _WORKLOAD.fullmatch(workload)
     if match is None:
         return escape(workload)
-    batch, tokens = match.groups()
-    return f"batch {batch}" if tokens is None else f"batch {batch} × {tokens} tokens"
+    batch, tokens, end_to_end = match.groups()
+    call = f"batch {batch}" if tokens is None else f"batch {batch} × {tokens} tokens"
+    return f"{call}, end to end" if end_to_end else call
 
 
 def verdicts(model: VariantRecord) -> dict[str, Verdict]:
@@ -105,7 +106,14 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
 
 _TOKENS = {"mean_max": "KL, mean", "p99_max": "KL, 99 %", "p999_max": "KL, 99.9 %", "floor": "same top-1"}
 
-_OF_TOKENS = {"ttft_p95_ms_max": "p95", "tokens_per_second_min": "tokens a second", "goodput_min": "goodput"}
+# Kinds whose part of a call the workload says already.
+_OF_PARTS = {
+    "ttft_p95_ms_max": "p95",
+    "tokens_per_second_min": "tokens a second",
+    "goodput_min": "goodput",
+    "end_to_end_p50_ms_max": "p50",
+    "end_to_end_p95_ms_max": "p95",
+}
 
 
 def budget_words(kind: str) -> str:
@@ -114,8 +122,8 @@ def budget_words(kind: str) -> str:
     """
     if kind in _TOKENS:
         return _TOKENS[kind]
-    if kind in _OF_TOKENS:
-        return _OF_TOKENS[kind]
+    if kind in _OF_PARTS:
+        return _OF_PARTS[kind]
     if kind.endswith("_ms_max"):
         return kind.removesuffix("_ms_max")
     of, _, metric = kind.partition(".")

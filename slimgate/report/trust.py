@@ -13,6 +13,7 @@ from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
 from slimgate.report.figures import count, duration, percent, to_fixed
+from slimgate.report.peaks import rate_lines
 from slimgate.report.status import models
 from slimgate.report.tables import blocks, bullets
 
@@ -97,11 +98,12 @@ def machine(record: RunRecord) -> str:
 
 
 def machine_lines(found: Machine) -> Iterator[str]:
-    """Processor, system, libraries, and what made times unsteady."""
+    """Processor, what it gave at most, system, libraries, and what made times unsteady."""
     cores = f"{count(found.cores)} cores, {count(found.threads)} threads used"
     memory = f"{to_fixed(found.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
     able = f" ({escape(' '.join(found.instructions))})" if found.instructions else ""
     yield f"{escape(found.cpu)}{able}, {cores}, {memory}, device {escape(found.device)}"
+    yield from rate_lines(found)
     yield f"{escape(found.os)}, Python {escape(found.python)}"
     installed = [
         f"{escape(name)} {escape(version)}" for name, version in sorted(found.libraries.items()) if version

@@ -66,8 +66,8 @@ def _libraries() -> dict[str, str | None]:
 
 
 def same_machine(one: Machine, other: Machine) -> bool:
-    """Whether two records are of one machine; how busy it was does not matter."""
-    return one.model_copy(update={"warnings": other.warnings}) == other
+    """Whether two records are of one machine; how busy it was, and what that left, does not matter."""
+    return one.model_copy(update={"warnings": other.warnings, "peak_rates": other.peak_rates}) == other
 
 
 def load_of_others() -> float | None:

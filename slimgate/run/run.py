@@ -18,16 +18,29 @@ import numpy as np
 from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.models.servers import Servers
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import GATE, JUDGING, Arrays, Compared, Encoded, Predictor, TimedPart, Workload
+from slimgate.protocols import (
+    END_TO_END,
+    GATE,
+    JUDGING,
+    Arrays,
+    Compared,
+    Encoded,
+    Predictor,
+    Rows,
+    TimedPart,
+    Workload,
+)
 from slimgate.record import RunRecord
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
-from slimgate.run.measure.latency import row_batches, workload_rows
+from slimgate.run.measure.end_to_end import Texts, texts_of
+from slimgate.run.measure.latency import row_batches, rows_of_length, workload_rows
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, operations
 from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of, share_passed_on
-from slimgate.run.measure.timed_call import TimedCall, timed_call
+from slimgate.run.measure.timed_call import CallInputs, TimedCall, prepare_inputs, timed_call
 from slimgate.run.past_times import PastTimes, Work, recipe
+from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.runtimes.endpoint import StartedEndpoint
@@ -75,6 +88,7 @@ class SuiteRun:
         baseline: Baseline | None = None,
         time_limit: float | None = None,
         server_logs: Path | None = None,
+        probe: PeakProbe | None = None,
     ) -> None:
         """workers: how many processes share the machine; each takes its part of the threads.
 
@@ -83,10 +97,12 @@ class SuiteRun:
 
         split: whose rows the models answer and are timed on; of the judging splits it can ask for no other.
         server_logs: the folder for what the servers write that this run starts.
+        probe: what measures the machine before the first model is timed; None: nothing does.
         """
         self._servers = Servers(server_logs)
         self.suite = with_servers(replace(suite, threads=max(1, suite.threads // workers)), self._servers)
         self.store, self.device, self.watch, self.split = store, device, watch, split
+        self._probe = probe
         self._baseline, self.time_limit = baseline, time_limit
         self._started = time.perf_counter()
         self._rows: PreparedRows | None = None
@@ -272,11 +288,15 @@ class SuiteRun:
 
         They are chosen by their lengths in the teacher's tokens. timed: those of a call that is timed; else
         those of one forward pass, which is mostly the same. In a suite with a cascade, timed calls take many
-        batches of rows by turns, which are drawn at random.
+        batches of rows by turns, which are drawn at random. End to end, a call with `tokens` takes the rows
+        nearest to that length, since tokenizing takes time by the length of the text.
         """
         theirs = self.encoder.of(self.build(TEACHER).artifact)
-        lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))]
-        positions = workload_rows(lengths.tolist(), workload.batch)
+        lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))].tolist()
+        if workload.phase == END_TO_END and workload.tokens is not None:
+            positions = rows_of_length(lengths, workload.batch, workload.tokens)
+        else:
+            positions = workload_rows(lengths, workload.batch)
         encoded: Any = self.encoder.of(self.build(name).artifact)
         if workload.writes:
             parts = first_parts(encoded, positions)
@@ -284,11 +304,24 @@ class SuiteRun:
                 positions, encoded.writing_batch(parts, workload.prompt_tokens, workload.new_tokens)
             )
         batch = getattr(encoded, "timed_batch", encoded.batch) if timed else encoded.batch
-        inputs, turns = batch(first_parts(encoded, positions), workload.tokens), list[Arrays]()
-        if timed and self.suite.has_cascade:
-            drawn = row_batches(len(self.encoder.rows), workload.batch, self.suite.seed)
+        inputs, turns = batch(first_parts(encoded, positions), workload.tokens), list[CallInputs]()
+        by_turns = timed and self.suite.has_cascade
+        drawn = row_batches(len(self.encoder.rows), workload.batch, self.suite.seed) if by_turns else []
+        if workload.phase == END_TO_END:
+            turns = [self._texts(name, workload, rows, lengths) for rows in drawn or [positions]]
+        else:
             turns = [batch(first_parts(encoded, rows), workload.tokens) for rows in drawn]
         return WorkloadInputs(positions, inputs, tuple(turns))
+
+    def _texts(self, name: str, workload: Workload, rows: Sequence[int], lengths: Sequence[int]) -> Texts:
+        """The rows of an end-to-end call. lengths: of all rows of the split, in the teacher's tokens."""
+        return texts_of(
+            self.suite.setup.task,
+            self.build(name).artifact.folder,
+            Rows(self.encoder.rows.table.take(list(rows))),
+            lengths=[lengths[row] for row in rows],
+            tokens=workload.tokens,
+        )
 
     @property
     def largest_workload(self) -> Workload:
@@ -318,6 +351,14 @@ class SuiteRun:
                 device=self.device,
                 threads=self.suite.threads,
             )
+
+    def measure_peak_rates(self) -> None:
+        """Has the probe measure the CPU, once for a number of threads; nothing where models run elsewhere."""
+        threads = self.suite.threads
+        if self._probe is None or self.device.partition(":")[0] != "cpu" or self._probe.found(threads):
+            return
+        with self.watch.stage("what the CPU gives", still=True):
+            self._probe.measure(threads, max_seconds=self.suite.measure.max_seconds)
 
     def operations(self, name: str) -> Operations:
         """What one call of a model with the row of the teacher's median length computes."""
@@ -381,15 +422,16 @@ def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
 class WorkloadInputs:
     """Positions of rows of the run's split, and the arrays of one call that predicts them.
 
-    turns: of a suite with a cascade, the arrays of further calls with other rows; timed calls take these.
+    turns: what timed calls take instead: of a suite with a cascade, further calls with other rows; end to
+    end, the rows as texts.
     """
 
     positions: list[int]
     inputs: Arrays
-    turns: tuple[Arrays, ...] = ()
+    turns: tuple[CallInputs, ...] = ()
 
     @property
-    def timed(self) -> tuple[Arrays, ...]:
+    def timed(self) -> tuple[CallInputs, ...]:
         """What timed calls take by turns."""
         return self.turns or (self.inputs,)
 
@@ -466,16 +508,16 @@ class ModelHandle:
         )
 
     def caller(self, *inputs: Any, part: TimedPart = "forward") -> TimedCall:
-        """One call of the model on prepared inputs: what latency times. Of several inputs, each by turns.
+        """One call of the model: what latency times. Of several inputs, each by turns.
 
-        part: of writing an answer, of which there is one input.
+        inputs: arrays, or of the part e2e Texts. Of writing an answer there is one input.
         """
-        predictor = self.predictor
-        prepared = [predictor.prepare(one) for one in inputs]
+        prepared = prepare_inputs(self.predictor, inputs)
+        call = timed_call(self.predictor, prepared[0], part)
         if len(prepared) == 1:
-            return timed_call(predictor, prepared[0], part)
+            return call
         turns = cycle(prepared)
-        return TimedCall(lambda: next(turns), predictor.forward)
+        return TimedCall(lambda: next(turns), call.call)
 
     @property
     def passed_on(self) -> list[float] | None:

@@ -26,7 +26,7 @@ from slimgate._system.tuples import with_tuples
 from slimgate.errors import BuildError, MeasureError
 from slimgate.loading import load
 from slimgate.params import Table
-from slimgate.protocols import Arrays, Predictor, Runtime
+from slimgate.protocols import Arrays, Macs, Predictor, Runtime
 
 KIND = "cascade"
 FILE = "cascade.json"
@@ -191,7 +191,7 @@ class CascadeRuntime(Runtime[Params]):
             members, [load_member(folder, one, device=device, threads=threads) for one in members]
         )
 
-    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """Refused: it differs from row to row."""
         raise MeasureError("what a cascade computes depends on the row")
 

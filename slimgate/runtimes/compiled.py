@@ -27,7 +27,7 @@ from pydantic import Field
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.params import Table
-from slimgate.protocols import NEW_TOKENS, Arrays, Runtime
+from slimgate.protocols import NEW_TOKENS, Arrays, Macs, Runtime
 from slimgate.runtimes import eager
 from slimgate.runtimes.eager import EagerPredictor
 
@@ -222,7 +222,7 @@ class Compiled(Runtime[Params]):
         torch.set_num_threads(threads)
         return CompiledPredictor(load_torch_model(folder, device=device).network, params, device)
 
-    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """Those of the network uncompiled, which it computes too."""
         return eager.runtime.count_macs(folder, batch, device=device)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slimgate.models.quantized_files import CHECKPOINTS, SERVED
 from slimgate.models.saved_files import is_checkpoint
 from slimgate.params import Table
-from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
+from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Macs, Runtime
 
 # A score of a token that is nearer to the expected one's than this share of the scores' size is a near tie.
 NEAR_TIE = 0.01
@@ -159,7 +159,7 @@ class Eager(Runtime[Params]):
             return load_served(folder, device)
         return load_torch_model(folder, device=device)
 
-    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """By the operations that one call of the network makes."""
         import torch
 

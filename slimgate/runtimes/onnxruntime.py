@@ -20,7 +20,7 @@ import numpy.typing as npt
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.models.onnx_model import DATA, KIND, MODEL
 from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Form, Runtime
+from slimgate.protocols import Arrays, BuildContext, Form, Macs, Runtime
 
 OPSET = 20
 LEVELS = {
@@ -108,7 +108,7 @@ class OnnxRuntime(Runtime[Params]):
         """The artifact's graph, on `threads` threads. Raises MissingExtra without onnxruntime."""
         return OnnxPredictor(open_session(folder / MODEL, params, device=device, threads=threads), device)
 
-    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> int:
+    def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
         """By the operators of the file's own graph that one call runs."""
         from slimgate.models.onnx_macs import count_macs
 

@@ -153,7 +153,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
         baseline,
         times=latency.times if latency else (),
         flops=flops,
-        token_speeds=latency.token_speeds if latency else (),
+        part_speeds=latency.part_speeds if latency else (),
     )
 
 

@@ -17,7 +17,7 @@ from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
 from slimgate.models.quantized_files import CHECKPOINTS
-from slimgate.protocols import CALIBRATION, UNLABELLED, ModelRef, Task
+from slimgate.protocols import CALIBRATION, END_TO_END, UNLABELLED, ModelRef, Task
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, SuiteTask, TaskSetup, Variant
@@ -295,12 +295,30 @@ def check_writing(suite: Suite, error_at: ErrorAt) -> None:
             problem = f"task {task.name} writes no answers; tasks that do: {able}"
             raise error_at(("measure", "workloads", i, "prompt_tokens"), problem)
     for name, own in suite.budgets.items():
-        unasked = [one.kind for one in own.on_times if one.kind in PART_OF and not asked]
+        of_answers = (one.kind for one in own.on_times if PART_OF.get(one.kind, END_TO_END) != END_TO_END)
+        unasked = [] if asked else list(of_answers)
         if unasked:
             example = "{ prompt_tokens = 128, new_tokens = 64, batch = 1 }"
             problem = f"needs a workload that writes; give [measure] workloads = [{example}]"
             raise error_at(("budgets", LATENCY, unasked[0]), problem)
         _check_writing_budgets(suite, name, error_at)
+
+
+def check_end_to_end(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where calls shall be timed end to end of a task that has none, or have a budget unasked."""
+    task = suite.setup.task
+    if suite.measure.end_to_end and not task.object.end_to_end:
+        able = ", ".join(name for name, one in plugins("task").items() if one.end_to_end)
+        problem = (
+            f"true came, but a row of task {task.name} is no text that one forward pass answers; tasks that "
+            f"are timed end to end: {able}"
+        )
+        raise error_at(("measure", "end_to_end"), problem)
+    for own in () if suite.measure.end_to_end else suite.budgets.values():
+        unasked = [one.kind for one in own.on_times if PART_OF.get(one.kind) == END_TO_END]
+        if unasked:
+            problem = "needs calls that are timed end to end; give [measure] end_to_end = true"
+            raise error_at(("budgets", LATENCY, unasked[0]), problem)
 
 
 def _check_writing_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,23 @@ from slimgate.loading import known_plugins, load
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
 from slimgate.params import Table
-from slimgate.protocols import LOAD_PARTS, TPOT, TTFT, Load, ModelRef, ServiceLevel, Workload
+from slimgate.protocols import (
+    END_TO_END,
+    LOAD_PARTS,
+    TPOT,
+    TTFT,
+    Load,
+    ModelRef,
+    Phase,
+    ServiceLevel,
+    Workload,
+)
 from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
 from slimgate.suite.checks import (
     check_cascades,
     check_columns,
+    check_end_to_end,
     check_endpoints,
     check_goodput,
     check_models,
@@ -114,6 +125,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     suite = with_default_runtimes(suite, stated)
     check_rounds(suite, reader.error)
     check_writing(suite, reader.error)
+    check_end_to_end(suite, reader.error)
     check_models(suite, reader.error, folders=check_data)
     if check_data:
         check_packages(suite, reader.error)
@@ -357,9 +369,9 @@ class Reader:
         return tuple(replace(one, part=part) for one in found for part in LOAD_PARTS)
 
     def workloads(self, table: MeasureTable) -> tuple[Workload, ...]:
-        """What latency times: each workload once, and the phases of those that write."""
+        """What latency times: each workload once, and its phases."""
         if table.workloads is None:
-            return DEFAULT_WORKLOADS
+            return _all_phases(DEFAULT_WORKLOADS, table)
         if not table.workloads:
             raise self.error(
                 ("measure", "workloads"), "[] came, expected at least one, such as { batch = 1 }"
@@ -368,7 +380,7 @@ class Reader:
         for i, workload in enumerate(found):
             if (first := found.index(workload)) < i:
                 raise self.error(("measure", "workloads", i), f"the same as workloads[{first}]")
-        return tuple(one for workload in found for one in _with_phases(workload))
+        return _all_phases(found, table)
 
 
 def _load(table: LoadTable) -> Load:
@@ -376,7 +388,12 @@ def _load(table: LoadTable) -> Load:
     return Load(table.concurrency, table.request_rate, table.requests, table.blocks, level=level)
 
 
-def _with_phases(workload: Workload) -> tuple[Workload, ...]:
-    """Of a workload that writes, the whole answer, then its phases."""
-    phases = (replace(workload, phase=TTFT), replace(workload, phase=TPOT)) if workload.writes else ()
-    return (workload, *phases)
+def _all_phases(workloads: Sequence[Workload], table: MeasureTable) -> tuple[Workload, ...]:
+    return tuple(one for workload in workloads for one in _with_phases(workload, table.end_to_end))
+
+
+def _with_phases(workload: Workload, end_to_end: bool) -> tuple[Workload, ...]:
+    """The whole answer of a workload that writes, then its phases; else the forward pass, then end to end."""
+    of_forward: tuple[Phase, ...] = (END_TO_END,) if end_to_end else ()
+    phases: tuple[Phase, ...] = (TTFT, TPOT) if workload.writes else of_forward
+    return (workload, *(replace(workload, phase=phase) for phase in phases))

@@ -301,6 +301,8 @@ class MeasureTable(Table):
     """Metrics to measure beside those with a budget; default: the task's."""
     workloads: tuple[WorkloadTable, ...] | None = None
     """Calls that are timed; default: one and 32 gate rows."""
+    end_to_end: bool = False
+    """Time each workload from text to answer too, tokenizing included, with a duel and budgets of its own."""
     loads: tuple[LoadTable, ...] = ()
     """Loads under which the servers of endpoints are timed, the teacher's and a variant's by turns."""
     warmup: int = Field(default=10, ge=0)

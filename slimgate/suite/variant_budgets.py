@@ -58,7 +58,8 @@ class VariantBudgets:
     """The budgets of one variant. quality: by metric name; all of a metric's must hold.
 
     baseline: the same, on what the variant lost since the baseline. switched_off: what it takes away.
-    times: on milliseconds of a call. token_speeds: on speed-ups of the first token, or of the later ones.
+    times: on milliseconds of a call. part_speeds: on speed-ups of the first token,
+    of the later ones, or from end to end.
     """
 
     quality: ByMetric = field(default_factory=dict)
@@ -70,11 +71,11 @@ class VariantBudgets:
     switched_off: tuple[SwitchedOff, ...] = ()
     times: tuple[LimitBudget, ...] = ()
     flops: FlopsBudget | None = None
-    token_speeds: tuple[LimitBudget, ...] = ()
+    part_speeds: tuple[LimitBudget, ...] = ()
 
     def speed_of(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
         """The budget on the speed-up of a workload, or of a part of a load."""
-        speeds = (*(() if self.speed is None else (self.speed,)), *self.token_speeds)
+        speeds = (*(() if self.speed is None else (self.speed,)), *self.part_speeds)
         return next((one for one in speeds if limits_part(one.kind, workload.part)), None)
 
     def times_of(self, workload: Workload | Load) -> tuple[LimitBudget, ...]:
@@ -89,7 +90,7 @@ class VariantBudgets:
     @property
     def on_times(self) -> tuple[SpeedBudget | LimitBudget, ...]:
         """Every budget on speed-ups and times."""
-        return (*(() if self.speed is None else (self.speed,)), *self.token_speeds, *self.times)
+        return (*(() if self.speed is None else (self.speed,)), *self.part_speeds, *self.times)
 
     def over(self, common: VariantBudgets, off: Mapping[Key, str] | None = None) -> VariantBudgets:
         """These added to the common ones; of one metric and kind, this one replaces the common one.
@@ -112,7 +113,7 @@ class VariantBudgets:
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
             _by_kind((*common.times, *self.times), LATENCY, reasons),
             _over("flops", self.flops, common.flops, reasons),
-            _by_kind((*common.token_speeds, *self.token_speeds), LATENCY, reasons),
+            _by_kind((*common.part_speeds, *self.part_speeds), LATENCY, reasons),
         )
 
     def limits(self, otherwise: OnInconclusive | None = None) -> dict[Key, Limit]:
@@ -123,7 +124,7 @@ class VariantBudgets:
                 for one in budgets:
                     wish = one.on_inconclusive or otherwise
                     found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
-        for table, limits in {**self.behaviour.tokens, LATENCY: (*self.times, *self.token_speeds)}.items():
+        for table, limits in {**self.behaviour.tokens, LATENCY: (*self.times, *self.part_speeds)}.items():
             for limit in limits:
                 wish = limit.on_inconclusive or otherwise
                 found[table, limit.kind] = Limit(limit.limit, limit.reason, wish)

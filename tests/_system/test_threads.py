@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate._system.threads import default_threads, quota
+from slimgate._system.threads import default_threads, quota, tokenizer_settings, tokenizer_threads
 
 
 @pytest.mark.parametrize(("text", "cpus"), [("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1)])
@@ -45,3 +45,22 @@ def test_the_variable_of_openmp_counts(
     monkeypatch.setattr("slimgate._system.threads.CPU_MAX", tmp_path / "none")
     monkeypatch.setenv("OMP_NUM_THREADS", wanted)
     assert default_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("threads", "rows", "shared"), [(1, 32, "false"), (4, 1, "false"), (4, 2, "true"), (1, 1, "false")]
+)
+def test_a_tokenizer_shares_batches_alone(threads: int, rows: int, shared: str) -> None:
+    assert tokenizer_settings(threads, rows) == {
+        "TOKENIZERS_PARALLELISM": shared,
+        "RAYON_NUM_THREADS": str(threads),
+    }
+
+
+def test_the_tokenizers_settings_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "maybe")
+    monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
+    with tokenizer_threads(2, 8):
+        assert (os.environ["TOKENIZERS_PARALLELISM"], os.environ["RAYON_NUM_THREADS"]) == ("true", "2")
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "maybe"
+    assert "RAYON_NUM_THREADS" not in os.environ

@@ -44,7 +44,7 @@ def test_a_transformers_macs_are_those_of_its_matrices_and_its_attention(
 
     write_tiny(tmp_path / "m", family)
     network = AutoModel.from_pretrained(tmp_path / "m", attn_implementation=attention).eval()
-    assert count_macs(network, IDS) == macs
+    assert count_macs(network, IDS).by_type == {"float32": macs}
 
 
 def test_experts_that_a_token_does_not_go_to_are_not_counted(tmp_path: Path) -> None:
@@ -54,21 +54,23 @@ def test_experts_that_a_token_does_not_go_to_are_not_counted(tmp_path: Path) -> 
     network = AutoModel.from_pretrained(tmp_path / "m").eval()
     router = TOKENS * WIDTH * 4
     own = block_macs(key_value=WIDTH // 2, matrices=6)
-    assert count_macs(network, IDS) == LAYERS * (own + router)
+    assert count_macs(network, IDS).total == LAYERS * (own + router)
 
 
 def test_a_convolution_counts_its_kernel_at_every_place() -> None:
     network = torch.nn.Conv2d(4, 6, 3, groups=2).eval()
-    assert count_macs(network, {"input": torch.zeros(1, 4, 10, 10)}) == 6 * 8 * 8 * 2 * 9
+    assert count_macs(network, {"input": torch.zeros(1, 4, 10, 10)}).total == 6 * 8 * 8 * 2 * 9
 
 
 @pytest.mark.parametrize("rows", [4, 32], ids=["few rows", "integer product"])
 def test_an_int8_layer_counts_as_its_layer_and_the_row_of_ones_that_its_zero_points_take(rows: int) -> None:
-    from slimgate.compress.layers.int8_linear import Int8Linear
+    from slimgate.compress.layers.int8_linear import Int8Linear, int_mm_pays
 
     layer = torch.nn.Linear(16, 24)
     small = Int8Linear.from_linear(layer).eval()
-    assert count_macs(small, {"inputs": torch.zeros(rows, 16)}) == (rows + 1) * 16 * 24
+    found = count_macs(small, {"inputs": torch.zeros(rows, 16)})
+    kind = "int8" if int_mm_pays() else "float32"  # as the processor computes it
+    assert found.by_type == {kind: (rows + 1) * 16 * 24}
 
 
 class OfAnotherLibrary(torch.nn.Module):
@@ -87,13 +89,13 @@ def test_an_operation_that_may_multiply_and_has_no_formula_is_named() -> None:
         count_macs(lstm, {"input": torch.zeros(3, 1, 8)})
 
 
-def ran(operator: str, inputs: list[list[int]], output: list[int]) -> dict[str, Any]:
+def ran(operator: str, inputs: list[list[int]], output: list[int], kind: str = "float") -> dict[str, Any]:
     """An event of ONNX Runtime's profile."""
     return {
         "cat": "Node",
         "args": {
             "op_name": operator,
-            "input_type_shape": [{"float": shape} for shape in inputs],
+            "input_type_shape": [{kind: shape} for shape in inputs],
             "output_type_shape": [{"float": output}],
         },
     }
@@ -115,7 +117,37 @@ def ran(operator: str, inputs: list[list[int]], output: list[int]) -> dict[str, 
     ids=lambda one: one["args"]["op_name"] if isinstance(one, dict) else "",
 )
 def test_an_operators_macs_come_from_the_shapes_that_it_ran_with(event: dict[str, Any], macs: int) -> None:
-    assert onnx_macs.count_macs([{"cat": "Session"}, event]) == macs
+    assert onnx_macs.count_macs([{"cat": "Session"}, event]).total == macs
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        (ran("MatMul", [[5, 8], [8, 4]], [5, 4]), "float32"),
+        (ran("MatMul", [[5, 8], [8, 4]], [5, 4], "float16"), "float16"),
+        (ran("MatMulInteger", [[5, 8], [8, 4]], [5, 4], "uint8"), "int8"),
+        (ran("DynamicQuantizeMatMul", [[5, 8], [8, 4]], [5, 4]), "int8"),
+        (ran("MatMulNBits", [[5, 8], [4, 1, 4], [4]], [5, 4]), "mixed"),
+    ],
+)
+def test_multiply_adds_are_told_apart_by_what_the_operator_multiplies(
+    event: dict[str, Any], kind: str
+) -> None:
+    assert onnx_macs.count_macs([event]).by_type == {kind: 5 * 8 * 4}
+
+
+def test_products_of_pytorch_are_told_apart_by_their_number_type() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(16, 24), _ToHalf(), torch.nn.Linear(24, 8).bfloat16())
+    found = count_macs(network.eval(), {"input": torch.zeros(3, 16)})
+    # one operation on two types: a peak of one of them would not fit the other
+    assert found.by_type == {"mixed": 3 * 16 * 24 + 3 * 24 * 8}
+    half = torch.nn.Linear(16, 24).bfloat16().eval()
+    assert count_macs(half, {"input": torch.zeros(3, 16).bfloat16()}).by_type == {"bfloat16": 3 * 16 * 24}
+
+
+class _ToHalf(torch.nn.Module):
+    def forward(self, inputs: Any) -> Any:
+        return inputs.bfloat16()
 
 
 @pytest.mark.parametrize(
@@ -148,4 +180,8 @@ def test_a_graph_and_its_int8_twin_compute_what_the_network_does(tmp_path: Path)
     assert onnxruntime.runtime.count_macs(folder, given, device="cpu") == expected
     (tmp_path / "int8").mkdir()
     quantize_dynamic(folder / "model.onnx", tmp_path / "int8" / "model.onnx")
-    assert onnxruntime.runtime.count_macs(tmp_path / "int8", given, device="cpu") == expected
+    small = onnxruntime.runtime.count_macs(tmp_path / "int8", given, device="cpu")
+    assert small.total == expected.total
+    # the products of two activations stay in float
+    assert small.by_type["float32"] == LAYERS * 2 * TOKENS * TOKENS * WIDTH
+    assert small.by_type["int8"] == expected.total - small.by_type["float32"]

@@ -14,7 +14,7 @@ from fixtures.models.tiny import write_rows
 from slimgate._system import digests
 from slimgate.plugin import session
 from slimgate.plugin.session import Session
-from slimgate.record import RunRecord, read_record
+from slimgate.record import PeakRates, RunRecord, read_record, to_json
 from slimgate.run.gate_results import Part, part
 from slimgate.suite.load import load_suite
 
@@ -286,6 +286,17 @@ def test_results_of_another_machine_are_void(
     here = session.describe_machine
     monkeypatch.setattr(session, "describe_machine", lambda **given: here(**given).model_copy(update=changed))
     assert run(folder, SIZE).carried_results == []
+
+
+def test_peak_rates_stay_with_the_times_that_they_explain(folder: Path) -> None:
+    path = folder / "reports/s/run.json"
+    record, rates = read_record(path), PeakRates(seconds=2.0, measured=EARLIER)
+    assert record.machine.peak_rates is None  # these parts come without a model that was timed
+    measured = record.machine.model_copy(update={"peak_rates": rates})
+    path.write_text(to_json(record.model_copy(update={"machine": measured})))
+    after = run(folder, SIZE)
+    assert after.machine.peak_rates == rates
+    assert kept(after, "int8") == ALL - {"footprint"}
 
 
 def test_a_busier_machine_is_the_same_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
         assert (spread.folder / f"reports/latest/two/outcomes/{name}.parquet").is_file()
     assert record["self_test"]["identical"]["message"]
     assert spread.variant("two", "teacher")["latency"] == {}
+    assert spread.record("two")["machine"]["peak_rates"] is None
     assert "INTERNALERROR" not in spread.out
 
 
@@ -72,6 +73,8 @@ def test_benchmark_only_runs_latency_and_fills_it_in(spread: Ran, benchmarks: Ra
     assert benchmarks.variant("two", "int8")["latency"]["b1"]["rounds"] == 3
     assert benchmarks.variant("two", "int8")["latency"]["b1"]["duel_rounds"] >= 7
     assert benchmarks.variant("two", "teacher")["latency"]["b1"]["speedup"] is None
+    rates = benchmarks.record("two")["machine"]["peak_rates"]
+    assert rates["all_threads"]["float32_gflop_per_s"] > 0
     delay = record["self_test"]["planted_delay"]
     assert (delay["workload"], delay["seen"]) == ("b1", delay["speedup_interval"][1] < 1)
     assert spread.record("two")["self_test"]["planted_delay"] is None

@@ -41,7 +41,7 @@ UNTIMED = "--benchmark-disable"
 # steps promise all but that the model is faster.
 APART = {"created", "command", "seconds", "measured", "warnings", "from_store", "load_seconds", "shards"}
 # A merged record is of several runs; each store counts its own looks, and knows who computed answers.
-APART |= {"this_run", "duel_measured", "error_measured", "looks", "answered_on"}
+APART |= {"this_run", "duel_measured", "error_measured", "looks", "answered_on", "peak_rates"}
 
 
 def comparable(value: Any) -> Any:

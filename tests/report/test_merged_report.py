@@ -12,6 +12,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BaselineFacts,
     CarriedResult,
+    PeakRates,
     PlantedDelay,
     SelfTest,
     SelfTestPart,
@@ -40,6 +41,22 @@ def test_logs_of_what_was_not_built_come_along_from_the_shard_whose_it_is(tmp_pa
     _copy_logs(shards, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out/logs").iterdir()] == [f"{names[0]}.log"]
     assert (tmp_path / f"out/logs/{names[0]}.log").read_text() == "of shard 1"
+
+
+@pytest.mark.parametrize(("machines", "known"), [(("m", "m"), True), (("m", "n"), False)])
+def test_peak_rates_are_of_a_shard_that_has_some_unless_the_shards_ran_on_several_machines(
+    tmp_path: Path, machines: tuple[str, str], known: bool
+) -> None:
+    names = [one.name for one in sample_record().variants[1:]]
+    rates, shards = PeakRates(seconds=2.0, measured="2026-11-01"), []
+    for number, (own, machine) in enumerate(zip((names[:1], names[1:]), machines, strict=True), 1):
+        kept = shard_of(tmp_path, number, own[0], own[0])
+        facts = kept.record.shards[0].model_copy(update={"machine": machine, "variants": own})
+        measured = {"peak_rates": rates if number == 2 else None}  # the first timed nothing
+        ran_on = kept.record.machine.model_copy(update=measured)
+        record = kept.record.model_copy(update={"machine": ran_on, "shards": [facts]})
+        shards.append(Kept(kept.file, record))
+    assert merge_records(shards).machine.peak_rates == (rates if known else None)
 
 
 def self_test_of(verdict: Verdict, **fields: object) -> SelfTestPart:

@@ -15,8 +15,9 @@ from slimgate.record.comparing.budgets import budget_changes, verdict_changes
 from slimgate.record.lines import lines
 from slimgate.record.run import read_record, to_json
 from slimgate.record.run_verdict import verdict
+from slimgate.report.comparison import latency_table
 from slimgate.report.page.budgets import budgets
-from slimgate.report.status import standing, verdicts
+from slimgate.report.status import standing, verdicts, workload_words
 from slimgate.report.verdicts import verdict_lines
 
 MESSAGE = "fast: b1 p50 5.1 ms [4.9, 5.3], budget 8: PASS; p95 19 ms [17, 21], budget 20: INCONCLUSIVE"
@@ -120,3 +121,41 @@ def test_a_record_without_such_budgets_reads_as_before(tmp_path: Any) -> None:
     file = tmp_path / "run.json"
     file.write_text(to_json(sample_record()), "utf-8")
     assert all(one.limits is None for model in read_record(file).variants for one in model.latency.values())
+
+
+def test_a_call_end_to_end_has_its_own_line_and_verdict() -> None:
+    duel = BudgetFacts(kind="end_to_end_speedup_min", limit=4.0, verdict=Verdict.FAIL)
+    p50 = BudgetFacts(
+        kind="end_to_end_p50_ms_max", limit=8.0, verdict=Verdict.PASS, value=5.1, interval=(4.9, 5.3)
+    )
+    times = {
+        "limits": limits(budgets=[p50], verdict=Verdict.PASS),
+        "budgets": [duel],
+        "verdict": Verdict.FAIL,
+    }
+    interval = {"speedup": 3.0, "speedup_interval": (2.9, 3.1)}
+    found = {"b1x25": latency(4.0), "b1x25-e2e": latency(5.1, tokenize_ms=0.9, **interval, **times)}
+    record = record_of(variant("fast", quality={}, latency=found))
+    model = record.variants[1]
+    assert workload_words("b1x25-e2e") == "batch 1 × 25 tokens, end to end"
+    assert verdicts(model) == {
+        "latency batch 1 × 25 tokens, end to end": Verdict.FAIL,
+        "p50 batch 1 × 25 tokens, end to end": Verdict.PASS,
+    }
+    shown = {one.what: (one.found, one.limit) for one in budgets(model)}
+    assert shown == {
+        "latency, batch 1 × 25 tokens, end to end": (
+            "3.00× [2.90, 3.10] as fast",
+            "at least 4× as fast end to end",
+        ),
+        "latency, batch 1 × 25 tokens, end to end, p50": (
+            "5.10 ms [4.90, 5.30]",
+            "median end to end at most 8 ms",
+        ),
+    }
+    rows = [line for line in latency_table(record).splitlines() if "fast" in line]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "batch 1 × 25 tokens",
+        "batch 1 × 25 tokens, end to end",
+    ]
+    assert "0.9" in rows[1]

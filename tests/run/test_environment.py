@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slimgate.record import PeakRates
 from slimgate.run import environment
 from slimgate.run.environment import clock_warnings, describe_machine, load_of_others, same_machine
 
@@ -87,4 +88,6 @@ def test_a_machine_is_the_same_however_busy_it_is() -> None:
     busy = describe_machine(threads=1, device="cpu", load=3.0)
     assert one != busy
     assert same_machine(one, busy)
+    rates = PeakRates(seconds=2.0, measured="2026-11-23T14:00:00+00:00")
+    assert same_machine(one, busy.model_copy(update={"peak_rates": rates}))
     assert not same_machine(one, describe_machine(threads=2, device="cpu", load=0.0))

@@ -11,7 +11,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
-from slimgate.protocols import TPOT, TTFT, Workload
+from slimgate.protocols import END_TO_END, TPOT, TTFT, Workload
 from slimgate.suite.budgets import resolve_budgets, teacher_budgets
 from slimgate.suite.variant_budgets import Limit, SwitchedOff
 
@@ -51,6 +51,19 @@ def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
         "p16n8b1-tpot": ([3.0], []),
     }
     assert budgets["a"].limits()["latency", "tpot_speedup_min"].limit == 2.0
+
+
+def test_budgets_on_calls_end_to_end_are_of_those_calls_alone() -> None:
+    limits = {"speedup_min": 3.0, "p50_ms_max": 9.0}
+    of_text = {"end_to_end_speedup_min": 2.0, "end_to_end_p50_ms_max": 10.0, "end_to_end_p95_ms_max": 20.0}
+    own = {"latency": {"end_to_end_speedup_min": 2.5}}
+    data = {"budgets": {"latency": {**limits, **of_text}, "variants": {"b": own}}}
+    budgets = resolve_budgets(data, VARIANTS, "x")["b"]
+    forward, end_to_end = Workload(1, 25), Workload(1, 25, phase=END_TO_END)
+    assert end_to_end.id == "b1x25-e2e"
+    assert [budgets.speed_of(one).limit for one in (forward, end_to_end)] == [3.0, 2.5]
+    assert [one.kind for one in budgets.times_of(forward)] == ["p50_ms_max"]
+    assert [one.kind for one in budgets.times_of(end_to_end)] == list(of_text)[1:]
 
 
 def test_a_limit_that_looks_like_another_unit_is_taken_with_a_reason() -> None:

@@ -40,6 +40,18 @@ CONFIG = json.dumps(
         "max_position_embeddings": 512,
     }
 )
+# Of a model that a step for decoders takes.
+DECODER_CONFIG = json.dumps(
+    {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "num_hidden_layers": 6,
+        "hidden_size": 64,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+    }
+)
+DECODER_STEPS = frozenset({"to_onnx_genai", "to_openvino_decoder"})
 # What a block without a [task] of its own adds to.
 BASE = """\
 [suite]
@@ -222,14 +234,15 @@ def write_surroundings(bench: Path, shown: Mapping[str, Any]) -> None:
     for part in ("path", "train", "gate"):
         if part in source:
             (bench / source[part]).write_text(f"{','.join(task['text'])},{task['label']}\ngood film,pos\n")
+    steps = [step for one in variants_of(shown) for step in steps_of(one)]
+    config = DECODER_CONFIG if any(DECODER_STEPS & step.keys() for step in steps) else CONFIG
     models = [shown.get("teacher", {}), *shown.get("variants", {}).values(), {"model": "../model"}]
     for model in (one["model"] for one in models if "model" in one):
         folder = bench / model
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(CONFIG)
+        (folder / "config.json").write_text(config)
         for name in ("model.safetensors", "tokenizer.json"):
             (folder / name).touch()
-    steps = (step for one in variants_of(shown) for step in steps_of(one))
     for params in (step["external"] for step in steps if "external" in step):
         for file in (params["python"], params["script"]):
             (bench / file).parent.mkdir(parents=True, exist_ok=True)

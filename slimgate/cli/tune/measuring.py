@@ -131,7 +131,7 @@ class Bench:
                 "rows": run.rows.digests((SELECTION,)),
                 "task": params_json(run.suite.setup.task.params),
                 "seconds": run.suite.measure.max_seconds,
-                "machine": machine.model_dump(mode="json", exclude={"warnings"}),
+                "machine": machine.model_dump(mode="json", exclude={"warnings", "peak_rates"}),
                 "versions": dict(versions(_packages(models))),
                 "code": [code_digest(name) for name in (*DUEL_CODE, *_runtime_code(models))],
             }

@@ -94,6 +94,7 @@ def _facts(found: Operations) -> dict[str, Any]:
     return {
         "flops": found.flops,
         "macs": found.macs,
+        "macs_by_type": dict(found.by_type),
         "tokens": found.tokens,
         "note": found.note,
         "measured": now(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from slimgate._system.garbage import no_collection
+from slimgate._system.threads import tokenizer_threads
 from slimgate.judge.budget_kinds import OnInconclusive, on_inconclusive_of, wishes
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
@@ -25,8 +27,9 @@ from slimgate.judge.speed import Speedup
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.protocols import Workload
+from slimgate.protocols import END_TO_END, Rows, Workload
 from slimgate.run.gate_results import now, part
+from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.latency import (
     Times,
     plan_rounds,
@@ -34,7 +37,7 @@ from slimgate.run.measure.latency import (
     tokenize_ms,
 )
 from slimgate.run.measure.timed_call import TimedCall
-from slimgate.run.run import ModelHandle
+from slimgate.run.run import ModelHandle, WorkloadInputs
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.suite import Suite
 
@@ -57,7 +60,7 @@ EXTRA_INFO = (
 def test_latency(
     suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
 ) -> None:
-    """One workload through the teacher or a variant; the forward call on prepared tensors.
+    """One workload through the teacher or a variant; the forward call on prepared tensors, or end to end.
 
     Of a workload that writes, the answer or one of its phases; of the later tokens, each by itself.
     A budget on milliseconds is judged by these rounds, of which there are enough for it.
@@ -68,13 +71,18 @@ def test_latency(
         if budgets and timed.variant.gated:
             pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
         pytest.skip(reason)
+    timed.run.measure_peak_rates()
     batch = timed.run.workload(timed.name, workload)
+    end_to_end = workload.phase == END_TO_END
     call = timed.caller(*batch.timed, part=workload.part)
     report_build(timed, report_part)
     measure = suite.measure
     benchmark: Any = request.getfixturevalue("benchmark")
     _describe(benchmark, suite, timed.name, workload.id)
-    with timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True):
+    with (
+        tokenizer_threads(suite.threads, workload.batch) if end_to_end else nullcontext(),
+        timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True),
+    ):
         made, rounds = plan_rounds(
             call,
             warmup=measure.warmup,
@@ -89,20 +97,19 @@ def test_latency(
         with no_collection():
             _time_rounds(benchmark, call, rounds)
     seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
-    times = summarise(seconds, workload.batch, by_turns=bool(batch.turns))
-    folder = timed.built.artifact.folder
+    times = summarise(seconds, workload.batch, by_turns=suite.has_cascade)
     facts: dict[str, Any] = {
         **vars(times),
         "warmup": made,
         "threads": suite.threads,
         "tokens": int(next(iter(batch.inputs.values())).shape[1]),
-        "turns": min(len(batch.turns), times.rounds) or None,
+        "turns": min(len(batch.timed), times.rounds) if suite.has_cascade else None,
         "passed_on": cascade and cascade.passed_on,
         **_writing_facts(timed, workload, batch.inputs, times),
         "measured": now(),
     }
     if not workload.writes:
-        facts["tokenize_ms"] = tokenize_ms(suite, timed.run.rows.gate, batch.positions, folder)
+        facts["tokenize_ms"] = _tokenize_ms(timed, batch)
     benchmark.extra_info.update({key: facts[key] for key in EXTRA_INFO if facts.get(key) is not None})
     described = request.config.stash.setdefault(BENCHMARKS, {})
     described[suite.path, timed.name, workload.id] = benchmark.extra_info
@@ -114,6 +121,16 @@ def test_latency(
     facts["limits"] = limit_facts(judged, budgets, otherwise, line)
     report_part(part("latency", timed.name, workload.id, facts))
     conclude(timed, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
+
+
+def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
+    """Of the rows of a call; of one that is timed end to end with their own length and threads."""
+    folder, first = timed.built.artifact.folder, batch.timed[0]
+    if isinstance(first, Texts):
+        with tokenizer_threads(timed.run.suite.threads, len(first.rows)):
+            return tokenize_ms(first.plugin, first.rows, folder)
+    rows = Rows(timed.run.rows.gate.table.take(batch.positions))
+    return tokenize_ms(timed.run.suite.setup.task, rows, folder)
 
 
 def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:

@@ -41,6 +41,7 @@ def test_speedup(
         pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(variant, report_part)
+    variant.run.measure_peak_rates()
     visible = find_delay(arena, report_part) if budget else FINE
     found = arena.speedup(variant, workload)
     judged = (

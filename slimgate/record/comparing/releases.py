@@ -122,6 +122,8 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     if not same_hardware(old.machine, new.machine):
         machines = f"{_machine(old)} and {_machine(new)}"
         yield f"The machines differ ({machines}): no change of a time or a speed-up is told."
+    if rates := list(_other_rates(old, new)):
+        yield f"Measured peaks differ: {', '.join(rates)}. Times may differ for that."
     libraries = [
         f"{name} {before or 'none'} → {after or 'none'}"
         for name in sorted(old.machine.libraries.keys() | new.machine.libraries.keys())
@@ -153,6 +155,25 @@ def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
     for of, own, others in (("old", *names), ("new", *reversed(names))):
         if alone := [name for name in own if name not in others]:
             yield f"Only the {of} release measured {', '.join(alone)}."
+
+
+# Peaks of one and the same machine differ by some percent from run to run.
+_OTHER_RATE = 1.2
+_RATES = {
+    "float32_gflop_per_s": ("float32", "GFLOP/s"),
+    "bfloat16_gflop_per_s": ("bfloat16", "GFLOP/s"),
+    "int8_gop_per_s": ("int8", "GOP/s"),
+    "memory_gb_per_s": ("memory", "GB/s"),
+}
+
+
+def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
+    """`float32 142 → 88 GFLOP/s`: the peaks with all threads that differ by more than they usually do."""
+    found = [one.machine.peak_rates and one.machine.peak_rates.all_threads for one in (old, new)]
+    for name, (words, unit) in _RATES.items():
+        before, after = (getattr(one, name, None) for one in found)
+        if before and after and max(before / after, after / before) > _OTHER_RATE:
+            yield f"{words} {before:.3g} → {after:.3g} {unit}"
 
 
 def _machine(record: RunRecord) -> str:

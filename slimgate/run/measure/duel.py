@@ -32,8 +32,10 @@ import numpy.typing as npt
 from slimgate._system.forkserver import forkserver
 from slimgate._system.worker import describe_end
 from slimgate.errors import MeasureError
-from slimgate.protocols import Arrays, TimedPart
+from slimgate.protocols import TimedPart
 from slimgate.run.measure.duel_worker import serve
+from slimgate.run.measure.end_to_end import Texts
+from slimgate.run.measure.timed_call import CallInputs
 
 Floats = npt.NDArray[np.float64]
 # By contender one time a round; says whether the rounds so far will do.
@@ -116,9 +118,10 @@ class Contender:
             raise
         self.threads = int(told["threads"])
 
-    def prepare(self, inputs: Sequence[Arrays], part: TimedPart = "forward") -> None:
+    def prepare(self, inputs: Sequence[CallInputs], part: TimedPart = "forward") -> None:
         """Hands over the batches of the next blocks, and what is timed of a call."""
-        self._ask({"inputs": [dict(batch) for batch in inputs], "part": part})
+        given = [one if isinstance(one, Texts) else dict(one) for one in inputs]
+        self._ask({"inputs": given, "part": part})
 
     def delay(self, seconds: float) -> None:
         """From now on every call waits so much longer, busily; 0 ends an earlier delay."""
@@ -157,7 +160,7 @@ class Contender:
 
 def duel(
     contenders: Sequence[Contender],
-    inputs: Mapping[str, Sequence[Arrays]],
+    inputs: Mapping[str, Sequence[CallInputs]],
     *,
     seed: int,
     max_seconds: float,
@@ -179,7 +182,7 @@ def duel(
     once = {contender.spec.name: seconds_of_a_call(contender) for contender in contenders}
     batches = len(next(iter(inputs.values())))
     sizes = block_sizes(once) if batches == 1 else dict.fromkeys(once, (CALLS_OF_A_ROW, 1))
-    rows = 1 if batches == 1 else len(next(iter(next(iter(inputs.values()))[0].values())))
+    rows = 1 if batches == 1 else _rows_of(next(iter(inputs.values()))[0])
     least = MIN_ROUNDS * (2 if fmean(once.values()) < SHORT_CALL_SECONDS else 1)
     blocks: dict[str, list[Block]] = {contender.spec.name: [] for contender in contenders}
     turns, generator, rounds, start = list(contenders), random.Random(seed), 0, time.perf_counter()
@@ -197,6 +200,10 @@ def duel(
         rounds += 1
     fastest = {name: fastest_call(own) for name, own in blocks.items()}
     return DuelTimes(_times(blocks), fastest, rounds, {name: calls for name, (calls, _) in sizes.items()})
+
+
+def _rows_of(inputs: CallInputs) -> int:
+    return len(inputs.rows if isinstance(inputs, Texts) else next(iter(inputs.values())))
 
 
 def turns_of_round(number: int, batches: int, rows: int) -> list[int]:

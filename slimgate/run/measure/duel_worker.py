@@ -9,7 +9,8 @@ is. Each command is a dict that names its contender, answered by a dict:
     {"name", "calls": 8, "discard": 2, "turns": [0]}                         -> {"seconds": [8 times],
                                                                                  "waited": [8 times]}
 
-turns: which of the inputs are called, one after another, each so many times.
+turns: which of the inputs are called, one after another, each so many times. The inputs of the part
+e2e are Texts.
 
 An error is answered by {"error": "…"}; a closed pipe ends the process.
 """
@@ -20,15 +21,18 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.threads import tokenizer_settings
 from slimgate.errors import MeasureError
+from slimgate.protocols import TimedPart
 from slimgate.run.measure.device_clock import DeviceClock, WallClock, device_clock
-from slimgate.run.measure.timed_call import TimedCall, timed_call
+from slimgate.run.measure.end_to_end import Texts
+from slimgate.run.measure.timed_call import CallInputs, TimedCall, prepare_inputs, timed_call
 
 
 class QueueClock:
@@ -96,6 +100,7 @@ class Contender:
         self._predictor: Any = None
         self._calls: list[TimedCall] = []
         self._delay = 0.0
+        self._threads = 1
         self._clock: DeviceClock = WallClock()
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -103,20 +108,26 @@ class Contender:
         if "load" in command:
             return self._load(**command["load"])
         if "inputs" in command:
-            prepared = [self._predictor.prepare(batch) for batch in command["inputs"]]
-            self._calls = [timed_call(self._predictor, one, command["part"]) for one in prepared]
-            return {"ready": True}
+            return self._prepare(command["inputs"], command["part"])
         if "delay" in command:
             self._delay = command["delay"]
             return {"ready": True}
         seconds, waited = self._time(command["calls"], command["discard"], command["turns"])
         return {"seconds": seconds, "waited": waited}
 
+    def _prepare(self, inputs: Sequence[CallInputs], part: TimedPart) -> dict[str, Any]:
+        if isinstance(inputs[0], Texts):  # before the tokenizer starts its threads
+            os.environ.update(tokenizer_settings(self._threads, len(inputs[0].rows)))
+        prepared = prepare_inputs(self._predictor, inputs)
+        self._calls = [timed_call(self._predictor, one, part) for one in prepared]
+        return {"ready": True}
+
     def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> dict[str, Any]:
         from slimgate.loading import load
 
         start = time.perf_counter()
         _pin_torch(threads)
+        self._threads = threads
         plugin = load("runtime", runtime)
         options = plugin.Params.model_validate(params)
         self._predictor = plugin.load(Path(folder), options, device=device, threads=threads)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from slimgate.protocols import Rows
 from slimgate.run.measure.row_encoders import row_encoder
-from slimgate.suite.suite import Suite
+from slimgate.suite.suite import SuiteTask
 
 MIN_ROUNDS = 5
 # Rows over which all models are timed by turns, where the time of one depends on the row: a share of 20 % has
@@ -42,6 +42,16 @@ def workload_rows(lengths: Sequence[int], batch: int) -> list[int]:
     order = np.argsort(np.asarray(lengths), kind="stable")
     places = (np.arange(batch) + 0.5) / batch * len(order)
     return [int(order[min(int(place), len(order) - 1)]) for place in places]
+
+
+def rows_of_length(lengths: Sequence[int], batch: int, tokens: int) -> list[int]:
+    """Positions of the `batch` rows nearest to `tokens` in length; of two as near, the longer one first.
+
+    A split with fewer rows than `batch` gives them again.
+    """
+    own = np.asarray(lengths)
+    order = np.lexsort((-own, np.abs(own - tokens)))
+    return [int(order[place % len(order)]) for place in range(batch)]
 
 
 def row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:
@@ -98,15 +108,12 @@ def _percentile(ms: npt.NDArray[np.float64], percent: int) -> float | None:
     return float(np.percentile(ms, percent)) if len(ms) >= ROUNDS_FOR[percent] else None
 
 
-def tokenize_ms(
-    suite: Suite, rows: Rows, positions: Sequence[int], folder: Path, *, rounds: int = 5
-) -> float:
+def tokenize_ms(task: SuiteTask, rows: Rows, folder: Path, *, rounds: int = 5) -> float:
     """Median time to tokenise the rows of a workload, in milliseconds."""
-    few = Rows(rows.table.take(list(positions)))
-    encode = row_encoder(suite.setup.task, folder)
+    encode = row_encoder(task, folder)
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        encode(few)
+        encode(rows)
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:])) * 1000

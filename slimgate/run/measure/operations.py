@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from slimgate._system.digests import code_digest, json_digest, own_code_digest, versions
@@ -22,11 +23,15 @@ _UNKNOWN = (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeErr
 
 @dataclass(frozen=True)
 class Operations:
-    """macs: multiply-adds; None where they are not known, which `note` explains. tokens: of the row."""
+    """macs: multiply-adds; None where they are not known, which `note` explains. tokens: of the row.
+
+    by_type: the multiply-adds by the number type of their factors.
+    """
 
     macs: int | None
     tokens: int | None
     note: str | None = None
+    by_type: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def flops(self) -> int | None:
@@ -59,6 +64,6 @@ def _count(artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, device: st
         found = runtime.object.count_macs(artifact.folder, inputs, device=device)
     except (SlimgateError, *_UNKNOWN) as error:
         return Operations(None, tokens, " ".join(str(error).split()))
-    if found <= 0:
+    if found.total <= 0:
         return Operations(None, tokens, "no operation that multiplies was seen")
-    return Operations(found, tokens)
+    return Operations(found.total, tokens, by_type=dict(found.by_type))

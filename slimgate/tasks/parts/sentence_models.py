@@ -42,6 +42,7 @@ S = TypeVar("S", bound=SentenceParams)
 class SentenceTask(Task[S]):
     """A task of texts that are encoded apart."""
 
+    end_to_end = True
     # Each text's vector as a query first, as a document last: the same but for asymmetric search.
     snippet_tail = (
         "vectors = {scores}.reshape(len(texts), -1, scores.shape[-1])\n"

@@ -40,6 +40,8 @@ T = TypeVar("T", bound=TextParams)
 class TextTask(HeadTask[T]):
     """A task of one or two text columns."""
 
+    end_to_end = True
+
     def text_columns(self, params: T) -> tuple[str, ...]:
         """What must not stand in two splits; of a pair, the pair."""
         return params.text

@@ -93,6 +93,14 @@ def test_a_budget_on_answers_that_a_runtime_cannot_write_is_refused(tmp_path: Pa
     assert '[budgets.variants.graph] latency = { tpot_speedup_min = "off", reason =' in str(error.value)
 
 
+def test_a_task_that_writes_is_not_timed_end_to_end(tmp_path: Path) -> None:
+    file = write_writing_suite(tmp_path, **{"[measure]\n": "[measure]\nend_to_end = true\n"})
+    with pytest.raises(SuiteError) as error:
+        load_suite(file, "suite.toml")
+    assert "suite.toml [measure] end_to_end: true came, but a row of task text_generation" in str(error.value)
+    assert "timed end to end: multi_label, sentence_embedding, sentence_similarity, " in str(error.value)
+
+
 def test_prompts_and_answers_that_do_not_fit_into_the_positions_are_refused(tmp_path: Path) -> None:
     file = write_writing_suite(tmp_path, **{"prompt_tokens = 24": "prompt_tokens = 9999"})
     with pytest.raises(

@@ -13,7 +13,15 @@ from support.releases import CLASSES, INT8, Model, machine, write_release
 from slimgate.judge.tango import tango_interval
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.outcomes import Outcomes
-from slimgate.record import AcceptedFacts, QualityFacts, RunRecord, SwitchedOffBudget, to_json
+from slimgate.record import (
+    AcceptedFacts,
+    PeakRates,
+    QualityFacts,
+    Rates,
+    RunRecord,
+    SwitchedOffBudget,
+    to_json,
+)
 from slimgate.record.comparing import Comparison, compare
 from slimgate.record.files import Kept, read_record_file
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
@@ -277,6 +285,23 @@ def test_other_libraries_are_the_same_machine_and_are_noted(tmp_path: Path) -> N
     found = releases(tmp_path, machine=machine(libraries={"torch": "2.14.0"}))
     assert found.same_machine
     assert found.notes == ["Other versions: torch 2.13.0 → 2.14.0."]
+
+
+def with_rates(float32: float, memory: float | None = 10.0) -> PeakRates:
+    every = Rates(threads=2, float32_gflop_per_s=float32, memory_gb_per_s=memory)
+    return PeakRates(all_threads=every, seconds=2.0, measured="2026-11-23T14:00:00+00:00")
+
+
+def test_a_machine_that_gave_other_peaks_is_noted(tmp_path: Path) -> None:
+    write_release(tmp_path / "old", machine=machine(peak_rates=with_rates(142.3)))
+    slower = write_release(tmp_path / "new", machine=machine(peak_rates=with_rates(88.4, 9.1)))
+    found = compared(tmp_path / "old", slower)
+    assert found.notes == ["Measured peaks differ: float32 142 → 88.4 GFLOP/s. Times may differ for that."]
+    assert found.same_machine
+    assert found.notes[0] in compare_report(found)
+    near = write_release(tmp_path / "near", machine=machine(peak_rates=with_rates(130.0, None)))
+    assert compared(tmp_path / "old", near).notes == []
+    assert compared(write_release(tmp_path / "none"), slower).notes == []  # a record of before there were any
 
 
 def test_a_metric_of_ones_own_that_is_not_here_is_compared_by_what_was_recorded(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fixtures.models.building import PARAMS
 from slimgate.protocols import Rows, Workload
 from slimgate.run.measure.latency import (
     plan_rounds,
+    rows_of_length,
     summarise,
     tokenize_ms,
     workload_rows,
@@ -49,6 +50,22 @@ def test_the_mean_length_of_a_batch_is_near_that_of_the_gate() -> None:
     chosen = workload_rows(lengths.tolist(), 32)
     assert lengths[chosen].mean() == pytest.approx(lengths.mean(), rel=0.05)
     assert len(set(chosen)) == 32
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batch", "tokens", "positions"),
+    [
+        ([9, 26, 25, 90], 1, 25, [2]),
+        ([24, 26, 9], 1, 25, [1]),
+        ([24, 9, 26, 40], 3, 25, [2, 0, 3]),
+        ([5, 7], 3, 128, [1, 0, 1]),
+    ],
+    ids=["nearest", "the longer of two", "in order", "more than there are"],
+)
+def test_rows_of_a_length_are_the_nearest(
+    lengths: list[int], batch: int, tokens: int, positions: list[int]
+) -> None:
+    assert rows_of_length(lengths, batch, tokens) == positions
 
 
 def encoded_of(lengths: list[int]) -> EncodedTexts:
@@ -152,7 +169,6 @@ def test_tokenising_is_timed_on_the_rows_of_the_workload(tmp_path: Path) -> None
         encode = real(params, folder)
         return lambda few: seen.append(few.ids) or encode(few)
 
-    plugin = SimpleNamespace(row_encoder=watched)
-    suite: Any = SimpleNamespace(setup=SimpleNamespace(task=SimpleNamespace(object=plugin, params=PARAMS)))
-    assert 0 < tokenize_ms(suite, rows, [2, 0], tmp_path, rounds=3) < 1000
+    task: Any = SimpleNamespace(object=SimpleNamespace(row_encoder=watched), params=PARAMS)
+    assert 0 < tokenize_ms(task, Rows(rows.table.take([2, 0])), tmp_path, rounds=3) < 1000
     assert seen == [["c", "a"]] * 4

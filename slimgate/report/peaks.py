@@ -1,0 +1,130 @@
+"""What the machine gave at most, in words, and the models that stay far below it.
+
+A call cannot take less than its products at the peak of their number types and its weights at the speed of
+memory. It always takes more: other operations, small matrices, the runtime's own time. Only a model far above
+that is named: its runtime lacks fast kernels for it on this processor, or spends its time on something else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from slimgate._system.escape import escape
+from slimgate.record import FlopsFacts, LatencyFacts, Machine, Rates, RunRecord, VariantRecord
+from slimgate.report.figures import significant
+from slimgate.report.status import models, workload_words
+
+# A usual encoder takes 2 to 4 times what its products take at the peak. Of very fast kernels, such as those
+# of AMX, more than ten times is usual too: then the time is that of the other operations, which are float32.
+# So a model also has to be slower than float32 products, which usually reach a third of their peak, would be.
+_TIMES_AS_LONG, _TIMES_FLOAT32 = 10.0, 3.0
+# Below, a call's own overhead and small matrices decide. Milliseconds of the products at their peaks.
+_LEAST_BATCH, _LEAST_MS = 16, 1.0
+_WORKLOAD = re.compile(r"b(\d+)(?:x\d+)?")
+
+
+def rate_lines(machine: Machine) -> Iterator[str]:
+    """`measured peaks, 2 threads: float32 140 GFLOP/s, …`, with one thread too, and what is missing."""
+    found = machine.peak_rates
+    if found is None:
+        return
+    every, one = found.all_threads, found.one_thread
+    if every is not None:
+        alone = f"; one thread: {_rates(one)}" if one is not None and every.threads > 1 else ""
+        by = f" (int8 by {escape(found.int8_by)})" if found.int8_by else ""
+        threads = "1 thread" if every.threads == 1 else f"{every.threads} threads"
+        yield f"measured peaks{by}, {threads}: {_rates(every)}{alone}"
+    yield from (f"of the measured peaks: {escape(note)}" for note in found.notes)
+
+
+def _rates(found: Rates) -> str:
+    shown = {
+        "float32": (found.float32_gflop_per_s, "GFLOP/s"),
+        "bfloat16": (found.bfloat16_gflop_per_s, "GFLOP/s"),
+        "int8": (found.int8_gop_per_s, "GOP/s"),
+        "memory": (found.memory_gb_per_s, "GB/s"),
+    }
+    return ", ".join(f"{name} {significant(rate)} {unit}" for name, (rate, unit) in shown.items() if rate)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a call takes at least, in ms: with its own number types, and with its products in float32."""
+
+    ms: float
+    float32_ms: float
+
+    def explains(self, took_ms: float) -> bool:
+        """Whether a call that took so long is no slower than is usual."""
+        return took_ms <= max(_TIMES_AS_LONG * self.ms, _TIMES_FLOAT32 * self.float32_ms)
+
+
+def slow_runtimes(record: RunRecord) -> Iterator[str]:
+    """A line for each model whose calls are far slower than its operations explain, of the worst workload."""
+    found = record.machine.peak_rates
+    if found is None or found.all_threads is None:
+        return
+    rates = found.all_threads  # on a busy machine less than of one thread, as of models
+    for model in models(record):
+        slow = [
+            (facts.min_ms / floor.ms, workload, facts.min_ms, floor.ms)
+            for workload, facts in model.latency.items()
+            if facts.min_ms is not None  # the peaks are of the fastest call too
+            and (floor := floor_of(model, workload, rates)) is not None
+            and not floor.explains(facts.min_ms)
+        ]
+        if slow:
+            times, workload, took, least = max(slow)
+            name, calls = (
+                escape(model.name),
+                f"{workload_words(workload)} took at least {significant(took)} ms",
+            )
+            peaks = f"at this machine's measured peaks ({significant(least)} ms)"
+            yield (
+                f"**{name} is far slower than its operations explain**: {calls}, "
+                f"{significant(times, 2)} times what its products and weights take {peaks}."
+            )
+
+
+def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
+    """What a call of a workload takes at least; None where that is not known, or says little.
+
+    The operations of one row were counted; those of more and longer rows are in proportion to their tokens.
+    """
+    counted, facts, match = model.flops, model.latency[workload], _WORKLOAD.fullmatch(workload)
+    if counted is None or match is None or int(match[1]) < _LEAST_BATCH or rates.memory_gb_per_s is None:
+        return None
+    if facts.threads != rates.threads or facts.turns is not None:
+        return None
+    rows = _counted_rows(int(match[1]), counted, facts)
+    own, float32 = _products_ms(counted, rates), rates.float32_gflop_per_s
+    if rows is None or own is None or float32 is None or rows * own < _LEAST_MS:
+        return None
+    stored = model.artifact.state_bytes if model.artifact is not None else None
+    weights = (stored or 0) / rates.memory_gb_per_s / 1e6
+    return Floor(rows * own + weights, rows * 2 * (counted.macs or 0) / float32 / 1e6 + weights)
+
+
+def _counted_rows(batch: int, counted: FlopsFacts, facts: LatencyFacts) -> float | None:
+    """How many times the tokens of the counted row a call has; None of models that read no tokens."""
+    if not counted.tokens or not facts.tokens:
+        return None
+    return batch * facts.tokens / counted.tokens
+
+
+def _products_ms(counted: FlopsFacts, rates: Rates) -> float | None:
+    """The products of the counted row at the peaks of their types; None where one has no peak."""
+    peaks = {
+        "float32": rates.float32_gflop_per_s,
+        "bfloat16": rates.bfloat16_gflop_per_s,
+        "int8": rates.int8_gop_per_s,
+    }
+    total = 0.0
+    for kind, macs in counted.macs_by_type.items():
+        peak = peaks.get(kind)
+        if not peak:
+            return None
+        total += 2 * macs / peak / 1e6
+    return total or None

@@ -1,0 +1,127 @@
+"""The measured peaks in the report, and which models are named as far below them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.sample_record import EXAMPLE, MEASURED, artifact, latency, sample_record, variant
+
+from slimgate.record import FlopsFacts, Machine, PeakRates, Rates, RunRecord, read_record, to_json
+from slimgate.report.cautions import warnings
+from slimgate.report.trust import machine_lines
+
+ONE = Rates(
+    threads=1, float32_gflop_per_s=70.0, bfloat16_gflop_per_s=35.2, int8_gop_per_s=150.0, memory_gb_per_s=9.0
+)
+TWO = Rates(
+    threads=2,
+    float32_gflop_per_s=140.0,
+    bfloat16_gflop_per_s=70.4,
+    int8_gop_per_s=300.0,
+    memory_gb_per_s=12.0,
+)
+RATES = PeakRates(one_thread=ONE, all_threads=TWO, int8_by="onnxruntime", seconds=1.9, measured=MEASURED)
+SMALL = artifact(24_000_000, 22_000_000, state_bytes=24_000_000)  # 2 ms at 12 GB/s
+MACS = 265_000_000  # of a row of 25 tokens: 0.53 billion operations
+
+
+def machine(rates: PeakRates | None = RATES) -> Machine:
+    return EXAMPLE.machine.model_copy(update={"threads": 2, "peak_rates": rates})
+
+
+def record(p50: float, kind: str = "int8", *, workload: str = "b32x64", **changes: Any) -> RunRecord:
+    """A run with one variant whose products are of that type. changes: of its times, or `macs`, `rates`."""
+    macs, rates = changes.pop("macs", MACS), changes.pop("rates", RATES)
+    flops = FlopsFacts(flops=2 * macs, macs=macs, macs_by_type={kind: macs}, tokens=25, measured=MEASURED)
+    times = latency(2 * p50, **{"min_ms": p50, "tokens": 64, "threads": 2, **changes})
+    model = variant("small", flops=flops, latency={workload: times}, artifact=SMALL)
+    return sample_record(variants=[model], machine=machine(rates))
+
+
+def told(found: RunRecord) -> list[str]:
+    return [line for line in warnings(found) if "operations explain" in line]
+
+
+def test_a_runtime_far_below_the_peak_of_its_number_type_is_named() -> None:
+    # 32 rows of 64 tokens are 81.92 of the counted row: 43.4 billion operations take 144.7 ms, weights 2 ms
+    assert told(record(3000.0)) == [
+        "**small is far slower than its operations explain**: batch 32 × 64 tokens took at least 3,000 ms, "
+        "20 times what its products and weights take at this machine's measured peaks (147 ms)."
+    ]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        record(400.0),  # 36 % of the peak
+        record(1000.0),  # 14 %: as slow as float32 is, but no more
+        record(900.0, "float32"),  # a third of the float32 peak
+        record(3000.0, "mixed"),  # a type without a peak
+        record(3000.0, workload="b1"),
+        record(3000.0, workload="p128n64b32"),
+        record(3000.0, threads=1),  # the peaks are of two threads
+        record(3000.0, turns=16),
+        record(20.0, macs=1_000_000),  # 0.6 ms of products: the call's overhead decides
+        record(3000.0, rates=None),
+        record(3000.0, rates=RATES.model_copy(update={"all_threads": ONE.model_copy(update={"threads": 2,
+               "int8_gop_per_s": None})})),
+    ],
+    ids=[
+        "usual int8", "slow int8", "usual float32", "mixed types", "one row", "writes", "other threads",
+        "by turns", "small model", "record of before", "no int8 peak",
+    ],
+)  # fmt: skip
+def test_usual_models_and_those_of_which_too_little_is_known_are_not(found: RunRecord) -> None:
+    assert told(found) == []
+
+
+def test_kernels_so_fast_that_other_operations_decide_are_not_held_against_a_model() -> None:
+    """As of AMX: 4 % of the int8 peak, yet faster than float32 products at their own (310 ms)."""
+    amx = RATES.model_copy(update={"all_threads": TWO.model_copy(update={"int8_gop_per_s": 4000.0})})
+    assert told(record(270.0, rates=amx)) == []
+    assert len(told(record(1000.0, rates=amx))) == 1
+
+
+def test_where_others_had_the_cores_the_peaks_are_as_low_as_the_models_speed() -> None:
+    """Measured on 2 cores with a load of 6: float32 1.21 GFLOP/s with two threads, 76 with one."""
+    busy = TWO.model_copy(update={"float32_gflop_per_s": 1.21})
+    assert told(record(8000.0, "float32", rates=RATES.model_copy(update={"all_threads": busy}))) == []
+
+
+def test_of_many_slow_workloads_the_worst_is_named() -> None:
+    found = record(3000.0)
+    (model,) = found.variants
+    times = {**model.latency, "b16x64": latency(6000.0, min_ms=3000.0, tokens=64, threads=2)}
+    both = found.model_copy(update={"variants": [model.model_copy(update={"latency": times})]})
+    (line,) = told(both)
+    assert "batch 16 × 64 tokens took at least 3,000 ms, 40 times" in line
+
+
+def test_the_machines_line_has_the_peaks_of_all_threads_and_of_one() -> None:
+    assert (
+        "measured peaks (int8 by onnxruntime), 2 threads: float32 140 GFLOP/s, bfloat16 70.4 GFLOP/s, "
+        "int8 300 GOP/s, memory 12.0 GB/s; one thread: float32 70.0 GFLOP/s, bfloat16 35.2 GFLOP/s, "
+        "int8 150 GOP/s, memory 9.00 GB/s"
+    ) in list(machine_lines(machine()))
+
+
+def test_what_was_not_measured_is_left_out_with_its_reason() -> None:
+    alone = ONE.model_copy(update={"int8_gop_per_s": None})
+    why = "int8 was not measured: no onnxruntime"
+    rates = PeakRates(one_thread=alone, all_threads=alone, notes=[why], seconds=0.9, measured=MEASURED)
+    lines = list(machine_lines(machine(rates)))
+    assert "measured peaks, 1 thread: float32 70.0 GFLOP/s, bfloat16 35.2 GFLOP/s, memory 9.00 GB/s" in lines
+    assert f"of the measured peaks: {why}" in lines
+
+
+def test_a_record_of_before_there_were_peaks_is_still_read() -> None:
+    assert EXAMPLE.machine.peak_rates is None  # its file does not have the key
+    assert not any("peaks" in line for line in machine_lines(EXAMPLE.machine))
+
+
+def test_the_peaks_are_written_and_read_again(tmp_path: Any) -> None:
+    (tmp_path / "run.json").write_text(to_json(record(3000.0)))
+    again = read_record(tmp_path / "run.json")
+    assert again.machine.peak_rates == RATES
+    assert again.variant("small").flops == record(3000.0).variant("small").flops

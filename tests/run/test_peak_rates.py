@@ -1,0 +1,155 @@
+"""What the CPU gives: measured once for a number of threads, and where it cannot be, the record says why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.tiny_suite import tiny_run
+
+from slimgate.record import PeakRates, Rates
+from slimgate.run import peak_rates
+from slimgate.run.environment import load_of_others
+from slimgate.run.measure import peak_rates_worker
+from slimgate.run.measure.peak_rates_worker import fastest, measure, peak
+from slimgate.run.peak_rates import PeakProbe
+
+FIGURES = ("float32_gflop_per_s", "bfloat16_gflop_per_s", "int8_gop_per_s", "memory_gb_per_s")
+
+
+def test_two_threads_give_about_as_much_as_one_or_more() -> None:
+    pytest.importorskip("onnxruntime")
+    found = PeakProbe().measure(2, max_seconds=0.3)
+    one, every = found.one_thread, found.all_threads
+    assert one is not None
+    assert every is not None
+    assert (one.threads, every.threads) == (1, 2)
+    assert (found.notes, found.int8_by) == ([], "onnxruntime")
+    for name in FIGURES:
+        assert getattr(one, name) > 0
+        assert getattr(every, name) > 0
+        if (load_of_others() or 0.0) < 0.2:  # or the second thread waits for its core
+            assert getattr(one, name) <= 1.5 * getattr(every, name), name
+    # 0.06 s for each of eight figures, and what each makes before
+    assert 0.4 < found.seconds < 30
+
+
+def test_a_number_of_threads_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(threads: int, seconds: float) -> PeakRates:
+        asked.append((threads, seconds))
+        return PeakRates(all_threads=Rates(threads=threads), seconds=0.1, measured="now")
+
+    monkeypatch.setattr(peak_rates, "_measure", measured)
+    probe = PeakProbe()
+    assert probe.found(2) is None
+    assert probe.measure(2, max_seconds=1.0) is probe.measure(2, max_seconds=1.0) is probe.found(2)
+    probe.measure(1, max_seconds=100.0)
+    assert asked == [
+        (2, 0.2),
+        (1, 0.2),
+    ]  # eight figures take under two seconds, however long models are timed
+
+
+def test_a_probe_that_fails_leaves_its_reason() -> None:
+    found = peak_rates._measure(-1, 0.01)  # PyTorch refuses such a number of threads
+    assert (found.one_thread, found.all_threads) == (None, None)
+    (note,) = found.notes
+    assert note.startswith("nothing was measured: RuntimeError: ")
+
+
+@pytest.mark.parametrize(
+    ("serve", "patience", "why"),
+    [(len, 60.0, "the process: it ended with code 1"), (peak_rates.serve, 0.0, "the process gave no answer")],
+    ids=["dies", "hangs"],
+)
+def test_so_does_a_probe_that_dies_or_hangs(
+    monkeypatch: pytest.MonkeyPatch, serve: Any, patience: float, why: str
+) -> None:
+    monkeypatch.setattr(peak_rates, "serve", serve)
+    monkeypatch.setattr(peak_rates, "PATIENCE_SECONDS", patience)
+    (note,) = peak_rates._measure(1, 0.01).notes
+    assert note.startswith(f"nothing was measured: {why}")
+
+
+def test_without_onnx_runtime_int8_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(peak_rates_worker, "COPIED_BYTES", 2**20)
+    threads = torch.get_num_threads()
+    found = PeakRates(**measure(1, 0.001), measured="now")
+    torch.set_num_threads(threads)
+    assert found.one_thread == found.all_threads
+    assert found.one_thread is not None
+    assert found.one_thread.int8_gop_per_s is None
+    assert found.one_thread.float32_gflop_per_s
+    assert found.int8_by is None
+    assert found.notes == [
+        'int8 was not measured: runtime onnxruntime needs an extra: pip install "slimgate[onnx]"'
+    ]
+
+
+class Clock:
+    """Time that passes only in calls."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(peak_rates_worker, "time", found)
+    return found
+
+
+def test_a_figure_is_that_of_the_fastest_call_and_not_of_the_first(clock: Clock) -> None:
+    waits = iter([0.001, 5.0, 2.0, 3.0, 1.0])
+    assert fastest(lambda: clock.wait(next(waits)), until=9.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("rate", "largest"), [(1e12, 1024), (3e10, 1024), (1e10, 512), (1e9, 256)], ids=lambda one: f"{one:g}"
+)
+def test_the_largest_product_is_made_of_which_some_fit_in_the_time(
+    clock: Clock, rate: float, largest: int
+) -> None:
+    """rate: operations a second, which a small product reaches half of."""
+    made = []
+
+    def product(size: int) -> Callable[[], None]:
+        made.append(size)
+        reached = rate if size > 256 else rate / 2
+        return lambda: clock.wait(2 * size**3 / reached)
+
+    sizes: dict[str, int] = {}
+    found = peak(product, 0.5, sizes, "float32")
+    assert made == ([256] if largest == 256 else [256, largest])
+    assert found == pytest.approx(rate if largest > 256 else rate / 2)
+    assert clock.now < 0.7
+    assert sizes == {"float32": largest}
+    made.clear()  # with more threads the same size, however long a small product takes
+    assert peak(product, 0.5, sizes, "float32") == pytest.approx(found)
+    assert made == [largest]
+
+
+@pytest.mark.parametrize(("device", "measured"), [("cpu", 1), ("cuda", 0)])
+def test_the_cpu_is_measured_where_models_run_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, measured: int
+) -> None:
+    run, probe, asked = tiny_run(tmp_path), PeakProbe(), []
+    monkeypatch.setattr(probe, "measure", lambda threads, **_: asked.append(threads))
+    run.measure_peak_rates()  # a run without a probe
+    run._probe, run.device = probe, device
+    run.measure_peak_rates()
+    assert len(asked) == measured

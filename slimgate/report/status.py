@@ -14,6 +14,7 @@ from slimgate.record.results import BEHAVIOUR, SPEEDUP, TIMES
 TEACHER = "teacher"
 _NO_BUDGET = "no budget"
 MOST_WORKLOADS = 2  # columns of a table; more would have to be scrolled sideways
+_LATENCY = "latency "  # how the name of a speed-up begins
 _LOAD = re.compile(r"([cr])([\d.e+-]+?)(?:-(ttft|tpot))?")
 _LOAD_PARTS = {None: "", "ttft": ", first token", "tpot": ", between tokens"}
 _WORKLOAD = re.compile(r"b(\d+)(?:x(\d+))?(?:-(e2e))?")
@@ -196,11 +197,16 @@ def _standing(
 
 
 def _format_worst(found: Mapping[str, Verdict]) -> list[str]:
-    """What does not hold and why: `**FAIL** (accuracy, size)`; nothing where all holds."""
+    """What does not hold and why: `**FAIL** (accuracy, latency on 2 workloads)`; nothing where all holds."""
     worst = worst_verdict(list(found.values()))
     if worst in (None, Verdict.PASS):
         return []
-    return [f"**{worst}** ({', '.join(name for name, verdict in found.items() if verdict is worst)})"]
+    names = [name for name, verdict in found.items() if verdict is worst]
+    latencies = [name for name in names if name.startswith(_LATENCY)]
+    if len(latencies) > 1:
+        names = [name for name in names if name not in latencies]
+        names.append(f"{_LATENCY}on {len(latencies)} workloads")
+    return [f"**{worst}** ({', '.join(names)})"]
 
 
 def inside_budgets(record: RunRecord) -> list[VariantRecord]:

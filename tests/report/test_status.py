@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_record import quality, sample_record, variant
+from support.sample_record import latency, quality, sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import CarriedResult, VariantRecord
@@ -40,6 +40,16 @@ def test_what_holds_every_budget_could_ship() -> None:
     good = judged("good", P, P)
     record = sample_record(variants=[sample_record().variants[0], good])
     assert inside_budgets(record) == [good]
+
+
+def test_workloads_with_the_worst_verdict_are_counted_if_there_are_several() -> None:
+    def undecided(*workloads: str) -> str:
+        found = {name: latency(3.0, speedup=1.4, verdict=U) for name in workloads}
+        model = judged("odd", P, U, latency=found)
+        return standing(sample_record(variants=[sample_record().variants[0], model]), model)
+
+    assert undecided("b1") == "**INCONCLUSIVE** (f1_macro, latency batch 1)"
+    assert undecided("b1", "b32x64") == "**INCONCLUSIVE** (f1_macro, latency on 2 workloads)"
 
 
 def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:

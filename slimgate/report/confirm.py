@@ -36,6 +36,9 @@ def confirm_lines(record: RunRecord) -> Iterator[str]:
         yield f"the {count(found.n)} confirm rows were looked at {_again(found.looks, found.models)}"
 
 
+_MOST_AGAIN = 2  # more are counted and not named
+
+
 def look_cautions(record: RunRecord) -> Iterator[str]:
     """As markdown: rows that judged other models before, and speed budgets that were judged again."""
     looks = record.looks
@@ -57,7 +60,10 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
         if one.passed < one.times
     ]
     if again:
-        yield f"Speed was judged again, and the last time counts: {'; '.join(again)}."
+        left = len(again) - _MOST_AGAIN
+        more = [format_count(left, "more speed-up", "more speed-ups")] if left > 0 else []
+        shown = "; ".join([*again[:_MOST_AGAIN], *more])
+        yield f"Speed was judged again, and the last time counts: {shown}."
 
 
 def _workload(timed: str) -> str:

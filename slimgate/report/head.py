@@ -23,12 +23,14 @@ from slimgate.report.comparison import quality_cell, size_cell, value_words, var
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
 from slimgate.report.log_comparison import log_comparison
 from slimgate.report.status import (
+    MOST_WORKLOADS,
     TEACHER,
     budgeted_metrics,
     format_not_shown,
     inside_budgets,
     median_ms,
     models,
+    shown_workloads,
     teacher,
     variants,
     verdicts,
@@ -57,7 +59,7 @@ def best(record: RunRecord) -> list[str]:
         none = f"Inside all their budgets{smaller}: {_names(able)}."
         return [none, *_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
-        shown = ", ".join([_size(small), *fast[small.name]])
+        shown = ", ".join([_size(small), *_speeds(record, small, fast[small.name])])
         kept = [f"Its quality: {', '.join(found)}."] if (found := _first_metrics(record, small)) else []
         return [f"Smallest and fastest inside its budgets: {_name(small)}, {shown}.", *kept]
     facts = [_size(small), *_first_metrics(record, small)]
@@ -101,21 +103,20 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
     return with_note(value_words(facts.value), f"{drop} as the best of {count(facts.among)}{over}{where}")
 
 
-_MOST_WORKLOADS = 2  # more are counted and not named
 Fast = dict[str | None, list[str]]
 
 
 def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
-    """Name of a variant -> its speed-ups, a workload each; None -> workloads on which none is faster."""
+    """Name of a variant -> the workloads on which it is fastest; None -> those on which none is faster."""
     found: Fast = {}
     for workload in workloads(record):
         shown = [(rate, model) for model in able if (rate := _rate(record, model, workload)) is not None]
         faster = [(rate, model) for rate, model in shown if rate > 1]
         if faster:
             model = max(faster, key=lambda pair: pair[0])[1]
-            found.setdefault(model.name, []).append(_speed(record, model, workload))
+            found.setdefault(model.name, []).append(workload)
         elif shown:
-            found.setdefault(None, []).append(workload_words(workload))
+            found.setdefault(None, []).append(workload)
     return found
 
 
@@ -139,13 +140,27 @@ def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
     return f"{significant(facts.p50_ms)} ms on {where} (teacher {before} ms)"
 
 
+def _speeds(record: RunRecord, model: VariantRecord, found: list[str]) -> list[str]:
+    """On the workloads of the tables; the others are counted: `on 4 more workloads`."""
+    chosen = [workload for workload in shown_workloads(record) if workload in found]
+    left = len(found) - len(chosen)
+    speeds = [_speed(record, model, workload) for workload in chosen]
+    return [*speeds, f"on {format_count(left, 'more workload', 'more workloads')}"] if left else speeds
+
+
 def _fastest_lines(record: RunRecord, found: Fast) -> list[str]:
     """A line on the fastest variants, and on the workloads on which none is shown to be faster."""
-    named = [f"{_name(record.variant(name))}, {', '.join(speeds)}" for name, speeds in found.items() if name]
+    shown = shown_workloads(record)
+    named = [
+        f"{_name(record.variant(name))}, {', '.join(_speeds(record, record.variant(name), faster))}"
+        for name, faster in sorted(found.items(), key=lambda pair: not set(shown) & set(pair[1]))
+        if name
+    ]
     lines = [f"Fastest inside its budgets: {'; '.join(named)}."] if named else []
     if None in found:
         number = f"{len(found[None])} of {len(workloads(record))} workloads"
-        where = number if len(found[None]) > _MOST_WORKLOADS else ", ".join(found[None])
+        many = len(found[None]) > MOST_WORKLOADS
+        where = number if many else ", ".join(map(workload_words, found[None]))
         lines.append(f"None is shown to be faster than the teacher on {where}.")
     return lines
 

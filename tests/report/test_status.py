@@ -62,6 +62,23 @@ def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
     assert standing(record, judged("small", awaited=["size"])) == "not judged yet"
 
 
+def test_the_fastest_is_said_on_the_workloads_of_the_tables_and_counted_on_others() -> None:
+    def fast(name: str, **speeds: float) -> VariantRecord:
+        found = {
+            one: latency(3.0, speedup=rate, speedup_interval=(0.9 * rate, 1.1 * rate), noise_floor=0.01)
+            for one, rate in speeds.items()
+        }
+        return judged(name, P, P, latency=found)
+
+    good = fast("good", b1=2.0, b32x32=2.0, b3=2.0, b4=4.0, b5=4.0)
+    better = fast("better", b1=3.0, b32x32=1.0, b3=3.0, b4=3.0, b5=3.0)
+    [_, line] = best(sample_record(variants=[sample_record().variants[0], better, good]))
+    assert line == (
+        "Fastest inside its budgets: **better**, 3.00× [2.70, 3.30] as fast on batch 1, on 1 more workload; "
+        "**good**, 2.00× [1.80, 2.20] as fast on batch 32 × 32 tokens, on 2 more workloads."
+    )
+
+
 def test_a_verdict_says_when_it_was_measured_if_not_by_the_last_run() -> None:
     old = [
         CarriedResult(kind="quality", name=name, measured="2026-11-20T14:02:03+00:00")

@@ -14,19 +14,18 @@ The graph is made by transformers' own exporter.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.models.onnx_export import exportable
-from slimgate.models.openvino_export import format_export_error
 from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
+
+if TYPE_CHECKING:
+    from torch import nn
 
 IDS, PLACES, ROWS = "input_ids", "logits_to_keep", "beam_idx"
 INPUTS = frozenset({IDS, PLACES, ROWS})
@@ -40,11 +39,16 @@ def export_decoder(network: nn.Module) -> Any:
     Raises BuildError where the network cannot be exported, MissingExtra without openvino.
     """
     load_openvino("to_openvino_decoder")
+    import torch
     from transformers.exporters import OpenVINOConfig, OpenVINOExporter
+
+    from slimgate.models.onnx_export import exportable
+    from slimgate.models.openvino_export import format_export_error
 
     with silent(), exportable(network, "sdpa"):
         try:
-            example = _example(network.eval())
+            with torch.no_grad():
+                example = _example(network.eval())
             config = OpenVINOConfig(dynamic_shapes=_dynamic_shapes(example))
             exported = OpenVINOExporter().export(network, example, config)
         except Exception as error:  # the exporter's errors have no common base, and are pages long
@@ -64,9 +68,9 @@ def decoder_inputs(ids: npt.NDArray[Any], places: npt.NDArray[Any]) -> dict[str,
     }
 
 
-@torch.no_grad()
 def _example(network: Any) -> dict[str, Any]:
     """A call of a cache that holds tokens already. Every layer of it grows, those with a window too."""
+    import torch
     from transformers import DynamicCache
 
     device, cache = next(network.parameters()).device, DynamicCache()
@@ -85,6 +89,8 @@ def _example(network: Any) -> dict[str, Any]:
 
 def _dynamic_shapes(example: dict[str, Any]) -> dict[str, Any]:
     """The axes that vary: rows and tokens, and of the cache, (rows, heads, tokens, size), no other."""
+    import torch
+
     varies = torch.export.Dim.AUTO
     tensors = 2 * len(example["past_key_values"].layers)  # keys and values
     return {

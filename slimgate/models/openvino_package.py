@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from functools import cache
 from typing import Any
@@ -33,11 +34,18 @@ def compiling_core() -> Any:
 
 
 def load_nncf(user: str) -> Any:
-    """nncf, which logs nothing below an error. Raises MissingExtra."""
+    """nncf, which logs nothing below an error. Raises MissingExtra.
+
+    It makes its own class that of every later logger of the process, and transformers cannot log once by it.
+    So the class from before is set again.
+    """
     load_openvino(user)
+    before = logging.getLoggerClass()
     with silent():
         try:
             import nncf
         except ImportError as error:
             raise MissingExtra(f"{user} needs an extra: {EXTRA}") from error
+        finally:
+            logging.setLoggerClass(before)
     return nncf

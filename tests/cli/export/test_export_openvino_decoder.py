@@ -15,7 +15,7 @@ from slimgate.compress.convert import to_openvino_decoder as step
 from slimgate.models.write_answers import Writing
 from slimgate.runtimes import openvino_decoder as runtime
 
-pytest.importorskip("nncf")
+pytest.importorskip("openvino")
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)
 HOW = Writing(max_new_tokens=40)

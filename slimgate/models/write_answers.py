@@ -24,6 +24,7 @@ import torch
 from slimgate.errors import MeasureError
 from slimgate.models.config import longest_text
 from slimgate.models.generate import can_write
+from slimgate.models.write_by_length import has_ended
 
 Ids = Sequence[int]
 # What a model's own files say of generation and its answers need: the first tokens, and those never written.
@@ -251,7 +252,7 @@ def _by_forward(
             token = int(scores.argmax())
             texts[row].append(token)
             written[row].append(token)
-        going = [row for row in going if not _has_ended(tokenizer, written[row], ends, how)]
+        going = [row for row in going if not has_ended(tokenizer, written[row], ends, how.stop)]
         if not going:
             break
     return written
@@ -266,10 +267,6 @@ def _next_logits(predictor: Any, texts: Sequence[Ids], padding: int) -> list[npt
         ids[row, : len(text)], mask[row, : len(text)] = text, 1
     output = predictor.fetch(predictor.forward(predictor.prepare({"input_ids": ids, "attention_mask": mask})))
     return [output[row, len(text) - 1] for row, text in enumerate(texts)]
-
-
-def _has_ended(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> bool:
-    return ids[-1] in ends or (bool(how.stop) and _read_answer(tokenizer, ids, ends, how).ended)
 
 
 def _read_answer(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> Written:

@@ -5,30 +5,93 @@ So nothing is padded, and an answer does not depend on the prompts beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
+from slimgate.protocols import NEW_TOKENS, Arrays
+
+if TYPE_CHECKING:
+    from slimgate.models.write_answers import Writing
 
 Ids = npt.NDArray[np.int64]
+Tokens = npt.NDArray[Any]
 
 
-def write_by_length(
-    prompts: Sequence[Sequence[int]], write: Callable[[Ids], Sequence[list[int]]]
-) -> list[list[int]]:
-    """The answers in the order of the prompts. write: (rows, tokens) ids of one length -> their answers."""
-    found: list[list[int]] = [[] for _ in prompts]
-    by_length: dict[int, list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        by_length.setdefault(len(prompt), []).append(row)
-    for rows in by_length.values():
-        ids = np.asarray([prompts[row] for row in rows], dtype=np.int64)
-        for row, answer in zip(rows, write(ids), strict=True):
-            found[row] = answer
-    return found
+@dataclass(frozen=True)
+class Prompts:
+    """(rows, tokens) ids, and how many tokens are to follow; 0: their scores are wanted."""
+
+    ids: Ids
+    count: int
+
+
+def read_prompts(batch: Arrays, longest: int | None) -> Prompts:
+    """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it.
+
+    Raises MeasureError if a text and its answer are longer than the longest text of the model.
+    """
+    ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int64)
+    count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
+    _check_length(ids.shape[1] + count, longest)
+    return Prompts(ids, count)
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """What ends the answers of a runtime. longest: text in tokens, or None; ends: the end tokens."""
+
+    runtime: str
+    tokenizer: Any
+    longest: int | None
+    ends: Collection[int]
+
+    def write(
+        self,
+        prompts: Sequence[Sequence[int]],
+        how: Writing,
+        tokens_of: Callable[[Ids], Iterable[Tokens]],
+        *,
+        most_rows: int | None = None,
+    ) -> list[list[int]]:
+        """The ids of the answers in the order of the prompts, each with its end token.
+
+        tokens_of: (rows, tokens) ids of one length -> the next token of each row, again and again; it is
+        asked for as many as are wanted. most_rows: prompts that it takes at once. Raises MeasureError where
+        `how` draws, or an answer may get longer than the longest text.
+        """
+        if how.temperature:
+            raise MeasureError(f"runtime {self.runtime} takes the likeliest token here; set temperature = 0")
+        _check_length(max(map(len, prompts)) + how.max_new_tokens, self.longest)
+        found: list[list[int]] = [[] for _ in prompts]
+        by_length: dict[int, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            by_length.setdefault(len(prompt), []).append(row)
+        for rows in by_length.values():
+            step = most_rows or len(rows)
+            for part in (rows[start : start + step] for start in range(0, len(rows), step)):
+                ids = np.asarray([prompts[row] for row in part], dtype=np.int64)
+                for row, answer in zip(part, self._collect(tokens_of(ids), len(part), how), strict=True):
+                    found[row] = answer
+        return found
+
+    def _collect(self, tokens: Iterable[Tokens], rows: int, how: Writing) -> list[list[int]]:
+        """Until each answer has ended; what a row gets behind its end is not of the answer."""
+        answers: list[list[int]] = [[] for _ in range(rows)]
+        going = set(range(rows))
+        for chosen in islice(tokens, how.max_new_tokens):
+            for row in sorted(going):
+                answers[row].append(int(chosen[row]))
+                if has_ended(self.tokenizer, answers[row], self.ends, how.stop):
+                    going.remove(row)
+            if not going:
+                break
+        return answers
 
 
 def has_ended(tokenizer: Any, ids: Sequence[int], ends: Collection[int], stop: Sequence[str]) -> bool:
@@ -39,7 +102,7 @@ def has_ended(tokenizer: Any, ids: Sequence[int], ends: Collection[int], stop: S
     return any(one in text for one in stop)
 
 
-def check_length(tokens: int, longest: int | None) -> None:
+def _check_length(tokens: int, longest: int | None) -> None:
     """Raises MeasureError if a text and its answer have more tokens than the model has positions for."""
     if longest is not None and tokens > longest:
         raise MeasureError(

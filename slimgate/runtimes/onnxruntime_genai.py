@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,9 @@ import numpy.typing as npt
 from slimgate._system.json_text import read_json
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.onnx_genai_model import CONFIG, KIND
-from slimgate.models.write_by_length import check_length, has_ended, write_by_length
+from slimgate.models.write_by_length import Greedy, Prompts, read_prompts
 from slimgate.params import Table
-from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
+from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
 if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
@@ -44,14 +44,6 @@ NO_TOKEN = -1
 
 class Params(Table):
     """runtime = { name = "onnxruntime_genai" } has no options."""
-
-
-@dataclass(frozen=True)
-class _Prompts:
-    """(rows, tokens) ids, and how many tokens are to follow; 0: their scores are wanted."""
-
-    ids: Ids
-    count: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class GenaiPredictor:
         self._layers = int(told["decoder"]["num_hidden_layers"])
         self._names = told["decoder"]["outputs"]
         self.end_tokens = frozenset(np.atleast_1d(told["eos_token_id"]).tolist())
-        self._tokenizer = tokenizer
+        self._greedy = Greedy("onnxruntime_genai", tokenizer, self._longest, self.end_tokens)
         config = self._package.Config(str(folder))
         config.overlay(json.dumps(_overlay(threads)))
         try:
@@ -87,18 +79,17 @@ class GenaiPredictor:
         except Exception as error:  # its exceptions are of no class of their own
             raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_one_line(error)}") from error
 
-    def prepare(self, batch: Arrays) -> _Prompts:
-        """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it."""
-        ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int32)
-        count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
-        check_length(ids.shape[1] + count, self._longest)
-        return _Prompts(ids, count)
+    def prepare(self, batch: Arrays) -> Prompts:
+        """The ids of a batch, as the library takes them."""
+        prompts = read_prompts(batch, self._longest)
+        return replace(prompts, ids=prompts.ids.astype(np.int32))
 
     def forward(self, prepared: Any) -> object:
         """The scores of whole texts, or an answer."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
-        parts = [self._begin(ids, 1, least=0) for ids in _parts(prepared.ids)]
+        starts = range(0, len(prepared.ids), MOST_ROWS)
+        parts = [self._begin(prepared.ids[start : start + MOST_ROWS], 1, least=0) for start in starts]
         scores = [np.array(one.get_output(self._names["logits"]), dtype=np.float32) for one in parts]
         return np.concatenate(scores)
 
@@ -148,40 +139,20 @@ class GenaiPredictor:
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
-        if how.temperature:
-            raise MeasureError(
-                "runtime onnxruntime_genai takes the likeliest token here; set temperature = 0"
-            )
-        check_length(max(map(len, prompts)) + how.max_new_tokens, self._longest)
+        return self._greedy.write(
+            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MOST_ROWS
+        )
 
-        def write(ids: npt.NDArray[np.int64]) -> list[list[int]]:
-            return [one for part in _parts(ids.astype(np.int32)) for one in self._write(part, how, least)]
-
-        return write_by_length(prompts, write)
-
-    def _write(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
-        """Until each answer has ended; what a row gets behind its end is not of the answer."""
-        generator = self._begin(ids, how.max_new_tokens, least=least)
-        answers: list[list[int]] = [[] for _ in ids]
-        going = set(range(len(ids)))
-        for _ in range(how.max_new_tokens):
+    def _tokens(self, ids: npt.NDArray[np.int64], count: int, least: int) -> Iterator[Ids]:
+        """(rows,) next tokens, one after another. ids: (rows, tokens); count: of them at most."""
+        generator = self._begin(ids.astype(np.int32), count, least=least)
+        while True:
             generator.generate_next_token()
-            tokens = generator.get_next_tokens()
-            for row in sorted(going):
-                answers[row].append(int(tokens[row]))
-                if has_ended(self._tokenizer, answers[row], self.end_tokens, how.stop):
-                    going.remove(row)
-            if not going:
-                break
-        return answers
+            yield generator.get_next_tokens()
 
     def close(self) -> None:
         """Drops the model."""
         self._model = None
-
-
-def _parts(ids: Ids) -> list[Ids]:
-    return [ids[start : start + MOST_ROWS] for start in range(0, len(ids), MOST_ROWS)]
 
 
 def _overlay(threads: int) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from slimgate.errors import BuildError, MeasureError
+from slimgate.errors import BuildError
 from slimgate.models.config import longest_text
 from slimgate.models.openvino_decoder import IDS, PLACES, ROWS, decoder_inputs
 from slimgate.models.openvino_model import DECODER, FILES, OUTPUT
-from slimgate.models.write_by_length import Ids, check_length, has_ended, write_by_length
+from slimgate.models.write_by_length import Greedy, Ids, Prompts, read_prompts
 from slimgate.params import Table
-from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Runtime
+from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
 if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing
@@ -48,14 +49,6 @@ class Params(Table):
 
 
 @dataclass(frozen=True)
-class _Prompts:
-    """(rows, tokens) ids, and how many tokens are to follow; 0: their scores are wanted."""
-
-    ids: Ids
-    count: int
-
-
-@dataclass(frozen=True)
 class _Begun:
     """An answer after its first token. token: (rows,); left: how many tokens shall follow."""
 
@@ -74,8 +67,8 @@ class DecoderPredictor:
         named = model.config.eos_token_id
         ends = set(named) if isinstance(named, list | tuple) else {named} - {None}
         self.end_tokens = frozenset(ends | end_tokens(model.tokenizer))
-        self._tokenizer = model.tokenizer
         self._longest = longest_text(model.config.to_dict())
+        self._greedy = Greedy("openvino_decoder", model.tokenizer, self._longest, self.end_tokens)
         properties = settings(params, threads=threads)
         executed = compiled(model.graph, properties, device=device)
         self._cache = properties["KV_CACHE_PRECISION"] if _fuses_cache(executed) else "f32"
@@ -87,12 +80,9 @@ class DecoderPredictor:
         self._request: Any = executed.create_infer_request()
         self._bound: dict[str, npt.NDArray[Any]] = {}
 
-    def prepare(self, batch: Arrays) -> _Prompts:
-        """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it."""
-        ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int64)
-        count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
-        check_length(ids.shape[1] + count, self._longest)
-        return _Prompts(ids, count)
+    def prepare(self, batch: Arrays) -> Prompts:
+        """The ids of a batch."""
+        return read_prompts(batch, self._longest)
 
     def forward(self, prepared: Any) -> object:
         """The scores of whole texts, to be read before the next call, or an answer."""
@@ -160,29 +150,18 @@ class DecoderPredictor:
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
-        if how.temperature:
-            raise MeasureError("runtime openvino_decoder takes the likeliest token here; set temperature = 0")
-        check_length(max(map(len, prompts)) + how.max_new_tokens, self._longest)
-        return write_by_length(prompts, lambda ids: self._write(ids, how, least))
+        return self._greedy.write(prompts, how, lambda ids: self._tokens(ids, least))
 
-    def _write(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
-        """Until each answer has ended; what a row gets behind its end is not of the answer."""
-        answers: list[list[int]] = [[] for _ in ids]
-        going, ends = set(range(len(ids))), sorted(self.end_tokens)
-        scores = self._read(ids)
+    def _tokens(self, ids: Ids, least: int) -> Iterator[Ids]:
+        """(rows,) next tokens, one after another. ids: (rows, tokens); least: of them before an end token."""
+        ends, scores = sorted(self.end_tokens), self._read(ids)
         self._bind_next(len(ids))
-        for place in range(how.max_new_tokens):
+        for place in count():
             if place < least:
                 scores[:, ends] = -np.inf
             tokens = scores.argmax(-1)
-            for row in sorted(going):
-                answers[row].append(int(tokens[row]))
-                if has_ended(self._tokenizer, answers[row], self.end_tokens, how.stop):
-                    going.remove(row)
-            if not going or place + 1 == how.max_new_tokens:
-                break
+            yield tokens
             scores = self._next(tokens)
-        return answers
 
     def close(self) -> None:
         """Drops the request and with it the graph."""

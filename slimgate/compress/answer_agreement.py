@@ -1,6 +1,7 @@
 """Does a converted language model write the answers of the one that it was made from? On calibration rows.
 
-check_answers(model, converted, 0.01, context)
+check_converted(model, converted, 0.01, context)   its scores and its answers
+check_answers(model, converted, 0.01, context)     its answers alone
 
 Greedy answers leave each other at a near tie, and are others from there on. So what is compared is the first
 token that differs: how far it scores under the expected one.
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.compress.agreement import predictor_of
+from slimgate.compress.agreement import calibration_arrays, check_agreement, predictor_of, scores
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import end_tokens
 from slimgate.protocols import AnswerPlan, BuildContext, Predictor
@@ -38,26 +39,40 @@ class Divergence:
     gap: float
 
 
+def check_converted(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
+    """Logs how far scores and answers lie apart. Raises BuildError where that is more than the tolerance."""
+    batches = calibration_arrays(model.tokenizer, context)
+    before, after = (predictor_of(one, context) for one in (model, converted))
+    check_agreement(scores(before, batches), scores(after, batches), batches, context, tolerance=tolerance)
+    _check_written(before, after, model.tokenizer, tolerance, context)
+
+
 def check_answers(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
     """Compares the greedy answers to the calibration rows of a task that writes.
 
     Logs the share that changes, and the first divergent token. Raises BuildError where that token's score
     lies further than the tolerance under the expected one's: then it is no rounding of a near tie.
     """
+    before, after = (predictor_of(one, context) for one in (model, converted))
+    _check_written(before, after, model.tokenizer, tolerance, context)
+
+
+def _check_written(
+    before: Predictor, after: Predictor, tokenizer: Any, tolerance: float | None, context: BuildContext
+) -> None:
     task, rows = context.task, context.rows("calibration")
     if getattr(task, "encode_prompts", None) is None:
         return
     options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1, "stop": ()})
-    prompts = task.encode_prompts(options, rows, model.tokenizer)
-    predictors = [predictor_of(one, context) for one in (model, converted)]
+    prompts = task.encode_prompts(options, rows, tokenizer)
     expected, written = (
         [one.ids for one in task.answer(options, predictor, prompts, AnswerPlan(_BATCH))[:, 0]]
-        for predictor in predictors
+        for predictor in (before, after)
     )
     found = [
         _find_divergence(
-            predictors[0],
-            model.tokenizer,
+            before,
+            tokenizer,
             rows.ids[row],
             prompts.columns["input_ids"][row],
             expected[row],
@@ -73,16 +88,16 @@ def check_answers(model: Any, converted: Any, tolerance: float | None, context: 
     context.log["first_divergence"] = {
         "row": first.row,
         "token": first.place + 1,
-        "written": _format_token(model.tokenizer, first.written),
-        "expected": _format_token(model.tokenizer, first.expected),
+        "written": _format_token(tokenizer, first.written),
+        "expected": _format_token(tokenizer, first.expected),
         "gap": round(first.gap, 4),
     }
     if tolerance is not None and worst.gap > tolerance:
         raise BuildError(
             "the converted model writes another answer than the one it was made from: token "
             f"{worst.place + 1} of calibration row {worst.row} is "
-            f"{_format_token(model.tokenizer, worst.written)}, expected "
-            f"{_format_token(model.tokenizer, worst.expected)}, whose score is higher by {worst.gap:.3g} of "
+            f"{_format_token(tokenizer, worst.written)}, expected "
+            f"{_format_token(tokenizer, worst.expected)}, whose score is higher by {worst.gap:.3g} of "
             f"their standard deviation; expected at most {tolerance:g}. Give another `tolerance` if that is "
             "meant"
         )

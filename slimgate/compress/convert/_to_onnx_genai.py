@@ -1,4 +1,4 @@
-"""A model of ONNX Runtime GenAI, made in a process of its own, and whether it answers as before."""
+"""A model of ONNX Runtime GenAI, made in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate._system.worker import run_worker
-from slimgate.compress.agreement import calibration_arrays, check_agreement, predictor_of, scores
 from slimgate.compress.convert import _to_onnx_genai_worker as worker
 from slimgate.errors import BuildError
 from slimgate.models.generate import can_write
@@ -62,10 +61,3 @@ def _correct_config(file: Path, model: Any) -> int:
         content["model"]["context_length"] = content["search"]["max_length"] = longest
     file.write_text(json.dumps(content, indent=4), "utf-8")
     return int(longest)
-
-
-def check_scores(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
-    """Logs how far scores of calibration rows lie apart. Raises BuildError above the tolerance."""
-    batches = calibration_arrays(model.tokenizer, context)
-    before, after = (scores(predictor_of(one, context), batches) for one in (model, converted))
-    check_agreement(before, after, batches, context, tolerance=tolerance)

@@ -69,14 +69,13 @@ class ToOnnxGenai(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OnnxGenaiModel. Raises BuildError where the builder cannot hold it, MissingExtra."""
-        from slimgate.compress.answer_agreement import check_answers
-        from slimgate.compress.convert._to_onnx_genai import check_scores, convert
+        from slimgate.compress.answer_agreement import check_converted
+        from slimgate.compress.convert._to_onnx_genai import convert
 
         self.check(params, model.config.to_dict())
         converted = convert(model, params.model_dump(exclude={"tolerance"}), context)
         tolerance = params.tolerance or (_OF_FLOAT32 if params.precision == "fp32" else None)
-        check_scores(model, converted, tolerance, context)
-        check_answers(model, converted, tolerance, context)
+        check_converted(model, converted, tolerance, context)
         return converted
 
 

@@ -45,8 +45,7 @@ class ToOpenVinoDecoder(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OpenVinoModel of kind openvino_decoder. Raises BuildError where that cannot be, MissingExtra."""
-        from slimgate.compress.agreement import calibration_arrays, check_agreement, predictor_of, scores
-        from slimgate.compress.answer_agreement import check_answers
+        from slimgate.compress.answer_agreement import check_converted
         from slimgate.errors import BuildError
         from slimgate.models.generate import can_write
         from slimgate.models.openvino_decoder import export_decoder
@@ -62,10 +61,7 @@ class ToOpenVinoDecoder(Step[Params]):
         config = copy.deepcopy(model.config)
         config.eos_token_id = sorted(end_tokens(model.tokenizer, model.network))
         exported = OpenVinoModel(export_decoder(model.network), model.tokenizer, config, self.gives)
-        batches = calibration_arrays(model.tokenizer, context)
-        before, after = (scores(predictor_of(one, context), batches) for one in (model, exported))
-        check_agreement(before, after, batches, context, tolerance=params.tolerance)
-        check_answers(model, exported, params.tolerance, context)
+        check_converted(model, exported, params.tolerance, context)
         context.log.update(operators=len(exported.graph.get_ops()))
         return exported
 

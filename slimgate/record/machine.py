@@ -20,6 +20,15 @@ class Rates(Part):
     memory_gb_per_s: float | None = None
 
 
+# A field of Rates -> what it is called, and its unit.
+RATE_WORDS = {
+    "float32_gflop_per_s": ("float32", "GFLOP/s"),
+    "bfloat16_gflop_per_s": ("bfloat16", "GFLOP/s"),
+    "int8_gop_per_s": ("int8", "GOP/s"),
+    "memory_gb_per_s": ("memory", "GB/s"),
+}
+
+
 class PeakRates(Part):
     """What the CPU gives, from a probe of about two seconds before the first model was timed.
 

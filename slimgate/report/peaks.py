@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from slimgate._system.escape import escape
 from slimgate.record import FlopsFacts, LatencyFacts, Machine, Rates, RunRecord, VariantRecord
+from slimgate.record.machine import RATE_WORDS
 from slimgate.report.figures import significant
 from slimgate.report.status import models, workload_words
 
@@ -40,13 +41,8 @@ def rate_lines(machine: Machine) -> Iterator[str]:
 
 
 def _rates(found: Rates) -> str:
-    shown = {
-        "float32": (found.float32_gflop_per_s, "GFLOP/s"),
-        "bfloat16": (found.bfloat16_gflop_per_s, "GFLOP/s"),
-        "int8": (found.int8_gop_per_s, "GOP/s"),
-        "memory": (found.memory_gb_per_s, "GB/s"),
-    }
-    return ", ".join(f"{name} {significant(rate)} {unit}" for name, (rate, unit) in shown.items() if rate)
+    rates = ((words, getattr(found, name), unit) for name, (words, unit) in RATE_WORDS.items())
+    return ", ".join(f"{words} {significant(rate)} {unit}" for words, rate, unit in rates if rate)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from slimgate.record.comparing.metrics import (
 )
 from slimgate.record.comparing.slices import slice_changes
 from slimgate.record.files import Kept
+from slimgate.record.machine import RATE_WORDS
 
 
 def compare(old: Kept, new: Kept) -> Comparison:
@@ -159,18 +160,12 @@ def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
 
 # Peaks of one and the same machine differ by some percent from run to run.
 _OTHER_RATE = 1.2
-_RATES = {
-    "float32_gflop_per_s": ("float32", "GFLOP/s"),
-    "bfloat16_gflop_per_s": ("bfloat16", "GFLOP/s"),
-    "int8_gop_per_s": ("int8", "GOP/s"),
-    "memory_gb_per_s": ("memory", "GB/s"),
-}
 
 
 def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """`float32 142 → 88 GFLOP/s`: the peaks with all threads that differ by more than they usually do."""
     found = [one.machine.peak_rates and one.machine.peak_rates.all_threads for one in (old, new)]
-    for name, (words, unit) in _RATES.items():
+    for name, (words, unit) in RATE_WORDS.items():
         before, after = (getattr(one, name, None) for one in found)
         if before and after and max(before / after, after / before) > _OTHER_RATE:
             yield f"{words} {before:.3g} → {after:.3g} {unit}"

@@ -32,6 +32,7 @@ from slimgate.report.figures import (
     smaller,
     to_fixed,
 )
+from slimgate.report.separation import separation
 from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 
@@ -49,6 +50,8 @@ _HOW = (
 )
 
 
+_NEW_ALONE = "## Which variants of the new release can be told apart"
+_WORDS = {"worse": "**worse**", "better": "better", "no change shown": "not separable", None: MISSING}
 _UNDECIDED = {
     None: "",
     ("fail", "warn"): ", undecided it failed and only warns now",
@@ -64,6 +67,7 @@ def metric_table(models: Sequence[ModelChange]) -> str:
         Column("metric", [escape(one.metric) for _, one in found]),
         Column("old → new", [_values(one) for _, one in found], right=True),
         Column("drop between releases", [_drop(one) for _, one in found], right=True),
+        Column("the new one is", [_WORDS[one.shown] for _, one in found]),
         Column("rows lost / won", [_rows(one) for _, one in found], right=True),
         Column("behind its teacher, old → new", [_behind(one) for _, one in found], right=True),
     ]
@@ -212,6 +216,7 @@ def compare_report(found: Comparison) -> str:
             with_heading("## Variants that came, went, or are the same", _list_variants(found)),
             with_heading("## The teacher", _model(found.teacher)),
             with_heading("## The variants", metric_table(found.variants)),
+            separation(found.separation, _NEW_ALONE),
             with_heading("### Slices", slice_table(found)),
             with_heading("### Size", size_table(found)),
             with_heading("### Latency", latency_table(found)),

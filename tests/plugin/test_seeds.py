@@ -22,6 +22,7 @@ pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
 
 [budgets]
 accuracy = { drop_points = 50.0, drop_relative = 0.9, floor = 0.1 }
+mcc = { drop_points = 199.0, over = "builds" }
 """
 
 
@@ -44,6 +45,19 @@ def test_every_seed_is_in_the_record_for_what_is_stochastic(ran: Ran) -> None:
         assert builds["sd_points"] > 0
         assert builds["sampling_se_points"] > 0
     assert ran.variant("builds", "pruned")["quality"]["accuracy"]["builds"] is None
+
+
+def test_a_budget_over_builds_is_judged_on_their_mean(ran: Ran) -> None:
+    facts = ran.variant("builds", "int8")["quality"]["mcc"]
+    (budget,) = facts["budgets"]
+    assert (budget["builds"], budget["verdict"]) == (3, "PASS")
+    assert budget["value"] == pytest.approx(facts["builds"]["mean_points"])
+    assert budget["interval"][0] < budget["value"] < budget["interval"][1]
+    (equal,) = ran.variant("builds", "pruned")["quality"]["mcc"]["budgets"]
+    assert (equal["builds"], equal["value"]) == (1, None)
+    report = (ran.folder / "reports/latest/builds/report.md").read_text()
+    assert "budget 199.0 over 3 builds: " in report
+    assert "budget 199.0 (all builds are equal) " in report
 
 
 def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:

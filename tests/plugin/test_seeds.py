@@ -25,7 +25,7 @@ pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
 
 [budgets]
 accuracy = { drop_points = 50.0, drop_relative = 0.9, floor = 0.1 }
-mcc = { drop_points = 199.0, over = "builds" }
+mcc = { drop_points = 100.0, over = "builds" }
 """
 
 
@@ -59,8 +59,8 @@ def test_a_budget_over_builds_is_judged_on_their_mean(ran: Ran) -> None:
     (equal,) = ran.variant("builds", "pruned")["quality"]["mcc"]["budgets"]
     assert (equal["builds"], equal["value"]) == (1, None)
     report = (ran.folder / "reports/latest/builds/report.md").read_text()
-    assert "budget 199.0 over 3 builds: " in report
-    assert "budget 199.0 (all builds are equal) " in report
+    assert "budget 100.0 over 3 builds: " in report
+    assert "budget 100.0 (all builds are equal) " in report
 
 
 def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:
@@ -91,7 +91,7 @@ def test_every_build_answers_the_confirm_rows_of_a_budget_over_builds(ran: Ran) 
     assert confirmed.code == 0, confirmed.out
     (budget,) = confirmed.variant("builds", "int8")["confirm"]["mcc"]["budgets"]
     assert (budget["builds"], budget["verdict"]) == (3, "PASS")
-    assert "budget 199.0 over 3 builds: " in confirmed.out
+    assert "budget 100.0 over 3 builds: " in confirmed.out
 
 
 def test_which_gated_variants_can_be_told_apart_is_in_record_and_report(ran: Ran) -> None:

@@ -22,6 +22,7 @@ from slimgate.report.figures import (
     to_fixed,
     with_note,
 )
+from slimgate.report.peaks import peak_ms
 from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
@@ -195,12 +196,16 @@ def latency_table(record: RunRecord) -> str:
     def column(head: str, cell: Callable[[LatencyFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, _, facts in found], right=True)
 
+    peaks = record.machine.peak_rates
+    rates = peaks.all_threads if peaks is not None else None
+    at_peak = [significant(peak_ms(model, workload, rates)) for model, workload, _ in found]
     columns = [
         Column("workload", [workload_words(workload) for _, workload, _ in found]),
         Column("variant", [escape(model.name) for model, _, _ in found]),
         column("mean ms", lambda facts: significant(facts.mean_ms if facts.turns else None)),
         column("p50 ms", lambda facts: significant(facts.p50_ms)),
         column("p90 / p95 / p99 ms", _percentiles),
+        Column("products at the peaks, ms", at_peak, right=True),
         column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
         column("different batches", lambda facts: count(facts.turns)),
         column("passed on", lambda facts: passed_words(facts.passed_on)),

@@ -51,7 +51,7 @@ DECODER_CONFIG = json.dumps(
         "max_position_embeddings": 512,
     }
 )
-DECODER_STEPS = frozenset({"to_onnx_genai", "to_openvino_decoder"})
+DECODER_STEPS = frozenset({"to_onnx_genai", "to_openvino_decoder", "to_ctranslate2"})
 # What a block without a [task] of its own adds to.
 BASE = """\
 [suite]

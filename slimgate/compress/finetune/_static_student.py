@@ -188,12 +188,8 @@ def token_scores(model: Any, special: Sequence[int], sif: float, context: BuildC
 
 
 def _config(old: Any, params: StaticParams) -> Any:
-    """The configuration as it was, without blocks, of the width of the vectors."""
+    """The old one, which says what tokens and outputs there are, with the shape of the tables."""
     config = copy.deepcopy(old)
-    for name, value in config.to_dict().items():
-        if name.startswith("layer") and isinstance(value, list | tuple):
-            setattr(config, name, [])
-    config.num_hidden_layers, config.hidden_size, config.num_attention_heads = 0, params.dims, 1
     config.static = {"dims": params.dims, "bigrams": params.bigrams}
     if getattr(config, "sentence", None):
         # what stood behind the pooling is in the vectors

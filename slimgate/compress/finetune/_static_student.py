@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ from slimgate.tasks.parts.objectives import objective_of
 
 METHOD = "static_student"
 BATCH_SIZE = 256
-# Score of special tokens: next to no weight, which stays so small that training does not reach it.
+# Score of the tokens around a text: so small a weight that training does not reach it.
 NEXT_TO_NONE = -40.0
 TOKENS = "tokens run alone"
 
@@ -64,13 +63,12 @@ def static_model(model: Any, params: StaticParams, context: BuildContext) -> Tor
             f"{METHOD}: dims = {params.dims}, but the vectors of {type(network).__name__} have "
             f"{vectors.shape[1]} numbers; expected at most that"
         )
-    special = sorted(i for i in set(model.tokenizer.all_special_ids) if i < len(vectors))
-    found = principal_directions(np.delete(vectors.numpy(), special, axis=0), params.dims)
-    config = _config(model.config, params)
+    frame = sorted({*frame_of(model, context), model.config.pad_token_id or 0})
+    found = principal_directions(np.delete(vectors.numpy(), frame, axis=0), params.dims)
     kind = StaticSentenceEncoder if layer is None else StaticClassifier
-    made = kind(config)
-    scores = token_scores(model, special, params.sif, context)
-    _set_tables(made.encoder, (vectors - found.mean) @ found.rows.T, scores, special)
+    made = kind(_config(model.config, params))
+    weights = sif_weights(model, frame, params.sif, context)
+    _set_tables(made.encoder, weights.unsqueeze(1) * ((vectors - found.mean) @ found.rows.T), frame)
     if isinstance(made, StaticClassifier) and layer is not None:
         _set_head(made.classifier, layer, found)
     architecture = f"{kind.__module__}:{kind.__qualname__}"
@@ -143,18 +141,24 @@ def _embedded(
 
 
 def _single_tokens(model: Any, context: BuildContext) -> EncodedTexts:
-    """A row for each token of the vocabulary, between the special tokens that the tokenizer puts around."""
-    tokenizer, size = model.tokenizer, int(model.config.vocab_size)
-    before, behind = _special_tokens(tokenizer, context)
+    """A row for each token of the vocabulary, between the tokens that the tokenizer puts around a text."""
+    size = int(model.config.vocab_size)
+    before, behind = _around(model.tokenizer, context)
     ids = [[*before, token, *behind] for token in range(size)]
     width = len(ids[0])
     given = {"input_ids": ids, "attention_mask": [[1] * width] * size}
-    columns = {name: given.get(name, [[0] * width] * size) for name in tokenizer("a")}
+    columns = {name: given.get(name, [[0] * width] * size) for name in model.tokenizer("a")}
     return EncodedTexts(columns, dict.fromkeys(columns, 0), "right", np.full(size, width, dtype=np.int64))
 
 
-def _special_tokens(tokenizer: Any, context: BuildContext) -> tuple[list[int], list[int]]:
-    """Ids that the tokenizer puts before and behind a text, seen on a train row. Raises BuildError."""
+def frame_of(model: Any, context: BuildContext) -> list[int]:
+    """Ids of the tokens that stand around every text."""
+    before, behind = _around(model.tokenizer, context)
+    return [*before, *behind]
+
+
+def _around(tokenizer: Any, context: BuildContext) -> tuple[list[int], list[int]]:
+    """What the tokenizer puts before and behind a text, seen on a train row. Raises BuildError."""
     names = context.task.text_columns(context.task_params)
     for text in context.rows("train").table[names[0]].to_pylist():
         found = tokenizer(str(text), return_special_tokens_mask=True)
@@ -175,16 +179,13 @@ def principal_directions(vectors: Any, dims: int) -> Directions:
     return Directions(rows.float().contiguous(), mean.float(), energy)
 
 
-def token_scores(model: Any, special: Sequence[int], sif: float, context: BuildContext) -> torch.Tensor:
-    """(vocabulary,) log of a / (a + p), p the share of the token among those of train."""
+def sif_weights(model: Any, frame: Sequence[int], sif: float, context: BuildContext) -> torch.Tensor:
+    """(vocabulary,) a / (a + p), p the share of the token among those of train, without the frame."""
     encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
     ids = np.fromiter((i for row in encoded.columns["input_ids"] for i in row), dtype=np.int64)
     counts = np.bincount(ids, minlength=int(model.config.vocab_size)).astype(np.float64)
-    counts[list(special)] = 0
-    shares = counts / max(counts.sum(), 1)
-    scores = torch.from_numpy(math.log(sif) - np.log(sif + shares)).float()
-    scores[list(special)] = NEXT_TO_NONE
-    return scores
+    counts[list(frame)] = 0
+    return torch.from_numpy(sif / (sif + counts / max(counts.sum(), 1))).float()
 
 
 def _config(old: Any, params: StaticParams) -> Any:
@@ -198,12 +199,13 @@ def _config(old: Any, params: StaticParams) -> Any:
 
 
 @torch.no_grad()
-def _set_tables(
-    encoder: StaticEncoder, vectors: torch.Tensor, scores: torch.Tensor, special: Sequence[int]
-) -> None:
-    encoder.embeddings["tokens"].weight.copy_(vectors)  # type: ignore[operator, union-attr]
-    encoder.embeddings["tokens"].weight[list(special)] = 0.0  # type: ignore[operator, index]
-    encoder.embeddings["scores"].weight.copy_(scores.unsqueeze(1))  # type: ignore[operator, union-attr]
+def _set_tables(encoder: StaticEncoder, vectors: torch.Tensor, frame: Sequence[int]) -> None:
+    """Vectors, scores alike but for the frame's, and empty buckets."""
+    tokens, scores = (encoder.embeddings[name] for name in ("tokens", "scores"))
+    tokens.weight.copy_(vectors)  # type: ignore[operator, union-attr]
+    tokens.weight[list(frame)] = 0.0  # type: ignore[operator, index]
+    scores.weight.zero_()  # type: ignore[operator, union-attr]
+    scores.weight[list(frame)] = NEXT_TO_NONE  # type: ignore[operator, index]
     if encoder.bigrams is not None:
         encoder.bigrams.weight.zero_()
 

@@ -5,10 +5,10 @@
 
 A text's vector is the weighted mean of its tokens' vectors, and the model's own head reads it. Each token
 starts from the vector that the head gets of a text of this token alone (model2vec: van Dongen & Tulkens 2024,
-"Model2Vec: Turn any Sentence Transformer into a Small Fast Model"), reduced by principal component analysis.
-Its weight starts from a / (a + share of the token in `train`), and special tokens start from next to none
-(Arora et al. 2017, A Simple but Tough-to-Beat Baseline for Sentence Embeddings, equation 3). Vectors, weights
-and head are trained by the step after it:
+"Model2Vec: Turn any Sentence Transformer into a Small Fast Model"), reduced by principal component analysis
+and multiplied by a / (a + share of the token in `train`) (Arora et al. 2017, A Simple but Tough-to-Beat
+Baseline for Sentence Embeddings, equation 3). All weights of the mean start alike; the tokens around a text,
+such as [CLS], have none. Vectors, weights and head are trained by the step after it:
 
     steps = [
       { trim_vocabulary = { vocab_size = 8000 } },
@@ -41,7 +41,8 @@ class Params(Table):
     bigrams: int = Field(default=0, ge=0)
     """Vectors for pairs of neighbouring tokens, which share them by a hash; 0: the order does not count."""
     sif: float = Field(default=1e-3, gt=0)
-    """a of a token's first weight a / (a + share of the token in `train`); a large one weighs all alike."""
+    """a of a / (a + share of the token in `train`), by which its first vector is multiplied; with a large one
+    all tokens count alike."""
 
 
 class StaticStudent(Step[Params]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def with_bigrams(student: Any) -> Any:
 
 
 def test_a_token_alone_starts_from_what_the_teachers_head_gets(hub: Path, tmp_path: Path) -> None:
-    teacher, student, context = made(hub, tmp_path, dims=32)
+    teacher, student, context = made(hub, tmp_path, dims=32, sif=1e9)
     ids = torch.tensor([[2, token, 3] for token in range(5, 23)])  # [CLS] token [SEP]
     mask = torch.ones_like(ids)
     with torch.no_grad():
@@ -79,8 +80,14 @@ def test_a_text_is_the_weighted_mean_of_its_tokens(hub: Path, tmp_path: Path) ->
     ids = tokenizer(TEXTS[2])["input_ids"]
     words = TEXTS[2].split()
     weights = [0.1 / (0.1 + every.count(word) / len(every)) for word in words]
-    vectors = [encoder.embeddings["tokens"].weight[tokenizer.convert_tokens_to_ids(word)] for word in words]
-    by_hand = sum(w * v for w, v in zip(weights, vectors, strict=True)) / sum(weights)
+    _, other, _ = made(hub, tmp_path, sif=1e9)  # where all are taken alike
+    table = other.network.encoder.embeddings["tokens"].weight.detach()
+    vectors = [table[tokenizer.convert_tokens_to_ids(word)] for word in words]
+    scores = encoder.embeddings["scores"].weight
+    with torch.no_grad():
+        scores[tokenizer.convert_tokens_to_ids("very")] = math.log(3.0)
+    shares = [3 if word == "very" else 1 for word in words]
+    by_hand = sum(s * w * v for s, w, v in zip(shares, weights, vectors, strict=True)) / sum(shares)
     with torch.no_grad():
         given = encoder(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.int64))[0]
     torch.testing.assert_close(given, by_hand, atol=1e-5, rtol=1e-4)
@@ -161,7 +168,9 @@ def test_a_trimmed_vocabulary_keeps_vectors_and_weights_together(hub: Path, tmp_
 def test_a_sentence_encoder_stays_one(tmp_path: Path, params: Any) -> None:
     context = embedding_context(tmp_path / "rows", params, calibration=16)
     hub = write_tiny(tmp_path / "hub", "bert", initializer_range=0.2)
-    student = static_student.step.apply(load_encoder(hub, context), static_student.Params(dims=8), context)
+    student = static_student.step.apply(
+        load_encoder(hub, context), static_student.Params(dims=8, sif=1e9), context
+    )
     vectors = vectors_of(student, context)
     assert vectors.shape[-1] == 8
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1.0, atol=1e-5)

@@ -76,7 +76,9 @@ BY_LOSS = ("cofi_prune", "distill", "low_rank", "prune_heads")
 # Steps that change each matrix or table, of which architectures and pooling differ.
 BY_MATRIX = ("factorize_embeddings", "gptq", "int8_dynamic", "int8_static", "low_rank", "weight_only")
 # Steps after which embeddings have another width or number, and tokens other scores.
-RESHAPING = {"new_student", "quantize_embeddings", "trim_vocabulary", "truncate_embeddings"}
+RESHAPING = {
+    *("new_student", "quantize_embeddings", "static_student", "trim_vocabulary", "truncate_embeddings"),
+}
 # What weights of so few numbers save is less than the names of new tensors and operators take.
 TOO_SMALL = {("factorize_embeddings", "causal-gpt2"), ("openvino_int8", "bert")}
 # What comes before a step, so that its input is of the kind that it takes.
@@ -122,6 +124,8 @@ def refusal(setting: str, name: str, example: Any) -> str | None:
         return "rows are chosen by probabilities of classes, and this task has none"
     if setting == "token_classification" and "augment" in example:
         return "transfer and augment make rows of text, and tokens is none"
+    if name == "static_student" and setting in ("token_classification", "causal-gpt2", "causal-llama"):
+        return "answers token by token"
     return None
 
 

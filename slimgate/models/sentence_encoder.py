@@ -39,7 +39,11 @@ class SentenceEncoder(PooledEncoder):
 
     def answer(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The vectors of the texts, in their form."""
-        vectors = self.reduce(self.dense(pool(tokens, mask, self.config.sentence["pooling"])))
+        return self.to_embeddings(pool(tokens, mask, self.config.sentence["pooling"]))
+
+    def to_embeddings(self, pooled: torch.Tensor) -> torch.Tensor:
+        """What follows the pooling. pooled: (texts, features) -> (rows, dims)."""
+        vectors = self.reduce(self.dense(pooled))
         if self.config.sentence["normalize"]:
             vectors = nn.functional.normalize(vectors, dim=-1)
         texts = self.config.sentence["texts"]

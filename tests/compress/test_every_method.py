@@ -76,7 +76,9 @@ BY_LOSS = ("cofi_prune", "distill", "low_rank", "prune_heads")
 # Steps that change each matrix or table, of which architectures and pooling differ.
 BY_MATRIX = ("factorize_embeddings", "gptq", "int8_dynamic", "int8_static", "low_rank", "weight_only")
 # Steps after which embeddings have another width or number, and tokens other scores.
-RESHAPING = {"new_student", "quantize_embeddings", "trim_vocabulary", "truncate_embeddings"}
+RESHAPING = {
+    *("new_student", "quantize_embeddings", "static_student", "trim_vocabulary", "truncate_embeddings"),
+}
 # What weights of so few numbers save is less than the names of new tensors and operators take.
 TOO_SMALL = {("factorize_embeddings", "causal-gpt2"), ("openvino_int8", "bert")}
 # What comes before a step, so that its input is of the kind that it takes.
@@ -122,6 +124,8 @@ def refusal(setting: str, name: str, example: Any) -> str | None:
         return "rows are chosen by probabilities of classes, and this task has none"
     if setting == "token_classification" and "augment" in example:
         return "transfer and augment make rows of text, and tokens is none"
+    if name == "static_student" and setting in ("token_classification", "causal-gpt2", "causal-llama"):
+        return "answers token by token"
     return None
 
 
@@ -171,9 +175,9 @@ def graphs(hubs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
 def test_every_step_has_an_example() -> None:
     # test_in_tower.py has those of a tower, test_to_aoti.py those of a compiled package, test_external.py
     # those of a script, test_to_gguf.py those of a model whose tokenizer llama.cpp has,
-    # test_sequence_distill.py those of a teacher that ends its answers, test_to_ctranslate2.py those of an
-    # encoder-decoder, test_to_onnx_genai.py those of a decoder with heads of 16, test_to_openvino_decoder.py
-    # those of a decoder that writes
+    # test_sequence_distill.py those of a teacher that ends its answers, test_to_ctranslate2.py and
+    # test_to_ctranslate2_decoder.py those of models that write, test_to_onnx_genai.py those of a decoder with
+    # heads of 16, test_to_openvino_decoder.py those of a decoder that writes
     elsewhere = {
         *("in_tower", "to_aoti", "external", "to_gguf"),
         *("sequence_distill", "to_ctranslate2", "to_onnx_genai", "to_openvino_decoder"),

@@ -208,6 +208,11 @@ def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
         found.append("The graph is the file that was judged.")
     if judged != forms()[written.form][0]:
         found.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
+    if written.static:
+        found.append(
+            '`SentenceTransformer(".")` of sentence-transformers loads the folder too, and gives the same '
+            "vectors of texts that are not cut."
+        )
     if written.pairs:
         found.append(
             "The graph takes an even number of texts: the first half are queries (or first texts), the "

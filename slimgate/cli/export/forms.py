@@ -41,7 +41,7 @@ class Written:
     pairs: a row takes two texts, encoded apart; layout: of a folder that was judged as it is, the format of
     its weights, such as gptq, and its GGUF file; prefix: tokens that every answer begins with; compared: how
     far the form's answers lay from the model's (max_difference, tolerance, …) on made-up token ids, empty of
-    a graph that was copied.
+    a graph that was copied; static: whether sentence-transformers loads the folder too.
     """
 
     form: str
@@ -53,6 +53,7 @@ class Written:
     gguf: str | None = None
     prefix: tuple[str, ...] = ()
     compared: dict[str, Any] = field(default_factory=dict)
+    static: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def _texts(config: Any) -> int:
 
 
 def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Written:
+    from slimgate.models.static_modules import save_static_modules, weighted_rows
     from slimgate.models.stock import auto_class, not_stock
 
     if hasattr(model.network, "load_tokenizer"):
@@ -178,12 +180,15 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
     before = scores(predictor_of(model, here), batches)
     made, tolerance = _write(forms()[form][1], model, batches, folder)
     check_agreement(before, scores(predictor_of(made, here), batches), batches, here, tolerance=tolerance)
+    if (rows := weighted_rows(model.network)) is not None:
+        save_static_modules(rows, model.tokenizer, folder)
     return Written(
         form,
         model.tokenizer,
         model.config,
         auto=auto_class(model) if form == TRANSFORMERS else None,
         compared=here.log,
+        static=rows is not None,
     )
 
 

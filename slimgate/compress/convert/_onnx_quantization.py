@@ -84,8 +84,10 @@ class Quantizing:
     before: list[Scores]
 
     @classmethod
-    def of(cls, model: OnnxModel, context: BuildContext, *, output_layer: bool) -> Quantizing:
-        """Raises BuildError where no product by a float matrix is left."""
+    def of(
+        cls, model: OnnxModel, context: BuildContext, *, output_layer: bool, embeddings: bool = False
+    ) -> Quantizing:
+        """Raises BuildError where no product by a float matrix is left, and no table is to be quantized."""
         proto = copy.deepcopy(model.proto)
         del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
         products_from_gemms_(proto)
@@ -93,7 +95,7 @@ class Quantizing:
         last = None if output_layer else output_product(proto, model.config)
         found = [node.name for node, values in weights_of(Graph(proto), "MatMul") if values.dtype.kind == "f"]
         products = [name for name in found if name != last]
-        if not products:
+        if not products and not embeddings:
             integers = {k: n for k, n in kinds_of(proto).items() if k in INTEGER}
             raise BuildError(f"the graph multiplies by no float matrix, it has {integers or 'no product'}")
         batches = calibration_arrays(model.tokenizer, context)

@@ -36,6 +36,8 @@ def value_ranges(
     percentile: float,
 ) -> Ranges:
     """(low, high) of each named value of the graph, 0 within; what stands for padding does not count."""
+    if not names:
+        return {}
     ends = dict.fromkeys(names, (0.0, 0.0))
     for name, values in _iter_tensor_values(model, proto, names, batches, context):
         low, high = ends[name]

@@ -53,7 +53,7 @@ class OnnxInt8Dynamic(Step[Params]):
         from slimgate.compress.convert._onnx_graph import kinds_of
         from slimgate.compress.convert._onnx_quantization import Quantizing, token_tables
 
-        work = Quantizing.of(model, context, output_layer=params.output_layer)
+        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
         tables = token_tables(work.proto) if params.embeddings else []
         with silent():
             quantize_dynamic(

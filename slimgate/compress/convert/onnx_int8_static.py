@@ -56,7 +56,7 @@ class OnnxInt8Static(Step[Params]):
         from slimgate.compress.convert._onnx_quantization import Quantizing, tables_to_int8
         from slimgate.compress.convert._onnx_static import products_to_int8_, value_ranges
 
-        work = Quantizing.of(model, context, output_layer=params.output_layer)
+        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
         wanted = set(work.products)
         sources = list(dict.fromkeys(node.input[0] for node in work.proto.graph.node if node.name in wanted))
         ranges = value_ranges(

@@ -47,7 +47,7 @@ class OnnxWeightOnly(Step[Params]):
         from slimgate.compress.convert._onnx_quantization import Quantizing
         from slimgate.errors import BuildError
 
-        work = Quantizing.of(model, context, output_layer=params.output_layer)
+        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
         proto = _pack_weights(work.proto, set(work.products), "MatMul", params.bits, params)
         if params.embeddings:
             from slimgate.compress.convert._onnx_quantization import token_tables

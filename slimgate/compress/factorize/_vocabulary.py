@@ -13,6 +13,7 @@ from torch import nn
 from slimgate.errors import BuildError, DataError
 from slimgate.models.plain_layers import to_plain_tables_
 from slimgate.models.replace_modules import replace_modules_
+from slimgate.models.static_encoder import StaticEncoder
 from slimgate.models.token_embeddings import token_embeddings
 from slimgate.protocols import BuildContext
 
@@ -42,7 +43,8 @@ def trim_network_(model: Any, method: str, kept: Sequence[int]) -> list[str]:
     """Keeps these rows of the token tables and of the layer that gives a logit per token, in this order.
 
     kept: old ids. Token ids in the configuration are renumbered; method: the step's name, whose file has
-    `restore`. Gives the names of what was trimmed. Raises BuildError where no float table was found.
+    `restore`. Gives the names of what was trimmed. Raises BuildError where no float table was found, or where
+    bigrams were learnt by ids.
     """
     to_plain_tables_(model)
     network, config = model.network, model.config
@@ -52,6 +54,11 @@ def trim_network_(model: Any, method: str, kept: Sequence[int]) -> list[str]:
         raise BuildError(
             f"{type(network).__name__} holds no float table of {config.vocab_size} token vectors: "
             f"put {method} before the step that quantizes it"
+        )
+    if any(isinstance(m, StaticEncoder) and m.has_learnt_bigrams() for m in network.modules()):
+        raise BuildError(
+            f"{type(network).__name__} finds its bigrams by the ids of tokens, which {method} changes: put "
+            f"{method} before static_student"
         )
     rows = torch.tensor(kept, device=next(network.parameters()).device)
     shared: dict[int, nn.Parameter] = {}

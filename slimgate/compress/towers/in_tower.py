@@ -52,6 +52,7 @@ NOT_INSIDE = {
     "active_distill": "it chooses rows by probabilities of classes, which captions have not; use distill",
     "in_tower": "write its steps here",
     "new_student": 'write the shape as a config.json, and start from model = "fresh:FOLDER"',
+    "static_student": "a tower's vectors come from all its tokens, and patches have no vocabulary",
     "prune_hidden": "its patches and heads have the width; use prune_heads, prune_ffn or low_rank",
 }
 OF_VOCABULARY = frozenset({"factorize_embeddings", "trim_vocabulary"})

@@ -221,6 +221,25 @@ def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, pa
     assert np.abs(found[:, 0] - documents).max() < ROUNDING
 
 
+def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, export: Run) -> None:
+    library = pytest.importorskip("sentence_transformers", reason="loaded with sentence-transformers")
+    context = embedding_context(tmp_path / "rows", LABELS)
+    model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
+    model = stepped(model, context, "static_student", dims=8)
+    encoded = context.task.encode_rows(LABELS, context.rows("selection"), model.tokenizer)
+    vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
+
+    code, told, _ = export(kept(tmp_path, model, context))
+
+    assert code == 0, told
+    assert (
+        np.abs(predict_with_readme(tmp_path / "out", selection(context), "vectors")[:, 0] - vectors).max()
+        < ROUNDING
+    )
+    theirs = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(selection(context))
+    assert np.abs(theirs - vectors).max() < ROUNDING
+
+
 def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path, export: Run) -> None:
     context = embedding_context(tmp_path / "rows", PAIRS, calibration=16)
     model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)

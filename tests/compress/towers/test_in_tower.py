@@ -27,7 +27,7 @@ OWN: dict[str, Any] = {
     "lora_distill": {"epochs": 1, "r": 2, "train_head": False},
     "trim_vocabulary": {},
 }
-REFUSED = {"active_distill", "new_student", "prune_hidden"}
+REFUSED = {"active_distill", "new_student", "prune_hidden", "static_student"}
 SAME_ANSWERS = {"conv1d_to_linear", "trim_vocabulary"}
 OF_VOCABULARY = {"trim_vocabulary", "factorize_embeddings"}
 CASES = [

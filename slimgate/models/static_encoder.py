@@ -1,0 +1,98 @@
+"""Models without attention: a text's vector is the weighted mean of its tokens' vectors.
+
+    text = sum of w_i x_i / sum of w_i,    w_i = exp(score of token i)
+    x_i  = vector of token i, and with bigrams the vector of the bucket of (token i - 1, token i) added
+
+Padding has no weight, so that an answer does not depend on what else is in the batch. Without bigrams the
+order of the words does not count. `config.static` holds {"dims": …, "bigrams": number of buckets}.
+Source: Joulin et al. 2017 (Bag of Tricks for Efficient Text Classification), section 2.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from slimgate.models.sentence_encoder import SentenceEncoder
+
+# Odd numbers that mix two token ids into one bucket; products of ids below 2³¹ stay below 2⁶³.
+FIRST, SECOND = 92_821, 68_917
+
+
+class StaticEncoder(nn.Module):
+    """The tables. forward: input_ids, attention_mask (rows, tokens) int64 -> (rows, dims)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        dims, buckets = config.static["dims"], config.static["bigrams"]
+        tables = {
+            "tokens": nn.Embedding(config.vocab_size, dims),
+            "scores": nn.Embedding(config.vocab_size, 1),
+        }
+        self.embeddings = nn.ModuleDict(tables)
+        self.bigrams = nn.Embedding(buckets, dims) if buckets else None
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Both tables that have a row for each token."""
+        return self.embeddings
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        vectors = self.embeddings["tokens"](input_ids)
+        if self.bigrams is not None:
+            vectors = vectors + self._bigram_vectors(input_ids, attention_mask)
+        scores = self.embeddings["scores"](input_ids).squeeze(-1)
+        weights = scores.masked_fill(attention_mask == 0, torch.finfo(scores.dtype).min).softmax(-1)
+        found: torch.Tensor = (weights.unsqueeze(1) @ vectors).squeeze(1)
+        return found
+
+    def _bigram_vectors(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(rows, tokens, dims), zero for a token without one before it."""
+        assert self.bigrams is not None
+        buckets = (input_ids[:, :-1] * FIRST + input_ids[:, 1:] * SECOND) % self.config.static["bigrams"]
+        both = (mask[:, :-1] * mask[:, 1:]).unsqueeze(-1)
+        found = self.bigrams(buckets)
+        return nn.functional.pad(found * both.to(found.dtype), (0, 0, 1, 0))
+
+    def has_learnt_bigrams(self) -> bool:
+        """Whether a bucket holds anything, so that tokens must keep their ids."""
+        return self.bigrams is not None and any(
+            bool(values.any()) for values in self.bigrams.state_dict().values()
+        )
+
+
+class StaticClassifier(nn.Module):
+    """text vector -> dropout -> linear. forward: input_ids, attention_mask -> logits (rows, outputs)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config, self.encoder = config, StaticEncoder(config)
+        dropout = getattr(config, "classifier_dropout", None)
+        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1) if dropout is None else dropout)
+        self.classifier = nn.Linear(config.static["dims"], config.num_labels)
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """Random weights in the shape of a configuration."""
+        return cls(config)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any
+    ) -> SequenceClassifierOutput:
+        vectors = self.encoder(input_ids, attention_mask)
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(vectors)))
+
+
+class StaticSentenceEncoder(SentenceEncoder):
+    """A SentenceEncoder whose pooled vectors are those of a StaticEncoder."""
+
+    def __init__(self, config: Any, encoder: nn.Module | None = None) -> None:
+        super().__init__(config, encoder if encoder is not None else StaticEncoder(config))
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_: Any, **__: Any
+    ) -> SequenceClassifierOutput:
+        return SequenceClassifierOutput(logits=self.to_embeddings(self.encoder(input_ids, attention_mask)))

@@ -241,6 +241,7 @@ class Form:
     own_config: config.json is the library's, so that transformers' is not written.
     files: of a graph, that of the first name tells the kind of a folder; optional: those that may be missing.
     takes: the kinds of PyTorch model that `Runtime.export` makes it of; needs: the packages that this takes.
+    of_decoders: the lines for a model without an encoder, where they differ.
     """
 
     name: str
@@ -254,6 +255,7 @@ class Form:
     optional: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
     needs: tuple[str, ...] = ()
+    of_decoders: Form | None = None
 
 
 @dataclass(frozen=True)

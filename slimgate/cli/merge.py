@@ -26,6 +26,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import Machine, RunRecord, SelfTest, SelfTestPart, ShardFacts, VariantRecord, to_json
 from slimgate.record.answers import answers_beside
 from slimgate.record.budgets import undecided_failing
+from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import RECORD, TEACHER, Kept, log_name
 from slimgate.record.looks_log import merge_looks
 from slimgate.record.run_verdict import verdict
@@ -68,6 +69,7 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
     _copy_outcomes(ordered, folder)
     _copy_logs(ordered, folder)
     record = _follow_rows(merge_records(ordered), folder, texts)
+    record = record.model_copy(update={"separation": separate_variants(record, folder)})
     write_atomically(folder / RECORD, to_json(record))
     write_reports(record, folder, texts)
     return Kept(folder / RECORD, record)
@@ -92,6 +94,7 @@ def merge_records(ordered: Sequence[Kept]) -> RunRecord:
             "machine": _machine(ordered),
             "variants": variants,
             "followed": [],
+            "separation": None,
             "self_test": self_test,
             "verdict": verdict(variants, self_test, len(missing)),
             "this_run": None,

@@ -2,41 +2,24 @@
 
 check_converted(model, converted, 0.01, context)   its scores and its answers
 check_answers(model, converted, 0.01, context)     its answers alone
-
-Greedy answers leave each other at a near tie, and are others from there on. So what is compared is the first
-token that differs: how far it scores under the expected one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from slimgate.compress.agreement import calibration_arrays, check_agreement, predictor_of, scores
+from slimgate.compress.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
 from slimgate.errors import BuildError
-from slimgate.models.write_answers import end_tokens
-from slimgate.protocols import AnswerPlan, BuildContext, Predictor
+from slimgate.models.divergence import find_divergence
+from slimgate.models.write_answers import end_tokens, is_encoder_decoder, start_of_answers
+from slimgate.protocols import AnswerPlan, Arrays, BuildContext, Predictor
 
 _BATCH = 32
 _END = "the end"
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """The first token at which an answer leaves the expected one. place: 0 is the first new token.
-
-    written, expected: tokens of the vocabulary, None for the end; gap: how much higher the expected one
-    scores, in standard deviations of the scores there.
-    """
-
-    row: str
-    place: int
-    written: int | None
-    expected: int | None
-    gap: float
 
 
 def check_converted(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
@@ -69,60 +52,56 @@ def _check_written(
         [one.ids for one in task.answer(options, predictor, prompts, AnswerPlan(_BATCH))[:, 0]]
         for predictor in (before, after)
     )
+    ends = end_tokens(tokenizer, getattr(before, "network", None)) | {*getattr(before, "end_tokens", ())}
     found = [
-        _find_divergence(
-            before,
-            tokenizer,
-            rows.ids[row],
-            prompts.columns["input_ids"][row],
-            expected[row],
-            written[row],
-        )
+        one
         for row in range(len(rows))
-        if expected[row] != written[row]
+        if (
+            one := find_divergence(
+                rows.ids[row],
+                expected[row],
+                written[row],
+                partial(_scores_behind, before, prompts.columns["input_ids"][row], expected[row]),
+                ends,
+            )
+        )
     ]
     context.log["changed_answers"] = round(len(found) / len(rows), 4)
     if not found:
         return
     first, worst = found[0], max(found, key=lambda one: one.gap)
+    format_token = partial(_format_token, tokenizer)
     context.log["first_divergence"] = {
         "row": first.row,
         "token": first.place + 1,
-        "written": _format_token(tokenizer, first.written),
-        "expected": _format_token(tokenizer, first.expected),
+        "written": format_token(first.written),
+        "expected": format_token(first.expected),
         "gap": round(first.gap, 4),
     }
     if tolerance is not None and worst.gap > tolerance:
         raise BuildError(
-            "the converted model writes another answer than the one it was made from: token "
-            f"{worst.place + 1} of calibration row {worst.row} is "
-            f"{_format_token(tokenizer, worst.written)}, expected "
-            f"{_format_token(tokenizer, worst.expected)}, whose score is higher by {worst.gap:.3g} of "
-            f"their standard deviation; expected at most {tolerance:g}. Give another `tolerance` if that is "
-            "meant"
+            "the converted model writes another answer than the one it was made from: "
+            f"{worst.describe('calibration row', tolerance, format_token)}. Give another `tolerance` if that "
+            "is meant"
         )
 
 
-def _find_divergence(
-    predictor: Predictor,
-    tokenizer: Any,
-    row: str,
-    prompt: Sequence[int],
-    expected: Sequence[int],
-    written: Sequence[int],
-) -> Divergence:
-    """Where two answers part that are not equal, by the scores of the model before the step."""
-    pairs = enumerate(zip(expected, written, strict=False))
-    place = next((i for i, (one, other) in pairs if one != other), min(len(expected), len(written)))
-    wanted, own = (one[place] if place < len(one) else None for one in (expected, written))
-    text = np.array([[*prompt, *expected[:place]]], dtype=np.int64)
-    batch = {"input_ids": text, "attention_mask": np.ones_like(text)}
-    logits = predictor.fetch(predictor.forward(predictor.prepare(batch)))[0, -1]
-    ends = sorted(
-        end_tokens(tokenizer, getattr(predictor, "network", None)) | {*getattr(predictor, "end_tokens", ())}
-    )
-    high, low = (float(logits[ends].max() if one is None else logits[one]) for one in (wanted, own))
-    return Divergence(row, place, own, wanted, (high - low) / float(logits.std()))
+def _scores_behind(predictor: Predictor, prompt: Sequence[int], answer: Sequence[int], place: int) -> Scores:
+    """(vocabulary,) scores of the token behind so many of the answer."""
+    batch = _inputs(predictor, prompt, answer[:place])
+    found: Scores = predictor.fetch(predictor.forward(predictor.prepare(batch)))[0, -1]
+    return found
+
+
+def _inputs(predictor: Predictor, prompt: Sequence[int], written: Sequence[int]) -> Arrays:
+    """The inputs whose last scores are those of the token behind what is written."""
+    network = getattr(predictor, "network", None)
+    if network is not None and is_encoder_decoder(network):
+        answer = np.array([[start_of_answers(network), *written]], dtype=np.int64)
+        text, more = np.array([prompt], dtype=np.int64), {"decoder_input_ids": answer}
+    else:
+        text, more = np.array([[*prompt, *written]], dtype=np.int64), {}
+    return {"input_ids": text, "attention_mask": np.ones_like(text), **more}
 
 
 def _format_token(tokenizer: Any, token: int | None) -> str:

@@ -23,6 +23,9 @@ from slimgate.judge.metrics.base import Unit
 
 OnInconclusive = Literal["fail", "warn"]
 
+# What a verdict is about: the first build, on rows like these; or the recipe, over its builds and the rows.
+Over = Literal["rows", "builds"]
+
 BudgetKind = Literal[
     "drop_points", "drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"
 ]
@@ -56,19 +59,24 @@ class Measured(Protocol):
     def unit(self) -> Unit:
         """Of its drop."""
 
+    @property
+    def over_builds(self) -> bool:
+        """Whether it can be judged over several builds."""
+
 
 @dataclass(frozen=True)
 class QualityBudget:
     """How much worse a variant may be.
 
     limit: for drop_points percentage points of the metric; for the relative kinds a fraction (0.02 is 2 %);
-    for floor and ceiling the metric's own unit. Above 0.
+    for floor and ceiling the metric's own unit. Above 0. over: of what the mean is judged.
     """
 
     kind: BudgetKind
     limit: float
     reason: str | None = None
     on_inconclusive: OnInconclusive | None = None
+    over: Over = "rows"
 
 
 def check_budget(metric: Measured, budget: QualityBudget) -> None:
@@ -77,6 +85,8 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         raise SuiteError(f"{metric.name} {metric.no_budget}")
     if budget.kind not in KINDS:
         raise SuiteError(f'"{budget.kind}" is no kind of budget, expected one of {", ".join(KINDS)}')
+    if budget.over == "builds" and not metric.over_builds:
+        raise SuiteError(f'over = "builds" is not supported for {metric.name}; leave it out')
     suited = suited_kinds(metric)
     if budget.kind not in suited:
         raise SuiteError(

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, QualityBudget
+from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, Over, QualityBudget
 from slimgate.params import Table
 from slimgate.protocols import TimedPart
 
@@ -40,8 +40,9 @@ class LimitsTable(Table):
     def budgets(self) -> tuple[QualityBudget, ...]:
         """A budget for each kind that is set."""
         limits: dict[BudgetKind, float | None] = {kind: getattr(self, kind, None) for kind in KINDS}
+        over: Over = getattr(self, "over", "rows")
         return tuple(
-            QualityBudget(kind, limit, self.reason, self.on_inconclusive)
+            QualityBudget(kind, limit, self.reason, self.on_inconclusive, over)
             for kind, limit in limits.items()
             if limit is not None
         )
@@ -90,6 +91,9 @@ class QualityBudgetTable(BaselineBudgetTable):
     """Least value, by the variant's own interval."""
     ceiling: float | None = None
     """Largest value of a loss, by the variant's own interval."""
+    over: Over = "rows"
+    """What the verdict is about: "rows", the first build; "builds", the mean of the builds by [suite] seeds,
+    so that a recipe passes and not one lucky build."""
 
 
 class Budget(Table):

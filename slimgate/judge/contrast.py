@@ -37,6 +37,9 @@ class Contrast:
 class Paired(Protocol):
     """What the rows tell of both models' values at once: means, resamples, or influence values."""
 
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Its bounds, each at a one-sided level `alpha`."""
+
     def interval(self, contrast: Contrast) -> Interval:
         """Its two-sided 90 % interval."""
 
@@ -86,11 +89,11 @@ class ByInterval(ABC):
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""
-        return _smallest_level(lambda alpha: self.bounds(contrast, alpha)[1] < limit)
+        return smallest_level(lambda alpha: self.bounds(contrast, alpha)[1] < limit)
 
     def p_at_most(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at most `limit`"."""
-        return _smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
+        return smallest_level(lambda alpha: self.bounds(contrast, alpha)[0] > limit)
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """How many times as many rows tell on which side of `limit` it is, 80 % of the time; None if it is on
@@ -100,7 +103,7 @@ class ByInterval(ABC):
         return copies_from_interval(value, high if value < limit else low, limit)
 
 
-def _smallest_level(excluded: Callable[[float], bool]) -> float:
+def smallest_level(excluded: Callable[[float], bool]) -> float:
     """The smallest one-sided level at which a limit is excluded, to within 1 % of itself; 1 where none does
     it.
 

@@ -46,6 +46,7 @@ class _Score:
     value_range: tuple[float, float] = (-1.0, 1.0)
     resampled: bool = True
     no_budget: str = ""
+    over_builds: bool = False
     unit: Unit = "points"
 
 

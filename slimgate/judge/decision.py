@@ -54,9 +54,13 @@ class BudgetVerdict:
 
     value, interval: what was judged and its 90 % interval, in the unit of `limit`: a fraction of the
     teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
-    None for drop_points, whose drop and interval stand in the judgement, and where they are not finite.
+    None for drop_points over rows, whose drop and interval stand in the judgement, and where they are not
+    finite.
     p_value: of "the budget does not hold"; None of what is judged in another way. p_holds: of "it holds",
     small where the rows show that it does not.
+    builds: of a budget over builds, how many were judged, 1 where all are equal; None of one over rows.
+    builds_needed: the builds that would decide it on these rows, as n_needed has the rows for these builds;
+    needs_both: neither is enough alone, and both numbers are of more rows with more builds.
     """
 
     kind: str
@@ -68,6 +72,9 @@ class BudgetVerdict:
     interval: tuple[float, float] | None = None
     p_value: float | None = None
     p_holds: float | None = None
+    builds: int | None = None
+    builds_needed: int | None = None
+    needs_both: bool = False
 
 
 def to_verdict(*, inside: bool, outside: bool) -> Verdict:

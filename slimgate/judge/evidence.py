@@ -102,6 +102,18 @@ def gather(
     )
 
 
+def pair_values(
+    metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
+) -> Paired:
+    """Both values at once. Of a metric that is a mean over rows by the amounts of the rows, also of 0/1."""
+    groups = shared_groups(teacher, variant)
+    teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
+    if metric.per_row is not None and not _is_between(metric, teacher, variant):
+        before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
+        return _means_of_01(before, after, groups)
+    return _make_paired(metric, teacher, variant, seed=seed, resamples=resamples)
+
+
 def _make_paired(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Paired:
@@ -181,7 +193,7 @@ def by_tango(
     """
     from scipy.special import ndtr
 
-    paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
+    paired = _means_of_01(before, after, groups)
     lost = before - after if higher_is_better else after - before
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
     changed = Changed(right_to_wrong=b, wrong_to_right=c)
@@ -210,6 +222,10 @@ def by_tango(
         paired=paired,
         changed=changed,
     )
+
+
+def _means_of_01(before: Floats, after: Floats, groups: Ints | None) -> PairedMeans:
+    return PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
 
 
 def by_contrast(

@@ -196,15 +196,18 @@ def _slopes(values: Floats, repeats: Floats, at: float) -> tuple[float, float]:
 
 
 def _crossing(excess: Callable[[float], float], mean: float, end: float, usual: float) -> float:
-    """Between the mean, where `excess` is above 0, and the end of the range: where it is 0; else the end.
+    """Between the mean and the end of the range: where `excess` falls to 0; the end where it stays above.
 
-    usual: about how far from the mean it is; a near bracket takes a fifth of the evaluations.
+    The mean itself where it is 0 or less there already, as at levels near a half. usual: about how far from
+    the mean it is; a near bracket takes a fifth of the evaluations.
     """
     from scipy.optimize import brentq
 
     span = (end - mean) * (1 - 1e-12)
     if end == mean or excess(mean + span) >= 0:
         return end
+    if excess(mean) <= 0:
+        return mean
     near, far = 0.0, min(1.0, usual / abs(span))
     while excess(mean + far * span) > 0:
         near, far = far, min(1.0, 2 * far)

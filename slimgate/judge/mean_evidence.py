@@ -39,9 +39,13 @@ class PairedMeans:
         best, worst = self._range(contrast)
         return unit_losses(values, self.sizes, self.groups, best=best, worst=worst)
 
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Its bounds, each at a one-sided level `alpha`."""
+        return self.losses(contrast).interval(alpha)
+
     def interval(self, contrast: Contrast) -> Interval:
         """Its two-sided 90 % interval."""
-        return self.losses(contrast).interval()
+        return self.bounds(contrast, ALPHA)
 
     def p_at_least(self, contrast: Contrast, limit: float) -> float:
         """The p-value of "the true contrast is at least `limit`"."""

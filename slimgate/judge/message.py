@@ -11,6 +11,7 @@ from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.flips import FlipShare
+from slimgate.judge.over_builds import MOST_BUILDS
 from slimgate.judge.slices import slice_counts, slices_kind
 from slimgate.judge.token_kl import TokenKl
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
@@ -33,7 +34,8 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
 
     name: the variant; since: the baseline that stands in the teacher's place. Points have one decimal, and
     more where one would round a bound onto its budget. Other kinds of budget stand with what they limit:
-    `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit.
+    `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit. What was judged over builds stands so too:
+    `budget 2.0 over 3 builds: 2.5 [0.9, 4.1]`.
     """
     digits = _decimals(judgement)
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
@@ -67,7 +69,9 @@ def _value(value: float) -> str:
 
 
 def _decimals(judgement: QualityJudgement) -> int:
-    shown = (*(judgement.interval or ()), judgement.drop_points)
+    over_builds = [one for one in judgement.budgets if one.kind == "drop_points" and one.interval]
+    ends = [end for one in over_builds for end in one.interval or ()]
+    shown = (*(judgement.interval or ()), judgement.drop_points, *ends)
     limits = [one.limit for one in judgement.budgets if one.kind == "drop_points"]
     return _digits_apart(shown, limits, fewest=1)
 
@@ -87,16 +91,26 @@ def _budget(budget: BudgetVerdict, digits: int) -> str:
     if budget.kind == "drop_points":
         # a limit is shown as it was set: 0.25 is not 0.2
         shown = f"{budget.limit:.{digits}f}"
-        return f"budget {shown if float(shown) == budget.limit else f'{budget.limit:g}'}"
-    named = f"{budget.kind} {_with_two_decimals(budget.limit)}"
+        named = f"budget {shown if float(shown) == budget.limit else f'{budget.limit:g}'}"
+    else:
+        named = f"{budget.kind} {_with_two_decimals(budget.limit)}"
+    named += format_builds(budget.builds)
     if budget.value is None:
         return named
     bounds = budget.interval or ()
-    digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
+    if budget.kind != "drop_points":
+        digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
     measured = f"{budget.value:z.{digits}f}"
     if bounds:
         measured += f" [{', '.join(f'{bound:z.{digits}f}' for bound in bounds)}]"
     return f"{named}: {measured}"
+
+
+def format_builds(builds: int | None) -> str:
+    """` over 3 builds`; nothing of a budget over rows."""
+    if builds is None:
+        return ""
+    return " (all builds are equal)" if builds == 1 else f" over {builds} builds"
 
 
 def _with_two_decimals(limit: float) -> str:
@@ -111,6 +125,10 @@ def _outcome(judgement: QualityJudgement) -> str:
         return str(judgement.verdict)
     if judgement.family is not None:
         return f"INCONCLUSIVE, {judgement.family}"
+    undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
+    over_builds = next((one for one in undecided if (one.builds or 1) > 1), None)
+    if over_builds is not None:
+        return f"INCONCLUSIVE, {builds_would_tell(over_builds, judgement.n)}"
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
     return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"
@@ -118,8 +136,31 @@ def _outcome(judgement: QualityJudgement) -> str:
 
 def rows_would_tell(needed: int, n: int) -> str:
     """`about 3,500 gate rows would tell`; says so where these are far more than n."""
-    told = f"about {int(float(f'{needed:.1e}')):,} gate rows would tell"
+    told = f"{_about(needed)} gate rows would tell"
     return f"too close to its budget: {told}" if needed > _OUT_OF_REACH * n else told
+
+
+def _about(rows: int) -> str:
+    return f"about {int(float(f'{rows:.1e}')):,}"
+
+
+def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
+    """`5 builds in place of 3, or about 4,000 gate rows, would tell`: more of what is too few.
+
+    budget: undecided, over builds. Rows that are far more than n are not asked for.
+    """
+    rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
+    builds = (
+        None if budget.builds_needed is None else f"{budget.builds_needed} builds in place of {budget.builds}"
+    )
+    if budget.needs_both and rows is not None:
+        return f"{builds} together with {_about(rows)} gate rows would tell"
+    if builds is not None and not budget.needs_both:
+        also = f", or {_about(rows)} gate rows," if rows is not None else ""
+        return f"{builds}{also} would tell" + ("" if also else "; more gate rows alone would not")
+    if rows is not None:
+        return f"{_about(rows)} gate rows would tell; more builds alone would not"
+    return f"too close to its budget: no number of gate rows, nor {MOST_BUILDS} builds, would tell"
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:

@@ -25,6 +25,9 @@ class BudgetFacts(Part):
     None where they stand beside it already: a drop, a speed-up, a compression.
     on_inconclusive: whether the budget fails the run where it is undecided; None where it never is, and in
     records from before it was kept.
+    builds: of a budget over builds, how many were judged, 1 where all are equal; None of one build.
+    n_needed: the rows that would decide it; builds_needed: the builds that would, on these rows. needs_both:
+    neither would alone, and the numbers are of both together.
     """
 
     kind: str
@@ -35,6 +38,9 @@ class BudgetFacts(Part):
     n_needed: int | None = None
     value: float | None = None
     interval: tuple[float, float] | None = None
+    builds: int | None = None
+    builds_needed: int | None = None
+    needs_both: bool = False
 
 
 class DropFigures(Part):
@@ -80,3 +86,36 @@ class BuildsFacts(Part):
     mean_points: float
     sd_points: float | None
     sampling_se_points: float | None
+
+
+class PairFacts(Part):
+    """Two variants on the same gate rows. better: the one with the better figure, or the first of equal ones.
+
+    by_points: by how much; interval: its 90 % interval, of this pair alone. p_holm: two-sided, of no
+    difference, corrected over all pairs. separable: whether it is at most 5 %; else it may be chance.
+    """
+
+    better: str
+    worse: str
+    by_points: float
+    interval: tuple[float, float]
+    p_holm: float
+    separable: bool
+
+
+class SeparationFacts(Part):
+    """Variants against each other, by one metric: of the builds of the first seed.
+
+    values: of each variant, the best first. groups: the largest sets of variants of which no two are
+    separable, in that order; a variant may be in several. left_out: gated variants that are not compared.
+    note: why none is, where the metric does not compare them.
+    """
+
+    metric: str
+    unit: Unit = "points"
+    n: int
+    values: dict[str, float] = {}
+    pairs: list[PairFacts] = []
+    groups: list[list[str]] = []
+    left_out: list[str] = []
+    note: str | None = None

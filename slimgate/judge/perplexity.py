@@ -43,6 +43,7 @@ class _Perplexity:
     value_range: tuple[float, float] = (1.0, inf)
     resampled: bool = True
     no_budget: str = ""
+    over_builds: bool = False
     unit: Unit = "percent"
 
 

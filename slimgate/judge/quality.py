@@ -18,6 +18,7 @@ from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_bud
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
 from slimgate.judge.metrics.base import Metric, own_rows, value_of
+from slimgate.judge.over_builds import over_builds
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
@@ -34,11 +35,14 @@ def judge_quality(
     variant: Outcomes,
     budgets: Sequence[QualityBudget],
     *,
+    builds: Sequence[Outcomes] = (),
     seed: int = 0,
     resamples: int | None = None,
 ) -> QualityJudgement:
     """Judges one metric against its budgets, all of which must hold.
 
+    builds: the further builds of the variant on the same rows, for budgets over builds; without any these
+    are judged over the rows.
     seed, resamples: of the bootstrap, where there is one (default as in `paired_resamples`).
     Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
     """
@@ -47,8 +51,9 @@ def judge_quality(
     same_rows(teacher, variant)
     if metric.rows is not None:
         teacher, variant = own_rows(metric, teacher), own_rows(metric, variant)
+        builds = [own_rows(metric, one) for one in builds]
         metric = replace(metric, rows=None)
-    for outcomes in (teacher, variant):
+    for outcomes in (teacher, variant, *builds):
         outcomes.check_finite()
     if not len(teacher):
         raise MeasureError(f"{metric.name}: there are no gate rows to judge")
@@ -65,7 +70,11 @@ def judge_quality(
         )
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
     values = _value(metric, teacher), _value(metric, variant)
-    return judgement_of(metric, *values, evidence, budgets, warnings=_warnings(metric, teacher, evidence))
+    over = None
+    if builds and any(one.over == "builds" for one in budgets):
+        over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
+    warnings = _warnings(metric, teacher, evidence)
+    return judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over)
 
 
 def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:

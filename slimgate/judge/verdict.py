@@ -6,7 +6,7 @@ One budget, of whatever kind, and the evidence of the rows: its verdict.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 import numpy as np
@@ -19,12 +19,14 @@ from slimgate.judge.contrast import (
     Interval,
     Paired,
     Relative,
+    drop_contrast,
     relative_to_errors,
     relative_to_value,
 )
 from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
-from slimgate.judge.evidence import Changed, Evidence
+from slimgate.judge.evidence import Changed, Evidence, by_contrast
 from slimgate.judge.metrics.base import Unit
+from slimgate.judge.over_builds import OverBuilds
 
 __all__ = [
     "BudgetKind",
@@ -83,10 +85,19 @@ def judgement_of(
     budgets: Sequence[QualityBudget],
     *,
     warnings: tuple[str, ...] = (),
+    builds: OverBuilds | None = None,
 ) -> QualityJudgement:
-    """The judgement of two values and what the rows tell of them, by budgets that `check_budget` let pass."""
+    """The judgement of two values and what the rows tell of them, by budgets that `check_budget` let pass.
+
+    builds: what budgets over builds are judged by; None where the variant has one build.
+    """
     drop = before - after if measured.higher_is_better else after - before
-    judged = tuple(judge_budget(measured, budget, before, after, evidence) for budget in budgets)
+    judged = tuple(
+        judge_budget(measured, budget, before, after, evidence)
+        if budget.over == "rows"
+        else _over_builds(measured, budget, before, after, evidence, builds)
+        for budget in budgets
+    )
     return QualityJudgement(
         metric=measured.name,
         teacher=before,
@@ -111,7 +122,8 @@ def judgement_of(
 
 def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
     """The rows that would decide every undecided budget; None where one can never be, or all are decided."""
-    rows = [one.n_needed for one in judged if one.verdict is Verdict.INCONCLUSIVE]
+    undecided = [one for one in judged if one.verdict is Verdict.INCONCLUSIVE]
+    rows = [None if one.needs_both else one.n_needed for one in undecided]
     known = [one for one in rows if one is not None]
     return max(known, default=None) if len(known) == len(rows) else None
 
@@ -128,6 +140,46 @@ def judge_budget(
     if budget.kind in ("floor", "ceiling"):
         return _by_own_value(metric, budget, after, evidence)
     return _by_fraction(metric, budget, before, after, evidence)
+
+
+def _over_builds(
+    metric: Measured,
+    budget: QualityBudget,
+    before: float,
+    after: float,
+    evidence: Evidence,
+    builds: OverBuilds | None,
+) -> BudgetVerdict:
+    """By all builds, each of which counts the same; over the rows alone where there is one build."""
+    if builds is None:
+        return replace(judge_budget(metric, budget, before, after, evidence), builds=1)
+    found = by_contrast(
+        builds, n=evidence.n, method=evidence.method, higher_is_better=metric.higher_is_better
+    )
+    judged = judge_budget(metric, budget, before, float(builds.after.mean()), found)
+    contrast, limit = _contrast_of(metric, budget)
+    if budget.kind == "drop_points":
+        low, high = builds.interval(contrast)
+        judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
+    if judged.verdict is not Verdict.INCONCLUSIVE:
+        return replace(judged, builds=builds.count)
+    needed = builds.needed(contrast, limit)
+    return replace(
+        judged,
+        builds=builds.count,
+        n_needed=needed.rows,
+        builds_needed=needed.builds,
+        needs_both=needed.both,
+    )
+
+
+def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, float]:
+    """What a budget limits, and its limit as a fraction of the metric's unit."""
+    if budget.kind == "drop_points":
+        return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
+    if budget.kind in ("floor", "ceiling"):
+        return OWN_VALUE, budget.limit
+    return _relative(metric, budget).excess(budget.limit), 0.0
 
 
 def _by_drop(
@@ -151,8 +203,7 @@ def _by_fraction(
             f"{budget.kind} is a fraction of the teacher's {metric.name}, which is {before:.4g}: "
             "use drop_points, or a floor or ceiling"
         )
-    errors = budget.kind == "error_increase_relative"
-    relative = relative_to_errors() if errors else relative_to_value(higher_is_better=metric.higher_is_better)
+    relative = _relative(metric, budget)
     excess, paired = relative.excess(budget.limit), _require_paired(evidence)
     p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
@@ -162,6 +213,12 @@ def _by_fraction(
     return BudgetVerdict(
         budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval, p_value, p_holds
     )
+
+
+def _relative(metric: Measured, budget: QualityBudget) -> Relative:
+    if budget.kind == "error_increase_relative":
+        return relative_to_errors()
+    return relative_to_value(higher_is_better=metric.higher_is_better)
 
 
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:

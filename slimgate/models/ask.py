@@ -1,28 +1,33 @@
 """Asks an OpenAI-compatible server for answers, a few requests at a time.
 
-The openai package sends a request again after 429, 5xx, a lost connection or a timeout, with growing pauses.
-A request that fails all the same is a Reply too, so that each request has one. Two things end the run: a
-server that refuses the key or does not know the model, and one that cannot be reached any more. What was
-answered until then has been given to `answered`.
+A request is sent again after 429, 5xx, a lost connection or a timeout, with growing pauses. A request that
+fails all the same is a Reply too, so that each request has one. Two things end the run: a server that refuses
+the key or does not know the model, and one that cannot be reached any more. What was answered until then has
+been given to `answered`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slimgate.errors import MeasureError
+from slimgate.models.retries import lost_connections, post
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    import httpx2
 
 # After so many requests in a row that did not reach the server, it counts as gone.
 GONE_AFTER = 16
+# The server refuses the key, or does not know the model: no other request would be answered.
+_REFUSED = frozenset({401, 403, 404})
 _LONGEST = 300
 
 
@@ -80,6 +85,30 @@ class Reply:
 PROMPT_LOGPROBS = MappingProxyType({"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0})
 
 
+def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
+    """A client that keeps its connections open, and sends the key."""
+    import httpx2
+
+    return httpx2.AsyncClient(
+        headers={"Authorization": f"Bearer {endpoint.read_key()}", "Content-Type": "application/json"},
+        timeout=endpoint.timeout,
+        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+        follow_redirects=True,
+    )
+
+
+def encode_request(endpoint: Endpoint, request: Request, **more: Any) -> tuple[str, bytes]:
+    """Where a request goes, and its JSON. more: further fields. Raises ValueError or TypeError where a prompt
+    holds something that JSON has not."""
+    if isinstance(request.prompt, str):
+        path, field = "completions", "prompt"
+    else:
+        path, field = "chat/completions", "messages"
+    body = {"model": endpoint.model, **more, field: request.prompt, **request.options}
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return f"{endpoint.url}/{path}", content.encode()
+
+
 def ask(endpoint: Endpoint, requests: Sequence[Request], answered: Callable[[int, Reply], None]) -> None:
     """Calls answered(place, reply) once for each request, in the order in which they are done.
 
@@ -100,18 +129,8 @@ class _Asking:
         self._fatal: str | None = None
 
     async def run(self) -> None:
-        from openai import AsyncOpenAI
-
-        async def key() -> str:
-            return self._endpoint.read_key()
-
-        async with AsyncOpenAI(
-            api_key=key,
-            base_url=self._endpoint.url,
-            timeout=self._endpoint.timeout,
-            max_retries=self._endpoint.retries,
-        ) as client:
-            workers = min(self._endpoint.concurrency, max(len(self._requests), 1))
+        workers = min(self._endpoint.concurrency, max(len(self._requests), 1))
+        async with open_client(self._endpoint, connections=workers) as client:
             await asyncio.gather(*(self._work(client) for _ in range(workers)))
         self._raise_if_useless()
 
@@ -128,7 +147,7 @@ class _Asking:
         while self._fatal is None and (found := next(self._todo, None)) is not None:
             yield found
 
-    async def _work(self, client: AsyncOpenAI) -> None:
+    async def _work(self, client: httpx2.AsyncClient) -> None:
         for place, request in self._next():
             reply = await self._send(client, request)
             if reply is None:
@@ -137,53 +156,65 @@ class _Asking:
                 self._failed[reply.failed] += 1
             self._answered(place, reply)
 
-    async def _send(self, client: AsyncOpenAI, request: Request) -> Reply | None:
+    async def _send(self, client: httpx2.AsyncClient, request: Request) -> Reply | None:
         """None where the run has to end. Nothing of a request is in a message: it holds the key."""
-        import openai
+        import httpx2
 
         try:
-            reply = await _post(client, self._endpoint.model, request)
+            url, content = encode_request(self._endpoint, request)
+        except (ValueError, TypeError) as error:
+            return Reply(failed=f"a prompt that is no JSON ({self._said(error)})")
+        try:
+            response = await post(client, url, content, retries=self._endpoint.retries)
+        except httpx2.TimeoutException:
+            return Reply(failed=f"no answer within {self._endpoint.timeout:g} s")
+        except lost_connections() as error:
+            return self._count_unreached(error)
+        except httpx2.InvalidURL as error:
+            self._fatal = str(error)
+            return None
+        self._unreached = 0
+        if not response.is_success:
+            why = f"status {response.status_code}: {self._said(_error_of(response))}"
+            if response.status_code not in _REFUSED:
+                return Reply(failed=why)
+            self._fatal = why
+            return None
+        try:
+            return _read_reply(request, response.json())
         except MeasureError as error:
             self._fatal = str(error)
             return None
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            self._fatal = f"status {error.status_code}: {self._said(error)}"
-            return None
-        except openai.APITimeoutError:
-            return Reply(failed=f"no answer within {self._endpoint.timeout:g} s")
-        except openai.APIConnectionError as error:
-            self._unreached += 1
-            why = f"the connection failed ({self._said(error.__cause__ or error)})"
-            if self._unreached < GONE_AFTER:
-                return Reply(failed=why)
-            self._fatal = f"{why}; run again when it is there: answers so far are kept"
-            return None
-        except openai.APIStatusError as error:
-            return Reply(failed=f"status {error.status_code}: {self._said(error)}")
-        except (openai.OpenAIError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             return Reply(failed=f"an answer that cannot be read ({self._said(error)})")
-        self._unreached = 0
-        return reply
 
-    def _said(self, error: BaseException) -> str:
+    def _count_unreached(self, error: Exception) -> Reply | None:
+        self._unreached += 1
+        why = f"the connection failed ({self._said(error)})"
+        if self._unreached < GONE_AFTER:
+            return Reply(failed=why)
+        self._fatal = f"{why}; run again when it is there: answers so far are kept"
+        return None
+
+    def _said(self, what: BaseException | str) -> str:
         """An error in one short line, without the key: a server may repeat it."""
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = " ".join(str(what).split()) or type(what).__name__
         return said.replace(self._endpoint.read_key(), "***")[:_LONGEST]
 
 
-async def _post(client: AsyncOpenAI, model: str, request: Request) -> Reply:
-    """Sends a request. The package's own classes of answers take as long as all else: they are left out."""
-    import httpx2
+def _error_of(response: httpx2.Response) -> str:
+    """What a server says with a refusal: the message of OpenAI's form, else all of it."""
+    with suppress(ValueError, LookupError, TypeError):
+        return str(response.json()["error"]["message"])
+    return response.text or response.reason_phrase
 
-    chat = not isinstance(request.prompt, str)
-    path, field = ("/chat/completions", "messages") if chat else ("/completions", "prompt")
-    body = {"model": model, field: request.prompt, **request.options}
-    response = await client.post(path, cast_to=httpx2.Response, body=body)
-    found = response.json()
+
+def _read_reply(request: Request, found: Any) -> Reply:
+    """An answer as JSON. Raises MeasureError where the log-probabilities of the prompt are missing."""
     choice = found["choices"][0]
     if request.options.get("echo"):
         return _read_logprobs(choice, found.get("usage"))
-    text = choice["message"]["content"] if chat else choice["text"]
+    text = choice["text"] if isinstance(request.prompt, str) else choice["message"]["content"]
     usage = found.get("usage")
     tokens = None if usage is None else int(usage["completion_tokens"])
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)

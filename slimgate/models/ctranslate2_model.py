@@ -1,56 +1,65 @@
-"""An encoder-decoder in CTranslate2's format: saved as its folder and JSON, loaded again the same.
+"""A model in CTranslate2's format: saved as its folder and JSON, loaded again the same.
 
 The folder of an artifact of kind ctranslate2:
 
     ctranslate2/                  model.bin, config.json and vocabulary, as CTranslate2 has them
     config.json  tokenizer files  as transformers has them
-    slimgate.json                 the kind, how weights are stored, how many there are
+    slimgate.json                 the kind, how weights are stored, how many there are, what answers need
 
-An exported folder has the files of ctranslate2/ at its top, so that `ctranslate2.Translator` opens it, and
-the tokenizer's. What slimgate.json says is an entry of CTranslate2's config.json, which that library ignores.
+An exported folder has the files of ctranslate2/ at its top, so that `ctranslate2.Translator` opens an
+encoder-decoder and `ctranslate2.Generator` a decoder, and the tokenizer's. What slimgate.json says is an
+entry of CTranslate2's config.json, which that library ignores.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from slimgate._system.json_text import read_json
-from slimgate.errors import MissingExtra
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import DESCRIPTION, load_beside, read_description
 from slimgate.protocols import Json
 
-KIND = "ctranslate2"
-FOLDER = "ctranslate2"
+KIND = "ctranslate2"  # and the package, its extra, and the folder in an artifact
+FOLDER = KIND
 WEIGHTS = "model.bin"
-_CONFIG, _ENTRY = "config.json", "slimgate"
+CONFIG, VOCABULARY = "config.json", "vocabulary.json"
+_ENTRY = "slimgate"
 COUNTS = ("parameters", "nonzero_parameters")
 
 
-def load_package(user: str) -> Any:
-    """The package ctranslate2. user: what needs it. Raises MissingExtra."""
-    try:
-        import ctranslate2
-    except ImportError as error:
-        raise MissingExtra(f'{user} needs an extra: pip install "slimgate[ctranslate2]"') from error
-    return ctranslate2
+@dataclass(frozen=True)
+class AnswerFacts:
+    """What the library's files do not say of answers.
+
+    decoder: whether there is no encoder, so that an answer stands behind its prompt; forced: ids with which
+    every answer of an encoder-decoder begins; ends: ids of a decoder's end tokens; longest: the longest text
+    that a decoder computes rightly, in tokens, or None; cache_numbers: of a token of a text or an answer in
+    the key-value cache.
+    """
+
+    decoder: bool
+    cache_numbers: int
+    forced: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
+    longest: int | None = None
 
 
 @dataclass
 class CTranslate2Model(Graph):
     """A converted model. written: its folder, only read; counts: parameters and nonzero_parameters.
 
-    quantization: how the weights are stored; forced: ids with which every answer begins.
+    quantization: how the weights are stored.
     """
 
     written: Path
     counts: Json
     quantization: str
-    forced: tuple[int, ...]
+    answers: AnswerFacts
     tokenizer: Any
     config: Any
     kind: str = KIND
@@ -66,7 +75,7 @@ class CTranslate2Model(Graph):
 
     def description(self) -> dict[str, Any]:
         """What slimgate.json says beside the kind."""
-        return {"quantization": self.quantization, "forced": list(self.forced), "counts": self.counts}
+        return {"quantization": self.quantization, **asdict(self.answers), "counts": self.counts}
 
 
 def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
@@ -76,16 +85,19 @@ def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    told = read_json(folder / _CONFIG)[_ENTRY]
+    told = read_json(folder / CONFIG)[_ENTRY]
     return _model(folder, told, {"tokenizer": tokenizer, "config": None})
 
 
 def _model(written: Path, told: Json, beside: Json) -> CTranslate2Model:
-    return CTranslate2Model(written, told["counts"], told["quantization"], tuple(told["forced"]), **beside)
+    answers = AnswerFacts(
+        told["decoder"], told["cache_numbers"], tuple(told["forced"]), tuple(told["ends"]), told["longest"]
+    )
+    return CTranslate2Model(written, told["counts"], told["quantization"], answers, **beside)
 
 
 def copy_for_export(artifact: Path, folder: Path) -> None:
     """Writes CTranslate2's files of an artifact into a folder that is there."""
     shutil.copytree(artifact / FOLDER, folder, dirs_exist_ok=True)
-    content = read_json(folder / _CONFIG) | {_ENTRY: read_description(artifact)}
-    (folder / _CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
+    content = read_json(folder / CONFIG) | {_ENTRY: read_description(artifact)}
+    (folder / CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from slimgate.errors import BuildError, MeasureError
+from slimgate.models.divergence import Divergence, find_divergence
 from slimgate.models.write_answers import is_encoder_decoder, start_of_answers
 
 # One more token of each row: (rows, 1) tokens and the cache -> (rows, 1) tokens.
@@ -94,20 +97,6 @@ class StaticCaches:
         return self._caches[shape]
 
 
-@dataclass(frozen=True)
-class Divergence:
-    """The first token at which an answer leaves the expected one. place: 0 is the first new token.
-
-    gap: how much higher the expected token scores, as a share of the scores' root mean square.
-    """
-
-    row: int
-    place: int
-    written: int
-    expected: int
-    gap: float
-
-
 @torch.inference_mode()
 def check_answers(
     network: Any, input_ids: torch.Tensor, written: torch.Tensor, who: str, *, tolerance: float
@@ -118,32 +107,23 @@ def check_answers(
     its score lies further than `tolerance` under the expected one's: then it is no rounding of a near tie.
     """
     expected = go_on(network, begin_answer(network, input_ids, written.shape[1], new_cache(network)))
-    found = []
-    for row in range(len(written)):
-        places = (written[row] != expected[row]).nonzero()
-        if len(places):
-            found.append(
-                _divergence(network, input_ids[row], written[row], expected[row], row, int(places[0]))
-            )
+
+    def find(row: int) -> Divergence | None:
+        def scores_behind(place: int) -> npt.NDArray[np.float32]:
+            text = torch.cat([input_ids[row], expected[row, :place]])[None]
+            found: npt.NDArray[np.float32] = network(input_ids=text).logits[0, -1].float().cpu().numpy()
+            return found
+
+        return find_divergence(str(row + 1), expected[row].tolist(), written[row].tolist(), scores_behind)
+
+    found = [one for row in range(len(written)) if (one := find(row))]
     worst = max(found, key=lambda one: one.gap, default=None)
     if worst is not None and not worst.gap <= tolerance:
         raise BuildError(
-            f"{who} writes another answer than the network with a growing cache: token {worst.place + 1} of "
-            f"row {worst.row + 1} is {worst.written}, expected {worst.expected}, whose score is higher by "
-            f"{worst.gap:.3g} of the scores' size; expected at most {tolerance:g}. Use runtime eager without "
-            "options"
+            f"{who} writes another answer than the network with a growing cache: "
+            f"{worst.describe('row', tolerance)}. Use runtime eager without options"
         )
     return found
-
-
-def _divergence(
-    network: Any, prompt: torch.Tensor, written: torch.Tensor, expected: torch.Tensor, row: int, place: int
-) -> Divergence:
-    text = torch.cat([prompt, expected[:place]])[None]
-    scores = network(input_ids=text).logits[0, -1].float()
-    own, wanted = int(written[place]), int(expected[place])
-    gap = float((scores[wanted] - scores[own]) / scores.square().mean().sqrt())
-    return Divergence(row, place, own, wanted, gap)
 
 
 def next_token(network: Any, ids: torch.Tensor, cache: Any, encoded: Any = None) -> torch.Tensor:

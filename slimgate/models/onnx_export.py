@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from slimgate._system.import_extra import import_extra
 from slimgate._system.quiet import silent
-from slimgate.errors import BuildError, MissingExtra
+from slimgate.errors import BuildError
 from slimgate.protocols import Arrays, Encoded
 
 OUTPUT = "logits"
@@ -70,10 +71,7 @@ def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
 
     Raises BuildError where the exporter cannot, MissingExtra without onnx and onnxscript.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra('to_onnx needs an extra: pip install "slimgate[onnx]"') from error
+    import_extra("onnxscript", "onnx", "to_onnx")
     _check_layers(network)
     names = list(batches[0])
     device = next(network.parameters()).device

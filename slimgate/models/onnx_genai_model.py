@@ -18,23 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import MissingExtra
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import load_beside, read_description
 from slimgate.protocols import Json
 
-KIND = "onnx_genai"
+KIND = "onnx_genai"  # and the extra
+PACKAGE = "onnxruntime_genai"
 CONFIG, MODEL, DATA = "genai_config.json", "model.onnx", "model.onnx.data"
 COUNTS = ("parameters", "nonzero_parameters")
-
-
-def load_package(user: str) -> Any:
-    """The package onnxruntime_genai. user: what needs it. Raises MissingExtra."""
-    try:
-        import onnxruntime_genai
-    except ImportError as error:
-        raise MissingExtra(f'{user} needs an extra: pip install "slimgate[onnx_genai]"') from error
-    return onnxruntime_genai
 
 
 @dataclass

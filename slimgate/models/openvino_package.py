@@ -7,19 +7,14 @@ import signal
 from functools import cache
 from typing import Any
 
+from slimgate._system.import_extra import import_extra
 from slimgate._system.quiet import silent
 from slimgate._system.signals import handle_on_own_stack
-from slimgate.errors import MissingExtra
-
-EXTRA = 'pip install "slimgate[openvino]"'
 
 
 def load_openvino(user: str) -> Any:
     """The package. user: what needs it. Raises MissingExtra."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtra(f"{user} needs an extra: {EXTRA}") from error
+    openvino = import_extra("openvino", "openvino", user)
     handle_on_own_stack(signal.SIGINT, signal.SIGTERM)
     return openvino
 
@@ -43,9 +38,6 @@ def load_nncf(user: str) -> Any:
     before = logging.getLoggerClass()
     with silent():
         try:
-            import nncf
-        except ImportError as error:
-            raise MissingExtra(f"{user} needs an extra: {EXTRA}") from error
+            return import_extra("nncf", "openvino", user)
         finally:
             logging.setLoggerClass(before)
-    return nncf

@@ -3,8 +3,7 @@
     async with open_client(endpoint, connections=8) as client:
         timed = await send_closed_loop(client, endpoint, requests, users=8)
 
-Nothing is sent twice: a request that fails has no time. The pieces are read by httpx alone, because the
-checks of the openai package take as long as a fast server's token.
+Nothing is sent twice: a request that fails has no time.
 """
 
 from __future__ import annotations
@@ -13,18 +12,21 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from slimgate.models.ask import Endpoint, Request
+from slimgate.models.ask import Endpoint, Request, encode_request
+from slimgate.models.retries import lost_connections
 
 if TYPE_CHECKING:
     import httpx2
 
 _LONGEST = 200
-_END = "[DONE]"
+_END = b"[DONE]"
+_LAST_BYTES = 1.0  # seconds that a server may take to end a stream after that
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,6 @@ class Timed:
     between: float | None = None
     tokens: int = 0
     failed: str | None = None
-
-
-def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
-    """A client that keeps its connections open."""
-    import httpx2
-
-    return httpx2.AsyncClient(
-        headers={"Authorization": f"Bearer {endpoint.read_key()}"},
-        timeout=endpoint.timeout,
-        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
-    )
 
 
 async def send_closed_loop(
@@ -85,53 +76,81 @@ async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request)
     """One request; what goes wrong with it is in `failed`."""
     import httpx2
 
-    chat = not isinstance(request.prompt, str)
-    body = {"model": endpoint.model, "stream": True, **request.options}
-    body["messages" if chat else "prompt"] = request.prompt
-    url = f"{endpoint.url}/{'chat/completions' if chat else 'completions'}"
-    sent = time.perf_counter()
     try:
-        async with client.stream("POST", url, json=body) as response:
+        url, content = encode_request(endpoint, request, stream=True)
+        sent = time.perf_counter()
+        async with client.stream("POST", url, content=content) as response:
             if response.status_code != 200:
                 return Timed(failed=f"status {response.status_code}")
             return await _read(response, sent)
     except httpx2.TimeoutException:
         return Timed(failed=f"no answer within {endpoint.timeout:g} s")
-    except (httpx2.HTTPError, ValueError) as error:
+    except _failures() as error:
         said = " ".join(str(error).split()) or type(error).__name__
         return Timed(failed=said.replace(endpoint.read_key(), "***")[:_LONGEST])
 
 
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """What may go wrong with one request. The last four: a piece has another form."""
+    import httpx2
+
+    return (*lost_connections(), httpx2.InvalidURL, ValueError, LookupError, TypeError, AttributeError)
+
+
 async def _read(response: httpx2.Response, sent: float) -> Timed:
-    """The times of a stream that has begun. Raises ValueError where a piece is no JSON."""
+    """The times of a stream that has begun. Raises one of _failures()."""
     first = last = 0.0
-    pieces, tokens, whole = 0, None, False
-    async for line in response.aiter_lines():
-        if not line.startswith("data:"):
-            continue
-        now, data = time.perf_counter(), line[5:].strip()
-        if data == _END:
-            whole = True
-            break
-        event = json.loads(data)
-        if "error" in event:
-            raise ValueError(f"the server says {event['error']}")
-        with suppress(TypeError, KeyError):
-            tokens = int(event["usage"]["completion_tokens"])
-        for choice in event.get("choices") or ():
-            whole = whole or choice.get("finish_reason") is not None
-            if _text_of(choice):
-                first, last, pieces = first or now, now, pieces + 1
-    end = time.perf_counter()
+    pieces, tokens, whole = 0, 0, False
+    async with aclosing(_events(response)) as events:
+        async for data in events:
+            now = time.perf_counter()
+            if data == _END:
+                whole = True
+                break
+            event = json.loads(data)
+            if "error" in event:
+                raise ValueError(f"the server says {event['error']}")
+            if usage := event.get("usage"):
+                tokens = int(usage.get("completion_tokens") or 0)
+            for choice in event.get("choices") or ():
+                whole = whole or choice.get("finish_reason") is not None
+                if _has_text(choice):
+                    first, last, pieces = first or now, now, pieces + 1
+        end = time.perf_counter()
+        await _drain(events)
     if not whole:
         return Timed(failed="the answer was cut off")
     first, last = first or end, last or end
-    count = max(tokens or 0, pieces)
+    count = max(tokens, pieces)
     between = (last - first) / (count - 1) if count > 1 and last > first else None
     return Timed(first - sent, end - sent, between, count)
 
 
-def _text_of(choice: dict[str, Any]) -> str:
-    """The text of a piece: of completions, or of a chat, where a model may think first."""
+async def _drain(events: AsyncIterator[bytes]) -> None:
+    """Reads what follows the end, so that the connection serves the next request too."""
+    with suppress(TimeoutError, *lost_connections()):
+        async with asyncio.timeout(_LAST_BYTES):
+            async for _ in events:
+                pass
+
+
+async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """The data of each event, when its line is complete.
+
+    httpx's own lines take longer, and end at characters that JSON may hold, such as U+2028.
+    """
+    rest = b""
+    async for piece in response.aiter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+    if rest.startswith(b"data:"):
+        yield rest[5:].strip()
+
+
+def _has_text(choice: dict[str, Any]) -> bool:
+    """Whether a piece has text: of completions, or of a chat, where a model may think first."""
     delta = choice.get("delta") or {}
-    return str(choice.get("text") or delta.get("content") or delta.get("reasoning_content") or "")
+    return bool(choice.get("text") or delta.get("content") or delta.get("reasoning_content"))

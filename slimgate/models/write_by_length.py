@@ -65,6 +65,19 @@ class Greedy:
         asked for as many as are wanted. most_rows: prompts that it takes at once. Raises MeasureError where
         `how` draws, or an answer may get longer than the longest text.
         """
+        return self.write_whole(
+            prompts, how, lambda ids: self._collect(tokens_of(ids), len(ids), how), most_rows=most_rows
+        )
+
+    def write_whole(
+        self,
+        prompts: Sequence[Sequence[int]],
+        how: Writing,
+        answers_to: Callable[[Ids], Iterable[list[int]]],
+        *,
+        most_rows: int | None = None,
+    ) -> list[list[int]]:
+        """The same by a library that ends answers itself. answers_to: (rows, tokens) ids -> the answers."""
         if how.temperature:
             raise MeasureError(f"runtime {self.runtime} takes the likeliest token here; set temperature = 0")
         _check_length(max(map(len, prompts)) + how.max_new_tokens, self.longest)
@@ -76,7 +89,7 @@ class Greedy:
             step = most_rows or len(rows)
             for part in (rows[start : start + step] for start in range(0, len(rows), step)):
                 ids = np.asarray([prompts[row] for row in part], dtype=np.int64)
-                for row, answer in zip(part, self._collect(tokens_of(ids), len(part), how), strict=True):
+                for row, answer in zip(part, answers_to(ids), strict=True):
                     found[row] = answer
         return found
 

@@ -29,6 +29,7 @@ from slimgate.record import (
     to_json,
 )
 from slimgate.record.comparing import compare
+from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import LOGS, Kept, log_name
 from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
 from slimgate.record.outcome_files import write_outcomes
@@ -287,11 +288,16 @@ class Session:
         return html_index(list(written.values()), [f"{path.stem}/report.html" for path in written])
 
     def _follow_rows(self, path: Path) -> RunRecord:
-        """Writes the outcomes, and the record again with a few rows followed through all of them."""
-        record = self.records[path]
+        """Writes the outcomes, and the record again with what takes the answers of all models: a few rows
+        followed through them, and which variants can be told apart.
+        """
+        record, folder = self.records[path], self.folder(path)
         self._write_outcomes(path, record)
-        followed = follow_rows(self.run(self.suites[path]), record, self.folder(path))
-        self.records[path] = record.model_copy(update={"followed": followed})
+        found = {
+            "followed": follow_rows(self.run(self.suites[path]), record, folder),
+            "separation": separate_variants(record, folder),
+        }
+        self.records[path] = record.model_copy(update=found)
         write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
         return self.records[path]
 

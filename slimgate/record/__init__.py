@@ -14,7 +14,7 @@ from slimgate.judge.behaviour_parts import (
     SliceGapFacts,
     TradeoffFacts,
 )
-from slimgate.judge.parts import BudgetFacts, BuildsFacts, Part
+from slimgate.judge.parts import BudgetFacts, BuildsFacts, PairFacts, Part, SeparationFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
 from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
@@ -72,6 +72,7 @@ __all__ = [
     "LoosenedBudget",
     "Machine",
     "MemoryFacts",
+    "PairFacts",
     "Part",
     "PartedFacts",
     "PeakRates",
@@ -85,6 +86,7 @@ __all__ = [
     "RunVerdict",
     "SelfTest",
     "SelfTestPart",
+    "SeparationFacts",
     "ShardFacts",
     "SinceFacts",
     "SliceFacts",

@@ -77,7 +77,7 @@ def _value_and_interval(
 ) -> tuple[float | None, tuple[float, float] | None]:
     """What a budget is held against, and its interval."""
     match facts:
-        case QualityFacts() | SinceFacts() if budget.kind == "drop_points":
+        case QualityFacts() | SinceFacts() if budget.kind == "drop_points" and budget.value is None:
             return facts.drop_points, facts.interval
         case BehaviourFacts(flips=Flips() as flips) if budget.kind == FlipsBudget.kind:
             return flips.percent, flips.interval

@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from slimgate._system.digests import file_sha256
-from slimgate.errors import DataError, MissingExtra
+from slimgate._system.import_extra import import_extra
+from slimgate.errors import DataError
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.files import Kept
 from slimgate.record.lines import Line, lines
@@ -40,10 +41,7 @@ class Experiment:
     """
 
     def __init__(self, name: str, uri: str | None = None) -> None:
-        try:
-            import mlflow
-        except ImportError as error:
-            raise MissingExtra('slimgate mlflow needs an extra: pip install "slimgate[mlflow]"') from error
+        mlflow = import_extra("mlflow", "mlflow", "slimgate mlflow")
         self.name = name
         with _explain_errors():
             self._client: Any = mlflow.MlflowClient(tracking_uri=uri)

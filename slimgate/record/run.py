@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from slimgate.judge.behaviour_parts import BehaviourFacts
-from slimgate.judge.parts import Part
+from slimgate.judge.parts import Part, SeparationFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
 from slimgate.record.followed_rows import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
@@ -115,6 +115,7 @@ class RunRecord(Part):
     its `missing` counts the checks that it did not make. None of a merged record.
     looks: how often the gate rows have judged; None in a record of before there was the field.
     confirm: the rows that judged once more what had passed; None where no run did.
+    separation: which gated variants can be told apart; None where there are no two with a budget on a metric.
     """
 
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
@@ -135,6 +136,7 @@ class RunRecord(Part):
     shards: list[ShardFacts] = []
     looks: LookFacts | None = None
     confirm: ConfirmFacts | None = None
+    separation: SeparationFacts | None = None
 
     @property
     def carried_results(self) -> list[CarriedResult]:

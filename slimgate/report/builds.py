@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate.record import BuildsFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.record import BudgetFacts, BuildsFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, to_fixed
 from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, table
 
 _EXPLAINED = """\
-The verdicts are about the build of the first seed, which is the one that ships. Between builds: the standard
-deviation of the drops by seed, on these same rows. Sampling: the standard error of the first build's drop,
-that is, what other gate rows would change."""
+{about} Between builds: the standard deviation of the drops by seed, on these same rows. Sampling: the
+standard error of the first build's drop, that is, what other gate rows would change."""
+_FIRST = "The verdicts are about the build of the first seed, which is the one that ships."
+_MEAN = """\
+Verdicts are about the build of the first seed, which is the one that ships. Budgets "over builds" are about
+the mean of all builds: brackets hold its 90 % interval, over builds and rows."""
 
 
 def builds(record: RunRecord) -> str:
@@ -25,15 +28,16 @@ def builds(record: RunRecord) -> str:
         Column("variant", [escape(model.name) for model, _, _ in found]),
         Column("metric", [escape(metric) for _, metric, _ in found]),
         Column("drop by seed, points", [_by_seed(one) for _, _, one in found]),
-        Column("mean", [to_fixed(one.mean_points, 2) for _, _, one in found], right=True),
+        Column("mean", [_mean(model.quality[metric], one) for model, metric, one in found], right=True),
         Column("between builds", [_number(one.sd_points) for _, _, one in found], right=True),
         Column("sampling", [_number(one.sampling_se_points) for _, _, one in found], right=True),
     ]
-    return blocks(table(columns), _EXPLAINED)
+    over_builds = any(_judged(model.quality[metric]) for model, metric, _ in found)
+    return blocks(table(columns), _EXPLAINED.format(about=_MEAN if over_builds else _FIRST))
 
 
 def unlucky_builds(record: RunRecord) -> Iterator[str]:
-    """Lines on variants of which another seed's build drops by more than a budget allows."""
+    """Lines on variants of which another seed's build drops by more than a budget on the first one allows."""
     for model, metric, one in _built_often(record):
         limit = _allowed_points(model.quality[metric])
         over = [
@@ -54,8 +58,22 @@ def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, Builds
 
 
 def _allowed_points(facts: QualityFacts) -> float | None:
-    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
+    limits = [one.limit for one in facts.budgets if one.kind == "drop_points" and one.builds is None]
     return min(limits, default=None)
+
+
+def _judged(facts: QualityFacts) -> BudgetFacts | None:
+    """The budget on the mean drop of the builds, where there is one."""
+    return next((one for one in facts.budgets if one.kind == "drop_points" and one.value is not None), None)
+
+
+def _mean(facts: QualityFacts, one: BuildsFacts) -> str:
+    """`0.90 [-0.31, 2.11]`."""
+    shown, judged = to_fixed(one.mean_points, 2), _judged(facts)
+    if judged is None or judged.interval is None:
+        return shown
+    low, high = (to_fixed(end, 2) for end in judged.interval)
+    return f"{shown} [{low}, {high}]"
 
 
 def _by_seed(one: BuildsFacts) -> str:

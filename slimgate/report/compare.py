@@ -32,6 +32,7 @@ from slimgate.report.figures import (
     smaller,
     to_fixed,
 )
+from slimgate.report.separation import separation
 from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
 
@@ -49,6 +50,8 @@ _HOW = (
 )
 
 
+_NEW_ALONE = "## Which variants of the new release can be told apart"
+_WORDS = {"worse": "**worse**", "better": "better", "no change shown": "not separable", None: MISSING}
 _UNDECIDED = {
     None: "",
     ("fail", "warn"): ", undecided it failed and only warns now",
@@ -64,6 +67,7 @@ def metric_table(models: Sequence[ModelChange]) -> str:
         Column("metric", [escape(one.metric) for _, one in found]),
         Column("old → new", [_values(one) for _, one in found], right=True),
         Column("drop between releases", [_drop(one) for _, one in found], right=True),
+        Column("the new one is", [_new_one_is(one) for _, one in found]),
         Column("rows lost / won", [_rows(one) for _, one in found], right=True),
         Column("behind its teacher, old → new", [_behind(one) for _, one in found], right=True),
     ]
@@ -150,6 +154,11 @@ def _drop(one: Moved) -> str:
     return f"**{shown}**" if one.shown == "worse" else shown
 
 
+def _new_one_is(one: Moved) -> str:
+    """In the words of variants of one release against each other."""
+    return "the same" if one.interval == (0.0, 0.0) else _WORDS[one.shown]
+
+
 def _bounds(interval: tuple[float, float] | None) -> str:
     return f" [{to_fixed(interval[0], 1)}, {to_fixed(interval[1], 1)}]" if interval else ""
 
@@ -215,6 +224,7 @@ def compare_report(found: Comparison) -> str:
             with_heading("### Slices", slice_table(found)),
             with_heading("### Size", size_table(found)),
             with_heading("### Latency", latency_table(found)),
+            separation(found.separation, _NEW_ALONE),
             _HOW,
         )
         + "\n"

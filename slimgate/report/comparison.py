@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from slimgate._system.escape import escape
-from slimgate.record import ArtifactFacts, LatencyFacts, MemoryFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.judge.message import format_builds
+from slimgate.record import (
+    ArtifactFacts,
+    BudgetFacts,
+    LatencyFacts,
+    MemoryFacts,
+    QualityFacts,
+    RunRecord,
+    VariantRecord,
+)
 from slimgate.report.cascades import passed_words
 from slimgate.report.figures import (
     MISSING,
@@ -22,6 +31,7 @@ from slimgate.report.figures import (
     to_fixed,
     with_note,
 )
+from slimgate.report.peaks import peak_ms
 from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
@@ -65,12 +75,21 @@ def other_metrics(record: RunRecord) -> str:
 
 
 def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
-    """`0.826 (drop 0.3 [-0.2, 0.8])`."""
+    """`0.826 (drop 0.3 [-0.2, 0.8])`; of a budget over builds `; over 3 builds 0.5 [-0.9, 1.9]` behind it."""
     if facts is None:
         return MISSING
     limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
     drop = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
-    return with_note(value_words(facts.value), drop, note)
+    return with_note(value_words(facts.value), drop, _over_builds(facts), note)
+
+
+def _over_builds(facts: QualityFacts) -> str | None:
+    """The mean drop of the builds, where a budget is on that."""
+    for budget in facts.budgets:
+        if budget.kind == "drop_points" and budget.value is not None:
+            drop = drop_words(budget.value, budget.interval, [budget.limit]) or MISSING
+            return f"{format_builds(budget.builds).strip()} {drop.removeprefix('drop ')}"
+    return None
 
 
 def value_words(value: float) -> str:
@@ -145,11 +164,14 @@ def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
     """`at most 2`, of a gated model; empty without any, None where none is expected."""
     if facts is None or model.name == TEACHER or not model.gated:
         return None
-    return ", ".join(_budget_words(budget.kind, budget.limit) for budget in facts.budgets)
+    return ", ".join(map(_budget_words, facts.budgets))
 
 
-def _budget_words(kind: str, limit: float) -> str:
-    return f"at most {limit:g}" if kind == "drop_points" else f"{escape(kind)} {limit:g}"
+def _budget_words(budget: BudgetFacts) -> str:
+    over = "" if budget.builds is None else " over builds"
+    if budget.kind == "drop_points":
+        return f"at most {budget.limit:g}{over}"
+    return f"{escape(budget.kind)} {budget.limit:g}{over}"
 
 
 def _metric_table(record: RunRecord, names: list[str]) -> str:
@@ -195,12 +217,16 @@ def latency_table(record: RunRecord) -> str:
     def column(head: str, cell: Callable[[LatencyFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, _, facts in found], right=True)
 
+    peaks = record.machine.peak_rates
+    rates = peaks.all_threads if peaks is not None else None
+    at_peak = [significant(peak_ms(model, workload, rates)) for model, workload, _ in found]
     columns = [
         Column("workload", [workload_words(workload) for _, workload, _ in found]),
         Column("variant", [escape(model.name) for model, _, _ in found]),
         column("mean ms", lambda facts: significant(facts.mean_ms if facts.turns else None)),
         column("p50 ms", lambda facts: significant(facts.p50_ms)),
         column("p90 / p95 / p99 ms", _percentiles),
+        Column("products at the peaks, ms", at_peak, right=True),
         column("rounds (warm-up)", lambda facts: f"{count(facts.rounds)} ({count(facts.warmup)})"),
         column("different batches", lambda facts: count(facts.turns)),
         column("passed on", lambda facts: passed_words(facts.passed_on)),

@@ -25,6 +25,7 @@ from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import count
 from slimgate.report.followed_rows import followed_section
 from slimgate.report.head import best, head, reasons
+from slimgate.report.separation import separation_section
 from slimgate.report.since_baseline import since_baseline
 from slimgate.report.stages import artifact_table, built_section, step_table
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading
@@ -49,6 +50,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
             head(record),
             since_baseline(record),
             confirm_section(record),
+            separation_section(record),
             _gallery([_picture(path) for path in plots]),
             with_heading("## Answers that changed", answers_changed(record)),
             "## Details",
@@ -67,6 +69,7 @@ def full_sections(record: RunRecord) -> list[str]:
         verdict_lines(record),
         since_baseline(record),
         confirm_section(record),
+        separation_section(record, folded=False),
         behaviour(record),
         with_heading("## Metrics without a budget (not gated)", metrics),
         with_heading("## Cascades", cascades(record)),

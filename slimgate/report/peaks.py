@@ -85,29 +85,37 @@ def slow_runtimes(record: RunRecord) -> Iterator[str]:
 
 
 def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
-    """What a call of a workload takes at least; None where that is not known, or says little.
-
-    The operations of one row were counted; those of more and longer rows are in proportion to their tokens.
-    """
-    counted, facts, match = model.flops, model.latency[workload], _WORKLOAD.fullmatch(workload)
+    """What a call of a workload takes at least; None where that is not known, or says little."""
+    counted, match = model.flops, _WORKLOAD.fullmatch(workload)
     if counted is None or match is None or int(match[1]) < _LEAST_BATCH or rates.memory_gb_per_s is None:
         return None
-    if facts.threads != rates.threads or facts.turns is not None:
-        return None
-    rows = _counted_rows(int(match[1]), counted, facts)
-    own, float32 = _products_ms(counted, rates), rates.float32_gflop_per_s
-    if rows is None or own is None or float32 is None or rows * own < _LEAST_MS:
+    own, float32 = peak_ms(model, workload, rates), rates.float32_gflop_per_s
+    rows = _counted_rows(workload, counted, model.latency[workload])
+    if own is None or rows is None or float32 is None or own < _LEAST_MS:
         return None
     stored = model.artifact.state_bytes if model.artifact is not None else None
     weights = (stored or 0) / rates.memory_gb_per_s / 1e6
-    return Floor(rows * own + weights, rows * 2 * (counted.macs or 0) / float32 / 1e6 + weights)
+    return Floor(own + weights, rows * 2 * (counted.macs or 0) / float32 / 1e6 + weights)
 
 
-def _counted_rows(batch: int, counted: FlopsFacts, facts: LatencyFacts) -> float | None:
-    """How many times the tokens of the counted row a call has; None of models that read no tokens."""
-    if not counted.tokens or not facts.tokens:
+def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float | None:
+    """What the products of a call take at the peaks of their number types, in ms; None where not known.
+
+    The operations of one row were counted; those of more and longer rows are in proportion to their tokens.
+    """
+    counted, facts = model.flops, model.latency[workload]
+    if counted is None or rates is None or facts.threads != rates.threads or facts.turns is not None:
         return None
-    return batch * facts.tokens / counted.tokens
+    rows, own = _counted_rows(workload, counted, facts), _products_ms(counted, rates)
+    return None if rows is None or own is None else rows * own
+
+
+def _counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> float | None:
+    """How many times the tokens of the counted row a call has; None of models that read no tokens."""
+    match = _WORKLOAD.fullmatch(workload)
+    if match is None or not counted.tokens or not facts.tokens:
+        return None
+    return int(match[1]) * facts.tokens / counted.tokens
 
 
 def _products_ms(counted: FlopsFacts, rates: Rates) -> float | None:

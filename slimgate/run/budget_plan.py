@@ -196,8 +196,12 @@ def _plan_budget(
     changes: Changes,
     known: tuple[str, QualityFacts] | None,
 ) -> Iterator[_Plan]:
-    """The plan of a budget; nothing where none can be told."""
-    if known is not None:
+    """The plan of a budget; nothing where none can be told.
+
+    How much builds differ is only known from a run that has judged the budget over them.
+    """
+    over_builds = budget.over == "builds"
+    if known is not None and (not over_builds or _find_judged(budget, known[1]) is not None):
         yield from _by_earlier_run(shown, budget, gate, *known)
         return
     margin = budget.limit / 100
@@ -205,9 +209,18 @@ def _plan_budget(
         yield _Plan(shown, budget.kind, budget.limit, (), "unknown", "a first run shows")
         return
     outlook: Outlook = drop_outlook(gate.sizes, margin, changes)
-    yield _Plan(
-        shown, budget.kind, budget.limit, _rows_needed(margin, gate, changes), outlook.word, outlook.basis
-    )
+    word, basis = outlook.word, outlook.basis
+    if over_builds:
+        word = "may decide" if word == "can decide" else word
+        basis += "; over builds, if these do not differ"
+    yield _Plan(shown, budget.kind, budget.limit, _rows_needed(margin, gate, changes), word, basis)
+
+
+def _find_judged(budget: QualityBudget, known: QualityFacts) -> BudgetFacts | None:
+    """The same budget, also over builds or not, as an earlier run judged it."""
+    wanted = budget.kind, budget.limit, budget.over == "builds"
+    found = (one for one in known.budgets if (one.kind, one.limit, one.builds is not None) == wanted)
+    return next(found, None)
 
 
 def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
@@ -234,9 +247,7 @@ def _by_earlier_run(
     shown: str, budget: QualityBudget, gate: GateGroups, created: str, known: QualityFacts
 ) -> Iterator[_Plan]:
     """What the earlier run said of the same budget; of another limit, what its variance says."""
-    judged = next(
-        (one for one in known.budgets if (one.kind, one.limit) == (budget.kind, budget.limit)), None
-    )
+    judged = _find_judged(budget, known)
     if judged is not None:
         yield _plan_from_record(shown, judged, gate, created)
         return
@@ -265,6 +276,9 @@ def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created
         return _Plan(shown, judged.kind, judged.limit, (gate.rows, gate.rows), "can decide", basis)
     needed = () if judged.n_needed is None else (judged.n_needed,)
     basis = f"as the run of {created} measured"
+    if judged.builds_needed is not None:
+        both = "with them" if judged.needs_both else "or"
+        basis += f"; {both} {judged.builds_needed} builds in place of {judged.builds}"
     return _Plan(shown, judged.kind, judged.limit, needed, "cannot decide", basis)
 
 

@@ -86,19 +86,24 @@ class EndpointTable(Table):
         return f"{self.model} at {self.url}"
 
     def check_can_ask(self) -> None:
-        """Raises MissingExtra without the openai package, and SuiteError without the key."""
-        if find_spec("openai") is None:
+        """Raises MissingExtra without the package httpx2, and SuiteError without the key."""
+        if find_spec("httpx2") is None:
             raise MissingExtra('endpoints need an extra: pip install "slimgate[endpoint]"')
         self.read_key()
 
     def read_key(self) -> str:
-        """The key, or a text that says that there is none. Raises SuiteError if the variable is not set."""
+        """The key, or a text that says that there is none. Raises SuiteError if the variable has no key."""
         if self.key_env is None:
-            return "no-key"  # openai's own default is OPENAI_API_KEY, which no other server may see
+            return "no-key"
         key = os.environ.get(self.key_env, "").strip()
         if not key:
             raise SuiteError(
                 f"environment variable {self.key_env} is not set, expected the key of {self.url}"
+            )
+        if not (key.isascii() and key.isprintable()):  # what came is not repeated
+            raise SuiteError(
+                f"environment variable {self.key_env} has a character that no request can send, expected the "
+                f"key of {self.url} in printable ASCII"
             )
         return key
 
@@ -215,7 +220,7 @@ class EndpointRuntime(Runtime[EndpointTable]):
     kinds = frozenset({KIND})
     default_for = kinds
     any_processor = kinds
-    packages = ("openai",)
+    packages = ("httpx2",)
 
     def load(self, folder: Path, params: EndpointTable, *, device: str, threads: int) -> EndpointPredictor:
         """The server is asked when the first request is sent."""

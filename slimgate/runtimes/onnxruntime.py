@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.errors import BuildError, MissingExtra
+from slimgate._system.import_extra import import_extra
+from slimgate.errors import BuildError
 from slimgate.models.onnx_model import DATA, KIND, MODEL
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Form, Macs, Runtime
@@ -125,12 +126,8 @@ class OnnxRuntime(Runtime[Params]):
         """The OnnxModel of a folder. Raises MissingExtra without onnx."""
         from slimgate.models.onnx_model import load_onnx_model
 
-        try:
-            return load_onnx_model(folder)
-        except ModuleNotFoundError as error:
-            raise MissingExtra(
-                f'an artifact of kind {KIND} needs an extra: pip install "slimgate[onnx]"'
-            ) from error
+        import_extra("onnx", "onnx", f"an artifact of kind {KIND}")
+        return load_onnx_model(folder)
 
     def export(self, model: Any, batches: tuple[Arrays, Arrays], folder: Path) -> Any:
         """A TorchModel as an OnnxModel, saved in the folder."""
@@ -147,10 +144,7 @@ runtime = OnnxRuntime()
 
 def open_session(graph: Path | bytes, params: Params, *, device: str, threads: int) -> Any:
     """A session of a graph's file or bytes. Raises BuildError where the device or the graph cannot be."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra('runtime onnxruntime needs an extra: pip install "slimgate[onnx]"') from error
+    onnxruntime = import_extra("onnxruntime", "onnx", "runtime onnxruntime")
     providers = _providers(device, onnxruntime.get_available_providers())
     source = graph if isinstance(graph, bytes) else str(graph)
     try:

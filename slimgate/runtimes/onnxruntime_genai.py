@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate.errors import BuildError, MeasureError
-from slimgate.models.onnx_genai_model import CONFIG, KIND
+from slimgate.models.onnx_genai_model import CONFIG, KIND, PACKAGE
 from slimgate.models.write_by_length import Greedy, Prompts, read_prompts
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Form, Runtime
@@ -61,11 +62,9 @@ class GenaiPredictor:
 
     def __init__(self, folder: Path, tokenizer: Any, *, device: str, threads: int) -> None:
         """Raises BuildError for a device that is not the CPU, MissingExtra without the package."""
-        from slimgate.models.onnx_genai_model import load_package
-
         if device != "cpu":
             raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} came as device")
-        self._package: Any = load_package("runtime onnxruntime_genai")
+        self._package: Any = import_extra(PACKAGE, KIND, "runtime onnxruntime_genai")
         told = read_json(folder / CONFIG)["model"]
         self._longest = int(told["context_length"])
         self._layers = int(told["decoder"]["num_hidden_layers"])

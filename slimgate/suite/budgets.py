@@ -27,7 +27,7 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.slices import NOT_PER_ROW
-from slimgate.suite.errors import Loc, from_validation, suite_error
+from slimgate.suite.errors import Loc, at, from_validation, suite_error
 from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
 from slimgate.suite.variant_budgets import Family, VariantBudgets
@@ -44,6 +44,8 @@ EXAMPLES = {
     "baseline": "{ accuracy = { drop_points = 1.0 } }",
 }
 HOLM: Family = "holm"
+# The key that says whether the rows or the builds too are what a verdict is over.
+OVER = "over"
 # Keys of [budgets] that are no budgets for all variants.
 OF_ONE = ("variants", "teacher", "family")
 
@@ -98,6 +100,7 @@ def _of_teacher(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[Q
         raise suite_error(file, loc, data, f"variants are held against the teacher here; {takes}")
     _refuse_metric(key, loc, data, file, [*known_metrics(), "baseline"])
     _refuse_value(table, "{ floor = 0.85 }", loc, data, file)
+    _refuse_over(table, loc, data, file)
     for kind in QualityBudgetTable.model_fields.keys() - TeacherBudgetTable.model_fields.keys():
         if kind in table:
             raise suite_error(file, (*loc, kind), data, f"limits what is lost behind the teacher; {takes}")
@@ -142,6 +145,7 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
             else:
                 quality[key] = QualityBudgetTable.model_validate(table).budgets()
                 _refuse_unsuited(key, quality[key], loc, data, file)
+                _check_builds(quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
     return VariantBudgets(
@@ -195,6 +199,7 @@ def _since_baseline(
             raise suite_error(file, loc, data, problem)
         _refuse_metric(name, loc, data, file, [*known_metrics(), *BaselineTable.model_fields])
         _refuse_value(table, EXAMPLE, loc, data, file)
+        _refuse_over(table, loc, data, file)
         for kind in {*QualityBudgetTable.model_fields} - {*BaselineBudgetTable.model_fields}:
             if kind in table:
                 problem = "limits the value of now, whatever it was; write it under [budgets]"
@@ -226,6 +231,7 @@ def _slices(tables: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> dic
         if load_metric(name).per_row is None:
             raise suite_error(file, loc, data, NOT_PER_ROW)
         _refuse_value(table, EXAMPLE, loc, data, file)
+        _refuse_over(table, loc, data, file)
         try:
             found[name] = SliceBudget.model_validate(table)
         except ValidationError as error:
@@ -242,6 +248,30 @@ def _refuse(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
     if key not in EXAMPLES:
         _refuse_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
     _refuse_value(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
+    if key in EXAMPLES:
+        _refuse_over(table, loc, data, file)
+
+
+def _refuse_over(table: Mapping[str, Any], loc: Loc, data: Any, file: str) -> None:
+    """Raises where a budget that is of the first build alone says over what it is judged."""
+    if OVER in table:
+        takes = "only budgets on what a metric lost behind the teacher take it"
+        problem = f"{format_value(table[OVER])} came, and {takes}; leave it out"
+        raise suite_error(file, (*loc, OVER), data, problem)
+
+
+def _check_builds(budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
+    """Raises where a budget is over builds, and there are no two of them."""
+    if all(one.over == "rows" for one in budgets):
+        return
+    if loc[0] == "tune":
+        problem = '"builds" came, and a search judges one build of each variant; leave it out'
+        raise suite_error(file, (*loc, OVER), data, problem)
+    seeds = at(data, ("suite", "seeds"))
+    if not isinstance(seeds, list | tuple) or len(seeds) < 2:
+        came = "no seeds" if seeds is None else f"seeds = {format_value(seeds)}"
+        problem = f'"builds" came, and [suite] has {came}; expected two or more, such as seeds = [0, 1, 2]'
+        raise suite_error(file, (*loc, OVER), data, problem)
 
 
 def _refuse_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str]) -> None:

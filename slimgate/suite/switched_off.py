@@ -11,7 +11,7 @@ from slimgate.suite.variant_budgets import BASELINE, Key, VariantBudgets
 
 OFF = "off"
 # Keys of a budget's table that are no limit.
-ABOUT = frozenset({"reason", "on_inconclusive"})
+ABOUT = frozenset({"reason", "on_inconclusive", "over"})
 
 
 def read_switched_off(

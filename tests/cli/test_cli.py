@@ -220,6 +220,21 @@ def test_a_budget_that_the_file_switches_off_is_named_with_its_reason(
     assert "x.toml switches off accuracy drop_points 0.5 for int8: new labels" in out
 
 
+def test_budgets_over_builds_are_not_judged_from_the_predictions_of_one(
+    judge: Judge, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    suite = '[suite]\nseeds = [0, 1]\n[budgets]\naccuracy = { drop_points = 4.0, over = "builds" }\n'
+    said = 'budgets with over = "builds" are not judged from the predictions of one build: accuracy'
+    (tmp_path / "x.toml").write_text(suite)
+    code, _, err = judge(*pair, "--budgets", tmp_path / "x.toml")
+    assert code == 4
+    assert said in err
+    (tmp_path / "x.toml").write_text(f"{suite}f1_macro = {{ drop_points = 5.0 }}\n")
+    code, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml")
+    assert code == 0
+    assert said in out
+
+
 def test_a_budget_of_a_file_may_warn_by_itself(judge: Judge, pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(
         '[budgets]\naccuracy = { drop_points = 2.5, on_inconclusive = "warn" }\n'

@@ -175,9 +175,9 @@ def graphs(hubs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
 def test_every_step_has_an_example() -> None:
     # test_in_tower.py has those of a tower, test_to_aoti.py those of a compiled package, test_external.py
     # those of a script, test_to_gguf.py those of a model whose tokenizer llama.cpp has,
-    # test_sequence_distill.py those of a teacher that ends its answers, test_to_ctranslate2.py those of an
-    # encoder-decoder, test_to_onnx_genai.py those of a decoder with heads of 16, test_to_openvino_decoder.py
-    # those of a decoder that writes
+    # test_sequence_distill.py those of a teacher that ends its answers, test_to_ctranslate2.py and
+    # test_to_ctranslate2_decoder.py those of models that write, test_to_onnx_genai.py those of a decoder with
+    # heads of 16, test_to_openvino_decoder.py those of a decoder that writes
     elsewhere = {
         *("in_tower", "to_aoti", "external", "to_gguf"),
         *("sequence_distill", "to_ctranslate2", "to_onnx_genai", "to_openvino_decoder"),

@@ -20,7 +20,18 @@ from slimgate.judge.quality import undecided_verdicts, waiting_facts
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
 DROP = BudgetVerdict("drop_points", 1.0, Verdict.PASS, "as agreed", None)
-FLOOR = BudgetVerdict("floor", 0.8, Verdict.INCONCLUSIVE, None, 4000, 0.81, (0.79, 0.83))
+FLOOR = BudgetVerdict(
+    "floor",
+    0.8,
+    Verdict.INCONCLUSIVE,
+    None,
+    4000,
+    0.81,
+    (0.79, 0.83),
+    builds=3,
+    builds_needed=7,
+    needs_both=True,
+)
 JUDGED = QualityJudgement(
     metric="accuracy",
     teacher=0.91,
@@ -49,6 +60,9 @@ DROP_FACTS = {
     "n_needed": None,
     "value": None,
     "interval": None,
+    "builds": None,
+    "builds_needed": None,
+    "needs_both": False,
 }
 FLOOR_FACTS = {
     "kind": "floor",
@@ -59,6 +73,9 @@ FLOOR_FACTS = {
     "n_needed": 4000,
     "value": 0.81,
     "interval": [0.79, 0.83],
+    "builds": 3,
+    "builds_needed": 7,
+    "needs_both": True,
 }
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 from support.answer_server import AnswerServer, serving
 
-from slimgate.models.ask import Request
-from slimgate.models.stream import Timed, open_client, send_at_rate, send_closed_loop
+from slimgate.models.ask import Request, open_client
+from slimgate.models.stream import Timed, send_at_rate, send_closed_loop
 from slimgate.runtimes.endpoint import EndpointTable
 
 DELAY = 0.2
@@ -48,11 +48,17 @@ def test_users_wait_for_their_answers_and_arrivals_do_not() -> None:
     with serving() as server:
         server.delay = DELAY
         closed = send(server, ["say abcd"] * 6, users=2)
-        assert server.most_at_once == 2
+        assert server.most_at_once == server.connections == 2  # each user keeps the connection
         server.most_at_once = 0
         arriving = send(server, ["say abcd"] * 12, rate=200.0)
         assert server.most_at_once > 4
     assert [one.failed for one in (*closed, *arriving)] == [None] * 18
+
+
+def test_a_piece_may_hold_any_character_that_json_may() -> None:
+    with serving() as server:
+        [timed] = send(server, ["say a\u2028\x85é"], users=1)
+    assert (timed.failed, timed.tokens) == (None, 4)
 
 
 FAULTS = [

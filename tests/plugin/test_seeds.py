@@ -15,6 +15,9 @@ title = "three builds"
 extends = "_common.toml"
 seeds = [0, 1, 2]
 
+[task]
+splits = { train = 200, calibration = 16, selection = 40, gate = 400, confirm = 200 }
+
 [variants]
 tuned = { steps = [{ keep_layers = [0, 3] }, { fine_tune = { epochs = 1, learning_rate = 1e-3 } }] }
 int8 = { from = "tuned", steps = [{ int8_dynamic = {} }] }
@@ -22,6 +25,7 @@ pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }
 
 [budgets]
 accuracy = { drop_points = 50.0, drop_relative = 0.9, floor = 0.1 }
+mcc = { drop_points = 100.0, over = "builds" }
 """
 
 
@@ -46,6 +50,19 @@ def test_every_seed_is_in_the_record_for_what_is_stochastic(ran: Ran) -> None:
     assert ran.variant("builds", "pruned")["quality"]["accuracy"]["builds"] is None
 
 
+def test_a_budget_over_builds_is_judged_on_their_mean(ran: Ran) -> None:
+    facts = ran.variant("builds", "int8")["quality"]["mcc"]
+    (budget,) = facts["budgets"]
+    assert (budget["builds"], budget["verdict"]) == (3, "PASS")
+    assert budget["value"] == pytest.approx(facts["builds"]["mean_points"])
+    assert budget["interval"][0] < budget["value"] < budget["interval"][1]
+    (equal,) = ran.variant("builds", "pruned")["quality"]["mcc"]["budgets"]
+    assert (equal["builds"], equal["value"]) == (1, None)
+    report = (ran.folder / "reports/latest/builds/report.md").read_text()
+    assert "budget 100.0 over 3 builds: " in report
+    assert "budget 100.0 (all builds are equal) " in report
+
+
 def test_the_three_kinds_of_budget_stand_each_with_its_verdict(ran: Ran) -> None:
     facts = ran.variant("builds", "tuned")["quality"]["accuracy"]
     assert [(one["kind"], one["verdict"]) for one in facts["budgets"]] == [
@@ -67,3 +84,20 @@ def test_a_second_run_builds_nothing(ran: Ran) -> None:
         facts = [found.variant("builds", name)["quality"]["accuracy"]["builds"] for found in (ran, again)]
         assert facts[0] == facts[1]
         assert again.variant("builds", name)["from_store"] is True
+
+
+def test_every_build_answers_the_confirm_rows_of_a_budget_over_builds(ran: Ran) -> None:
+    confirmed = pytest_in(ran.folder, "bench/builds.toml", "--slimgate-confirm", "-q")
+    assert confirmed.code == 0, confirmed.out
+    (budget,) = confirmed.variant("builds", "int8")["confirm"]["mcc"]["budgets"]
+    assert (budget["builds"], budget["verdict"]) == (3, "PASS")
+    assert "budget 100.0 over 3 builds: " in confirmed.out
+
+
+def test_which_gated_variants_can_be_told_apart_is_in_record_and_report(ran: Ran) -> None:
+    found = ran.record("builds")["separation"]
+    assert (found["metric"], found["n"], found["left_out"]) == ("accuracy", 400, [])
+    assert sorted(found["values"]) == ["int8", "pruned", "tuned"]
+    assert len(found["pairs"]) == 3
+    report = (ran.folder / "reports/latest/builds/report.md").read_text()
+    assert report.count("## Which variants can be told apart") == 1

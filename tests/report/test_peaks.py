@@ -9,6 +9,7 @@ from support.sample_record import EXAMPLE, MEASURED, artifact, latency, sample_r
 
 from slimgate.record import FlopsFacts, Machine, PeakRates, Rates, RunRecord, read_record, to_json
 from slimgate.report.cautions import warnings
+from slimgate.report.comparison import latency_table
 from slimgate.report.trust import machine_lines
 
 ONE = Rates(
@@ -49,6 +50,20 @@ def test_a_runtime_far_below_the_peak_of_its_number_type_is_named() -> None:
         "**small is far slower than its operations explain**: batch 32 × 64 tokens took at least 3,000 ms, "
         "20 times what its products and weights take at this machine's measured peaks (147 ms)."
     ]
+
+
+def test_the_table_of_times_has_what_products_take_at_the_peaks() -> None:
+    """144.7 ms of 32 rows of 64 tokens (above), and one row of 25 tokens 1.77 ms."""
+
+    def cell(found: RunRecord) -> str:
+        heads, _, *rows = (line.strip("| ").split("|") for line in latency_table(found).splitlines())
+        place = [head.strip() for head in heads].index("products at the peaks, ms")
+        return rows[0][place].strip()
+
+    assert cell(record(300.0)) == "145"
+    assert cell(record(3.0, workload="b1", tokens=25)) == "1.77"
+    assert "at the peaks" not in latency_table(record(300.0, threads=1))
+    assert "at the peaks" not in latency_table(record(300.0, rates=None))
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,9 @@ def test_a_metric_that_is_not_of_single_rows_waits_for_a_first_run(tmp_path: Pat
 
 
 def planned_line(folder: Path, budgets: str, gate: GateGroups, earlier: RunRecord | None = None) -> str:
-    """The line of the one budget of the variant "shorter"."""
-    suite = tiny_run(folder, **{"[measure]\n": f"[budgets]\n{budgets}\n\n[measure]\n"}).suite
+    """The line of the one budget of the variant "shorter", which is built by two seeds."""
+    changes = {"[measure]\n": f"[budgets]\n{budgets}\n\n[measure]\n"}
+    suite = tiny_run(folder, **changes, **{"threads = 1\n": "threads = 1\nseeds = [0, 1]\n"}).suite
     (line,) = {one.line for one in planned_budgets(suite, gate, earlier) if "shorter" in one.variants}
     return line
 
@@ -129,3 +130,18 @@ def test_flips_that_use_up_their_budget_need_no_number_of_rows(tmp_path: Path) -
     """0.25 to 1.5 % turn from right to wrong: 1 % leaves room for the few only."""
     line = planned_line(tmp_path, "flips = { flips_max_percent = 1.0 }", GateGroups((1,) * 1000))
     assert re.search(r"it takes about [\d,]+ at best ", line)
+
+
+def test_how_much_builds_differ_is_known_from_a_run_that_judged_them(tmp_path: Path) -> None:
+    budget, gate = 'accuracy = { drop_points = 2.0, over = "builds" }', GateGroups((1,) * 6000)
+    assert "can decide it" in planned_line(tmp_path, budget.replace(', over = "builds"', ""), gate)
+    over_rows = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.PASS)
+    for earlier in (None, earlier_run(over_rows, variance=0.01)):
+        line = planned_line(tmp_path, budget, gate, earlier)
+        assert "6,000 gate rows may decide it" in line
+        assert line.endswith("; over builds, if these do not differ)")
+    found = {"verdict": Verdict.INCONCLUSIVE, "builds": 2, "builds_needed": 4, "n_needed": 9000}
+    judged = BudgetFacts(kind="drop_points", limit=2.0, **found)
+    line = planned_line(tmp_path, budget, gate, earlier_run(judged, variance=0.01))
+    assert "CANNOT decide it; it takes about 9,000 (as the run of " in line
+    assert line.endswith("; or 4 builds in place of 2)")

@@ -6,8 +6,10 @@ import pytest
 import torch
 from support.tiny_suite import tiny_run
 
+from slimgate.judge import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
+from slimgate.plugin.gates.family import builds_for
 from slimgate.plugin.gates.quality import builds
 from slimgate.run.run import SuiteRun
 
@@ -31,7 +33,7 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
     variant, metric = run.handle("shorter"), load_metric(name)
     teacher = run.outcomes("teacher")
     judged = judge_quality(metric, teacher, variant.outcomes, [], seed=0)
-    found = builds(variant, metric, judged)
+    found = builds(run.suite, run.rebuilds("shorter"), metric, judged)
     assert found is not None
     sign = 100 if metric.higher_is_better else -100
     values = [value_of(metric, run.outcomes("shorter", seed)) for seed in (0, 1, 2)]
@@ -44,4 +46,17 @@ def test_the_drop_of_each_build_is_of_its_own_answers(run: SuiteRun, name: str) 
 def test_a_variant_that_draws_nothing_has_no_builds(run: SuiteRun) -> None:
     variant, metric = run.handle("pruned"), load_metric("accuracy")
     judged = judge_quality(metric, run.outcomes("teacher"), variant.outcomes, [], seed=0)
-    assert builds(variant, metric, judged) is None
+    assert builds(run.suite, run.rebuilds("pruned"), metric, judged) is None
+
+
+def test_further_builds_are_made_only_for_a_budget_over_builds(run: SuiteRun) -> None:
+    over = QualityBudget("drop_points", 50.0, over="builds")
+    assert builds_for(run, "shorter", [QualityBudget("drop_points", 50.0)]) == ()
+    others = builds_for(run, "shorter", [over])
+    assert len(others) == 2
+    assert builds_for(run, "pruned", [over]) == ()
+    metric, teacher = load_metric("log_loss"), run.outcomes("teacher")
+    (budget,) = judge_quality(metric, teacher, run.outcomes("shorter"), [over], builds=others).budgets
+    losses = [value_of(metric, one) for one in (run.outcomes("shorter"), *others)]
+    assert budget.builds == 3
+    assert budget.value == pytest.approx(100 * (sum(losses) / 3 - value_of(metric, teacher)))

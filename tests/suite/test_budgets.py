@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
 from slimgate.protocols import END_TO_END, TPOT, TTFT, Workload
-from slimgate.suite.budgets import resolve_budgets, teacher_budgets
+from slimgate.suite.budgets import budgets_of, resolve_budgets, teacher_budgets
 from slimgate.suite.variant_budgets import Limit, SwitchedOff
 
 VARIANTS = ("a", "b")
@@ -376,3 +377,26 @@ def test_a_limit_on_milliseconds_alone_asks_for_no_duel() -> None:
     found = resolve_budgets({"budgets": {"latency": {"p50_ms_max": 8.0}}}, VARIANTS, "x")["a"]
     assert found.speed is None
     assert [(one.kind, one.limit) for one in found.times] == [("p50_ms_max", 8.0)]
+
+
+def test_a_budget_over_builds_replaces_the_common_one_and_its_reach() -> None:
+    table = {"accuracy": {"drop_points": 2.0, "floor": 0.8, "over": "builds"}}
+    own = {"variants": {"b": {"accuracy": {"drop_points": 1.0}}}}
+    data = {"suite": {"seeds": (0, 1)}, "budgets": {**table, **own}}
+    found = resolve_budgets(data, VARIANTS, "x")
+    assert {one.kind: one.over for one in found["a"].quality["accuracy"]} == {
+        "drop_points": "builds",
+        "floor": "builds",
+    }
+    assert {one.kind: one.over for one in found["b"].quality["accuracy"]} == {
+        "drop_points": "rows",
+        "floor": "builds",
+    }
+
+
+def test_a_search_and_logs_have_one_build() -> None:
+    table = {"drop_points": 1.0, "over": "builds"}
+    with pytest.raises(SuiteError, match='over: "builds" came, and a search judges one build of each'):
+        budgets_of({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
+    with pytest.raises(SuiteError, match='over: "builds" came, and a log is of one build; leave it out'):
+        budgets_of_table({"budgets": {"*": table}}, "x.toml")

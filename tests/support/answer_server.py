@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS.
+# What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS. A status may
+# have a header: "status 429 Retry-After: 2".
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
 HANG_SECONDS = 1.5
 
 
 class AnswerServer(ThreadingHTTPServer):
-    """asked: how often each prompt came; headers, bodies: of every request. delay: seconds of an answer."""
+    """asked: how often each prompt came; headers, bodies: of every request. delay: seconds of an answer.
+    connections: how many were made."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -29,7 +31,7 @@ class AnswerServer(ThreadingHTTPServer):
         self.delay = 0.0
         self.headers: list[dict[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
-        self.at_once = self.most_at_once = 0
+        self.at_once = self.most_at_once = self.connections = 0
         self.lock = threading.Lock()
 
     @property
@@ -43,6 +45,11 @@ class AnswerServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: AnswerServer
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        with self.server.lock:
+            self.server.connections += 1
 
     def do_GET(self) -> None:
         self._send(200, {"object": "list", "data": []})
@@ -68,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, what: str, prompt: str, *, chat: bool) -> None:
         if what.startswith("status"):
             key = self.headers.get("Authorization", "")
-            self._send(int(what.split()[1]), {"error": {"message": f"refused, {key}"}})
+            _, code, *header = what.split(maxsplit=2)
+            self._send(int(code), {"error": {"message": f"refused, {key}"}}, *header)
         elif what == "hang":
             time.sleep(HANG_SECONDS)
             self.close_connection = True
@@ -92,25 +100,32 @@ class _Handler(BaseHTTPRequestHandler):
         """The last word letter by letter, and how it ended, where the plan does not break it off."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        word = prompt.split()[-1]
+        word = prompt.split(" ")[-1]
         for letter in word:
             time.sleep(self.server.delay / len(word))
             self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
-        self.close_connection = True
         if what != "break off":
             self._send_piece({"delta": {}} if chat else {"text": ""}, finish="stop")
-            self.wfile.write(b"data: [DONE]\n\n")
+            self._send_chunk("data: [DONE]\n\n")
+        self._send_chunk("")
 
     def _send_piece(self, said: dict[str, Any], finish: str | None = None) -> None:
         piece = {"choices": [{"index": 0, "finish_reason": finish, **said}]}
-        self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
+        self._send_chunk(f"data: {json.dumps(piece, ensure_ascii=False)}\n\n")
+
+    def _send_chunk(self, text: str) -> None:
+        """An empty one ends the answer."""
+        data = text.encode()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 
-    def _send(self, status: int, value: Any) -> None:
+    def _send(self, status: int, value: Any, *headers: str) -> None:
         text = json.dumps(value).encode()
         self.send_response(status)
+        for header in headers:
+            self.send_header(*header.split(": "))
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

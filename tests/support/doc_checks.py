@@ -51,7 +51,7 @@ DECODER_CONFIG = json.dumps(
         "max_position_embeddings": 512,
     }
 )
-DECODER_STEPS = frozenset({"to_onnx_genai", "to_openvino_decoder"})
+DECODER_STEPS = frozenset({"to_onnx_genai", "to_openvino_decoder", "to_ctranslate2"})
 # What a block without a [task] of its own adds to.
 BASE = """\
 [suite]
@@ -221,9 +221,11 @@ def check_toml(example: Example) -> None:
 
 def completed(shown: Mapping[str, Any], text: str) -> str:
     """A part of a suite as a whole one."""
-    if "suite" in shown:
+    if "title" in shown.get("suite", {}):
         return text
     head = '[suite]\ntitle = "shown"\nextends = "base.toml"\n'
+    if "suite" in shown:
+        return text.replace("[suite]\n", head)
     return head + (f"[variants.shown]\n{text}" if "steps" in shown else text)
 
 

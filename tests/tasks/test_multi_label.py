@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.task_rows import TOPICS, load_task_model, task_context
@@ -81,7 +83,8 @@ def test_a_fresh_head_is_one_logistic_regression_a_label(tmp_path: Path) -> None
         batch = {k: torch.from_numpy(v) for k, v in encoded.batch(range(len(rows))).items()}
         found = model.network(**batch).logits.sigmoid().numpy()
     for k in range(3):
-        single = LogisticRegression(C=context.log["C"], max_iter=300, tol=1e-3, random_state=0)
+        regression = LogisticRegression(C=context.log["C"], max_iter=300, tol=1e-3, random_state=0)
+        single = make_pipeline(StandardScaler(), regression)
         expected = single.fit(features, labels[:, k].astype(int)).predict_proba(features)[:, 1]
         np.testing.assert_allclose(found[:, k], expected, atol=1e-3)
     assert context.facts.classes == tuple(sorted(TOPICS))

@@ -18,6 +18,7 @@ def snippet(
     written: Written, form: Form, task: Task[Any] | type[Task[Any]], params: Mapping[str, Any]
 ) -> str:
     """Python that prints what the model says of two texts. params: of the task."""
+    form = _form_of_model(written, form)
     start, load, run = _lines(written, form)
     tail = form.tail or _tail(written, task)
     wants_labels = "labels[" in tail
@@ -37,8 +38,14 @@ def snippet(
 
 def lines_of(written: Written, form: Form) -> tuple[str, str, str]:
     """The lines that import, open the folder ".", and make `scores` of `texts`, without labels."""
-    start, load, run = _lines(written, form)
+    start, load, run = _lines(written, _form_of_model(written, form))
     return _imports(start, wants_labels=False), load, run
+
+
+def _form_of_model(written: Written, form: Form) -> Form:
+    """The form of models without an encoder, for one of them."""
+    decodes = not getattr(written.config, "is_encoder_decoder", False)
+    return form.of_decoders if form.of_decoders is not None and decodes else form
 
 
 def _lines(written: Written, form: Form) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.cli.init.models import ModelFound, Standing
-from slimgate.compress.convert.to_ctranslate2 import FAMILIES
+from slimgate.compress.convert.to_ctranslate2 import ENCODER_DECODERS
 from slimgate.judge.budget_kinds import suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
@@ -106,7 +106,7 @@ def kept_of(model: ModelFound) -> list[int] | Json | None:
 def int8_steps(model: ModelFound) -> list[Json]:
     """Steps to int8 by the fastest runtime that is installed and takes the model; else none."""
     if model.encoder_decoder:
-        known = model.config.get("model_type") in FAMILIES
+        known = model.config.get("model_type") in ENCODER_DECODERS
         installed = find_spec("ctranslate2") is not None
         return [{"to_ctranslate2": {"quantization": "int8"}}] if known and installed else []
     return int8_by_onnx(model)

@@ -19,6 +19,7 @@ from slimgate.suite.file import read_suite_text
 from slimgate.suite.variant_budgets import VariantBudgets
 
 DEFAULT_METRIC = "accuracy"
+_NOT_OF_ONE = 'budgets with over = "builds" are not judged from the predictions of one build'
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,17 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
     own = data["budgets"].get("variants")
     names = [name for name in own if name != "teacher"] if isinstance(own, Mapping) else []
     budgets = resolve_budgets(data, (*names, variant), str(path))[variant]
+    own, over_builds = _of_one_build(budgets)
+    if over_builds and not own.quality and own.behaviour == BehaviourBudgets():
+        raise SuiteError(f"{path} [budgets]: {_NOT_OF_ONE}: {', '.join(over_builds)}")
+    budgets = own
     if not budgets.quality and budgets.behaviour == BehaviourBudgets():
         raise SuiteError(
             f"{path} [budgets]: no budget on a metric, such as accuracy = {{ drop_points = 2.0 }}"
         )
     warnings = [*_others(path, budgets)]
+    if over_builds:
+        warnings.append(f"{path}: {_NOT_OF_ONE}: {', '.join(over_builds)}")
     if data["budgets"].get("teacher"):
         warnings.append(f"{path}: budgets of the teacher are not judged from predictions")
     warnings += [
@@ -83,6 +90,15 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
     measured = dict.fromkeys([*metrics, *budgets.quality]) or {DEFAULT_METRIC: None}
     behaviour = replace(budgets.behaviour, tokens={})
     return Asked(tuple(measured), budgets.quality, behaviour, tuple(warnings))
+
+
+def _of_one_build(budgets: VariantBudgets) -> tuple[VariantBudgets, list[str]]:
+    """Without the budgets over builds, and the metrics of these."""
+    kept = {
+        metric: tuple(one for one in own if one.over == "rows") for metric, own in budgets.quality.items()
+    }
+    lost = [metric for metric, own in budgets.quality.items() if len(kept[metric]) < len(own)]
+    return replace(budgets, quality={metric: own for metric, own in kept.items() if own}), lost
 
 
 def _others(path: Path, budgets: VariantBudgets) -> list[str]:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from slimgate._system.import_extra import import_extra
 from slimgate.cli.tune.trial import State, Trial
-from slimgate.errors import MissingExtra
 from slimgate.suite.tune_space import Choice, Dimension, Drawn, Json, Range, Space, draw_steps, every
 
 # Step lists that the sampler may draw again before one is taken that it has not drawn.
@@ -29,10 +29,7 @@ class Proposer:
 
     def __init__(self, spaces: Sequence[Space], *, seed: int, trials: int) -> None:
         """trials: how many there will be at most; a quarter of them, 4 to 10, is drawn at random first."""
-        try:
-            import optuna
-        except ImportError as error:
-            raise MissingExtra('slimgate tune needs an extra: pip install "slimgate[tune]"') from error
+        optuna = import_extra("optuna", "tune", "slimgate tune")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(4, trials // 4)))
         self._study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)

@@ -1,4 +1,4 @@
-"""A model in CTranslate2's format, by its own converter, and whether it answers as before."""
+"""A model in CTranslate2's format, by its own converter."""
 
 from __future__ import annotations
 
@@ -6,47 +6,55 @@ import json
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
-from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
-from slimgate.models.ctranslate2_model import COUNTS, FOLDER, CTranslate2Model, load_package
+from slimgate.models.config import blocks_of, decoder_blocks_of, longest_text
+from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
+from slimgate.models.generate import can_write
 from slimgate.models.stock import save_plain
-from slimgate.protocols import AnswerPlan, BuildContext
+from slimgate.models.write_answers import end_tokens, is_encoder_decoder
+from slimgate.protocols import BuildContext, Json
 
-_BATCH = 32
+_SPECIAL = ("unk_token", "bos_token", "eos_token")
 
 
 def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2Model:
-    """The converted model. Raises BuildError where no class of transformers holds it, or the task has no
-    answers.
-    """
-    load_package("to_ctranslate2")
-    if context.task.encode_prompts is None:
-        raise BuildError("models of this task write no answers, as CTranslate2 does; expected text_to_text")
-    from ctranslate2.converters import TransformersConverter
-
+    """The converted model. Raises BuildError for one that writes nothing, or CTranslate2 cannot hold."""
+    converters = import_extra("ctranslate2.converters", KIND, "to_ctranslate2")
+    _check_writes(model.network, context)
     plain, written = context.scratch / "plain", context.scratch / FOLDER
     save_plain(model, plain)
-    _state_norms(plain / "config.json")
-    converter = TransformersConverter(str(plain))
+    _state_norms(plain / CONFIG)
     try:
         with silent():
-            converter.convert(str(written), quantization=None if quantization == "float32" else quantization)
+            converters.TransformersConverter(str(plain)).convert(str(written), quantization=quantization)
     except Exception as error:  # its loaders read a model's parts, and raise anything where one is missing
         said = " ".join(str(error).split())
         raise BuildError(f"CTranslate2 cannot convert the model: {type(error).__name__}: {said}") from error
-    _name_unknown_token(written / "config.json", model.tokenizer)
-    counts = model.footprint()
-    forced = getattr(model.network.generation_config, "forced_bos_token_id", None)
+    _complete(written / CONFIG, model)
+    counts, answers = model.footprint(), _find_facts(model)
+    if answers.decoder:
+        context.log["longest_text"] = answers.longest
     return CTranslate2Model(
         written,
         {name: counts[name] for name in COUNTS},
         quantization,
-        () if forced is None else (int(forced),),
+        answers,
         model.tokenizer,
         model.config,
     )
+
+
+def _check_writes(network: Any, context: BuildContext) -> None:
+    if is_encoder_decoder(network):
+        if context.task.encode_prompts is None:
+            raise BuildError(
+                "models of this task write no answers, as CTranslate2 does; expected text_to_text"
+            )
+    elif not can_write(network):
+        raise BuildError(f"{type(network).__name__} is no causal language model, which CTranslate2 runs")
 
 
 def _state_norms(file: Path) -> None:
@@ -58,32 +66,41 @@ def _state_norms(file: Path) -> None:
         )
 
 
-def _name_unknown_token(file: Path, tokenizer: Any) -> None:
-    """CTranslate2 opens no model without an unknown token, which a tokenizer of bytes does not have.
+def _complete(file: Path, model: Any) -> None:
+    """Writes what the library reads of config.json and its converter leaves out.
 
-    It is never read: texts come as tokens of the vocabulary. The padding token takes its name.
+    CTranslate2 opens no model without the special tokens, which a tokenizer of bytes does not have. They are
+    never read: texts come as tokens of the vocabulary, end tokens with each call. The padding token takes
+    their names. The converter forgets the epsilon of GPT-2's norms.
     """
-    config = read_json(file)
-    if config.get("unk_token") is None:
-        config["unk_token"] = tokenizer.pad_token or tokenizer.eos_token
-        file.write_text(json.dumps(config, indent=2), "utf-8")
+    config, tokenizer = read_json(file), model.tokenizer
+    spare = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    config |= {name: spare for name in _SPECIAL if not config.get(name)}
+    if config.get("layer_norm_epsilon") is None and hasattr(model.config, "layer_norm_epsilon"):
+        config["layer_norm_epsilon"] = model.config.layer_norm_epsilon
+    file.write_text(json.dumps(config, indent=2), "utf-8")
 
 
-def check_answers(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
-    """Logs the share of calibration answers that change. Raises BuildError for one above the tolerance."""
-    task, options, rows = context.task, context.task_params, context.rows("calibration")
-    options = options.model_copy(update={"temperature": 0.0, "repeats": 1})
-    prompts = task.encode_prompts(options, rows, model.tokenizer)
-    before, after = (
-        task.answer(options, predictor_of(one, context), prompts, AnswerPlan(_BATCH))[:, 0]
-        for one in (model, converted)
+def _find_facts(model: Any) -> AnswerFacts:
+    network, config = model.network, model.config.to_dict()
+    if is_encoder_decoder(network):
+        forced = getattr(network.generation_config, "forced_bos_token_id", None)
+        width = config["num_heads"] * config["d_kv"] if "d_kv" in config else config["d_model"]
+        numbers = 2 * (decoder_blocks_of(config) or 0) * width
+        return AnswerFacts(False, numbers, forced=() if forced is None else (int(forced),))
+    heads = model.config.num_attention_heads  # the library repeats keys and values that heads share
+    size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
+    return AnswerFacts(
+        True,
+        2 * (blocks_of(config) or 0) * heads * size,
+        ends=tuple(sorted(end_tokens(model.tokenizer, network))),
+        longest=_longest(config),
     )
-    changed = sum(one.text != other.text for one, other in zip(before, after, strict=True))
-    share = changed / len(before)
-    context.log.update(agreement_rows=len(before), changed_answers=round(share, 4), tolerance=tolerance)
-    if tolerance is not None and share > tolerance:
-        raise BuildError(
-            f"the converted model disagrees with the one it was made from: {changed} of {len(before)} "
-            f"answers to calibration rows changed, expected a share of at most {tolerance:g}; give another "
-            "`tolerance` if that is meant"
-        )
+
+
+def _longest(config: Json) -> int | None:
+    """The longest text in tokens: by the positions, and by a window, beyond which the library errs."""
+    window = config.get("sliding_window")
+    if "sliding_attention" not in (config.get("layer_types") or ("sliding_attention",)):
+        window = None
+    return min((one for one in (longest_text(config), window) if one), default=None)

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate._system.worker import run_worker
 from slimgate.compress.convert import _to_onnx_genai_worker as worker
 from slimgate.errors import BuildError
 from slimgate.models.generate import can_write
-from slimgate.models.onnx_genai_model import CONFIG, COUNTS, OnnxGenaiModel, load_package
+from slimgate.models.onnx_genai_model import CONFIG, COUNTS, KIND, PACKAGE, OnnxGenaiModel
 from slimgate.models.stock import save_plain
 from slimgate.models.write_answers import end_tokens
 from slimgate.protocols import BuildContext, Json
@@ -21,7 +22,7 @@ LIMIT_SECONDS = 24 * 3600.0
 
 def convert(model: Any, options: Json, context: BuildContext) -> OnnxGenaiModel:
     """The converted model. options: of the step. Raises BuildError where the builder cannot hold it."""
-    load_package("to_onnx_genai")
+    import_extra(PACKAGE, KIND, "to_onnx_genai")
     if not can_write(model.network):
         raise BuildError(
             f"{type(model.network).__name__} is no causal language model, which ONNX Runtime GenAI runs"

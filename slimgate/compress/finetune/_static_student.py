@@ -201,11 +201,11 @@ def _config(old: Any, params: StaticParams) -> Any:
 @torch.no_grad()
 def _set_tables(encoder: StaticEncoder, vectors: torch.Tensor, frame: Sequence[int]) -> None:
     """Vectors, scores alike but for the frame's, and empty buckets."""
-    tables: Any = encoder.embeddings
-    tables["tokens"].weight.copy_(vectors)
-    tables["tokens"].weight[list(frame)] = 0.0
-    tables["scores"].weight.zero_()
-    tables["scores"].weight[list(frame)] = NEXT_TO_NONE
+    tokens, scores = (encoder.embeddings[name] for name in ("tokens", "scores"))
+    tokens.weight.copy_(vectors)  # type: ignore[operator]
+    tokens.weight[list(frame)] = 0.0  # type: ignore[operator]
+    scores.weight.zero_()  # type: ignore[operator]
+    scores.weight[list(frame)] = NEXT_TO_NONE  # type: ignore[operator]
     if encoder.bigrams is not None:
         encoder.bigrams.weight.zero_()
 

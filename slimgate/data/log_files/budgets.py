@@ -99,11 +99,14 @@ def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str]
 
 def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:
     try:
-        return QualityBudgetTable.model_validate(value).budgets()
+        found = QualityBudgetTable.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SuiteError(f"{shown}{' ' + where if where else ''}: {first['msg']}") from None
+    if found.over == "builds":
+        raise SuiteError(f'{shown} over: "builds" came, and a log is of one build; leave it out')
+    return found.budgets()
 
 
 def read_log_budgets(path: Path, metrics: Sequence[str] = ()) -> LogBudgets:

@@ -112,6 +112,11 @@ class Metric:
     resampled: bool = True
     no_budget: str = "has no interval (it is not resampled), so it is reported and cannot have a budget"
 
+    @property
+    def over_builds(self) -> bool:
+        """Whether a budget can be judged over several builds: not by documents, nor of correlations."""
+        return self.resampled and self.documents is None and self.correlated is None
+
 
 def value_of(metric: Metric, outcomes: Outcomes) -> float:
     """The plain metric of a model's outcomes: every row counts once."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from slimgate.errors import MissingExtra
+from slimgate._system.import_extra import import_extra as import_package
 from slimgate.protocols import WithParams
 
 P = TypeVar("P", bound=BaseModel)
@@ -45,9 +45,4 @@ def best_score(rate: Callable[[str, str | None], float], answer: str, references
 
 def import_extra(module: str, score: str) -> Any:
     """A package of the extra `answers`. Raises MissingExtra."""
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f'score {score} needs an extra: pip install "slimgate[answers]"') from error
+    return import_package(module, "answers", f"score {score}")

@@ -10,6 +10,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.outcomes import same_rows
 from slimgate.plugin.confirmation import Passed
+from slimgate.plugin.gates.family import builds_for
 from slimgate.plugin.gates.reporting import Report, conclude
 from slimgate.record.run_verdict import CONFIRMED
 from slimgate.run.gate_results import now, part
@@ -31,7 +32,12 @@ def test_confirm(
     same_rows(teacher.outcomes, variant.outcomes)
     budgets, otherwise = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
     judged = judge_quality(
-        load_metric(confirm_metric), teacher.outcomes, variant.outcomes, budgets, seed=suite.seed
+        load_metric(confirm_metric),
+        teacher.outcomes,
+        variant.outcomes,
+        budgets,
+        builds=builds_for(variant.run, variant.name, budgets),
+        seed=suite.seed,
     )
     line = f"confirm: {message(variant.name, judged)}"
     among = sum(confirm_metric in metrics for metrics in passed.metrics.values())

@@ -6,17 +6,19 @@ variants are built and answered before the first verdict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
 
 from slimgate.errors import SlimgateError
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.family import within_family
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
+from slimgate.outcomes import Outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -29,6 +31,12 @@ def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -
     if found is None:
         return judged
     return within_family(judged, found, sum(map(len, _adjust_p_values(run).values())))
+
+
+def builds_for(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
+    """The answers of a variant's further builds where a budget asks for them; else they are not built."""
+    asked = any(one.over == "builds" for one in budgets)
+    return tuple(run.rebuilds(name).values()) if asked else ()
 
 
 def chosen_among(suite: Suite, metric: str) -> int:
@@ -55,7 +63,8 @@ def _p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
     budgets = run.suite.budgets[name].quality[metric]
     try:
         answers = run.outcomes(TEACHER), run.outcomes(name)
-        judged = judge_quality(load_metric(metric), *answers, budgets, seed=run.suite.seed)
+        builds = builds_for(run, name, budgets)
+        judged = judge_quality(load_metric(metric), *answers, budgets, builds=builds, seed=run.suite.seed)
     except SlimgateError:  # its own test says why
         return (1.0,) * len(budgets)
     return tuple(1.0 if one.p_value is None else one.p_value for one in judged.budgets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from slimgate.judge.budget_kinds import on_inconclusive_of, wishes
@@ -13,7 +14,7 @@ from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.spread import build_spread, sampling_se_points
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.outcomes import same_rows
+from slimgate.outcomes import Outcomes, same_rows
 from slimgate.plugin.gates.family import chosen_among, in_family
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.run.gate_results import now, part
@@ -33,14 +34,22 @@ def test_quality(
     same_rows(teacher.outcomes, variant.outcomes)
     budgets = suite.budgets[variant.name].quality.get(metric, ())
     measured = load_metric(metric)
-    judged = judge_quality(measured, teacher.outcomes, variant.outcomes, budgets, seed=suite.seed)
+    others = variant.run.rebuilds(variant.name)
+    judged = judge_quality(
+        measured,
+        teacher.outcomes,
+        variant.outcomes,
+        budgets,
+        builds=tuple(others.values()),
+        seed=suite.seed,
+    )
     judged = in_family(variant.run, variant.name, metric, judged)
     line = message(variant.name, judged)
     if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
         report_part(part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
     otherwise = suite.measure.on_inconclusive
     facts = quality_facts(judged, line, wishes(budgets, otherwise))
-    facts |= {"builds": builds(variant, measured, judged), "measured": now()}
+    facts |= {"builds": builds(suite, others, measured, judged), "measured": now()}
     facts |= {"answered_on": variant.processor}
     if budgets and variant.variant.gated:
         among = chosen_among(suite, metric)
@@ -82,15 +91,19 @@ def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, 
     }
 
 
-def builds(variant: ModelHandle, metric: Metric, judged: QualityJudgement) -> dict[str, Any] | None:
-    """The drops of the builds by the suite's other seeds, beside the one that is judged; None without any."""
-    others = variant.run.rebuilds(variant.name)
+def builds(
+    suite: Suite, others: Mapping[int, Outcomes], metric: Metric, judged: QualityJudgement
+) -> dict[str, Any] | None:
+    """The drops of the builds by the suite's other seeds, beside the first one's; None without any.
+
+    others: their answers, by seed.
+    """
     if not others:
         return None
     sign = 100 if metric.higher_is_better else -100
     drops = [sign * (judged.teacher - value_of(metric, found)) for found in others.values()]
     spread = build_spread(
-        variant.run.suite.seeds,
+        suite.seeds,
         [judged.drop_points, *drops],
         sampling_se_points=sampling_se_points(judged),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.verdict import Verdict
-from slimgate.record import ONLY_WARNS, RunRecord, VariantRecord
+from slimgate.record import ONLY_WARNS, QualityFacts, RunRecord, VariantRecord
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
@@ -53,7 +53,7 @@ def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
 
 
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
-    """Where the same limit judges less than it did: without the groups of rows, or without sliced columns.
+    """Where the same limit judges less than it did: without groups, builds, or sliced columns.
 
     Without groups rows count as independent, so that intervals get narrower.
     """
@@ -61,14 +61,20 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     for before, after in _in_both(old, new):
         for name, facts in after.quality.items() if after.gated else ():
             was = before.quality.get(name)
-            if was is not None and was.groups and facts.budgets and facts.groups is None:
-                found[f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"] = (
-                    None
-                )
+            if was is not None and facts.budgets:
+                found |= dict.fromkeys(_weaker_metric(name, was, facts))
         for column in _sliced_columns(before) if after.gated and _slice_budgets(after) else ():
             if column not in _sliced_columns(after):
                 found[f"the slices of {column} are not judged any more"] = None
     return list(found)
+
+
+def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[str]:
+    if was.groups and now.groups is None:
+        yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
+    builds = [max((one.builds or 1 for one in facts.budgets), default=1) for facts in (was, now)]
+    if builds[0] > 1 and builds[1] == 1:
+        yield f"{name} was judged over {builds[0]} builds and is judged on one build now"
 
 
 def _sliced_columns(model: VariantRecord) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from slimgate.judge.metrics.base import Unit
-from slimgate.judge.parts import Part
+from slimgate.judge.parts import Part, SeparationFacts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import Status, UndecidedChange
 
@@ -174,7 +174,7 @@ class Comparison(Part):
     """What moved. notes: why something could not be compared, in words.
 
     gates_gone: those of `removed` that gated: their budgets went with them. weaker: where the same limits
-    judge less than they did, and nobody said why.
+    judge less than they did, and nobody said why. separation: of the new release's variants.
     """
 
     schema_: Literal["slimgate.compare/1"] = Field(default=SCHEMA, alias="schema")
@@ -191,6 +191,7 @@ class Comparison(Part):
     weaker: list[str] = Field(default_factory=list)
     teacher: ModelChange | None = None
     variants: list[ModelChange] = Field(default_factory=list)
+    separation: SeparationFacts | None = None
 
     @property
     def regressed(self) -> list[VerdictChange]:

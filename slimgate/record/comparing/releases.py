@@ -55,6 +55,7 @@ def compare(old: Kept, new: Kept) -> Comparison:
         weaker=[] if after.accepted is not None and clean_reason(after.accepted.reason) else weaker,
         teacher=teacher,
         variants=[_read(one, teacher) for one in variants],
+        separation=after.separation,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slimgate._system.escape import escape, visible
 from slimgate.data.quoting import LONGEST, shorten
+from slimgate.judge.message import format_builds
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -100,9 +101,11 @@ def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -
     if value is None and budget.kind == "drop_points":
         value, interval = facts.drop_points, facts.interval
     words = drop_words(facts.drop_points, facts.interval, [budget.limit], unit=facts.unit) or MISSING
-    if budget.kind != "drop_points" and value is not None:
+    if budget.kind == "drop_points" and budget.value is not None:
+        words = drop_words(value, interval, [budget.limit]) or MISSING
+    elif value is not None and budget.kind != "drop_points":
         words = f"{significant(value)}{_bounds(interval)}"
-    return _line(what, words, budget, value, interval)
+    return _line(f"{what}{format_builds(budget.builds)}", words, budget, value, interval)
 
 
 def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:

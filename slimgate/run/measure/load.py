@@ -20,8 +20,8 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.speed import Speedup, estimate_speedup
-from slimgate.models.ask import Endpoint, Request
-from slimgate.models.stream import Timed, open_client, send_at_rate, send_closed_loop
+from slimgate.models.ask import Endpoint, Request, open_client
+from slimgate.models.stream import Timed, send_at_rate, send_closed_loop
 from slimgate.outcomes import Floats, Ints
 from slimgate.protocols import Load, LoadPart, Progress, ServiceLevel, no_progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def _send(
     with _log(plan.kept) as write:
 
         def answered(place: int, reply: Reply) -> None:
-            write(json.dumps({"key": names[place], **asdict(reply)}))
+            write(json.dumps({"key": names[place], **vars(reply)}))
             found.append((names[place], reply))
             plan.progress("ask", before + len(found), total)
 

@@ -26,8 +26,8 @@ NO_WORD = -1
 class EncodedTexts:
     """Tokenised rows. columns: name (input_ids, attention_mask, …) -> a list of ints for each row.
 
-    padding: the value that fills a column up; side: where it is filled, "right" or "left". unknown: the id of
-    what the tokenizer does not know, if it has one of its own; special: ids of the other special tokens.
+    padding: the value that fills a column up; side: where it is filled, "right" or "left". tokenizer: that
+    made them.
     """
 
     columns: Mapping[str, Sequence[Sequence[int]]]
@@ -35,20 +35,26 @@ class EncodedTexts:
     side: str
     lengths: npt.NDArray[np.int64]
     row_of: npt.NDArray[np.int64] | None = None
-    unknown: int | None = None
-    special: frozenset[int] = frozenset()
+    tokenizer: Any = None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def unknown_shares(self) -> npt.NDArray[np.float64]:
         """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
-        found = np.zeros(len(self))
-        if self.unknown is None:
+        found, tokenizer = np.zeros(len(self)), self.tokenizer
+        unknown = getattr(tokenizer, "unk_token_id", None)
+        # GPT-2 names its end of text as the unknown token, and its bytes know every text
+        if unknown is None or unknown in {
+            tokenizer.bos_token_id,
+            tokenizer.eos_token_id,
+            tokenizer.pad_token_id,
+        }:
             return found
+        special = set(tokenizer.all_special_ids) - {unknown}
         for row, ids in enumerate(self.columns["input_ids"]):
-            words = [token for token in ids if token not in self.special]
-            found[row] = words.count(self.unknown) / max(len(words), 1)
+            words = [token for token in ids if token not in special]
+            found[row] = words.count(unknown) / max(len(words), 1)
         return found
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
@@ -99,22 +105,42 @@ class EncodedTexts:
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
     """Tokenises rows of one or two texts, cut to `max_tokens`. texts: one sequence of rows per column."""
     with keep_truncation(tokenizer):
-        columns = dict(tokenizer(*map(list, texts), truncation=True, max_length=max_tokens))
+        if tokenizer.is_fast:
+            columns = _encode_fast(tokenizer, texts, max_tokens)
+        else:
+            columns = dict(tokenizer(*map(list, texts), truncation=True, max_length=max_tokens))
     return EncodedTexts(**encoded_fields(tokenizer, columns))
+
+
+def _encode_fast(
+    tokenizer: Any, texts: Sequence[Sequence[str]], max_tokens: int
+) -> dict[str, list[list[int]]]:
+    """What a fast tokenizer's own call gives, in a third of its time: it makes no offsets and no objects.
+
+    The time counts where calls are timed from text to answer.
+    """
+    inner, names = tokenizer.backend_tokenizer, tokenizer.model_input_names
+    inner.no_padding()
+    inner.enable_truncation(max_tokens, direction=tokenizer.truncation_side)
+    inner.encode_special_tokens = tokenizer.split_special_tokens
+    found = inner.encode_batch_fast(list(texts[0]) if len(texts) == 1 else list(zip(*texts, strict=True)))
+    ids = [one.ids for one in found]
+    columns = {"input_ids": ids}
+    if "token_type_ids" in names:
+        columns["token_type_ids"] = [one.type_ids for one in found]
+    if "attention_mask" in names:
+        columns["attention_mask"] = [[1] * len(one) for one in ids]
+    return columns
 
 
 def encoded_fields(tokenizer: Any, columns: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, Any]:
     """What EncodedTexts holds of a tokenizer's answer."""
     padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-    marks = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    # GPT-2 names its end of text as the unknown token, and its bytes know every text
-    unknown = tokenizer.unk_token_id if tokenizer.unk_token_id not in marks else None
     return {
         "columns": columns,
         "padding": {name: padding.get(name, 0) for name in columns},
         "side": tokenizer.padding_side,
-        "unknown": unknown,
-        "special": frozenset(tokenizer.all_special_ids) - {unknown},
+        "tokenizer": tokenizer,
         "lengths": np.asarray([len(ids) for ids in columns["input_ids"]], dtype=np.int64),
     }
 

@@ -27,7 +27,10 @@ from slimgate.protocols import Encoded, Progress, iter_batches, no_progress
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
 from slimgate.tasks.parts.objectives import Labelled, TokenObjective
 
-STRENGTHS = (1.0, 10.0, 100.0)
+# C of a regression on features of variance one. On features as they are, with C = 1, 10 and 100, a head of 77
+# classes (banking77, frozen features) had 2.5 points less in half as many steps again: they end too early.
+STRENGTHS = (0.01, 0.1, 1.0)
+USUAL = 0.1
 Floats = npt.NDArray[np.float64]
 # The logit of a label that all train rows have, and with a minus of one that none has.
 CERTAIN = 10.0
@@ -81,12 +84,12 @@ def fit_head(
 
     train, held_out: features (rows, in_features), labels (rows,). Gives the log: C and accuracies.
     """
-    strengths: Sequence[float] = STRENGTHS if held_out is not None else (1.0,)
+    strengths: Sequence[float] = STRENGTHS if held_out is not None else (USUAL,)
     has_bias = layer.bias is not None
     fitted = [logistic_regression(train, strength, seed, has_bias) for strength in strengths]
     scores = [float(model.score(*(held_out or train))) for model in fitted]
     best = int(np.argmax(scores))
-    _copy(fitted[best], layer)
+    _copy(*raw_weights(fitted[best]), layer)
     return {
         "head": "logistic regression",
         "rows": len(train[1]),
@@ -98,25 +101,42 @@ def fit_head(
 def logistic_regression(
     data: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]], strength: float, seed: int, has_bias: bool
 ) -> Any:
-    """scikit-learn's, fitted on features (rows, in_features) and labels (rows,); strength: C."""
+    """scikit-learn's pipeline of a scaler and a regression, fitted on features (rows, in_features) and labels
+    (rows,). strength: C.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     model = LogisticRegression(
         C=strength, max_iter=300, tol=1e-3, random_state=seed % 2**32, fit_intercept=has_bias
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start, not an end: training goes on from it
-        return model.fit(*data)
+        return make_pipeline(StandardScaler(with_mean=has_bias), model).fit(*data)
 
 
-def _copy(fitted: Any, layer: nn.Linear) -> None:
+def raw_weights(fitted: Any) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+    """Of a pipeline: weights (classes, in_features), biases and classes (classes,), on features as they are.
+
+    Of two classes there is one line, as scikit-learn has it.
+    """
+    scaler, model = fitted[0], fitted[-1]
+    weights = model.coef_ / scaler.scale_
+    biases = np.zeros(len(weights)) + model.intercept_
+    if scaler.with_mean:
+        biases = biases - weights @ scaler.mean_
+    return weights, biases, model.classes_
+
+
+def _copy(weights: Floats, biases: Floats, known: npt.NDArray[np.int64], layer: nn.Linear) -> None:
     weight = torch.full_like(layer.weight, 0.0)
     bias = torch.full((layer.out_features,), -10.0)  # a class without train rows is not predicted
-    coef, intercept = torch.from_numpy(fitted.coef_), torch.from_numpy(fitted.intercept_)
+    coef, intercept = torch.from_numpy(weights), torch.from_numpy(biases)
     if len(coef) == 1:
         coef, intercept = torch.cat([-coef / 2, coef / 2]), torch.cat([-intercept / 2, intercept / 2])
-    classes = torch.from_numpy(fitted.classes_)
+    classes = torch.from_numpy(known)
     weight[classes], bias[classes] = coef.to(weight), intercept.to(bias)
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -132,7 +152,7 @@ def fit_labels_head(
     train, held_out: features (rows, in_features), labels (rows, labels) 0 or 1. Gives the log: C and mean
     binary cross-entropy.
     """
-    strengths = STRENGTHS if held_out is not None else STRENGTHS[:1]
+    strengths = STRENGTHS if held_out is not None else (USUAL,)
     fitted = [_fit(train, strength, seed, has_bias=layer.bias is not None) for strength in strengths]
     losses = [_cross_entropy(weights, held_out or train) for weights in fitted]
     best = int(np.argmin(losses))
@@ -157,7 +177,8 @@ def _fit(data: HeadData, strength: float, seed: int, *, has_bias: bool) -> Float
             line[-1] = CERTAIN if column[0] else -CERTAIN
             continue
         model = logistic_regression((features, column.astype(np.int64)), strength, seed, has_bias)
-        line[:-1], line[-1] = model.coef_[0], np.ravel(model.intercept_)[0]
+        weights, biases, _ = raw_weights(model)
+        line[:-1], line[-1] = weights[0], biases[0]
     return found
 
 

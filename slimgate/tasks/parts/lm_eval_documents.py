@@ -17,7 +17,8 @@ from typing import Any
 
 from slimgate._system import quiet
 from slimgate._system.digests import json_digest
-from slimgate.errors import DataError, MeasureError, MissingExtra, format_suggestion, in_one_line
+from slimgate._system.import_extra import import_extra
+from slimgate.errors import DataError, MeasureError, format_suggestion, in_one_line
 from slimgate.models.seeding import isolated_seed
 
 # As simple_evaluate seeds them.
@@ -124,12 +125,9 @@ def load_documents(asked: Asked, chat: Path | None = None) -> Documents:
 
 
 def _load_tasks(asked: Asked) -> dict[str, Any]:
-    try:
-        from lm_eval.tasks import TaskManager
-    except ImportError as error:
-        raise MissingExtra('task lm_eval needs an extra: pip install "slimgate[lm_eval]"') from error
+    package = import_extra("lm_eval.tasks", "lm_eval", "task lm_eval")
     files = all(name.endswith((".yaml", ".yml")) for name in asked.tasks)
-    manager = TaskManager(include_defaults=not files)
+    manager = package.TaskManager(include_defaults=not files)
     try:
         return dict(manager.load(list(asked.tasks))["tasks"])
     except KeyError as error:

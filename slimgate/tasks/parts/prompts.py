@@ -26,7 +26,6 @@ class Prompts(EncodedTexts):
 
     texts: Sequence[str] = ()
     keys: Sequence[str] = ()
-    tokenizer: Any = None
 
     def take(self, positions: Sequence[int]) -> Prompts:
         """Some of the prompts, in that order."""
@@ -94,7 +93,7 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], keys: Sequence[str], *,
             raise DataError(f"row {key}: the prompt has no tokens")
     columns = {"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}
     fields = {**encoded_fields(tokenizer, columns), "side": "left"}
-    return Prompts(**fields, texts=list(texts), keys=list(keys), tokenizer=tokenizer)
+    return Prompts(**fields, texts=list(texts), keys=list(keys))
 
 
 def answer_windows(

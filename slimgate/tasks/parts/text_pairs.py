@@ -127,7 +127,6 @@ def encode_pairs(
         **{**encoded_fields(tokenizer, columns), "side": "right"},
         texts=list(texts),
         keys=list(keys),
-        tokenizer=tokenizer,
         answers=[
             _ended(ids, tokenizer) if answer else [] for ids, answer in zip(targets, answers, strict=True)
         ],

@@ -11,9 +11,13 @@ import torch
 
 from fixtures.models.encoder_decoders import PARAMS, answers_of, tiny_pair_model
 from fixtures.models.kept_models import kept_run, run_readme
+from fixtures.models.tiny_decoders import PARAMS as GENERATION
+from fixtures.models.tiny_decoders import answers_of as decoder_answers
+from fixtures.models.tiny_decoders import prompts_of, tiny_decoder
 from slimgate.cli.main import main
 from slimgate.compress.convert import to_ctranslate2 as step
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
+from slimgate.models.write_answers import Writing
 from slimgate.runtimes import ctranslate2 as runtime
 
 pytestmark = pytest.mark.slow
@@ -76,11 +80,32 @@ def test_a_first_token_that_the_model_forces_is_in_the_lines(tmp_path: Path) -> 
 def test_the_folder_opens_in_slimgate_too(tmp_path: Path) -> None:
     made = export(tmp_path, "t5")
     again = load_ctranslate2_model(made.folder)
-    assert (again.forced, again.quantization, again.counts) == ((), "int8", made.model.counts)
+    assert (again.answers.forced, again.quantization, again.counts) == ((), "int8", made.model.counts)
     found = answers_of(
         runtime.runtime.open_model(again, made.context), again.tokenizer, made.context.rows("train")
     )
     assert [tuple(one.ids) for one in found] == made.ids
+
+
+def test_a_decoder_alone_gives_the_same_answers(tmp_path: Path) -> None:
+    model, context = tiny_decoder(tmp_path, "llama", max_position_embeddings=128)
+    model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, 9]
+    made = step.step.apply(model, step.Params(quantization="int8"), context)
+    texts = context.rows("train").table["text"].to_pylist()[:6]
+    prompts, how = prompts_of(context, made.tokenizer)[:6], Writing(max_new_tokens=40)
+    found = decoder_answers(runtime.runtime.open_model(made, context), made.tokenizer, prompts, how)
+    run = kept_run(tmp_path, "small", made, "text_generation", GENERATION)
+    out = tmp_path / "out"
+    assert main(["export", str(run.record), "small", str(out), "--store", str(run.store)]) == 0
+    assert 'generator = ctranslate2.Generator(".")' in (out / "README.md").read_text("utf-8")
+    printed = run_readme(out, texts, "answers")
+    assert starts_alike(printed, [one.text for one in found])
+    assert [one for one, own in zip(printed, found, strict=True) if own.ended] == [
+        one.text for one in found if one.ended
+    ]
+    assert len(set(printed)) > 1
+    opened = runtime.runtime.load(out, runtime.Params(), device="cpu", threads=1)
+    assert decoder_answers(opened, made.tokenizer, prompts, how) == found
 
 
 def test_another_form_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

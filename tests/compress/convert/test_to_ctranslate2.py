@@ -1,4 +1,4 @@
-"""to_ctranslate2 and its runtime: the answers are those of PyTorch, and what the files hold."""
+"""to_ctranslate2 and its runtime with encoder-decoders: answers are those of PyTorch, and what files hold."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.compress.convert import to_ctranslate2 as step
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.loading import load
-from slimgate.models.ctranslate2_model import load_ctranslate2_model, load_package
-from slimgate.protocols import NEW_TOKENS
+from slimgate.models.ctranslate2_model import load_ctranslate2_model
+from slimgate.protocols import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import ctranslate2 as runtime
+from slimgate.runtimes._ctranslate2 import CTranslate2Predictor
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.suite.runtime_choice import runtime_for
 from slimgate.tasks import text_to_text as task
@@ -42,7 +43,7 @@ def converted(pair: tuple[Any, Any], scratch: Path, **options: Any) -> Any:
     return step.step.apply(model, step.Params(**options), context)
 
 
-def loaded(folder: Path) -> runtime.CTranslate2Predictor:
+def loaded(folder: Path) -> CTranslate2Predictor:
     return runtime.runtime.load(folder, runtime.Params(), device="cpu", threads=1)
 
 
@@ -116,6 +117,14 @@ def test_a_timed_call_writes_that_many_tokens(pair: tuple[Any, Any], tmp_path: P
     ]
     assert outputs[0].shape == (3, 5)
     assert (outputs[0] == outputs[1]).all()
+    predictor = runtime.runtime.open_model(made, context)
+    assert isinstance(predictor, TimedWriter)
+    prepared = predictor.prepare(batch)
+    predictor.prefill(prepared)  # and never decoded
+    state = predictor.prefill(prepared)
+    assert (predictor.fetch(predictor.decode(state)) == outputs[0]).all()
+    # 2 blocks, keys and values of 32 numbers of 4 bytes, 3 rows of the text's tokens and 5 of the answer
+    assert predictor.cache_bytes(state) == 2 * 2 * 32 * 4 * 3 * (batch["input_ids"].shape[1] + 5)
 
 
 def test_it_executes_artifacts_of_its_kind_by_default() -> None:
@@ -126,7 +135,7 @@ def test_it_gives_no_scores_and_draws_no_answers(t5: tuple[Any, Any], tmp_path: 
     model, context = t5
     predictor = runtime.runtime.open_model(converted(t5, tmp_path), context)
     encoded = task.task.encode_rows(PARAMS, context.rows("calibration"), model.tokenizer)
-    with pytest.raises(BuildError, match="writes text and gives no scores; use it in text_to_text"):
+    with pytest.raises(BuildError, match="gives no scores of an encoder-decoder; use it in text_to_text"):
         predictor.prepare(encoded.batch([0]))
     drawn = PARAMS.model_copy(update={"temperature": 1.0})
     with pytest.raises(MeasureError, match="takes the likeliest token here; set temperature = 0"):
@@ -138,13 +147,15 @@ def test_a_model_put_together_wrongly_is_found(tmp_path: Path) -> None:
     model, context = tiny_pair_model(tmp_path, "marian")
     with torch.no_grad():
         model.network.get_input_embeddings().weight[-1] = torch.linspace(-5, 5, 32)
-    with pytest.raises(BuildError, match=r"disagrees with the one it was made from: .* of 16 answers"):
+    with pytest.raises(
+        BuildError, match=r"writes another answer than .*: token 1 of calibration row r\d+ is"
+    ):
         converted((model, context), tmp_path / "rows", quantization="float32")
 
 
 def test_other_families_are_refused_before_a_model_loads() -> None:
-    with pytest.raises(SuiteError, match="the model is of type llama, and slimgate converts t5, mt5, bart"):
-        step.step.check(step.Params(), {"model_type": "llama"})
+    with pytest.raises(SuiteError, match="the model is of type phi, and slimgate converts t5, mt5, bart"):
+        step.step.check(step.Params(), {"model_type": "phi"})
 
 
 def test_a_task_without_answers_is_refused(t5: tuple[Any, Any], tmp_path: Path) -> None:
@@ -159,7 +170,9 @@ def test_layers_of_other_classes_are_refused(tmp_path: Path) -> None:
         step.step.apply(int8.apply(model, int8.Params(), context), step.Params(), context)
 
 
-def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ctranslate2", None)
-    with pytest.raises(MissingExtra, match=r'pip install "slimgate\[ctranslate2\]"'):
-        load_package("runtime ctranslate2")
+def test_the_extra_is_named(t5: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2.converters", None)
+    with pytest.raises(
+        MissingExtra, match=r'to_ctranslate2 needs an extra: pip install "slimgate\[ctranslate2\]"'
+    ):
+        converted(t5, tmp_path)

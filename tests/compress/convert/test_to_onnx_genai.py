@@ -18,7 +18,7 @@ from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, timed_
 from slimgate.compress.answer_agreement import check_answers
 from slimgate.compress.convert import to_onnx_genai as step
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
-from slimgate.models.onnx_genai_model import load_onnx_genai_model, load_package
+from slimgate.models.onnx_genai_model import load_onnx_genai_model
 from slimgate.models.write_answers import Writing
 from slimgate.protocols import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import onnxruntime_genai as runtime
@@ -284,9 +284,11 @@ def test_a_classifier_is_refused(tmp_path: Path) -> None:
         step.step.apply(load_tiny(folder, context), step.Params(), context)
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_extra_is_named(
+    llama: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_genai", None)
     with pytest.raises(
         MissingExtra, match=r'to_onnx_genai needs an extra: pip install "slimgate\[onnx_genai\]"'
     ):
-        load_package("to_onnx_genai")
+        converted(llama, tmp_path)

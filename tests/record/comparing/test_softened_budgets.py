@@ -73,9 +73,11 @@ def grouped(folder: Path) -> Kept:
     int8 = record.variant("int8")
     assert int8.behaviour is not None
     slices = [one.model_copy(update={"column": "part"}) for one in int8.behaviour.slices or ()]
+    facts = int8.quality["accuracy"]
+    over_builds = [one.model_copy(update={"builds": 3}) for one in facts.budgets]
     changed = int8.model_copy(
         update={
-            "quality": {"accuracy": int8.quality["accuracy"].model_copy(update={"groups": 1200})},
+            "quality": {"accuracy": facts.model_copy(update={"groups": 1200, "budgets": over_builds})},
             "behaviour": int8.behaviour.model_copy(update={"slices": slices}),
         }
     )
@@ -83,7 +85,7 @@ def grouped(folder: Path) -> Kept:
     return read_record_file(kept.file)
 
 
-def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> None:
+def test_groups_builds_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> None:
     old = grouped(tmp_path / "a")
     new = read_record_file(
         write_release(tmp_path / "b", models={"int8": Model(slices=SliceBudget(drop_points=5.0))})
@@ -92,6 +94,7 @@ def test_groups_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path) -> No
     found = compare(old, new)
     assert found.weaker == [
         "accuracy was judged in 1,200 groups of rows and is judged row by row now",
+        "accuracy was judged over 3 builds and is judged on one build now",
         "the slices of part are not judged any more",
     ]
     assert "- The gate is weaker: the slices of part are not judged any more." in compare_report(found)

@@ -107,6 +107,15 @@ def test_a_server_that_is_gone_ends_the_run_and_one_that_is_back_goes_on(tmp_pat
     assert [one.text for (one,) in found] == [f"word{row}" for row in range(100)]
 
 
+def test_a_server_that_refuses_between_lost_connections_is_not_gone() -> None:
+    def plan(prompt: str, _came: int) -> str:
+        return "answer" if prompt == "word39" else "drop" if number(prompt) % 2 else "status 400"
+
+    with serving(plan) as server:
+        found = ask(server.url, 40, concurrency=1)
+    assert [row for row, (one,) in enumerate(found) if not one.failed] == [39]
+
+
 def test_a_server_on_which_every_request_fails_is_an_error() -> None:
     with (
         serving(lambda *_: "status 400") as server,
@@ -172,6 +181,13 @@ def test_a_key_that_is_not_set_is_named() -> None:
         EndpointTable(url="http://localhost/v1", model="m", key_env="NO_SUCH_KEY").check_can_ask()
 
 
+def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret\n5309")
+    with pytest.raises(SuiteError, match="MY_KEY has a character that no request can send") as raised:
+        EndpointTable(url="http://localhost/v1", model="m", key_env="MY_KEY").check_can_ask()
+    assert "5309" not in str(raised.value)
+
+
 def test_messages_go_to_chat_and_texts_to_completions() -> None:
     prompts = asked_prompts(["one", [{"role": "user", "content": "two"}]], ["a", "b"], chat=False)
     with serving() as server:
@@ -222,7 +238,7 @@ def test_1000_requests_by_32_users_survive_faults_and_a_killed_server(tmp_path: 
             1000,
             kept=kept,
             concurrency=32,
-            retries=10,
+            retries=6,
             timeout=HANG_SECONDS * 0.9,
         )
     finally:

@@ -73,6 +73,24 @@ def test_padding_values_are_the_tokenizers(tmp_path: Path) -> None:
     assert found.batch([0, 1])["input_ids"][0, 0] == tokenizer.pad_token_id
 
 
+@pytest.mark.parametrize("pairs", [False, True], ids=["one text", "pairs"])
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2", "qwen2"])
+def test_a_fast_tokenizer_reads_as_its_own_call_does(
+    tmp_path: Path, architecture: str, side: str, pairs: bool
+) -> None:
+    tokenizer = tokenizer_of(tmp_path, architecture)
+    assert tokenizer.is_fast
+    tokenizer.truncation_side = side
+    tokenizer.backend_tokenizer.enable_padding(length=16)  # as the files of sentence-transformers have it
+    first = ["good film", "", "bad " * 20, "Good [SEP] <|endoftext|> naïve", "plot"]
+    texts = [first, ["bad plot " * 9, "good", "bad", "", "plot"]] if pairs else [first]
+    found = encode_texts(tokenizer, texts, max_tokens=12)
+    wanted = dict(tokenizer(*texts, truncation=True, max_length=12))
+    assert found.columns == wanted
+    assert list(found.columns) == list(wanted)  # in the same order
+
+
 @pytest.mark.parametrize("before", [None, 5], ids=["no truncation", "truncation"])
 def test_the_tokenizer_is_saved_as_it_was(tmp_path: Path, before: int | None) -> None:
     tokenizer = tokenizer_of(tmp_path, "bert")

@@ -5,11 +5,14 @@ does.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from fixtures.models.architectures import write_tiny
@@ -51,9 +54,7 @@ def test_the_network_predicts_what_the_regression_on_its_classifiers_inputs_pred
     layer = output_layer(model.network, 2)
     features = classifier_inputs(model.network, layer, encoded)
     assert features.shape == (60, 32)
-    regression = LogisticRegression(
-        C=context.log["C"], max_iter=300, tol=1e-3, fit_intercept=layer.bias is not None
-    ).fit(features, labels)
+    regression = regression_of(context.log["C"], bias=layer.bias is not None).fit(features, labels)
     scores = predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=7)
     margins = regression.decision_function(features)
     np.testing.assert_allclose(scores[:, 1] - scores[:, 0], margins, atol=2e-3 * max(1.0, abs(margins).max()))
@@ -70,6 +71,12 @@ def features_of(centres: list[list[float]], labels: list[int]) -> tuple[np.ndarr
     return where + rng.normal(0, 0.1, where.shape).astype(np.float32), np.asarray(labels, dtype=np.int64)
 
 
+def regression_of(strength: float, *, bias: bool = True) -> Any:
+    """As scikit-learn's users write it."""
+    regression = LogisticRegression(C=strength, max_iter=300, tol=1e-3, fit_intercept=bias)
+    return make_pipeline(StandardScaler(with_mean=bias), regression)
+
+
 CENTRES = [[2.0, 0.0], [0.0, 2.0], [-2.0, -2.0]]
 
 
@@ -77,7 +84,7 @@ def test_several_classes_are_told_apart_as_the_regression_does() -> None:
     data = features_of(CENTRES, [0, 1, 2] * 10)
     layer = nn.Linear(2, 3)
     log = fit_head(layer, data, data, seed=0)
-    regression = LogisticRegression(C=log["C"], max_iter=300, tol=1e-3).fit(*data)
+    regression = regression_of(log["C"]).fit(*data)
     with torch.no_grad():
         scores = layer(torch.from_numpy(data[0])).numpy()
     np.testing.assert_allclose(scores, regression.decision_function(data[0]), atol=1e-4)
@@ -93,7 +100,7 @@ def test_a_class_without_train_rows_is_not_predicted(bias: bool) -> None:
         scores = layer(torch.from_numpy(data[0]))
     assert scores.argmax(1).tolist() == data[1].tolist()
     assert log["accuracy_train"] == 1.0
-    assert log["C"] == 1.0
+    assert log["C"] == 0.1
 
 
 def test_the_strength_that_is_best_on_held_out_rows_is_taken() -> None:
@@ -102,9 +109,7 @@ def test_the_strength_that_is_best_on_held_out_rows_is_taken() -> None:
     labels = (features[:, 0] + 0.3 * rng.normal(size=200) > 0).astype(np.int64)
     train, held_out = (features[:100], labels[:100]), (features[100:], labels[100:])
     log = fit_head(nn.Linear(5, 2), train, held_out, seed=0)
-    scores = {
-        c: LogisticRegression(C=c, max_iter=300, tol=1e-3).fit(*train).score(*held_out) for c in (1, 10, 100)
-    }
+    scores = {c: regression_of(c).fit(*train).score(*held_out) for c in (0.01, 0.1, 1.0)}
     assert log["accuracy_selection"] == round(max(scores.values()), 4)
     assert scores[log["C"]] == max(scores.values())
 

@@ -1,0 +1,189 @@
+"""A metric of a recipe: the mean over all builds that it could give and all rows that there could be.
+
+A suite builds a variant once for each of its seeds. All builds answer the same gate rows, and the teacher is
+one. So builds and rows are crossed: the mean drop varies with the rows that were drawn and with the builds.
+
+    bound = mean drop ± sqrt(rows² + (t_(k-1) × sd / sqrt(k))²)
+
+rows: how far the bound over the rows is from the mean, of the drop that is averaged over the builds row by
+row. sd: the standard deviation of the k builds' drops on these rows; t_(k-1): Student's, since k is small.
+
+The root of the sum of squares is Banerjee's bound. It holds for any k from 2 on, whatever the shares of the
+two variances: for normal means and a level under a half the chance that it is exceeded is at most that level.
+The chance changes of single rows in single builds are in both parts, so they count twice: that errs on the
+side of INCONCLUSIVE. What is assumed: builds are draws of one normal distribution. A recipe that breaks in
+one of ten builds is not seen in three.
+
+Of a metric that is no mean over rows (F1, ROC-AUC, …), `rows` is the mean of the builds' own distances: the
+standard error of a mean is at most the mean of the standard errors.
+
+reports/simulations/build_verdicts.md has the error rates.
+
+Sources: Banerjee 1960, Sankhyā 22:357-358; Zou and Donner 2008, Stat. Med. 27:1693-1702, for bounds that are
+not symmetric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, hypot, isclose, sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, smallest_level
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, t_quantile
+from slimgate.judge.evidence import pair_values
+from slimgate.judge.mean_evidence import PairedMeans
+from slimgate.judge.metrics.base import Metric, value_of
+from slimgate.outcomes import Floats, Outcomes, same_rows
+
+# How many builds a message may ask for.
+MOST_BUILDS = 20
+# How much wider than to its bound a drop must be from its limit to be decided 80 % of the time.
+_WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
+
+
+class Needed(NamedTuple):
+    """What would decide a budget 80 % of the time if all stays as measured; None where no number would.
+
+    rows: with as many builds; builds: on as many rows. both: neither is enough alone, and the two numbers
+    are of more rows together with more builds.
+    """
+
+    rows: int | None
+    builds: int | None
+    both: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class OverBuilds(ByInterval):
+    """A metric of the teacher, before, and of each build on the same n rows, after (builds,).
+
+    rows: what the rows tell of each build, or once of their mean row by row.
+    """
+
+    before: float
+    after: Floats
+    rows: Sequence[Paired]
+    n: int
+
+    @property
+    def count(self) -> int:
+        """How many builds."""
+        return len(self.after)
+
+    def values(self, contrast: Contrast) -> Floats:
+        """(builds,) the contrast of each build."""
+        return contrast(np.full(self.count, self.before), self.after)
+
+    def value(self, contrast: Contrast) -> float:
+        """The mean over the builds."""
+        return float(self.values(contrast).mean())
+
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Banerjee's bounds: rows and builds are two samples."""
+        middle, between = self.value(contrast), self.between(contrast, alpha, self.count)
+        below, above = self._reach_of_rows(contrast, alpha)
+        return middle - hypot(below, between), middle + hypot(above, between)
+
+    def p_at_least(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at least `limit`"."""
+        return smallest_level(lambda alpha: self.excludes(contrast, limit, alpha, above=True))
+
+    def p_at_most(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at most `limit`"."""
+        return smallest_level(lambda alpha: self.excludes(contrast, limit, alpha, above=False))
+
+    def excludes(self, contrast: Contrast, limit: float, alpha: float, *, above: bool) -> bool:
+        """Whether `limit` is above the upper bound, or else below the lower one.
+
+        By the p-value of the rows at the distance that the builds leave them: no bound is searched for.
+        """
+        sign, value = (1 if above else -1), self.value(contrast)
+        distance, between = sign * (limit - value), self.between(contrast, alpha, self.count)
+        if distance <= between:
+            return False
+        left = sqrt(distance**2 - between**2)
+        if len(self.rows) > 1:
+            return self._reach_of_rows(contrast, alpha)[int(above)] < left
+        test = self.rows[0].p_at_least if above else self.rows[0].p_at_most
+        return test(contrast, value + sign * left) <= alpha
+
+    def between(self, contrast: Contrast, alpha: float, count: int) -> float:
+        """How far the bound would be from the mean by the spread of `count` such builds alone."""
+        spread = float(self.values(contrast).std(ddof=1))
+        return t_quantile(count - 1, alpha) * spread / sqrt(count)
+
+    def _reach_of_rows(self, contrast: Contrast, alpha: float) -> tuple[float, float]:
+        """How far the bounds are from the mean by the rows alone."""
+        values = self.values(contrast) if len(self.rows) > 1 else [self.value(contrast)]
+        found = [
+            (value - low, high - value)
+            for value, (low, high) in zip(
+                values, (one.bounds(contrast, alpha) for one in self.rows), strict=True
+            )
+        ]
+        below, above = np.maximum(found, 0.0).mean(axis=0)
+        return float(below), float(above)
+
+    def standard_error(self, contrast: Contrast) -> float:
+        """Of the mean, by both parts."""
+        of_rows = float(np.mean([one.standard_error(contrast) for one in self.rows]))
+        return hypot(of_rows, float(self.values(contrast).std(ddof=1)) / sqrt(self.count))
+
+    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+        """How many times as many rows tell, with as many builds; None where no number of rows does."""
+        needed = self.needed(contrast, limit)
+        return None if needed.rows is None or needed.both else needed.rows / self.n
+
+    def needed(self, contrast: Contrast, limit: float) -> Needed:
+        """What would tell on which side of `limit` the mean is."""
+        value = self.value(contrast)
+        if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+            return Needed(None, None)
+        below, above = self._reach_of_rows(contrast, ALPHA)
+        of_rows = (above if value < limit else below) ** 2
+        room = ((limit - value) / _WITH_POWER) ** 2
+
+        def rows(count: int) -> int | None:
+            left = room - self.between(contrast, ALPHA, count) ** 2
+            return ceil(self.n * max(of_rows / left, 1.0)) if left > 0 else None
+
+        more = range(self.count + 1, MOST_BUILDS + 1)
+        builds = next((k for k in more if (needs := rows(k)) is not None and needs <= self.n), None)
+        alone = rows(self.count)
+        if alone is None and builds is None:
+            # so many builds that their spread takes up at most half of the room
+            both = (k for k in more if self.between(contrast, ALPHA, k) ** 2 <= room / 2)
+            count = next(both, None)
+            return Needed(None, None) if count is None else Needed(rows(count), count, both=True)
+        return Needed(alone, builds)
+
+
+def over_builds(
+    metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes], *, seed: int, resamples: int | None
+) -> OverBuilds:
+    """The teacher beside two or more builds of a variant, all on the same rows.
+
+    Raises MeasureError where the rows are not the same, or the metric is not defined on them.
+    """
+    for one in builds:
+        same_rows(teacher, one)
+    pairs = [pair_values(metric, teacher, one, seed=seed, resamples=resamples) for one in builds]
+    means = [one for one in pairs if isinstance(one, PairedMeans)]
+    after = np.array([value_of(metric, one) for one in builds])
+    rows = [_mean_of(means)] if len(means) == len(pairs) else pairs
+    return OverBuilds(value_of(metric, teacher), after, rows, len(teacher))
+
+
+def _mean_of(pairs: Sequence[PairedMeans]) -> PairedMeans:
+    """Teacher and the builds' mean, row by row."""
+    lows, highs = zip(*(one.ends for one in pairs), strict=True)
+    return replace(
+        pairs[0],
+        after=np.mean([one.after for one in pairs], axis=0),
+        ends=(min(lows), max(highs)),
+        most_lost=max(one.most_lost for one in pairs),
+    )

@@ -1,0 +1,57 @@
+"""Where one answer leaves another, and whether that is a near tie.
+
+Greedy answers of two models leave each other at a near tie, and are others from there on. So what is compared
+is the first token that differs: how far it scores under the expected one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first token at which an answer leaves the expected one. place: 0 is the first new token.
+
+    written, expected: tokens of the vocabulary, None for the end; gap: how much higher the expected one
+    scores, in standard deviations of the scores there.
+    """
+
+    row: str
+    place: int
+    written: int | None
+    expected: int | None
+    gap: float
+
+    def describe(self, rows: str, tolerance: float, format_token: Callable[[int | None], str] = str) -> str:
+        """What differs where, by how much. rows: what they are called."""
+        return (
+            f"token {self.place + 1} of {rows} {self.row} is {format_token(self.written)}, expected "
+            f"{format_token(self.expected)}, whose score is higher by {self.gap:.3g} of their standard "
+            f"deviation; expected at most {tolerance:g}"
+        )
+
+
+def find_divergence(
+    row: str,
+    expected: Sequence[int],
+    written: Sequence[int],
+    scores_behind: Callable[[int], npt.NDArray[Any]],
+    ends: Collection[int] = (),
+) -> Divergence | None:
+    """Where two answers part; None if they are equal.
+
+    scores_behind(place): (vocabulary,) scores of the token behind so many expected ones. ends: end tokens.
+    """
+    if list(expected) == list(written):
+        return None
+    pairs = enumerate(zip(expected, written, strict=False))
+    place = next((i for i, (one, other) in pairs if one != other), min(len(expected), len(written)))
+    wanted, own = (one[place] if place < len(one) else None for one in (expected, written))
+    scores = scores_behind(place)
+    high, low = (float(scores[sorted(ends)].max() if one is None else scores[one]) for one in (wanted, own))
+    return Divergence(row, place, own, wanted, (high - low) / float(scores.std()))

@@ -1,0 +1,85 @@
+"""Posts to a server, and posts it again after a fault that may pass.
+
+    response = await post(client, f"{url}/completions", content, retries=6)
+
+What may pass, and the pauses, are those of the openai package: its own request takes more time than all of
+httpx, and that time is in each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx2
+
+# Seconds of the first pause, which doubles up to the longest one.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+# A server may ask for this pause at most; one that asks for more is not asked again.
+LONGEST_ASKED_FOR = 120.0
+_PASSING = frozenset({408, 409, 429})
+
+
+@cache
+def lost_connections() -> tuple[type[Exception], ...]:
+    """Errors of a request that has no response. httpx2 lets two of TLS through."""
+    import anyio
+    import httpx2
+
+    return (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream)
+
+
+async def post(client: httpx2.AsyncClient, url: str, content: bytes, *, retries: int) -> httpx2.Response:
+    """The response, which may be a refusal. Raises lost_connections() if the last try has none."""
+    for tried in range(retries):
+        try:
+            response = await client.post(url, content=content)
+        except lost_connections():
+            asked_for = None
+        else:
+            if response.is_success:
+                return response
+            asked_for = pause_asked_for(response)
+            if not may_pass(response, asked_for):
+                return response
+        await asyncio.sleep(pause(tried) if asked_for is None else asked_for)
+    return await client.post(url, content=content)
+
+
+def pause(tried: int) -> float:
+    """Seconds after a try; up to a quarter is left out at random, so that requests do not come together."""
+    return min(FIRST_PAUSE * 2.0 ** min(tried, 10), LONGEST_PAUSE) * random.uniform(0.75, 1.0)
+
+
+def may_pass(response: httpx2.Response, asked_for: float | None) -> bool:
+    """Whether the same request may be answered later. asked_for: seconds that the server wants to wait."""
+    if asked_for is not None and asked_for > LONGEST_ASKED_FOR:
+        return False
+    says = response.headers.get("x-should-retry")
+    if says in ("true", "false"):
+        return bool(says == "true")
+    return response.status_code in _PASSING or response.status_code >= 500
+
+
+def pause_asked_for(response: httpx2.Response) -> float | None:
+    """Seconds that the server asks to wait: a number, or a date."""
+    for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = response.headers.get(header)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, OverflowError):
+                continue
+        if seconds > 0:
+            return seconds
+    return None

@@ -1,0 +1,153 @@
+"""The speed-ups of one suite on several machines, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimgate._system.escape import escape
+from slimgate.errors import DataError
+from slimgate.record import LatencyFacts, Machine, RunRecord
+from slimgate.record.files import Kept
+from slimgate.record.machine import RATE_WORDS
+from slimgate.report.comparison import speed_cell
+from slimgate.report.figures import MISSING, significant, times_words
+from slimgate.report.status import TEACHER, workload_words
+from slimgate.report.tables import Column, blocks, table, without_empty
+
+# What a machine is known by: another of these gives other ratios.
+MachineKey = tuple[str, tuple[str, ...], int, int, str]
+
+
+def machines_text(runs: Sequence[Kept]) -> str:
+    """The page in markdown: what each machine gives, then a table of speed-ups for each workload.
+
+    Raises DataError where two runs have no variant in common, or no run timed a variant.
+    """
+    records = [one.record for one in runs]
+    variants = _common_variants(runs)
+    letters = _letters(records)
+    timed = dict.fromkeys(name for one in records for model in one.variants for name in model.latency)
+    tables = [_speed_table(records, letters, variants, workload) for workload in timed]
+    if not any(tables):
+        raise DataError(f"{runs[0].file}: no variant was timed beside its teacher, expected speed-ups")
+    machines = len({_key(one.machine) for one in records})
+    number = f"{machines} machines" if machines > 1 else "one machine"
+    return (
+        blocks(
+            f"# Speed-ups on {number}: {escape(records[-1].suite.title)}",
+            "Teacher time / variant time, from duels on that machine, with 95 % intervals."
+            + ("" if machines > 1 else " On another machine they are others."),
+            *_cautions(records, letters, variants),
+            _machine_table(runs, letters),
+            *tables,
+        )
+        + "\n"
+    )
+
+
+def _common_variants(runs: Sequence[Kept]) -> list[str]:
+    """The variants of all runs, in the order met. Raises DataError where a run has none of the first's."""
+    names = [[model.name for model in one.record.variants if model.name != TEACHER] for one in runs]
+    for one, found in zip(runs, names, strict=True):
+        if not set(found) & set(names[0]):
+            raise DataError(
+                f"{one.file}: no variant of {runs[0].file} is in it (it has {', '.join(found) or 'none'}); "
+                "expected runs of one suite"
+            )
+    return list(dict.fromkeys(name for found in names for name in found))
+
+
+def _key(machine: Machine) -> MachineKey:
+    return (machine.cpu, tuple(machine.instructions), machine.cores, machine.threads, machine.device)
+
+
+def _letters(records: Sequence[RunRecord]) -> list[str]:
+    """A name for each run: A, B for machines, A1 and A2 for two runs on one."""
+    keys = [_key(one.machine) for one in records]
+    order = list(dict.fromkeys(keys))
+    found = []
+    for place, key in enumerate(keys):
+        number = order.index(key)
+        letter = chr(ord("A") + number) if number < 26 else str(number + 1)
+        found.append(letter if keys.count(key) == 1 else f"{letter}{keys[: place + 1].count(key)}")
+    return found
+
+
+def _cautions(records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str]) -> list[str]:
+    """Runs that did not see a planted delay, and models that are not the same files everywhere."""
+    delays = [one.self_test.planted_delay for one in records]
+    blind = [letter for letter, one in zip(letters, delays, strict=True) if one is not None and not one.seen]
+    differ = [name for name in variants if len(_digests(records, name)) > 1]
+    lines = []
+    if blind:
+        lines.append(f"**Too noisy**: the planted delay was not seen on {', '.join(blind)}.")
+    if differ:
+        shown = ", ".join(map(escape, differ))
+        lines.append(f"Each machine built its own files, which differ: {shown}.")
+    return lines
+
+
+def _digests(records: Sequence[RunRecord], name: str) -> set[str]:
+    return {
+        model.artifact.digest
+        for one in records
+        for model in one.variants
+        if model.name == name and model.artifact is not None
+    }
+
+
+def _machine_table(runs: Sequence[Kept], letters: Sequence[str]) -> str:
+    machines = [one.record.machine for one in runs]
+    columns = [
+        Column("", letters),
+        Column("processor", [escape(one.cpu) for one in machines]),
+        Column("instructions", [escape(" ".join(one.instructions)) for one in machines]),
+        Column("cores", [str(one.cores) for one in machines], right=True),
+        Column("threads", [str(one.threads) for one in machines], right=True),
+        Column("device", ["" if one.device == "cpu" else escape(one.device) for one in machines]),
+        *(
+            Column(f"{words}, {unit}", [_rate(one, field) for one in machines], right=True)
+            for field, (words, unit) in RATE_WORDS.items()
+        ),
+        Column("run", [escape(one.name) for one in runs]),
+    ]
+    return table(without_empty(columns))
+
+
+def _rate(machine: Machine, field: str) -> str:
+    peaks = machine.peak_rates
+    rates = peaks.all_threads if peaks is not None else None
+    return significant(getattr(rates, field)) if rates is not None else MISSING
+
+
+def _speed_table(
+    records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str], workload: str
+) -> str:
+    """A line for each variant that some run timed; nothing where none did."""
+    found = {name: [_times(one, name, workload) for one in records] for name in variants}
+    found = {name: times for name, times in found.items() if any(one and one.speedup for one in times)}
+    if not found:
+        return ""
+    columns = [
+        Column("variant", [escape(name) for name in found]),
+        *(
+            Column(letter, [speed_cell(times[place]) for times in found.values()], right=True)
+            for place, letter in enumerate(letters)
+        ),
+    ]
+    if len(records) > 1:
+        columns.append(Column("lowest bound", [_lowest(times) for times in found.values()], right=True))
+    return blocks(f"## {workload_words(workload).capitalize()}", table(columns))
+
+
+def _times(record: RunRecord, name: str, workload: str) -> LatencyFacts | None:
+    model = next((one for one in record.variants if one.name == name), None)
+    return model.latency.get(workload) if model is not None else None
+
+
+def _lowest(times: Sequence[LatencyFacts | None]) -> str:
+    """The lowest bound of all runs; a dash where one of them has no interval."""
+    bounds = [
+        one.speedup_interval[0] for one in times if one is not None and one.speedup_interval is not None
+    ]
+    return times_words(min(bounds)) if len(bounds) == len(times) else MISSING

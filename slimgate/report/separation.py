@@ -1,0 +1,94 @@
+"""Which variants can be told apart, in place of a ranking by their figures."""
+
+from __future__ import annotations
+
+from slimgate._system.escape import escape
+from slimgate.record import PairFacts, RunRecord, SeparationFacts
+from slimgate.record.words import format_count
+from slimgate.report.comparison import value_words
+from slimgate.report.figures import MISSING, count, to_fixed
+from slimgate.report.tables import Column, blocks, bullets, fold, table
+
+HEADING = "## Which variants can be told apart"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def separation_section(record: RunRecord, *, folded: bool = True) -> str:
+    """The section of a record; nothing where no two gated variants have a budget on a metric.
+
+    folded: whether the list of all pairs is behind a line.
+    """
+    return separation(record.separation, HEADING, folded=folded)
+
+
+def separation(found: SeparationFacts | None, heading: str, *, folded: bool = True) -> str:
+    """A line a variant with its groups, and how far it is from the best; then the pairs."""
+    if found is None:
+        return ""
+    metric = escape(found.metric)
+    if found.note is not None:
+        return blocks(heading, f"Not compared by {metric}: {escape(found.note)}")
+    names = list(found.values)
+    columns = [
+        Column("variant", [escape(name) for name in names]),
+        Column(metric, [value_words(found.values[name]) for name in names], right=True),
+        Column("group", [_letters(found, name) for name in names]),
+        Column(f"against {escape(names[0])}", [_against_best(found, name) for name in names]),
+    ]
+    pairs = bullets(_sentence(found, one) for one in found.pairs)
+    all_pairs = format_count(len(found.pairs), "pair", "pairs")
+    rest = fold("", f"All {all_pairs}", pairs) if folded else pairs
+    return blocks(heading, _summary(found), table(columns), _explain(found), rest if len(names) > 2 else "")
+
+
+def _summary(found: SeparationFacts) -> str:
+    """The answer in one sentence."""
+    names, best = list(found.values), escape(next(iter(found.values)))
+    if len(found.groups) == 1:
+        which = "two" if len(names) == 2 else f"{count(len(names))}"
+        return f"**The {which} variants cannot be told apart** by {escape(found.metric)}."
+    beside = [escape(one.worse) for one in found.pairs if one.better == names[0] and not one.separable]
+    if not beside:
+        return f"**{best} is better than all others** by {escape(found.metric)}."
+    return f"**{best} cannot be told apart from {', '.join(beside)}** by {escape(found.metric)}."
+
+
+def _explain(found: SeparationFacts) -> str:
+    said = [
+        "Variants with a letter in common are not separable.",
+        f'Tests are paired on {count(found.n)} gate rows, with Holm\'s correction: any wrong "better" has a '
+        "chance of at most 5 %.",
+        "Brackets hold the 90 % interval of one pair alone.",
+    ]
+    if found.left_out:
+        said.append(f"Not compared: {', '.join(map(escape, found.left_out))}.")
+    return " ".join(said)
+
+
+def _letters(found: SeparationFacts, name: str) -> str:
+    """`a`, or `ab` of a variant between two groups."""
+    own = [at for at, group in enumerate(found.groups) if name in group]
+    letters = [_LETTERS[at] if at < len(_LETTERS) else f" {at + 1}" for at in own]
+    return "".join(letters)
+
+
+def _against_best(found: SeparationFacts, name: str) -> str:
+    best = next(iter(found.values))
+    pair = next((one for one in found.pairs if (one.better, one.worse) == (best, name)), None)
+    if pair is None:
+        return MISSING
+    return f"worse by {_amount(found, pair)}" if pair.separable else f"not separable, {_amount(found, pair)}"
+
+
+def _sentence(found: SeparationFacts, pair: PairFacts) -> str:
+    """`a is better than b by 0.8 points [0.2, 1.4]`; `a and b: not separable, 0.2 points [-0.3, 0.7]`."""
+    better, worse = escape(pair.better), escape(pair.worse)
+    if pair.separable:
+        return f"{better} is better than {worse} by {_amount(found, pair)}"
+    return f"{better} and {worse}: not separable, {_amount(found, pair)}"
+
+
+def _amount(found: SeparationFacts, pair: PairFacts) -> str:
+    unit = "%" if found.unit == "percent" else "points"
+    low, high = (to_fixed(end, 1) for end in pair.interval)
+    return f"{to_fixed(pair.by_points, 1)} {unit} [{low}, {high}]"

@@ -1,0 +1,117 @@
+"""What predictors of CTranslate2 have in common: opening a model, and timing its answers in two parts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate._system.import_extra import import_extra
+from slimgate.errors import BuildError
+from slimgate.models.ctranslate2_model import KIND
+from slimgate.models.paused_writing import PausedWriting
+from slimgate.protocols import Arrays
+
+if TYPE_CHECKING:
+    from slimgate.models.ctranslate2_model import CTranslate2Model
+
+OnToken = Callable[[Any], bool]
+USER = "runtime ctranslate2"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Tokens of each text, and how many are to be written."""
+
+    tokens: list[list[str]]
+    count: int
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """An answer after its first token. cached: tokens of all rows in the cache when it is complete."""
+
+    writing: PausedWriting
+    cached: int
+
+
+class CTranslate2Predictor(ABC):
+    """A model of the library behind the Predictor's calls. opener: the class of the package that opens it."""
+
+    opener: ClassVar[str]
+
+    def __init__(self, model: CTranslate2Model, *, device: str, threads: int) -> None:
+        """Raises BuildError where the device is not there, MissingExtra without the package."""
+        kind, _, number = device.partition(":")
+        self._package: Any = import_extra(KIND, KIND, USER)
+        try:
+            self._engine: Any = getattr(self._package, self.opener)(
+                str(model.written),
+                device=kind,
+                device_index=int(number or 0),
+                inter_threads=1,
+                intra_threads=threads,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise BuildError(f"CTranslate2 cannot load the model: {' '.join(str(error).split())}") from error
+        self._answers, self._tokenizer = model.answers, model.tokenizer
+        self._begun: PausedWriting | None = None
+
+    @abstractmethod
+    def prepare(self, batch: Arrays) -> object:
+        """What `forward` or `prefill` takes."""
+
+    def forward(self, prepared: Any) -> object:
+        """Writes that many tokens to each text."""
+        self._stop()
+        return self._to_ids(self._write(prepared))
+
+    def prefill(self, prepared: Any) -> _Begun:
+        """The answer after its first token, behind which the library's thread waits."""
+        self._stop()
+        self._begun = PausedWriting(lambda on_token: self._write(prepared, on_token))
+        self._begun.wait()
+        return _Begun(self._begun, self._count_cached(prepared))
+
+    def decode(self, state: Any) -> list[list[int]]:
+        """The ids of each row's new tokens."""
+        return self._to_ids(state.writing.finish())
+
+    def cache_bytes(self, state: Any) -> int:
+        """Bytes of the keys and values of the complete answer, by their shapes: the library does not say."""
+        number = 2 if "float16" in self._engine.compute_type else 4
+        return number * self._answers.cache_numbers * int(state.cached)
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """(rows, tokens) ids, -1 behind the last one."""
+        ids = np.full((len(output), max(map(len, output))), -1, dtype=np.float32)
+        for line, own in zip(ids, output, strict=True):
+            line[: len(own)] = own
+        return ids
+
+    def close(self) -> None:
+        """Drops the model."""
+        self._stop()
+        self._engine = None
+
+    def _stop(self) -> None:
+        """Ends an answer that was begun and not decoded: the library would wait for it."""
+        if self._begun is not None:
+            self._begun.stop()
+        self._begun = None
+
+    @abstractmethod
+    def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
+        """The library's results of so many tokens to each text; with on_token, those still to come."""
+
+    @abstractmethod
+    def _to_ids(self, results: Any) -> list[list[int]]:
+        """The new tokens of each row."""
+
+    @abstractmethod
+    def _count_cached(self, texts: Texts) -> int:
+        """Tokens of all rows in the cache after the answer."""

@@ -1,0 +1,121 @@
+"""A decoder of CTranslate2: it writes text, and gives the scores of whole texts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate._system.json_text import read_json
+from slimgate.models.ctranslate2_model import KIND, VOCABULARY
+from slimgate.models.write_by_length import Greedy, Ids, has_ended, read_prompts
+from slimgate.protocols import Arrays
+from slimgate.runtimes._ctranslate2 import CTranslate2Predictor, OnToken, Texts
+
+if TYPE_CHECKING:
+    from slimgate.models.ctranslate2_model import CTranslate2Model
+    from slimgate.models.write_answers import Writing
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """(rows, tokens) ids whose scores are wanted, and how many of each row count, as the library takes them.
+
+    arrays: whose memory these are.
+    """
+
+    ids: Any
+    lengths: Any
+    arrays: tuple[npt.NDArray[np.int32], ...]
+
+
+class GeneratorPredictor(CTranslate2Predictor):
+    """A decoder. end_tokens: what ends an answer."""
+
+    opener = "Generator"
+
+    def __init__(self, model: CTranslate2Model, *, device: str, threads: int) -> None:
+        super().__init__(model, device=device, threads=threads)
+        self._vocabulary: list[str] = read_json(model.written / VOCABULARY)
+        self.end_tokens = frozenset(model.answers.ends)
+        self._greedy = Greedy(KIND, model.tokenizer, model.answers.longest, self.end_tokens)
+
+    def prepare(self, batch: Arrays) -> object:
+        """The tokens of prompts, or the ids of texts whose scores are wanted."""
+        prompts = read_prompts(batch, self._answers.longest)
+        if prompts.count:
+            return Texts(self._to_tokens(prompts.ids), prompts.count)
+        ids = np.ascontiguousarray(prompts.ids, dtype=np.int32)
+        lengths = np.full(len(ids), ids.shape[1], dtype=np.int32)
+        view = self._package.StorageView.from_array
+        return _Scored(view(ids), view(lengths), (ids, lengths))
+
+    def forward(self, prepared: Any) -> object:
+        """The scores of whole texts, or an answer."""
+        if isinstance(prepared, Texts):
+            return super().forward(prepared)
+        self._stop()
+        return self._engine.forward_batch(prepared.ids, prepared.lengths)
+
+    def fetch(self, output: Any) -> npt.NDArray[np.float32]:
+        """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids."""
+        if isinstance(output, list):
+            return super().fetch(output)
+        package = self._package
+        host = output.to_device(package.Device.cpu).to(package.DataType.float32)
+        return np.array(host)[..., : len(self._vocabulary)]  # a GPU pads the vocabulary
+
+    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        self._stop()
+        return self._greedy.write_whole(prompts, how, lambda ids: self._answer(ids, how, least))
+
+    def _answer(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
+        ends = sorted(self.end_tokens)
+        stops = self._stops(how.stop) if how.stop else None
+        tokens = self._to_tokens(ids)
+        return self._to_ids(
+            self._generate(tokens, how.max_new_tokens, min_length=least, end_token=ends, callback=stops)
+        )
+
+    def _stops(self, texts: Sequence[str]) -> OnToken:
+        """Says after each token whether its row's answer holds a stop text."""
+        written: dict[int, list[int]] = defaultdict(list)
+
+        def ends(step: Any) -> bool:
+            ids = written[step.batch_id]
+            ids.append(step.token_id)
+            return has_ended(self._tokenizer, ids, (), texts)
+
+        return ends
+
+    def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
+        """End tokens end nothing."""
+        return self._generate(
+            texts.tokens, texts.count, end_token=[], asynchronous=on_token is not None, callback=on_token
+        )
+
+    def _generate(self, tokens: list[list[str]], most: int, **how: Any) -> Any:
+        return self._engine.generate_batch(
+            tokens,
+            beam_size=1,
+            max_length=most,
+            include_prompt_in_result=False,
+            return_end_token=True,
+            **how,
+        )
+
+    def _to_tokens(self, ids: Ids) -> list[list[str]]:
+        """By the place in the library's vocabulary, which a tokenizer may not fill."""
+        return [[self._vocabulary[token] for token in row] for row in ids.tolist()]
+
+    def _to_ids(self, results: Any) -> list[list[int]]:
+        return [one.sequences_ids[0] for one in results]
+
+    def _count_cached(self, texts: Texts) -> int:
+        """Without the last token of the answer, which is not read."""
+        return sum(map(len, texts.tokens)) + len(texts.tokens) * (texts.count - 1)

@@ -1,0 +1,164 @@
+"""Budgets over builds: a recipe's mean over builds and rows, by Banerjee's bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import hypot, sqrt
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from fixtures.simulations.build_verdicts import Cell, simulate
+from fixtures.simulations.page import TARGET
+from slimgate.errors import SuiteError
+from slimgate.judge import QualityBudget, Verdict, judge_quality
+from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.over_builds import over_builds
+from slimgate.judge.verdict import BudgetVerdict, QualityJudgement
+from slimgate.outcomes import ClassOutcomes
+
+Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
+ACCURACY, DROP = load_metric("accuracy"), drop_contrast(higher_is_better=True)
+
+
+def builds_of(counted: Counted, n: int, lost: Sequence[int]) -> list[ClassOutcomes]:
+    """The teacher, and builds that each lost so many of its first rows."""
+    return [counted(n)[0], *(counted(n, b)[1] for b in lost)]
+
+
+def judged(
+    counted: Counted, n: int, lost: Sequence[int], *budgets: QualityBudget, metric: str = "accuracy"
+) -> QualityJudgement:
+    teacher, first, *others = builds_of(counted, n, lost)
+    return judge_quality(load_metric(metric), teacher, first, budgets, builds=others, resamples=500)
+
+
+def over(limit: float, kind: str = "drop_points") -> QualityBudget:
+    return QualityBudget(kind, limit, over="builds")  # type: ignore[arg-type]
+
+
+def test_the_bound_adds_up_rows_and_builds(counted: Counted) -> None:
+    # drops of 1, 2 and 3 points: a standard deviation of 1 point, by t with two degrees of freedom
+    teacher, *builds = builds_of(counted, 1000, [10, 20, 30])
+    found = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
+    between = t.ppf(0.95, 2) * 0.01 / sqrt(3)
+    (rows,) = (one.interval(DROP) for one in found.rows)
+    assert found.value(DROP) == pytest.approx(0.02)
+    assert found.interval(DROP)[1] == pytest.approx(0.02 + hypot(rows[1] - 0.02, between))
+    assert found.interval(DROP)[0] == pytest.approx(0.02 - hypot(0.02 - rows[0], between))
+
+
+def test_equal_builds_leave_the_rows_alone(counted: Counted) -> None:
+    teacher, *builds = builds_of(counted, 1000, [10, 10])
+    found = over_builds(ACCURACY, teacher, builds, seed=0, resamples=None)
+    alone = found.rows[0].interval(DROP)
+    assert found.interval(DROP) == pytest.approx(alone, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "f1_macro", "roc_auc"])
+def test_verdict_interval_and_p_value_agree(counted: Counted, metric: str) -> None:
+    middle = judged(counted, 1000, [200, 210, 220], over(5.0), metric=metric).budgets[0]
+    assert middle.value is not None
+    assert middle.interval is not None
+    for end, outside in ((0, Verdict.FAIL), (1, Verdict.PASS)):
+        for step, verdict in ((-0.02, Verdict.INCONCLUSIVE), (0.02, outside)):
+            limit = middle.interval[end] + (step if end else -step)
+            (one,) = judged(counted, 1000, [200, 210, 220], over(limit), metric=metric).budgets
+            assert one.verdict is verdict
+            p_value = one.p_value if end else one.p_holds
+            assert p_value is not None
+            assert (p_value <= 0.05) == (verdict is not Verdict.INCONCLUSIVE)
+
+
+def test_every_kind_of_limit_is_on_the_mean_of_the_builds(counted: Counted) -> None:
+    budgets = [over(0.2, "drop_relative"), over(0.8, "floor"), QualityBudget("drop_points", 2.0)]
+    relative, floor, first = judged(counted, 3000, [30, 90, 60], *budgets).budgets
+    assert (relative.value, floor.value) == (pytest.approx(0.02), pytest.approx(0.98))
+    assert (relative.verdict, relative.builds, floor.verdict) == (Verdict.PASS, 3, Verdict.PASS)
+    # the budget over rows is about the first build, which lost one point
+    assert (first.verdict, first.builds, first.value) == (Verdict.PASS, None, None)
+
+
+def undecided(counted: Counted, n: int, lost: Sequence[int], limit: float) -> tuple[BudgetVerdict, str]:
+    found = judged(counted, n, lost, over(limit))
+    (one,) = found.budgets
+    assert one.verdict is Verdict.INCONCLUSIVE
+    return one, message("x", found).partition("INCONCLUSIVE, ")[2]
+
+
+def test_builds_that_differ_ask_for_builds(counted: Counted) -> None:
+    one, said = undecided(counted, 20_000, [0, 100, 200], 1.3)
+    assert (one.n_needed, one.needs_both) == (None, False)
+    assert one.builds_needed is not None
+    assert said == f"{one.builds_needed} builds in place of 3 would tell; more gate rows alone would not"
+
+
+def test_few_rows_ask_for_rows(counted: Counted) -> None:
+    one, said = undecided(counted, 100, [2, 2, 2], 3.0)
+    assert one.builds_needed is None
+    assert one.n_needed is not None
+    assert one.n_needed > 100
+    assert said.endswith("gate rows would tell; more builds alone would not")
+    # so many rows of the same kind do tell
+    copies = -(-one.n_needed // 100)
+    assert judged(counted, 100 * copies, [2 * copies] * 3, over(3.0)).verdict is Verdict.PASS
+
+
+def test_where_neither_is_enough_both_are_asked_for(counted: Counted) -> None:
+    one, said = undecided(counted, 300, [2, 6], 2.5)
+    assert one.needs_both
+    assert said.startswith(f"{one.builds_needed} builds in place of 2 together with about ")
+
+
+def test_a_drop_at_its_budget_asks_for_nothing(counted: Counted) -> None:
+    one, said = undecided(counted, 1000, [10, 20, 30], 2.0)
+    assert (one.n_needed, one.builds_needed) == (None, None)
+    assert said == "too close to its budget: no number of gate rows, nor 20 builds, would tell"
+
+
+def test_the_line_has_the_mean_of_the_builds_beside_the_first(counted: Counted) -> None:
+    line = message("x", judged(counted, 3000, [30, 30, 30], over(2.0)))
+    head = "x: accuracy 0.990 vs 1.000, drop 1.0 points [0.7, 1.3], budget 2.0"
+    assert line == f"{head} over 3 builds: 1.0 [0.7, 1.4] (n=3000): PASS"
+
+
+def test_a_variant_of_one_build_is_judged_over_the_rows_and_said_to_be(counted: Counted) -> None:
+    found, plain = (
+        judged(counted, 3000, [30], one) for one in (over(2.0), QualityBudget("drop_points", 2.0))
+    )
+    assert found.budgets[0] == replace(plain.budgets[0], builds=1)
+    assert "budget 2.0 (all builds are equal) (n=3000): PASS" in message("x", found)
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "pearson"])
+def test_metrics_that_are_not_judged_over_builds_refuse_it(counted: Counted, metric: str) -> None:
+    kind = "increase_relative" if metric == "perplexity" else "drop_points"
+    with pytest.raises(SuiteError, match=f'over = "builds" is not supported for {metric}; leave it out'):
+        judged(counted, 100, [1], over(0.1, kind), metric=metric)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell(2, 1.0, 0.0, 1_000, 2.0),
+        Cell(3, 0.3, 0.8, 1_000, 2.0),
+        Cell(3, 0.6, 0.8, 3_000, 1.0),
+        Cell(5, 0.0, 0.0, 3_000, 1.0),
+    ],
+    ids=lambda cell: cell.words,
+)
+def test_recipes_at_their_budget_seldom_pass_and_equal_ones_seldom_fail(cell: Cell) -> None:
+    found = simulate(cell, seed=0, runs=400, number=9)
+    noise = 2 * np.sqrt(TARGET * (1 - TARGET) / 400)
+    assert found.at_budget <= TARGET + noise
+    assert found.equal_fails <= TARGET + noise
+
+
+def test_one_lucky_build_passes_far_more_often_than_the_recipe() -> None:
+    found = simulate(Cell(5, 1.0, 0.8, 3_000, 1.0), seed=0, runs=400, number=9)
+    assert found.first_at_budget > 0.15
+    assert found.at_budget <= 0.075

@@ -1,0 +1,87 @@
+"""Which variants can be told apart: pairs by Holm's correction, and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.separation import groups_of, separate
+from slimgate.outcomes import ClassOutcomes, Ints
+
+Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
+ACCURACY = load_metric("accuracy")
+
+
+def answers(right: Ints, sure: float = 0.8) -> ClassOutcomes:
+    """Rows of two labels, of which these are right."""
+    rows = np.arange(len(right))
+    labels = rows % 2
+    predictions = np.where(right, labels, 1 - labels)
+    shares = np.full((len(rows), 2), 1 - sure)
+    shares[rows, predictions] = sure
+    return ClassOutcomes(rows.astype(np.str_), labels, predictions, ("a", "b"), shares)
+
+
+@pytest.mark.parametrize(
+    ("apart", "groups"),
+    [
+        ([], [["a", "b", "c"]]),
+        ([("a", "c")], [["a", "b"], ["b", "c"]]),
+        ([("a", "b"), ("a", "c")], [["a"], ["b", "c"]]),
+        ([("a", "b"), ("b", "c")], [["a", "c"], ["b"]]),
+        ([("a", "b"), ("a", "c"), ("b", "c")], [["a"], ["b"], ["c"]]),
+    ],
+)
+def test_a_group_is_a_largest_set_without_a_pair_apart(
+    apart: list[tuple[str, str]], groups: list[list[str]]
+) -> None:
+    assert groups_of(["a", "b", "c"], apart) == groups
+
+
+def test_a_better_variant_is_said_to_be_and_by_how_much(counted: Counted) -> None:
+    _, worse = counted(2000, 80)
+    found = separate(ACCURACY, {"worse": worse, "even": counted(2000, 1)[1], "best": counted(2000)[1]})
+    assert found is not None
+    assert list(found.values) == ["best", "even", "worse"]
+    assert found.groups == [["best", "even"], ["worse"]]
+    first, second, _ = found.pairs
+    assert (first.better, first.worse, first.separable) == ("best", "even", False)
+    assert (second.better, second.worse, second.separable) == ("best", "worse", True)
+    assert second.by_points == pytest.approx(4.0)
+    assert 0 < second.interval[0] < 4.0 < second.interval[1]
+    # one row of difference: McNemar's z is 1, and the largest of three p-values is not enlarged
+    assert first.p_holm == pytest.approx(2 * norm.sf(1))
+
+
+def test_of_a_loss_less_is_better() -> None:
+    right = np.ones(500, dtype=bool)
+    surer, less_sure = answers(right, 0.9), answers(right, 0.6)
+    found = separate(load_metric("log_loss"), {"less sure": less_sure, "surer": surer})
+    assert found is not None
+    assert list(found.values) == ["surer", "less sure"]
+    assert found.pairs[0].separable
+    assert found.pairs[0].by_points > 0
+
+
+def test_a_metric_without_an_interval_tells_nothing_apart(counted: Counted) -> None:
+    teacher, variant = counted(100, 10)
+    assert separate(load_metric("ece"), {"a": teacher, "b": variant}) is None
+
+
+def test_equal_variants_are_one_group_in_95_percent_of_the_runs_and_a_planted_one_is_not() -> None:
+    rng, runs, together, planted = np.random.default_rng(0), 120, 0, 0
+    for _ in range(runs):
+        base = rng.random(1500) < 0.9
+        chances = {"a": 0.03, "b": 0.03, "c": 0.03, "worse": 0.03}
+        models = {name: base ^ (rng.random(1500) < chance) for name, chance in chances.items()}
+        models["worse"] = models["worse"] & (rng.random(1500) >= 0.06)
+        found = separate(ACCURACY, {name: answers(right) for name, right in models.items()})
+        assert found is not None
+        together += not any(one.separable for one in found.pairs if "worse" not in (one.better, one.worse))
+        planted += all(one.separable for one in found.pairs if one.worse == "worse")
+    assert together / runs >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / runs)
+    assert planted / runs > 0.9

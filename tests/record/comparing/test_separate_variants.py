@@ -1,0 +1,66 @@
+"""A record's gated variants against each other, by the answers beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.releases import TEACHER, answers
+from support.sample_record import sample_record
+
+from slimgate.judge import QualityBudget, judge_quality
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.metrics import load_metric
+from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record.comparing.separation import MOST, separate_variants
+from slimgate.record.outcome_files import write_outcomes
+
+ACCURACY = load_metric("accuracy")
+
+
+def record_with(folder: Path, **lost: int) -> RunRecord:
+    """A record whose variants lost so many more rows of each label, and their answers in a folder."""
+    teacher, models = answers(TEACHER), []
+    (folder / "outcomes").mkdir()
+    for name, more in lost.items():
+        outcomes = answers({label: range(len(rows) + more) for label, rows in TEACHER.items()})
+        judged = judge_quality(ACCURACY, teacher, outcomes, [QualityBudget("drop_points", 2.0)])
+        facts: dict[str, Any] = {**quality_facts(judged, ""), "measured": "2026-11-20T08:14:02Z"}
+        quality = {"accuracy": QualityFacts.model_validate(facts)}
+        models.append(VariantRecord(name=name, parent="teacher", quality=quality))
+        write_outcomes(outcomes, folder / "outcomes" / f"{name}.parquet")
+    return sample_record(variants=[sample_record().variants[0], *models])
+
+
+def test_gated_variants_are_compared_the_best_first(tmp_path: Path) -> None:
+    record = record_with(tmp_path, bad=60, good=0, same=0)
+    found = separate_variants(record, tmp_path)
+    assert found is not None
+    assert (found.metric, found.n, found.left_out) == ("accuracy", 8000, [])
+    assert found.groups == [["good", "same"], ["bad"]]
+    assert found.values["bad"] == pytest.approx(record.variant("bad").quality["accuracy"].value)
+
+
+def test_what_does_not_gate_or_has_other_answers_is_left_out(tmp_path: Path) -> None:
+    record = record_with(tmp_path, a=0, b=5, shown=9, old=7)
+    write_outcomes(answers(TEACHER), tmp_path / "outcomes/old.parquet")  # of another run
+    models = [
+        one.model_copy(update={"gated": False, "reason": "to see"}) if one.name == "shown" else one
+        for one in record.variants
+    ]
+    found = separate_variants(record.model_copy(update={"variants": models}), tmp_path)
+    assert found is not None
+    assert (list(found.values), found.left_out) == (["a", "b"], ["old"])
+
+
+def test_one_variant_is_not_compared(tmp_path: Path) -> None:
+    assert separate_variants(record_with(tmp_path, alone=3), tmp_path) is None
+
+
+def test_of_many_variants_those_that_lost_least_are_compared(tmp_path: Path) -> None:
+    record = record_with(tmp_path, **{f"v{k}": k for k in range(MOST + 2)})
+    found = separate_variants(record, tmp_path)
+    assert found is not None
+    assert found.left_out == [f"v{MOST}", f"v{MOST + 1}"]
+    assert len(found.pairs) == MOST * (MOST - 1) // 2

@@ -1,0 +1,61 @@
+"""The report's section on which variants can be told apart, and the same in `slimgate compare`."""
+
+from __future__ import annotations
+
+from support.sample_record import sample_record
+
+from slimgate.record import PairFacts, SeparationFacts
+from slimgate.report import suite_report
+from slimgate.report.separation import HEADING, separation
+
+FOUND = SeparationFacts(
+    metric="accuracy",
+    n=6000,
+    values={"int8": 0.827, "distilled": 0.824, "student": 0.811},
+    pairs=[
+        PairFacts(
+            better="int8", worse="distilled", by_points=0.3, interval=(-0.2, 0.8), p_holm=0.4, separable=False
+        ),
+        PairFacts(
+            better="int8", worse="student", by_points=1.6, interval=(0.9, 2.3), p_holm=0.001, separable=True
+        ),
+        PairFacts(
+            better="distilled",
+            worse="student",
+            by_points=1.3,
+            interval=(0.6, 2.0),
+            p_holm=0.01,
+            separable=True,
+        ),
+    ],
+    groups=[["int8", "distilled"], ["student"]],
+)
+
+
+def test_the_section_says_it_in_one_sentence_and_a_table() -> None:
+    text = suite_report(sample_record(separation=FOUND))
+    assert text.count(HEADING) == 1
+    assert "**int8 cannot be told apart from distilled** by accuracy." in text
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.count("|") == 5}
+    cells = {name: [cell.strip() for cell in lines[name].split("|")[2:5]] for name in FOUND.values}
+    assert cells["int8"] == ["0.827", "a", "–"]
+    assert cells["distilled"] == ["0.824", "a", "not separable, 0.3 points [-0.2, 0.8]"]
+    assert cells["student"] == ["0.811", "b", "worse by 1.6 points [0.9, 2.3]"]
+    assert "- distilled is better than student by 1.3 points [0.6, 2.0]" in text
+
+
+def test_a_variant_between_two_groups_has_both_letters() -> None:
+    groups = [["int8", "distilled"], ["distilled", "student"]]
+    text = separation(FOUND.model_copy(update={"groups": groups}), HEADING)
+    assert "| ab " in text
+
+
+def test_variants_that_are_not_compared_are_named() -> None:
+    text = separation(FOUND.model_copy(update={"left_out": ["v11", "v12"]}), HEADING)
+    assert "Not compared: v11, v12." in text
+    why = SeparationFacts(metric="perplexity", n=0, left_out=["a", "b"], note="other tokens on 3 of 9 rows")
+    assert separation(why, HEADING) == f"{HEADING}\n\nNot compared by perplexity: other tokens on 3 of 9 rows"
+
+
+def test_no_pair_no_section() -> None:
+    assert HEADING not in suite_report(sample_record())

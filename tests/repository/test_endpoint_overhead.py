@@ -1,0 +1,24 @@
+"""fixtures/measuring/endpoint_overhead.py: a request costs little more CPU than by httpx alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fixtures.measuring.endpoint_overhead import Way, measure, serving, streamed_ways, ways
+
+USERS, REQUESTS, ROUNDS = 8, 160, 7
+MOST_MS = 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [ways, streamed_ways], ids=["whole", "streamed"])
+def test_a_request_costs_little_more_than_by_httpx_alone(
+    make: Callable[..., dict[str, Way]], tmp_path: Path
+) -> None:
+    with serving(0.005) as url:
+        costs = measure(make(url, USERS, REQUESTS, tmp_path), USERS, REQUESTS, rounds=ROUNDS)
+    more, _, _ = costs.cpu_ms()
+    assert more < MOST_MS

@@ -9,7 +9,7 @@ from math import ceil, inf, nan
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.bootstrap import paired_resamples, paired_weights
+from slimgate.judge.bootstrap import CELL_RESAMPLES, ROW_RESAMPLES, paired_resamples, paired_weights
 from slimgate.judge.contrast import Paired, drop_contrast
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_resamples import METHOD as GROUP_METHOD
@@ -249,6 +249,14 @@ def by_contrast(
         paired=paired,
         groups=groups,
     )
+
+
+def resample_count(metric: Metric) -> int | None:
+    """How many resamples judge a metric; None of a mean, a rate, or what has influence values."""
+    if any(one is not None for one in (metric.per_row, metric.row_mean, metric.influence, metric.documents)):
+        return None
+    known = metric.from_confusion, metric.row_sums, metric.correlated
+    return CELL_RESAMPLES if any(one is not None for one in known) else ROW_RESAMPLES
 
 
 def contrast_method(metric: Metric) -> str:

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import norm
 
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.separation import groups_of, separate
-from slimgate.outcomes import ClassOutcomes, Ints
+from slimgate.judge.separation import groups_of, most_models, separate
+from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY = load_metric("accuracy")
@@ -70,6 +70,42 @@ def test_of_a_loss_less_is_better() -> None:
 def test_a_metric_without_an_interval_tells_nothing_apart(counted: Counted) -> None:
     teacher, variant = counted(100, 10)
     assert separate(load_metric("ece"), {"a": teacher, "b": variant}) is None
+
+
+def test_a_perplexity_twice_as_high_is_worse_by_100_percent() -> None:
+    # (documents,) of 10 tokens each, of perplexities near 20 and 40
+    noise, ids = 0.1 * np.sin(np.arange(60)), np.arange(60).astype(np.str_)
+    low, high = (
+        Outcomes(ids, values={"nats": 10 * np.log(ppl) + noise * ppl / 20, "tokens": np.full(60, 10.0)})
+        for ppl in (20.0, 40.0)
+    )
+    found = separate(load_metric("perplexity"), {"high": high, "low": low})
+    assert found is not None
+    (pair,) = found.pairs
+    assert (pair.better, pair.worse, pair.separable) == ("low", "high", True)
+    growth = 100 * (found.values["high"] / found.values["low"] - 1)
+    assert pair.by_points == pytest.approx(growth) == pytest.approx(100, abs=1)
+    assert 0 < pair.interval[0] < pair.by_points < pair.interval[1]
+
+
+def test_of_a_resampled_metric_each_is_compared_with_the_best_only_and_corrected_for_all_pairs(
+    counted: Counted,
+) -> None:
+    losses = {"a": 0, "b": 1, "c": 200, "d": 210}
+    found = separate(load_metric("f1_macro"), {name: counted(2000, lost)[1] for name, lost in losses.items()})
+    assert found is not None
+    assert [(one.better, one.worse, one.separable) for one in found.pairs] == [
+        ("a", "b", False),
+        ("a", "c", True),
+        ("a", "d", True),
+    ]
+    assert found.groups == []
+    # without a crossing the p-value is at least 1 / 10,001; twice that, times six pairs
+    assert min(one.p_holm for one in found.pairs) >= 2 * 6 / 10_001
+
+
+def test_few_resamples_resolve_fewer_pairs() -> None:
+    assert [most_models(load_metric(name)) for name in ("accuracy", "f1_macro", "pr_auc")] == [10, 10, 6]
 
 
 def test_equal_variants_are_one_group_in_95_percent_of_the_runs_and_a_planted_one_is_not() -> None:

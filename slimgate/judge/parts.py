@@ -107,8 +107,11 @@ class SeparationFacts(Part):
     """Variants against each other, by one metric: of the builds of the first seed.
 
     values: of each variant, the best first. groups: the largest sets of variants of which no two are
-    separable, in that order; a variant may be in several. left_out: gated variants that are not compared.
-    note: why none is, where the metric does not compare them.
+    separable, in that order; a variant may be in several. Empty where each is compared with the best only.
+    left_out: gated variants that are too many to compare; other_answers: those whose answers are missing, or
+    of another run than the record. note: why none is compared, where the metric does not compare them.
+    digest: over the metric, the answers and all that made them; a later run keeps what has the same. None
+    where that is not known.
     """
 
     metric: str
@@ -118,4 +121,6 @@ class SeparationFacts(Part):
     pairs: list[PairFacts] = []
     groups: list[list[str]] = []
     left_out: list[str] = []
+    other_answers: list[str] = []
     note: str | None = None
+    digest: str | None = None

@@ -5,8 +5,8 @@ the same true value". By Holm's correction over all pairs, a wrong "better" anyw
 5 %, as far as the p-values hold. A group is a largest set of models of which no two can be told apart; a
 model may be in several.
 
-A metric that is resampled takes seconds a pair: there each model is tested beside the best one only. Which one
-is the best is chosen on the same rows, so the correction stays that over all pairs. Of c crossings in n
+A metric that is resampled takes seconds a pair: there each model is tested beside the best one only. Which
+one is the best is chosen on the same rows, so the correction stays that over all pairs. Of c crossings in n
 resamples the p-value is (1 + c) / (1 + n), never 0; 2,000 of them are too few for the pairs of ten models.
 
 Sources: Piepho 2004, J. Comput. Graph. Stat. 13:456-466, for the groups (insert and absorb); Davison and
@@ -30,8 +30,8 @@ from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 
-# Ten models are 45 pairs; more would cost seconds, and each pair the power of all others. Few resamples do not
-# resolve the first level of 45 pairs, but that of 15.
+# Ten models are 45 pairs; more would cost seconds, and each pair the power of all others. Few resamples do
+# not resolve the first level of 45 pairs, but that of 15.
 _MOST, _MOST_OF_FEW_RESAMPLES = 10, 6
 
 
@@ -44,7 +44,8 @@ def most_models(metric: Metric) -> int:
 def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -> SeparationFacts | None:
     """The pairs and groups of two or more models, the best first; None where the metric has no interval.
 
-    Of a resampled metric the pairs with the best model, and no groups. Raises MeasureError where the models do not have the same rows, or the metric does not compare them.
+    Of a resampled metric the pairs with the best model, and no groups.
+    Raises MeasureError where the models do not have the same rows, or the metric does not compare them.
     """
     values = {name: value_of(metric, found) for name, found in models.items()}
     sign = -1 if metric.higher_is_better else 1

@@ -23,6 +23,7 @@ from slimgate.record import (
     Machine,
     PeakRates,
     RunRecord,
+    SeparationFacts,
     SplitFacts,
     TaskFactsRecord,
     read_record,
@@ -124,6 +125,7 @@ class Session:
         self._earlier_looks: dict[Path, Mapping[str, list[str]]] = {}
         self._timed: dict[Path, list[tuple[str, str, bool]]] = {}
         self._confirmed: dict[Path, ConfirmFacts | None] = {}
+        self._earlier_separation: dict[Path, SeparationFacts | None] = {}
         self._skipped: dict[Path, dict[str, Key]] = {}
         self._began = moment()
 
@@ -295,11 +297,18 @@ class Session:
         self._write_outcomes(path, record)
         found = {
             "followed": follow_rows(self.run(self.suites[path]), record, folder),
-            "separation": separate_variants(record, folder),
+            "separation": self._separate(path, record),
         }
         self.records[path] = record.model_copy(update=found)
         write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
         return self.records[path]
+
+    def _separate(self, path: Path, record: RunRecord) -> SeparationFacts | None:
+        """Which variants can be told apart; of a shard, which has some of them, `slimgate merge` says it."""
+        if self._shard is not None:
+            return None
+        earlier = self._earlier_separation.get(path)
+        return separate_variants(record, self.folder(path), earlier=earlier, stopped=self.stopped)
 
     def comment(self) -> str:
         """What a pull request is told of all suites of the run."""
@@ -378,6 +387,7 @@ class Session:
         if record is None or not self._same_conditions(record, suite):
             return []
         self._confirmed[suite.path] = record.confirm
+        self._earlier_separation[suite.path] = record.separation
         self._earlier_rates[suite.path] = record.machine.peak_rates
         facts = self._baseline_facts(suite)
         since = record.baseline and facts and record.baseline.created == facts.created

@@ -51,7 +51,7 @@ _HOW = (
 
 
 _NEW_ALONE = "## Which variants of the new release can be told apart"
-_WORDS = {"worse": "**worse**", "better": "better", "no change shown": "not separable", None: MISSING}
+_WORDS = {"worse": "**worse**", "better": "better", "no change shown": "no change shown", None: MISSING}
 _UNDECIDED = {
     None: "",
     ("fail", "warn"): ", undecided it failed and only warns now",
@@ -155,7 +155,7 @@ def _drop(one: Moved) -> str:
 
 
 def _new_one_is(one: Moved) -> str:
-    """In the words of variants of one release against each other."""
+    """By the 90 % interval, which is not corrected for the number of models."""
     return "the same" if one.interval == (0.0, 0.0) else _WORDS[one.shown]
 
 

@@ -29,40 +29,52 @@ def separation(found: SeparationFacts | None, heading: str, *, folded: bool = Tr
     if found.note is not None:
         return blocks(heading, f"Not compared by {metric}: {escape(found.note)}")
     names = list(found.values)
+    if len(found.groups) == 1:
+        return blocks(heading, _summary(found), _not_compared(found))
     columns = [
         Column("variant", [escape(name) for name in names]),
         Column(metric, [value_words(found.values[name]) for name in names], right=True),
-        Column("group", [_letters(found, name) for name in names]),
+        *([Column("group", [_letters(found, name) for name in names])] if found.groups else []),
         Column(f"against {escape(names[0])}", [_against_best(found, name) for name in names]),
     ]
     pairs = bullets(_sentence(found, one) for one in found.pairs)
     all_pairs = format_count(len(found.pairs), "pair", "pairs")
     rest = fold("", f"All {all_pairs}", pairs) if folded else pairs
-    return blocks(heading, _summary(found), table(columns), _explain(found), rest if len(names) > 2 else "")
+    shown = rest if found.groups and len(names) > 2 else ""
+    return blocks(heading, _summary(found), table(columns), _explain(found), _not_compared(found), shown)
 
 
 def _summary(found: SeparationFacts) -> str:
     """The answer in one sentence."""
-    names, best = list(found.values), escape(next(iter(found.values)))
+    names, best, metric = list(found.values), escape(next(iter(found.values))), escape(found.metric)
     if len(found.groups) == 1:
-        which = "two" if len(names) == 2 else f"{count(len(names))}"
-        return f"**The {which} variants cannot be told apart** by {escape(found.metric)}."
+        every = [escape(name) for name in names]
+        if len(every) == 2:
+            return f"{' and '.join(every)} cannot be told apart by {metric}."
+        return f"No two of {', '.join(every)} can be told apart by {metric}."
     beside = [escape(one.worse) for one in found.pairs if one.better == names[0] and not one.separable]
     if not beside:
-        return f"**{best} is better than all others** by {escape(found.metric)}."
-    return f"**{best} cannot be told apart from {', '.join(beside)}** by {escape(found.metric)}."
+        return f"**{best} is better than all others** by {metric}."
+    return f"**{best} cannot be told apart from {', '.join(beside)}** by {metric}."
 
 
 def _explain(found: SeparationFacts) -> str:
-    said = [
-        "Variants with a letter in common are not separable.",
-        f'Tests are paired on {count(found.n)} gate rows, with Holm\'s correction: any wrong "better" has a '
-        "chance of at most 5 %.",
-        "Brackets hold the 90 % interval of one pair alone.",
-    ]
-    if found.left_out:
-        said.append(f"Not compared: {', '.join(map(escape, found.left_out))}.")
-    return " ".join(said)
+    if found.groups:
+        said = "Variants with a letter in common are not separable."
+    else:
+        said = f"Each is compared with {escape(next(iter(found.values)))} only, not with the others."
+    return (
+        f"{said} Tests are paired on {count(found.n)} gate rows, with Holm's correction over all pairs: any "
+        'wrong "better" has a chance of at most 5 %. Brackets hold the 90 % interval of one pair alone.'
+    )
+
+
+def _not_compared(found: SeparationFacts) -> str:
+    """The gated variants that are not in the table, and why."""
+    why = {f"more than {len(found.values) + len(found.other_answers)} variants": found.left_out}
+    why["no answers of this run"] = found.other_answers
+    named = [f"{', '.join(map(escape, names))} ({reason})" for reason, names in why.items() if names]
+    return f"Not compared: {'; '.join(named)}." if named else ""
 
 
 def _letters(found: SeparationFacts, name: str) -> str:

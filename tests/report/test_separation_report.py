@@ -50,11 +50,33 @@ def test_a_variant_between_two_groups_has_both_letters() -> None:
     assert "| ab " in text
 
 
-def test_variants_that_are_not_compared_are_named() -> None:
-    text = separation(FOUND.model_copy(update={"left_out": ["v11", "v12"]}), HEADING)
-    assert "Not compared: v11, v12." in text
+def test_variants_that_are_not_compared_are_named_with_the_reason() -> None:
+    less = {"left_out": ["v11", "v12"], "other_answers": ["old"]}
+    text = separation(FOUND.model_copy(update=less), HEADING)
+    assert "Not compared: v11, v12 (more than 4 variants); old (no answers of this run)." in text
     why = SeparationFacts(metric="perplexity", n=0, left_out=["a", "b"], note="other tokens on 3 of 9 rows")
     assert separation(why, HEADING) == f"{HEADING}\n\nNot compared by perplexity: other tokens on 3 of 9 rows"
+
+
+def test_one_group_is_one_sentence() -> None:
+    text = separation(FOUND.model_copy(update={"groups": [[*FOUND.values]]}), HEADING)
+    assert text == f"{HEADING}\n\nNo two of int8, distilled, student can be told apart by accuracy."
+
+
+def test_pairs_with_the_best_alone_have_no_groups() -> None:
+    text = separation(FOUND.model_copy(update={"groups": [], "pairs": FOUND.pairs[:2]}), HEADING)
+    assert "Each is compared with int8 only, not with the others." in text
+    assert "letter" not in text
+    assert "| group" not in text
+
+
+def test_what_grew_is_in_percent() -> None:
+    (_, pair, _), values = FOUND.pairs, {"int8": 20.12, "student": 40.23}
+    twice = pair.model_copy(update={"by_points": 99.95, "interval": (95.0, 105.0)})
+    groups = [["int8"], ["student"]]
+    changes = {"unit": "percent", "values": values, "pairs": [twice], "groups": groups}
+    text = separation(FOUND.model_copy(update=changes), HEADING)
+    assert "worse by 100.0 % [95.0, 105.0]" in text
 
 
 def test_no_pair_no_section() -> None:

@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from slimgate._system.digests import file_sha256, json_digest
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics import Metric, value_of
 from slimgate.judge.parts import SeparationFacts
-from slimgate.judge.separation import separate
+from slimgate.judge.separation import most_models, separate
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import RECORD, Kept
 from slimgate.record.outcome_files import read_outcomes
 
-# Ten variants are 45 pairs; more would cost seconds, and each pair the power of all others.
-MOST = 10
 
-
-def separate_variants(record: RunRecord, folder: Path) -> SeparationFacts | None:
+def separate_variants(
+    record: RunRecord, folder: Path, *, earlier: SeparationFacts | None = None, stopped: bool = False
+) -> SeparationFacts | None:
     """By the first metric that has a budget for two or more gated variants; None where there is none.
 
-    Of more than MOST variants those that lost least. Answers of another run than the record are left out.
+    Of very many variants those that lost least. Answers of another run than the record are left out.
+    earlier: of the last record, kept while metric and answers are the same. stopped: compare nothing anew,
+    which may take a minute.
     """
     name, models = _primary(record)
     metric = None if name is None else load_or_none(name)
     if metric is None or name is None:
         return None
-    ordered = sorted(models, key=lambda model: model.quality[name].drop_points or 0.0)
-    chosen = [model for model in models if model in ordered[:MOST]]
     kept = Kept(folder / RECORD, record)
+    digest = _digest(kept, name, models)
+    if earlier is not None and digest is not None and earlier.digest == digest:
+        return earlier
+    if stopped:
+        return None
+    ordered = sorted(models, key=lambda model: model.quality[name].drop_points or 0.0)
+    most = ordered[: most_models(metric)]
+    chosen = [model for model in models if model in most]
     found = {
         model.name: answers for model in chosen if (answers := _answers(kept, model, metric)) is not None
     }
     if len(found) < 2:
         return None
-    left_out = [model.name for model in models if model.name not in found]
+    left_out = [model.name for model in models if model not in chosen]
+    others = [model.name for model in chosen if model.name not in found]
     try:
         facts = separate(metric, found)
     except MeasureError as error:
-        return SeparationFacts(metric=name, n=0, left_out=[model.name for model in models], note=str(error))
-    return None if facts is None else facts.model_copy(update={"left_out": left_out})
+        every = [model.name for model in models]
+        facts = SeparationFacts(metric=name, n=0, left_out=every, note=str(error))
+        return facts.model_copy(update={"digest": digest})
+    known = {"left_out": left_out, "other_answers": others, "digest": digest}
+    return None if facts is None else facts.model_copy(update=known)
+
+
+def _digest(kept: Kept, metric: str, models: Sequence[VariantRecord]) -> str | None:
+    """Over the answers and the inputs of the results, among them the code of slimgate and of the metric."""
+    files = {model.name: kept.outcomes(model.name) for model in models}
+    inputs = {model.name: model.inputs_digests.get("quality") for model in models}
+    if None in inputs.values():
+        return None
+    found = {
+        name: [inputs[name], file_sha256(file) if file.is_file() else None] for name, file in files.items()
+    }
+    return json_digest([metric, found])
 
 
 def _primary(record: RunRecord) -> tuple[str | None, list[VariantRecord]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.releases import TEACHER, answers
 from support.sample_record import sample_record
@@ -13,10 +15,13 @@ from slimgate.judge import QualityBudget, judge_quality
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.metrics import load_metric
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
-from slimgate.record.comparing.separation import MOST, separate_variants
-from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.comparing.separation import separate_variants
+from slimgate.record.outcome_files import read_outcomes, write_outcomes
 
 ACCURACY = load_metric("accuracy")
+
+
+MOST = 10
 
 
 def record_with(folder: Path, **lost: int) -> RunRecord:
@@ -51,7 +56,7 @@ def test_what_does_not_gate_or_has_other_answers_is_left_out(tmp_path: Path) -> 
     ]
     found = separate_variants(record.model_copy(update={"variants": models}), tmp_path)
     assert found is not None
-    assert (list(found.values), found.left_out) == (["a", "b"], ["old"])
+    assert (list(found.values), found.left_out, found.other_answers) == (["a", "b"], [], ["old"])
 
 
 def test_one_variant_is_not_compared(tmp_path: Path) -> None:
@@ -64,3 +69,31 @@ def test_of_many_variants_those_that_lost_least_are_compared(tmp_path: Path) -> 
     assert found is not None
     assert found.left_out == [f"v{MOST}", f"v{MOST + 1}"]
     assert len(found.pairs) == MOST * (MOST - 1) // 2
+
+
+def test_what_an_earlier_run_found_is_kept_while_the_answers_are_the_same(tmp_path: Path) -> None:
+    record = record_with(tmp_path, a=0, b=5)
+    models = [one.model_copy(update={"inputs_digests": {"quality": one.name}}) for one in record.variants]
+    record = record.model_copy(update={"variants": models})
+    assert separate_variants(record, tmp_path, stopped=True) is None
+    found = separate_variants(record, tmp_path)
+    assert found is not None
+    earlier = found.model_copy(update={"note": "of the earlier run"})
+    assert separate_variants(record, tmp_path, earlier=earlier, stopped=True) is earlier
+    changed = models[-1].model_copy(update={"inputs_digests": {"quality": "other"}})
+    for other in (
+        record.model_copy(update={"variants": [*models[:-1], changed]}),  # another recipe or code
+        record_with_other_answers(record, tmp_path),
+    ):
+        again = separate_variants(other, tmp_path, earlier=earlier)
+        assert again is not None
+        assert again.note is None
+        assert separate_variants(other, tmp_path, earlier=earlier, stopped=True) is None
+
+
+def record_with_other_answers(record: RunRecord, folder: Path) -> RunRecord:
+    """The record, with a model's file of answers written anew with one more value."""
+    file = folder / "outcomes/a.parquet"
+    found = read_outcomes(file)
+    write_outcomes(replace(found, values={"seconds": np.ones(len(found))}), file)
+    return record

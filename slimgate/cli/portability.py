@@ -76,10 +76,13 @@ def _say(*lines: str) -> None:
 
 
 def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
-    tokens = suite_run.suite.budgets[name].behaviour.tokens
-    return [f"not judged here: {', '.join(tokens)}, which need the probabilities of all tokens"] * bool(
-        tokens
-    )
+    budgets, over_builds = suite_run.suite.budgets[name].of_one_build()
+    tokens = budgets.behaviour.tokens
+    found = {
+        "which need the probabilities of all tokens": tokens,
+        'over = "builds", and one build answers': over_builds,
+    }
+    return [f"not judged here: {', '.join(which)}, {why}" for why, which in found.items() if which]
 
 
 def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
@@ -93,7 +96,7 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
     from slimgate.suite.suite import TEACHER
 
     suite, teacher = suite_run.suite, suite_run.outcomes(TEACHER)
-    budgets = suite.budgets[name]
+    budgets, _ = suite.budgets[name].of_one_build()
     judged = [
         judge_quality(load_metric(metric), teacher, answers, own, seed=suite.seed)
         for metric, own in budgets.quality.items()
@@ -129,7 +132,7 @@ def _compare(suite_run: SuiteRun, name: str, here: Outcomes, there: Outcomes) ->
 def _conclusion(suite_run: SuiteRun, name: str, failed: list[str]) -> str:
     from slimgate.judge.behaviour import BehaviourBudgets
 
-    budgets = suite_run.suite.budgets[name]
+    budgets, _ = suite_run.suite.budgets[name].of_one_build()
     if not budgets.quality and budgets.behaviour == BehaviourBudgets(tokens=budgets.behaviour.tokens):
         return f"{name} has no budget on its answers, so nothing is judged"
     if not failed:

@@ -126,12 +126,29 @@ def _outcome(judgement: QualityJudgement) -> str:
     if judgement.family is not None:
         return f"INCONCLUSIVE, {judgement.family}"
     undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
-    over_builds = next((one for one in undecided if (one.builds or 1) > 1), None)
-    if over_builds is not None:
-        return f"INCONCLUSIVE, {builds_would_tell(over_builds, judgement.n)}"
+    if any((one.builds or 1) > 1 for one in undecided):
+        if len(undecided) == 1:
+            return f"INCONCLUSIVE, {builds_would_tell(undecided[0], judgement.n)}"
+        said = [f"{_named(one)}: {_would_tell(one, judgement)}" for one in undecided]
+        return f"INCONCLUSIVE, {'; '.join(said)}"
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
     return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"
+
+
+def _named(budget: BudgetVerdict) -> str:
+    """`budget 2 over 3 builds`, or `floor 0.8`."""
+    kind = "budget" if budget.kind == "drop_points" else budget.kind
+    return f"{kind} {budget.limit:g}{format_builds(budget.builds)}"
+
+
+def _would_tell(budget: BudgetVerdict, judgement: QualityJudgement) -> str:
+    """What would decide one of several undecided budgets."""
+    if (budget.builds or 1) > 1:
+        return builds_would_tell(budget, judgement.n)
+    if budget.n_needed is None:
+        return "at its limit, no number of gate rows would tell"
+    return rows_would_tell(budget.n_needed, judgement.n)
 
 
 def rows_would_tell(needed: int, n: int) -> str:

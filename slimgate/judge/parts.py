@@ -72,8 +72,8 @@ class QualityFigures(DropFigures):
 class BuildsFacts(Part):
     """The drops of a variant that was built with each of several seeds. All in percentage points.
 
-    seeds, drops_points: in the suite's order. The first seed's build is the one that ships, and its own drop
-    and interval are what a verdict is about: a lucky or unlucky other build changes no verdict.
+    seeds, drops_points: in the suite's order. The first seed's build is the one that ships. A verdict is
+    about its own drop and interval, whatever the others lost; that of a budget over builds is about all.
     mean_points: the mean drop, what such a build loses on average.
     sd_points: the standard deviation between builds (n - 1): what another seed would change, on these same
     rows; more gate rows do not make it smaller. None of a single seed.

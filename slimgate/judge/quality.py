@@ -35,19 +35,21 @@ def judge_quality(
     variant: Outcomes,
     budgets: Sequence[QualityBudget],
     *,
-    builds: Sequence[Outcomes] = (),
+    builds: Sequence[Outcomes] | None = None,
     seed: int = 0,
     resamples: int | None = None,
 ) -> QualityJudgement:
     """Judges one metric against its budgets, all of which must hold.
 
-    builds: the further builds of the variant on the same rows, for budgets over builds; without any these
-    are judged over the rows.
+    builds: the further builds of the variant on the same rows, for budgets over builds. These are judged over
+    the rows where it is empty, since all builds are equal, and where it is None, since no other is known.
     seed, resamples: of the bootstrap, where there is one (default as in `paired_resamples`).
     Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
     """
     for budget in budgets:
         check_budget(metric, budget)
+    if builds is None:
+        budgets, builds = [replace(one, over="rows") for one in budgets], ()
     same_rows(teacher, variant)
     if metric.rows is not None:
         teacher, variant = own_rows(metric, teacher), own_rows(metric, variant)

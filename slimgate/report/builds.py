@@ -16,7 +16,7 @@ standard error of the first build's drop, that is, what other gate rows would ch
 _FIRST = "The verdicts are about the build of the first seed, which is the one that ships."
 _MEAN = """\
 Verdicts are about the build of the first seed, which is the one that ships. Budgets "over builds" are about
-the mean of all builds: brackets hold its 90 % interval, over builds and rows."""
+the mean of all builds: brackets hold the 90 % interval of the mean drop, over builds and rows."""
 
 
 def builds(record: RunRecord) -> str:
@@ -32,7 +32,7 @@ def builds(record: RunRecord) -> str:
         Column("between builds", [_number(one.sd_points) for _, _, one in found], right=True),
         Column("sampling", [_number(one.sampling_se_points) for _, _, one in found], right=True),
     ]
-    over_builds = any(_judged(model.quality[metric]) for model, metric, _ in found)
+    over_builds = any(budget.builds for model, metric, _ in found for budget in model.quality[metric].budgets)
     return blocks(table(columns), _EXPLAINED.format(about=_MEAN if over_builds else _FIRST))
 
 

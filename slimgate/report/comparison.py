@@ -84,11 +84,14 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
 
 
 def _over_builds(facts: QualityFacts) -> str | None:
-    """The mean drop of the builds, where a budget is on that."""
-    for budget in facts.budgets:
+    """What a budget over builds is on: the mean drop, else the mean value."""
+    for budget in sorted(facts.budgets, key=lambda one: one.kind != "drop_points"):
         if budget.kind == "drop_points" and budget.value is not None:
             drop = drop_words(budget.value, budget.interval, [budget.limit]) or MISSING
             return f"{format_builds(budget.builds).strip()} {drop.removeprefix('drop ')}"
+        if (budget.builds or 1) > 1 and budget.kind in ("floor", "ceiling") and budget.value is not None:
+            ends = f" [{', '.join(map(value_words, budget.interval))}]" if budget.interval else ""
+            return f"mean of {budget.builds} builds {value_words(budget.value)}{ends}"
     return None
 
 

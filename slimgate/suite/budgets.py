@@ -51,15 +51,16 @@ OF_ONE = ("variants", "teacher", "family")
 
 
 def resolve_budgets(
-    data: Mapping[str, Any], variants: tuple[str, ...], file: str
+    data: Mapping[str, Any], variants: tuple[str, ...], file: str, *, of_one_build: bool = False
 ) -> dict[str, VariantBudgets]:
     """Budgets by variant name: `[budgets.variants.X]` added to `[budgets]` by metric and kind.
 
-    data: the whole suite as a mapping. Raises SuiteError for unknown metrics, variants and keys, and for a
+    data: the whole suite as a mapping. of_one_build: for a caller that leaves out budgets over builds, so the
+    suite needs no seeds for them. Raises SuiteError for unknown metrics, variants and keys, and for a
     budget that is switched off without a reason.
     """
     budgets = data.get("budgets", {})
-    common = budgets_of(budgets, ("budgets",), data, file)
+    common = budgets_of(budgets, ("budgets",), data, file, of_one_build=of_one_build)
     own = budgets.get("variants", {})
     if not isinstance(own, Mapping):
         problem = f"{format_value(own)} came, expected tables [budgets.variants.NAME]"
@@ -75,7 +76,8 @@ def resolve_budgets(
             problem = f"{format_value(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
             raise suite_error(file, loc, data, problem)
         kept, off = read_switched_off(table, common, loc, data, file)
-        merged[name] = budgets_of(kept, loc, data, file).over(common, off)
+        own_budgets = budgets_of(kept, loc, data, file, of_one_build=of_one_build)
+        merged[name] = own_budgets.over(common, off)
     return merged
 
 
@@ -112,7 +114,9 @@ def _of_teacher(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[Q
     return budgets
 
 
-def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> VariantBudgets:
+def budgets_of(
+    budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str, *, of_one_build: bool = False
+) -> VariantBudgets:
     """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
@@ -145,7 +149,8 @@ def budgets_of(budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str) ->
             else:
                 quality[key] = QualityBudgetTable.model_validate(table).budgets()
                 _refuse_unsuited(key, quality[key], loc, data, file)
-                _check_builds(quality[key], loc, data, file)
+                if not of_one_build:
+                    _check_builds(quality[key], loc, data, file)
         except ValidationError as error:
             raise from_validation(error, file, data, loc) from None
     return VariantBudgets(

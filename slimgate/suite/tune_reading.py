@@ -150,6 +150,12 @@ def _tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc, *, s
     from slimgate.suite.budgets import budgets_of
 
     budgets = budgets_of(table, loc, reader.text.data, reader.text.shown)
+    _, over_builds = budgets.of_one_build()
+    if over_builds:
+        problem = (
+            '"builds" came, and a search judges one build of each variant; give it its own [tune] budget'
+        )
+        raise reader.error((*loc, over_builds[0], "over"), problem)
     needs = suite.setup.task.object.needs(suite.setup.task.params)
     for name in budgets.quality if stated else ():
         if load_metric(name).needs not in needs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeVar
 
 from slimgate.judge.behaviour import BehaviourBudgets
@@ -77,6 +77,14 @@ class VariantBudgets:
         """The budget on the speed-up of a workload, or of a part of a load."""
         speeds = (*(() if self.speed is None else (self.speed,)), *self.part_speeds)
         return next((one for one in speeds if limits_part(one.kind, workload.part)), None)
+
+    def of_one_build(self) -> tuple[VariantBudgets, list[str]]:
+        """These without the budgets over builds, and the metrics that had one."""
+        kept = {
+            metric: tuple(one for one in own if one.over == "rows") for metric, own in self.quality.items()
+        }
+        lost = [metric for metric, own in self.quality.items() if len(kept[metric]) < len(own)]
+        return replace(self, quality={metric: own for metric, own in kept.items() if own}), lost
 
     def times_of(self, workload: Workload | Load) -> tuple[LimitBudget, ...]:
         """The budgets on the times of a workload, or of a part of a load."""

@@ -120,6 +120,19 @@ def test_a_drop_at_its_budget_asks_for_nothing(counted: Counted) -> None:
     assert said == "too close to its budget: no number of gate rows, nor 20 builds, would tell"
 
 
+def test_each_undecided_budget_is_named_with_what_would_decide_it(counted: Counted) -> None:
+    budgets = [QualityBudget("drop_points", 1.0), over(0.985, "floor"), over(0.2, "drop_relative")]
+    found = judged(counted, 300, [2, 6], *budgets)
+    first, floor, relative = found.budgets
+    assert (first.verdict, floor.verdict) == (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE)
+    assert relative.verdict is Verdict.PASS
+    said = message("x", found).partition("INCONCLUSIVE, ")[2]
+    of_first, _, of_floor = said.partition("; floor 0.985 over 2 builds: ")
+    assert of_first.startswith("budget 1: about ")
+    assert of_first.endswith(" gate rows would tell")
+    assert of_floor.endswith(" would tell")
+
+
 def test_the_line_has_the_mean_of_the_builds_beside_the_first(counted: Counted) -> None:
     line = message("x", judged(counted, 3000, [30, 30, 30], over(2.0)))
     head = "x: accuracy 0.990 vs 1.000, drop 1.0 points [0.7, 1.3], budget 2.0"
@@ -132,6 +145,9 @@ def test_a_variant_of_one_build_is_judged_over_the_rows_and_said_to_be(counted: 
     )
     assert found.budgets[0] == replace(plain.budgets[0], builds=1)
     assert "budget 2.0 (all builds are equal) (n=3000): PASS" in message("x", found)
+    # where the caller knows of no other build, nothing is said of them
+    unknown = judge_quality(ACCURACY, *counted(3000, 30), [over(2.0)])
+    assert unknown.budgets == plain.budgets
 
 
 @pytest.mark.parametrize("metric", ["perplexity", "pearson"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.sample_record import PASS, quality, sample_record, variant
 
-from slimgate.record import BuildsFacts
+from slimgate.record import BudgetFacts, BuildsFacts
 from slimgate.report import suite_report
 
 BUILDS = BuildsFacts(
@@ -39,6 +39,16 @@ def test_a_build_beyond_the_budget_is_told_at_the_top() -> None:
     assert told in report_with(BUILDS)
     inside = BUILDS.model_copy(update={"drops_points": [0.4, 1.6, -0.3]})
     assert "builds by other seeds" not in report_with(inside)
+
+
+def test_a_floor_over_builds_is_said_to_be_about_all_of_them() -> None:
+    floor = BudgetFacts(kind="floor", limit=0.8, verdict=PASS, value=0.82, interval=(0.811, 0.829), builds=3)
+    facts = quality("x", "accuracy", 0.4, (-0.2, 1.0), PASS, builds=BUILDS)
+    models = [variant("x", quality={"accuracy": facts.model_copy(update={"budgets": [floor]})})]
+    text = suite_report(sample_record(variants=[sample_record().variants[0], *models]))
+    assert 'Budgets "over builds" are about\nthe mean of all builds' in text
+    assert "The verdicts are about the build of the first seed" not in text
+    assert "mean of 3 builds 0.820 [0.811, 0.829]" in text
 
 
 def test_one_seed_has_no_section() -> None:

@@ -82,7 +82,8 @@ def test_a_model_of_onnx_runtime_is_built_again_with_narrow_weights(tmp_path: Pa
 
 def ask(folder: Path, capsys: pytest.CaptureFixture[str], budgets: str) -> tuple[int, list[str]]:
     """Exit code and printed lines of the command on the model of ONNX Runtime."""
-    run = tiny_run(folder, **{**ONNX, "[measure]": f"{budgets}\n[measure]"})
+    seeds = {"threads = 1": "threads = 1\nseeds = [0, 1]"} if "builds" in budgets else {}
+    run = tiny_run(folder, **{**ONNX, **seeds, "[measure]": f"{budgets}\n[measure]"})
     code = main(["portability", str(run.suite.path), "onnx", "--store", str(folder / "store")])
     return code, capsys.readouterr().out.splitlines()
 
@@ -121,6 +122,17 @@ def test_the_command_says_that_nothing_is_judged_without_a_budget(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines = ask(tmp_path, capsys, "")
+    assert lines[-1] == "onnx has no budget on its answers, so nothing is judged"
+    assert code == 0
+
+
+def test_a_budget_over_builds_is_left_out_and_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets = '[budgets]\naccuracy = { drop_points = 1.0, over = "builds" }'
+    code, lines = ask(tmp_path, capsys, budgets)
+    assert lines[1] == 'not judged here: accuracy, over = "builds", and one build answers'
+    assert not any("all builds are equal" in line for line in lines)
     assert lines[-1] == "onnx has no budget on its answers, so nothing is judged"
     assert code == 0
 

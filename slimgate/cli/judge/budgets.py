@@ -62,13 +62,12 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
         raise SuiteError(f"{path}: no table [budgets]{format_suggestion('budgets', data)}")
     if not isinstance(data["budgets"], Mapping):
         raise SuiteError(f"{path} budgets: {format_value(data['budgets'])} came, expected a table [budgets]")
-    own = data["budgets"].get("variants")
-    names = [name for name in own if name != "teacher"] if isinstance(own, Mapping) else []
-    budgets = resolve_budgets(data, (*names, variant), str(path))[variant]
-    own, over_builds = _of_one_build(budgets)
-    if over_builds and not own.quality and own.behaviour == BehaviourBudgets():
+    tables = data["budgets"].get("variants")
+    names = [name for name in tables if name != "teacher"] if isinstance(tables, Mapping) else []
+    found = resolve_budgets(data, (*names, variant), str(path), of_one_build=True)[variant]
+    budgets, over_builds = found.of_one_build()
+    if over_builds and not budgets.quality and budgets.behaviour == BehaviourBudgets():
         raise SuiteError(f"{path} [budgets]: {_NOT_OF_ONE}: {', '.join(over_builds)}")
-    budgets = own
     if not budgets.quality and budgets.behaviour == BehaviourBudgets():
         raise SuiteError(
             f"{path} [budgets]: no budget on a metric, such as accuracy = {{ drop_points = 2.0 }}"
@@ -90,15 +89,6 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
     measured = dict.fromkeys([*metrics, *budgets.quality]) or {DEFAULT_METRIC: None}
     behaviour = replace(budgets.behaviour, tokens={})
     return Asked(tuple(measured), budgets.quality, behaviour, tuple(warnings))
-
-
-def _of_one_build(budgets: VariantBudgets) -> tuple[VariantBudgets, list[str]]:
-    """Without the budgets over builds, and the metrics of these."""
-    kept = {
-        metric: tuple(one for one in own if one.over == "rows") for metric, own in budgets.quality.items()
-    }
-    lost = [metric for metric, own in budgets.quality.items() if len(kept[metric]) < len(own)]
-    return replace(budgets, quality={metric: own for metric, own in kept.items() if own}), lost
 
 
 def _others(path: Path, budgets: VariantBudgets) -> list[str]:

@@ -72,9 +72,10 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
 def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[str]:
     if was.groups and now.groups is None:
         yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
-    builds = [max((one.builds or 1 for one in facts.budgets), default=1) for facts in (was, now)]
-    if builds[0] > 1 and builds[1] == 1:
-        yield f"{name} was judged over {builds[0]} builds and is judged on one build now"
+    builds = max((one.builds or 1 for one in was.budgets), default=1)
+    # 1: still over builds, which are equal now that no step is random
+    if builds > 1 and all(one.builds is None for one in now.budgets):
+        yield f"{name} was judged over {builds} builds and is judged on one build now"
 
 
 def _sliced_columns(model: VariantRecord) -> list[str]:

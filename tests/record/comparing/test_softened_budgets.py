@@ -104,6 +104,16 @@ def test_groups_builds_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path
     assert compare(old, old).weaker == compare(new, new).weaker == []
 
 
+def test_a_recipe_without_a_random_step_is_no_weaker_gate(tmp_path: Path) -> None:
+    old = grouped(tmp_path / "a")
+    teacher, int8 = old.record.variants
+    facts = int8.quality["accuracy"]
+    equal = [one.model_copy(update={"builds": 1}) for one in facts.budgets]
+    changed = int8.model_copy(update={"quality": {"accuracy": facts.model_copy(update={"budgets": equal})}})
+    new = old._replace(record=old.record.model_copy(update={"variants": [teacher, changed]}))
+    assert compare(old, new).weaker == []
+
+
 def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
     old = grouped(tmp_path / "a")
     new = read_record_file(

@@ -12,7 +12,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from slimgate.errors import MeasureError
 from slimgate.models.retries import lost_connections, post
+from slimgate.models.server_errors import body_of, describe, refuse_redirects
 
 if TYPE_CHECKING:
     import httpx2
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 GONE_AFTER = 16
 # The server refuses the key, or does not know the model: no other request would be answered.
 _REFUSED = frozenset({401, 403, 404})
-_LONGEST = 300
 
 
 class Endpoint(Protocol):
@@ -86,14 +85,19 @@ PROMPT_LOGPROBS = MappingProxyType({"echo": True, "logprobs": 1, "max_tokens": 1
 
 
 def open_client(endpoint: Endpoint, *, connections: int) -> httpx2.AsyncClient:
-    """A client that keeps its connections open, and sends the key."""
+    """A client that keeps its connections open, and sends the key.
+
+    Its requests raise MeasureError where the server redirects them so that they lose their body.
+    """
     import httpx2
 
+    key = endpoint.read_key()
     return httpx2.AsyncClient(
-        headers={"Authorization": f"Bearer {endpoint.read_key()}", "Content-Type": "application/json"},
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
         timeout=endpoint.timeout,
         limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         follow_redirects=True,
+        event_hooks={"response": [refuse_redirects(key)]},
     )
 
 
@@ -170,12 +174,12 @@ class _Asking:
             return Reply(failed=f"no answer within {self._endpoint.timeout:g} s")
         except lost_connections() as error:
             return self._count_unreached(error)
-        except httpx2.InvalidURL as error:
-            self._fatal = str(error)
+        except (httpx2.InvalidURL, MeasureError) as error:
+            self._fatal = self._said(error)
             return None
         self._unreached = 0
         if not response.is_success:
-            why = f"status {response.status_code}: {self._said(_error_of(response))}"
+            why = f"status {response.status_code}: {self._said(body_of(response))}"
             if response.status_code not in _REFUSED:
                 return Reply(failed=why)
             self._fatal = why
@@ -198,15 +202,7 @@ class _Asking:
 
     def _said(self, what: BaseException | str) -> str:
         """An error in one short line, without the key: a server may repeat it."""
-        said = " ".join(str(what).split()) or type(what).__name__
-        return said.replace(self._endpoint.read_key(), "***")[:_LONGEST]
-
-
-def _error_of(response: httpx2.Response) -> str:
-    """What a server says with a refusal: the message of OpenAI's form, else all of it."""
-    with suppress(ValueError, LookupError, TypeError):
-        return str(response.json()["error"]["message"])
-    return response.text or response.reason_phrase
+        return describe(what, self._endpoint.read_key())
 
 
 def _read_reply(request: Request, found: Any) -> Reply:

@@ -22,6 +22,7 @@ from typing import Any
 from slimgate._system.json_text import read_json
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import DESCRIPTION, load_beside, read_description
+from slimgate.models.write_by_length import POSITIONS
 from slimgate.protocols import Json
 
 KIND = "ctranslate2"  # and the package, its extra, and the folder in an artifact
@@ -30,6 +31,7 @@ WEIGHTS = "model.bin"
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
 _ENTRY = "slimgate"
 COUNTS = ("parameters", "nonzero_parameters")
+WINDOW = "CTranslate2 computes texts up to the model's sliding window of {} tokens"
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class AnswerFacts:
 
     decoder: whether there is no encoder, so that an answer stands behind its prompt; forced: ids with which
     every answer of an encoder-decoder begins; ends: ids of a decoder's end tokens; longest: the longest text
-    that a decoder computes rightly, in tokens, or None; cache_numbers: of a token of a text or an answer in
-    the key-value cache.
+    that a decoder computes rightly, in tokens, or None; by_window: whether that is its sliding window;
+    cache_numbers: of a token of a text or an answer in the key-value cache.
     """
 
     decoder: bool
@@ -47,6 +49,12 @@ class AnswerFacts:
     forced: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
     longest: int | None = None
+    by_window: bool = False
+
+    @property
+    def limit(self) -> str:
+        """What the longest text comes of, for errors."""
+        return WINDOW if self.by_window else POSITIONS
 
 
 @dataclass
@@ -91,7 +99,12 @@ def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
 
 def _model(written: Path, told: Json, beside: Json) -> CTranslate2Model:
     answers = AnswerFacts(
-        told["decoder"], told["cache_numbers"], tuple(told["forced"]), tuple(told["ends"]), told["longest"]
+        told["decoder"],
+        told["cache_numbers"],
+        tuple(told["forced"]),
+        tuple(told["ends"]),
+        told["longest"],
+        told.get("by_window", False),
     )
     return CTranslate2Model(written, told["counts"], told["quantization"], answers, **beside)
 

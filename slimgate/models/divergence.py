@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
+
+# What a gap is measured in: of the scores at the place where the answers part.
+Scale = Literal["standard deviation", "root mean square"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Divergence:
     """The first token at which an answer leaves the expected one. place: 0 is the first new token.
 
     written, expected: tokens of the vocabulary, None for the end; gap: how much higher the expected one
-    scores, in standard deviations of the scores there.
+    scores, as a multiple of the scale of the scores there.
     """
 
     row: str
@@ -26,13 +30,14 @@ class Divergence:
     written: int | None
     expected: int | None
     gap: float
+    scale: Scale = "standard deviation"
 
     def describe(self, rows: str, tolerance: float, format_token: Callable[[int | None], str] = str) -> str:
         """What differs where, by how much. rows: what they are called."""
         return (
             f"token {self.place + 1} of {rows} {self.row} is {format_token(self.written)}, expected "
-            f"{format_token(self.expected)}, whose score is higher by {self.gap:.3g} of their standard "
-            f"deviation; expected at most {tolerance:g}"
+            f"{format_token(self.expected)}, whose score is higher by {self.gap:.3g} of their "
+            f"{self.scale}; expected at most {tolerance:g}"
         )
 
 
@@ -42,6 +47,8 @@ def find_divergence(
     written: Sequence[int],
     scores_behind: Callable[[int], npt.NDArray[Any]],
     ends: Collection[int] = (),
+    *,
+    scale: Scale = "standard deviation",
 ) -> Divergence | None:
     """Where two answers part; None if they are equal.
 
@@ -54,4 +61,5 @@ def find_divergence(
     wanted, own = (one[place] if place < len(one) else None for one in (expected, written))
     scores = scores_behind(place)
     high, low = (float(scores[sorted(ends)].max() if one is None else scores[one]) for one in (wanted, own))
-    return Divergence(row, place, own, wanted, (high - low) / float(scores.std()))
+    size = scores.std() if scale == "standard deviation" else np.sqrt(np.square(scores).mean())
+    return Divergence(row, place, own, wanted, (high - low) / float(size), scale)

@@ -104,7 +104,8 @@ def check_answers(
     """Holds greedy answers against those of the network with a growing cache.
 
     written: (rows, new tokens). The first divergent token of each row that diverges. Raises BuildError where
-    its score lies further than `tolerance` under the expected one's: then it is no rounding of a near tie.
+    its score lies further than `tolerance` under the expected one's, as a share of the scores' root mean
+    square: then it is no rounding of a near tie.
     """
     expected = go_on(network, begin_answer(network, input_ids, written.shape[1], new_cache(network)))
 
@@ -114,7 +115,13 @@ def check_answers(
             found: npt.NDArray[np.float32] = network(input_ids=text).logits[0, -1].float().cpu().numpy()
             return found
 
-        return find_divergence(str(row + 1), expected[row].tolist(), written[row].tolist(), scores_behind)
+        return find_divergence(
+            str(row + 1),
+            expected[row].tolist(),
+            written[row].tolist(),
+            scores_behind,
+            scale="root mean square",
+        )
 
     found = [one for row in range(len(written)) if (one := find(row))]
     worst = max(found, key=lambda one: one.gap, default=None)

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from slimgate.errors import MeasureError
 from slimgate.models.ask import Endpoint, Request, encode_request
 from slimgate.models.retries import lost_connections
+from slimgate.models.server_errors import describe, message_of
 
 if TYPE_CHECKING:
     import httpx2
 
-_LONGEST = 200
 _END = b"[DONE]"
 _LAST_BYTES = 1.0  # seconds that a server may take to end a stream after that
 
@@ -86,8 +87,7 @@ async def send(client: httpx2.AsyncClient, endpoint: Endpoint, request: Request)
     except httpx2.TimeoutException:
         return Timed(failed=f"no answer within {endpoint.timeout:g} s")
     except _failures() as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        return Timed(failed=said.replace(endpoint.read_key(), "***")[:_LONGEST])
+        return Timed(failed=describe(error, endpoint.read_key()))
 
 
 @cache
@@ -95,7 +95,15 @@ def _failures() -> tuple[type[Exception], ...]:
     """What may go wrong with one request. The last four: a piece has another form."""
     import httpx2
 
-    return (*lost_connections(), httpx2.InvalidURL, ValueError, LookupError, TypeError, AttributeError)
+    return (
+        *lost_connections(),
+        httpx2.InvalidURL,
+        MeasureError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    )
 
 
 async def _read(response: httpx2.Response, sent: float) -> Timed:
@@ -110,7 +118,7 @@ async def _read(response: httpx2.Response, sent: float) -> Timed:
                 break
             event = json.loads(data)
             if "error" in event:
-                raise ValueError(f"the server says {event['error']}")
+                raise ValueError(f"the server says {message_of(event)}")
             if usage := event.get("usage"):
                 tokens = int(usage.get("completion_tokens") or 0)
             for choice in event.get("choices") or ():

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Ids = npt.NDArray[np.int64]
 Tokens = npt.NDArray[Any]
+POSITIONS = "the model has positions for {}"
 
 
 @dataclass(frozen=True)
@@ -31,25 +32,30 @@ class Prompts:
     count: int
 
 
-def read_prompts(batch: Arrays, longest: int | None) -> Prompts:
+def read_prompts(batch: Arrays, longest: int | None, limit: str = POSITIONS) -> Prompts:
     """The ids of a batch. A row's padding stands behind its text, where a causal model ignores it.
 
-    Raises MeasureError if a text and its answer are longer than the longest text of the model.
+    limit: what the longest text comes of, for the error. Raises MeasureError if a text and its answer are
+    longer than it.
     """
     ids = np.ascontiguousarray(batch["input_ids"], dtype=np.int64)
     count = int(batch[NEW_TOKENS][0]) if NEW_TOKENS in batch else 0
-    _check_length(ids.shape[1] + count, longest)
+    check_length(ids.shape[1], count, longest, limit)
     return Prompts(ids, count)
 
 
 @dataclass(frozen=True)
 class Greedy:
-    """What ends the answers of a runtime. longest: text in tokens, or None; ends: the end tokens."""
+    """What ends the answers of a runtime. longest: text in tokens, or None; ends: the end tokens.
+
+    limit: what the longest text comes of, for the error.
+    """
 
     runtime: str
     tokenizer: Any
     longest: int | None
     ends: Collection[int]
+    limit: str = POSITIONS
 
     def write(
         self,
@@ -80,7 +86,7 @@ class Greedy:
         """The same by a library that ends answers itself. answers_to: (rows, tokens) ids -> the answers."""
         if how.temperature:
             raise MeasureError(f"runtime {self.runtime} takes the likeliest token here; set temperature = 0")
-        _check_length(max(map(len, prompts)) + how.max_new_tokens, self.longest)
+        check_length(max(map(len, prompts)), how.max_new_tokens, self.longest, self.limit)
         found: list[list[int]] = [[] for _ in prompts]
         by_length: dict[int, list[int]] = {}
         for row, prompt in enumerate(prompts):
@@ -115,10 +121,18 @@ def has_ended(tokenizer: Any, ids: Sequence[int], ends: Collection[int], stop: S
     return any(one in text for one in stop)
 
 
-def _check_length(tokens: int, longest: int | None) -> None:
-    """Raises MeasureError if a text and its answer have more tokens than the model has positions for."""
-    if longest is not None and tokens > longest:
-        raise MeasureError(
-            f"a text and its answer have {tokens} tokens, but the model has positions for {longest}; lower "
-            "max_new_tokens, or leave long prompts out"
+def check_length(text: int, answer: int, longest: int | None, limit: str = POSITIONS) -> None:
+    """Raises MeasureError if a text and its answer, in tokens, are longer than the longest text.
+
+    answer: 0 where the scores of the text are wanted.
+    """
+    if longest is None or text + answer <= longest:
+        return
+    if answer:
+        came, advice = (
+            f"a text and its answer have {text + answer}",
+            "lower max_new_tokens, or leave long prompts out",
         )
+    else:
+        came, advice = f"a text has {text}", "shorten the texts, or leave long ones out"
+    raise MeasureError(f"{came} tokens, but {limit.format(longest)}; {advice}")

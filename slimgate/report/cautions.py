@@ -279,6 +279,7 @@ def _saturating_kernels(record: RunRecord) -> Iterator[str]:
         if any(
             isinstance(step.params, dict) and step.params.get("reduce_range") is False for step in model.steps
         )
+        and not _multiplies_floats(model)
     ]
     if wide:
         yield (
@@ -300,6 +301,15 @@ def _saturating_kernels(record: RunRecord) -> Iterator[str]:
             f"**int8 products of {_join(by_onednn)} may have saturated**: this processor has no VNNI, and "
             "CTranslate2 may compute them by oneDNN; CT2_USE_MKL=1 in the environment avoids it."
         )
+
+
+def _multiplies_floats(model: VariantRecord) -> bool:
+    """Whether all of its products are known to be of floats: int8 of its graph may be a table alone."""
+    counted = model.flops
+    if counted is None or counted.macs is None:
+        return False
+    types = counted.macs_by_type
+    return sum(types.values()) == counted.macs and all("float" in one for one in types)
 
 
 def _hidden_delay(record: RunRecord) -> Iterator[str]:

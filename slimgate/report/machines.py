@@ -46,12 +46,20 @@ def machines_text(runs: Sequence[Kept]) -> str:
 
 
 def _common_variants(runs: Sequence[Kept]) -> list[str]:
-    """The variants of all runs, in the order met. Raises DataError where a run has none of the first's."""
+    """The variants of all runs, in the order met. Raises DataError where a run is of another suite, or shares
+    no variant with the first.
+    """
+    first = runs[0]
     names = [[model.name for model in one.record.variants if model.name != TEACHER] for one in runs]
     for one, found in zip(runs, names, strict=True):
+        title, wanted = one.record.suite.title, first.record.suite.title
+        if title != wanted:
+            raise DataError(
+                f'{one.file}: a run of "{title}", and {first.file} is one of "{wanted}"; expected one suite'
+            )
         if not set(found) & set(names[0]):
             raise DataError(
-                f"{one.file}: no variant of {runs[0].file} is in it (it has {', '.join(found) or 'none'}); "
+                f"{one.file}: no variant of {first.file} is in it (it has {', '.join(found) or 'none'}); "
                 "expected runs of one suite"
             )
     return list(dict.fromkeys(name for found in names for name in found))

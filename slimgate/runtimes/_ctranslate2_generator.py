@@ -42,11 +42,13 @@ class GeneratorPredictor(CTranslate2Predictor):
         super().__init__(model, device=device, threads=threads)
         self._vocabulary: list[str] = read_json(model.written / VOCABULARY)
         self.end_tokens = frozenset(model.answers.ends)
-        self._greedy = Greedy(KIND, model.tokenizer, model.answers.longest, self.end_tokens)
+        self._greedy = Greedy(
+            KIND, model.tokenizer, model.answers.longest, self.end_tokens, model.answers.limit
+        )
 
     def prepare(self, batch: Arrays) -> object:
         """The tokens of prompts, or the ids of texts whose scores are wanted."""
-        prompts = read_prompts(batch, self._answers.longest)
+        prompts = read_prompts(batch, self._answers.longest, self._answers.limit)
         if prompts.count:
             return Texts(self._to_tokens(prompts.ids), prompts.count)
         ids = np.ascontiguousarray(prompts.ids, dtype=np.int32)

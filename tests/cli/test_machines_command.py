@@ -9,6 +9,7 @@ import pytest
 from support.releases import Model, machine, write_release
 
 from slimgate.cli.main import main
+from slimgate.record import SuiteFacts
 from slimgate.record.machine import PeakRates, Rates
 from slimgate.record.verdicts import PlantedDelay, SelfTest
 
@@ -96,3 +97,7 @@ def test_runs_of_different_suites_are_refused(machines: Run, plain: Path, tmp_pa
     assert (code, out) == (4, "")
     assert "no variant of" in err
     assert "it has pruned" in err
+    suite = SuiteFacts(path="bench/mail.toml", title="Is it spam?", digest="m", seeds=[0])
+    code, out, err = machines(plain, write_release(tmp_path / "mail", suite=suite))
+    assert (code, out) == (4, "")
+    assert 'a run of "Is it spam?", and' in err

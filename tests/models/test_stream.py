@@ -63,6 +63,11 @@ def test_a_piece_may_hold_any_character_that_json_may() -> None:
 
 FAULTS = [
     ("status 500", "status 500"),
+    (
+        "status 302 Location: /v2/completions",
+        "302: the server redirects to http://127.0.0.1:[0-9]+/v2; write",
+    ),
+    ("error", '"message": null, "key": "\\*\\*\\*"'),
     ("hang", "no answer within 1 s"),
     ("break off", "the answer was cut off"),
     ("drop", "incomplete|closed|peer|cut off"),

@@ -9,6 +9,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
+    FlopsFacts,
     LatencyFacts,
     PlantedDelay,
     RunVerdict,
@@ -165,6 +166,21 @@ def test_a_head_that_was_fitted_here_and_trained_by_no_step_is_told() -> None:
     ],
 )
 def test_int8_products_that_saturate_are_told(instructions: list[str], reduced: bool, is_told: bool) -> None:
+    assert says_saturated(instructions, reduced) is is_told
+
+
+@pytest.mark.parametrize(
+    ("types", "is_told"),
+    [({"float32": 5}, False), ({"float32": 2, "int8": 3}, True), ({}, True)],
+    ids=["a table alone is int8", "products are int8", "types are not known"],
+)
+def test_a_graph_without_int8_products_has_none_that_saturate(types: dict[str, int], is_told: bool) -> None:
+    counted = FlopsFacts(flops=10, macs=5, macs_by_type=types, measured=MEASURED)
+    assert says_saturated(["avx2"], False, counted) is is_told
+
+
+def says_saturated(instructions: list[str], reduced: bool, counted: FlopsFacts | None = None) -> bool:
+    """Whether a run with one int8 variant warns of it."""
     step = StepFacts(
         method="onnx_int8_static",
         params={"reduce_range": reduced},
@@ -174,10 +190,11 @@ def test_int8_products_that_saturate_are_told(instructions: list[str], reduced: 
         parameters=1,
         nonzero_parameters=1,
     )
-    record = sample_record(variants=[variant("int8", quality={}).model_copy(update={"steps": [step]})])
+    model = variant("int8", quality={}).model_copy(update={"steps": [step], "flops": counted})
+    record = sample_record(variants=[model])
     machine = record.machine.model_copy(update={"instructions": instructions})
     lines = "\n".join(warnings(record.model_copy(update={"machine": machine})))
-    assert ("**int8 products of int8 may have saturated**" in lines) is is_told
+    return "**int8 products of int8 may have saturated**" in lines
 
 
 @pytest.mark.parametrize(

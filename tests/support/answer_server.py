@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 # What becomes of a request, by its prompt and how often it came: "answer", or a name of FAULTS. A status may
-# have a header: "status 429 Retry-After: 2".
+# have a header: "status 429 Retry-After: 2"; "body BYTES" is a status 500 that says this.
 Plan = Callable[[str, int], str]
 FAULTS = ("status 500", "status 429", "status 400", "status 401", "hang", "cut", "drop", "no json")
 HANG_SECONDS = 1.5
@@ -77,6 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
             key = self.headers.get("Authorization", "")
             _, code, *header = what.split(maxsplit=2)
             self._send(int(code), {"error": {"message": f"refused, {key}"}}, *header)
+        elif what.startswith("body "):
+            self._send_bytes(500, what.removeprefix("body ").encode())
         elif what == "hang":
             time.sleep(HANG_SECONDS)
             self.close_connection = True
@@ -106,6 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
         for letter in word:
             time.sleep(self.server.delay / len(word))
             self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
+        if what == "error":
+            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            self._send_chunk(f"data: {json.dumps({'error': {'message': None, 'key': key}})}\n\n")
         if what != "break off":
             self._send_piece({"delta": {}} if chat else {"text": ""}, finish="stop")
             self._send_chunk("data: [DONE]\n\n")
@@ -122,7 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _send(self, status: int, value: Any, *headers: str) -> None:
-        text = json.dumps(value).encode()
+        self._send_bytes(status, json.dumps(value).encode(), *headers)
+
+    def _send_bytes(self, status: int, text: bytes, *headers: str) -> None:
         self.send_response(status)
         for header in headers:
             self.send_header(*header.split(": "))

@@ -80,7 +80,7 @@ def export(
             task = _task(run, gate)
             _write_beside(written, task, params, new)
             checked = _describe_check(artifact, written, new, gate, scratch)
-            use = _use(model, written, _lines(written, task, params), new, checked)
+            use = _use(model, written, _lines(written, task, params), params, new, checked)
             text = blocks(card(run.record, model, form=written.form), use)
             (new / README).write_text(text + "\n", "utf-8")
             for name in files_of(new):
@@ -180,17 +180,24 @@ def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Mapping[
     return f"`{needs}`", f"```python\n{snippet(written, form_of(written.form), task, params)}\n```"
 
 
-def _use(model: VariantRecord, written: Written, lines: tuple[str, str], folder: Path, checked: str) -> str:
+def _use(
+    model: VariantRecord,
+    written: Written,
+    lines: tuple[str, str],
+    params: Mapping[str, Any],
+    folder: Path,
+    checked: str,
+) -> str:
     size = sum((folder / name).stat().st_size for name in files_of(folder))
     return blocks(
         "## Use",
         f"Needs {lines[0]}; run it inside of this folder ({megabytes(size)} MB).",
         lines[1],
-        bullets(_notes(model, written, checked)),
+        bullets(_notes(model, written, params, checked)),
     )
 
 
-def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
+def _notes(model: VariantRecord, written: Written, params: Mapping[str, Any], checked: str) -> list[str]:
     found = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
     judged = model.artifact.runtime if model.artifact else ""
     if written.layout is not None:
@@ -209,9 +216,10 @@ def _notes(model: VariantRecord, written: Written, checked: str) -> list[str]:
     if judged != forms()[written.form][0]:
         found.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
     if written.static:
+        behind = ", with the prompts before them" if params.get("prompts") else ""
         found.append(
             '`SentenceTransformer(".")` of sentence-transformers loads the folder too, and gives the same '
-            "vectors of texts that are not cut."
+            f"vectors of texts that are not cut{behind}."
         )
     if written.pairs:
         found.append(

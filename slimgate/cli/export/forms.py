@@ -180,7 +180,9 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
     before = scores(predictor_of(model, here), batches)
     made, tolerance = _write(forms()[form][1], model, batches, folder)
     check_agreement(before, scores(predictor_of(made, here), batches), batches, here, tolerance=tolerance)
-    if (rows := weighted_rows(model.network)) is not None:
+    # its file of the tokenizer is that of a fast one
+    rows = weighted_rows(model.network) if model.tokenizer.is_fast else None
+    if rows is not None:
         save_static_modules(rows, model.tokenizer, folder)
     return Written(
         form,

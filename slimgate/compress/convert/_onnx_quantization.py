@@ -4,7 +4,7 @@ work = Quantizing.of(model, context, output_layer=False)
 ... quantize work.proto, the nodes work.products ...
 return work.finish(proto, tolerance=1.0)
 
-The token table of an ONNX graph in int8.
+The token tables of an ONNX graph in int8.
 """
 
 from __future__ import annotations
@@ -34,24 +34,53 @@ INTEGER = (
 )
 
 
-def token_tables(proto: Any) -> list[str]:
-    """The node that looks up the largest of the fixed tables, which is the tokens', by name.
+# What makes other numbers of tokens' ids: buckets of bigrams, or cutting. Positions come by Shape or CumSum.
+_OF_NUMBERS = frozenset(
+    {"Add", "Cast", "Concat", "Gather", "Mod", "Mul", "Reshape", "Slice", "Squeeze", "Unsqueeze", "Where"}
+)
+_IDS = "input_ids"
 
-    Raises BuildError where there is none in float.
+
+def token_tables(proto: Any) -> list[str]:
+    """The nodes that look up the tables of tokens, by name: a fixed table by what the tokens' ids make up.
+
+    Those are the tokens' own and that of their bigrams; a table of one column holds numbers, not vectors. If
+    none is found by the ids, the largest table that is looked up. Tables of positions and token types stay as
+    they are: they are small. Raises BuildError where there is none in float.
     """
-    graph, found = Graph(proto), []
+    graph, found = Graph(proto), dict[str, tuple[int, str]]()
+    by_ids = set()
     for node in proto.graph.node:
         if node.op_type in ("Gather", "EmbedLayerNormalization"):
-            values = graph.value(node.input[2 if node.op_type == "EmbedLayerNormalization" else 0])
+            table, ids = (2, 0) if node.op_type == "EmbedLayerNormalization" else (0, 1)
+            name = node.input[table]
+            values = graph.value(name)
             if values is not None and values.ndim == 2 and values.dtype.kind == "f":
-                found.append((values.size, node.name))
+                found[name] = max(found.get(name, (0, "")), (values.size, node.name))
+                if values.shape[1] > 1 and _is_of_ids(graph, node.input[ids]):
+                    by_ids.add(name)
     if not found:
         raise BuildError("the graph looks up no float table of tokens; set embeddings = false")
-    return [max(found)[1]]
+    if not by_ids:
+        return [max(found.values())[1]]
+    return sorted(found[name][1] for name in by_ids)
+
+
+def _is_of_ids(graph: Graph, name: str) -> bool:
+    """Whether a value is made of the tokens' ids by what keeps them numbers of tokens."""
+    seen, todo = set[str](), [name]
+    while todo:
+        if (one := todo.pop()) == _IDS:
+            return True
+        node = graph.maker(one, *_OF_NUMBERS)
+        if one not in seen and node is not None:
+            todo += node.input[1:] if node.op_type == "Where" else node.input
+        seen.add(one)
+    return False
 
 
 def tables_to_int8(work: Any) -> Any:
-    """The graph of a Quantizing whose token table, and no product, is int8; a scale for the whole table."""
+    """The graph of a Quantizing whose token tables, and no product, are int8; a scale for each of them."""
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

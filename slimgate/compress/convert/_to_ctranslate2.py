@@ -9,12 +9,14 @@ from typing import Any
 from slimgate._system.import_extra import import_extra
 from slimgate._system.json_text import read_json
 from slimgate._system.quiet import silent
+from slimgate.compress.agreement import calibration_arrays
 from slimgate.errors import BuildError
 from slimgate.models.config import blocks_of, decoder_blocks_of, longest_text
 from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
 from slimgate.models.generate import can_write
 from slimgate.models.stock import save_plain
 from slimgate.models.write_answers import end_tokens, is_encoder_decoder
+from slimgate.models.write_by_length import check_length
 from slimgate.protocols import BuildContext, Json
 
 _SPECIAL = ("unk_token", "bos_token", "eos_token")
@@ -24,6 +26,9 @@ def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2
     """The converted model. Raises BuildError for one that writes nothing, or CTranslate2 cannot hold."""
     converters = import_extra("ctranslate2.converters", KIND, "to_ctranslate2")
     _check_writes(model.network, context)
+    answers = _find_facts(model)
+    if answers.decoder:
+        _check_texts(model, answers, context)
     plain, written = context.scratch / "plain", context.scratch / FOLDER
     save_plain(model, plain)
     _state_norms(plain / CONFIG)
@@ -34,7 +39,7 @@ def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2
         said = " ".join(str(error).split())
         raise BuildError(f"CTranslate2 cannot convert the model: {type(error).__name__}: {said}") from error
     _complete(written / CONFIG, model)
-    counts, answers = model.footprint(), _find_facts(model)
+    counts = model.footprint()
     if answers.decoder:
         context.log["longest_text"] = answers.longest
     return CTranslate2Model(
@@ -55,6 +60,12 @@ def _check_writes(network: Any, context: BuildContext) -> None:
             )
     elif not can_write(network):
         raise BuildError(f"{type(network).__name__} is no causal language model, which CTranslate2 runs")
+
+
+def _check_texts(model: Any, answers: AnswerFacts, context: BuildContext) -> None:
+    """Raises MeasureError for a calibration text that is too long, before the model is converted."""
+    for batch in calibration_arrays(model.tokenizer, context):
+        check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
 
 
 def _state_norms(file: Path) -> None:
@@ -90,17 +101,21 @@ def _find_facts(model: Any) -> AnswerFacts:
         return AnswerFacts(False, numbers, forced=() if forced is None else (int(forced),))
     heads = model.config.num_attention_heads  # the library repeats keys and values that heads share
     size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
+    longest, by_window = _longest(config)
     return AnswerFacts(
         True,
         2 * (blocks_of(config) or 0) * heads * size,
         ends=tuple(sorted(end_tokens(model.tokenizer, network))),
-        longest=_longest(config),
+        longest=longest,
+        by_window=by_window,
     )
 
 
-def _longest(config: Json) -> int | None:
-    """The longest text in tokens: by the positions, and by a window, beyond which the library errs."""
-    window = config.get("sliding_window")
+def _longest(config: Json) -> tuple[int | None, bool]:
+    """The longest text in tokens, and whether a window says so, beyond which the library errs."""
+    positions, window = longest_text(config), config.get("sliding_window")
     if "sliding_attention" not in (config.get("layer_types") or ("sliding_attention",)):
         window = None
-    return min((one for one in (longest_text(config), window) if one), default=None)
+    if window and (positions is None or window < positions):
+        return int(window), True
+    return positions, False

@@ -30,7 +30,7 @@ class Params(Table):
     reduce_range: bool = False
     """Keep weights to 7 bits, for CPUs without VNNI, whose sums would saturate."""
     embeddings: bool = False
-    """Quantize the token table too, with one scale for all of it."""
+    """Quantize the token tables too, with one scale for all of each."""
     output_layer: bool = False
     """Quantize the layer that gives the logits too."""
     tolerance: float = Field(default=1.0, gt=0)

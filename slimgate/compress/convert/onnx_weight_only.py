@@ -27,7 +27,7 @@ class Params(Table):
     accuracy_level: Literal["float32", "int8"] = "int8"
     """Format of products: "int8" rounds activations block by block within each token; "float32" is slower."""
     embeddings: bool = False
-    """Store the token table in 4 bits too, whatever `bits` is."""
+    """Store the token tables in 4 bits too, whatever `bits` is."""
     output_layer: bool = False
     """Quantize the layer that gives the logits too."""
     tolerance: float = Field(default=2.0, gt=0)

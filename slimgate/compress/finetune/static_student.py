@@ -13,7 +13,7 @@ such as [CLS], have none. Vectors, weights and head are trained by the step afte
     steps = [
       { trim_vocabulary = { vocab_size = 8000 } },
       { static_student = {} },
-      { distill = { learning_rate = 1e-2, epochs = 4 } },
+      { distill = { learning_rate = 1.5e-3, dropout = 0.5, epochs = 3 } },
     ]
 
 For models that answer a whole text by a head of one linear layer, and for sentence encoders. The order of

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from slimgate._system.import_extra import import_extra as import_package
+from slimgate._system.import_extra import import_extra
 from slimgate.protocols import WithParams
 
 P = TypeVar("P", bound=BaseModel)
@@ -43,6 +43,6 @@ def best_score(rate: Callable[[str, str | None], float], answer: str, references
     return max(rate(answer, one) for one in references) if references else rate(answer, None)
 
 
-def import_extra(module: str, score: str) -> Any:
-    """A package of the extra `answers`. Raises MissingExtra."""
-    return import_package(module, "answers", f"score {score}")
+def import_for_score(module: str, score: str) -> Any:
+    """A package of the extra `answers`. Raises MissingExtra, or BuildError where it cannot be imported."""
+    return import_extra(module, "answers", f"score {score}")

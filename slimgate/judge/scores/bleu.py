@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from slimgate.judge.scores.base import Score, import_extra
+from slimgate.judge.scores.base import Score, import_for_score
 from slimgate.params import Table
 
 
@@ -20,7 +20,7 @@ class Params(Table):
 class Bleu(Score[Params]):
     def check(self, params: Params) -> None:
         """Raises MissingExtra without sacrebleu."""
-        import_extra("sacrebleu", "bleu")
+        import_for_score("sacrebleu", "bleu")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """BLEU / 100."""
@@ -32,4 +32,4 @@ score = Bleu()
 
 @cache
 def _scorer() -> Any:
-    return import_extra("sacrebleu", "bleu").BLEU(effective_order=True)
+    return import_for_score("sacrebleu", "bleu").BLEU(effective_order=True)

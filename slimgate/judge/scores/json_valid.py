@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slimgate.judge.scores.base import Score, import_extra
+from slimgate.judge.scores.base import Score, import_for_score
 from slimgate.params import Table
 
 
@@ -24,7 +24,7 @@ class JsonValid(Score[Params]):
         """Raises ValueError for what is no schema."""
         if params.json_schema is None:
             return
-        jsonschema, schema = import_extra("jsonschema", "json_valid"), _with_lists(params.json_schema)
+        jsonschema, schema = import_for_score("jsonschema", "json_valid"), _with_lists(params.json_schema)
         try:
             jsonschema.validators.validator_for(schema).check_schema(schema)
         except jsonschema.SchemaError as error:
@@ -38,7 +38,7 @@ class JsonValid(Score[Params]):
             return 0.0
         if params.json_schema is None:
             return 1.0
-        jsonschema, schema = import_extra("jsonschema", "json_valid"), _with_lists(params.json_schema)
+        jsonschema, schema = import_for_score("jsonschema", "json_valid"), _with_lists(params.json_schema)
         return float(jsonschema.validators.validator_for(schema)(schema).is_valid(found))
 
 

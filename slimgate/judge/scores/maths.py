@@ -6,7 +6,7 @@ import logging
 
 from slimgate._system.time_limit import time_limit
 from slimgate.errors import BuildError
-from slimgate.judge.scores.base import Score, import_extra
+from slimgate.judge.scores.base import Score, import_for_score
 from slimgate.params import Table
 
 _SECONDS = 5.0
@@ -21,7 +21,7 @@ class Maths(Score[Params]):
 
     def check(self, params: Params) -> None:
         """Raises MissingExtra without math-verify."""
-        import_extra("math_verify", "maths")
+        import_for_score("math_verify", "maths")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0; 0 where math-verify finds nothing to compare, or needs more than 5 seconds."""
@@ -36,7 +36,7 @@ score = Maths()
 
 
 def _is_equal(reference: str, answer: str) -> bool:
-    math_verify = import_extra("math_verify", "maths")
+    math_verify = import_for_score("math_verify", "maths")
     # it warns that its own time limits are off; they are alarms that would end those of a test runner
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     gold, found = (math_verify.parse(text, parsing_timeout=None) for text in (reference, answer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal
 
-from slimgate.judge.scores.base import Score, import_extra
+from slimgate.judge.scores.base import Score, import_for_score
 from slimgate.params import Table
 
 Variant = Literal["rouge1", "rouge2", "rougeL"]
@@ -25,7 +25,7 @@ class Params(Table):
 class Rouge(Score[Params]):
     def check(self, params: Params) -> None:
         """Raises MissingExtra without rouge-score."""
-        import_extra("rouge_score.rouge_scorer", "rouge")
+        import_for_score("rouge_score.rouge_scorer", "rouge")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """F-measure."""
@@ -38,4 +38,4 @@ score = Rouge()
 
 @cache
 def _scorer(variant: Variant) -> Any:
-    return import_extra("rouge_score.rouge_scorer", "rouge").RougeScorer([variant], use_stemmer=True)
+    return import_for_score("rouge_score.rouge_scorer", "rouge").RougeScorer([variant], use_stemmer=True)

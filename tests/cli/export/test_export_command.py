@@ -223,21 +223,40 @@ def test_an_encoder_gives_a_vector_for_each_text(tmp_path: Path, export: Run, pa
 
 def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, export: Run) -> None:
     library = pytest.importorskip("sentence_transformers", reason="loaded with sentence-transformers")
-    context = embedding_context(tmp_path / "rows", LABELS)
+    params = LABELS.model_copy(update={"prompts": ("good ",)})
+    context = embedding_context(tmp_path / "rows", params)
     model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
     model = stepped(model, context, "static_student", dims=8)
-    encoded = context.task.encode_rows(LABELS, context.rows("selection"), model.tokenizer)
+    encoded = context.task.encode_rows(params, context.rows("selection"), model.tokenizer)
     vectors = predict_scores(predictor_of(model, context), encoded, batch_size=8)
 
     code, told, _ = export(kept(tmp_path, model, context))
 
     assert code == 0, told
-    assert (
-        np.abs(predict_with_readme(tmp_path / "out", selection(context), "vectors")[:, 0] - vectors).max()
-        < ROUNDING
-    )
-    theirs = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(selection(context))
+    texts = [f"good {text}" for text in selection(context)]
+    assert np.abs(predict_with_readme(tmp_path / "out", texts, "vectors")[:, 0] - vectors).max() < ROUNDING
+    theirs = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(texts)
     assert np.abs(theirs - vectors).max() < ROUNDING
+    assert (
+        "of texts that are not cut, with the prompts before them." in (tmp_path / "out/README.md").read_text()
+    )
+
+
+def test_a_static_encoder_with_a_slow_tokenizer_is_exported_without_those_files(
+    tmp_path: Path, export: Run
+) -> None:
+    from transformers import EsmTokenizer
+
+    context = embedding_context(tmp_path / "rows", LABELS)
+    folder = write_tiny(tmp_path / "hub", "bert")
+    model = load_encoder(folder, context)
+    special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "pad_token": "[PAD]", "eos_token": "[SEP]"}
+    model.tokenizer = EsmTokenizer(str(folder / "vocab.txt"), mask_token="[MASK]", **special)
+    model = stepped(model, context, "static_student", dims=8)
+    code, told, _ = export(kept(tmp_path, model, context))
+    assert code == 0, told
+    assert not (tmp_path / "out/modules.json").exists()
+    assert "SentenceTransformer" not in (tmp_path / "out/README.md").read_text()
 
 
 def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path, export: Run) -> None:

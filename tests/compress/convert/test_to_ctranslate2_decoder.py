@@ -177,10 +177,18 @@ def test_texts_beyond_a_sliding_window_are_refused(tmp_path: Path) -> None:
     made = converted(pair, tmp_path)
     assert context.log["longest_text"] == 32
     assert context.log["changed_answers"] == 0
-    with pytest.raises(MeasureError, match="have 38 tokens, but the model has positions for 32"):
+    window = "CTranslate2 computes texts up to the model's sliding window of 32 tokens; lower max_new_tokens"
+    with pytest.raises(MeasureError, match=f"have 38 tokens, but {window}"):
         answers_of(opened(made), model.tokenizer, [[5] * 30])
-    with pytest.raises(MeasureError, match="have 33 tokens, but the model has positions for 32"):
+    with pytest.raises(MeasureError, match=f"have 33 tokens, but {window}"):
         opened(made).prepare({"input_ids": np.ones((1, 30), dtype=np.int64), NEW_TOKENS: np.asarray([3])})
+    model.config.sliding_window = 4
+    context.log = {}
+    with pytest.raises(
+        MeasureError, match=r"a text has \d+ tokens, but .* window of 4 tokens; shorten the texts"
+    ):
+        step.step.apply(model, step.Params(), context)
+    assert not context.log  # nothing is converted
 
 
 def test_another_model_is_found_and_its_first_divergent_token_named(float32: Any, tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def with_bigrams(student: Any) -> Any:
     return student
 
 
+def shapes_in_int8(graph: Any) -> set[tuple[int, ...]]:
+    """Of its tables."""
+    tensors = graph.proto.graph.initializer
+    return {tuple(one.dims) for one in tensors if one.data_type == UINT8 and len(one.dims) == 2}
+
+
 def test_a_token_alone_starts_from_what_the_teachers_head_gets(hub: Path, tmp_path: Path) -> None:
     teacher, student, context = made(hub, tmp_path, dims=32, sif=1e9)
     ids = torch.tensor([[2, token, 3] for token in range(5, 23)])  # [CLS] token [SEP]
@@ -130,12 +136,16 @@ def test_a_stored_student_is_the_same(hub: Path, tmp_path: Path) -> None:
     assert np.array_equal(answers(again, context), answers(student, context))
 
 
-def test_the_table_of_its_graph_may_be_all_that_is_int8(hub: Path, tmp_path: Path) -> None:
-    _, student, context = made(hub, tmp_path)
+@pytest.mark.parametrize("bigrams", [0, 64])
+def test_the_tables_of_its_graph_may_be_all_that_is_int8(hub: Path, tmp_path: Path, bigrams: int) -> None:
+    _, student, context = made(hub, tmp_path, bigrams=bigrams)
+    tables = {(student.config.vocab_size, 8)}
+    if bigrams:
+        with_bigrams(student)
+        tables.add((bigrams, 8))
     graph = to_onnx.step.apply(student, to_onnx.Params(), context)
     integers = onnx_int8_static.step.apply(graph, onnx_int8_static.Params(embeddings=True), context)
-    shapes = [tuple(one.dims) for one in integers.proto.graph.initializer if one.data_type == UINT8]
-    assert (student.config.vocab_size, 8) in shapes
+    assert shapes_in_int8(integers) == tables
     np.testing.assert_allclose(answers(integers, context), answers(graph, context), atol=0.05)
 
 
@@ -175,7 +185,11 @@ def test_a_sentence_encoder_stays_one(tmp_path: Path, params: Any) -> None:
     assert vectors.shape[-1] == 8
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1.0, atol=1e-5)
     graph = to_onnx.step.apply(student, to_onnx.Params(), context)
-    onnx_int8_static.step.apply(graph, onnx_int8_static.Params(embeddings=True), context)  # the table alone
+    integers = onnx_int8_static.step.apply(graph, onnx_int8_static.Params(embeddings=True), context)
+    assert shapes_in_int8(integers) == {(student.config.vocab_size, 8)}
+    encoded = context.task.encode_rows(params, context.rows("selection"), student.tokenizer)
+    found = predict_scores(predictor_of(integers, context), encoded, batch_size=8)
+    assert (found * vectors).sum(-1).min() > 0.999
 
 
 def test_models_that_have_no_such_student_are_refused(hub: Path, tmp_path: Path) -> None:

@@ -176,6 +176,44 @@ def test_the_key_is_sent_and_never_told(
     assert "5309" not in repr(params) + params.model_dump_json()
 
 
+BODIES = [
+    (r'{"detail": "key sk-secret\/a\"b"}', '{"detail": "key ***"}'),
+    (r'{"detail": "{\"key\": \"sk-secret\\/a\\\"b\"}"}', r'{"detail": "{\"key\": \"***\"}"}'),
+    (r'{"detail": "\u0073k-secret/a\u0022b"}', '{"detail": "***"}'),
+    (r"no JSON: sk-secret\/a\"b, sk-secret%2Fa%22b", "no JSON: ***, ***"),
+    ('{"error": {"message": null, "code": 7}}', '{"error": {"message": null, "code": 7}}'),
+]
+
+
+@pytest.mark.parametrize(("body", "shown"), BODIES)
+def test_an_error_is_shown_whole_without_the_key(
+    monkeypatch: pytest.MonkeyPatch, body: str, shown: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", 'sk-secret/a"b')
+    with serving(lambda *_: f"body {body}") as server, pytest.raises(MeasureError) as raised:
+        ask(server.url, 1, key_env="MY_KEY")
+    assert str(raised.value).endswith(f"status 500: {shown}")
+
+
+def test_a_redirect_that_would_lose_the_prompt_names_the_url_to_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_KEY", "secret-5309")
+    where = "https://other/v1/completions?key=secret-5309"
+    error = "301: the server redirects to https://other/v1; write that url"
+    with (
+        serving(lambda *_: f"status 301 Location: {where}") as server,
+        pytest.raises(MeasureError, match=error) as raised,
+    ):
+        ask(server.url, 3, key_env="MY_KEY")
+    assert "5309" not in str(raised.value)
+
+
+def test_a_redirect_that_keeps_the_prompt_is_followed() -> None:
+    with serving() as there, serving(lambda *_: f"status 308 Location: {there.url}/completions") as server:
+        assert [one.text for (one,) in ask(server.url, 1)] == ["word0"]
+
+
 def test_a_key_that_is_not_set_is_named() -> None:
     with pytest.raises(SuiteError, match="environment variable NO_SUCH_KEY is not set"):
         EndpointTable(url="http://localhost/v1", model="m", key_env="NO_SUCH_KEY").check_can_ask()

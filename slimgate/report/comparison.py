@@ -31,7 +31,7 @@ from slimgate.report.figures import (
     to_fixed,
     with_note,
 )
-from slimgate.report.peaks import peak_ms
+from slimgate.report.peaks import peak_ms, rates_of
 from slimgate.report.status import (
     TEACHER,
     budgeted_metrics,
@@ -220,8 +220,7 @@ def latency_table(record: RunRecord) -> str:
     def column(head: str, cell: Callable[[LatencyFacts], str]) -> Column:
         return Column(head, [cell(facts) for _, _, facts in found], right=True)
 
-    peaks = record.machine.peak_rates
-    rates = peaks.all_threads if peaks is not None else None
+    rates = rates_of(record.machine)
     at_peak = [significant(peak_ms(model, workload, rates)) for model, workload, _ in found]
     columns = [
         Column("workload", [workload_words(workload) for _, workload, _ in found]),

@@ -11,6 +11,7 @@ from slimgate.record.files import Kept
 from slimgate.record.machine import RATE_WORDS
 from slimgate.report.comparison import speed_cell
 from slimgate.report.figures import MISSING, significant, times_words
+from slimgate.report.peaks import rates_of
 from slimgate.report.status import TEACHER, workload_words
 from slimgate.report.tables import Column, blocks, table, without_empty
 
@@ -123,8 +124,7 @@ def _machine_table(runs: Sequence[Kept], letters: Sequence[str]) -> str:
 
 
 def _rate(machine: Machine, field: str) -> str:
-    peaks = machine.peak_rates
-    rates = peaks.all_threads if peaks is not None else None
+    rates = rates_of(machine)
     return significant(getattr(rates, field)) if rates is not None else MISSING
 
 

@@ -40,6 +40,11 @@ def rate_lines(machine: Machine) -> Iterator[str]:
     yield from (f"of the measured peaks: {escape(note)}" for note in found.notes)
 
 
+def rates_of(machine: Machine) -> Rates | None:
+    """With the suite's threads: on a busy machine less than of one thread, as of models."""
+    return machine.peak_rates.all_threads if machine.peak_rates is not None else None
+
+
 def _rates(found: Rates) -> str:
     rates = ((words, getattr(found, name), unit) for name, (words, unit) in RATE_WORDS.items())
     return ", ".join(f"{words} {significant(rate)} {unit}" for words, rate, unit in rates if rate)
@@ -59,10 +64,9 @@ class Floor:
 
 def slow_runtimes(record: RunRecord) -> Iterator[str]:
     """A line for each model whose calls are far slower than its operations explain, of the worst workload."""
-    found = record.machine.peak_rates
-    if found is None or found.all_threads is None:
+    rates = rates_of(record.machine)
+    if rates is None:
         return
-    rates = found.all_threads  # on a busy machine less than of one thread, as of models
     for model in models(record):
         slow = [
             (facts.min_ms / floor.ms, workload, facts.min_ms, floor.ms)

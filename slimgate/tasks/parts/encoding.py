@@ -115,7 +115,7 @@ def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: 
 def _encode_fast(
     tokenizer: Any, texts: Sequence[Sequence[str]], max_tokens: int
 ) -> dict[str, list[list[int]]]:
-    """What a fast tokenizer's own call gives, in a third of its time: it makes no offsets and no objects.
+    """What a fast tokenizer's own call gives, in less time: it makes no offsets and no objects.
 
     The time counts where calls are timed from text to answer.
     """

@@ -140,6 +140,12 @@ def test_at_most_eight_modules_lie_directly_in_the_engine() -> None:
     assert len(list((ROOT / "slimgate").glob("*.py"))) <= 8
 
 
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports test files by their name alone, so a second one of the same name is an error of collection."""
+    names = [path.name for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 @pytest.mark.parametrize("module", FILES)
 def test_nothing_prints_or_swallows_errors(module: str) -> None:
     for node in ast.walk(tree(module)):

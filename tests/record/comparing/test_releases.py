@@ -281,6 +281,17 @@ def test_another_machine_tells_no_change_of_times(tmp_path: Path) -> None:
     assert [note for note in found.notes if "The machines differ (a cpu, 2 cores" in note]
 
 
+def test_a_processor_with_other_instructions_is_another_machine(tmp_path: Path) -> None:
+    write_release(tmp_path / "old", machine=machine(instructions=["avx2"]))
+    slower = write_release(tmp_path / "new", machine=machine(instructions=["avx2", "avx512_vnni"]))
+    found = compared(tmp_path / "old", slower)
+    assert not found.same_machine
+    [note] = found.notes
+    assert "a cpu, 2 cores, 2 threads, cpu, avx2 and a cpu, 2 cores, 2 threads, cpu, avx2 avx512_vnni" in note
+    unknown = compared(write_release(tmp_path / "unknown"), slower)
+    assert "cpu, unknown instructions and" in unknown.notes[0]
+
+
 def test_other_libraries_are_the_same_machine_and_are_noted(tmp_path: Path) -> None:
     found = releases(tmp_path, machine=machine(libraries={"torch": "2.14.0"}))
     assert found.same_machine

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.decoder_checks import (
+    assert_another_model_is_found,
+    assert_draws_no_answers,
+    assert_ends_at_both_end_tokens,
+    assert_ends_at_stop_texts,
+    assert_same_answers,
+    assert_same_scores_of_padded_texts,
+    assert_writes_at_least,
+    eager_of,
+)
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, timed_batch, tiny_decoder
+from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
 from slimgate._system.processor import cpu_instructions, sums_saturate
-from slimgate.compress.answer_agreement import check_answers
 from slimgate.compress.convert import to_ctranslate2 as step
 from slimgate.errors import BuildError, MeasureError, SuiteError
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
-from slimgate.models.write_answers import Writing
 from slimgate.protocols import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.runtimes._ctranslate2_generator import GeneratorPredictor
-from slimgate.runtimes.eager import EagerPredictor
-from slimgate.tasks import text_generation
 
 torch.set_num_threads(1)
 # What a converter may forget of a family: another base of the positions, biases, wide heads, an epsilon.
@@ -62,8 +67,11 @@ def opened(model: Any) -> GeneratorPredictor:
     return GeneratorPredictor(model, device="cpu", threads=1)
 
 
-def eager_of(model: Any) -> EagerPredictor:
-    return EagerPredictor(model.network, "cpu")
+def reopened(made: Any, folder: Path) -> Any:
+    """What a folder of the saved model gives."""
+    folder.mkdir()
+    made.save(folder)
+    return runtime.runtime.load(folder, runtime.Params(), device="cpu", threads=1)
 
 
 @pytest.mark.parametrize("architecture", step.DECODERS)
@@ -74,45 +82,17 @@ def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str)
     assert context.log["max_difference_relative"] < 0.001
     assert context.log["changed_answers"] == 0
     assert context.log["longest_text"] == 64
-    (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
-    loaded = runtime.runtime.load(tmp_path / "saved", runtime.Params(), device="cpu", threads=1)
-    prompts = prompts_of(context, model.tokenizer)
-    eager = answers_of(eager_of(model), model.tokenizer, prompts)
-    ours = answers_of(loaded, made.tokenizer, prompts)
-    assert ours == eager  # text, ids, and whether it ended
-    assert len({one.ids for one in ours}) > 4
-    assert len({len(one) for one in prompts}) > 1
+    assert_same_answers(model, context, reopened(made, tmp_path / "saved"))
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    """Two end tokens, of which the tokenizer names one."""
-    pair = model, context = tiny_decoder(tmp_path, "llama", **TWO)
-    prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
-    common = answers_of(eager, model.tokenizer, prompts)[0].ids[2]
-    model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, common]
-    made = converted(pair, tmp_path)
-    (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
-    loaded = runtime.runtime.load(tmp_path / "saved", runtime.Params(), device="cpu", threads=1)
-    before, after = (answers_of(one, model.tokenizer, prompts) for one in (eager, loaded))
-    assert after == before
-    assert sum(one.ended for one in after) > 1
-    assert len({len(one.ids) for one in after if one.ended}) > 1
+    pair = tiny_decoder(tmp_path, "llama", **TWO)
+    assert_ends_at_both_end_tokens(pair, lambda: reopened(converted(pair, tmp_path), tmp_path / "saved"))
 
 
 def test_answers_end_at_stop_texts_and_not_before_least(llama: tuple[Any, Any], float32: Any) -> None:
-    model, context = llama
-    prompts, ours = prompts_of(context, model.tokenizer), opened(float32)
-    stop = answers_of(eager_of(model), model.tokenizer, prompts)[0].text.split()[3]
-    how = Writing(max_new_tokens=8, stop=(stop,))
-    before, after = (answers_of(one, model.tokenizer, prompts, how) for one in (eager_of(model), ours))
-    assert after == before
-    assert after[0].ended
-    assert len(after[0].ids) < 8
-    plain, least = (ours.write(prompts, Writing(max_new_tokens=20), least=n) for n in (0, 15))
-    assert min(map(len, plain)) < 15
-    assert min(map(len, least)) >= 15
+    assert_ends_at_stop_texts(llama, opened(float32))
+    assert_writes_at_least(llama, opened(float32))
 
 
 def test_int8_takes_a_third_of_the_bytes_and_stays_near(tmp_path: Path) -> None:
@@ -160,15 +140,7 @@ def test_timed_answers_are_those_of_pytorch_and_end_tokens_end_nothing(
 
 
 def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], float32: Any) -> None:
-    model, context = llama
-    encoded = text_generation.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
-    batch = encoded.batch(list(range(8)))
-    assert not batch["attention_mask"].all()
-    real = batch["attention_mask"].astype(bool)
-    ours, theirs = (
-        one.fetch(one.forward(one.prepare(batch)))[real] for one in (opened(float32), eager_of(model))
-    )
-    assert np.allclose(ours, theirs, atol=1e-3)
+    assert_same_scores_of_padded_texts(llama, opened(float32))
 
 
 def test_texts_beyond_a_sliding_window_are_refused(tmp_path: Path) -> None:
@@ -192,16 +164,12 @@ def test_texts_beyond_a_sliding_window_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_model_is_found_and_its_first_divergent_token_named(float32: Any, tmp_path: Path) -> None:
-    model, context = tiny_decoder(tmp_path, "llama", seed=1, **TWO)
-    with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):
-        check_answers(model, float32, 0.01, context)
-    assert context.log["changed_answers"] > 0.8
-    assert re.fullmatch(r"\d+ \('.+'\)", context.log["first_divergence"]["expected"])
+    other = tiny_decoder(tmp_path, "llama", seed=1, **TWO)
+    assert_another_model_is_found(other, float32)
 
 
 def test_it_draws_no_answers(llama: tuple[Any, Any], float32: Any) -> None:
-    with pytest.raises(MeasureError, match="takes the likeliest token here; set temperature = 0"):
-        answers_of(opened(float32), llama[0].tokenizer, [[5]], Writing(4, temperature=1.0))
+    assert_draws_no_answers(llama[0], opened(float32))
 
 
 @pytest.mark.parametrize(

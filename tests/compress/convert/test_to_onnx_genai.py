@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.decoder_checks import (
+    assert_another_model_is_found,
+    assert_draws_no_answers,
+    assert_ends_at_both_end_tokens,
+    assert_ends_at_stop_texts,
+    assert_same_answers,
+    assert_same_scores_of_padded_texts,
+    eager_of,
+)
 
 from fixtures.models import tiny_decoders
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, timed_batch
-from slimgate.compress.answer_agreement import check_answers
+from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch
 from slimgate.compress.convert import to_onnx_genai as step
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.onnx_genai_model import load_onnx_genai_model
-from slimgate.models.write_answers import Writing
 from slimgate.protocols import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import onnxruntime_genai as runtime
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.suite.runtime_choice import runtime_for
-from slimgate.tasks import text_generation
 
 pytest.importorskip("onnxruntime_genai")
 torch.set_num_threads(1)
@@ -77,41 +81,17 @@ def test_float32_answers_are_those_of_pytorch(tmp_path: Path, architecture: str)
     assert context.log["longest_text"] == 64
     (tmp_path / "saved").mkdir()
     made.save(tmp_path / "saved")
-    prompts = prompts_of(context, model.tokenizer)
     loaded = runtime.runtime.load(tmp_path / "saved", runtime.Params(), device="cpu", threads=1)
-    eager = answers_of(EagerPredictor(model.network, "cpu"), model.tokenizer, prompts)
-    ours = answers_of(loaded, made.tokenizer, prompts)
-    assert ours == eager  # text, ids, and whether it ended
-    assert len({one.ids for one in ours}) > 4
-    assert len({len(one) for one in prompts}) > 1
+    assert_same_answers(model, context, loaded)
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    """Two end tokens, of which the tokenizer names one."""
-    pair = model, context = tiny_decoder(tmp_path, "llama")
-    prompts = prompts_of(context, model.tokenizer)
-    eager = EagerPredictor(model.network, "cpu")
-    common = answers_of(eager, model.tokenizer, prompts)[0].ids[2]
-    model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, common]
-    made = converted(pair, tmp_path, precision="fp32")
-    before, after = (answers_of(one, model.tokenizer, prompts) for one in (eager, opened(made, context)))
-    assert after == before
-    assert sum(one.ended for one in after) > 1
-    assert len({len(one.ids) for one in after if one.ended}) > 1
+    pair = tiny_decoder(tmp_path, "llama")
+    assert_ends_at_both_end_tokens(pair, lambda: opened(converted(pair, tmp_path, precision="fp32"), pair[1]))
 
 
 def test_answers_end_at_stop_texts(llama: tuple[Any, Any], llama_fp32: Any) -> None:
-    model, context = llama
-    prompts = prompts_of(context, model.tokenizer)
-    eager = EagerPredictor(model.network, "cpu")
-    stop = answers_of(eager, model.tokenizer, prompts)[0].text.split()[3]
-    how = Writing(max_new_tokens=8, stop=(stop,))
-    before, after = (
-        answers_of(one, model.tokenizer, prompts, how) for one in (eager, opened(llama_fp32, context))
-    )
-    assert [one.text for one in after] == [one.text for one in before]
-    assert after[0].ended
-    assert len(after[0].ids) < 8
+    assert_ends_at_stop_texts(llama, opened(llama_fp32, llama[1]))
 
 
 def test_padding_and_end_tokens_within_a_prompt_are_read(llama: tuple[Any, Any], llama_fp32: Any) -> None:
@@ -119,8 +99,7 @@ def test_padding_and_end_tokens_within_a_prompt_are_read(llama: tuple[Any, Any],
     ends = [model.tokenizer.pad_token_id, model.tokenizer.eos_token_id]
     prompts = [[*ends, *prompt, ends[0], *prompt[:2]] for prompt in prompts_of(context, model.tokenizer)[:6]]
     before, after = (
-        answers_of(one, model.tokenizer, prompts)
-        for one in (EagerPredictor(model.network, "cpu"), opened(llama_fp32, context))
+        answers_of(one, model.tokenizer, prompts) for one in (eager_of(model), opened(llama_fp32, context))
     )
     assert after == before
 
@@ -169,7 +148,7 @@ def test_timed_answers_are_those_of_pytorch_and_no_end_token_ends_them(
     llama: tuple[Any, Any], llama_fp32: Any
 ) -> None:
     model, context = llama
-    predictor, eager = opened(llama_fp32, context), EagerPredictor(model.network, "cpu")
+    predictor, eager = opened(llama_fp32, context), eager_of(model)
     assert isinstance(predictor, TimedWriter)
     batch = timed_batch(context, model.tokenizer, 10, 20)
     prepared = predictor.prepare(batch)
@@ -190,23 +169,14 @@ def test_timed_answers_are_those_of_pytorch_and_no_end_token_ends_them(
 
 
 def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], llama_fp32: Any) -> None:
-    model, context = llama
-    encoded = text_generation.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
-    batch = encoded.batch(list(range(8)))
-    assert not batch["attention_mask"].all()
-    real = batch["attention_mask"].astype(bool)
-    ours, theirs = (
-        one.fetch(one.forward(one.prepare(batch)))[real]
-        for one in (opened(llama_fp32, context), EagerPredictor(model.network, "cpu"))
-    )
-    assert np.allclose(ours, theirs, atol=1e-3)
+    assert_same_scores_of_padded_texts(llama, opened(llama_fp32, llama[1]))
 
 
 def test_more_rows_than_the_library_takes_are_answered_in_parts(
     llama: tuple[Any, Any], llama_fp32: Any
 ) -> None:
     model, context = llama
-    opener, eager = opened(llama_fp32, context), EagerPredictor(model.network, "cpu")
+    opener, eager = opened(llama_fp32, context), eager_of(model)
     prompts = [ids[:2] for ids in prompts_of(context, model.tokenizer)] * 3
     assert len(prompts) > runtime.MOST_ROWS
     both = [answers_of(one, model.tokenizer, prompts) for one in (opener, eager)]
@@ -219,16 +189,7 @@ def test_more_rows_than_the_library_takes_are_answered_in_parts(
 
 
 def test_another_model_is_found_and_its_first_divergent_token_named(llama_fp32: Any, tmp_path: Path) -> None:
-    model, context = tiny_decoder(tmp_path, "llama", seed=1)
-    with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):
-        check_answers(model, llama_fp32, 0.01, context)
-    assert context.log["changed_answers"] > 0.8
-    named = context.log["first_divergence"]
-    assert named["row"] in context.rows("calibration").ids
-    assert named["token"] >= 1
-    assert named["gap"] > 0
-    assert re.fullmatch(r"\d+ \('.+'\)", named["expected"])
-    check_answers(model, llama_fp32, None, context)  # without a tolerance it is only said
+    assert_another_model_is_found(tiny_decoder(tmp_path, "llama", seed=1), llama_fp32)
 
 
 def test_it_executes_artifacts_of_its_kind_by_default() -> None:
@@ -237,8 +198,7 @@ def test_it_executes_artifacts_of_its_kind_by_default() -> None:
 
 def test_it_draws_no_answers(llama: tuple[Any, Any], llama_fp32: Any) -> None:
     model, context = llama
-    with pytest.raises(MeasureError, match="takes the likeliest token here; set temperature = 0"):
-        answers_of(opened(llama_fp32, context), model.tokenizer, [[5]], Writing(4, temperature=1.0))
+    assert_draws_no_answers(model, opened(llama_fp32, context))
 
 
 def test_texts_beyond_the_positions_are_refused(llama: tuple[Any, Any], llama_fp32: Any) -> None:

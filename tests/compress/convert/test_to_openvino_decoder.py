@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.decoder_checks import (
+    assert_another_model_is_found,
+    assert_draws_no_answers,
+    assert_ends_at_both_end_tokens,
+    assert_ends_at_stop_texts,
+    assert_same_answers,
+    assert_same_scores_of_padded_texts,
+    assert_writes_at_least,
+    eager_of,
+)
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, timed_batch, tiny_decoder
-from slimgate.compress.answer_agreement import check_answers
+from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
 from slimgate.compress.convert import openvino_weights
 from slimgate.compress.convert import to_openvino_decoder as step
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.write_answers import Writing
 from slimgate.protocols import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import openvino_decoder as runtime
-from slimgate.runtimes.eager import EagerPredictor
 from slimgate.suite.runtime_choice import runtime_for
-from slimgate.tasks import text_generation
 
 pytest.importorskip("openvino")
 torch.set_num_threads(1)
@@ -64,8 +70,11 @@ def opened(model: Any, **options: Any) -> runtime.DecoderPredictor:
     return runtime.DecoderPredictor(model, runtime.Params(**options), device="cpu", threads=1)
 
 
-def eager_of(model: Any) -> EagerPredictor:
-    return EagerPredictor(model.network, "cpu")
+def reopened(made: Any, folder: Path) -> Any:
+    """What a folder of the saved model gives."""
+    folder.mkdir()
+    made.save(folder)
+    return runtime.runtime.load(folder, runtime.Params(), device="cpu", threads=1)
 
 
 @pytest.mark.parametrize(
@@ -78,15 +87,7 @@ def test_answers_are_those_of_pytorch(tmp_path: Path, architecture: str) -> None
     assert context.log["agreement_rows"] == 12
     assert context.log["max_difference_relative"] < 0.001
     assert context.log["changed_answers"] == 0
-    (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
-    loaded = runtime.runtime.load(tmp_path / "saved", runtime.Params(), device="cpu", threads=1)
-    prompts = prompts_of(context, model.tokenizer)
-    eager = answers_of(eager_of(model), model.tokenizer, prompts)
-    ours = answers_of(loaded, made.tokenizer, prompts)
-    assert ours == eager  # text, ids, and whether it ended
-    assert len({one.ids for one in ours}) > 4
-    assert len({len(one) for one in prompts}) > 1
+    assert_same_answers(model, context, reopened(made, tmp_path / "saved"))
 
 
 @pytest.mark.slow
@@ -101,33 +102,13 @@ def test_answers_longer_than_a_sliding_window_are_those_of_pytorch(tmp_path: Pat
 
 
 def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
-    """Two end tokens, of which the tokenizer names one."""
-    pair = model, context = tiny_decoder(tmp_path, "llama", num_hidden_layers=2)
-    prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
-    common = answers_of(eager, model.tokenizer, prompts)[0].ids[2]
-    model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, common]
-    made = apply(pair)
-    (tmp_path / "saved").mkdir()
-    made.save(tmp_path / "saved")
-    loaded = runtime.runtime.load(tmp_path / "saved", runtime.Params(), device="cpu", threads=1)
-    before, after = (answers_of(one, model.tokenizer, prompts) for one in (eager, loaded))
-    assert after == before
-    assert sum(one.ended for one in after) > 1
-    assert len({len(one.ids) for one in after if one.ended}) > 1
+    pair = tiny_decoder(tmp_path, "llama", num_hidden_layers=2)
+    assert_ends_at_both_end_tokens(pair, lambda: reopened(apply(pair), tmp_path / "saved"))
 
 
 def test_answers_end_at_stop_texts_and_not_before_least(llama: tuple[Any, Any], exported: Any) -> None:
-    model, context = llama
-    prompts, ours = prompts_of(context, model.tokenizer), opened(exported)
-    stop = answers_of(eager_of(model), model.tokenizer, prompts)[0].text.split()[3]
-    how = Writing(max_new_tokens=8, stop=(stop,))
-    before, after = (answers_of(one, model.tokenizer, prompts, how) for one in (eager_of(model), ours))
-    assert [one.text for one in after] == [one.text for one in before]
-    assert after[0].ended
-    assert len(after[0].ids) < 8
-    plain, least = (ours.write(prompts, Writing(max_new_tokens=20), least=n) for n in (0, 15))
-    assert min(map(len, plain)) < 15
-    assert min(map(len, least)) >= 15
+    assert_ends_at_stop_texts(llama, opened(exported))
+    assert_writes_at_least(llama, opened(exported))
 
 
 @pytest.mark.parametrize(
@@ -202,26 +183,12 @@ def test_timed_answers_are_those_of_pytorch_and_end_tokens_end_nothing(
 
 
 def test_scores_of_padded_texts_are_those_of_pytorch(llama: tuple[Any, Any], exported: Any) -> None:
-    model, context = llama
-    encoded = text_generation.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
-    batch = encoded.batch(list(range(8)))
-    assert not batch["attention_mask"].all()
-    real = batch["attention_mask"].astype(bool)
-    ours, theirs = (
-        one.fetch(one.forward(one.prepare(batch)))[real] for one in (opened(exported), eager_of(model))
-    )
-    assert np.allclose(ours, theirs, atol=1e-3)
+    assert_same_scores_of_padded_texts(llama, opened(exported))
 
 
 def test_another_model_is_found_and_its_first_divergent_token_named(exported: Any, tmp_path: Path) -> None:
-    model, context = tiny_decoder(tmp_path, "llama", seed=1)
-    with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):
-        check_answers(model, exported, 0.01, context)
-    assert context.log["changed_answers"] > 0.8
-    named = context.log["first_divergence"]
-    assert named["row"] in context.rows("calibration").ids
-    assert named["gap"] > 0
-    assert re.fullmatch(r"\d+ \('.+'\)", named["expected"])
+    other = tiny_decoder(tmp_path, "llama", seed=1)
+    assert_another_model_is_found(other, exported)
 
 
 def test_it_executes_artifacts_of_its_kind_by_default() -> None:
@@ -229,8 +196,7 @@ def test_it_executes_artifacts_of_its_kind_by_default() -> None:
 
 
 def test_it_draws_no_answers(llama: tuple[Any, Any], exported: Any) -> None:
-    with pytest.raises(MeasureError, match="takes the likeliest token here; set temperature = 0"):
-        answers_of(opened(exported), llama[0].tokenizer, [[5]], Writing(4, temperature=1.0))
+    assert_draws_no_answers(llama[0], opened(exported))
 
 
 def test_texts_beyond_the_positions_are_refused(llama: tuple[Any, Any], exported: Any) -> None:

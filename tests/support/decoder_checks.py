@@ -1,0 +1,93 @@
+"""What every converted decoder is held to: its answers and scores are those of PyTorch's eager model.
+
+model, context: of `fixtures.models.tiny_decoders.tiny_decoder`; ours: the predictor of what was made of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of
+from slimgate.compress.answer_agreement import check_answers
+from slimgate.errors import BuildError, MeasureError
+from slimgate.models.write_answers import Writing
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks import text_generation
+
+
+def eager_of(model: Any) -> EagerPredictor:
+    return EagerPredictor(model.network, "cpu")
+
+
+def assert_same_answers(model: Any, context: Any, ours: Any) -> None:
+    """Text, ids, and whether it ended; of prompts of several lengths, and not one answer to all."""
+    prompts = prompts_of(context, model.tokenizer)
+    eager, found = (answers_of(one, model.tokenizer, prompts) for one in (eager_of(model), ours))
+    assert found == eager
+    assert len({one.ids for one in found}) > 4
+    assert len({len(one) for one in prompts}) > 1
+
+
+def assert_ends_at_both_end_tokens(pair: tuple[Any, Any], convert: Callable[[], Any]) -> None:
+    """Of two end tokens the tokenizer names one. convert: gives the predictor of the model as it then is."""
+    model, context = pair
+    prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
+    common = answers_of(eager, model.tokenizer, prompts)[0].ids[2]
+    model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, common]
+    before, after = (answers_of(one, model.tokenizer, prompts) for one in (eager, convert()))
+    assert after == before
+    assert sum(one.ended for one in after) > 1
+    assert len({len(one.ids) for one in after if one.ended}) > 1
+
+
+def assert_ends_at_stop_texts(pair: tuple[Any, Any], ours: Any) -> None:
+    model, context = pair
+    prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
+    stop = answers_of(eager, model.tokenizer, prompts)[0].text.split()[3]
+    how = Writing(max_new_tokens=8, stop=(stop,))
+    before, after = (answers_of(one, model.tokenizer, prompts, how) for one in (eager, ours))
+    assert [one.text for one in after] == [one.text for one in before]
+    assert after[0].ended
+    assert len(after[0].ids) < 8
+
+
+def assert_writes_at_least(pair: tuple[Any, Any], ours: Any) -> None:
+    """No end token ends an answer before `least`."""
+    model, context = pair
+    prompts = prompts_of(context, model.tokenizer)
+    plain, least = (ours.write(prompts, Writing(max_new_tokens=20), least=n) for n in (0, 15))
+    assert min(map(len, plain)) < 15
+    assert min(map(len, least)) >= 15
+
+
+def assert_same_scores_of_padded_texts(pair: tuple[Any, Any], ours: Any) -> None:
+    model, context = pair
+    encoded = text_generation.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    batch = encoded.batch(list(range(8)))
+    assert not batch["attention_mask"].all()
+    real = batch["attention_mask"].astype(bool)
+    found, eager = (one.fetch(one.forward(one.prepare(batch)))[real] for one in (ours, eager_of(model)))
+    assert np.allclose(found, eager, atol=1e-3)
+
+
+def assert_another_model_is_found(other: tuple[Any, Any], made: Any) -> None:
+    """made: of one model, held against another; the first token that differs is named."""
+    model, context = other
+    with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):
+        check_answers(model, made, 0.01, context)
+    assert context.log["changed_answers"] > 0.8
+    named = context.log["first_divergence"]
+    assert named["row"] in context.rows("calibration").ids
+    assert named["gap"] > 0
+    assert re.fullmatch(r"\d+ \('.+'\)", named["expected"])
+    check_answers(model, made, None, context)  # without a tolerance it is only said
+
+
+def assert_draws_no_answers(model: Any, ours: Any) -> None:
+    with pytest.raises(MeasureError, match="takes the likeliest token here; set temperature = 0"):
+        answers_of(ours, model.tokenizer, [[5]], Writing(4, temperature=1.0))

@@ -7,7 +7,8 @@ from support.sample_record import sample_record
 
 from fixtures.measuring.frontier_table import Drop, drop_of, duels_of, format_goals, format_record
 from slimgate.judge.verdict import Verdict
-from slimgate.record import BudgetFacts, LatencyFacts, RunRecord, VariantRecord
+from slimgate.record import BudgetFacts, FlopsFacts, LatencyFacts, RunRecord, VariantRecord
+from slimgate.record.machine import PeakRates, Rates
 
 BUILDS = BudgetFacts(
     kind="drop_points", limit=2.0, verdict=Verdict.PASS, builds=3, value=0.7, interval=(0.2, 1.4)
@@ -77,8 +78,23 @@ def test_nothing_inside_is_said(record: RunRecord) -> None:
 
 
 def test_a_table_has_a_line_for_each_variant_and_a_gap_where_nothing_was_timed(record: RunRecord) -> None:
-    quality, forward, from_text = format_record(record)
+    quality, forward, from_text, _ = format_record(record)
     assert "1.2 [0.7, 1.7]" in quality
     assert "31 [30, 32]" in forward
     [uneven] = [line for line in from_text.splitlines() if "uneven" in line]
     assert [cell.strip() for cell in uneven.split("|")[1:-1]] == ["uneven", ""]
+
+
+def test_the_peaks_are_held_against_the_fastest_call(record: RunRecord) -> None:
+    timed = record.variants[0].latency["b1"].model_copy(update={"min_ms": 2.0, "tokens": 25, "threads": 2})
+    counted = FlopsFacts(
+        flops=2_000_000, macs=1_000_000, macs_by_type={"int8": 1_000_000}, tokens=25, ratio=0.1, measured=""
+    )
+    one = record.variants[0].model_copy(update={"latency": {"b1x25": timed}, "flops": counted})
+    rates = Rates(threads=2, int8_gop_per_s=100.0, memory_gb_per_s=10.0)
+    machine = record.machine.model_copy(
+        update={"peak_rates": PeakRates(all_threads=rates, seconds=1.0, measured="")}
+    )
+    *_, peaks = format_record(record.model_copy(update={"variants": [one], "machine": machine}))
+    assert "| slow" in peaks
+    assert "0.02 / 2" in peaks  # 2 million operations at 100 billion a second

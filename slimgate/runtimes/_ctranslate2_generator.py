@@ -78,22 +78,11 @@ class GeneratorPredictor(CTranslate2Predictor):
 
     def _answer(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
         ends = sorted(self.end_tokens)
-        stops = self._stops(how.stop) if how.stop else None
+        stops = _stop_at(how.stop, self._tokenizer) if how.stop else None
         tokens = self._to_tokens(ids)
         return self._to_ids(
             self._generate(tokens, how.max_new_tokens, min_length=least, end_token=ends, callback=stops)
         )
-
-    def _stops(self, texts: Sequence[str]) -> OnToken:
-        """Says after each token whether its row's answer holds a stop text."""
-        written: dict[int, list[int]] = defaultdict(list)
-
-        def ends(step: Any) -> bool:
-            ids = written[step.batch_id]
-            ids.append(step.token_id)
-            return has_ended(self._tokenizer, ids, (), texts)
-
-        return ends
 
     def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:
         """End tokens end nothing."""
@@ -121,3 +110,19 @@ class GeneratorPredictor(CTranslate2Predictor):
     def _count_cached(self, texts: Texts) -> int:
         """Without the last token of the answer, which is not read."""
         return sum(map(len, texts.tokens)) + len(texts.tokens) * (texts.count - 1)
+
+
+def _stop_at(texts: Sequence[str], tokenizer: Any) -> OnToken:
+    """Says after each token whether its row's answer holds a stop text.
+
+    It does not hold the predictor: the library's thread drops it last, and a model that is freed in
+    its own thread waits for itself.
+    """
+    written: dict[int, list[int]] = defaultdict(list)
+
+    def ends(step: Any) -> bool:
+        ids = written[step.batch_id]
+        ids.append(step.token_id)
+        return has_ended(tokenizer, ids, (), texts)
+
+    return ends

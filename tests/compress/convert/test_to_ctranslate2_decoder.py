@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.compress.convert import to_ctranslate2 as step
 from slimgate.errors import BuildError, MeasureError, SuiteError
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
+from slimgate.models.write_answers import Writing
 from slimgate.protocols import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.runtimes._ctranslate2_generator import GeneratorPredictor
@@ -93,6 +95,18 @@ def test_answers_end_where_those_of_pytorch_end(tmp_path: Path) -> None:
 def test_answers_end_at_stop_texts_and_not_before_least(llama: tuple[Any, Any], float32: Any) -> None:
     assert_ends_at_stop_texts(llama, opened(float32))
     assert_writes_at_least(llama, opened(float32))
+
+
+def test_a_predictor_is_freed_by_who_drops_it(llama: tuple[Any, Any], float32: Any) -> None:
+    """Not by the library's thread, which drops the call of a stop text later, and would wait for itself."""
+    model, context = llama
+    prompts = prompts_of(context, model.tokenizer)[:2]
+    for _ in range(20):
+        ours = opened(float32)
+        gone = weakref.ref(ours)
+        answers_of(ours, model.tokenizer, prompts, Writing(max_new_tokens=4, stop=("never written",)))
+        del ours
+        assert gone() is None
 
 
 def test_int8_takes_a_third_of_the_bytes_and_stays_near(tmp_path: Path) -> None:

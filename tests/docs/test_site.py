@@ -6,6 +6,7 @@ The build itself is strict (`tox -e docs`): it fails for a broken link and for a
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,12 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
 
 def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows() -> None:
     drawn = {path: made for path, made in generate_pages() if isinstance(made, bytes)}
-    pages = "".join(
-        (links.ROOT / "docs" / name).read_text("utf-8") for name in ("statistics.md", "judge_logs.md")
-    )
+    told = ("docs/statistics.md", "docs/judge_logs.md", "reports/frontier.md")
+    pages = "".join((links.ROOT / name).read_text("utf-8") for name in told)
     assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
     for name, svg in drawn.items():
         scheme = name.removesuffix(".svg").rpartition("-")[2]
-        assert f"({name}#only-{scheme})" in pages
+        assert re.search(rf"\]\((\.\./docs/)?{name}#only-{scheme}\)", pages)
         assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
 
 
@@ -122,8 +122,10 @@ def test_search_finds_guides_before_reports_and_no_source_files() -> None:
 
 
 def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:
-    rows = table("winners_curse", "## At least one variant at its budget passes")
+    rows = table("simulations/winners_curse", "## At least one variant at its budget passes")
     assert [number(row["variants at their budget"]) for row in rows] == [1, 2, 5, 10, 20]
     assert number("1,000") == 1000
     with pytest.raises(ValueError, match="has no table under '## Gone'"):
-        table("winners_curse", "## Gone")
+        table("simulations/winners_curse", "## Gone")
+    with pytest.raises(ValueError, match="has no table under 'on fresh rows'"):
+        table("frontier", "on fresh rows")

@@ -85,6 +85,12 @@ def test_a_table_has_a_line_for_each_variant_and_a_gap_where_nothing_was_timed(r
     assert [cell.strip() for cell in uneven.split("|")[1:-1]] == ["uneven", ""]
 
 
+def test_a_run_without_times_has_the_table_of_drops_alone(record: RunRecord) -> None:
+    [quality] = format_record(record.model_copy(update={"variants": [variant("untimed", -0.01, {})]}))
+    assert "| untimed" in quality
+    assert "| 0.0 [-0.5, 0.5]" in quality
+
+
 def test_the_peaks_are_held_against_the_fastest_call(record: RunRecord) -> None:
     timed = record.variants[0].latency["b1"].model_copy(update={"min_ms": 2.0, "tokens": 25, "threads": 2})
     counted = FlopsFacts(

@@ -79,7 +79,8 @@ class SelectionCost(Part):
 class CascadeFacts(Part):
     """The models of a cascade in order, and when each but the last answers.
 
-    thresholds: the least highest probability, after dividing the scores by the temperature. selection: what
+    thresholds: the least highest probability, after dividing the scores by the temperature. weights: in an
+    ensemble, of the own scores of each model after the first in its mean with those so far. selection: what
     they cost where they were chosen; None of thresholds that the suite gives. passed_on: shares of the gate
     rows that reached each model after the first; None before the gate rows were answered.
     """
@@ -87,6 +88,7 @@ class CascadeFacts(Part):
     models: list[str]
     thresholds: list[float]
     temperatures: list[float]
+    weights: list[float] | None = None
     selection: SelectionCost | None = None
     passed_on: list[float] | None = None
 

@@ -15,6 +15,9 @@ _EXPLAINED = """\
 A model answers a row if its highest probability is at least "sure from"; else the next model does. The
 probability is the softmax of its scores, divided by the temperature. In a suite with a cascade, the timed
 calls of all models take the same gate rows by turns, which are drawn at random."""
+_ENSEMBLE = """\
+An ensemble averages the scores of all models that a row reached. The next model's own scores have the
+"weight of the next"."""
 
 
 def cascades(record: RunRecord) -> str:
@@ -37,7 +40,11 @@ def cascades(record: RunRecord) -> str:
         ),
         Column("chosen on selection rows", [_selection(facts) for _, facts, _ in found]),
     ]
-    return blocks(table(columns), _EXPLAINED)
+    if not any(facts.weights for _, facts, _ in found):
+        return blocks(table(columns), _EXPLAINED)
+    weights = [to_fixed(facts.weights[place], 2) if facts.weights else MISSING for _, facts, place in found]
+    columns.insert(3, Column("weight of the next", weights, right=True))
+    return blocks(table(columns), f"{_EXPLAINED}\n{_ENSEMBLE}")
 
 
 def share_words(shares: list[float] | None, place: int = 0) -> str:

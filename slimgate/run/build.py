@@ -50,7 +50,7 @@ from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, params_json
-from slimgate.suite.tables import FROM_SELECTION, CascadeTable
+from slimgate.suite.tables import CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
@@ -182,7 +182,7 @@ class Builder:
         where, suite = f"{self._format_variant(variant)}: cascade", self._suite
         artifacts = tuple(self.build(name).artifact for name in table.models)
         task, runtimes = suite.setup.task, [suite.model(name).runtime for name in table.models]
-        reads = (SELECTION,) if table.threshold == FROM_SELECTION else ()
+        reads = (SELECTION,) if table.reads_selection else ()
         packages = tuple(sorted({package for one in runtimes for package in one.object.packages}))
         key = {
             "cascade": params_json(table),

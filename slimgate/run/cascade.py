@@ -5,6 +5,9 @@ model, the one that passes on the fewest rows. "From which on": no larger share 
 so that one lucky dip of the curve does not decide. Of three models the last pair comes first, with half of
 `drop_points`; the first model then has what is left of it. The model's temperature is 1, or the one with the
 least log loss on the same rows, if fewer rows are passed on with it.
+
+In an ensemble a model's scores are first averaged with those so far, by the weight with the least log loss on
+these rows (stacking: Wolpert 1992, Neural Networks 5:241-259). The rule then takes each mean as the model.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext
 from slimgate.run.measure.row_encoders import is_tokenizer_file
-from slimgate.runtimes.cascade import KIND, Cascade, Member, confidence, load_member, read_cascade
+from slimgate.runtimes.cascade import KIND, Cascade, Member, blend, confidence, load_member, read_cascade
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of
 from slimgate.suite.suite import Suite, Variant, params_json
@@ -115,30 +118,39 @@ def make_cascade(
 ) -> CascadeModel:
     """The cascade of these models, with its thresholds. Raises BuildError where a model has no class scores.
 
-    Logs `cascade`: models, thresholds, temperatures; and with thresholds of selection, what they cost there.
+    Logs `cascade`: models, thresholds, temperatures; of an ensemble its weights; and with thresholds of
+    selection, what they cost there.
     """
     table = variant.cascade
     assert table is not None
     members = describe_members(suite, variant, artifacts)
     log: dict[str, Any] = {"models": list(table.models)}
-    if table.threshold == FROM_SELECTION:
+    answers, weights = list[Answers](), [1.0] * len(members)
+    if table.reads_selection:
         with context.time_stage("evaluate"):
             answers = [_answers(suite, *pair, context) for pair in zip(members, artifacts, strict=True)]
+    if table.ensemble:
+        answers, weights = average_answers(answers)
+        log["weights"] = weights[1:]
+    if table.threshold == FROM_SELECTION:
         gates = choose_gates(answers, table.drop_points)
         log["selection"] = _selection_facts(gates, answers) | {"drop_points": table.drop_points}
     else:
-        gates = [Gate(1.0, one, np.zeros(0, dtype=np.bool_)) for one in table.thresholds]
+        gates = [Gate(1.0, _above(one), np.zeros(0, dtype=np.bool_)) for one in table.thresholds]
     log |= {
         "thresholds": [one.threshold for one in gates],
         "temperatures": [one.temperature for one in gates],
     }
     context.log["cascade"] = log
+    weighed = [
+        member.model_copy(update={"weight": weight}) for member, weight in zip(members, weights, strict=True)
+    ]
     decided = [
         member.model_copy(update={"threshold": one.threshold, "temperature": one.temperature})
-        for member, one in zip(members, gates, strict=False)
+        for member, one in zip(weighed, gates, strict=False)
     ]
     packages = {package for name in table.models for package in suite.model(name).runtime.object.packages}
-    cascade = Cascade(members=(*decided, members[-1]), packages=dict(versions(tuple(sorted(packages)))))
+    cascade = Cascade(members=(*decided, weighed[-1]), packages=dict(versions(tuple(sorted(packages)))))
     return CascadeModel(cascade, artifacts)
 
 
@@ -169,6 +181,38 @@ def _answers(suite: Suite, member: Member, artifact: Artifact, context: BuildCon
     if not isinstance(outcomes, ClassOutcomes):
         raise BuildError(f"{member.name}: task {task.name} gives no class probabilities")
     return Answers(scores, outcomes.labels, outcomes.right > 0)
+
+
+def average_answers(answers: Sequence[Answers]) -> tuple[list[Answers], list[float]]:
+    """What the models say together: each one's scores averaged with those of the models before it.
+
+    Also the weight of each model's own scores in its mean, which is 1 of the first.
+    """
+    means, weights = [answers[0]], [1.0]
+    for own in answers[1:]:
+        weight = best_weight(means[-1], own)
+        scores = blend(means[-1].scores, own.scores, weight)
+        means.append(Answers(scores, own.labels, scores.argmax(axis=1) == own.labels))
+        weights.append(weight)
+    return means, weights
+
+
+def best_weight(before: Answers, own: Answers) -> float:
+    """The weight of a model's own scores that gives the least log loss, with the temperature left free."""
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    both = np.stack([before.scores, own.scores]).astype(np.float64)
+    labelled = both[:, np.arange(len(own.labels)), own.labels]
+
+    def log_loss(factors: Floats) -> tuple[float, Floats]:
+        scores = np.tensordot(factors, both, axes=1)
+        total = logsumexp(scores, axis=1)
+        expected = (both * np.exp(scores - total[:, None])).sum(axis=2)
+        return float((total - factors @ labelled).mean()), (expected - labelled).mean(axis=1)
+
+    least = minimize(log_loss, np.full(2, 0.5), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * 2).x
+    return float(least[1] / least.sum()) if least.sum() > 0 else 1.0
 
 
 def choose_gates(answers: Sequence[Answers], drop_points: float) -> list[Gate]:
@@ -220,6 +264,11 @@ def _between(ranked: Floats, count: int) -> float:
     return middle if middle > ranked[count - 1] else float(ranked[count])
 
 
+def _above(threshold: float) -> float:
+    """A threshold of 1 passes on every row, also those whose probability rounds to 1."""
+    return float(np.nextafter(threshold, 2.0)) if threshold == 1.0 else threshold
+
+
 def best_temperature(own: Answers) -> float:
     """The temperature with the least log loss (Guo et al. 2017, On Calibration of Modern Neural Networks)."""
     from scipy.optimize import minimize_scalar
@@ -257,6 +306,7 @@ def cascade_facts(artifact: Artifact, passed_on: Sequence[float] | None) -> dict
         "models": [one.name for one in members],
         "thresholds": [one.threshold for one in members[:-1]],
         "temperatures": [one.temperature for one in members[:-1]],
+        "weights": artifact.manifest["log"]["cascade"].get("weights"),
         "selection": artifact.manifest["log"]["cascade"].get("selection"),
         "passed_on": None if passed_on is None else list(passed_on),
     }

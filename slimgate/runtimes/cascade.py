@@ -5,7 +5,7 @@
 
 A model is sure of a row if its highest probability reaches its threshold. The probabilities are the softmax
 of its scores, divided by its temperature. The last model answers all rows that reach it. An answer is the
-answering model's own: no score is changed.
+answering model's own, or in an ensemble the weighted mean of the scores of all models that were asked.
 
 The artifact holds a copy of each model's artifact, and cascade.json. Each model runs in its own runtime.
 """
@@ -40,6 +40,7 @@ class Member(BaseModel):
     runtime, params: what executes it, as the suite says. temperature: divides its scores before the softmax.
     threshold: the least probability of a sure answer; None: of the last model, which answers every row.
     inputs: which of the cascade's inputs it reads, because its tokenizer may differ from the first model's.
+    weight: of its own scores in the answer; the rest of 1 is that of the scores so far. 1: it answers alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +53,7 @@ class Member(BaseModel):
     temperature: float = 1.0
     threshold: float | None = None
     inputs: int = 0
+    weight: float = 1.0
 
 
 class Cascade(BaseModel):
@@ -106,6 +108,12 @@ def confidence(scores: npt.NDArray[Any], temperature: float) -> Floats:
     return found
 
 
+def blend(before: npt.NDArray[Any], own: npt.NDArray[Any], weight: float) -> npt.NDArray[np.float32]:
+    """(rows, classes) the weighted mean of the scores so far and a model's own, which has `weight`."""
+    mean: npt.NDArray[np.float32] = ((1.0 - weight) * before + weight * own).astype(np.float32)
+    return mean
+
+
 class Params(Table):
     """runtime = { name = "cascade" } has no options: each model has its own runtime."""
 
@@ -144,11 +152,13 @@ class CascadePredictor:
     def forward(self, prepared: Any) -> object:
         """(rows, classes) float32 of the models that answered. The next model gets only the unsure rows."""
         rows: npt.NDArray[np.intp] | None = None  # None: all
-        answers = np.zeros((0, 0), dtype=np.float32)
+        answers: npt.NDArray[np.float32] | None = None
         for number, member in enumerate(self._members):
             scores = self._scores(number, prepared, rows)
             self._asked[number] += len(scores)
-            if rows is None:
+            if answers is not None and member.weight < 1.0:
+                scores = blend(answers if rows is None else answers[rows], scores, member.weight)
+            if answers is None or rows is None:
                 answers, rows = scores, np.arange(len(scores))
             else:
                 answers[rows] = scores
@@ -158,6 +168,7 @@ class CascadePredictor:
             if not unsure.any():
                 break
             rows = None if unsure.all() and len(rows) == len(answers) else rows[unsure]
+        assert answers is not None
         return answers
 
     def _scores(

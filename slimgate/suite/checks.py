@@ -21,7 +21,7 @@ from slimgate.protocols import CALIBRATION, END_TO_END, UNLABELLED, ModelRef, Ta
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, SuiteTask, TaskSetup, Variant
-from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
+from slimgate.suite.tables import LENGTH_BUCKET, CascadeTable
 from slimgate.suite.variant_budgets import LATENCY
 
 ErrorAt = Callable[[Loc, str], SuiteError]
@@ -127,12 +127,13 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
             problem = f'"{other}" is an endpoint, which gives no class probabilities; name a model'
         if problem:
             raise error_at((*here, "models"), problem)
-    if table.threshold == FROM_SELECTION and suite.setup.sizes.selection == 0:
+    if table.reads_selection and suite.setup.sizes.selection == 0:
+        key, other = ("ensemble", "leave it out") if table.ensemble else ("threshold", "give threshold = 0.9")
         problem = (
             "is chosen on rows of the split selection, and [task] splits.selection = 0 came; give it some, "
-            "or give threshold = 0.9"
+            f"or {other}"
         )
-        raise error_at((*here, "threshold"), problem)
+        raise error_at((*here, key), problem)
 
 
 def _gives_class_scores(task: SuiteTask) -> bool:

@@ -124,6 +124,9 @@ class CascadeTable(Table):
     drop_points: float = Field(default=0.5, ge=0, le=100)
     """With threshold = "selection": points of accuracy that the cascade may lose there against its last
     model."""
+    ensemble: bool = False
+    """Average the scores of all models that a row reached, instead of taking the last one's. The weights are
+    chosen on the selection rows."""
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:
@@ -146,6 +149,11 @@ class CascadeTable(Table):
         if isinstance(self.threshold, tuple):
             return self.threshold
         return () if isinstance(self.threshold, str) else (self.threshold,) * (len(self.models) - 1)
+
+    @property
+    def reads_selection(self) -> bool:
+        """Whether something is chosen on the selection rows."""
+        return self.ensemble or self.threshold == FROM_SELECTION
 
     @property
     def shown(self) -> str:

@@ -13,7 +13,15 @@ from support.tiny_suite import tiny_run
 from slimgate.errors import SuiteError
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import Workload
-from slimgate.run.cascade import Answers, best_temperature, cascade_facts, choose_gate, choose_gates
+from slimgate.run.cascade import (
+    Answers,
+    average_answers,
+    best_temperature,
+    best_weight,
+    cascade_facts,
+    choose_gate,
+    choose_gates,
+)
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, inputs_of, read_cascade
 from slimgate.runtimes.onnxruntime import runtime as onnxruntime
@@ -91,6 +99,34 @@ def test_the_best_temperature_is_the_one_that_made_the_scores_too_sure() -> None
     assert best_temperature(own) == pytest.approx(3.0, rel=0.1)
 
 
+def noisy(rows: int, noise: float, seed: int) -> Answers:
+    """Three classes: a score of 1 for the right one, and noise of its own on all."""
+    generator = np.random.default_rng(seed)
+    labels = np.random.default_rng(9).integers(3, size=rows)
+    scores = (np.eye(3)[labels] + generator.normal(0, noise, (rows, 3))).astype(np.float32)
+    return Answers(scores, labels, scores.argmax(1) == labels)
+
+
+def test_the_mean_of_two_models_is_better_than_both_and_weighs_each_by_its_noise() -> None:
+    first, second = noisy(20_000, 0.8, 1), noisy(20_000, 0.6, 2)
+    means, weights = average_answers([first, second])
+    # The least log loss of independent normal noise: weights by one over the variance.
+    assert weights == [1.0, pytest.approx(0.6**-2 / (0.6**-2 + 0.8**-2), abs=0.02)]
+    assert means[0] is first
+    assert means[1].right.mean() > max(first.right.mean(), second.right.mean()) + 0.03
+    np.testing.assert_allclose(
+        means[1].scores, (1 - weights[1]) * first.scores + weights[1] * second.scores, atol=1e-6
+    )
+
+
+def test_a_model_that_knows_nothing_has_no_weight() -> None:
+    good = noisy(2000, 0.5, 1)
+    scores = np.random.default_rng(3).normal(0, 1, (2000, 3)).astype(np.float32)
+    useless = Answers(scores, good.labels, scores.argmax(1) == good.labels)
+    assert best_weight(good, useless) == pytest.approx(0.0, abs=0.02)
+    assert best_weight(useless, good) == pytest.approx(1.0, abs=0.02)
+
+
 class Fixed:
     """A predictor whose scores are its input's, and that notes the rows that it was given."""
 
@@ -133,6 +169,23 @@ def test_a_batch_passes_on_only_the_unsure_rows() -> None:
     assert (second.rows, cascade.passed_on) == ([[2.0, 4.0]], [0.0])
 
 
+@pytest.mark.parametrize("passed_on", [[False, True], [True, True]], ids=["one row", "all rows"])
+def test_an_ensemble_averages_the_scores_of_the_models_that_a_row_reached(passed_on: list[bool]) -> None:
+    together = member("b", None).model_copy(update={"weight": 0.25})
+    cascade = CascadePredictor([member("a", 0.9), together], [Fixed(), Fixed()])
+    own = np.asarray([[1.0 if one else 9.0, 0.0] for one in passed_on], dtype=np.float32)
+    found = cascade.fetch(cascade.forward(cascade.prepare({"scores": own})))
+    mean = 0.75 * own + 0.25 * own
+    assert found.tolist() == np.where(np.asarray(passed_on)[:, None], mean, own).tolist()
+    other = np.asarray([[0.0, 4.0], [0.0, 8.0]], dtype=np.float32)
+    cascade = CascadePredictor(
+        [member("a", 0.9), together.model_copy(update={"inputs": 1})], [Fixed(), Fixed()]
+    )
+    found = cascade.fetch(cascade.forward(cascade.prepare({"scores": own, "1.scores": other})))
+    expected = [[0.75, [1.0, 2.0][row]] if one else [9.0, 0.0] for row, one in enumerate(passed_on)]
+    assert found.tolist() == expected
+
+
 def test_inputs_of_each_tokenizer_are_told_apart() -> None:
     batch = {"a": np.zeros(1), "1.a": np.ones(1), "10.a": np.full(1, 10)}
     assert {name: one.tolist() for name, one in inputs_of(batch, 0).items()} == {"a": [0]}
@@ -140,6 +193,7 @@ def test_inputs_of_each_tokenizer_are_told_apart() -> None:
     assert inputs_of(batch, 10)["a"].tolist() == [10]
 
 
+ENSEMBLE = 'both = { cascade = { models = ["shorter", "teacher"], threshold = 1.0, ensemble = true } }\n'
 CASCADE = 'fast = { cascade = { models = ["pruned", "shorter", "teacher"], drop_points = 3 } }\n'
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
 PRUNED = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }\n"
@@ -169,6 +223,26 @@ def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> Non
     assert found.predictions.tolist() == wanted.tolist()
     assert run.passed_on("fast") == pytest.approx(shares)
     assert run.passed_on("pruned") is None
+
+
+def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, **{PRUNED: PRUNED + ENSEMBLE})
+    artifact = run.build("both").artifact
+    facts = cascade_facts(artifact, None)
+    assert facts is not None
+    [weight] = facts["weights"]
+    assert 0 < weight < 1
+    assert (facts["thresholds"], facts["selection"]) == ([pytest.approx(1.0)], None)
+    scores = []
+    for name in ("shorter", "teacher"):
+        own = run.outcomes(name)
+        assert isinstance(own, ClassOutcomes)
+        scores.append(np.log(own.probabilities))
+    mean = np.exp((1 - weight) * scores[0] + weight * scores[1])
+    both = run.outcomes("both")
+    assert isinstance(both, ClassOutcomes)
+    np.testing.assert_allclose(both.probabilities, mean / mean.sum(1, keepdims=True), atol=1e-5)
+    assert run.passed_on("both") == [1.0]
 
 
 def test_its_size_is_the_sum_of_its_models(run: SuiteRun) -> None:
@@ -275,6 +349,8 @@ def test_a_cascade_of_a_cascade_or_without_selection_rows_is_refused(tmp_path: P
         tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
     with pytest.raises(SuiteError, match=r"cascade\] threshold: is chosen on rows of the split selection"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
+    with pytest.raises(SuiteError, match=r"cascade\] ensemble: is chosen on rows .* or leave it out"):
+        tiny_run(tmp_path, **{PRUNED: PRUNED + ENSEMBLE, "selection = 16": "selection = 0"})
     step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
     with pytest.raises(SuiteError, match="cannot take an artifact of kind cascade"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + step})

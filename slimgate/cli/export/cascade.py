@@ -63,6 +63,8 @@ class Cascade:
             scores = np.asarray(predict([texts[i] for i in rows]))
             if answers is None:
                 answers = np.zeros((len(texts), scores.shape[1]), dtype=scores.dtype)
+            else:  # the mean with the models before, or its scores alone
+                scores = (1 - one["weight"]) * answers[rows] + one["weight"] * scores
             answers[rows], answered_by[rows] = scores, number
             if one["threshold"] is None:  # the last one
                 break
@@ -149,10 +151,8 @@ def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Pa
 
 def write_loader(found: WrittenCascade, classes: Sequence[str], folder: Path) -> None:
     """cascade.json and cascade.py."""
-    models = [
-        {"name": one.name, "folder": one.folder, "temperature": one.temperature, "threshold": one.threshold}
-        for one in found.members
-    ]
+    told = ("name", "folder", "temperature", "threshold", "weight")
+    models = [{key: getattr(one, key) for key in told} for one in found.members]
     text = json.dumps({"labels": list(classes), "models": models}, indent=1, ensure_ascii=False)
     (folder / FILE).write_text(text + "\n", "utf-8")
     (folder / LOADER).write_text(loader(found), "utf-8")

@@ -27,12 +27,13 @@ CALIBRATED = {"calibration = 0": "calibration = 8"}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
-    """Of three models, with thresholds that each pass on about half of the rows."""
+    """An ensemble of three models, with thresholds that each pass on about half of the rows."""
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("suite")
     plain = tiny_run(folder, **{PRUNED: GRAPH + PRUNED, **CALIBRATED})
     middle = [median_confidence(plain, name) for name in ("graph", "pruned")]
-    fast = f'fast = {{ cascade = {{ models = ["graph", "pruned", "teacher"], threshold = {middle} }} }}\n'
+    models = 'models = ["graph", "pruned", "teacher"]'
+    fast = f"fast = {{ cascade = {{ {models}, threshold = {middle}, ensemble = true }} }}\n"
     return tiny_run(folder, **{PRUNED: GRAPH + PRUNED + fast, **CALIBRATED})
 
 

@@ -12,7 +12,7 @@ The artifact holds a copy of each model's artifact, and cascade.json. Each model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ KIND = "cascade"
 FILE = "cascade.json"
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 
 
 class Member(BaseModel):
@@ -151,10 +152,29 @@ class CascadePredictor:
 
     def forward(self, prepared: Any) -> object:
         """(rows, classes) float32 of the models that answered. The next model gets only the unsure rows."""
-        rows: npt.NDArray[np.intp] | None = None  # None: all
+        return self._ask(lambda number, rows: self._scores(number, prepared, rows))
+
+    def answer(self, inputs: Callable[[int, Places | None], Arrays]) -> npt.NDArray[np.float32]:
+        """As `forward`, of inputs that are made when a model is reached, for the rows that reach it.
+
+        inputs(number, places): the arrays of that number (Member.inputs). places: of which rows; None: all.
+        """
+
+        def scores(number: int, places: Places | None) -> npt.NDArray[np.float32]:
+            predictor = self._predictors[number]
+            call = predictor.prepare(inputs(self._members[number].inputs, places))
+            return np.array(predictor.fetch(predictor.forward(call)), dtype=np.float32)
+
+        return self._ask(scores)
+
+    def _ask(
+        self, scores_of: Callable[[int, Places | None], npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.float32]:
+        """The answers of all rows. scores_of(number, places): those of one model for some rows; None: all."""
+        rows: Places | None = None  # None: all
         answers: npt.NDArray[np.float32] | None = None
         for number, member in enumerate(self._members):
-            scores = self._scores(number, prepared, rows)
+            scores = scores_of(number, rows)
             self._asked[number] += len(scores)
             if answers is not None and member.weight < 1.0:
                 scores = blend(answers if rows is None else answers[rows], scores, member.weight)
@@ -171,9 +191,7 @@ class CascadePredictor:
         assert answers is not None
         return answers
 
-    def _scores(
-        self, number: int, prepared: _Prepared, rows: npt.NDArray[np.intp] | None
-    ) -> npt.NDArray[np.float32]:
+    def _scores(self, number: int, prepared: _Prepared, rows: Places | None) -> npt.NDArray[np.float32]:
         """The scores of one model for some rows of the batch."""
         predictor, call = self._predictors[number], prepared.whole[number]
         if rows is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.errors import SuiteError
 from slimgate.outcomes import ClassOutcomes
-from slimgate.protocols import Workload
+from slimgate.protocols import Encoded, Rows, Workload
 from slimgate.run.cascade import (
     Answers,
     average_answers,
@@ -22,6 +24,7 @@ from slimgate.run.cascade import (
     choose_gate,
     choose_gates,
 )
+from slimgate.run.measure.end_to_end import read_texts, texts_of
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, inputs_of, read_cascade
 from slimgate.runtimes.onnxruntime import runtime as onnxruntime
@@ -313,6 +316,38 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     handle, batch = run.handle("fast"), run.workload("fast", Workload(2)).inputs
     assert {"input_ids", "1.input_ids"} <= batch.keys()
     assert handle.caller(batch)() is not None
+
+
+def test_from_text_a_tokenizer_reads_only_the_rows_that_reach_its_model(tmp_path: Path) -> None:
+    trimmed = "trimmed = { steps = [{ trim_vocabulary = { vocab_size = 20 } }] }\n"
+    plain = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed})
+    first = plain.outcomes("trimmed")
+    assert isinstance(first, ClassOutcomes)
+    assert first.probabilities is not None
+    middle = float(np.median(first.probabilities.max(axis=1)))
+    models = 'models = ["trimmed", "teacher", "shorter"]'  # the last two share a tokenizer
+    table = f"fast = {{ cascade = {{ {models}, threshold = {middle}, ensemble = true }} }}\n"
+    run = tiny_run(tmp_path, **{PRUNED: PRUNED + trimmed + table})
+    handle, folder = run.handle("fast"), run.build("fast").artifact.folder
+    assert handle.caller(run.workload("fast", Workload(1)).inputs)() is not None
+    rows, judged = Rows(run.rows.gate.table), run.outcomes("fast")
+    [read] = read_texts([texts_of(run.suite.setup.task, folder, rows, lengths=[1] * len(rows), tokens=None)])
+    seen = list[list[str]]()
+
+    def note(encode: Callable[[Rows], Encoded]) -> Callable[[Rows], Encoded]:
+        return lambda given: (seen.append(given.ids), encode(given))[1]
+
+    predictor = handle.predictor
+    assert isinstance(predictor, CascadePredictor)
+    predictor.forget()
+    scores = replace(read, encoders=[note(one) for one in read.encoders]).answer(predictor)
+    assert isinstance(judged, ClassOutcomes)
+    shares = np.exp(scores - scores.max(1, keepdims=True))
+    np.testing.assert_allclose(shares / shares.sum(1, keepdims=True), judged.probabilities, atol=1e-5)
+    unsure = first.probabilities.max(axis=1) < middle
+    assert seen == [rows.ids, [one for one, is_unsure in zip(rows.ids, unsure, strict=True) if is_unsure]]
+    assert predictor.passed_on == pytest.approx(run.passed_on("fast"))
+    handle.close()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@
     texts.answer(predictor)
 
 Timed are the tokenizer of the artifact, padding, the runtime's own tensors, the forward pass, its output as
-an array, and what the task reads of it. Loading the tokenizer is not.
+an array, and what the task reads of it. Loading the tokenizer is not. In a cascade each tokenizer reads only
+the rows that reach its model.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.loading import load
-from slimgate.protocols import Encoded, Predictor, Rows
-from slimgate.run.measure.row_encoders import row_encoder
+from slimgate.protocols import Arrays, Encoded, Predictor, Rows
+from slimgate.run.measure.row_encoders import row_encoders
+from slimgate.runtimes.cascade import CascadePredictor, Places
 from slimgate.suite.suite import Plugin, SuiteTask
 
 MAX_TOKENS = "max_tokens"
@@ -50,28 +53,44 @@ class Texts:
 
 @dataclass(frozen=True)
 class ReadTexts:
-    """Texts with what reads them. encode: the artifact's tokenizer."""
+    """Texts with what reads them. encoders: the artifact's tokenizer, or those of a cascade's models."""
 
     texts: Texts
     task: SuiteTask
-    encode: Callable[[Rows], Encoded]
+    encoders: Sequence[Callable[[Rows], Encoded]]
 
     def answer(self, predictor: Predictor) -> npt.NDArray[Any]:
         """(rows, …) what the task reads of the model's scores: the timed call."""
+        if isinstance(predictor, CascadePredictor):
+            return predictor.answer(self._inputs_of_cascade())
         rows = self.texts.rows
-        encoded, places = self.encode(rows), range(len(rows))
+        encoded, places = self.encoders[0](rows), range(len(rows))
         batch = encoded.batch(places, self.texts.tokens)
         output = predictor.fetch(predictor.forward(predictor.prepare(batch)))
         return self.task.object.read_output(
             self.task.params, output, {**batch, **encoded.extra_arrays(places)}
         )
 
+    def _inputs_of_cascade(self) -> Callable[[int, Places | None], Arrays]:
+        """What `CascadePredictor.answer` asks for: no tokenizer reads a row twice."""
+        rows, known = self.texts.rows, dict[int, tuple[Places, Encoded]]()
+
+        def inputs(number: int, places: Places | None) -> Arrays:
+            wanted = np.arange(len(rows)) if places is None else places
+            if number not in known:
+                table = rows.table if places is None else rows.table.take(places)
+                known[number] = wanted, self.encoders[number](Rows(table))
+            read, encoded = known[number]
+            return encoded.batch(np.searchsorted(read, wanted).tolist(), self.texts.tokens)
+
+        return inputs
+
 
 def read_texts(texts: Sequence[Texts]) -> list[ReadTexts]:
-    """Texts of one artifact, ready to be answered: its tokenizer is loaded once."""
+    """Texts of one artifact, ready to be answered: its tokenizers are loaded once."""
     task = texts[0].plugin
-    encode = row_encoder(task, texts[0].folder)
-    return [ReadTexts(one, task, encode) for one in texts]
+    encoders = row_encoders(task, texts[0].folder)
+    return [ReadTexts(one, task, encoders) for one in texts]
 
 
 def texts_of(

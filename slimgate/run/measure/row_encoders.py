@@ -16,12 +16,16 @@ from slimgate.suite.suite import SuiteTask
 
 def row_encoder(task: SuiteTask, folder: Path) -> Callable[[Rows], Encoded]:
     """Makes rows the inputs of the artifact of that folder; its tokenizers are loaded once."""
-    if not is_cascade(folder):
-        return task.object.row_encoder(task.params, folder)
-    encoders = [task.object.row_encoder(task.params, one) for one in tokenizer_folders(folder)]
+    encoders = row_encoders(task, folder)
     if len(encoders) == 1:
         return encoders[0]
     return lambda rows: EncodedTwice(tuple(encode(rows) for encode in encoders))
+
+
+def row_encoders(task: SuiteTask, folder: Path) -> list[Callable[[Rows], Encoded]]:
+    """One for each tokenizer of the artifact of that folder, in the order of a cascade's `inputs`."""
+    folders = tokenizer_folders(folder) if is_cascade(folder) else [folder]
+    return [task.object.row_encoder(task.params, one) for one in folders]
 
 
 def is_tokenizer_file(name: str) -> bool:

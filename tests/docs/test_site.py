@@ -127,5 +127,5 @@ def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:
     assert number("1,000") == 1000
     with pytest.raises(ValueError, match="has no table under '## Gone'"):
         table("simulations/winners_curse", "## Gone")
-    with pytest.raises(ValueError, match="has no table under 'on fresh rows'"):
-        table("frontier", "on fresh rows")
+    with pytest.raises(ValueError, match="has no table under 'A verdict at 1 point'"):
+        table("frontier", "A verdict at 1 point")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,9 +63,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def freeze_after_each_module() -> Iterator[None]:
-    """What a module imported stays to the end as well."""
-    yield
+def freeze_before_each_module() -> None:
+    """What the modules before it imported stays to the end as well. Their last test is gone by now."""
     freeze_objects()
 
 

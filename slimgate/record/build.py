@@ -66,8 +66,8 @@ class StoredFacts(Part):
 class SelectionCost(Part):
     """What a cascade's thresholds cost on the selection rows that they were chosen on, which flatter them.
 
-    drop_points: that they were allowed to lose; lost_points: of accuracy, against the last model. passed_on:
-    shares of the rows that reached each model after the first.
+    drop_points: that they were allowed to lose; lost_points: of accuracy, against the last model, in an
+    ensemble against the mean of all. passed_on: shares of the rows that reached each model after the first.
     """
 
     rows: int

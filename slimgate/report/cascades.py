@@ -60,11 +60,10 @@ def passed_words(shares: list[float] | None) -> str:
 def _selection(facts: CascadeFacts) -> str:
     one = facts.selection
     if one is None:
-        return "no, given"
-    return (
-        f"{count(one.rows)}, lost {to_fixed(one.lost_points, 1)} of {one.drop_points:g} points against "
-        f"{escape(facts.models[-1])}"
-    )
+        return "weights only" if facts.weights else "no, given"
+    against = "the mean of all" if facts.weights else escape(facts.models[-1])
+    lost = f"lost {to_fixed(one.lost_points, 1)} of {one.drop_points:g} points"
+    return f"{count(one.rows)}, {lost} against {against}"
 
 
 def _gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:

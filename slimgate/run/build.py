@@ -183,7 +183,8 @@ class Builder:
         artifacts = tuple(self.build(name).artifact for name in table.models)
         task, runtimes = suite.setup.task, [suite.model(name).runtime for name in table.models]
         reads = (SELECTION,) if table.reads_selection else ()
-        packages = tuple(sorted({package for one in runtimes for package in one.object.packages}))
+        used = {package for one in runtimes for package in one.object.packages}
+        packages = tuple(sorted(used | {"scipy"} if reads else used))  # scipy finds weights and temperatures
         key = {
             "cascade": params_json(table),
             "models": [artifact.digest for artifact in artifacts],

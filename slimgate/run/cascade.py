@@ -7,7 +7,8 @@ so that one lucky dip of the curve does not decide. Of three models the last pai
 least log loss on the same rows, if fewer rows are passed on with it.
 
 In an ensemble a model's scores are first averaged with those so far, by the weight with the least log loss on
-these rows (stacking: Wolpert 1992, Neural Networks 5:241-259). The rule then takes each mean as the model.
+these rows at the best temperature (stacking: Wolpert 1992, Neural Networks 5:241-259). The rule then takes
+each mean for the model, and the mean of all for the last one.
 """
 
 from __future__ import annotations
@@ -198,21 +199,15 @@ def average_answers(answers: Sequence[Answers]) -> tuple[list[Answers], list[flo
 
 
 def best_weight(before: Answers, own: Answers) -> float:
-    """The weight of a model's own scores that gives the least log loss, with the temperature left free."""
-    from scipy.optimize import minimize
-    from scipy.special import logsumexp
+    """The weight of a model's own scores of which the mean has the least log loss at its best temperature."""
+    from scipy.optimize import minimize_scalar
 
-    both = np.stack([before.scores, own.scores]).astype(np.float64)
-    labelled = both[:, np.arange(len(own.labels)), own.labels]
+    def loss(weight: float) -> float:
+        scores = blend(before.scores, own.scores, weight)
+        mean = Answers(scores, own.labels, own.right)
+        return log_loss(mean, best_temperature(mean))
 
-    def log_loss(factors: Floats) -> tuple[float, Floats]:
-        scores = np.tensordot(factors, both, axes=1)
-        total = logsumexp(scores, axis=1)
-        expected = (both * np.exp(scores - total[:, None])).sum(axis=2)
-        return float((total - factors @ labelled).mean()), (expected - labelled).mean(axis=1)
-
-    least = minimize(log_loss, np.full(2, 0.5), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * 2).x
-    return float(least[1] / least.sum()) if least.sum() > 0 else 1.0
+    return float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x)
 
 
 def choose_gates(answers: Sequence[Answers], drop_points: float) -> list[Gate]:
@@ -273,16 +268,19 @@ def best_temperature(own: Answers) -> float:
     """The temperature with the least log loss (Guo et al. 2017, On Calibration of Modern Neural Networks)."""
     from scipy.optimize import minimize_scalar
 
-    scores = own.scores.astype(np.float64)
-    scores -= scores.max(axis=1, keepdims=True)
-    labelled = scores[np.arange(len(scores)), own.labels]
-
-    def log_loss(log_temperature: float) -> float:
-        heat = float(np.exp(log_temperature))
-        return float(np.mean(np.log(np.exp(scores / heat).sum(axis=1)) - labelled / heat))
+    def loss(log_temperature: float) -> float:
+        return log_loss(own, float(np.exp(log_temperature)))
 
     bounds = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
-    return float(np.exp(minimize_scalar(log_loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def log_loss(own: Answers, temperature: float) -> float:
+    """The mean of minus the log probability of the label."""
+    scores = own.scores.astype(np.float64) / temperature
+    scores -= scores.max(axis=1, keepdims=True)
+    labelled = scores[np.arange(len(scores)), own.labels]
+    return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - labelled))
 
 
 def _selection_facts(gates: Sequence[Gate], answers: Sequence[Answers]) -> dict[str, Any]:

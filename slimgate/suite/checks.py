@@ -128,12 +128,10 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
         if problem:
             raise error_at((*here, "models"), problem)
     if table.reads_selection and suite.setup.sizes.selection == 0:
-        key, other = ("ensemble", "leave it out") if table.ensemble else ("threshold", "give threshold = 0.9")
-        problem = (
-            "is chosen on rows of the split selection, and [task] splits.selection = 0 came; give it some, "
-            f"or {other}"
-        )
-        raise error_at((*here, key), problem)
+        rows = "chosen on rows of the split selection, and [task] splits.selection = 0 came; give it rows"
+        if table.ensemble:
+            raise error_at((*here, "ensemble"), f"its weights are {rows}, or leave ensemble out")
+        raise error_at((*here, "threshold"), f"is {rows}, or give threshold = 0.9")
 
 
 def _gives_class_scores(task: SuiteTask) -> bool:

@@ -123,7 +123,7 @@ class CascadeTable(Table):
     each model but the last."""
     drop_points: float = Field(default=0.5, ge=0, le=100)
     """With threshold = "selection": points of accuracy that the cascade may lose there against its last
-    model."""
+    model; an ensemble against the mean of all its models."""
     ensemble: bool = False
     """Average the scores of all models that a row reached, instead of taking the last one's. The weights are
     chosen on the selection rows."""

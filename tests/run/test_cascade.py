@@ -13,6 +13,7 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.errors import SuiteError
+from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import Encoded, Rows, Workload
 from slimgate.run.cascade import (
@@ -27,6 +28,7 @@ from slimgate.run.cascade import (
 from slimgate.run.measure.end_to_end import read_texts, texts_of
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, inputs_of, read_cascade
+from slimgate.runtimes.eager import runtime as eager
 from slimgate.runtimes.onnxruntime import runtime as onnxruntime
 
 
@@ -122,6 +124,16 @@ def test_the_mean_of_two_models_is_better_than_both_and_weighs_each_by_its_noise
     )
 
 
+def test_rows_that_both_models_separate_still_have_a_weight() -> None:
+    """Without a bound on the scores' scale the log loss would have no least value."""
+    labels = np.asarray([0, 1] * 8)
+    right = np.ones(16, dtype=bool)
+    first = Answers((30 * np.eye(2)[labels]).astype(np.float32), labels, right)
+    weight = best_weight(first, Answers(2 * first.scores, labels, right))
+    assert 0 <= weight <= 1
+    assert best_weight(first, Answers(2 * first.scores, labels, right)) == weight
+
+
 def test_a_model_that_knows_nothing_has_no_weight() -> None:
     good = noisy(2000, 0.5, 1)
     scores = np.random.default_rng(3).normal(0, 1, (2000, 3)).astype(np.float32)
@@ -174,16 +186,10 @@ def test_a_batch_passes_on_only_the_unsure_rows() -> None:
 
 @pytest.mark.parametrize("passed_on", [[False, True], [True, True]], ids=["one row", "all rows"])
 def test_an_ensemble_averages_the_scores_of_the_models_that_a_row_reached(passed_on: list[bool]) -> None:
-    together = member("b", None).model_copy(update={"weight": 0.25})
-    cascade = CascadePredictor([member("a", 0.9), together], [Fixed(), Fixed()])
+    together = member("b", None, inputs=1).model_copy(update={"weight": 0.25})
     own = np.asarray([[1.0 if one else 9.0, 0.0] for one in passed_on], dtype=np.float32)
-    found = cascade.fetch(cascade.forward(cascade.prepare({"scores": own})))
-    mean = 0.75 * own + 0.25 * own
-    assert found.tolist() == np.where(np.asarray(passed_on)[:, None], mean, own).tolist()
     other = np.asarray([[0.0, 4.0], [0.0, 8.0]], dtype=np.float32)
-    cascade = CascadePredictor(
-        [member("a", 0.9), together.model_copy(update={"inputs": 1})], [Fixed(), Fixed()]
-    )
+    cascade = CascadePredictor([member("a", 0.9), together], [Fixed(), Fixed()])
     found = cascade.fetch(cascade.forward(cascade.prepare({"scores": own, "1.scores": other})))
     expected = [[0.75, [1.0, 2.0][row]] if one else [9.0, 0.0] for row, one in enumerate(passed_on)]
     assert found.tolist() == expected
@@ -235,7 +241,8 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
     assert facts is not None
     [weight] = facts["weights"]
     assert 0 < weight < 1
-    assert (facts["thresholds"], facts["selection"]) == ([pytest.approx(1.0)], None)
+    assert facts["thresholds"][0] > 1.0  # so that a probability that rounds to 1 is passed on too
+    assert facts["selection"] is None
     scores = []
     for name in ("shorter", "teacher"):
         own = run.outcomes(name)
@@ -246,6 +253,33 @@ def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) 
     assert isinstance(both, ClassOutcomes)
     np.testing.assert_allclose(both.probabilities, mean / mean.sum(1, keepdims=True), atol=1e-5)
     assert run.passed_on("both") == [1.0]
+
+
+def test_thresholds_of_an_ensemble_are_chosen_for_the_means(tmp_path: Path) -> None:
+    table = CASCADE.replace("drop_points = 3", "drop_points = 3, ensemble = true")
+    run = tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 32"})
+    names = ("pruned", "shorter", "teacher")
+    members = read_cascade(run.build("fast").artifact.folder).members
+    own = [selection_answers(run, name) for name in names]
+    means, weights = average_answers(own)
+    gates = choose_gates(means, 3.0)
+    assert [one.weight for one in members] == pytest.approx(weights)
+    assert [one.threshold for one in members[:-1]] == pytest.approx([one.threshold for one in gates])
+    assert [one.temperature for one in members[:-1]] == pytest.approx([one.temperature for one in gates])
+    assert not all(one.weight in (0.0, 1.0) for one in members[1:])
+
+
+def selection_answers(run: SuiteRun, name: str) -> Answers:
+    """What a model says of the selection rows, by the network itself."""
+    artifact, rows = run.build(name).artifact, run.rows.splits["selection"]
+    task = run.suite.setup.task
+    encoded = task.object.row_encoder(task.params, artifact.folder)(rows)
+    predictor = eager.load(artifact.folder, eager.Params(), device="cpu", threads=1)
+    scores = predict_scores(predictor, encoded, batch_size=16, batch_tokens=None)
+    predictor.close()
+    found = task.object.outcomes(run.rows.facts, rows, scores, task.params, None)
+    assert isinstance(found, ClassOutcomes)
+    return Answers(scores, found.labels, found.right > 0)
 
 
 def test_its_size_is_the_sum_of_its_models(run: SuiteRun) -> None:
@@ -384,7 +418,9 @@ def test_a_cascade_of_a_cascade_or_without_selection_rows_is_refused(tmp_path: P
         tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
     with pytest.raises(SuiteError, match=r"cascade\] threshold: is chosen on rows of the split selection"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
-    with pytest.raises(SuiteError, match=r"cascade\] ensemble: is chosen on rows .* or leave it out"):
+    with pytest.raises(
+        SuiteError, match=r"cascade\] ensemble: its weights are chosen on .* or leave ensemble out"
+    ):
         tiny_run(tmp_path, **{PRUNED: PRUNED + ENSEMBLE, "selection = 16": "selection = 0"})
     step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
     with pytest.raises(SuiteError, match="cannot take an artifact of kind cascade"):

@@ -56,14 +56,14 @@ class Cascade:
         self.models = [(OPEN[i](Path(folder) / one["folder"]), one) for i, one in enumerate(told["models"])]
 
     def scores(self, texts):
-        """(texts, classes) scores before softmax, and (texts,) which model answered, from 0."""
+        """(texts, classes) scores before softmax, and (texts,) which model was asked last, from 0."""
         texts, rows = list(texts), np.arange(len(texts))
         answers, answered_by = None, np.zeros(len(texts), dtype=int)
         for number, (predict, one) in enumerate(self.models):
             scores = np.asarray(predict([texts[i] for i in rows]))
             if answers is None:
-                answers = np.zeros((len(texts), scores.shape[1]), dtype=scores.dtype)
-            else:  # the mean with the models before, or its scores alone
+                answers = np.zeros((len(texts), scores.shape[1]), dtype=np.float32)
+            elif one["weight"] < 1:  # the mean with the models before
                 scores = (1 - one["weight"]) * answers[rows] + one["weight"] * scores
             answers[rows], answered_by[rows] = scores, number
             if one["threshold"] is None:  # the last one

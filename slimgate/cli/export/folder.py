@@ -125,7 +125,8 @@ def _export_cascade(
         bullets(
             [
                 f"This folder, loaded from its files, against the judged cascade: {escape(checked)}.",
-                "`cascade.json` names the models in order, with the probability from which on each answers.",
+                "`cascade.json` names the models in order, with the probability from which on each answers. "
+                "A weight below 1 is that of a model's own scores in the mean with the models before.",
             ]
         ),
     )

@@ -1,0 +1,58 @@
+"""The table of cascades: thresholds, weights of an ensemble, and what was chosen on the selection rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.sample_record import sample_record
+
+from slimgate.record import RunRecord
+from slimgate.record.build import CascadeFacts
+from slimgate.report.cascades import cascades
+
+CHOSEN = {"rows": 800, "drop_points": 0.5, "lost_points": 0.25, "passed_on": [0.2]}
+PLAIN = {"models": ["small", "large"], "thresholds": [0.75], "temperatures": [1.0], "passed_on": [0.213]}
+
+
+def record_of(*facts: dict[str, Any]) -> RunRecord:
+    """The sample record, whose first variants are these cascades."""
+    record = sample_record()
+    variants = list(record.variants)
+    for place, one in enumerate(facts):
+        artifact = variants[place].artifact
+        assert artifact is not None
+        told = artifact.model_copy(update={"cascade": CascadeFacts.model_validate(one)})
+        variants[place] = variants[place].model_copy(update={"artifact": told})
+    return record.model_copy(update={"variants": variants})
+
+
+def rows_of(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
+
+
+def test_a_plain_cascade_has_no_column_of_weights() -> None:
+    """As a record of before there were ensembles, which has no key `weights`."""
+    text = cascades(record_of(PLAIN | {"selection": CHOSEN}))
+    header, row = rows_of(text)
+    assert "weight of the next" not in header
+    assert row[1:] == [
+        "small",
+        "large",
+        "0.7500",
+        "1.00",
+        "21.3 %",
+        "800, lost 0.2 of 0.5 points against large",
+    ]
+    assert "ensemble" not in text
+
+
+def test_an_ensemble_shows_its_weights_and_is_compared_with_the_mean() -> None:
+    together = PLAIN | {"weights": [0.625], "selection": CHOSEN}
+    text = cascades(record_of(together, PLAIN | {"weights": [0.5]}, PLAIN))
+    header, chosen, given, plain = rows_of(text)
+    place = header.index("weight of the next")
+    assert [row[place] for row in (chosen, given, plain)] == ["0.62", "0.50", "–"]
+    assert chosen[-1] == "800, lost 0.2 of 0.5 points against the mean of all"
+    assert [given[-1], plain[-1]] == ["weights only", "no, given"]
+    assert "An ensemble averages the scores of all models that a row reached." in text

@@ -75,7 +75,7 @@ def test_ctrl_c_leaves_a_valid_partial_record_and_report(repository: Path) -> No
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    assert process.returncode == 2
+    assert process.returncode == 2, out
     assert "KeyboardInterrupt" in out
     assert read_record(record).verdict.missing > 0
     assert (record.parent / "report.md").is_file()

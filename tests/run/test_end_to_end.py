@@ -127,7 +127,7 @@ def test_texts_are_repeated_or_cut_until_a_row_has_its_tokens(tmp_path: Path) ->
     task = Plugin("text_classification", text_classification.task, PARAMS)
     rows = rows_of(words(3), words(40), words(10), "")
     texts = texts_of(task, tmp_path, rows, lengths=[5, 42, 12, 2], tokens=12)
-    encoded = read_texts([texts])[0].encode(texts.rows)
+    encoded = read_texts([texts])[0].encoders[0](texts.rows)
     assert encoded.lengths.tolist() == [12, 12, 12, 2]  # a text without words stays empty
     batch = np.asarray(encoded.batch(range(4), 12)["input_ids"])
     assert batch.shape == (4, 12)
@@ -145,7 +145,7 @@ def test_words_and_pairs_keep_the_form_of_their_columns(tmp_path: Path) -> None:
         lengths=[5, 32],
         tokens=10,
     )
-    encoded = read_texts([texts])[0].encode(texts.rows)
+    encoded = read_texts([texts])[0].encoders[0](texts.rows)
     assert encoded.lengths.tolist() == [10, 10]
     # every first token of a word is inside the output, so that tags can be read
     assert encoded.extra_arrays(range(2))["word_of"].shape == (2, 10)
@@ -153,7 +153,7 @@ def test_words_and_pairs_keep_the_form_of_their_columns(tmp_path: Path) -> None:
     both = Rows(pa.table({"id": ["r"], "a": [words(3)], "b": [words(9)]}))
     similarity = Plugin("sentence_similarity", sentence_similarity.task, pair)
     longer = texts_of(similarity, tmp_path, both, lengths=[11], tokens=20)
-    assert read_texts([longer])[0].encode(longer.rows).batch([0], 20)["input_ids"].shape == (2, 20)
+    assert read_texts([longer])[0].encoders[0](longer.rows).batch([0], 20)["input_ids"].shape == (2, 20)
     assert longer.rows.table["b"][0].as_py() == words(20)
 
 

@@ -152,7 +152,7 @@ class CascadePredictor:
 
     def forward(self, prepared: Any) -> object:
         """(rows, classes) float32 of the models that answered. The next model gets only the unsure rows."""
-        return self._ask(lambda number, rows: self._scores(number, prepared, rows))
+        return self._ask(lambda number, rows: self._call(number, prepared, rows))
 
     def answer(self, inputs: Callable[[int, Places | None], Arrays]) -> npt.NDArray[np.float32]:
         """As `forward`, of inputs that are made when a model is reached, for the rows that reach it.
@@ -160,21 +160,19 @@ class CascadePredictor:
         inputs(number, places): the arrays of that number (Member.inputs). places: of which rows; None: all.
         """
 
-        def scores(number: int, places: Places | None) -> npt.NDArray[np.float32]:
-            predictor = self._predictors[number]
-            call = predictor.prepare(inputs(self._members[number].inputs, places))
-            return np.array(predictor.fetch(predictor.forward(call)), dtype=np.float32)
+        def call(number: int, places: Places | None) -> object:
+            return self._predictors[number].prepare(inputs(self._members[number].inputs, places))
 
-        return self._ask(scores)
+        return self._ask(call)
 
-    def _ask(
-        self, scores_of: Callable[[int, Places | None], npt.NDArray[np.float32]]
-    ) -> npt.NDArray[np.float32]:
-        """The answers of all rows. scores_of(number, places): those of one model for some rows; None: all."""
+    def _ask(self, call_of: Callable[[int, Places | None], object]) -> npt.NDArray[np.float32]:
+        """The answers of all rows. call_of(number, places): what one model gets for some rows; None: all."""
         rows: Places | None = None  # None: all
         answers: npt.NDArray[np.float32] | None = None
         for number, member in enumerate(self._members):
-            scores = scores_of(number, rows)
+            predictor = self._predictors[number]
+            output = predictor.forward(call_of(number, rows))
+            scores = np.array(predictor.fetch(output), dtype=np.float32)
             self._asked[number] += len(scores)
             if answers is not None and member.weight < 1.0:
                 scores = blend(answers if rows is None else answers[rows], scores, member.weight)
@@ -191,13 +189,12 @@ class CascadePredictor:
         assert answers is not None
         return answers
 
-    def _scores(self, number: int, prepared: _Prepared, rows: Places | None) -> npt.NDArray[np.float32]:
-        """The scores of one model for some rows of the batch."""
-        predictor, call = self._predictors[number], prepared.whole[number]
-        if rows is not None:
-            inputs = inputs_of(prepared.batch, self._members[number].inputs)
-            call = predictor.prepare({name: values[rows] for name, values in inputs.items()})
-        return np.array(predictor.fetch(predictor.forward(call)), dtype=np.float32)
+    def _call(self, number: int, prepared: _Prepared, rows: Places | None) -> object:
+        """What one model gets for some rows of the batch."""
+        if rows is None:
+            return prepared.whole[number]
+        inputs = inputs_of(prepared.batch, self._members[number].inputs)
+        return self._predictors[number].prepare({name: values[rows] for name, values in inputs.items()})
 
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
         """The scores, which are on the host already."""

@@ -66,7 +66,7 @@ def interrupt(repository: Path, record: Path) -> tuple[int, str]:
     )
     try:
         assert os.getpgid(process.pid) == process.pid != os.getpgrp()
-        until = time.monotonic() + 200  # a busy machine takes long to start it
+        until = time.monotonic() + 300  # a busy machine takes long to start it
         while not record.exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)

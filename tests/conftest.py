@@ -104,3 +104,9 @@ def bench(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "rows.csv").write_text("text,label,file\ngood film,pos,f0\n")
     return folder
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor without bfloat16."""
+    monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda: False)

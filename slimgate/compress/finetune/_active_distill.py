@@ -75,7 +75,8 @@ def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
     for size in sizes:
         chosen, told = _choose(model, pool, asked, size, params, context)
         rows = pool.taught.take(chosen.tolist())
-        answers = np.array(teacher_answers(teacher, rows, None, ClassObjective(), context).values)
+        found = teacher_answers(teacher, rows, None, ClassObjective(), context, precision=params.precision)
+        answers = np.array(found.values)
         asked = Asked(np.append(asked.positions, chosen), np.concatenate([asked.logits, answers]))
         model.network.load_state_dict(start)
         own = replace(context, log={})

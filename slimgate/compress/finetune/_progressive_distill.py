@@ -30,7 +30,9 @@ def distill_progressively(model: Any, params: Params, context: BuildContext) -> 
     numbers = list(range(len(encoder_layers(model.network))))
     data, teacher, taught = lesson(model, context)
     objective = objective_of(context.task, context.task_params)
-    answers = teacher_answers(teacher, taught, None, objective, context) if objective.by_row else None
+    answers = None
+    if objective.by_row:
+        answers = teacher_answers(teacher, taught, None, objective, context, precision=params.precision)
     stages: list[dict[str, Any]] = []
     while len(numbers) > params.blocks:
         doomed = _blocks_to_drop(model, teacher, params, (data, taught), context)

@@ -98,8 +98,8 @@ def distill_model(model: Any, params: Params, context: BuildContext, *, hooks: S
         context.log["warning"] = warning
     ensemble = None
     if more := params.more_teachers:
-        stored = bool(params.stored_logits)
-        teaching = Teaching(model, data, teacher, taught, rows, more, context, stored=stored)
+        stored, precision = bool(params.stored_logits), params.precision
+        teaching = Teaching(model, data, teacher, taught, rows, more, context, stored, precision)
         ensemble = partial(ensemble_answers, teaching)
         context.log["more_teachers"] = list(more)
     matches = matches_of(model, teacher, params, seed=context.seed)

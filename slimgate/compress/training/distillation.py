@@ -141,7 +141,10 @@ class DistillationLoss:
             self._answers = ensemble(self._objective) if self._taught else None
         elif answers is None and self._stores(teacher, targets, stored, context):
             rows = teacher_encoded
-            self._answers = teacher_answers(teacher, rows, targets, self._objective, context)
+            precision = getattr(params, "precision", "auto")
+            self._answers = teacher_answers(
+                teacher, rows, targets, self._objective, context, precision=precision
+            )
         context.log["teacher_logits"] = self.source
 
     def _learns_from_teacher(self, targets: Targets | None) -> bool:

@@ -38,7 +38,8 @@ class TrainingParams(Table):
     """CPU processes that share each batch and the suite's threads. The result is that of one process, up to
     rounding. It does not go with comparisons of tokens inside the models."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Format of arithmetic: "auto" takes bfloat16 if the machine computes in it natively, else float32."""
+    """Format of arithmetic: "auto" takes bfloat16 if the machine computes in it natively, else float32. Of
+    a teacher's answers, stored before training, a probe must also agree with float32."""
 
     @model_validator(mode="after")
     def _a_row_for_each_process(self) -> Self:

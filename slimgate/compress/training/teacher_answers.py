@@ -3,9 +3,10 @@
 answers = teacher_answers(teacher, encoded, targets, objective, context)
 answers.of([3, 0])      # (answers, outputs) float32 of those rows, one row after another
 
-Answers are computed in float32, longest rows first, in batches of 64. They are kept under the teacher's
-digest and that of the very inputs that it gets, so that no other rows, tokenizer, transfer set or cut take
-what is not their own; students of any kind, seed and options share them.
+Answers are computed longest rows first, in batches of 64: in bfloat16 where the device computes it natively
+and a probe of 16 rows gives the answers of float32, else in float32. They are kept under the teacher's digest
+and that of the very inputs that it gets, so that no other rows, tokenizer, transfer set or cut take what is
+not their own; students of any kind, seed and options share them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from slimgate._system.digests import code_digest
 from slimgate._system.files import room_for
 from slimgate.loading import module_of
+from slimgate.models.precision import answer_precision, in_precision, resolve_precision
 from slimgate.protocols import BuildContext, Encoded, Json, iter_batches
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.objectives import Objective, Targets
@@ -67,11 +69,18 @@ def stored_bytes(teacher: Any, encoded: Encoded, targets: Targets, objective: Ob
 
 
 def teacher_answers(
-    teacher: Any, encoded: Encoded, targets: Targets | None, objective: Objective, context: BuildContext
+    teacher: Any,
+    encoded: Encoded,
+    targets: Targets | None,
+    objective: Objective,
+    context: BuildContext,
+    *,
+    precision: str = "auto",
 ) -> Answers:
     """The teacher's answers on every row, by memory map, never all of them in memory.
 
     encoded: the rows as the teacher reads them. targets: of tokens they say which count; not asked of rows.
+    precision: the step's option.
     The seconds of computing or finding them are logged as those of "teacher".
     """
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
@@ -79,12 +88,14 @@ def teacher_answers(
     starts = np.arange(len(order) + 1) if counting is None else _starts(counting, objective)
 
     def fill(folder: Path) -> Json:
-        _write(folder / _FILE, teacher, encoded, counting, starts, objective, order, context)
-        return {"rows": len(order), "answers": int(starts[-1])}
+        path, rows = folder / _FILE, (encoded, counting, starts, order)
+        used = _write(path, teacher, *rows, objective, context, precision)
+        return {"rows": len(order), "answers": int(starts[-1]), "precision": used}
 
     with context.time_stage("teacher"):
         key = {
             "inputs": _inputs_digest(encoded, counting, order),
+            "precision": [precision, resolve_precision(precision, context.device)],
             "task": code_digest(module_of(context.task)),
             "code": code_digest("slimgate.compress.training.teacher_answers"),
         }
@@ -99,15 +110,23 @@ def _write(
     encoded: Encoded,
     counting: Targets | None,
     starts: npt.NDArray[np.int64],
-    objective: Objective,
     order: list[int],
+    objective: Objective,
     context: BuildContext,
-) -> None:
+    wanted: str,
+) -> str:
+    """Gives the format in which they were computed."""
     predictor = EagerPredictor(teacher.network.eval(), context.device)
+
+    def answer(positions: Sequence[int]) -> torch.Tensor:
+        return _predict_batch(predictor, encoded, positions)
+
+    precision = answer_precision(wanted, teacher.network, answer, order, context.device)
     written: npt.NDArray[np.float32] | None = None
     done = 0
     for positions in iter_batches(order, BATCH_SIZE):
-        output = _predict_batch(predictor, encoded, positions)
+        with in_precision(precision, context.device):
+            output = answer(positions)
         labels = None if counting is None else _tensor(counting, positions)
         for i, position in enumerate(positions):
             row = output[i : i + 1]
@@ -121,6 +140,7 @@ def _write(
         context.progress(PROGRESS, done, len(order))
     assert isinstance(written, np.memmap)
     written.flush()
+    return precision
 
 
 def _predict_batch(predictor: EagerPredictor, encoded: Encoded, positions: Sequence[int]) -> torch.Tensor:

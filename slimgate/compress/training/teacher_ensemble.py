@@ -64,6 +64,7 @@ class Teaching:
 
     data: the rows as the student reads them; taught: as the first teacher does; rows: as anybody reads them.
     more: names of the models of context.of_more_teachers(). stored: answers of any size are stored.
+    precision: in which they are computed, as the step's option says.
     """
 
     student: Any
@@ -74,6 +75,7 @@ class Teaching:
     more: Sequence[str]
     context: BuildContext
     stored: bool = False
+    precision: str = "auto"
 
 
 def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
@@ -89,9 +91,11 @@ def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
             "more_teachers: the method has that option and must declare also_learns_from(params)"
         )
     _check_size(teaching, objective)
-    parts = [
-        teacher_answers(teaching.teacher, teaching.taught, teaching.data[1], objective, teaching.context)
-    ]
+    targets, precision = teaching.data[1], teaching.precision
+    first = teacher_answers(
+        teaching.teacher, teaching.taught, targets, objective, teaching.context, precision=precision
+    )
+    parts = [first]
     for name, context in zip(teaching.more, own, strict=True):
         parts.append(_answers(name, teaching, objective, context))
         try:
@@ -115,7 +119,8 @@ def _answers(name: str, teaching: Teaching, objective: Objective, context: Build
     if warning := unlike(teaching.student, other, teaching.data[0], encoded):
         told = [context.log["warning"]] if "warning" in context.log else []
         context.log["warning"] = "; ".join([*told, f"{name}: {warning}"])
-    return teacher_answers(other, encoded, teaching.data[1], objective, context)
+    targets, precision = teaching.data[1], teaching.precision
+    return teacher_answers(other, encoded, targets, objective, context, precision=precision)
 
 
 def _check_objective(objective: Objective) -> None:

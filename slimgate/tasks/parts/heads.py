@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from slimgate.models.precision import answer_precision, in_precision
 from slimgate.protocols import Encoded, Progress, iter_batches, no_progress
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
 from slimgate.tasks.parts.objectives import Labelled, TokenObjective
@@ -41,25 +42,33 @@ TokenData = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 def classifier_inputs(
     network: nn.Module, layer: nn.Linear, encoded: Encoded, *, progress: Progress = no_progress
 ) -> npt.NDArray[np.float32]:
-    """What `layer` receives for each row, in the order of the rows: (rows, in_features)."""
+    """What `layer` receives for each row, in the order of the rows: (rows, in_features).
+
+    Computed in bfloat16 where that is native and a probe gives the same.
+    """
     caught: list[torch.Tensor] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     hook = layer.register_forward_hook(lambda _module, inputs, output: seen.append((inputs[0], output)))
     order = np.argsort(encoded.lengths, kind="stable")
     device = next(network.parameters()).device
+
+    def received(positions: Sequence[int]) -> torch.Tensor:
+        batch = encoded.batch(positions)
+        inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+        logits = network(**inputs).logits
+        return _counted_inputs(*seen.pop(), logits).float().cpu()
+
     network.eval()
     try:
         with torch.inference_mode():
+            precision = answer_precision("auto", network, received, order.tolist(), str(device))
             for positions in iter_batches(order.tolist(), 64):
-                batch = encoded.batch(positions)
-                logits = network(
-                    **{name: torch.from_numpy(values).to(device) for name, values in batch.items()}
-                ).logits
-                caught.append(_counted_inputs(*seen.pop(), logits).cpu())
+                with in_precision(precision, str(device)):
+                    caught.append(received(positions))
                 progress("rows that a new head is fitted on", sum(map(len, caught)), len(order))
     finally:
         hook.remove()
-    features = torch.cat(caught).float().numpy()
+    features = torch.cat(caught).numpy()
     result = np.empty_like(features)
     result[order] = features
     return result

@@ -111,6 +111,7 @@ class Pair:
         return loss(self.student.network, batch, torch.from_numpy(self.rows[1][positions]), positions)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_stored_logits_and_a_teacher_beside_the_student_give_the_same_loss(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     for positions in ([0, 1, 2, 3], [40, 7, 7]):
@@ -119,6 +120,7 @@ def test_stored_logits_and_a_teacher_beside_the_student_give_the_same_loss(tmp_p
         torch.testing.assert_close(stored, pair.value(beside_loss, positions), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_stored_and_fresh_answers_of_the_teacher_give_the_same_loss(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     params = Params(alpha=0.3, relation_weight=0.5)
@@ -136,6 +138,7 @@ def test_stored_and_fresh_answers_of_the_teacher_give_the_same_loss(tmp_path: Pa
     assert values[0] != pytest.approx(values[1], abs=1e-4)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_a_row_without_a_label_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     positions = [0, 1, 2]
@@ -197,6 +200,7 @@ def test_the_teacher_is_its_own_perfect_mimic(tmp_path: Path) -> None:
     assert pair.value(loss, [0, 5, 9]).item() == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     """A DistilBERT student's tokenizer gives no token types; the BERT teacher must see them all the same."""
     from slimgate.protocols import TaskFacts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def teacher(tmp_path: Path, context: BuildContext) -> Any:
 
 def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, context: BuildContext) -> None:
     encoded, _ = training_rows(teacher, context)
-    found = teacher_answers(teacher, encoded, None, ClassObjective(), context)
+    found = teacher_answers(teacher, encoded, None, ClassObjective(), context, precision="float32")
     assert isinstance(found.values, np.memmap)
     assert context.scratch in Path(str(found.values.filename)).parents
     assert found.values.shape == (48, 2)
@@ -65,21 +66,71 @@ def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, con
         torch.testing.assert_close(torch.from_numpy(found.of(positions)), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that computes bfloat16 natively, as it seems."""
+    monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda: True)
+
+
+def in_both(teacher: Any, context: BuildContext, tmp_path: Path) -> tuple[list[Answers], list[str]]:
+    """The answers as "auto" and in float32, and the formats that the store tells."""
+    store = Store(tmp_path / "store")
+    context.share = SharedBySteps(store, {"teacher": "a"})
+    encoded, _ = training_rows(teacher, context)
+    found = [
+        teacher_answers(teacher, encoded, None, ClassObjective(), context, precision=precision)
+        for precision in ("auto", "float32")
+    ]
+    manifests = sorted(
+        (tmp_path / "store" / KIND).glob("*/manifest.json"), key=lambda path: path.stat().st_mtime
+    )
+    return found, [json.loads(path.read_text())["precision"] for path in manifests]
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_answers_are_in_bfloat16_where_they_agree(
+    teacher: Any, context: BuildContext, tmp_path: Path
+) -> None:
+    (fast, exact), formats = in_both(teacher, context, tmp_path)
+    assert formats == ["bfloat16", "float32"]
+    errors = np.abs(fast.values - exact.values)
+    assert 0 < errors.mean() < 0.05 * exact.values.std()
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_answers_that_bfloat16_cannot_tell_apart_are_in_float32(
+    teacher: Any, context: BuildContext, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        teacher.network.classifier.bias += 1000  # steps of bfloat16 are 4 there
+    (fast, exact), formats = in_both(teacher, context, tmp_path)
+    assert formats == ["float32", "float32"]
+    np.testing.assert_array_equal(fast.values, exact.values)
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_a_teacher_in_another_format_computes_as_it_is(
+    teacher: Any, context: BuildContext, tmp_path: Path
+) -> None:
+    teacher.network.double()
+    (fast, exact), formats = in_both(teacher, context, tmp_path)
+    assert formats == ["float32", "float32"]
+    np.testing.assert_array_equal(fast.values, exact.values)
+
+
 class Tokens:
     """A teacher that answers each token with (its number, 10 times its number)."""
 
-    class network:  # noqa: N801
+    class Network(torch.nn.Module):
         config = None
 
-        @staticmethod
-        def eval() -> Any:
-            def forward(input_ids: torch.Tensor, **_more: Any) -> Any:
-                class Output:
-                    logits = torch.stack([input_ids, 10 * input_ids], -1).float()
+        def forward(self, input_ids: torch.Tensor, **_more: Any) -> Any:
+            class Output:
+                logits = torch.stack([input_ids, 10 * input_ids], -1).float()
 
-                return Output
+            return Output
 
-            return forward
+    network = Network()
 
 
 def test_of_tokens_those_that_count_are_kept_row_by_row(context: BuildContext) -> None:
@@ -147,7 +198,7 @@ def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, contex
     labels = torch.from_numpy(np.asarray(data[1])[:3])
 
     def value(targets: Any, **given: Any) -> float:
-        rows = (student, teacher, data[0], data[0], Params(**given), context)
+        rows = (student, teacher, data[0], data[0], Params(precision="float32", **given), context)
         loss = DistillationLoss(*rows, targets=targets)
         with torch.no_grad():
             return float(loss(student.network, batch, labels, [0, 1, 2]))

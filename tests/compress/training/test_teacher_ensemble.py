@@ -229,7 +229,8 @@ def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -
     data, taught = rows.labelled_rows(student), rows.read_by(teachers[0])
     objective = objective_of(context.task, context.task_params)
     found = ensemble_answers(
-        Teaching(student, data, teachers[0], taught, rows, ("second",), context), objective
+        Teaching(student, data, teachers[0], taught, rows, ("second",), context, precision="float32"),
+        objective,
     )
     batch = {name: torch.from_numpy(values) for name, values in taught.batch([5, 3]).items()}
     with torch.no_grad():

@@ -28,6 +28,7 @@ torch.set_num_threads(1)
 MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize(
     ("architecture", "params"),
     [
@@ -114,6 +115,7 @@ def test_the_strength_that_is_best_on_held_out_rows_is_taken() -> None:
     assert scores[log["C"]] == max(scores.values())
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)
@@ -125,6 +127,21 @@ def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> N
         with torch.no_grad():
             last = model.network.transformer(**alone).last_hidden_state[0, -1]
         np.testing.assert_allclose(together[row], last.numpy(), atol=1e-5)
+
+
+def test_features_in_bfloat16_are_nearly_those_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = tiny_context(tmp_path)
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", initializer_range=0.3), context)
+    encoded = text_classification.task.encode_rows(PARAMS, context.rows("train"), model.tokenizer)
+    layer = output_layer(model.network, 2)
+    found = []
+    for native in (True, False):
+        monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda native=native: native)
+        found.append(classifier_inputs(model.network, layer, encoded))
+    errors = np.abs(found[0] - found[1])
+    assert 0 < errors.mean() < 0.05 * found[1].std()
 
 
 def test_only_so_many_rows_are_used_for_the_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from slimgate.protocols import CALIBRATION, END_TO_END, UNLABELLED, ModelRef, Ta
 from slimgate.runtimes import eager
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, SuiteTask, TaskSetup, Variant
-from slimgate.suite.tables import LENGTH_BUCKET, CascadeTable
+from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
 from slimgate.suite.variant_budgets import LATENCY
 
 ErrorAt = Callable[[Loc, str], SuiteError]
@@ -130,7 +130,10 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
     if table.reads_selection and suite.setup.sizes.selection == 0:
         rows = "chosen on rows of the split selection, and [task] splits.selection = 0 came; give it rows"
         if table.ensemble:
-            raise error_at((*here, "ensemble"), f"its weights are {rows}, or leave ensemble out")
+            other = "leave ensemble out"
+            if table.threshold == FROM_SELECTION:
+                other += " and give threshold = 0.9"
+            raise error_at((*here, "ensemble"), f"its weights are {rows}, or {other}")
         raise error_at((*here, "threshold"), f"is {rows}, or give threshold = 0.9")
 
 

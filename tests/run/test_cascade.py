@@ -418,10 +418,13 @@ def test_a_cascade_of_a_cascade_or_without_selection_rows_is_refused(tmp_path: P
         tiny_run(tmp_path, **{PRUNED: PRUNED + outer})
     with pytest.raises(SuiteError, match=r"cascade\] threshold: is chosen on rows of the split selection"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + CASCADE, "selection = 16": "selection = 0"})
-    with pytest.raises(
-        SuiteError, match=r"cascade\] ensemble: its weights are chosen on .* or leave ensemble out"
+    told = r"cascade\] ensemble: its weights are chosen on .* or leave ensemble out"
+    for table, more in (
+        (ENSEMBLE, ""),
+        (ENSEMBLE.replace("threshold = 1.0, ", ""), " and give threshold = 0.9"),
     ):
-        tiny_run(tmp_path, **{PRUNED: PRUNED + ENSEMBLE, "selection = 16": "selection = 0"})
+        with pytest.raises(SuiteError, match=f"{told}{more}$"):
+            tiny_run(tmp_path, **{PRUNED: PRUNED + table, "selection = 16": "selection = 0"})
     step = CASCADE + 'more = { from = "fast", steps = [{ keep_layers = [0] }] }\n'
     with pytest.raises(SuiteError, match="cannot take an artifact of kind cascade"):
         tiny_run(tmp_path, **{PRUNED: PRUNED + step})

@@ -177,12 +177,12 @@ def passed_on_gate(session: Session, suite: Suite, file: Path) -> Passed:
         if model.name in suite.variants and suite.budgets[model.name].quality
     }
     if not metrics:
-        found, missing = record.verdict.status, record.verdict.missing
+        state, missing = str(record.verdict.status), record.verdict.missing
         if missing:
-            found += f", {format_count(missing, 'check', 'checks')} not made"
+            state += f", {format_count(missing, 'check', 'checks')} not made"
         raise SuiteError(
             f"{where}: no variant with a budget on a metric is inside all its budgets in {shown} "
-            f"({found}), so there is nothing to confirm; {again}"
+            f"({state}), so there is nothing to confirm; {again}"
         )
     inputs = session.inputs(suite)
     changed = [name for name in metrics if not _is_as_it_was(record.variant(name), inputs[name])]

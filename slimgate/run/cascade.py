@@ -13,6 +13,7 @@ each mean for the model, and the mean of all for the last one.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.digests import folder_digest, versions
+from slimgate._system.digests import folder_digest, json_digest, versions
 from slimgate.errors import BuildError
 from slimgate.loading import load, module_of
 from slimgate.models.predict import predict_scores
@@ -37,6 +38,7 @@ from slimgate.suite.tables import FROM_SELECTION
 
 Floats = npt.NDArray[np.float64]
 SELECTION = "selection"
+TOKENIZER = "tokenizer.json"  # of the tokenizers library
 # Between these the temperature is looked for; a trained network's lies well inside.
 COLDEST, HOTTEST = 0.05, 20.0
 
@@ -111,7 +113,13 @@ def describe_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifac
 
 
 def _tokenizer_digest(folder: Path) -> str:
-    return folder_digest(folder, [name for name in files_of(folder) if is_tokenizer_file(name)])
+    """Of what makes tokens of a text, but for how it was last cut and padded: the task says that anew."""
+    names = [name for name in files_of(folder) if is_tokenizer_file(name)]
+    others = folder_digest(folder, [name for name in names if name != TOKENIZER])
+    rules = json.loads((folder / TOKENIZER).read_text("utf-8")) if TOKENIZER in names else {}
+    return json_digest(
+        [others, {key: value for key, value in rules.items() if key not in ("truncation", "padding")}]
+    )
 
 
 def make_cascade(

@@ -182,7 +182,10 @@ class CascadePredictor:
                 answers[rows] = scores
             if member.threshold is None:
                 break
-            unsure = confidence(scores, member.temperature) < member.threshold
+            if member.threshold > 1.0:  # of a plain ensemble: no model is that sure
+                unsure = np.ones(len(scores), dtype=bool)
+            else:
+                unsure = confidence(scores, member.temperature) < member.threshold
             if not unsure.any():
                 break
             rows = None if unsure.all() and len(rows) == len(answers) else rows[unsure]

@@ -18,6 +18,7 @@ from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import Encoded, Rows, Workload
 from slimgate.run.cascade import (
     Answers,
+    _tokenizer_digest,
     average_answers,
     best_temperature,
     best_weight,
@@ -350,6 +351,21 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
     handle, batch = run.handle("fast"), run.workload("fast", Workload(2)).inputs
     assert {"input_ids", "1.input_ids"} <= batch.keys()
     assert handle.caller(batch)() is not None
+
+
+def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("cuts", "whole", "other")]
+    for folder, rules in zip(
+        folders, ({"truncation": {"max_length": 8}}, {"padding": None}, {}), strict=True
+    ):
+        folder.mkdir()
+        content = {"model": {"vocab": {"a": 0 if folder.name != "other" else 1}}, **rules}
+        (folder / "tokenizer.json").write_text(json.dumps(content))
+        (folder / "tokenizer_config.json").write_text("{}")
+    cuts, whole, other = map(_tokenizer_digest, folders)
+    assert cuts == whole != other
+    (folders[1] / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    assert _tokenizer_digest(folders[1]) != cuts
 
 
 def test_from_text_a_tokenizer_reads_only_the_rows_that_reach_its_model(tmp_path: Path) -> None:

@@ -226,8 +226,8 @@ def test_tests_by_hand_do_not_run_on_confirm_rows(confirmed: Ran) -> None:
             SUITE.replace("Same", "Invert"),
             True,
             "--slimgate-confirm: no variant with a budget on a metric is inside all its budgets in "
-            "reports/latest/other/run.json (FAIL, 8 checks not made), so there is nothing to confirm; run the "
-            "gate first: pytest bench/other.toml",
+            "reports/latest/other/run.json (FAIL, 8 checks not made), so there is nothing to confirm; run "
+            "the gate first: pytest bench/other.toml",
         ),
     ],
     ids=["no-split", "no-record", "nothing-passed"],

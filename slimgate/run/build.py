@@ -243,6 +243,8 @@ class Builder:
         key |= _format_key(ref, fitted="train" in reads)
         if "train" not in reads:
             key["seed"] = None  # nothing is drawn for a model that is complete
+        else:
+            key["precision"] = self._resolve("auto")  # of the features that a head is fitted on
 
         def check_unchanged() -> None:
             assert ref.folder is not None
@@ -397,8 +399,9 @@ class Builder:
 
     def _precision(self, params: Any) -> str | None:
         wanted = getattr(params, "precision", None)
-        if wanted is None:
-            return None
+        return None if wanted is None else self._resolve(wanted)
+
+    def _resolve(self, wanted: str) -> str:
         from slimgate.models.precision import resolve_precision
 
         return resolve_precision(wanted, self._device)

@@ -113,13 +113,13 @@ def describe_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifac
 
 
 def _tokenizer_digest(folder: Path) -> str:
-    """Of what makes tokens of a text, but for how it was last cut and padded: the task says that anew."""
+    """Of what makes tokens of a text; not of the length to which it last cut: the task says that."""
     names = [name for name in files_of(folder) if is_tokenizer_file(name)]
     others = folder_digest(folder, [name for name in names if name != TOKENIZER])
     rules = json.loads((folder / TOKENIZER).read_text("utf-8")) if TOKENIZER in names else {}
-    return json_digest(
-        [others, {key: value for key, value in rules.items() if key not in ("truncation", "padding")}]
-    )
+    for kept in ("truncation", "padding"):
+        rules[kept] = (rules.get(kept) or {}).get("direction", "Right")
+    return json_digest([others, rules])
 
 
 def make_cascade(

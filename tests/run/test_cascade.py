@@ -356,7 +356,7 @@ def test_models_with_different_tokenizers_each_read_their_own(tmp_path: Path) ->
 def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("cuts", "whole", "other")]
     for folder, rules in zip(
-        folders, ({"truncation": {"max_length": 8}}, {"padding": None}, {}), strict=True
+        folders, ({"truncation": {"max_length": 8, "direction": "Right"}}, {"padding": None}, {}), strict=True
     ):
         folder.mkdir()
         content = {"model": {"vocab": {"a": 0 if folder.name != "other" else 1}}, **rules}
@@ -366,6 +366,9 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
     assert cuts == whole != other
     (folders[1] / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     assert _tokenizer_digest(folders[1]) != cuts
+    left = {"model": {"vocab": {"a": 0}}, "truncation": {"max_length": 8, "direction": "Left"}}
+    (folders[2] / "tokenizer.json").write_text(json.dumps(left))
+    assert _tokenizer_digest(folders[2]) != cuts
 
 
 def test_from_text_a_tokenizer_reads_only_the_rows_that_reach_its_model(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class LoraDistill(Step[Params]):
             hidden_weight=params.hidden_weight,
             batch_size=params.batch_size,
             processes=params.processes,
+            precision=params.precision,
         )
         data, teacher, taught = lesson(model, context)
         with adapters(model, "lora_distill", params, context):

@@ -3,10 +3,10 @@
 answers = teacher_answers(teacher, encoded, targets, objective, context)
 answers.of([3, 0])      # (answers, outputs) float32 of those rows, one row after another
 
-Answers are computed longest rows first, in batches of 64: in bfloat16 where the device computes it natively
-and a probe of 16 rows gives the answers of float32, else in float32. They are kept under the teacher's digest
-and that of the very inputs that it gets, so that no other rows, tokenizer, transfer set or cut take what is
-not their own; students of any kind, seed and options share them.
+Answers are computed longest rows first, in batches of 64, in the format that models/precision.py finds for
+the step's option `precision`. They are kept under the teacher's digest and that of the very inputs that it
+gets, so that no other rows, tokenizer, transfer set or cut take what is not their own; students of any kind
+and seed share them.
 """
 
 from __future__ import annotations
@@ -92,10 +92,11 @@ def teacher_answers(
         used = _write(path, teacher, *rows, objective, context, precision)
         return {"rows": len(order), "answers": int(starts[-1]), "precision": used}
 
+    resolved = resolve_precision(precision, context.device)
     with context.time_stage("teacher"):
         key = {
             "inputs": _inputs_digest(encoded, counting, order),
-            "precision": [precision, resolve_precision(precision, context.device)],
+            "precision": precision if resolved == "bfloat16" else resolved,  # "auto" may fall back
             "task": code_digest(module_of(context.task)),
             "code": code_digest("slimgate.compress.training.teacher_answers"),
         }

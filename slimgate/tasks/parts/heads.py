@@ -40,28 +40,40 @@ TokenData = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
 def classifier_inputs(
-    network: nn.Module, layer: nn.Linear, encoded: Encoded, *, progress: Progress = no_progress
+    network: nn.Module,
+    layer: nn.Linear,
+    encoded: Encoded,
+    *,
+    precision: str = "float32",
+    progress: Progress = no_progress,
 ) -> npt.NDArray[np.float32]:
     """What `layer` receives for each row, in the order of the rows: (rows, in_features).
 
-    Computed in bfloat16 where that is native and a probe gives the same.
+    precision: "auto" computes in bfloat16 where models/precision.py allows it. A layer that is applied to
+    every token stays in float32: in bfloat16 several tokens may have the logits that tell which one counts.
     """
     caught: list[torch.Tensor] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    by_token = False
     hook = layer.register_forward_hook(lambda _module, inputs, output: seen.append((inputs[0], output)))
     order = np.argsort(encoded.lengths, kind="stable")
     device = next(network.parameters()).device
 
     def received(positions: Sequence[int]) -> torch.Tensor:
+        nonlocal by_token
         batch = encoded.batch(positions)
         inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
         logits = network(**inputs).logits
+        by_token = seen[-1][0].dim() > 2
         return _counted_inputs(*seen.pop(), logits).float().cpu()
 
     network.eval()
     try:
         with torch.inference_mode():
-            precision = answer_precision("auto", network, received, order.tolist(), str(device))
+            received(order[:1].tolist())
+            if by_token:
+                precision = "float32"
+            precision = answer_precision(precision, network, received, order.tolist(), str(device))
             for positions in iter_batches(order.tolist(), 64):
                 with in_precision(precision, str(device)):
                     caught.append(received(positions))

@@ -71,5 +71,5 @@ def _features(loaded: Loaded, context: BuildContext, split: str) -> HeadData:
     # a user's own task may have another way to encode
     encoded = context.task.encode_rows(context.task_params, rows, loaded.model.tokenizer)
     network = loaded.model.network
-    features = classifier_inputs(network, loaded.layer, encoded, progress=context.progress)
+    features = classifier_inputs(network, loaded.layer, encoded, precision="auto", progress=context.progress)
     return features, context.task.targets(context.task_params, rows, context.facts, encoded)

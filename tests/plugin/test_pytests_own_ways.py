@@ -93,6 +93,9 @@ import signal
 
 import pytest
 
+# a job in the background of a shell ignores Ctrl-C, and so would this process
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Lost:
     def __del__(self):

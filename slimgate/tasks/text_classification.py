@@ -140,7 +140,7 @@ class TextClassification(TextTask[C]):
         if not loaded.ready:
             from slimgate.tasks.parts.heads import fit_head
 
-            train, held_out = texts.head_data(loaded, context)
+            train, held_out = texts.head_data(loaded, context, precision="auto")
             context.log.update(fit_head(loaded.layer, train, held_out, seed=context.seed))
             return loaded.model
         from slimgate.tasks.parts.label_order import require_label_order

@@ -58,18 +58,26 @@ def train_texts(params: TextParams, context: BuildContext) -> Iterator[str]:
         yield from (str(value) for value in context.rows("train").table[column].to_pylist())
 
 
-def head_data(loaded: Loaded, context: BuildContext) -> tuple[HeadData, HeadData | None]:
-    """What a fresh head is fitted on: features (rows, in_features) and targets of `train` and `selection`."""
-    held_out = _features(loaded, context, "selection") if len(context.splits.get("selection", ())) else None
-    return _features(loaded, context, "train"), held_out
+def head_data(
+    loaded: Loaded, context: BuildContext, *, precision: str = "float32"
+) -> tuple[HeadData, HeadData | None]:
+    """What a fresh head is fitted on: features (rows, in_features) and targets of `train` and `selection`.
+
+    precision: of the features, as heads.classifier_inputs has it.
+    """
+    chosen = len(context.splits.get("selection", ()))
+    held_out = _features(loaded, context, "selection", precision) if chosen else None
+    return _features(loaded, context, "train", precision), held_out
 
 
-def _features(loaded: Loaded, context: BuildContext, split: str) -> HeadData:
+def _features(loaded: Loaded, context: BuildContext, split: str, precision: str) -> HeadData:
     from slimgate.tasks.parts.heads import classifier_inputs
 
     rows = Rows(context.rows(split).table.slice(0, HEAD_ROWS))  # a split's rows stand in random order
     # a user's own task may have another way to encode
     encoded = context.task.encode_rows(context.task_params, rows, loaded.model.tokenizer)
     network = loaded.model.network
-    features = classifier_inputs(network, loaded.layer, encoded, precision="auto", progress=context.progress)
+    features = classifier_inputs(
+        network, loaded.layer, encoded, precision=precision, progress=context.progress
+    )
     return features, context.task.targets(context.task_params, rows, context.facts, encoded)

@@ -72,7 +72,6 @@ def test_labels_that_cannot_be_read_are_named(rows: Rows, options: dict[str, Any
         task.task.facts(params_of(**options), {"train": rows})
 
 
-@pytest.mark.usefixtures("in_float32")
 def test_a_fresh_head_is_one_logistic_regression_a_label(tmp_path: Path) -> None:
     context = task_context(tmp_path / "rows", "multi_label")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)

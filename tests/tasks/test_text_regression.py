@@ -50,7 +50,6 @@ def test_withheld_scores_of_the_hub_are_no_labels() -> None:
     task.task.facts(PARAMS, {"gate": rows_of([-1.0, 0.0, 1.0])})
 
 
-@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_a_fresh_head_is_the_ridge_regression_on_what_it_receives(tmp_path: Path, architecture: str) -> None:
     context = task_context(tmp_path / "rows", "text_regression")

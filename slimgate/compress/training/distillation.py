@@ -40,7 +40,7 @@ from slimgate.tasks.parts.objectives import (
 
 
 class DistillationParams(Protocol):
-    """The weights of the parts of the loss."""
+    """The weights of the parts of the loss, and the format of arithmetic."""
 
     @property
     def alpha(self) -> float: ...
@@ -50,6 +50,8 @@ class DistillationParams(Protocol):
     def mse_weight(self) -> float: ...
     @property
     def hidden_weight(self) -> float: ...
+    @property
+    def precision(self) -> str: ...
 
 
 def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -141,9 +143,8 @@ class DistillationLoss:
             self._answers = ensemble(self._objective) if self._taught else None
         elif answers is None and self._stores(teacher, targets, stored, context):
             rows = teacher_encoded
-            precision = getattr(params, "precision", "auto")
             self._answers = teacher_answers(
-                teacher, rows, targets, self._objective, context, precision=precision
+                teacher, rows, targets, self._objective, context, precision=params.precision
             )
         context.log["teacher_logits"] = self.source
 

@@ -88,8 +88,8 @@ def teacher_answers(
     starts = np.arange(len(order) + 1) if counting is None else _starts(counting, objective)
 
     def fill(folder: Path) -> Json:
-        path, rows = folder / _FILE, (encoded, counting, starts, order)
-        used = _write(path, teacher, *rows, objective, context, precision)
+        path = folder / _FILE
+        used = _write(path, teacher, encoded, counting, starts, order, objective, context, precision)
         return {"rows": len(order), "answers": int(starts[-1]), "precision": used}
 
     resolved = resolve_precision(precision, context.device)

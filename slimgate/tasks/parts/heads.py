@@ -54,25 +54,27 @@ def classifier_inputs(
     """
     caught: list[torch.Tensor] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    by_token = False
     hook = layer.register_forward_hook(lambda _module, inputs, output: seen.append((inputs[0], output)))
     order = np.argsort(encoded.lengths, kind="stable")
     device = next(network.parameters()).device
 
-    def received(positions: Sequence[int]) -> torch.Tensor:
-        nonlocal by_token
+    def predict(positions: Sequence[int]) -> torch.Tensor:
         batch = encoded.batch(positions)
         inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
-        logits = network(**inputs).logits
-        by_token = seen[-1][0].dim() > 2
+        logits: torch.Tensor = network(**inputs).logits
+        return logits
+
+    def received(positions: Sequence[int]) -> torch.Tensor:
+        logits = predict(positions)
         return _counted_inputs(*seen.pop(), logits).float().cpu()
 
     network.eval()
     try:
         with torch.inference_mode():
-            received(order[:1].tolist())
-            if by_token:
-                precision = "float32"
+            if precision != "float32":
+                predict(order[:1].tolist())
+                if seen.pop()[0].dim() > 2:
+                    precision = "float32"
             precision = answer_precision(precision, network, received, order.tolist(), str(device))
             for positions in iter_batches(order.tolist(), 64):
                 with in_precision(precision, str(device)):

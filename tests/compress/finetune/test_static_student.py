@@ -66,7 +66,6 @@ def shapes_in_int8(graph: Any) -> set[tuple[int, ...]]:
     return {tuple(one.dims) for one in tensors if one.data_type == UINT8 and len(one.dims) == 2}
 
 
-@pytest.mark.usefixtures("in_float32")
 def test_a_token_alone_starts_from_what_the_teachers_head_gets(hub: Path, tmp_path: Path) -> None:
     teacher, student, context = made(hub, tmp_path, dims=32, sif=1e9)
     ids = torch.tensor([[2, token, 3] for token in range(5, 23)])  # [CLS] token [SEP]

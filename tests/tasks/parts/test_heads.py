@@ -115,7 +115,6 @@ def test_the_strength_that_is_best_on_held_out_rows_is_taken() -> None:
     assert scores[log["C"]] == max(scores.values())
 
 
-@pytest.mark.usefixtures("in_float32")
 def test_features_are_those_of_the_token_whose_logits_count(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     model = load_tiny(write_tiny(tmp_path / "hub", "gpt2"), context)

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from support.writing_suite import SLOW, SLOW_VARIANTS, writing_run
 
-from slimgate.judge.speed import Speedup, is_delay_seen
+from slimgate.judge.speed import Speedup
 from slimgate.protocols import NEW_TOKENS
 from slimgate.run.duels import Arena
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow
-# The delay is thirty calls long. Its interval is looked at, not the claim: a busy machine's noise floor of
-# the copy may hide even that.
+# The delay is thirty calls long, so the intervals of the two phases lie far on either side of this. The
+# claim itself is not looked at: on a busy machine two equal processes may differ by more than the noise
+# floor of the copy, and that floor may hide even a long delay.
 SLOW_ON_ANY_MACHINE = 0.8
 
 
@@ -88,14 +89,14 @@ def test_the_answer_in_two_calls_is_the_one_that_transformers_generates(run: Sui
 def test_a_delay_of_the_prompt_is_seen_until_the_first_token_alone(arena: Arena, run: SuiteRun) -> None:
     found = by_phase(arena, run, "slow_prefill")
     assert found["ttft"].interval[1] < SLOW_ON_ANY_MACHINE
-    assert not is_delay_seen(found["tpot"])
+    assert found["tpot"].interval[1] > SLOW_ON_ANY_MACHINE
     assert found["ttft"].speedup < found["tpot"].speedup / 2
 
 
 def test_a_delay_of_later_tokens_is_not_seen_until_the_first(arena: Arena, run: SuiteRun) -> None:
     found = by_phase(arena, run, "slow_decode")
     assert found["tpot"].interval[1] < SLOW_ON_ANY_MACHINE
-    assert not is_delay_seen(found["ttft"])
+    assert found["ttft"].interval[1] > SLOW_ON_ANY_MACHINE
     assert found["tpot"].speedup < found["ttft"].speedup / 2
 
 

@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.peers import compare as peers
+from fixtures.peers import student_peers, student_tools
 from fixtures.peers.peer_case import Case, Result
 from fixtures.peers.peer_tools import PEERS
 from slimgate.errors import SlimgateError
 from slimgate.judge.tango import tango_interval
 from slimgate.loading import known_plugins, load
+from slimgate.suite.suite import TEACHER
 
 
 def right(*answers: int) -> Any:
@@ -105,3 +108,33 @@ def test_a_tool_that_is_missing_or_fails_is_a_row_with_the_reason(
     assert lines[0].right is not None
     assert lines[1].note == "skipped: No module named 'some_tool'"
     assert lines[2].note == 'failed: RuntimeError: {"rows": 4}'
+
+
+def test_tools_of_peers_get_the_teacher_its_rows_and_texts_of_the_workloads(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path)
+    given = tmp_path / "given"
+    given.mkdir()
+    size = student_peers.write_input(run, given)
+    assert size == student_tools.bytes_of(given / "teacher") > 10_000
+    judged = student_tools.read_rows(given / "judged.jsonl")
+    assert len(judged) == len(run.rows.gate)
+    assert student_peers.base_folder(run) == tmp_path / "hub"
+    # the teacher as transformers loads it answers as the suite's own run does
+    predict = student_tools.teacher_of(given)
+    student_tools.write_answers(given / "again.csv", judged, predict)
+    assert (given / "again.csv").read_text("utf-8") == (given / "teacher.csv").read_text("utf-8")
+    assert student_peers.drop_of(given, "again").startswith("0.0 [")
+    student_tools.write_answers(given / "constant.csv", judged, lambda texts: ["pos"] * len(texts))
+    outcomes: Any = run.outcomes(TEACHER)
+    drop = outcomes.right.mean() - np.mean([row["label"] == "pos" for row in judged])
+    assert student_peers.drop_of(given, "constant").startswith(f"{100 * drop:.1f} [")
+    workloads = json.loads((given / "workloads.json").read_text("utf-8"))
+    assert [one["id"] for one in workloads] == [one.id for one in run.suite.timed_on(TEACHER)]
+    tokenizer = run.build(TEACHER).artifact.load("cpu").tokenizer
+    for one, workload in zip(workloads, run.suite.timed_on(TEACHER), strict=True):
+        lengths = [len(ids) for ids in tokenizer(one["texts"]).input_ids]
+        assert len(lengths) == workload.batch
+        assert workload.tokens is None or set(lengths) == {workload.tokens}
+    low, high = student_tools.speedup(predict, predict, workloads[0]["texts"])[1:]
+    assert low < 1.5
+    assert high > 0.67

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from slimgate.compress.training.transfer_params import row_file, text_columns_of
@@ -99,37 +99,6 @@ def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
                 seen.add(origin)
                 todo.append([*path, origin])
     return []
-
-
-def different_teachers(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where two models that a step learns from are made in the same way: one would count twice."""
-    for name, variant in suite.variants.items():
-        for i, step in enumerate(variant.steps):
-            found: list[tuple[str, list[Any]]] = []
-            for teacher in step.teachers:
-                if teacher == SELF:
-                    continue
-                made = _made_by(suite, teacher)
-                if same := next((other for other, way in found if way == made), None):
-                    loc = ("variants", name, "steps", i, step.name, _key(step, teacher))
-                    raise error_at(
-                        loc, f'"{teacher}" has the model and the steps of "{same}"; name one of them'
-                    )
-                found.append((teacher, made))
-
-
-def _made_by(suite: Suite, name: str) -> list[Any]:
-    """Where a model starts, and the steps from there; a cascade is like no other model."""
-    variant = suite.model(name)
-    if variant.cascade is not None:
-        return [name]
-    steps = [
-        (step.name, step.params, [one if one == SELF else _made_by(suite, one) for one in step.teachers])
-        for step in variant.steps
-    ]
-    if variant.ref is None:
-        return [*_made_by(suite, variant.parent or TEACHER), *steps]
-    return [replace(variant.ref, text="", new_head=None), *steps]
 
 
 def check_cascades(suite: Suite, error_at: ErrorAt) -> None:

@@ -39,7 +39,6 @@ from slimgate.suite.checks import (
     check_models,
     check_rounds,
     check_writing,
-    different_teachers,
     known_teachers,
     no_cycle,
 )
@@ -120,7 +119,6 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     known_teachers(variants, reader.error)
     check_cascades(suite, reader.error)
     no_cycle(variants, reader.error)
-    different_teachers(suite, reader.error)
     stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
     check_goodput(suite, reader.error)
     check_endpoints(suite, reader.error)

@@ -33,8 +33,13 @@ def add_to(commands: Any) -> None:
         metavar="X",
         help="share of samples that change, from 0 to 1",
     )
-    parser.add_argument(
-        "--drop-points", type=points, required=True, metavar="X", help="the budget, in percentage points"
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--drop-points", type=points, metavar="X", help="the budget, in percentage points")
+    budget.add_argument(
+        "--equivalent-points",
+        type=points,
+        metavar="X",
+        help="a budget on both sides: at most so many percentage points worse or better",
     )
     parser.add_argument(
         "--looks",
@@ -56,28 +61,32 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f"--rows {options.rows}: expected at least 1")
     if not 0 < options.flip_rate <= 1:
         raise SuiteError(f"--flip-rate {options.flip_rate:g}: expected a share from 0 to 1, as 0.08")
-    if not 0 < options.drop_points < 100:
-        raise SuiteError(f"--drop-points {options.drop_points:g}: expected percentage points from 0 to 100")
+    two_sided = options.equivalent_points is not None
+    limit = options.equivalent_points if two_sided else options.drop_points
+    if not 0 < limit < 100:
+        flag = "--equivalent-points" if two_sided else "--drop-points"
+        raise SuiteError(f"{flag} {limit:g}: expected percentage points from 0 to 100")
     if not 1 <= options.looks <= min(MOST_LOOKS, options.rows):
         raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
-    found = plan(options.rows, options.flip_rate, options.drop_points / 100, looks=options.looks)
-    sys.stdout.write("\n".join(_lines(found, options.looks)) + "\n")
+    found = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
+    sys.stdout.write("\n".join(_lines(found, options.looks, two_sided=two_sided)) + "\n")
     return int(found.equal.passes < _POWER)
 
 
-def _lines(found: Plan, looks: int) -> list[str]:
+def _lines(found: Plan, looks: int, *, two_sided: bool) -> list[str]:
     from tabulate import tabulate
 
+    verb, sign = ("loses or gains", "±") if two_sided else ("loses", "")
     kinds = (
-        ("loses nothing", found.equal),
-        ("loses the budget", found.at_budget),
-        ("loses twice the budget", found.twice),
+        (f"{verb} nothing", found.equal),
+        (f"{verb} the budget", found.at_budget),
+        (f"{verb} twice the budget", found.twice),
     )
     rows = [_row(name, one, looks) for name, one in kinds if one is not None]
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     can = "can" if found.equal.passes >= _POWER else "cannot"
     head = (
-        f"{found.rows:,} rows {can} decide a budget of {100 * found.margin:g} points "
+        f"{found.rows:,} rows {can} decide a budget of {sign}{100 * found.margin:g} points "
         f"if {100 * found.flips:g} % of the samples change: "
         f"an equal model passes {_percent(found.equal.passes)} of the time."
     )

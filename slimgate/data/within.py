@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from slimgate.data.log_files.budgets import drop_budgets
@@ -24,12 +24,16 @@ def assert_within(
     variant: Outcomes | str | Path,
     *,
     metric: str | None = None,
-    drop_points: float = 1.0,
+    drop_points: float | None = None,
+    equivalent_points: float | None = None,
     seed: int = 0,
     allow: Collection[str] = (),
     missing: Missing = "fail",
 ) -> QualityJudgement:
     """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
+
+    drop_points: default 1.0, or none where equivalent_points is set. equivalent_points: the variant may be at
+    most so many percentage points worse or better; both sides must be shown, each at 5 %.
 
     teacher, variant: the answers of both on the same rows, as Outcomes (see `class_outcomes`), or two
     prediction files or logs of evaluation tools as `slimgate judge` reads them. The rows are a sample: the
@@ -38,24 +42,30 @@ def assert_within(
     metrics or task/metric, default all, each with this budget. seed: of the bootstrap, which some metrics
     need. allow, missing: as --allow and --missing of `slimgate judge`, for logs.
 
-    Returns the judgement, of logs that with the largest drop. Raises AssertionError with the verdict's line
+    Returns the judgement, of logs that with the largest drop, or with the largest change under
+    equivalent_points. Raises AssertionError with the verdict's line
     where it is FAIL, or INCONCLUSIVE because there are too few rows (the line says how many would tell);
     SuiteError for a budget or a metric that does not exist; DataError for files that do not match;
     MeasureError for outcomes of other rows.
     """
     __tracebackhide__ = True
+    equivalent = [] if equivalent_points is None else [equivalent_points]
+    points = [1.0] if drop_points is None and not equivalent else [] if drop_points is None else [drop_points]
     if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
         both = Path(teacher), Path(variant)
         if not all(holds_predictions(path) for path in both):
-            return _assert_logs_within(*both, metric, drop_points, seed, allow, missing)
+            return _assert_logs_within(*both, metric, points, equivalent, seed, allow, missing)
         pair = read_pair(Path(teacher), Path(variant), ColumnNames())
         teacher, variant = pair.teacher, pair.variant
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
         came = f"{type(teacher).__name__} and {type(variant).__name__}"
         raise SuiteError(f"assert_within: {came} came, expected two Outcomes or two paths")
     _check_classes(teacher, variant)
-    budget = QualityBudget("drop_points", drop_points)
-    judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, [budget], seed=seed)
+    budgets = [
+        *(QualityBudget("drop_points", limit) for limit in points),
+        *(QualityBudget("equivalent_points", limit) for limit in equivalent),
+    ]
+    judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, budgets, seed=seed)
     if judged.verdict is not Verdict.PASS:
         raise AssertionError(message("variant", judged))
     return judged
@@ -65,13 +75,14 @@ def _assert_logs_within(
     base: Path,
     target: Path,
     metric: str | None,
-    drop_points: float,
+    points: Sequence[float],
+    equivalent: Sequence[float],
     seed: int,
     allow: Collection[str],
     missing: Missing,
 ) -> QualityJudgement:
     check_options(allow)
-    budgets = drop_budgets([] if metric is None else [metric], [drop_points], None)
+    budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
     found = judge_logs(
         read_log(base), read_log(target), budgets, Rules(frozenset(allow), missing), seed=seed
     ).comparisons

@@ -123,14 +123,20 @@ def _judge_tokens(tokens: TokenKl | None, budgets: Sequence[LimitBudget]) -> tup
     return judge_tokens(tokens, budgets)
 
 
-def behaviour(teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None) -> dict[str, Any]:
+def behaviour(
+    teacher: Outcomes, variant: Outcomes, *, texts: Texts | None = None, quote_better: bool = False
+) -> dict[str, Any]:
     """What the record holds of a variant's behaviour without any budget: plain values, ready for JSON.
 
-    texts: the texts of rows by their positions, for the rows that are quoted. Up to 30 classes both confusion
+    texts: the texts of rows by their positions, for the rows that are quoted. quote_better: quote rows that
+    turned from wrong to right too, since a budget limits a gain. Up to 30 classes both confusion
     matrices stand whole; with more, their cells that are not empty. Raises MeasureError as judge_behaviour.
     """
     _check_rows(teacher, variant)
     found: dict[str, Any] = {"n": len(teacher), **_changes(teacher, variant, texts)}
+    if quote_better and found["flips"] is not None:
+        won = flipped_rows(teacher, variant)[1][:MOST_QUOTED]
+        found["flips"]["quoted_better"] = _quote_rows(teacher, variant, won, texts)
     if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
         found |= _of_classes(teacher, variant)
     return found

@@ -7,7 +7,7 @@ from slimgate.judge.parts import BudgetFacts, Part
 
 
 class QuotedRow(Part):
-    """A row that turned from right to wrong. confidence: of the model's own answer; text: shortened.
+    """A row that turned from right to wrong, or back. confidence: of the model's own answer; text: shortened.
 
     What a task does not have is None: a label, an answer in words.
     """
@@ -24,7 +24,8 @@ class QuotedRow(Part):
 class Flips(Part):
     """changed: other predictions, right or wrong. percent: right_to_wrong of all rows; interval: its 90 %.
 
-    quoted: the rows in whose wrong answer the variant is surest.
+    quoted: the rows in whose wrong answer the variant is surest. quoted_better: rows that turned from wrong
+    to right, where a budget on both sides limits a gain too.
     """
 
     right_to_wrong: int
@@ -35,6 +36,7 @@ class Flips(Part):
     groups: int | None = None
     design_effect: float | None = None
     quoted: list[QuotedRow] = []
+    quoted_better: list[QuotedRow] = []
 
 
 class ReliabilityFacts(Part):

@@ -3,16 +3,20 @@
 | kind                    | holds where                               | for metrics                 |
 |-------------------------|-------------------------------------------|-----------------------------|
 | drop_points             | the drop is under limit / 100             | all but perplexity          |
+| equivalent_points       | drop and gain are under limit / 100       | all but perplexity          |
 | drop_relative           | teacher - variant < limit × teacher       | more is better              |
 | error_increase_relative | teacher - variant < limit × (1 - teacher) | more is better, from 0 to 1 |
 | increase_relative       | variant - teacher < limit × teacher       | less is better              |
 | floor                   | variant >= limit                          | more is better              |
 | ceiling                 | variant <= limit                          | less is better              |
+
+equivalent_points looks at both sides: two one-sided tests at 5 % each must show that the variant is neither
+worse nor better by the limit or more (TOST). Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, Protocol, get_args
@@ -27,9 +31,19 @@ OnInconclusive = Literal["fail", "warn"]
 Over = Literal["rows", "builds"]
 
 BudgetKind = Literal[
-    "drop_points", "drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"
+    "drop_points",
+    "equivalent_points",
+    "drop_relative",
+    "error_increase_relative",
+    "increase_relative",
+    "floor",
+    "ceiling",
 ]
 KINDS: tuple[BudgetKind, ...] = get_args(BudgetKind)
+# The kind that limits a gain too.
+EQUIVALENT: BudgetKind = "equivalent_points"
+# The kinds that limit the drop in points.
+POINT_KINDS: tuple[BudgetKind, ...] = ("drop_points", EQUIVALENT)
 
 
 class Measured(Protocol):
@@ -68,8 +82,8 @@ class Measured(Protocol):
 class QualityBudget:
     """How much worse a variant may be.
 
-    limit: for drop_points percentage points of the metric; for the relative kinds a fraction (0.02 is 2 %);
-    for floor and ceiling the metric's own unit. Above 0. over: of what the mean is judged.
+    limit: for the kinds in points percentage points of the metric; for the relative kinds a fraction (0.02 is
+    2 %); for floor and ceiling the metric's own unit. Above 0. over: of what the mean is judged.
     """
 
     kind: BudgetKind
@@ -100,10 +114,11 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
             f"budget drop_relative is {budget.limit:g}, expected under 1: 0.02 allows a loss of 2 %"
         )
     low, high = metric.value_range
-    if budget.kind == "drop_points" and budget.limit >= 100 * (high - low):
+    if budget.kind in POINT_KINDS and budget.limit >= 100 * (high - low):
+        verb = "change" if budget.kind == EQUIVALENT else "drop"
         raise SuiteError(
-            f"budget drop_points is {budget.limit:g}, and {metric.name} cannot drop by more: it would always "
-            "hold; expected less"
+            f"budget {budget.kind} is {budget.limit:g}, and {metric.name} cannot {verb} by more: it would "
+            "always hold; expected less"
         )
     if budget.kind in ("floor", "ceiling") and not low < budget.limit < high:
         raise SuiteError(
@@ -142,10 +157,12 @@ def wishes(budgets: Sequence[Undecided], otherwise: OnInconclusive) -> list[OnIn
 def allowed_drop(budget: QualityBudget, teacher: float) -> float:
     """The largest drop that a budget allows beside a teacher of this value, in the metric's own unit.
 
+    A two-sided budget allows as large a gain.
     0 or less where the teacher itself is on the wrong side of a floor or a ceiling.
     """
     return {
         "drop_points": budget.limit / 100,
+        "equivalent_points": budget.limit / 100,
         "drop_relative": budget.limit * teacher,
         "error_increase_relative": budget.limit * (1 - teacher),
         "increase_relative": budget.limit * teacher,
@@ -154,13 +171,42 @@ def allowed_drop(budget: QualityBudget, teacher: float) -> float:
     }[budget.kind]
 
 
+class Limited(Protocol):
+    """A budget: its kind and its limit."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def limit(self) -> float: ...
+
+
+def list_point_limits(budgets: Iterable[Limited]) -> list[float]:
+    """Where the budgets limit a drop in points, both ends of those that limit a gain too."""
+    return [
+        sign * budget.limit
+        for budget in budgets
+        if budget.kind in POINT_KINDS
+        for sign in ((1, -1) if budget.kind == EQUIVALENT else (1,))
+    ]
+
+
+def is_two_sided(budgets: Iterable[Limited]) -> bool:
+    """Whether one of the budgets limits a gain as it limits a drop."""
+    return any(budget.kind == EQUIVALENT for budget in budgets)
+
+
+def measure_harm(drop_points: float, budgets: Collection[Limited]) -> float:
+    """By what results are ordered, the largest first: the drop, or its size where a gain is limited too."""
+    return abs(drop_points) if is_two_sided(budgets) else drop_points
+
+
 def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
     """The kinds of budget that a metric can have."""
     return tuple(kind for kind in KINDS if _SUITS[kind](metric))
 
 
 def _why_not(kind: BudgetKind) -> str:
-    if kind == "drop_points":
+    if kind in POINT_KINDS:
         return "it grows by a factor and has no points"
     return _only_for(kind)
 
@@ -190,6 +236,7 @@ def _has_error_rate(metric: Measured) -> bool:
 
 _SUITS: dict[BudgetKind, Callable[[Measured], bool]] = {
     "drop_points": _in_points,
+    "equivalent_points": _in_points,
     "drop_relative": _more_is_better,
     "error_increase_relative": _has_error_rate,
     "increase_relative": _less_is_better,

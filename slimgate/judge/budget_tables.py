@@ -53,6 +53,8 @@ class BaselineBudgetTable(LimitsTable):
 
     drop_points: float | None = Field(default=None, gt=0, le=100)
     """Percentage points that the metric may lose."""
+    equivalent_points: float | None = Field(default=None, gt=0, le=100)
+    """Percentage points that the metric may lose or gain: both are shown, each at 5 %."""
     drop_relative: float | None = Field(default=None, gt=0, lt=1)
     """Share of the teacher's value that the metric may lose."""
     error_increase_relative: float | None = Field(default=None, gt=0)
@@ -180,7 +182,14 @@ class SliceBudget(Budget):
     """A budget on a metric of 0/1 per row: no slice may lose more; it fails only where the rows show one."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset(
-        {"drop_relative", "error_increase_relative", "increase_relative", "floor", "ceiling"}
+        {
+            "equivalent_points",
+            "drop_relative",
+            "error_increase_relative",
+            "increase_relative",
+            "floor",
+            "ceiling",
+        }
     )
     kind = "drop_points"
     drop_points: float = Field(gt=0, lt=100)

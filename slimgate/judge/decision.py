@@ -54,10 +54,12 @@ class BudgetVerdict:
 
     value, interval: what was judged and its 90 % interval, in the unit of `limit`: a fraction of the
     teacher's value, error rate or loss for the relative kinds, the metric's own unit for floor and ceiling.
-    None for drop_points over rows, whose drop and interval stand in the judgement, and where they are not
-    finite.
+    None for the kinds in points over rows, whose drop and interval stand in the judgement, and where they are
+    not finite.
     p_value: of "the budget does not hold"; None of what is judged in another way. p_holds: of "it holds",
-    small where the rows show that it does not.
+    small where the rows show that it does not. Of a two-sided budget p_value is the larger of two one-sided
+    p-values, and p_holds twice the smaller of the other two.
+    fail_interval: the 95 % interval by which a two-sided budget FAILs, in the unit of `limit`.
     builds: of a budget over builds, how many were judged, 1 where all are equal; None of one over rows.
     builds_needed: the builds that would decide it on these rows, as n_needed has the rows for these builds;
     needs_both: neither is enough alone, and both numbers are of more rows with more builds.
@@ -72,6 +74,7 @@ class BudgetVerdict:
     interval: tuple[float, float] | None = None
     p_value: float | None = None
     p_holds: float | None = None
+    fail_interval: tuple[float, float] | None = None
     builds: int | None = None
     builds_needed: int | None = None
     needs_both: bool = False
@@ -93,7 +96,9 @@ def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def band(drop_points: float) -> str:
-    """negligible <= 1 point < small <= 2 < depends on the use <= 5 < bad. A gain is negligible."""
+    """gain < -1 point <= negligible <= 1 < small <= 2 < depends on the use <= 5 < bad."""
+    if drop_points < -1:
+        return "gain"
     if drop_points <= 1:
         return "negligible"
     if drop_points <= 2:

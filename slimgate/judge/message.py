@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
+from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS, list_point_limits
 from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.over_builds import MOST_BUILDS
@@ -33,9 +34,9 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     """`int8: accuracy 0.884 vs 0.911, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL`.
 
     name: the variant; since: the baseline that stands in the teacher's place. Points have one decimal, and
-    more where one would round a bound onto its budget. Other kinds of budget stand with what they limit:
-    `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit. What was judged over builds stands so too:
-    `budget 2.0 over 3 builds: 2.5 [0.9, 4.1]`.
+    more where one would round a bound onto its budget. A budget on both sides is `budget ±1.0`. Other kinds
+    of budget stand with what they limit: `floor 0.80: 0.812 [0.801, 0.823]`, in the limit's own unit. What
+    was judged over builds stands so too: `budget 2.0 over 3 builds: 2.5 [0.9, 4.1]`.
     """
     digits = _decimals(judgement)
     bounds = ", ".join(f"{bound:z.{digits}f}" for bound in judgement.interval or ())
@@ -69,11 +70,10 @@ def _value(value: float) -> str:
 
 
 def _decimals(judgement: QualityJudgement) -> int:
-    over_builds = [one for one in judgement.budgets if one.kind == "drop_points" and one.interval]
+    over_builds = [one for one in judgement.budgets if one.kind in POINT_KINDS and one.interval]
     ends = [end for one in over_builds for end in one.interval or ()]
     shown = (*(judgement.interval or ()), judgement.drop_points, *ends)
-    limits = [one.limit for one in judgement.budgets if one.kind == "drop_points"]
-    return _digits_apart(shown, limits, fewest=1)
+    return _digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
 
 
 def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
@@ -88,22 +88,28 @@ def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: in
 
 
 def _budget(budget: BudgetVerdict, digits: int) -> str:
-    if budget.kind == "drop_points":
+    if budget.kind in POINT_KINDS:
         # a limit is shown as it was set: 0.25 is not 0.2
         shown = f"{budget.limit:.{digits}f}"
-        named = f"budget {shown if float(shown) == budget.limit else f'{budget.limit:g}'}"
+        limit = shown if float(shown) == budget.limit else f"{budget.limit:g}"
+        named = f"budget {_sign_of(budget.kind)}{limit}"
     else:
         named = f"{budget.kind} {_with_two_decimals(budget.limit)}"
     named += format_builds(budget.builds)
     if budget.value is None:
         return named
     bounds = budget.interval or ()
-    if budget.kind != "drop_points":
+    if budget.kind not in POINT_KINDS:
         digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
     measured = f"{budget.value:z.{digits}f}"
     if bounds:
         measured += f" [{', '.join(f'{bound:z.{digits}f}' for bound in bounds)}]"
     return f"{named}: {measured}"
+
+
+def _sign_of(kind: str) -> str:
+    """`±` of a limit on both sides."""
+    return "±" if kind == EQUIVALENT else ""
 
 
 def format_builds(builds: int | None) -> str:
@@ -138,8 +144,8 @@ def _outcome(judgement: QualityJudgement) -> str:
 
 def _named(budget: BudgetVerdict) -> str:
     """`budget 2 over 3 builds`, or `floor 0.8`."""
-    kind = "budget" if budget.kind == "drop_points" else budget.kind
-    return f"{kind} {budget.limit:g}{format_builds(budget.builds)}"
+    kind = f"budget {_sign_of(budget.kind)}" if budget.kind in POINT_KINDS else f"{budget.kind} "
+    return f"{kind}{budget.limit:g}{format_builds(budget.builds)}"
 
 
 def _would_tell(budget: BudgetVerdict, judgement: QualityJudgement) -> str:
@@ -183,7 +189,7 @@ def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
 def _at_the_limit(judgement: QualityJudgement) -> str:
     undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
     kinds = [one.kind for one in undecided if one.n_needed is None]
-    if set(kinds) == {"drop_points"}:
+    if set(kinds) <= set(POINT_KINDS):
         return "the drop equals its budget"
     return f"what {kinds[0]} limits stands at its limit"
 

@@ -26,6 +26,7 @@ from slimgate.judge.tango import tango_z
 from slimgate.outcomes import Floats, Ints
 
 Word = Literal["can decide", "may decide", "cannot decide", "unknown"]
+_Judged = Literal["drop", "both sides", "flips"]
 
 # Shares of answers that an equal variant changes: without training, and with.
 CONVERTED, TRAINED = (0.005, 0.03), (0.05, 0.12)
@@ -59,9 +60,15 @@ class Outlook:
         return f"if {low} to {high} % of the answers change, {passes} % of equal variants pass, simulated"
 
 
-def drop_outlook(sizes: tuple[int, ...], margin: float, changes: tuple[float, float]) -> Outlook:
-    """Of a budget on the drop of a metric of 0/1 per row. sizes: rows of each group; margin: a fraction."""
-    return Outlook(changes, *(_passing(sizes, margin, psi, "drop") for psi in changes))
+def drop_outlook(
+    sizes: tuple[int, ...], margin: float, changes: tuple[float, float], *, two_sided: bool = False
+) -> Outlook:
+    """Of a budget on the drop of a metric of 0/1 per row. sizes: rows of each group; margin: a fraction.
+
+    two_sided: of a budget on the gain too.
+    """
+    judged: _Judged = "both sides" if two_sided else "drop"
+    return Outlook(changes, *(_passing(sizes, margin, psi, judged) for psi in changes))
 
 
 def flips_outlook(sizes: tuple[int, ...], limit: float, changes: tuple[float, float]) -> Outlook:
@@ -70,11 +77,11 @@ def flips_outlook(sizes: tuple[int, ...], limit: float, changes: tuple[float, fl
 
 
 @lru_cache(maxsize=512)
-def _passing(sizes: tuple[int, ...], limit: float, psi: float, what: Literal["drop", "flips"]) -> float:
+def _passing(sizes: tuple[int, ...], limit: float, psi: float, judged: _Judged) -> float:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(len(sizes)), sizes) if max(sizes) > 1 else None
     runs = (equal_changes(rng, sizes, psi) for _ in range(_RUNS))
-    judge = _drop_passes if what == "drop" else _flips_pass
+    judge = {"drop": _drop_passes, "both sides": _both_sides_pass, "flips": _flips_pass}[judged]
     return float(np.mean([judge(changes, groups, limit) for changes in runs]))
 
 
@@ -100,6 +107,10 @@ def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
         return tango_z(lost, won, len(changes), margin) <= -Z_ALPHA
     losses = unit_losses(changes, np.ones(len(changes)), groups, best=-1.0, worst=1.0)
     return losses.p_at_least(margin) <= ALPHA
+
+
+def _both_sides_pass(changes: Floats, groups: Ints | None, margin: float) -> bool:
+    return _drop_passes(changes, groups, margin) and _drop_passes(-changes, groups, margin)
 
 
 def _flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:

@@ -138,14 +138,17 @@ class OverBuilds(ByInterval):
         needed = self.needed(contrast, limit)
         return None if needed.rows is None or needed.both else needed.rows / self.n
 
-    def needed(self, contrast: Contrast, limit: float) -> Needed:
-        """What would tell on which side of `limit` the mean is."""
+    def needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> Needed:
+        """What would tell on which side of `limit` the mean is.
+
+        stretch: how many times as far away it must be, in standard errors, as of a one-sided budget.
+        """
         value = self.value(contrast)
         if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
             return Needed(None, None)
         below, above = self._reach_of_rows(contrast, ALPHA)
         of_rows = (above if value < limit else below) ** 2
-        room = ((limit - value) / _WITH_POWER) ** 2
+        room = ((limit - value) / (stretch * _WITH_POWER)) ** 2
 
         def rows(count: int) -> int | None:
             left = room - self.between(contrast, ALPHA, count) ** 2

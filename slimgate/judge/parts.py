@@ -23,6 +23,7 @@ class BudgetFacts(Part):
     """A judged budget. value, interval: what it limits and its 90 % interval, in the unit of the limit.
 
     None where they stand beside it already: a drop, a speed-up, a compression.
+    fail_interval: the 95 % interval of the drop, by which a budget on both sides FAILs; None of other kinds.
     on_inconclusive: whether the budget fails the run where it is undecided; None where it never is, and in
     records from before it was kept.
     builds: of a budget over builds, how many were judged, 1 where all are equal; None of one build.
@@ -38,6 +39,7 @@ class BudgetFacts(Part):
     n_needed: int | None = None
     value: float | None = None
     interval: tuple[float, float] | None = None
+    fail_interval: tuple[float, float] | None = None
     builds: int | None = None
     builds_needed: int | None = None
     needs_both: bool = False

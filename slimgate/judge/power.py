@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from slimgate.judge.decision import z_quantile
 from slimgate.judge.group_sequential import look_levels, look_rows
@@ -18,6 +19,7 @@ from slimgate.judge.tango import tango_z
 from slimgate.outcomes import Floats, Ints
 
 RUNS = 20_000
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Shares:
 @dataclass(frozen=True)
 class Plan:
     """rows, flips, margin: as asked, the last two as fractions. equal, at_budget, twice: targets that lose
-    nothing, exactly the budget, and twice as much; None where so large a drop needs more flips.
+    nothing, exactly the budget, and twice as much; None where so large a drop needs more flips. By symmetry
+    a two-sided budget treats the same gains as these drops.
 
     rows_needed: rows that pass an equal target 80 % of the time.
     """
@@ -56,38 +59,75 @@ class Plan:
     rows_needed: int
 
 
-def plan(rows: int, flips: float, margin: float, *, looks: int = 1, seed: int = 0, runs: int = RUNS) -> Plan:
-    """flips: the share of rows that change, either way; margin: the budget, a fraction."""
-    rng = np.random.default_rng(seed)
+def plan(
+    rows: int,
+    flips: float,
+    margin: float,
+    *,
+    looks: int = 1,
+    two_sided: bool = False,
+    seed: int = 0,
+    runs: int = RUNS,
+) -> Plan:
+    """flips: the share of rows that change, either way; margin: the budget, a fraction.
 
-    def of(drop: float) -> Shares | None:
-        return (
-            None if drop > flips else simulate_looks(rng, look_rows(rows, looks), flips, margin, drop, runs)
-        )
+    two_sided: of a budget on the gain too.
+    """
+    rng, at_looks = np.random.default_rng(seed), look_rows(rows, looks)
 
-    equal = simulate_looks(rng, look_rows(rows, looks), flips, margin, 0.0, runs)
-    needed = planned_rows(margin, discordance=flips)
-    return Plan(rows, flips, margin, equal, of(margin), of(2 * margin), needed)
+    def simulate(drop: float) -> Shares:
+        return simulate_looks(rng, at_looks, flips, margin, drop, runs, two_sided=two_sided)
+
+    equal = simulate(0.0)
+    at_budget, twice = (None if drop > flips else simulate(drop) for drop in (margin, 2 * margin))
+    needed = planned_rows(margin, discordance=flips, two_sided=two_sided)
+    return Plan(rows, flips, margin, equal, at_budget, twice, needed)
 
 
 def simulate_looks(
-    rng: np.random.Generator, rows: Sequence[int], psi: float, margin: float, drop: float, runs: int
+    rng: np.random.Generator,
+    rows: Sequence[int],
+    psi: float,
+    margin: float,
+    drop: float,
+    runs: int,
+    *,
+    two_sided: bool = False,
 ) -> Shares:
-    """rows: the number of rows at each look. The levels are those of as many looks at equal shares."""
+    """rows: the number of rows at each look. The levels are those of as many looks at equal shares.
+
+    two_sided: PASS by both tests at the level, FAIL by either at half of it.
+    """
     cells = [(psi + drop) / 2, (psi - drop) / 2, max(0.0, 1 - psi)]
     turned = np.zeros((runs, 2), np.int64)
     verdicts, used, earlier = np.zeros(runs, np.int64), np.zeros(runs), 0
     for n, level in zip(rows, look_levels(len(rows)), strict=True):
         turned += rng.multinomial(n - earlier, cells, size=runs)[:, :2]
-        z, limit = _z_of(turned, n, margin), z_quantile(level)
+        passes, fails = (
+            _decide_both_sides(turned, n, margin, level)
+            if two_sided
+            else (_decide_drop(turned, n, margin, level))
+        )
         open_ = verdicts == 0
         used[open_] = n
-        verdicts[open_ & (z <= -limit)] = 1
-        verdicts[open_ & (z >= limit)] = -1
+        verdicts[open_ & passes] = 1
+        verdicts[open_ & fails] = -1
         earlier = n
-    point = (turned[:, 0] - turned[:, 1]) / earlier <= margin
+    drops = (turned[:, 0] - turned[:, 1]) / earlier
+    point = (np.abs(drops) if two_sided else drops) <= margin
     shares = [float(one.mean()) for one in (verdicts == 1, verdicts == -1, point, used)]
     return Shares(drop, *shares)
+
+
+def _decide_drop(turned: Ints, n: int, margin: float, level: float) -> tuple[Bools, Bools]:
+    z, limit = _z_of(turned, n, margin), z_quantile(level)
+    return z <= -limit, z >= limit
+
+
+def _decide_both_sides(turned: Ints, n: int, margin: float, level: float) -> tuple[Bools, Bools]:
+    of_drop, of_gain = _z_of(turned, n, margin), _z_of(turned[:, ::-1], n, margin)
+    worse, limit = np.maximum(of_drop, of_gain), z_quantile(level)
+    return worse <= -limit, worse >= z_quantile(level / 2)
 
 
 def _z_of(turned: Ints, n: int, margin: float) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, exp, isclose, log, log1p
 
-from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER
+from slimgate.judge.decision import ALPHA, POWER, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.group_sizes import unseen_size
 from slimgate.outcomes import Floats
 
@@ -20,9 +20,12 @@ _COPIES_TOLERANCE = 0.005
 USUAL_CORRELATION = 0.09
 
 
-def planned_rows(margin: float, *, discordance: float, sizes: Floats | None = None) -> int:
+def planned_rows(
+    margin: float, *, discordance: float, sizes: Floats | None = None, two_sided: bool = False
+) -> int:
     """Rows that pass an equally good variant 80 % of the time.
 
+    two_sided: of a budget that both tests must pass, so that each must do so 90 % of the time.
     margin, discordance: fractions. sizes: (groups,) rows of each group, for as many more such groups; None
     where rows do not come in groups. Closed form, (1.645 + 0.842)² psi / margin², of groups times a usual
     design effect, and at least as many as pass a variant that changed nothing.
@@ -31,13 +34,38 @@ def planned_rows(margin: float, *, discordance: float, sizes: Floats | None = No
     if sizes is not None:
         met = float((sizes**2).sum() / sizes.sum())
         effect, unseen = 1 + USUAL_CORRELATION * (met - 1), unseen_size(sizes)
-    rows = (Z_ALPHA + Z_POWER) ** 2 * discordance * effect / margin**2
+    z_power = z_quantile((1 - POWER) / 2) if two_sided else Z_POWER
+    rows = (Z_ALPHA + z_power) ** 2 * discordance * effect / margin**2
     return max(1, ceil(max(rows, unseen * _units_without_change(margin))))
 
 
 def _units_without_change(margin: float) -> float:
     """How many units must be unchanged for a bound under the margin: the rule of three."""
     return log(ALPHA) / log1p(-margin) if margin < 1 else 1.0
+
+
+def two_sided_stretch(drop: float, margin: float) -> float | None:
+    """How many times as many standard errors a two-sided budget takes from the drop to its nearer limit.
+
+    Of a one-sided budget these are Z_ALPHA + Z_POWER; the rows grow with the square of the ratio. Inside the
+    limits both tests must pass together 80 % of the time: by 1.18 at a drop of 0, by 1 near a limit. Outside
+    them FAIL takes half of the 5 %: 1.13. None where the drop is at a limit.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    near, far = margin - abs(drop), margin + abs(drop)
+    if isclose(abs(drop), margin, rel_tol=1e-9, abs_tol=1e-12):
+        return None
+    one_sided = Z_ALPHA + Z_POWER
+    if near < 0:
+        return (z_quantile(ALPHA / 2) + Z_POWER) / one_sided
+
+    def power_beyond(stretch: float) -> float:
+        passes_near = ndtr(stretch * one_sided - Z_ALPHA)
+        return float(passes_near + ndtr(stretch * one_sided * far / near - Z_ALPHA) - 1 - POWER)
+
+    return 1.0 if power_beyond(1.0) >= 0 else float(brentq(power_beyond, 1.0, 2.0))
 
 
 def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:

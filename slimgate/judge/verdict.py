@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, isfinite
 
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_kinds import BudgetKind, Measured, QualityBudget, check_budget
+from slimgate.judge.budget_kinds import (
+    EQUIVALENT,
+    POINT_KINDS,
+    BudgetKind,
+    Measured,
+    QualityBudget,
+    check_budget,
+)
 from slimgate.judge.contrast import (
     OWN_VALUE,
     Contrast,
@@ -26,7 +33,8 @@ from slimgate.judge.contrast import (
 from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
 from slimgate.judge.evidence import Changed, Evidence, by_contrast
 from slimgate.judge.metrics.base import Unit
-from slimgate.judge.over_builds import OverBuilds
+from slimgate.judge.over_builds import Needed, OverBuilds
+from slimgate.judge.rows_needed import two_sided_stretch
 
 __all__ = [
     "BudgetKind",
@@ -39,6 +47,11 @@ __all__ = [
     "most_rows",
     "worst_verdict",
 ]
+
+
+# Of a bound beyond the 90 % interval: how many steps it may be away, and how finely it is found.
+_MOST_STEPS = 30
+_BISECTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -137,6 +150,8 @@ def judge_budget(
     """
     if budget.kind == "drop_points":
         return _by_drop(metric, budget, before, after, evidence)
+    if budget.kind == EQUIVALENT:
+        return _by_equivalence(metric, budget, before, after, evidence)
     if budget.kind in ("floor", "ceiling"):
         return _by_own_value(metric, budget, after, evidence)
     return _by_fraction(metric, budget, before, after, evidence)
@@ -158,12 +173,15 @@ def _over_builds(
     )
     judged = judge_budget(metric, budget, before, float(builds.after.mean()), found)
     contrast, limit = _contrast_of(metric, budget)
-    if budget.kind == "drop_points":
+    if budget.kind in POINT_KINDS:
         low, high = builds.interval(contrast)
         judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return replace(judged, builds=builds.count)
-    needed = builds.needed(contrast, limit)
+    if budget.kind == EQUIVALENT:
+        needed = _equivalence_builds(builds, contrast, limit)
+    else:
+        needed = builds.needed(contrast, limit)
     return replace(
         judged,
         builds=builds.count,
@@ -175,7 +193,7 @@ def _over_builds(
 
 def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, float]:
     """What a budget limits, and its limit as a fraction of the metric's unit."""
-    if budget.kind == "drop_points":
+    if budget.kind in POINT_KINDS:
         return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
     if budget.kind in ("floor", "ceiling"):
         return OWN_VALUE, budget.limit
@@ -193,6 +211,88 @@ def _by_drop(
     return BudgetVerdict(
         budget.kind, budget.limit, verdict, budget.reason, rows, p_value=p_value, p_holds=p_holds
     )
+
+
+def _by_equivalence(
+    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
+) -> BudgetVerdict:
+    """PASS by both one-sided tests, of "the drop is at least the margin" and of "the gain is".
+
+    The larger p-value is that of both (an intersection-union test). FAIL may come from either side, so the
+    smaller p-value is doubled.
+    """
+    margin = budget.limit / 100
+    drop = before - after if metric.higher_is_better else after - before
+    p_value = max(evidence.p_at_least(margin), evidence.p_at_most(-margin))
+    p_holds = min(1.0, 2 * min(evidence.p_at_most(margin), evidence.p_at_least(-margin)))
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    low, high = metric.value_range
+    bounds = None if evidence.interval is None else _fail_interval(evidence, evidence.interval, high - low)
+    return BudgetVerdict(
+        budget.kind,
+        budget.limit,
+        verdict,
+        budget.reason,
+        _equivalence_rows(evidence, margin, drop) if verdict is Verdict.INCONCLUSIVE else None,
+        p_value=p_value,
+        p_holds=p_holds,
+        fail_interval=bounds and (100 * bounds[0], 100 * bounds[1]),
+    )
+
+
+def _equivalence_rows(evidence: Evidence, margin: float, drop: float) -> int | None:
+    """The rows that decide both sides 80 % of the time, or the near side alone where the drop is outside."""
+    stretch = two_sided_stretch(drop, margin)
+    if stretch is None:
+        return None
+    near, far = (margin, -margin) if drop >= 0 else (-margin, margin)
+    counts = [evidence.needed(near, drop)]
+    if abs(drop) < margin:
+        counts.append(evidence.needed(far, drop))
+    rows = [count for count in counts if count is not None]
+    return ceil(max(rows) * stretch**2) if len(rows) == len(counts) else None
+
+
+def _equivalence_builds(builds: OverBuilds, contrast: Contrast, margin: float) -> Needed:
+    """The same of builds and rows. The nearer limit takes more of both: their spreads are one."""
+    value = builds.value(contrast)
+    stretch = two_sided_stretch(value, margin)
+    if stretch is None:
+        return Needed(None, None)
+    return builds.needed(contrast, margin if value >= 0 else -margin, stretch=stretch)
+
+
+def _fail_interval(evidence: Evidence, interval: Interval, span: float) -> Interval:
+    """The drops that neither one-sided test at 2.5 % rejects. span: the largest change of the metric."""
+    width = (interval[1] - interval[0]) or 1e-3
+    low = _bound_beyond(evidence.p_at_most, interval[0], -width / 8, -span)
+    high = _bound_beyond(evidence.p_at_least, interval[1], width / 8, span)
+    return low, high
+
+
+def _bound_beyond(p_value: Callable[[float], float], bound: float, step: float, end: float) -> float:
+    """Where a p-value is half of 5 %, from the 5 % bound on by growing steps; at most `end`.
+
+    step: negative where the bound is a lower one.
+    """
+
+    def is_beyond(at: float) -> bool:
+        return p_value(at) <= ALPHA / 2
+
+    clip = max if step < 0 else min
+    end -= 1e-9 * (end if isfinite(end) else 0.0)
+    near, far = bound, clip(bound + step, end)
+    for _ in range(_MOST_STEPS):
+        if is_beyond(far):
+            break
+        if far == end:
+            return end
+        step *= 2
+        near, far = far, clip(far + step, end)
+    for _ in range(_BISECTIONS):
+        middle = (near + far) / 2
+        near, far = (near, middle) if is_beyond(middle) else (middle, far)
+    return far
 
 
 def _by_fraction(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS
 from slimgate.judge.budget_tables import (
     GOODPUT,
     PART_SPEEDUPS,
@@ -77,7 +78,7 @@ def _value_and_interval(
 ) -> tuple[float | None, tuple[float, float] | None]:
     """What a budget is held against, and its interval."""
     match facts:
-        case QualityFacts() | SinceFacts() if budget.kind == "drop_points" and budget.value is None:
+        case QualityFacts() | SinceFacts() if budget.kind in POINT_KINDS and budget.value is None:
             return facts.drop_points, facts.interval
         case BehaviourFacts(flips=Flips() as flips) if budget.kind == FlipsBudget.kind:
             return flips.percent, flips.interval
@@ -150,8 +151,10 @@ def verdict_under(kind: str, limit: float, one: Judged) -> Verdict | None:
 
     An interval is of the level of its test, so that it decides as the test does. Where the budget's own
     verdict is undecided whatever its interval (a planted delay that was not seen, too few documents), so is
-    every other.
+    every other. At the budget's own limit the verdict is its own.
     """
+    if kind == one.facts.kind and limit == one.facts.limit and one.measured is not None:
+        return one.facts.verdict
     found = _by_figures(kind, limit, one)
     own = one.facts.verdict, _by_figures(kind, one.facts.limit, one)
     if own[0] is Verdict.INCONCLUSIVE and own[1] is not own[0]:
@@ -163,11 +166,27 @@ def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
     if one.measured is None:
         return None
     low, high = one.interval or (one.measured, one.measured)
+    if kind == EQUIVALENT:
+        return _of_both_sides(limit, (low, high), one.facts.fail_interval)
     if kind in AT_LEAST:
         low, high, limit = -high, -low, -limit
     if high < limit or (one.interval is None and high == limit):
         return Verdict.PASS
     return Verdict.FAIL if low > limit else Verdict.INCONCLUSIVE
+
+
+def _of_both_sides(
+    limit: float, interval: tuple[float, float], fail_interval: tuple[float, float] | None
+) -> Verdict | None:
+    """Inside by the 90 % interval, outside by the 95 % interval; None where that decides and is not known."""
+    if -limit < interval[0] and interval[1] < limit:
+        return Verdict.PASS
+    if interval[0] <= limit and interval[1] >= -limit:
+        return Verdict.INCONCLUSIVE
+    if fail_interval is None:
+        return None
+    low, high = fail_interval
+    return Verdict.FAIL if low > limit or high < -limit else Verdict.INCONCLUSIVE
 
 
 def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:

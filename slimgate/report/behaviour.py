@@ -36,6 +36,7 @@ def behaviour(record: RunRecord) -> str:
             with_heading("### Slices, the largest drop first", blocks(*map(_slices, found))),
             with_heading("### Slices before and after", slice_tables(found)),
             with_heading("### Rows lost", blocks(*map(_lost_rows, found))),
+            with_heading("### Rows won", blocks(*map(_won_rows, found))),
             with_heading("### Rows with another answer", blocks(*map(_changed_rows, found))),
             with_heading("### Calibration", calibration_tables(found)),
             with_heading(
@@ -201,12 +202,26 @@ def _lost_rows(found: Found) -> str:
     if facts.flips is None or not facts.flips.quoted:
         return ""
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
-    which = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
+    part = f", {count(len(rows))} of {count(lost)}" if len(rows) < lost else ""
+    return fold(model.name, f", surest in its wrong answer first{part}", _answers_table(model, rows))
+
+
+def _won_rows(found: Found) -> str:
+    """Rows that turned from wrong to right, where a budget limits a gain too."""
+    model, facts = found
+    if facts.flips is None or not facts.flips.quoted_better:
+        return ""
+    rows = facts.flips.quoted_better
+    about = f", {count(len(rows))} of {count(facts.flips.wrong_to_right)} that its budget limits too"
+    return fold(model.name, about, _answers_table(model, rows))
+
+
+def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow]) -> str:
     columns = _row_columns(rows)
     columns.insert(
         -1, Column(escape(model.name), [_answer(row.variant, row.variant_confidence) for row in rows])
     )
-    return fold(model.name, f", surest in its wrong answer first{which}", table(without_empty(columns)))
+    return table(without_empty(columns))
 
 
 def _changed_rows(found: Found) -> str:

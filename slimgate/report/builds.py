@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
+from slimgate.judge.budget_kinds import POINT_KINDS, is_two_sided, measure_harm
 from slimgate.record import BudgetFacts, BuildsFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, to_fixed
 from slimgate.report.status import variants
@@ -39,15 +40,17 @@ def builds(record: RunRecord) -> str:
 def unlucky_builds(record: RunRecord) -> Iterator[str]:
     """Lines on variants of which another seed's build drops by more than a budget on the first one allows."""
     for model, metric, one in _built_often(record):
-        limit = _allowed_points(model.quality[metric])
+        budgets = _on_one_build(model.quality[metric])
+        limit = min((budget.limit for budget in budgets), default=None)
         over = [
             f"seed {seed} by {to_fixed(drop, 1)}"
             for seed, drop in zip(one.seeds[1:], one.drops_points[1:], strict=True)
-            if limit is not None and drop > limit
+            if limit is not None and measure_harm(drop, budgets) > limit
         ]
         if over:
             named = f"{escape(model.name)}, {escape(metric)}: builds by other seeds"
-            yield f"{named} drop by more than the budget of {limit:g} points ({', '.join(over)})."
+            verb = "differ" if is_two_sided(budgets) else "drop"
+            yield f"{named} {verb} by more than the budget of {limit:g} points ({', '.join(over)})."
 
 
 def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, BuildsFacts]]:
@@ -57,14 +60,14 @@ def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, Builds
                 yield model, metric, facts.builds
 
 
-def _allowed_points(facts: QualityFacts) -> float | None:
-    limits = [one.limit for one in facts.budgets if one.kind == "drop_points" and one.builds is None]
-    return min(limits, default=None)
+def _on_one_build(facts: QualityFacts) -> list[BudgetFacts]:
+    """The budgets in points on the first build."""
+    return [budget for budget in facts.budgets if budget.kind in POINT_KINDS and budget.builds is None]
 
 
 def _judged(facts: QualityFacts) -> BudgetFacts | None:
     """The budget on the mean drop of the builds, where there is one."""
-    return next((one for one in facts.budgets if one.kind == "drop_points" and one.value is not None), None)
+    return next((one for one in facts.budgets if one.kind in POINT_KINDS and one.value is not None), None)
 
 
 def _mean(facts: QualityFacts, one: BuildsFacts) -> str:

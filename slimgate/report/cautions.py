@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate._system.escape import escape
 from slimgate._system.processor import sums_saturate
+from slimgate.judge.budget_kinds import POINT_KINDS
 from slimgate.judge.decision import band
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.slices import slice_counts
@@ -199,7 +200,7 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
 def _is_beyond_budget(model: VariantRecord, one: SliceFacts) -> bool:
     """Whether a slice lost more than all rows together may; without such a budget, whether that is bad."""
     facts, least = model.quality.get(one.metric), one.interval[0]
-    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"] if facts else []
+    limits = [budget.limit for budget in facts.budgets if budget.kind in POINT_KINDS] if facts else []
     return least > min(limits) if limits else band(least) == "bad"
 
 

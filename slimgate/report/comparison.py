@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from slimgate._system.escape import escape
+from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS, list_point_limits
 from slimgate.judge.message import format_builds
 from slimgate.record import (
     ArtifactFacts,
@@ -78,16 +79,16 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
     """`0.826 (drop 0.3 [-0.2, 0.8])`; of a budget over builds `; over 3 builds 0.5 [-0.9, 1.9]` behind it."""
     if facts is None:
         return MISSING
-    limits = [budget.limit for budget in facts.budgets if budget.kind == "drop_points"]
+    limits = list_point_limits(facts.budgets)
     drop = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit)
     return with_note(value_words(facts.value), drop, _over_builds(facts), note)
 
 
 def _over_builds(facts: QualityFacts) -> str | None:
     """What a budget over builds is on: the mean drop, else the mean value."""
-    for budget in sorted(facts.budgets, key=lambda one: one.kind != "drop_points"):
-        if budget.kind == "drop_points" and budget.value is not None:
-            drop = drop_words(budget.value, budget.interval, [budget.limit]) or MISSING
+    for budget in sorted(facts.budgets, key=lambda one: one.kind not in POINT_KINDS):
+        if budget.kind in POINT_KINDS and budget.value is not None:
+            drop = drop_words(budget.value, budget.interval, list_point_limits([budget])) or MISSING
             return f"{format_builds(budget.builds).strip()} {drop.removeprefix('drop ')}"
         if (budget.builds or 1) > 1 and budget.kind in ("floor", "ceiling") and budget.value is not None:
             ends = f" [{', '.join(map(value_words, budget.interval))}]" if budget.interval else ""
@@ -159,7 +160,7 @@ def _metric_column(found: Sequence[VariantRecord], metric: str) -> Column:
         quality_cell(one, note=None if budgets in (None, shared) else budgets or "no budget")
         for one, budgets in zip(facts, own, strict=True)
     ]
-    heading = shared.replace("at most", "drop at most") if shared else None
+    heading = _drop_heading(shared) if shared else None
     return Column(with_note(escape(metric), heading), cells, right=True)
 
 
@@ -170,10 +171,17 @@ def _budgets(model: VariantRecord, facts: QualityFacts | None) -> str | None:
     return ", ".join(map(_budget_words, facts.budgets))
 
 
+def _drop_heading(budgets: str) -> str:
+    """`drop at most 2`, `drop within ±1`, for a column that does not say what is limited."""
+    return budgets.replace("at most", "drop at most").replace("within", "drop within")
+
+
 def _budget_words(budget: BudgetFacts) -> str:
     over = "" if budget.builds is None else " over builds"
     if budget.kind == "drop_points":
         return f"at most {budget.limit:g}{over}"
+    if budget.kind == EQUIVALENT:
+        return f"within ±{budget.limit:g}{over}"
     return f"{escape(budget.kind)} {budget.limit:g}{over}"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import floor, isfinite, log10
 from typing import Protocol
 
+from slimgate.judge.budget_kinds import EQUIVALENT, Limited, list_point_limits
+
 MISSING = "–"
 _MEGABYTE = 1024**2
 _GIGA = 10**9
@@ -135,29 +137,17 @@ def drop_words(
     return f"{shown} [{low}, {high}]"
 
 
-class Limited(Protocol):
-    """A budget: its kind and its limit."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def limit(self) -> float: ...
-
-
 def format_drop(
     points: float | None, interval: tuple[float, float] | None, budgets: Sequence[Limited]
 ) -> str:
     """`0.3 [-0.2, 0.8]`, for a column that says what it is."""
-    limits = [one.limit for one in budgets if one.kind == "drop_points"]
-    return str(drop_words(points, interval, limits)).removeprefix("drop ")
+    return str(drop_words(points, interval, list_point_limits(budgets))).removeprefix("drop ")
 
 
 def format_limits(budgets: Sequence[Limited]) -> str:
-    """`2, floor 0.8`; a dash where there is no budget."""
-    shown = [
-        f"{one.limit:g}" if one.kind == "drop_points" else f"{one.kind} {one.limit:g}" for one in budgets
-    ]
-    return ", ".join(shown) or "–"
+    """`2, floor 0.8`, `±1` of a limit on both sides; a dash where there is no budget."""
+    words: dict[str, str] = {"drop_points": "", EQUIVALENT: "±"}
+    return ", ".join(f"{words.get(one.kind, f'{one.kind} ')}{one.limit:g}" for one in budgets) or "–"
 
 
 def bounded_drop_words(

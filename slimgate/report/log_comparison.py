@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
+from slimgate.judge.budget_kinds import is_two_sided, measure_harm
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
 from slimgate.report.status import variants
@@ -18,9 +19,12 @@ def log_comparison(record: RunRecord) -> str:
 
 def log_table(model: VariantRecord, most: int = _MOST_LINES) -> str:
     """One target's table, of at most so many lines, with its name above and its notes below."""
-    found = sorted(model.quality.items(), key=lambda one: -(one[1].drop_points or 0))
+    found = sorted(
+        model.quality.items(), key=lambda pair: -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
+    )
     shown = found[:most]
     more = len(found) - len(shown)
+    two_sided = any(is_two_sided(facts.budgets) for _, facts in found)
     return blocks(
         f"### {escape(model.name)}",
         table(
@@ -38,7 +42,9 @@ def log_table(model: VariantRecord, most: int = _MOST_LINES) -> str:
                 Column("verdict", [_verdict(facts) for _, facts in shown]),
             ]
         ),
-        f"{count(more)} more that lost less; run.json has them." if more else "",
+        f"{count(more)} more that {'differ' if two_sided else 'lost'} less; run.json has them."
+        if more
+        else "",
         "\n".join(f"- {escape(note)}" for note in model.notes),
     )
 

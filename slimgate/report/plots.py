@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.behaviour_plots import draw_behaviour
 from slimgate.report.epoch_plots import draw_epochs
@@ -120,15 +121,16 @@ def _limits(axes: Any, record: RunRecord, metric: str, points: list[Point]) -> N
         return
     axes.axhline(teacher, color="grey", linewidth=1, label="teacher")
     limits = [
-        budget.limit
+        (budget.kind, budget.limit)
         for model in record.variants
         if metric in model.quality
         for budget in model.quality[metric].budgets
-        if budget.kind == "drop_points"
+        if budget.kind in POINT_KINDS
     ]
     if limits:
-        common = max(set(limits), key=limits.count)
-        axes.axhline(teacher - common / 100, color="grey", linewidth=1, linestyle="--")
+        kind, common = max(dict.fromkeys(limits), key=limits.count)
+        for side in (-1, 1) if kind == EQUIVALENT else (-1,):
+            axes.axhline(teacher + side * common / 100, color="grey", linewidth=1, linestyle="--")
 
 
 def series_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slimgate._system.escape import escape
+from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record import RunRecord, SinceFacts, VariantRecord
 from slimgate.report.figures import MISSING, count, drop_words, to_fixed
 from slimgate.report.status import models
@@ -60,7 +61,7 @@ def _value(value: float | None) -> str:
 
 
 def _drop(one: SinceFacts) -> str:
-    limits = [budget.limit for budget in one.budgets if budget.kind == "drop_points"]
+    limits = list_point_limits(one.budgets)
     words = drop_words(one.drop_points, one.interval, limits, unit=one.unit) or MISSING
     return words.removeprefix("drop ")
 

@@ -32,8 +32,8 @@ interval of every speed-up.
 (Clopper and Pearson).
 - A **slice** is the gate rows that share a value; "few" is under 50 rows. It is **not shown** if its rows \
 can neither prove its budget nor a loss (after Holm's correction). That neither holds nor fails the run.
-- Bands are words, not verdicts: negligible up to 1 point, small up to 2, depends on the use up to 5, bad \
-above.
+- Bands are words, not verdicts: gain beyond -1 point, negligible up to 1, small up to 2, depends on the use \
+up to 5, bad above.
 - **Latency** is one forward call on prepared tensors after warm-up, without tokenizing. Models are timed \
 one after another, so compare speed-ups, not times. A percentile needs 29 (p90), 59 (p95) or 299 (p99) \
 rounds. \

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import nan
+from math import ceil, nan
 
 import numpy as np
 
 from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.budget_kinds import (
+    EQUIVALENT,
+    POINT_KINDS,
+    QualityBudget,
+    allowed_drop,
+    list_point_limits,
+)
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.perplexity import DAMAGE
 from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
-from slimgate.judge.rows_needed import planned_rows
+from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
 from slimgate.judge.token_kl import SHARE_ABOVE
 from slimgate.outcomes import Floats, Ints
 from slimgate.protocols import GATE, Rows, row_groups
@@ -205,15 +211,17 @@ def _plan_budget(
         yield from _by_earlier_run(shown, budget, gate, *known)
         return
     margin = budget.limit / 100
-    if budget.kind != "drop_points" or load_metric(metric).per_row is None:
+    if budget.kind not in POINT_KINDS or load_metric(metric).per_row is None:
         yield _Plan(shown, budget.kind, budget.limit, (), "unknown", "a first run shows")
         return
-    outlook: Outlook = drop_outlook(gate.sizes, margin, changes)
+    two_sided = budget.kind == EQUIVALENT
+    outlook: Outlook = drop_outlook(gate.sizes, margin, changes, two_sided=two_sided)
     word, basis = outlook.word, outlook.basis
     if over_builds:
         word = "may decide" if word == "can decide" else word
         basis += "; over builds, if these do not differ"
-    yield _Plan(shown, budget.kind, budget.limit, _rows_needed(margin, gate, changes), word, basis)
+    needed = _rows_needed(margin, gate, changes, two_sided=two_sided)
+    yield _Plan(shown, budget.kind, budget.limit, needed, word, basis)
 
 
 def _find_judged(budget: QualityBudget, known: QualityFacts) -> BudgetFacts | None:
@@ -232,13 +240,20 @@ def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
 
 
 def _rows_needed(
-    margin: float, gate: GateGroups, changes: Changes, *, used: Changes = (0.0, 0.0)
+    margin: float,
+    gate: GateGroups,
+    changes: Changes,
+    *,
+    used: Changes = (0.0, 0.0),
+    two_sided: bool = False,
 ) -> tuple[int | None, ...]:
     """Rows for few and for many changes. used: how much of the margin an equal variant takes with either;
     None if that is all of it.
     """
     return tuple(
-        planned_rows(margin - less, discordance=psi, sizes=gate.group_sizes) if less < margin else None
+        planned_rows(margin - less, discordance=psi, sizes=gate.group_sizes, two_sided=two_sided)
+        if less < margin
+        else None
         for psi, less in zip(changes, used, strict=True)
     )
 
@@ -254,20 +269,29 @@ def _by_earlier_run(
     margin = _margin(budget, known)
     if margin is None or known.variance is None:
         return
-    if budget.kind == "drop_points" and known.interval is not None and known.drop_points is not None:
+    two_sided = budget.kind == EQUIVALENT
+    if budget.kind in POINT_KINDS and known.interval is not None and known.drop_points is not None:
         low, high = known.interval
         drop = f"the run of {created} measured a drop of {known.drop_points:.1f} [{low:.1f}, {high:.1f}]"
-        if low <= budget.limit <= high:
-            left = margin - known.drop_points / 100
-            needed = (planned_rows(left, discordance=known.variance),) if left > 0 else (None,)
+        if any(low <= limit <= high for limit in list_point_limits([budget])):
+            needed = (_rows_left(margin, known.drop_points / 100, known.variance, two_sided=two_sided),)
             yield _Plan(shown, budget.kind, budget.limit, needed, "cannot decide", drop)
             return
     # the measured variance is of groups already; the groups that were not seen come on top
     unseen = planned_rows(margin, discordance=0.0, sizes=gate.group_sizes)
-    rows = max(planned_rows(margin, discordance=known.variance), unseen)
+    rows = max(planned_rows(margin, discordance=known.variance, two_sided=two_sided), unseen)
     word: Word = "can decide" if rows <= gate.rows else "cannot decide"
     basis = f"no true drop, as much change as the run of {created} measured"
     yield _Plan(shown, budget.kind, budget.limit, (rows, rows), word, basis)
+
+
+def _rows_left(margin: float, drop: float, variance: float, *, two_sided: bool) -> int | None:
+    """Rows that show a measured drop to be inside; None where it is not."""
+    left = margin - (abs(drop) if two_sided else drop)
+    if left <= 0:
+        return None
+    stretch = (two_sided_stretch(drop, margin) or 1.0) if two_sided else 1.0
+    return ceil(planned_rows(left, discordance=variance) * stretch**2)
 
 
 def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created: str) -> _Plan:
@@ -295,5 +319,5 @@ def _margin(budget: QualityBudget, known: QualityFacts) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None for an absolute limit."""
     if budget.kind in ("floor", "ceiling"):
         return None
-    margin = allowed_drop(budget, known.teacher if budget.kind != "drop_points" else nan)
+    margin = allowed_drop(budget, known.teacher if budget.kind not in POINT_KINDS else nan)
     return None if margin <= 0 else margin

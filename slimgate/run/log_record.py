@@ -106,7 +106,8 @@ def comparison_line(name: str, one: Comparison) -> str:
         return line
     own, other = (f"{100 * share:.1f} %" for share in (noise.psi, one.flips_share))
     share = f"the base changes {own} of samples by itself, this one {other}"
-    within = "; the drop is within the base's own noise" if noise.covers(one.judged.drop_points) else ""
+    change = "drop" if one.judged.drop_points >= 0 else "gain"
+    within = f"; the {change} is within the base's own noise" if noise.covers(one.judged.drop_points) else ""
     return f"{line} ({share}{within})"
 
 
@@ -201,6 +202,7 @@ def _behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
             "wrong_to_right": turned[1],
             "changed": changed,
             "quoted": [_quote_sample(one) for one in quoted_samples(verdicts)],
+            "quoted_better": [_quote_sample(one) for one in quoted_samples(verdicts, better=True)],
         },
         "agreement": 1 - changed / n,
         "measured": now(),

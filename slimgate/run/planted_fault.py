@@ -4,6 +4,9 @@ Two kinds: answers of the teacher that are made wrong until a metric has lost tw
 if rows come in groups), and a copy of the teacher with one damaged layer, which is saved, loaded and predicts
 as every variant does. The first tests the judge at the size of fault that matters, the second tests the way
 from a file to a verdict.
+
+A budget on both sides gets a third: the first, with both models exchanged, so that the variant is better by
+twice the budget.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
-from slimgate.judge.decision import Z_ALPHA, Z_POWER
+from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS, QualityBudget, allowed_drop
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.quality import judge_quality
@@ -71,6 +74,18 @@ def exchanged_fault(
     return found
 
 
+def exchanged_gain(
+    outcomes: Outcomes, metric: str, budget: QualityBudget, *, seed: int, spoil: Spoil | None = None
+) -> Fault:
+    """What a budget on both sides makes of a variant that is better than its teacher by twice the budget.
+
+    The damaged answers are the teacher's, and the teacher's are the variant's.
+    """
+    measured = load_metric(metric)
+    damaged = plant_fault(outcomes, measured, 2 * budget.limit / 100, seed=seed, spoil=spoil)
+    return judge_fault(f"{EXCHANGED}, as a gain", measured, damaged, outcomes, budget, seed=seed)
+
+
 def damaged_faults(teacher: ModelHandle, budgets: Mapping[str, QualityBudget], *, seed: int) -> list[Fault]:
     """Of each metric, what came of a copy of the teacher with one damaged layer.
 
@@ -112,6 +127,7 @@ def judge_fault(
     found = _words(judged, budget)
     # in the metric's own unit, as `allowed` is: the judgement's drop is in percent of a perplexity
     drop = (judged.teacher - judged.value) * (1 if metric.higher_is_better else -1)
+    drop = abs(drop) if budget.kind == EQUIVALENT else drop
     if drop < 2 * max(allowed, 0) - ROUNDING:
         blind = not teacher.changed_rows(damaged).any()
         verdict = judged.verdict if blind else None
@@ -128,17 +144,21 @@ def is_decidable(
 ) -> bool:
     """Whether these rows show a fault of this size 80 % of the time: (1.645 + 0.842)² psi / gap² rows.
 
+    Of a budget on both sides (1.960 + 0.842)², since its FAIL takes half of the 5 %.
     psi: the share of answers that changed; gap: how far the drop is beyond what the budget allows. Groups
     count as one row each, because a planted fault takes whole groups. False if nothing is known: for metrics
     that are no mean over rows, and for budgets that are not on a drop in points.
     """
-    if metric.per_row is None or budget.kind != "drop_points":
+    if metric.per_row is None or budget.kind not in POINT_KINDS:
         return False
     change = metric.per_row(teacher) - metric.per_row(damaged)
     drop = float(change.mean()) * (1 if metric.higher_is_better else -1)
+    z_level = Z_ALPHA
+    if budget.kind == EQUIVALENT:
+        drop, z_level = abs(drop), z_quantile(ALPHA / 2)
     if drop <= allowed:
         return False
-    needed = (Z_ALPHA + Z_POWER) ** 2 * float(np.abs(change).mean()) / (drop - allowed) ** 2
+    needed = (z_level + Z_POWER) ** 2 * float(np.abs(change).mean()) / (drop - allowed) ** 2
     return _independent_rows(teacher) >= needed
 
 
@@ -151,6 +171,6 @@ def _independent_rows(outcomes: Outcomes) -> float:
 
 
 def _words(judged: QualityJudgement, budget: QualityBudget) -> str:
-    kind = "" if budget.kind == "drop_points" else f"{budget.kind} "
+    kind = {"drop_points": "", EQUIVALENT: "±"}.get(budget.kind, f"{budget.kind} ")
     drop = f"drop {judged.drop_points:.1f} {judged.unit}"
     return f"{drop} of a budget of {kind}{budget.limit:g}, {judged.n:,} rows"

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.budget_kinds import POINT_KINDS, QualityBudget
 from slimgate.judge.budget_tables import SizeBudget
 from slimgate.suite.suite import Suite
 
-POINTS = "drop_points"
 # Two rows in 10,000 and less: no gate split of a usual size decides it.
 SMALL = 0.1
 # The same as a share of the teacher's value.
@@ -39,7 +38,7 @@ def doubtful_budgets(suite: Suite) -> list[str]:
 def _ask_about_quality(budget: QualityBudget) -> Iterator[str]:
     """Nothing if the suite gives a reason."""
     kind, limit = budget.kind, budget.limit
-    if kind == POINTS and limit < SMALL:
+    if kind in POINT_KINDS and limit < SMALL:
         yield ask_for_points(kind, limit)
     elif budget.reason is None and kind in RELATIVE and limit < SMALL_SHARE:
         yield f"it is a share, so {limit:g} is {100 * limit:g} %. Did you mean {kind} = {100 * limit:g}?"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.toml import format_value
-from slimgate.data.log_files.budgets import limit_of_each
+from slimgate.data.log_files.budgets import limits_of_each
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.metrics import load_metric
@@ -43,15 +43,24 @@ def asked(options: argparse.Namespace) -> Asked:
         if stated.count(name) > 1:
             raise SuiteError(f"--metric {name} came twice, expected each metric once")
     if options.budgets is not None:
-        if options.drop_points:
-            raise SuiteError("--drop-points and --budgets came, expected one of them")
+        refuse_limits(options)
         return _from_file(options.budgets, stated, options.variant.stem)
-    return _from_options(stated or [DEFAULT_METRIC], options.drop_points or [])
+    return _from_options(
+        stated or [DEFAULT_METRIC], options.drop_points or [], options.equivalent_points or []
+    )
 
 
-def _from_options(metrics: Sequence[str], points: Sequence[float]) -> Asked:
-    tables = {name: {"drop_points": limit} for name, limit in limit_of_each(metrics, points).items()}
-    found = resolve_budgets({"budgets": tables}, ("",), "--drop-points")
+def refuse_limits(options: argparse.Namespace) -> None:
+    """Raises SuiteError where a limit of the command line came with --budgets."""
+    for flag in ("drop_points", "equivalent_points", "pooled_points"):
+        if getattr(options, flag):
+            raise SuiteError(f"--{flag.replace('_', '-')} and --budgets came, expected one of them")
+
+
+def _from_options(metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float]) -> Asked:
+    tables = limits_of_each(metrics, points, equivalent)
+    flag = "--drop-points" if points else "--equivalent-points"
+    found = resolve_budgets({"budgets": tables}, ("",), flag)
     return Asked(tuple(metrics), found[""].quality)
 
 

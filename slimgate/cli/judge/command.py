@@ -61,6 +61,14 @@ def add_to(commands: Any) -> None:
         metavar="X",
         help="budget in percentage points, above 0: one for each --metric in order, or one for all",
     )
+    parser.add_argument(
+        "--equivalent-points",
+        action="append",
+        type=points,
+        metavar="X",
+        help="budget on both sides: at most so many percentage points worse or better; one for each --metric "
+        "in order, or one for all",
+    )
     parser.add_argument("--budgets", type=Path, metavar="FILE.toml", help="its [budgets], as in a suite")
     parser.add_argument(
         "--pooled-points",
@@ -121,7 +129,8 @@ def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     from slimgate.cli.judge.logs import judge_log_files, reads_logs
 
-    _ask_for_points(options.drop_points or [])
+    _ask_for_points("--drop-points", options.drop_points or [])
+    _ask_for_points("--equivalent-points", options.equivalent_points or [])
     if not options.variants:
         return _judge_one_file(options)
     if reads_logs(options):
@@ -147,13 +156,13 @@ def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
             )
 
 
-def _ask_for_points(limits: Sequence[float]) -> None:
+def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
     from slimgate.suite.budget_units import SMALL, ask_for_points
 
     for limit in dict.fromkeys(limits):
         if 0 < limit < SMALL:
-            said = ask_for_points("--drop-points", limit)
-            sys.stderr.write(f"slimgate judge: --drop-points {limit:g}: {said}\n")
+            question = ask_for_points(flag, limit)
+            sys.stderr.write(f"slimgate judge: {flag} {limit:g}: {question}\n")
 
 
 def _judge_one_file(options: argparse.Namespace) -> int:
@@ -196,6 +205,7 @@ def _column_names(options: argparse.Namespace) -> ColumnNames:
 def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
     from slimgate.cli.judge.output import Judged, judged_behaviour, one_judged
     from slimgate.errors import DataError
+    from slimgate.judge.budget_kinds import is_two_sided
     from slimgate.judge.metrics import load_metric
 
     metrics = {name: load_metric(name) for name in wanted.metrics}
@@ -220,7 +230,13 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
             )
             for key, metric in metrics.items()
         },
-        behaviour=judged_behaviour(name, pair, wanted.behaviour, on_inconclusive=options.on_inconclusive),
+        behaviour=judged_behaviour(
+            name,
+            pair,
+            wanted.behaviour,
+            on_inconclusive=options.on_inconclusive,
+            quote_better=is_two_sided([one for group in wanted.budgets.values() for one in group]),
+        ),
         warnings=(*wanted.warnings, *pair.warnings, *_doubts(pair)),
     )
 

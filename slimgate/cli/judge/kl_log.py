@@ -28,7 +28,8 @@ _UNITS = "intervals 90 %, by Gaffke's bound over chunks"
 
 def judge_kl_log(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
-    for flag in ("metric", "drop_points", "pooled_points", "allow", "repeat", "report", "format"):
+    refused = ("metric", "drop_points", "equivalent_points", "pooled_points", "allow", "repeat", "report")
+    for flag in (*refused, "format"):
         if getattr(options, flag):
             raise SuiteError(
                 f"--{flag.replace('_', '-')} does not go with a KL log; write --budgets FILE.toml"

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.cli.judge.output import format_counts
 from slimgate.data.log_files.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
-from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.budget_kinds import OnInconclusive, is_two_sided
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunVerdict
 from slimgate.record.words import format_count
@@ -66,6 +66,7 @@ def _blocks(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> Iterator[
     yield "\n".join(_lines(name, verdicts))
     yield visible(_totals(verdicts))
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED))
+    yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED, better=True), "samples that got better:")
     yield "\n".join(f"note: {visible(note)}" for note in verdicts.notes)
     yield visible(_summary(verdict_of(name, verdicts, wish), verdicts))
 
@@ -91,7 +92,8 @@ def _table(verdicts: LogVerdicts) -> str:
     ]
     text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     more = len(verdicts.everything) - len(shown)
-    return text + (f"\n{count(more)} more that lost less" if more else "")
+    verb = "differ" if any(is_two_sided(one.budgets) for one in verdicts.everything) else "lost"
+    return text + (f"\n{count(more)} more that {verb} less" if more else "")
 
 
 def _changes(one: Comparison) -> dict[str, str]:
@@ -133,11 +135,11 @@ def _totals(verdicts: LogVerdicts) -> str:
     return line
 
 
-def quotes_text(found: Sequence[QuotedSample]) -> str:
-    """Samples that got worse, with prompt and both answers."""
+def quotes_text(found: Sequence[QuotedSample], heading: str = "samples that got worse:") -> str:
+    """Samples that turned, with prompt and both answers."""
     if not any(text for one in found for text in (one.base.prompt, one.base.answer, one.target.answer)):
-        return f"samples that got worse: {', '.join(visible(one.id) for one in found)}" if found else ""
-    blocks = ["samples that got worse:"]
+        return f"{heading} {', '.join(visible(one.id) for one in found)}" if found else ""
+    blocks = [heading]
     for one in found:
         blocks.append(
             f"  {visible(one.comparison)} {visible(one.id)}\n"

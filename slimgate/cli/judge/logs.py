@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
 from slimgate.data.log_files.find import holds_predictions, read_any_log, read_log
 from slimgate.data.log_files.pairs import Rules, check_options
@@ -75,9 +76,9 @@ def _looks(number: int) -> int:
 def _budgets(options: argparse.Namespace) -> LogBudgets:
     metrics = options.metric or []
     if options.budgets is None:
-        return drop_budgets(metrics, options.drop_points or [], options.pooled_points)
-    if options.drop_points or options.pooled_points:
-        raise SuiteError("--drop-points and --budgets came, expected one of them")
+        equivalent = options.equivalent_points or []
+        return drop_budgets(metrics, options.drop_points or [], options.pooled_points, equivalent)
+    refuse_limits(options)
     return read_log_budgets(options.budgets, metrics)
 
 

@@ -69,14 +69,23 @@ def one_judged(
 
 
 def judged_behaviour(
-    name: str, pair: Pair, budgets: BehaviourBudgets, *, on_inconclusive: Literal["fail", "warn"]
+    name: str,
+    pair: Pair,
+    budgets: BehaviourBudgets,
+    *,
+    on_inconclusive: Literal["fail", "warn"],
+    quote_better: bool = False,
 ) -> Mapping[str, Any]:
-    """What changed, and the budgets on it; the slices are the labels: predictions have no others."""
+    """What changed, and the budgets on it; the slices are the labels: predictions have no others.
+
+    quote_better: quote rows that got better too.
+    """
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
     wish = undecided_wishes(budgets, on_inconclusive)
     line = behaviour_message(name, judged)
-    facts = behaviour_facts(behaviour(pair.teacher, pair.variant), judged, line, wish, slices=on_inconclusive)
+    measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
+    facts = behaviour_facts(measured, judged, line, wish, slices=on_inconclusive)
     return {**facts, "measured": now()}
 
 

@@ -10,7 +10,7 @@ from slimgate._system.digests import code_digest, json_digest, versions
 from slimgate.cli.tune.clock import Clock
 from slimgate.cli.tune.trial import Found
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.budget_kinds import EQUIVALENT, QualityBudget, allowed_drop
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
@@ -165,11 +165,16 @@ def _strain(tier: Tier, drops: Mapping[str, QualityJudgement], compression: floa
 
 
 def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
-    """The upper bound of the drop / the drop that the budget allows; infinite where it allows none."""
+    """The upper bound of the drop / the drop that the budget allows; infinite where it allows none.
+
+    Of a budget on both sides the bound that is farther from 0.
+    """
     assert judged.interval is not None, "a budget is on a metric that is resampled"
     percent = judged.unit == "percent"
     allowed = 100 * (budget.limit if percent else allowed_drop(budget, judged.teacher))
-    return judged.interval[1] / allowed if allowed > 0 else float("inf")
+    low, high = judged.interval
+    bound = max(high, -low) if budget.kind == EQUIVALENT else high
+    return bound / allowed if allowed > 0 else float("inf")
 
 
 def _inside(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.budget_kinds import EQUIVALENT, BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 
 POOLED = "pooled"
@@ -63,26 +63,42 @@ def matches(pattern: str, name: str, task: str, metric: str) -> bool:
     return any(fnmatchcase(text, pattern) for text in (name, task, metric))
 
 
-def drop_budgets(metrics: Sequence[str], points: Sequence[float], pooled: float | None) -> LogBudgets:
-    """Of a command line: one limit for each metric pattern in order, or one for all."""
-    limits = limit_of_each(metrics or ["*"], points)
-    patterns = [(name, (_drop(limit),)) for name, limit in limits.items()]
-    return LogBudgets(tuple(patterns), () if pooled is None else (_drop(pooled),), tuple(metrics))
+def drop_budgets(
+    metrics: Sequence[str],
+    points: Sequence[float],
+    pooled: float | None,
+    equivalent: Sequence[float] = (),
+) -> LogBudgets:
+    """Of a command line: one limit of each kind for each metric pattern in order, or one for all."""
+    tables = limits_of_each(metrics or ["*"], points, equivalent)
+    patterns = [
+        (name, tuple(QualityBudget(kind, limit) for kind, limit in limits.items()))
+        for name, limits in tables.items()
+    ]
+    of_pool = () if pooled is None else (QualityBudget("drop_points", pooled),)
+    return LogBudgets(tuple(patterns), of_pool, tuple(metrics))
 
 
-def limit_of_each(metrics: Sequence[str], points: Sequence[float]) -> dict[str, float]:
-    """By metric its --drop-points: one for each in order, or one for all; nothing where none came."""
-    if points and len(points) not in (1, len(metrics)):
-        raise SuiteError(
-            f"{len(points)} --drop-points for {len(metrics)} --metric, expected one for each, in order, or "
-            "one for all"
-        )
-    each = [*points] * len(metrics) if len(points) == 1 else points
-    return dict(zip(metrics, each, strict=False))
+def limits_of_each(
+    metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float] = ()
+) -> dict[str, dict[BudgetKind, float]]:
+    """By metric its --drop-points and --equivalent-points; metrics without a limit are left out.
 
-
-def _drop(limit: float) -> QualityBudget:
-    return QualityBudget("drop_points", limit)
+    Of each kind one for each metric in order, or one for all.
+    """
+    stated: dict[BudgetKind, Sequence[float]] = {"drop_points": points, EQUIVALENT: equivalent}
+    limits: dict[str, dict[BudgetKind, float]] = {}
+    for kind, values in stated.items():
+        if values and len(values) not in (1, len(metrics)):
+            flag = f"--{kind.replace('_', '-')}"
+            raise SuiteError(
+                f"{len(values)} {flag} for {len(metrics)} --metric, expected one for each, in order, or "
+                "one for all"
+            )
+        each = [*values] * len(metrics) if len(values) == 1 else values
+        for metric, limit in zip(metrics, each, strict=False):
+            limits.setdefault(metric, {})[kind] = limit
+    return limits
 
 
 def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str] = ()) -> LogBudgets:

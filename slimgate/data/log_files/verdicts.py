@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +28,7 @@ from slimgate.data.log_files.pairs import (
     shared_tasks,
 )
 from slimgate.errors import DataError, SuiteError
-from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget, is_two_sided, measure_harm
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_rows
@@ -42,6 +43,7 @@ MOST_KEPT = 10
 _LONGEST_ID = 64
 _AT_ONCE = 500_000
 _ID = np.dtypes.StringDType()
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +58,9 @@ class Noise:
     judged: QualityJudgement
 
     def covers(self, drop_points: float) -> bool:
-        """Whether a drop is no larger than the 90 % interval of the base against itself allows."""
+        """Whether a drop or gain is no larger than the 90 % interval of the base against itself allows."""
         low, high = self.judged.interval or (0.0, 0.0)
-        return drop_points <= max(abs(low), abs(high))
+        return abs(drop_points) <= max(abs(low), abs(high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,8 @@ class Comparison:
     """One metric of one task under one filter. worse, better: samples whose score fell and rose.
 
     zero_one: a score is right or wrong, so that worse and better are flips. changed: other answers; None
-    where the logs hold none. lost: positions of samples that got worse in both logs, the first ten.
+    where the logs hold none. lost: positions of samples that got worse in both logs, the first ten. won: of
+    those that got better, of a metric with a budget on both sides.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. differences: in words.
     """
 
@@ -83,6 +86,7 @@ class Comparison:
     better: int
     changed: int | None
     lost: tuple[tuple[int, int], ...]
+    won: tuple[tuple[int, int], ...]
     base: Floats
     target: Floats
     ids: Texts
@@ -98,7 +102,8 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class LogVerdicts:
-    """All comparisons of a target with the base, the largest drop first. pooled: over all samples, or None.
+    """All comparisons of a target with the base, the largest drop first, of a budget on both sides also the
+    largest gain. pooled: over all samples, or None.
 
     notes: what was accepted or could not be compared. tests: budgets that Holm's correction counts.
     """
@@ -118,7 +123,7 @@ class LogVerdicts:
 
 @dataclass(frozen=True)
 class QuotedSample:
-    """A sample that got worse, with the prompt and both answers as the logs have them."""
+    """A sample that got worse or better, with the prompt and both answers as the logs have them."""
 
     comparison: str
     id: str
@@ -162,7 +167,7 @@ def judge_logs(
         corrected = [replace(one, noise=noise.get(one.name)) for one in corrected]
         found.notes += [f"base again: {repeat.shown}", *repeat.notes]
     alone = corrected[: len(found.comparisons)]
-    ordered = sorted(alone, key=lambda one: -one.judged.drop_points)
+    ordered = sorted(alone, key=lambda one: -measure_harm(one.judged.drop_points, one.budgets))
     return LogVerdicts(
         base=base,
         target=target,
@@ -233,9 +238,9 @@ def _comparison(
     ids = _ids(paired, scores)
     lost = scores.target < scores.base if better else scores.target > scores.base
     won = scores.target > scores.base if better else scores.target < scores.base
-    both = [
-        (int(scores.base_rows[at]), int(scores.target_rows[at])) for at in np.flatnonzero(lost)[:MOST_KEPT]
-    ]
+    worse, better_rows = _first_positions(scores, lost), _first_positions(scores, won)
+    if not is_two_sided(budgets):
+        better_rows = ()
     groups = None if scores.clusters is None else np.unique(scores.clusters, return_inverse=True)[1]
     zero_one = is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
     return Comparison(
@@ -253,13 +258,20 @@ def _comparison(
         worse=int(lost.sum()),
         better=int(won.sum()),
         changed=_answers_changed(paired, scores),
-        lost=tuple(both),
+        lost=worse,
+        won=better_rows,
         base=scores.base,
         target=scores.target,
         ids=ids,
         groups=groups,
-        samples=(_to_quote(paired.base), _to_quote(paired.target)) if both else None,
+        samples=(_to_quote(paired.base), _to_quote(paired.target)) if worse or better_rows else None,
     )
+
+
+def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, int], ...]:
+    """In base and target, of the first samples that turned."""
+    rows = np.flatnonzero(turned)[:MOST_KEPT]
+    return tuple((int(scores.base_rows[at]), int(scores.target_rows[at])) for at in rows)
 
 
 def _to_quote(samples: Samples) -> Samples:
@@ -351,6 +363,7 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
         better=sum(one.better for one in comparisons),
         changed=None,
         lost=(),
+        won=(),
         base=base,
         target=target,
         ids=ids,
@@ -394,14 +407,20 @@ def _noise_of(base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int)
     return found
 
 
-def quoted_samples(verdicts: LogVerdicts, most: int = MOST_KEPT) -> list[QuotedSample]:
-    """Samples that got worse: of the comparison that lost most first, each sample once."""
+def quoted_samples(
+    verdicts: LogVerdicts, most: int = MOST_KEPT, *, better: bool = False
+) -> list[QuotedSample]:
+    """Samples that got worse: of the comparison that lost most first, each sample once.
+
+    better: those that got better instead, of comparisons with a budget on both sides.
+    """
     found: list[QuotedSample] = []
     seen: set[tuple[str, str]] = set()
     for one in verdicts.comparisons:
         if len(found) >= most or one.samples is None:
             continue
-        pairs = [pair for pair in one.lost if min(pair) >= 0][: most - len(found)]
+        turned = one.won if better else one.lost
+        pairs = [pair for pair in turned if min(pair) >= 0][: most - len(found)]
         before = one.samples[0].quote(at for at, _ in pairs)
         after = one.samples[1].quote(at for _, at in pairs)
         for at, other in pairs:

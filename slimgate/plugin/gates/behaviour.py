@@ -10,6 +10,7 @@ from slimgate.judge.behaviour import (
     on_inconclusive,
     undecided_wishes,
 )
+from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
 from slimgate.judge.decision import Verdict
 from slimgate.judge.message import behaviour_message, describe_parted
@@ -41,8 +42,12 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     budgets = suite.budgets[variant.name].behaviour
     needs = task.object.needs(task.params)
     sliced = [name for name in (SLICED, *suite.metrics) if _sliceable(name, needs)][:1]
+    on_metrics = [budget for group in suite.budgets[variant.name].quality.values() for budget in group]
     measured = behaviour(
-        teacher.outcomes, variant.outcomes, texts=lambda rows: quoted_texts(gate, columns, rows)
+        teacher.outcomes,
+        variant.outcomes,
+        texts=lambda rows: quoted_texts(gate, columns, rows),
+        quote_better=is_two_sided(on_metrics),
     )
     if task.object.compare:
         measured |= task.object.compare(task.params, teacher.to_compared, variant.to_compared)

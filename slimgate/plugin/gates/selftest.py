@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.budget_kinds import EQUIVALENT, QualityBudget, allowed_drop
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
@@ -18,7 +18,7 @@ from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Arena
 from slimgate.run.gate_results import PLANTED_DELAY, now, part
-from slimgate.run.planted_fault import Fault, damaged_faults, exchanged_fault
+from slimgate.run.planted_fault import Fault, damaged_faults, exchanged_fault, exchanged_gain
 from slimgate.run.run import ModelHandle
 from slimgate.run.selftest import default_budget, identical_copy
 from slimgate.suite.suite import TEACHER, Suite
@@ -73,6 +73,19 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
     return {metric: budget for metric, (_, budget) in tightest.items()} or fallback
 
 
+def _two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
+    """The tightest budget on both sides of each metric, of any variant."""
+    tightest: dict[str, QualityBudget] = {}
+    for of_variant in suite.budgets.values():
+        for metric, budgets in of_variant.quality.items():
+            for budget in budgets:
+                if budget.kind == EQUIVALENT and (
+                    metric not in tightest or budget.limit < tightest[metric].limit
+                ):
+                    tightest[metric] = budget
+    return tightest
+
+
 def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
     stored, afresh = identical_copy(teacher, seed=suite.seed)
     changed = int(stored.changed_rows(afresh).sum())
@@ -95,6 +108,10 @@ def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
     found = [
         exchanged_fault(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
         for metric, budget in budgets.items()
+    ]
+    found += [
+        exchanged_gain(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
+        for metric, budget in _two_sided_budgets(suite).items()
     ]
     shown, note = [_worst_fault(found)], []
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slimgate._system.digests import file_sha256, json_digest
 from slimgate.errors import MeasureError
+from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.metrics import Metric, value_of
 from slimgate.judge.parts import SeparationFacts
 from slimgate.judge.separation import most_models, separate
@@ -37,7 +38,10 @@ def separate_variants(
         return earlier
     if stopped:
         return None
-    ordered = sorted(models, key=lambda model: model.quality[name].drop_points or 0.0)
+    ordered = sorted(
+        models,
+        key=lambda model: measure_harm(model.quality[name].drop_points or 0.0, model.quality[name].budgets),
+    )
     most = ordered[: most_models(metric)]
     chosen = [model for model in models if model in most]
     found = {

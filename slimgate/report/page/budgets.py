@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slimgate._system.escape import escape, visible
 from slimgate.data.quoting import LONGEST, shorten
+from slimgate.judge.budget_kinds import POINT_KINDS, list_point_limits
 from slimgate.judge.message import format_builds
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
@@ -27,6 +28,7 @@ from slimgate.report.status import budget_words, workload_words
 
 _LIMITS = {
     "drop_points": "drop at most {:g} points",
+    "equivalent_points": "drop within ±{:g} points",
     "flips_max_percent": "at most {:g} % of the rows right to wrong",
     "compression_min": "at least {:g}× smaller",
     "memory_ratio_max": "peak at most {:g} of the teacher's",
@@ -98,12 +100,13 @@ def _budget(one: Result, budget: BudgetFacts) -> Budget:
 
 def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:
     value, interval = budget.value, budget.interval
-    if value is None and budget.kind == "drop_points":
+    if value is None and budget.kind in POINT_KINDS:
         value, interval = facts.drop_points, facts.interval
-    words = drop_words(facts.drop_points, facts.interval, [budget.limit], unit=facts.unit) or MISSING
-    if budget.kind == "drop_points" and budget.value is not None:
-        words = drop_words(value, interval, [budget.limit]) or MISSING
-    elif value is not None and budget.kind != "drop_points":
+    limits = list_point_limits([budget]) or [budget.limit]
+    words = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
+    if budget.kind in POINT_KINDS and budget.value is not None:
+        words = drop_words(value, interval, limits) or MISSING
+    elif value is not None and budget.kind not in POINT_KINDS:
         words = f"{significant(value)}{_bounds(interval)}"
     return _line(f"{what}{format_builds(budget.builds)}", words, budget, value, interval)
 
@@ -133,8 +136,9 @@ def _line(
     zero: float = 0.0,
 ) -> Budget:
     ends = [end for end in (value, *(interval or ())) if end is not None]
-    scale = scale_of(ends, [budget.limit], zero=zero, wide=True)
-    picture = draw_bar(scale, value, interval, [budget.limit], zero=zero)
+    limits = list_point_limits([budget]) or [budget.limit]
+    scale = scale_of(ends, limits, zero=zero, wide=True)
+    picture = draw_bar(scale, value, interval, limits, zero=zero)
     return Budget(what, words, limit_words(budget.kind, budget.limit), budget.verdict, picture)
 
 

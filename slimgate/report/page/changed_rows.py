@@ -157,7 +157,7 @@ def _format_given(teacher: Answers, row: int) -> str | None:
 def _iter_quoted(record: RunRecord) -> Iterator[QuotedRow]:
     for model in variants(record):
         if model.behaviour is not None and model.behaviour.flips is not None:
-            yield from model.behaviour.flips.quoted
+            yield from (*model.behaviour.flips.quoted, *model.behaviour.flips.quoted_better)
 
 
 def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -169,11 +169,12 @@ def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tup
         shown = [
             [
                 found.row(f"id {row.id}", lambda row=row: _quoted_row(found, row)),  # type: ignore[misc]
-                LOST,
+                kind,
                 found.word(row.variant),
                 number(row.variant_confidence, 3),
             ]
-            for row in flips.quoted
+            for kind, rows in ((LOST, flips.quoted), (WON, flips.quoted_better))
+            for row in rows
         ]
         yield model.name, {"lost": flips.right_to_wrong, "won": flips.wrong_to_right, "shown": shown}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from slimgate.judge.budget_kinds import list_point_limits
 from slimgate.record import QualityFacts
 
 _MARGIN = 0.06
@@ -58,8 +59,7 @@ def scale_of(
 def drop_limits(facts: QualityFacts) -> list[float]:
     """The budgets on a metric's drop, in the unit in which its drop is told."""
     of_percent = [100 * one.limit for one in facts.budgets if one.kind == "increase_relative"]
-    of_points = [one.limit for one in facts.budgets if one.kind == "drop_points"]
-    return of_percent if facts.unit == "percent" else of_points
+    return of_percent if facts.unit == "percent" else list_point_limits(facts.budgets)
 
 
 def draw_bar(

@@ -8,7 +8,10 @@ from slimgate.judge.decision import band
 @pytest.mark.parametrize(
     ("points", "word"),
     [
-        (-3.0, "negligible"),
+        (-6.0, "gain"),
+        (-1.01, "gain"),
+        (-1.0, "negligible"),
+        (0.0, "negligible"),
         (1.0, "negligible"),
         (1.01, "small"),
         (2.0, "small"),

@@ -35,10 +35,16 @@ def clopper_pearson(right: int, n: int) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("name", "kinds"),
     [
-        ("accuracy", ("drop_points", "drop_relative", "error_increase_relative", "floor")),
-        ("roc_auc", ("drop_points", "drop_relative", "error_increase_relative", "floor")),
-        ("mcc", ("drop_points", "drop_relative", "floor")),
-        ("log_loss", ("drop_points", "increase_relative", "ceiling")),
+        (
+            "accuracy",
+            ("drop_points", "equivalent_points", "drop_relative", "error_increase_relative", "floor"),
+        ),
+        (
+            "roc_auc",
+            ("drop_points", "equivalent_points", "drop_relative", "error_increase_relative", "floor"),
+        ),
+        ("mcc", ("drop_points", "equivalent_points", "drop_relative", "floor")),
+        ("log_loss", ("drop_points", "equivalent_points", "increase_relative", "ceiling")),
     ],
 )
 def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds: tuple[str, ...]) -> None:

@@ -11,8 +11,8 @@ from slimgate.record.budgets import Judged, clean_reason, judged_budgets, looser
 
 @pytest.mark.parametrize(
     "kind",
-    ["drop_points", "drop_relative", "error_increase_relative", "increase_relative", "ceiling",
-     "flips_max_percent", "slices.accuracy", "memory_ratio_max"],
+    ["drop_points", "equivalent_points", "drop_relative", "error_increase_relative", "increase_relative",
+     "ceiling", "flips_max_percent", "slices.accuracy", "memory_ratio_max"],
 )  # fmt: skip
 def test_more_is_looser_where_a_limit_is_the_most(kind: str) -> None:
     assert looser(kind, 2.0, 1.0)

@@ -85,11 +85,20 @@ def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
 
 def lost_rows(record: RunRecord) -> str:
     """Some rows of each variant that were right and are wrong: its surest wrong answers, in one table."""
+    return _rows_of_models(record, lambda flips: flips.quoted)
+
+
+def won_rows(record: RunRecord) -> str:
+    """Some rows of each variant that were wrong and are right, where a budget limits a gain too."""
+    return _rows_of_models(record, lambda flips: flips.quoted_better)
+
+
+def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[QuotedRow]]) -> str:
     by_gated = sorted(_find_behaviour(record), key=lambda found: not found[0].gated)
     quoted = [
         (model, row)
         for model, facts in by_gated
-        for row in (facts.flips.quoted if facts.flips else [])[:_ROWS_EACH]
+        for row in (choose(facts.flips) if facts.flips else [])[:_ROWS_EACH]
     ][:_MOST_ROWS]
     columns = [
         Column("variant", [escape(model.name) for model, _ in quoted]),

@@ -15,7 +15,7 @@ from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, Status
 from slimgate.record.earlier_results import describe_carried
 from slimgate.record.words import format_count
-from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, worst_slices
+from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, won_rows, worst_slices
 from slimgate.report.builds import builds
 from slimgate.report.cascades import cascades
 from slimgate.report.comparison import latency_table, memory_table, other_metrics, twins
@@ -99,6 +99,7 @@ def _details(record: RunRecord) -> list[str]:
         _part("KL to the teacher", kl_tables(record), ", token by token"),
         _part("Slices that lost most", slices, f", {which}"),
         _part("Rows lost", lost_rows(record), _which_lost(record)),
+        _part("Rows won", won_rows(record), ", which a budget limits too"),
         _part("Metrics without a budget (not gated)", other_metrics(record)),
         _part("Figures of this task", task_figures(record)),
         _part("Cascades", cascades(record), ", which model answers when"),

@@ -65,3 +65,23 @@ def test_numbers_out_of_range_are_one_line(
     rows, flips, points = options
     assert main(["power", "--rows", rows, "--flip-rate", flips, "--drop-points", points]) == 4
     assert re.fullmatch(rf"slimgate power: {re.escape(expected)}\n", capsys.readouterr().err)
+
+
+def test_both_sides_take_more_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--rows", "3092", "--flip-rate", "0.05", "--equivalent-points", "1"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("3,092 rows cannot decide a budget of ±1 points if 5 % of the samples change")
+    assert "About 4,282 rows pass an equal model 80 % of the time." in out
+    assert "loses or gains twice the budget" in out
+
+
+def test_power_takes_one_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["power", "--rows", "100", "--flip-rate", "0.05"]
+    for more, problem in (
+        ([], "one of the arguments --drop-points --equivalent-points is required"),
+        (["--drop-points", "1", "--equivalent-points", "1"], "not allowed with argument"),
+    ):
+        assert main([*options, *more]) == 4
+        assert problem in capsys.readouterr().err
+    assert main([*options, "--equivalent-points", "0"]) == 4
+    assert "--equivalent-points 0: expected percentage points from 0 to 100" in capsys.readouterr().err

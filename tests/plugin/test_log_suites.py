@@ -129,3 +129,14 @@ def test_a_suite_of_logs_is_found_in_bench_or_by_its_name(repository: Path) -> N
 
     assert found(repository) == ["bench/logs.toml"]
     assert found(repository / "other.toml") == ["other.toml"]
+
+
+def test_a_suite_of_logs_takes_a_budget_on_both_sides(repository: Path) -> None:
+    """`bad` and the base with both logs exchanged: it gains 25 points."""
+    suite = SUITE.replace("../logs/base", "../logs/bad").replace('../logs/bad" }', '../logs/base" }')
+    suite = suite.partition("[budgets]")[0] + '[budgets]\n"gsm8k*" = { equivalent_points = 5.0 }\n'
+    (repository / "bench/logs.toml").write_text(suite, "utf-8")
+    ran = pytest_in(repository, "bench/logs.toml", "-v")
+    text = "\n".join(ran.lines)
+    assert ran.code == 1
+    assert re.search(r"gsm8k/acc 0\.750 vs 0\.500, drop -25\.0 points .*budget ±5\.0 .*: FAIL", text)

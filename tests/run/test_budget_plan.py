@@ -145,3 +145,29 @@ def test_how_much_builds_differ_is_known_from_a_run_that_judged_them(tmp_path: P
     line = planned_line(tmp_path, budget, gate, earlier_run(judged, variance=0.01))
     assert "CANNOT decide it; it takes about 9,000 (as the run of " in line
     assert line.endswith("; or 4 builds in place of 2)")
+
+
+def test_both_sides_are_planned_with_the_power_of_both(tmp_path: Path) -> None:
+    """2.9264² psi / 0.02²: 643 rows where 3 % change; 149 at least, by log 0.05 / log 0.98."""
+    gate = GateGroups((1,) * 500)
+    one_sided = planned_line(tmp_path / "a", "accuracy = { drop_points = 2.0 }", gate)
+    assert "takes about 149 to 464 " in one_sided or "enough are about 149 to 464 " in one_sided
+    both_sides = planned_line(tmp_path / "b", "accuracy = { equivalent_points = 2.0 }", gate)
+    assert both_sides.startswith("budget accuracy equivalent_points 2 (shorter")
+    assert "500 gate rows may decide it; it takes about 149 to 643 (" in both_sides
+
+
+@pytest.mark.parametrize("drop", [-1.9, 1.9])
+def test_a_measured_gain_near_the_limit_is_planned_as_a_drop_is(tmp_path: Path, drop: float) -> None:
+    earlier = earlier_run(variance=0.05)
+    (model,) = earlier.variants
+    facts = model.quality["accuracy"].model_copy(
+        update={"drop_points": drop, "interval": (drop - 0.5, drop + 0.5)}
+    )
+    earlier = earlier.model_copy(
+        update={"variants": [model.model_copy(update={"quality": {"accuracy": facts}})]}
+    )
+    line = planned_line(tmp_path, "accuracy = { equivalent_points = 2.0 }", GateGroups((1,) * 6000), earlier)
+    # 2.4865² 0.05 / 0.001²: the far side always passes
+    assert "CANNOT decide it; it takes about 309,128 (the run of" in line
+    assert f"measured a drop of {drop} [" in line

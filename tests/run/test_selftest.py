@@ -19,7 +19,13 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes
 from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
-from slimgate.run.planted_fault import damaged_faults, exchanged_fault, is_decidable, judge_fault
+from slimgate.run.planted_fault import (
+    damaged_faults,
+    exchanged_fault,
+    exchanged_gain,
+    is_decidable,
+    judge_fault,
+)
 from slimgate.run.selftest import default_budget, identical_copy, plant_fault
 from slimgate.runtimes.eager import EagerPredictor
 
@@ -269,3 +275,34 @@ def test_a_metric_that_no_wrong_answer_moves_fails_the_self_test() -> None:
     fault = exchanged_fault(outcomes_of(400), "test_selftest:BLIND", BUDGET, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.PASS, True)
     assert "blind does not change, although" in fault.line
+
+
+def test_a_planted_gain_fails_both_sides_and_passes_one() -> None:
+    outcomes = outcomes_of(5000)
+    both_sides = QualityBudget("equivalent_points", 2.0)
+    gain = exchanged_gain(outcomes, "accuracy", both_sides, seed=0)
+    assert (gain.verdict, gain.wrong) == (Verdict.FAIL, False)
+    assert gain.drop_points == pytest.approx(-4.0, abs=0.05)
+    assert (
+        gain.line
+        == "answers exchanged, as a gain: accuracy drop -4.0 points of a budget of ±2, 5,000 rows: FAIL"
+    )
+    loss = exchanged_fault(outcomes, "accuracy", both_sides, seed=0)
+    assert (loss.verdict, loss.wrong) == (Verdict.FAIL, False)
+
+
+def test_a_judge_that_passes_a_gain_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_sided(metric: Any, before: Any, after: Any, budgets: Any, **more: Any) -> Any:
+        return judge_quality(
+            metric, before, after, [replace(one, kind="drop_points") for one in budgets], **more
+        )
+
+    monkeypatch.setattr("slimgate.run.planted_fault.judge_quality", one_sided)
+    both_sides = QualityBudget("equivalent_points", 2.0)
+    assert exchanged_gain(outcomes_of(5000), "accuracy", both_sides, seed=0).wrong
+    assert not exchanged_fault(outcomes_of(5000), "accuracy", both_sides, seed=0).wrong
+
+
+def test_few_rows_leave_a_planted_gain_undecided() -> None:
+    gain = exchanged_gain(outcomes_of(60), "accuracy", QualityBudget("equivalent_points", 2.0), seed=0)
+    assert (gain.verdict, gain.wrong) == (Verdict.INCONCLUSIVE, False)

@@ -403,3 +403,45 @@ def test_a_search_and_logs_have_one_build() -> None:
         budgets_of({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
     with pytest.raises(SuiteError, match='over: "builds" came, and a log is of one build; leave it out'):
         budgets_of_table({"budgets": {"*": table}}, "x.toml")
+
+
+def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
+    both = {"accuracy": {"equivalent_points": 1.0}}
+    data = {
+        "budgets": {
+            **both,
+            "baseline": both,
+            "variants": {"b": {"accuracy": {"equivalent_points": 0.5, "drop_points": 2.0}}},
+            "teacher": {"baseline": both},
+        }
+    }
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    equivalent = QualityBudget("equivalent_points", 1.0)
+    assert budgets["a"].quality == budgets["a"].baseline == {"accuracy": (equivalent,)}
+    assert set(budgets["b"].quality["accuracy"]) == {
+        QualityBudget("equivalent_points", 0.5),
+        QualityBudget("drop_points", 2.0),
+    }
+    assert teacher_budgets(data, "x").baseline == {"accuracy": (equivalent,)}
+    assert budgets["a"].limits()["accuracy", "equivalent_points"] == Limit(1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({"accuracy": {"equivalent_points": 0.0}}, "equivalent_points: 0.0 came, expected more than 0"),
+        ({"accuracy": {"equivalent_points": 100.0}}, "accuracy cannot change by more: it would always hold"),
+        ({"perplexity": {"equivalent_points": 1.0}}, "equivalent_points does not suit perplexity"),
+        ({"slices": {"accuracy": {"equivalent_points": 1.0}}}, "equivalent_points is not supported yet"),
+        (
+            {"teacher": {"accuracy": {"equivalent_points": 1.0}}},
+            "equivalent_points: limits what is lost behind the teacher",
+        ),
+        ({"accuracy": {"equivalent_point": 1.0}}, r"Did you mean equivalent_points\?"),
+    ],
+    ids=["zero", "always holds", "unsuited", "slices", "teacher", "mistyped"],
+)
+def test_a_wrong_budget_on_both_sides_is_one_clear_error(table: dict[str, Any], problem: str) -> None:
+    read = teacher_budgets if "teacher" in table else lambda data, file: resolve_budgets(data, VARIANTS, file)
+    with pytest.raises(SuiteError, match=problem):
+        read({"budgets": table}, "x")

@@ -143,3 +143,17 @@ def test_logs_are_asserted_as_slimgate_judge_judges_them(tmp_path: Path) -> None
     with pytest.raises(DataError, match="accept it by --allow prompt"):
         assert_within(base, other, drop_points=3)
     assert_within(base, other, drop_points=3, allow=["prompt"])
+
+
+def test_a_variant_that_is_better_is_not_equivalent(tmp_path: Path) -> None:
+    assert assert_within(answers(220), answers(100)).verdict is Verdict.PASS
+    with pytest.raises(AssertionError, match=r"drop -6.0 points .* budget ±1.0 .*: FAIL"):
+        assert_within(answers(220), answers(100), equivalent_points=1.0)
+    judged = assert_within(answers(100), answers(104), equivalent_points=1.0)
+    assert [one.kind for one in judged.budgets] == ["equivalent_points"]
+    judged = assert_within(answers(100), answers(104), equivalent_points=2.0, drop_points=1.0)
+    assert [one.kind for one in judged.budgets] == ["drop_points", "equivalent_points"]
+    for name, wrong in (("base", 220), ("target", 100)):
+        write_lm_eval(tmp_path / name, {"arc": [0.0] * wrong + [1.0] * (2000 - wrong)})
+    with pytest.raises(AssertionError, match=r"budget ±1\.0"):
+        assert_within(tmp_path / "base", tmp_path / "target", equivalent_points=1.0)

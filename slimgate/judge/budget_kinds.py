@@ -3,7 +3,7 @@
 | kind                    | holds where                               | for metrics                 |
 |-------------------------|-------------------------------------------|-----------------------------|
 | drop_points             | the drop is under limit / 100             | all but perplexity          |
-| equivalent_points       | drop and gain are under limit / 100       | all but perplexity          |
+| equivalent_points       | drop and gain are under limit / 100       | those with bounded values   |
 | drop_relative           | teacher - variant < limit × teacher       | more is better              |
 | error_increase_relative | teacher - variant < limit × (1 - teacher) | more is better, from 0 to 1 |
 | increase_relative       | variant - teacher < limit × teacher       | less is better              |
@@ -206,7 +206,9 @@ def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
 
 
 def _why_not(kind: BudgetKind) -> str:
-    if kind in POINT_KINDS:
+    if kind == EQUIVALENT:
+        return "it needs a metric in points that has a lowest and a highest value"
+    if kind == "drop_points":
         return "it grows by a factor and has no points"
     return _only_for(kind)
 
@@ -220,6 +222,11 @@ def _only_for(kind: BudgetKind) -> str:
 
 def _in_points(metric: Measured) -> bool:
     return metric.unit == "points"
+
+
+def _in_bounded_points(metric: Measured) -> bool:
+    """Without a lowest and a highest value no sample shows how much better a few rows can make the mean."""
+    return _in_points(metric) and all(isfinite(end) for end in metric.value_range)
 
 
 def _more_is_better(metric: Measured) -> bool:
@@ -236,7 +243,7 @@ def _has_error_rate(metric: Measured) -> bool:
 
 _SUITS: dict[BudgetKind, Callable[[Measured], bool]] = {
     "drop_points": _in_points,
-    "equivalent_points": _in_points,
+    "equivalent_points": _in_bounded_points,
     "drop_relative": _more_is_better,
     "error_increase_relative": _has_error_rate,
     "increase_relative": _less_is_better,

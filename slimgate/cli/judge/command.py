@@ -235,7 +235,7 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
             pair,
             wanted.behaviour,
             on_inconclusive=options.on_inconclusive,
-            quote_better=is_two_sided([one for group in wanted.budgets.values() for one in group]),
+            quote_better=is_two_sided([budget for group in wanted.budgets.values() for budget in group]),
         ),
         warnings=(*wanted.warnings, *pair.warnings, *_doubts(pair)),
     )

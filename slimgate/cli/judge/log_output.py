@@ -92,7 +92,7 @@ def _table(verdicts: LogVerdicts) -> str:
     ]
     text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     more = len(verdicts.everything) - len(shown)
-    verb = "differ" if any(is_two_sided(one.budgets) for one in verdicts.everything) else "lost"
+    verb = "differ" if any(is_two_sided(comparison.budgets) for comparison in verdicts.everything) else "lost"
     return text + (f"\n{count(more)} more that {verb} less" if more else "")
 
 

@@ -167,7 +167,9 @@ def judge_logs(
         corrected = [replace(one, noise=noise.get(one.name)) for one in corrected]
         found.notes += [f"base again: {repeat.shown}", *repeat.notes]
     alone = corrected[: len(found.comparisons)]
-    ordered = sorted(alone, key=lambda one: -measure_harm(one.judged.drop_points, one.budgets))
+    ordered = sorted(
+        alone, key=lambda comparison: -measure_harm(comparison.judged.drop_points, comparison.budgets)
+    )
     return LogVerdicts(
         base=base,
         target=target,

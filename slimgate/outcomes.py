@@ -117,17 +117,25 @@ class ClassOutcomes(Outcomes):
 
     labels, predictions: (rows,) int64 indices into `classes`; probabilities: (rows, classes) float64, each
     row summing to 1, or None where a tool gives predictions only.
+    strays: how many of the last classes are no labels of the task: a model answered them, which is wrong.
+    positive: the class that precision, recall, F1 and PR-AUC of two labels are of; None where nobody says.
     """
 
     labels: Ints
     predictions: Ints
     classes: tuple[str, ...]
     probabilities: Floats | None = None
+    strays: int = field(default=0, kw_only=True)
+    positive: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._one_a_row("labels", self.labels)
         self._one_a_row("predictions", self.predictions)
+        if self.positive is not None and self.positive not in self.label_set:
+            raise MeasureError(
+                f'outcomes: positive "{self.positive}" is none of the labels {", ".join(self.label_set)}'
+            )
         if self.probabilities is None:
             return
         if self.probabilities.shape != (len(self), len(self.classes)):
@@ -135,6 +143,16 @@ class ClassOutcomes(Outcomes):
                 f"outcomes: probabilities have shape {self.probabilities.shape}, "
                 f"expected ({len(self)}, {len(self.classes)})"
             )
+
+    @property
+    def label_set(self) -> tuple[str, ...]:
+        """The classes that a row can be labelled as: all but the strays."""
+        return self.classes[: len(self.classes) - self.strays]
+
+    @property
+    def stray_rows(self) -> npt.NDArray[np.bool_]:
+        """(rows,) whether the prediction is no label of the task."""
+        return np.asarray(self.predictions >= len(self.label_set))
 
     def check_finite(self) -> None:
         """As of other outcomes; the probabilities too."""
@@ -185,7 +203,10 @@ def same_rows(teacher: Outcomes, variant: Outcomes) -> None:
     if (
         isinstance(teacher, ClassOutcomes)
         and isinstance(variant, ClassOutcomes)
-        and not (teacher.classes == variant.classes and np.array_equal(teacher.labels, variant.labels))
+        and not (
+            (teacher.classes, teacher.strays) == (variant.classes, variant.strays)
+            and np.array_equal(teacher.labels, variant.labels)
+        )
     ):
         raise MeasureError("outcomes are not paired: the two hold other labels for the same ids")
     for name in teacher.given:

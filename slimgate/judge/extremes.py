@@ -131,6 +131,8 @@ def _append_rows(
         classes=outcomes.classes,
         probabilities=probabilities,
         groups=groups,
+        strays=outcomes.strays,
+        positive=outcomes.positive,
     )
 
 

@@ -48,8 +48,16 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     budgets = "".join(f", {_budget(one, digits)}" for one in judgement.budgets)
     return (
         f"{name}: {judgement.metric} {values}, {drop}{budgets} "
-        f"(n={format_rows(judgement.n, judgement.groups)}): {_outcome(judgement)}"
+        f"(n={format_rows(judgement.n, judgement.groups)}{_strays(judgement)}): {_outcome(judgement)}"
     )
+
+
+def _strays(judgement: QualityJudgement) -> str:
+    """`; no label: 6 predictions of the teacher, 0 of the variant`, where there are any."""
+    if judgement.strays is None:
+        return ""
+    before, after = judgement.strays
+    return f"; no label: {before:,} predictions of the teacher, {after:,} of the variant"
 
 
 def teacher_message(judgement: QualityJudgement) -> str:
@@ -129,6 +137,8 @@ def _outcome(judgement: QualityJudgement) -> str:
         return "not gated"
     if judgement.verdict is not Verdict.INCONCLUSIVE:
         return str(judgement.verdict)
+    if judgement.withheld is not None:
+        return f"INCONCLUSIVE, {judgement.withheld}"
     if judgement.family is not None:
         return f"INCONCLUSIVE, {judgement.family}"
     undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]

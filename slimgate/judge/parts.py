@@ -69,6 +69,7 @@ class QualityFigures(DropFigures):
     groups: int | None = None
     design_effect: float | None = None
     variance: float | None = None
+    strays: tuple[int, int] | None = None
 
 
 class BuildsFacts(Part):

@@ -17,16 +17,20 @@ from slimgate.judge.bootstrap import CELL_RESAMPLES
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
-from slimgate.judge.metrics.base import Metric, own_rows, value_of
+from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
+from slimgate.judge.metrics.classes import absent_labels
 from slimgate.judge.over_builds import over_builds
 from slimgate.judge.perplexity import judge_perplexity
-from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of
+from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
 # Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was
 # lost leave a loss of 5.8 % open (0.942^50 = 5 %), and 30 groups one of 9.5 %: more than most budgets.
 _FEW_ROWS = 50
 _FEW_GROUPS = 30
+# A class of fewer rows is named with its recall: one row more or less is 10 points of it.
+_FEWEST_ROWS = 10
+_MOST_NAMED = 5
 
 
 def judge_quality(
@@ -55,6 +59,8 @@ def judge_quality(
         teacher, variant = own_rows(metric, teacher), own_rows(metric, variant)
         builds = [own_rows(metric, one) for one in builds]
         metric = replace(metric, rows=None)
+    teacher, variant = arranged(metric, teacher), arranged(metric, variant)
+    builds = [arranged(metric, one) for one in builds]
     for outcomes in (teacher, variant, *builds):
         outcomes.check_finite()
     if not len(teacher):
@@ -75,8 +81,38 @@ def judge_quality(
     over = None
     if builds and any(one.over == "builds" for one in budgets):
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
-    warnings = _warnings(metric, teacher, evidence)
-    return judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over)
+    warnings = _warnings(metric, teacher, variant, evidence)
+    judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over)
+    judged = replace(judged, strays=_count_strays(teacher, variant))
+    absent = absent_labels(teacher) if metric.over_labels else []
+    return _withhold_pass(judged, _describe_absent(absent)) if absent else judged
+
+
+def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | None:
+    """The rows of teacher and variant whose prediction is no label; None where there are none."""
+    if not (isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes)):
+        return None
+    counts = int(teacher.stray_rows.sum()), int(variant.stray_rows.sum())
+    return counts if any(counts) else None
+
+
+def _withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
+    """The judgement with each PASS as INCONCLUSIVE. why: what no number of rows like these would show."""
+    budgets = tuple(
+        replace(budget, verdict=Verdict.INCONCLUSIVE, n_needed=None)
+        if budget.verdict is Verdict.PASS
+        else budget
+        for budget in judged.budgets
+    )
+    verdict = worst_verdict([budget.verdict for budget in budgets])
+    return replace(judged, budgets=budgets, verdict=verdict, n_needed=None, withheld=why)
+
+
+def _describe_absent(labels: Sequence[str]) -> str:
+    """`no gate row has the label rare, which counts like every other`."""
+    names = ", ".join(labels[:_MOST_NAMED])
+    more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
+    return f"no gate row has the label {names}{more}, which counts as much as every other"
 
 
 def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
@@ -97,10 +133,12 @@ def _value(metric: Metric, outcomes: Outcomes) -> float:
     return value
 
 
-def _warnings(metric: Metric, teacher: Outcomes, evidence: Evidence) -> tuple[str, ...]:
+def _warnings(metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence) -> tuple[str, ...]:
     found = []
     if metric.per_row is None and isinstance(teacher, ClassOutcomes):
         found += _small_classes(teacher)
+        if isinstance(variant, ClassOutcomes):
+            found += _recall_of_rare(teacher, variant)
     if not isinstance(teacher, ClassOutcomes) and len(teacher) < _FEW_ROWS:
         found.append(f"{len(teacher)} rows, under {_FEW_ROWS}")
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
@@ -118,6 +156,22 @@ def _small_classes(teacher: ClassOutcomes) -> list[str]:
     if len(small) == 1:
         return [f"class {name} has {rows} gate rows, under {_FEW_ROWS}"]
     return [f"{len(small)} classes have under {_FEW_ROWS} gate rows, fewest {name} with {rows}"]
+
+
+def _recall_of_rare(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[str]:
+    """The recall of both models on each class of under 10 gate rows, the rarest first."""
+    sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
+    rare = np.flatnonzero((sizes > 0) & (sizes < _FEWEST_ROWS))
+    rare = rare[np.argsort(sizes[rare], kind="stable")]
+    named = []
+    for label in rare[:_MOST_NAMED]:
+        rows = teacher.labels == label
+        before, after = (int((model.predictions[rows] == label).sum()) for model in (teacher, variant))
+        named.append(f"{teacher.classes[label]} {before} and {after} of {sizes[label]}")
+    if not named:
+        return []
+    more = f" and {len(rare) - _MOST_NAMED} more classes" if len(rare) > _MOST_NAMED else ""
+    return [f"rows that teacher and variant have right: {'; '.join(named)}{more}"]
 
 
 def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:

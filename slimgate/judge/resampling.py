@@ -191,7 +191,12 @@ def _kinds(values: Ints, limit: int) -> tuple[Ints, Ints]:
 def _cells(outcomes: ClassOutcomes, first: Ints) -> ClassOutcomes:
     """One row for each cell, without what such metrics do not read."""
     return ClassOutcomes(
-        outcomes.ids[first], outcomes.labels[first], outcomes.predictions[first], outcomes.classes
+        outcomes.ids[first],
+        outcomes.labels[first],
+        outcomes.predictions[first],
+        outcomes.classes,
+        strays=outcomes.strays,
+        positive=outcomes.positive,
     )
 
 

@@ -66,6 +66,8 @@ class QualityJudgement:
     design_effect, changed: only where the method is Tango's.
     p_at_least(drop_points): the p-value of a true drop of at least so much; None where it is not known.
     family: why a budget that holds alone is no PASS beside the others; None where that is not so.
+    withheld: why no budget passes whatever the interval is, such as a label without rows; else None.
+    strays: rows whose prediction is no label of the task, of teacher and variant; None where neither has any.
     """
 
     metric: str
@@ -88,6 +90,8 @@ class QualityJudgement:
     unit: Unit = "points"
     p_at_least: Callable[[float], float] | None = field(default=None, compare=False, repr=False)
     family: str | None = None
+    withheld: str | None = None
+    strays: tuple[int, int] | None = None
 
 
 def judgement_of(

@@ -15,6 +15,8 @@ from slimgate.errors import MeasureError
 from slimgate.outcomes import ClassOutcomes, Floats, Outcomes
 
 CLASSES = "slimgate.classes"
+STRAYS = "slimgate.strays"
+POSITIVE = "slimgate.positive"
 VALUES = "slimgate.values"
 GIVEN = "slimgate.given"
 ANSWER = "answer"
@@ -36,7 +38,9 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
     metadata = {VALUES: json.dumps(list(outcomes.values)), GIVEN: json.dumps(outcomes.given)}
     if isinstance(outcomes, ClassOutcomes):
         columns |= {"label": outcomes.labels, "prediction": outcomes.predictions}
-        metadata[CLASSES] = json.dumps(outcomes.classes)
+        metadata |= {CLASSES: json.dumps(outcomes.classes), STRAYS: json.dumps(outcomes.strays)}
+        if outcomes.positive is not None:
+            metadata[POSITIVE] = json.dumps(outcomes.positive)
     if outcomes.groups is not None:
         columns["group"] = outcomes.groups
     if isinstance(outcomes, ClassOutcomes) and outcomes.probabilities is not None:
@@ -60,8 +64,11 @@ def read_outcomes(path: Path) -> Outcomes:
     }
     if "prediction" not in names:
         return Outcomes(**found)
+    stated = table.schema.metadata or {}
     return ClassOutcomes(
         **found,
+        strays=json.loads(stated.get(STRAYS.encode(), b"0")),
+        positive=json.loads(stated.get(POSITIVE.encode(), b"null")),
         labels=table["label"].to_numpy().astype(np.int64),
         predictions=table["prediction"].to_numpy().astype(np.int64),
         classes=tuple(_read_list(table, CLASSES)),

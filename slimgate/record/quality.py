@@ -12,6 +12,7 @@ class QualityFacts(QualityFigures):
     the teacher's value that a perplexity grew.
     variance: n times the squared standard error of the drop as a fraction, from which a plan counts rows.
     near_chance: why the teacher may have learnt nothing, in words; None where it has, or it is not known.
+    strays: rows whose prediction is no label of the task, of teacher and variant; None where there are none.
     among: how many variants with a budget on it were judged, from which the one that ships is chosen;
     bound_among: the upper bound of the drop after that choice, by Bonferroni's correction.
     answered_on: the processor that computed the model's answers, where they came from the store.

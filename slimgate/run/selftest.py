@@ -12,7 +12,7 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.judge.metrics.base import Metric
+from slimgate.judge.metrics.base import Metric, arranged
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.protocols import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
@@ -109,6 +109,7 @@ def plant_fault(
     damage = spoil or _with_wrong_rows
     order = _to_spoil(outcomes, np.random.default_rng(seed), right_only=spoil is None)
     ones = np.ones(len(outcomes))
+    outcomes = arranged(metric, outcomes)
     base = float(metric.statistic(outcomes, ones))
     low, high = 0, len(order)
     while low < high:

@@ -197,7 +197,10 @@ def test_a_class_of_one_row_is_a_small_class_and_one_without_rows_is_none() -> N
     names = ("c0", "c1", "c2")
     pair = [ClassOutcomes(np.arange(61).astype(np.str_), labels, labels, names) for _ in range(2)]
     warnings = judge_quality(load_metric("f1_macro"), *pair, []).warnings
-    assert warnings == ("class c1 has 1 gate rows, under 50",)
+    assert warnings == (
+        "class c1 has 1 gate rows, under 50",
+        "rows that teacher and variant have right: c1 1 and 1 of 1",
+    )
 
 
 def test_few_groups_are_warned_of(counted: MakePair) -> None:

@@ -111,11 +111,32 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print what the run record holds of a variant")
     parser.add_argument("--seed", type=_seed, default=0, help="of the bootstrap (default 0)")
+    parser.add_argument(
+        "--labels",
+        type=_labels,
+        metavar="A,B,…",
+        help="of predictions: all labels of the task, of numbered probabilities in their order; default those "
+        "of the rows. A prediction that is none of them is wrong",
+    )
+    parser.add_argument(
+        "--positive",
+        metavar="LABEL",
+        help="of predictions: the label of two that precision, recall, f1 and pr_auc are of; default that of a "
+        "usual pair, such as 1 of 0 and 1",
+    )
     for role, meaning in ROLES.items():
         parser.add_argument(
             f"--{role}", metavar="COLUMN", dest=f"{role}_column", help=f"{meaning} (default {role})"
         )
     parser.set_defaults(run=run)
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    """The labels of a list with commas. Raises ValueError for an empty one."""
+    labels = tuple(label.strip() for label in text.split(","))
+    if not all(labels):
+        raise ValueError(text)
+    return labels
 
 
 def _seed(text: str) -> int:
@@ -185,7 +206,13 @@ def _judge_predictions(options: argparse.Namespace) -> int:
     from slimgate.data.predictions.pairs import read_pair
 
     wanted = asked(options)
-    pair = read_pair(options.teacher, options.variant, _column_names(options))
+    pair = read_pair(
+        options.teacher,
+        options.variant,
+        _column_names(options),
+        labels=options.labels or (),
+        positive=options.positive,
+    )
     judged = _judge(pair, wanted, options)
     if options.json:
         sys.stdout.write(as_json(judged) + "\n")

@@ -17,7 +17,7 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 
 # What prediction files alone have, and what logs alone.
-_OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column")
+_OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
 _OF_LOGS = ("pooled_points", "allow", "repeat", "report")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +117,7 @@ class Predictions:
 
     probabilities: (rows, len(classes)) float64, each row summing to 1; classes: what the file calls them.
     predictions: None where the file leaves it to the most probable class. shown: the file, for messages;
-    names: of its columns.
+    names: of its columns. label_set, positive: as outcomes that slimgate wrote state them; else None.
     """
 
     shown: str
@@ -129,6 +130,8 @@ class Predictions:
     groups: pa.Array | None
     probabilities: Floats | None
     classes: tuple[str, ...]
+    label_set: tuple[str, ...] | None = None
+    positive: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -148,7 +151,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     file = _row_file(path)
     shown = str(path)
     try:
-        columns, texts, numbers, classes = _READERS.get(file.format, _read_csv)(file, names)
+        columns, texts, numbers, stated_classes = _READERS.get(file.format, _read_csv)(file, names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
         said = " ".join(str(error).split())
         raise DataError(f"{shown} cannot be read as {file.format}: {said[:300]}") from error
@@ -157,6 +160,7 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     flat = {role: _column(role, texts.pop(role)) for role in list(texts)}
     check_missing(shown, flat["id"], {names.of(role): column for role, column in flat.items()})
     order = check_ids(shown, flat["id"])
+    classes = None if stated_classes is None else stated_classes.classes
     stated = _class_names(numbers, classes)
     probabilities = check_probabilities(shown, flat["id"], numbers) if numbers else None
     if classes is not None:
@@ -174,12 +178,22 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
         groups=flat.get("group"),
         probabilities=probabilities,
         classes=stated,
+        label_set=None if stated_classes is None else stated_classes.label_set,
+        positive=None if stated_classes is None else stated_classes.positive,
     )
 
 
+class StatedClasses(NamedTuple):
+    """What the metadata of slimgate's own outcomes say. classes: the labels, then the strays."""
+
+    classes: tuple[str, ...]
+    label_set: tuple[str, ...]
+    positive: str | None
+
+
 Blocks = list[pa.Array]
-# Columns of the file; role -> blocks of text or codes; class -> blocks of float64; class names it states.
-Read = tuple[list[str], dict[str, Blocks], dict[str, Blocks], tuple[str, ...] | None]
+# Columns of the file; role -> blocks of text or codes; class -> blocks of float64; the classes it states.
+Read = tuple[list[str], dict[str, Blocks], dict[str, Blocks], StatedClasses | None]
 
 
 def _row_file(path: Path) -> RowFile:
@@ -221,12 +235,22 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
             column = parquet.read(columns=[layout.nested])[layout.nested]
             unnested = _unnest(str(file.path), layout.nested, column)
             numbers = {name: values.chunks for name, values in unnested.items()}
-    try:
-        stated = text_list((schema.metadata or {}).get(b"slimgate.classes", b"[]"))
-    except ValueError as error:
-        raise DataError(f"{file.path}: its metadata slimgate.classes: {error}") from error
     is_index = pa.types.is_integer(schema.field(layout.roles["label"]).type)
-    return schema.names, texts, numbers, tuple(stated) if stated and is_index else None
+    stated = _stated_classes(str(file.path), schema.metadata or {}) if is_index else None
+    return schema.names, texts, numbers, stated
+
+
+def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
+    """What slimgate wrote beside its outcomes; None of another tool's file."""
+    try:
+        classes = text_list(metadata.get(b"slimgate.classes", b"[]"))
+        strays = int(metadata.get(b"slimgate.strays", b"0"))
+        positive = text_list(b"[" + metadata.get(b"slimgate.positive", b"") + b"]")
+    except ValueError as error:
+        raise DataError(f"{shown}: its metadata slimgate.classes: {error}") from error
+    if not classes:
+        return None
+    return StatedClasses(tuple(classes), tuple(classes[: len(classes) - strays]), next(iter(positive), None))
 
 
 def _read_jsonl(file: RowFile, names: ColumnNames) -> Read:
@@ -246,7 +270,10 @@ def _in_blocks(
     numbers: dict[str, Blocks] = {name: [] for name in layout.probabilities}
     for batch in batches:
         for role, column in layout.roles.items():
-            text = pc.cast(batch.column(column), TEXT)
+            values = batch.column(column)
+            if pa.types.is_floating(values.type):  # NaN is how pandas writes a missing value
+                values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+            text = pc.cast(values, TEXT)
             texts[role].append(text.dictionary_encode() if role in WORDS else text)
         for name, column in layout.probabilities.items():
             numbers[name].append(pc.cast(batch.column(column), pa.float64()))

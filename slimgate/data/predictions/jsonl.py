@@ -100,6 +100,8 @@ def _text(path: Path, line: int, value: Any) -> str | None:
         )
     if value is None or isinstance(value, str):
         return value
+    if value != value:  # NaN is how pandas writes a missing value
+        return None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

@@ -17,7 +17,14 @@ from slimgate.data.predictions.answers import check_answers
 from slimgate.data.predictions.codes import TEXT, codes_of, differ, match_ids
 from slimgate.data.predictions.columns import ColumnNames, require_group
 from slimgate.data.predictions.files import EXAMPLES, Predictions, read_predictions, some
-from slimgate.errors import DataError
+from slimgate.data.predictions.label_sets import (
+    check_declared,
+    check_spelling,
+    read_label_set,
+    spelling_warnings,
+    stray_names,
+)
+from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 
 # Ids only name rows in messages from here on: of a long one its beginning does, and a short one is kept in
@@ -25,6 +32,9 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 LONGEST_ID = 64
 SHOWN_ID = np.dtypes.StringDType()
 _AT_ONCE = 500_000
+# Numbered probabilities are of the sorted labels where so many of a file's own predictions agree. A threshold
+# other than the largest probability moves fewer rows than a wrong order does.
+_LEAST_AGREED = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +46,20 @@ class Pair:
     warnings: tuple[str, ...]
 
 
-def read_pair(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
-    """Reads two prediction files and matches their rows. Raises SuiteError or DataError in one line."""
+def read_pair(
+    teacher: Path,
+    variant: Path,
+    names: ColumnNames,
+    *,
+    labels: Sequence[str] = (),
+    positive: str | None = None,
+) -> Pair:
+    """Reads two prediction files and matches their rows. Raises SuiteError or DataError in one line.
+
+    labels: all that a row can have, of numbered probabilities in their order; default those of the rows.
+    positive: the label of two that precision, recall, F1 and PR-AUC are of.
+    """
+    check_declared(labels)
     if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
         raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
     files = [read_predictions(path, names) for path in (teacher, variant)]
@@ -45,13 +67,20 @@ def read_pair(teacher: Path, variant: Path, names: ColumnNames) -> Pair:
     found = any(file.groups is not None for file in files)
     require_group(names, [file.shown for file in files], columns, found=found)
     files.reverse()
-    pair = pair_predictions(files.pop(), files.pop())  # nothing else may hold them, so that they are freed
+    pair = pair_predictions(
+        files.pop(), files.pop(), labels=labels, positive=positive
+    )  # nothing else may hold them, so that they are freed
     pa.default_memory_pool().release_unused()
     return pair
 
 
-def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
-    """Matches rows by id. Raises DataError where they do not belong together, with examples."""
+def pair_predictions(
+    teacher: Predictions, variant: Predictions, *, labels: Sequence[str] = (), positive: str | None = None
+) -> Pair:
+    """Matches rows by id. Raises DataError where they do not belong together, with examples.
+
+    labels, positive: as in `read_pair`.
+    """
     order = _match_rows(teacher, variant)
     _same("label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order))))
     check_answers(teacher, variant)
@@ -60,16 +89,53 @@ def pair_predictions(teacher: Predictions, variant: Predictions) -> Pair:
     teacher, variant = _without_ids(teacher), _without_ids(variant)
     stated = _names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
     warnings: list[str] = []
-    files = [_with_names(file, stated, warnings) for file in (teacher, variant)]
-    classes = class_names([*stated, *files[0].classes, *files[1].classes])
-    labels = codes_of(teacher.labels, classes)
+    files = [_with_names(file, labels, stated, warnings) for file in (teacher, variant)]
+    label_set = read_label_set(*files, labels)
+    for file in files:
+        check_spelling(file, label_set)
+    warnings += spelling_warnings(teacher.shown, label_set)
+    strays = stray_names(files, label_set)
+    classes = (*label_set, *strays)
+    positive = _positive_label(files, label_set, positive)
+    gold = codes_of(teacher.labels, classes)
     outcomes = []
     for file, rows in ((files[0], None), (files[1], order)):
         probabilities = _over_classes(file, rows, classes)
         predictions = _predictions_of(file, rows, classes, probabilities)
-        warnings += _warnings(file, labels, predictions, probabilities, classes)
-        outcomes.append(ClassOutcomes(shown_ids, labels, predictions, classes, probabilities, groups=groups))
+        warnings += _warnings(file, gold, predictions, probabilities, classes, len(strays))
+        outcomes.append(
+            ClassOutcomes(
+                shown_ids,
+                gold,
+                predictions,
+                classes,
+                probabilities,
+                groups=groups,
+                strays=len(strays),
+                positive=positive,
+            )
+        )
     return Pair(outcomes[0], outcomes[1], tuple(warnings))
+
+
+def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated: str | None) -> str | None:
+    """As stated, else as outcomes that slimgate wrote have it. Raises SuiteError where it is no label."""
+    if stated is None:
+        recorded = dict.fromkeys(file.positive for file in files if file.positive is not None)
+        if len(recorded) > 1:
+            raise DataError(
+                f"{files[0].shown} and {files[1].shown} have another positive label: {', '.join(recorded)}"
+            )
+        return next(iter(recorded), None)
+    if stated not in labels:
+        hint = format_suggestion(stated, labels)
+        raise SuiteError(f"--positive {stated}: no such label{hint}; there are {', '.join(labels)}")
+    if len(labels) != 2:
+        raise SuiteError(
+            f"--positive {stated}: the rows have {len(labels)} labels, and a positive one is of two; use the "
+            "_macro, _micro or _weighted metrics"
+        )
+    return stated
 
 
 def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
@@ -129,25 +195,53 @@ def _names(columns: Sequence[pa.Array | None]) -> list[str]:
     )
 
 
-def _with_names(file: Predictions, stated: Sequence[str], warnings: list[str]) -> Predictions:
+def _with_names(
+    file: Predictions, declared: Sequence[str], stated: Sequence[str], warnings: list[str]
+) -> Predictions:
     """The file with its probabilities under the names of the labels, where they go by number.
 
-    Raises DataError where no label is among the classes of the probabilities.
+    Raises DataError where no label is among the classes of the probabilities, and where nothing says which
+    number is which label.
     """
     if not file.classes or set(stated) <= set(file.classes):
         return file
-    names = class_names(stated)
-    if file.has_numbered_classes and len(names) == len(file.classes):
-        warnings.append(
-            f"{file.shown}: its numbered probabilities are taken for these classes: {_order(names)}"
-        )
-        return file.with_classes(names)
+    if file.has_numbered_classes and len(declared) == len(file.classes):
+        return file.with_classes(tuple(declared))
+    for names in (class_names(_names([file.labels])), class_names(stated)):
+        if file.has_numbered_classes and len(names) == len(file.classes):
+            warnings.append(_check_numbers(file, names))
+            return file.with_classes(names)
     if set(pc.unique(file.labels).to_pylist()) & set(file.classes):
         return file
     raise DataError(
         f"{file.shown}: {len(file.classes)} probabilities, of classes {some(pa.array(file.classes))}, none "
         f"of which is a label; the {len(names)} classes are {some(pa.array(names))}: name the columns "
         "p_<class>, or give a mapping"
+    )
+
+
+def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
+    """What to tell of numbered probabilities that are taken for the sorted labels.
+
+    Raises DataError unless the file's own predictions agree: in another order of two classes each loss of
+    accuracy is a gain.
+    """
+    expected = f"--labels {','.join(names)} says so, in the order of the numbers"
+    if file.predictions is None or file.probabilities is None:
+        raise DataError(
+            f"{file.shown}: its probabilities go by number, and nothing says which label each is of; "
+            f"{expected}, or add a column of predictions"
+        )
+    predicted = codes_of(file.predictions, [*names, *sorted(set(_names([file.predictions])) - set(names))])
+    agreed = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
+    if agreed < _LEAST_AGREED:
+        raise DataError(
+            f"{file.shown}: taken for {_order(names)}, its numbered probabilities agree with its predictions "
+            f"on {100 * agreed:.1f} % of the rows; {expected}"
+        )
+    return (
+        f"{file.shown}: its numbered probabilities are taken for these classes: {_order(names)}; its "
+        f"predictions agree on {100 * agreed:.1f} % of the rows"
     )
 
 
@@ -184,16 +278,23 @@ def _predictions_of(
 
 
 def _warnings(
-    file: Predictions, labels: Ints, predictions: Ints, probabilities: Floats | None, classes: tuple[str, ...]
+    file: Predictions,
+    labels: Ints,
+    predictions: Ints,
+    probabilities: Floats | None,
+    classes: tuple[str, ...],
+    strays: int,
 ) -> list[str]:
-    """What is legal and yet likely a mistake."""
+    """What is legal and yet likely a mistake. strays: how many of the last classes are no labels."""
     found = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))
     if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
+        no_label = odd[odd >= len(classes) - strays]
+        why = "which no row is labelled" if len(no_label) < len(odd) else "which is no label"
         found.append(
-            f"{file.shown} predicts {_list_classes(odd, classes)}, which no row is labelled, "
-            f"in {predicted[odd].sum():,} rows"
+            f"{file.shown} predicts {_list_classes(odd, classes)}, {why}, in {predicted[odd].sum():,} rows: "
+            "counted as wrong"
         )
     if probabilities is None:
         return found

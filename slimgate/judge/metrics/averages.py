@@ -3,23 +3,25 @@
 | name            | is                                                                          |
 |-----------------|-----------------------------------------------------------------------------|
 | score           | two classes only: the score of class index 1                                |
-| score_macro     | plain mean over the classes that stand among the labels or the predictions  |
+| score_macro     | plain mean over the labels that rows have                                   |
 | score_micro     | one row, one label: the same as accuracy, and judged as accuracy is         |
 | score_weighted  | mean weighted by labelled rows                                              |
 
-As scikit-learn does when `labels` is not given: a class that is in neither labels nor predictions is left
-out, one that is in a single one of them counts, with 0 where its score is 0/0.
+As scikit-learn does when `labels` are those of the rows. A prediction that is no row's label is wrong, and no
+class of its own: it would count in the model that says it and not in the other. A label that no row has is
+left out of the value, and keeps the judge from a PASS (quality.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from slimgate.judge.metrics.accuracy import right_rows, share_right
 from slimgate.judge.metrics.base import FromConfusion, Metric, PerRow
-from slimgate.judge.metrics.confusion import ClassCounts, class_counts, require_binary, statistic_of
+from slimgate.judge.metrics.confusion import ClassCounts, binary_statistic, class_counts, statistic_of
 from slimgate.outcomes import Floats
 
 PerClass = Callable[[ClassCounts], Floats]
@@ -29,13 +31,12 @@ def make_averages(score: str, per_class: PerClass) -> Mapping[str, Metric]:
     """The four metrics of a score in [0, 1] that is (…, classes) per class."""
 
     def binary(counts: Floats) -> Floats:
-        require_binary(counts, score)
         return np.asarray(per_class(class_counts(counts))[..., 1])
 
     def macro(counts: Floats) -> Floats:
         by_class = class_counts(counts)
-        # an absent class scores 0 by `ratio`, so the sum needs no mask
-        return np.asarray(per_class(by_class).sum(axis=-1) / by_class.present.sum(axis=-1))
+        # a class without rows scores 0 by `ratio`, so the sum needs no mask
+        return np.asarray(per_class(by_class).sum(axis=-1) / (by_class.labelled > 0).sum(axis=-1))
 
     def weighted_mean(counts: Floats) -> Floats:
         by_class = class_counts(counts)
@@ -43,17 +44,21 @@ def make_averages(score: str, per_class: PerClass) -> Mapping[str, Metric]:
         return np.asarray(total / by_class.labelled.sum(axis=-1))
 
     metrics = (
-        _metric(score, binary, binary_only=True),
-        _metric(f"{score}_macro", macro),
+        replace(
+            _metric(score, binary),
+            statistic=binary_statistic(binary, score),
+            binary_only=True,
+            of_positive=True,
+            over_labels=True,
+        ),
+        replace(_metric(f"{score}_macro", macro), over_labels=True),
         _metric(f"{score}_micro", share_right, per_row=right_rows),
         _metric(f"{score}_weighted", weighted_mean),
     )
     return {metric.name: metric for metric in metrics}
 
 
-def _metric(
-    name: str, from_confusion: FromConfusion, *, per_row: PerRow | None = None, binary_only: bool = False
-) -> Metric:
+def _metric(name: str, from_confusion: FromConfusion, *, per_row: PerRow | None = None) -> Metric:
     return Metric(
         name=name,
         higher_is_better=True,
@@ -62,5 +67,4 @@ def _metric(
         statistic=statistic_of(from_confusion),
         from_confusion=from_confusion,
         per_row=per_row,
-        binary_only=binary_only,
     )

@@ -29,5 +29,6 @@ METRICS: Mapping[str, Metric] = {
         needs="prediction",
         statistic=statistic_of(mean_recall),
         from_confusion=mean_recall,
+        over_labels=True,
     )
 }

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.metrics.classes import arrange_classes
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # what a metric reads is the kind of outcomes that its `needs` names
@@ -85,6 +86,9 @@ class Metric:
     value_range: lowest and highest possible value. unit: of a drop: 100 times the metric's own unit, or, of a
     perplexity, the percentage by which it has grown. alike: values that two models must both have for the
     metric to compare them, such as the tokens that it is a mean over.
+    binary_only: it is defined for two labels alone. of_positive: of two labels it is of the positive one.
+    over_labels: each label of the task counts in it,
+    however few rows it has, so that it proves nothing where one has none.
     row_mean: where the metric is a mean over rows or a rate; the judge then uses a bound of that mean.
     rows: where the metric is of some rows alone, their positions, the same for every model.
     resampled: False where the metric has no interval: the statistic takes weights of ones only, or the value
@@ -108,6 +112,8 @@ class Metric:
     unit: Unit = "points"
     alike: tuple[str, ...] = ()
     binary_only: bool = False
+    of_positive: bool = False
+    over_labels: bool = False
     rows: Callable[[Any], Ints] | None = None
     resampled: bool = True
     no_budget: str = "has no interval (it is not resampled), so it is reported and cannot have a budget"
@@ -119,14 +125,24 @@ class Metric:
 
 
 def value_of(metric: Metric, outcomes: Outcomes) -> float:
-    """The plain metric of a model's outcomes: every row counts once."""
-    outcomes = own_rows(metric, outcomes)
+    """The plain metric of a model's outcomes: every row counts once.
+
+    Raises SuiteError where it is of the positive label and nobody knows which that is.
+    """
+    outcomes = arranged(metric, own_rows(metric, outcomes))
     return float(metric.statistic(outcomes, np.ones(len(outcomes))))
 
 
 def own_rows(metric: Metric, outcomes: Outcomes) -> Outcomes:
     """The outcomes of the rows that a metric is of."""
     return outcomes if metric.rows is None else outcomes.take(metric.rows(outcomes))
+
+
+def arranged(metric: Metric, outcomes: Outcomes) -> Outcomes:
+    """The outcomes as the metric reads them: the positive label second, all strays as one class."""
+    return arrange_classes(
+        outcomes, metric.name, of_positive=metric.of_positive, of_counts=metric.needs == "prediction"
+    )
 
 
 def check_follows_weights(metric: Metric, outcomes: Outcomes) -> None:

@@ -24,11 +24,11 @@ def row_scores(outcomes: ClassOutcomes) -> Floats:
     distance = np.einsum("ij,ij->i", probabilities, probabilities) - 2 * own + 1
     # a sum of squares, which rounding may leave below 0
     whole = np.maximum(distance, 0)
-    return np.asarray(whole / 2 if len(outcomes.classes) == 2 else whole)
+    return np.asarray(whole / 2 if len(outcomes.label_set) == 2 else whole)
 
 
 def _ends(teacher: ClassOutcomes, _variant: ClassOutcomes) -> tuple[float, float]:
-    return 0.0, 1.0 if len(teacher.classes) == 2 else 2.0
+    return 0.0, 1.0 if len(teacher.label_set) == 2 else 2.0
 
 
 _ROW_SUMS = mean_of(row_scores)

@@ -18,11 +18,6 @@ class ClassCounts(NamedTuple):
     labelled: Floats
     predicted: Floats
 
-    @property
-    def present(self) -> Floats:
-        """1 where a class stands among the labels or the predictions, else 0."""
-        return (self.labelled + self.predicted > 0).astype(np.float64)
-
 
 def confusion(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     """Weighted counts [label, prediction].
@@ -69,10 +64,16 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
     return out
 
 
-def require_binary(counts: Floats, metric: str) -> None:
-    """Raises MeasureError unless the counts are those of two classes."""
-    if counts.shape[-1] != 2:
-        raise MeasureError(
-            f"{metric} is for two classes, this task has {counts.shape[-1]}: "
-            f"use {metric}_macro, {metric}_micro or {metric}_weighted"
-        )
+def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
+    """As `statistic_of`, of a metric of two labels. It raises MeasureError for another number of labels."""
+
+    def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
+        labels = len(outcomes.label_set)
+        if labels != 2:
+            raise MeasureError(
+                f"{metric} is for two classes, this task has {labels}: "
+                f"use {metric}_macro, {metric}_micro or {metric}_weighted"
+            )
+        return from_confusion(confusion(outcomes, weights))
+
+    return statistic

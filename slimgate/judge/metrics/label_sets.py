@@ -74,7 +74,8 @@ def _micro(sums: Floats) -> Floats:
 
 def _f1(name: str, value: Callable[[Floats], Floats], extremes: Callable[[Outcomes], Floats]) -> Metric:
     row_sums = RowSums(_by_label, value, extremes)
-    return _metric(name, row_sums, higher_is_better=True)
+    # the plain mean over labels counts one without rows, and the other F1 does not
+    return replace(_metric(name, row_sums, higher_is_better=True), over_labels=name.endswith("_macro"))
 
 
 def _metric(name: str, row_sums: RowSums, *, higher_is_better: bool) -> Metric:

@@ -32,5 +32,6 @@ METRICS: Mapping[str, Metric] = {
         needs="prediction",
         statistic=statistic_of(matthews),
         from_confusion=matthews,
+        over_labels=True,
     )
 }

@@ -1,6 +1,6 @@
 """Area under the precision-recall curve as average precision; more than two classes by one-versus-rest.
 
-Two classes: by the probability of class 1, whose rows are the positives.
+Two classes: by the probability of the positive label, whose rows are the positives.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Curve(NamedTuple):
 def _curves(outcomes: ClassOutcomes) -> list[_Curve]:
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "pr_auc")
-    k = len(outcomes.classes)
+    k = len(outcomes.label_set)
     return [_curve(probabilities[:, one], outcomes.labels == one) for one in ([1] if k == 2 else range(k))]
 
 
@@ -77,5 +77,7 @@ METRICS: Mapping[str, Metric] = {
         value_range=(0.0, 1.0),
         needs="probabilities",
         statistic=average_precision,
+        of_positive=True,
+        over_labels=True,
     )
 }

@@ -22,7 +22,7 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "roc_auc")
-    k = len(outcomes.classes)
+    k = len(outcomes.label_set)
     by_row = np.atleast_2d(weights).T
     total = np.zeros(by_row.shape[1])
     defined = np.zeros(by_row.shape[1])
@@ -47,7 +47,7 @@ def structural_components(outcomes: ClassOutcomes) -> Floats:
     """
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "roc_auc")
-    k = len(outcomes.classes)
+    k = len(outcomes.label_set)
     sides = [(outcomes.labels == one, probabilities[:, one]) for one in ([1] if k == 2 else range(k))]
     defined = [(positive, scores) for positive, scores in sides if 0 < positive.sum() < len(outcomes)]
     if not defined:
@@ -109,5 +109,6 @@ METRICS: Mapping[str, Metric] = {
         statistic=roc_auc,
         influence=structural_components,
         influence_name="DeLong",
+        over_labels=True,
     )
 }

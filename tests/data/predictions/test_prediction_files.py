@@ -113,8 +113,8 @@ def test_a_class_that_a_mapping_has_not_is_0_also_in_earlier_blocks(
 def test_a_list_of_probabilities_is_in_the_order_of_the_classes(
     tmp_path: Path, suffix: str, labels: list[Any], classes: tuple[str, ...]
 ) -> None:
-    rows = {"id": ["a", "b"], "label": labels, "probabilities": [[0.75, 0.25], [0.5, 0.5]]}
-    file = read(tmp_path / f"rows{suffix}", **rows)
+    rows = {"id": ["a", "b"], "label": labels, "probabilities": [[0.75, 0.25], [0.4, 0.6]]}
+    file = read(tmp_path / f"rows{suffix}", **rows, prediction=labels)
     found = pair_predictions(file, file)
     assert found.teacher.classes == classes
     assert found.teacher.labels.tolist() == [0, 1]
@@ -175,7 +175,8 @@ def test_a_class_of_one_file_only_is_a_class_of_both(tmp_path: Path) -> None:
     assert found.teacher.classes == found.variant.classes == ("x", "y", "z")
     assert np.asarray(found.teacher.probabilities)[:, 2].tolist() == [0, 0, 0]
     predicted, unsure = found.warnings
-    assert predicted.endswith('v.jsonl predicts "z", which no row is labelled, in 1 rows')
+    assert predicted.endswith('v.jsonl predicts "z", which is no label, in 1 rows: counted as wrong')
+    assert found.teacher.label_set == ("x", "y")
     assert "in 1 rows the prediction is not the most probable class" in unsure
 
 

@@ -31,7 +31,11 @@ def sklearn_value(name: str, outcomes: ClassOutcomes, weights: Floats) -> float:
     }
     averaged = {"precision": metrics.precision_score, "recall": metrics.recall_score, "f1": metrics.f1_score}
     if stem in averaged:
-        by_prediction[name] = partial(averaged[stem], average=average or "binary", zero_division=0)
+        # of the labels that rows have: a prediction outside them is wrong, and no class of the mean
+        labels = np.unique(outcomes.labels) if average in ("macro", "weighted") else None
+        by_prediction[name] = partial(
+            averaged[stem], average=average or "binary", labels=labels, zero_division=0
+        )
     if name in by_prediction:
         return float(by_prediction[name](outcomes.labels, outcomes.predictions, sample_weight=weights))
     scores = outcomes.probabilities

@@ -63,9 +63,10 @@ def test_a_class_in_neither_labels_nor_predictions_is_left_out_of_the_mean(outco
     assert value("f1_macro", three) == pytest.approx((2 / 3 + 2 / 3) / 2)
 
 
-def test_a_class_that_is_only_predicted_counts_as_zero(outcomes_of: MakeOutcomes) -> None:
+def test_a_class_that_is_only_predicted_is_no_class_of_a_mean(outcomes_of: MakeOutcomes) -> None:
     outcomes = outcomes_of([0, 0, 1], [0, 2, 1])
-    assert value("recall_macro", outcomes) == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert value("recall_macro", outcomes) == pytest.approx((1 / 2 + 1) / 2)
+    assert value("f1_macro", outcomes) == pytest.approx((2 / 3 + 1) / 2)
     assert value("balanced_accuracy", outcomes) == pytest.approx((1 / 2 + 1) / 2)
 
 

@@ -1,0 +1,128 @@
+"""The label set that a class metric is over, and the label of two that precision, recall and F1 are of.
+
+Of two labels the positive one is what the user says, or that of a pair which everyone reads alike. Any other
+pair is refused: of "fraud" and "ok" the second by name is "ok", and a model that never says "fraud" has a
+recall of 1 then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from slimgate.errors import SuiteError
+from slimgate.outcomes import ClassOutcomes, Outcomes
+
+# Pairs of negative and positive label, in lower case.
+CONVENTIONAL = (
+    ("0", "1"),
+    ("-1", "1"),
+    ("false", "true"),
+    ("no", "yes"),
+    ("n", "y"),
+    ("f", "t"),
+    ("negative", "positive"),
+    ("neg", "pos"),
+    ("-", "+"),
+    ("absent", "present"),
+)
+# What makes the negative label of a positive one: not_spam and spam.
+NEGATIONS = ("not", "non", "no")
+_STRAYS = "no label"
+# The name under which a record's outcomes of multi-label rows have the labels.
+_GOLD = "gold:"
+
+
+def conventional_positive(labels: Sequence[str]) -> str | None:
+    """The positive one of two labels that are a conventional pair; None of any other labels."""
+    if len(labels) != 2:
+        return None
+    for negative, positive in ((0, 1), (1, 0)):
+        pair = _plain(labels[negative]), _plain(labels[positive])
+        if pair in CONVENTIONAL or _negates(*pair) or _are_numbered(*pair):
+            return labels[positive]
+    return None
+
+
+def _plain(label: str) -> str:
+    """In lower case, with one kind of separator; 1.0 as 1."""
+    text = (
+        "_".join(label.casefold().replace("-", "_").split()) if len(label.strip()) > 2 else label.casefold()
+    )
+    return text.removesuffix(".0") if text.removesuffix(".0").lstrip("-").isdigit() else text
+
+
+def _negates(negative: str, positive: str) -> bool:
+    """Whether a label is another one with "not", "non" or "no" before it."""
+    return (
+        any(negative in (f"{word}_{positive}", f"{word}{positive}") for word in NEGATIONS)
+        and len(positive) > 1
+    )
+
+
+def _are_numbered(negative: str, positive: str) -> bool:
+    """Whether the two are one name with 0 and with 1 at its end: LABEL_0 and LABEL_1."""
+    return (negative[:-1], negative[-1:], positive[-1:]) == (positive[:-1], "0", "1")
+
+
+def positive_of(outcomes: ClassOutcomes) -> str | None:
+    """The positive label of two: as stated, else of a conventional pair; None where nobody knows."""
+    return outcomes.positive if outcomes.positive is not None else conventional_positive(outcomes.label_set)
+
+
+def require_positive(metric: str, outcomes: ClassOutcomes) -> str:
+    """The positive label of two. Raises SuiteError with the rows of each where nobody knows it."""
+    positive = positive_of(outcomes)
+    if positive is not None:
+        return positive
+    sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
+    counts = " and ".join(f'"{name}" ({sizes[k]:,} rows)' for k, name in enumerate(outcomes.label_set))
+    raise SuiteError(
+        f"{metric} is of the positive label, and nothing says which of {counts} that is: write --positive "
+        'LABEL, or in a suite positive = "LABEL" in [task]'
+    )
+
+
+def arrange_classes(outcomes: Outcomes, metric: str, *, of_positive: bool, of_counts: bool) -> Outcomes:
+    """The outcomes as a class metric reads them; others as they are.
+
+    of_positive: the metric is of the positive label of two, which then is the second class.
+    of_counts: it reads predictions alone, so that all strays are one class.
+    Raises SuiteError where the positive label is needed and nobody knows it.
+    """
+    if not isinstance(outcomes, ClassOutcomes):
+        return outcomes
+    if of_counts and outcomes.strays > 1:
+        labels = len(outcomes.label_set)
+        outcomes = replace(
+            outcomes,
+            predictions=np.minimum(outcomes.predictions, labels),
+            classes=(*outcomes.label_set, _STRAYS),
+            probabilities=None,
+            strays=1,
+        )
+    if len(outcomes.label_set) != 2 or not (of_positive or outcomes.positive is not None):
+        return outcomes
+    positive = require_positive(metric, outcomes) if of_positive else outcomes.positive
+    if outcomes.label_set[1] == positive:
+        return outcomes
+    order = np.array([1, 0, *range(2, len(outcomes.classes))])
+    return replace(
+        outcomes,
+        labels=order[outcomes.labels],
+        predictions=order[outcomes.predictions],
+        classes=tuple(outcomes.classes[k] for k in order),
+        probabilities=None if outcomes.probabilities is None else outcomes.probabilities[:, order],
+        positive=positive,
+    )
+
+
+def absent_labels(outcomes: Outcomes) -> list[str]:
+    """The labels of the task that no row has."""
+    if isinstance(outcomes, ClassOutcomes):
+        sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
+        return [name for k, name in enumerate(outcomes.label_set) if not sizes[k]]
+    columns = (name for name in outcomes.values if name.startswith(_GOLD))
+    return [name.removeprefix(_GOLD) for name in columns if not outcomes.values[name].any()]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.protocols import Rows
 
 GENERIC = re.compile(r"^LABEL_(\d+)$")
@@ -26,6 +26,22 @@ def class_names(values: Iterable[Any]) -> tuple[str, ...]:
     distinct = sorted({str(value) for value in values if value is not None})
     numeric = all(NUMBER.match(name) for name in distinct)  # those of a csv are text: "10" comes after "9"
     return tuple(sorted(distinct, key=float) if numeric else distinct)
+
+
+def check_positive(positive: str | None, classes: Sequence[str]) -> None:
+    """Raises DataError for a positive label that is no label, or one of more than two."""
+    if positive is None:
+        return
+    if positive not in classes:
+        raise DataError(
+            f'positive = "{positive}": no such label{format_suggestion(positive, classes)}; the rows have '
+            f"{label_map(classes)}"
+        )
+    if len(classes) != 2:
+        raise DataError(
+            f'positive = "{positive}": the rows have {len(classes)} labels, and a positive one is of two: '
+            "use the _macro, _micro or _weighted metrics"
+        )
 
 
 def output_order(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from slimgate._system.digests import code_digest, json_digest
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.classes import conventional_positive, refuse_positive
 from slimgate.loading import module_of
 from slimgate.models.model_ref import model_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
@@ -52,11 +55,25 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         facts = suite.setup.task.object.facts(suite.setup.task.params, labelled)
         # An error of these ends a run before a model loads.
         column_slices(suite.setup, splits["gate"])
+        _check_metrics(suite, facts, splits["gate"])
         _check_folders(suite, facts)
         _check_calibration(suite, splits)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
     return PreparedRows(splits, stored.reports, facts, entry.from_store, json_digest(source))
+
+
+def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
+    """Whether metrics of the positive label have one. Raises SuiteError with the gate rows of both labels."""
+    task = suite.setup.task
+    column = task.object.label_column(task.params)
+    named = getattr(task.params, "positive", None) is not None
+    if column is None or named or len(facts.classes) != 2 or conventional_positive(facts.classes):
+        return
+    for name in suite.metrics:
+        if load_metric(name).of_positive:
+            rows = Counter(map(str, gate.table[column].to_pylist()))
+            refuse_positive(name, {label: rows[label] for label in facts.classes})
 
 
 def _check_folders(suite: Suite, facts: TaskFacts) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from slimgate.data.log_files.budgets import LogBudgets, budgets_of_table
+from slimgate.data.log_files.directions import read_directions
 from slimgate.data.log_files.pairs import Missing, Rules, check_options
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
@@ -45,6 +46,10 @@ class LogsTable(Table):
     """What the logs may differ in, as `--allow` of `slimgate judge`."""
     missing: Missing = "fail"
     """What samples do that have no score in one of the logs."""
+    higher_is_better: list[str] = Field(default_factory=list)
+    """Metrics, or patterns, that are better when higher, if neither the log nor their names say so."""
+    lower_is_better: list[str] = Field(default_factory=list)
+    """Metrics, or patterns, that are better when lower."""
     on_inconclusive: OnInconclusive = "fail"
     """What a budget does that the samples cannot decide."""
     seed: int = Field(default=0, ge=0)
@@ -81,9 +86,12 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
     targets = {name: _from_here(path, text, shown) for name, text in table.targets.items()}
     repeat = None if table.repeat is None else _from_here(path, table.repeat, shown)
     base = _from_here(path, table.base, shown)
-    return LogSuite(
-        path, shown, table, base, targets, repeat, budgets, Rules(frozenset(table.allow), table.missing)
-    )
+    try:
+        directions = read_directions(table.higher_is_better, table.lower_is_better)
+    except SuiteError as error:
+        raise SuiteError(f"{shown} [logs]: {error}") from None
+    rules = Rules(frozenset(table.allow), table.missing, directions=directions)
+    return LogSuite(path, shown, table, base, targets, repeat, budgets, rules)
 
 
 def _from_here(file: Path, text: str, shown: str) -> Path:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from slimgate.data.labels import class_names
+from slimgate.data.labels import check_positive, class_names
 from slimgate.data.parts import is_image
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.image_text_processor import check_processor
@@ -56,6 +56,8 @@ class Params(Table):
     """The column of captions for training; default: the first prompt of the row's label."""
     prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
     """Text that stands for a label, or several, over which a class takes the mean."""
+    positive: str | None = None
+    """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
     names: dict[str, str] | None = None
     """What prompts call a label, if it is a number or a code."""
     max_tokens: int = Field(default=77, ge=2)
@@ -119,6 +121,7 @@ class ImageText(Task[Params]):
             )
         if params.names is not None and (unnamed := [name for name in classes if name not in params.names]):
             raise DataError(f'names has no {", ".join(unnamed)}, which column "{params.label}" holds')
+        check_positive(params.positive, classes)
         return TaskFacts(classes)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedImages) -> Ints:
@@ -216,6 +219,7 @@ class ImageText(Task[Params]):
             probabilities=shifted / shifted.sum(axis=1, keepdims=True),
             values={RANK: 1.0 + before.sum(axis=(1, 2))},
             groups=row_groups(rows, group),
+            positive=params.positive,
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:

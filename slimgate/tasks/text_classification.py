@@ -7,6 +7,7 @@ label = "is_duplicate"
 max_tokens = 128
 pooling = "mean"                    # default "model": the architecture's own classification head
 labels = ["0", "1"]                 # only where a ready-made model's label names differ from the data's
+positive = "fraud"                  # only for f1, precision, recall and pr_auc of a pair such as fraud and ok
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.labels import class_names
+from slimgate.data.labels import check_positive, class_names
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
@@ -37,6 +38,8 @@ class Params(texts.TextParams):
     """The column of the label."""
     labels: tuple[str, ...] | None = None
     """The data's label of each output of a ready-made model, if the model's names differ."""
+    positive: str | None = None
+    """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
 
 
 # Rows from which on labels are counted: fewer may well have one each.
@@ -100,6 +103,7 @@ class TextClassification(TextTask[C]):
                 f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, most of them of '
                 f"one row alone, which nothing can learn; name another of the columns {others}"
             )
+        check_positive(params.positive, classes)
         return TaskFacts(classes)
 
     def label_indices(self, params: C, rows: Rows, facts: TaskFacts) -> npt.NDArray[np.int64]:
@@ -165,6 +169,7 @@ class TextClassification(TextTask[C]):
             classes=facts.classes,
             probabilities=probabilities,
             groups=row_groups(rows, group),
+            positive=params.positive,
         )
 
 

@@ -44,21 +44,24 @@ def without_times(found: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("base", "target"),
-    [("lm_eval/base", "lm_eval/int4"), ("promptfoo/base.json", "promptfoo/target.json")],
+    ("base", "target", "options"),
+    [
+        ("lm_eval/base", "lm_eval/int4", ()),
+        ("promptfoo/base.json", "promptfoo/target.json", ("--higher-is-better", "wording")),
+    ],
     ids=["lm_eval", "promptfoo"],
 )
 def test_a_kept_base_gives_the_verdict_of_its_log_to_the_last_digit(
-    judge: Judge, tmp_path: Path, base: str, target: str
+    judge: Judge, tmp_path: Path, base: str, target: str, options: tuple[str, ...]
 ) -> None:
     logs = WRITTEN / base, WRITTEN / target
-    code, expected, _ = judge(*logs, "--report", tmp_path / "report")
+    code, expected, _ = judge(*logs, *options, "--report", tmp_path / "report")
     accept = ["accept", str(tmp_path / "report"), "--name", "v1", "--baselines", str(tmp_path / "kept")]
     assert main([*accept, "--reason", "a test"]) == 0
     shutil.rmtree(tmp_path / "report")
     wanted = without_times(expected)
     for kept in ("kept/v1", "kept/v1/report", "kept/v1/report/base.parquet"):
-        found = judge(tmp_path / kept, logs[1])
+        found = judge(tmp_path / kept, logs[1], *options)
         assert found[0] == code, found[2]
         assert without_times(found[1]) == wanted
 

@@ -81,7 +81,10 @@ def test_the_verdict_is_that_of_the_same_outcomes_as_csv(
     answers = [
         write_table(
             tmp_path / f"{name}-answers.csv",
-            [{"id": k, "label": "yes", "prediction": "yes" if one else "no"} for k, one in enumerate(column)],
+            [
+                {"id": k, "label": ("no", "yes")[k % 2], "prediction": ("no", "yes")[(k + 1 - int(one)) % 2]}
+                for k, one in enumerate(column)
+            ],
         )
         for name, column in (("b", base), ("t", target))
     ]

@@ -14,6 +14,7 @@ from slimgate._system.toml import toml_key, toml_value
 from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
 from slimgate.data.labels import label_map
+from slimgate.judge.metrics.classes import conventional_positive
 from slimgate.judge.outlook import CONVERTED, TRAINED
 from slimgate.judge.rows_needed import planned_rows
 from slimgate.models.config import model_labels
@@ -75,6 +76,9 @@ def _task(draft: Draft, folder: Path) -> Iterator[str]:
     for key, value in draft.options.items():
         remark = _remark(draft, key)
         yield f"{key} = {toml_value(value)}{f'   # {remark}' if remark else ''}"
+    if len(draft.classes) == 2 and conventional_positive(draft.classes) is None:
+        pair = " or ".join(map(toml_value, draft.classes))
+        yield f"# positive = {toml_value(draft.classes[1])}   # {pair}: what f1, precision and recall are of"
     if draft.guess.group is None:
         yield '# group = "document"   # a column: rows of one document, user or file stay in one split'
     else:

@@ -90,6 +90,15 @@ def add_to(commands: Any) -> None:
         default="fail",
         help="of logs: what samples without a score in one of them do (default fail)",
     )
+    for flag, direction in (("--higher-is-better", "higher"), ("--lower-is-better", "lower")):
+        parser.add_argument(
+            flag,
+            action="append",
+            default=[],
+            metavar="NAME",
+            help=f"of logs, repeatable: a metric, or a pattern, that is better when {direction}, if neither "
+            "the log nor its name says so",
+        )
     parser.add_argument(
         "--repeat", type=Path, metavar="BASE2", help="a second log of the base: how much it changes by itself"
     )
@@ -115,14 +124,14 @@ def add_to(commands: Any) -> None:
         "--labels",
         type=_labels,
         metavar="A,B,…",
-        help="of predictions: all labels of the task, of numbered probabilities in their order; default those "
-        "of the rows. A prediction that is none of them is wrong",
+        help="of predictions: all labels of the task, in the order of numbered probabilities; default those "
+        "of the rows. Any other prediction is wrong",
     )
     parser.add_argument(
         "--positive",
         metavar="LABEL",
-        help="of predictions: the label of two that precision, recall, f1 and pr_auc are of; default that of a "
-        "usual pair, such as 1 of 0 and 1",
+        help="of predictions: the label that precision, recall, f1 and pr_auc of two labels are of; default "
+        "that of a usual pair, such as 1 of 0 and 1",
     )
     for role, meaning in ROLES.items():
         parser.add_argument(

@@ -10,6 +10,7 @@ from typing import Any
 
 from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
+from slimgate.data.log_files.directions import read_directions
 from slimgate.data.log_files.find import holds_predictions, read_any_log, read_log
 from slimgate.data.log_files.pairs import Rules, check_options
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
@@ -18,7 +19,7 @@ from slimgate.judge.group_sequential import MOST_LOOKS
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
-_OF_LOGS = ("pooled_points", "allow", "repeat", "report")
+_OF_LOGS = ("pooled_points", "allow", "repeat", "report", "higher_is_better", "lower_is_better")
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
@@ -51,7 +52,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
     if base.loads:
         return judge_load_tests(options, base)
     check_options(options.allow or ())
-    rules = Rules(frozenset(options.allow or ()), options.missing, _looks(options.looks))
+    directions = read_directions(options.higher_is_better, options.lower_is_better)
+    rules = Rules(frozenset(options.allow or ()), options.missing, _looks(options.looks), directions)
     budgets = _budgets(options)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
     if repeat is not None and options.repeat.samefile(options.teacher):

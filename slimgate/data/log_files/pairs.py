@@ -8,7 +8,7 @@ score.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -44,11 +44,13 @@ class Rules:
     """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`).
 
     looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
+    directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
     """
 
     allow: frozenset[str] = frozenset()
     missing: Missing = "fail"
     looks: int = 1
+    directions: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -427,7 +429,7 @@ def _as_wrong(
             f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
             "--missing as-wrong needs scores from 0 to 1"
         )
-    wrong = 0.0 if better_when_higher(metric, paired.higher_is_better) else 1.0
+    wrong = 0.0 if paired.higher_is_better[metric] else 1.0
     filled = [np.where(np.isnan(scores), wrong, scores) for scores in both]
     lone = [
         np.setdiff1d(np.arange(len(one)), rows)
@@ -441,18 +443,6 @@ def _as_wrong(
     base_rows = np.concatenate([shared[0], lone[0], np.full(len(lone[1]), -1)])
     target_rows = np.concatenate([shared[1], np.full(len(lone[0]), -1), lone[1]])
     return _scores_of(paired, base, target, base_rows, target_rows, counts)
-
-
-# Metrics that are better when lower, of logs that do not say it.
-_LOWER = ("perplexity", "bits_per_byte", "brier", "wer", "cer", "ter", "mse", "mae", "rmse", "loss", "error")
-
-
-def better_when_higher(metric: str, stated: Mapping[str, bool]) -> bool:
-    """The direction of a metric: as the log says, else by its name."""
-    if metric in stated:
-        return stated[metric]
-    words = metric.lower().replace("-", "_").replace(".", "_").split("_")
-    return not any(word in words or metric.lower().startswith(word) for word in _LOWER)
 
 
 def comparison_name(task: str, filter_: str, metric: str) -> str:

@@ -16,12 +16,16 @@ import pyarrow.compute as pc
 
 from slimgate.data.log_files.budgets import POOLED, LogBudgets
 from slimgate.data.log_files.columns import Samples
+from slimgate.data.log_files.directions import (
+    add_directions,
+    check_directions_used,
+    describe_unknown,
+)
 from slimgate.data.log_files.pairs import (
     Counts,
     PairedScores,
     PairedTask,
     Rules,
-    better_when_higher,
     comparison_name,
     pair_scores,
     pair_task,
@@ -138,6 +142,7 @@ class _Found:
     comparisons: list[Comparison] = field(default_factory=list)
     names: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    undirected: list[str] = field(default_factory=list)
 
 
 def judge_logs(
@@ -152,8 +157,14 @@ def judge_logs(
     for task in tasks:
         for paired in pair_task(task, base, target, rules):
             found.notes += paired.differences
-            found.comparisons += _task_comparisons(paired, budgets, rules, seed, found.names)
+            found.comparisons += _task_comparisons(paired, budgets, rules, seed, found)
     budgets.check_used(found.names)
+    check_directions_used(rules.directions, found.names)
+    if found.undirected:
+        unknown = describe_unknown(found.undirected)
+        if not found.comparisons:
+            raise SuiteError(unknown)
+        found.notes.append(f"not compared: {unknown}")
     if not found.comparisons:
         raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
     pooled = _pool(found.comparisons, budgets, seed) if budgets.pooled else None
@@ -217,12 +228,21 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
 
 
 def _task_comparisons(
-    paired: PairedTask, budgets: LogBudgets, rules: Rules, seed: int, names: list[tuple[str, str, str]]
+    paired: PairedTask, budgets: LogBudgets, rules: Rules, seed: int, found: _Found
 ) -> Iterator[Comparison]:
-    for metric in paired.metrics:
-        name = comparison_name(paired.task, paired.filter, metric)
-        names.append((name, paired.task, metric))
-        if not budgets.is_measured(name, paired.task, metric):
+    """Raises SuiteError for a budget on metrics of which nobody says whether they are better when higher."""
+    names = {metric: comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
+    found.names += [(name, paired.task, metric) for metric, name in names.items()]
+    measured = {
+        metric: name for metric, name in names.items() if budgets.is_measured(name, paired.task, metric)
+    }
+    paired = add_directions(paired, measured, rules.directions)
+    unknown = {metric: name for metric, name in measured.items() if metric not in paired.higher_is_better}
+    if any(budgets.pooled or budgets.of(name, paired.task, metric) for metric, name in unknown.items()):
+        raise SuiteError(describe_unknown([*unknown.values()]))
+    found.undirected += unknown.values()
+    for metric, name in measured.items():
+        if metric in unknown:
             continue
         scores = pair_scores(paired, metric, rules)
         yield _comparison(name, metric, paired, scores, budgets.of(name, paired.task, metric), seed)
@@ -236,7 +256,7 @@ def _comparison(
     budgets: Sequence[QualityBudget],
     seed: int,
 ) -> Comparison:
-    better = better_when_higher(metric, paired.higher_is_better)
+    better = paired.higher_is_better[metric]
     ids = _ids(paired, scores)
     lost = scores.target < scores.base if better else scores.target > scores.base
     won = scores.target > scores.base if better else scores.target < scores.base

@@ -74,7 +74,7 @@ def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
         rows = int(
             np.sum(pc.equal(file.predictions.cast(pa.large_string()), name).to_numpy(zero_copy_only=False))
         )
-        came = f"{rows:,} of {len(file):,} rows predict {quoted(name)}"
+        came = f"{rows:,} of {len(file.labels):,} rows predict {quoted(name)}"
     else:
         came = f"it has a probability of {quoted(name)}"
     more = f" ({len(alike) - 1} more are so)" if len(alike) > 1 else ""

@@ -90,7 +90,7 @@ def pair_predictions(
     stated = _names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
     warnings: list[str] = []
     files = [_with_names(file, labels, stated, warnings) for file in (teacher, variant)]
-    label_set = read_label_set(*files, labels)
+    label_set = read_label_set(files[0], files[1], labels)
     for file in files:
         check_spelling(file, label_set)
     warnings += spelling_warnings(teacher.shown, label_set)

@@ -7,8 +7,9 @@ recall of 1 then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
@@ -78,7 +79,12 @@ def require_positive(metric: str, outcomes: ClassOutcomes) -> str:
     if positive is not None:
         return positive
     sizes = np.bincount(outcomes.labels, minlength=len(outcomes.classes))
-    counts = " and ".join(f'"{name}" ({sizes[k]:,} rows)' for k, name in enumerate(outcomes.label_set))
+    refuse_positive(metric, {name: int(sizes[k]) for k, name in enumerate(outcomes.label_set)})
+
+
+def refuse_positive(metric: str, rows: Mapping[str, int]) -> NoReturn:
+    """Raises SuiteError: nothing says which label is positive. rows: by label, those that have it."""
+    counts = " and ".join(f'"{name}" ({count:,} rows)' for name, count in rows.items())
     raise SuiteError(
         f"{metric} is of the positive label, and nothing says which of {counts} that is: write --positive "
         'LABEL, or in a suite positive = "LABEL" in [task]'

@@ -14,7 +14,6 @@ from support.added_package import add_package
 
 from slimgate.data.log_files.columns import read_samples
 from slimgate.data.log_files.find import read_log
-from slimgate.data.log_files.pairs import better_when_higher
 from slimgate.errors import DataError, SuiteError
 from slimgate.loading import known_plugins, load
 from slimgate.samples import Log, Reader, Row
@@ -238,21 +237,6 @@ def test_logs_of_inspect_need_an_extra(tmp_path: Path) -> None:
     (tmp_path / "x.eval").write_bytes(b"PK")
     assert inspect.recognizes(tmp_path / "x.eval")
     assert inspect.recognizes(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("metric", "stated", "better"),
-    [
-        ("acc", {}, True),
-        ("word_perplexity", {}, False),
-        ("brier_score", {}, False),
-        ("wer", {}, False),
-        ("wer", {"wer": True}, True),
-        ("answer", {}, True),
-    ],
-)
-def test_the_direction_of_a_metric(metric: str, stated: dict[str, bool], better: bool) -> None:
-    assert better_when_higher(metric, stated) is better
 
 
 CODE = """

@@ -17,13 +17,17 @@ from slimgate.errors import DataError
 WRITTEN = Path(__file__).parent / "written_by_tools"
 
 
-def judged(base: str, target: str) -> LogVerdicts:
+def judged(base: str, target: str, **higher: bool) -> LogVerdicts:
+    """higher: by metric, of which no log says it, whether it is better when higher."""
     logs = [read_log(WRITTEN / name) for name in (base, target)]
-    return judge_logs(*logs, drop_budgets([], [50.0], None), Rules())
+    return judge_logs(*logs, drop_budgets([], [50.0], None), Rules(directions=higher))
 
 
 def test_deepeval_compares_scores_and_successes() -> None:
-    found = {one.name: one for one in judged("deepeval/base.json", "deepeval/target.json").comparisons}
+    found = {
+        one.name: one
+        for one in judged("deepeval/base.json", "deepeval/target.json", Brevity=True).comparisons
+    }
     assert found.keys() == {"Exact Match", "Exact Match.success", "Brevity", "Brevity.success"}
     exact = found["Exact Match"]
     assert (exact.counts.judged, exact.worse, exact.better, exact.changed) == (10, 2, 0, 2)
@@ -33,7 +37,7 @@ def test_deepeval_compares_scores_and_successes() -> None:
 
 def test_inspect_counts_grades_and_numbers_and_names_what_is_a_text() -> None:
     pytest.importorskip("inspect_ai")
-    verdicts = judged("inspect/base.eval", "inspect/target.eval")
+    verdicts = judged("inspect/base.eval", "inspect/target.eval", **{"length.characters": False})
     found = {one.name: one for one in verdicts.comparisons}
     assert found.keys() == {"sums/match", "sums/includes", "sums/length.characters"}
     match = found["sums/match"]

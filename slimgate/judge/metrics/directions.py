@@ -1,0 +1,55 @@
+"""Which metrics are better when higher, by their names: a short list, and no guess beyond it.
+
+With the wrong direction a metric that doubles a harm passes each budget. So a name is known only if each of
+its words is: one that says the direction, and words that change nothing, as in `exact_match_strict`. Of
+`toxicity`, `refusal_rate`, `cost` or `answer_length` nothing is known.
+"""
+
+from __future__ import annotations
+
+import re
+
+_HIGHER = """
+acc accuracy auc auroc auprc bertscore bleu chrf correct correctness em f1 faithfulness iou kappa maj map
+match mcc meteor mrr ndcg pass pearson pem precision qem recall relevance relevancy rouge rougel rougelsum sacrebleu
+spearman
+"""
+_LOWER = "bits brier cer ece error errors loss mae mse nll perplexity ppl rmse ter wer"
+# Names that say it as a whole, and not as a word among others: an `answer_length` is no answer.
+_HIGHER_ALONE = """
+answer choice includes model_graded_fact model_graded_qa passed pattern score success
+"""
+_NEUTRAL = """
+answer at average avg balanced byte bytes char chars contextual exact extract extractive flexible info k label
+labels log macro mean micro multi mutual n none norm normalized per pr prefix quasi rate roc samples score
+single span strict token tokens weighted word
+"""
+HIGHER, LOWER, HIGHER_ALONE, NEUTRAL = (
+    frozenset(text.split()) for text in (_HIGHER, _LOWER, _HIGHER_ALONE, _NEUTRAL)
+)
+_WORDS = re.compile(r"[^a-z0-9]+")
+
+
+def known_direction(metric: str) -> bool | None:
+    """Whether a metric of this name is better when higher; None of one that is not on the list.
+
+    metric: of dotted names, such as `Faithfulness.success`, the last part counts.
+    """
+    name = metric.rpartition(".")[2].partition(",")[0].casefold().strip()
+    words = [word for word in _WORDS.split(name) if word]
+    if "_".join(words) in HIGHER_ALONE:
+        return True
+    directions = {_direction_of_word(word) for word in words} - {"neutral"}
+    return {"higher": True, "lower": False}.get(directions.pop()) if len(directions) == 1 else None
+
+
+def _direction_of_word(word: str) -> str:
+    """higher, lower, neutral or unknown. Numbers at the end count nothing, as in rouge2 or recall_at_10."""
+    for text in (word, word.rstrip("0123456789")):
+        if text in HIGHER:
+            return "higher"
+        if text in LOWER:
+            return "lower"
+        if text in NEUTRAL or not text:
+            return "neutral"
+    return "unknown"

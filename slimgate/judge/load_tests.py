@@ -25,7 +25,7 @@ from slimgate.judge.budget_tables import TPOT_SPEEDUP, TTFT_SPEEDUP, LimitBudget
 from slimgate.judge.call_times import P95, independent_rounds, quantile_interval, sample_quantile
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
-from slimgate.judge.speed import LAYOUT
+from slimgate.judge.speed import LAYOUT, format_noise_floor
 from slimgate.outcomes import Floats
 from slimgate.protocols import LoadPart
 from slimgate.samples import LoadRequest
@@ -38,6 +38,7 @@ PART_OF_SPEEDUP: dict[str, LoadPart] = {
     TTFT_SPEEDUP: "ttft",
     TPOT_SPEEDUP: "tpot",
 }
+TOO_FEW = "the two runs of the base have too few requests to tell how much they differ; give longer runs"
 ONE_RUN = "one run of each does not tell how much two runs of one server differ; give --repeat BASE2"
 
 
@@ -142,6 +143,8 @@ def ratio_message(name: str, found: TimeRatio, judged: BudgetVerdict) -> str:
     low, high = found.interval
     if found.noise_floor is None:
         return f"{line}, {ONE_RUN}"
+    if not isfinite(found.noise_floor):
+        return f"{line}, {TOO_FEW}"
     if low >= judged.limit or high < judged.limit:
         return f"{line}, two runs of the base differ by as much"
     return f"{line}, more requests would tell"
@@ -152,4 +155,4 @@ def _format_claim(found: TimeRatio) -> str:
     bounds = f"[{low:.2f}, {high:.2f}]" if isfinite(high) else f"[{low:.2f}, no bound]"
     if found.noise_floor is None:
         return f"{bounds} by its requests alone"
-    return f"{bounds} (noise floor {100 * found.noise_floor:.1f} %)"
+    return f"{bounds} ({format_noise_floor(found.noise_floor)})"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -189,7 +189,7 @@ def speed_message(
     low, high = found.claimed_interval
     line = (
         f"{name}: {workload} {found.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
-        f" (noise floor {100 * found.noise_floor:.1f} %, {found.rounds} rounds)"
+        f" ({format_noise_floor(found.noise_floor)}, {found.rounds} rounds)"
     )
     if budget is None:
         return line
@@ -203,6 +203,11 @@ def speed_message(
     else:
         line += f", a quieter machine or more {more} would tell"
     return line
+
+
+def format_noise_floor(floor: float) -> str:
+    """`noise floor 4.2 %`. floor: on the log scale; inf where too few times bound it."""
+    return f"noise floor {100 * floor:.1f} %" if isfinite(floor) else "noise floor unknown: too few times"
 
 
 def is_delay_seen(found: Speedup) -> bool:
@@ -230,6 +235,6 @@ def delay_message(workload: str, found: Speedup, share: float) -> str:
         held += f", none smaller, so speed-ups within {100 * visible:.0f} % of their budget are INCONCLUSIVE"
     return (
         f"self-test, planted delay of {100 * share:.0f} %: {workload} {found.speedup:.2f}× the "
-        f"teacher's speed [{low:.2f}, {high:.2f}] (noise floor {100 * found.noise_floor:.1f} %, "
+        f"teacher's speed [{low:.2f}, {high:.2f}] ({format_noise_floor(found.noise_floor)}, "
         f"{found.rounds} rounds): {held}"
     )

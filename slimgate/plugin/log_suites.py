@@ -53,6 +53,7 @@ class LogRuns:
                 folder,
                 suite=suite.shown,
                 command=command,
+                seed=suite.table.seed,
                 title=suite.table.title,
             )
             write_reports(records[path], folder, None)

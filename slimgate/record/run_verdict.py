@@ -2,13 +2,19 @@
 
 verdict(variants, self_test, missing)              the state of the whole record
 verdict_of_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
+verdict_of_budgets(judged)                         of a command that judges budgets and keeps no record
+format_verdict(found)                              the line that a command ends with
+
+`_last_word` alone decides what a run is called, wherever it is told: a budget that is undecided is no PASS,
+also where it only warns, and nor is a run that gated nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     LatencyFacts,
@@ -26,6 +32,7 @@ Key = tuple[str, str, str]  # kind, variant, name
 CONFIRMED = "confirm"  # a metric on the rows of the split confirm
 SELF_TEST = "self_test"
 ERROR = "error"
+NOTHING_GATED = "nothing was gated"
 
 
 def results(model: VariantRecord) -> Iterator[Result]:
@@ -61,6 +68,25 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
     return found.verdict(unmade, 0, whole=bool(found.passed) or not unmade)
 
 
+def verdict_of_budgets(judged: Iterable[tuple[Verdict, OnInconclusive | None]]) -> RunVerdict:
+    """Of budgets that no record holds, such as those on load tests, each with what INCONCLUSIVE does."""
+    found = _Count()
+    for budget, wish in judged:
+        found.add_budgets([(budget, wish)])
+    return found.verdict(0, 0, whole=True)
+
+
+def format_verdict(found: RunVerdict) -> str:
+    """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`: the last line of a command."""
+    if not found.gated:
+        return f"{NOTHING_GATED}: no budget was set"
+    undecided = f"{found.inconclusive} INCONCLUSIVE"
+    undecided += ", which only warns" if found.status == "INCONCLUSIVE" and not found.fails else ""
+    counts = [f"{found.passed} PASS", f"{found.failed} FAIL", undecided]
+    counts += [f"{found.not_shown} not shown"] if found.not_shown else []
+    return f"{found.status} ({', '.join([*counts, f'{found.not_gated} not gated'])})"
+
+
 def carried_keys(variants: Sequence[VariantRecord]) -> frozenset[Key]:
     """The checks whose results are of an earlier run."""
     return frozenset((one.kind, model.name, one.name) for model in variants for one in model.carried)
@@ -81,16 +107,21 @@ class _Count:
 
     def add(self, facts: JudgedFacts) -> None:
         """Counts the budgets of one result; results of records without budgets count as one."""
-        verdicts: list[Verdict | None] = [one.verdict for one in facts.budgets] or [facts.verdict]
+        without_budgets: list[tuple[Verdict | None, OnInconclusive | None]] = [(facts.verdict, None)]
+        self.add_budgets([(one.verdict, one.on_inconclusive) for one in facts.budgets] or without_budgets)
+        if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
+            (self.wrong if facts.verdict is Verdict.FAIL else self.undecided).append(facts.message)
+
+    def add_budgets(self, judged: Sequence[tuple[Verdict | None, OnInconclusive | None]]) -> None:
+        """Counts budgets, each with what INCONCLUSIVE does of it."""
+        verdicts = [verdict for verdict, _ in judged]
         self.passed += verdicts.count(Verdict.PASS)
         self.failed += verdicts.count(Verdict.FAIL)
         self.inconclusive += verdicts.count(Verdict.INCONCLUSIVE)
         self.not_shown += verdicts.count(Verdict.NOT_SHOWN)
-        only_warn = [one.verdict for one in facts.budgets if one.on_inconclusive == "warn"]
+        only_warn = [verdict for verdict, wish in judged if wish == "warn"]
         self.warns += only_warn.count(Verdict.INCONCLUSIVE)
         self.not_shown_warns += only_warn.count(Verdict.NOT_SHOWN)
-        if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
-            (self.wrong if facts.verdict is Verdict.FAIL else self.undecided).append(facts.message)
 
     def error(self, message: str) -> None:
         """Counts what could not be measured, or a self-test that failed."""
@@ -99,15 +130,8 @@ class _Count:
 
     def verdict(self, missing: int, carried: int, *, whole: bool) -> RunVerdict:
         """whole: whether nothing else belongs to what is judged, so that it is not partial."""
-        status: Status = "PASS" if self.passed else "measured"
-        if self.failed or self.errors:
-            status = "FAIL"
-        elif self.inconclusive or (self.not_shown and not self.passed):
-            status = "INCONCLUSIVE"
-        elif not whole:
-            status = "partial"
         return RunVerdict(
-            status=status,
+            status=_last_word(self, whole=whole),
             passed=self.passed,
             failed=self.failed,
             inconclusive=self.inconclusive,
@@ -119,6 +143,17 @@ class _Count:
             carried=carried,
             messages=list(dict.fromkeys([*self.wrong, *self.undecided])),
         )
+
+
+def _last_word(counts: _Count, *, whole: bool) -> Status:
+    """FAIL before INCONCLUSIVE before partial; PASS only where a budget holds and none is left open."""
+    if counts.failed or counts.errors:
+        return "FAIL"
+    if counts.inconclusive or (counts.not_shown and not counts.passed):
+        return "INCONCLUSIVE"
+    if not whole:
+        return "partial"
+    return "PASS" if counts.passed else "measured"
 
 
 def _count_results(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.judge.parts import Part
+from slimgate.judge.score_metric import RECORD_KIND
+
+# The kind of task of a record whose rows are those of prediction files.
+PREDICTIONS = "predictions"
 
 
 class SuiteFacts(Part):
@@ -43,3 +47,8 @@ class TaskFactsRecord(Part):
     real: bool
     classes: list[str]
     splits: dict[str, SplitFacts]
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether logs or predictions of other tools were judged: slimgate has built no model of them."""
+        return self.kind in (RECORD_KIND, PREDICTIONS)

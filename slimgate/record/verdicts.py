@@ -169,6 +169,11 @@ class RunVerdict(Part):
     messages: list[str] = []
 
     @property
+    def gated(self) -> bool:
+        """Whether a budget that gates was judged."""
+        return bool(self.passed + self.failed + self.inconclusive + self.not_shown)
+
+    @property
     def undecided(self) -> int:
         """How many undecided budgets there are; those on slices count where no budget holds."""
         return self.inconclusive + (0 if self.passed else self.not_shown)

@@ -8,7 +8,6 @@ from slimgate._system.escape import escape
 from slimgate._system.processor import sums_saturate
 from slimgate.judge.budget_kinds import POINT_KINDS
 from slimgate.judge.decision import band
-from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.slices import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
@@ -102,7 +101,7 @@ def _self_test(record: RunRecord) -> Iterator[str]:
         yield f"**A copy of the teacher gave other answers**: {changed} changed, so a run cannot be repeated."
     if (fault := found.undecided_fault) is not None:
         yield f"**The rows could not decide the planted fault** of the self-test: {escape(fault.message)}"
-    of_models = record.task.kind != RECORD_KIND  # a record of logs has no model to damage
+    of_models = not record.task.is_of_files  # a record of logs has no model to damage
     if found.identical is None and found.planted_fault is None and of_models:
         yield "The gate itself was not tested: no self-test has run."
     yield from _hidden_delay(record)

@@ -227,7 +227,7 @@ def head(record: RunRecord) -> str:
 
 def _tables(record: RunRecord) -> tuple[str, ...]:
     """The table of variants; of logs, which may have hundreds of tasks, one of tasks for each variant."""
-    if record.task.kind == RECORD_KIND:
+    if record.task.is_of_files:
         return (log_comparison(record), table_words(record))
     return ("## Variants", variants_table(record, models(record)), table_words(record))
 
@@ -306,8 +306,10 @@ def reasons_title(record: RunRecord) -> str:
 def origin(record: RunRecord) -> str:
     """Suite, rows, time; of logs, which model the report calls the teacher."""
     gate = record.task.splits.get("gate")
-    if record.task.kind == RECORD_KIND:
-        scores = [] if gate is None else [f"{count(gate.n)} scores"]
-        return " · ".join([*scores, moment(record.created), "the base's log is the teacher below"])
+    if record.task.is_of_files:
+        what, file = ("scores", "log") if record.task.kind == RECORD_KIND else ("rows", "predictions")
+        counted = [] if gate is None else [f"{count(gate.n)} {what}"]
+        base = f"the base's {file} {'is' if file == 'log' else 'are'} the teacher below"
+        return " · ".join([*counted, moment(record.created), base])
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
     return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created)])

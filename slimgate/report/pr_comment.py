@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from slimgate._system.escape import escape, fence_code
-from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.earlier_results import status_words
@@ -95,7 +94,7 @@ def worst_first(record: RunRecord) -> list[VariantRecord]:
 
 def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
     """A line for each variant; of logs, which may have hundreds of tasks, one for each of those."""
-    if record.task.kind != RECORD_KIND:
+    if not record.task.is_of_files:
         return [Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS)]
     return [Piece("tasks", len(model.quality), partial(log_table, model), _MOST_ROWS) for model in models]
 

@@ -12,7 +12,6 @@ from math import isfinite
 from typing import Any
 
 from slimgate._system.escape import escape
-from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import ArtifactFacts, RunRecord, StageFacts, StepFacts, VariantRecord
 from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds_of
 from slimgate.report.figures import MISSING, count, duration, megabytes, significant, to_fixed, with_note
@@ -36,7 +35,7 @@ Stage = tuple[VariantRecord, str | None, StepFacts]
 
 def built_section(record: RunRecord) -> str:
     """The whole section; empty of logs, which slimgate did not build."""
-    if record.task.kind == RECORD_KIND:
+    if record.task.is_of_files:
         return ""
     return blocks(
         "## What was built from what",
@@ -51,7 +50,7 @@ def built_section(record: RunRecord) -> str:
 
 def step_table(record: RunRecord) -> str:
     """A line a step of every model; empty of logs."""
-    if record.task.kind == RECORD_KIND:
+    if record.task.is_of_files:
         return ""
     none: list[StepFacts | None] = [None]
     rows = [(model, step) for model in models(record) for step in (model.steps or none)]

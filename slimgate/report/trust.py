@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from slimgate._system.escape import escape, fence_code
 from slimgate.judge.decision import LEVEL
-from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.judge.speed import LEVEL as SPEED_LEVEL
 from slimgate.record import Machine, PlantedDelay, RunRecord, SelfTest, SelfTestPart
 from slimgate.report.figures import count, duration, percent, to_fixed
@@ -57,7 +56,7 @@ def delay_words(found: PlantedDelay) -> str:
 
 def self_test(record: RunRecord) -> str:
     """The section: what was planted, what the gate said of it, and whether that is right."""
-    if record.task.kind == RECORD_KIND:  # a log has no model to copy or to damage
+    if record.task.is_of_files:  # a log has no model to copy or to damage
         return ""
     found = record.self_test
     undecided = "**The rows could not decide it**" if found.undecided_fault is not None else "As expected"

@@ -54,11 +54,12 @@ def write_log_record(
     *,
     suite: str,
     command: str,
+    seed: int,
     title: str | None = None,
 ) -> RunRecord:
     """Writes what the reports are made of into a folder. suite: the path that the record has of it.
 
-    title: default the names of targets and base.
+    seed: of the bootstrap. title: default the names of targets and base.
 
     Raises DataError where the targets judged other samples.
     """
@@ -71,7 +72,7 @@ def write_log_record(
                 "give each target a report of its own"
             )
         answers[name] = outcomes_of(one, of_base=False)
-    record = _record(judged, wish, suite, command, answers[TEACHER], title)
+    record = _record(judged, wish, suite, command, seed, answers[TEACHER], title)
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in answers.items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
@@ -116,6 +117,7 @@ def _record(
     wish: OnInconclusive,
     suite: str,
     command: str,
+    seed: int,
     base: Outcomes,
     title: str | None,
 ) -> RunRecord:
@@ -153,7 +155,7 @@ def _record(
         created=now(),
         command=command,
         machine=describe_machine(threads=1, device="cpu"),
-        suite=SuiteFacts(path=suite, title=title, digest=json_digest(tasks), seeds=[0]),
+        suite=SuiteFacts(path=suite, title=title, digest=json_digest(tasks), seeds=[seed]),
         task=task,
         variants=variants,
         self_test=SelfTest(),

@@ -42,6 +42,9 @@ def pads_right(model, context):
 
 def one_word(answer, reference):
     return float(len(answer.split()) == 1)
+
+
+one_word.higher_is_better = True
 '''
 SUITE = """\
 [suite]

@@ -110,13 +110,19 @@ def add_to(commands: Any) -> None:
         help="of logs: judge the target up to K times while it runs, at each K-th of the base's samples",
     )
     parser.add_argument(
-        "--report", type=Path, metavar="DIR", help="of logs: write run.json, outcomes and the reports there"
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write run.json, outcomes and the reports there; not of load tests",
     )
     parser.add_argument(
         "--on-inconclusive",
         choices=("fail", "warn"),
         default="fail",
         help="what a budget that the rows cannot decide does to the exit code (default fail)",
+    )
+    parser.add_argument(
+        "--require-budget", action="store_true", help="end with exit code 4 where nothing was gated"
     )
     parser.add_argument("--json", action="store_true", help="print what the run record holds of a variant")
     parser.add_argument("--seed", type=_seed, default=0, help="of the bootstrap (default 0)")
@@ -165,12 +171,7 @@ def run(options: argparse.Namespace) -> int:
         return _judge_one_file(options)
     if reads_logs(options):
         return judge_log_files(options)
-    codes = []
-    for number, variant in enumerate(options.variants):
-        if number and not options.json:
-            sys.stdout.write("\n")
-        codes.append(_judge_predictions(argparse.Namespace(**{**vars(options), "variant": variant})))
-    return max(codes)
+    return _judge_predictions(options)
 
 
 def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
@@ -209,6 +210,43 @@ def _judge_one_file(options: argparse.Namespace) -> int:
 
 
 def _judge_predictions(options: argparse.Namespace) -> int:
+    """Judges each target and prints. Raises SlimgateError for wrong input."""
+    from slimgate.cli.judge.exit_code import exit_code
+    from slimgate.cli.judge.logs import name_target
+
+    judged: dict[str, Judged] = {}
+    for number, variant in enumerate(options.variants):
+        if number and not options.json:
+            sys.stdout.write("\n")
+        name = name_target(variant, judged)
+        judged[name] = _judge_file(argparse.Namespace(**{**vars(options), "variant": variant}))
+    if options.report is not None:
+        _write_report(judged, options)
+    return exit_code(options, {name: one.run_verdict for name, one in judged.items()})
+
+
+def _write_report(judged: Mapping[str, Judged], options: argparse.Namespace) -> None:
+    import shlex
+
+    from slimgate.cli.judge.log_report import write_report
+    from slimgate.run.prediction_record import JudgedFile, write_prediction_record
+
+    files = {
+        name: JudgedFile(
+            one.pair.teacher,
+            one.pair.variant,
+            one.quality_facts,
+            one.behaviour,
+            one.all_warnings,
+        )
+        for name, one in judged.items()
+    }
+    base, command = options.teacher.as_posix(), shlex.join(["slimgate", *sys.argv[1:]])
+    record = write_prediction_record(files, base, options.report, command=command, seed=options.seed)
+    write_report(record, options.report)
+
+
+def _judge_file(options: argparse.Namespace) -> Judged:
     from slimgate._system.escape import visible
     from slimgate.cli.judge.budgets import asked
     from slimgate.cli.judge.output import as_json, as_text
@@ -228,7 +266,7 @@ def _judge_predictions(options: argparse.Namespace) -> int:
         sys.stderr.writelines(f"warning: {visible(line)}\n" for line in judged.warnings)
     else:
         sys.stdout.write(as_text(judged) + "\n")
-    return int(judged.fails)
+    return judged
 
 
 def _column_names(options: argparse.Namespace) -> ColumnNames:
@@ -255,6 +293,7 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
             )
     name = str(options.variant.stem)
     return Judged(
+        pair=pair,
         metrics={
             key: one_judged(
                 name,

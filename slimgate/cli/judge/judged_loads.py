@@ -10,7 +10,7 @@ from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import TTFT_P95, LimitBudget, SpeedBudget
 from slimgate.judge.call_times import call_times_message, judge_call_times
-from slimgate.judge.decision import BudgetVerdict, Verdict
+from slimgate.judge.decision import BudgetVerdict
 from slimgate.judge.load_tests import (
     MEDIAN,
     PART_OF_SPEEDUP,
@@ -22,6 +22,8 @@ from slimgate.judge.load_tests import (
     ratio_message,
 )
 from slimgate.protocols import LOAD_PARTS, LoadPart
+from slimgate.record import RunVerdict
+from slimgate.record.run_verdict import verdict_of_budgets
 
 # The budgets on the target's own times that requests of a load test can answer.
 PART_OF_LIMIT: Mapping[str, LoadPart] = {"p50_ms_max": "answer", "p95_ms_max": "answer", TTFT_P95: "ttft"}
@@ -38,12 +40,6 @@ class JudgedBudget:
     line: str
     on_inconclusive: OnInconclusive
 
-    @property
-    def fails(self) -> bool:
-        """Whether the command ends with exit code 1 for it."""
-        found = self.verdict.verdict
-        return found is Verdict.FAIL or (found is Verdict.INCONCLUSIVE and self.on_inconclusive == "fail")
-
 
 @dataclass(frozen=True)
 class JudgedLoads:
@@ -52,6 +48,11 @@ class JudgedLoads:
     pairs: Sequence[LoadPair]
     ratios: Mapping[str, Sequence[TimeRatio]]
     budgets: Sequence[JudgedBudget]
+
+    @property
+    def run_verdict(self) -> RunVerdict:
+        """Counted as in every run."""
+        return verdict_of_budgets((one.verdict.verdict, one.on_inconclusive) for one in self.budgets)
 
 
 def judge_pairs(

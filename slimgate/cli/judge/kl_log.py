@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from slimgate.cli.judge.exit_code import exit_code
 from slimgate.data.kl_log import KlLog, read_kl_log
 from slimgate.errors import SuiteError
-from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
-from slimgate.judge.decision import BudgetVerdict, Verdict
+from slimgate.judge.decision import BudgetVerdict
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
+from slimgate.record import RunVerdict
+from slimgate.record.run_verdict import format_verdict, verdict_of_budgets
 
 _WORDS = {
     "mean_max": "mean KL, nats a token",
@@ -42,11 +45,12 @@ def judge_kl_log(options: argparse.Namespace) -> int:
     chunks = ChunkMeans(log.kl, log.log_ratio, log.same_top, quantiles)
     known, judged = figures(chunks), judge_chunks(chunks, budgets)
     wishes = [one.on_inconclusive or options.on_inconclusive for one in budgets]
+    found = verdict_of_budgets((one.verdict, wish) for one, wish in zip(judged, wishes, strict=True))
     if options.json:
-        sys.stdout.write(_as_json(log, known, judged) + "\n")
+        sys.stdout.write(_as_json(log, known, judged, found) + "\n")
     else:
-        sys.stdout.write("\n".join(_as_text(log, known, judged)) + "\n")
-    return int(any(_fails(*pair) for pair in zip(judged, wishes, strict=True)))
+        sys.stdout.write("\n".join([*_as_text(log, known, judged), "", format_verdict(found)]) + "\n")
+    return exit_code(options, {log.path.name: found})
 
 
 def _budgets(path: Path, name: str) -> list[LimitBudget | QualityBudget]:
@@ -63,10 +67,6 @@ def _budgets(path: Path, name: str) -> list[LimitBudget | QualityBudget]:
             "kl = { mean_max = 0.02 }"
         )
     return budgets
-
-
-def _fails(one: BudgetVerdict, wish: OnInconclusive) -> bool:
-    return one.verdict is Verdict.FAIL or (one.verdict is Verdict.INCONCLUSIVE and wish == "fail")
 
 
 def _as_text(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict]) -> Iterator[str]:
@@ -93,12 +93,13 @@ def _verdict(one: BudgetVerdict | None) -> str:
     return f", {'floor' if one.kind == 'floor' else 'budget'} {one.limit:g}: {one.verdict}{more}"
 
 
-def _as_json(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict]) -> str:
+def _as_json(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict], verdict: RunVerdict) -> str:
     found = {
         "file": log.path.name,
         "chunks": len(log.kl),
         "figures": {kind: one._asdict() for kind, one in known.items()},
         "quantiles": dict(log.quantiles),
         "budgets": [asdict(one) for one in judged],
+        "verdict": verdict.model_dump(mode="json", exclude={"missing"}),
     }
     return json.dumps(found, indent=1, ensure_ascii=False)

@@ -13,9 +13,9 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.cli.judge.judged_loads import JudgedLoads
 from slimgate.data.log_files.load_tests import failures, length_notes
-from slimgate.judge.decision import Verdict
 from slimgate.judge.load_tests import TimeRatio
 from slimgate.protocols import LoadPart
+from slimgate.record.run_verdict import format_verdict
 from slimgate.report.figures import count
 from slimgate.samples import LoadRun, Log
 
@@ -42,7 +42,7 @@ def _blocks(base: Log, name: str, judged: JudgedLoads, *, repeated: bool) -> Ite
     yield "\n".join(visible(one.line) for one in judged.budgets)
     notes = [_TWO_RUNS if repeated else _ONE_RUN, *length_notes(judged.pairs), *_counts(judged)]
     yield "\n".join(f"note: {visible(note)}" for note in notes)
-    yield _summary(judged)
+    yield format_verdict(judged.run_verdict)
 
 
 def _table(judged: JudgedLoads, *, repeated: bool) -> str:
@@ -86,15 +86,6 @@ def _describe_run(run: LoadRun) -> str:
     return words + (f", {answered / run.seconds:.3g} answered a second" if run.seconds else "")
 
 
-def _summary(judged: JudgedLoads) -> str:
-    if not judged.budgets:
-        return "not gated: no budget was set"
-    found = [one.verdict.verdict for one in judged.budgets]
-    status = "FAIL" if any(one.fails for one in judged.budgets) else "PASS"
-    counts = (f"{found.count(one)} {one}" for one in (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE))
-    return f"{status} ({', '.join(counts)})"
-
-
 def as_json(base: Log, judged: Mapping[str, JudgedLoads], *, repeated: bool) -> str:
     """By target: loads with requests, ratios and budgets; null for what is not finite."""
     found = {
@@ -120,7 +111,7 @@ def _json_of(judged: JudgedLoads) -> dict[str, Any]:
         }
         for pair in judged.pairs
     }
-    return {"loads": loads, "fails": any(one.fails for one in judged.budgets)}
+    return {"loads": loads, "verdict": judged.run_verdict.model_dump(mode="json", exclude={"missing"})}
 
 
 def _json_of_run(run: LoadRun) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from slimgate.cli.judge.exit_code import exit_code
 from slimgate.cli.judge.judged_loads import PART_OF_LIMIT, Budget, JudgedLoads, judge_pairs
 from slimgate.cli.judge.load_output import as_json, as_text
 from slimgate.data.log_files.find import read_any_log
@@ -29,7 +30,7 @@ def judge_load_tests(options: argparse.Namespace, base: Log) -> int:
         judged[str(path)] = judge_pairs(path.stem, pairs, budgets, options.on_inconclusive)
     render = as_json if options.json else as_text
     sys.stdout.write(render(base, judged, repeated=repeat is not None) + "\n")
-    return int(any(one.fails for found in judged.values() for one in found.budgets))
+    return exit_code(options, {name: one.run_verdict for name, one in judged.items()})
 
 
 def _refuse_options(options: argparse.Namespace) -> None:

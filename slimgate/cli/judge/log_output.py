@@ -9,11 +9,11 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.cli.judge.output import format_counts
 from slimgate.data.log_files.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
 from slimgate.judge.budget_kinds import OnInconclusive, is_two_sided
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunVerdict
+from slimgate.record.run_verdict import format_verdict
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
 from slimgate.run.log_record import comparison_line, facts_of, verdict_of
@@ -162,7 +162,7 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 
 
 def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
-    line = format_counts(found)
+    line = format_verdict(found)
     if verdicts.tests > 1 and found.status != "PASS":  # a PASS needs no correction
         line += f"; one FAIL fails all, so each is corrected for {verdicts.tests} budgets (Holm)"
     return line

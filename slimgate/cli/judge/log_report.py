@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,26 +11,36 @@ from slimgate._system.files import write_atomically
 from slimgate.data.log_files.verdicts import LogVerdicts
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
-from slimgate.record import RunRecord
+from slimgate.record import BehaviourFacts, QualityFacts, RunRecord
 from slimgate.report.files import write_reports
 from slimgate.run.log_record import write_log_record
 
 JUNIT = "junit.xml"
+BEHAVIOUR = "behaviour"
 
 
-def write_report(judged: Mapping[str, LogVerdicts], wish: OnInconclusive, folder: Path, command: str) -> Path:
-    """Writes the folder and gives it back. Raises DataError where the targets judged other samples."""
-    record = write_log_record(judged, wish, folder, suite=f"{folder.resolve().name}.toml", command=command)
+def write_log_report(
+    judged: Mapping[str, LogVerdicts], wish: OnInconclusive, folder: Path, *, command: str, seed: int
+) -> None:
+    """Writes the folder. Raises DataError where the targets judged other samples."""
+    suite = f"{folder.resolve().name}.toml"
+    write_report(write_log_record(judged, wish, folder, suite=suite, command=command, seed=seed), folder)
+
+
+def write_report(record: RunRecord, folder: Path) -> None:
+    """Writes the reports beside a record, and says where they are."""
     write_atomically(folder / JUNIT, _junit(record))
     write_reports(record, folder, None)
-    return folder
+    sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
 
 
 def _junit(record: RunRecord) -> str:
-    """A test case for each comparison that has a budget, as JUnit."""
+    """A test case for each metric or comparison that has a budget, and for changed answers, as JUnit."""
     suite = ElementTree.Element("testsuite", name=f"slimgate judge {record.suite.title}")
     for model in record.variants[1:]:
-        for name, facts in model.quality.items():
+        judged: list[tuple[str, QualityFacts | BehaviourFacts]] = [*model.quality.items()]
+        judged += [] if model.behaviour is None else [(BEHAVIOUR, model.behaviour)]
+        for name, facts in judged:
             if facts.verdict is None:
                 continue
             case = ElementTree.SubElement(suite, "testcase", classname=model.name, name=name)

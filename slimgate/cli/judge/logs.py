@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.cli.judge.budgets import refuse_limits
+from slimgate.cli.judge.exit_code import exit_code
 from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
 from slimgate.data.log_files.directions import read_directions
 from slimgate.data.log_files.find import holds_predictions, read_any_log, read_log
@@ -19,7 +20,7 @@ from slimgate.judge.group_sequential import MOST_LOOKS
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
-_OF_LOGS = ("pooled_points", "allow", "repeat", "report", "higher_is_better", "lower_is_better")
+_OF_LOGS = ("pooled_points", "allow", "repeat", "higher_is_better", "lower_is_better")
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
@@ -62,7 +63,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
     for path in options.variants:
         if path.exists() and options.teacher.exists() and path.samefile(options.teacher):
             raise DataError(f"{path}: base and target are one, expected the logs of two models")
-        name = _target_name(path, judged)
+        name = name_target(path, judged)
         judged[name] = judge_logs(
             base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat
         )
@@ -84,7 +85,7 @@ def _budgets(options: argparse.Namespace) -> LogBudgets:
     return read_log_budgets(options.budgets, metrics)
 
 
-def _target_name(path: Path, judged: Any) -> str:
+def name_target(path: Path, judged: Any) -> str:
     """What a record calls the target: the file's or folder's name, with a number where two share it."""
     import re
 
@@ -99,9 +100,8 @@ def _tell(options: argparse.Namespace, judged: dict[str, LogVerdicts], render: A
     wish = options.on_inconclusive
     sys.stdout.write(render(judged, wish) + "\n")
     if options.report is not None:
-        from slimgate.cli.judge.log_report import write_report
+        from slimgate.cli.judge.log_report import write_log_report
 
         command = shlex.join(["slimgate", *sys.argv[1:]])
-        folder = write_report(judged, wish, options.report, command)
-        sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
-    return int(any(verdict_of(name, one, wish).fails for name, one in judged.items()))
+        write_log_report(judged, wish, options.report, command=command, seed=options.seed)
+    return exit_code(options, {name: verdict_of(name, one, wish) for name, one in judged.items()})

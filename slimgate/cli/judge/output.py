@@ -26,7 +26,7 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
-from slimgate.record.run_verdict import verdict
+from slimgate.record.run_verdict import format_verdict, verdict
 from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
 from slimgate.run.gate_results import now
 
@@ -42,16 +42,34 @@ class JudgedMetric:
 
 @dataclass(frozen=True)
 class Judged:
-    """metrics: by name, in the order asked for; behaviour: as the record has it."""
+    """pair: the outcomes of both files. metrics: by name, in the order asked for.
 
+    behaviour: as the record has it.
+    """
+
+    pair: Pair
     metrics: Mapping[str, JudgedMetric]
     behaviour: Mapping[str, Any]
     warnings: tuple[str, ...]
 
     @property
-    def fails(self) -> bool:
-        """Whether the command ends with exit code 1, as a run of one variant would."""
-        return _verdict(self, _facts(self)).fails
+    def run_verdict(self) -> RunVerdict:
+        """Counted as in a run of one variant."""
+        return _verdict(self, self.quality_facts)
+
+    @property
+    def quality_facts(self) -> dict[str, dict[str, Any]]:
+        """The metrics as the record has them."""
+        measured = now()
+        return {
+            name: {**quality_facts(one.judged, one.line, one.wishes), "measured": measured}
+            for name, one in self.metrics.items()
+        }
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """Likely mistakes, and where the judge had few rows."""
+        return [*self.warnings, *_of_metrics(self)]
 
 
 def one_judged(
@@ -91,7 +109,7 @@ def judged_behaviour(
 
 def as_json(judged: Judged) -> str:
     """`quality`, `behaviour` and `verdict` as run.json has them."""
-    facts = _facts(judged)
+    facts = judged.quality_facts
     found = {
         "quality": facts,
         "behaviour": judged.behaviour,
@@ -103,14 +121,13 @@ def as_json(judged: Judged) -> str:
 def as_text(judged: Judged) -> str:
     """The table, a line for each metric, what changed, warnings, and how many budgets hold."""
     behaviour = judged.behaviour
-    warnings = [*judged.warnings, *_of_metrics(judged)]
     blocks = [
         _table(judged),
         _lines(one.line for one in judged.metrics.values()),
         _lines([str(behaviour["message"])] if behaviour["verdict"] else []),
         _changes(behaviour),
-        _lines(f"warning: {line}" for line in warnings),
-        format_counts(_verdict(judged, _facts(judged))),
+        _lines(f"warning: {line}" for line in judged.all_warnings),
+        format_verdict(judged.run_verdict),
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -118,14 +135,6 @@ def as_text(judged: Judged) -> str:
 def _lines(texts: Iterable[str]) -> str:
     """A line each, whatever characters the data brought."""
     return "\n".join(visible(text) for text in texts)
-
-
-def _facts(judged: Judged) -> dict[str, Any]:
-    measured = now()
-    return {
-        name: {**quality_facts(one.judged, one.line, one.wishes), "measured": measured}
-        for name, one in judged.metrics.items()
-    }
 
 
 def _verdict(judged: Judged, facts: Mapping[str, Any]) -> RunVerdict:
@@ -169,12 +178,3 @@ def _of_metrics(judged: Judged) -> list[str]:
         for warning in one.judged.warnings:
             said.setdefault(warning, []).append(name)
     return [f"few rows behind {', '.join(names)}: {warning}" for warning, names in said.items()]
-
-
-def format_counts(found: RunVerdict) -> str:
-    """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`."""
-    if not found.passed + found.failed + found.inconclusive + found.not_shown:
-        return "not gated: no budget was set"
-    counts = f"{found.passed} PASS, {found.failed} FAIL, {found.inconclusive} INCONCLUSIVE"
-    counts += f", {found.not_shown} not shown" if found.not_shown else ""
-    return f"{found.status} ({counts}, {found.not_gated} not gated)"

@@ -2,7 +2,7 @@
 
 Further columns are read where they are there: task, filter, metric, epoch, group, prompt, answer, target,
 error. Without a score, label and prediction give one: 1 where they are equal, as the metric accuracy. The
-direction of a metric is up unless its column higher_is_better says false.
+column higher_is_better (true or false) states the direction of a metric, which else a known name does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 _ROWS_AT_ONCE = 20_000
 _TEXTS = ("task", "filter", "metric", "epoch", "group", "prompt", "answer", "target", "document", "error")
-_FALSE = ("false", "0", "no")
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 Values = Mapping[str, Any]
 
 
@@ -81,7 +81,7 @@ def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
 def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
     """The tasks of the file, and the direction of each metric that it says it of."""
     named = [name for name in ("task", "metric", "higher_is_better") if name in columns]
-    tasks, better = dict.fromkeys([] if "task" in named else [""]), {}
+    tasks, better = dict.fromkeys([] if "task" in named else [""]), dict[str, bool]()
     if named == [] or named == ["metric"]:
         return list(tasks), {}
     for values in _values(path, named):
@@ -89,8 +89,21 @@ def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
         if "task" in row:
             tasks[str(row["task"])] = None
         if row.get("higher_is_better") is not None:
-            better[str(row.get("metric") or "score")] = str(row["higher_is_better"]).lower() not in _FALSE
+            _add_direction(path, better, str(row.get("metric") or "score"), str(row["higher_is_better"]))
     return list(tasks), better
+
+
+def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) -> None:
+    """Raises DataError for what is neither true nor false, and where two rows of a metric differ."""
+    stated = text.strip().lower()
+    if not stated:
+        return
+    if stated not in (*_TRUE, *_FALSE):
+        raise DataError(
+            f'{path}: column "higher_is_better" of {metric} holds "{text}", expected true or false'
+        )
+    if better.setdefault(metric, stated in _TRUE) is not (stated in _TRUE):
+        raise DataError(f'{path}: column "higher_is_better" of {metric} holds true and false, expected one')
 
 
 def _rows(path: Path, columns: list[str], task: str) -> Iterator[Row]:

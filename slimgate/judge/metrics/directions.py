@@ -11,8 +11,8 @@ import re
 
 _HIGHER = """
 acc accuracy auc auroc auprc bertscore bleu chrf correct correctness em f1 faithfulness iou kappa maj map
-match mcc meteor mrr ndcg pass pearson pem precision qem recall relevance relevancy rouge rougel rougelsum sacrebleu
-spearman
+match mcc meteor mrr ndcg pass pearson pem precision qem recall relevance relevancy rouge rougel rougelsum
+sacrebleu spearman
 """
 _LOWER = "bits brier cer ece error errors loss mae mse nll perplexity ppl rmse ter wer"
 # Names that say it as a whole, and not as a word among others: an `answer_length` is no answer.

@@ -20,12 +20,14 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics.base import Metric, check_weights
+from slimgate.judge.metrics.directions import known_direction
 from slimgate.outcomes import ClassOutcomes, Floats
 
 
-def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool = True) -> Metric:
+def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool | None = None) -> Metric:
     """The metric that `evaluate.load(path)` gives; `path` is the name without "hub:" where it is left out.
 
+    higher_is_better: default by its name, and True of a name that is not known: it has no budget to pass.
     Nothing is loaded before the statistic is asked for.
     """
     script = path or name.removeprefix("hub:")
@@ -38,7 +40,7 @@ def hub_metric(name: str, *, path: str | None = None, higher_is_better: bool = T
 
     return Metric(
         name=name,
-        higher_is_better=higher_is_better,
+        higher_is_better=known_direction(name) is not False if higher_is_better is None else higher_is_better,
         value_range=(-float("inf"), float("inf")),
         needs="prediction",
         statistic=statistic,

@@ -8,8 +8,9 @@ outcome_files.py writes and reads both as parquet.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -28,6 +29,7 @@ RIGHT = "right"
 SAME_ANSWERS, SIMILAR_ANSWERS = "same_answers", "similar_answers"
 # Two runs of one model may add in another order; a row counts as changed beyond that.
 _ROUNDING = 1e-3
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
 # How far the sum of a row's probabilities may lie from 1.
 SUM_TOLERANCE = 1e-3
 
@@ -174,6 +176,22 @@ class ClassOutcomes(Outcomes):
             "probabilities": None if self.probabilities is None else self.probabilities[rows],
         }
 
+    def with_strays(self, names: Sequence[str]) -> Self:
+        """The same with these strays, which hold all of its own: two models are compared over one list."""
+        classes = (*self.label_set, *names)
+        order = np.array([classes.index(name) for name in self.classes])
+        probabilities = self.probabilities
+        if probabilities is not None:
+            probabilities = np.zeros((len(self), len(classes)))
+            probabilities[:, order] = self.probabilities
+        return replace(
+            self,
+            predictions=order[self.predictions],
+            classes=classes,
+            probabilities=probabilities,
+            strays=len(names),
+        )
+
     def with_wrong_rows(self, rows: Ints) -> Self:
         """Those rows wrong: the next class predicted, its probability and the label's exchanged."""
         predictions, probabilities = self.predictions.copy(), self.probabilities
@@ -222,18 +240,22 @@ def class_outcomes(
     classes: Sequence[Any] | None = None,
     ids: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
+    positive: Any = None,
 ) -> ClassOutcomes:
     """What a classifier answered, from lists or arrays.
 
     labels, predictions: (rows,) numbers or names; predictions default to the most probable classes.
-    probabilities: (rows, classes), each row summing to 1. classes: the name of each column; default: the
-    labels and predictions, sorted. ids: (rows,) names of the rows, default their numbers; two models are
-    compared row by row, so both must have the same. groups: (rows,) equal for rows that are not independent,
-    such as those of one document. Raises MeasureError for shapes that disagree or other classes.
+    probabilities: (rows, classes), each row summing to 1. classes: all labels of the task, which name the
+    columns; default: the labels of the rows, sorted. A prediction that is none of them is wrong.
+    ids: (rows,) names of the rows, default their numbers; two models are compared row by row, so both must
+    have the same. groups: (rows,) equal for rows that are not independent, such as those of one document.
+    positive: the label of two that precision, recall, F1 and PR-AUC are of. Raises MeasureError for shapes
+    that disagree, for a label that is none of the classes, and for a prediction that is a label in another
+    spelling.
     """
     gold = _to_names("label", labels)
     chances = None if probabilities is None else np.asarray(probabilities, dtype=np.float64)
-    names = _sorted_names(labels, predictions) if classes is None else _to_names("class", classes)
+    names = _sorted_names(gold) if classes is None else _to_names("class", classes)
     _check_once("class", names)
     if chances is not None:
         _check_shares(chances, (len(gold), len(names)))
@@ -246,13 +268,18 @@ def class_outcomes(
     own = [str(number) for number in range(len(gold))] if ids is None else _to_names("id", ids)
     _check_once("id", own)
     place = {name: number for number, name in enumerate(names)}
+    strays = _sorted_names(set(given) - set(names))
+    _check_spelling(strays, names)
+    everything = {**place, **{name: len(names) + number for number, name in enumerate(strays)}}
     return ClassOutcomes(
         np.asarray(own, dtype=np.str_),
         labels=_places(gold, place),
-        predictions=_places(given, place),
-        classes=tuple(names),
-        probabilities=chances,
+        predictions=_places(given, everything),
+        classes=tuple(everything),
+        probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
         groups=None if groups is None else np.unique(_to_names("group", groups), return_inverse=True)[1],
+        strays=len(strays),
+        positive=None if positive is None else str(positive),
     )
 
 
@@ -262,19 +289,34 @@ def _to_names(what: str, values: Any) -> list[str]:
     for row, value in enumerate(found):
         if value is None or isinstance(value, list | tuple | dict) or value != value:
             raise MeasureError(f"class_outcomes: {what} {row} is {value!r}, expected a name or a number")
-    return [str(value) for value in found]
+    # whole floating numbers as integers: libraries make the labels floats where they may be missing
+    whole = (int(value) if isinstance(value, float) and value.is_integer() else value for value in found)
+    return [str(value) for value in whole]
 
 
-def _sorted_names(labels: Any, predictions: Any) -> list[str]:
-    """Each class once: numbers by value, others as text."""
-    names = {
-        *_to_names("label", labels),
-        *_to_names("prediction", () if predictions is None else predictions),
-    }
+def plain_spelling(text: str) -> str:
+    """In lower case, with single spaces, numbers by their value, true and false as 1 and 0."""
+    folded = " ".join(text.casefold().split())
+    folded = {"true": "1", "false": "0"}.get(folded, folded)
+    return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
+
+
+def _check_spelling(strays: Sequence[str], labels: Sequence[str]) -> None:
+    by_spelling = {plain_spelling(label): label for label in labels}
+    for stray in strays:
+        if label := by_spelling.get(plain_spelling(stray)):
+            raise MeasureError(
+                f'class_outcomes: prediction "{stray}" is the label "{label}" in another spelling, neither '
+                "right nor wrong; write both alike"
+            )
+
+
+def _sorted_names(names: Iterable[str]) -> list[str]:
+    """Each once: numbers by value, others as text."""
     try:
-        return sorted(names, key=float)
+        return sorted(set(names), key=float)
     except ValueError:
-        return sorted(names)
+        return sorted(set(names))
 
 
 def _check_once(what: str, names: Sequence[str]) -> None:

@@ -33,10 +33,7 @@ def check_positive(positive: str | None, classes: Sequence[str]) -> None:
     if positive is None:
         return
     if positive not in classes:
-        raise DataError(
-            f'positive = "{positive}": no such label{format_suggestion(positive, classes)}; the rows have '
-            f"{label_map(classes)}"
-        )
+        raise DataError(f'positive = "{positive}": no such label{format_suggestion(positive, classes)}')
     if len(classes) != 2:
         raise DataError(
             f'positive = "{positive}": the rows have {len(classes)} labels, and a positive one is of two: '

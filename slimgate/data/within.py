@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from slimgate.data.log_files.budgets import drop_budgets
+from slimgate.data.log_files.directions import read_directions
 from slimgate.data.log_files.find import holds_predictions, read_log
 from slimgate.data.log_files.pairs import Missing, Rules, check_options
 from slimgate.data.log_files.verdicts import judge_logs
@@ -29,6 +32,10 @@ def assert_within(
     seed: int = 0,
     allow: Collection[str] = (),
     missing: Missing = "fail",
+    labels: Sequence[str] = (),
+    positive: str | None = None,
+    higher_is_better: Sequence[str] = (),
+    lower_is_better: Sequence[str] = (),
 ) -> QualityJudgement:
     """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
 
@@ -40,7 +47,8 @@ def assert_within(
     assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
     slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
     metrics or task/metric, default all, each with this budget. seed: of the bootstrap, which some metrics
-    need. allow, missing: as --allow and --missing of `slimgate judge`, for logs.
+    need. allow, missing, higher_is_better, lower_is_better: as these options of `slimgate judge`, for logs;
+    labels, positive: for prediction files. What the command prints as a warning is a Python warning.
 
     Returns the judgement, of logs that with the largest drop, or with the largest change under
     equivalent_points. Raises AssertionError with the verdict's line
@@ -54,13 +62,18 @@ def assert_within(
     if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
         both = Path(teacher), Path(variant)
         if not all(holds_predictions(path) for path in both):
-            return _assert_logs_within(*both, metric, points, equivalent, seed, allow, missing)
-        pair = read_pair(Path(teacher), Path(variant), ColumnNames())
+            directions = read_directions(higher_is_better, lower_is_better)
+            rules = Rules(frozenset(allow), missing, directions=directions)
+            return _assert_logs_within(*both, metric, points, equivalent, seed, rules)
+        pair = read_pair(*both, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
+        for text in pair.warnings:
+            warnings.warn(text, stacklevel=2)
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
         came = f"{type(teacher).__name__} and {type(variant).__name__}"
         raise SuiteError(f"assert_within: {came} came, expected two Outcomes or two paths")
-    _check_classes(teacher, variant)
+    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
+        teacher, variant = _with_same_classes(teacher, variant)
     budgets = [
         *(QualityBudget("drop_points", limit) for limit in points),
         *(QualityBudget("equivalent_points", limit) for limit in equivalent),
@@ -78,24 +91,30 @@ def _assert_logs_within(
     points: Sequence[float],
     equivalent: Sequence[float],
     seed: int,
-    allow: Collection[str],
-    missing: Missing,
+    rules: Rules,
 ) -> QualityJudgement:
-    check_options(allow)
+    check_options(rules.allow)
     budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
-    found = judge_logs(
-        read_log(base), read_log(target), budgets, Rules(frozenset(allow), missing), seed=seed
-    ).comparisons
+    found = judge_logs(read_log(base), read_log(target), budgets, rules, seed=seed).comparisons
     wrong = [one.judged for one in found if one.judged.verdict is not Verdict.PASS]
     if wrong:
         raise AssertionError("\n".join(message(target.stem, one) for one in wrong))
     return found[0].judged
 
 
-def _check_classes(teacher: Outcomes, variant: Outcomes) -> None:
-    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
-        for name in sorted(set(teacher.classes) ^ set(variant.classes)):
-            raise MeasureError(
-                f'assert_within: only one of the two has class "{name}"; '
-                "give class_outcomes the same classes for both"
-            )
+def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
+    """Both over the strays of both. Raises MeasureError where they have other labels or another positive."""
+    for name in sorted(set(teacher.label_set) ^ set(variant.label_set)):
+        raise MeasureError(
+            f'assert_within: only one of the two has class "{name}"; '
+            "give class_outcomes the same classes for both"
+        )
+    stated = {outcomes.positive for outcomes in (teacher, variant)} - {None}
+    if len(stated) > 1:
+        raise MeasureError("assert_within: the two have another positive label; give both the same")
+    strays = sorted({*teacher.classes, *variant.classes} - set(teacher.label_set))
+    before, after = (
+        replace(outcomes.with_strays(strays), positive=next(iter(stated), None))
+        for outcomes in (teacher, variant)
+    )
+    return before, after

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from math import inf, nan
 from pathlib import Path
@@ -57,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slimgate-baseline",
         metavar="PATH",
         help="an earlier run.json, or a folder of baselines; looser budgets need a reason",
+    )
+    add(
+        "--slimgate-require-budget",
+        action="store_true",
+        help="end with exit code 4 if a suite has no budget on a variant that gates",
     )
     add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
     add(
@@ -120,8 +125,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         logs = {} if shard_of(config) else find_log_suites(search, suites)
         state = start_session(config, suites, logs)
         _check_engine(config, state)
+        if config.getoption("slimgate_require_budget"):
+            _require_budgets(suites)
     except SlimgateError as error:
         raise pytest.UsageError(_make_visible(error)) from None
+
+
+def _require_budgets(suites: Mapping[Path, Suite]) -> None:
+    """Raises SuiteError for a suite without budgets, or with informational variants alone."""
+    from slimgate.errors import SuiteError
+    from slimgate.run.gate_results import budgeted_checks
+
+    for suite in suites.values():
+        gated = [name for name in suite.variants if suite.model(name).gated]
+        if not any(budgeted_checks(suite, name) for name in gated):
+            why = "it has no budget" if gated else "none of its variants is gated"
+            raise SuiteError(
+                f"{suite.shown}: --slimgate-require-budget: nothing would be gated, since {why}; give "
+                "[budgets] a limit, or leave the suite out"
+            )
 
 
 def _check_engine(config: pytest.Config, state: Session) -> None:

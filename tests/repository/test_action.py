@@ -27,6 +27,7 @@ from pathlib import Path
 def pytest_addoption(parser):
     parser.addoption("--slimgate-store")
     parser.addoption("--slimgate-report")
+    parser.addoption("--slimgate-require-budget", action="store_true")
 
 
 def pytest_configure(config):

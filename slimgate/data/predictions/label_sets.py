@@ -9,7 +9,6 @@ wrong: nobody knows whether the program that reads the answers takes it. So it i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,9 +19,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.data.predictions.files import Predictions, some
 from slimgate.errors import DataError, SuiteError, format_suggestion
-
-_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
-_TRUTH = {"true": "1", "false": "0"}
+from slimgate.outcomes import plain_spelling
 
 
 def read_label_set(teacher: Predictions, variant: Predictions, declared: Sequence[str]) -> tuple[str, ...]:
@@ -64,9 +61,9 @@ def stray_names(files: Sequence[Predictions], labels: Sequence[str]) -> list[str
 
 def check_spelling(file: Predictions, labels: Sequence[str]) -> None:
     """Raises DataError where a prediction, or the class of a probability, is a label in another spelling."""
-    by_plain = {_plain(label): label for label in labels}
+    by_plain = {plain_spelling(label): label for label in labels}
     names = sorted((_distinct(file.predictions) | set(file.classes)) - set(labels))
-    alike = [(name, by_plain[_plain(name)]) for name in names if _plain(name) in by_plain]
+    alike = [(name, by_plain[plain_spelling(name)]) for name in names if plain_spelling(name) in by_plain]
     if not alike:
         return
     name, label = alike[0]
@@ -88,20 +85,13 @@ def spelling_warnings(shown: str, labels: Sequence[str]) -> list[str]:
     """Labels of the rows that differ in case, spaces or the writing of a number alone."""
     by_plain: dict[str, list[str]] = {}
     for label in labels:
-        by_plain.setdefault(_plain(label), []).append(label)
+        by_plain.setdefault(plain_spelling(label), []).append(label)
     return [
         f"{shown}: the labels {some(pa.array(names))} differ in their spelling alone, and count as "
         f"{len(names)} classes"
         for names in by_plain.values()
         if len(names) > 1
     ]
-
-
-def _plain(text: str) -> str:
-    """In lower case, with single spaces, numbers by their value, true and false as 1 and 0."""
-    folded = " ".join(text.casefold().split())
-    folded = _TRUTH.get(folded, folded)
-    return f"{float(folded):.17g}" if _NUMBER.fullmatch(folded) else folded
 
 
 def _distinct(column: pa.Array | None) -> set[str]:

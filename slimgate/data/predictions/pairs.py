@@ -129,7 +129,7 @@ def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated:
         return next(iter(recorded), None)
     if stated not in labels:
         hint = format_suggestion(stated, labels)
-        raise SuiteError(f"--positive {stated}: no such label{hint}; there are {', '.join(labels)}")
+        raise SuiteError(f"--positive {stated}: no such label{hint}")
     if len(labels) != 2:
         raise SuiteError(
             f"--positive {stated}: the rows have {len(labels)} labels, and a positive one is of two; use the "

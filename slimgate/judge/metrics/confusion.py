@@ -69,6 +69,11 @@ def binary_statistic(from_confusion: FromConfusion, metric: str) -> Statistic:
 
     def statistic(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         labels = len(outcomes.label_set)
+        if labels == 1:
+            raise MeasureError(
+                f"{metric} is for two classes, and all rows have the label {outcomes.label_set[0]}; "
+                "gather rows of the other one"
+            )
         if labels != 2:
             raise MeasureError(
                 f"{metric} is for two classes, this task has {labels}: "

@@ -73,7 +73,7 @@ def test_wrong_use_is_told() -> None:
         assert_within(answers(0), answers(0), metric="acuracy")
     with pytest.raises(SuiteError, match=r"drop_points is 0\.0, expected a finite number above 0"):
         assert_within(answers(0), answers(0), drop_points=0.0)
-    other = class_outcomes(LABELS, ["mild", *LABELS[1:]])
+    other = class_outcomes(LABELS, LABELS, classes=["cold", "mild", "warm"])
     with pytest.raises(
         MeasureError, match='only one of the two has class "mild"; give class_outcomes the same'
     ):
@@ -101,8 +101,18 @@ def test_outcomes_are_made_of_lists_of_any_labels() -> None:
         (["no"], {}, "give predictions, or probabilities and classes"),
         (
             ["no"],
-            {"predictions": ["maybe"], "classes": ["no", "yes"]},
-            '"maybe" is none of the classes no, yes',
+            {"predictions": ["yes"], "classes": ["maybe", "yes"]},
+            '"no" is none of the classes maybe, yes',
+        ),
+        (
+            ["no", "yes"],
+            {"predictions": ["no", " Yes"]},
+            'prediction " Yes" is the label "yes" in another spelling',
+        ),
+        (
+            [0, 1],
+            {"predictions": [False, True]},
+            'prediction "False" is the label "0" in another spelling',
         ),
         (["no", "yes"], {"predictions": ["no"]}, "predictions has shape"),
         (["no", None], {"predictions": ["no", "no"]}, "label 1 is None, expected a name or a number"),

@@ -1,0 +1,179 @@
+"""`slimgate judge` on prediction files: what is refused, what stands beside the verdict, and its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from support.prediction_rows import turned, write_predictions
+
+from slimgate.cli.main import main
+from slimgate.record import read_record
+
+FRAUD = {"id": list(range(600)), "label": (["fraud"] + ["ok"] * 19) * 30}
+
+
+def files(folder: Path, **columns: dict[str, Any]) -> list[str]:
+    return [str(write_predictions(folder / f"{name}.csv", rows)) for name, rows in columns.items()]
+
+
+def frauds(folder: Path) -> list[str]:
+    """A teacher that finds each fraud, and a variant that finds none."""
+    rows = {"teacher": FRAUD["label"], "never": ["ok"] * 600}
+    return files(folder, **{name: {**FRAUD, "prediction": said} for name, said in rows.items()})
+
+
+def test_the_positive_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["judge", *frauds(tmp_path), "--metric", "recall", "--drop-points", "1"]
+    assert main(arguments) == 4
+    told = capsys.readouterr().err
+    assert (
+        'recall is of the positive label, and nothing says which of "fraud" (30 rows) and "ok" (570' in told
+    )
+    assert main([*arguments, "--positive", "fraud"]) == 1
+    assert "never: recall 0.000 vs 1.000, drop 100.0 points" in capsys.readouterr().out
+    assert main([*arguments, "--positive", "scam"]) == 4
+    assert "--positive scam: no such label; known: fraud, ok" in capsys.readouterr().err
+
+
+def test_strays_stand_beside_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teacher, variant = turned(500, lost=100)
+    said = ["unknown"] * 6 + list(teacher["prediction"])[6:]
+    pair = files(tmp_path, t={**teacher, "prediction": said}, v=variant)
+    arguments = ["judge", *pair, "--metric", "f1_macro", "--drop-points", "2"]
+    assert main(arguments) == 1
+    out = capsys.readouterr().out
+    assert "(n=500; no label: 6 predictions of the teacher, 0 of the variant): FAIL" in out
+    assert 'predicts "unknown", which is no label, in 6 rows: counted as wrong' in out
+    main([*arguments, "--json"])
+    assert json.loads(capsys.readouterr().out)["quality"]["f1_macro"]["strays"] == [6, 0]
+    main([*arguments, "--report", str(tmp_path / "report")])
+    assert (
+        "no label: 6 predictions of the teacher, 0 of the variant"
+        in (tmp_path / "report/report.md").read_text()
+    )
+
+
+def test_a_class_without_rows_passes_no_macro_metric(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = files(tmp_path, **dict(zip("tv", turned(900, lost=1), strict=True)))
+    arguments = ["judge", *pair, "--metric", "f1_macro", "--metric", "accuracy", "--drop-points", "3"]
+    assert main(arguments) == 0
+    assert main([*arguments, "--labels", "no,yes,maybe"]) == 1
+    out = capsys.readouterr().out
+    assert "INCONCLUSIVE, no gate row has the label maybe, which counts as much as every other" in out
+    assert "INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)" in out
+
+
+def test_a_report_of_predictions_has_what_every_report_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = files(tmp_path, **dict(zip(("base", "small"), turned(400, lost=60), strict=True)))
+    folder = tmp_path / "report"
+    arguments = ["judge", *pair, "--metric", "f1_macro", "--drop-points", "2", "--seed", "7"]
+    assert main([*arguments, "--report", str(folder)]) == 1
+    assert "report.html" in capsys.readouterr().err
+    record = read_record(folder / "run.json")
+    assert (record.task.kind, record.task.classes, record.suite.seeds) == ("predictions", ["no", "yes"], [7])
+    assert record.verdict.status == "FAIL"
+    assert record.variant("small").quality["f1_macro"].teacher == 1.0
+    assert {one.name for one in (folder / "outcomes").iterdir()} == {"teacher.parquet", "small.parquet"}
+    text = (folder / "report.md").read_text()
+    assert "the base's predictions are the teacher below" in text
+    assert "small: f1_macro 0.850 vs 1.000" in text
+    suite = ElementTree.parse(folder / "junit.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    main([*arguments, "--report", str(tmp_path / "again")])
+    assert main(["compare", str(folder), str(tmp_path / "again")]) == 0
+
+
+def test_several_targets_have_one_report(tmp_path: Path) -> None:
+    teacher, worse = turned(400, lost=60)
+    _, good = turned(400, lost=1)
+    trio = files(tmp_path, base=teacher, worse=worse, good=good)
+    folder = tmp_path / "report"
+    assert main(["judge", *trio, "--drop-points", "5", "--report", str(folder)]) == 1
+    record = read_record(folder / "run.json")
+    assert [str(one.quality["accuracy"].verdict) for one in record.variants[1:]] == ["FAIL", "PASS"]
+
+
+def table(path: Path, metric: str, score: float, **columns: object) -> str:
+    rows = {"id": range(300), "metric": [metric] * 300, "score": [score, score / 2] * 150}
+    more = {name: [value] * 300 for name, value in columns.items()}
+    return str(write_predictions(path, {**rows, **more}))
+
+
+@pytest.mark.parametrize("metric", ["toxicity", "hallucination", "refusal_rate", "cost", "latency_s"])
+def test_a_metric_without_a_direction_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], metric: str
+) -> None:
+    pair = [table(tmp_path / "b.csv", metric, 0.1), table(tmp_path / "t.csv", metric, 0.2)]
+    assert main(["judge", *pair, "--drop-points", "2"]) == 4
+    told = capsys.readouterr().err
+    assert f"{metric}: neither the log nor the name says whether more is better" in told
+    assert f'--higher-is-better "{metric}" or --lower-is-better "{metric}"' in told
+    assert main(["judge", *pair, "--drop-points", "2", "--lower-is-better", metric]) == 1
+    assert main(["judge", *pair, "--drop-points", "2", "--higher-is-better", metric[:4] + "*"]) == 0
+
+
+def test_a_direction_that_nobody_states_is_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [row // 2 for row in range(600)]
+    rows = {"id": ids, "metric": ["acc", "odd"] * 300, "score": [1, 1, 0, 1] * 150}
+    pair = files(tmp_path, b=rows, t=rows)
+    assert main(["judge", *pair, "--metric", "acc", "--drop-points", "2"]) == 0
+    assert main(["judge", *pair]) == 0
+    assert "note: not compared: odd: neither the log nor the name" in capsys.readouterr().out
+    assert main(["judge", *pair, "--pooled-points", "2"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("stated", "options", "message"),
+    [
+        (
+            ("false", "false"),
+            ("--higher-is-better", "tox"),
+            "the log says that it is better when lower, and you",
+        ),
+        (("false", "true"), (), "metric tox is better when lower in one log and not in the other"),
+        (("never", "never"), (), 'column "higher_is_better" of tox holds "never", expected true or false'),
+        (("false", "false"), ("--lower-is-better", "nothing"), '"nothing", named by --higher-is-better or'),
+        (
+            ("", ""),
+            ("--lower-is-better", "tox", "--higher-is-better", "tox"),
+            '"tox" came as better when higher',
+        ),
+    ],
+)
+def test_directions_that_contradict_are_refused(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stated: tuple[str, str],
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    pair = [
+        table(tmp_path / f"{name}.csv", "tox", 0.1, higher_is_better=text)
+        for name, text in zip("bt", stated, strict=True)
+    ]
+    assert main(["judge", *pair, "--drop-points", "2", *options]) == 4
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_states_the_direction(tmp_path: Path) -> None:
+    pair = [
+        table(tmp_path / f"{name}.csv", "toxicity", score, higher_is_better="false")
+        for name, score in (("b", 0.1), ("t", 0.2))
+    ]
+    assert main(["judge", *pair, "--drop-points", "2"]) == 1
+
+
+def test_a_log_record_has_the_seed(tmp_path: Path) -> None:
+    pair = [table(tmp_path / f"{name}.csv", "acc", 1.0) for name in "bt"]
+    main(["judge", *pair, "--seed", "9", "--report", str(tmp_path / "report")])
+    assert read_record(tmp_path / "report/run.json").suite.seeds == [9]

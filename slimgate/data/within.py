@@ -17,6 +17,7 @@ from slimgate.data.predictions.pairs import read_pair
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
 from slimgate.outcomes import ClassOutcomes, Outcomes
@@ -67,7 +68,8 @@ def assert_within(
             return _assert_logs_within(*both, metric, points, equivalent, seed, rules)
         pair = read_pair(*both, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
-        for text in pair.warnings:
+        doubt = describe_near_chance(pair.teacher)
+        for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
             warnings.warn(text, stacklevel=2)
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
         came = f"{type(teacher).__name__} and {type(variant).__name__}"

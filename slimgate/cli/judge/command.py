@@ -317,16 +317,8 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
 
 
 def _doubts(pair: Pair) -> Iterator[str]:
-    """What makes a drop of 0 worth little: a teacher near chance, and answers that are all the same."""
-    import numpy as np
-
+    """What makes a drop of 0 worth little: a teacher near chance."""
     from slimgate.judge.near_chance import describe_near_chance
 
     if doubt := describe_near_chance(pair.teacher):
         yield f"the teacher is near chance: {doubt}; a variant that loses nothing behind it may be as useless"
-    before, after = pair.teacher, pair.variant
-    same = np.array_equal(before.predictions, after.predictions)
-    if before.probabilities is not None and after.probabilities is not None:
-        same = same and np.array_equal(before.probabilities, after.probabilities)
-    if same:
-        yield f"all {len(before):,} answers are the same: check that these are the files of two models"

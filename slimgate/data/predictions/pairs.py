@@ -115,7 +115,37 @@ def pair_predictions(
                 positive=positive,
             )
         )
-    return Pair(outcomes[0], outcomes[1], tuple(warnings))
+    _check_same_columns(files, gold, label_set)
+    before, after = outcomes
+    if _are_same(before, after):
+        warnings.append(
+            f"all {len(before):,} answers are the same: check that these are the files of two models"
+        )
+    return Pair(before, after, tuple(warnings))
+
+
+def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
+    """Whether all answers are the same, and all probabilities where both have them."""
+    same = np.array_equal(teacher.predictions, variant.predictions)
+    if teacher.probabilities is None or variant.probabilities is None:
+        return same
+    return same and np.array_equal(teacher.probabilities, variant.probabilities)
+
+
+def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequence[str]) -> None:
+    """Raises DataError where one of two files with probabilities lacks a class that rows are labelled.
+
+    Taken as 0 in one file alone, it would make that model worse than it is, and the other a gain.
+    """
+    if not all(file.classes for file in files):
+        return
+    labelled = {labels[k] for k in np.unique(gold)}
+    for file, other in (files, files[::-1]):
+        if lacking := sorted((labelled - set(file.classes)) & set(other.classes)):
+            raise DataError(
+                f"{file.shown} has no probability of {some(pa.array(lacking))}, which rows are labelled, and "
+                f"{other.shown} has; expected the same classes in both"
+            )
 
 
 def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated: str | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.prediction_rows import write_predictions
 
+from slimgate import assert_within
 from slimgate.data.predictions.columns import ColumnNames
 from slimgate.data.predictions.pairs import Pair, read_pair
 from slimgate.errors import DataError, SuiteError
@@ -123,7 +124,7 @@ def test_labels_that_differ_in_spelling_alone_are_warned_of(tmp_path: Path) -> N
         write_predictions(tmp_path / f"{name}.jsonl", {"id": IDS, "label": labels, "prediction": labels})
         for name in "tv"
     ]
-    [warning] = read_pair(*files, NAMES).warnings
+    warning, _same = read_pair(*files, NAMES).warnings
     assert warning.endswith('the labels "US", "us" differ in their spelling alone, and count as 2 classes')
 
 
@@ -160,3 +161,18 @@ def test_a_missing_number_is_a_missing_prediction(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match=r'column "prediction" has no value in 1 of 400 rows'):
         read_pair(*files, NAMES)
+
+
+def test_a_class_that_one_file_alone_has_no_probability_of_is_refused(tmp_path: Path) -> None:
+    narrow, wide = {"p_neg": [1.0] * 400}, {"p_neg": [0.9, 0.2] * 200, "p_pos": [0.1, 0.8] * 200}
+    with pytest.raises(DataError, match=r't\.jsonl has no probability of "pos", .* and .*v\.jsonl has'):
+        pair(tmp_path, {**narrow, "prediction": LABELS}, wide)
+    both = pair(tmp_path, {**narrow, "prediction": LABELS}, {**narrow, "prediction": wrong(3)})
+    assert sum("taken as 0" in warning for warning in both.warnings) == 2
+
+
+def test_files_with_the_same_answers_are_warned_of(tmp_path: Path) -> None:
+    [warning] = pair(tmp_path, {"prediction": LABELS}, {"prediction": LABELS}).warnings
+    assert warning == "all 400 answers are the same: check that these are the files of two models"
+    with pytest.warns(UserWarning, match="all 400 answers are the same"):
+        assert_within(tmp_path / "t.jsonl", tmp_path / "v.jsonl")

@@ -83,7 +83,7 @@ def test_without_predictions_the_most_probable_class_is_one(tmp_path: Path, give
     found = pair(tmp_path, rows, shuffled(rows))
     assert found.teacher.classes == ("x", "y")
     assert found.teacher.predictions.tolist() == found.variant.predictions.tolist() == [0, 1, 1]
-    assert found.warnings == ()
+    assert [text.partition(":")[0] for text in found.warnings] == ["all 3 answers are the same"]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -119,7 +119,9 @@ def test_a_list_of_probabilities_is_in_the_order_of_the_classes(
     assert found.teacher.classes == classes
     assert found.teacher.labels.tolist() == [0, 1]
     assert np.asarray(found.teacher.probabilities).tolist() == rows["probabilities"]
-    assert len(found.warnings) == (0 if classes == ("0", "1") else 2)
+    *mapped, same = found.warnings
+    assert same.startswith("all 2 answers are the same")
+    assert len(mapped) == (0 if classes == ("0", "1") else 2)
 
 
 def test_the_number_of_classes_orders_them_as_numbers(tmp_path: Path) -> None:

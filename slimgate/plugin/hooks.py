@@ -126,12 +126,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         state = start_session(config, suites, logs)
         _check_engine(config, state)
         if config.getoption("slimgate_require_budget"):
-            _require_budgets(suites)
+            require_budgets(suites)
     except SlimgateError as error:
         raise pytest.UsageError(_make_visible(error)) from None
 
 
-def _require_budgets(suites: Mapping[Path, Suite]) -> None:
+def require_budgets(suites: Mapping[Path, Suite]) -> None:
     """Raises SuiteError for a suite without budgets, or with informational variants alone."""
     from slimgate.errors import SuiteError
     from slimgate.run.gate_results import budgeted_checks

@@ -104,7 +104,7 @@ def test_without_a_budget_nothing_is_gated(judge: Judge, pair: tuple[Path, Path]
     code, out, _ = judge(*pair, "--metric", "accuracy", "--metric", "mcc")
     assert code == 0
     assert out.count("not gated\n") == 4
-    assert out.endswith("not gated: no budget was set\n")
+    assert out.endswith("nothing was gated: no budget was set\n")
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".parquet"])
@@ -280,7 +280,7 @@ def test_warnings_do_not_stand_in_the_json(judge: Judge, tmp_path: Path) -> None
     paths = files(tmp_path, (teacher, {**variant, "prediction": ["maybe", *variant["prediction"][1:]]}))
     _, out, err = judge(*paths, "--json")
     json.loads(out)
-    assert 'int8.csv predicts "maybe", which no row is labelled, in 1 rows' in err
+    assert 'int8.csv predicts "maybe", which is no label, in 1 rows: counted as wrong' in err
     assert "\nwarning: " in judge(*paths)[1]
 
 

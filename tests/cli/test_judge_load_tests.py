@@ -56,7 +56,7 @@ def test_one_run_of_each_decides_no_speed_up(
     out = capsys.readouterr().out
     assert "INCONCLUSIVE, one run of each does not tell how much two runs of one server differ" in out
     assert main(["judge", base, target]) == 0
-    assert "not gated" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("nothing was gated: no budget was set\n")
 
 
 def test_a_base_that_differs_from_itself_as_much_decides_nothing(
@@ -199,3 +199,15 @@ def test_at_the_budget_and_below_it_few_targets_pass() -> None:
     assert passed[1 / 1.1] <= 0.05 * 300  # exactly as fast as the budget wants
     assert passed[1.0] == 0
     assert passed[0.5] >= 0.95 * 300  # twice as fast
+
+
+def test_a_short_second_run_tells_no_noise(
+    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _, target = files(tmp_path, slower=0.5)
+    short = str(write_vllm(tmp_path / "short.json", 1, requests=3))
+    assert main(["judge", base, target, "--repeat", short, "--budgets", budgets, "--allow", "load"]) == 1
+    out = capsys.readouterr().out
+    assert "(noise floor unknown: too few times), budget 1.5×: INCONCLUSIVE" in out
+    assert "the two runs of the base have too few requests to tell how much they differ" in out
+    assert "inf" not in out

@@ -408,9 +408,9 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
         (tmp_path / f"{name}.csv").write_text("row,intent,answer\n0,a,a\n1,b,b\n")
     files = tmp_path / "base.csv", tmp_path / "target.csv"
     columns = ["--id", "row", "--label", "intent", "--prediction", "answer"]
-    code, _, err = judge(*files, *columns, "--report", tmp_path / "report")
+    code, _, err = judge(*files, *columns, "--allow", "document")
     assert code == 4
-    assert "--report came with prediction files; it is of logs, leave it out" in err
+    assert "--allow came with prediction files; it is of logs, leave it out" in err
 
 
 @pytest.mark.parametrize(

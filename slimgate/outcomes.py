@@ -290,8 +290,8 @@ def _to_names(what: str, values: Any) -> list[str]:
         if value is None or isinstance(value, list | tuple | dict) or value != value:
             raise MeasureError(f"class_outcomes: {what} {row} is {value!r}, expected a name or a number")
     # whole floating numbers as integers: libraries make the labels floats where they may be missing
-    whole = (int(value) if isinstance(value, float) and value.is_integer() else value for value in found)
-    return [str(value) for value in whole]
+    integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in found)
+    return [str(value) for value in integers]
 
 
 def plain_spelling(text: str) -> str:

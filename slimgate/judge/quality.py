@@ -60,7 +60,7 @@ def judge_quality(
         builds = [own_rows(metric, one) for one in builds]
         metric = replace(metric, rows=None)
     teacher, variant = arranged(metric, teacher), arranged(metric, variant)
-    builds = [arranged(metric, one) for one in builds]
+    builds = [arranged(metric, build) for build in builds]
     for outcomes in (teacher, variant, *builds):
         outcomes.check_finite()
     if not len(teacher):

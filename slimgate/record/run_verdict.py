@@ -3,7 +3,7 @@
 verdict(variants, self_test, missing)              the state of the whole record
 verdict_of_this_run(variants, self_test, missing)  what this run judged, as its exit code has it
 verdict_of_budgets(judged)                         of a command that judges budgets and keeps no record
-format_verdict(found)                              the line that a command ends with
+format_verdict(run)                                the line that a command ends with
 
 `_last_word` alone decides what a run is called, wherever it is told: a budget that is undecided is no PASS,
 also where it only warns, and nor is a run that gated nothing.
@@ -70,21 +70,20 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
 
 def verdict_of_budgets(judged: Iterable[tuple[Verdict, OnInconclusive | None]]) -> RunVerdict:
     """Of budgets that no record holds, such as those on load tests, each with what INCONCLUSIVE does."""
-    found = _Count()
-    for budget, wish in judged:
-        found.add_budgets([(budget, wish)])
-    return found.verdict(0, 0, whole=True)
+    counts = _Count()
+    counts.add_budgets([*judged])
+    return counts.verdict(0, 0, whole=True)
 
 
-def format_verdict(found: RunVerdict) -> str:
+def format_verdict(run: RunVerdict) -> str:
     """`FAIL (1 PASS, 1 FAIL, 0 INCONCLUSIVE, 2 not gated)`: the last line of a command."""
-    if not found.gated:
+    if not run.gated:
         return f"{NOTHING_GATED}: no budget was set"
-    undecided = f"{found.inconclusive} INCONCLUSIVE"
-    undecided += ", which only warns" if found.status == "INCONCLUSIVE" and not found.fails else ""
-    counts = [f"{found.passed} PASS", f"{found.failed} FAIL", undecided]
-    counts += [f"{found.not_shown} not shown"] if found.not_shown else []
-    return f"{found.status} ({', '.join([*counts, f'{found.not_gated} not gated'])})"
+    undecided = f"{run.inconclusive} INCONCLUSIVE"
+    undecided += ", which only warns" if run.status == "INCONCLUSIVE" and not run.fails else ""
+    counts = [f"{run.passed} PASS", f"{run.failed} FAIL", undecided]
+    counts += [f"{run.not_shown} not shown"] if run.not_shown else []
+    return f"{run.status} ({', '.join([*counts, f'{run.not_gated} not gated'])})"
 
 
 def carried_keys(variants: Sequence[VariantRecord]) -> frozenset[Key]:

@@ -50,18 +50,18 @@ def write_prediction_record(
     Raises DataError where the targets judged the base as other rows or classes.
     """
     first = next(iter(judged.values()))
-    for name, one in judged.items():
-        if (one.teacher.classes, one.teacher.strays) != (first.teacher.classes, first.teacher.strays):
+    for name, file in judged.items():
+        if (file.teacher.classes, file.teacher.strays) != (first.teacher.classes, first.teacher.strays):
             raise DataError(
-                f"{name} has other classes than the first target ({', '.join(one.teacher.classes)}); give "
+                f"{name} has other classes than the first target ({', '.join(file.teacher.classes)}); give "
                 "each target a report of its own"
             )
-        same_rows(first.teacher, one.teacher)
+        same_rows(first.teacher, file.teacher)
     record = _record(judged, base, folder, command, seed)
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     write_outcomes(first.teacher, folder / OUTCOMES / f"{TEACHER}.parquet")
-    for name, one in judged.items():
-        write_outcomes(one.variant, folder / OUTCOMES / f"{name}.parquet")
+    for name, file in judged.items():
+        write_outcomes(file.variant, folder / OUTCOMES / f"{name}.parquet")
     write_atomically(folder / RECORD, to_json(record))
     return record
 
@@ -76,12 +76,12 @@ def _record(judged: Mapping[str, JudgedFile], base: str, folder: Path, command: 
                 {
                     "name": name,
                     "parent": TEACHER,
-                    "quality": one.quality,
-                    "behaviour": one.behaviour,
-                    "notes": list(one.warnings),
+                    "quality": file.quality,
+                    "behaviour": file.behaviour,
+                    "notes": list(file.warnings),
                 }
             )
-            for name, one in judged.items()
+            for name, file in judged.items()
         ),
     ]
     found = verdict(variants, SelfTest(), missing=0)

@@ -222,7 +222,7 @@ def _judge_predictions(options: argparse.Namespace) -> int:
         judged[name] = _judge_file(argparse.Namespace(**{**vars(options), "variant": variant}))
     if options.report is not None:
         _write_report(judged, options)
-    return exit_code(options, {name: one.run_verdict for name, one in judged.items()})
+    return exit_code(options, {name: target.run_verdict for name, target in judged.items()})
 
 
 def _write_report(judged: Mapping[str, Judged], options: argparse.Namespace) -> None:
@@ -233,13 +233,13 @@ def _write_report(judged: Mapping[str, Judged], options: argparse.Namespace) -> 
 
     files = {
         name: JudgedFile(
-            one.pair.teacher,
-            one.pair.variant,
-            one.quality_facts,
-            one.behaviour,
-            one.all_warnings,
+            target.pair.teacher,
+            target.pair.variant,
+            target.quality_facts,
+            target.behaviour,
+            target.all_warnings,
         )
-        for name, one in judged.items()
+        for name, target in judged.items()
     }
     base, command = options.teacher.as_posix(), shlex.join(["slimgate", *sys.argv[1:]])
     record = write_prediction_record(files, base, options.report, command=command, seed=options.seed)

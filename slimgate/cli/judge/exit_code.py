@@ -15,10 +15,10 @@ def exit_code(options: argparse.Namespace, verdicts: Mapping[str, RunVerdict]) -
 
     Raises SuiteError, which is exit code 4, where --require-budget came and a target had no budget.
     """
-    bare = [name for name, found in verdicts.items() if not found.gated]
+    bare = [name for name, verdict in verdicts.items() if not verdict.gated]
     if bare and options.require_budget:
         raise SuiteError(
             f"--require-budget: {NOTHING_GATED} of {', '.join(bare)}; give --drop-points X, or --budgets "
             "FILE.toml with a budget on what is judged"
         )
-    return int(any(found.fails for found in verdicts.values()))
+    return int(any(verdict.fails for verdict in verdicts.values()))

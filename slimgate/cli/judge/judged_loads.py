@@ -52,7 +52,7 @@ class JudgedLoads:
     @property
     def run_verdict(self) -> RunVerdict:
         """Counted as in every run."""
-        return verdict_of_budgets((one.verdict.verdict, one.on_inconclusive) for one in self.budgets)
+        return verdict_of_budgets((budget.verdict.verdict, budget.on_inconclusive) for budget in self.budgets)
 
 
 def judge_pairs(

@@ -45,12 +45,13 @@ def judge_kl_log(options: argparse.Namespace) -> int:
     chunks = ChunkMeans(log.kl, log.log_ratio, log.same_top, quantiles)
     known, judged = figures(chunks), judge_chunks(chunks, budgets)
     wishes = [one.on_inconclusive or options.on_inconclusive for one in budgets]
-    found = verdict_of_budgets((one.verdict, wish) for one, wish in zip(judged, wishes, strict=True))
+    verdicts = (budget.verdict for budget in judged)
+    run_verdict = verdict_of_budgets(zip(verdicts, wishes, strict=True))
     if options.json:
-        sys.stdout.write(_as_json(log, known, judged, found) + "\n")
+        sys.stdout.write(_as_json(log, known, judged, run_verdict) + "\n")
     else:
-        sys.stdout.write("\n".join([*_as_text(log, known, judged), "", format_verdict(found)]) + "\n")
-    return exit_code(options, {log.path.name: found})
+        sys.stdout.write("\n".join([*_as_text(log, known, judged), "", format_verdict(run_verdict)]) + "\n")
+    return exit_code(options, {log.path.name: run_verdict})
 
 
 def _budgets(path: Path, name: str) -> list[LimitBudget | QualityBudget]:

@@ -30,7 +30,7 @@ def judge_load_tests(options: argparse.Namespace, base: Log) -> int:
         judged[str(path)] = judge_pairs(path.stem, pairs, budgets, options.on_inconclusive)
     render = as_json if options.json else as_text
     sys.stdout.write(render(base, judged, repeated=repeat is not None) + "\n")
-    return exit_code(options, {name: one.run_verdict for name, one in judged.items()})
+    return exit_code(options, {name: loads.run_verdict for name, loads in judged.items()})
 
 
 def _refuse_options(options: argparse.Namespace) -> None:

@@ -62,8 +62,8 @@ class Judged:
         """The metrics as the record has them."""
         measured = now()
         return {
-            name: {**quality_facts(one.judged, one.line, one.wishes), "measured": measured}
-            for name, one in self.metrics.items()
+            name: {**quality_facts(metric.judged, metric.line, metric.wishes), "measured": measured}
+            for name, metric in self.metrics.items()
         }
 
     @property

@@ -58,13 +58,13 @@ def _load_own(name: str) -> Metric:
 
 def _direction_of_score(name: str, function: Any) -> bool:
     """As the function's attribute says, else by its name. Raises SuiteError where neither does."""
-    own = name.rpartition(":")[2]
+    function_name = name.rpartition(":")[2]
     stated = getattr(function, "higher_is_better", None)
-    better = stated if isinstance(stated, bool) else known_direction(own)
+    better = stated if isinstance(stated, bool) else known_direction(function_name)
     if better is None:
         raise SuiteError(
             f'score "{name}": its name does not say whether more is better; write below the function '
-            f"{own}.higher_is_better = True, or False"
+            f"{function_name}.higher_is_better = True, or False"
         )
     return better
 

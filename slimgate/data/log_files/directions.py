@@ -8,7 +8,7 @@ from dataclasses import replace
 from slimgate.data.log_files.budgets import matches
 from slimgate.data.log_files.pairs import PairedTask
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.metrics.directions import known_direction
+from slimgate.judge.directions import known_direction
 
 _MOST_NAMED = 8
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import MeasureError
+from slimgate.judge.directions import known_direction
 from slimgate.judge.metrics.base import Metric, check_weights
-from slimgate.judge.metrics.directions import known_direction
 from slimgate.outcomes import ClassOutcomes, Floats
 
 

@@ -7,12 +7,11 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from slimgate.errors import SuiteError, format_suggestion
+from slimgate.judge.directions import score_direction
 from slimgate.judge.metrics.answers import mean_score
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.directions import known_direction
 from slimgate.judge.metrics.hub import hub_metric
 from slimgate.loading import added_path, installed_plugins, own_object
 
@@ -45,7 +44,7 @@ def load_metric(name: str) -> Metric:
 def _load_own(name: str) -> Metric:
     found = own_object("metric", name)
     if inspect.isroutine(found):  # a score of answers, which is called by the same name
-        return mean_score(name, higher_is_better=_direction_of_score(name, found))
+        return mean_score(name, higher_is_better=score_direction(name, found) is not False)
     if not isinstance(found, Metric):
         raise SuiteError(
             f'metric "{name}": it is of type {type(found).__name__}, expected a Metric (see '
@@ -54,19 +53,6 @@ def _load_own(name: str) -> Metric:
     if found.name in _metrics():
         raise SuiteError(f'metric "{name}": {found.name} is a metric of slimgate; call yours otherwise')
     return found
-
-
-def _direction_of_score(name: str, function: Any) -> bool:
-    """As the function's attribute says, else by its name. Raises SuiteError where neither does."""
-    function_name = name.rpartition(":")[2]
-    stated = getattr(function, "higher_is_better", None)
-    better = stated if isinstance(stated, bool) else known_direction(function_name)
-    if better is None:
-        raise SuiteError(
-            f'score "{name}": its name does not say whether more is better; write below the function '
-            f"{function_name}.higher_is_better = True, or False"
-        )
-    return better
 
 
 @cache

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from slimgate.errors import MeasureError, SuiteError, format_suggestion
+from slimgate.judge.directions import score_direction
 from slimgate.judge.scores.base import Score
 from slimgate.loading import own_object
 from slimgate.params import Table
@@ -71,6 +72,12 @@ class _OwnFunction(Score[Table]):
             came = type(self._function).__name__
             raise SuiteError(
                 f'score "{name}": it is of type {came}, expected a function of (answer, reference)'
+            )
+        if score_direction(name, self._function) is None:
+            function_name = name.rpartition(":")[2]
+            raise SuiteError(
+                f'score "{name}": its name does not say whether more is better; write below the function '
+                f"{function_name}.higher_is_better = True, or False"
             )
 
     def rate(self, params: Table, answer: str, reference: str | None) -> float:

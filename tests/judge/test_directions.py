@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from slimgate.judge.metrics.directions import known_direction
+from slimgate.errors import SuiteError
+from slimgate.judge.directions import known_direction
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.scores import load_score
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,26 @@ def test_a_known_name_is_better_when_lower(metric: str) -> None:
 )
 def test_no_name_beyond_the_list_is_guessed(metric: str) -> None:
     assert known_direction(metric) is None
+
+
+def rude(answer: str, reference: str | None) -> float:
+    return float("!" in answer)
+
+
+def wer(answer: str, reference: str | None) -> float:
+    return float(answer != reference)
+
+
+def polite(answer: str, reference: str | None) -> float:
+    return float("please" in answer)
+
+
+polite.higher_is_better = True  # type: ignore[attr-defined]
+
+
+def test_a_score_of_ones_own_says_its_direction() -> None:
+    assert load_score(f"{__name__}:polite", {}).name == f"{__name__}:polite"
+    assert load_metric(f"{__name__}:polite").higher_is_better
+    assert not load_metric(f"{__name__}:wer").higher_is_better
+    with pytest.raises(SuiteError, match=r"write below the function rude\.higher_is_better = True, or False"):
+        load_score(f"{__name__}:rude", {})

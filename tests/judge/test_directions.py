@@ -67,7 +67,7 @@ def test_no_name_beyond_the_list_is_guessed(metric: str) -> None:
     assert known_direction(metric) is None
 
 
-def rude(answer: str, reference: str | None) -> float:
+def rude(answer: str, _reference: str | None) -> float:
     return float("!" in answer)
 
 
@@ -75,7 +75,7 @@ def wer(answer: str, reference: str | None) -> float:
     return float(answer != reference)
 
 
-def polite(answer: str, reference: str | None) -> float:
+def polite(answer: str, _reference: str | None) -> float:
     return float("please" in answer)
 
 

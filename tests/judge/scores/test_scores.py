@@ -146,6 +146,10 @@ def twice(_answer: str, _reference: str | None) -> float:
     return 2.0
 
 
+for score in (shout, twice):
+    score.higher_is_better = True  # type: ignore[attr-defined]
+
+
 def test_a_users_function_is_a_score_and_its_metric_in_one_line() -> None:
     name = f"{__name__}:shout"
     assert (rate(name, "YES", None), rate(name, "no", None)) == (1, 0)

@@ -1,12 +1,15 @@
-"""How well a model's scores of pairs follow people's: Pearson and Spearman, by a bootstrap over pairs.
+"""How well a model's scores of pairs follow people's: Pearson and Spearman, by random weights of the pairs.
 
-Two made-up pairs are added (extremes.py), so that a few changed pairs that a sample missed do not pass for
-none possible. reports/simulations/metric_verdicts.md has the error rates.
+A made-up pair stands for damage that the sample did not draw (`random_weights`): the teacher has it exactly
+right, and the variant answers as badly as it can. By ranks that is the last place instead of the
+first. A score has no such end: one far-off answer can cost all of Pearson's correlation, and no sample
+excludes it. So a drop of Pearson's correlation can FAIL and never PASS. Spearman's can do both.
+reports/simulations/metric_verdicts.md has the error rates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,27 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.judge.bootstrap import CELL_RESAMPLES, PairedResamples
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
-from slimgate.judge.contrast import Paired
 from slimgate.judge.evidence import by_contrast
 from slimgate.judge.extremes import usual_group_size
-from slimgate.judge.group_resamples import METHOD, finite_columns, group_resamples
 from slimgate.judge.metrics.base import Unit
-from slimgate.judge.resampling import multiplicities
+from slimgate.judge.random_weights import METHOD, ROW_RESAMPLES, draw_weights
 from slimgate.judge.verdict import QualityJudgement, judgement_of
 from slimgate.outcomes import Floats, Ints
 
 Correlation = Literal["pearson", "spearman"]
 
-# Bytes of one matrix of weights; about ten of that size are alive at a time.
-_CHUNK_BYTES = 8 * 2**20
-# More pairs than this are left out in random blocks, as in `resampling`.
-_MAX_LEFT_OUT = 400
 # Under these an interval is not to be taken at its word.
 _FEW = 50
-# Which pair a made-up change turns round: the upper decile by its part in the correlation, as in extremes.py.
-_SURENESS = 0.9
+# Standard deviations from the mean of a score that is as far off as it can be.
+_FAR_OFF = 1e6
+NO_PASS = (
+    "pearson has no limit to what a few far-off answers cost, so it can FAIL and not PASS: put the budget on "
+    "spearman"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def judge_correlation(
     budgets: Sequence[QualityBudget],
     *,
     seed: int = 0,
-    resamples: int = CELL_RESAMPLES,
+    resamples: int = ROW_RESAMPLES,
     groups: Ints | None = None,
 ) -> QualityJudgement:
     """Judges the correlation of each model's scores with `gold`; Spearman ranks each resample anew.
@@ -81,55 +81,55 @@ def judge_correlation(
     before, after = _correlations([_column(kind, scores) for scores in given.values()], ones)[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
         gold, teacher, variant = (rankdata(scores) for scores in given.values())
-    added, groups = with_made_up_pairs((gold, teacher, variant), groups)
+    added, groups = with_made_up_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
     columns = [_column(kind, scores) for scores in added]
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
-    rng, n = np.random.default_rng(seed), len(gold)
-    units = None if groups is None else int(member.max()) - 1
-    drawn: Paired
-    if groups is None:
-        drawn = _resample(kind, columns, member, rng, resamples)
-    else:
-        drawn = group_resamples(
-            kind,
-            lambda weights: _correlations(columns, weights[:, member]),
-            int(member.max()) + 1,
-            columns=len(member),
-            rng=rng,
-            resamples=resamples,
-        )
-    method = "paired BCa bootstrap" if groups is None else f"{METHOD}, grouped"
+    units = int(member.max()) + 1
+    weights = draw_weights(
+        kind,
+        lambda drawn: _correlations(columns, drawn[:, member]),
+        np.ones(units),
+        widest=len(member),
+        rng=np.random.default_rng(seed),
+        resamples=resamples,
+    )
+    n = len(gold)
     evidence = by_contrast(
-        drawn,
+        weights,
         n=n,
-        method=method,
+        method=METHOD if groups is None else f"{METHOD}, grouped",
         higher_is_better=True,
-        groups=units,
+        groups=None if groups is None else units - 2,
     )
     warnings = (f"{n} rows, under {_FEW}",) if n < _FEW else ()
+    if kind == "pearson" and budgets:
+        warnings = (*warnings, NO_PASS)
     return judgement_of(score, float(before), float(after), evidence, budgets, warnings=warnings)
 
 
 def with_made_up_pairs(
-    columns: tuple[Floats, Floats, Floats], groups: Ints | None
+    columns: tuple[Floats, Floats, Floats], groups: Ints | None, *, has_ends: bool
 ) -> tuple[tuple[Floats, Floats, Floats], Ints | None]:
-    """gold, teacher and variant with two made-up pairs (of grouped pairs, whole groups), as in extremes.py.
+    """gold, teacher and variant with two made-up pairs (of grouped pairs, whole groups) at the end.
 
-    A pair that speaks strongly for the teacher is mirrored at the variant's mean score, and the reverse.
+    Of the first, gold and the teacher's score are the lowest, and the variant's is the highest that a model
+    can give: just above the sample if the scores have ends, as ranks do, else far above it. Of the second,
+    gold and the variant's score are the lowest, and the teacher's is above its sample.
     """
     gold, teacher, variant = columns
-    weight = (gold - gold.mean()) * (teacher - teacher.mean())
-    row = int(np.argsort(weight, kind="stable")[int(_SURENESS * len(weight))])
-    away = (teacher[row] - teacher.mean()) / teacher.std()
     size = 1
     if groups is not None:
         size = usual_group_size(groups)
         groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
-    before, after = (
-        np.append(scores, np.repeat(scores.mean() + signs * away * scores.std(), size))
-        for scores, signs in ((teacher, np.array([1, -1])), (variant, np.array([-1, 1])))
+    step = 1.0 if has_ends else 0.0
+    far_off = 0.0 if has_ends else _FAR_OFF * variant.std()
+    made_up = (
+        (gold, [gold.min() - step, gold.min() - step]),
+        (teacher, [teacher.min() - step, teacher.max() + step]),
+        (variant, [variant.max() + step + far_off, variant.min() - step]),
     )
-    return (np.append(gold, np.full(2 * size, gold[row])), before, after), groups
+    added = [np.append(scores, np.repeat(pair, size)) for scores, pair in made_up]
+    return (added[0], added[1], added[2]), groups
 
 
 def _check(name: str, columns: Mapping[str, Floats]) -> None:
@@ -173,35 +173,6 @@ def _column(kind: Correlation, scores: Floats) -> _Column:
     rising = values[order]
     first = np.searchsorted(rising, rising, side="left")
     return _Column(values, order, first, np.searchsorted(rising, rising, side="right") - 1)
-
-
-def _resample(
-    kind: str, columns: Sequence[_Column], member: Ints, rng: np.random.Generator, resamples: int
-) -> PairedResamples:
-    """member: (pairs,) the unit of each pair, from 0 on."""
-    pairs, units = len(member), int(member.max()) + 1
-    ones = np.ones(units, dtype=np.int64)
-    chunk = max(1, _CHUNK_BYTES // (8 * pairs))
-    found = [
-        _correlations(columns, multiplicities(rng, ones, min(chunk, resamples - start))[:, member])
-        for start in range(0, resamples, chunk)
-    ]
-    # at random, since pairs often come sorted
-    block = (rng.permutation(units) % min(units, _MAX_LEFT_OUT))[member]
-    left_out = [_correlations(columns, weights) for weights in _without(block, chunk)]
-    return PairedResamples(
-        sample=_correlations(columns, np.ones((1, pairs)))[:, 0],
-        resampled=finite_columns(kind, np.concatenate(found, axis=1)),
-        left_out=np.concatenate(left_out, axis=1),
-        left_out_counts=np.ones(int(block.max()) + 1, dtype=np.int64),
-    )
-
-
-def _without(block: Ints, chunk: int) -> Iterator[Floats]:
-    """(k, pairs) weights without one block each."""
-    for start in range(0, int(block.max()) + 1, chunk):
-        out = np.arange(start, min(start + chunk, int(block.max()) + 1))
-        yield (block[None, :] != out[:, None]).astype(np.float64)
 
 
 def _correlations(columns: Sequence[_Column], weights: Floats) -> Floats:

@@ -9,15 +9,16 @@ from math import ceil, inf, nan
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.bootstrap import CELL_RESAMPLES, ROW_RESAMPLES, paired_resamples, paired_weights
 from slimgate.judge.contrast import Paired, drop_contrast
 from slimgate.judge.decision import ALPHA
-from slimgate.judge.group_resamples import METHOD as GROUP_METHOD
+from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
 from slimgate.judge.influence import paired_influence
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, PerRow
-from slimgate.judge.rows_needed import copies_until
-from slimgate.judge.tango import design_effect, tango_interval, tango_z
+from slimgate.judge.random_weights import CELL_RESAMPLES, ROW_RESAMPLES, weigh_rows
+from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
+from slimgate.judge.rows_needed import copies_until, rows_without_change
+from slimgate.judge.tango import design_effect, tango_z
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, same_rows
 
 
@@ -74,7 +75,7 @@ def _no_number(margin: float, drop: float) -> int | None:  # noqa: ARG001
 def gather(
     metric: Metric, teacher: Outcomes, variant: Outcomes, *, seed: int, resamples: int | None
 ) -> Evidence:
-    """Tango's test for a metric of 0/1 per row, influence values where a metric has them, else the bootstrap.
+    """Tango's test for a metric of 0/1 per row, influence values if a metric has them, else random weights.
 
     Rows of a group count as one unit, where there are groups.
 
@@ -96,7 +97,7 @@ def gather(
     return by_contrast(
         _make_paired(metric, teacher, variant, seed=seed, resamples=resamples),
         n=len(teacher),
-        method=contrast_method(metric) if groups is None else f"{_grouped_method(metric)}, grouped",
+        method=contrast_method(metric) if groups is None else f"{contrast_method(metric)}, grouped",
         higher_is_better=metric.higher_is_better,
         groups=None if groups is None else len(np.unique(groups)),
     )
@@ -122,10 +123,7 @@ def _make_paired(
     if metric.influence is not None and isinstance(teacher, ClassOutcomes):
         assert isinstance(variant, ClassOutcomes)
         return paired_influence(metric, metric.influence, teacher, variant)
-    if _by_weights(metric) and isinstance(teacher, ClassOutcomes):
-        assert isinstance(variant, ClassOutcomes)
-        return paired_weights(metric, teacher, variant, seed=seed, resamples=resamples)
-    return paired_resamples(metric, teacher, variant, seed=seed, resamples=resamples)
+    return weigh_rows(metric, teacher, variant, seed=seed, resamples=resamples)
 
 
 def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
@@ -209,15 +207,17 @@ def by_tango(
     def rows_needed(margin: float, drop: float) -> int | None:
         side = 1 if drop < margin else -1
         copies = copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
-        return None if copies is None else ceil(copies * n)
+        if copies is None:
+            return None
+        return max(ceil(copies * n), rows_without_change(margin)) if drop < margin else ceil(copies * n)
 
     return Evidence(
         n=n,
-        interval=tango_interval(b, c, n),
+        interval=paired_interval(b, c, n),
         method="Tango",
         variance=(b + c) / n,
-        p_at_least=lambda margin: float(ndtr(z(margin))),
-        p_at_most=lambda margin: float(ndtr(-z(margin))),
+        p_at_least=lambda margin: paired_p_at_least(b, c, n, margin),
+        p_at_most=lambda margin: paired_p_at_least(c, b, n, -margin),
         needed=rows_needed,
         paired=paired,
         changed=changed,
@@ -255,7 +255,7 @@ def resample_count(metric: Metric) -> int | None:
     """How many resamples judge a metric; None of a mean, a rate, or what has influence values."""
     if any(one is not None for one in (metric.per_row, metric.row_mean, metric.influence, metric.documents)):
         return None
-    known = metric.from_confusion, metric.row_sums, metric.correlated
+    known = metric.from_confusion, metric.row_sums
     return CELL_RESAMPLES if any(one is not None for one in known) else ROW_RESAMPLES
 
 
@@ -265,15 +265,4 @@ def contrast_method(metric: Metric) -> str:
         return METHOD
     if metric.influence is not None:
         return f"paired {metric.influence_name}"
-    return GROUP_METHOD if _by_weights(metric) else "paired BCa bootstrap"
-
-
-def _by_weights(metric: Metric) -> bool:
-    """Whether nothing but its statistic is known: no means, sums, counts or influence values."""
-    known = metric.row_mean, metric.row_sums, metric.from_confusion, metric.influence
-    return all(one is None for one in known)
-
-
-def _grouped_method(metric: Metric) -> str:
-    by_bootstrap = metric.row_mean is None and metric.influence is None
-    return GROUP_METHOD if by_bootstrap else contrast_method(metric)
+    return WEIGHTS_METHOD

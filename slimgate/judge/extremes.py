@@ -19,7 +19,6 @@ from slimgate.errors import MeasureError
 from slimgate.judge.group_sizes import unseen_size
 from slimgate.judge.metrics.base import FromConfusion, Metric, value_of
 from slimgate.judge.metrics.confusion import confusion
-from slimgate.judge.resampling import ResampledSums
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # Among how many of the smallest classes the place is looked for: rarer classes move a metric more.
@@ -141,8 +140,8 @@ def usual_group_size(groups: Ints) -> int:
     return max(1, round(unseen_size(np.unique(groups, return_counts=True)[1].astype(np.float64))))
 
 
-def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> ResampledSums:
-    """The sums of both models' rows, the made-up ones included; of grouped rows, whole made-up groups.
+def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tuple[Floats, Ints | None]:
+    """(rows + 2, 2k) terms of both models and the groups, made-up rows (or whole groups) last.
 
     Raises MeasureError for a metric that does not say what a row's best and worst are.
     """
@@ -157,9 +156,9 @@ def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Resam
     if groups is not None:
         size = usual_group_size(groups)
         groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
-    lost_and_won = np.repeat(ends, size, axis=0), np.repeat(ends[::-1], size, axis=0)
+    lost_and_gained = np.repeat(ends, size, axis=0), np.repeat(ends[::-1], size, axis=0)
     both = [
         np.concatenate([row_sums.terms(outcomes), made_up])
-        for outcomes, made_up in zip((teacher, variant), lost_and_won, strict=True)
+        for outcomes, made_up in zip((teacher, variant), lost_and_gained, strict=True)
     ]
-    return ResampledSums(np.concatenate(both, axis=1), row_sums.value, groups)
+    return np.concatenate(both, axis=1), groups

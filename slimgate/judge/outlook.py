@@ -18,11 +18,11 @@ from typing import Literal
 
 import numpy as np
 
-from slimgate.judge.decision import ALPHA, Z_ALPHA, Verdict
+from slimgate.judge.decision import ALPHA, Verdict
+from slimgate.judge.exact_paired import paired_p_at_least
 from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.mean_bound import unit_losses
 from slimgate.judge.rows_needed import USUAL_CORRELATION
-from slimgate.judge.tango import tango_z
 from slimgate.outcomes import Floats, Ints
 
 Word = Literal["can decide", "may decide", "cannot decide", "unknown"]
@@ -104,7 +104,7 @@ def _fates(rng: np.random.Generator, count: int, psi: float) -> Floats:
 def _drop_passes(changes: Floats, groups: Ints | None, margin: float) -> bool:
     if groups is None:
         lost, won = int((changes > 0).sum()), int((changes < 0).sum())
-        return tango_z(lost, won, len(changes), margin) <= -Z_ALPHA
+        return paired_p_at_least(lost, won, len(changes), margin) <= ALPHA
     losses = unit_losses(changes, np.ones(len(changes)), groups, best=-1.0, worst=1.0)
     return losses.p_at_least(margin) <= ALPHA
 

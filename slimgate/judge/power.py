@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.judge.decision import z_quantile
+from slimgate.judge.exact_paired import paired_p_at_least
 from slimgate.judge.group_sequential import look_levels, look_rows
 from slimgate.judge.rows_needed import planned_rows
-from slimgate.judge.tango import tango_z
 from slimgate.outcomes import Floats, Ints
 
 RUNS = 20_000
@@ -131,8 +131,15 @@ def _decide_both_sides(turned: Ints, n: int, margin: float, level: float) -> tup
 
 
 def _z_of(turned: Ints, n: int, margin: float) -> Floats:
-    """(runs,) Tango's z of (runs, 2) rows lost and won; each pair of numbers is computed once."""
+    """(runs,) z of (runs, 2) rows lost and gained, as the p-values have it; equal pairs are computed once."""
+    from scipy.special import ndtri
+
     pairs, at = np.unique(turned, axis=0, return_inverse=True)
-    found = np.array([tango_z(int(b), int(c), n, margin) for b, c in pairs])
-    each: Floats = found[at.ravel()]
+    z = np.empty(len(pairs))
+    for number, (lost, gained) in enumerate(pairs.tolist()):
+        if lost - gained < n * margin:
+            z[number] = ndtri(paired_p_at_least(lost, gained, n, margin))
+        else:
+            z[number] = -ndtri(paired_p_at_least(gained, lost, n, -margin))
+    each: Floats = z[at.ravel()]
     return each

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.bootstrap import CELL_RESAMPLES
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
@@ -21,6 +20,7 @@ from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
 from slimgate.judge.metrics.classes import absent_labels
 from slimgate.judge.over_builds import over_builds
 from slimgate.judge.perplexity import judge_perplexity
+from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
@@ -71,7 +71,7 @@ def judge_quality(
         return judge_perplexity(nats, after, tokens, budgets, groups=shared_groups(teacher, variant))
     if metric.correlated is not None:
         (gold, scores), (_, others) = metric.correlated.of(teacher), metric.correlated.of(variant)
-        groups, count = shared_groups(teacher, variant), resamples or CELL_RESAMPLES
+        groups, count = shared_groups(teacher, variant), resamples or ROW_RESAMPLES
         kind = metric.correlated.kind
         return judge_correlation(
             kind, gold, scores, others, budgets, seed=seed, resamples=count, groups=groups
@@ -135,6 +135,8 @@ def _value(metric: Metric, outcomes: Outcomes) -> float:
 
 def _warnings(metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence) -> tuple[str, ...]:
     found = []
+    if metric.row_sums is not None and metric.row_sums.missing_limit is not None:
+        found += [reason for reason in [metric.row_sums.missing_limit(teacher)] if reason]
     if metric.per_row is None and isinstance(teacher, ClassOutcomes):
         found += _small_classes(teacher)
         if isinstance(variant, ClassOutcomes):

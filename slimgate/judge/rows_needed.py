@@ -36,12 +36,15 @@ def planned_rows(
         effect, unseen = 1 + USUAL_CORRELATION * (met - 1), unseen_size(sizes)
     z_power = z_quantile((1 - POWER) / 2) if two_sided else Z_POWER
     rows = (Z_ALPHA + z_power) ** 2 * discordance * effect / margin**2
-    return max(1, ceil(max(rows, unseen * _units_without_change(margin))))
+    return max(1, ceil(max(rows, unseen * rows_without_change(margin))))
 
 
-def _units_without_change(margin: float) -> float:
-    """How many units must be unchanged for a bound under the margin: the rule of three."""
-    return log(ALPHA) / log1p(-margin) if margin < 1 else 1.0
+def rows_without_change(margin: float) -> int:
+    """How many rows must be unchanged for a bound under the margin: the rule of three, 299 for 1 point.
+
+    margin: a fraction above 0.
+    """
+    return ceil(log(ALPHA) / log1p(-margin)) if margin < 1 else 1
 
 
 def two_sided_stretch(drop: float, margin: float) -> float | None:

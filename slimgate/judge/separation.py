@@ -20,12 +20,12 @@ from itertools import combinations
 
 import numpy as np
 
-from slimgate.judge.bootstrap import CELL_RESAMPLES
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.evidence import resample_count
 from slimgate.judge.metrics.base import Metric, Unit, value_of
 from slimgate.judge.parts import PairFacts, SeparationFacts
 from slimgate.judge.quality import judge_quality
+from slimgate.judge.random_weights import CELL_RESAMPLES
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes

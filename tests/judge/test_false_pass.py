@@ -10,12 +10,12 @@ import pytest
 
 from fixtures.simulations.documents import Documents
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.bootstrap import paired_resamples
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.flips import flip_share, judge_flips
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.perplexity import judge_perplexity
+from slimgate.judge.random_weights import weigh_rows
 from slimgate.outcomes import ClassOutcomes, Floats
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_drop_at_the_margin_passes_in_at_most_6_percent(
         ids = np.arange(n).astype(np.str_)
         before = ClassOutcomes(ids, labels[cell], teacher[cell], ("a", "b", "c"))
         after = ClassOutcomes(ids, labels[cell], variant[cell], ("a", "b", "c"))
-        high = paired_resamples(metric, before, after, seed=seed, resamples=1000).interval(DROP)[1]
+        high = weigh_rows(metric, before, after, seed=seed, resamples=1000).interval(DROP)[1]
         passed += high < true
     # 6 % and two standard errors of 400 runs
     assert passed / runs <= 0.06 + 0.024

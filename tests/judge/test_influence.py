@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.bootstrap import paired_resamples
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast
 from slimgate.judge.decision import t_quantile
 from slimgate.judge.extremes import with_pseudo_changes
 from slimgate.judge.influence import PairedInfluence, paired_influence
 from slimgate.judge.metrics import load_metric
+from slimgate.judge.random_weights import weigh_rows
 from slimgate.outcomes import ClassOutcomes, Floats, Ints
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def test_the_interval_is_nearly_the_bootstraps(name: str, classes: int) -> None:
     metric = load_metric(name)
     teacher, variant = noisy_pair(np.random.default_rng(1), 1500, classes=classes)
     found = paired_influence(metric, metric.influence, teacher, variant)
-    drawn = paired_resamples(metric, teacher, variant, seed=0, resamples=1500)
+    drawn = weigh_rows(metric, teacher, variant, seed=0, resamples=1500)
     for contrast in (DROP, OWN_VALUE):
         low, high = drawn.interval(contrast)
         assert found.standard_error(contrast) == pytest.approx(drawn.standard_error(contrast), rel=0.07)
@@ -94,7 +94,7 @@ def test_groups_that_move_together_widen_the_interval_by_the_root_of_their_size(
     teacher, variant = (replace(outcomes, groups=repeated) for outcomes in (teacher, variant))
     grouped = paired_influence(ROC_AUC, ROC_AUC.influence, teacher, variant)
     assert grouped.standard_error(DROP) / alone.standard_error(DROP) == pytest.approx(2, rel=0.05)
-    drawn = paired_resamples(ROC_AUC, teacher, variant, seed=0, resamples=800)
+    drawn = weigh_rows(ROC_AUC, teacher, variant, seed=0, resamples=800)
     assert grouped.standard_error(DROP) == pytest.approx(drawn.standard_error(DROP), rel=0.07)
 
 

@@ -77,11 +77,11 @@ def documents(rng: np.random.Generator, count: int, worse: float = 0.0) -> Outco
     return rows(nats=(3.0 + rng.normal(0, 0.2, count)) * tokens + worse * tokens, tokens=tokens)
 
 
-def test_a_mean_of_ranks_is_judged_by_the_bootstrap_with_two_made_up_rows() -> None:
+def test_a_mean_of_ranks_is_judged_by_weights_with_made_up_rows() -> None:
     same = rows(rank=np.ones(4000))
     judged = judge_quality(MRR, same, same, POINTS)
     assert judged.verdict is Verdict.PASS
-    assert judged.method == "paired BCa bootstrap"
+    assert judged.method == "paired random weights"
     assert judged.interval is not None
     assert judged.interval[0] < 0 < judged.interval[1]
     few = rows(rank=np.ones(20))

@@ -135,7 +135,7 @@ def test_each_undecided_budget_is_named_with_what_would_decide_it(counted: Count
 
 def test_the_line_has_the_mean_of_the_builds_beside_the_first(counted: Counted) -> None:
     line = message("x", judged(counted, 3000, [30, 30, 30], over(2.0)))
-    head = "x: accuracy 0.990 vs 1.000, drop 1.0 points [0.7, 1.3], budget 2.0"
+    head = "x: accuracy 0.990 vs 1.000, drop 1.0 points [0.7, 1.4], budget 2.0"
     assert line == f"{head} over 3 builds: 1.0 [0.7, 1.4] (n=3000): PASS"
 
 

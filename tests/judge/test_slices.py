@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom
 
 from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
 from slimgate.judge.evidence import gather, gather_parts
+from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import (
     Slice,
@@ -18,7 +19,6 @@ from slimgate.judge.slices import (
     slice_counts,
     slices_verdict,
 )
-from slimgate.judge.tango import tango_interval, tango_z
 from slimgate.outcomes import ClassOutcomes, Ints
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def test_slices_are_judged_apart_and_the_worst_stands_first() -> None:
     assert [(one.value, one.n) for one in found] == [("p1", 60), ("p0", 100), ("p2", 40)]
     assert [one.drop_points for one in found] == pytest.approx([20.0, 1.0, -7.5])
     assert (found[0].teacher, found[0].variant) == (1.0, pytest.approx(0.8))
-    assert found[0].interval == pytest.approx([100 * x for x in tango_interval(12, 0, 60)])
+    assert found[0].interval == pytest.approx([100 * x for x in paired_interval(12, 0, 60)])
     assert [one.few_rows for one in found] == [False, False, True]
     assert {one.verdict for one in found} == {None}
     assert found[0].p_holm is None
@@ -75,10 +75,10 @@ def test_a_label_without_rows_is_no_slice() -> None:
     assert [one.value for one in label_slices(teacher)] == ["a"]
 
 
-def test_p_values_are_those_of_tangos_z_at_the_budget() -> None:
+def test_p_values_are_those_of_the_paired_test_at_the_budget() -> None:
     teacher, variant, slices = pair((60, 12, 0), (100, 2, 1))
     worst, other = judge_slices(ACCURACY, teacher, variant, slices, BUDGET)
-    expected = norm.sf(tango_z(12, 0, 60, 0.05)), norm.sf(tango_z(2, 1, 100, 0.05))
+    expected = paired_p_at_least(0, 12, 60, -0.05), paired_p_at_least(1, 2, 100, -0.05)
     assert (worst.p_value, other.p_value) == pytest.approx(expected)
     assert (worst.p_holm, other.p_holm) == pytest.approx((2 * expected[0], expected[1]))
 
@@ -135,7 +135,7 @@ def test_a_label_that_lost_twelve_of_forty_rows_among_77_is_not_shown_to_be_insi
     assert found[0].drop_points == pytest.approx(30)
     assert {one.verdict for one in found} == {Verdict.NOT_SHOWN}
     assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.NOT_SHOWN
-    assert slice_counts(found) == "0 inside, 77 not shown (worst: part p0, drop 30.0 [19.7, 42.9], n=40)"
+    assert slice_counts(found) == "0 inside, 77 not shown (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
 
 
 @pytest.mark.parametrize("slices", [1, 5])

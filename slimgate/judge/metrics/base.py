@@ -25,13 +25,16 @@ class RowSums:
     """A metric as a function of sums over rows.
 
     terms(outcomes) -> (rows, k), a few numbers per row; value(sums): (…, k) sums -> (…,) values, the same
-    when all sums are scaled. extremes(outcomes) -> (2, k), the terms of a usual row at its best and at its
-    worst: of outcomes without classes, the pseudo-changes that the judge adds.
+    when all sums are scaled. extremes(outcomes) -> (2, k), the terms of a row at its best and at the worst
+    that a model can do to it: of outcomes without classes, the made-up rows that the judge adds.
+    missing_limit(outcomes) -> why that worst is not known of these rows, so that they decide nothing; None if
+    it is.
     """
 
     terms: Callable[[Any], Floats]
     value: Callable[[Floats], Floats]
     extremes: Callable[[Any], Floats] | None = None
+    missing_limit: Callable[[Any], str | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,24 +42,25 @@ def _by_label(outcomes: Outcomes) -> Floats:
     return np.concatenate([gold * said, said, gold], axis=1)
 
 
-def _usual_row(outcomes: Outcomes) -> Floats:
-    """The labels of the row that a label meets, all of them told, and others in their place."""
+def _extremes(outcomes: Outcomes) -> Floats:
+    """The row that a label belongs to, at its best and at its worst."""
     gold, _ = label_columns(outcomes)
-    return _told_and_not(usual_row(gold, gold.sum(axis=1)))
+    return _right_and_wrong(usual_row(gold, gold.sum(axis=1)))
 
 
-def _usual_of_rarest(outcomes: Outcomes) -> Floats:
-    """The same of the row that the rarest label meets, which moves a macro average most (extremes.py)."""
+def _extremes_of_rarest(outcomes: Outcomes) -> Floats:
+    """The same of the row that the rarest label belongs to, which moves a macro average most."""
     gold, _ = label_columns(outcomes)
     counts = gold.sum(axis=0)
     rarest = int(np.where(counts > 0, counts, np.inf).argmin())
-    return _told_and_not(usual_row(gold, gold[:, rarest]))
+    return _right_and_wrong(usual_row(gold, gold[:, rarest]))
 
 
-def _told_and_not(gold: Floats) -> Floats:
+def _right_and_wrong(gold: Floats) -> Floats:
+    """(2, 3 · labels) all labels predicted; none of them, and every other label in their place."""
     if not gold.any():
         gold = np.full(len(gold), 1 / len(gold))
-    return np.stack([np.concatenate([gold, gold, gold]), np.concatenate([0 * gold, gold, gold])])
+    return np.stack([np.concatenate([gold, gold, gold]), np.concatenate([0 * gold, 1 - gold, gold])])
 
 
 def _macro(sums: Floats) -> Floats:
@@ -100,8 +101,8 @@ def _wrong_share(outcomes: Outcomes) -> Floats:
 _SUBSETS = mean_of(_all_right)
 
 METRICS: Mapping[str, Metric] = {
-    "labels_f1_micro": _f1("labels_f1_micro", _micro, _usual_row),
-    "labels_f1_macro": _f1("labels_f1_macro", _macro, _usual_of_rarest),
+    "labels_f1_micro": _f1("labels_f1_micro", _micro, _extremes),
+    "labels_f1_macro": _f1("labels_f1_macro", _macro, _extremes_of_rarest),
     "subset_accuracy": Metric(
         name="subset_accuracy",
         higher_is_better=True,

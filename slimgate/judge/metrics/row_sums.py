@@ -54,9 +54,8 @@ def mean_of(values: Callable[[Any], Floats]) -> RowSums:
 def usual_row(terms: Floats, sizes: Floats) -> Floats:
     """(k,) the terms of the row that a unit meets: the mean over rows that count by their sizes.
 
-    The F1 of rows that hold several answers (spans, labels) takes it all right and all wrong as its
-    extremes, since a row that changes may lose all it holds; reports/simulations/metric_verdicts.md has the
-    error rates. Where all sizes are 0, the plain mean.
+    The F1 of rows with several answers (spans, labels) takes it all right and all wrong as its extremes,
+    since a row that changes may lose all it has. If all sizes are 0, the plain mean.
     """
     weights = sizes if sizes.any() else np.ones(len(sizes))
     return np.asarray(weights @ terms / weights.sum())

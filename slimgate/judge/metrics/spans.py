@@ -10,27 +10,42 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from slimgate.judge.group_sizes import unseen_size
 from slimgate.judge.metrics.base import Metric, RowMean, RowSums
 from slimgate.judge.metrics.confusion import ratio
 from slimgate.judge.metrics.row_sums import share, statistic_of_sums, usual_row
 from slimgate.outcomes import Floats, Outcomes
 
 COUNTS = ("spans_right", "spans_predicted", "spans_gold")
+# Spans that a row of unknown length may predict: its F1 is 0 beside any sample.
+_NO_LIMIT = 1e9
 
 
 def _counts(outcomes: Outcomes) -> Floats:
     return np.stack([outcomes.column(name) for name in COUNTS], axis=1)
 
 
-def _usual_row(outcomes: Outcomes) -> Floats:
-    """A row of as many spans as the row that a span meets has (one at least), all right and all wrong."""
+def _extremes(outcomes: Outcomes) -> Floats:
+    """A row at its best and at its worst.
+
+    It has as many spans as the row that a span belongs to, one at least: all right, or none right and a wrong
+    span on every word. Nobody knows how many words the rows of a sample without `tags` have.
+    """
     gold = outcomes.column("spans_gold")
     spans = max(float(usual_row(gold[:, None], gold)[0]), 1.0)
-    return np.array([[spans, spans, spans], [0.0, spans, spans]])
+    words = unseen_size(outcomes.column("tags")) if "tags" in outcomes.values else _NO_LIMIT
+    return np.array([[spans, spans, spans], [0.0, max(words, spans), spans]])
+
+
+def _describe_missing_limit(outcomes: Outcomes) -> str | None:
+    """Why the rows decide nothing; None if they can."""
+    if "tags" in outcomes.values:
+        return None
+    return "the outcomes have no column tags (words of each row), so a row may predict any number of spans"
 
 
 def _of_spans(name: str, value: Callable[[Floats], Floats]) -> Metric:
-    row_sums = RowSums(_counts, value, _usual_row)
+    row_sums = RowSums(_counts, value, _extremes, _describe_missing_limit)
     return Metric(
         name=name,
         higher_is_better=True,

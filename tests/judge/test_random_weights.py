@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from slimgate.errors import MeasureError
+from slimgate.judge import QualityBudget, Verdict, judge_quality, random_weights
+from slimgate.judge.extremes import with_pseudo_changes
+from slimgate.judge.metrics import Metric, load_metric
+from slimgate.judge.metrics.base import value_of
+from slimgate.judge.random_weights import (
+    RandomWeights,
+    _bias_corrected_bounds,
+    draw_weights,
+    make_columns,
+    weigh_rows,
+)
+from slimgate.outcomes import ClassOutcomes, Floats
+
+MakePair = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
+RESAMPLED = [
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "f1_macro",
+    "f1_weighted",
+    "mcc",
+    "log_loss",
+    "brier",
+    "ece",
+    "roc_auc",
+    "pr_auc",
+]
+
+
+def drop(before: Floats, after: Floats) -> Floats:
+    return before - after
+
+
+def as_rows(metric: Metric) -> Metric:
+    """The same metric without the short cut by cells or sums."""
+    return replace(metric, from_confusion=None, row_sums=None)
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "mcc"])
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "grouped"])
+def test_cells_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: bool) -> None:
+    groups = np.arange(600) // 4 if grouped else None
+    teacher, variant = drawn(600, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03, groups=groups)
+    metric = load_metric(name)
+    cells = weigh_rows(metric, teacher, variant, seed=0).interval(drop)
+    weights = weigh_rows(as_rows(metric), teacher, variant, seed=1, resamples=10_000)
+    rows = replace(weights, bias_corrected=False).interval(drop)
+    assert cells == pytest.approx(rows, abs=0.03 * (rows[1] - rows[0]))
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "grouped"])
+@pytest.mark.parametrize("name", ["log_loss", "brier", "ece"])
+def test_sums_give_the_interval_of_rows(drawn: MakePair, name: str, grouped: bool) -> None:
+    groups = np.arange(300) // 4 if grouped else None
+    pair = drawn(300, prior=[0.4, 0.3, 0.3], lost=0.06, won=0.03, groups=groups)
+    metric = load_metric(name)
+    sums = weigh_rows(metric, *pair, seed=0, resamples=6000)
+    rows = replace(weigh_rows(as_rows(metric), *pair, seed=1, resamples=6000), bias_corrected=False)
+    assert sums.sample == pytest.approx([value_of(metric, outcomes) for outcomes in pair], abs=1e-12)
+    low, high = rows.interval(drop)
+    assert sums.interval(drop) == pytest.approx((low, high), abs=0.04 * (high - low))
+
+
+def test_a_group_that_the_sample_lacks_widens_the_side_on_which_it_counts(drawn: MakePair) -> None:
+    """Nothing changed in 40 groups of 10: up to 7 % of such groups may be lost, or won."""
+    teacher, _ = drawn(400, prior=[0.5, 0.5], lost=0.0, won=0.0, groups=np.arange(400) // 10)
+    low, high = weigh_rows(as_rows(load_metric("accuracy")), teacher, teacher, seed=0).interval(drop)
+    assert high == pytest.approx(1 - 0.05 ** (1 / 40), rel=0.05)
+    assert low == pytest.approx(-high, rel=0.1)
+
+
+def test_unchanged_rows_have_the_rule_of_three_as_bound(counted: MakePair) -> None:
+    """Of 60 rows one class alone: the made-up row is a lost row of accuracy, Clopper and Pearson's bound."""
+    teacher, variant = counted(60)
+    low, high = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0, resamples=40_000).interval(drop)
+    assert high == pytest.approx(1 - 0.05 ** (1 / 60), rel=0.02)
+    assert low == pytest.approx(-high, rel=0.03)
+
+
+def test_equal_rows_share_one_gamma_weight() -> None:
+    """The sum of 40 exponential weights: mean and variance of a weighted count are 40."""
+    weights = draw_weights(
+        "count",
+        lambda drawn: np.stack([drawn[:, 0], drawn[:, 1]]),
+        np.array([40.0, 1.0, 1.0, 1.0]),
+        widest=4,
+        rng=np.random.default_rng(0),
+        resamples=20_000,
+    )
+    assert weights.sample.tolist() == [40.0, 1.0]
+    assert weights.with_lost.mean(axis=1) == pytest.approx([40.0, 1.0], rel=0.03)
+    assert weights.with_lost.var(axis=1) == pytest.approx([40.0, 1.0], rel=0.06)
+
+
+def test_standard_error_of_an_accuracy_drop_is_the_closed_form(drawn: MakePair) -> None:
+    teacher, variant = drawn(2000, prior=[0.5, 0.5], lost=0.06, won=0.04)
+    drawn_from = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0)
+    changes = (teacher.predictions == teacher.labels) * 1.0 - (variant.predictions == variant.labels)
+    # a made-up row beside about 200 changed rows is under 1 % of the variance
+    assert drawn_from.standard_error(drop) == pytest.approx(changes.std() / sqrt(2000), rel=0.03)
+
+
+def test_groups_that_change_together_widen_the_interval_by_the_root_of_their_size(drawn: MakePair) -> None:
+    teacher, variant = drawn(500, prior=[0.5, 0.5], lost=0.06, won=0.04)
+    repeated = np.repeat(np.arange(500), 4)
+    teacher, variant = teacher.take(repeated), variant.take(repeated)
+    alone = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0)
+    teacher, variant = (replace(outcomes, groups=repeated) for outcomes in (teacher, variant))
+    grouped = weigh_rows(load_metric("accuracy"), teacher, variant, seed=0)
+    assert grouped.standard_error(drop) / alone.standard_error(drop) == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "f1_macro"])
+def test_all_rows_of_a_group_have_its_weight(counted: MakePair, name: str) -> None:
+    groups = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
+    columns = make_columns(as_rows(load_metric(name)), *counted(10, 2, 1, groups=groups))
+    assert columns.members is not None
+    assert columns.members.toarray().tolist() == [[float(g == group) for g in groups] for group in range(3)]
+    assert columns.counts.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_made_up_rows_are_cells_of_their_own(counted: MakePair) -> None:
+    metric = load_metric("f1")
+    columns = make_columns(metric, *with_pseudo_changes(metric, *counted(60, 6, 2)))
+    assert columns.counts.sum() == 62
+    assert columns.counts[-2:].tolist() == [1.0, 1.0]
+    made_up = [
+        outcomes.predictions[-2:] == outcomes.labels[-2:] for outcomes in (columns.teacher, columns.variant)
+    ]
+    assert [row.tolist() for row in made_up] == [[True, False], [False, True]]
+
+
+def test_chunks_of_memory_do_not_change_the_draws(counted: MakePair, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, variant = counted(40, 3, 1)
+    at_once = weigh_rows(load_metric("roc_auc"), teacher, variant, seed=3, resamples=50)
+    monkeypatch.setattr(random_weights, "_CHUNK_BYTES", 8 * 42 * 7)
+    in_chunks = weigh_rows(load_metric("roc_auc"), teacher, variant, seed=3, resamples=50)
+    assert (in_chunks.with_lost == at_once.with_lost).all()
+
+
+def test_the_seed_decides_the_interval(drawn: MakePair) -> None:
+    teacher, variant = drawn(300, prior=[0.5, 0.5], lost=0.06, won=0.04)
+    same = [weigh_rows(load_metric("f1"), teacher, variant, seed=7).interval(drop) for _ in range(2)]
+    other = weigh_rows(load_metric("f1"), teacher, variant, seed=8).interval(drop)
+    assert same[0] == same[1] != other
+
+
+@pytest.mark.parametrize("name", RESAMPLED)
+def test_a_variant_without_a_change_has_an_interval_of_some_width(counted: MakePair, name: str) -> None:
+    teacher, variant = counted(60, both_wrong=9)
+    low, high = weigh_rows(load_metric(name), teacher, variant, seed=0).interval(drop)
+    assert low < -0.005
+    assert high > 0.005
+
+
+def test_pseudo_changes_are_one_lost_and_one_won_in_the_smallest_class(drawn: MakePair) -> None:
+    teacher, variant = drawn(400, prior=[0.6, 0.3, 0.1], lost=0.03, won=0.03)
+    more_teacher, more_variant = with_pseudo_changes(load_metric("f1_macro"), teacher, variant)
+    added = more_teacher.labels[400:].tolist()
+    assert added == [2, 2]
+    assert (more_teacher.predictions[400:] == added).tolist() == [True, False]
+    assert (more_variant.predictions[400:] == added).tolist() == [False, True]
+    assert (more_teacher.take(np.arange(400)).predictions == teacher.predictions).all()
+
+
+def test_pseudo_changes_fall_where_the_metric_looks_and_not_in_a_class_it_ignores(drawn: MakePair) -> None:
+    teacher, variant = drawn(400, prior=[0.1, 0.9], lost=0.0, won=0.0)
+    more, _ = with_pseudo_changes(load_metric("recall"), teacher, variant)
+    assert more.labels[400:].tolist() == [1, 1]
+
+
+def test_each_pseudo_change_is_a_group_of_the_usual_size(counted: MakePair) -> None:
+    """Groups of 1, 2 and 3 rows: that of a lost row has (1 + 8 + 27) / (1 + 4 + 9) rows on average, so 3."""
+    teacher, variant = counted(6, groups=np.array([4, 9, 9, 7, 7, 7]))
+    more, other = with_pseudo_changes(load_metric("f1"), teacher, variant)
+    assert more.groups is not None
+    assert more.groups.tolist() == [4, 9, 9, 7, 7, 7, 10, 10, 10, 11, 11, 11]
+    right = [outcomes.predictions[6:] == outcomes.labels[6:] for outcomes in (more, other)]
+    assert [one.tolist() for one in right] == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
+
+
+def test_pseudo_changes_turn_a_row_round_that_the_teacher_was_sure_of(counted: MakePair) -> None:
+    teacher, variant = counted(60, 0, 6)
+    assert teacher.probabilities is not None
+    surer = np.where(np.arange(60)[:, None] < 54, teacher.probabilities, [[0.45, 0.55]])
+    more_teacher, more_variant = with_pseudo_changes(
+        load_metric("roc_auc"), replace(teacher, probabilities=surer), variant
+    )
+    assert more_teacher.probabilities is not None
+    assert more_variant.probabilities is not None
+    assert more_teacher.probabilities[60:] == pytest.approx(np.array([[0.8, 0.2], [0.2, 0.8]]))
+    assert more_variant.probabilities[60:] == pytest.approx(np.array([[0.2, 0.8], [0.8, 0.2]]))
+
+
+def test_pseudo_changes_of_a_class_the_teacher_never_hits_start_from_its_reverse(counted: MakePair) -> None:
+    teacher, variant = counted(60, both_wrong=60)
+    more_teacher, _ = with_pseudo_changes(load_metric("log_loss"), teacher, variant)
+    assert more_teacher.probabilities is not None
+    assert more_teacher.probabilities[60:] == pytest.approx(np.array([[0.8, 0.2], [0.2, 0.8]]))
+
+
+def _right(outcomes: ClassOutcomes) -> Floats:
+    return np.asarray(outcomes.predictions == outcomes.labels, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        lambda outcomes, weights: np.full(weights.shape[:-1], _right(outcomes).mean()),
+        lambda outcomes, weights: weights[..., :50] @ _right(outcomes)[:50] / weights[..., :50].sum(axis=-1),
+    ],
+    ids=["forgets-the-weights", "reads-the-first-rows-alone"],
+)
+def test_a_metric_that_does_not_follow_its_weights_is_refused(
+    statistic: Callable[[ClassOutcomes, Floats], Floats], counted: MakePair
+) -> None:
+    own = replace(load_metric("f1_macro"), name="own", statistic=statistic, from_confusion=None)
+    with pytest.raises(MeasureError, match=r"own does not follow its weights: .* see `statistic` in"):
+        weigh_rows(own, *counted(200, 20, 5), seed=0, resamples=100)
+
+
+def test_a_statistic_alone_has_the_wider_of_quantile_and_bias_corrected_quantile() -> None:
+    weighted = np.linspace(0.0, 1.0, 1001)
+    lost, won = np.stack([weighted, 0 * weighted]), np.stack([weighted - 0.2, 0 * weighted])
+    plain = RandomWeights(np.array([0.6, 0.0]), lost, won)
+    corrected = replace(plain, bias_corrected=True)
+    assert plain.bounds(np.subtract, 0.05) == pytest.approx((-0.15, 0.95))
+    # of the weightings 0.6 are below the sample: 2 * 0.2533 + 1.6449 is the 98.4 % quantile
+    low, high = corrected.bounds(np.subtract, 0.05)
+    assert low == pytest.approx(-0.15)  # the corrected bound lies above it
+    assert high == pytest.approx(0.9843, abs=1e-3)
+    assert _bias_corrected_bounds(0.5, weighted, 0.05) == pytest.approx((0.05, 0.95))
+
+
+def test_pr_auc_is_so_corrected(drawn: MakePair) -> None:
+    pair = drawn(300, prior=[0.7, 0.3], lost=0.06, won=0.03)
+    assert weigh_rows(load_metric("pr_auc"), *pair, seed=0, resamples=50).bias_corrected
+
+
+def test_a_lost_rare_class_does_not_pass_at_its_cost() -> None:
+    """A class of 1 % that the variant never predicts costs 18.2 points; by a bootstrap 18 % passed."""
+    prior, metric = np.array([0.4, 0.3, 0.2, 0.09, 0.01]), load_metric("f1_macro")
+    passed = 0
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        labels = rng.choice(5, 1000, p=prior)
+        teacher = np.where(rng.random(1000) < 0.9, labels, rng.choice(5, 1000, p=prior))
+        variant = np.where((labels == 4) & (teacher == 4), 0, teacher)
+        ids, names = np.arange(1000).astype(str), ("a", "b", "c", "d", "e")
+        pair = [ClassOutcomes(ids, labels, answers, names) for answers in (teacher, variant)]
+        judged = judge_quality(metric, *pair, [QualityBudget("drop_points", 18.23)], seed=seed, resamples=400)
+        passed += judged.verdict is Verdict.PASS
+    assert passed <= 0.06 * 120
+
+
+def test_unseen_extra_spans_are_in_the_bound() -> None:
+    """20 wrong spans on 0.3 % of 500 rows cost 1.57 points; 22 % of the samples have no such row."""
+    from slimgate.outcomes import Outcomes
+
+    metric, passed = load_metric("span_f1"), 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        gold = rng.poisson(1.7, 500).astype(float)
+        right = rng.binomial(gold.astype(int), 0.9).astype(float)
+        predicted = right + rng.poisson(0.17, 500)
+        extra = np.where(rng.random(500) < 0.003, predicted + 20, predicted)
+        pair = [
+            Outcomes(
+                np.arange(500).astype(str),
+                values={
+                    "spans_right": right,
+                    "spans_predicted": answers,
+                    "spans_gold": gold,
+                    "tags": np.full(500, 24.0),
+                },
+            )
+            for answers in (predicted, extra)
+        ]
+        judged = judge_quality(metric, *pair, [QualityBudget("drop_points", 1.57)], seed=seed, resamples=400)
+        passed += judged.verdict is Verdict.PASS
+    assert passed <= 0.06 * 60
+
+
+def test_spans_of_rows_of_unknown_length_decide_nothing() -> None:
+    from slimgate.outcomes import Outcomes
+
+    counts = {"spans_right": np.ones(6000), "spans_predicted": np.ones(6000), "spans_gold": np.ones(6000)}
+    outcomes = Outcomes(np.arange(6000).astype(str), values=counts)
+    judged = judge_quality(
+        load_metric("span_f1"), outcomes, outcomes, [QualityBudget("drop_points", 5.0)], resamples=400
+    )
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "no column tags" in judged.warnings[0]

@@ -140,7 +140,7 @@ def test_a_failing_line_names_the_slices_that_lost(counted: Make) -> None:
     assert told == (
         "int8: 15.0 % of rows right to wrong [12.1, 18.3], budget 1 % (n=400): FAIL; "
         "accuracy on 2 slices, budget 5 points: FAIL in label c0 (drop 14.5 points "
-        "[10.2, 19.6], n=200), label c1 (drop 14.5 points [10.2, 19.6], n=200)"
+        "[10.5, 19.3], n=200), label c1 (drop 14.5 points [10.5, 19.3], n=200)"
     )
 
 
@@ -161,7 +161,7 @@ def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(co
     assert told == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
         "gate rows would tell; accuracy on 2 slices, budget 5 points: not shown, 0 inside, "
-        "2 not shown (worst: label c0, drop 0.0 [-6.4, 6.4], n=45)"
+        "2 not shown (worst: label c0, drop 0.0 [-6.5, 6.5], n=45)"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE

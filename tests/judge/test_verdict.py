@@ -48,7 +48,7 @@ def test_a_judgement_holds_what_was_counted(counted: MakePair) -> None:
     assert judgement.teacher == pytest.approx(794 / 872)
     assert judgement.value == pytest.approx(770 / 872)
     assert judgement.drop_points == pytest.approx(2400 / 872)
-    assert judgement.interval == pytest.approx((1.620, 4.040), abs=0.001)
+    assert judgement.interval == pytest.approx((1.525, 4.040), abs=0.001)
     assert (judgement.n, judgement.level, judgement.method) == (872, 0.9, "Tango")
     assert judgement.changed == Changed(right_to_wrong=32, wrong_to_right=8)
     assert (judgement.verdict, judgement.band) == (Verdict.FAIL, "depends on the use")

@@ -47,7 +47,7 @@ def assert_within(
     prediction files or logs of evaluation tools as `slimgate judge` reads them. The rows are a sample: the
     assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
     slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
-    metrics or task/metric, default all, each with this budget. seed: of the bootstrap, which some metrics
+    metrics or task/metric, default all, each with this budget. seed: of the random weights that some metrics
     need. allow, missing, higher_is_better, lower_is_better: as these options of `slimgate judge`, for logs;
     labels, positive: for prediction files. What the command prints as a warning is a Python warning.
 

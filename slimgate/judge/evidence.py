@@ -209,7 +209,8 @@ def by_tango(
         copies = copies_until(lambda copies: float(ndtr(side * z(margin, copies))), drop, margin)
         if copies is None:
             return None
-        return max(ceil(copies * n), rows_without_change(margin)) if drop < margin else ceil(copies * n)
+        fewest = rows_without_change(margin) if drop < margin and margin > 0 else 1
+        return max(ceil(copies * n), fewest)
 
     return Evidence(
         n=n,

@@ -1,12 +1,12 @@
-"""Two made-up rows, one lost and one won, so that few observed changes do not pass for none possible.
+"""Two made-up rows, one lost and one gained, that stand for changes which the sample did not draw.
 
-A bootstrap can only draw changes that it has seen: where nothing changed its interval has zero width and
-would pass anything. So one change each way is added (the idea of Bonett and Price 2012, J. Educ. Behav.
-Stat. 37:479-488) where a change moves the metric most. For a macro average that is the smallest class; for
-binary precision or recall it is the class that the metric looks at, whether or not it is the smaller one.
+Without them, few observed changes would pass for none possible (`random_weights`; the idea of one change each
+way is Bonett and Price's, 2012, J. Educ. Behav. Stat. 37:479-488). They are added where a change moves the
+metric most. For a macro average that is the smallest class; for binary precision or recall it is the class
+that the metric is of, whether or not it is the smaller one.
 
 Of outcomes without classes one row falls from its best to its worst and one rises; the metric says what a
-usual row's best and worst are.
+row's best and worst are.
 """
 
 from __future__ import annotations

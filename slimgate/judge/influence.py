@@ -41,7 +41,7 @@ class PairedInfluence(ByInterval):
         """Normal bounds (Student's t for groups), both moved by the skewness.
 
         Source: Johnson 1978, JASA 73:536-544; Hall 1992, J. R. Stat. Soc. B 54:221-228: to the same order
-        the shift of the BCa bootstrap of a mean.
+        the shift of a bias-corrected bootstrap of a mean.
         """
         middle = self.value(contrast)
         values = self._of(contrast)

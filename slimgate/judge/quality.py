@@ -47,7 +47,7 @@ def judge_quality(
 
     builds: the further builds of the variant on the same rows, for budgets over builds. These are judged over
     the rows where it is empty, since all builds are equal, and where it is None, since no other is known.
-    seed, resamples: of the bootstrap, where there is one (default as in `paired_resamples`).
+    seed, resamples: of the random weights, if the metric takes them (default as in `weigh_rows`).
     Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
     """
     for budget in budgets:

@@ -25,6 +25,7 @@ from slimgate.judge.budget_tables import (
     SliceBudget,
     TeacherBudgetTable,
 )
+from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.slices import NOT_PER_ROW
 from slimgate.suite.errors import Loc, at, from_validation, suite_error
@@ -220,6 +221,8 @@ def _since_baseline(
 def _refuse_unsuited(name: str, budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
     """Raises where a metric cannot have a budget of this kind, or of this size."""
     metric = load_metric(name)
+    if budgets and metric.correlated is not None and metric.correlated.kind == "pearson":
+        raise suite_error(file, loc, data, NO_PASS)
     for budget in budgets:
         try:
             check_budget(metric, budget)

@@ -53,7 +53,7 @@ class LogsTable(Table):
     on_inconclusive: OnInconclusive = "fail"
     """What a budget does that the samples cannot decide."""
     seed: int = Field(default=0, ge=0)
-    """Of the bootstrap."""
+    """Seed of the random weights."""
 
 
 @dataclass(frozen=True)

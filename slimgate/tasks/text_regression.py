@@ -41,7 +41,7 @@ class Params(texts.TextParams):
 
 
 class TextRegression(TextTask[Params]):
-    default_metrics = ("pearson", "spearman", "mse")
+    default_metrics = ("spearman", "pearson", "mse")
     pipeline = "text-classification"
     snippet_tail = "for text, row in zip(texts, scores):\n    print(text, float(row[0]))"
     auto_class = SEQUENCE

@@ -161,7 +161,7 @@ def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(co
     assert told == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
         "gate rows would tell; accuracy on 2 slices, budget 5 points: not shown, 0 inside, "
-        "2 not shown (worst: label c0, drop 0.0 [-6.5, 6.5], n=45)"
+        "2 not shown (worst: label c0, drop 0.0 [-6.6, 6.6], n=45)"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE

@@ -46,7 +46,7 @@ score = "score"
 splits = { train = 120, calibration = 16, selection = 30, gate = 200 }
 
 [budgets]
-pearson = { drop_points = 15.0 }
+spearman = { drop_points = 30.0 }
 mse = { increase_relative = 0.5 }
 """
 LABELS = """\

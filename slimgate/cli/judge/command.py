@@ -125,7 +125,7 @@ def add_to(commands: Any) -> None:
         "--require-budget", action="store_true", help="end with exit code 4 where nothing was gated"
     )
     parser.add_argument("--json", action="store_true", help="print what the run record holds of a variant")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the bootstrap (default 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
     parser.add_argument(
         "--labels",
         type=_labels,

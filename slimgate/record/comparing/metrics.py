@@ -120,7 +120,7 @@ def _test_change(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
 
 
 def _the_same(facts: QualityFacts, metric: Metric | None) -> Moved:
-    """What needs no test: a bootstrap of equal answers would take its time to say so."""
+    """What needs no test: random weights of equal answers would take their time to say so."""
     flips = 0 if metric is not None and metric.per_row is not None else None
     return Moved(
         old=facts.value,

@@ -75,9 +75,9 @@ def test_both_sides_are_treated_alike(counted: Counted, metric: str, lost: int, 
 
 
 def test_the_p_values_are_the_larger_one_and_twice_the_smaller_one(counted: Counted) -> None:
-    """Tango's z of 30 rows lost and 20 won of 1,000 at 1 point and at -1 point."""
-    (budget,) = judged(counted(1000, 30, 20), 1.0).budgets
-    upper, lower = tango_z(30, 20, 1000, 0.01), tango_z(30, 20, 1000, -0.01)
+    """Tango's z of 45 rows lost and 30 won of 1,000 at 1 point and at -1 point."""
+    (budget,) = judged(counted(1000, 45, 30), 1.0).budgets
+    upper, lower = tango_z(45, 30, 1000, 0.01), tango_z(45, 30, 1000, -0.01)
     assert budget.p_value == pytest.approx(max(norm.cdf(upper), norm.sf(lower)))
     assert budget.p_holds == pytest.approx(min(1.0, 2 * min(norm.sf(upper), norm.cdf(lower))))
 
@@ -111,11 +111,11 @@ def test_pass_is_the_90_percent_interval_and_fail_the_95_percent_one(counted: Co
 
 
 def test_the_95_percent_interval_of_counts_is_tangos(counted: Counted) -> None:
-    (budget,) = judged(counted(1000, 40, 16), 1.0).budgets
+    (budget,) = judged(counted(1000, 60, 24), 1.0).budgets
     assert budget.fail_interval is not None
     low, high = (end / 100 for end in budget.fail_interval)
-    assert tango_z(40, 16, 1000, low) == pytest.approx(1.96, abs=1e-3)
-    assert tango_z(40, 16, 1000, high) == pytest.approx(-1.96, abs=1e-3)
+    assert tango_z(60, 24, 1000, low) == pytest.approx(1.96, abs=1e-3)
+    assert tango_z(60, 24, 1000, high) == pytest.approx(-1.96, abs=1e-3)
 
 
 def test_every_kind_is_among_the_pairs_of_metric_and_kind() -> None:

@@ -100,6 +100,7 @@ def test_a_judged_metric_is_written_with_every_key() -> None:
         "warnings": ["few rows"],
         "message": "the line",
         "unit": "points",
+        "strays": None,
     }
 
 

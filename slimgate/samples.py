@@ -1,6 +1,7 @@
 """What the log of an evaluation tool says: its tasks, and of each sample the scores.
 
     Log       one run of a tool: a name for the model, and its tasks
+    Run       a run of a log that holds several, of which one is chosen
     TaskLog   one task: its rows, read again at each call, and the settings that two runs must share
     Row       one sample under one filter
 
@@ -24,6 +25,12 @@ from typing import Any
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
 PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
 SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters")
+# What a message calls them.
+SETTING_WORDS = {
+    "chat_template": "chat template",
+    "version": "task version",
+    "generation": "generation settings",
+}
 TASKS = "tasks"
 COMPARED = (TASKS, *PER_SAMPLE, *SETTINGS)
 # The log of a base, as it is kept beside a record.
@@ -70,12 +77,17 @@ class TaskLog:
     """One task. rows(): a new iterator at each call, so that millions of rows need not be held.
 
     higher_is_better: by metric, of those that the log says it of. settings: by a name of SETTINGS, plain JSON
-    values; what the log does not say is not there.
+    values; what the log does not say is not there. optional_metrics: whether a metric may be of some samples
+    only, such as an assertion of one test: then a row without an entry for it in `scores` is not of that
+    metric. Otherwise, and where the entry is None, the row's score is missing. samples: how many the tool
+    says that it ran, or None; a note names a log that holds fewer.
     """
 
     rows: Callable[[], Iterator[Row]]
     higher_is_better: Mapping[str, bool] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    optional_metrics: bool = False
+    samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +123,27 @@ class LoadRun:
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run in a log that holds several.
+
+    time: when it ran, as the tool writes it; later times sort later. tasks, model, notes: as of a Log.
+    problem: why the run cannot be judged, in words; None where it can.
+    """
+
+    time: str
+    tasks: Mapping[str, TaskLog]
+    model: str | None = None
+    notes: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class Log:
     """One run of a tool. shown: the file or folder, for messages. notes: what is to be known.
 
     model: what the log calls the model, or None. loads: of a load test, by the name of the load; it has no
-    tasks.
+    tasks. time: when it ran, where the log says it. runs: where the file or folder holds several runs, all of
+    them, the oldest first; then there are no tasks until a run is chosen (`--run`).
     """
 
     tool: str
@@ -124,6 +152,8 @@ class Log:
     model: str | None = None
     notes: tuple[str, ...] = ()
     loads: Mapping[str, LoadRun] = field(default_factory=dict)
+    time: str | None = None
+    runs: tuple[Run, ...] = ()
 
 
 class Reader(ABC):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from slimgate.data.log_files.budgets import drop_budgets
 from slimgate.data.log_files.directions import read_directions
 from slimgate.data.log_files.find import holds_predictions, read_log
-from slimgate.data.log_files.pairs import Missing, Rules, check_options
+from slimgate.data.log_files.pairs import Missing, Rules, SameId, check_options
+from slimgate.data.log_files.runs import parse_choices
 from slimgate.data.log_files.verdicts import judge_logs
 from slimgate.data.predictions.columns import ColumnNames
 from slimgate.data.predictions.pairs import read_pair
@@ -37,6 +38,8 @@ def assert_within(
     positive: str | None = None,
     higher_is_better: Sequence[str] = (),
     lower_is_better: Sequence[str] = (),
+    run: str | Mapping[str, str] | None = None,
+    same_id: SameId = "fail",
 ) -> QualityJudgement:
     """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
 
@@ -48,8 +51,9 @@ def assert_within(
     assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
     slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
     metrics or task/metric, default all, each with this budget. seed: of the random weights that some metrics
-    need. allow, missing, higher_is_better, lower_is_better: as these options of `slimgate judge`, for logs;
-    labels, positive: for prediction files. What the command prints as a warning is a Python warning.
+    need. allow, missing, run, same_id, higher_is_better, lower_is_better: as these options of `slimgate
+    judge`, for logs; run is "latest", or by side, {"base": "2026-01-01T", "target": "latest"}. labels,
+    positive: for prediction files. What the command prints as a warning is a Python warning.
 
     Returns the judgement, of logs that with the largest drop, or with the largest change under
     equivalent_points. Raises AssertionError with the verdict's line
@@ -63,8 +67,14 @@ def assert_within(
     if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
         both = Path(teacher), Path(variant)
         if not all(holds_predictions(path) for path in both):
-            directions = read_directions(higher_is_better, lower_is_better)
-            rules = Rules(frozenset(allow), missing, directions=directions)
+            check_options(allow)
+            rules = Rules(
+                frozenset(allow),
+                missing,
+                directions=read_directions(higher_is_better, lower_is_better),
+                runs=parse_choices(run),
+                same_id=same_id,
+            )
             return _assert_logs_within(*both, metric, points, equivalent, seed, rules)
         pair = read_pair(*both, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
@@ -95,7 +105,6 @@ def _assert_logs_within(
     seed: int,
     rules: Rules,
 ) -> QualityJudgement:
-    check_options(rules.allow)
     budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
     found = judge_logs(read_log(base), read_log(target), budgets, rules, seed=seed).comparisons
     wrong = [one.judged for one in found if one.judged.verdict is not Verdict.PASS]

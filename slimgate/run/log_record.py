@@ -102,6 +102,8 @@ def verdict_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> RunVer
 def comparison_line(name: str, one: Comparison) -> str:
     """The verdict's line, with what the base's own noise says of it."""
     line = message(name, one.judged)
+    if one.counts.missing:
+        line += f" ({one.counts.missing:,} samples have no score in one log or both: --missing)"
     noise = one.noise
     if noise is None:
         return line

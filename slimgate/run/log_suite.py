@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slimgate.data.log_files.find import read_log
+from slimgate.data.log_files.find import check_repeat_files, read_log
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
 from slimgate.suite.log_suite import LogSuite
 
@@ -14,6 +14,8 @@ def judge_log_suite(suite: LogSuite) -> Mapping[str, LogVerdicts]:
     form = suite.table.format
     base = read_log(suite.base, form)
     repeat = None if suite.repeat is None else read_log(suite.repeat, form)
+    if suite.repeat is not None:
+        check_repeat_files(suite.repeat, suite.base, suite.targets.values())
     return {
         name: judge_logs(
             base, read_log(path, form), suite.budgets, suite.rules, seed=suite.table.seed, repeat=repeat

@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError
 
 from slimgate.data.log_files.budgets import LogBudgets, budgets_of_table
 from slimgate.data.log_files.directions import read_directions
-from slimgate.data.log_files.pairs import Missing, Rules, check_options
+from slimgate.data.log_files.pairs import Missing, Rules, SameId, check_options
+from slimgate.data.log_files.runs import parse_choices
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.params import VARIANT_NAME, Table, suite_path
@@ -45,7 +46,11 @@ class LogsTable(Table):
     allow: list[str] = Field(default_factory=list)
     """What the logs may differ in, as `--allow` of `slimgate judge`."""
     missing: Missing = "fail"
-    """What samples do that have no score in one of the logs."""
+    """What samples do that have no score in one of the logs or both."""
+    run: str | dict[str, str] | None = None
+    """Which run of a log that holds several, as `--run`; or by `base`, `target` and `repeat`."""
+    same_id: SameId = "fail"
+    """What several rows of one id are, as `--same-id`."""
     higher_is_better: list[str] = Field(default_factory=list)
     """Metrics, or patterns, that are better when higher, if neither the log nor their names say so."""
     lower_is_better: list[str] = Field(default_factory=list)
@@ -76,21 +81,25 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
     try:
         table = LogsTable.model_validate(data[LOGS])
         check_options(table.allow)
+        rules = Rules(
+            frozenset(table.allow),
+            table.missing,
+            directions=read_directions(table.higher_is_better, table.lower_is_better),
+            runs=parse_choices(table.run),
+            same_id=table.same_id,
+        )
     except ValidationError as error:
         raise from_validation(error, shown, data, (LOGS,)) from None
     except DataError as error:
         raise SuiteError(f"{shown} [logs] {str(error).removeprefix('--')}") from None
+    except SuiteError as error:
+        raise SuiteError(f"{shown} [logs]: {error}") from None
     if "teacher" in table.targets:
         raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
     budgets = budgets_of_table({key: value for key, value in data.items() if key != LOGS}, shown)
     targets = {name: _from_here(path, text, shown) for name, text in table.targets.items()}
     repeat = None if table.repeat is None else _from_here(path, table.repeat, shown)
     base = _from_here(path, table.base, shown)
-    try:
-        directions = read_directions(table.higher_is_better, table.lower_is_better)
-    except SuiteError as error:
-        raise SuiteError(f"{shown} [logs]: {error}") from None
-    rules = Rules(frozenset(table.allow), table.missing, directions=directions)
     return LogSuite(path, shown, table, base, targets, repeat, budgets, rules)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from slimgate.cli.main import main
 from slimgate.data.log_files.budgets import LogBudgets
+from slimgate.data.log_files.differences import Differences
 from slimgate.data.log_files.find import read_log
 from slimgate.data.log_files.kept import write_base_log
 from slimgate.data.log_files.pairs import Rules, shared_tasks
@@ -94,7 +95,8 @@ def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> Non
             assert getattr(before, name) == getattr(after, name)
     assert (found[0].prompt or "").endswith("end")
     assert (len(found[0].prompt or ""), len(found[1].answer or "")) == (400, 400)
-    assert shared_tasks(log, kept, RULES) == (["one"], [])
+    assert kept.tasks["one"].optional_metrics is False
+    assert shared_tasks(log, kept, Differences(("log", "kept"))) == ["one"]
     judged = judge_logs(kept, log, LogBudgets(measured=("f1",)), RULES)
     assert {one.filter: one.changed for one in judged.comparisons} == {"": 0, "strict": None}
 

@@ -240,7 +240,7 @@ def test_epochs_are_one_cluster(judge: Judge, tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "other prompts": (
         {"prompt": "Question {id} ?"},
-        r'gsm8k: prompts differ in 400 of 400 samples \("0", "1", "2" and 397 more\): .* are not comparable, '
+        r'are not comparable: gsm8k: prompts differ in 400 of 400 samples \("0", "1", "2" and 397 more\), '
         r'first "Question 0\?" and "Question 0 \?"; accept it by --allow prompt',
         "prompt",
     ),
@@ -256,28 +256,28 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
     ),
     "other shots": (
         {"results": {"n-shot": {"gsm8k": 5}}},
-        r'differ in shots \{"seed": null, "shots": 0\} and \{"seed": 1234, "shots": 5\}: not comparable; '
+        r'not comparable: gsm8k: shots \{"seed": null, "shots": 0\} and \{"seed": 1234, "shots": 5\}; '
         "accept it by --allow shots",
         "shots",
     ),
     "another limit": (
-        {"results": {"n-samples": {"gsm8k": {"original": 9999, "effective": 100}}}},
-        "differ in limit 400 and 100: not comparable; accept it by --allow limit",
+        {"results": {"n-samples": {"gsm8k": {"original": 400, "effective": 400}}}},
+        r"gsm8k: limit 400 of 9999 samples and none \(400 samples\); accept it by --allow limit",
         "limit",
     ),
     "another chat template": (
         {"results": {"chat_template_sha": "abc"}},
-        r'differ in chat template \{"chat_template_sha": null\} and \{"chat_template_sha": "abc"\}: not comp',
+        r'gsm8k: chat template \{"chat_template_sha": null\} and \{"chat_template_sha": "abc"\}; accept it',
         "chat_template",
     ),
     "another version": (
         {"results": {"versions": {"gsm8k": 3.0}}},
-        r"differ in task version 1\.0 and 3\.0: not comparable; accept it by --allow version",
+        r"gsm8k: task version 1\.0 and 3\.0; accept it by --allow version",
         "version",
     ),
     "other generation settings": (
         {"results": {"config": {"gen_kwargs": {"temperature": 1.0}}}},
-        r'differ in generation settings \{"gen_kwargs": \{\}\} and \{"gen_kwargs": \{"temperature": 1\.0\}\}',
+        r'gsm8k: generation settings \{"gen_kwargs": \{\}\} and \{"gen_kwargs": \{"temperature": 1\.0\}\}',
         "generation",
     ),
     "another filter": (
@@ -372,7 +372,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a task less": (
         _a_task_less,
-        "target lacks the task arc: run it, or judge what both have by --allow tasks",
+        "are not comparable: .*target lacks the task arc; accept it by --allow tasks",
     ),
     "a line that ends early": (
         _interrupted,

@@ -74,7 +74,7 @@ def add_to(commands: Any) -> None:
         "--pooled-points",
         type=points,
         metavar="X",
-        help="of logs: one budget on the mean over all samples of all tasks",
+        help="of logs: one budget on the mean over all samples of all tasks, of each task its first metric",
     )
     parser.add_argument("--format", metavar="NAME", help="of logs; default: found from their content")
     parser.add_argument(
@@ -88,7 +88,7 @@ def add_to(commands: Any) -> None:
         "--missing",
         choices=("fail", "drop", "as-wrong"),
         default="fail",
-        help="of logs: what samples without a score in one of them do (default fail)",
+        help="of logs: what samples without a score in one of them or both do (default fail)",
     )
     for flag, direction in (("--higher-is-better", "higher"), ("--lower-is-better", "lower")):
         parser.add_argument(
@@ -100,7 +100,27 @@ def add_to(commands: Any) -> None:
             "the log nor its name says so",
         )
     parser.add_argument(
-        "--repeat", type=Path, metavar="BASE2", help="a second log of the base: how much it changes by itself"
+        "--run",
+        action="append",
+        dest="runs",
+        metavar="[SIDE=]RUN",
+        help="of logs that hold several runs: latest, the beginning of a time (2026-02-01T), or each-task "
+        "(the newest run of each task); SIDE is base, target or repeat, default each; repeatable. Default: "
+        "the newest run, if it has every task of the other log",
+    )
+    parser.add_argument(
+        "--same-id",
+        choices=("fail", "epochs"),
+        default="fail",
+        help="of logs: what several rows of one id are; epochs: repeats of one sample, in the order they "
+        "stand (default fail)",
+    )
+    parser.add_argument(
+        "--repeat",
+        action="append",
+        type=Path,
+        metavar="BASE2",
+        help="a second log of the base: how much it changes by itself",
     )
     parser.add_argument(
         "--looks",
@@ -167,11 +187,23 @@ def run(options: argparse.Namespace) -> int:
 
     _ask_for_points("--drop-points", options.drop_points or [])
     _ask_for_points("--equivalent-points", options.equivalent_points or [])
+    options.repeat = _only_repeat(options.repeat or [])
     if not options.variants:
         return _judge_one_file(options)
     if reads_logs(options):
         return judge_log_files(options)
     return _judge_predictions(options)
+
+
+def _only_repeat(paths: Sequence[Path]) -> Path | None:
+    from slimgate.errors import SuiteError
+
+    if len(paths) > 1:
+        raise SuiteError(
+            f"--repeat came {len(paths)} times ({', '.join(map(str, paths))}), expected one second log of "
+            "the base"
+        )
+    return next(iter(paths), None)
 
 
 def _check_of_classes(metrics: Mapping[str, Metric]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from slimgate.cli.judge.exit_code import exit_code
 from slimgate.cli.judge.judged_loads import PART_OF_LIMIT, Budget, JudgedLoads, judge_pairs
 from slimgate.cli.judge.load_output import as_json, as_text
-from slimgate.data.log_files.find import read_any_log
+from slimgate.data.log_files.find import check_repeat_files, read_any_log
 from slimgate.data.log_files.load_tests import check_load_options, pair_loads
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.load_tests import PART_OF_SPEEDUP
@@ -22,6 +22,8 @@ def judge_load_tests(options: argparse.Namespace, base: Log) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
     _refuse_options(options)
     repeat = None if options.repeat is None else _read(options.repeat, options)
+    if options.repeat is not None:
+        check_repeat_files(options.repeat, options.teacher, options.variants)
     judged: dict[str, JudgedLoads] = {}
     for path in options.variants:
         target = _read(path, options)
@@ -41,6 +43,8 @@ def _refuse_options(options: argparse.Namespace) -> None:
                 f"--{flag.replace('_', '-')} does not go with load tests; write --budgets FILE.toml, such as "
                 "latency = { speedup_min = 1.2 }"
             )
+    if options.runs or options.same_id != "fail":
+        raise SuiteError("--run and --same-id do not go with load tests; they are of logs of answers")
     if options.looks != 1:
         raise SuiteError("--looks does not go with load tests, whose requests are all there")
     check_load_options(options.allow or ())

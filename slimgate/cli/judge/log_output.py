@@ -125,9 +125,9 @@ def _totals(verdicts: LogVerdicts) -> str:
     by_filter = {(one.task, one.filter): one.counts for one in found}
     cut = [sum(getattr(one, f"truncated_{who}") for one in by_filter.values()) for who in ("base", "target")]
     if missing:
-        line += f"; {count(missing)} scores missing in one log"
-    if other := sum(one.counts.unscored_both for one in found):
-        line += f"; {count(other)} samples have no score of a metric in either log"
+        line += f"; {count(missing)} scores missing in one log or both"
+    if other := sum(one.counts.not_of_metric for one in found):
+        line += f"; a metric is not of {count(other)} samples"
     if waiting := sum(one.counts.not_run for one in found):
         line += f"; {count(waiting)} not run yet by the target"
     if any(cut):

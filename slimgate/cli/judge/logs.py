@@ -12,22 +12,24 @@ from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.cli.judge.exit_code import exit_code
 from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
 from slimgate.data.log_files.directions import read_directions
-from slimgate.data.log_files.find import holds_predictions, read_any_log, read_log
+from slimgate.data.log_files.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.data.log_files.pairs import Rules, check_options
+from slimgate.data.log_files.runs import parse_choices
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
-_OF_LOGS = ("pooled_points", "allow", "repeat", "higher_is_better", "lower_is_better")
+_OF_LOGS = ("pooled_points", "allow", "repeat", "higher_is_better", "lower_is_better", "runs")
+_FLAGS = {"runs": "run"}
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
     if options.format is not None:
         return True
-    if options.looks != 1 or any(getattr(options, name) for name in _OF_LOGS):
+    if options.looks != 1 or options.same_id != "fail" or any(getattr(options, name) for name in _OF_LOGS):
         return True
     stated = any(getattr(options, name) for name in _OF_PREDICTIONS)
     return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
@@ -46,19 +48,25 @@ def judge_log_files(options: argparse.Namespace) -> int:
         if of_logs and all(
             holds_predictions(path, stated=True) for path in (options.teacher, *options.variants)
         ):
-            own = of_logs[0].replace("_", "-")
-            raise SuiteError(f"--{own} came with prediction files; it is of logs, leave it out")
+            name = _FLAGS.get(of_logs[0], of_logs[0]).replace("_", "-")
+            raise SuiteError(f"--{name} came with prediction files; it is of logs, leave it out")
         raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
     base = read_any_log(options.teacher, options.format)
     if base.loads:
         return judge_load_tests(options, base)
     check_options(options.allow or ())
-    directions = read_directions(options.higher_is_better, options.lower_is_better)
-    rules = Rules(frozenset(options.allow or ()), options.missing, _looks(options.looks), directions)
+    rules = Rules(
+        frozenset(options.allow or ()),
+        options.missing,
+        _looks(options.looks),
+        read_directions(options.higher_is_better, options.lower_is_better),
+        parse_choices(options.runs),
+        options.same_id,
+    )
     budgets = _budgets(options)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
-    if repeat is not None and options.repeat.samefile(options.teacher):
-        raise DataError(f"--repeat {options.repeat}: it is the base itself, expected another run of it")
+    if repeat is not None:
+        check_repeat_files(options.repeat, options.teacher, options.variants)
     judged: dict[str, LogVerdicts] = {}
     for path in options.variants:
         if path.exists() and options.teacher.exists() and path.samefile(options.teacher):

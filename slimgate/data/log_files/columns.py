@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ from slimgate.samples import NOT_AS_WRITTEN, Digest, Row, TaskLog
 
 # Ids wait so many at a time to become Arrow text.
 _BLOCK = 50_000
+# Where `Samples.empty` has the samples that no metric is of.
+NO_METRIC = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +33,18 @@ class Samples:
     """One task under one filter. Arrays are (rows,).
 
     ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN where the log
-    has none. keys: by name, digests of what both logs must share. answers: digests, or None where there are
-    none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
+    has none. empty: where a metric may be of some samples only, by metric the positions of those that should
+    have a score and have none, and under "" of those that no metric is of; None where every metric is of
+    every sample. keys: by name, digests of what both logs must share. answers: digests, or None where there
+    are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
     not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
+    documents: digests of what each sample asks (`same_documents`), once the keys are dropped.
     """
 
     ids: pa.Array
     order: Ints
     scores: Mapping[str, Floats]
+    empty: Mapping[str, Ints] | None
     keys: Mapping[str, Ints]
     answers: Ints | None
     clusters: Ints | None
@@ -46,6 +52,7 @@ class Samples:
     truncated: npt.NDArray[np.uint8]
     not_numbers: Mapping[str, int]
     rows: Callable[[], Iterator[Row]]
+    documents: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,6 +77,7 @@ class _Column:
     waiting: list[str] = field(default_factory=list)
     ids: list[pa.Array] = field(default_factory=list)
     scores: dict[str, array[float]] = field(default_factory=dict)
+    empty: dict[str, array[int]] = field(default_factory=dict)
     keys: dict[str, array[int]] = field(default_factory=dict)
     answers: array[int] | None = None
     clusters: array[int] | None = None
@@ -85,12 +93,17 @@ class _Column:
             column = self.scores.get(name)
             if column is None:
                 column = self.scores[name] = array("d", [nan]) * before
-            column.append(_score(row, name, value, shown))
+            score = _score(row, name, value, shown)
+            column.append(score)
+            if isnan(score):
+                self.empty.setdefault(name, array("q")).append(before)
         for name, text in row.keys.items():
             digests = self.keys.get(name)
             if digests is None:
                 digests = self.keys[name] = array("q", [0]) * before
             digests.append(digest(text))
+        if not row.scores:
+            self.empty.setdefault(NO_METRIC, array("q")).append(before)
         answer = answer_digest(row)
         if self.answers is None and answer is not None:
             self.answers = array("q", [0]) * before
@@ -98,6 +111,7 @@ class _Column:
             self.answers.append(answer or 0)
         for name in row.not_numbers:
             self.not_numbers[name] = self.not_numbers.get(name, 0) + 1
+            self.empty.setdefault(name, array("q")).append(before)
         if self.clusters is None and row.cluster is not None:
             # rows so far stand alone: a number of their own
             self.clusters = array("q", range(before))
@@ -143,6 +157,20 @@ def _score(row: Row, name: str, value: float | None, shown: str) -> float:
     return number
 
 
+def number_epochs(task: TaskLog) -> TaskLog:
+    """The task in which the rows of one id and filter are epochs of one sample, in the order they stand."""
+
+    def rows() -> Iterator[Row]:
+        seen: dict[tuple[str, str], int] = {}
+        for row in task.rows():
+            key = row.filter, row.id
+            seen[key] = epoch = seen.get(key, 0) + 1
+            name = row.id if epoch == 1 else f"{row.id} epoch {epoch}"
+            yield replace(row, id=name, cluster=row.id if row.cluster is None else row.cluster)
+
+    return replace(task, rows=rows)
+
+
 def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
     """By filter the samples of a task. shown: file and task, for messages.
 
@@ -174,8 +202,8 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
     if len(twice := standing_twice(ids, order)):
         has = "sample stands" if len(twice) == 1 else "samples stand"
         raise DataError(
-            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample "
-            "(a log of several runs, or of several epochs without their number?)"
+            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "
+            "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs"
         )
     flags = np.frombuffer(column.flags, np.uint8)
 
@@ -186,6 +214,9 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         ids=ids,
         order=order,
         scores={metric: np.frombuffer(values, np.float64) for metric, values in column.scores.items()},
+        empty={metric: np.frombuffer(places, np.int64) for metric, places in column.empty.items()}
+        if task.optional_metrics
+        else None,
         keys={key: np.frombuffer(values, np.int64) for key, values in column.keys.items()},
         answers=None if column.answers is None else np.frombuffer(column.answers, np.int64),
         clusters=None if column.clusters is None else np.frombuffer(column.clusters, np.int64),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from slimgate._system.digests import file_sha256
 from slimgate.data.predictions.files import FORMATS
 from slimgate.data.row_files import RowFile, columns_of, require
 from slimgate.errors import DataError, SlimgateError
@@ -37,7 +39,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     except NOT_AS_WRITTEN as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is not as its tool writes logs ({said})") from error
-    if not log.tasks and not log.loads:
+    if not log.tasks and not log.loads and not log.runs:
         raise DataError(f"{path}: the log has no task")
     return log
 
@@ -52,12 +54,56 @@ def find_reader(path: Path) -> Reader:
     if not found and readers[_LAST].recognizes(path):
         found = [_LAST]
     if not found:
+        _refuse_folder_of_logs(path, readers)
         what = "folder" if path.is_dir() else "file"
         raise DataError(
             f"{path}: no reader knows this {what}; expected a log of {', '.join(readers)}; "
             "--format NAME forces one"
         )
     return readers[found[0]]
+
+
+def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
+    """Raises DataError for a folder of files of which each is a log, such as several outputs of promptfoo."""
+    if not path.is_dir():
+        return
+    for file in sorted(path.iterdir()):
+        names = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(file)]
+        if file.is_file() and names:
+            raise DataError(
+                f"{path}: a folder came, and a log of {names[0]} is one file; name it, such as "
+                f"{file.as_posix()}"
+            )
+
+
+def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> None:
+    """Raises DataError for a `--repeat` that is the base or a target, or a copy of one."""
+    for path, words in ((base, "base"), *((target, "target") for target in targets)):
+        if not path.exists():  # whoever reads it says so
+            continue
+        if repeat.samefile(path):
+            raise DataError(f"--repeat {repeat}: it is the {words} itself, expected another run of the base")
+        if _is_copy(repeat, path):
+            raise DataError(
+                f"--repeat {repeat}: it is {path} byte by byte, so it shows no noise; expected another "
+                "run of the base"
+            )
+
+
+def _is_copy(path: Path, other: Path) -> bool:
+    """Whether two files, or all files of two folders, hold the same bytes, under whatever names."""
+    files, other_files = _files_of(path), _files_of(other)
+    if sorted(map(_size_of, files)) != sorted(map(_size_of, other_files)):
+        return False
+    return sorted(map(file_sha256, files)) == sorted(map(file_sha256, other_files))
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def _size_of(file: Path) -> int:
+    return file.stat().st_size
 
 
 def holds_predictions(path: Path, *, stated: bool = False) -> bool:

@@ -58,6 +58,8 @@ def write_base_log(log: Log, path: Path) -> None:
                 "row_groups": [first, groups],
                 "higher_is_better": dict(task.higher_is_better),
                 "settings": plain_json(task.settings),
+                "optional_metrics": task.optional_metrics,
+                "samples": task.samples,
             }
         about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
         writer.add_key_value_metadata({_ABOUT: json.dumps(about, ensure_ascii=False).encode()})
@@ -97,6 +99,8 @@ def read_base_log(file: Path, shown: str) -> Log:
             rows=partial(_rows, file, range(*task["row_groups"])),
             higher_is_better=task["higher_is_better"],
             settings=task["settings"],
+            optional_metrics=task["optional_metrics"],
+            samples=task["samples"],
         )
         for name, task in about["tasks"].items()
     }

@@ -1,8 +1,9 @@
 """The samples of one task in two logs, matched by id and checked: comparable, or refused with examples.
 
-Nothing is dropped in silence: samples that only one log has, that failed, or that have no score are counted,
-and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong" gives them the worst
-score.
+Nothing is dropped in silence: samples that only one log has, that failed, or that have no score in one log
+or in both are counted, and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong"
+gives them the worst score where they have none. Only a log whose reader says so has metrics of some samples,
+such as an assertion of one test; they are not missing in the others.
 """
 
 from __future__ import annotations
@@ -16,25 +17,29 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate.data.log_files.columns import Samples, read_samples
+from slimgate.data.log_files.columns import NO_METRIC, Samples, read_samples
+from slimgate.data.log_files.differences import Differences
 from slimgate.data.log_files.json_lines import as_text, plain_json
 from slimgate.data.log_files.kept import as_kept
+from slimgate.data.log_files.same_documents import digest_documents
 from slimgate.data.predictions.codes import match_ids
 from slimgate.data.predictions.files import EXAMPLES, some
 from slimgate.errors import DataError, format_suggestion
 from slimgate.outcomes import Floats, Ints
-from slimgate.samples import COMPARED, PER_SAMPLE, SETTINGS, TASKS, Digest, Log, Row, TaskLog
+from slimgate.samples import (
+    COMPARED,
+    PER_SAMPLE,
+    SETTING_WORDS,
+    SETTINGS,
+    TASKS,
+    Digest,
+    Log,
+    Row,
+    TaskLog,
+)
 
 Missing = Literal["fail", "drop", "as-wrong"]
-# What a reader calls the things that a log may differ in.
-_WORDS = {
-    "document": "documents",
-    "prompt": "prompts",
-    "target": "targets",
-    "chat_template": "chat template",
-    "version": "task version",
-    "generation": "generation settings",
-}
+SameId = Literal["fail", "epochs"]
 _LONGEST = 60
 _AT_ONCE = 500_000
 
@@ -45,12 +50,16 @@ class Rules:
 
     looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
     directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
+    runs: which run of a log that holds several, as `parse_choices` has it. same_id: what several rows of one
+    id are: "fail" refuses, "epochs" reads them as repeats of one sample.
     """
 
     allow: frozenset[str] = frozenset()
     missing: Missing = "fail"
     looks: int = 1
     directions: Mapping[str, bool] = field(default_factory=dict)
+    runs: Mapping[str, str] = field(default_factory=dict)
+    same_id: SameId = "fail"
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,9 @@ class Counts:
     """Samples of one comparison: judged, and without a score in one log or both.
 
     only_base, only_target: samples that the other log lacks; unscored_*: there, but failed or without a
-    score. unscored_both: the metric is not of them, such as a named score of other tests; they do not count.
-    truncated_*: answers that were cut off, which are judged as they are. not_run: samples that the target
-    has not run yet, where its log is judged while it grows.
+    score, in one log or in both. not_of_metric: the metric is not of them in either log, such as a named
+    score of other tests; they are not missing. truncated_*: answers that were cut off, which are judged as
+    they are. not_run: samples that the target has not run yet, where its log is judged while it grows.
     """
 
     judged: int
@@ -69,21 +78,22 @@ class Counts:
     unscored_base: int = 0
     unscored_target: int = 0
     unscored_both: int = 0
+    not_of_metric: int = 0
     truncated_base: int = 0
     truncated_target: int = 0
     not_run: int = 0
 
     @property
     def missing(self) -> int:
-        return self.only_base + self.only_target + self.unscored_base + self.unscored_target
+        """Samples without a score in one log or both."""
+        return (
+            self.only_base + self.only_target + self.unscored_base + self.unscored_target + self.unscored_both
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class PairedTask:
-    """One task under one filter in both logs. base_rows, target_rows: (rows,) positions of the same samples.
-
-    differences: what was allowed to differ, in words.
-    """
+    """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples."""
 
     task: str
     filter: str
@@ -96,14 +106,14 @@ class PairedTask:
     not_run: int
     higher_is_better: Mapping[str, bool]
     metrics: tuple[str, ...]
-    differences: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class PairedScores:
     """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
 
-    base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample.
+    base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample. documents:
+    (rows,) digests of what the samples ask, as `same_documents` has them.
     """
 
     base: Floats
@@ -111,6 +121,7 @@ class PairedScores:
     base_rows: Ints
     target_rows: Ints
     clusters: Ints | None
+    documents: Ints
     counts: Counts
 
 
@@ -123,8 +134,8 @@ def check_options(allow: Collection[str]) -> None:
             )
 
 
-def shared_tasks(base: Log, target: Log, rules: Rules) -> tuple[list[str], list[str]]:
-    """The tasks of both logs, and what differs in words. Raises DataError where one log lacks a task."""
+def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
+    """The tasks of both logs; tasks of one alone are a difference. Raises DataError where they share none."""
     shared = [name for name in base.tasks if name in target.tasks]
     lacking = [
         f"{log.shown} lacks {_list_tasks(names)}"
@@ -136,50 +147,58 @@ def shared_tasks(base: Log, target: Log, rules: Rules) -> tuple[list[str], list[
     ]
     if not shared:
         raise DataError(f"no task in common: {'; '.join(lacking)}")
-    if lacking and TASKS not in rules.allow:
-        raise DataError(f"{'; '.join(lacking)}: run it, or judge what both have by --allow tasks")
-    return shared, lacking
+    for text in lacking:
+        differences.add(TASKS, "", text)
+    return shared
 
 
 def _list_tasks(names: Sequence[str]) -> str:
     more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-    what = "task" if len(names) == 1 else "tasks"
-    return f"the {what} {', '.join(names[:EXAMPLES])}{more}"
+    noun = "task" if len(names) == 1 else "tasks"
+    return f"the {noun} {', '.join(names[:EXAMPLES])}{more}"
 
 
-def pair_task(name: str, base: Log, target: Log, rules: Rules) -> list[PairedTask]:
-    """The samples of a task in both logs, one entry a filter. Raises DataError where they do not compare."""
-    before, after = base.tasks[name], target.tasks[name]
-    differences = _settings(name, base, target, rules)
-    both = [read_samples(f"{log.shown} {name}", log.tasks[name]) for log in (base, target)]
-    filters = [one for one in both[0] if one in both[1]]
-    if others := sorted(set(both[0]) ^ set(both[1])):
-        said = f"{name}: filter {', '.join(map(repr, others))} is in one log alone"
-        if not filters or "filters" not in rules.allow:
-            raise DataError(f"{said} ({base.shown}, {target.shown}); accept it by --allow filters")
-        differences.append(said)
-    better = {**after.higher_is_better, **before.higher_is_better}
-    _check_directions(name, before, after)
+def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Differences) -> list[PairedTask]:
+    """The samples of a task in both logs, one entry a filter. differences: gets what does not compare."""
+    _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
+    before, after = (read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name]) for log in (base, target))
+    for log, samples in ((base, before), (target, after)):
+        differences.notes += _describe_fewer(name, log, samples)
+    filters = [filter_ for filter_ in before if filter_ in after]
+    if lone := sorted(set(before) ^ set(after)):
+        text = f"filter {', '.join(map(repr, lone))} is in one log alone"
+        if filters:
+            differences.add("filters", name, text)
+        else:
+            differences.refuse(name, text)
+    better = {**target.tasks[name].higher_is_better, **base.tasks[name].higher_is_better}
+    _compare_directions(name, base.tasks[name], target.tasks[name], differences)
+    pairs = (
+        _pair(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
+        for filter_ in filters
+    )
+    return [paired for paired in pairs if paired is not None]
+
+
+def _describe_fewer(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line for each filter of which fewer samples are there than the tool says that it ran."""
+    expected = log.tasks[name].samples
     return [
-        _pair(
-            name,
-            one,
-            both[0].pop(one),
-            both[1].pop(one),
-            (base.shown, target.shown),
-            better,
-            differences,
-            rules,
-        )
-        for one in filters
+        f"{_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, and holds {len(rows):,}"
+        for filter_, rows in samples.items()
+        if expected is not None and len(rows) < expected
     ]
 
 
-def _check_directions(name: str, before: TaskLog, after: TaskLog) -> None:
+def _place(task: str, filter_: str) -> str:
+    return f"{task} ({filter_})" if filter_ else task
+
+
+def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences: Differences) -> None:
     for metric, better in before.higher_is_better.items():
         if after.higher_is_better.get(metric, better) is not better:
-            raise DataError(
-                f"{name}: metric {metric} is better {_up(better)} in one log and not in the other"
+            differences.refuse(
+                name, f"metric {metric} is better {_up(better)} in one log and not in the other"
             )
 
 
@@ -187,26 +206,17 @@ def _up(better: bool) -> str:
     return "when higher" if better else "when lower"
 
 
-def _settings(name: str, base: Log, target: Log, rules: Rules) -> list[str]:
-    """Settings that differ and may. Raises DataError for those that may not."""
-    before, after = (plain_json(log.tasks[name].settings) for log in (base, target))
-    found: list[tuple[str, str]] = []
-    refused: list[tuple[str, str]] = []
+def _compare_settings(
+    name: str, base: TaskLog, target: TaskLog, rules: Rules, differences: Differences
+) -> None:
+    before, after = plain_json(base.settings), plain_json(target.settings)
     for setting in SETTINGS:
         if setting not in before or setting not in after or before[setting] == after[setting]:
             continue
         if setting == "limit" and rules.looks > 1:  # the target's log is of the samples so far
             continue
-        values = " and ".join(_short(one) for one in _differing(before[setting], after[setting]))
-        said = f"{_WORDS.get(setting, setting)} {values}"
-        (found if setting in rules.allow else refused).append((setting, said))
-    if refused:
-        words = "; ".join(said for _, said in refused)
-        flags = " ".join(f"--allow {setting}" for setting, _ in refused)
-        raise DataError(
-            f"{name}: {base.shown} and {target.shown} differ in {words}: not comparable; accept it by {flags}"
-        )
-    return [f"{name}: {said}" for _, said in found]
+        values = " and ".join(_short(value) for value in _differing(before[setting], after[setting]))
+        differences.add(setting, name, f"{SETTING_WORDS.get(setting, setting)} {values}")
 
 
 def _differing(before: Any, after: Any) -> tuple[Any, Any]:
@@ -227,23 +237,26 @@ def _pair(
     filter_: str,
     base: Samples,
     target: Samples,
-    shown: tuple[str, str],
     better: Mapping[str, bool],
-    differences: Sequence[str],
     rules: Rules,
-) -> PairedTask:
-    where = name if not filter_ else f"{name} ({filter_})"
+    differences: Differences,
+) -> PairedTask | None:
+    """None where the two have no sample or no metric in common, which is a difference."""
+    where = _place(name, filter_)
     base_rows, target_rows = _same_samples(base, target)
     if not len(base_rows):
-        raise DataError(f"{where}: {shown[0]} and {shown[1]} have no sample in common: {some(base.ids)}")
-    told = [*differences, *_keys(where, base, target, base_rows, target_rows, shown, rules)]
+        differences.refuse(where, f"no sample in common: {some(base.ids)} and {some(target.ids)}")
+        return None
+    _compare_keys(where, base, target, base_rows, target_rows, differences)
     metrics = tuple(metric for metric in base.scores if metric in target.scores)
     if not metrics:
-        one, other = ", ".join(base.scores) or "none", ", ".join(target.scores) or "none"
-        raise DataError(f"{where}: no metric in common: {shown[0]} has {one}, {shown[1]} has {other}")
-    if others := sorted(set(base.scores) ^ set(target.scores)):
-        told.append(f"{where}: metric {', '.join(others)} is in one log alone")
-    told += _describe_not_numbers(where, base, target)
+        names = [", ".join(samples.scores) or "none" for samples in (base, target)]
+        differences.refuse(where, f"no metric in common: the base has {names[0]}, the target has {names[1]}")
+        return None
+    if lone := sorted(set(base.scores) ^ set(target.scores)):
+        differences.notes.append(f"{where}: metric {', '.join(lone)} is in one log alone")
+    differences.notes += _describe_not_numbers(where, base, target)
+    only_base = len(base) - len(base_rows)
     return PairedTask(
         task=name,
         filter=filter_,
@@ -251,30 +264,30 @@ def _pair(
         target=_without_checked_columns(target),
         base_rows=base_rows,
         target_rows=target_rows,
-        only_base=0 if rules.looks > 1 else len(base) - len(base_rows),
-        not_run=len(base) - len(base_rows) if rules.looks > 1 else 0,
+        only_base=0 if rules.looks > 1 else only_base,
+        not_run=only_base if rules.looks > 1 else 0,
         only_target=len(target) - len(target_rows),
         higher_is_better=better,
         metrics=metrics,
-        differences=tuple(told),
     )
 
 
 def _without_checked_columns(samples: Samples) -> Samples:
     """The samples without what only matching them took: of millions of rows that is most of the memory."""
-    return replace(samples, order=samples.order[:0].copy(), keys={})
+    return replace(samples, order=samples.order[:0].copy(), keys={}, documents=digest_documents(samples))
 
 
 def _describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
-    """A line for each metric of which some samples have a list or a text in place of a score."""
-    found = []
+    """A line for each metric that is a list or a text in samples, and a number in none of them."""
+    notes = []
     for metric in sorted({**base.not_numbers, **target.not_numbers}):
-        counts = [one.not_numbers.get(metric, 0) for one in (base, target)]
-        found.append(
-            f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of the "
-            "target, so these are not judged"
-        )
-    return found
+        counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
+        if metric not in base.scores or metric not in target.scores:
+            notes.append(
+                f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of "
+                "the target, so these are not judged"
+            )
+    return notes
 
 
 def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
@@ -288,34 +301,29 @@ def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
     return rows, found[rows]
 
 
-def _keys(
+def _compare_keys(
     where: str,
     base: Samples,
     target: Samples,
     base_rows: Ints,
     target_rows: Ints,
-    shown: tuple[str, str],
-    rules: Rules,
-) -> list[str]:
-    """What of documents, prompts and targets differs and may. Raises DataError with examples otherwise."""
-    found = []
+    differences: Differences,
+) -> None:
+    """Documents, prompts and targets of the same samples."""
     for key in PER_SAMPLE:
         if key not in base.keys or key not in target.keys:
             continue
         rows = _rows_that_differ(base.keys[key], target.keys[key], base_rows, target_rows)
         if not len(rows):
             continue
-        said = (
-            f"{where}: {_WORDS[key]} differ in {len(rows):,} of {len(base_rows):,} samples "
+        text = (
+            f"{key}s differ in {len(rows):,} of {len(base_rows):,} samples "
             f"({some(base.ids.take(pa.array(base_rows[rows])))})"
         )
-        if key not in rules.allow:
+        example = ""
+        if key not in differences.allow:
             example = _example(key, base, target, int(base_rows[rows[0]]), int(target_rows[rows[0]]))
-            raise DataError(
-                f"{said}: {shown[0]} and {shown[1]} are not comparable{example}; accept it by --allow {key}"
-            )
-        found.append(said)
-    return found
+        differences.add(key, where, text, example)
 
 
 def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
@@ -347,39 +355,62 @@ def _text(key: str, row: Row | None) -> str | None:
     return {"prompt": row.prompt, "target": row.target}.get(key)
 
 
-def pair_scores(paired: PairedTask, metric: str, rules: Rules) -> PairedScores:
-    """The scores of a metric on all samples that count. Raises DataError where some are missing."""
+def pair_scores(
+    paired: PairedTask, metric: str, rules: Rules, differences: Differences
+) -> PairedScores | None:
+    """The scores of a metric on all samples that count; None where some are missing and must not be.
+
+    Raises DataError where no sample has a score in both logs, or none that can be wrong.
+    """
     base = paired.base.scores[metric][paired.base_rows]
     target = paired.target.scores[metric][paired.target_rows]
     no_base, no_target = np.isnan(base), np.isnan(target)
-    failed = (paired.base.errors[paired.base_rows] + paired.target.errors[paired.target_rows]).astype(bool)
-    neither = no_base & no_target & ~failed
-    no_base, no_target = no_base & ~neither, no_target & ~neither
+    of_metric = _is_of_metric(paired.base, metric)[paired.base_rows]
+    of_metric |= _is_of_metric(paired.target, metric)[paired.target_rows]
+    neither = no_base & no_target
+    not_of_metric = neither & ~of_metric
     counts = Counts(
         judged=0,
         only_base=paired.only_base,
         only_target=paired.only_target,
         not_run=paired.not_run,
-        unscored_base=int(no_base.sum()),
-        unscored_target=int(no_target.sum()),
-        unscored_both=int(neither.sum()),
+        unscored_base=int((no_base & ~no_target).sum()),
+        unscored_target=int((no_target & ~no_base).sum()),
+        unscored_both=int((neither & of_metric).sum()),
+        not_of_metric=int(not_of_metric.sum()),
         truncated_base=int(paired.base.truncated[paired.base_rows].sum()),
         truncated_target=int(paired.target.truncated[paired.target_rows].sum()),
     )
     where = comparison_name(paired.task, paired.filter, metric)
-    if counts.missing and rules.missing == "fail":
-        raise DataError(_missing(where, paired, counts, no_base | no_target))
-    if rules.missing == "as-wrong" and counts.missing:
-        return _as_wrong(where, paired, metric, counts, neither)
-    scored = ~(no_base | no_target | neither)
+    if counts.missing:
+        text = _describe_missing(where, paired, counts, (no_base | no_target) & ~not_of_metric)
+        if rules.missing == "fail":
+            differences.add_missing(text + _first_error(paired))
+            return None
+        done = "left out" if rules.missing == "drop" else "counted as wrong where they have no score"
+        differences.notes.append(f"{text}: {done} (--missing {rules.missing})")
+        if rules.missing == "as-wrong":
+            return _as_wrong(where, paired, metric, counts, not_of_metric)
+    scored = ~(no_base | no_target)
     if scored.all():  # copies of millions of rows are left out
         return _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
     rows = np.flatnonzero(scored)
     if not len(rows):
-        raise DataError(f"{where}: no sample has a score in both logs")
+        raise DataError(f"{where}: no sample has a score in both logs{_first_error(paired)}")
     return _scores_of(
         paired, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
     )
+
+
+def _is_of_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
+    """(samples,) whether the metric is of a sample; an optional one is of those that failed or are empty."""
+    if samples.empty is None:
+        return np.ones(len(samples), np.bool_)
+    flags = samples.errors.astype(np.bool_)
+    for name in (metric, NO_METRIC):
+        if name in samples.empty:
+            flags[samples.empty[name]] = True
+    return flags
 
 
 def _scores_of(
@@ -387,57 +418,82 @@ def _scores_of(
 ) -> PairedScores:
     clusters = None
     if paired.base.clusters is not None and paired.target.clusters is not None:
-        own, theirs = paired.base.clusters[base_rows], paired.target.clusters[target_rows]
-        clusters = np.where(base_rows >= 0, own, theirs)
-    return PairedScores(base, target, base_rows, target_rows, clusters, replace(counts, judged=len(base)))
+        clusters = _take_either(paired.base.clusters, paired.target.clusters, base_rows, target_rows)
+    documents = -1 - np.arange(len(base))
+    if paired.base.documents is not None and paired.target.documents is not None:
+        documents = _take_either(paired.base.documents, paired.target.documents, base_rows, target_rows)
+    return PairedScores(
+        base, target, base_rows, target_rows, clusters, documents, replace(counts, judged=len(base))
+    )
 
 
-def _missing(where: str, paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
+def _take_either(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
+    """(rows,) the base's values; those of the target for samples that the base lacks."""
+    return np.where(base_rows >= 0, before[base_rows], after[target_rows])
+
+
+def _describe_missing(where: str, paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
     parts = [
-        f"{count:,} {what}"
-        for count, what in (
+        f"{count:,} {words}"
+        for count, words in (
             (counts.only_base, "are in the base's log alone"),
             (counts.only_target, "are in the target's log alone"),
             (counts.unscored_base, "have no score in the base's log"),
             (counts.unscored_target, "have no score in the target's log"),
+            (counts.unscored_both, "have no score in either log"),
         )
         if count
     ]
     rows = paired.base_rows[np.flatnonzero(unscored)]
     if not len(rows):
         lone = paired.base.ids if counts.only_base else paired.target.ids
-        other = paired.target.ids if counts.only_base else paired.base.ids
-        examples = lone.filter(pc.is_null(pc.index_in(lone, value_set=other)))
+        shared = paired.target.ids if counts.only_base else paired.base.ids
+        examples = lone.filter(pc.is_null(pc.index_in(lone, value_set=shared)))
     else:
         examples = paired.base.ids.take(pa.array(rows))
-    return (
-        f"{where}: of {len(paired.base_rows):,} shared samples or beside them {', '.join(parts)} "
-        f"({some(examples)}): --missing drop leaves them out, --missing as-wrong counts them as wrong"
-    )
+    total = len(paired.base_rows) + counts.only_base + counts.only_target
+    return f"{where}: of {total:,} samples {', '.join(parts)} ({some(examples)})"
+
+
+def _first_error(paired: PairedTask) -> str:
+    """`, first error "time-out"`: why a tool has no answer, where its log says it."""
+    for samples, rows in ((paired.target, paired.target_rows), (paired.base, paired.base_rows)):
+        failed = np.flatnonzero(samples.errors[rows])
+        if len(failed):
+            at = int(rows[failed[0]])
+            row = samples.quote([at]).get(at)
+            text = " ".join(str(row.error if row else "").split())
+            return f', first error "{text[: 2 * _LONGEST]}"' if text else ""
+    return ""
 
 
 def _as_wrong(
-    where: str, paired: PairedTask, metric: str, counts: Counts, neither: npt.NDArray[np.bool_]
+    where: str, paired: PairedTask, metric: str, counts: Counts, not_of_metric: npt.NDArray[np.bool_]
 ) -> PairedScores:
-    """Every sample of either log; what a log has no score of is wrong there."""
-    both = [paired.base.scores[metric], paired.target.scores[metric]]
-    known = np.concatenate([scores[~np.isnan(scores)] for scores in both])
+    """Every sample of either log that the metric is of; without a score in a log it is wrong there."""
+    scores = [paired.base.scores[metric], paired.target.scores[metric]]
+    known = np.concatenate([values[~np.isnan(values)] for values in scores])
     if not len(known):
-        raise DataError(f"{where}: no sample has a score in either log")
+        raise DataError(f"{where}: no sample has a score in either log{_first_error(paired)}")
     if known.min() < 0 or known.max() > 1:
         raise DataError(
             f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
             "--missing as-wrong needs scores from 0 to 1"
         )
     wrong = 0.0 if paired.higher_is_better[metric] else 1.0
-    filled = [np.where(np.isnan(scores), wrong, scores) for scores in both]
+    filled = [np.where(np.isnan(values), wrong, values) for values in scores]
     lone = [
-        np.setdiff1d(np.arange(len(one)), rows)
-        for one, rows in ((paired.base, paired.base_rows), (paired.target, paired.target_rows))
+        np.setdiff1d(np.flatnonzero(~np.isnan(values) | _is_of_metric(samples, metric)), rows)
+        for values, samples, rows in zip(
+            scores,
+            (paired.base, paired.target),
+            (paired.base_rows, paired.target_rows),
+            strict=True,
+        )
     ]
     if paired.not_run:
         lone[0] = lone[0][:0]
-    shared = paired.base_rows[~neither], paired.target_rows[~neither]
+    shared = paired.base_rows[~not_of_metric], paired.target_rows[~not_of_metric]
     base = np.concatenate([filled[0][shared[0]], filled[0][lone[0]], np.full(len(lone[1]), wrong)])
     target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])
     base_rows = np.concatenate([shared[0], lone[0], np.full(len(lone[1]), -1)])

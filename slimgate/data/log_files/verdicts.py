@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate.data.log_files.budgets import POOLED, LogBudgets
-from slimgate.data.log_files.columns import Samples
+from slimgate.data.log_files.columns import Samples, digest, number_epochs
+from slimgate.data.log_files.differences import Differences
 from slimgate.data.log_files.directions import (
     add_directions,
     check_directions_used,
@@ -31,6 +32,8 @@ from slimgate.data.log_files.pairs import (
     pair_task,
     shared_tasks,
 )
+from slimgate.data.log_files.runs import choose_repeat, choose_runs
+from slimgate.data.log_files.same_documents import group_rows
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, is_two_sided, measure_harm
 from slimgate.judge.evidence import is_zero_or_one
@@ -46,6 +49,7 @@ from slimgate.samples import Log, Row
 MOST_KEPT = 10
 _LONGEST_ID = 64
 _AT_ONCE = 500_000
+_MOST_NAMED = 5
 _ID = np.dtypes.StringDType()
 Bools = npt.NDArray[np.bool_]
 
@@ -74,7 +78,8 @@ class Comparison:
     zero_one: a score is right or wrong, so that worse and better are flips. changed: other answers; None
     where the logs hold none. lost: positions of samples that got worse in both logs, the first ten. won: of
     those that got better, of a metric with a budget on both sides.
-    base, target: (rows,) the scores; ids: of the samples; groups: as judged. differences: in words.
+    base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
+    what the samples ask, where all tasks are pooled.
     """
 
     name: str
@@ -95,6 +100,7 @@ class Comparison:
     target: Floats
     ids: Texts
     groups: Ints | None
+    documents: Ints | None = None
     samples: tuple[Samples, Samples] | None = None
     noise: Noise | None = None
 
@@ -136,7 +142,7 @@ class QuotedSample:
 
 
 @dataclass
-class _Found:
+class _Collected:
     """What grows while tasks are judged."""
 
     comparisons: list[Comparison] = field(default_factory=list)
@@ -150,34 +156,61 @@ def judge_logs(
 ) -> LogVerdicts:
     """Judges a target. repeat: a second log of the base, from which its own noise is measured.
 
-    Raises DataError where the logs do not compare, SuiteError for budgets that cannot be judged.
+    Raises DataError where the logs do not compare, with all that differs; SuiteError for budgets that cannot
+    be judged.
     """
-    tasks, lone = shared_tasks(base, target, rules)
-    found = _Found(notes=[*base.notes, *target.notes, *lone])
-    for task in tasks:
-        for paired in pair_task(task, base, target, rules):
-            found.notes += paired.differences
-            found.comparisons += _task_comparisons(paired, budgets, rules, seed, found)
-    budgets.check_used(found.names)
-    check_directions_used(rules.directions, found.names)
-    if found.undirected:
-        unknown = describe_unknown(found.undirected)
-        if not found.comparisons:
-            raise SuiteError(unknown)
-        found.notes.append(f"not compared: {unknown}")
-    if not found.comparisons:
-        raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
-    pooled = _pool(found.comparisons, budgets, seed) if budgets.pooled else None
-    together = [*found.comparisons, *([pooled] if pooled else [])]
-    looks = [_look_at(one, rules.looks) for one in together]
-    judged = fails_within_family([one.judged for one in together], looks)
-    found.notes += _describe_looks(together, looks)
-    corrected = [replace(one, judged=found) for one, found in zip(together, judged, strict=True)]
+    base, target = choose_runs(base, target, rules.runs)
     if repeat is not None:
-        noise = _noise_of(base, repeat, rules, {one.name for one in corrected}, seed)
-        corrected = [replace(one, noise=noise.get(one.name)) for one in corrected]
-        found.notes += [f"base again: {repeat.shown}", *repeat.notes]
-    alone = corrected[: len(found.comparisons)]
+        repeat = choose_repeat(repeat, base, rules.runs)
+        _check_repeat(repeat, base, target)
+    return _judge_runs(base, target, budgets, rules, seed, repeat)
+
+
+def _check_repeat(repeat: Log, base: Log, target: Log) -> None:
+    """Raises DataError for a run of the target, whose difference from the base is no noise."""
+    if repeat.model is not None and repeat.model == target.model != base.model:
+        raise DataError(
+            f"--repeat {repeat.shown}: it is of {repeat.model}, the target's model; expected a second log of "
+            f"the base {base.model or base.shown}"
+        )
+
+
+def _judge_runs(
+    base: Log, target: Log, budgets: LogBudgets, rules: Rules, seed: int, repeat: Log | None
+) -> LogVerdicts:
+    if rules.same_id == "epochs":
+        base, target = _number_log_epochs(base), _number_log_epochs(target)
+        repeat = None if repeat is None else _number_log_epochs(repeat)
+    differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])
+    collected = _Collected(notes=differences.notes)
+    for task in shared_tasks(base, target, differences):
+        for paired in pair_task(task, base, target, rules, differences):
+            collected.comparisons += _task_comparisons(paired, budgets, rules, seed, collected, differences)
+    differences.check()
+    budgets.check_used(collected.names)
+    check_directions_used(rules.directions, collected.names)
+    if collected.undirected:
+        unknown = describe_unknown(collected.undirected)
+        if not collected.comparisons:
+            raise SuiteError(unknown)
+        collected.notes.append(f"not compared: {unknown}")
+    if not collected.comparisons:
+        raise DataError(f"{base.shown} and {target.shown}: nothing to judge")
+    pooled = None
+    if budgets.pooled:
+        parts = _choose_main(collected.comparisons)
+        collected.notes.append(f"{POOLED}: {_list_names(parts)}, of each task its first metric in the log")
+        pooled = _pool(parts, budgets, seed)
+    together = [*collected.comparisons, *([pooled] if pooled else [])]
+    looks = [_look_at(comparison, rules.looks) for comparison in together]
+    corrected, tests = _correct_failures(together, looks, collected.notes)
+    collected.notes += _describe_looks(together, looks)
+    if repeat is not None:
+        noise = _noise_of(base, repeat, rules, {comparison.name for comparison in corrected}, seed)
+        corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
+        collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
+    alone = corrected[: len(collected.comparisons)]
+    collected.notes += _describe_equal_answers(alone)
     ordered = sorted(
         alone, key=lambda comparison: -measure_harm(comparison.judged.drop_points, comparison.budgets)
     )
@@ -186,9 +219,86 @@ def judge_logs(
         target=target,
         comparisons=tuple(ordered),
         pooled=corrected[-1] if pooled else None,
-        notes=tuple(dict.fromkeys(found.notes)),
-        tests=sum(len(one.judged.budgets) for one in corrected),
+        notes=tuple(dict.fromkeys(collected.notes)),
+        tests=tests,
     )
+
+
+def _number_log_epochs(log: Log) -> Log:
+    return replace(log, tasks={name: number_epochs(task) for name, task in log.tasks.items()})
+
+
+def _correct_failures(
+    comparisons: Sequence[Comparison], looks: Sequence[Look | None], notes: list[str]
+) -> tuple[list[Comparison], int]:
+    """The comparisons after Holm's correction, and the number of budgets that it counts.
+
+    Two metrics of a task with the same scores in both logs and the same budgets are one hypothesis: both get
+    the verdict of the first. notes: gets their names.
+    """
+    first_of = _find_first_same(comparisons)
+    distinct = [at for at, first in enumerate(first_of) if at == first]
+    judged = fails_within_family([comparisons[at].judged for at in distinct], [looks[at] for at in distinct])
+    by_place = dict(zip(distinct, judged, strict=True))
+    for first in dict.fromkeys(first for at, first in enumerate(first_of) if at != first):
+        same = [comparisons[at] for at, place in enumerate(first_of) if place == first != at]
+        notes.append(
+            f"{comparisons[first].name} has in both logs the scores of {_list_names(same)}; Holm's "
+            "correction counts them once"
+        )
+    corrected = []
+    for comparison, first in zip(comparisons, first_of, strict=True):
+        judgement = by_place[first]
+        if comparison is not comparisons[first]:
+            judgement = replace(judgement, metric=comparison.judged.metric)
+        corrected.append(replace(comparison, judged=judgement))
+    return corrected, sum(len(judgement.budgets) for judgement in judged)
+
+
+def _find_first_same(comparisons: Sequence[Comparison]) -> list[int]:
+    """(comparisons,) the place of the first one that is the same hypothesis, which may be its own."""
+    first_of: list[int] = []
+    for at, comparison in enumerate(comparisons):
+        same = (
+            first
+            for first, earlier in enumerate(comparisons[:at])
+            if earlier.task == comparison.task and _is_same_hypothesis(earlier, comparison)
+        )
+        first_of.append(next(same, at) if comparison.budgets else at)
+    return first_of
+
+
+def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
+    return (
+        earlier.budgets == later.budgets
+        and earlier.higher_is_better is later.higher_is_better
+        and np.array_equal(earlier.base, later.base)
+        and np.array_equal(earlier.target, later.target)
+        and np.array_equal(earlier.ids, later.ids)
+    )
+
+
+def _describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
+    """A line where two logs agree in every score and answer: they may be of one model."""
+    if any(comparison.worse or comparison.better or comparison.changed for comparison in comparisons):
+        return []
+    if all(comparison.changed is None for comparison in comparisons):
+        return []
+    return ["all answers and scores are the same in both logs: check that they are of two models"]
+
+
+def _list_names(comparisons: Sequence[Comparison]) -> str:
+    names = [comparison.name for comparison in comparisons[:_MOST_NAMED]]
+    more = len(comparisons) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The first comparison of each task in the order of its log: of one document only one score is pooled."""
+    first: dict[str, Comparison] = {}
+    for comparison in comparisons:
+        first.setdefault(comparison.task, comparison)
+    return list(first.values())
 
 
 def _look_at(one: Comparison, looks: int) -> Look | None:
@@ -228,11 +338,19 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
 
 
 def _task_comparisons(
-    paired: PairedTask, budgets: LogBudgets, rules: Rules, seed: int, found: _Found
+    paired: PairedTask,
+    budgets: LogBudgets,
+    rules: Rules,
+    seed: int,
+    collected: _Collected,
+    differences: Differences,
 ) -> Iterator[Comparison]:
-    """Raises SuiteError for a budget on metrics of which nobody says whether they are better when higher."""
+    """Nothing is judged once the logs are known not to compare; what differs is still collected.
+
+    Raises SuiteError for a budget on metrics of which nobody says whether they are better when higher.
+    """
     names = {metric: comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
-    found.names += [(name, paired.task, metric) for metric, name in names.items()]
+    collected.names += [(name, paired.task, metric) for metric, name in names.items()]
     measured = {
         metric: name for metric, name in names.items() if budgets.is_measured(name, paired.task, metric)
     }
@@ -240,12 +358,16 @@ def _task_comparisons(
     unknown = {metric: name for metric, name in measured.items() if metric not in paired.higher_is_better}
     if any(budgets.pooled or budgets.of(name, paired.task, metric) for metric, name in unknown.items()):
         raise SuiteError(describe_unknown([*unknown.values()]))
-    found.undirected += unknown.values()
+    collected.undirected += unknown.values()
     for metric, name in measured.items():
         if metric in unknown:
             continue
-        scores = pair_scores(paired, metric, rules)
-        yield _comparison(name, metric, paired, scores, budgets.of(name, paired.task, metric), seed)
+        scores = pair_scores(paired, metric, rules, differences)
+        if scores is None or differences.refused:
+            continue
+        own_budgets = budgets.of(name, paired.task, metric)
+        comparison = _comparison(name, metric, paired, scores, own_budgets, seed, differences.notes)
+        yield comparison if budgets.pooled else replace(comparison, documents=None)
 
 
 def _comparison(
@@ -255,6 +377,7 @@ def _comparison(
     scores: PairedScores,
     budgets: Sequence[QualityBudget],
     seed: int,
+    notes: list[str],
 ) -> Comparison:
     better = paired.higher_is_better[metric]
     ids = _ids(paired, scores)
@@ -263,7 +386,11 @@ def _comparison(
     worse, better_rows = _first_positions(scores, lost), _first_positions(scores, won)
     if not is_two_sided(budgets):
         better_rows = ()
-    groups = None if scores.clusters is None else np.unique(scores.clusters, return_inverse=True)[1]
+    groups = group_rows(scores.clusters, scores.documents)
+    if groups is not None and groups.max() + 1 < (
+        len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
+    ):
+        notes.append(_describe_groups(paired, groups))
     zero_one = is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
     return Comparison(
         name=name,
@@ -286,6 +413,7 @@ def _comparison(
         target=scores.target,
         ids=ids,
         groups=groups,
+        documents=scores.documents,
         samples=(_to_quote(paired.base), _to_quote(paired.target)) if worse or better_rows else None,
     )
 
@@ -296,11 +424,19 @@ def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, in
     return tuple((int(scores.base_rows[at]), int(scores.target_rows[at])) for at in rows)
 
 
+def _describe_groups(paired: PairedTask, groups: Ints) -> str:
+    where = f"{paired.task} ({paired.filter})" if paired.filter else paired.task
+    return (
+        f"{where}: some of {len(groups):,} samples ask the same as others, so they count as "
+        f"{int(groups.max()) + 1:,} groups"
+    )
+
+
 def _to_quote(samples: Samples) -> Samples:
     """The samples without their columns, so that these are freed: quoting reads the log again."""
     none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
     ids = pa.array([], pa.large_string())
-    return Samples(ids, none, {}, {}, None, None, no_flags, no_flags, {}, samples.rows)
+    return Samples(ids, none, {}, {}, {}, None, None, no_flags, no_flags, {}, samples.rows)
 
 
 def _judge(
@@ -324,7 +460,7 @@ def _judge(
 
 
 def _ids(paired: PairedTask, scores: PairedScores) -> Texts:
-    """(rows,) the ids, each at most 64 characters."""
+    """(rows,) the ids, each of at most 64 characters, and distinct as they are in the log."""
     found = np.empty(len(scores.base), dtype=_ID)
     mine, theirs = scores.base_rows >= 0, scores.base_rows < 0
     for rows, at, samples in (
@@ -340,8 +476,14 @@ def _fill(found: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
     """Some at a time: ten million Python texts take half a gigabyte."""
     for start in range(0, len(rows), _AT_ONCE):
         part = rows[start : start + _AT_ONCE]
-        texts = pc.utf8_slice_codeunits(ids.take(pa.array(at[part])), 0, _LONGEST_ID)
-        found[part] = texts.to_pylist()
+        texts = ids.take(pa.array(at[part]))
+        shorten = pc.max(pc.utf8_length(texts)).as_py() > _LONGEST_ID
+        found[part] = [_short_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
+
+
+def _short_id(text: str) -> str:
+    """At most 64 characters, which differ for ids that differ: a digest takes the place of the end."""
+    return text if len(text) <= _LONGEST_ID else f"{text[: _LONGEST_ID - 13]}~{digest(text):012x}"
 
 
 def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
@@ -356,7 +498,7 @@ def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
 
 
 def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
-    """All samples of all comparisons as one; the scores of one sample are one cluster.
+    """All samples of one comparison a task; samples that ask the same, in whatever task, are one group.
 
     Raises DataError for scores that are not from 0 to 1, whose mean says nothing.
     """
@@ -367,7 +509,7 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
             )
     base = np.concatenate([_upwards(one, one.base) for one in comparisons])
     target = np.concatenate([_upwards(one, one.target) for one in comparisons])
-    groups = _pooled_groups(comparisons)
+    groups = _group_over_tasks(comparisons)
     ids = cast(Texts, np.concatenate([one.ids for one in comparisons]))
     counts = {key: sum(getattr(one.counts, key) for one in comparisons) for key in Counts.__annotations__}
     zero_one = all(one.zero_one for one in comparisons)
@@ -391,6 +533,20 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
         ids=ids,
         groups=groups,
     )
+
+
+def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
+    """(rows,) equal for samples of one cluster, and for those of any task that ask the same."""
+    documents = np.concatenate([part.documents for part in comparisons if part.documents is not None])
+    if all(part.groups is None for part in comparisons):
+        return group_rows(None, documents)
+    clusters: list[Ints] = []
+    first = 0
+    for part in comparisons:
+        codes = np.arange(len(part.base)) if part.groups is None else part.groups
+        clusters.append(first + codes)
+        first += int(codes.max()) + 1
+    return group_rows(np.concatenate(clusters), documents)
 
 
 def _upwards(one: Comparison, scores: Floats) -> Floats:
@@ -421,7 +577,7 @@ def _pooled_groups(comparisons: Sequence[Comparison]) -> Ints | None:
 
 def _noise_of(base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int) -> Mapping[str, Noise]:
     """By comparison what changed between two logs of the base."""
-    again = judge_logs(base, repeat, LogBudgets(), replace(rules, looks=1), seed=seed)
+    again = _judge_runs(base, repeat, LogBudgets(), replace(rules, looks=1, same_id="fail"), seed, None)
     found = {}
     for one in again.comparisons:
         if one.name in wanted:

@@ -5,7 +5,7 @@ A row is a test case; every metric of `metricsData` is a metric: its score, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class Deepeval(Reader):
 
     def read(self, path: Path) -> Log:
         _run(path)
-        return Log("deepeval", str(path), {"": TaskLog(rows=partial(_rows, path))})
+        return Log("deepeval", str(path), {"": TaskLog(partial(_rows, path), optional_metrics=True)})
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -35,22 +35,35 @@ def _run(path: Path) -> dict[str, Any]:
     return run
 
 
+def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Metrics of a test case. Of two with one name the second is `NAME 2`, so that neither is lost."""
+    by_name: dict[str, dict[str, Any]] = {}
+    for metric in metrics:
+        name, count = str(metric["name"]), 1
+        while name in by_name:
+            count += 1
+            name = f"{metric['name']} {count}"
+        by_name[name] = metric
+    return by_name
+
+
 def _rows(path: Path) -> Iterator[Row]:
     for at, case in enumerate(_run(path)["testCases"]):
         try:
             metrics = case.get("metricsData") or []
             errors = [one["error"] for one in metrics if one.get("error")]
-            scores = {one["name"]: one.get("score") for one in metrics}
-            scores |= {
-                f"{one['name']}.success": None if one.get("error") else float(one["success"])
-                for one in metrics
-                if one.get("success") is not None
-            }
+            scores: dict[str, float | None] = {}
+            for name, metric in _name_metrics(metrics).items():
+                scores[name] = metric.get("score")
+                if metric.get("success") is not None:
+                    scores[f"{name}.success"] = None if metric.get("error") else float(metric["success"])
+            context = as_text(case.get("context"))
             yield Row(
                 id=str(case.get("name") or at),
                 scores=scores,
                 keys={
-                    DOCUMENT: as_text([case.get("context"), case.get("retrievalContext")]) or "",
+                    # what the system retrieved (retrievalContext) is its answer, not the document
+                    **({} if context is None else {DOCUMENT: as_text([case.get("input"), context]) or ""}),
                     PROMPT: as_text(case.get("input")) or "",
                     TARGET: as_text(case.get("expectedOutput")) or "",
                 },

@@ -7,6 +7,7 @@ answered stands in `display_predictions.json` or `scenario_state.json`, where th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.log_files.json_lines import as_text, read_object
 from slimgate.errors import DataError
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.samples import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
+# The model of a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; what follows it stays.
+_MODEL = re.compile(r"[:,]model=([^,]*)")
 _STATS, _STATE = "per_instance_stats.json", "scenario_state.json"
 
 
@@ -30,23 +33,35 @@ class Helm(Reader):
 
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else sorted(path.glob(f"**/{_STATS}"))
-        tasks = {file.parent.name.partition(":model=")[0].partition(",model=")[0]: file for file in files}
-        if len(tasks) < len(files):
-            raise DataError(f"{path}: logs of several models; name the folder of one")
+        suites = sorted({file.parent.parent for file in files})
+        if len(suites) > 1:
+            names = ", ".join(folder.as_posix() for folder in suites[:3])
+            raise DataError(f"{path}: runs of {len(suites)} suites ({names}); name the folder of one")
+        models = sorted({match[1] for file in files if (match := _MODEL.search(file.parent.name))})
+        tasks = {_MODEL.sub("", file.parent.name): file for file in files}
+        if len(models) > 1 or len(tasks) < len(files):
+            raise DataError(
+                f"{path}: logs of several models ({', '.join(models[:3])}); name the folder of one"
+            )
         return Log(
-            "helm", str(path), {name: TaskLog(rows=partial(_rows, file)) for name, file in tasks.items()}
+            "helm",
+            str(path),
+            {name: TaskLog(rows=partial(_rows, file)) for name, file in tasks.items()},
+            models[0] if models else None,
         )
 
 
 def _rows(file: Path) -> Iterator[Row]:
     answers = _answers(file.with_name(_STATE))
-    for at, one in enumerate(_list(file)):
+    entries = _list(file)
+    measured = _find_measured(file, entries)
+    for at, one in enumerate(entries):
         try:
             trial = int(one.get("train_trial_index") or 0)
             name = str(one["instance_id"])
             perturbed = (one.get("perturbation") or {}).get("name")
             key = name if perturbed is None else f"{name} {perturbed}"
-            scores = {stat["name"]["name"]: stat.get("mean") for stat in one["stats"]}
+            scores = _read_scores(one["stats"], measured)
             prompt, answer, target = answers.get((key, trial), (None, None, None))
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
@@ -55,12 +70,31 @@ def _rows(file: Path) -> Iterator[Row]:
         yield Row(
             id=key if not trial else f"{key} trial {trial}",
             scores=scores,
-            keys={DOCUMENT: key, **({} if prompt is None else {PROMPT: prompt, TARGET: target or ""})},
+            keys={} if prompt is None else {PROMPT: prompt, TARGET: target or ""},
             cluster=name,
             prompt=prompt,
             answer=answer,
             target=target,
         )
+
+
+def _find_measured(file: Path, entries: list[Any]) -> set[str]:
+    """The statistics that have a mean in any entry; those without, such as a cost, are no scores."""
+    try:
+        return {stat["name"]["name"] for entry in entries for stat in entry["stats"] if "mean" in stat}
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{file}: an entry is none of HELM's ({type(error).__name__}: {error})") from None
+
+
+def _read_scores(stats: list[Any], measured: set[str]) -> dict[str, float | None]:
+    """By name the mean. A name that stands twice, as of another split, has that split in its second name."""
+    scores: dict[str, float | None] = {}
+    for stat in stats:
+        name = str(stat["name"]["name"])
+        if name in measured:
+            key = name if name not in scores else f"{name} {stat['name'].get('split')}"
+            scores[key] = stat.get("mean")
+    return scores
 
 
 def _list(file: Path) -> list[Any]:

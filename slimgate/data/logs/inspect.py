@@ -7,20 +7,21 @@ gives a mapping is one metric a key. C, I, P and N count 1, 0, 0.5 and 0, as `in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slimgate.data.log_files.json_lines import as_text, beginning
+from slimgate.data.log_files.runs import make_log
 from slimgate.errors import DataError, MissingExtra
-from slimgate.samples import PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 class Inspect(Reader):
-    """One log, or a folder with the logs of several tasks."""
+    """One log, or a folder with the logs of one or more runs."""
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
@@ -32,22 +33,36 @@ class Inspect(Reader):
 
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else _logs_in(path, self)
-        tasks: dict[str, TaskLog] = {}
-        at: dict[str, Path] = {}
-        models: set[str] = set()
+        logs_of: dict[str, list[tuple[Path, Any]]] = {}
         for file in files:
             header = _header(file)
-            _check_complete(file, header)
-            task = str(header.eval.task)
-            if task in tasks:
-                raise DataError(f"{path}: task {task} stands in {at[task].name} and in {file.name}; name one")
-            models.add(str(header.eval.model))
-            tasks[task], at[task] = _task(file, header), file
-        if len(models) > 1:
-            raise DataError(
-                f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one"
-            )
-        return Log("inspect", str(path), dict(sorted(tasks.items())), next(iter(models), None))
+            logs_of.setdefault(_run_id(header), []).append((file, header))
+        return make_log("inspect", str(path), [_run(path, logs) for logs in logs_of.values()])
+
+
+def _run_id(header: Any) -> str:
+    """Equal for the logs of one call; the calls of an `eval_set` are one run."""
+    return str(getattr(header.eval, "eval_set_id", None) or header.eval.run_id)
+
+
+def _run(path: Path, logs: Sequence[tuple[Path, Any]]) -> Run:
+    """The logs of one call of Inspect. Raises DataError where they are not one model's, each task once."""
+    tasks: dict[str, TaskLog] = {}
+    at: dict[str, Path] = {}
+    models: set[str] = set()
+    problems: list[str] = []
+    for file, header in logs:
+        task = str(header.eval.task)
+        if task in tasks:
+            raise DataError(f"{path}: task {task} stands in {at[task].name} and in {file.name}; name one")
+        models.add(str(header.eval.model))
+        tasks[task], at[task] = _task(file, header), file
+        problems += _describe_incomplete(file, header)
+    if len(models) > 1:
+        raise DataError(f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one")
+    time = min(str(header.eval.created) for _, header in logs)
+    problem = "; ".join(problems) or None
+    return Run(time, dict(sorted(tasks.items())), next(iter(models)), problem=problem)
 
 
 def _logs_in(path: Path, reader: Reader) -> list[Path]:
@@ -71,13 +86,15 @@ def _header(file: Path) -> Any:
         raise DataError(f"{file} cannot be read as a log of Inspect: {error}") from error
 
 
-def _check_complete(file: Path, header: Any) -> None:
-    if header.status != "success":
-        why = f": {header.error.message[:200]}" if header.error else ""
-        raise DataError(
-            f"{file}: the run's status is {header.status}, expected success{why}; finish it by "
-            "`inspect eval-retry`"
-        )
+def _describe_incomplete(file: Path, header: Any) -> list[str]:
+    """Why a log cannot be judged; nothing where it can."""
+    if header.status == "success":
+        return []
+    why = f": {header.error.message[:200]}" if header.error else ""
+    return [
+        f"{file.name}: the run's status is {header.status}, expected success{why}; finish it by "
+        "`inspect eval-retry`"
+    ]
 
 
 def _task(file: Path, header: Any) -> TaskLog:
@@ -117,7 +134,11 @@ def _rows(file: Path) -> Iterator[Row]:
             id=f"{sample.id}" if sample.epoch == 1 else f"{sample.id} epoch {sample.epoch}",
             scores={name: _number(value) for name, value in scores.items() if _is_number(value)},
             not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
-            keys={PROMPT: text, TARGET: as_text(sample.target) or ""},
+            keys={
+                DOCUMENT: as_text([text, sample.target, sample.choices, sample.files, sample.setup]) or "",
+                PROMPT: text,
+                TARGET: as_text(sample.target) or "",
+            },
             cluster=str(sample.id),
             error=None if sample.error is None else sample.error.message,
             truncated=bool(output.choices) and output.stop_reason in ("max_tokens", "model_length"),

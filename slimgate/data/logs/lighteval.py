@@ -14,18 +14,21 @@ from typing import Any
 import pyarrow as pa
 
 from slimgate._system.digests import json_digest
-from slimgate.data.log_files.json_lines import as_text
+from slimgate.data.log_files.json_lines import as_text, read_object
+from slimgate.data.log_files.runs import make_log
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
 _COLUMNS = ("__doc__", "__model_response__", "__metric__")
 _ROWS_AT_ONCE = 2_000
+_CHAT = ("system_prompt", "use_chat_template", "override_chat_template")
+_OF_TASK = {"shots": "num_fewshots", "version": "version"}
 
 
 class Lighteval(Reader):
-    """One details file, or a folder of one run."""
+    """One details file, or a folder of one or more runs of one model."""
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
@@ -39,16 +42,54 @@ class Lighteval(Reader):
             return False
 
     def read(self, path: Path) -> Log:
-        found = [path] if path.is_file() else sorted(path.glob("**/details_*.parquet"))
-        folders = sorted({file.parent.parent for file in found}) if path.is_dir() else []
+        details = [path] if path.is_file() else sorted(path.glob("**/details_*.parquet"))
+        folders = sorted({file.parent.parent for file in details}) if path.is_dir() else []
         if len(folders) > 1:
             names = ", ".join(folder.as_posix() for folder in folders[:3])
             raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one")
-        files = {_parts(file)[0]: file for file in sorted(found, key=lambda one: _parts(one)[1])}
-        older = len(found) - len(files)
-        notes = (f"{path}: {older} details files of earlier runs are left out",) if older else ()
-        tasks = {task: TaskLog(rows=partial(_rows, file)) for task, file in sorted(files.items())}
-        return Log("lighteval", str(path), tasks, folders[0].name if folders else None, notes)
+        tasks_of: dict[str, dict[str, Path]] = {}
+        for file in details:
+            task, time = _parts(file)
+            tasks_of.setdefault(time, {})[task] = file
+        model = folders[0].name if folders else None
+        return make_log("lighteval", str(path), [_run(*pair, model) for pair in tasks_of.items()])
+
+
+def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
+    results = _results(next(iter(files.values())), time)
+    tasks = {
+        task: TaskLog(partial(_rows, file), settings=_settings(results, task))
+        for task, file in sorted(files.items())
+    }
+    return Run(time, tasks, model)
+
+
+def _results(details: Path, time: str) -> Mapping[str, Any]:
+    """OUT/results/MODEL/results_TIME.json of the same run as OUT/details/MODEL/TIME; {} without one."""
+    parts = list(details.resolve().parts)
+    if "details" not in parts:
+        return {}
+    at = len(parts) - 1 - parts[::-1].index("details")
+    file = Path(*parts[:at], "results", *parts[at + 1 : -2], f"results_{time}.json")
+    return read_object(file) if file.is_file() else {}
+
+
+def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """What the results file says of a run and a task; nothing without one."""
+    if not results:
+        return {}
+    general, config = results.get("config_general") or {}, (results.get("config_tasks") or {}).get(task) or {}
+    model = general.get("model_config") or {}
+    limit = general.get("max_samples")
+    return {
+        "limit": "none" if limit is None else f"{limit} samples",
+        "chat_template": {name: model.get(name) for name in _CHAT},
+        "generation": {
+            "generation_parameters": model.get("generation_parameters"),
+            **{name: config.get(name) for name in ("generation_size", "stop_sequence")},
+        },
+        **{name: config[key] for name, key in _OF_TASK.items() if key in config},
+    }
 
 
 def _parts(file: Path) -> tuple[str, str]:
@@ -82,19 +123,23 @@ def _row(
     prompt = as_text(response.get("input")) or query
     return Row(
         id=key if count == 1 else f"{key} row {count}",
-        scores={
-            name: value for name, value in metric.items() if value is None or isinstance(value, int | float)
-        },
+        scores={name: value for name, value in metric.items() if _is_score(value)},
+        not_numbers=tuple(name for name, value in metric.items() if not _is_score(value)),
         keys={
             DOCUMENT: as_text([query, doc.get("choices")]) or "",
             PROMPT: prompt,
             TARGET: as_text(doc.get("gold_index")) or "",
         },
+        cluster=key,
         truncated=bool(sum(truncated) if isinstance(truncated, list) else truncated),
         prompt=prompt,
         answer=_answer(texts, response, doc),
         target=_target(doc),
     )
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
 
 
 def _answer(texts: Any, response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slimgate.data.log_files.json_lines import as_text, beginning, read_object, read_objects
+from slimgate.data.log_files.runs import make_log
 from slimgate.errors import DataError
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")
 _KEYS = {DOCUMENT: "doc_hash", PROMPT: "prompt_hash", TARGET: "target_hash"}
@@ -23,59 +26,97 @@ _NO_FILTER = "none"
 
 
 class LmEval(Reader):
-    """A folder of one run, or one samples file."""
+    """A folder of one or more runs of one model, or one samples file."""
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return any(path.glob("**/samples_*.jsonl"))
+            return any(path.glob("**/samples_*.jsonl")) or any(
+                map(_is_results, path.glob("**/results_*.json"))
+            )
         start = beginning(path, 200_000)
         return path.suffix == ".jsonl" and start.startswith('{"doc_id"') and '"filtered_resps"' in start
 
     def read(self, path: Path) -> Log:
-        files, notes = _newest(path)
-        results = _results(next(iter(files.values())))
-        if results is None:
-            notes.append(
-                f"{path}: no results_*.json beside the samples: the direction of metrics, shots, chat "
-                "template, limits and versions are not known, so they were not compared"
-            )
-        elif results.get("n-shot") is None:
-            notes.append(f"{path}: its results file does not say shots and versions")
-        return Log(
-            tool="lm_eval",
-            shown=str(path),
-            tasks={task: _task(task, file, results or {}) for task, file in files.items()},
-            model=_model(results or {}),
-            notes=tuple(notes),
+        if path.is_file():
+            task, time = _parts(path)
+            results = path.with_name(f"results_{time}.json")
+            run = _run(path, time, {task: path}, results if results.is_file() else None)
+            return make_log("lm_eval", str(path), [run])
+        samples = sorted(path.glob("**/samples_*.jsonl"))
+        results_files = sorted(path.glob("**/results_*.json"))
+        folders = sorted({file.parent for file in samples or filter(_is_results, results_files)})
+        if len(folders) > 1:
+            names = ", ".join(folder.as_posix() for folder in folders[:3])
+            raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one")
+        results_of = {_read_time(file): file for file in results_files if file.parent in folders}
+        tasks_of: dict[str, dict[str, Path]] = {time: {} for time in results_of}
+        for file in samples:
+            task, time = _parts(file)
+            tasks_of.setdefault(time, {})[task] = file
+        runs = [_run(path, time, files, results_of.get(time)) for time, files in tasks_of.items()]
+        if results_of:
+            runs = [_check_settings_known(run, results_of) for run in runs]
+        return make_log("lm_eval", str(path), runs)
+
+
+def _is_results(file: Path) -> bool:
+    """Whether it is lm-eval's, which says the shots of each task: other tools have files of that name."""
+    with suppress(DataError):
+        results = read_object(file)
+        return isinstance(results.get("n-shot") or results.get("configs"), dict)
+    return False
+
+
+def _run(path: Path, time: str, files: Mapping[str, Path], beside: Path | None) -> Run:
+    """The run of one time. beside: its results file, or None."""
+    results = None if beside is None else read_object(beside)
+    notes: list[str] = []
+    if results is None:
+        notes.append(
+            f"{path}: no results_*.json beside the samples: the direction of metrics, shots, chat "
+            "template, limits and versions are not known, so they were not compared"
         )
+    elif results.get("n-shot") is None:
+        notes.append(f"{path}: its results file does not say shots and versions")
+    lacking = _find_tasks_without_samples(results or {}, files)
+    if files and lacking:
+        shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+        notes.append(f"{path}: its results file also has {shown}, of which there are no samples")
+    return Run(
+        time=time,
+        tasks={task: _task(task, file, results or {}) for task, file in sorted(files.items())},
+        model=_model(results or {}),
+        notes=tuple(notes),
+        problem=None
+        if files
+        else f"results without samples ({', '.join(lacking) or 'no task'}): run it again with --log_samples",
+    )
 
 
-def _newest(path: Path) -> tuple[dict[str, Path], list[str]]:
-    """Task -> its newest file. Raises DataError where a folder holds the runs of several models."""
-    found = [path] if path.is_file() else sorted(path.glob("**/samples_*.jsonl"))
-    folders = sorted({file.parent for file in found})
-    if len(folders) > 1:
-        names = ", ".join(folder.as_posix() for folder in folders[:3])
-        raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one")
-    files: dict[str, Path] = {}
-    for file in sorted(found, key=lambda one: _parts(one)[1]):
-        files[_parts(file)[0]] = file
-    older = len(found) - len(files)
-    notes = [f"{path}: {older} samples files of earlier runs are left out"] if older else []
-    return dict(sorted(files.items())), notes
+def _find_tasks_without_samples(results: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
+    counts = results.get("n-samples")
+    return sorted(set(counts) - set(files)) if isinstance(counts, dict) else []
+
+
+def _check_settings_known(run: Run, results_of: Mapping[str, Path]) -> Run:
+    """A run without a results file, among others that have one, may be of any settings: it is not judged."""
+    if run.time in results_of or run.problem:
+        return run
+    return replace(
+        run,
+        problem=f"its samples have no results file of their time, results_{run.time}.json, so its settings "
+        "are not known; put that file beside them, or name a samples file alone",
+    )
+
+
+def _read_time(file: Path) -> str:
+    return file.stem.removeprefix("results_")
 
 
 def _parts(file: Path) -> tuple[str, str]:
     """Task and time of a samples file, by its name."""
     match = _SAMPLES.fullmatch(file.name)
     return (match["task"], match["time"]) if match else (file.stem.removeprefix("samples_"), "")
-
-
-def _results(file: Path) -> dict[str, Any] | None:
-    """The results file of the same run; None where it is not there."""
-    time = _parts(file)[1]
-    beside = file.with_name(f"results_{time}.json")
-    return read_object(beside) if beside.is_file() else None
 
 
 def _model(results: Mapping[str, Any]) -> str | None:
@@ -96,6 +137,7 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
         rows=partial(_rows, file),
         higher_is_better={name: bool(value) for name, value in better.items() if value is not None},
         settings=_settings(results, of("configs") or {}, of("n-shot"), of("n-samples"), of("versions")),
+        samples=(of("n-samples") or {}).get("effective"),
     )
 
 
@@ -107,7 +149,7 @@ def _settings(
     if shots is not None:
         found["shots"] = {"shots": shots} | ({"seed": run.get("fewshot_seed")} if shots else {})
     if isinstance(samples, dict):
-        found["limit"] = samples.get("effective")
+        found["limit"] = _describe_limit(samples)
     if version is not None:
         found["version"] = version
     if results:
@@ -121,6 +163,12 @@ def _settings(
         }
         found["filters"] = config.get("filter_list")
     return found
+
+
+def _describe_limit(samples: Mapping[str, Any]) -> str:
+    """`100 of 1319 samples`, or that there was no limit: the counts alone do not tell."""
+    original, effective = samples.get("original"), samples.get("effective")
+    return f"none ({effective} samples)" if original == effective else f"{effective} of {original} samples"
 
 
 def _rows(file: Path) -> Iterator[Row]:

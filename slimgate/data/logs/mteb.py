@@ -18,7 +18,7 @@ from slimgate.data.log_files.json_lines import read_object
 from slimgate.errors import DataError
 from slimgate.samples import DOCUMENT, Log, Reader, Row, TaskLog
 
-_QRELS, _DEPTH, _END = "qrels.tsv", 10, "_predictions.json"
+_QRELS, _DEPTH, _END, _META = "qrels.tsv", 10, "_predictions.json", "mteb_model_meta"
 Right = Mapping[str, Mapping[str, float]]
 
 
@@ -33,19 +33,26 @@ class Mteb(Reader):
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else sorted(path.glob(f"*{_END}"))
         tasks: dict[str, TaskLog] = {}
-        models: set[str] = set()
+        notes: list[str] = []
+        models: set[tuple[str, str | None]] = set()
         for file in files:
             right, found = _right(file), read_object(file)
-            meta = found.pop("mteb_model_meta", None) or {}
-            models |= {meta["model_name"]} if meta.get("model_name") else set()
+            meta = found.pop(_META, None) or {}
+            models |= {(meta["model_name"], meta.get("revision"))} if meta.get("model_name") else set()
+            answered: set[str] = set()
             for subset, splits in found.items():
-                for split in splits:
+                for split, queries in splits.items():
                     name = "/".join([file.name.removesuffix(_END), subset, split])
                     tasks[name] = TaskLog(partial(_rows, file, subset, split, right))
+                    answered |= set(queries)
+            if unknown := len(answered - set(right)):
+                notes.append(f"{file}: {unknown:,} queries have no right documents and are not judged")
         if len(models) > 1:
-            names = ", ".join(sorted(models))
+            # another revision is another model
+            several = len({name for name, _ in models}) > 1
+            names = ", ".join(sorted(name if several else f"{name} {revision}" for name, revision in models))
             raise DataError(f"{path}: predictions of {len(models)} models ({names}); name those of one")
-        return Log("mteb", str(path), tasks, next(iter(models), None))
+        return Log("mteb", str(path), tasks, next((name for name, _ in models), None), tuple(notes))
 
 
 def _right(file: Path) -> Right:
@@ -71,7 +78,14 @@ def _right(file: Path) -> Right:
 
 
 def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
-    for query, documents in read_object(file)[subset][split].items():
+    """The queries of a split, and as missing those with right documents that no split of the file has."""
+    table = read_object(file)
+    answered = {
+        query for name, splits in table.items() if name != _META for part in splits.values() for query in part
+    }
+    for query in (query for query in right if query not in answered):
+        yield Row(id=query, scores={"ndcg_at_10": None, "recall_at_10": None}, error="no prediction")
+    for query, documents in table[subset][split].items():
         grades = right.get(query)
         if not grades:
             continue
@@ -81,7 +95,7 @@ def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
         yield Row(
             id=query,
             scores={"ndcg_at_10": _ndcg(ranked, grades), "recall_at_10": _recall(ranked, grades)},
-            keys={DOCUMENT: " ".join(sorted(grades))},
+            keys={DOCUMENT: " ".join([query, *sorted(grades)])},
             answer=" ".join(ranked),
             target=" ".join(sorted(grades)),
         )

@@ -39,7 +39,7 @@ class Promptfoo(Reader):
                 "a provider: promptfoo eval --filter-providers NAME --output FILE"
             )
         config = found.get("config") or {}
-        task = TaskLog(rows=partial(_rows, path), settings=_settings(config))
+        task = TaskLog(partial(_rows, path), settings=_settings(config), optional_metrics=True)
         return Log("promptfoo", str(path), {"": task}, providers[0] if providers else None)
 
 
@@ -53,6 +53,12 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"filters": shared.get("assert") if isinstance(shared, dict) else None}
 
 
+def _list_assertions(test: Mapping[str, Any]) -> list[str]:
+    """The named scores that a test must have; a name with a variable in it is known to promptfoo alone."""
+    names = (assertion.get("metric") for assertion in test.get("assert") or ())
+    return [name for name in names if isinstance(name, str) and "{{" not in name]
+
+
 def _rows(path: Path) -> Iterator[Row]:
     for at, row in enumerate(read_object(path)["results"]["results"]):
         try:
@@ -62,13 +68,16 @@ def _rows(path: Path) -> Iterator[Row]:
             scores = {
                 "pass": float(bool(row["success"])),
                 "score": row["score"],
+                **dict.fromkeys(_list_assertions(test)),
                 **(row.get("namedScores") or {}),
             }
+            asked = [row.get("vars"), test.get("assert")]
             yield Row(
                 id=f"{row['testIdx']}.{row['promptIdx']}" if row["promptIdx"] else f"{row['testIdx']}",
                 scores=dict.fromkeys(scores) if failed else scores,
                 keys={
-                    DOCUMENT: as_text([row.get("vars"), test.get("assert")]) or "",
+                    # tests that differ in nothing but their prompts say nothing of what they ask
+                    **({DOCUMENT: as_text(asked) or ""} if any(asked) else {}),
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error")) if failed else None,

@@ -8,11 +8,13 @@ column higher_is_better (true or false) states the direction of a metric, which 
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from slimgate.data.log_files.json_lines import as_text, read_objects
@@ -23,6 +25,8 @@ from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 _ROWS_AT_ONCE = 20_000
 _TEXTS = ("task", "filter", "metric", "epoch", "group", "prompt", "answer", "target", "document", "error")
+# What names a sample in its task.
+_SAMPLE = ("id", "filter", "epoch")
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 Values = Mapping[str, Any]
 
@@ -42,7 +46,14 @@ class Table(Reader):
                 f'{path}: no column "score", and no label and prediction{format_suggestion("score", columns)}'
             )
         names, better = _tasks(path, columns)
-        tasks = {name: TaskLog(partial(_rows, path, columns, name), better) for name in names}
+        rows = (
+            _rows
+            if "metric" not in columns
+            else _join_scattered
+            if _is_scattered(path, columns)
+            else _join_neighbours
+        )
+        tasks = {name: TaskLog(partial(rows, path, columns, name), better) for name in names}
         return Log("table", str(path), tasks)
 
 
@@ -106,18 +117,61 @@ def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) 
         raise DataError(f'{path}: column "higher_is_better" of {metric} holds true and false, expected one')
 
 
+def _read_task(path: Path, columns: list[str], task: str) -> Iterator[dict[str, Any]]:
+    """The rows of a task."""
+    names = [name for name in ("id", "score", "label", "prediction", *_TEXTS) if name in columns]
+    rows = (dict(zip(names, values, strict=True)) for values in _values(path, names))
+    return (row for row in rows if str(row["task"]) == task) if "task" in columns else rows
+
+
 def _rows(path: Path, columns: list[str], task: str) -> Iterator[Row]:
-    """Rows of one sample and filter that follow each other with other metrics are one row."""
-    read = [name for name in ("id", "score", "label", "prediction", *_TEXTS) if name in columns]
-    rows = (dict(zip(read, values, strict=True)) for values in _values(path, read))
-    if "task" in columns:
-        rows = (row for row in rows if str(row["task"]) == task)
-    if "metric" not in columns:
-        yield from (_row(path, row, {_metric(row): _score(path, row)}) for row in rows)
-        return
-    for _, some in itertools.groupby(rows, key=lambda row: (row["id"], row.get("filter"), row.get("epoch"))):
-        same = list(some)
-        yield _row(path, same[0], {_metric(row): _score(path, row) for row in same})
+    """A table without a column metric: each row is a sample."""
+    for row in _read_task(path, columns, task):
+        yield _row(path, row, {_metric(row): _score(path, row)})
+
+
+def _is_scattered(path: Path, columns: list[str]) -> bool:
+    """Whether the metrics of a sample do not follow each other, as in a table that is sorted by metric.
+
+    8 bytes a row: digests of the samples in the order of the file, one for rows that follow each other.
+    """
+    names = [name for name in ("task", *_SAMPLE) if name in columns]
+    samples = (hash(values) for values in _values(path, names))
+    digests = np.frombuffer(array("q", (digest for digest, _ in itertools.groupby(samples))), np.int64)
+    return len(np.unique(digests)) < len(digests)
+
+
+def _name_sample(row: Values) -> tuple[Any, ...]:
+    """What names a sample in its task."""
+    return tuple(row.get(name) for name in _SAMPLE)
+
+
+def _join_neighbours(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+    """Rows of one sample that follow each other with other metrics are one row."""
+    for _, rows in itertools.groupby(_read_task(path, columns, task), key=_name_sample):
+        yield from _merge_metrics(path, rows)
+
+
+def _join_scattered(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+    """Rows of one sample are one row, wherever they stand in the table; it is held in memory."""
+    samples: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in _read_task(path, columns, task):
+        samples.setdefault(_name_sample(row), []).append(row)
+    for rows in samples.values():
+        yield from _merge_metrics(path, rows)
+
+
+def _merge_metrics(path: Path, rows: Iterable[Values]) -> Iterator[Row]:
+    """One row of all metrics of a sample; where a metric comes again, a further row of the same id."""
+    repeats: list[tuple[Values, dict[str, float | None]]] = []
+    for row in rows:
+        metric, score = _metric(row), _score(path, row)
+        scores = next((scores for _, scores in repeats if metric not in scores), None)
+        if scores is None:
+            repeats.append((row, {metric: score}))
+        else:
+            scores[metric] = score
+    return (_row(path, row, scores) for row, scores in repeats)
 
 
 def _metric(row: Values) -> str:

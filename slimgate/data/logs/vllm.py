@@ -8,6 +8,9 @@ seconds. Keys: `benchmark` and `main_async` in vllm/benchmarks/serve.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +32,33 @@ class Vllm(Reader):
     def read(self, path: Path) -> Log:
         loads: dict[str, LoadRun] = {}
         models: list[str] = []
+        dates: dict[str, str] = {}
         for found in _results(path):
             name = _name(found)
             if name in loads:
                 raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
             loads[name] = _run(path, found)
             models.append(str(found["model_id"]))
+            dates[name] = str(found.get("date"))
         if len(set(models)) > 1:
             raise DataError(f"{path}: results of {' and '.join(sorted(set(models)))}; write one model a file")
+        _check_one_run(path, dates)
         return Log("vllm", str(path), {}, models[0], loads=loads)
+
+
+def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:
+    """Raises DataError where more than a day lies between two loads: --append-result joined several runs."""
+    times = []
+    for name, date in dates.items():
+        with suppress(ValueError):
+            times.append((datetime.strptime(date, "%Y%m%d-%H%M%S"), name))
+    times.sort()
+    for (before, name), (after, later) in pairwise(times):
+        if after - before > timedelta(days=1):
+            raise DataError(
+                f"{path}: load {name} is of {dates[name]} and load {later} of {dates[later]}; a log is one "
+                "run, so write each run into its own file"
+            )
 
 
 def _results(path: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def test_lm_eval_rows_are_those_of_its_samples_files() -> None:
     assert generate[0].target == "0"
     settings = log.tasks["sums_generate"].settings
     assert settings["shots"] == {"shots": 0}
-    assert settings["limit"] == 300
+    assert settings["limit"] == "none (300 samples)"
     assert settings["generation"]["generation_kwargs"]["max_gen_toks"] == 6
     assert [one["name"] for one in settings["filters"]] == ["strict", "flexible"]
     assert log.tasks["sums_choice"].higher_is_better == {"acc": True, "acc_norm": True}

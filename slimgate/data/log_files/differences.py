@@ -1,0 +1,85 @@
+"""What differs between two logs: accepted, which becomes a note, or refused, all of it in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from slimgate.errors import DataError
+
+_MOST_REFUSED = 8
+_MOST_TASKS = 3
+HINT = "--missing drop leaves them out, --missing as-wrong counts them as wrong"
+
+
+@dataclass
+class Differences:
+    """What grows while two logs are compared.
+
+    shown: base and target, as messages name them. allow: what may differ (`--allow`). notes: what was
+    accepted.
+    """
+
+    shown: tuple[str, str]
+    allow: Collection[str] = ()
+    notes: list[str] = field(default_factory=list)
+    _refused: dict[str, list[str]] = field(default_factory=dict)
+    _flags: dict[str, None] = field(default_factory=dict)
+    _missing: list[str] = field(default_factory=list)
+    _is_final: bool = False
+
+    @property
+    def refused(self) -> bool:
+        """Whether the logs are not comparable, so that nothing needs to be judged."""
+        return bool(self._refused or self._missing)
+
+    def add(self, name: str, where: str, text: str, example: str = "") -> None:
+        """A difference that `--allow NAME` accepts. where: the task, or "". example: of the refusal alone."""
+        if name in self.allow:
+            self.notes.append(f"{where}: {text}" if where else text)
+            return
+        self._refused.setdefault(text + example, []).append(where)
+        self._flags[name] = None
+
+    def refuse(self, where: str, text: str) -> None:
+        """A difference that no option accepts."""
+        self._refused.setdefault(text, []).append(where)
+        self._is_final = True
+
+    def add_missing(self, text: str) -> None:
+        """Samples without a score, where `--missing` says nothing."""
+        self._missing.append(text)
+
+    def check(self) -> None:
+        """Raises DataError with every difference that is not accepted."""
+        parts = []
+        if self._refused:
+            parts.append(self._describe_refused())
+        if self._missing:
+            parts.append(f"{_join(self._missing)}: {HINT}")
+        if parts:
+            raise DataError("; and ".join(parts))
+
+    def _describe_refused(self) -> str:
+        base, target = self.shown
+        count = len(self._refused)
+        texts = [f"{_list_places(places)}{text}" for text, places in self._refused.items()]
+        words = f"{base} and {target} are not comparable: {_join(texts)}"
+        if not self._flags:
+            return words
+        accepted = "the rest" if self._is_final else "it" if count == 1 else "them"
+        return f"{words}; accept {accepted} by {' '.join(f'--allow {name}' for name in self._flags)}"
+
+
+def _join(texts: list[str]) -> str:
+    more = len(texts) - _MOST_REFUSED
+    return "; ".join(texts[:_MOST_REFUSED]) + (f"; and {more} more like these" if more > 0 else "")
+
+
+def _list_places(places: list[str]) -> str:
+    """`gsm8k, arc and 5 more: `, the tasks that differ in the same."""
+    named = [place for place in places if place]
+    if not named:
+        return ""
+    more = f" and {len(named) - _MOST_TASKS} more" if len(named) > _MOST_TASKS else ""
+    return f"{', '.join(named[:_MOST_TASKS])}{more}: "

@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score, log_loss
 from support.prediction_rows import Columns, shuffled, turned, write_predictions
 
 from slimgate.cli.main import main
-from slimgate.judge.tango import tango_interval
+from slimgate.judge.exact_paired import paired_interval
 from slimgate.record import QualityFacts
 
 Judge = Callable[..., tuple[int, str, str]]
@@ -47,7 +47,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return files(tmp_path, turned(1000, lost=30, won=10))
 
 
-LOW, HIGH = (100 * bound for bound in tango_interval(30, 10, 1000))
+LOW, HIGH = (100 * bound for bound in paired_interval(30, 10, 1000))
 
 
 @pytest.mark.parametrize(

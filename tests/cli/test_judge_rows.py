@@ -147,12 +147,12 @@ def promptfoo(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 
 def test_an_assertion_that_a_test_has_is_missing_without_a_value(judge: Judge, tmp_path: Path) -> None:
-    tone = {"testCase": {"assert": [{"type": "llm-rubric", "metric": "tone"}]}}
-    with_value = {**tone, "namedScores": {"tone": 1.0}}
-    rows = [{}] * 10 + [tone] * 40 + [with_value] * 50
+    correctness = {"testCase": {"assert": [{"type": "llm-rubric", "metric": "correctness"}]}}
+    with_value = {**correctness, "namedScores": {"correctness": 1.0}}
+    rows = [{}] * 10 + [correctness] * 40 + [with_value] * 50
     code, _, err = judge(*(promptfoo(tmp_path / f"{name}.json", rows) for name in ("base", "target")))
     assert code == 4
-    assert 'tone: of 100 samples 40 have no score in either log ("10", "11", "12" and 37 more)' in err
+    assert 'correctness: of 100 samples 40 have no score in either log ("10", "11", "12" and 37 more)' in err
     whole = [{}] * 10 + [with_value] * 190
     code, out, _ = judge(*(promptfoo(tmp_path / f"{name}.json", whole) for name in ("base", "target")))
     assert code == 0

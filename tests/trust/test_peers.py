@@ -18,7 +18,7 @@ from fixtures.peers import student_peers, student_tools
 from fixtures.peers.peer_case import Case, Result
 from fixtures.peers.peer_tools import PEERS
 from slimgate.errors import SlimgateError
-from slimgate.judge.tango import tango_interval
+from slimgate.judge.exact_paired import paired_interval
 from slimgate.loading import known_plugins, load
 from slimgate.suite.suite import TEACHER
 
@@ -33,7 +33,7 @@ def test_a_row_tells_size_accuracy_and_the_drop_with_its_interval() -> None:
         peers.Line("small", 2**20, right(1, 0, 0, 1), 2.4),
         peers.Line("gone", note="skipped: No module named 'gone'"),
     ]
-    low, high = (100 * bound for bound in tango_interval(2, 1, 4))
+    low, high = (100 * bound for bound in paired_interval(2, 1, 4))
     assert peers.table(lines).splitlines() == [
         "| of 4 gate rows | MiB | times smaller | accuracy | drop in points | seconds |",
         "|---|---|---|---|---|---|",

@@ -15,7 +15,6 @@ from slimgate.data.log_files.pairs import (
     Counts,
     PairedTask,
     Rules,
-    better_when_higher,
     check_options,
     comparison_name,
     pair_scores,
@@ -29,9 +28,9 @@ Scores = Sequence[float | None]
 
 
 def log_of(shown: str, tasks: Mapping[str, Sequence[Row]], **more: Any) -> Log:
-    return Log(
-        "tool", shown, {name: TaskLog(lambda rows=rows: iter(rows), **more) for name, rows in tasks.items()}
-    )
+    directions = {"higher_is_better": {"em": True, "wer": False}, **more}
+    by_name = {name: TaskLog(lambda rows=rows: iter(rows), **directions) for name, rows in tasks.items()}
+    return Log("tool", shown, by_name)
 
 
 def rows_of(scores: Scores, *, metric: str = "em", first: int = 0, **more: Any) -> list[Row]:
@@ -213,12 +212,12 @@ def test_a_direction_that_differs_cannot_be_allowed() -> None:
 @pytest.mark.parametrize("better", [True, False])
 def test_the_direction_of_either_log_counts(better: bool) -> None:
     logs = (
-        log_of("base", {"gsm8k": rows_of([1.0])}),
+        log_of("base", {"gsm8k": rows_of([1.0])}, higher_is_better={}),
         log_of("target", {"gsm8k": rows_of([1.0])}, higher_is_better={"em": better}),
     )
     differences = differences_of()
     (paired,) = pair_task("gsm8k", *logs, Rules(), differences)
-    assert better_when_higher("em", paired.higher_is_better) is better
+    assert paired.higher_is_better["em"] is better
     assert not differences.refused
 
 

@@ -133,10 +133,14 @@ def test_repeats_of_a_document_under_other_ids_are_one_group() -> None:
 
 
 def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
-    rows = [Row(str(at), {"pass": 1.0, "score": 1.0, "tone": at / 9}) for at in range(9)]
+    rows = [Row(str(at), {"pass": 1.0, "score": 1.0, "correctness": at / 9}) for at in range(9)]
     verdicts = judged({"": rows}, {"": rows}, drop_budgets([], [2.0], None))
     assert verdicts.tests == 2
-    assert [comparison.judged.metric for comparison in verdicts.comparisons] == ["pass", "score", "tone"]
+    assert [comparison.judged.metric for comparison in verdicts.comparisons] == [
+        "pass",
+        "score",
+        "correctness",
+    ]
     assert "pass has in both logs the scores of score; Holm's correction counts them once" in verdicts.notes
     patterns = [
         ("*", drop_budgets([], [2.0], None).patterns[0][1]),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.releases import CLASSES, INT8, Model, machine, write_release
 
-from slimgate.judge.tango import tango_interval
+from slimgate.judge.exact_paired import paired_interval
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.outcomes import Outcomes
 from slimgate.record import (
@@ -64,7 +64,7 @@ def test_a_variant_is_tested_against_its_older_self_by_the_judges_own_test(tmp_p
     # 30 of 8,000 rows were lost and none won
     assert (accuracy.right_to_wrong, accuracy.wrong_to_right, accuracy.n) == (30, 0, 8000)
     assert accuracy.drop_points == pytest.approx(30 / 80)
-    assert accuracy.interval == pytest.approx(tuple(100 * bound for bound in tango_interval(30, 0, 8000)))
+    assert accuracy.interval == pytest.approx(tuple(100 * bound for bound in paired_interval(30, 0, 8000)))
     assert accuracy.reading == "fell; its teacher did not"
 
 

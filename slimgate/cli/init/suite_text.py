@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate._system.escape import visible
 from slimgate._system.toml import toml_key, toml_value
 from slimgate.cli.init import proposing
 from slimgate.cli.init.draft import Draft
@@ -78,7 +77,7 @@ def _task(draft: Draft, folder: Path) -> Iterator[str]:
         remark = _remark(draft, key)
         yield f"{key} = {toml_value(value)}{f'   # {remark}' if remark else ''}"
     if len(draft.classes) == 2 and conventional_positive(draft.classes) is None:
-        first, second = (visible(toml_value(name)) for name in draft.classes)
+        first, second = (format_text(toml_value(name)) for name in draft.classes)
         yield f"# positive = {second}   # {first} or {second}: what f1, precision and recall are of"
     if draft.guess.group is None:
         yield '# group = "document"   # a column: rows of one document, user or file stay in one split'

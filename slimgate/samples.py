@@ -76,11 +76,12 @@ class Row:
 class TaskLog:
     """One task. rows(): a new iterator at each call, so that millions of rows need not be held.
 
-    higher_is_better: by metric, of those that the log says it of. settings: by a name of SETTINGS, plain JSON
-    values; what the log does not say is not there. optional_metrics: whether a metric may be of some samples
-    only, such as an assertion of one test: then a row without an entry for it in `scores` is not of that
-    metric. Otherwise, and where the entry is None, the row's score is missing. samples: how many the tool
-    says that it ran, or None; a note names a log that holds fewer.
+    higher_is_better: by metric, of those that the log says it of. ranges: by metric the lowest and the
+    highest score that a sample can have, where the tool says it; an end may be infinite. settings: by a name
+    of SETTINGS, plain JSON values; what the log does not say is not there. optional_metrics: whether a metric
+    may be of some samples only, such as an assertion of one test: then a row without an entry for it in
+    `scores` is not of that metric. Otherwise, and where the entry is None, the row's score is missing.
+    samples: how many the tool says that it ran, or None; a note names a log that holds fewer.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -88,6 +89,7 @@ class TaskLog:
     settings: Mapping[str, Any] = field(default_factory=dict)
     optional_metrics: bool = False
     samples: int | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

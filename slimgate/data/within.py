@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slimgate.data.log_files.budgets import drop_budgets
+from slimgate.data.log_files.budgets import drop_budgets, range_options
 from slimgate.data.log_files.directions import read_directions
 from slimgate.data.log_files.find import holds_predictions, read_log
 from slimgate.data.log_files.pairs import Missing, Rules, SameId, check_options
@@ -40,6 +40,7 @@ def assert_within(
     lower_is_better: Sequence[str] = (),
     run: str | Mapping[str, str] | None = None,
     same_id: SameId = "fail",
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> QualityJudgement:
     """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
 
@@ -51,9 +52,10 @@ def assert_within(
     assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
     slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
     metrics or task/metric, default all, each with this budget. seed: of the random weights that some metrics
-    need. allow, missing, run, same_id, higher_is_better, lower_is_better: as these options of `slimgate
-    judge`, for logs; run is "latest", or by side, {"base": "2026-01-01T", "target": "latest"}. labels,
-    positive: for prediction files. What the command prints as a warning is a Python warning.
+    need. allow, missing, run, same_id, higher_is_better, lower_is_better, ranges: as these options of
+    `slimgate judge`, for logs; run is "latest", or by side, {"base": "2026-01-01T", "target": "latest"};
+    ranges={"grade": (1, 10)} is --range. labels, positive: for prediction files. What the command prints as a
+    warning is a Python warning.
 
     Returns the judgement, of logs that with the largest drop, or with the largest change under
     equivalent_points. Raises AssertionError with the verdict's line
@@ -75,12 +77,14 @@ def assert_within(
                 runs=parse_choices(run),
                 same_id=same_id,
             )
-            return _assert_logs_within(*both, metric, points, equivalent, seed, rules)
+            return _assert_logs_within(*both, metric, points, equivalent, seed, rules, ranges or {})
         pair = read_pair(*both, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
         doubt = describe_near_chance(pair.teacher)
         for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
             warnings.warn(text, stacklevel=2)
+    if ranges:
+        raise SuiteError("assert_within: ranges came, which are of logs only; leave them out")
     if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
         came = f"{type(teacher).__name__} and {type(variant).__name__}"
         raise SuiteError(f"assert_within: {came} came, expected two Outcomes or two paths")
@@ -104,8 +108,11 @@ def _assert_logs_within(
     equivalent: Sequence[float],
     seed: int,
     rules: Rules,
+    ranges: Mapping[str, tuple[float, float]],
 ) -> QualityJudgement:
+    stated = [f"{name}={low}:{high}" for name, (low, high) in ranges.items()]
     budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
+    budgets = replace(budgets, ranges=range_options(stated))
     found = judge_logs(read_log(base), read_log(target), budgets, rules, seed=seed).comparisons
     wrong = [one.judged for one in found if one.judged.verdict is not Verdict.PASS]
     if wrong:

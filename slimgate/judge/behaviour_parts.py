@@ -100,6 +100,8 @@ class KlFacts(Part):
     """KL(teacher || variant) of the next token in nats, at every predicted gate token. Intervals: 90 %.
 
     documents: rows; groups: of rows, which are the units of the intervals; None where each row is one.
+    mean: of a document at most `cap` nats a token; uncapped_mean: without it. above_cap: the share of the
+    tokens that are in documents above the cap. None in records from before there was a cap.
     same_top1: the share of tokens with the same likeliest next token. log_perplexity_ratio: ln(variant's /
     teacher's). rest: the mean probability of the tokens beyond the teacher's likeliest, whose part of KL is
     estimated from a sample of them.
@@ -110,6 +112,10 @@ class KlFacts(Part):
     groups: int | None = None
     mean: float
     mean_interval: tuple[float, float]
+    cap: float | None = None
+    uncapped_mean: float | None = None
+    above_cap: float | None = None
+    above_cap_interval: tuple[float, float] | None = None
     median: float
     p99: float
     p99_interval: tuple[float, float]

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, log1p
 from typing import Literal, Protocol, get_args
 
 from slimgate.errors import SuiteError
+from slimgate.judge.capped import check_derived_share
 from slimgate.judge.decision import BudgetVerdict, Verdict
 from slimgate.judge.metrics.base import Unit
 
@@ -84,6 +85,8 @@ class QualityBudget:
 
     limit: for the kinds in points percentage points of the metric; for the relative kinds a fraction (0.02 is
     2 %); for floor and ceiling the metric's own unit. Above 0. over: of what the mean is judged.
+    cap, above_cap_max: of metrics without a bound, the most that a row counts for in the mean, in the
+    metric's own unit, and the largest share of rows that may lose more; None: the defaults (see `capped`).
     """
 
     kind: BudgetKind
@@ -91,6 +94,8 @@ class QualityBudget:
     reason: str | None = None
     on_inconclusive: OnInconclusive | None = None
     over: Over = "rows"
+    cap: float | None = None
+    above_cap_max: float | None = None
 
 
 def check_budget(metric: Measured, budget: QualityBudget) -> None:
@@ -113,6 +118,7 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         raise SuiteError(
             f"budget drop_relative is {budget.limit:g}, expected under 1: 0.02 allows a loss of 2 %"
         )
+    _check_cap(metric, budget)
     low, high = metric.value_range
     if budget.kind in POINT_KINDS and budget.limit >= 100 * (high - low):
         verb = "change" if budget.kind == EQUIVALENT else "drop"
@@ -124,6 +130,35 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         raise SuiteError(
             f"budget {budget.kind} is {budget.limit:g}, expected a value of {metric.name}, "
             f"between {low:g} and {high:g}"
+        )
+
+
+def _check_cap(metric: Measured, budget: QualityBudget) -> None:
+    """Raises SuiteError where a cap, or a limit of the rows above it, has no meaning or no effect."""
+    stated = [name for name in ("cap", "above_cap_max") if getattr(budget, name) is not None]
+    if not stated:
+        return
+    low, high = metric.value_range
+    if isfinite(low) and isfinite(high):
+        raise SuiteError(
+            f"budget {stated[0]} does not suit {metric.name}, whose rows are from {low:g} to {high:g}; "
+            "it is for metrics without a bound: leave it out"
+        )
+    if budget.cap is not None and not (isfinite(budget.cap) and budget.cap > 0):
+        raise SuiteError(f"budget cap is {budget.cap:g}, expected a finite number above 0")
+    if budget.above_cap_max is not None and not 0 < budget.above_cap_max < 1:
+        raise SuiteError(
+            f"budget above_cap_max is {budget.above_cap_max:g}, expected a share between 0 and 1: 0.01 is 1 %"
+        )
+    if budget.cap is not None and budget.above_cap_max is None and metric.unit == "percent":
+        check_derived_share(metric.name, budget.cap, 1.0)  # nats a token
+    smallest = {"drop_points": budget.limit / 100, "increase_relative": log1p(budget.limit)}
+    if budget.cap is not None and metric.unit == "points":
+        smallest["increase_relative"] = 0.0  # of the teacher's value, which is not known yet
+    if budget.cap is not None and budget.cap <= smallest.get(budget.kind, 0.0):
+        raise SuiteError(
+            f"budget cap is {budget.cap:g}, not above what {budget.kind} = {budget.limit:g} allows of the "
+            "mean: it would always hold; expected more"
         )
 
 

@@ -6,7 +6,7 @@ A table of limits on a metric may hold several kinds, each a QualityBudget; all 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -41,8 +41,10 @@ class LimitsTable(Table):
         """A budget for each kind that is set."""
         limits: dict[BudgetKind, float | None] = {kind: getattr(self, kind, None) for kind in KINDS}
         over: Over = getattr(self, "over", "rows")
+        cap: float | None = getattr(self, "cap", None)
+        above: float | None = getattr(self, "above_cap_max", None)
         return tuple(
-            QualityBudget(kind, limit, self.reason, self.on_inconclusive, over)
+            QualityBudget(kind, limit, self.reason, self.on_inconclusive, over, cap, above)
             for kind, limit in limits.items()
             if limit is not None
         )
@@ -62,6 +64,12 @@ class BaselineBudgetTable(LimitsTable):
     increase_relative: float | None = Field(default=None, gt=0)
     """Allowed growth of a loss or perplexity, as a share of the teacher's: 0.03 is 3 %. From 1 on it needs a
     reason."""
+    cap: float | None = Field(default=None, gt=0)
+    """Of a metric without a bound: the most that a row counts for in the mean, in the metric's unit (of
+    perplexity in nats a token)."""
+    above_cap_max: float | None = Field(default=None, gt=0, lt=1)
+    """Of a metric without a bound: the largest share of rows that may lose more than the cap; default: the
+    budget divided by 8 caps."""
 
     @field_validator("increase_relative")
     @classmethod
@@ -198,12 +206,17 @@ class SliceBudget(Budget):
 
 @dataclass(frozen=True)
 class LimitBudget:
-    """One limit of a table that may hold several. kind: its key in the table, and its kind in the record."""
+    """One limit of a table that may hold several. kind: its key in the table, and its kind in the record.
+
+    cap, above_cap_max: of a mean without a bound, as in QualityBudget.
+    """
 
     kind: str
     limit: float
     reason: str | None = None
     on_inconclusive: OnInconclusive | None = None
+    cap: float | None = None
+    above_cap_max: float | None = None
 
 
 class _LimitBudgets(Table):
@@ -238,11 +251,39 @@ class KlBudgetTable(_LimitBudgets):
     kinds: ClassVar = ("mean_max", "p99_max", "p999_max")
     example: ClassVar = "{ mean_max = 0.02 }"
     mean_max: float | None = Field(default=None, gt=0)
-    """Largest mean over all tokens."""
+    """Largest mean over all tokens, where a document counts for at most `cap` nats a token."""
+    cap: float | None = Field(default=None, gt=0)
+    """Of mean_max: the most nats a token that a document counts for; default 1, or twice mean_max."""
+    above_cap_max: float | None = Field(default=None, gt=0, lt=1)
+    """Of mean_max: the largest share of the tokens that may be in documents above the cap; default: mean_max
+    divided by 8 caps."""
     p99_max: float | None = Field(default=None, gt=0)
     """At most 1 % of the tokens may be above this; takes about 300 documents."""
     p999_max: float | None = Field(default=None, gt=0)
     """At most 0.1 % of the tokens may be above this; takes about 3,000 documents."""
+
+    @model_validator(mode="after")
+    def _caps_a_mean(self) -> Self:
+        for name in ("cap", "above_cap_max"):
+            if getattr(self, name) is not None and self.mean_max is None:
+                raise ValueError(
+                    f"{name} came without mean_max, which it belongs to; add it or leave {name} out"
+                )
+        if self.cap is not None and self.mean_max is not None and self.cap <= self.mean_max:
+            raise ValueError(f"cap is {self.cap:g}, not above mean_max: the mean would always hold")
+        if self.cap is not None and self.cap < 1 and self.above_cap_max is None:
+            raise ValueError(
+                f"cap is {self.cap:g}, under 1 nat: then state above_cap_max too, the share of the tokens in "
+                "documents above the cap"
+            )
+        return self
+
+    def budgets(self) -> tuple[LimitBudget, ...]:
+        """A budget for each limit that is set; the cap is of the mean."""
+        return tuple(
+            replace(one, cap=self.cap, above_cap_max=self.above_cap_max) if one.kind == "mean_max" else one
+            for one in super().budgets()
+        )
 
 
 class Top1BudgetTable(_LimitBudgets):

@@ -49,6 +49,23 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class CappedFigures:
+    """Of a mean without a bound: what was judged beside the capped mean; see `capped`.
+
+    cap: the most that a row counts for, per unit of its size. uncapped: the mean without it, in the unit of
+    the budget's value. above: the share of rows, by their sizes, that lost more than the cap, with its 90 %
+    interval and limit. derived: that limit is slimgate's, derived from the budget.
+    """
+
+    cap: float
+    uncapped: float
+    above: float
+    above_interval: tuple[float, float]
+    above_max: float
+    derived: bool
+
+
+@dataclass(frozen=True)
 class BudgetVerdict:
     """n_needed: the rows that would decide an INCONCLUSIVE budget; None where decided, or none would.
 
@@ -63,6 +80,7 @@ class BudgetVerdict:
     builds: of a budget over builds, how many were judged, 1 where all are equal; None of one over rows.
     builds_needed: the builds that would decide it on these rows, as n_needed has the rows for these builds;
     needs_both: neither is enough alone, and both numbers are of more rows with more builds.
+    capped: of a mean of values without a bound, the share above the cap; None of all others.
     """
 
     kind: str
@@ -78,6 +96,7 @@ class BudgetVerdict:
     builds: int | None = None
     builds_needed: int | None = None
     needs_both: bool = False
+    capped: CappedFigures | None = None
 
 
 def to_verdict(*, inside: bool, outside: bool) -> Verdict:

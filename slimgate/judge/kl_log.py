@@ -1,13 +1,13 @@
 """Budgets on what a KL log tells: of each chunk its mean KL, log-perplexity ratio and equal likeliest tokens.
 
-Chunks are the units, as documents are elsewhere. The log has no quantile of each chunk, so budgets on
-quantiles are INCONCLUSIVE.
+Chunks are the units, as documents are elsewhere, and count for at most a cap of nats a token (`capped`). The
+log has no quantile of each chunk, so budgets on quantiles are INCONCLUSIVE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, exp, log
+from math import ceil, inf
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +15,13 @@ import numpy as np
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.capped import CappedRows
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.judge.metrics.perplexity import DAMAGE
-from slimgate.judge.token_kl import SHARE_ABOVE
+from slimgate.judge.metrics.perplexity import CAP
+from slimgate.judge.perplexity import exp, growth_cap, judge_increase
+from slimgate.judge.token_kl import MEAN_MAX, SHARE_ABOVE, judge_mean, mean_cap
 from slimgate.outcomes import Floats
 
 
@@ -40,8 +42,9 @@ class Figure(NamedTuple):
 
 
 def figures(chunks: ChunkMeans) -> dict[str, Figure]:
-    """mean_max, floor, and increase_relative: by the kind of budget that limits them."""
-    kl, parted, ratio = (_losses(chunks, kind) for kind in ("mean_max", "floor", "increase_relative"))
+    """mean_max, floor, and increase_relative: by the kind of budget that limits them. Means are capped."""
+    kl, ratio = _kl_rows(chunks, CAP).capped, _rows(chunks.log_ratio, CAP).capped
+    parted = _parted(chunks)
     low, high = parted.interval()
     return {
         "mean_max": Figure(kl.mean, kl.interval()),
@@ -63,22 +66,30 @@ def _judge(
     if kind in SHARE_ABOVE:
         value = chunks.quantiles[list(SHARE_ABOVE).index(kind)]
         return BudgetVerdict(kind, limit, Verdict.INCONCLUSIVE, reason, None, value)
-    if kind not in known:
-        raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; it takes increase_relative")
-    losses = _losses(chunks, kind)
-    at = {"floor": 1 - limit, "increase_relative": log(1 + limit)}.get(kind, limit)
-    verdict = to_verdict(inside=losses.p_at_least(at) <= ALPHA, outside=losses.p_at_most(at) <= ALPHA)
-    copies = losses.copies_needed(at) if verdict is Verdict.INCONCLUSIVE else None
+    if isinstance(budget, QualityBudget):
+        if kind != "increase_relative":
+            raise SuiteError(f"perplexity {kind} cannot be judged from a KL log; it takes increase_relative")
+        return judge_increase(budget, _rows(chunks.log_ratio, growth_cap([budget])))
+    if kind == MEAN_MAX:
+        return judge_mean(budget, _kl_rows(chunks, mean_cap(budget)))
+    parted, at = _parted(chunks), 1 - limit
+    verdict = to_verdict(inside=parted.p_at_least(at) <= ALPHA, outside=parted.p_at_most(at) <= ALPHA)
+    copies = parted.copies_needed(at) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * len(chunks.kl))
-    return BudgetVerdict(kind, limit, verdict, reason, needed, *known[kind], losses.p_at_least(at))
+    return BudgetVerdict(kind, limit, verdict, reason, needed, *known[kind], parted.p_at_least(at))
 
 
-def _losses(chunks: ChunkMeans, kind: str) -> UnitLosses:
-    values = {"floor": 1 - chunks.same_top, "increase_relative": chunks.log_ratio}.get(kind, chunks.kl)
-    most = 1.0 if kind == "floor" else max(DAMAGE, float(np.abs(values).max()))
-    # a mean that is rounded may be a little below 0
-    best = -most if kind == "increase_relative" else min(0.0, float(values.min()))
-    return unit_losses(values, np.ones(len(values)), None, best=best, worst=most)
+def _rows(values: Floats, cap: float, *, lowest: float = -inf) -> CappedRows:
+    return CappedRows(values, np.ones(len(values)), None, cap, lowest)
+
+
+def _kl_rows(chunks: ChunkMeans, cap: float) -> CappedRows:
+    """A mean that is rounded may be a little below 0."""
+    return _rows(chunks.kl, cap, lowest=min(0.0, float(chunks.kl.min())))
+
+
+def _parted(chunks: ChunkMeans) -> UnitLosses:
+    return unit_losses(1 - chunks.same_top, np.ones(len(chunks.same_top)), None, best=0.0, worst=1.0)
 
 
 def _grown(logs: Interval) -> Interval:

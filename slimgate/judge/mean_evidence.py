@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.contrast import Contrast, Interval
+from slimgate.judge.capped import CappedRows
+from slimgate.judge.contrast import OWN_VALUE, Contrast, Interval
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.base import Metric, RowMean
 from slimgate.outcomes import Floats, Ints, Outcomes
 
 METHOD = "Gaffke's bound"
+# Sums of many terms may be beyond their ends by so much, relative to themselves.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +26,7 @@ class PairedMeans:
 
     before, after, sizes: (rows,); groups: (rows,) ids, or None. ends: the lowest and the highest amount per
     unit of size; most_lost: by how much a row can change, at most from end to end.
+    cap: of amounts without an end, the most that the contrast of a row counts for; else None.
     """
 
     before: Floats
@@ -30,14 +35,23 @@ class PairedMeans:
     groups: Ints | None
     ends: tuple[float, float]
     most_lost: float
+    cap: float | None = None
 
     def losses(self, contrast: Contrast) -> UnitLosses:
         """The contrast of each unit, as a loss."""
-        values = (
-            contrast.teacher * self.before + contrast.variant * self.after + contrast.constant * self.sizes
-        )
+        if self.cap is not None:
+            return self.capped_rows(contrast, self.cap).capped
         best, worst = self._range(contrast)
-        return unit_losses(values, self.sizes, self.groups, best=best, worst=worst)
+        return unit_losses(self.values(contrast), self.sizes, self.groups, best=best, worst=worst)
+
+    def values(self, contrast: Contrast) -> Floats:
+        """(rows,) the contrast of each row."""
+        return contrast.teacher * self.before + contrast.variant * self.after + contrast.constant * self.sizes
+
+    def capped_rows(self, contrast: Contrast, cap: float) -> CappedRows:
+        """The contrast of each row, as a loss without an upper end."""
+        lowest = self.ends[0] if contrast == OWN_VALUE else -inf
+        return CappedRows(self.values(contrast), self.sizes, self.groups, cap, lowest)
 
     def bounds(self, contrast: Contrast, alpha: float) -> Interval:
         """Its bounds, each at a one-sided level `alpha`."""
@@ -84,7 +98,9 @@ class PairedMeans:
 
 
 def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: Outcomes) -> PairedMeans:
-    """Raises MeasureError where the sizes of the two models differ, one is below 0, or all are 0."""
+    """Raises MeasureError where the sizes of the two models differ, one is below 0, or all are 0, or where an
+    amount is outside its ends.
+    """
     (before, sizes), (after, others) = row_mean.of(teacher), row_mean.of(variant)
     if not np.array_equal(sizes, others):
         raise MeasureError(
@@ -96,5 +112,43 @@ def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: 
             "expected none below 0 and at least one above"
         )
     ends = row_mean.ends(teacher, variant)
+    cap = None if row_mean.cap is None else row_mean.cap(teacher, variant)
+    for name, outcomes, amounts in (("teacher", teacher, before), ("variant", variant, after)):
+        _check_ends(metric, name, outcomes, amounts, sizes, ends)
+    if not np.isfinite(ends).all() and cap is None:
+        ends = _seen_ends(ends, before, after, sizes)
     most = ends[1] - ends[0] if row_mean.most_lost is None else row_mean.most_lost(teacher, variant)
-    return PairedMeans(before, after, sizes.astype(np.float64), teacher.groups, ends, most)
+    return PairedMeans(before, after, sizes.astype(np.float64), teacher.groups, ends, most, cap)
+
+
+def _check_ends(
+    metric: Metric,
+    name: str,
+    outcomes: Outcomes,
+    amounts: Floats,
+    sizes: Floats,
+    ends: tuple[float, float],
+) -> None:
+    """Raises MeasureError for a row outside the range that its metric declares; rounding is allowed for."""
+    rates = _rates(amounts, sizes)
+    slack = _ROUNDING * np.maximum(1.0, np.abs(rates))
+    outside = np.flatnonzero((sizes > 0) & ((rates < ends[0] - slack) | (rates > ends[1] + slack)))
+    if len(outside):
+        at = int(outside[0])
+        raise MeasureError(
+            f"{metric.name}: row {outcomes.ids[at]} of the {name} has {rates[at]:g}, outside of the range "
+            f"{ends[0]:g} to {ends[1]:g} that the metric declares"
+        )
+
+
+def _rates(amounts: Floats, sizes: Floats) -> Floats:
+    return np.divide(amounts, sizes, out=np.zeros(len(amounts)), where=sizes > 0)
+
+
+def _seen_ends(
+    ends: tuple[float, float], before: Floats, after: Floats, sizes: Floats
+) -> tuple[float, float]:
+    """The range of the sample in place of ends that are not known: for FAIL and intervals, never for PASS."""
+    rates = np.concatenate([_rates(amounts, sizes)[sizes > 0] for amounts in (before, after)])
+    low, high = float(rates.min()), float(rates.max())
+    return (ends[0] if np.isfinite(ends[0]) else low), (ends[1] if np.isfinite(ends[1]) else high)

@@ -11,6 +11,7 @@ from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
 from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS, list_point_limits
 from slimgate.judge.budget_tables import FlipsBudget
+from slimgate.judge.decision import CappedFigures
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.over_builds import MOST_BUILDS
 from slimgate.judge.slices import slice_counts, slices_kind
@@ -22,6 +23,10 @@ _FURTHER_DECIMALS = 3
 _OUT_OF_REACH = 100
 _MOST_DECIMALS = 4
 _MOST_NAMED = 3
+_NO_ROWS_TELL = (
+    "what it limits equals its limit, or the rows above the cap lose more than the budget: no number of gate "
+    "rows would tell"
+)
 _TOKENS = {
     "mean_max": "mean KL",
     "p99_max": "99 % of the tokens' KL up to",
@@ -104,15 +109,23 @@ def _budget(budget: BudgetVerdict, digits: int) -> str:
     else:
         named = f"{budget.kind} {_with_two_decimals(budget.limit)}"
     named += format_builds(budget.builds)
-    if budget.value is None:
-        return named
-    bounds = budget.interval or ()
-    if budget.kind not in POINT_KINDS:
-        digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
-    measured = f"{budget.value:z.{digits}f}"
-    if bounds:
-        measured += f" [{', '.join(f'{bound:z.{digits}f}' for bound in bounds)}]"
-    return f"{named}: {measured}"
+    if budget.value is not None:
+        bounds = budget.interval or ()
+        if budget.kind not in POINT_KINDS:
+            digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
+        named += f": {budget.value:z.{digits}f}"
+        if bounds:
+            named += f" [{', '.join(f'{bound:z.{digits}f}' for bound in bounds)}]"
+    return named if budget.capped is None else f"{named}, {format_share_above(budget.capped)}"
+
+
+def format_share_above(capped: CappedFigures) -> str:
+    """`above the cap of 1: 0.3 % [0.1, 0.9], limit 0.25 %`, with the uncapped mean where a row is above."""
+    numbers = (100 * share for share in (capped.above, *capped.above_interval))
+    share, low, high = (f"{number:.2g}" for number in numbers)
+    limit = f"{100 * capped.above_max:.2g}"
+    uncapped = f", {capped.uncapped:.3g} without the cap" if capped.above > 0 else ""
+    return f"above the cap of {capped.cap:.3g}: {share} % [{low}, {high}], limit {limit} %{uncapped}"
 
 
 def _sign_of(kind: str) -> str:
@@ -198,6 +211,8 @@ def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
 
 def _at_the_limit(judgement: QualityJudgement) -> str:
     undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
+    if any(one.n_needed is None and one.capped is not None for one in undecided):
+        return "what it limits equals its limit, or the rows above the cap lose more than the budget"
     kinds = [one.kind for one in undecided if one.n_needed is None]
     if set(kinds) <= set(POINT_KINDS):
         return "the drop equals its budget"
@@ -229,7 +244,8 @@ def _tokens(found: TokenKl, budget: BudgetVerdict) -> str:
     outcome = _behaviour_outcome(budget, found.documents)
     limit = "floor" if budget.kind == "floor" else "budget"
     measured = f"{words} {_significant(budget.value or 0.0)}{unit} [{low}, {high}]"
-    return f"{measured}, {limit} {budget.limit:g} (n={rows}): {outcome}"
+    above = "" if budget.capped is None else f", {format_share_above(budget.capped)}"
+    return f"{measured}, {limit} {budget.limit:g}{above} (n={rows}): {outcome}"
 
 
 def describe_parted(parted: PartedFacts) -> str:
@@ -268,6 +284,8 @@ def _count_decimals(shown: list[float], budget: BudgetVerdict | None) -> int:
 def _behaviour_outcome(budget: BudgetVerdict, n: int) -> str:
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return str(budget.verdict)
+    if budget.n_needed is None and budget.capped is not None:
+        return f"INCONCLUSIVE, {_NO_ROWS_TELL}"
     if budget.n_needed is None:
         return "INCONCLUSIVE, the share equals its budget: no number of gate rows would tell"
     return f"INCONCLUSIVE, {rows_would_tell(budget.n_needed, n)}"

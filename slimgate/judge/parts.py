@@ -19,6 +19,22 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
 
 
+class CappedFacts(Part):
+    """Of a budget on a mean without a bound: the share of rows above the cap, which is judged too.
+
+    cap: the most that a row counts for in the mean, such as nats a token. uncapped: the mean without it, in
+    the unit of the budget's value. above: the share of rows (of documents by their tokens) that lost more,
+    with its 90 % interval and its limit. derived: the limit is derived from the budget, not the user's.
+    """
+
+    cap: float
+    uncapped: float
+    above: float
+    above_interval: tuple[float, float]
+    above_max: float
+    derived: bool
+
+
 class BudgetFacts(Part):
     """A judged budget. value, interval: what it limits and its 90 % interval, in the unit of the limit.
 
@@ -29,6 +45,7 @@ class BudgetFacts(Part):
     builds: of a budget over builds, how many were judged, 1 where all are equal; None of one build.
     n_needed: the rows that would decide it; builds_needed: the builds that would, on these rows. needs_both:
     neither would alone, and the numbers are of both together.
+    capped: of a mean of values without a bound.
     """
 
     kind: str
@@ -43,6 +60,7 @@ class BudgetFacts(Part):
     builds: int | None = None
     builds_needed: int | None = None
     needs_both: bool = False
+    capped: CappedFacts | None = None
 
 
 class DropFigures(Part):

@@ -1,31 +1,32 @@
 """Perplexity: has the variant's grown by more than its budget? Paired, by documents.
 
 log ratio = (sum of the variant's nats - sum of the teacher's) / tokens, by the bound of `mean_bound` over
-whole documents, whose tokens are not independent. Nats have no upper end, so the bound assumes how much a
-document can lose that the sample does not have: DAMAGE nats a token (slimgate/judge/metrics/perplexity.py),
-or the
-most that any document changed. With 60 documents of which none was damaged, 1 % of damaged documents cannot
-be ruled out, and no budget under 5 % passes. reports/simulations/perplexity_verdicts.md has the error rates.
+whole documents, whose tokens are not independent. Nats have no upper end, so a document counts for at most
+`cap` nats a token, and the share of documents that lost more, by their tokens, is judged too (`capped`). With
+60 documents of which none was damaged, 5 % of damaged documents cannot be ruled out.
+
+A ceiling is on the variant's own nats a token. Its bound assumes that no document is more than WORST times
+CAP nats a token above the worst of the teacher's, or of the variant's.
+reports/simulations/perplexity_verdicts.md has the error rates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf, log
 from math import exp as exponential
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
+from slimgate.judge.capped import WORST, CappedRows, cap_for, judge_capped_mean, with_share_above
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
 from slimgate.judge.metrics.base import Unit
-from slimgate.judge.metrics.perplexity import DAMAGE
+from slimgate.judge.metrics.perplexity import CAP
 from slimgate.judge.verdict import QualityJudgement, most_rows
 from slimgate.outcomes import Floats, Ints, Outcomes
 
@@ -62,55 +63,58 @@ def judge_perplexity(
 
     teacher, variant: (documents,) sums of negative log-likelihoods, in nats; tokens: (documents,) how many
     each sum is of. In the judgement teacher and value are perplexities, drop_points and interval percent of
-    the teacher's perplexity, n and n_needed documents.
+    the teacher's perplexity, n and n_needed documents. The growth and its interval are of the capped mean.
     Raises MeasureError for columns that do not fit or are not finite, SuiteError for other budgets.
     """
     for budget in budgets:
         check_budget(PERPLEXITY, budget)
     _check(teacher, variant, tokens)
-    rows = len(tokens)
-    if groups is not None:
-        teacher, variant, tokens = (_sum_by_group(column, groups) for column in (teacher, variant, tokens))
-    difference, own = _difference(teacher, variant, tokens), _own_nats_per_token(variant, tokens)
-    judged = tuple(_judge(budget, difference, own, rows) for budget in budgets)
-    before, after = own.mean - difference.mean, own.mean
-    grown = 100 * (exp(difference.mean) - 1)
+    rows = _capped_rows(teacher, variant, tokens, groups, budgets)
+    change, own = rows.capped, _own_nats_per_token(teacher, variant, tokens, groups)
+    judged = tuple(_judge(budget, rows, own) for budget in budgets)
+    grown = 100 * (exp(change.mean) - 1)
     return QualityJudgement(
         metric=PERPLEXITY.name,
-        teacher=exp(before),
-        value=exp(after),
+        teacher=exp(own.mean - rows.mean),
+        value=exp(own.mean),
         drop_points=grown,
-        interval=_percent(difference.interval()),
+        interval=_percent(change.interval()),
         level=LEVEL,
         method=METHOD,
-        n=rows,
+        n=len(tokens),
         n_needed=most_rows(judged),
         budgets=judged,
         verdict=worst_verdict([one.verdict for one in judged]),
         band=band(grown),
-        groups=None if groups is None else len(tokens),
+        groups=None if groups is None else len(np.unique(groups)),
         design_effect=None,
         changed=None,
-        variance=rows * difference.standard_error**2,
+        variance=len(tokens) * change.standard_error**2,
         warnings=(),
         unit="percent",
-        p_at_least=lambda percent: difference.p_at_least(log(1 + percent / 100)),
+        p_at_least=lambda percent: change.p_at_least(log(1 + percent / 100)),
     )
 
 
 def perplexity_log_ratio(teacher: Outcomes, variant: Outcomes) -> UnitLosses:
-    """ln(variant's perplexity / teacher's), in nats a token, over rows or groups of them."""
+    """ln(variant's perplexity / teacher's), in nats a token, each row capped, over rows or groups of them."""
     tokens = teacher.column("tokens").astype(np.int64)
-    before, after = teacher.column("nats"), variant.column("nats")
-    if teacher.groups is not None:
-        before, after, tokens = (_sum_by_group(one, teacher.groups) for one in (before, after, tokens))
-    return _difference(before, after, tokens)
+    return _capped_rows(teacher.column("nats"), variant.column("nats"), tokens, teacher.groups, ()).capped
 
 
-def _sum_by_group(column: npt.NDArray[Any], groups: Ints) -> npt.NDArray[Any]:
-    """(groups,) the sums of each group's documents, of the column's own type."""
-    _, member = np.unique(groups, return_inverse=True)
-    return np.bincount(member, weights=column).astype(column.dtype)
+def _capped_rows(
+    teacher: Floats, variant: Floats, tokens: Ints, groups: Ints | None, budgets: Sequence[QualityBudget]
+) -> CappedRows:
+    """Nats per token by which the variant is worse."""
+    return CappedRows(variant - teacher, tokens.astype(np.float64), groups, growth_cap(budgets))
+
+
+def growth_cap(budgets: Sequence[QualityBudget]) -> float:
+    """Nats a token that a document counts for at most; the budgets of one table have one cap."""
+    relative = [budget for budget in budgets if budget.kind == "increase_relative"]
+    stated = next((budget.cap for budget in relative if budget.cap is not None), None)
+    allowed = max((log(1 + budget.limit) for budget in relative), default=0.0)
+    return cap_for(CAP, allowed) if stated is None else stated
 
 
 def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
@@ -130,33 +134,57 @@ def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
         raise MeasureError(f"perplexity: document {at} has {tokens[at]} tokens, expected at least 1")
 
 
-def _difference(teacher: Floats, variant: Floats, tokens: Ints) -> UnitLosses:
-    """Nats per token by which the variant is worse."""
-    lost = variant - teacher
-    most = max(DAMAGE, float(np.abs(lost / tokens).max()))
-    return unit_losses(lost, tokens.astype(np.float64), None, best=-most, worst=most)
-
-
-def _own_nats_per_token(nats: Floats, tokens: Ints) -> UnitLosses:
+def _own_nats_per_token(teacher: Floats, variant: Floats, tokens: Ints, groups: Ints | None) -> UnitLosses:
     """The variant's nats per token."""
-    worst = float((nats / tokens).max()) + DAMAGE
-    return unit_losses(nats, tokens.astype(np.float64), None, best=0.0, worst=worst)
+    worst = max(float((teacher / tokens).max()) + WORST * CAP, float((variant / tokens).max()))
+    return unit_losses(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
 
 
-def _judge(budget: QualityBudget, difference: UnitLosses, own: UnitLosses, rows: int) -> BudgetVerdict:
-    """On the log scale: the log ratio against log(1 + limit), or the log perplexity against log(limit)."""
-    relative = budget.kind == "increase_relative"
-    measured, limit = (difference, log(1 + budget.limit)) if relative else (own, log(budget.limit))
-    p_value = measured.p_at_least(limit)
-    verdict = to_verdict(inside=p_value <= ALPHA, outside=measured.p_at_most(limit) <= ALPHA)
-    copies = measured.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
-    needed = None if copies is None else ceil(copies * rows)
-    less = 1 if relative else 0
-    low, high = measured.interval()
-    shown = exp(low) - less, exp(high) - less
-    return BudgetVerdict(
-        budget.kind, budget.limit, verdict, budget.reason, needed, exp(measured.mean) - less, shown, p_value
+def _judge(budget: QualityBudget, rows: CappedRows, own: UnitLosses) -> BudgetVerdict:
+    if budget.kind == "ceiling":
+        return _judge_ceiling(budget, own, len(rows.sizes))
+    return judge_increase(budget, rows)
+
+
+def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetVerdict:
+    """On the log scale: the log ratio, in nats a token, against log(1 + limit)."""
+    limit = log(1 + budget.limit)
+    judged = with_share_above(
+        judge_capped_mean(budget.kind, budget.limit, budget.reason, rows, limit),
+        rows,
+        limit,
+        allowed=limit,
+        above_max=budget.above_cap_max,
+        uncapped=_grown(rows.mean),
+        n=len(rows.sizes),
     )
+    low, high = rows.capped.interval()
+    return replace(judged, value=_grown(rows.capped.mean), interval=(_grown(low), _grown(high)))
+
+
+def _judge_ceiling(budget: QualityBudget, own: UnitLosses, rows: int) -> BudgetVerdict:
+    """The log perplexity against log(limit)."""
+    limit = log(budget.limit)
+    p_value, p_holds = own.p_at_least(limit), own.p_at_most(limit)
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    copies = own.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
+    needed = None if copies is None else ceil(copies * rows)
+    low, high = own.interval()
+    return BudgetVerdict(
+        budget.kind,
+        budget.limit,
+        verdict,
+        budget.reason,
+        needed,
+        exp(own.mean),
+        (exp(low), exp(high)),
+        p_value,
+        p_holds,
+    )
+
+
+def _grown(log_ratio: float) -> float:
+    return exp(log_ratio) - 1
 
 
 def exp(value: float) -> float:

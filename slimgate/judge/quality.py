@@ -16,11 +16,13 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, gather, shared_groups
+from slimgate.judge.mean_evidence import PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
 from slimgate.judge.metrics.classes import absent_labels
 from slimgate.judge.over_builds import over_builds
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.random_weights import ROW_RESAMPLES
+from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of, worst_verdict
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
@@ -76,6 +78,9 @@ def judge_quality(
         return judge_correlation(
             kind, gold, scores, others, budgets, seed=seed, resamples=count, groups=groups
         )
+    bounded = is_bounded(metric) or not metric.resampled
+    if not bounded:
+        metric = with_cap(metric, teacher, variant, budgets, _value(metric, teacher))
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
     values = _value(metric, teacher), _value(metric, variant)
     over = None
@@ -84,6 +89,9 @@ def judge_quality(
     warnings = _warnings(metric, teacher, variant, evidence)
     judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over)
     judged = replace(judged, strays=_count_strays(teacher, variant))
+    if not bounded:
+        pairs = _pairs_of_rows(metric, teacher, (variant, *builds))
+        judged = judge_rows_above(metric, judged, pairs, budgets)
     absent = absent_labels(teacher) if metric.over_labels else []
     return _withhold_pass(judged, _describe_absent(absent)) if absent else judged
 
@@ -113,6 +121,15 @@ def _describe_absent(labels: Sequence[str]) -> str:
     names = ", ".join(labels[:_MOST_NAMED])
     more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
     return f"no gate row has the label {names}{more}, which counts as much as every other"
+
+
+def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:
+    """Teacher and each build, as rows count for a mean; nothing of a metric that is no mean over rows."""
+    if metric.row_mean is None:
+        return []
+    groups = shared_groups(teacher, builds[0])
+    teacher = replace(teacher, groups=groups)
+    return [paired_means(metric, metric.row_mean, teacher, replace(one, groups=groups)) for one in builds]
 
 
 def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:

@@ -1,11 +1,13 @@
 """A metric made of scores that another tool gave each sample: 0/1 by Tango's test, others as a mean.
 
-The rows of several comparisons may stand in one Outcomes, told apart by the column `comparison`.
+The mean is bounded by the declared range of the scores (`score_ranges`). The rows of several comparisons may
+stand in one Outcomes, told apart by the column `comparison`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from slimgate.judge.metrics.base import Metric, check_weights
 from slimgate.judge.metrics.row_sums import mean_of, row_mean
+from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 
 SCORE, COMPARISON = "score", "comparison"
@@ -21,21 +24,46 @@ RECORD_KIND = "logs"
 
 
 def score_metric(
-    name: str, *, higher_is_better: bool, zero_one: bool, share: bool = False, at: int | None = None
+    name: str,
+    *,
+    higher_is_better: bool,
+    zero_one: bool,
+    score_range: Range | None,
+    cap: float | None = None,
+    at: int | None = None,
 ) -> Metric:
-    """The mean score. zero_one: all scores are 0 or 1; share: all are from 0 to 1. at: the number of its
-    comparison, where the outcomes hold several.
+    """The mean score. zero_one: all scores are right or wrong, 1 or 0. at: the number of its comparison,
+    where the outcomes hold several.
+
+    score_range: the lowest and the highest score that a sample can have; None: not known. cap: the most that
+    a row without an end counts for.
     """
+    ends = SHARE if zero_one else score_range or (-inf, inf)
+    mean = row_mean(_scores, lambda _teacher, _variant: ends)
     return Metric(
         name=name,
         higher_is_better=higher_is_better,
-        value_range=(0.0, 1.0) if zero_one or share else (-inf, inf),
+        value_range=ends,
         needs=SCORE,
         statistic=_mean,
         per_row=_scores if zero_one else None,
         row_sums=mean_of(_scores),
-        row_mean=row_mean(_scores, _ends),
+        row_mean=mean if cap is None else replace(mean, cap=lambda _teacher, _variant: cap),
+        open_range=_why_no_pass(name, score_range),
         rows=None if at is None else _rows_of(at),
+    )
+
+
+def _why_no_pass(name: str, score_range: Range | None) -> str:
+    metric = name.rpartition("/")[2]
+    if score_range is None:
+        return (
+            f"the range of {metric} is not known, so rare damage cannot be ruled out: declare it by "
+            f"--range {metric}=LOW:HIGH ([ranges] in a file)"
+        )
+    return (
+        f"{metric} has no bound ({format_range(score_range)}), so rare damage cannot be ruled out: add "
+        f"cap = … to its budget, or declare a range by --range {metric}=LOW:HIGH"
     )
 
 
@@ -46,15 +74,20 @@ def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Met
             str(one["name"]),
             higher_is_better=bool(one["higher_is_better"]),
             zero_one=bool(one["zero_one"]),
+            score_range=_range_of_record(one.get("range")),
+            cap=one.get("cap"),
             at=at,
         )
         for at, one in enumerate(comparisons)
     }
 
 
-def is_share(*scores: Floats) -> bool:
-    """Whether all scores are from 0 to 1."""
-    return all(one.min() >= 0 and one.max() <= 1 for one in scores)
+def _range_of_record(ends: Sequence[float | None] | None) -> Range | None:
+    """An end that is None is infinite."""
+    if ends is None:
+        return None
+    low, high = ends
+    return (-inf if low is None else low), (inf if high is None else high)
 
 
 def score_outcomes(ids: Any, scores: Floats, groups: Ints | None, *, right: bool) -> Outcomes:
@@ -70,14 +103,6 @@ def _scores(outcomes: Outcomes) -> Floats:
 def _mean(outcomes: Outcomes, weights: Floats) -> Floats:
     check_weights(outcomes, weights)
     return np.asarray(weights @ _scores(outcomes) / weights.sum(axis=-1))
-
-
-def _ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
-    """From 0 to 1 where all scores are; else the lowest and the highest that either model has."""
-    before, after = _scores(teacher), _scores(variant)
-    if is_share(before, after):
-        return 0.0, 1.0
-    return float(min(before.min(), after.min())), float(max(before.max(), after.max()))
 
 
 def _rows_of(at: int) -> Callable[[Any], Ints]:

@@ -5,21 +5,21 @@ document are not independent, so documents (or groups of them) are the units of 
 
 | budget                | the hypothesis that must be rejected to pass                                    |
 |-----------------------|---------------------------------------------------------------------------------|
-| mean_max              | the mean KL of a token is at least the limit                                     |
+| mean_max              | the mean KL of a token, of a document at most the cap, is at least the limit     |
 | p99_max, p999_max     | at least 1 % (0.1 %) of the tokens have a KL above the limit                     |
 | top1_agreement floor  | at least 1 - floor of the tokens have another likeliest token                    |
 
-All are rates over tokens, by the bound of `mean_bound`. KL has no upper end, so the bound of the mean assumes
-how far a document can part that the sample does not have: DAMAGE nats a token, or the most that one did. The
-bounds of shares assume no more than whole documents: of G equal documents none of which parted, a share of
-about 3 / G cannot be ruled out. So p99_max takes about 300 documents to pass, and p999_max 3,000.
+All are rates over tokens, by the bound of `mean_bound`. KL has no upper end, so a document counts for at most
+`cap` nats a token, and the share of the tokens in documents above it is judged too (`capped`). The bounds of
+shares need no cap, and assume no more than whole documents: of G equal documents none of which parted, a
+share of about 3 / G cannot be ruled out. So p99_max takes about 300 documents to pass, and p999_max 3,000.
 reports/simulations/token_kl_verdicts.md has the error rates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, inf
 from typing import Any
@@ -30,13 +30,15 @@ import numpy.typing as npt
 from slimgate.errors import MeasureError
 from slimgate.judge.behaviour_parts import KlFacts
 from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.capped import CappedRows, cap_for, judge_capped_mean, with_share_above
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA, BudgetVerdict, Verdict, to_verdict
 from slimgate.judge.mean_bound import UnitLosses, unit_losses
-from slimgate.judge.metrics.perplexity import DAMAGE
+from slimgate.judge.metrics.perplexity import CAP
 from slimgate.judge.perplexity import perplexity_log_ratio
 from slimgate.outcomes import Floats, Ints, Outcomes
 
+MEAN_MAX = "mean_max"
 # The share of the tokens that may be above a quantile.
 SHARE_ABOVE = {"p99_max": 0.01, "p999_max": 0.001}
 
@@ -75,9 +77,14 @@ class TokenKl:
 
     @cached_property
     def mean(self) -> UnitLosses:
-        """The mean KL of a token."""
-        rates = np.bincount(self._row, weights=self.kl) / self._row_sizes
-        return self._losses(self.kl, worst=max(DAMAGE, float(rates.max())))
+        """The mean KL of a token, where a document counts for at most CAP nats a token."""
+        return self.capped(CAP).capped
+
+    def capped(self, cap: float) -> CappedRows:
+        """The sums of KL of the rows, to be capped."""
+        groups = None if self.groups is None else self.groups[np.unique(self.row_of)]
+        sums = np.bincount(self._row, weights=self.kl).astype(np.float64)
+        return CappedRows(sums, self._row_sizes, groups, cap, lowest=0.0)
 
     @cached_property
     def parted(self) -> UnitLosses:
@@ -139,11 +146,15 @@ def judge_tokens(found: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[Budget
 
 def token_verdict(found: TokenKl, budget: LimitBudget) -> Verdict:
     """The verdict alone."""
+    if budget.kind == MEAN_MAX:
+        return _judge_mean(found, budget).verdict
     losses, limit = _losses_and_limit(found, budget)
     return to_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
 
 
 def _judge(found: TokenKl, budget: LimitBudget) -> BudgetVerdict:
+    if budget.kind == MEAN_MAX:
+        return _judge_mean(found, budget)
     (losses, limit), verdict = _losses_and_limit(found, budget), token_verdict(found, budget)
     copies = losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * found.documents)
@@ -152,13 +163,34 @@ def _judge(found: TokenKl, budget: LimitBudget) -> BudgetVerdict:
     return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, needed, value, interval, p_value)
 
 
+def _judge_mean(found: TokenKl, budget: LimitBudget) -> BudgetVerdict:
+    return judge_mean(budget, found.capped(mean_cap(budget)))
+
+
+def mean_cap(budget: LimitBudget) -> float:
+    """Nats a token that a document counts for at most."""
+    return cap_for(CAP, budget.limit) if budget.cap is None else budget.cap
+
+
+def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetVerdict:
+    """A budget on a mean KL in nats; n_needed: rows."""
+    judged = with_share_above(
+        judge_capped_mean(budget.kind, budget.limit, budget.reason, rows, budget.limit),
+        rows,
+        budget.limit,
+        allowed=budget.limit,
+        above_max=budget.above_cap_max,
+        uncapped=rows.mean,
+        n=len(rows.sizes),
+    )
+    return replace(judged, value=rows.capped.mean, interval=rows.capped.interval())
+
+
 def _losses_and_limit(found: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
     """What the units lost, and how much of it the budget allows."""
     if budget.kind == "floor":
         return found.parted, 1 - budget.limit
-    if budget.kind in SHARE_ABOVE:
-        return found.above(budget.limit), SHARE_ABOVE[budget.kind]
-    return found.mean, budget.limit
+    return found.above(budget.limit), SHARE_ABOVE[budget.kind]
 
 
 def _measured(found: TokenKl, kind: str) -> tuple[float, Interval]:
@@ -182,12 +214,17 @@ def kl_facts(found: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
     agreement, agreement_interval = _measured(found, "floor")
     p99, p99_interval = _measured(found, "p99_max")
     p999, p999_interval = _measured(found, "p999_max")
+    above = found.capped(CAP).above
     return KlFacts(
         tokens=len(found.kl),
         documents=found.documents,
         groups=found.group_count,
         mean=found.mean.mean,
         mean_interval=found.mean.interval(),
+        cap=CAP,
+        uncapped_mean=float(found.kl.mean()),
+        above_cap=above.mean,
+        above_cap_interval=above.interval(),
         median=quantile(found.kl, 0.5),
         p99=p99,
         p99_interval=p99_interval,

@@ -170,9 +170,22 @@ def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
         return _of_both_sides(limit, (low, high), one.facts.fail_interval)
     if kind in AT_LEAST:
         low, high, limit = -high, -low, -limit
-    if high < limit or (one.interval is None and high == limit):
-        return Verdict.PASS
-    return Verdict.FAIL if low > limit else Verdict.INCONCLUSIVE
+    if low > limit:
+        return Verdict.FAIL
+    holds = high < limit or (one.interval is None and high == limit)
+    return _by_share_above(one.facts, limit, holds=holds)
+
+
+def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict:
+    """The verdict of a mean that does not fail, with that on the rows above its cap, where it has one."""
+    capped = facts.capped
+    if capped is None:
+        return Verdict.PASS if holds else Verdict.INCONCLUSIVE
+    # a limit that is derived from the budget moves with it
+    most = capped.above_max * (limit / facts.limit if capped.derived else 1.0)
+    if capped.above_interval[0] > most:
+        return Verdict.FAIL
+    return Verdict.PASS if holds and capped.above_interval[1] < most else Verdict.INCONCLUSIVE
 
 
 def _of_both_sides(

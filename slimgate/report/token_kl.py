@@ -30,6 +30,11 @@ def _explain(found: list[Measured]) -> str:
     places, documents = count(facts.tokens), count(facts.documents)
     units = "" if facts.groups is None else f" in {count(facts.groups)} groups"
     told = f"KL(teacher ‖ variant) in nats, over {places} tokens of {documents} rows{units}; intervals: 90 %."
+    if facts.cap is not None:
+        told += (
+            f" A row counts for at most {facts.cap:g} nats a token in the mean; above the cap: the share of "
+            "the tokens in rows that have more."
+        )
     if not facts.rest:
         return told
     return (
@@ -42,6 +47,8 @@ def _table(found: list[Measured]) -> str:
     columns = [
         Column("variant", [escape(model.name) for model, _ in found]),
         Column("mean", [_with_bounds(kl.mean, kl.mean_interval) for _, kl in found], right=True),
+        Column("mean, no cap", [_uncapped(kl) for _, kl in found], right=True),
+        Column("above the cap", [_above_cap(kl) for _, kl in found], right=True),
         Column("median", [significant(kl.median) for _, kl in found], right=True),
         Column("99 %", [_with_bounds(kl.p99, kl.p99_interval) for _, kl in found], right=True),
         Column("99.9 %", [_with_bounds(kl.p999, kl.p999_interval) for _, kl in found], right=True),
@@ -54,6 +61,17 @@ def _table(found: list[Measured]) -> str:
 
 def _with_bounds(value: float, interval: tuple[float, float]) -> str:
     return f"{significant(value)} [{_bound(interval[0])}, {_bound(interval[1])}]"
+
+
+def _uncapped(kl: KlFacts) -> str:
+    """Only where a document is above the cap; else it is the mean."""
+    return significant(kl.uncapped_mean) if kl.above_cap and kl.uncapped_mean is not None else MISSING
+
+
+def _above_cap(kl: KlFacts) -> str:
+    if kl.above_cap is None or kl.above_cap_interval is None:
+        return MISSING
+    return _shares(kl.above_cap, kl.above_cap_interval)
 
 
 def _bound(value: float) -> str:

@@ -19,11 +19,11 @@ from slimgate.judge.budget_kinds import (
     list_point_limits,
 )
 from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.capped import WORST
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.metrics.perplexity import DAMAGE
 from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlook, flips_outlook
 from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
-from slimgate.judge.token_kl import SHARE_ABOVE
+from slimgate.judge.token_kl import SHARE_ABOVE, mean_cap
 from slimgate.outcomes import Floats, Ints
 from slimgate.protocols import GATE, Rows, row_groups
 from slimgate.record import BudgetFacts, QualityFacts, RunRecord
@@ -233,7 +233,10 @@ def _find_judged(budget: QualityBudget, known: QualityFacts) -> BudgetFacts | No
 
 def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
     """By the rule of three: fewer rows pass no variant at all."""
-    share = {**SHARE_ABOVE, "floor": 1 - budget.limit}.get(budget.kind, budget.limit / DAMAGE)
+    share = {**SHARE_ABOVE, "floor": 1 - budget.limit}.get(budget.kind)
+    if share is None:
+        cap = mean_cap(budget)
+        share = min(budget.limit / cap, budget.above_cap_max or budget.limit / (WORST * cap))
     rows = planned_rows(share, discordance=0.0, sizes=gate.group_sizes)
     word: Word = "may decide" if rows <= gate.rows else "cannot decide"
     return _Plan(table, budget.kind, budget.limit, (rows,), word, "if no token differs, rows of equal length")

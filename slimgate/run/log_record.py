@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,8 @@ def _record(
             "name": same[0].name,
             "higher_is_better": same[0].higher_is_better,
             "zero_one": all(one.zero_one for one in same),
+            "range": _finite_ends(same[0].score_range),
+            "cap": same[0].cap,
         }
         for same in zip(*by_target, strict=True)
     ]
@@ -164,6 +167,11 @@ def _record(
         verdict=found,
         this_run=found,
     )
+
+
+def _finite_ends(score_range: tuple[float, float] | None) -> list[float | None] | None:
+    """The ends as JSON has them; None for one that is infinite."""
+    return score_range and [end if isfinite(end) else None for end in score_range]
 
 
 def _teacher(first: LogVerdicts) -> VariantRecord:

@@ -39,13 +39,18 @@ def test_budgets_are_judged_over_chunks(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = """\
-kl = { mean_max = 0.03 }
+kl = { mean_max = 0.03, above_cap_max = 0.01 }
 top1_agreement = { floor = 0.97 }
-perplexity = { increase_relative = 0.05 }"""
+perplexity = { increase_relative = 0.05, above_cap_max = 0.01 }"""
     assert main(["judge", str(log), "--budgets", budgets(tmp_path, text)]) == 0
     out = capsys.readouterr().out
     assert "580 chunks" in out
     assert out.count(": PASS") == 3
+    # 3 of 580 chunks
+    assert out.count("above the cap of 1: 0 % [0, 0.52], limit 1 %: PASS") == 2
+    # 580 chunks leave 0.5 % open, and 0.03 / 8 is less
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.03 }")]) == 1
+    assert " %: INCONCLUSIVE, about" in capsys.readouterr().out
     strict = budgets(tmp_path, "kl = { mean_max = 0.005 }")
     assert main(["judge", str(log), "--budgets", strict, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)

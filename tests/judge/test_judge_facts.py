@@ -64,6 +64,7 @@ DROP_FACTS = {
     "builds": None,
     "builds_needed": None,
     "needs_both": False,
+    "capped": None,
 }
 FLOOR_FACTS = {
     "kind": "floor",
@@ -78,6 +79,7 @@ FLOOR_FACTS = {
     "builds": 3,
     "builds_needed": 7,
     "needs_both": True,
+    "capped": None,
 }
 
 

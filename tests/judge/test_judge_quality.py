@@ -198,7 +198,7 @@ def test_a_rate_counts_rows_by_their_sizes() -> None:
 def test_a_mean_can_change_from_end_to_end_of_its_values(
     name: str, columns: dict[str, tuple[list[float], list[float]]], range_of_drop: float
 ) -> None:
-    """mse and mae: as far as the gold scores lie apart, 2, and no further by any error that was seen."""
+    """mse and mae: as far as the gold scores lie apart, 2: the cap."""
     metric = load_metric(name)
     pair = [rows(**{key: np.array(both[k]) for key, both in columns.items()}) for k in (0, 1)]
     assert metric.row_mean is not None
@@ -215,18 +215,23 @@ def test_a_log_loss_can_be_as_bad_as_float32_allows() -> None:
     assert metric.value_range == metric.row_mean.ends(None, None)
 
 
-def test_bits_per_byte_can_change_by_one_nat_a_token_or_as_much_as_was_seen() -> None:
-    size = {"tokens": np.array([10.0, 5.0]), "bytes": np.array([40.0, 30.0])}
+def test_bits_per_byte_counts_a_change_of_one_nat_a_token_at_most() -> None:
+    size = {"tokens": np.array([10.0, 5.0]), "bytes": np.array([40.0, 20.0])}
     teacher = rows(nats=np.array([20.0, 10.0]), **size)
+    much = rows(nats=np.array([20.0, 40.0]), **size)
     metric = load_metric("bits_per_byte")
     assert metric.row_mean is not None
-    assert metric.row_mean.most_lost is not None
-    # 10 tokens in 40 bytes
-    little = rows(nats=np.array([22.0, 10.0]), **size)
-    assert metric.row_mean.most_lost(teacher, little) == pytest.approx(10 / 40 / log(2))
-    much = rows(nats=np.array([20.0, 40.0]), **size)
-    assert metric.row_mean.most_lost(teacher, much) == pytest.approx(30 / 30 / log(2))
-    assert metric.row_mean.ends(teacher, much) == pytest.approx((0.0, (40 / 30 + 10 / 40) / log(2)))
+    assert metric.row_mean.cap is not None
+    # a token has 4 bytes
+    assert metric.row_mean.cap(teacher, much) == pytest.approx(1 / 4 / log(2))
+    judged = judge_quality(metric, teacher, much, [QualityBudget("increase_relative", 0.05)])
+    # the second row, a third of the bytes, counts for the cap: it has 30 nats in 20 bytes more
+    assert judged.drop_points == pytest.approx(100 * (1 / 3) * (1 / 4 / log(2)))
+    [capped] = [budget.capped for budget in judged.budgets]
+    assert capped is not None
+    assert (capped.above, capped.derived) == (pytest.approx(1 / 3), True)
+    # 60 nats in place of 30
+    assert capped.uncapped == pytest.approx(1.0)
 
 
 def test_a_row_can_lose_no_more_than_the_metric_says() -> None:

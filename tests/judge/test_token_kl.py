@@ -35,8 +35,8 @@ def single_tokens(values: np.ndarray) -> TokenKl:
     return TokenKl(values, np.ones(len(values), dtype=np.bool_), np.arange(len(values)))
 
 
-def verdict(found: TokenKl, kind: str, limit: float) -> Verdict:
-    return judge_tokens(found, [LimitBudget(kind, limit)])[0].verdict
+def verdict(found: TokenKl, kind: str, limit: float, above_max: float | None = None) -> Verdict:
+    return judge_tokens(found, [LimitBudget(kind, limit, above_cap_max=above_max)])[0].verdict
 
 
 def test_figures_are_those_of_all_tokens_together() -> None:
@@ -106,12 +106,12 @@ def test_a_verdict_agrees_with_its_interval() -> None:
     rng = np.random.default_rng(2)
     found = TokenKl(rng.exponential(0.02, 9000), rng.random(9000) < 0.98, np.repeat(np.arange(3000), 3))
     for kind in ("mean_max", "p99_max", "p999_max"):
-        [judged] = judge_tokens(found, [LimitBudget(kind, 1.0)])
+        [judged] = judge_tokens(found, [LimitBudget(kind, 0.4)])
         assert judged.interval is not None
         low, high = judged.interval
         assert low < (judged.value or 0) < high
         assert verdict(found, kind, 0.999 * low) is Verdict.FAIL
-        assert verdict(found, kind, 1.001 * high) is Verdict.PASS
+        assert verdict(found, kind, 1.001 * high, 0.01) is Verdict.PASS
         assert verdict(found, kind, judged.value or 0) is Verdict.INCONCLUSIVE
 
 
@@ -154,7 +154,7 @@ def judged(found: TokenKl | None, *budgets: LimitBudget) -> tuple[str, dict[str,
 def test_the_line_says_mean_interval_budget_and_verdict() -> None:
     line, facts = judged(documents(*[[0.05, 0.06]] * ROWS), MEAN)
     assert line.startswith("int8: mean KL 0.055 nats [0.0")
-    assert line.endswith("budget 0.02 (n=400): FAIL")
+    assert line.endswith("budget 0.02, above the cap of 1: 0 % [0, 0.75], limit 0.25 % (n=400): FAIL")
     assert facts["verdict"] == "FAIL"
 
 

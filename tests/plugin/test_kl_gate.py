@@ -58,7 +58,7 @@ zero_point_off_by_one = { steps = [{ "faults:zero_point_off_by_one" = {} }] }
 transposed = { steps = [{ "faults:transposed" = {} }] }
 
 [budgets]
-kl = { mean_max = 0.02, p99_max = 0.5 }
+kl = { mean_max = 0.02, above_cap_max = 0.02, p99_max = 0.5 }
 top1_agreement = { floor = 0.9 }
 
 [budgets.variants.undecided]

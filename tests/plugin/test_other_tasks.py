@@ -47,7 +47,7 @@ splits = { train = 120, calibration = 16, selection = 30, gate = 200 }
 
 [budgets]
 spearman = { drop_points = 30.0 }
-mse = { increase_relative = 0.5 }
+mse = { increase_relative = 0.5, above_cap_max = 0.05 }
 """
 LABELS = """\
 [suite]

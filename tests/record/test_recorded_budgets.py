@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slimgate.judge.parts import CappedFacts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, LatencyFacts, VariantRecord
 from slimgate.record.budgets import Judged, clean_reason, judged_budgets, looser, verdict_under
@@ -79,3 +80,27 @@ def test_another_limit_of_a_speed_up_must_be_cleared_by_as_much(limit: float, ve
 @pytest.mark.parametrize(("reason", "found"), [(None, None), ("", None), (" \n", None), (" why ", "why")])
 def test_a_reason_of_blanks_is_none(reason: str | None, found: str | None) -> None:
     assert clean_reason(reason) == found
+
+
+@pytest.mark.parametrize(
+    ("limit", "above", "derived", "verdict"),
+    [
+        (3.0, (0.0, 0.008), True, Verdict.PASS),
+        (1.5, (0.0, 0.004), True, Verdict.INCONCLUSIVE),
+        (2.5, (0.0, 0.012), True, Verdict.INCONCLUSIVE),
+        (2.5, (0.0, 0.008), False, Verdict.PASS),
+        (2.9, (0.02, 0.04), False, Verdict.FAIL),
+        (2.9, (0.02, 0.04), True, Verdict.FAIL),
+        (6.0, (0.01, 0.019), True, Verdict.PASS),
+    ],
+)
+def test_a_capped_mean_is_also_held_to_the_share_above_the_cap(
+    limit: float, above: tuple[float, float], derived: bool, verdict: Verdict
+) -> None:
+    """Of a budget of 3 at most 1 % may be above the cap; a derived limit moves with the budget."""
+    capped = CappedFacts(
+        cap=1.0, uncapped=1.7, above=0.01, above_interval=above, above_max=0.01, derived=derived
+    )
+    facts = BudgetFacts(kind="increase_relative", limit=3.0, verdict=Verdict.PASS, capped=capped)
+    judged = Judged("perplexity", None, facts, 1.6, (1.0, 2.0))
+    assert verdict_under("increase_relative", limit, judged) is verdict

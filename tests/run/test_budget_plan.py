@@ -79,7 +79,8 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("budget", "needed"),
     [
-        (LimitBudget("mean_max", 0.02), 149),
+        (LimitBudget("mean_max", 0.02), 1197),
+        (LimitBudget("mean_max", 0.02, above_cap_max=0.02), 149),
         (LimitBudget("floor", 0.98), 149),
         (LimitBudget("p99_max", 0.5), 299),
         (LimitBudget("p999_max", 0.5), 2995),
@@ -89,7 +90,7 @@ def test_few_flips_use_up_less_of_their_budget_than_many(tmp_path: Path) -> None
 def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
     tmp_path: Path, budget: LimitBudget, needed: int
 ) -> None:
-    """log 0.05 / log(1 - share): of 2 % 148.3, of 1 % 298.1, of 0.1 % 2,994.2."""
+    """log 0.05 / log(1 - share): of 2 % 148.3, of 2 % / 8 1,196.8, of 1 % 298.1, of 0.1 % 2,994.2."""
     own = VariantBudgets(behaviour=BehaviourBudgets(tokens={"kl": (budget,)}))
     suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": own})
     (line,) = [one.line for one in planned_budgets(suite, GateGroups((1,) * 300), None)]

@@ -261,7 +261,7 @@ def test_budgets_on_tokens_merge_by_limit_and_can_be_switched_off() -> None:
     [
         ({"kl": {}}, "expected at least one of mean_max, p99_max, p999_max, as in { mean_max = 0.02 }"),
         ({"kl": {"mean_max": 0}}, "0 came, expected more than 0"),
-        ({"kl": {"mean": 0.1}}, "unknown key mean; known: mean_max"),
+        ({"kl": {"mean": 0.1}}, "unknown key mean; known: above_cap_max, cap, mean_max"),
         ({"kl": 0.02}, "0.02 came, expected a table, such as { mean_max = 0.02 }"),
         ({"top1_agreement": {"floor": 98}}, "98 came, expected less than 1"),
     ],

@@ -198,7 +198,7 @@ def check_toml(example: Example) -> None:
             check_source(tomllib.loads(line)["source"])
         return
     shown = tomllib.loads(example.parsed)
-    if "pooled" in shown:  # budgets of logs
+    if "pooled" in shown or "ranges" in shown:  # budgets of logs
         budgets_of_table(shown, "docs")
         return
     if "logs" in shown:  # a suite of logs

@@ -76,6 +76,13 @@ def add_to(commands: Any) -> None:
         metavar="X",
         help="of logs: one budget on the mean over all samples of all tasks, of each task its first metric",
     )
+    parser.add_argument(
+        "--range",
+        action="append",
+        metavar="NAME=LOW:HIGH",
+        help="of logs, repeatable: the lowest and the highest score of a metric (grade=1:10); a metric whose "
+        "range is not known can fail, and does not pass",
+    )
     parser.add_argument("--format", metavar="NAME", help="of logs; default: found from their content")
     parser.add_argument(
         "--allow",

@@ -16,6 +16,7 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import BudgetVerdict
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
+from slimgate.judge.message import format_share_above
 from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import format_verdict, verdict_of_budgets
 
@@ -31,7 +32,16 @@ _UNITS = "intervals 90 %, by Gaffke's bound over chunks"
 
 def judge_kl_log(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
-    refused = ("metric", "drop_points", "equivalent_points", "pooled_points", "allow", "repeat", "report")
+    refused = (
+        "metric",
+        "drop_points",
+        "equivalent_points",
+        "pooled_points",
+        "allow",
+        "range",
+        "repeat",
+        "report",
+    )
     for flag in (*refused, "format"):
         if getattr(options, flag):
             raise SuiteError(
@@ -91,7 +101,8 @@ def _verdict(one: BudgetVerdict | None) -> str:
     if one is None:
         return ": not gated"
     more = "" if one.n_needed is None else f", about {one.n_needed:,} chunks would tell"
-    return f", {'floor' if one.kind == 'floor' else 'budget'} {one.limit:g}: {one.verdict}{more}"
+    above = "" if one.capped is None else f", {format_share_above(one.capped)}"
+    return f", {'floor' if one.kind == 'floor' else 'budget'} {one.limit:g}{above}: {one.verdict}{more}"
 
 
 def _as_json(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict], verdict: RunVerdict) -> str:

@@ -15,7 +15,7 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.load_tests import PART_OF_SPEEDUP
 from slimgate.samples import Log
 
-_REFUSED = ("metric", "drop_points", "equivalent_points", "pooled_points", "report")
+_REFUSED = ("metric", "drop_points", "equivalent_points", "pooled_points", "report", "range")
 
 
 def judge_load_tests(options: argparse.Namespace, base: Log) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.cli.judge.exit_code import exit_code
-from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, read_log_budgets
+from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
 from slimgate.data.log_files.directions import read_directions
 from slimgate.data.log_files.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.data.log_files.pairs import Rules, check_options
@@ -21,7 +22,7 @@ from slimgate.judge.group_sequential import MOST_LOOKS
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
-_OF_LOGS = ("pooled_points", "allow", "repeat", "higher_is_better", "lower_is_better", "runs")
+_OF_LOGS = ("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs")
 _FLAGS = {"runs": "run"}
 
 
@@ -86,11 +87,14 @@ def _looks(number: int) -> int:
 
 def _budgets(options: argparse.Namespace) -> LogBudgets:
     metrics = options.metric or []
+    ranges = range_options(options.range or [])
     if options.budgets is None:
         equivalent = options.equivalent_points or []
-        return drop_budgets(metrics, options.drop_points or [], options.pooled_points, equivalent)
+        stated = drop_budgets(metrics, options.drop_points or [], options.pooled_points, equivalent)
+        return replace(stated, ranges=ranges)
     refuse_limits(options)
-    return read_log_budgets(options.budgets, metrics)
+    stated = read_log_budgets(options.budgets, metrics)
+    return replace(stated, ranges=(*stated.ranges, *ranges))
 
 
 def name_target(path: Path, judged: Any) -> str:

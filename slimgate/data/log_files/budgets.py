@@ -5,6 +5,8 @@
 "gsm8k*" = { drop_points = 1.0 }       # of the patterns that match, the last one counts
 [pooled]
 drop_points = 0.5
+[ranges]
+grade = [1, 10]                        # the lowest and the highest score of a metric, by pattern
 """
 
 from __future__ import annotations
@@ -20,21 +22,25 @@ from pydantic import ValidationError
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.budget_kinds import EQUIVALENT, BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
+from slimgate.judge.score_ranges import Range, check_range, parse_range
 
 POOLED = "pooled"
-_TABLES = ("budgets", POOLED)
+RANGES = "ranges"
+_TABLES = ("budgets", POOLED, RANGES)
 
 
 @dataclass(frozen=True)
 class LogBudgets:
     """patterns: of a comparison's name, task or metric, with its budgets. pooled: on all samples at once.
 
-    measured: patterns of what is judged at all; none: everything.
+    measured: patterns of what is judged at all; none: everything. ranges: of a comparison's name, task or
+    metric, with the lowest and the highest score that the user declares.
     """
 
     patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()
     pooled: tuple[QualityBudget, ...] = ()
     measured: tuple[str, ...] = field(default=())
+    ranges: tuple[tuple[str, Range], ...] = ()
 
     def of(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
         """The budgets of a comparison: those of the last pattern that matches."""
@@ -44,12 +50,17 @@ class LogBudgets:
                 found = budgets
         return found
 
+    def range_of(self, name: str, task: str, metric: str) -> Range | None:
+        """What the user declares of a comparison: the last pattern that matches; None if none does."""
+        declared = [ends for pattern, ends in self.ranges if matches(pattern, name, task, metric)]
+        return declared[-1] if declared else None
+
     def is_measured(self, name: str, task: str, metric: str) -> bool:
         return not self.measured or any(matches(one, name, task, metric) for one in self.measured)
 
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Raises SuiteError for a pattern that matches no comparison."""
-        for pattern in (*(pattern for pattern, _ in self.patterns), *self.measured):
+        for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
             if not any(matches(pattern, *one) for one in names):
                 known = [name for name, _, _ in names]
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
@@ -101,8 +112,39 @@ def limits_of_each(
     return limits
 
 
+def range_options(stated: Sequence[str]) -> tuple[tuple[str, Range], ...]:
+    """Of `--range NAME=LOW:HIGH`. Raises SuiteError."""
+    ranges = []
+    for text in stated:
+        pattern, equals, ends = text.rpartition("=")
+        try:
+            if not equals or not pattern:
+                raise ValueError(f"{text!r} came, expected NAME=LOW:HIGH such as grade=1:10")
+            ranges.append((pattern, parse_range(ends)))
+        except ValueError as error:
+            raise SuiteError(f"--range {text}: {error}") from None
+    return tuple(ranges)
+
+
+def _ranges_of_table(data: Mapping[str, Any], shown: str) -> tuple[tuple[str, Range], ...]:
+    stated = data.get(RANGES, {})
+    if not isinstance(stated, Mapping):
+        raise SuiteError(f"{shown} [{RANGES}]: expected a table such as grade = [1, 10]")
+    ranges = []
+    for pattern, ends in stated.items():
+        where = f'{shown} [{RANGES}] "{pattern}"'
+        is_pair = isinstance(ends, list) and len(ends) == 2
+        if not is_pair or not all(type(end) in (int, float) for end in ends):
+            raise SuiteError(f"{where}: {ends!r} came, expected [LOW, HIGH] such as [1, 10]")
+        try:
+            ranges.append((pattern, check_range(float(ends[0]), float(ends[1]), str(ends))))
+        except ValueError as error:
+            raise SuiteError(f"{where}: {error}") from None
+    return tuple(ranges)
+
+
 def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str] = ()) -> LogBudgets:
-    """Of the tables [budgets] and [pooled]. Raises SuiteError for a table that is none of them."""
+    """Of the tables [budgets], [pooled] and [ranges]. Raises SuiteError for a table that is none of them."""
     if unknown := [name for name in data if name not in _TABLES]:
         raise SuiteError(f"{shown}: no table [{unknown[0]}] here{format_suggestion(unknown[0], _TABLES)}")
     stated = data.get("budgets", {})
@@ -110,7 +152,7 @@ def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str]
         raise SuiteError(f'{shown}: expected [budgets] with "*" = {{ drop_points = 2.0 }}, or [pooled]')
     patterns = tuple((name, _table(value, f'{shown} [budgets] "{name}"')) for name, value in stated.items())
     pooled = _table(data[POOLED], f"{shown} [pooled]") if POOLED in data else ()
-    return LogBudgets(patterns, pooled, tuple(metrics))
+    return LogBudgets(patterns, pooled, tuple(metrics), _ranges_of_table(data, shown))
 
 
 def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:

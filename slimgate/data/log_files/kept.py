@@ -60,6 +60,7 @@ def write_base_log(log: Log, path: Path) -> None:
                 "settings": plain_json(task.settings),
                 "optional_metrics": task.optional_metrics,
                 "samples": task.samples,
+                "ranges": {name: [*map(str, ends)] for name, ends in task.ranges.items()},
             }
         about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
         writer.add_key_value_metadata({_ABOUT: json.dumps(about, ensure_ascii=False).encode()})
@@ -101,6 +102,7 @@ def read_base_log(file: Path, shown: str) -> Log:
             settings=task["settings"],
             optional_metrics=task["optional_metrics"],
             samples=task["samples"],
+            ranges={key: (float(low), float(high)) for key, (low, high) in task["ranges"].items()},
         )
         for name, task in about["tasks"].items()
     }

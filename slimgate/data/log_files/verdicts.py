@@ -39,8 +39,20 @@ from slimgate.judge.budget_kinds import QualityBudget, is_two_sided, measure_har
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_rows
+from slimgate.judge.metrics.base import Metric
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.score_metric import is_share, score_metric, score_outcomes
+from slimgate.judge.score_metric import score_metric, score_outcomes
+from slimgate.judge.score_ranges import (
+    SHARE,
+    Range,
+    format_range,
+    is_bounded_range,
+    known_cap,
+    known_range,
+    rows_outside,
+    scales_differ,
+)
+from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Floats, Ints, Outcomes, Texts
 from slimgate.samples import Log, Row
@@ -75,9 +87,10 @@ class Noise:
 class Comparison:
     """One metric of one task under one filter. worse, better: samples whose score fell and rose.
 
-    zero_one: a score is right or wrong, so that worse and better are flips. changed: other answers; None
-    where the logs hold none. lost: positions of samples that got worse in both logs, the first ten. won: of
-    those that got better, of a metric with a budget on both sides.
+    zero_one: a score is right or wrong, so that worse and better are flips. score_range, cap: of the metric,
+    None where not known. changed: other answers; None where the logs hold none. lost: positions of samples
+    that got worse in both logs, the first ten. won: of those that got better, of a metric with a budget on
+    both sides.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
     what the samples ask, where all tasks are pooled.
     """
@@ -103,6 +116,8 @@ class Comparison:
     documents: Ints | None = None
     samples: tuple[Samples, Samples] | None = None
     noise: Noise | None = None
+    score_range: Range | None = None
+    cap: float | None = None
 
     @property
     def flips_share(self) -> float:
@@ -184,8 +199,11 @@ def _judge_runs(
     differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])
     collected = _Collected(notes=differences.notes)
     for task in shared_tasks(base, target, differences):
+        ranges = _ranges_of_logs(task, base, target)
         for paired in pair_task(task, base, target, rules, differences):
-            collected.comparisons += _task_comparisons(paired, budgets, rules, seed, collected, differences)
+            collected.comparisons += _task_comparisons(
+                paired, budgets, rules, seed, collected, differences, ranges
+            )
     differences.check()
     budgets.check_used(collected.names)
     check_directions_used(rules.directions, collected.names)
@@ -206,7 +224,7 @@ def _judge_runs(
     corrected, tests = _correct_failures(together, looks, collected.notes)
     collected.notes += _describe_looks(together, looks)
     if repeat is not None:
-        noise = _noise_of(base, repeat, rules, {comparison.name for comparison in corrected}, seed)
+        noise = _noise_of(base, repeat, rules, {comparison.name for comparison in corrected}, seed, budgets)
         corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
         collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
     alone = corrected[: len(collected.comparisons)]
@@ -337,6 +355,18 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
     return lines
 
 
+def _ranges_of_logs(task: str, base: Log, target: Log) -> Mapping[str, Range]:
+    """By metric the range that the logs declare. Raises DataError where they declare two."""
+    before, after = base.tasks[task].ranges, target.tasks[task].ranges
+    for metric in before:
+        if metric in after and tuple(before[metric]) != tuple(after[metric]):
+            raise DataError(
+                f"{task}: {metric} is from {format_range(before[metric])} in {base.shown} and from "
+                f"{format_range(after[metric])} in {target.shown}, so they do not compare"
+            )
+    return {**after, **before}
+
+
 def _task_comparisons(
     paired: PairedTask,
     budgets: LogBudgets,
@@ -344,6 +374,7 @@ def _task_comparisons(
     seed: int,
     collected: _Collected,
     differences: Differences,
+    ranges: Mapping[str, Range],
 ) -> Iterator[Comparison]:
     """Nothing is judged once the logs are known not to compare; what differs is still collected.
 
@@ -366,7 +397,11 @@ def _task_comparisons(
         if scores is None or differences.refused:
             continue
         own_budgets = budgets.of(name, paired.task, metric)
-        comparison = _comparison(name, metric, paired, scores, own_budgets, seed, differences.notes)
+        declared = budgets.range_of(name, paired.task, metric)
+        known = ranges.get(metric) or known_range(metric)
+        comparison = _comparison(
+            name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
+        )
         yield comparison if budgets.pooled else replace(comparison, documents=None)
 
 
@@ -378,9 +413,17 @@ def _comparison(
     budgets: Sequence[QualityBudget],
     seed: int,
     notes: list[str],
+    ranges: tuple[Range | None, Range | None],
 ) -> Comparison:
+    """ranges: of the metric, as the user declares it, and as the logs or its name do."""
     better = paired.higher_is_better[metric]
     ids = _ids(paired, scores)
+    zero_one = is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
+    declared = ranges[0] or ranges[1]
+    _check_range(name, metric, ids, scores, ranges, better)
+    zero_one = zero_one and declared in (None, SHARE)
+    score_range = SHARE if zero_one else declared
+    cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
     lost = scores.target < scores.base if better else scores.target > scores.base
     won = scores.target > scores.base if better else scores.target < scores.base
     worse, better_rows = _first_positions(scores, lost), _first_positions(scores, won)
@@ -391,7 +434,6 @@ def _comparison(
         len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
     ):
         notes.append(_describe_groups(paired, groups))
-    zero_one = is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
     return Comparison(
         name=name,
         task=paired.task,
@@ -400,7 +442,14 @@ def _comparison(
         higher_is_better=better,
         zero_one=zero_one,
         judged=_judge(
-            name, ids, scores.base, scores.target, groups, better, budgets, seed, zero_one=zero_one
+            _metric(name, better, score_range, cap, zero_one=zero_one),
+            ids,
+            scores.base,
+            scores.target,
+            groups,
+            budgets,
+            seed,
+            zero_one=zero_one,
         ),
         budgets=tuple(budgets),
         counts=scores.counts,
@@ -415,6 +464,8 @@ def _comparison(
         groups=groups,
         documents=scores.documents,
         samples=(_to_quote(paired.base), _to_quote(paired.target)) if worse or better_rows else None,
+        score_range=score_range,
+        cap=cap,
     )
 
 
@@ -432,6 +483,53 @@ def _describe_groups(paired: PairedTask, groups: Ints) -> str:
     )
 
 
+def _metric(
+    name: str, better: bool, score_range: Range | None, cap: float | None, *, zero_one: bool
+) -> Metric:
+    return score_metric(name, higher_is_better=better, zero_one=zero_one, score_range=score_range, cap=cap)
+
+
+def _check_range(
+    name: str,
+    metric: str,
+    ids: Texts,
+    scores: PairedScores,
+    ranges: tuple[Range | None, Range | None],
+    better: bool,
+) -> None:
+    """Raises DataError for scores of two scales, and for a score outside the declared range."""
+    declared, known = ranges
+    ends = declared or known
+    means = float(scores.base.mean()), float(scores.target.mean())
+    unending = ends is not None and not is_bounded_range(ends)
+    # without an upper end a ruined model may be so far off: it fails, and no PASS comes of it
+    is_ruined = unending and (means[0] > means[1]) == better
+    if not is_ruined and scales_differ(scores.base, scores.target, ends):
+        shown = " and ".join(
+            f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}"
+            for who, values in (("base", scores.base), ("target", scores.target))
+        )
+        raise DataError(
+            f"{name}: the logs have scores of two scales ({shown}), so they do not compare; write both as "
+            "shares or both as percent"
+        )
+    if ends is None:
+        return
+    for who, values in (("base", scores.base), ("target", scores.target)):
+        outside = rows_outside(values, ends)
+        if len(outside):
+            at = int(outside[0])
+            source = (
+                "that --range or [ranges] declare"
+                if declared
+                else f"that its name or its log says; if it has another, write --range {metric}=LOW:HIGH"
+            )
+            raise DataError(
+                f"{name}: sample {ids[at]} of the {who} has a score of {values[at]:g}, outside of the range "
+                f"{format_range(ends)} {source}"
+            )
+
+
 def _to_quote(samples: Samples) -> Samples:
     """The samples without their columns, so that these are freed: quoting reads the log again."""
     none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
@@ -440,23 +538,22 @@ def _to_quote(samples: Samples) -> Samples:
 
 
 def _judge(
-    name: str,
+    metric: Metric,
     ids: Texts,
     base: Floats,
     target: Floats,
     groups: Ints | None,
-    better: bool,
     budgets: Sequence[QualityBudget],
     seed: int,
     *,
     zero_one: bool,
 ) -> QualityJudgement:
-    metric = score_metric(name, higher_is_better=better, zero_one=zero_one, share=is_share(base, target))
     before, after = (score_outcomes(ids, one, groups, right=zero_one) for one in (base, target))
     try:
         return judge_quality(metric, before, after, budgets, seed=seed)
     except SuiteError as error:
-        raise SuiteError(f"{name}: {error}") from error
+        hint = "" if is_bounded(metric) else f"; {metric.open_range}"
+        raise SuiteError(f"{metric.name}: {error}{hint}") from error
 
 
 def _ids(paired: PairedTask, scores: PairedScores) -> Texts:
@@ -503,9 +600,10 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
     Raises DataError for scores that are not from 0 to 1, whose mean says nothing.
     """
     for one in comparisons:
-        if not is_share(one.base, one.target):
+        if one.score_range != SHARE:
             raise DataError(
-                f"{one.name}: scores are not from 0 to 1, so they cannot be pooled; leave it out by --metric"
+                f"{one.name}: its scores are not declared to be from 0 to 1, so they cannot be pooled; leave "
+                f"it out by --metric, or write --range {one.metric}=0:1"
             )
     base = np.concatenate([_upwards(one, one.base) for one in comparisons])
     target = np.concatenate([_upwards(one, one.target) for one in comparisons])
@@ -520,7 +618,16 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
         metric=POOLED,
         higher_is_better=True,
         zero_one=zero_one,
-        judged=_judge(POOLED, ids, base, target, groups, True, budgets.pooled, seed, zero_one=zero_one),
+        judged=_judge(
+            _metric(POOLED, True, SHARE, None, zero_one=zero_one),
+            ids,
+            base,
+            target,
+            groups,
+            budgets.pooled,
+            seed,
+            zero_one=zero_one,
+        ),
         budgets=budgets.pooled,
         counts=Counts(**counts),
         worse=sum(one.worse for one in comparisons),
@@ -575,9 +682,12 @@ def _pooled_groups(comparisons: Sequence[Comparison]) -> Ints | None:
     return np.concatenate(found)
 
 
-def _noise_of(base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int) -> Mapping[str, Noise]:
+def _noise_of(
+    base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int, budgets: LogBudgets
+) -> Mapping[str, Noise]:
     """By comparison what changed between two logs of the base."""
-    again = _judge_runs(base, repeat, LogBudgets(), replace(rules, looks=1, same_id="fail"), seed, None)
+    measured = LogBudgets(measured=budgets.measured, ranges=budgets.ranges)
+    again = _judge_runs(base, repeat, measured, replace(rules, looks=1, same_id="fail"), seed, None)
     found = {}
     for one in again.comparisons:
         if one.name in wanted:

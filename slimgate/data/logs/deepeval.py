@@ -1,6 +1,7 @@
 """deepeval: the JSON of a test run (`DEEPEVAL_RESULTS_FOLDER`, `.latest_test_run.json`).
 
-A row is a test case; every metric of `metricsData` is a metric: its score, and its success as `NAME.success`.
+A row is a test case; every metric of `metricsData` is a metric: its score, from 0 to 1, and its success as
+`NAME.success`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class Deepeval(Reader):
         return path.suffix == ".json" and '"testCases"' in beginning(path, 20_000)
 
     def read(self, path: Path) -> Log:
-        _run(path)
-        return Log("deepeval", str(path), {"": TaskLog(partial(_rows, path), optional_metrics=True)})
+        ranges = dict.fromkeys(_list_metrics(path), (0.0, 1.0))
+        task = TaskLog(partial(_rows, path), optional_metrics=True, ranges=ranges)
+        return Log("deepeval", str(path), {"": task})
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -33,6 +35,18 @@ def _run(path: Path) -> dict[str, Any]:
     if not isinstance(run, dict) or not isinstance(run.get("testCases"), list):
         raise DataError(f"{path}: no list testCases, expected a test run of deepeval")
     return run
+
+
+def _list_metrics(path: Path) -> list[str]:
+    """The names of all metrics; deepeval's scores are from 0 to 1. Raises DataError as `_run` does."""
+    return [
+        name
+        for case in _run(path)["testCases"]
+        if isinstance(case, dict)
+        for name in _name_metrics(
+            [m for m in case.get("metricsData") or () if isinstance(m, dict) and "name" in m]
+        )
+    ]
 
 
 def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

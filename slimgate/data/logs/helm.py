@@ -20,6 +20,8 @@ from slimgate.samples import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 # The model of a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; what follows it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")
+# HELM's own, from 0 to 1 where sacrebleu has 0 to 100.
+_RANGES = dict.fromkeys(("bleu_1", "bleu_4"), (0.0, 1.0))
 _STATS, _STATE = "per_instance_stats.json", "scenario_state.json"
 
 
@@ -46,7 +48,7 @@ class Helm(Reader):
         return Log(
             "helm",
             str(path),
-            {name: TaskLog(rows=partial(_rows, file)) for name, file in tasks.items()},
+            {name: TaskLog(rows=partial(_rows, file), ranges=_RANGES) for name, file in tasks.items()},
             models[0] if models else None,
         )
 

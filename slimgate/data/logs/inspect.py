@@ -104,6 +104,7 @@ def _task(file: Path, header: Any) -> TaskLog:
     generation = {key: value for key, value in {**given, **model}.items() if key not in _NOT_ANSWERS}
     return TaskLog(
         rows=partial(_rows, file),
+        ranges=_RANGES,
         settings={
             "version": header.eval.task_version,
             "limit": {"limit": as_text(config.limit), "epochs": config.epochs},
@@ -113,6 +114,9 @@ def _task(file: Path, header: Any) -> TaskLog:
     )
 
 
+# Scorers of inspect_ai that give C, I, P or N, or a share.
+_SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
+_RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
 # Settings of the generation that change no answer.
 _NOT_ANSWERS = (
     "max_connections",

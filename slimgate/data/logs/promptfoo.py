@@ -1,7 +1,7 @@
 """promptfoo: the JSON of `promptfoo eval --output x.json`, `results.results` of version 3.
 
-A row is a test under a prompt; `score` and every named score are metrics. A file with several providers holds
-several models: `FILE` then needs one provider.
+A row is a test under a prompt; `score`, from 0 to 1, and every named score are metrics. A file with several
+providers holds several models: `FILE` then needs one provider.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ class Promptfoo(Reader):
                 "a provider: promptfoo eval --filter-providers NAME --output FILE"
             )
         config = found.get("config") or {}
-        task = TaskLog(partial(_rows, path), settings=_settings(config), optional_metrics=True)
+        task = TaskLog(
+            partial(_rows, path),
+            settings=_settings(config),
+            optional_metrics=True,
+            ranges={"score": (0.0, 1.0)},
+        )
         return Log("promptfoo", str(path), {"": task}, providers[0] if providers else None)
 
 

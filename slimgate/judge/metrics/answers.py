@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.metrics.row_sums import mean_of, row_mean, share, statistic_of_sums
+from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
 from slimgate.judge.scores import score_names
 from slimgate.outcomes import SAME_ANSWERS, SIMILAR_ANSWERS, Floats, Outcomes
 
@@ -26,19 +26,23 @@ TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 FAULTS = (TRUNCATED, EMPTY, LOOPING)
 
 
-def mean_score(name: str, *, higher_is_better: bool = True) -> Metric:
-    """The mean of the values of that name, each from 0 to 1; where all are 0 or 1, Tango's test judges it."""
+def mean_score(
+    name: str, *, higher_is_better: bool = True, value_range: tuple[float, float] = (0.0, 1.0)
+) -> Metric:
+    """The mean of the values of that name, each in the range; where all are 0 or 1, and that is the range,
+    Tango's test judges it.
+    """
     values = _column(name)
     sums = mean_of(values)
     return Metric(
         name=name,
         higher_is_better=higher_is_better,
-        value_range=(0.0, 1.0),
+        value_range=value_range,
         needs=name,
         statistic=statistic_of_sums(sums),
         row_sums=sums,
-        row_mean=row_mean(values, share),
-        per_row=values,
+        row_mean=row_mean(values, lambda _teacher, _variant: value_range),
+        per_row=values if value_range == (0.0, 1.0) else None,
     )
 
 
@@ -47,6 +51,7 @@ def _column(name: str) -> Callable[[Outcomes], Floats]:
 
 
 METRICS: Mapping[str, Metric] = {
-    **{name: mean_score(name) for name in (*score_names(), SAME_ANSWERS, SIMILAR_ANSWERS)},
+    **{name: mean_score(name) for name in (*score_names(), SAME_ANSWERS)},
+    SIMILAR_ANSWERS: mean_score(SIMILAR_ANSWERS, value_range=(-1.0, 1.0)),  # a cosine
     **{name: mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
 }

@@ -44,12 +44,15 @@ class RowMean:
     of(outcomes) -> (rows,) amounts and (rows,) sizes, the same for every model. ends(teacher, variant) -> the
     lowest and the highest amount per unit of size that a row can have. most_lost(teacher, variant) -> by how
     much a row can get worse, where that is less than from end to end. The judge's bound also covers rows that
-    the sample does not have; these limits are all that it assumes of them.
+    the sample does not have; these limits are all that it assumes of them. An end may be infinite: then a row
+    counts for a loss of at most cap(teacher, variant), and the share of rows that lose more is judged too
+    (see `slimgate/judge/capped.py`). Without a cap there a budget can fail, and does not pass.
     """
 
     of: Callable[[Any], tuple[Floats, Floats]]
     ends: Callable[[Any, Any], tuple[float, float]]
     most_lost: Callable[[Any, Any], float] | None = None
+    cap: Callable[[Any, Any], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Metric:
     over_labels: each label of the task counts in it,
     however few rows it has, so that it proves nothing where one has none.
     row_mean: where the metric is a mean over rows or a rate; the judge then uses a bound of that mean.
+    open_range: what a user can do where a value_range that is not finite lets no budget pass, as the end of a
+    sentence; "" for a text that names the budget's cap.
     rows: where the metric is of some rows alone, their positions, the same for every model.
     resampled: False where the metric has no interval: the statistic takes weights of ones only, or the value
     of a sample is biased. It is then reported without an interval, and no budget can be put on it; no_budget
@@ -112,6 +117,7 @@ class Metric:
     influence_name: str = "influence values"
     documents: Documents | None = None
     correlated: Correlated | None = None
+    open_range: str = ""
     unit: Unit = "points"
     alike: tuple[str, ...] = ()
     binary_only: bool = False

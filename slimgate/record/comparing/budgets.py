@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.verdict import Verdict
-from slimgate.record import ONLY_WARNS, QualityFacts, RunRecord, VariantRecord
+from slimgate.record import ONLY_WARNS, BudgetFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
@@ -63,6 +63,8 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
             was = before.quality.get(name)
             if was is not None and facts.budgets:
                 found |= dict.fromkeys(_weaker_metric(name, was, facts))
+        if after.gated and before.behaviour is not None and after.behaviour is not None:
+            found |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
         for column in _sliced_columns(before) if after.gated and _slice_budgets(after) else ():
             if column not in _sliced_columns(after):
                 found[f"the slices of {column} are not judged any more"] = None
@@ -76,6 +78,19 @@ def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[
     # 1: still over builds, which are equal now that no step is random
     if builds > 1 and all(one.builds is None for one in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
+    yield from _weaker_caps(name, was.budgets, now.budgets)
+
+
+def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
+    """More rows that may lose more than the cap, by a limit that is not derived from the budget's."""
+    before = {one.kind: one.capped for one in was}
+    for budget in now:
+        old, new = before.get(budget.kind), budget.capped
+        if old is not None and new is not None and not new.derived and new.above_max > old.above_max:
+            yield (
+                f"{name} {budget.kind} lets {100 * new.above_max:.2g} % of the rows lose more than the cap, "
+                f"and let {100 * old.above_max:.2g} %"
+            )
 
 
 def _sliced_columns(model: VariantRecord) -> list[str]:

@@ -1,0 +1,163 @@
+"""The range of another tool's score: declared by the user, the log or its name, never by the sample.
+
+A bound of a mean needs the lowest and the highest score that a sample can have. What a log shows is no such
+range: rare damage is not in it. Scores that are 0 or 1 throughout are right or wrong, unless the name says
+that they are not. A score of another range needs `--range NAME=LOW:HIGH`; without it a drop can fail, and
+cannot pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import inf, isfinite
+
+import numpy as np
+
+from slimgate.outcomes import Floats
+
+Range = tuple[float, float]
+SHARE: Range = (0.0, 1.0)
+
+# By name, as evaluation tools report them of a sample. BLEU and chrF as sacrebleu has them, from 0 to 100.
+_NAMES: Mapping[Range, tuple[str, ...]] = {
+    SHARE: (
+        *(
+            "acc",
+            "acc_norm",
+            "acc_norm_tokens",
+            "acc_bytes",
+            "acc_mutual_info",
+            "accuracy",
+            "balanced_accuracy",
+        ),
+        *(
+            "exact_match",
+            "quasi_exact_match",
+            "prefix_exact_match",
+            "quasi_prefix_exact_match",
+            "em",
+            "match",
+        ),
+        *("exact", "includes", "contains", "correct", "right", "success", "pass", "passed", "strict_match"),
+        *(
+            "f1",
+            "f1_score",
+            "f1_macro",
+            "f1_micro",
+            "token_f1",
+            "qa_f1_score",
+            "precision",
+            "recall",
+            "mc1",
+            "mc2",
+        ),
+        *("mcq_acc", "loglikelihood_acc", "pct_stereotype", "mrr", "map", "hit_rate", "meteor", "jaccard"),
+        *("rouge", "rouge_l", "rouge_score", "extractive_match", "normalized_match", "json_valid", "mer"),
+        *(
+            "toxicity",
+            "toxic",
+            "refusal",
+            "refusal_rate",
+            "hallucination",
+            "error_rate",
+            "classification_score",
+        ),
+        *("retrieval_score", "code_sim_score", "same_answers", "truncated", "empty", "looping", "failed"),
+    ),
+    (-1.0, 1.0): (
+        "mcc",
+        "pearson",
+        "spearman",
+        "cosine",
+        "cosine_similarity",
+        "similar_answers",
+        "bertscore",
+    ),
+    (0.0, 2.0): ("brier", "brier_score"),
+    (0.0, 100.0): (
+        *("bleu", "sacrebleu", "chrf", "chrf++", "chrf_plus", "bleu_max", "rouge1_max", "rouge2_max"),
+        "rougel_max",
+    ),
+    (-100.0, 100.0): ("bleu_diff", "rouge1_diff", "rouge2_diff", "rougel_diff"),
+    (0.0, inf): (
+        *("wer", "cer", "word_error_rate", "char_error_rate", "ter", "perplexity", "word_perplexity", "mse"),
+        *("byte_perplexity", "bits_per_byte", "mae", "rmse", "loss", "nll", "log_loss", "latency"),
+    ),
+}
+_BY_NAME: Mapping[str, Range] = {name: ends for ends, names in _NAMES.items() for name in names}
+# ROUGE by variant; shares of the first k.
+_SHARES = re.compile(
+    r"rouge_?(1|2|3|4|l|lsum|w)(_fmeasure|_f1?|_precision|_recall)?"
+    r"|(ndcg|recall|precision|map|mrr|hits?|hit_rate|pass|acc|accuracy)(@|_at_)k?\d*"
+)
+# The most that a row counts for in the mean of a score without an upper end.
+_CAPS: Mapping[str, float] = dict.fromkeys(("wer", "cer", "word_error_rate", "char_error_rate"), 1.0)
+# One log is in percent and the other in shares if their scores differ by so many times.
+_TIMES_APART = 10.0
+
+
+def known_range(metric: str) -> Range | None:
+    """The range that a score of this name has in every tool; None of a name that is not known."""
+    name = _plain(metric)
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    return SHARE if _SHARES.fullmatch(name) else None
+
+
+def known_cap(metric: str) -> float | None:
+    """What a row of a score without an upper end counts for at most, by its name; else None."""
+    return _CAPS.get(_plain(metric))
+
+
+def _plain(metric: str) -> str:
+    return metric.lower().replace("-", "_").replace(" ", "_")
+
+
+def is_bounded_range(ends: Range | None) -> bool:
+    """Whether it is known, with both ends."""
+    return ends is not None and all(map(isfinite, ends))
+
+
+def parse_range(text: str) -> Range:
+    """`LOW:HIGH`, an end may be inf. Raises ValueError."""
+    low, colon, high = text.partition(":")
+    if not colon:
+        raise ValueError(f"{text!r} came, expected LOW:HIGH such as 1:10")
+    return check_range(float(low), float(high), text)
+
+
+def check_range(low: float, high: float, shown: str) -> Range:
+    """The range. Raises ValueError where the ends are not in order, or are no numbers."""
+    if not low < high or low == inf or high == -inf:
+        raise ValueError(f"{shown} came, expected two numbers, the lower first")
+    return low, high
+
+
+def format_range(ends: Range) -> str:
+    """`0 to 1`."""
+    return f"{ends[0]:g} to {ends[1]:g}"
+
+
+def rows_outside(scores: Floats, ends: Range) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Positions of scores outside a range."""
+    return np.flatnonzero((scores < ends[0]) | (scores > ends[1]))
+
+
+def scales_differ(base: Floats, target: Floats, ends: Range | None) -> bool:
+    """Whether the logs plainly have scores of two scales: shares in one, percent in the other.
+
+    ends: the declared range, or None. In a range such as 0 to 5 a weak model may have scores of at most 1.
+    """
+    may_hold_both = ends is not None and 1 < ends[1] < 2 * _TIMES_APART
+    return not may_hold_both and (_is_hundredfold(base, target) or _is_hundredfold(target, base))
+
+
+def _is_hundredfold(shares: Floats, percents: Floats) -> bool:
+    """Whether the first are from 0 to 1, and the usual score of the second is ten times as large or more."""
+    if shares.min() < 0 or shares.max() > 1 or percents.min() < 0:
+        return False
+    first, second = shares[shares > 0], percents[percents > 0]
+    if not len(first) or not len(second):
+        return False
+    return float(np.median(second)) > max(1.0, _TIMES_APART * float(np.median(first)))

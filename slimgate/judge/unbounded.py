@@ -1,0 +1,160 @@
+"""Metrics of rows without a bound, judged: a cap and the share above it, or no PASS.
+
+A metric whose value_range is not finite is judged by `capped` if it is a mean over rows with a cap, its own
+or the budget's. Else no rows show that a budget holds: it can fail, never pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, with_share_above
+from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, relative_to_value
+from slimgate.judge.decision import BudgetVerdict, Verdict, band, worst_verdict
+from slimgate.judge.mean_evidence import PairedMeans
+from slimgate.judge.metrics.base import Metric
+from slimgate.judge.verdict import QualityJudgement, most_rows
+from slimgate.outcomes import Outcomes
+
+
+def is_bounded(metric: Metric) -> bool:
+    """Whether a row of the metric, or the metric of any rows, has a lowest and a highest value."""
+    return all(isfinite(end) for end in metric.value_range)
+
+
+def with_cap(
+    metric: Metric, teacher: Outcomes, variant: Outcomes, budgets: Sequence[QualityBudget], before: float
+) -> Metric:
+    """A metric without a bound, with one cap for all of its budgets; the metric itself if it has no cap.
+
+    before: the teacher's value. The cap is the budgets', or the metric's own default. Raises SuiteError for a
+    cap from which no share of the rows above it can be derived.
+    """
+    row_mean = metric.row_mean
+    if row_mean is None:
+        return metric
+    stated = next((budget.cap for budget in budgets if budget.cap is not None), None)
+    usual = None if row_mean.cap is None else row_mean.cap(teacher, variant)
+    if stated is None:
+        if usual is None:
+            return metric
+        allowed = [_allowed(budget, before) for budget in budgets if budget.kind != "floor"]
+        stated = cap_for(usual, max(allowed, default=0.0))
+    elif usual is not None and any(budget.above_cap_max is None for budget in budgets):
+        check_derived_share(metric.name, stated, usual)
+    cap = stated
+    return replace(metric, row_mean=replace(row_mean, cap=lambda _teacher, _variant: cap))
+
+
+def _allowed(budget: QualityBudget, before: float) -> float:
+    """The largest mean loss that a budget allows; of a ceiling the largest mean."""
+    return budget.limit if budget.kind == "ceiling" else allowed_drop(budget, before)
+
+
+def judge_rows_above(
+    metric: Metric,
+    judged: QualityJudgement,
+    pairs: Sequence[PairedMeans],
+    budgets: Sequence[QualityBudget],
+) -> QualityJudgement:
+    """The judgement with the share of rows above the cap; without a cap, the judgement without a PASS.
+
+    pairs: teacher and each build of the variant, the first build alone where budgets are over rows.
+    """
+    if not pairs or pairs[0].cap is None:
+        return without_pass(judged, _why_no_pass(metric))
+    drop = drop_contrast(higher_is_better=metric.higher_is_better)
+    lost = _rows(pairs[:1], drop)
+    judged_budgets = tuple(
+        _judge_budget(metric, budget, verdict, pairs if budget.over == "builds" else pairs[:1], judged)
+        for budget, verdict in zip(budgets, judged.budgets, strict=True)
+    )
+    mean = 100 * lost.capped.mean
+    found = replace(
+        judged,
+        drop_points=mean,
+        band=band(mean),
+        budgets=judged_budgets,
+        verdict=worst_verdict([one.verdict for one in judged_budgets]),
+        n_needed=most_rows(judged_budgets),
+    )
+    return found
+
+
+def _judge_budget(
+    metric: Metric,
+    budget: QualityBudget,
+    verdict: BudgetVerdict,
+    pairs: Sequence[PairedMeans],
+    judged: QualityJudgement,
+) -> BudgetVerdict:
+    if budget.kind == "floor":
+        # a row above the cap only helps a floor, and a lowest score is what the floor is about
+        return verdict if isfinite(metric.value_range[0]) else _undecided(verdict)
+    drop = drop_contrast(higher_is_better=metric.higher_is_better)
+    before = judged.teacher
+    contrast, at, unit = drop, budget.limit / 100, 100.0
+    if budget.kind == "ceiling":
+        contrast, at, unit, drop = OWN_VALUE, budget.limit, 1.0, OWN_VALUE
+    elif budget.kind != "drop_points":
+        relative = relative_to_value(higher_is_better=metric.higher_is_better)
+        contrast, at, unit = relative.excess(budget.limit), 0.0, 1 / before if before > 0 else 0.0
+    lost = _rows(pairs, drop)
+    found = with_share_above(
+        verdict,
+        _rows(pairs, contrast),
+        at,
+        allowed=_allowed(budget, before),
+        above_max=budget.above_cap_max,
+        uncapped=unit * lost.mean,
+        n=judged.n,
+        lost=lost,
+    )
+    return found if verdict.value is None else replace(found, value=unit * lost.capped.mean)
+
+
+def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:
+    losses = np.stack([pair.values(contrast) for pair in pairs])
+    first = pairs[0]
+    assert first.cap is not None
+    return replace(first.capped_rows(contrast, first.cap), losses=losses)
+
+
+def without_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
+    """The judgement in which no budget passes. why: as the end of its line."""
+    budgets = tuple(one if one.verdict is Verdict.FAIL else _undecided(one) for one in judged.budgets)
+    if not budgets:
+        return judged
+    return replace(
+        judged,
+        budgets=budgets,
+        verdict=worst_verdict([one.verdict for one in budgets]),
+        n_needed=None,
+        warnings=(*judged.warnings, why),
+        withheld=why,
+    )
+
+
+def _undecided(verdict: BudgetVerdict) -> BudgetVerdict:
+    if verdict.verdict is Verdict.FAIL:
+        return verdict
+    return replace(verdict, verdict=Verdict.INCONCLUSIVE, n_needed=None, builds_needed=None, p_value=1.0)
+
+
+def _why_no_pass(metric: Metric) -> str:
+    if metric.open_range:
+        return metric.open_range
+    low, high = metric.value_range
+    unbounded = (
+        f"{metric.name} has no bound (its value_range is {low:g} to {high:g}), so no rows show that it holds"
+    )
+    if metric.row_mean is None:
+        return (
+            f"{unbounded}; it passes as a mean over rows (row_mean) with a cap, or with a finite value_range"
+        )
+    return f"{unbounded}; add cap = … to its budget, the most that a row counts for"

@@ -116,8 +116,9 @@ def test_a_metric_without_a_direction_is_refused(
     told = capsys.readouterr().err
     assert f"{metric}: neither the log nor the name says whether more is better" in told
     assert f'--higher-is-better "{metric}" or --lower-is-better "{metric}"' in told
-    assert main(["judge", *pair, "--drop-points", "2", "--lower-is-better", metric]) == 1
-    assert main(["judge", *pair, "--drop-points", "2", "--higher-is-better", metric[:4] + "*"]) == 0
+    budget = ("--drop-points", "2", "--range", f"{metric}=0:1")
+    assert main(["judge", *pair, *budget, "--lower-is-better", metric]) == 1
+    assert main(["judge", *pair, *budget, "--higher-is-better", metric[:4] + "*"]) == 0
 
 
 def test_a_direction_that_nobody_states_is_not_compared(

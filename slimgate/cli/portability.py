@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
 
 def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
     """A line for each budget on the answers, beside the teacher's answers; whether all of them hold."""
-    from slimgate.judge.behaviour import BehaviourBudgets, judge_behaviour
+    from slimgate.judge.behaviour import judge_behaviour
     from slimgate.judge.message import behaviour_message, message
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
@@ -104,14 +105,14 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
     behaviour = judge_behaviour(
         teacher,
         answers,
-        BehaviourBudgets(flips=budgets.behaviour.flips, slices=budgets.behaviour.slices),
-        metrics={metric: load_metric(metric) for metric in budgets.behaviour.slices},
+        replace(budgets.behaviour, tokens={}),
+        metrics={metric: load_metric(metric) for metric in budgets.behaviour.sliced_metrics},
         columns=column_slices(suite.setup, suite_run.rows.gate),
     )
     lines = [f"  {message(name, one)}" for one in judged]
     lines += [f"  {behaviour_message(name, behaviour)}"] * bool(behaviour.budgets)
     verdicts = [one.verdict for one in judged] + [behaviour.verdict] * bool(behaviour.budgets)
-    return lines, all(one in (Verdict.PASS, Verdict.NOT_SHOWN) for one in verdicts)
+    return lines, all(one is Verdict.PASS for one in verdicts)
 
 
 def _compare(suite_run: SuiteRun, name: str, here: Outcomes, there: Outcomes) -> tuple[list[str], bool]:

@@ -36,9 +36,12 @@ from slimgate.judge.metrics.base import Metric
 from slimgate.judge.parts import Part
 from slimgate.judge.slices import (
     Slice,
+    SliceName,
     judge_slices,
     label_slices,
+    named_slice_verdict,
     slice_gaps,
+    slices_kind,
     slices_verdict,
 )
 from slimgate.judge.token_kl import TokenKl, judge_tokens
@@ -54,12 +57,18 @@ Texts = Callable[[Ints], Sequence[str]]
 class BehaviourBudgets:
     """flips: on the share of rows that turn from right to wrong; slices: by metric, on every slice.
 
-    tokens: on the tokens of a language model, by the table's name (TOKEN_TABLES).
+    tokens: on the tokens of a language model, by the table's name (TOKEN_TABLES). named_slices: on one slice.
     """
 
     flips: FlipsBudget | None = None
     slices: Mapping[str, SliceBudget] = field(default_factory=dict)
     tokens: Mapping[str, tuple[LimitBudget, ...]] = field(default_factory=dict)
+    named_slices: Mapping[SliceName, SliceBudget] = field(default_factory=dict)
+
+    @property
+    def sliced_metrics(self) -> tuple[str, ...]:
+        """The metrics that have a budget on slices."""
+        return tuple(dict.fromkeys([*self.slices, *(name.metric for name in self.named_slices)]))
 
 
 @dataclass(frozen=True)
@@ -103,10 +112,15 @@ def judge_behaviour(
     for name, metric in metrics.items():
         budget = budgets.slices.get(name)
         limit = None if budget is None else budget.limit
-        found = judge_slices(replace(metric, name=name), teacher, variant, parts, limit)
+        named = {key: one for key, one in budgets.named_slices.items() if key.metric == name}
+        own_limits = {(key.column, key.value): one.limit for key, one in named.items()}
+        found = judge_slices(
+            replace(metric, name=name), teacher, variant, parts, limit, own_limits=own_limits
+        )
         slices += found
         if budget is not None:
             judged.append(slices_verdict(name, found, budget.limit, budget.reason))
+        judged += [named_slice_verdict(key, found, one) for key, one in named.items()]
     verdict = worst_verdict([one.verdict for one in judged])
     return BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
 
@@ -176,30 +190,35 @@ def behaviour_facts(
     judged: BehaviourJudgement,
     message: str,
     wishes: Mapping[str, OnInconclusive] | None = None,
-    *,
-    slices: OnInconclusive | None = None,
 ) -> dict[str, Any]:
     """The record's `behaviour`: what was measured, and what was judged of it.
 
-    message: its line; wishes: what undecided budgets do, by kind; slices: what slices that are not shown do
-    where no other budget is decided.
+    message: its line; wishes: what undecided budgets do, by kind.
     """
     return {
         **measured,
         "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
         "slices": _to_json(judged.slices),
         "slice_gaps": _to_json(slice_gaps(judged.slices)),
-        "budgets": [budget_facts(one, (wishes or {}).get(one.kind, slices)) for one in judged.budgets],
+        "budgets": [budget_facts(one, (wishes or {}).get(one.kind)) for one in judged.budgets],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,
     }
 
 
 def undecided_wishes(budgets: BehaviourBudgets, otherwise: OnInconclusive) -> dict[str, OnInconclusive]:
-    """What INCONCLUSIVE does, by the kind of each budget that can be; slices are NOT_SHOWN instead."""
-    tokens = {one.kind: one.on_inconclusive or otherwise for own in budgets.tokens.values() for one in own}
-    flips = budgets.flips
-    return tokens if flips is None else {**tokens, flips.kind: flips.on_inconclusive or otherwise}
+    """What INCONCLUSIVE does, by the kind of each budget."""
+    undecided: dict[str, OnInconclusive | None] = {
+        one.kind: one.on_inconclusive for own in budgets.tokens.values() for one in own
+    }
+    undecided |= {slices_kind(metric): one.on_inconclusive for metric, one in budgets.slices.items()}
+    undecided |= {
+        slices_kind(key.metric, key.column, key.value): one.on_inconclusive
+        for key, one in budgets.named_slices.items()
+    }
+    if budgets.flips is not None:
+        undecided[budgets.flips.kind] = budgets.flips.on_inconclusive
+    return {kind: one or otherwise for kind, one in undecided.items()}
 
 
 def on_inconclusive(judged: BehaviourJudgement, wishes: Mapping[str, OnInconclusive]) -> OnInconclusive:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.judge.decision import Verdict
+from slimgate.judge.decision import Verdict, worst_verdict
 from slimgate.judge.parts import BudgetFacts, Part
 
 
@@ -68,8 +68,10 @@ class SliceFacts(Part):
     """A metric on the rows that share a value of a column. drop_points, interval: points, 90 %.
 
     teacher, variant: in the metric's unit. p_value: one-sided, of the hypothesis that the true drop is within
-    the budget; p_holm: the same, corrected for all slices of the metric. verdict: FAIL if p_holm is at most
-    5 %, PASS if the interval is below the budget, else "not shown". All three None without a budget.
+    the budget on all slices; p_holm: the same, corrected for all slices of the metric. verdict: FAIL if
+    p_holm is at most 5 %, PASS if the interval is below the budget, else INCONCLUSIVE; n_needed: the rows of
+    the slice that would decide it. All four None without a budget. own_verdict, own_n_needed: the same by a
+    budget that names the slice.
     """
 
     metric: str
@@ -86,6 +88,14 @@ class SliceFacts(Part):
     p_value: float | None = None
     p_holm: float | None = None
     verdict: Verdict | None = None
+    n_needed: int | None = None
+    own_verdict: Verdict | None = None
+    own_n_needed: int | None = None
+
+    @property
+    def worst(self) -> Verdict | None:
+        """The worse of the two verdicts; None where no budget is about the slice."""
+        return worst_verdict([one for one in (self.verdict, self.own_verdict) if one is not None])
 
 
 class FigureFacts(Part):

@@ -186,8 +186,8 @@ class FlipsBudget(_UndecidedBudget):
     """Percentage of the gate rows that may turn from right to wrong."""
 
 
-class SliceBudget(Budget):
-    """A budget on a metric of 0/1 per row: no slice may lose more; it fails only where the rows show one."""
+class SliceBudget(_UndecidedBudget):
+    """A budget on a metric of 0/1 per row: what no slice may lose, or one slice that is named."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset(
         {
@@ -201,7 +201,7 @@ class SliceBudget(Budget):
     )
     kind = "drop_points"
     drop_points: float = Field(gt=0, lt=100)
-    """Percentage points that each slice may lose, by Holm's correction."""
+    """Percentage points that each slice may lose; all must be shown to be inside."""
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,11 @@ def t_quantile(degrees: int, alpha: float = ALPHA) -> float:
 
 
 class Verdict(StrEnum):
-    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows cannot tell.
-
-    NOT_SHOWN: the same as INCONCLUSIVE, of slices. A slice has few rows, so this never fails a run; it is no
-    PASS either.
-    """
+    """PASS: the drop is inside the budget. FAIL: it is not. INCONCLUSIVE: the rows cannot tell."""
 
     PASS = "PASS"
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
-    NOT_SHOWN = "not shown"
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,8 @@ def to_verdict(*, inside: bool, outside: bool) -> Verdict:
 
 
 def worst_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The worst: FAIL, then INCONCLUSIVE, then NOT_SHOWN, then PASS; None of none."""
-    for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN, Verdict.PASS):
+    """The worst: FAIL, then INCONCLUSIVE, then PASS; None of none."""
+    for worst in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
         if worst in verdicts:
             return worst
     return None

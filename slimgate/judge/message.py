@@ -14,7 +14,7 @@ from slimgate.judge.budget_tables import FlipsBudget
 from slimgate.judge.decision import CappedFigures
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.over_builds import MOST_BUILDS
-from slimgate.judge.slices import slice_counts, slices_kind
+from slimgate.judge.slices import budget_slices, is_slices_kind, names_slice, slice_counts
 from slimgate.judge.token_kl import TokenKl
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 
@@ -226,10 +226,7 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     """
     by_kind = {budget.kind: budget for budget in judged.budgets}
     clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(FlipsBudget.kind))]
-    for metric in dict.fromkeys(one.metric for one in judged.slices):
-        budget = by_kind.get(slices_kind(metric))
-        if budget is not None:
-            clauses.append(_slices([one for one in judged.slices if one.metric == metric], budget))
+    clauses += [_slice_clause(judged.slices, one) for one in judged.budgets if is_slices_kind(one.kind)]
     clauses += [
         _tokens(judged.tokens, one) for one in judged.budgets if one.kind in _TOKENS and judged.tokens
     ]
@@ -291,14 +288,36 @@ def _behaviour_outcome(budget: BudgetVerdict, n: int) -> str:
     return f"INCONCLUSIVE, {rows_would_tell(budget.n_needed, n)}"
 
 
-def _slices(judged: list[SliceFacts], budget: BudgetVerdict) -> str:
+def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
+    covered = budget_slices(slices, budget.kind)
+    if not covered:
+        where = f"{budget.kind.replace('.', ' ', 1)}, budget {budget.limit:g} points"
+        return f"{where}: {budget.verdict}, no gate row is in such a slice"
+    return _named_slice(covered[0], budget) if names_slice(budget.kind) else _slices(covered, budget)
+
+
+def _slices(judged: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
     shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points"
     failed = [one for one in judged if one.verdict is Verdict.FAIL]
     if not failed:
-        return f"{shown}: {budget.verdict}, {slice_counts(judged)}"
+        rows = sum(one.n for one in judged if one.column == judged[0].column)
+        needed = "" if budget.n_needed is None else f", {rows_would_tell(budget.n_needed, rows)}"
+        return f"{shown}: {budget.verdict}, {slice_counts(judged)}{needed}"
     named = [_slice(one) for one in failed[:_MOST_NAMED]]
     rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
+
+
+def _named_slice(one: SliceFacts, budget: BudgetVerdict) -> str:
+    """`accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`."""
+    low, high = one.interval
+    drop = f"drop {one.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}], budget {budget.limit:g}"
+    outcome = str(budget.verdict)
+    if budget.verdict is Verdict.INCONCLUSIVE:
+        needed = budget.n_needed
+        told = "the drop equals its budget" if needed is None else rows_would_tell(needed, one.n)
+        outcome += f", {told.replace('gate rows', 'rows of it')}"
+    return f"{one.metric} of {one.column} {one.value}: {drop} (n={one.n}): {outcome}"
 
 
 def _slice(one: SliceFacts) -> str:

@@ -9,14 +9,17 @@ The gap between the slices of a column, before and after: does compression treat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 
 from slimgate.errors import SuiteError
 from slimgate.judge.behaviour_parts import SliceFacts, SliceGapFacts
-from slimgate.judge.decision import ALPHA, Verdict
+from slimgate.judge.budget_tables import SliceBudget
+from slimgate.judge.decision import ALPHA, Verdict, to_verdict
 from slimgate.judge.evidence import Evidence, gather_parts
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.verdict import BudgetVerdict, worst_verdict
@@ -43,16 +46,24 @@ def adjust_by_holm(p_values: Floats) -> Floats:
     return adjusted
 
 
+class SliceName(NamedTuple):
+    """A slice that has a budget of its own, on a metric."""
+
+    column: str
+    value: str
+    metric: str
+
+
 def slice_counts(slices: Sequence[SliceFacts]) -> str:
-    """`12 inside, 65 not shown (worst: label refund, drop 25.0 [15.6, 37.6], n=40)`, or `all 77 inside`."""
-    unknown = [one for one in slices if one.verdict is Verdict.NOT_SHOWN]
-    if not unknown:
+    """`12 inside, 65 undecided (worst: label refund, drop 25.0 [15.6, 37.6], n=40)`, or `all 77 inside`."""
+    undecided = [one for one in slices if one.verdict is Verdict.INCONCLUSIVE]
+    if not undecided:
         return f"all {len(slices)} inside"
-    worst = max(unknown, key=lambda one: (one.drop_points, -one.n))
+    worst = max(undecided, key=lambda one: (one.drop_points, -one.n))
     inside = sum(one.verdict is Verdict.PASS for one in slices)
     low, high = worst.interval
     drop = f"drop {worst.drop_points:.1f} [{low:.1f}, {high:.1f}], n={worst.n:,}"
-    return f"{inside} inside, {len(unknown)} not shown (worst: {worst.column} {worst.value}, {drop})"
+    return f"{inside} inside, {len(undecided)} undecided (worst: {worst.column} {worst.value}, {drop})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +89,17 @@ def judge_slices(
     variant: Outcomes,
     slices: Sequence[Slice],
     drop_points: float | None = None,
+    *,
+    own_limits: Mapping[tuple[str, str], float] | None = None,
 ) -> tuple[SliceFacts, ...]:
     """Judges a metric of 0/1 per row on every slice by Tango's test, the largest drop first.
 
-    drop_points: the budget, what each slice may lose; None without one.
+    drop_points: the budget, what each slice may lose; None without one. own_limits: of slices that have a
+    budget of their own, by column and value.
     With a budget, Holm's correction over all of the slices; a slice that FAILs has lost more than the budget,
     and the chance that any does which has not is 5 %, but for Tango's approximation: up to 12 % where every
     slice is exactly at its budget, under 1 % of an equal variant (reports/simulations/count_verdicts.md).
+    The slices with budgets of their own are a second family: a suite may name as many as it likes.
     Raises SuiteError for another kind of metric.
     """
     if metric.per_row is None:
@@ -92,11 +107,14 @@ def judge_slices(
     before, after = metric.per_row(teacher), metric.per_row(variant)
     sign = 1.0 if metric.higher_is_better else -1.0
     evidence = gather_parts(metric, teacher, variant, [one.rows for one in slices])
-    p_values, adjusted = _p_values(evidence, drop_points)
+    limits = [None if own_limits is None else own_limits.get((one.column, one.value)) for one in slices]
+    for_all = _judge_family(evidence, [drop_points] * len(slices))
+    by_name = _judge_family(evidence, limits)
     judged = []
     for k, (one, found) in enumerate(zip(slices, evidence, strict=True)):
         low, high = found.interval or (-1.0, 1.0)
         values = float(before[one.rows].mean()), float(after[one.rows].mean())
+        drop = sign * (values[0] - values[1])
         judgement = SliceFacts(
             metric=metric.name,
             column=one.column,
@@ -104,14 +122,17 @@ def judge_slices(
             n=len(one.rows),
             teacher=values[0],
             variant=values[1],
-            drop_points=100 * sign * (values[0] - values[1]),
+            drop_points=100 * drop,
             interval=(100 * low, 100 * high),
             method=found.method,
             groups=found.groups,
             few_rows=len(one.rows) < FEW_ROWS,
-            p_value=p_values[k],
-            p_holm=adjusted[k],
-            verdict=_verdict(found, adjusted[k], drop_points),
+            p_value=for_all[k].p_value,
+            p_holm=for_all[k].p_holm,
+            verdict=for_all[k].verdict,
+            n_needed=_rows_needed(found, for_all[k].verdict, drop_points, drop),
+            own_verdict=by_name[k].verdict,
+            own_n_needed=_rows_needed(found, by_name[k].verdict, limits[k], drop),
         )
         judged.append(judgement)
     return tuple(sorted(judged, key=lambda one: (-one.drop_points, -one.n)))
@@ -120,37 +141,94 @@ def judge_slices(
 def slices_verdict(
     metric: str, judged: Sequence[SliceFacts], drop_points: float, reason: str | None = None
 ) -> BudgetVerdict:
-    """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else NOT_SHOWN.
+    """FAIL if any slice FAILs, PASS if every slice is shown to be inside, else INCONCLUSIVE.
 
     FAIL takes Holm's correction: one of many slices looks bad by chance. PASS takes none, because all slices
     must be inside: if one is not, the chance that its own test says otherwise is 5 % (an intersection-union
     test). Source: Berger 1982, Technometrics 24:295-300.
+    n_needed: the gate rows that would decide every slice, if each keeps its share of them.
     """
-    verdict = worst_verdict([one.verdict for one in judged if one.verdict is not None]) or Verdict.NOT_SHOWN
-    return BudgetVerdict(slices_kind(metric), drop_points, verdict, reason, None)
+    verdicts = [one.verdict for one in judged if one.verdict is not None]
+    verdict = worst_verdict(verdicts) or Verdict.INCONCLUSIVE
+    undecided = [one for one in judged if one.verdict is Verdict.INCONCLUSIVE]
+    columns = {one.column: 0 for one in judged}
+    for one in judged:
+        columns[one.column] += one.n
+    rows = [None if one.n_needed is None else one.n_needed / one.n * columns[one.column] for one in undecided]
+    known = [one for one in rows if one is not None]
+    needed = ceil(max(known)) if verdict is Verdict.INCONCLUSIVE and known == rows and known else None
+    return BudgetVerdict(slices_kind(metric), drop_points, verdict, reason, needed)
 
 
-def slices_kind(metric: str) -> str:
-    """The kind that a budget of a metric on slices has in the record."""
-    return f"slices.{metric}"
+def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: SliceBudget) -> BudgetVerdict:
+    """The verdict of a budget that names one slice. n_needed: rows of that slice.
+
+    INCONCLUSIVE where no gate row is of the slice: nothing is known of it.
+    """
+    kind = slices_kind(name.metric, name.column, name.value)
+    facts = next((one for one in judged if (one.column, one.value) == (name.column, name.value)), None)
+    if facts is None or facts.own_verdict is None:
+        return BudgetVerdict(kind, budget.limit, Verdict.INCONCLUSIVE, budget.reason, None)
+    return BudgetVerdict(
+        kind,
+        budget.limit,
+        facts.own_verdict,
+        budget.reason,
+        facts.own_n_needed,
+        facts.drop_points,
+        facts.interval,
+    )
 
 
-def _p_values(
-    evidence: Sequence[Evidence], drop_points: float | None
-) -> tuple[Sequence[float | None], Sequence[float | None]]:
-    """As they are, and corrected."""
-    if drop_points is None:
-        return [None] * len(evidence), [None] * len(evidence)
-    found = [one.p_at_most(drop_points / 100) for one in evidence]
-    return found, adjust_by_holm(np.array(found)).tolist()
+def slices_kind(metric: str, column: str | None = None, value: str | None = None) -> str:
+    """The kind that a budget on slices has in the record: of all slices, or of the one that is named."""
+    kind = f"slices.{metric}"
+    return kind if column is None else f"{kind}[{column}={value}]"
 
 
-def _verdict(evidence: Evidence, p_holm: float | None, drop_points: float | None) -> Verdict | None:
-    if drop_points is None or p_holm is None:
+def is_slices_kind(kind: str) -> bool:
+    """Whether a budget of this kind is on slices."""
+    return kind.startswith(slices_kind(""))
+
+
+def names_slice(kind: str) -> bool:
+    """Whether a budget on slices of this kind names one of them."""
+    return kind.endswith("]")
+
+
+def budget_slices(slices: Sequence[SliceFacts], kind: str) -> list[SliceFacts]:
+    """The slices that a budget of this kind is about: all of its metric, or the one that it names."""
+    if names_slice(kind):
+        return [one for one in slices if slices_kind(one.metric, one.column, one.value) == kind]
+    return [one for one in slices if slices_kind(one.metric) == kind]
+
+
+class _FamilyVerdict(NamedTuple):
+    """Of one slice; None where it has no budget."""
+
+    p_value: float | None
+    p_holm: float | None
+    verdict: Verdict | None
+
+
+def _judge_family(evidence: Sequence[Evidence], limits: Sequence[float | None]) -> list[_FamilyVerdict]:
+    """FAIL by Holm's correction over the slices that have a limit, PASS by each slice's own test."""
+    tested = [k for k, limit in enumerate(limits) if limit is not None]
+    p_values = [evidence[k].p_at_most((limits[k] or 0.0) / 100) for k in tested]
+    verdicts = [_FamilyVerdict(None, None, None)] * len(evidence)
+    for k, p_value, p_holm in zip(tested, p_values, adjust_by_holm(np.array(p_values)).tolist(), strict=True):
+        inside = evidence[k].shows_below((limits[k] or 0.0) / 100)
+        verdicts[k] = _FamilyVerdict(p_value, p_holm, to_verdict(inside=inside, outside=p_holm <= ALPHA))
+    return verdicts
+
+
+def _rows_needed(
+    evidence: Evidence, verdict: Verdict | None, drop_points: float | None, drop: float
+) -> int | None:
+    """The rows of a slice that would decide it, where it is undecided and some number would."""
+    if verdict is not Verdict.INCONCLUSIVE or drop_points is None:
         return None
-    if p_holm <= ALPHA:
-        return Verdict.FAIL
-    return Verdict.PASS if evidence.shows_below(drop_points / 100) else Verdict.NOT_SHOWN
+    return evidence.needed(drop_points / 100, drop)
 
 
 def slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:

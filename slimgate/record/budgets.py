@@ -98,14 +98,8 @@ def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
 
 
 def undecided_fails(record: RunRecord) -> bool:
-    """Whether a gating budget that does not only warn where it is undecided was undecided.
-
-    Budgets on slices that are not shown count where no budget holds.
-    """
-    nothing_shown = not record.verdict.inconclusive and record.verdict.undecided > 0
-    return (nothing_shown and record.verdict.fails) or any(
-        undecided_failing(model) or _confirm_fails(model) for model in record.variants
-    )
+    """Whether a gating budget that does not only warn where it is undecided was undecided."""
+    return any(undecided_failing(model) or _confirm_fails(model) for model in record.variants)
 
 
 def _confirm_fails(model: VariantRecord) -> bool:

@@ -32,8 +32,6 @@ def describe_counts(record: RunRecord, found: RunVerdict) -> str:
     fails = not only_warns(record) if found == record.verdict else found.fails
     warns = found.status == "INCONCLUSIVE" and found.inconclusive and not fails
     parts.append(f"{found.inconclusive} INCONCLUSIVE" + (", which only warns" if warns else ""))
-    if found.not_shown:
-        parts.append(f"{found.not_shown} not shown")
     return ", ".join([*parts, f"{found.not_gated} not gated"])
 
 

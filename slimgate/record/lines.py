@@ -66,7 +66,7 @@ class Line(Part):
     speedup_low: float | None = _column("lower bound of the speed-up's 95 % interval")
     speedup_high: float | None = _column("upper bound of the speed-up's 95 % interval")
     budgets: str | None = _column("kind=limit of each budget, separated by commas")
-    verdict: Verdict | None = _column("PASS, FAIL, INCONCLUSIVE, not shown (slices); null without a budget")
+    verdict: Verdict | None = _column("PASS, FAIL, INCONCLUSIVE; null without a budget")
 
 
 def lines(record: RunRecord) -> Iterator[Line]:

@@ -136,7 +136,6 @@ def suite_run(record: RunRecord) -> LoggedRun:
         "passed",
         "failed",
         "inconclusive",
-        "not_shown",
         "errors",
         "not_gated",
         "missing",

@@ -82,7 +82,6 @@ def format_verdict(run: RunVerdict) -> str:
     undecided = f"{run.inconclusive} INCONCLUSIVE"
     undecided += ", which only warns" if run.status == "INCONCLUSIVE" and not run.fails else ""
     counts = [f"{run.passed} PASS", f"{run.failed} FAIL", undecided]
-    counts += [f"{run.not_shown} not shown"] if run.not_shown else []
     return f"{run.status} ({', '.join([*counts, f'{run.not_gated} not gated'])})"
 
 
@@ -96,11 +95,9 @@ class _Count:
     passed: int = 0
     failed: int = 0
     inconclusive: int = 0
-    not_shown: int = 0
     errors: int = 0
     not_gated: int = 0
     warns: int = 0
-    not_shown_warns: int = 0
     wrong: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
 
@@ -117,10 +114,8 @@ class _Count:
         self.passed += verdicts.count(Verdict.PASS)
         self.failed += verdicts.count(Verdict.FAIL)
         self.inconclusive += verdicts.count(Verdict.INCONCLUSIVE)
-        self.not_shown += verdicts.count(Verdict.NOT_SHOWN)
         only_warn = [verdict for verdict, wish in judged if wish == "warn"]
         self.warns += only_warn.count(Verdict.INCONCLUSIVE)
-        self.not_shown_warns += only_warn.count(Verdict.NOT_SHOWN)
 
     def error(self, message: str) -> None:
         """Counts what could not be measured, or a self-test that failed."""
@@ -134,10 +129,9 @@ class _Count:
             passed=self.passed,
             failed=self.failed,
             inconclusive=self.inconclusive,
-            not_shown=self.not_shown,
             errors=self.errors,
             not_gated=self.not_gated,
-            warns=self.warns + (0 if self.passed else self.not_shown_warns),
+            warns=self.warns,
             missing=missing,
             carried=carried,
             messages=list(dict.fromkeys([*self.wrong, *self.undecided])),
@@ -148,7 +142,7 @@ def _last_word(counts: _Count, *, whole: bool) -> Status:
     """FAIL before INCONCLUSIVE before partial; PASS only where a budget holds and none is left open."""
     if counts.failed or counts.errors:
         return "FAIL"
-    if counts.inconclusive or (counts.not_shown and not counts.passed):
+    if counts.inconclusive:
         return "INCONCLUSIVE"
     if not whole:
         return "partial"

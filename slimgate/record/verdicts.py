@@ -147,10 +147,8 @@ class CarriedResult(Part):
 class RunVerdict(Part):
     """Counts of budgets by verdict; a result without budgets that has a verdict counts as one.
 
-    not_shown: budgets on slices of which no slice FAILs and some cannot be decided with their rows; they
-    do not hold, and fail the run only if no budget holds: then nothing is shown. errors: models that could
-    not be built or measured, and self-tests that failed. not_gated: what was measured without a budget that
-    gates. warns: undecided budgets that only warn; if no budget holds, also those on slices.
+    errors: models that could not be built or measured, and self-tests that failed. not_gated: what was
+    measured without a budget that gates. warns: undecided budgets that only warn.
     missing: checks of the suite that were not made. carried: results of earlier runs. messages: one line for
     each budget that does not hold, what fails before what is undecided, each model that could not be built,
     each failed self-test, and planted delays that were not seen where that left a budget undecided.
@@ -160,7 +158,6 @@ class RunVerdict(Part):
     passed: int
     failed: int
     inconclusive: int
-    not_shown: int = 0
     errors: int = 0
     not_gated: int
     warns: int = 0
@@ -171,14 +168,9 @@ class RunVerdict(Part):
     @property
     def gated(self) -> bool:
         """Whether a budget that gates was judged."""
-        return bool(self.passed + self.failed + self.inconclusive + self.not_shown)
-
-    @property
-    def undecided(self) -> int:
-        """How many undecided budgets there are; those on slices count where no budget holds."""
-        return self.inconclusive + (0 if self.passed else self.not_shown)
+        return bool(self.passed + self.failed + self.inconclusive)
 
     @property
     def fails(self) -> bool:
         """Whether a run with these counts ends with exit code 1."""
-        return self.status == "FAIL" or (self.status == "INCONCLUSIVE" and self.warns < self.undecided)
+        return self.status == "FAIL" or (self.status == "INCONCLUSIVE" and self.warns < self.inconclusive)

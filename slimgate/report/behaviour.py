@@ -80,7 +80,7 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
 
 
 def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
-    return [one for one in facts.slices or [] if one.drop_points > 0 or one.verdict is Verdict.FAIL]
+    return [one for one in facts.slices or [] if one.drop_points > 0 or one.worst is Verdict.FAIL]
 
 
 def lost_rows(record: RunRecord) -> str:
@@ -170,7 +170,7 @@ def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> s
     if not lost:
         none = f"**{escape(model.name)}**, {escape(metric)}: none of {count(len(slices))} slices lost."
         return f"{none} {gaps}".strip()
-    shown = lost[:_MOST_SLICES] + [one for one in lost[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
+    shown = lost[:_MOST_SLICES] + [one for one in lost[_MOST_SLICES:] if one.worst is Verdict.FAIL]
     which = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
     if len(shown) < len(lost):
         which = (
@@ -201,9 +201,9 @@ def _slice_drop(one: SliceFacts) -> str:
 
 
 def _slice_verdict(one: SliceFacts) -> str:
-    if one.verdict is None:
+    if one.worst is None:
         return MISSING
-    return f"**{one.verdict}**" if one.verdict is Verdict.FAIL else str(one.verdict)
+    return f"**{one.worst}**" if one.worst is Verdict.FAIL else str(one.worst)
 
 
 def _lost_rows(found: Found) -> str:

@@ -8,7 +8,6 @@ from slimgate._system.escape import escape
 from slimgate._system.processor import sums_saturate
 from slimgate.judge.budget_kinds import POINT_KINDS
 from slimgate.judge.decision import band
-from slimgate.judge.slices import slice_counts
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.earlier_results import carried_by_model, describe_carried
@@ -88,7 +87,6 @@ def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
 
 def _of_models(record: RunRecord, found: list[VariantRecord]) -> Iterator[str]:
     """What was lost on slices, and what was not gained. found: the gated variants, or the others."""
-    yield from _undecided_slices(found)
     yield from _fallen_slices(found)
     yield from _no_gain(record, found)
 
@@ -165,24 +163,11 @@ def _ungated_metrics(record: RunRecord) -> Iterator[str]:
         yield f"No budget, so not gated: {_join(free)}."
 
 
-def _undecided_slices(models: list[VariantRecord]) -> Iterator[str]:
-    """Budgets on slices of which some slice has too few rows: the verdict only counts them."""
-    for model in models:
-        found = model.behaviour
-        for budget in found.budgets if found is not None and model.gated else ():
-            if budget.verdict is Verdict.NOT_SHOWN:
-                metric = budget.kind.partition(".")[2]
-                slices = [one for one in (found and found.slices) or () if one.metric == metric]
-                what = f"{budget.limit:g} points of {escape(metric)} on every slice"
-                counts = escape(slice_counts(slices))
-                yield f"**{escape(model.name)} is not shown to hold its budget of {what}**: {counts}."
-
-
 def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
     """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
-        free = [one for one in slices or () if one.verdict is None]
+        free = [one for one in slices or () if one.worst is None]
         fallen = [one for one in free if _is_beyond_budget(model, one)]
         if fallen and model.behaviour is not None:
             worst = max(fallen, key=lambda one: one.drop_points)

@@ -15,8 +15,8 @@ from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import judged_budgets, message_of
 from slimgate.record.earlier_results import carried_messages
 
-_LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning", Verdict.NOT_SHOWN: "notice"}
-_WORST_FIRST = ("error", "warning", "notice")
+_LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning"}
+_WORST_FIRST = ("error", "warning")
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
 
@@ -30,8 +30,7 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
     """A command for each budget that does not hold, and each variant that broke: errors first.
 
     file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
-    fails the run, the suite says. A budget on slices that is not shown is a notice. The title of what an
-    earlier run judged says so.
+    fails the run, the suite says. The title of what an earlier run judged says so.
     """
     found, old = list(_iter_findings(record)), carried_messages(record)
     return [

@@ -27,7 +27,6 @@ from slimgate.report.status import (
     MOST_WORKLOADS,
     TEACHER,
     budgeted_metrics,
-    format_not_shown,
     inside_budgets,
     median_ms,
     models,
@@ -167,12 +166,12 @@ def _fastest_lines(record: RunRecord, found: Fast) -> list[str]:
 
 
 def _name(model: VariantRecord) -> str:
-    """In bold, with the budgets on slices that are not shown."""
-    return with_note(f"**{escape(model.name)}**", format_not_shown(model))
+    """In bold."""
+    return f"**{escape(model.name)}**"
 
 
 def _names(found: list[VariantRecord]) -> str:
-    return ", ".join(with_note(escape(model.name), format_not_shown(model)) for model in found)
+    return ", ".join(escape(model.name) for model in found)
 
 
 def broken_models(record: RunRecord) -> list[str]:
@@ -254,15 +253,13 @@ def few(lines: list[str], what: str) -> str:
 
 
 def verdict_line(record: RunRecord) -> str:
-    """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided, 1 is not shown · 4 results not gated`."""
+    """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided · 4 results not gated`."""
     found = record.verdict
     judged = [format_count(found.passed, "budget holds", "budgets hold")]
     if found.failed:
         judged.append(format_count(found.failed, "does not", "do not"))
     if found.inconclusive:
         judged.append(format_count(found.inconclusive, *_undecided_words(record)))
-    if found.not_shown:
-        judged.append(format_count(found.not_shown, "is not shown", "are not shown"))
     words = "no budget was judged" if found.status == "measured" else ", ".join(judged)
     parts = [f"**{found.status}**", words]
     if broken := sum(model.error is not None for model in record.variants):

@@ -59,10 +59,9 @@ def _standings(releases: Sequence[Kept]) -> str:
         Column("ran", [escape(record.created) for record in records]),
         Column("status", [status_words(record) for record in records]),
         Column(
-            "hold / fail / undecided / not shown",
+            "hold / fail / undecided",
             [
                 f"{record.verdict.passed} / {record.verdict.failed} / {record.verdict.inconclusive}"
-                f" / {record.verdict.not_shown}"
                 for record in records
             ],
             right=True,

@@ -178,7 +178,6 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
             Column("hold", [count(record.verdict.passed) for record in records], right=True),
             Column("fail", [count(record.verdict.failed) for record in records], right=True),
             Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
-            Column("not shown", [count(record.verdict.not_shown) for record in records], right=True),
             Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
             *([Column("partial", [one or "" for one in carried])] if any(carried) else []),
             Column("not run", [count(record.verdict.missing) for record in records], right=True),

@@ -36,7 +36,7 @@ LIMIT = 65_000
 _MOST_LINES, _MOST_ROWS = 8, 12
 # One commit's command, or one error, must not fill a comment.
 _LONGEST = 2_000
-_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.NOT_SHOWN, Verdict.PASS)
+_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, None, Verdict.PASS)
 
 
 def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:

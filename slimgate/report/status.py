@@ -152,14 +152,8 @@ def unjudged_budgets(
     return _distinct([*(name for name in names if name not in model.quality), *model.awaited])
 
 
-def format_not_shown(model: VariantRecord) -> str | None:
-    """`slices accuracy not shown`; None if every budget on slices is decided."""
-    names = [name for name, verdict in verdicts(model).items() if verdict is Verdict.NOT_SHOWN]
-    return f"{', '.join(names)} not shown" if names else None
-
-
 def standing(record: RunRecord, model: VariantRecord, named: Sequence[str] | None = None) -> str:
-    """A table's cell: the worst verdict, what has it, what is not shown, and when, if by an earlier run.
+    """A table's cell: the worst verdict, what has it, and when, if by an earlier run.
 
     named: as `unjudged_budgets` has it.
     """
@@ -170,17 +164,13 @@ def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str
     """The verdict without its age."""
     if model.name == TEACHER and not (verdicts(model) or model.awaited):
         return "reference" if model.error is None else "**error**"
-    found = {name: verdict for name, verdict in verdicts(model).items() if verdict is not Verdict.NOT_SHOWN}
-    shown, rest = _standing(record, model, found, named), format_not_shown(model)
-    if rest is None or not model.gated:
-        return shown
-    return rest if shown == _NO_BUDGET else f"{shown}, {rest}"
+    return _standing(record, model, verdicts(model), named)
 
 
 def _standing(
     record: RunRecord, model: VariantRecord, found: Mapping[str, Verdict], named: Sequence[str] | None
 ) -> str:
-    """Of the verdicts of budgets that are decided or may fail the run."""
+    """By the verdicts of its budgets."""
     worst = worst_verdict(list(found.values()))
     if not model.gated:
         would = "error" if model.error is not None else worst and f"would {worst}"
@@ -210,17 +200,14 @@ def _format_worst(found: Mapping[str, Verdict]) -> list[str]:
 
 
 def inside_budgets(record: RunRecord) -> list[VariantRecord]:
-    """Gated variants of which every decided budget holds, and nothing that has a budget is left unjudged.
-
-    Budgets on slices that are not shown keep no variant out: who lists it says so (`format_not_shown`).
-    """
+    """Gated variants of which every budget holds, and nothing that has a budget is left unjudged."""
     named = budgeted_metrics(record)
     return [
         model
         for model in variants(record)
         if model.gated
         and model.error is None
-        and set(verdicts(model).values()) - {Verdict.NOT_SHOWN} == {Verdict.PASS}
+        and set(verdicts(model).values()) == {Verdict.PASS}
         and not unjudged_budgets(record, model, named)
     ]
 

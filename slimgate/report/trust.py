@@ -29,8 +29,8 @@ above 1 is faster.
 interval of every speed-up.
 - **Flips** are rows that turned from right to wrong, or back. The share of lost rows has an exact interval \
 (Clopper and Pearson).
-- A **slice** is the gate rows that share a value; "few" is under 50 rows. It is **not shown** if its rows \
-can neither prove its budget nor a loss (after Holm's correction). That neither holds nor fails the run.
+- A **slice** is the gate rows that share a value; "few" is under 50 rows. A budget on slices \
+is PASS only if every slice is shown to be inside it. FAIL takes Holm's correction over the slices.
 - Bands are words, not verdicts: gain beyond -1 point, negligible up to 1, small up to 2, depends on the use \
 up to 5, bad above.
 - **Latency** is one forward call on prepared tensors after warm-up, without tokenizing. Models are timed \

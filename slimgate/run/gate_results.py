@@ -109,7 +109,7 @@ def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
 
 
 def _behaviour_words(own: BehaviourBudgets) -> str:
-    return "flips and slices" if own.flips or own.slices else " and ".join(own.tokens)
+    return "flips and slices" if own.flips or own.sliced_metrics else " and ".join(own.tokens)
 
 
 def format_key(key: Key) -> str:

@@ -111,7 +111,7 @@ def _models(run: SuiteRun) -> dict[str, str]:
 
 def _metrics(suite: Suite) -> dict[str, str]:
     """Code of every metric of a user's own that is measured or has a budget."""
-    budgeted = [metric for own in suite.budgets.values() for metric in own.behaviour.slices]
+    budgeted = [metric for own in suite.budgets.values() for metric in own.behaviour.sliced_metrics]
     names = dict.fromkeys([*suite.metrics, *budgeted])
     return {name: code_digest(name.partition(":")[0]) for name in names if _is_users(name)}
 

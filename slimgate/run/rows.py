@@ -15,7 +15,7 @@ from slimgate.judge.metrics.classes import conventional_positive, refuse_positiv
 from slimgate.loading import module_of
 from slimgate.models.model_ref import model_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
-from slimgate.run.slicing import column_slices
+from slimgate.run.slicing import check_budget_slices, column_slices
 from slimgate.store.store import Json, Store, scratch_beside
 from slimgate.suite.suite import TEACHER, Suite, params_json
 
@@ -56,6 +56,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         # An error of these ends a run before a model loads.
         column_slices(suite.setup, splits["gate"])
         _check_metrics(suite, facts, splits["gate"])
+        check_budget_slices(suite, splits["gate"])
         _check_folders(suite, facts)
         _check_calibration(suite, splits)
     except SlimgateError as error:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from slimgate.data.parts import strings
+from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.rows_needed import planned_rows
-from slimgate.judge.slices import LABEL, Slice
+from slimgate.judge.slices import SliceName
 from slimgate.outcomes import Ints
 from slimgate.protocols import Rows
 from slimgate.run.budget_plan import group_ids
-from slimgate.run.slicing import column_slices
+from slimgate.run.slicing import gate_slices
 from slimgate.suite.suite import Suite, TaskSetup
 
 # Share of the answers that an equal variant is taken to change.
@@ -24,12 +25,14 @@ SLICE_CHANGES = 0.05
 class PlannedSlices:
     """One budget on the slices of one column.
 
-    sizes: the gate rows of each slice; needed: how many it takes, more where they come in groups.
+    name: `label`, or `label refund` of a budget that names its slice. sizes: the gate rows of each slice;
+    needed: how many it takes, more where they come in groups. undecided: what undecided slices do.
     """
 
-    column: str
+    name: str
     metric: str
     drop_points: float
+    undecided: OnInconclusive
     variants: tuple[str, ...]
     sizes: tuple[int, ...]
     needed: tuple[int, ...]
@@ -42,10 +45,13 @@ class PlannedSlices:
     @property
     def line(self) -> str:
         """`slices by label, accuracy: 0 of 77 can be decided at 5 points (40 rows each; …)`."""
-        each = " each" if len(set(self.sizes)) == 1 else ""
+        each = " each" if len(set(self.sizes)) == 1 and len(self.sizes) > 1 else ""
         rows = f"{_range(self.sizes)} rows{each}; about {_range(self.needed)} needed"
         counts = f"{self.count_decidable} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
-        return f"slices by {self.column}, {self.metric}: {counts} ({rows})"
+        line = f"slices by {self.name}, {self.metric}: {counts} ({rows})"
+        if self.count_decidable == len(self.sizes):
+            return line
+        return line + (", undecided ones fail" if self.undecided == "fail" else ", undecided ones only warn")
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -53,25 +59,51 @@ def _range(counts: Sequence[int]) -> str:
     return " to ".join(f"{count:,}" for count in dict.fromkeys((min(counts), max(counts))))
 
 
+class _Planned(NamedTuple):
+    """A budget on slices: those of every column, or of one that is named."""
+
+    metric: str
+    drop_points: float
+    undecided: OnInconclusive
+    name: SliceName | None
+
+
 def planned_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
     """Each distinct budget on slices of gated variants, for each column that makes slices."""
-    variants: dict[tuple[str, float], list[str]] = {}
-    for name, own in suite.budgets.items():
-        for metric, budget in own.behaviour.slices.items() if suite.variants[name].gated else ():
-            variants.setdefault((metric, budget.drop_points), []).append(name)
+    variants: dict[_Planned, list[str]] = {}
+    for variant in (name for name in suite.variants if suite.variants[name].gated):
+        for budget in _planned(suite, variant):
+            variants.setdefault(budget, []).append(variant)
     slices = slice_groups(suite.setup, gate) if variants else {}
     return [
         PlannedSlices(
-            column,
-            metric,
-            points,
+            name,
+            budget.metric,
+            budget.drop_points,
+            budget.undecided,
             tuple(names),
-            tuple(int(sizes.sum()) for sizes in found),
-            tuple(_rows_needed(points / 100, sizes) for sizes in found),
+            tuple(int(sizes.sum()) for sizes in groups),
+            tuple(_rows_needed(budget.drop_points / 100, sizes) for sizes in groups),
         )
-        for (metric, points), names in variants.items()
-        for column, found in slices.items()
+        for budget, names in variants.items()
+        for name, groups in _covered(budget, slices).items()
     ]
+
+
+def _planned(suite: Suite, variant: str) -> Iterator[_Planned]:
+    budgets, undecided = suite.budgets[variant].behaviour, suite.measure.on_inconclusive
+    for metric, budget in budgets.slices.items():
+        yield _Planned(metric, budget.drop_points, budget.on_inconclusive or undecided, None)
+    for name, budget in budgets.named_slices.items():
+        yield _Planned(name.metric, budget.drop_points, budget.on_inconclusive or undecided, name)
+
+
+def _covered(budget: _Planned, slices: Mapping[str, Mapping[str, Ints]]) -> dict[str, list[Ints]]:
+    """The sizes of the groups in each slice that a budget is about, by what the plan calls the slices."""
+    if budget.name is None:
+        return {column: list(groups.values()) for column, groups in slices.items()}
+    groups = slices.get(budget.name.column, {}).get(budget.name.value)
+    return {} if groups is None else {f"{budget.name.column} {budget.name.value}": [groups]}
 
 
 def _rows_needed(margin: float, sizes: Ints) -> int:
@@ -79,22 +111,13 @@ def _rows_needed(margin: float, sizes: Ints) -> int:
     return planned_rows(margin, discordance=SLICE_CHANGES, sizes=grouped)
 
 
-def slice_groups(setup: TaskSetup, gate: Rows) -> dict[str, list[Ints]]:
-    """Of each slice (groups,) how many of its rows each group has, by column; `label` for the labels."""
+def slice_groups(setup: TaskSetup, gate: Rows) -> dict[str, dict[str, Ints]]:
+    """Of each slice (groups,) how many of its rows each group has, by column, such as `label`, and value."""
     task = setup.task
     groups = group_ids(gate, task.object.text_columns(task.params), setup.group)
     member = np.arange(len(gate)) if groups is None else groups
-    found: dict[str, list[Ints]] = {}
-    for one in (*column_slices(setup, gate), *_label_slices(setup, gate)):
-        found.setdefault(one.column, []).append(np.unique(member[one.rows], return_counts=True)[1])
-    return found
-
-
-def _label_slices(setup: TaskSetup, gate: Rows) -> Iterator[Slice]:
-    """As `label_slices` of the judge, of rows without outcomes."""
-    task = setup.task
-    label = task.object.label_column(task.params)
-    if "prediction" in task.object.metrics() and label is not None and label in gate.table.column_names:
-        values: Sequence[str] = strings(gate.table[label], f"label {label}").to_pylist()
-        names, index = np.unique(np.asarray(values, np.str_), return_inverse=True)
-        yield from (Slice(LABEL, str(name), np.flatnonzero(index == k)) for k, name in enumerate(names))
+    slices: dict[str, dict[str, Ints]] = {}
+    for part in gate_slices(setup, gate):
+        sizes = np.unique(member[part.rows], return_counts=True)[1]
+        slices.setdefault(part.column, {})[part.value] = sizes
+    return slices

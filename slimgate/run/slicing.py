@@ -9,16 +9,17 @@ columns together, unless the rows have a column of that name. Labels are slices 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from slimgate._system.toml import toml_key
 from slimgate.data.parts import collapse_text, strings
 from slimgate.errors import DataError, format_suggestion
-from slimgate.judge.slices import Slice
+from slimgate.judge.slices import LABEL, Slice
 from slimgate.outcomes import Ints
 from slimgate.protocols import Rows
-from slimgate.suite.suite import TaskSetup
+from slimgate.suite.suite import Suite, TaskSetup
 from slimgate.suite.tables import LENGTH_BUCKET
 
 MOST_VALUES = 200
@@ -40,6 +41,44 @@ def column_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
     Raises DataError for a column that is missing, of lists or objects, or of more than 200 values.
     """
     return [one for name in slice_columns(setup) for one in _slices(name, _values(setup, rows, name))]
+
+
+def gate_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
+    """The slices of the columns, and those of the labels where the rows tell them without any answer."""
+    return [*column_slices(setup, rows), *_label_slices(setup, rows)]
+
+
+def _label_slices(setup: TaskSetup, rows: Rows) -> Iterator[Slice]:
+    """As `label_slices` of the judge, of rows without outcomes."""
+    task = setup.task
+    label = task.object.label_column(task.params)
+    if "prediction" in task.object.metrics() and label is not None and label in rows.table.column_names:
+        yield from _slices(LABEL, strings(rows.table[label], f"label {label}").to_pylist())
+
+
+def check_budget_slices(suite: Suite, rows: Rows) -> None:
+    """Raises DataError where a budget names a slice that has no gate row, or there are no slices at all.
+
+    Slices of labels are not checked where the rows alone do not tell them.
+    """
+    if any(own.behaviour.slices for own in suite.budgets.values()) and not suite.setup.slices:
+        task = suite.setup.task
+        if "prediction" not in task.object.metrics():
+            raise DataError(
+                f"[budgets.slices]: task {task.name} has no labels to slice by; name columns by "
+                '[task] slices, such as slices = ["length_bucket"]'
+            )
+    names = dict.fromkeys(name for own in suite.budgets.values() for name in own.behaviour.named_slices)
+    values: dict[str, list[str]] = {}
+    for part in gate_slices(suite.setup, rows) if names else ():
+        values.setdefault(part.column, []).append(part.value)
+    for name in names:
+        known = values.get(name.column)
+        if known is not None and name.value not in known:
+            raise DataError(
+                f"[budgets.slices.{name.column}] {toml_key(name.value)}: no gate row has this value"
+                f"{format_suggestion(name.value, known)}"
+            )
 
 
 def _values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:

@@ -27,7 +27,7 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.metrics import known_metrics, load_metric
-from slimgate.judge.slices import NOT_PER_ROW
+from slimgate.judge.slices import NOT_PER_ROW, SliceName
 from slimgate.suite.errors import Loc, at, from_validation, suite_error
 from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
@@ -121,6 +121,7 @@ def budgets_of(
     """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
+    named_slices: dict[SliceName, SliceBudget] = {}
     tokens: dict[str, tuple[LimitBudget, ...]] = {}
     baseline: dict[str, tuple[QualityBudget, ...]] = {}
     latency: LatencyBudgetTable | None = None
@@ -142,7 +143,7 @@ def budgets_of(
             elif key == "flips":
                 flips = FlipsBudget.model_validate(table)
             elif key == "slices":
-                slices = _slices(table, loc, data, file)
+                slices, named_slices = _slices(table, loc, data, file)
             elif key in TOKEN_TABLES:
                 tokens[key] = TOKEN_TABLES[key].model_validate(table).budgets()
             elif key == "baseline":
@@ -158,7 +159,7 @@ def budgets_of(
         quality,
         size,
         latency.speed if latency else None,
-        BehaviourBudgets(flips, slices, tokens),
+        BehaviourBudgets(flips, slices, tokens, named_slices),
         memory,
         baseline,
         times=latency.times if latency else (),
@@ -230,21 +231,46 @@ def _refuse_unsuited(name: str, budgets: Sequence[QualityBudget], loc: Loc, data
             raise suite_error(file, loc, data, str(error)) from None
 
 
-def _slices(tables: Mapping[str, Any], prefix: Loc, data: Any, file: str) -> dict[str, SliceBudget]:
-    """[budgets.slices]: by metric, each of 0/1 per row."""
-    found = {}
+def _slices(
+    tables: Mapping[str, Any], prefix: Loc, data: Any, file: str
+) -> tuple[dict[str, SliceBudget], dict[SliceName, SliceBudget]]:
+    """[budgets.slices]: by metric on every slice, and under COLUMN.VALUE by metric on that slice.
+
+    A table of tables is a column: the table of a metric holds limits. reader.py checks the columns.
+    """
+    budgets, named = dict[str, SliceBudget](), dict[SliceName, SliceBudget]()
     for name, table in tables.items():
         loc = (*prefix, name)
-        _refuse_metric(name, loc, data, file, per_row_metrics())
-        if load_metric(name).per_row is None:
-            raise suite_error(file, loc, data, NOT_PER_ROW)
-        _refuse_value(table, EXAMPLE, loc, data, file)
-        _refuse_over(table, loc, data, file)
-        try:
-            found[name] = SliceBudget.model_validate(table)
-        except ValidationError as error:
-            raise from_validation(error, file, data, loc) from None
-    return found
+        if not _holds_tables(table):
+            budgets[name] = _slice_budget(name, table, loc, data, file)
+            continue
+        for value, by_metric in table.items():
+            if not _holds_tables(by_metric):
+                problem = f"expected metrics of the slice {value}, as in {{ accuracy = {EXAMPLE} }}"
+                raise suite_error(file, (*loc, value), data, problem)
+            for metric, limits in by_metric.items():
+                place = (*loc, value, metric)
+                named[SliceName(name, value, metric)] = _slice_budget(metric, limits, place, data, file)
+    return budgets, named
+
+
+def _holds_tables(table: Any) -> bool:
+    return (
+        isinstance(table, Mapping) and bool(table) and all(isinstance(one, Mapping) for one in table.values())
+    )
+
+
+def _slice_budget(metric: str, table: Any, loc: Loc, data: Any, file: str) -> SliceBudget:
+    """A budget on a metric of 0/1 per row."""
+    _refuse_metric(metric, loc, data, file, per_row_metrics())
+    if load_metric(metric).per_row is None:
+        raise suite_error(file, loc, data, NOT_PER_ROW)
+    _refuse_value(table, EXAMPLE, loc, data, file)
+    _refuse_over(table, loc, data, file)
+    try:
+        return SliceBudget.model_validate(table)
+    except ValidationError as error:
+        raise from_validation(error, file, data, loc) from None
 
 
 def per_row_metrics() -> tuple[str, ...]:

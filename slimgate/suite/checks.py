@@ -11,6 +11,7 @@ from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
 from slimgate.judge.call_times import rounds_for
+from slimgate.judge.slices import LABEL
 from slimgate.loading import own_object, plugins
 from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
@@ -370,6 +371,21 @@ def _with_origins(suite: Suite, names: Iterable[str]) -> list[str]:
             found[name] = None
             todo += [origin for origin, _ in _origins(suite.model(name))]
     return list(found)
+
+
+def check_slice_columns(suite: Suite, error_at: ErrorAt) -> None:
+    """Raises where a budget names a slice of a column by which results are not sliced."""
+    columns = (LABEL, *suite.setup.slices)
+    label = suite.setup.task.object.label_column(suite.setup.task.params)
+    for column in dict.fromkeys(
+        name.column for own in suite.budgets.values() for name in own.behaviour.named_slices
+    ):
+        if column not in columns:
+            hint = format_suggestion(column, columns)
+            problem = f"results are not sliced by this column; name it in [task] slices{hint}"
+            if column == label:
+                problem = f"the slices of the labels are called {LABEL}: write [budgets.slices.{LABEL}.VALUE]"
+            raise error_at(("budgets", "slices", column), problem)
 
 
 def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:

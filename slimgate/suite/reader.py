@@ -38,6 +38,7 @@ from slimgate.suite.checks import (
     check_goodput,
     check_models,
     check_rounds,
+    check_slice_columns,
     check_writing,
     known_teachers,
     no_cycle,
@@ -116,6 +117,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         reference=reader.reference(tables.suite),
         baseline=baseline_file(text.data, text.shown),
     )
+    check_slice_columns(suite, reader.error)
     known_teachers(variants, reader.error)
     check_cascades(suite, reader.error)
     no_cycle(variants, reader.error)
@@ -349,7 +351,7 @@ class Reader:
             if not task.object.next_token:
                 problem = f"is of the next token, which task {task.name} does not predict"
                 raise self.error(("budgets", name), problem)
-        for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.slices):
+        for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.sliced_metrics):
             if load_metric(name).needs not in needs:
                 problem = f'"{name}" does not fit the outcomes of task {task.name}'
                 raise self.error(("budgets", "slices", name), problem)

@@ -117,6 +117,7 @@ def _any_of(of_tasks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return about | (forms[0] if len(forms) == 1 else {"anyOf": forms})
 
 
+_OF_COLUMN = "a column of [task] slices, or label: [budgets.slices.COLUMN.VALUE] is the budget of one slice"
 _FAMILY = (
     "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
     "budget passes is at most 5 %; default: each variant is judged alone"
@@ -158,7 +159,7 @@ def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, A
         "flops": add("FlopsBudget", FlopsBudget),
         "memory": add("MemoryBudget", MemoryBudget),
         "flips": add("FlipsBudget", FlipsBudget),
-        "slices": _by_metric(per_row_metrics(), add("SliceBudget", SliceBudget)),
+        "slices": _of_slices(add("SliceBudget", SliceBudget)),
         "kl": add("KlBudget", KlBudgetTable),
         "top1_agreement": add("Top1Budget", Top1BudgetTable),
         "baseline": _by_metric(known_metrics(), since),
@@ -174,6 +175,13 @@ def _by_metric(names: Iterable[str], table: dict[str, str]) -> dict[str, Any]:
         "patternProperties": {OWN: table},
         "additionalProperties": False,
     }
+
+
+def _of_slices(table: dict[str, str]) -> dict[str, Any]:
+    """By metric on every slice; any other key is a column, whose values have budgets by metric."""
+    by_metric = _by_metric(per_row_metrics(), table)
+    column = {"type": "object", "additionalProperties": by_metric, "description": _OF_COLUMN}
+    return by_metric | {"additionalProperties": column}
 
 
 def _let_be_off(table: dict[str, Any]) -> None:

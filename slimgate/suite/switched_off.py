@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from slimgate.judge.slices import slices_kind
@@ -26,7 +26,7 @@ def read_switched_off(
     limits = common.limits()
     for path, budget, sub in _budget_tables(table):
         for kind in [key for key, value in sub.items() if value == OFF and key not in ABOUT]:
-            key = (budget, slices_kind(path[-1]) if budget == "slices" else kind)
+            key = (budget, _kind_of_slices(path) if budget == "slices" else kind)
             loc = (*prefix, *path, kind)
             if key not in limits:
                 known = ", ".join(f"{name} {kind}" for name, kind in limits) or "none"
@@ -46,8 +46,22 @@ def _budget_tables(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], 
             yield (key,), key, sub
             continue
         for name, own in sub.items():
-            if isinstance(own, Mapping):
-                yield (key, name), "slices" if key == "slices" else f"{BASELINE} {name}", own
+            if not isinstance(own, Mapping):
+                continue
+            if key == BASELINE:
+                yield (key, name), f"{BASELINE} {name}", own
+            elif not all(isinstance(one, Mapping) for one in own.values()):
+                yield (key, name), key, own
+            else:  # of a column, by value and metric
+                for value, by_metric in own.items():
+                    for metric, limits in by_metric.items():
+                        if isinstance(limits, Mapping):
+                            yield (key, name, value, metric), key, limits
+
+
+def _kind_of_slices(path: Sequence[str]) -> str:
+    """Of the table slices.METRIC, or slices.COLUMN.VALUE.METRIC."""
+    return slices_kind(path[-1], *path[1:-1])
 
 
 def _remove(kept: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, Any]) -> None:
@@ -55,13 +69,13 @@ def _remove(kept: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, Any])
     rest = {key: value for key, value in sub.items() if value != OFF or key in ABOUT}
     if rest == dict(sub):
         return
-    for name in path[:-1]:
-        kept[name] = dict(kept[name])
-        kept = kept[name]
-    if rest.keys() <= ABOUT:
-        del kept[path[-1]]
+    if len(path) == 1:
+        kept[path[0]] = rest
     else:
-        kept[path[-1]] = rest
+        kept[path[0]] = dict(kept[path[0]])
+        _remove(kept[path[0]], path[1:], sub)
+    if kept[path[0]].keys() <= ABOUT:
+        del kept[path[0]]
 
 
 def _reason(sub: Mapping[str, Any], loc: Loc, data: Any, file: str) -> str:

@@ -19,7 +19,7 @@ from slimgate.judge.budget_tables import (
     SpeedBudget,
     limits_part,
 )
-from slimgate.judge.slices import slices_kind
+from slimgate.judge.slices import SliceName, slices_kind
 from slimgate.protocols import Load, Workload
 
 # How budgets on metrics are corrected over all gated variants.
@@ -107,6 +107,7 @@ class VariantBudgets:
         """
         reasons, limits = off or {}, common.limits()
         slices = {**common.behaviour.slices, **self.behaviour.slices}
+        named = {**common.behaviour.named_slices, **self.behaviour.named_slices}
         return VariantBudgets(
             _merge_budgets(common.quality, self.quality, reasons),
             _over("size", self.size, common.size, reasons),
@@ -115,6 +116,7 @@ class VariantBudgets:
                 _over("flips", self.behaviour.flips, common.behaviour.flips, reasons),
                 {name: one for name, one in slices.items() if ("slices", slices_kind(name)) not in reasons},
                 _merge_budgets(common.behaviour.tokens, self.behaviour.tokens, reasons),
+                {name: one for name, one in named.items() if ("slices", _named_kind(name)) not in reasons},
             ),
             _over("memory", self.memory, common.memory, reasons),
             _merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
@@ -144,6 +146,8 @@ class VariantBudgets:
         """Each table of one limit, with the name and the kind of its budget."""
         for metric, slices in self.behaviour.slices.items():
             yield "slices", slices_kind(metric), slices
+        for key, slices in self.behaviour.named_slices.items():
+            yield "slices", _named_kind(key), slices
         tables = {
             "flips": self.behaviour.flips,
             "size": self.size,
@@ -153,6 +157,10 @@ class VariantBudgets:
         for name, one in {**tables, LATENCY: self.speed}.items():
             if one is not None:
                 yield name, one.kind, one
+
+
+def _named_kind(name: SliceName) -> str:
+    return slices_kind(name.metric, name.column, name.value)
 
 
 def _over(name: str, own: B | None, common: B | None, off: Collection[Key]) -> B | None:

@@ -109,7 +109,7 @@ def test_facts_of_flips_are_in_percent_and_only_they_have_a_wish(counted: Make) 
     assert (facts["flips"]["quoted"], facts["flips"]["percent"], facts["flips"]["groups"]) == ([], 7.5, 100)
     assert [one["on_inconclusive"] for one in facts["budgets"]] == ["warn", None]
     assert (facts["message"], facts["n"]) == ("the line", 400)
-    assert {one["verdict"] for one in facts["slices"]} <= {"PASS", "FAIL", "not shown"}
+    assert {one["verdict"] for one in facts["slices"]} <= {"PASS", "FAIL", "INCONCLUSIVE"}
 
 
 def test_a_metric_is_known_by_the_name_that_its_budget_has(counted: Make) -> None:
@@ -160,22 +160,22 @@ def test_undecided_flips_say_how_many_rows_would_tell_and_slices_how_many_are(co
     told = judged_line(counted(90, 0, 0), BOTH)
     assert told == (
         "int8: 0.0 % of rows right to wrong [0.0, 3.3], budget 1 % (n=90): INCONCLUSIVE, about 500 "
-        "gate rows would tell; accuracy on 2 slices, budget 5 points: not shown, 0 inside, "
-        "2 not shown (worst: label c0, drop 0.0 [-6.6, 6.6], n=45)"
+        "gate rows would tell; accuracy on 2 slices, budget 5 points: INCONCLUSIVE, 0 "
+        "inside, 2 undecided (worst: label c0, drop 0.0 [-6.6, 6.6], n=45), about 240 gate rows would tell"
     )
     judged = judge_behaviour(*counted(90, 0, 0), BOTH, metrics=ACCURACY)
     assert judged.verdict is Verdict.INCONCLUSIVE
-    assert [one.verdict for one in judged.budgets] == [Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN]
+    assert [one.verdict for one in judged.budgets] == [Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE]
 
 
-def test_flips_that_hold_do_not_make_a_pass_of_slices_that_are_not_shown(counted: Make) -> None:
+def test_flips_that_hold_make_no_pass_of_undecided_slices(counted: Make) -> None:
     judged = judge_behaviour(
         *counted(90, 0, 0),
         BehaviourBudgets(FlipsBudget(flips_max_percent=5.0), BOTH.slices),
         metrics=ACCURACY,
     )
-    assert [one.verdict for one in judged.budgets] == [Verdict.PASS, Verdict.NOT_SHOWN]
-    assert judged.verdict is Verdict.NOT_SHOWN
+    assert [one.verdict for one in judged.budgets] == [Verdict.PASS, Verdict.INCONCLUSIVE]
+    assert judged.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_share_that_is_its_budget_cannot_be_told_by_any_number_of_rows(counted: Make) -> None:

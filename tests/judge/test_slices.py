@@ -9,13 +9,16 @@ from scipy.stats import binom
 
 from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
+from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.evidence import gather, gather_parts
 from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import (
     Slice,
+    SliceName,
     judge_slices,
     label_slices,
+    named_slice_verdict,
     slice_counts,
     slices_verdict,
 )
@@ -105,22 +108,22 @@ def test_what_one_slice_shows_alone_holm_does_not_believe_among_many() -> None:
     alone = judge_slices(ACCURACY, *pair(parts[0]), BUDGET)
     among = judge_slices(ACCURACY, *pair(*parts), BUDGET)
     assert alone[0].verdict is Verdict.FAIL
-    assert among[0].verdict is Verdict.NOT_SHOWN
+    assert among[0].verdict is Verdict.INCONCLUSIVE
     assert among[0].p_value == alone[0].p_value
     assert among[0].p_holm == pytest.approx(31 * (alone[0].p_value or 0))
 
 
 def test_a_large_loss_fails_among_many_and_names_the_budget() -> None:
     found = judge_slices(ACCURACY, *pair((40, 20, 0), *[(40, 0, 0)] * 30), BUDGET)
-    assert [one.verdict for one in found][:2] == [Verdict.FAIL, Verdict.NOT_SHOWN]
+    assert [one.verdict for one in found][:2] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
     judged = slices_verdict("accuracy", found, BUDGET)
     assert (judged.kind, judged.limit, judged.verdict) == ("slices.accuracy", 5.0, Verdict.FAIL)
 
 
-def test_a_budget_with_slices_that_cannot_be_decided_is_neither_pass_nor_fail() -> None:
+def test_a_budget_with_an_undecided_slice_is_inconclusive() -> None:
     found = judge_slices(ACCURACY, *pair((10, 2, 0), (500, 2, 2)), BUDGET)
-    assert [one.verdict for one in found] == [Verdict.NOT_SHOWN, Verdict.PASS]
-    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.NOT_SHOWN
+    assert [one.verdict for one in found] == [Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_budget_is_pass_only_if_every_slice_is_shown_to_be_inside() -> None:
@@ -129,13 +132,53 @@ def test_a_budget_is_pass_only_if_every_slice_is_shown_to_be_inside() -> None:
     assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.PASS
 
 
-def test_a_label_that_lost_twelve_of_forty_rows_among_77_is_not_shown_to_be_inside() -> None:
+def test_a_label_that_lost_twelve_of_forty_rows_among_77_is_no_pass() -> None:
     """Holm's correction makes no FAIL of it; before, that was a PASS."""
     found = judge_slices(ACCURACY, *pair((40, 12, 0), *[(40, 0, 0)] * 76), BUDGET)
     assert found[0].drop_points == pytest.approx(30)
-    assert {one.verdict for one in found} == {Verdict.NOT_SHOWN}
-    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.NOT_SHOWN
-    assert slice_counts(found) == "0 inside, 77 not shown (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
+    assert {one.verdict for one in found} == {Verdict.INCONCLUSIVE}
+    assert slices_verdict("accuracy", found, BUDGET).verdict is Verdict.INCONCLUSIVE
+    assert slice_counts(found) == "0 inside, 77 undecided (worst: part p0, drop 30.0 [18.2, 44.0], n=40)"
+
+
+def test_an_undecided_slice_says_the_rows_that_would_decide_it() -> None:
+    """2 of 40 rows lost: z² 0.05 / 0.05² at a drop of 5 points is its limit; 12 of 40 are far beyond it."""
+    judged = judge_slices(ACCURACY, *pair((40, 12, 0), *[(40, 0, 0)] * 76), BUDGET)
+    (needed,) = {part.n_needed for part in judged[1:]}
+    assert needed is not None
+    assert needed > 40
+    verdict = slices_verdict("accuracy", judged, BUDGET)
+    rows = max(part.n_needed or 0 for part in judged)
+    assert verdict.n_needed == rows * 77  # each slice keeps its share of the gate
+    equal = judge_slices(ACCURACY, *pair((40, 2, 0), (900, 0, 0)), BUDGET)
+    assert (equal[0].n_needed, slices_verdict("accuracy", equal, BUDGET).n_needed) == (None, None)
+
+
+def test_a_named_slice_has_a_budget_and_a_verdict_of_its_own() -> None:
+    parts = pair((500, 12, 0), (500, 0, 0), *[(40, 0, 0)] * 30)
+    limits = {("part", "p0"): 1.0, ("part", "p1"): 2.0}
+    judged = judge_slices(ACCURACY, *parts, None, own_limits=limits)
+    verdicts = {part.value: part.own_verdict for part in judged if part.own_verdict}
+    assert verdicts == {"p0": Verdict.FAIL, "p1": Verdict.PASS}
+    assert {part.verdict for part in judged} == {None}
+    name, budget = SliceName("part", "p0", "accuracy"), SliceBudget(drop_points=1.0, reason="served most")
+    verdict = named_slice_verdict(name, judged, budget)
+    assert (verdict.kind, verdict.limit, verdict.reason) == ("slices.accuracy[part=p0]", 1.0, "served most")
+    assert (verdict.verdict, verdict.value, verdict.n_needed) == (Verdict.FAIL, pytest.approx(2.4), None)
+
+
+def test_named_slices_are_a_family_beside_all_slices() -> None:
+    """One that is named is not corrected for the 30 that are not."""
+    parts = pair((40, 8, 0), *[(40, 0, 0)] * 30)
+    (lost, *_) = judge_slices(ACCURACY, *parts, BUDGET, own_limits={("part", "p0"): BUDGET})
+    assert (lost.verdict, lost.own_verdict) == (Verdict.INCONCLUSIVE, Verdict.FAIL)
+    assert lost.worst is Verdict.FAIL
+
+
+def test_a_named_slice_without_rows_is_inconclusive() -> None:
+    judged = judge_slices(ACCURACY, *pair((500, 0, 0)), None, own_limits={("part", "gone"): 1.0})
+    verdict = named_slice_verdict(SliceName("part", "gone", "accuracy"), judged, SliceBudget(drop_points=1.0))
+    assert (verdict.verdict, verdict.n_needed) == (Verdict.INCONCLUSIVE, None)
 
 
 @pytest.mark.parametrize("slices", [1, 5])

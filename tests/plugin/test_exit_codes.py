@@ -64,12 +64,16 @@ def test_what_is_left_out_on_the_command_line_fails_nothing(repository: Path) ->
     assert (ran.code, "exit code" in ran.out) == (0, False)
 
 
-def test_slices_that_show_nothing_are_no_success(repository: Path) -> None:
+def test_undecided_slices_are_no_success_unless_they_only_warn(repository: Path) -> None:
     text = ONLY_SLICES.replace("[budgets.slices]", "[measure]\non_inconclusive = WISH\n\n[budgets.slices]")
     failed = run(repository, text.replace("WISH", '"fail"'), "-k", "behaviour")
     assert failed.code == 1
-    assert "exit code 1: bench/mine.toml: what this run judged is INCONCLUSIVE" in failed.lines
-    assert run(repository, text.replace("WISH", '"warn"'), "-k", "behaviour").code == 0
+    assert "budget 1 points: INCONCLUSIVE, 0 inside, 2 undecided (worst:" in failed.out
+    warned = run(repository, text.replace("WISH", '"warn"'), "-k", "behaviour")
+    assert warned.code == 0
+    assert "bench/mine.toml: INCONCLUSIVE (0 PASS, 0 FAIL, 1 INCONCLUSIVE, which only warns" in warned.out
+    own = ONLY_SLICES.replace("1.0 }", '1.0, on_inconclusive = "warn" }')
+    assert run(repository, own, "-k", "behaviour").code == 0
 
 
 def test_a_fixture_of_a_users_own_takes_no_place_in_a_gate(repository: Path) -> None:

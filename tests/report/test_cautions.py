@@ -20,7 +20,7 @@ from slimgate.record import (
 )
 from slimgate.report.card import card
 from slimgate.report.cautions import warnings
-from slimgate.report.head import head, verdict_line
+from slimgate.report.head import best, head, verdict_line
 from slimgate.report.page.table import kind_of
 from slimgate.report.status import standing
 from slimgate.report.terminal.summary import summary_lines
@@ -58,21 +58,19 @@ def test_other_slices_are_not(one: SliceFacts) -> None:
     assert "slices" not in told(one)
 
 
-def test_a_budget_on_slices_that_is_not_shown_stands_apart_in_line_cell_and_warnings() -> None:
-    slices = [WITHIN.model_copy(update={"verdict": one}) for one in (Verdict.PASS, Verdict.NOT_SHOWN)]
-    budget = BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=Verdict.NOT_SHOWN)
-    behaviour = BehaviourFacts(slices=slices, budgets=[budget], verdict=Verdict.NOT_SHOWN)
+def test_undecided_slices_are_inconclusive_in_line_cell_and_page_and_ship_nothing() -> None:
+    slices = [WITHIN.model_copy(update={"verdict": one}) for one in (Verdict.PASS, Verdict.INCONCLUSIVE)]
+    budget = BudgetFacts(kind="slices.accuracy", limit=5.0, verdict=Verdict.INCONCLUSIVE)
+    behaviour = BehaviourFacts(slices=slices, budgets=[budget], verdict=Verdict.INCONCLUSIVE)
     held = {"accuracy": quality("pruned", "accuracy", 0.4, (0.0, 0.8), Verdict.PASS)}
     models = [variant("pruned", quality=held, behaviour=behaviour)]
     record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
-    assert verdict_line(record) == "**PASS** · 1 budget holds, 1 is not shown"
-    assert standing(record, record.variant("pruned")) == "PASS, slices accuracy not shown"
-    assert "pruned is not shown to hold its budget of 5 points of accuracy on every slice**: 1 inside" in (
-        "\n".join(warnings(record))
-    )
+    assert verdict_line(record) == "**INCONCLUSIVE** · 1 budget holds, 1 is undecided"
+    assert standing(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
+    assert best(record) == ["No variant is shown to be inside all its budgets."]
     last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
-    assert "PASS (1 PASS, 0 FAIL, 0 INCONCLUSIVE, 1 not shown, 0 not gated)" in last
-    assert kind_of(record, record.variant("pruned")) == "not shown"
+    assert "INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)" in last
+    assert kind_of(record, record.variant("pruned")) == "INCONCLUSIVE"
 
 
 def test_a_budget_that_a_variant_switches_off_is_told_with_its_reason() -> None:

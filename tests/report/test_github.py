@@ -53,12 +53,12 @@ def test_errors_come_before_undecided_budgets_which_are_warnings(tmp_path: Path)
     ]
 
 
-def test_slices_that_are_not_shown_are_a_notice(tmp_path: Path) -> None:
+def test_undecided_slices_are_a_warning(tmp_path: Path) -> None:
     found = record(tmp_path, int8=Model(slices=SliceBudget(drop_points=1.0)))
     (line,) = budget_annotations(found, "x.toml")
     level, _, title, message = parsed(line)
-    assert (level, title) == ("notice", "slimgate: int8, slices")
-    assert "0 inside, 4 not shown" in message
+    assert (level, title) == ("warning", "slimgate: int8, slices")
+    assert "0 inside, 4 undecided" in message
 
 
 def test_a_percent_sign_and_a_line_break_arrive_as_they_were(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def variant(name: str, *told: Verdict | None, gated: bool = True, error: str | N
 
 
 BLIND = SelfTestPart(verdict=Verdict.PASS, message="blind", measured="")
-P, F, U, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN
+P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,15 @@ def sliced(name: str, *told: Verdict, worst: Verdict) -> VariantRecord:
     return VariantRecord(name=name, parent="teacher", behaviour=facts)
 
 
-def test_a_budget_on_slices_that_is_not_shown_is_counted_apart_and_fails_nothing() -> None:
-    found = verdict([sliced("a", P, N, worst=N)], SelfTest(), 0)
-    assert (found.status, found.passed, found.not_shown, found.messages) == ("PASS", 1, 1, [])
-    alone = BehaviourFacts(
-        budgets=[BudgetFacts(kind="slices.accuracy", limit=1.0, verdict=N)], verdict=N, message="m"
-    )
-    found = verdict([VariantRecord(name="a", parent="teacher", behaviour=alone)], SelfTest(), 0)
-    assert (found.status, found.passed, found.not_shown) == ("INCONCLUSIVE", 0, 1)
+def test_an_undecided_budget_on_slices_counts_as_any_other() -> None:
+    found = verdict([sliced("a", P, U, worst=U)], SelfTest(), 0)
+    assert (found.status, found.passed, found.inconclusive) == ("INCONCLUSIVE", 1, 1)
+    assert (found.fails, found.messages) == (True, ["a behaviour"])
 
 
-def test_flips_that_fail_are_counted_beside_slices_that_are_not_shown() -> None:
-    found = verdict([sliced("a", F, N, worst=F)], SelfTest(), 0)
-    assert (found.status, found.failed, found.not_shown) == ("FAIL", 1, 1)
+def test_flips_that_fail_are_counted_beside_undecided_slices() -> None:
+    found = verdict([sliced("a", F, U, worst=F)], SelfTest(), 0)
+    assert (found.status, found.failed, found.inconclusive) == ("FAIL", 1, 1)
     assert found.messages == ["a behaviour"]
 
 

@@ -20,13 +20,13 @@ def test_rows_of_a_file_are_one_group_within_each_slice(tmp_path: Path) -> None:
     pairs = Counter(zip(table["label"].to_pylist(), table["file"].to_pylist(), strict=True))
     expected = [sorted(n for (label, _), n in pairs.items() if label == name) for name in ("neg", "pos")]
     found = slice_groups(run.suite.setup, run.rows.gate)["label"]
-    assert [sorted(sizes.tolist()) for sizes in found] == expected
+    assert [sorted(sizes.tolist()) for sizes in found.values()] == expected
 
 
 def test_a_slice_of_grouped_rows_needs_as_many_rows_as_its_groups_say(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[measure]\n": BUDGETS})
     (planned,) = planned_slices(run.suite, run.rows.gate)
-    sizes = slice_groups(run.suite.setup, run.rows.gate)["label"]
+    sizes = slice_groups(run.suite.setup, run.rows.gate)["label"].values()
     assert planned.sizes == tuple(int(one.sum()) for one in sizes)
     alone = planned_rows(0.05, discordance=SLICE_CHANGES)
     assert planned.needed == tuple(
@@ -36,12 +36,13 @@ def test_a_slice_of_grouped_rows_needs_as_many_rows_as_its_groups_say(tmp_path: 
 
 
 def test_the_line_says_what_each_slice_has_and_takes() -> None:
-    one = PlannedSlices("label", "accuracy", 5.0, ("int8",), (40, 40), (124, 124))
+    one = PlannedSlices("label", "accuracy", 5.0, "fail", ("int8",), (40, 40), (124, 124))
     assert one.line == (
         "slices by label, accuracy: 0 of 2 can be decided at 5 points (40 rows each; about 124 needed)"
+        ", undecided ones fail"
     )
-    grouped = PlannedSlices("kind", "accuracy", 5.0, ("int8",), (40, 1500), (124, 1240))
+    grouped = PlannedSlices("kind", "accuracy", 5.0, "warn", ("int8",), (40, 1500), (124, 1240))
     assert grouped.line == (
         "slices by kind, accuracy: 1 of 2 can be decided at 5 points "
-        "(40 to 1,500 rows; about 124 to 1,240 needed)"
+        "(40 to 1,500 rows; about 124 to 1,240 needed), undecided ones only warn"
     )

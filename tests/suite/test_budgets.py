@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
+from slimgate.judge.slices import SliceName
 from slimgate.protocols import END_TO_END, TPOT, TTFT, Workload
 from slimgate.suite.budgets import budgets_of, resolve_budgets, teacher_budgets
 from slimgate.suite.variant_budgets import Limit, SwitchedOff
@@ -232,6 +234,47 @@ def test_budgets_on_flips_and_slices_merge_as_those_on_metrics_do() -> None:
     assert b == BehaviourBudgets(
         FlipsBudget(flips_max_percent=2.0), {"accuracy": SliceBudget(drop_points=8.0)}
     )
+
+
+def named_slices(points: object, reason: str | None = None) -> dict[str, Any]:
+    table = {"drop_points": points} | ({"reason": reason} if reason else {})
+    return {"cat": {"carry": {"accuracy": table}}}
+
+
+def test_a_slice_is_named_by_column_and_value_beside_all_slices() -> None:
+    own = {"accuracy": {"drop_points": 5.0, "on_inconclusive": "warn"}, **named_slices(1.0)}
+    data = {
+        "budgets": {
+            "slices": own,
+            "variants": {
+                "a": {"slices": named_slices("off", "no carry rows")},
+                "b": {"slices": named_slices(2.0)},
+            },
+        }
+    }
+    budgets = resolve_budgets(data, VARIANTS, "x")
+    a, b = budgets["a"], budgets["b"]
+    carry = SliceName("cat", "carry", "accuracy")
+    assert a.behaviour.named_slices == {}
+    assert a.behaviour.slices == {"accuracy": SliceBudget(drop_points=5.0, on_inconclusive="warn")}
+    assert a.switched_off == (SwitchedOff("slices", "slices.accuracy[cat=carry]", 1.0, "no carry rows"),)
+    assert b.behaviour.named_slices == {carry: SliceBudget(drop_points=2.0)}
+    assert b.limits("fail")["slices", "slices.accuracy[cat=carry]"] == Limit(2.0, None, "fail")
+    assert b.limits("fail")["slices", "slices.accuracy"] == Limit(5.0, None, "warn")
+
+
+@pytest.mark.parametrize(
+    ("slices", "problem"),
+    [
+        ({"cat": {"carry": {"acuracy": {"drop_points": 1.0}}}}, "no such metric. Did you mean accuracy?"),
+        ({"cat": {"carry": {"drop_points": 1.0}}}, "expected metrics of the slice carry, as in { accuracy ="),
+        ({"cat": {"carry": {"f1_macro": {"drop_points": 1.0}}}}, "is not 0 or 1 per row"),
+        ({"cat": {"carry": {"accuracy": {"drop_point": 1.0}}}}, "unknown key drop_point"),
+    ],
+)
+def test_a_wrong_budget_of_a_named_slice_is_told_by_its_place(slices: object, problem: str) -> None:
+    with pytest.raises(SuiteError, match=re.escape(problem)):
+        resolve_budgets({"budgets": {"slices": slices}}, VARIANTS, "x")
 
 
 def test_budgets_on_tokens_merge_by_limit_and_can_be_switched_off() -> None:

@@ -98,12 +98,12 @@ def judged_behaviour(
 
     quote_better: quote rows that got better too.
     """
-    metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.slices)}
+    metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.sliced_metrics)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
     wish = undecided_wishes(budgets, on_inconclusive)
     line = behaviour_message(name, judged)
     measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
-    facts = behaviour_facts(measured, judged, line, wish, slices=on_inconclusive)
+    facts = behaviour_facts(measured, judged, line, wish)
     return {**facts, "measured": now()}
 
 

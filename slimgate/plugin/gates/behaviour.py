@@ -51,6 +51,10 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     )
     if task.object.compare:
         measured |= task.object.compare(task.params, teacher.to_compared, variant.to_compared)
+    if suite.setup.slices and not (sliced or budgets.sliced_metrics):
+        columns_of_slices = ", ".join(suite.setup.slices)
+        unshown = f"no metric is 0 or 1 per row, so nothing is shown of the slices by {columns_of_slices}"
+        measured["findings"] = [*measured.get("findings", ()), unshown]
     tokens = token_kl(teacher, variant) if task.object.next_token else None
     if tokens is not None:
         measured |= kl_measured(tokens, teacher.outcomes, variant.outcomes)
@@ -58,7 +62,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         teacher.outcomes,
         variant.outcomes,
         budgets,
-        metrics={name: load_metric(name) for name in (*sliced, *budgets.slices)},
+        metrics={name: load_metric(name) for name in (*sliced, *budgets.sliced_metrics)},
         columns=column_slices(suite.setup, gate),
         tokens=tokens,
     )
@@ -68,7 +72,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         measured["parted"] = parted.model_dump(mode="json")
         line += f"; {describe_parted(parted)}"
     wishes = undecided_wishes(budgets, suite.measure.on_inconclusive)
-    facts = behaviour_facts(measured, judged, line, wishes, slices=suite.measure.on_inconclusive)
+    facts = behaviour_facts(measured, judged, line, wishes)
     report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
     conclude(variant, judged.verdict, line, on_inconclusive(judged, wishes))
 

@@ -24,7 +24,6 @@ _ORDER: tuple[Outcome | None, ...] = (
     "error",
     Verdict.INCONCLUSIVE,
     "not measured",
-    Verdict.NOT_SHOWN,
     None,
     Verdict.PASS,
 )
@@ -219,8 +218,8 @@ def _by_former_limit(
 def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:
     """Whether a budget held and holds no more, or was undecided and is broken now."""
     if was is Verdict.PASS:
-        return now not in (None, Verdict.PASS, Verdict.NOT_SHOWN)
-    return was in (Verdict.INCONCLUSIVE, Verdict.NOT_SHOWN) and now in (Verdict.FAIL, "error")
+        return now not in (None, Verdict.PASS)
+    return was is Verdict.INCONCLUSIVE and now in (Verdict.FAIL, "error")
 
 
 def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> Outcome | None:

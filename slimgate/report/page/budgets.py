@@ -8,6 +8,7 @@ from slimgate._system.escape import escape, visible
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.budget_kinds import POINT_KINDS, list_point_limits
 from slimgate.judge.message import format_builds
+from slimgate.judge.slices import budget_slices
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -117,8 +118,7 @@ def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:
         value, interval = found.flips.percent, found.flips.interval
     unit = " %" if "percent" in budget.kind else ""
     words = MISSING if value is None else f"{significant(value)}{unit}{_bounds(interval)}"
-    metric = budget.kind.partition(".")[2]
-    if value is None and (sliced := [one for one in found.slices or [] if one.metric == metric]):
+    if value is None and (sliced := budget_slices(found.slices or [], budget.kind)):
         # one that has the budget's verdict: a small slice may have lost more by chance
         worst = max(sliced, key=lambda one: (one.verdict is budget.verdict, one.drop_points))
         value, interval = worst.drop_points, worst.interval

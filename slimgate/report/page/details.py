@@ -163,7 +163,7 @@ def _slices(found: BehaviourFacts | None) -> list[Sliced]:
     """The largest drops, and every slice that is over its budget."""
     known = (found.slices if found else None) or []
     shown = sorted(known, key=lambda one: -one.drop_points)
-    shown = shown[:_MOST_SLICES] + [one for one in shown[_MOST_SLICES:] if one.verdict is Verdict.FAIL]
+    shown = shown[:_MOST_SLICES] + [one for one in shown[_MOST_SLICES:] if one.worst is Verdict.FAIL]
     scale = scale_of(end for one in shown for end in (one.drop_points, *one.interval))
     return [
         Sliced(

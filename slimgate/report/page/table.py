@@ -25,14 +25,13 @@ from slimgate.report.status import (
     workloads,
 )
 
-Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished", "not shown"]
+Kind = Literal["PASS", "FAIL", "INCONCLUSIVE", "error", "not gated", "reference", "unfinished"]
 # As a reader looks for trouble first.
 KINDS: tuple[Kind, ...] = (
     "FAIL",
     "error",
     "INCONCLUSIVE",
     "unfinished",
-    "not shown",
     "PASS",
     "not gated",
     "reference",
@@ -140,7 +139,7 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
         return "FAIL" if worst is Verdict.FAIL else "INCONCLUSIVE"
     if worst is None or unjudged_budgets(record, model):
         return "unfinished"
-    return "not shown" if worst is Verdict.NOT_SHOWN else "PASS"
+    return "PASS"
 
 
 def metric_scale(record: RunRecord, metric: str) -> Scale:

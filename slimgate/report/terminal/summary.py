@@ -194,8 +194,6 @@ def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str]
 def _style(told: str) -> str:
     """Of a verdict's cell; nothing of what is not gated."""
     word = told.partition(" ")[0].rstrip(",")
-    if word == "PASS" and told.endswith(Verdict.NOT_SHOWN):
-        return "yellow"
     return "red" if word == "error" else _STYLES.get(word, "")
 
 

@@ -13,8 +13,9 @@ DESCRIPTION = """\
 Keeps a run's record and outcomes as a baseline, reports/baselines/NAME/SUITE/, to be committed: what later
 releases are compared with (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`).
 --reason is wanted for a run that is FAIL or failed by an undecided budget, for a record that is partial (some
-checks have not run, or results are of an earlier run), and where a budget allows more than in the newest
-baseline of the suite and has no reason of its own; it is kept, and shown by `slimgate compare`.
+checks have not run, or results are of an earlier run), and where the gate demands less than the newest
+baseline of the suite: looser or fewer budgets, variants, rows, settings; it is kept, and shown by
+`slimgate compare`.
 Exit codes: 0 kept, 4 wrong usage or input, a name that is taken, or a missing reason.
 """
 
@@ -39,7 +40,6 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Keeps the run and says where. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
-    from slimgate.record import ONLY_WARNS
     from slimgate.record.accept import accept
     from slimgate.record.earlier_results import describe_state
     from slimgate.record.files import read_record_file
@@ -51,13 +51,7 @@ def run(options: argparse.Namespace) -> int:
     if state := describe_state(kept.record):
         lines.append(state)
     accepted = kept.record.accepted
-    for one in accepted.loosened if accepted else ():
-        limit = "no longer gated" if one.limit is None else f"{one.limit:g}"
-        if one.undecided == ONLY_WARNS:
-            limit += " (undecided, it only warns)"
-        lines.append(
-            f"loosened: {one.variant}, {one.budget}: {one.kind} {one.before:g} -> {limit}: {one.reason}"
-        )
+    lines += [f"weaker: {found.what}: {found.reason}" for found in (accepted.weaker if accepted else ())]
     if kept.record.verdict.inconclusive:
         lines.append(f"undecided in this run: {kept.record.verdict.inconclusive} budgets")
     sys.stdout.writelines(f"{visible(line)}\n" for line in lines)

@@ -128,6 +128,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if config.getoption("slimgate_require_budget"):
             require_budgets(suites)
     except SlimgateError as error:
+        _tell_weaker_gate(config, error)
         raise pytest.UsageError(_make_visible(error)) from None
 
 
@@ -144,6 +145,16 @@ def require_budgets(suites: Mapping[Path, Suite]) -> None:
                 f"{suite.shown}: --slimgate-require-budget: nothing would be gated, since {why}; give "
                 "[budgets] a limit, or leave the suite out"
             )
+
+
+def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
+    """Leaves the comment of a pull request whose gate demands less than the baseline: nothing will run."""
+    from slimgate.run.baseline import WeakerGate
+
+    if isinstance(error, WeakerGate) and not hasattr(config, "workerinput"):
+        from slimgate.plugin.session_start import write_weaker_comment
+
+        write_weaker_comment(config, error)
 
 
 def _check_engine(config: pytest.Config, state: Session) -> None:
@@ -227,7 +238,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             if not planned:
                 check_can_ask(suite, names)
             state.run(suite).rows  # noqa: B018  preparing is what asking does
+            state.hold_rows(suite)
     except SlimgateError as error:
+        _tell_weaker_gate(config, error)
         raise pytest.UsageError(_make_visible(error)) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
     for path in dict.fromkeys(suite.path for suite in wanted):

@@ -19,6 +19,7 @@ from slimgate.protocols import GATE
 from slimgate.record import (
     BaselineFacts,
     ConfirmFacts,
+    Demands,
     LookFacts,
     Machine,
     PeakRates,
@@ -30,6 +31,7 @@ from slimgate.record import (
     to_json,
 )
 from slimgate.record.comparing import compare
+from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.files import LOGS, Kept, log_name
 from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
@@ -44,6 +46,7 @@ from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, log_summary_lines, summary_lines
 from slimgate.run.baseline import Baseline
+from slimgate.run.demands import demands_of
 from slimgate.run.environment import describe_machine, load_of_others, same_machine
 from slimgate.run.followed_rows import follow_rows, gate_texts, keep_texts
 from slimgate.run.gate_results import (
@@ -100,7 +103,8 @@ class Session:
         variant's own steps may take. split: whose rows judge. logs: the suites that judge logs.
         """
         self.suites = suites
-        self._baselines = baselines or {}
+        self._baselines = dict(baselines or {})
+        self._demands: dict[Path, Demands] = {}
         self.report_root = report_root
         self.records: dict[Path, RunRecord] = {}
         self.logs, self._log_records = logs or LogRuns({}), dict[Path, RunRecord]()
@@ -190,6 +194,9 @@ class Session:
         for path, record in self.records.items():
             if record.this_run is not None and record.this_run.fails:
                 yield f"{record.suite.path}: what this run judged is {record.this_run.status}"
+            for found in record.baseline.weaker if record.baseline is not None else ():
+                if found.reason is None:
+                    yield f"{record.suite.path}: the gate demands less than the baseline: {found.what}"
             if tests := self._skipped_gates(path):
                 yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
 
@@ -440,7 +447,30 @@ class Session:
             shards=shards,
         )
         confirm = self._confirmed.get(suite.path) if any(one.confirm for one in record.variants) else None
-        return record.model_copy(update={"looks": self._look(suite), "confirm": confirm})
+        held = {"looks": self._look(suite), "confirm": confirm, "demands": self._demands_of(suite)}
+        return self._with_teacher_of_now(record.model_copy(update=held), suite)
+
+    def _demands_of(self, suite: Suite) -> Demands:
+        if suite.path not in self._demands:
+            self._demands[suite.path] = demands_of(suite, self.run(suite).rows)
+        return self._demands[suite.path]
+
+    def hold_rows(self, suite: Suite) -> None:
+        """Holds the rows of now against those of the baseline. Raises WeakerGate."""
+        if (baseline := self._baselines.get(suite.path)) is not None:
+            self._baselines[suite.path] = baseline.with_rows(suite, self.run(suite).rows)
+
+    def _with_teacher_of_now(self, record: RunRecord, suite: Suite) -> RunRecord:
+        """The record with all in which its gate is weaker, now that the teacher is built.
+
+        A run of some tests leaves self-tests out, which is no weaker gate.
+        """
+        baseline = self._baselines.get(suite.path)
+        if baseline is None or record.baseline is None:
+            return record
+        now = read_demands(record).model_copy(update={"self_tests": None})
+        weaker = find_weakenings(read_demands(baseline.kept.record), now)
+        return record.model_copy(update={"baseline": record.baseline.model_copy(update={"weaker": weaker})})
 
     def _look(self, suite: Suite) -> LookFacts:
         """Notes in the store what this run has judged on these gate rows, and tells what others did."""

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.escape import escape
+from slimgate._system.files import write_atomically
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate.errors import SuiteError
 from slimgate.plugin.config import SESSION, project_root, shard_of
@@ -25,7 +27,10 @@ from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.session import Session
 from slimgate.plugin.terminal_watch import watch_of
 from slimgate.protocols import CONFIRM, GATE
-from slimgate.run.baseline import Baseline, Given, find_baselines, refuse_last_run
+from slimgate.report.files import PR_COMMENT
+from slimgate.report.github import append_summary, in_actions
+from slimgate.report.pr_comment import weaker_comment
+from slimgate.run.baseline import Baseline, Given, WeakerGate, find_baselines, refuse_last_run
 from slimgate.run.gate_results import now, part
 from slimgate.store.store import moment
 from slimgate.suite.log_suite import LogSuite
@@ -184,6 +189,15 @@ def _baselines(
     held = find_baselines(given or None, suites, project_root(config))
     refuse_last_run(held, suites, report_root)
     return held
+
+
+def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
+    """Writes pr-comment.md, and the summary of a step of GitHub, on a gate that demands less."""
+    text = weaker_comment(error.title, f"the baseline {escape(error.name)}", error.weaker)
+    folder = _folder(config, config.getoption("slimgate_report"), "reports/latest")
+    write_atomically(folder / PR_COMMENT, text)
+    if in_actions(os.environ) and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
+        append_summary(Path(summary), text)
 
 
 def _store_root(config: pytest.Config) -> Path:

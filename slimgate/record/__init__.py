@@ -16,6 +16,7 @@ from slimgate.judge.behaviour_parts import (
 )
 from slimgate.judge.parts import BudgetFacts, BuildsFacts, PairFacts, Part, SeparationFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts, StoredFacts
+from slimgate.record.demands import DemandedBudget, DemandedRows, Demands
 from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, TensorFacts
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
 from slimgate.record.machine import (
@@ -46,6 +47,7 @@ from slimgate.record.verdicts import (
     Status,
     SwitchedOffBudget,
     UndecidedChange,
+    Weakening,
 )
 
 __all__ = [
@@ -61,6 +63,9 @@ __all__ = [
     "CarriedResult",
     "ClaimFacts",
     "ConfirmFacts",
+    "DemandedBudget",
+    "DemandedRows",
+    "Demands",
     "FigureFacts",
     "Flips",
     "FlopsFacts",
@@ -106,6 +111,7 @@ __all__ = [
     "UndecidedChange",
     "VariantRecord",
     "WaitingBudget",
+    "Weakening",
     "read_record",
     "to_json",
 ]

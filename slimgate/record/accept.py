@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
-from slimgate.record import ONLY_WARNS, AcceptedFacts, LoosenedBudget, RunRecord, to_json
+from slimgate.record import AcceptedFacts, LoosenedBudget, RunRecord, Weakening, to_json
 from slimgate.record.budgets import clean_reason, undecided_fails
-from slimgate.record.comparing.budgets import budget_changes, weaker_gates
+from slimgate.record.comparing.budgets import budget_changes, find_weaker
 from slimgate.record.comparing.facts import BudgetChange
 from slimgate.record.earlier_results import describe_state
 from slimgate.record.files import OUTCOMES, RECORD, Kept, baselines_in, read_run
@@ -34,8 +34,8 @@ def accept(
 
     Raises DataError for a name that is none or is taken (without `force`), outcomes that are not beside the
     record, and where a reason is wanted and none is given: for a run that is FAIL, that an undecided budget
-    failed, of which checks have not run or results are of an earlier run, and for a budget that allows more
-    than in the newest baseline of the suite, or in the one that it replaces, and has no reason of its own.
+    failed, of which checks have not run or results are of an earlier run, and for a gate that demands less
+    than the newest baseline of the suite, or the one that it replaces, without a reason of its own.
     """
     if NAME.fullmatch(name) is None:
         raise DataError(f'--name "{name}": expected letters, digits, ".", "_", "-", and no path')
@@ -44,16 +44,17 @@ def accept(
     _check_free(folder, run, force=force)
     earlier = _earlier(run, baselines, folder)
     loosened = _find_loosened(earlier, run.record)
+    weaker = _find_weaker(earlier, run.record)
     why = clean_reason(reason)
     if why is None:
-        _check_needs_no_reason(run, loosened)
-        _check_as_strong(run, earlier)
+        _check_needs_no_reason(run, weaker)
     facts = AcceptedFacts(
         name=name,
         at=at,
         reason=why,
         against=earlier[0].name if earlier else None,
         loosened=[_to_loosened_budget(one, why) for _, one in loosened],
+        weaker=[found.model_copy(update={"reason": found.reason or why}) for _, found in weaker],
     )
     _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
     return Kept(folder / RECORD, read_run(folder / RECORD))
@@ -93,39 +94,37 @@ def _find_loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]
     return list(found.values())
 
 
-def _check_needs_no_reason(run: Kept, loosened: Sequence[Loosened]) -> None:
-    found = run.record.verdict
-    if found.status == "FAIL" or undecided_fails(run.record):
-        why = found.messages[0] if found.messages else "it has no message"
-        raise DataError(f'{run.file}: the run is {found.status} ({why}); say why it is kept: --reason "…"')
-    if state := describe_state(run.record):
-        raise DataError(
-            f"{run.file}: the run is {state}; run the whole suite, or say why it is kept as it is: "
-            '--reason "…"'
-        )
-    for baseline, one in loosened:
-        if one.reason is None:
-            what = f"{one.variant}, {one.budget}: {one.kind} {_was_and_is(one)}"
-            since = f"looser than in the baseline {baseline}"
-            raise DataError(f'{run.file}: {what}, {since}; say why: --reason "…"')
-
-
-def _check_as_strong(run: Kept, earlier: Sequence[Kept]) -> None:
-    """Raises DataError where the same limits judge less than in an earlier baseline."""
+def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, Weakening]]:
+    """Each way in which the gate demands less once, beside the baseline that it is weaker than."""
+    bare = record.model_copy(update={"accepted": None})
+    by_line: dict[str, tuple[str, Weakening]] = {}
     for baseline in earlier:
-        for one in weaker_gates(baseline.record, run.record):
-            raise DataError(
-                f'{run.file}: weaker than the baseline {baseline.name}: {one}; say why: --reason "…"'
-            )
+        for found in find_weaker(baseline.record, bare):
+            by_line.setdefault(found.what, (baseline.name, found))
+    return list(by_line.values())
 
 
-def _was_and_is(one: BudgetChange) -> str:
-    if one.after is None:
-        return f"was {one.before:g} and does not gate any more"
-    told = [] if one.after == one.before else [f"was {one.before:g} and is {one.after:g}"]
-    if one.undecided == ONLY_WARNS:
-        told.append("failed the run where it was undecided and only warns now")
-    return ", ".join(told)
+def why_reason_needed(run: Kept) -> str | None:
+    """Why a run is not kept or shipped without a reason: it fails, or is partial; None where it holds."""
+    verdict = run.record.verdict
+    if verdict.status == "FAIL" or undecided_fails(run.record):
+        message = verdict.messages[0] if verdict.messages else "it has no message"
+        return f"the run is {verdict.status} ({message})"
+    if state := describe_state(run.record):
+        return f"the run is {state}"
+    return None
+
+
+def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -> None:
+    if why := why_reason_needed(run):
+        raise DataError(f'{run.file}: {why}; say why it is kept: --reason "…"')
+    unexplained = [(name, found.what) for name, found in weaker if found.reason is None]
+    if unexplained:
+        name, what = unexplained[0]
+        more = f" (and {len(unexplained) - 1} more)" if len(unexplained) > 1 else ""
+        raise DataError(
+            f'{run.file}: the gate demands less than the baseline {name}: {what}{more}; say why: --reason "…"'
+        )
 
 
 def _to_loosened_budget(one: BudgetChange, reason: str | None) -> LoosenedBudget:

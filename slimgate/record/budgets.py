@@ -22,7 +22,6 @@ from slimgate.record import (
     QualityFacts,
     RunRecord,
     SinceFacts,
-    UndecidedChange,
     VariantRecord,
 )
 from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
@@ -132,12 +131,6 @@ def clean_reason(reason: str | None) -> str | None:
 def looser(kind: str, limit: float, before: float) -> bool:
     """Whether a limit allows more than the one before."""
     return limit < before if kind in AT_LEAST else limit > before
-
-
-def undecided_change(before: BudgetFacts, after: BudgetFacts) -> UndecidedChange | None:
-    """What INCONCLUSIVE did of a budget and does now; None where that is the same, or not recorded."""
-    was, now = before.on_inconclusive, after.on_inconclusive
-    return None if was is None or now is None or was == now else (was, now)
 
 
 def verdict_under(kind: str, limit: float, one: Judged) -> Verdict | None:

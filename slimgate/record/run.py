@@ -11,6 +11,7 @@ from pydantic import Field
 from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.judge.parts import Part, SeparationFacts
 from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFacts
+from slimgate.record.demands import Demands
 from slimgate.record.followed_rows import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
 from slimgate.record.machine import FlopsFacts, FootprintFacts, LatencyFacts, Machine, MemoryFacts
@@ -116,6 +117,7 @@ class RunRecord(Part):
     looks: how often the gate rows have judged; None in a record of before there was the field.
     confirm: the rows that judged once more what had passed; None where no run did.
     separation: which gated variants can be told apart; None where there are no two with a budget on a metric.
+    demands: what the suite demands; None of logs, which demand the budgets that were judged.
     """
 
     schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
@@ -137,6 +139,7 @@ class RunRecord(Part):
     looks: LookFacts | None = None
     confirm: ConfirmFacts | None = None
     separation: SeparationFacts | None = None
+    demands: Demands | None = None
 
     @property
     def carried_results(self) -> list[CarriedResult]:

@@ -97,6 +97,18 @@ class LoosenedBudget(Part):
         return f"is {self.limit:g} now" + (f" and {warns}" if warns else "")
 
 
+# What of a gate became weaker.
+About = Literal["budgets", "variants", "rows", "settings"]
+
+
+class Weakening(Part):
+    """One way in which a gate demands less than an earlier one. reason: None where nobody gave one."""
+
+    about: About
+    what: str
+    reason: str | None = None
+
+
 class SwitchedOffBudget(Part):
     """A budget of [budgets] that a variant's own table takes away. limit: the common one."""
 
@@ -109,7 +121,8 @@ class SwitchedOffBudget(Part):
 class BaselineFacts(Part):
     """The earlier run that this one's budgets were held against. gates_gone: gated variants that went.
 
-    name: of the release, where it was accepted.
+    name: of the release, where it was accepted. weaker: all in which this gate demands less, the loosened
+    budgets too.
     """
 
     path: str
@@ -117,12 +130,14 @@ class BaselineFacts(Part):
     created: str
     loosened: list[LoosenedBudget] = []
     gates_gone: list[str] = []
+    weaker: list[Weakening] = []
 
 
 class AcceptedFacts(Part):
     """How the run became a baseline: its name, when, and why, where a reason was asked for or given.
 
-    against: the baseline that its budgets were held against; loosened: those that allow more than there.
+    against: the baseline that its budgets were held against; loosened: those that allow more than there;
+    weaker: all in which the gate demands less than there.
     """
 
     name: str
@@ -130,6 +145,7 @@ class AcceptedFacts(Part):
     reason: str | None = None
     against: str | None = None
     loosened: list[LoosenedBudget] = []
+    weaker: list[Weakening] = []
 
 
 class CarriedResult(Part):

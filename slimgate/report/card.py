@@ -39,11 +39,17 @@ from slimgate.report.tables import Column, blocks, bullets, table, with_heading,
 from slimgate.report.trust import delay_words, machine_lines
 
 
-def card(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
-    """Front matter and markdown. form: of an exported folder, as `slimgate export` names it."""
+def card(
+    record: RunRecord, model: VariantRecord, *, form: str | None = None, shipped: str | None = None
+) -> str:
+    """Front matter and markdown. form: of an exported folder, as `slimgate export` names it.
+
+    shipped: why the model was exported although it does not pass.
+    """
     return blocks(
         front_matter(record, model, form=form),
         f"# {escape(model.name)}",
+        f"**Exported with a reason**: {escape(shipped)}" if shipped else "",
         _first_lines(record, model),
         with_heading(
             "## Evaluation", blocks(_quality(model), _how_to_read(model), bullets(_verdicts(model)))

@@ -10,6 +10,7 @@ from typing import Any
 
 from slimgate.loading import known_plugins, load
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
+from slimgate.record.shipping import model_status
 from slimgate.report.figures import percent, to_fixed
 
 LOAD = "load_model"
@@ -19,7 +20,10 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = None) -> str:
-    """YAML between lines of dashes. form: of an exported folder, as `slimgate export` names it."""
+    """YAML between lines of dashes. form: of an exported folder, as `slimgate export` names it.
+
+    Every verdict in it is that of all budgets of the model, not of one metric.
+    """
     from huggingface_hub import ModelCardData
 
     results = list(_results(record, model))
@@ -33,6 +37,7 @@ def front_matter(record: RunRecord, model: VariantRecord, *, form: str | None = 
         metrics=list(model.quality) or None,
         model_name=model.name if results else None,
         eval_results=results or None,
+        slimgate_verdict=model_status(record, model),
     )
     return f"---\n{data.to_yaml()}\n---"
 
@@ -117,7 +122,7 @@ def _results(record: RunRecord, model: VariantRecord) -> Iterator[Any]:
             metric_type=name,
             metric_name=_metric_name(name, facts),
             metric_value=facts.value,
-            metric_args=_metric_args(model, facts) or None,
+            metric_args=_metric_args(record, model, facts) or None,
         )
 
 
@@ -135,8 +140,11 @@ def _metric_name(name: str, facts: QualityFacts) -> str:
     return f"{name} ({what} {drop} against its teacher, {level} [{low}, {high}])"
 
 
-def _metric_args(model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
-    """What is known; a figure that is not finite is left out, for JSON has none."""
+def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
+    """What is known; a figure that is not finite is left out, for JSON has none.
+
+    verdict: of all budgets of the model; metric_verdict: of those on this metric.
+    """
     judged = facts.verdict is not None
     found = {
         "rows": facts.n,
@@ -147,7 +155,8 @@ def _metric_args(model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
         "level": facts.level,
         "method": facts.method,
         "budgets": [f"{budget.kind} {budget.limit:g}" for budget in facts.budgets] or None,
-        "verdict": str(facts.verdict) if judged else None,
+        "verdict": model_status(record, model) if judged else None,
+        "metric_verdict": str(facts.verdict) if judged else None,
         "gated": model.gated if judged else None,
     }
     return {key: value for key, value in found.items() if value is not None and _finite(value)}

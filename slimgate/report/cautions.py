@@ -8,7 +8,6 @@ from slimgate._system.escape import escape
 from slimgate._system.processor import sums_saturate
 from slimgate.judge.budget_kinds import POINT_KINDS
 from slimgate.judge.decision import band
-from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.earlier_results import carried_by_model, describe_carried
 from slimgate.record.words import format_count

@@ -6,8 +6,10 @@ The tables of a comparison of two releases.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate._system.toml import format_value
 from slimgate.judge.slices import FEW_ROWS
 from slimgate.judge.verdict import Verdict
 from slimgate.record.comparing import (
@@ -35,6 +37,7 @@ from slimgate.report.figures import (
 from slimgate.report.separation import separation
 from slimgate.report.status import budget_words, workload_words
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
+from slimgate.report.weaker import weaker_gate
 
 # Of each model so many slices are shown, the surest losses first.
 _MOST_SLICES = 8
@@ -214,6 +217,7 @@ def compare_report(found: Comparison) -> str:
     return (
         blocks(
             f"# {escape(found.old.name)} → {escape(found.new.name)}",
+            weaker_gate(found.weaker, escape(found.old.name)),
             _head(found),
             with_heading("Before you trust this:", bullets(map(escape, found.notes))),
             with_heading("## Verdicts that changed", _verdicts(found)),
@@ -328,6 +332,7 @@ def _budget(change: BudgetChange) -> str:
     else:
         limits = [change.before, *([] if change.after == change.before else [change.after])]
         said = f"{what} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
+        said += "" if change.options is None else f", {_options(change.options)}"
     if not change.looser:
         return f"{said} (tighter)"
     why = escape(change.reason) if change.reason else "no reason given"
@@ -338,6 +343,16 @@ def _budget(change: BudgetChange) -> str:
         None: "",
     }[change.under_before]
     return f"**Loosened**: {said}: {why}{under}"
+
+
+def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
+    """`over "builds" → not set`: what else of a budget's table is another."""
+    before, after = options
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return ", ".join(
+        f"{escape(name)} {format_value(before.get(name))} → {format_value(after.get(name))}"
+        for name in changed
+    )
 
 
 def _list_variants(found: Comparison) -> str:

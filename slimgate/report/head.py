@@ -23,6 +23,7 @@ from slimgate.report.cautions import warnings
 from slimgate.report.comparison import quality_cell, size_cell, value_words, variants_table
 from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
 from slimgate.report.log_comparison import log_comparison
+from slimgate.report.since_baseline import baseline_name
 from slimgate.report.status import (
     MOST_WORKLOADS,
     TEACHER,
@@ -38,6 +39,7 @@ from slimgate.report.status import (
     workloads,
 )
 from slimgate.report.tables import blocks, bullets, fold, with_heading
+from slimgate.report.weaker import weaker_gate
 
 # The cautions that matter come first; more than these are folded.
 MOST_CAUTIONS = 5
@@ -212,6 +214,9 @@ def head(record: RunRecord) -> str:
     """The first screen: title, verdict, reasons, what could ship, cautions, and the table of variants."""
     return blocks(
         f"# {escape(record.suite.title)}",
+        weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")
+        if record.baseline
+        else "",
         verdict_line(record),
         this_run_line(record),
         bullets(alarms(record)),

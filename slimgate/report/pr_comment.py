@@ -7,7 +7,7 @@ from functools import partial
 
 from slimgate._system.escape import escape, fence_code
 from slimgate.judge.verdict import Verdict, worst_verdict
-from slimgate.record import RunRecord, VariantRecord
+from slimgate.record import RunRecord, VariantRecord, Weakening
 from slimgate.record.earlier_results import status_words
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
@@ -27,6 +27,7 @@ from slimgate.report.log_comparison import log_table
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
+from slimgate.report.weaker import weaker_gate
 
 # By this line the comment of an earlier run is found again.
 MARKER = "<!-- slimgate:comment -->"
@@ -48,9 +49,22 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
     if len(records) > 1:
         verdicts = [f"{escape(one.suite.path)}: **{status_words(one)}**" for one in records]
         pieces.append(uncut("the verdicts", bullets(verdicts)))
+    weaker = [
+        weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")
+        for record in records
+        if record.baseline
+    ]
+    pieces[1:1] = [uncut("how the gate got weaker", text) for text in weaker if text]
     for record in records:
         pieces += _pieces(record)
     return fit_pieces(pieces, limit - 1, end=_reproduce(records), elsewhere="the report")
+
+
+def weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) -> str:
+    """The comment on a suite that does not run, since its gate demands less and nobody said why."""
+    heading = f"## slimgate: {escape(title, longest=200)}"
+    why = 'Nothing was built or judged. Say why, by [budgets.baseline] reason = "…", or restore the gate.'
+    return blocks(MARKER, weaker_gate(weaker, than), heading, why) + "\n"
 
 
 def _pieces(record: RunRecord) -> list[Piece]:

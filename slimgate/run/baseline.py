@@ -8,46 +8,79 @@ Budgets of a suite that allow more than those of an earlier release's record, an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.record import (
-    ONLY_WARNS,
-    BaselineFacts,
-    BudgetFacts,
-    LoosenedBudget,
-    RunRecord,
-    UndecidedChange,
-    VariantRecord,
-    WaitingBudget,
-)
-from slimgate.record.budgets import clean_reason, judged_budgets, looser
+from slimgate.record import ONLY_WARNS, BaselineFacts, LoosenedBudget, RunRecord, Weakening
+from slimgate.record.budgets import looser
+from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
 from slimgate.record.files import RECORD, Kept, baselines_in, read_run
+from slimgate.run.demands import demands_of
+from slimgate.run.rows import PreparedRows
 from slimgate.suite.suite import TEACHER, Suite
-from slimgate.suite.variant_budgets import BASELINE, Limit
+from slimgate.suite.variant_budgets import BASELINE
 
-Limits = Mapping[tuple[str, str], Limit]
 OPTION = "--slimgate-baseline"
 
 
-def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
-    """The budgets of variants in both that allow more than they did, or are gone.
+class WeakerGate(SuiteError):
+    """A gate that demands less than its baseline, and nobody said why. weaker: all of it."""
 
-    Raises SuiteError for one that is looser and does not say why.
+    def __init__(self, message: str, suite: Suite, name: str, weaker: Sequence[Weakening]) -> None:
+        super().__init__(message)
+        self.title, self.name, self.weaker = suite.title, name, tuple(weaker)
+
+
+def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
+    """The budgets of variants in both that allow more than they did, or are gone."""
+    return [
+        LoosenedBudget(
+            variant=change.variant,
+            budget=change.budget,
+            kind=change.kind,
+            before=change.before or 0.0,
+            limit=change.after,
+            reason=change.reason,
+            undecided=change.undecided,
+        )
+        for change in budget_changes(read_demands(baseline), demands_of(suite))
+        if change.looser
+    ]
+
+
+def require_as_strong(suite: Suite, kept: Kept, name: str, weaker: Sequence[Weakening]) -> None:
+    """Raises WeakerGate where the gate demands less than the baseline and nobody said why.
+
+    One looser limit is told by its place, where its reason goes; else all are listed.
     """
-    names = (TEACHER, *suite.variants)
-    found = [one for name in names for one in _of_variant(suite, name, baseline)]
-    for one in found:
-        if one.limit is not None and one.reason is None:
-            where = f"{suite.shown} [{_table(one)}] {one.budget.removeprefix(f'{BASELINE} ')}"
-            since = f"in the baseline of {baseline.created}"
-            raise SuiteError(
-                f"{where}: {_came(one)} {since}; "
-                'give the budget a reason = "…" for this change, that the report shows'
-            )
-    return found
+    unexplained = [found for found in weaker if found.reason is None]
+    if not unexplained:
+        return
+    looser_limits = [
+        budget
+        for budget in loosened_budgets(suite, kept.record)
+        if budget.limit is not None and not budget.reason
+    ]
+    if len(looser_limits) == len(unexplained) == 1:
+        message = _one_limit(suite, looser_limits[0], kept.record)
+    else:
+        lines = "".join(f"\n  {found.what}" for found in unexplained)
+        message = (
+            f"{suite.shown}: the gate demands less than the baseline {name}:{lines}\n"
+            'say why by [budgets.baseline] reason = "…", which the report shows, restore what is gone, or '
+            f"accept this gate: run without {OPTION}, then slimgate accept with --reason"
+        )
+    raise WeakerGate(message, suite, name, weaker)
+
+
+def _one_limit(suite: Suite, budget: LoosenedBudget, baseline: RunRecord) -> str:
+    where = f"{suite.shown} [{_table(budget)}] {budget.budget.removeprefix(f'{BASELINE} ')}"
+    return (
+        f"{where}: {_came(budget)} in the baseline of {baseline.created}; "
+        'give the budget a reason = "…" for this change, that the report shows'
+    )
 
 
 def _table(one: LoosenedBudget) -> str:
@@ -59,56 +92,9 @@ def _table(one: LoosenedBudget) -> str:
 def _came(one: LoosenedBudget) -> str:
     if one.limit is not None and looser(one.kind, one.limit, one.before):
         return f"{one.kind} = {one.limit:g} is looser than {one.before:g}"
-    return f'{one.kind}: on_inconclusive = "warn" is looser than "fail"'
-
-
-def _of_variant(suite: Suite, name: str, baseline: RunRecord) -> Iterator[LoosenedBudget]:
-    earlier = next((model for model in baseline.variants if model.name == name), None)
-    if earlier is None or not earlier.gated:
-        return
-    variant, own = suite.model(name), suite.budgets_of(name)
-    limits = own.limits(suite.measure.on_inconclusive)
-    off = {(one.budget, one.kind): one.reason for one in own.switched_off}
-    for (budget, kind), before in _recorded_limits(earlier).items():
-        now = limits.get((budget, kind))
-        # the words that stood there before are not about this change
-        reason = clean_reason(now.reason) if now and now.reason != before.reason else off.get((budget, kind))
-        if not variant.gated:
-            now, reason = None, clean_reason(variant.reason)
-        undecided = _undecided_change(before, now)
-        if now is None or looser(kind, now.limit, before.limit) or undecided == ONLY_WARNS:
-            yield LoosenedBudget(
-                variant=name,
-                budget=budget,
-                kind=kind,
-                before=before.limit,
-                limit=now.limit if now else None,
-                reason=reason,
-                undecided=undecided,
-            )
-
-
-def _undecided_change(before: Limit, now: Limit | None) -> UndecidedChange | None:
-    was, is_ = before.on_inconclusive, now and now.on_inconclusive
-    return None if was is None or is_ is None or was == is_ else (was, is_)
-
-
-def _recorded_limits(model: VariantRecord) -> Limits:
-    """By budget and kind, as a record has them; of latency once for all workloads."""
-    judged = {
-        ("latency" if one.of == "latency" else one.name, one.facts.kind): _limit(one.facts)
-        for one in judged_budgets(model)
-    }
-    waiting = {
-        (f"{BASELINE} {metric}", one.kind): _limit(one)
-        for metric, since in model.since_baseline.items()
-        for one in since.waiting
-    }
-    return judged | waiting
-
-
-def _limit(facts: BudgetFacts | WaitingBudget) -> Limit:
-    return Limit(facts.limit, facts.reason, facts.on_inconclusive)
+    if one.undecided == ONLY_WARNS:
+        return f'{one.kind}: on_inconclusive = "warn" is looser than "fail"'
+    return f"{one.kind}: its other options cover less than they did"
 
 
 class Baseline(NamedTuple):
@@ -121,6 +107,12 @@ class Baseline(NamedTuple):
     def name(self) -> str:
         """What a reader calls it."""
         return self.facts.name or self.facts.path
+
+    def with_rows(self, suite: Suite, rows: PreparedRows) -> Baseline:
+        """The same, with the rows of now too. Raises WeakerGate where they are others and nobody said why."""
+        weaker = find_weakenings(read_demands(self.kept.record), demands_of(suite, rows))
+        require_as_strong(suite, self.kept, self.name, weaker)
+        return self._replace(facts=self.facts.model_copy(update={"weaker": weaker}))
 
 
 class Given(NamedTuple):
@@ -148,8 +140,8 @@ def find_baselines(given: Given | None, suites: Mapping[Path, Suite], root: Path
 
     given: what the option names, which goes before what the suites say; root: where their paths are shown
     from. Raises SuiteError where the option means no suite of the run, a suite's file is no baseline of it, a
-    suite has budgets against a baseline and there is none, or answers of then are missing, and where a budget
-    is looser without a reason.
+    suite has budgets against a baseline and there is none, or answers of then are missing, and where the gate
+    demands less without a reason, as far as that is known without the rows.
     """
     found = {} if given is None else _of_option(given, suites)
     for path, suite in suites.items():
@@ -229,7 +221,9 @@ def _make_baseline(suite: Suite, given: Given, kept: Kept) -> Baseline:
             for model in kept.record.variants[1:]
             if model.gated and model.name not in suite.variants
         ],
+        weaker=find_weakenings(read_demands(kept.record), demands_of(suite)),
     )
+    require_as_strong(suite, kept, facts.name or facts.path, facts.weaker)
     return Baseline(kept, facts)
 
 

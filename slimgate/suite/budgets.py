@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -178,12 +177,12 @@ def budget_family(data: Mapping[str, Any], file: str) -> Family | None:
     return None if family is None else HOLM
 
 
-def baseline_file(data: Mapping[str, Any], file: str) -> Path | None:
-    """What [budgets.baseline] names. Raises SuiteError."""
+def baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
+    """What [budgets.baseline] says beside its budgets. Raises SuiteError."""
     table = data.get("budgets", {}).get("baseline", {})
     own = {key: table[key] for key in BaselineTable.model_fields if key in table}
     try:
-        return BaselineTable.model_validate(own).file
+        return BaselineTable.model_validate(own)
     except ValidationError as error:
         raise from_validation(error, file, data, ("budgets", "baseline")) from None
 

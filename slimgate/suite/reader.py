@@ -29,7 +29,7 @@ from slimgate.protocols import (
     Workload,
 )
 from slimgate.runtimes import cascade, endpoint
-from slimgate.suite.budgets import baseline_file, budget_family, resolve_budgets, teacher_budgets
+from slimgate.suite.budgets import baseline_table, budget_family, resolve_budgets, teacher_budgets
 from slimgate.suite.checks import (
     check_cascades,
     check_columns,
@@ -91,6 +91,7 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     variants = reader.variants(tables.variants)
     budgets = resolve_budgets(text.data, tuple(variants), text.shown)
     of_teacher = teacher_budgets(text.data, text.shown)
+    baseline_of_all = baseline_table(text.data, text.shown)
     suite = Suite(
         path=path,
         shown=shown,
@@ -114,8 +115,10 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         workloads=reader.workloads(tables.measure),
         loads=reader.loads(tables.measure),
         measure=tables.measure,
+        tables=tables,
         reference=reader.reference(tables.suite),
-        baseline=baseline_file(text.data, text.shown),
+        baseline=baseline_of_all.file,
+        weaker_reason=baseline_of_all.reason,
     )
     check_slice_columns(suite, reader.error)
     known_teachers(variants, reader.error)

@@ -13,7 +13,7 @@ from slimgate.data.splits import SplitSizes
 from slimgate.models.quantized_files import DEQUANTIZED, SERVED
 from slimgate.protocols import Load, ModelRef, Runtime, Source, Step, Task, WithParams, Workload
 from slimgate.runtimes.endpoint import KIND as ENDPOINT
-from slimgate.suite.tables import CascadeTable, MeasureTable
+from slimgate.suite.tables import CascadeTable, MeasureTable, SuiteFile
 from slimgate.suite.tune_space import Tuning
 from slimgate.suite.variant_budgets import Family, VariantBudgets
 
@@ -135,6 +135,7 @@ class Suite:
     loads: what servers are timed under, each with its parts.
     family: how budgets on metrics are corrected over all gated variants; None where each is judged alone.
     baseline: a run.json, its folder, or a folder of baselines, where the suite names one.
+    tables: what the file says. weaker_reason: why the gate demands less than the baseline's.
     """
 
     path: Path
@@ -151,12 +152,14 @@ class Suite:
     metrics: tuple[str, ...]
     workloads: tuple[Workload, ...]
     measure: MeasureTable
+    tables: SuiteFile = field(repr=False)
     loads: tuple[Load, ...] = ()
     reference: str | None = None
     tuning: Tuning | None = None
     baseline: Path | None = None
     teacher_budgets: VariantBudgets = field(default_factory=VariantBudgets)
     family: Family | None = None
+    weaker_reason: str | None = None
 
     @property
     def seed(self) -> int:

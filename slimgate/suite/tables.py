@@ -300,6 +300,9 @@ class BaselineTable(Table):
     file: SuitePath | None = None
     """A run.json, its folder, or a folder of baselines, of which the newest of this suite is taken;
     --slimgate-baseline goes before it."""
+    reason: str | None = None
+    """Why the gate demands less than the baseline's: other rows, fewer variants or budgets, other settings.
+    The report shows it. It counts while the baseline does not have the same words."""
 
 
 class MeasureTable(Table):

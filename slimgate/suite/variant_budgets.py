@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
@@ -36,11 +37,15 @@ L = TypeVar("L", bound=QualityBudget | LimitBudget)
 
 
 class Limit(NamedTuple):
-    """Of one budget. on_inconclusive: None where it is never undecided, or nobody knows."""
+    """Of one budget. on_inconclusive: None where it is never undecided, or nobody knows.
+
+    options: what else its table says of it, where that is not the default, such as over = "builds".
+    """
 
     limit: float
     reason: str | None
     on_inconclusive: OnInconclusive | None = None
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -133,13 +138,15 @@ class VariantBudgets:
             for metric, budgets in by_metric.items():
                 for one in budgets:
                     wish = one.on_inconclusive or otherwise
-                    found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish)
+                    options = _options(one)
+                    found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish, options)
         for table, limits in {**self.behaviour.tokens, LATENCY: (*self.times, *self.part_speeds)}.items():
             for limit in limits:
                 wish = limit.on_inconclusive or otherwise
-                found[table, limit.kind] = Limit(limit.limit, limit.reason, wish)
+                found[table, limit.kind] = Limit(limit.limit, limit.reason, wish, _options(limit))
         for name, kind, budget in self._of_one_limit():
-            found[name, kind] = Limit(budget.limit, budget.reason, budget.on_inconclusive_or(otherwise))
+            wish = budget.on_inconclusive_or(otherwise)
+            found[name, kind] = Limit(budget.limit, budget.reason, wish, _options(budget))
         return found
 
     def _of_one_limit(self) -> Iterator[tuple[str, str, Budget]]:
@@ -157,6 +164,17 @@ class VariantBudgets:
         for name, one in {**tables, LATENCY: self.speed}.items():
             if one is not None:
                 yield name, one.kind, one
+
+
+def _options(budget: Budget | QualityBudget | LimitBudget) -> dict[str, Any]:
+    """What a budget says beside its limit, its reason and what INCONCLUSIVE does; a default is not said."""
+    if isinstance(budget, Budget):
+        defaults = {name: field.default for name, field in type(budget).model_fields.items()}
+    else:
+        defaults = {field.name: field.default for field in fields(budget)}
+    about_limit = ("kind", "limit", "reason", "on_inconclusive", budget.kind)
+    values = {name: getattr(budget, name) for name in defaults if name not in about_limit}
+    return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 def _named_kind(name: SliceName) -> str:

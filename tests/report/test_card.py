@@ -142,7 +142,12 @@ def metric_args(text: str) -> dict[str, object]:
 
 def test_what_would_pass_of_a_model_that_is_not_gated_is_no_pass() -> None:
     text = card(*changed(gated=False, reason="a twin", verdict=Verdict.PASS))
-    assert (metric_args(text)["verdict"], metric_args(text)["gated"]) == ("PASS", False)
+    found = metric_args(text)
+    assert (found["verdict"], found["metric_verdict"], found["gated"]) == (
+        "not gated, partial",
+        "PASS",
+        False,
+    )
     assert re.search(r"^\| accuracy .* not gated \(would PASS\) +\|$", text, re.M)
 
 

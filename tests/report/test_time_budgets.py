@@ -105,7 +105,7 @@ def test_a_bound_without_an_end_is_kept_and_drawn_as_none() -> None:
 @pytest.mark.parametrize(("now", "looser"), [(25.0, True), (15.0, False)])
 def test_two_releases_show_which_way_a_limit_moved(now: float, looser: bool) -> None:
     (change,) = budget_changes(record_of(timed(limits())), record_of(timed(limits(now))))
-    assert (change.budget, change.kind, change.looser) == ("latency b1", "p95_ms_max", looser)
+    assert (change.budget, change.kind, change.looser) == ("latency", "p95_ms_max", looser)
     assert change.under_before == (Verdict.INCONCLUSIVE if looser else None)
 
 

@@ -13,7 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import AcceptedFacts, BaselineFacts, SinceFacts, SuiteFacts, WaitingBudget, to_json
 from slimgate.record.files import read_run
-from slimgate.run.baseline import Given, find_baselines, refuse_last_run
+from slimgate.run.baseline import Given, WeakerGate, find_baselines, refuse_last_run
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 
@@ -83,12 +83,16 @@ def test_the_words_of_the_old_limit_are_no_reason_for_a_looser_one(
         of_option(file, "v1", suites)
 
 
-def test_gated_variants_that_the_suite_has_no_more_are_named(
-    tmp_path: Path, suites: dict[Path, Suite]
+def test_gated_variants_that_the_suite_has_no_more_take_a_reason(
+    tmp_path: Path, bench: Path, suite_text: str, suites: dict[Path, Suite]
 ) -> None:
     file = baseline(tmp_path, "v1", 1.5, gone=Model(), shown=Model(gated=False, reason="x")) / "run.json"
-    facts = of_option(file, "v1", suites)
+    with pytest.raises(WeakerGate, match=r"demands less than the baseline v1:\n  gone is gone, with its bud"):
+        of_option(file, "v1", suites)
+    reason = '[budgets]\naccuracy = { drop_points = 1.5 }\n[budgets.baseline]\nreason = "one is enough"'
+    facts = of_option(file, "v1", suite_with(bench, suite_text, reason))
     assert facts.gates_gone == ["gone"]
+    assert [(found.about, found.reason) for found in facts.weaker] == [("variants", "one is enough")]
 
 
 def recorded(folder: Path, on_inconclusive: str | None) -> Path:
@@ -134,7 +138,12 @@ def test_a_budget_that_is_switched_off_is_loosened_with_its_reason(
     assert (one.variant, one.limit, one.reason) == ("int8", None, "new labels")
 
 
-SINCE = "[budgets.baseline]\n%s\naccuracy = { drop_points = 1.0 }"
+SINCE = """\
+[budgets]
+accuracy = { drop_points = 1.0 }
+[budgets.baseline]
+%s
+accuracy = { drop_points = 1.0 }"""
 
 
 @pytest.mark.parametrize("of", ["../../b", "../../b/v1", "../../b/v1/x", "../../b/v1/x/run.json"])

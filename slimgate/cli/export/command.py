@@ -14,8 +14,10 @@ Writes a model of a run, from the store, as a folder for the plain libraries: we
 config.json with id2label, and README.md, a model card whose lines of Python predict without slimgate. Without
 --format a graph stays what it is; a PyTorch model is written for transformers where one of its classes holds
 it, else as ONNX. Nothing is built. The written folder is loaded again and answers 500 gate rows, if the
-suite and its rows are here as they were judged. Exit codes: 0 written, 1 it answers otherwise than the model
-that was judged, and is not kept, 4 wrong usage or input.
+suite and its rows are here as they were judged. --reason is wanted for a variant that is FAIL or INCONCLUSIVE,
+was not judged, is informational, or comes from a partial record, or one whose suite or rows have changed; the
+card shows it. Exit codes: 0 written, 1 such a reason is missing, or it answers otherwise than the model that
+was judged, and is not kept, 4 wrong usage or input.
 """
 
 
@@ -33,6 +35,7 @@ def add_to(commands: Any) -> None:
         "was judged",
     )
     add_store(parser)
+    parser.add_argument("--reason", help="why it is exported although it does not pass; the card shows it")
     parser.add_argument("--force", action="store_true", help="replace an earlier export, all of it")
     parser.set_defaults(run=run)
 
@@ -44,8 +47,10 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
     from slimgate.cli.export.servers import describe_servers, layout_of
-    from slimgate.cli.export.stored import gate_rows, stored_artifact, task_params
+    from slimgate.cli.export.stored import gate_rows, stored_artifact, task_params, why_changed
+    from slimgate.record.budgets import clean_reason
     from slimgate.record.files import read_record_file
+    from slimgate.record.shipping import why_not_shipped
 
     found = read_record_file(options.record)
     model = found.model(options.variant)
@@ -54,9 +59,16 @@ def run(options: argparse.Namespace) -> int:
     artifact, params = stored_artifact(found, model, store), task_params(found)
     check_packages(artifact, options.format, model.name)
     gate = gate_rows(found, store)
+    why = why_not_shipped(found.record, model) or why_changed(found, model, gate)
+    reason = clean_reason(options.reason)
+    if why is not None and reason is None:
+        line = f'slimgate export: {model.name} {why}; say why it is shipped: --reason "…"'
+        sys.stderr.write(f"{visible(' '.join(line.split()))}\n")
+        return 1
+    shipped = reason and (f"{reason} ({model.name} {why})" if why else reason)
     try:
         written, checked = export(
-            found, model, artifact, params, options.folder, form=options.format, gate=gate
+            found, model, artifact, params, options.folder, form=options.format, gate=gate, shipped=shipped
         )
     except OtherAnswers as error:
         sys.stderr.write(f"slimgate export: {visible(str(error))}\n")

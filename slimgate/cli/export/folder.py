@@ -66,22 +66,26 @@ def export(
     *,
     form: str | None,
     gate: GateRows | str,
+    shipped: str | None = None,
 ) -> tuple[Written, str]:
     """Writes the folder; gives what it holds, and how it answers the gate rows.
 
-    params: of the task; gate: the rows, or why they are not to be had. Raises SlimgateError that names the
+    params: of the task; gate: the rows, or why they are not to be had. shipped: why the model is exported
+    although it does not pass, for its card. Raises SlimgateError that names the
     variant; OtherAnswers where the folder does not answer as the model does, and then there is no folder.
     """
     try:
         with replacing_folder(folder) as new, scratch_beside(new) as scratch:
             if artifact.kind == CASCADE:
-                return _export_cascade(run, model, artifact, params, new, scratch, form=form, gate=gate)
+                return _export_cascade(
+                    run, model, artifact, params, new, scratch, form=form, gate=gate, shipped=shipped
+                )
             written = write_form(artifact, form, new, scratch)
             task = _task(run, gate)
             _write_beside(written, task, params, new)
             checked = _describe_check(artifact, written, new, gate, scratch)
             use = _use(model, written, _lines(written, task, params), params, new, checked)
-            text = blocks(card(run.record, model, form=written.form), use)
+            text = blocks(card(run.record, model, form=written.form, shipped=shipped), use)
             (new / README).write_text(text + "\n", "utf-8")
             for name in files_of(new):
                 (new / name).chmod(READABLE)  # safetensors writes for its owner alone
@@ -104,6 +108,7 @@ def _export_cascade(
     *,
     form: str | None,
     gate: GateRows | str,
+    shipped: str | None,
 ) -> tuple[Written, str]:
     """The folder of a cascade: each of its models, and what asks them."""
     from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
@@ -117,7 +122,7 @@ def _export_cascade(
         checked = check_cascade(artifact, found, new, gate).message
     size = sum((new / name).stat().st_size for name in files_of(new))
     text = blocks(
-        card(run.record, model),
+        card(run.record, model, shipped=shipped),
         "## Use",
         f"Needs `pip install {' '.join(found.packages)}`; run it inside of this folder "
         f"({megabytes(size)} MB).",

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, DataError, SlimgateError, SuiteError
-from slimgate.record import RunRecord, VariantRecord
+from slimgate.record import Demands, RunRecord, VariantRecord
 from slimgate.record.files import Kept
 from slimgate.store.artifact import Artifact
 from slimgate.store.seal import Damaged, read_manifest
@@ -101,6 +101,34 @@ def _is_task_of(suite: Suite, run: Kept) -> bool:
 
     task = suite.setup.task
     return (task.name, params_json(task.params)) == (run.record.task.kind, run.record.task.params)
+
+
+def why_changed(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | None:
+    """Why the verdict of a record is not that of the suite and rows of now; None where nothing says so.
+
+    gate: the rows, or why they are not to be had. A suite that is not here tells nothing.
+    """
+    path = Path(run.record.suite.path)
+    if not path.is_file():
+        return None
+    if isinstance(gate, str):
+        return f"comes from a record that cannot be held against its suite: {gate}"
+    from slimgate.run.demands import demands_of
+
+    then, now = run.record.demands, demands_of(gate.suite)
+    if then is None:
+        changed = gate.suite.digest != run.record.suite.digest
+    else:
+        changed = then.settings != now.settings or _own_budgets(then, model) != _own_budgets(now, model)
+    if changed:
+        return f"comes from a record whose suite has changed: its budgets or settings in {path.as_posix()}"
+    return None
+
+
+def _own_budgets(demands: Demands, model: VariantRecord) -> list[Any]:
+    """What gates a model."""
+    own = [budget for budget in demands.budgets if budget.variant == model.name]
+    return [demands.gated.get(model.name), *sorted(own, key=lambda budget: (budget.budget, budget.kind))]
 
 
 def gate_rows(run: Kept, store: Path) -> GateRows | str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate.judge.budget_tables import TOKEN_TABLES
-from slimgate.judge.verdict import Verdict
-from slimgate.record import ONLY_WARNS, BudgetFacts, QualityFacts, RunRecord, VariantRecord
+from slimgate.judge.verdict import Verdict, worst_verdict
+from slimgate.record import BudgetFacts, QualityFacts, RunRecord, VariantRecord, Weakening
 from slimgate.record.budgets import (
     Judged,
     clean_reason,
     judged_budgets,
     looser,
     message_of,
-    undecided_change,
     verdict_under,
 )
+from slimgate.record.comparing import demands
+from slimgate.record.comparing.demands import find_weakenings, read_demands
 from slimgate.record.comparing.facts import BudgetChange, Outcome, VerdictChange
 
 Key = tuple[str, str]
@@ -31,12 +32,39 @@ _ORDER: tuple[Outcome | None, ...] = (
 
 def budget_changes(old: RunRecord, new: RunRecord) -> list[BudgetChange]:
     """Limits that are not what they were, of the teacher and of variants in both, the looser ones first."""
-    found = [
-        change
-        for before, after in _in_both(old, new)
-        for change in _limits_of(before, after, clean_reason(new.accepted.reason) if new.accepted else None)
+    changes = demands.budget_changes(read_demands(old), read_demands(new), accepted=_accepted(new))
+    return [_with_former_verdict(change, new) for change in changes]
+
+
+def _accepted(record: RunRecord) -> str | None:
+    """Why a whole release was accepted."""
+    return clean_reason(record.accepted.reason) if record.accepted else None
+
+
+def _with_former_verdict(change: BudgetChange, record: RunRecord) -> BudgetChange:
+    """A looser limit with what the limit before would make of the figures, the worst of all workloads."""
+    before, after = change.before, change.after
+    if before is None or after is None or not looser(change.kind, after, before):
+        return change
+    judged = [
+        budget
+        for budget in judged_budgets(record.variant(change.variant))
+        if change.budget in (budget.of, budget.name) and budget.facts.kind == change.kind
     ]
-    return sorted(found, key=lambda one: (not one.looser, one.reason is not None))
+    verdicts = [verdict_under(change.kind, before, budget) for budget in judged]
+    known = [verdict for verdict in verdicts if verdict is not None]
+    return change.model_copy(update={"under_before": worst_verdict(known)})
+
+
+def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
+    """All in which the gate of the new record demands less; first what nobody gave a reason for."""
+    weaker = find_weakenings(read_demands(old), read_demands(new), accepted=_accepted(new))
+    if old.demands is not None:
+        return weaker
+    judged = [
+        Weakening(about="settings", what=line, reason=_accepted(new)) for line in weaker_gates(old, new)
+    ]
+    return sorted([*weaker, *judged], key=lambda found: found.reason is not None)
 
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
@@ -54,7 +82,8 @@ def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
 def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     """Where the same limit judges less than it did: without groups, builds, or sliced columns.
 
-    Without groups rows count as independent, so that intervals get narrower.
+    By the results, where a record lacks the suite's demands. Without groups rows count as independent, so
+    that intervals get narrower.
     """
     found: dict[str, None] = {}
     for before, after in _in_both(old, new):
@@ -115,67 +144,6 @@ def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, Varian
 def _gating(model: VariantRecord) -> dict[Key, Judged]:
     """By budget and kind; nothing where the variant is shown and not gated."""
     return {(one.name, one.facts.kind): one for one in judged_budgets(model)} if model.gated else {}
-
-
-def _limits_of(before: VariantRecord, after: VariantRecord, accepted: str | None) -> Iterator[BudgetChange]:
-    olds, news = _gating(before), _gating(after)
-    for key, one in olds.items():
-        if key in news:
-            yield from _budget_changes(after.name, one, news[key], accepted)
-        elif after.gated and _is_awaited(after, one):
-            continue  # nobody knows the limit of what was not judged
-        else:
-            yield BudgetChange(
-                variant=after.name,
-                budget=one.name,
-                kind=one.facts.kind,
-                before=one.facts.limit,
-                after=None,
-                looser=True,
-                gates_no_more=not after.gated,
-                reason=_reason_of_removal(after, one) or accepted,
-            )
-    for key, one in news.items():
-        if key not in olds and not _is_awaited(before, one):
-            yield BudgetChange(
-                variant=after.name,
-                budget=one.name,
-                kind=one.facts.kind,
-                before=None,
-                after=one.facts.limit,
-                looser=False,
-                reason=one.facts.reason,
-            )
-
-
-def _reason_of_removal(after: VariantRecord, gone: Judged) -> str | None:
-    """What the suite says of a budget that gates no more."""
-    if not after.gated:
-        return clean_reason(after.reason)
-    key = ("latency" if gone.of == "latency" else gone.name, gone.facts.kind)  # for all workloads one budget
-    return next((one.reason for one in after.switched_off if (one.budget, one.kind) == key), None)
-
-
-def _budget_changes(variant: str, old: Judged, new: Judged, accepted: str | None) -> Iterator[BudgetChange]:
-    kind, before, after = new.facts.kind, old.facts.limit, new.facts.limit
-    undecided = undecided_change(old.facts, new.facts)
-    if before == after and undecided is None:
-        return
-    higher = looser(kind, after, before)
-    allows_more = higher or undecided == ONLY_WARNS
-    # the words that stood there before are not about this change
-    own = clean_reason(new.facts.reason) if new.facts.reason != old.facts.reason else None
-    yield BudgetChange(
-        variant=variant,
-        budget=new.name,
-        kind=kind,
-        before=before,
-        after=after,
-        looser=allows_more,
-        reason=own or (accepted if allows_more else None),
-        under_before=verdict_under(kind, before, new) if higher else None,
-        undecided=undecided,
-    )
 
 
 def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:

@@ -5,14 +5,14 @@ A drop is positive where the new release is worse than the old one, whatever the
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from slimgate.judge.metrics.base import Unit
 from slimgate.judge.parts import Part, SeparationFacts
 from slimgate.judge.verdict import Verdict
-from slimgate.record import Status, UndecidedChange
+from slimgate.record import Status, UndecidedChange, Weakening
 
 SCHEMA: Literal["slimgate.compare/1"] = "slimgate.compare/1"
 # What became of a budget: its verdict, or that its variant broke, or that the run did not judge it.
@@ -138,7 +138,8 @@ class BudgetChange(Part):
 
     gates_no_more: the variant is shown and not gated any more. reason: None where nobody gave one.
     under_before: of a looser limit, what the limit before would make of the new release's figures.
-    undecided: what INCONCLUSIVE did of the budget and does now, where that is not the same.
+    undecided: what INCONCLUSIVE did of the budget and does now, where that is not the same. options: what
+    else its table said and says, where that differs.
     """
 
     variant: str
@@ -151,6 +152,7 @@ class BudgetChange(Part):
     reason: str | None = None
     under_before: Verdict | None = None
     undecided: UndecidedChange | None = None
+    options: tuple[dict[str, Any], dict[str, Any]] | None = None
 
 
 class VerdictChange(Part):
@@ -173,8 +175,8 @@ class VerdictChange(Part):
 class Comparison(Part):
     """What moved. notes: why something could not be compared, in words.
 
-    gates_gone: those of `removed` that gated: their budgets went with them. weaker: where the same limits
-    judge less than they did, and nobody said why. separation: of the new release's variants.
+    gates_gone: those of `removed` that gated: their budgets went with them. weaker: all in which the new gate
+    demands less. separation: of the new release's variants.
     """
 
     schema_: Literal["slimgate.compare/1"] = Field(default=SCHEMA, alias="schema")
@@ -188,7 +190,7 @@ class Comparison(Part):
     added: list[str] = Field(default_factory=list)
     removed: list[str] = Field(default_factory=list)
     gates_gone: list[str] = Field(default_factory=list)
-    weaker: list[str] = Field(default_factory=list)
+    weaker: list[Weakening] = Field(default_factory=list)
     teacher: ModelChange | None = None
     variants: list[ModelChange] = Field(default_factory=list)
     separation: SeparationFacts | None = None
@@ -208,6 +210,11 @@ class Comparison(Part):
     def loosened(self) -> list[BudgetChange]:
         """Budgets that allow more than they did."""
         return [one for one in self.budgets if one.looser]
+
+    @property
+    def unaccepted(self) -> list[Weakening]:
+        """What of the weaker gate nobody gave a reason for."""
+        return [weakening for weakening in self.weaker if weakening.reason is None]
 
     @property
     def unexplained(self) -> list[BudgetChange]:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from slimgate.judge.metrics import Metric
 from slimgate.record import Machine, RunRecord, VariantRecord
-from slimgate.record.budgets import clean_reason
 from slimgate.record.comparing.answers import PairedAnswers, same_gate_rows
 from slimgate.record.comparing.budgets import (
     budget_changes,
+    find_weaker,
     missing_gates,
     shared_variants,
     verdict_changes,
-    weaker_gates,
 )
 from slimgate.record.comparing.facts import Comparison, MetricChange, ModelChange, Release
 from slimgate.record.comparing.figures import latency_changes, same_hardware, size_change
@@ -39,20 +38,19 @@ def compare(old: Kept, new: Kept) -> Comparison:
         _model((before, one), (after, other), metrics, answers)
         for one, other in shared_variants(before, after)
     ]
-    weaker = weaker_gates(before, after)
     names = [{model.name for model in record.variants} for record in (before, after)]
     return Comparison(
         old=_release(old),
         new=_release(new),
         same_rows=same_gate_rows(before, after),
         same_machine=same_hardware(before.machine, after.machine),
-        notes=[*(f"The gate is weaker: {one}." for one in weaker), *_notes(before, after), *answers.notes],
+        notes=[*_notes(before, after), *answers.notes],
         verdicts=verdict_changes(before, after),
         budgets=budget_changes(before, after),
         added=[model.name for model in after.variants if model.name not in names[0]],
         removed=[model.name for model in before.variants if model.name not in names[1]],
         gates_gone=missing_gates(before, after),
-        weaker=[] if after.accepted is not None and clean_reason(after.accepted.reason) else weaker,
+        weaker=find_weaker(before, after),
         teacher=teacher,
         variants=[_read(one, teacher) for one in variants],
         separation=after.separation,

@@ -243,7 +243,9 @@ def test_a_budget_that_is_gone_or_gates_no_more_is_looser(tmp_path: Path) -> Non
     gone = releases(tmp_path, models={"int8": Model(budgets=())})
     assert [(one.after, one.gates_no_more, one.reason) for one in gone.loosened] == [(None, False, None)]
     shown = releases(tmp_path, models={"int8": Model(gated=False, reason="only to see")})
-    assert [(one.gates_no_more, one.reason) for one in shown.loosened] == [(True, "only to see")]
+    assert [(one.gates_no_more, one.reason) for one in shown.loosened] == [
+        (True, None)
+    ]  # no reason to demand less
 
 
 def test_a_budget_that_is_switched_off_is_gone_with_the_suites_reason(tmp_path: Path) -> None:

@@ -1,0 +1,338 @@
+"""Did the gate get weaker? What one gate demands beside what an earlier one did.
+
+`slimgate compare`, `slimgate accept` and --slimgate-baseline share this check. A key of a suite that has no
+rule of its own counts as weaker wherever its value is another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from slimgate.record import (
+    ONLY_WARNS,
+    DemandedBudget,
+    DemandedRows,
+    Demands,
+    RunRecord,
+    UndecidedChange,
+    VariantRecord,
+    Weakening,
+)
+from slimgate.record.budgets import clean_reason, judged_budgets, looser
+from slimgate.record.comparing.facts import BudgetChange
+from slimgate.record.files import TEACHER
+from slimgate.suite.variant_budgets import BASELINE
+
+# Keys of settings that hold the digest of code begin so.
+CODE = "code."
+_LOAD_MODEL = "load_model"
+# Splits that judge; the teacher may be trained on others.
+_JUDGING = ("gate", "confirm")
+_SELF_TESTS = ("identical", "planted_fault", "planted_delay")
+_LONGEST = 80
+# A limit that is over builds, and not over the rows of one build, covers more.
+_STRICTER_OPTIONS = ({"over": "builds"},)
+
+
+def read_demands(record: RunRecord) -> Demands:
+    """What the gate of a record demanded; of one without a suite, such as of logs, what was judged."""
+    demands = record.demands or _judged_demands(record)
+    teacher = record.variants[0]
+    is_trained = any(step.method != _LOAD_MODEL for step in teacher.steps)
+    tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
+    known = {
+        "rows": demands.rows or _judging_rows(record),
+        "teacher": None if is_trained or teacher.artifact is None else teacher.artifact.digest,
+        "self_tests": tests,
+    }
+    return demands.model_copy(update=known)
+
+
+def _judging_rows(record: RunRecord) -> dict[str, DemandedRows]:
+    splits = record.task.splits
+    return {
+        name: DemandedRows(n=splits[name].n, digest=splits[name].digest)
+        for name in _JUDGING
+        if name in splits
+    }
+
+
+def _judged_demands(record: RunRecord) -> Demands:
+    return Demands(
+        budgets=[budget for model in record.variants for budget in _budgets_of(model)],
+        gated={model.name: model.gated for model in record.variants[1:]},
+        switched_off={model.name: model.switched_off for model in record.variants if model.switched_off},
+        settings={"suite.seeds": record.suite.seeds, "task.kind": record.task.kind},
+        unjudged={model.name: model.awaited for model in record.variants if model.awaited},
+    )
+
+
+def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
+    """By budget and kind; of latency once for all workloads."""
+    judged = {
+        ("latency" if budget.of == "latency" else budget.name, budget.facts.kind): budget.facts
+        for budget in judged_budgets(model)
+    }
+    waiting = {
+        (f"{BASELINE} {metric}", budget.kind): budget
+        for metric, since in model.since_baseline.items()
+        for budget in since.waiting
+    }
+    for (name, kind), facts in {**judged, **waiting}.items():
+        yield DemandedBudget(
+            variant=model.name,
+            budget=name,
+            kind=kind,
+            limit=facts.limit,
+            on_inconclusive=facts.on_inconclusive,
+            reason=facts.reason,
+        )
+
+
+def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = None) -> list[Weakening]:
+    """All in which the gate of now demands less; first what nobody gave a reason for.
+
+    accepted: why the whole gate of now was accepted. What is not known of now, such as its rows, is no
+    weakening.
+    """
+    common = _common_reason(before, now, accepted)
+    weaker = [
+        *_weaker_variants(before, now),
+        *(
+            Weakening(about="budgets", what=describe_change(change), reason=change.reason)
+            for change in budget_changes(before, now, accepted=accepted)
+            if change.looser and not change.gates_no_more  # its variant is listed
+        ),
+        *_weaker_rows(before, now),
+        *_weaker_settings(before.settings, now.settings),
+        *_weaker_teacher(before, now),
+    ]
+    explained = [
+        found if found.reason is not None else found.model_copy(update={"reason": common}) for found in weaker
+    ]
+    return sorted(explained, key=lambda found: found.reason is not None)
+
+
+def _common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
+    """The reason for the whole gate; the words that stood there before are not about this change."""
+    own = clean_reason(now.reason) if now.reason != before.reason else None
+    return accepted or own
+
+
+def budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
+    """Limits that are not what they were, of models in both gates; the looser ones first."""
+    common = _common_reason(before, now, accepted)
+    models = [TEACHER, *(name for name in now.gated if name in before.gated)]
+    changes = [change for name in models for change in _changes_of(name, before, now, common)]
+    return sorted(changes, key=lambda change: (not change.looser, change.reason is not None))
+
+
+def _changes_of(name: str, before: Demands, now: Demands, common: str | None) -> Iterator[BudgetChange]:
+    olds, news = _gating_budgets(before, name), _gating_budgets(now, name)
+    is_gated = now.gated.get(name, True)
+    off = {(budget.budget, budget.kind): budget.reason for budget in now.switched_off.get(name, ())}
+    for key, old in olds.items():
+        if key in news:
+            yield from _change(old, news[key], common)
+        elif not (is_gated and _is_unjudged(now, old)):
+            yield BudgetChange(
+                variant=name,
+                budget=old.budget,
+                kind=old.kind,
+                before=old.limit,
+                after=None,
+                looser=True,
+                gates_no_more=not is_gated,
+                # why a variant is informational is no reason to demand nothing of it any more
+                reason=(clean_reason(off.get(key)) if is_gated else None) or common,
+            )
+    for key, new in news.items():
+        if key not in olds and not _is_unjudged(before, new):
+            yield BudgetChange(
+                variant=name,
+                budget=new.budget,
+                kind=new.kind,
+                before=None,
+                after=new.limit,
+                looser=False,
+                reason=new.reason,
+            )
+
+
+def _gating_budgets(demands: Demands, name: str) -> dict[tuple[str, str], DemandedBudget]:
+    if not demands.gated.get(name, True):
+        return {}
+    return {(budget.budget, budget.kind): budget for budget in demands.budgets if budget.variant == name}
+
+
+def _is_unjudged(demands: Demands, budget: DemandedBudget) -> bool:
+    """Whether there is such a budget whose limit nobody knows, for its run did not judge it."""
+    names = demands.unjudged.get(budget.variant, ())
+    return any(
+        budget.budget in (name, *name.split(" and ")) or name.partition(" ")[0] == budget.budget
+        for name in names
+    )
+
+
+def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Iterator[BudgetChange]:
+    undecided = _undecided_change(old, new)
+    options = None if old.options == new.options else (old.options, new.options)
+    if old.limit == new.limit and undecided is None and options is None:
+        return
+    is_looser = (
+        looser(new.kind, new.limit, old.limit)
+        or undecided == ONLY_WARNS
+        or (options is not None and new.options not in _STRICTER_OPTIONS)
+    )
+    # the words that stood there before are not about this change
+    own = clean_reason(new.reason) if new.reason != old.reason else None
+    yield BudgetChange(
+        variant=new.variant,
+        budget=new.budget,
+        kind=new.kind,
+        before=old.limit,
+        after=new.limit,
+        looser=is_looser,
+        reason=own or (common if is_looser else None),
+        undecided=undecided,
+        options=options,
+    )
+
+
+def _undecided_change(old: DemandedBudget, new: DemandedBudget) -> UndecidedChange | None:
+    """What INCONCLUSIVE did of the budget and does now; None where that is the same, or not recorded."""
+    was, now = old.on_inconclusive, new.on_inconclusive
+    return None if was is None or now is None or was == now else (was, now)
+
+
+def describe_change(change: BudgetChange) -> str:
+    """`int8, accuracy: drop_points was 1 and is 2`."""
+    return f"{change.variant}, {change.budget}: {change.kind} {_was_and_is(change)}"
+
+
+def _was_and_is(change: BudgetChange) -> str:
+    if change.gates_no_more:
+        return f"was {change.before:g} and does not gate any more"
+    if change.after is None:
+        return f"was {change.before:g} and is gone"
+    parts = [] if change.after == change.before else [f"was {change.before:g} and is {change.after:g}"]
+    if change.undecided == ONLY_WARNS:
+        parts.append("failed the run where it was undecided and only warns now")
+    if change.options is not None:
+        was, now = map(_format, change.options)
+        parts.append(f"was with {was} and is with {now}")
+    return ", ".join(parts)
+
+
+def _weaker_variants(before: Demands, now: Demands) -> Iterator[Weakening]:
+    for name, gated in before.gated.items():
+        if gated and name not in now.gated:
+            yield Weakening(about="variants", what=f"{name} is gone, with its budgets")
+        elif gated and not now.gated[name]:
+            yield Weakening(about="variants", what=f"{name} is informational now: it fails no run")
+
+
+def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
+    for name, old in before.rows.items():
+        new = now.rows.get(name)
+        if not now.rows or (new is not None and new.digest == old.digest):
+            continue
+        rows = (
+            f"the {name} rows" if name in _JUDGING else f"the {name} rows, on which the teacher is trained,"
+        )
+        if new is None:
+            yield Weakening(about="rows", what=f"{rows} are gone")
+        else:
+            counts = f"{old.n:,} rows then, {new.n:,} now"
+            yield Weakening(about="rows", what=f"{rows} are not those of then ({counts})")
+
+
+def _weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:
+    if before.teacher is not None and now.teacher is not None and before.teacher != now.teacher:
+        yield Weakening(about="settings", what="the teacher is another model: its files differ")
+    ran = now.self_tests
+    for name in () if ran is None else before.self_tests or ():
+        if name not in ran:
+            yield Weakening(about="settings", what=f"the self-test {name} has not run")
+
+
+Rule = Callable[[Any, Any], bool]
+
+
+def _lacks(before: Any, now: Any) -> bool:
+    """Whether something that was in a list is not there any more."""
+    return any(item not in (now or ()) for item in before or ())
+
+
+def _is_fewer(before: Any, now: Any) -> bool:
+    return before is not None and (now is None or now < before)
+
+
+def _is_off(before: Any, now: Any) -> bool:
+    """Whether what was there is not, or is another one; what is new asks for more."""
+    return bool(before) and before != now
+
+
+def _is_on(before: Any, now: Any) -> bool:
+    return bool(now) and not before
+
+
+def _has_other_code(before: Any, now: Any) -> bool:
+    """Whether code that still counts is other code."""
+    return now is not None and before != now
+
+
+def _asks_less_of_servers(before: Any, now: Any) -> bool:
+    """Whether a load is gone, has fewer requests or turns, or another level of service."""
+    by_arrival = {(load["concurrency"], load["request_rate"]): load for load in now or ()}
+    for load in before or ():
+        same = by_arrival.get((load["concurrency"], load["request_rate"]))
+        if same is None or same["requests"] < load["requests"] or same["blocks"] < load["blocks"]:
+            return True
+        if same["service_level"] != load["service_level"]:
+            return True
+    return False
+
+
+# Whether the second value of a key asks for less than the first. Of every other key any change does.
+_RULES: Mapping[str, Rule] = {
+    "suite.opt_in": _is_on,
+    "task.group": _is_off,
+    "task.slices": _lacks,
+    "teacher.sha256": _is_off,
+    "budgets.family": _is_off,
+    "measure.metrics": _lacks,
+    "measure.workloads": _lacks,
+    "measure.loads": _asks_less_of_servers,
+    "measure.end_to_end": _is_off,
+    "measure.warmup": _is_fewer,
+    "measure.rounds": _is_fewer,
+    "measure.max_seconds": _is_fewer,
+}
+
+
+def _differs(before: Any, now: Any) -> bool:
+    return bool(before != now)
+
+
+def _weaker_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Weakening]:
+    """What an earlier record does not tell was not demanded."""
+    for key, old in before.items() if now else ():
+        rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, _differs)
+        if rule(old, now.get(key)):
+            yield Weakening(about="settings", what=_describe_setting(key, old, now.get(key)))
+
+
+def _describe_setting(key: str, old: Any, new: Any) -> str:
+    if key.startswith(CODE):
+        return f"the code of {key.removeprefix(CODE)} is another"
+    table, _, name = key.partition(".")
+    return f"[{table}] {name} was {_format(old)} and is {_format(new)}"
+
+
+def _format(value: Any) -> str:
+    """Short, as JSON; a long list by what it begins with."""
+    text = "not set" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,65 @@
+"""How one model of a record stands by all its budgets, and why it does not ship without a reason."""
+
+from __future__ import annotations
+
+from slimgate.judge.verdict import Verdict, worst_verdict
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.budgets import judged_budgets
+from slimgate.record.earlier_results import describe_state
+from slimgate.record.files import TEACHER
+
+NOT_JUDGED, NOT_GATED, ERROR = "not judged", "not gated", "error"
+
+
+def model_verdict(model: VariantRecord) -> str:
+    """PASS, FAIL or INCONCLUSIVE over all budgets of a model, or error, not gated, not judged.
+
+    PASS only if every budget that the suite has for it was judged.
+    """
+    if model.error is not None:
+        return ERROR
+    if not model.gated:
+        return NOT_GATED
+    verdicts = [budget.facts.verdict for budget in judged_budgets(model)]
+    verdicts += [facts.verdict for facts in model.confirm.values() if facts.verdict is not None]
+    worst = worst_verdict(verdicts)
+    if worst is None or (worst is Verdict.PASS and model.awaited):
+        return NOT_JUDGED
+    return str(worst)
+
+
+def model_status(record: RunRecord, model: VariantRecord) -> str:
+    """`PASS`; `FAIL, partial` where the record is of no single whole run."""
+    return model_verdict(model) + (", partial" if describe_state(record) else "")
+
+
+def why_not_shipped(record: RunRecord, model: VariantRecord) -> str | None:
+    """Why a model wants a reason to be shipped, in words that follow its name; None where it wants none.
+
+    The teacher is what the others are compared with: it wants one only where a budget of its own does not
+    hold.
+    """
+    verdict = model_verdict(model)
+    if model.name == TEACHER and verdict == NOT_JUDGED:
+        return None
+    if verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        return f"is {verdict} in this run{_first_message(model, Verdict(verdict))}"
+    if verdict == ERROR:
+        return f"could not be built or measured ({model.error})"
+    if verdict == NOT_GATED:
+        return f"is informational in this run ({model.reason or 'no reason is given'}): no budget gates it"
+    if verdict == NOT_JUDGED:
+        lacking = f": {', '.join(model.awaited)}" if model.awaited else " by any budget"
+        return f"was not judged in this run{lacking}"
+    if broken := record.self_test.failures:
+        return f"comes from a gate that failed its self-test ({', '.join(broken)})"
+    if model.name != TEACHER and (state := describe_state(record)):
+        return f"comes from a record that is {state}"
+    return None
+
+
+def _first_message(model: VariantRecord, verdict: Verdict) -> str:
+    """What the gate printed of the budget that does not hold."""
+    facts = [result.facts for result in model.results() if result.facts.verdict is verdict]
+    message = next((judged.message for judged in facts if judged.message), None)
+    return "" if message is None else f" ({message.removeprefix(f'{model.name}: ')})"

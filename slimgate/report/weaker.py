@@ -1,0 +1,31 @@
+"""That a gate demands less than an earlier one: the first thing that a reader of a change sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimgate._system.escape import escape
+from slimgate.record import Weakening
+from slimgate.record.words import format_count
+from slimgate.report.figures import with_note
+from slimgate.report.tables import blocks, bullets
+
+# A reason, or a list of settings, must not fill a comment.
+_LONGEST = 400
+
+
+def weaker_gate(weaker: Sequence[Weakening], than: str) -> str:
+    """A line, and a bullet for each change; nothing where the gate is as strong.
+
+    than: what it is held against, `the baseline v1`, as markdown.
+    """
+    if not weaker:
+        return ""
+    unexplained = sum(found.reason is None for found in weaker)
+    without = f", {unexplained} without a reason" if unexplained else ", each with a reason"
+    counts = format_count(len(weaker), "change", "changes")
+    lines = [
+        with_note(escape(found.what, longest=_LONGEST), escape(found.reason or "no reason", longest=_LONGEST))
+        for found in weaker
+    ]
+    return blocks(f"**The gate demands less than {than}**: {counts}{without}", bullets(lines))

@@ -1,0 +1,134 @@
+"""What a suite demands, as its record has it: every key of the suite, but for those on the list below."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.digests import code_digest, file_sha256, folder_digest
+from slimgate.protocols import CONFIRM, GATE
+from slimgate.record import DemandedBudget, DemandedRows, Demands, SwitchedOffBudget
+from slimgate.record.comparing.demands import CODE
+from slimgate.run.rows import PreparedRows
+from slimgate.store.store import files_of
+from slimgate.suite.suite import TEACHER, Suite, params_json
+from slimgate.suite.tables import SuiteTable, TeacherTable, VariantTable
+
+# Keys of a suite that demand nothing by themselves, and why. A test holds every key against this list.
+NO_DEMAND: Mapping[str, str] = {
+    "suite.title": "it is a heading",
+    "suite.seed": "suite.seeds has it",
+    "suite.extends": "the tables of all files count as one",
+    "suite.reference": "published figures are shown, and judge nothing",
+    "task.source": "the digests of the rows count",
+    "task.splits": "the digests of the rows count",
+    "measure.batch_size": "it is how answers are computed, which are the same up to rounding",
+    "measure.batch_tokens": "it is how answers are computed, which are the same up to rounding",
+    "measure.memory": "memory is measured in any case where it has a budget",
+    "measure.on_inconclusive": "each budget has it",
+    "tune": "a search proposes variants, and judges none",
+    "budgets.baseline.file": "it is what the gate is held against",
+    "budgets.baseline.reason": "it is why less is demanded",
+    **{f"variants.{name}": "it is what is judged" for name in VariantTable.model_fields if name != "gated"},
+}
+_NAMED_CODE = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
+
+
+def demands_of(suite: Suite, rows: PreparedRows | None = None) -> Demands:
+    """What a suite demands. rows: its splits, if they are cut already."""
+    names = (TEACHER, *suite.variants)
+    off = {name: suite.budgets_of(name).switched_off for name in names}
+    return Demands(
+        budgets=[budget for name in names for budget in _budgets(suite, name)],
+        gated={name: variant.gated for name, variant in suite.variants.items()},
+        switched_off={
+            name: [SwitchedOffBudget(**asdict(budget)) for budget in budgets]
+            for name, budgets in off.items()
+            if budgets
+        },
+        settings=settings_of(suite),
+        rows={} if rows is None else _rows(suite, rows),
+        reason=suite.weaker_reason,
+    )
+
+
+def _budgets(suite: Suite, name: str) -> Iterator[DemandedBudget]:
+    for (budget, kind), limit in suite.budgets_of(name).limits(suite.measure.on_inconclusive).items():
+        yield DemandedBudget(
+            variant=name,
+            budget=budget,
+            kind=kind,
+            limit=limit.limit,
+            on_inconclusive=limit.on_inconclusive,
+            options=dict(limit.options),
+            reason=limit.reason,
+        )
+
+
+def _rows(suite: Suite, rows: PreparedRows) -> dict[str, DemandedRows]:
+    """Of the splits that judge, and of those that the teacher is trained on."""
+    trained_on = [split for step in suite.teacher.steps for split in step.reads]
+    return {
+        name: DemandedRows(n=rows.reports[name].n, digest=rows.reports[name].digest)
+        for name in dict.fromkeys([GATE, CONFIRM, *trained_on])
+        if name in rows.reports
+    }
+
+
+def settings_of(suite: Suite) -> dict[str, Any]:
+    """Every setting that says how the gate judges, by its dotted key, as JSON."""
+    tables = suite.tables
+    task, base = suite.setup.task, suite.path.parent
+    values = {
+        "suite.seeds": list(suite.seeds),
+        **_fields("suite", tables.suite, SuiteTable),
+        "task.kind": task.name,
+        "task.group": suite.setup.group,
+        "task.slices": list(suite.setup.slices),
+        **{f"task.{key}": value for key, value in params_json(task.params).items()},
+        **_fields("teacher", tables.teacher, TeacherTable),
+        **_fields("measure", suite.measure, type(suite.measure)),
+        "measure.metrics": list(suite.metrics),
+        "measure.workloads": [workload.id for workload in suite.workloads],
+        "budgets.family": suite.family,
+    }
+    portable = {key: _portable(value, base) for key, value in values.items() if key not in NO_DEMAND}
+    return {**portable, **_code(portable.values())}
+
+
+def _fields(table: str, values: Any, of: type[SuiteTable | TeacherTable] | Any) -> dict[str, Any]:
+    """Each field of a table by its dotted key; seeds are those that the suite runs with."""
+    dumped = values.model_dump(mode="json")
+    return {f"{table}.{name}": dumped[name] for name in of.model_fields if name != "seeds"}
+
+
+def _portable(value: Any, base: Path) -> Any:
+    """The value with files by their content: a path of this machine is another one elsewhere."""
+    if isinstance(value, Mapping):
+        return {key: _portable(item, base) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(item, base) for item in value]
+    if not isinstance(value, str) or not os.path.isabs(value) or not Path(value).exists():
+        return value
+    path = Path(value)
+    digest = file_sha256(path) if path.is_file() else folder_digest(path, map(str, files_of(path)))
+    return {"path": Path(os.path.relpath(path, base)).as_posix(), "digest": digest[:32]}
+
+
+def _code(values: Any) -> dict[str, str]:
+    """The digest of each module of a user's own that a setting names as package.module:object."""
+    names = dict.fromkeys(name for value in values for name in _names_in(value))
+    return {f"{CODE}{name}": code_digest(name.partition(":")[0]) for name in names}
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from (name for item in value.values() for name in _names_in(item))
+    elif isinstance(value, list | tuple):
+        yield from (name for item in value for name in _names_in(item))
+    elif isinstance(value, str) and _NAMED_CODE.fullmatch(value) and not value.startswith("hub:"):
+        yield value

@@ -40,9 +40,10 @@ class Demands(Part):
 
     switched_off: by variant, the common budgets that it does not have. settings: by dotted key of the suite,
     such as measure.rounds; files and code of a user's own by their digests. rows: by split; none before they
-    are known. teacher: digest of its artifact; None before it is known, and where it is trained, whose
-    settings and rows count. self_tests: those that have run; None before that is known. unjudged: by variant,
-    what has a budget whose limit is not known. reason: of [budgets.baseline], why less is demanded.
+    are known. teacher: digest of its artifact; None before it is known, and where the teacher or its head is
+    trained, of which settings and rows count. self_tests: those that have run; None before that is known.
+    unjudged: by variant, what has a budget whose limit is not known. reason: of [budgets.baseline], why less
+    is demanded.
     """
 
     budgets: list[DemandedBudget] = []

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from slimgate.record import DemandedBudget, DemandedRows, Demands, SwitchedOffBu
 from slimgate.record.comparing.demands import CODE
 from slimgate.run.rows import PreparedRows
 from slimgate.store.store import files_of
-from slimgate.suite.suite import TEACHER, Suite, params_json
+from slimgate.suite.suite import TEACHER, Suite, Variant, params_json
 from slimgate.suite.tables import SuiteTable, TeacherTable, VariantTable
 
 # Keys of a suite that demand nothing by themselves, and why. A test holds every key against this list.
@@ -91,6 +92,7 @@ def settings_of(suite: Suite) -> dict[str, Any]:
         "task.slices": list(suite.setup.slices),
         **{f"task.{key}": value for key, value in params_json(task.params).items()},
         **_fields("teacher", tables.teacher, TeacherTable),
+        "teacher.files": _model_digest(suite.teacher),
         **_fields("measure", suite.measure, type(suite.measure)),
         "measure.metrics": list(suite.metrics),
         "measure.workloads": [workload.id for workload in suite.workloads],
@@ -117,6 +119,28 @@ def _portable(value: Any, base: Path) -> Any:
     path = Path(value)
     digest = file_sha256(path) if path.is_file() else folder_digest(path, map(str, files_of(path)))
     return {"path": Path(os.path.relpath(path, base)).as_posix(), "digest": digest[:32]}
+
+
+def _model_digest(teacher: Variant) -> str | None:
+    """The digest of the teacher's local files, but for what no model reads; None of other models."""
+    path = teacher.ref.folder if teacher.ref else None
+    if path is None:
+        return None
+    names = (path.name,) if path.is_file() else tuple(filter(_is_of_model, files_of(path)))
+    folder = path.parent if path.is_file() else path
+    stats = [(folder / name).stat() for name in names]
+    return _files_digest(folder, names, tuple((found.st_size, found.st_mtime_ns) for found in stats))
+
+
+def _is_of_model(name: str) -> bool:
+    """Whether a file may change what a model answers: all but texts about it and hidden files."""
+    return not name.endswith(".md") and not any(part.startswith(".") for part in name.split("/"))
+
+
+@cache
+def _files_digest(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:  # noqa: ARG001
+    """Weights are large, and a run asks several times; stamps: size and time of each file."""
+    return folder_digest(folder, names)
 
 
 def _code(values: Any) -> dict[str, str]:

@@ -71,12 +71,16 @@ def test_budgets_against_a_baseline(with_baseline: Path) -> None:
     tight = with_suite(with_baseline, "compression_min = 0.5", "compression_min = 0.6")
     assert tight.record("two")["baseline"]["loosened"] == []
 
-    gone = with_suite(with_baseline, "size = { compression_min = 0.5 }", "")
-    assert gone.code == 0
-    loosened = gone.record("two")["baseline"]["loosened"]
-    assert {(one["variant"], one["budget"], one["limit"]) for one in loosened} == {
-        (name, "size", None) for name in ("same", "int8", "unsure")
-    }
+    size = "size = { compression_min = 0.5 }"
+    gone = with_suite(with_baseline, size, "")
+    assert gone.code == 4
+    for name in ("same", "int8", "unsure"):
+        assert f"  {name}, size: compression_min was 0.5 and is gone" in gone.lines
+    reason = '[budgets.baseline]\nreason = "files are free"'
+    told = with_suite(with_baseline, size, reason)
+    assert told.code == 0
+    weaker = told.record("two")["baseline"]["weaker"]
+    assert {(one["about"], one["reason"]) for one in weaker} == {("budgets", "files are free")}
 
 
 def test_a_baseline_that_is_none_is_told_in_one_line(repository: Path) -> None:

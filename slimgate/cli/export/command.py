@@ -14,10 +14,10 @@ Writes a model of a run, from the store, as a folder for the plain libraries: we
 config.json with id2label, and README.md, a model card whose lines of Python predict without slimgate. Without
 --format a graph stays what it is; a PyTorch model is written for transformers where one of its classes holds
 it, else as ONNX. Nothing is built. The written folder is loaded again and answers 500 gate rows, if the
-suite and its rows are here as they were judged. --reason is wanted for a variant that is FAIL or INCONCLUSIVE,
-was not judged, is informational, or comes from a partial record, or one whose suite or rows have changed; the
-card shows it. Exit codes: 0 written, 1 such a reason is missing, or it answers otherwise than the model that
-was judged, and is not kept, 4 wrong usage or input.
+suite and its rows are here as they were judged. --reason is wanted for a variant that is FAIL or
+INCONCLUSIVE, was not judged, is informational, or comes from a partial record, or from one whose suite or
+rows have changed; the card shows it. Exit codes: 0 written, 1 such a reason is missing, or it answers
+otherwise than the model that was judged, and is not kept, 4 wrong usage or input.
 """
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from slimgate.record import (
     ONLY_WARNS,
+    BudgetFacts,
     DemandedBudget,
     DemandedRows,
     Demands,
     RunRecord,
     UndecidedChange,
     VariantRecord,
+    WaitingBudget,
     Weakening,
 )
 from slimgate.record.budgets import clean_reason, judged_budgets, looser
@@ -40,7 +42,8 @@ def read_demands(record: RunRecord) -> Demands:
     """What the gate of a record demanded; of one without a suite, such as of logs, what was judged."""
     demands = record.demands or _judged_demands(record)
     teacher = record.variants[0]
-    is_trained = any(step.method != _LOAD_MODEL for step in teacher.steps)
+    # trained on one machine and on another, its files differ by rounding; then its settings and rows count
+    is_trained = any(step.method != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
     tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
     known = {
         "rows": demands.rows or _judging_rows(record),
@@ -80,7 +83,8 @@ def _budgets_of(model: VariantRecord) -> Iterator[DemandedBudget]:
         for metric, since in model.since_baseline.items()
         for budget in since.waiting
     }
-    for (name, kind), facts in {**judged, **waiting}.items():
+    limits: dict[tuple[str, str], BudgetFacts | WaitingBudget] = {**judged, **waiting}
+    for (name, kind), facts in limits.items():
         yield DemandedBudget(
             variant=model.name,
             budget=name,
@@ -252,9 +256,10 @@ def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
 def _weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:
     if before.teacher is not None and now.teacher is not None and before.teacher != now.teacher:
         yield Weakening(about="settings", what="the teacher is another model: its files differ")
-    ran = now.self_tests
-    for name in () if ran is None else before.self_tests or ():
-        if name not in ran:
+    if now.self_tests is None:
+        return
+    for name in before.self_tests or ():
+        if name not in now.self_tests:
             yield Weakening(about="settings", what=f"the self-test {name} has not run")
 
 
@@ -329,6 +334,8 @@ def _describe_setting(key: str, old: Any, new: Any) -> str:
     if key.startswith(CODE):
         return f"the code of {key.removeprefix(CODE)} is another"
     table, _, name = key.partition(".")
+    if key == "teacher.files":
+        return "the teacher is another model: its files differ"
     return f"[{table}] {name} was {_format(old)} and is {_format(new)}"
 
 

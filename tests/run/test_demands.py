@@ -1,0 +1,265 @@
+"""Every key of a suite is a demand that is compared, or is on the list of what demands nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate.judge.budget_tables import (
+    TOKEN_TABLES,
+    BaselineBudgetTable,
+    FlipsBudget,
+    FlopsBudget,
+    LatencyBudgetTable,
+    MemoryBudget,
+    QualityBudgetTable,
+    SizeBudget,
+    SliceBudget,
+    TeacherBudgetTable,
+)
+from slimgate.record import Demands, Weakening
+from slimgate.record.comparing.demands import _RULES, CODE, find_weakenings
+from slimgate.run.demands import NO_DEMAND, demands_of
+from slimgate.suite.budgets import EXAMPLES, OF_ONE, resolve_budgets
+from slimgate.suite.load import load_suite
+from slimgate.suite.schema import suite_schema
+from slimgate.suite.tables import (
+    BaselineTable,
+    MeasureTable,
+    SuiteFile,
+    SuiteTable,
+    TaskTable,
+    TeacherTable,
+    VariantTable,
+)
+from slimgate.suite.variant_budgets import VariantBudgets
+
+BUDGETS = "accuracy = { drop_points = 2.0 }"
+# Tables of [budgets] by their keys, each with a value of every limit.
+TABLES: dict[str, tuple[type[Any], dict[str, float]]] = {
+    "accuracy": (
+        QualityBudgetTable,
+        {"drop_points": 2.0, "drop_relative": 0.02, "error_increase_relative": 0.5, "floor": 0.8},
+    ),
+    "log_loss": (QualityBudgetTable, {"increase_relative": 0.1, "ceiling": 0.9}),
+    "size": (SizeBudget, {"compression_min": 2.0}),
+    "flops": (FlopsBudget, {"ratio_max": 0.5}),
+    "memory": (MemoryBudget, {"memory_ratio_max": 0.5}),
+    "flips": (FlipsBudget, {"flips_max_percent": 1.0}),
+    "kl": (TOKEN_TABLES["kl"], {"mean_max": 0.1, "p99_max": 0.5, "p999_max": 1.0}),
+    "top1_agreement": (TOKEN_TABLES["top1_agreement"], {"floor": 0.9}),
+    "latency": (
+        LatencyBudgetTable,
+        {name: 2.0 for name in LatencyBudgetTable.model_fields if name not in ("reason", "on_inconclusive")},
+    ),
+}
+# What a budget says beside its limits; `over` is an option that is compared.
+ABOUT = {"reason", "on_inconclusive", "over"}
+
+
+@pytest.fixture
+def suite(bench: Path, suite_text: str) -> Any:
+    """Gives the demands of the suite with texts replaced."""
+
+    def demands(*replaced: tuple[str, str]) -> Demands:
+        text = suite_text
+        for old, new in replaced:
+            assert old in text
+            text = text.replace(old, new)
+        (bench / "x.toml").write_text(text)
+        return demands_of(load_suite(bench / "x.toml", "bench/x.toml"))
+
+    return demands
+
+
+def test_every_key_of_a_suite_is_compared_or_demands_nothing(suite: Any) -> None:
+    tables = {
+        "suite": SuiteTable,
+        "task": TaskTable,
+        "teacher": TeacherTable,
+        "variants": VariantTable,
+        "measure": MeasureTable,
+    }
+    keys = {f"{table}.{name}" for table, model in tables.items() for name in model.model_fields}
+    keys |= {f"budgets.baseline.{name}" for name in BaselineTable.model_fields} | {"tune"}
+    assert set(tables) | {"budgets", "tune"} == set(SuiteFile.model_fields)
+    settings = set(suite().settings)
+    compared = settings | {"variants.gated"}  # Demands.gated
+    assert keys - compared == set(NO_DEMAND)
+    assert not set(NO_DEMAND) & compared
+    assert set(_RULES) <= settings
+
+
+def test_the_tasks_own_options_are_settings(suite: Any) -> None:
+    found = suite().settings
+    assert (found["task.max_tokens"], found["task.text"], found["task.label"]) == (16, ["text"], "label")
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_every_key_of_the_budgets_of_the_schema_is_a_demand() -> None:
+    schema = suite_schema()["properties"]["budgets"]
+    known = set(schema["properties"])
+    special = {"slices", "baseline", *OF_ONE}
+    metrics = known - set(EXAMPLES) - special
+    assert known - metrics - special == set(TABLES) - {"accuracy", "log_loss"}
+    for key, (table, limits) in TABLES.items():
+        fields = set(table.model_fields) - ABOUT
+        covered = set(limits)
+        if table is QualityBudgetTable:  # a metric of which more is better, and one of which less is
+            covered = {name for own, limits in TABLES.values() if own is table for name in limits}
+        assert fields == covered, key
+    assert set(SliceBudget.model_fields) - ABOUT == {"drop_points"}
+    quality = set(QualityBudgetTable.model_fields)
+    assert set(BaselineBudgetTable.model_fields) <= quality
+    assert set(TeacherBudgetTable.model_fields) <= quality
+
+
+CASES = [(key, kind, value) for key, (_, limits) in TABLES.items() for kind, value in limits.items()]
+CASES += [("slices", "accuracy", 5.0), ("slices", "label", 5.0), ("baseline", "accuracy", 2.0)]
+
+
+def table_of(key: str, kind: str, value: float) -> dict[str, Any]:
+    if key == "slices" and kind == "label":
+        return {"slices": {"label": {"refund": {"accuracy": {"drop_points": value}}}}}
+    if key in ("slices", "baseline"):
+        return {key: {kind: {"drop_points": value}}}
+    return {key: {kind: value}}
+
+
+def demanded(budgets: dict[str, Any], **of_one: Any) -> Demands:
+    """The demands of these budgets on one variant."""
+    data = {"budgets": {**budgets, **of_one}}
+    own: VariantBudgets = resolve_budgets(data, ("int8",), "x.toml", of_one_build=True)["int8"]
+    return Demands(
+        budgets=[
+            {
+                "variant": "int8",
+                "budget": name,
+                "kind": limit_kind,
+                "limit": limit.limit,
+                "on_inconclusive": limit.on_inconclusive,
+                "options": dict(limit.options),
+                "reason": limit.reason,
+            }
+            for (name, limit_kind), limit in own.limits("fail").items()
+        ],
+        gated={"int8": True},
+    )
+
+
+@pytest.mark.parametrize(("key", "kind", "value"), CASES)
+def test_each_budget_that_is_deleted_or_looser_is_a_weaker_gate(key: str, kind: str, value: float) -> None:
+    """Looser is one of the two directions, and the other is not."""
+    before = demanded(table_of(key, kind, value))
+    (gone,) = find_weakenings(before, demanded({}))
+    assert (gone.about, gone.what.endswith("is gone")) == ("budgets", True)
+    factors = (0.9, 1.1)
+    weaker = [find_weakenings(before, demanded(table_of(key, kind, value * factor))) for factor in factors]
+    assert sorted(map(len, weaker)) == [0, 1]
+    assert find_weakenings(before, before) == find_weakenings(demanded({}), before) == []
+
+
+@pytest.mark.parametrize("key", ["flips", "memory", "kl", "latency", "accuracy", "slices"])
+def test_what_failed_undecided_and_only_warns_is_a_weaker_gate(key: str) -> None:
+    kind = "accuracy" if key == "slices" else next(iter(TABLES[key][1]))
+    table = table_of(key, kind, 1.0 if key in ("slices", "flips", "accuracy") else 0.5)
+    warns: dict[str, Any] = json.loads(json.dumps(table))
+    (warns[key][kind] if key == "slices" else warns[key])["on_inconclusive"] = "warn"
+    (found,) = find_weakenings(demanded(table), demanded(warns))
+    assert found.what.endswith("failed the run where it was undecided and only warns now")
+    assert find_weakenings(demanded(warns), demanded(table)) == []
+
+
+def test_a_budget_over_builds_that_is_over_rows_is_a_weaker_gate() -> None:
+    over = {"accuracy": {"drop_points": 2.0, "over": "builds"}}
+    (found,) = find_weakenings(demanded(over), demanded({"accuracy": {"drop_points": 2.0}}))
+    assert found.what == ('int8, accuracy: drop_points was with {"over": "builds"} and is with not set')
+    assert find_weakenings(demanded({"accuracy": {"drop_points": 2.0}}), demanded(over)) == []
+
+
+def lines(found: list[Weakening]) -> list[str]:
+    return [weakening.what for weakening in found]
+
+
+INT8 = 'int8 = { from = "student", steps = [{ int8_dynamic = {} }] }'
+INFORMATIONAL = INT8.replace("] }", '], gated = false, reason = "later" }')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (INT8, "", "int8 is gone, with its budgets"),
+        (INT8, INFORMATIONAL, "int8 is informational now: it fails no run"),
+        ('group = "file"', "", '[task] group was "file" and is not set'),
+        ("max_tokens = 16", "max_tokens = 4", "[task] max_tokens was 16 and is 4"),
+        ("threads = 1", "threads = 1\nseeds = [1]", "[suite] seeds was [0] and is [1]"),
+        ("threads = 1", "threads = 1\nopt_in = true", "[suite] opt_in was false and is true"),
+        ("threads = 1", "threads = 8", "[suite] threads was 1 and is 8"),
+        ("epochs = 1", "epochs = 2", "[teacher] steps was"),
+        ("rounds = 3", "rounds = 2", "[measure] rounds was 3 and is 2"),
+        ("rounds = 3", "rounds = 3\nwarmup = 1", "[measure] warmup was 10 and is 1"),
+        ("rounds = 3", "rounds = 3\nmax_seconds = 1.0", "[measure] max_seconds was 2.0 and is 1.0"),
+        ("{ batch = 1 }", "{ batch = 2 }", '[measure] workloads was ["b1"] and is ["b2"]'),
+    ],
+)
+def test_what_of_a_suite_makes_the_gate_weaker(suite: Any, old: str, new: str, told: str) -> None:
+    (found,) = find_weakenings(suite(), suite((old, new)))
+    assert (found.what.startswith(told), found.reason) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('title = "tiny"', 'title = "another heading"'),
+        ("rounds = 3", "rounds = 30"),
+        ("rounds = 3", "rounds = 3\nbatch_size = 2"),
+        ("[{ batch = 1 }]", "[{ batch = 1 }, { batch = 2 }]"),
+        ('["accuracy"]', '["accuracy", "f1_macro"]'),
+        ('group = "file"', 'group = "file"\nslices = ["length_bucket"]'),
+        ("keep_layers = [0, 3]", "keep_layers = [0, 1]"),
+        (BUDGETS, f'{BUDGETS}\nflips = {{ flips_max_percent = 1.0 }}\nfamily = "holm"'),
+    ],
+)
+def test_what_makes_no_gate_weaker(suite: Any, old: str, new: str) -> None:
+    assert find_weakenings(suite(), suite((old, new))) == []
+
+
+def test_sliced_columns_metrics_and_a_family_that_are_gone_are_a_weaker_gate(suite: Any) -> None:
+    more = (
+        ('group = "file"', 'group = "file"\nslices = ["length_bucket"]'),
+        ('["accuracy"]', '["accuracy", "f1_macro"]'),
+        (BUDGETS, f'{BUDGETS}\nfamily = "holm"'),
+    )
+    assert lines(find_weakenings(suite(*more), suite())) == [
+        '[task] slices was ["length_bucket"] and is []',
+        '[measure] metrics was ["accuracy", "f1_macro"] and is ["accuracy"]',
+        '[budgets] family was "holm" and is not set',
+    ]
+
+
+def test_a_reason_of_the_baseline_table_accepts_all_once(suite: Any) -> None:
+    """The words that the baseline had already are not about this change."""
+    told = ("[measure]", '[budgets.baseline]\nreason = "new data"\n[measure]')
+    fewer = ("rounds = 3", "rounds = 2")
+    (accepted,) = find_weakenings(suite(), suite(told, fewer))
+    assert accepted.reason == "new data"
+    (stale,) = find_weakenings(suite(told), suite(told, fewer))
+    assert stale.reason is None
+
+
+def test_code_and_files_count_by_what_they_hold(
+    bench: Path, suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(bench.parent)
+    metric = "from dataclasses import replace\nfrom slimgate.judge.metrics import load_metric\n"
+    metric += "right = replace(load_metric('accuracy'), name='right')\n"
+    (bench.parent / "own_right.py").write_text(metric)
+    own = ('["accuracy"]', '["accuracy", "own_right:right"]')
+    before = suite(own)
+    assert f"{CODE}own_right:right" in before.settings
+    assert find_weakenings(before, before) == []
+    changed = before.model_copy(update={"settings": {**before.settings, f"{CODE}own_right:right": "other"}})
+    assert lines(find_weakenings(before, changed)) == ["the code of own_right:right is another"]

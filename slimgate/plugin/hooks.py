@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add(
         "--slimgate-baseline",
         metavar="PATH",
-        help="an earlier run.json, or a folder of baselines; looser budgets need a reason",
+        help="an earlier run.json, or a folder of baselines; a gate that demands less needs a reason",
     )
     add(
         "--slimgate-require-budget",

@@ -3,7 +3,8 @@
 A record as MLflow holds it: params, metrics and tags of the suite's run and of a run for each model.
 
 metrics  latency/b1/p50_ms, metric/accuracy/drop_points       the figures of `slimgate lines`
-tags     slimgate.verdict.metric/accuracy = PASS
+tags     slimgate.verdict = FAIL, partial                       over all budgets of the model
+         slimgate.verdict.metric/accuracy = PASS
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from slimgate.errors import DataError
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.files import Kept
 from slimgate.record.lines import Line, lines
+from slimgate.record.shipping import model_status
 
 # The sha256 of the run.json, set when all of it is logged.
 RECORD_TAG = "slimgate.record"
@@ -169,6 +171,7 @@ def _model_run(record: RunRecord, model: VariantRecord, figures: list[Line]) -> 
     }
     tags = {
         "slimgate.gated": str(model.gated).lower(),
+        "slimgate.verdict": model_status(record, model),
         "slimgate.error": model.error,
         **{f"slimgate.verdict.{_place(line)}": line.verdict for line in figures},
         **{f"slimgate.budgets.{_place(line)}": line.budgets for line in figures},

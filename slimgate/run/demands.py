@@ -150,8 +150,8 @@ def _code(values: Any) -> dict[str, str]:
 
 
 def _names_in(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        yield from (name for item in value.values() for name in _names_in(item))
+    if isinstance(value, Mapping):  # a step is named by its key
+        yield from (name for item in (*value, *value.values()) for name in _names_in(item))
     elif isinstance(value, list | tuple):
         yield from (name for item in value for name in _names_in(item))
     elif isinstance(value, str) and _NAMED_CODE.fullmatch(value) and not value.startswith("hub:"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.releases import INT8, Model, write_release
@@ -110,6 +111,36 @@ def test_a_run_that_an_undecided_budget_only_warned_needs_none(accept: Run, tmp_
     run = write_release(tmp_path / "run", models={"int8": warned})
     assert read_record(run / "run.json").verdict.status == "INCONCLUSIVE"
     assert accept(run, "v1")[0] == 0
+
+
+SHOWN = Model(gated=False, reason="later")
+SEEDS = SuiteFacts(path="bench/support.toml", title="", digest="", seeds=[7])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"gate_digest": "gate-2"}, "the gate rows are not those of then (8,000 rows then, 8,000 now)"),
+        ({"models": {"int8": SHOWN}}, "int8 is informational now: it fails no run"),
+        ({"models": {"int4": Model()}}, "int8 is gone, with its budgets"),
+        ({"models": {"int8": Model(budgets=())}}, "int8, accuracy: drop_points was 1 and is gone"),
+        ({"suite": SEEDS}, "[suite] seeds was [0] and is [7]"),
+    ],
+    ids=["rows", "informational", "variant", "budget", "seeds"],
+)
+def test_a_gate_that_demands_less_needs_a_reason_in_accept_as_in_compare(
+    accept: Run, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    accept(write_release(tmp_path / "v1"), "v1")
+    weaker = write_release(tmp_path / "v2", **changes)
+    compared = ["compare", str(tmp_path / "baselines"), str(weaker)]
+    assert main(compared) == 1
+    code, _, err = accept(weaker, "v2")
+    assert (code, f"the gate demands less than the baseline v1: {told}; say why" in err) == (4, True)
+    code, out, _ = accept(weaker, "v2", "--reason", "agreed")
+    assert (code, f"weaker: {told}: agreed\n" in out) == (0, True)
+    both = [str(tmp_path / "baselines" / name / "support") for name in ("v1", "v2")]
+    assert main(["compare", *both]) == 0  # the release was accepted with a reason
 
 
 def test_a_looser_budget_needs_a_reason_which_is_kept(accept: Run, tmp_path: Path) -> None:

@@ -263,3 +263,26 @@ def test_code_and_files_count_by_what_they_hold(
     assert find_weakenings(before, before) == []
     changed = before.model_copy(update={"settings": {**before.settings, f"{CODE}own_right:right": "other"}})
     assert lines(find_weakenings(before, changed)) == ["the code of own_right:right is another"]
+
+
+def test_a_step_of_ones_own_that_makes_the_teacher_counts_by_its_code(
+    bench: Path, suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(bench.parent)
+    code = "from slimgate.protocols import Step\nfrom slimgate.params import Table\n"
+    code += "class Options(Table):\n    pass\nclass Keep(Step[Options]):\n"
+    code += "    def apply(self, model, params, context):\n"
+    (bench.parent / "own_teaching.py").write_text(f"{code}        return model\n")
+    found = suite(("{ fine_tune = { epochs = 1 } }", '{ "own_teaching:Keep" = {} }')).settings
+    assert f"{CODE}own_teaching:Keep" in found
+    assert f"{CODE}own_teaching:Keep" not in suite().settings
+
+
+def test_the_teachers_files_count_but_for_texts_about_it(bench: Path, suite: Any) -> None:
+    model = bench.parent / "model"
+    before = suite()
+    (model / "README.md").write_text("A card.")
+    (model / ".gitattributes").write_text("")
+    assert find_weakenings(before, suite()) == []
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    assert lines(find_weakenings(before, suite())) == ["the teacher is another model: its files differ"]

@@ -67,7 +67,11 @@ def _judged_demands(record: RunRecord) -> Demands:
         budgets=[budget for model in record.variants for budget in _budgets_of(model)],
         gated={model.name: model.gated for model in record.variants[1:]},
         switched_off={model.name: model.switched_off for model in record.variants if model.switched_off},
-        settings={"suite.seeds": record.suite.seeds, "task.kind": record.task.kind},
+        settings={
+            "suite.seeds": record.suite.seeds,
+            "task.kind": record.task.kind,
+            "teacher.model": record.variants[0].parent,
+        },
         unjudged={model.name: model.awaited for model in record.variants if model.awaited},
     )
 
@@ -306,6 +310,7 @@ _RULES: Mapping[str, Rule] = {
     "suite.opt_in": _is_on,
     "task.group": _is_off,
     "task.slices": _lacks,
+    "teacher.model": _is_off,
     "teacher.sha256": _is_off,
     "budgets.family": _is_off,
     "measure.metrics": _lacks,

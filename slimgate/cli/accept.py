@@ -51,7 +51,10 @@ def run(options: argparse.Namespace) -> int:
     if state := describe_state(kept.record):
         lines.append(state)
     accepted = kept.record.accepted
-    lines += [f"weaker: {found.what}: {found.reason}" for found in (accepted.weaker if accepted else ())]
+    lines += [
+        f"weaker: {weakening.change}: {weakening.reason}"
+        for weakening in (accepted.weaker if accepted else ())
+    ]
     if kept.record.verdict.inconclusive:
         lines.append(f"undecided in this run: {kept.record.verdict.inconclusive} budgets")
     sys.stdout.writelines(f"{visible(line)}\n" for line in lines)

@@ -56,11 +56,11 @@ class SliceName(NamedTuple):
 
 def slice_counts(slices: Sequence[SliceFacts]) -> str:
     """`12 inside, 65 undecided (worst: label refund, drop 25.0 [15.6, 37.6], n=40)`, or `all 77 inside`."""
-    undecided = [one for one in slices if one.verdict is Verdict.INCONCLUSIVE]
+    undecided = [part for part in slices if part.verdict is Verdict.INCONCLUSIVE]
     if not undecided:
         return f"all {len(slices)} inside"
-    worst = max(undecided, key=lambda one: (one.drop_points, -one.n))
-    inside = sum(one.verdict is Verdict.PASS for one in slices)
+    worst = max(undecided, key=lambda part: (part.drop_points, -part.n))
+    inside = sum(part.verdict is Verdict.PASS for part in slices)
     low, high = worst.interval
     drop = f"drop {worst.drop_points:.1f} [{low:.1f}, {high:.1f}], n={worst.n:,}"
     return f"{inside} inside, {len(undecided)} undecided (worst: {worst.column} {worst.value}, {drop})"
@@ -106,36 +106,36 @@ def judge_slices(
         raise SuiteError(f"{metric.name} {NOT_PER_ROW}")
     before, after = metric.per_row(teacher), metric.per_row(variant)
     sign = 1.0 if metric.higher_is_better else -1.0
-    evidence = gather_parts(metric, teacher, variant, [one.rows for one in slices])
-    limits = [None if own_limits is None else own_limits.get((one.column, one.value)) for one in slices]
+    evidence = gather_parts(metric, teacher, variant, [part.rows for part in slices])
+    limits = [None if own_limits is None else own_limits.get((part.column, part.value)) for part in slices]
     for_all = _judge_family(evidence, [drop_points] * len(slices))
     by_name = _judge_family(evidence, limits)
     judged = []
-    for k, (one, found) in enumerate(zip(slices, evidence, strict=True)):
-        low, high = found.interval or (-1.0, 1.0)
-        values = float(before[one.rows].mean()), float(after[one.rows].mean())
+    for k, (part, proof) in enumerate(zip(slices, evidence, strict=True)):
+        low, high = proof.interval or (-1.0, 1.0)
+        values = float(before[part.rows].mean()), float(after[part.rows].mean())
         drop = sign * (values[0] - values[1])
         judgement = SliceFacts(
             metric=metric.name,
-            column=one.column,
-            value=one.value,
-            n=len(one.rows),
+            column=part.column,
+            value=part.value,
+            n=len(part.rows),
             teacher=values[0],
             variant=values[1],
             drop_points=100 * drop,
             interval=(100 * low, 100 * high),
-            method=found.method,
-            groups=found.groups,
-            few_rows=len(one.rows) < FEW_ROWS,
+            method=proof.method,
+            groups=proof.groups,
+            few_rows=len(part.rows) < FEW_ROWS,
             p_value=for_all[k].p_value,
             p_holm=for_all[k].p_holm,
             verdict=for_all[k].verdict,
-            n_needed=_rows_needed(found, for_all[k].verdict, drop_points, drop),
+            n_needed=_rows_needed(proof, for_all[k].verdict, drop_points, drop),
             own_verdict=by_name[k].verdict,
-            own_n_needed=_rows_needed(found, by_name[k].verdict, limits[k], drop),
+            own_n_needed=_rows_needed(proof, by_name[k].verdict, limits[k], drop),
         )
         judged.append(judgement)
-    return tuple(sorted(judged, key=lambda one: (-one.drop_points, -one.n)))
+    return tuple(sorted(judged, key=lambda part: (-part.drop_points, -part.n)))
 
 
 def slices_verdict(
@@ -148,14 +148,16 @@ def slices_verdict(
     test). Source: Berger 1982, Technometrics 24:295-300.
     n_needed: the gate rows that would decide every slice, if each keeps its share of them.
     """
-    verdicts = [one.verdict for one in judged if one.verdict is not None]
+    verdicts = [part.verdict for part in judged if part.verdict is not None]
     verdict = worst_verdict(verdicts) or Verdict.INCONCLUSIVE
-    undecided = [one for one in judged if one.verdict is Verdict.INCONCLUSIVE]
-    columns = {one.column: 0 for one in judged}
-    for one in judged:
-        columns[one.column] += one.n
-    rows = [None if one.n_needed is None else one.n_needed / one.n * columns[one.column] for one in undecided]
-    known = [one for one in rows if one is not None]
+    undecided = [part for part in judged if part.verdict is Verdict.INCONCLUSIVE]
+    columns = {part.column: 0 for part in judged}
+    for part in judged:
+        columns[part.column] += part.n
+    rows = [
+        None if part.n_needed is None else part.n_needed / part.n * columns[part.column] for part in undecided
+    ]
+    known = [part for part in rows if part is not None]
     needed = ceil(max(known)) if verdict is Verdict.INCONCLUSIVE and known == rows and known else None
     return BudgetVerdict(slices_kind(metric), drop_points, verdict, reason, needed)
 
@@ -166,7 +168,7 @@ def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: S
     INCONCLUSIVE where no gate row is of the slice: nothing is known of it.
     """
     kind = slices_kind(name.metric, name.column, name.value)
-    facts = next((one for one in judged if (one.column, one.value) == (name.column, name.value)), None)
+    facts = next((part for part in judged if (part.column, part.value) == (name.column, name.value)), None)
     if facts is None or facts.own_verdict is None:
         return BudgetVerdict(kind, budget.limit, Verdict.INCONCLUSIVE, budget.reason, None)
     return BudgetVerdict(
@@ -199,8 +201,8 @@ def names_slice(kind: str) -> bool:
 def budget_slices(slices: Sequence[SliceFacts], kind: str) -> list[SliceFacts]:
     """The slices that a budget of this kind is about: all of its metric, or the one that it names."""
     if names_slice(kind):
-        return [one for one in slices if slices_kind(one.metric, one.column, one.value) == kind]
-    return [one for one in slices if slices_kind(one.metric) == kind]
+        return [part for part in slices if slices_kind(part.metric, part.column, part.value) == kind]
+    return [part for part in slices if slices_kind(part.metric) == kind]
 
 
 class _FamilyVerdict(NamedTuple):

@@ -194,9 +194,9 @@ class Session:
         for path, record in self.records.items():
             if record.this_run is not None and record.this_run.fails:
                 yield f"{record.suite.path}: what this run judged is {record.this_run.status}"
-            for found in record.baseline.weaker if record.baseline is not None else ():
-                if found.reason is None:
-                    yield f"{record.suite.path}: the gate demands less than the baseline: {found.what}"
+            for weakening in record.baseline.weaker if record.baseline is not None else ():
+                if weakening.reason is None:
+                    yield f"{record.suite.path}: the gate demands less than the baseline: {weakening.change}"
             if tests := self._skipped_gates(path):
                 yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
 
@@ -447,8 +447,8 @@ class Session:
             shards=shards,
         )
         confirm = self._confirmed.get(suite.path) if any(one.confirm for one in record.variants) else None
-        held = {"looks": self._look(suite), "confirm": confirm, "demands": self._demands_of(suite)}
-        return self._with_teacher_of_now(record.model_copy(update=held), suite)
+        fields = {"looks": self._look(suite), "confirm": confirm, "demands": self._demands_of(suite)}
+        return self._with_teacher_of_now(record.model_copy(update=fields), suite)
 
     def _demands_of(self, suite: Suite) -> Demands:
         if suite.path not in self._demands:

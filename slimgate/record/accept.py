@@ -54,7 +54,7 @@ def accept(
         reason=why,
         against=earlier[0].name if earlier else None,
         loosened=[_to_loosened_budget(one, why) for _, one in loosened],
-        weaker=[found.model_copy(update={"reason": found.reason or why}) for _, found in weaker],
+        weaker=[weakening.model_copy(update={"reason": weakening.reason or why}) for _, weakening in weaker],
     )
     _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
     return Kept(folder / RECORD, read_run(folder / RECORD))
@@ -99,8 +99,8 @@ def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, 
     bare = record.model_copy(update={"accepted": None})
     by_line: dict[str, tuple[str, Weakening]] = {}
     for baseline in earlier:
-        for found in find_weaker(baseline.record, bare):
-            by_line.setdefault(found.what, (baseline.name, found))
+        for weakening in find_weaker(baseline.record, bare):
+            by_line.setdefault(weakening.change, (baseline.name, weakening))
     return list(by_line.values())
 
 
@@ -118,12 +118,13 @@ def why_reason_needed(run: Kept) -> str | None:
 def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -> None:
     if why := why_reason_needed(run):
         raise DataError(f'{run.file}: {why}; say why it is kept: --reason "…"')
-    unexplained = [(name, found.what) for name, found in weaker if found.reason is None]
+    unexplained = [(name, weakening.change) for name, weakening in weaker if weakening.reason is None]
     if unexplained:
-        name, what = unexplained[0]
+        name, change = unexplained[0]
         more = f" (and {len(unexplained) - 1} more)" if len(unexplained) > 1 else ""
         raise DataError(
-            f'{run.file}: the gate demands less than the baseline {name}: {what}{more}; say why: --reason "…"'
+            f"{run.file}: the gate demands less than the baseline {name}: {change}{more}; "
+            'say why: --reason "…"'
         )
 
 

@@ -105,7 +105,7 @@ class Weakening(Part):
     """One way in which a gate demands less than an earlier one. reason: None where nobody gave one."""
 
     about: About
-    what: str
+    change: str
     reason: str | None = None
 
 

@@ -21,11 +21,14 @@ def weaker_gate(weaker: Sequence[Weakening], than: str) -> str:
     """
     if not weaker:
         return ""
-    unexplained = sum(found.reason is None for found in weaker)
+    unexplained = sum(weakening.reason is None for weakening in weaker)
     without = f", {unexplained} without a reason" if unexplained else ", each with a reason"
     counts = format_count(len(weaker), "change", "changes")
     lines = [
-        with_note(escape(found.what, longest=_LONGEST), escape(found.reason or "no reason", longest=_LONGEST))
-        for found in weaker
+        with_note(
+            escape(weakening.change, longest=_LONGEST),
+            escape(weakening.reason or "no reason", longest=_LONGEST),
+        )
+        for weakening in weaker
     ]
     return blocks(f"**The gate demands less than {than}**: {counts}{without}", bullets(lines))

@@ -55,7 +55,7 @@ def require_as_strong(suite: Suite, kept: Kept, name: str, weaker: Sequence[Weak
 
     One looser limit is told by its place, where its reason goes; else all are listed.
     """
-    unexplained = [found for found in weaker if found.reason is None]
+    unexplained = [weakening for weakening in weaker if weakening.reason is None]
     if not unexplained:
         return
     looser_limits = [
@@ -66,7 +66,7 @@ def require_as_strong(suite: Suite, kept: Kept, name: str, weaker: Sequence[Weak
     if len(looser_limits) == len(unexplained) == 1:
         message = _one_limit(suite, looser_limits[0], kept.record)
     else:
-        lines = "".join(f"\n  {found.what}" for found in unexplained)
+        lines = "".join(f"\n  {weakening.change}" for weakening in unexplained)
         message = (
             f"{suite.shown}: the gate demands less than the baseline {name}:{lines}\n"
             'say why by [budgets.baseline] reason = "…", which the report shows, restore what is gone, or '

@@ -129,7 +129,7 @@ def _model_digest(teacher: Variant) -> str | None:
     names = (path.name,) if path.is_file() else tuple(filter(_is_of_model, files_of(path)))
     folder = path.parent if path.is_file() else path
     stats = [(folder / name).stat() for name in names]
-    return _files_digest(folder, names, tuple((found.st_size, found.st_mtime_ns) for found in stats))
+    return _files_digest(folder, names, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
 
 
 def _is_of_model(name: str) -> bool:

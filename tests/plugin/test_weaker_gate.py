@@ -116,7 +116,7 @@ def test_a_weaker_suite_is_red_in_pytest_compare_and_accept(kept: Path, slimgate
     accepted = ran(kept, *BASELINE)
     assert accepted.code == 0
     weaker = accepted.record("s")["baseline"]["weaker"]
-    assert [(found["what"], found["reason"]) for found in weaker] == [(told, "agreed with support")]
+    assert [(found["change"], found["reason"]) for found in weaker] == [(told, "agreed with support")]
     first = (kept / "reports/latest/pr-comment.md").read_text().splitlines()[2]
     assert first == "**The gate demands less than the baseline v1**: 1 change, each with a reason"
     assert slimgate("compare", "reports/baselines", "reports/latest/s")[0] == 0

@@ -155,7 +155,7 @@ def test_each_budget_that_is_deleted_or_looser_is_a_weaker_gate(key: str, kind: 
     """Looser is one of the two directions, and the other is not."""
     before = demanded(table_of(key, kind, value))
     (gone,) = find_weakenings(before, demanded({}))
-    assert (gone.about, gone.what.endswith("is gone")) == ("budgets", True)
+    assert (gone.about, gone.change.endswith("is gone")) == ("budgets", True)
     factors = (0.9, 1.1)
     weaker = [find_weakenings(before, demanded(table_of(key, kind, value * factor))) for factor in factors]
     assert sorted(map(len, weaker)) == [0, 1]
@@ -169,19 +169,19 @@ def test_what_failed_undecided_and_only_warns_is_a_weaker_gate(key: str) -> None
     warns: dict[str, Any] = json.loads(json.dumps(table))
     (warns[key][kind] if key == "slices" else warns[key])["on_inconclusive"] = "warn"
     (found,) = find_weakenings(demanded(table), demanded(warns))
-    assert found.what.endswith("failed the run where it was undecided and only warns now")
+    assert found.change.endswith("failed the run where it was undecided and only warns now")
     assert find_weakenings(demanded(warns), demanded(table)) == []
 
 
 def test_a_budget_over_builds_that_is_over_rows_is_a_weaker_gate() -> None:
     over = {"accuracy": {"drop_points": 2.0, "over": "builds"}}
     (found,) = find_weakenings(demanded(over), demanded({"accuracy": {"drop_points": 2.0}}))
-    assert found.what == ('int8, accuracy: drop_points was with {"over": "builds"} and is with not set')
+    assert found.change == ('int8, accuracy: drop_points was with {"over": "builds"} and is with not set')
     assert find_weakenings(demanded({"accuracy": {"drop_points": 2.0}}), demanded(over)) == []
 
 
 def lines(found: list[Weakening]) -> list[str]:
-    return [weakening.what for weakening in found]
+    return [weakening.change for weakening in found]
 
 
 INT8 = 'int8 = { from = "student", steps = [{ int8_dynamic = {} }] }'
@@ -207,7 +207,7 @@ INFORMATIONAL = INT8.replace("] }", '], gated = false, reason = "later" }')
 )
 def test_what_of_a_suite_makes_the_gate_weaker(suite: Any, old: str, new: str, told: str) -> None:
     (found,) = find_weakenings(suite(), suite((old, new)))
-    assert (found.what.startswith(told), found.reason) == (True, None)
+    assert (found.change.startswith(told), found.reason) == (True, None)
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,8 @@ def why_changed(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | 
 
 def _own_budgets(demands: Demands, model: VariantRecord) -> list[Any]:
     """What gates a model."""
-    own = [budget for budget in demands.budgets if budget.variant == model.name]
-    return [demands.gated.get(model.name), *sorted(own, key=lambda budget: (budget.budget, budget.kind))]
+    budgets = [budget for budget in demands.budgets if budget.variant == model.name]
+    return [demands.gated.get(model.name), *sorted(budgets, key=lambda budget: (budget.budget, budget.kind))]
 
 
 def gate_rows(run: Kept, store: Path) -> GateRows | str:

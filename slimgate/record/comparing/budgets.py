@@ -62,9 +62,9 @@ def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
     if old.demands is not None:
         return weaker
     judged = [
-        Weakening(about="settings", what=line, reason=_accepted(new)) for line in weaker_gates(old, new)
+        Weakening(about="settings", change=line, reason=_accepted(new)) for line in weaker_gates(old, new)
     ]
-    return sorted([*weaker, *judged], key=lambda found: found.reason is not None)
+    return sorted([*weaker, *judged], key=lambda weakening: weakening.reason is not None)
 
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:

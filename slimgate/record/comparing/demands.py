@@ -109,7 +109,7 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
     weaker = [
         *_weaker_variants(before, now),
         *(
-            Weakening(about="budgets", what=describe_change(change), reason=change.reason)
+            Weakening(about="budgets", change=describe_change(change), reason=change.reason)
             for change in budget_changes(before, now, accepted=accepted)
             if change.looser and not change.gates_no_more  # its variant is listed
         ),
@@ -118,15 +118,16 @@ def find_weakenings(before: Demands, now: Demands, *, accepted: str | None = Non
         *_weaker_teacher(before, now),
     ]
     explained = [
-        found if found.reason is not None else found.model_copy(update={"reason": common}) for found in weaker
+        weakening if weakening.reason is not None else weakening.model_copy(update={"reason": common})
+        for weakening in weaker
     ]
-    return sorted(explained, key=lambda found: found.reason is not None)
+    return sorted(explained, key=lambda weakening: weakening.reason is not None)
 
 
 def _common_reason(before: Demands, now: Demands, accepted: str | None) -> str | None:
     """The reason for the whole gate; the words that stood there before are not about this change."""
-    own = clean_reason(now.reason) if now.reason != before.reason else None
-    return accepted or own
+    new_reason = clean_reason(now.reason) if now.reason != before.reason else None
+    return accepted or new_reason
 
 
 def budget_changes(before: Demands, now: Demands, *, accepted: str | None = None) -> list[BudgetChange]:
@@ -195,7 +196,7 @@ def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Ite
         or (options is not None and new.options not in _STRICTER_OPTIONS)
     )
     # the words that stood there before are not about this change
-    own = clean_reason(new.reason) if new.reason != old.reason else None
+    new_reason = clean_reason(new.reason) if new.reason != old.reason else None
     yield BudgetChange(
         variant=new.variant,
         budget=new.budget,
@@ -203,7 +204,7 @@ def _change(old: DemandedBudget, new: DemandedBudget, common: str | None) -> Ite
         before=old.limit,
         after=new.limit,
         looser=is_looser,
-        reason=own or (common if is_looser else None),
+        reason=new_reason or (common if is_looser else None),
         undecided=undecided,
         options=options,
     )
@@ -237,9 +238,9 @@ def _was_and_is(change: BudgetChange) -> str:
 def _weaker_variants(before: Demands, now: Demands) -> Iterator[Weakening]:
     for name, gated in before.gated.items():
         if gated and name not in now.gated:
-            yield Weakening(about="variants", what=f"{name} is gone, with its budgets")
+            yield Weakening(about="variants", change=f"{name} is gone, with its budgets")
         elif gated and not now.gated[name]:
-            yield Weakening(about="variants", what=f"{name} is informational now: it fails no run")
+            yield Weakening(about="variants", change=f"{name} is informational now: it fails no run")
 
 
 def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
@@ -251,20 +252,20 @@ def _weaker_rows(before: Demands, now: Demands) -> Iterator[Weakening]:
             f"the {name} rows" if name in _JUDGING else f"the {name} rows, on which the teacher is trained,"
         )
         if new is None:
-            yield Weakening(about="rows", what=f"{rows} are gone")
+            yield Weakening(about="rows", change=f"{rows} are gone")
         else:
             counts = f"{old.n:,} rows then, {new.n:,} now"
-            yield Weakening(about="rows", what=f"{rows} are not those of then ({counts})")
+            yield Weakening(about="rows", change=f"{rows} are not those of then ({counts})")
 
 
 def _weaker_teacher(before: Demands, now: Demands) -> Iterator[Weakening]:
     if before.teacher is not None and now.teacher is not None and before.teacher != now.teacher:
-        yield Weakening(about="settings", what="the teacher is another model: its files differ")
+        yield Weakening(about="settings", change="the teacher is another model: its files differ")
     if now.self_tests is None:
         return
     for name in before.self_tests or ():
         if name not in now.self_tests:
-            yield Weakening(about="settings", what=f"the self-test {name} has not run")
+            yield Weakening(about="settings", change=f"the self-test {name} has not run")
 
 
 Rule = Callable[[Any, Any], bool]
@@ -332,7 +333,7 @@ def _weaker_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
     for key, old in before.items() if now else ():
         rule = _has_other_code if key.startswith(CODE) else _RULES.get(key, _differs)
         if rule(old, now.get(key)):
-            yield Weakening(about="settings", what=_describe_setting(key, old, now.get(key)))
+            yield Weakening(about="settings", change=_describe_setting(key, old, now.get(key)))
 
 
 def _describe_setting(key: str, old: Any, new: Any) -> str:

@@ -95,7 +95,7 @@ def test_groups_builds_and_slices_that_are_gone_are_a_weaker_gate(tmp_path: Path
         / "run.json"
     )
     found = compare(old, new)
-    assert [weakening.what for weakening in found.weaker] == [
+    assert [weakening.change for weakening in found.weaker] == [
         "accuracy was judged in 1,200 groups of rows and is judged row by row now",
         "accuracy was judged over 3 builds and is judged on one build now",
         "the slices of part are not judged any more",

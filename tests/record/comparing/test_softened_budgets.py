@@ -9,7 +9,16 @@ from support.releases import Model, write_release
 
 from slimgate.cli.main import main
 from slimgate.judge.budget_tables import SliceBudget
-from slimgate.record import to_json
+from slimgate.judge.verdict import Verdict
+from slimgate.record import (
+    DemandedBudget,
+    DemandedRows,
+    Demands,
+    SelfTest,
+    SelfTestPart,
+    StepFacts,
+    to_json,
+)
 from slimgate.record.comparing import BudgetChange, compare
 from slimgate.record.files import Kept, read_record_file
 from slimgate.report.compare import compare_report
@@ -128,3 +137,55 @@ def test_a_weaker_gate_is_accepted_with_a_reason_only(tmp_path: Path) -> None:
         command = ["accept", str(kept.file), "--name", name, "--baselines", str(tmp_path / "baselines")]
         assert main(command) == (4 if more else 0)
         assert not more or main([*command, *more]) == 0
+
+
+def as_released(folder: Path, **changes: object) -> Kept:
+    """A release of a suite's run: it has what the suite demands, and both self-tests."""
+    kept = read_record_file(write_release(folder) / "run.json")
+    demands = Demands(
+        budgets=[DemandedBudget(variant="int8", budget="accuracy", kind="drop_points", limit=1.0)],
+        gated={"int8": True},
+        settings={"measure.rounds": 100, "task.max_tokens": 64},
+        rows={"gate": DemandedRows(n=8000, digest="gate-1")},
+    )
+    passed = SelfTestPart(verdict=Verdict.FAIL, message="", measured="")
+    tested = SelfTest(identical=passed.model_copy(update={"verdict": Verdict.PASS}), planted_fault=passed)
+    record = kept.record.model_copy(update={"demands": demands, "self_test": tested, **changes})
+    kept.file.write_text(to_json(record))
+    return read_record_file(kept.file)
+
+
+def test_another_teacher_and_a_missing_self_test_are_a_weaker_gate(tmp_path: Path) -> None:
+    old = as_released(tmp_path / "a")
+    teacher, int8 = old.record.variants
+    assert teacher.artifact is not None
+    other = teacher.artifact.model_copy(update={"digest": "another"})
+    models = [teacher.model_copy(update={"artifact": other}), int8]
+    new = as_released(tmp_path / "b", variants=models, self_test=SelfTest())
+    assert [weakening.change for weakening in compare(old, new).weaker] == [
+        "the teacher is another model: its files differ",
+        "the self-test identical has not run",
+        "the self-test planted_fault has not run",
+    ]
+    trained = StepFacts(method="fine_tune", params={}, seconds=1.0, log={})
+    again = [teacher.model_copy(update={"artifact": other, "steps": [trained]}), int8]
+    assert compare(old, as_released(tmp_path / "c", variants=again)).weaker == []
+
+
+def test_a_record_that_lost_its_demands_is_a_weaker_gate(tmp_path: Path) -> None:
+    old, new = as_released(tmp_path / "a"), as_released(tmp_path / "b", demands=None)
+    assert [weakening.change for weakening in compare(old, new).weaker] == [
+        "[measure] rounds was 100 and is not set",
+        "[task] max_tokens was 64 and is not set",
+    ]
+
+
+def test_a_budget_that_this_run_did_not_judge_is_demanded_all_the_same(tmp_path: Path) -> None:
+    old = as_released(tmp_path / "a")
+    teacher, int8 = old.record.variants
+    unjudged = int8.model_copy(update={"quality": {}, "awaited": ["accuracy"]})
+    assert compare(old, as_released(tmp_path / "b", variants=[teacher, unjudged])).weaker == []
+    assert old.record.demands is not None
+    none = old.record.demands.model_copy(update={"budgets": []})
+    (gone,) = compare(old, as_released(tmp_path / "c", variants=[teacher, unjudged], demands=none)).weaker
+    assert gone.change == "int8, accuracy: drop_points was 1 and is gone"

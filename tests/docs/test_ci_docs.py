@@ -44,11 +44,7 @@ def test_the_table_names_every_input_with_its_default() -> None:
 
 def test_the_step_that_compares_uses_options_that_there_are() -> None:
     (step,) = COMPARE
-    assert re.findall(r"--fail-on (\w+)", step["run"]) == [
-        compare.REGRESSED,
-        compare.LOOSENED,
-        compare.REMOVED,
-    ]
+    assert re.findall(r"--fail-on (\w+)", step["run"]) == [compare.REGRESSED]
 
 
 def test_the_gitlab_job_posts_the_comment_and_keeps_the_results() -> None:

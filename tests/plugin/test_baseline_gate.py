@@ -26,6 +26,8 @@ SINCE = """
 file = "../reports/baselines"
 accuracy = { drop_points = 5.0 }
 """
+# Why the gate demands less than v1.
+AGREED = SINCE.replace("file =", 'reason = "agreed with support"\nfile =')
 LATE = 'late = { steps = [{ "own_methods:Same" = {} }] }\n'
 
 
@@ -68,7 +70,10 @@ def test_a_variant_that_is_as_it_was_holds_and_a_new_one_is_said_to_be_new(relea
 
 
 def test_a_variant_that_got_another_name_is_told_at_the_top(released: Path) -> None:
-    ran = run(released, SUITE.replace("same =", "renamed =") + SINCE)
+    renamed = SUITE.replace("same =", "renamed =")
+    refused = run(released, renamed + SINCE)
+    assert (refused.code, "  same is gone, with its budgets" in refused.lines) == (4, True)
+    ran = run(released, renamed + AGREED)
     assert ran.code == 0
     new = "New since the baseline v1, so not held against it: renamed."
     gone = "Gone since the baseline, with their budgets: same; a variant that is only renamed is held against"
@@ -87,7 +92,9 @@ def test_a_teacher_that_lost_too_much_since_then_fails(released: Path) -> None:
     assert held.code == 0
     assert held.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "PASSED"
     worse = '[teacher]\nsteps = [{ "own_methods:Invert" = {} }]\n'
-    ran = run(released, SUITE + worse + SINCE + OF_TEACHER)
+    refused = run(released, SUITE + worse + SINCE + OF_TEACHER)
+    assert (refused.code, "[teacher] steps was [] and is" in refused.out) == (4, True)
+    ran = run(released, SUITE + worse + AGREED + OF_TEACHER)
     assert ran.code == 1
     assert ran.outcome("bench/three.toml::test_baseline[teacher-accuracy]") == "FAILED"
     facts = ran.variant("three", "teacher")["since_baseline"]["accuracy"]
@@ -118,7 +125,7 @@ def test_a_variant_that_lost_too_much_since_then_fails(released: Path) -> None:
 
 def test_other_gate_rows_leave_it_undecided_and_a_worker_knows_the_baseline_too(released: Path) -> None:
     other = (
-        SUITE + SINCE + "\n[task]\nsplits = { train = 200, calibration = 16, selection = 40, gate = 380 }\n"
+        SUITE + AGREED + "\n[task]\nsplits = { train = 200, calibration = 16, selection = 40, gate = 380 }\n"
     )
     ran = run(released, other, "-n", "1")
     assert ran.code == 1

@@ -42,7 +42,13 @@ BUDGETS = "accuracy = { drop_points = 2.0 }"
 TABLES: dict[str, tuple[type[Any], dict[str, float]]] = {
     "accuracy": (
         QualityBudgetTable,
-        {"drop_points": 2.0, "drop_relative": 0.02, "error_increase_relative": 0.5, "floor": 0.8},
+        {
+            "drop_points": 2.0,
+            "equivalent_points": 2.0,
+            "drop_relative": 0.02,
+            "error_increase_relative": 0.5,
+            "floor": 0.8,
+        },
     ),
     "log_loss": (QualityBudgetTable, {"increase_relative": 0.1, "ceiling": 0.9}),
     "size": (SizeBudget, {"compression_min": 2.0}),

@@ -62,8 +62,8 @@ TABLES: dict[str, tuple[type[Any], dict[str, float]]] = {
         {name: 2.0 for name in LatencyBudgetTable.model_fields if name not in ("reason", "on_inconclusive")},
     ),
 }
-# What a budget says beside its limits; `over` is an option that is compared.
-ABOUT = {"reason", "on_inconclusive", "over"}
+# What a budget says beside its limits; the last three are options that are compared.
+ABOUT = {"reason", "on_inconclusive", "over", "cap", "above_cap_max"}
 
 
 @pytest.fixture
@@ -184,6 +184,18 @@ def test_a_budget_over_builds_that_is_over_rows_is_a_weaker_gate() -> None:
     (found,) = find_weakenings(demanded(over), demanded({"accuracy": {"drop_points": 2.0}}))
     assert found.change == ('int8, accuracy: drop_points was with {"over": "builds"} and is with not set')
     assert find_weakenings(demanded({"accuracy": {"drop_points": 2.0}}), demanded(over)) == []
+
+
+def test_more_rows_above_the_cap_are_a_weaker_gate() -> None:
+    before = demanded({"kl": {"mean_max": 0.5, "above_cap_max": 0.01}})
+    (weakening,) = find_weakenings(before, demanded({"kl": {"mean_max": 0.5, "above_cap_max": 0.1}}))
+    assert weakening.change == (
+        'int8, kl: mean_max was with {"above_cap_max": 0.01} and is with {"above_cap_max": 0.1}'
+    )
+    assert (
+        len(find_weakenings(before, demanded({"kl": {"mean_max": 0.5, "cap": 9.0, "above_cap_max": 0.01}})))
+        == 1
+    )
 
 
 def lines(found: list[Weakening]) -> list[str]:

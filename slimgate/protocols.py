@@ -474,6 +474,17 @@ class Task(WithParams[P]):
         """Modules that these options name, whose code the answers depend on."""
         return ()
 
+    def folders(self, params: P) -> tuple[Path, ...]:
+        """Folders of a user's own of which every file may decide how models are asked and scored."""
+        return ()
+
+    def environment(self, params: P) -> Json:
+        """What else answers and their scores depend on, such as a resolved configuration: part of the key.
+
+        Contents of files that options name, and versions of what the code imports, are in it already.
+        """
+        return {}
+
     def measured(self, params: P) -> tuple[str, ...]:
         """The metrics that are measured with these options where the suite names none."""
         return self.default_metrics
@@ -663,7 +674,8 @@ class BuildContext:
         """A folder that fill(folder) has filled, and whether it was there before; its files are only read.
 
         All steps that learn from the same teacher and give the same key share it; fill gives what its
-        manifest says. Without a store it is the step's own.
+        manifest says. key: what it depends on beside the teacher, the task, and the code of the module that
+        `fill` is in. Without a store it is the step's own.
         """
         if self.share is not None:
             return self.share(kind, key, fill)

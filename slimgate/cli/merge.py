@@ -32,6 +32,7 @@ from slimgate.record.looks_log import merge_looks
 from slimgate.record.run_verdict import verdict
 from slimgate.report.files import write_reports
 from slimgate.run.followed_rows import Texts, follow, kept_texts
+from slimgate.run.keys import separation_key
 
 # The worse a self-test came out, the earlier: a copy must not FAIL, a fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
@@ -69,7 +70,9 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
     _copy_outcomes(ordered, folder)
     _copy_logs(ordered, folder)
     record = _follow_rows(merge_records(ordered), folder, texts)
-    record = record.model_copy(update={"separation": separate_variants(record, folder)})
+    record = record.model_copy(
+        update={"separation": separate_variants(record, folder, to_key=separation_key)}
+    )
     write_atomically(folder / RECORD, to_json(record))
     write_reports(record, folder, texts)
     return Kept(folder / RECORD, record)

@@ -61,7 +61,8 @@ from slimgate.run.gate_results import (
     now,
     parts_of,
 )
-from slimgate.run.inputs import KINDS, MODEL, Digests, inputs_digests
+from slimgate.run.inputs import Digests, inputs_digests
+from slimgate.run.keys import KINDS, MODEL, separation_key
 from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
@@ -315,7 +316,9 @@ class Session:
         if self._shard is not None:
             return None
         earlier = self._earlier_separation.get(path)
-        return separate_variants(record, self.folder(path), earlier=earlier, stopped=self.stopped)
+        return separate_variants(
+            record, self.folder(path), to_key=separation_key, earlier=earlier, stopped=self.stopped
+        )
 
     def comment(self) -> str:
         """What a pull request is told of all suites of the run."""

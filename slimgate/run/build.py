@@ -5,7 +5,6 @@ What steps of a suite share with each other: made by the first one that asks, ke
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections import defaultdict
@@ -17,20 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system import quiet
-from slimgate._system.digests import code_digest, file_sha256, folder_digest, json_digest, versions
-from slimgate._system.processor import describe_processor
 from slimgate._system.time_limit import OPTION, time_limit
 from slimgate.data.parts import collapsed_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
-from slimgate.loading import module_of
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, model_config, model_weights
 from slimgate.models.quantized_files import CHECKPOINTS
-from slimgate.models.saved_weights import stored_dtype
 from slimgate.protocols import (
-    CONFIRM,
-    GATE,
     JUDGING,
     BuildContext,
     ModelRef,
@@ -39,7 +32,7 @@ from slimgate.protocols import (
     adds_no_rows,
     no_progress,
 )
-from slimgate.run import graph_loading
+from slimgate.run import contents, graph_loading, keys
 from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.failure_log import Heard, step_log
 from slimgate.run.past_times import LOAD, PastTimes, Work, recipes
@@ -52,13 +45,6 @@ from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, params_json
 from slimgate.suite.tables import CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
-
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
-# What reads weights that are quantized already.
-READERS = ("auto-round", "bitsandbytes", "compressed-tensors", "gguf", "gptqmodel", "torchao")
-HELD_OUT = ("calibration", "selection", CONFIRM, GATE)
-# Files of the folder itself, and of the numbered ones in which sentence-transformers keeps further modules.
-_MODULES = re.compile(r"^(\d+_\w+/)?[^/]+$")
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,7 @@ class SharedBySteps:
 
     def __call__(self, kind: str, key: Json, fill: Callable[[Path], Json]) -> tuple[Path, bool]:
         """The folder that fill(folder) has filled, and whether it was there before."""
-        entry = self.store.make(kind, json_digest({**self.given, **key}), fill)
+        entry = self.store.make(kind, keys.shared_key(self.given, key, fill), fill)
         return entry.folder, entry.from_store
 
 
@@ -173,33 +159,16 @@ class Builder:
             yield _Place(model, f"{model} · step {number} of {len(found)}", recipe)
 
     def _endpoint(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
-        model = EndpointModel(variant.runtime.params)
+        key = keys.endpoint_key(variant, self._suite.path.parent)
+        model = EndpointModel(variant.runtime.params, key["served"])
         where = f"{self._format_variant(variant)}: endpoint {ref.text}"
-        key = {"endpoint": params_json(model.params), "code": code_digest(module_of(variant.runtime.object))}
         return self._make(where, LOAD, str(ref.text), key, (), lambda _: model, place=place)
 
     def _cascade(self, variant: Variant, table: CascadeTable, place: _Place) -> Artifact:
         where, suite = f"{self._format_variant(variant)}: cascade", self._suite
         artifacts = tuple(self.build(name).artifact for name in table.models)
-        task, runtimes = suite.setup.task, [suite.model(name).runtime for name in table.models]
         reads = (SELECTION,) if table.reads_selection else ()
-        used = {package for one in runtimes for package in one.object.packages}
-        packages = tuple(sorted(used | {"scipy"} if reads else used))  # scipy finds weights and temperatures
-        key = {
-            "cascade": params_json(table),
-            "models": [artifact.digest for artifact in artifacts],
-            "runtimes": [
-                [one.name, params_json(one.params), code_digest(module_of(one.object))] for one in runtimes
-            ],
-            "code": code_digest("slimgate.run.cascade"),
-            "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
-            "batches": [suite.measure.batch_size, suite.measure.batch_tokens],
-            **self._common(reads, packages),
-            "seed": None,
-        }
-        pairs = zip(runtimes, artifacts, strict=True)
-        if reads and any(one.answers_by_processor(artifact.kind) for one, artifact in pairs):
-            key["processor"] = describe_processor(self._device, threads=suite.threads)
+        key = keys.cascade_key(suite, self._rows, table, artifacts, reads=reads, device=self._device)
 
         def make(context: BuildContext) -> Any:
             return make_cascade(suite, variant, artifacts, context)
@@ -228,27 +197,20 @@ class Builder:
             )
             if ref.fresh:  # its tokenizer is trained on them
                 reads = tuple(dict.fromkeys(("train", *reads)))
-        key = {
-            "fresh": ref.fresh,
-            "new_head": ref.new_head,
-            "load": folder_digest(ref.folder, _model_files(ref)),
-            "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
-            "classes": list(self._rows.facts.classes),
-            **self._common(
-                reads, graph_loading.graph_runtime(ref.kind).packages if graph else ("scikit-learn",)
-            ),
-        }
-        if graph:
-            key["graph"] = [ref.kind, code_digest(graph_loading.__name__)]
-        key |= _format_key(ref, fitted="train" in reads)
-        if "train" not in reads:
-            key["seed"] = None  # nothing is drawn for a model that is complete
-        else:
-            key["precision"] = self._resolve("auto")  # of the features that a head is fitted on
+        key = keys.load_key(
+            self._rows,
+            ref,
+            reads=reads,
+            graph=graph_loading.__name__ if graph else None,
+            packages=graph_loading.graph_runtime(ref.kind).packages if graph else ("scikit-learn",),
+            seed=self._seed,
+            device=self._device,
+            precision=self._resolve("auto"),
+        )
 
         def check_unchanged() -> None:
             assert ref.folder is not None
-            if folder_digest(ref.folder, _model_files(ref)) != key["load"]:
+            if contents.model_digest(ref) != key["load"]:
                 raise BuildError(
                     f"files of {ref.folder} changed while they were read; run again when nothing writes there"
                 )
@@ -276,39 +238,25 @@ class Builder:
         )
 
     def _step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
-        method, task = step.object, self._suite.setup.task
+        method = step.object
         where = f"{self._format_variant(variant)}: step {step.name}"
         if parent.kind in CHECKPOINTS and parent.kind not in method.takes:  # known late of a model of the hub
             raise BuildError(f"{where}: cannot take a model that is quantized already ({parent.kind})")
         teachers = self._learns_from(where, step, parent)
         params = params_json(step.params)
-        key = {
-            "parent": parent.digest,
-            "method": step.name,
-            "params": params,
-            "code": code_digest(module_of(method)),
-            "teacher": teachers[0].digest if teachers else None,
-            "task": [params_json(task.params), code_digest(module_of(task.object))] if step.reads else None,
-            "precision": self._precision(step.params),
-            **self._common(step.reads, method.packages),
-        }
-        if teachers[1:]:
-            key["more_teachers"] = [teacher.digest for teacher in teachers[1:]]
-        if inner := method.code_modules:
-            key["inner_code"] = [code_digest(module) for module in inner]
-        if step.row_files:
-            key["files"] = [file_sha256(path) for path in step.row_files]
-        if step.functions:
-            key["functions"] = {name: code_digest(name.partition(":")[0]) for name in step.functions}
-        if step.adds_rows:
-            key["held_out"] = self._rows.digests(HELD_OUT)
         with _explain_errors(where):
-            if outside := method.environment(step.params):
-                key["environment"] = outside
-        if not method.stochastic:
-            key["seed"] = None
-        if step.builds_by_processor:
-            key["processor"] = describe_processor(self._device, threads=self._suite.threads)
+            environment = method.environment(step.params)
+        key = keys.step_key(
+            self._suite,
+            self._rows,
+            step,
+            parent,
+            teachers,
+            environment=environment,
+            seed=self._seed,
+            device=self._device,
+            precision=self._precision(step.params),
+        )
 
         def apply(context: BuildContext) -> Any:
             if getattr(step.params, "processes", 1) > 1:
@@ -380,7 +328,7 @@ class Builder:
     def _held_out_texts(self) -> frozenset[str]:
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
-            tables = [self._rows.splits[split].table for split in HELD_OUT if split in self._rows.splits]
+            tables = [self._rows.splits[split].table for split in keys.HELD_OUT if split in self._rows.splits]
             rows = (row for table in tables for row in collapsed_texts(table, names))
             self._held_out = frozenset(map(normalize_row, rows))
         return self._held_out
@@ -388,14 +336,6 @@ class Builder:
     def _format_variant(self, variant: Variant) -> str:
         """The variant's name, with the seed where it is not the suite's first."""
         return variant.name if self._seed == self._suite.seed else f"{variant.name} (seed {self._seed})"
-
-    def _common(self, reads: tuple[str, ...], packages: tuple[str, ...]) -> Json:
-        return {
-            "data": self._rows.digests(reads),
-            "seed": self._seed,
-            "device": self._device.split(":")[0],
-            "versions": dict(versions((*PACKAGES, *packages))),
-        }
 
     def _precision(self, params: Any) -> str | None:
         wanted = getattr(params, "precision", None)
@@ -469,7 +409,7 @@ class Builder:
             }
 
         work = self.work(method, params, place.recipe, reads)
-        digest = json_digest(key)
+        digest = keys.to_key(key)
         entry: Entry = self._store.make("artifacts", digest, fill)
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
 
@@ -542,8 +482,7 @@ class Builder:
         return context
 
     def _share_of(self, teacher: Artifact) -> SharedBySteps:
-        given = {"teacher": teacher.digest, "device": self._device.split(":")[0]}
-        return SharedBySteps(self._store, {**given, "versions": dict(versions(PACKAGES))})
+        return SharedBySteps(self._store, keys.shared_inputs(teacher, self._rows.task, self._device))
 
 
 @contextmanager
@@ -572,9 +511,7 @@ def _manifest(
     counted = model.counted_files(files) if hasattr(model, "counted_files") else files
     return {
         "kind": model.kind,
-        "digest": json_digest(
-            {"files": folder_digest(folder, files), "code": {m: code_digest(m) for m in model.code_modules()}}
-        ),
+        "digest": keys.artifact_digest(folder, files, model.code_modules()),
         "bytes": sum((folder / file).stat().st_size for file in counted),
         **model.footprint(),
         **({"stored": stored} if (stored := getattr(model, "stored", None)) else {}),
@@ -592,23 +529,6 @@ def _load_for_step(artifact: Artifact, device: str) -> Any:
     return to_float32_(artifact.load(device))
 
 
-def _format_key(ref: ModelRef, *, fitted: bool) -> Json:
-    """What of a model's format its loaded artifact depends on, beside the files; empty of one in float32.
-
-    fitted: a head is fitted on the model, in float32.
-    """
-    if ref.stored is not None:
-        return {
-            "stored": ref.stored,
-            "dtype": ref.dtype,
-            "code": code_digest("slimgate.models.checkpoint"),
-            "readers": dict(versions(READERS)),
-        }
-    stored = stored_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
-    dtype = ref.dtype or ("float32" if fitted else stored)
-    return {} if dtype in (None, "float32") else {"dtype": dtype}
-
-
 def _as_checkpoint(model: Any, ref: ModelRef, context: BuildContext) -> Any:
     """The loaded model as one that keeps its files, and how they store it in the log."""
     from slimgate.models.checkpoint import as_checkpoint
@@ -618,13 +538,3 @@ def _as_checkpoint(model: Any, ref: ModelRef, context: BuildContext) -> Any:
     found = as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored, kind=ref.kind)
     context.log["stored"] = found.stored
     return found
-
-
-def _model_files(ref: ModelRef) -> list[str]:
-    """The files of a model folder that decide what it predicts: weights or graph, settings, tokenizer."""
-    assert ref.folder is not None
-    folder = ref.folder
-    if ref.file is not None:
-        return [ref.file]
-    wanted = (".safetensors", ".json", ".txt", ".model", ".bin", ".onnx", ".data", ".xml")
-    return [file for file in files_of(folder) if file.endswith(wanted) and _MODULES.match(file)]

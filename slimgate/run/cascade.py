@@ -13,7 +13,6 @@ each mean for the model, and the mean of all for the last one.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +22,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.digests import folder_digest, json_digest, versions
+from slimgate._system.digests import versions
 from slimgate.errors import BuildError
 from slimgate.loading import load, module_of
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext
-from slimgate.run.measure.row_encoders import is_tokenizer_file
+from slimgate.run import keys
 from slimgate.runtimes.cascade import KIND, Cascade, Member, blend, confidence, load_member, read_cascade
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of
@@ -38,7 +37,6 @@ from slimgate.suite.tables import FROM_SELECTION
 
 Floats = npt.NDArray[np.float64]
 SELECTION = "selection"
-TOKENIZER = "tokenizer.json"  # of the tokenizers library
 # Between these the temperature is looked for; a trained network's lies well inside.
 COLDEST, HOTTEST = 0.05, 20.0
 
@@ -97,7 +95,7 @@ def _sum(values: Sequence[int | None]) -> int | None:
 def describe_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifact]) -> tuple[Member, ...]:
     """The models of a cascade without thresholds, with who reads which inputs."""
     assert variant.cascade is not None
-    names, tokenizers = variant.cascade.models, [_tokenizer_digest(one.folder) for one in artifacts]
+    names, tokenizers = variant.cascade.models, [keys.tokenizer_key(one.folder) for one in artifacts]
     different = list(dict.fromkeys(tokenizers))
     return tuple(
         Member(
@@ -110,16 +108,6 @@ def describe_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifac
         )
         for number, (name, artifact) in enumerate(zip(names, artifacts, strict=True))
     )
-
-
-def _tokenizer_digest(folder: Path) -> str:
-    """Of what makes tokens of a text; not of the length to which it last cut: the task says that."""
-    names = [name for name in files_of(folder) if is_tokenizer_file(name)]
-    others = folder_digest(folder, [name for name in names if name != TOKENIZER])
-    rules = json.loads((folder / TOKENIZER).read_text("utf-8")) if TOKENIZER in names else {}
-    for kept in ("truncation", "padding"):
-        rules[kept] = (rules.get(kept) or {}).get("direction", "Right")
-    return json_digest([others, rules])
 
 
 def make_cascade(

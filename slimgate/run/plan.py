@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from slimgate._system.digests import json_digest
 from slimgate.errors import SlimgateError
 from slimgate.protocols import GATE
+from slimgate.run import keys
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import CASCADE, LOAD, Estimate, recipe, recipes
@@ -66,7 +66,7 @@ class Lookup(Builder):
         self.found: dict[str, Artifact] = {}
 
     def _make(self, where: str, method: str, params: Any, key: Any, *others: Any, **more: Any) -> Artifact:  # noqa: ARG002
-        entry = self._store.find("artifacts", json_digest(key))
+        entry = self._store.find("artifacts", keys.to_key(key))
         if entry is None:
             raise NotStored(where)
         self.found[more["place"].recipe] = Artifact(entry)

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimgate._system.digests import code_digest, json_digest
 from slimgate.data.splits import SplitReport, cut, read_splits, write_splits
 from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import conventional_positive, refuse_positive
-from slimgate.loading import module_of
 from slimgate.models.model_ref import model_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
+from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, column_slices
 from slimgate.store.store import Json, Store, scratch_beside
-from slimgate.suite.suite import TEACHER, Suite, params_json
+from slimgate.suite.suite import TEACHER, Suite
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class PreparedRows:
     """Splits by name: train, calibration, selection, gate; unlabelled and confirm if the suite asks for them.
 
     reports: what is known of each; facts: what models share; source_digest: of the data that the splits were
-    cut from, which is the same however they are cut.
+    cut from, which is the same however they are cut. task: what the task depends on as the run began
+    (keys.task_key), so that all models are scored alike.
     """
 
     splits: Mapping[str, Rows]
@@ -33,6 +33,7 @@ class PreparedRows:
     facts: TaskFacts
     from_store: bool
     source_digest: str
+    task: Json
 
     @property
     def gate(self) -> Rows:
@@ -46,8 +47,8 @@ class PreparedRows:
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     """The suite's splits, cut once and stored. Raises DataError that names the suite."""
     try:
-        source = _source(suite)
-        entry = store.make("splits", _splits_key(suite, source), lambda folder: _fill(suite, folder))
+        task, source = keys.task_key(suite.setup.task), keys.source_key(suite.setup)
+        entry = store.make("splits", keys.splits_key(suite, source), lambda folder: _fill(suite, folder))
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
         # Of the judging rows only the labels, which name the classes, are read before a model judges.
@@ -61,7 +62,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
         _check_calibration(suite, splits)
     except SlimgateError as error:
         raise DataError(f"{suite.shown} [task]: {error}") from error
-    return PreparedRows(splits, stored.reports, facts, entry.from_store, json_digest(source))
+    return PreparedRows(splits, stored.reports, facts, entry.from_store, keys.to_key(source), task)
 
 
 def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
@@ -97,38 +98,6 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                     f"{name}: step {step.name} needs rows of the split calibration, and these rows leave it "
                     "none; give it some by splits.calibration, such as calibration = 16"
                 )
-
-
-def _source(suite: Suite) -> Json:
-    """What the data of a suite is, however it is cut into splits. Reads the data, to digest it."""
-    setup = suite.setup
-    return {
-        "source": setup.source.name,
-        "params": params_json(setup.source.params) if ":" in setup.source.name else None,
-        "rows": setup.source.object.digest(setup.source.params),
-        "text": setup.task.object.text_columns(setup.task.params),
-        "label": setup.task.object.label_column(setup.task.params),
-    }
-
-
-def splits_key(suite: Suite) -> str:
-    """The key of the suite's splits in a store. Reads the data, to digest it."""
-    return _splits_key(suite, _source(suite))
-
-
-def _splits_key(suite: Suite, source: Json) -> str:
-    setup = suite.setup
-    return json_digest(
-        {
-            **source,
-            "reads": setup.task.object.columns(setup.task.params),
-            "group": setup.group,
-            "columns": setup.task.object.columns(setup.task.params),
-            "sizes": params_json(setup.sizes),
-            "seed": suite.seed,
-            "code": [code_digest(module_of(setup.source.object)), code_digest("slimgate.data.splits")],
-        }
-    )
 
 
 def _fill(suite: Suite, folder: Path) -> Json:

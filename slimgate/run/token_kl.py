@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from slimgate._system.digests import code_digest, json_digest
 from slimgate.judge.token_kl import TokenKl
 from slimgate.models.predict import batches
 from slimgate.protocols import Encoded
-from slimgate.run.measure.quality import answers_key
+from slimgate.run import keys
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.store.store import Entry, Json
 
 _FILE = "places.npz"
-_CODE = "slimgate.tasks.parts.next_token"
 
 
 def token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | None:
@@ -60,7 +58,7 @@ def _teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) -> En
         np.savez(folder / _FILE, ids=found.ids, log_p=found.log_p, rest=found.rest)
         return {"vocabulary": found.vocabulary, "rest": float(found.rest.mean())}
 
-    return run.store.make("teacher_tokens", _key(teacher), fill)
+    return run.store.make("teacher_tokens", keys.teacher_tokens_key(_answers_key(teacher)), fill)
 
 
 def _variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, kept: Entry) -> Entry:
@@ -75,7 +73,8 @@ def _variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, kept: Ent
             np.savez(folder / _FILE, kl=found[0], same_top=found[1])
         return {"comparable": found is not None, "rest": kept.manifest["rest"]}
 
-    return run.store.make("token_kl", json_digest({"teacher": kept.folder.name, "of": _key(variant)}), fill)
+    key = keys.token_kl_key(kept.folder.name, _answers_key(variant))
+    return run.store.make("token_kl", key, fill)
 
 
 def _batches(run: SuiteRun, encoded: Encoded) -> Iterator[list[int]]:
@@ -84,9 +83,8 @@ def _batches(run: SuiteRun, encoded: Encoded) -> Iterator[list[int]]:
     return batches(encoded.lengths, order, run.suite.measure.batch_size, run.suite.measure.batch_tokens)
 
 
-def _key(model: ModelHandle) -> str:
+def _answers_key(model: ModelHandle) -> str:
     run = model.run
-    answers = answers_key(
+    return keys.answers_key(
         run.suite, run.rows, model.built.artifact, model.variant.runtime, run.split, run.device
     )
-    return json_digest({"answers": answers, "code": [code_digest(_CODE), code_digest(__name__)]})

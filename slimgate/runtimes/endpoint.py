@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -154,14 +154,16 @@ class StartedEndpoint(EndpointTable):
 
 @dataclass(frozen=True)
 class EndpointModel:
-    """What a build of an endpoint saves."""
+    """What a build of an endpoint saves. served: the contents of what the server's command names."""
 
     params: EndpointTable
+    served: dict[str, Any] = field(default_factory=dict)
     kind: str = KIND
 
     def save(self, folder: Path) -> None:
-        """The file that names the server and the model."""
-        write_atomically(folder / FILE, json.dumps(self.params.model_dump(mode="json"), indent=1))
+        """The file that names the server and the model, and what the server was started from."""
+        facts = {**self.params.model_dump(mode="json"), "served": self.served}
+        write_atomically(folder / FILE, json.dumps(facts, indent=1))
 
     def footprint(self) -> dict[str, None]:
         """Nothing of it is known."""
@@ -229,6 +231,12 @@ class EndpointRuntime(Runtime[EndpointTable]):
 
 
 runtime = EndpointRuntime()
+
+
+def served_files(folder: Path) -> dict[str, Any]:
+    """What the server of an artifact's folder was started from; empty of other artifacts."""
+    file = folder / FILE
+    return dict(json.loads(file.read_text("utf-8"))["served"]) if file.is_file() else {}
 
 
 def is_endpoint(folder: Path) -> bool:

@@ -114,7 +114,7 @@ class LmEvalSource(Source[Params]):
         return True
 
     def digest(self, params: Params) -> str:
-        """Of every document, its requests and targets, and of the version that scores them."""
+        """Of every document with its requests and targets, and of lm-eval's version."""
         rows = _documents(params).rows
         parts = {name: [list(row.values()) for row in some] for name, some in rows.items()}
         return json_digest([parts, dict(versions(("lm_eval",)))])
@@ -142,6 +142,21 @@ class LmEval(Task[Params]):
 
     def label_column(self, params: Params) -> None:
         """Splits are not stratified."""
+
+    def folders(self, params: Params) -> tuple[Path, ...]:
+        """Those of YAML files, and of the files that these include."""
+        from slimgate.tasks.parts.lm_eval_documents import task_files
+
+        return tuple(sorted({file.parent for file in task_files(params.tasks)}))
+
+    def environment(self, params: Params) -> Json:
+        """The configuration of each task as lm-evaluation-harness resolves it, and its version."""
+        from slimgate.tasks.parts.lm_eval_documents import resolved_configuration
+
+        configured = {
+            name: resolved_configuration(task) for name, task in sorted(_documents(params).tasks.items())
+        }
+        return {"configuration": configured, **versions(("lm_eval",))}
 
     def metrics(self) -> frozenset[str]:
         """The scores of documents; of rolling tasks the nats of their text."""
@@ -249,6 +264,7 @@ task = LmEval()
 
 def _documents(params: Params, folder: Path | None = None) -> Documents:
     """folder: of the model that answers them."""
-    from slimgate.tasks.parts.lm_eval_documents import load_documents
+    from slimgate.tasks.parts.lm_eval_documents import files_state, load_documents
 
-    return load_documents(params.asked, folder if params.apply_chat_template else None)
+    chat = folder if params.apply_chat_template else None
+    return load_documents(params.asked, chat, files_state(params.tasks))

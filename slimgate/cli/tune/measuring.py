@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from slimgate._system.digests import code_digest, json_digest, versions
 from slimgate.cli.tune.clock import Clock
 from slimgate.cli.tune.trial import Found
 from slimgate.errors import DataError
@@ -15,18 +14,17 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement, Verdict
-from slimgate.loading import module_of
 from slimgate.protocols import Workload
+from slimgate.run import keys
 from slimgate.run.duels import Arena
 from slimgate.run.environment import describe_machine
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
-from slimgate.suite.suite import TEACHER, Suite, Variant, params_json
+from slimgate.suite.suite import TEACHER, Suite, Variant
 from slimgate.suite.tune_space import Tier
 
 SELECTION = "selection"
-DUEL_CODE = ("slimgate.run.measure.duel", "slimgate.judge.speed")
 
 
 class Bench:
@@ -123,28 +121,14 @@ class Bench:
     def _key(self, variant: Variant, workload: Workload) -> str:
         run, models = self._run, (self._run.suite.teacher, variant)
         machine = describe_machine(threads=run.suite.threads, device=run.device)
-        return json_digest(
-            {
-                "models": [run.build(one.name).artifact.digest for one in models],
-                "runtimes": [[one.runtime.name, params_json(one.runtime.params)] for one in models],
-                "workload": asdict(workload),
-                "rows": run.rows.digests((SELECTION,)),
-                "task": params_json(run.suite.setup.task.params),
-                "seconds": run.suite.measure.max_seconds,
-                "machine": machine.model_dump(mode="json", exclude={"warnings", "peak_rates"}),
-                "versions": dict(versions(_packages(models))),
-                "code": [code_digest(name) for name in (*DUEL_CODE, *_runtime_code(models))],
-            }
+        return keys.duel_key(
+            run.suite,
+            run.rows,
+            [(one, run.build(one.name).artifact) for one in models],
+            workload,
+            SELECTION,
+            machine.model_dump(mode="json", exclude={"warnings", "peak_rates"}),
         )
-
-
-def _packages(models: Sequence[Variant]) -> list[str]:
-    """What executes the models, beside what every machine's description names."""
-    return [name for one in models for name in one.runtime.object.packages]
-
-
-def _runtime_code(models: Sequence[Variant]) -> list[str]:
-    return [module_of(one.runtime.object) for one in models]
 
 
 def _by_metric(tiers: Sequence[Tier]) -> dict[str, list[QualityBudget]]:

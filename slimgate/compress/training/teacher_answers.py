@@ -21,9 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from slimgate._system.digests import code_digest
 from slimgate._system.files import room_for
-from slimgate.loading import module_of
 from slimgate.models.precision import answer_precision, in_precision, resolve_precision
 from slimgate.protocols import BuildContext, Encoded, Json, iter_batches
 from slimgate.runtimes.eager import EagerPredictor
@@ -97,8 +95,6 @@ def teacher_answers(
         key = {
             "inputs": _inputs_digest(encoded, counting, order),
             "precision": precision if resolved == "bfloat16" else resolved,  # "auto" may fall back
-            "task": code_digest(module_of(context.task)),
-            "code": code_digest("slimgate.compress.training.teacher_answers"),
         }
         folder, found = context.shared_folder(KIND, key, fill)
     values: npt.NDArray[np.float32] = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate._system.digests import code_digest, json_digest
+from slimgate._system.digests import json_digest
 from slimgate.compress.training.teacher_answers import BATCH_SIZE, KIND, PROGRESS
 from slimgate.errors import BuildError
 from slimgate.loading import module_of
@@ -94,8 +94,6 @@ def written_answers(teacher: Any, rows: Rows, context: BuildContext) -> list[Wri
         key = {
             "prompts": json_digest([[int(token) for token in ids] for ids in prompts.columns["input_ids"]]),
             "options": options.model_dump(mode="json"),
-            "task": code_digest(module_of(context.task)),
-            "code": code_digest("slimgate.compress.training.written_answers"),
         }
         folder, _ = context.shared_folder(KIND, key, fill)
         found = json.loads((folder / _FILE).read_text(encoding="utf-8"))

@@ -14,7 +14,6 @@ def shape_facts(model: ModelHandle, teacher: ModelHandle) -> dict[str, Any] | No
     run = model.run
     row, _ = least_sure(getattr(teacher.outcomes, "probabilities", None))
     return row_shapes(
-        run.suite,
         run.rows,
         model.built.artifact,
         run.encoder,

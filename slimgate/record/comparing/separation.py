@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slimgate._system.digests import file_sha256, json_digest
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.metrics import Metric, value_of
@@ -18,9 +17,17 @@ from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import RECORD, Kept
 from slimgate.record.outcome_files import read_outcomes
 
+# What tells whether an earlier separation is still valid: keys.separation_key.
+ToKey = Callable[[str, Mapping[str, tuple[str | None, Path]]], str | None]
+
 
 def separate_variants(
-    record: RunRecord, folder: Path, *, earlier: SeparationFacts | None = None, stopped: bool = False
+    record: RunRecord,
+    folder: Path,
+    *,
+    to_key: ToKey,
+    earlier: SeparationFacts | None = None,
+    stopped: bool = False,
 ) -> SeparationFacts | None:
     """By the first metric that has a budget for two or more gated variants; None where there is none.
 
@@ -33,7 +40,8 @@ def separate_variants(
     if metric is None or name is None:
         return None
     kept = Kept(folder / RECORD, record)
-    digest = _digest(kept, name, models)
+    answers = {one.name: (one.inputs_digests.get("quality"), kept.outcomes(one.name)) for one in models}
+    digest = to_key(name, answers)
     if earlier is not None and digest is not None and earlier.digest == digest:
         return earlier
     if stopped:
@@ -45,7 +53,7 @@ def separate_variants(
     most = ordered[: most_models(metric)]
     chosen = [model for model in models if model in most]
     found = {
-        model.name: answers for model in chosen if (answers := _answers(kept, model, metric)) is not None
+        model.name: outcomes for model in chosen if (outcomes := _answers(kept, model, metric)) is not None
     }
     if len(found) < 2:
         return None
@@ -59,18 +67,6 @@ def separate_variants(
         return facts.model_copy(update={"digest": digest})
     known = {"left_out": left_out, "other_answers": others, "digest": digest}
     return None if facts is None else facts.model_copy(update=known)
-
-
-def _digest(kept: Kept, metric: str, models: Sequence[VariantRecord]) -> str | None:
-    """Over the answers and the inputs of the results, among them the code of slimgate and of the metric."""
-    files = {model.name: kept.outcomes(model.name) for model in models}
-    inputs = {model.name: model.inputs_digests.get("quality") for model in models}
-    if None in inputs.values():
-        return None
-    found = {
-        name: [inputs[name], file_sha256(file) if file.is_file() else None] for name, file in files.items()
-    }
-    return json_digest([metric, found])
 
 
 def _primary(record: RunRecord) -> tuple[str | None, list[VariantRecord]]:

@@ -20,13 +20,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import slimgate
 from slimgate import errors
-from slimgate._system.digests import folder_digest, versions
 from slimgate.errors import BuildError, SlimgateError
-from slimgate.run.build import PACKAGES
 from slimgate.run.cluster.packed import Packed, pack, publish
 from slimgate.run.cluster.tasks import Task
+from slimgate.run.keys import software
 from slimgate.run.run import SuiteRun, own_stages
 from slimgate.store.holds import held_entries, moment_of_holds
 from slimgate.store.store import Entry, Json, Store
@@ -99,13 +97,6 @@ class _Place:
 
 
 _PLACES: dict[str, _Place] = {}
-
-
-def software() -> dict[str, str | None]:
-    """What has to be the same on all machines, for keys of the store to be."""
-    root = Path(slimgate.__file__).parent
-    code = folder_digest(root, (path.relative_to(root).as_posix() for path in root.rglob("*.py")))
-    return {**versions(PACKAGES), "slimgate": f"{slimgate.__version__} ({code[:8]})"}
 
 
 def sees_store(job: Job) -> bool:

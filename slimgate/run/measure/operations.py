@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from slimgate._system.digests import code_digest, json_digest, own_code_digest, versions
 from slimgate.errors import SlimgateError
-from slimgate.loading import module_of
 from slimgate.protocols import Arrays
+from slimgate.run import keys
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, Store
 from slimgate.suite.suite import SuiteRuntime
@@ -47,15 +46,8 @@ def operations(
     def fill(_folder: Path) -> Json:
         return {FACTS: asdict(_count(artifact, runtime, inputs, device))}
 
-    key = {
-        "artifact": artifact.digest,
-        "runtime": [runtime.name, code_digest(module_of(runtime.object))],
-        "slimgate": own_code_digest(),  # layers and formulas
-        "inputs": {name: values.tolist() for name, values in inputs.items()},
-        "device": device.split(":")[0],
-        "versions": dict(versions(("torch", "transformers", *runtime.object.packages))),
-    }
-    return Operations(**store.make("operations", json_digest(key), fill).manifest[FACTS])
+    key = keys.operations_key(artifact, runtime, inputs, device)
+    return Operations(**store.make("operations", key, fill).manifest[FACTS])
 
 
 def _count(artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, device: str) -> Operations:

@@ -11,29 +11,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate._system.digests import code_digest, folder_digest, json_digest, versions
-from slimgate._system.processor import describe_processor
 from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
-from slimgate.errors import MeasureError, SlimgateError, in_one_line
-from slimgate.loading import module_of
+from slimgate.errors import DataError, MeasureError, SlimgateError, in_one_line
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import Ints, Outcomes
 from slimgate.protocols import AnswerPlan, Encoded, Predictor, Progress, Rows, no_progress
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
-from slimgate.run.measure.row_encoders import is_tokenizer_file, row_encoder
+from slimgate.run import contents, keys
+from slimgate.run.measure.row_encoders import row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.rows import PreparedRows
 from slimgate.runtimes.cascade import CascadePredictor
+from slimgate.runtimes.endpoint import served_files
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Entry, Json, Store, files_of
-from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask, params_json
+from slimgate.store.store import Entry, Json, Store
+from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask
 from slimgate.tasks.parts.encoding import EncodedTexts
 
 FILE = "outcomes.parquet"
 PROCESSOR = "processor"
 PASSED_ON = "passed_on"
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
 # A row counts as unreadable where its tokenizer does not know one token in five; so many rows are looked at.
@@ -80,8 +78,7 @@ class Encoder:
 
     def _key(self, artifact: Artifact) -> str:
         """The same for artifacts that carry the same tokenizer."""
-        names = [name for name in files_of(artifact.folder) if is_tokenizer_file(name)]
-        return folder_digest(artifact.folder, names)
+        return keys.tokenizer_key(artifact.folder)
 
 
 def outcomes_of(
@@ -109,19 +106,25 @@ def outcomes_of(
             suite, rows, artifact, runtime, encoder, device=device, progress=progress, kept=kept, noted=noted
         )
         seconds = round(time.perf_counter() - start, 3)
+        try:
+            contents.check_server(runtime.params, suite.path.parent, served_files(artifact.folder))
+            keys.check_task(suite.setup.task, rows.task)
+        except DataError as error:
+            kept.unlink(missing_ok=True)  # nobody knows of which version those answers are
+            raise MeasureError(str(error)) from error
         write_outcomes(found, folder / FILE)
         kept.unlink(missing_ok=True)
         told = {
             "artifact": artifact.digest,
             "rows": len(found),
-            PROCESSOR: _processor(suite, device),
+            PROCESSOR: keys.processor(suite, device),
             **noted,
         }
         return (
             {**told, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest} if work else told
         )
 
-    key = answers_key(suite, rows, artifact, runtime, encoder.split, device)
+    key = keys.answers_key(suite, rows, artifact, runtime, encoder.split, device)
     entry = store.make("outcomes", key, fill)
     return read_outcomes(entry.folder / FILE), entry
 
@@ -137,7 +140,7 @@ def share_passed_on(
     device: str,
 ) -> list[float] | None:
     """Of a cascade with stored outcomes on a split, the shares that reached each model after the first."""
-    entry = store.find("outcomes", answers_key(suite, rows, artifact, runtime, split, device))
+    entry = store.find("outcomes", keys.answers_key(suite, rows, artifact, runtime, split, device))
     return entry.manifest.get(PASSED_ON) if entry else None
 
 
@@ -152,7 +155,7 @@ def has_answers(
     device: str,
 ) -> bool:
     """Whether the store has the artifact's outcomes on a split."""
-    return store.find("outcomes", answers_key(suite, rows, artifact, runtime, split, device)) is not None
+    return store.find("outcomes", keys.answers_key(suite, rows, artifact, runtime, split, device)) is not None
 
 
 def predict(
@@ -215,38 +218,3 @@ def _scores(task: SuiteTask, predictor: Predictor, encoded: Encoded, plan: Answe
         progress=plan.progress,
         read=lambda output, batch: task.object.read_output(task.params, output, batch),
     )
-
-
-def answers_key(
-    suite: Suite, rows: PreparedRows, artifact: Artifact, runtime: SuiteRuntime, split: str, device: str
-) -> str:
-    """The key of a model's answers in a store: all that they depend on."""
-    task = suite.setup.task
-    key: dict[str, Any] = {
-        "artifact": artifact.digest,
-        "rows": rows.digests((split,)),
-        "group": suite.setup.group,
-        "classes": list(rows.facts.classes),
-        "task": [
-            task.name,
-            params_json(task.params),
-            code_digest(module_of(task.object)),
-            *map(code_digest, task.object.code_modules(task.params)),
-        ],
-        "plan": {
-            "batch_size": suite.measure.batch_size,
-            "batch_tokens": suite.measure.batch_tokens,
-            "order": "longest first",
-            "padding": "longest",
-        },
-        "runtime": [runtime.name, params_json(runtime.params), code_digest(module_of(runtime.object))],
-        "code": [code_digest("slimgate.models.predict"), code_digest("slimgate.data.parts")],
-        "device": device.split(":")[0],
-        PROCESSOR: _processor(suite, device) if runtime.answers_by_processor(artifact.kind) else None,
-        "versions": dict(versions((*PACKAGES, *runtime.object.packages))),
-    }
-    return json_digest(key)
-
-
-def _processor(suite: Suite, device: str) -> str:
-    return describe_processor(device, threads=suite.threads)

@@ -28,12 +28,6 @@ def row_encoders(task: SuiteTask, folder: Path) -> list[Callable[[Rows], Encoded
     return [task.object.row_encoder(task.params, one) for one in folders]
 
 
-def is_tokenizer_file(name: str) -> bool:
-    """Whether a file of an artifact, by its name, decides how texts become tokens."""
-    named = "token" in name or "vocab" in name or "processor" in name
-    return named or name.endswith((".txt", ".model", ".jinja"))
-
-
 @dataclass(frozen=True)
 class EncodedTwice:
     """The same rows by several tokenizers. A batch holds the inputs of all (cascade.input_name).

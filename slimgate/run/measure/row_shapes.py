@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.digests import code_digest, json_digest, versions
 from slimgate.errors import SlimgateError
-from slimgate.loading import module_of
+from slimgate.run import keys
 from slimgate.run.measure.quality import Encoder
 from slimgate.run.rows import PreparedRows
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, Store
-from slimgate.suite.suite import Suite, params_json
 
 FACTS = "shapes"
 
 
 def row_shapes(
-    suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
     encoder: Encoder,
@@ -37,17 +34,8 @@ def row_shapes(
     def fill(_folder: Path) -> Json:
         return {FACTS: {"id": encoder.rows.ids[row], **_follow_row(artifact, encoder, row, device)}}
 
-    task = suite.setup.task
-    key = {
-        "artifact": artifact.digest,
-        "rows": rows.digests((encoder.split,)),
-        "row": row,
-        "task": [task.name, params_json(task.params), code_digest(module_of(task.object))],
-        "code": code_digest("slimgate.models.module_outputs"),
-        "device": device.split(":")[0],
-        "versions": dict(versions(("torch", "transformers", "tokenizers"))),
-    }
-    facts: Json = store.make("shapes", json_digest(key), fill).manifest[FACTS]
+    key = keys.shapes_key(rows, artifact, encoder.split, row, device)
+    facts: Json = store.make("shapes", key, fill).manifest[FACTS]
     return facts
 
 

@@ -6,7 +6,9 @@ shots, limits and order, so that prompts and results are the same.
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,10 @@ from slimgate.models.seeding import isolated_seed
 RANDOM_SEED, SEED = 0, 1234
 ROLLING = "loglikelihood_rolling"
 TRAIN = "train"
+# What stands in a YAML file of a task, and where an object without a text of its own lies in memory.
+_INCLUDE = re.compile(r"^\s*include:\s*(\S+)\s*$", re.MULTILINE)
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_READ = frozenset({".yaml", ".yml", ".py", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet"})
 Run = Callable[[str, list[Any]], Sequence[Any]]
 Row = dict[str, str]
 Template = Callable[..., str]
@@ -94,10 +100,13 @@ class Documents:
 
 
 @lru_cache(maxsize=4)
-def load_documents(asked: Asked, chat: Path | None = None) -> Documents:
+def load_documents(
+    asked: Asked, chat: Path | None = None, _state: tuple[tuple[str, int, int], ...] = ()
+) -> Documents:
     """Raises DataError for a task that there is not, or that cannot be run here; MissingExtra.
 
-    chat: the folder of a model whose chat template its requests get; None: prompts as they are.
+    chat: the folder of a model whose chat template its requests get; None: prompts as they are. _state: of
+    the files of tasks (`files_state`), so that changed files are read again.
     """
     template = None if chat is None else chat_template(_load_tokenizer(chat))
     with quiet.silent(), isolated_seed(SEED):
@@ -122,6 +131,36 @@ def load_documents(asked: Asked, chat: Path | None = None) -> Documents:
         }
         train = [row for name, docs in training.items() for row in _train_rows(name, tasks[name], docs)]
     return Documents(tasks, {**rows, **({TRAIN: train} if train else {})}, requests, training, prepared)
+
+
+def task_files(tasks: Sequence[str]) -> list[Path]:
+    """The YAML files among the names of tasks, and those that they include, at any remove."""
+    todo = [Path(name) for name in tasks if name.endswith((".yaml", ".yml"))]
+    files: dict[Path, None] = {}
+    while todo:
+        file = todo.pop()
+        if file in files or not file.is_file():
+            continue
+        files[file] = None
+        included = _INCLUDE.findall(file.read_text("utf-8", errors="replace"))
+        todo += [file.parent / name.strip("\"'") for name in included]
+    return list(files)
+
+
+def files_state(tasks: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of the files in the folders of tasks that lm-evaluation-harness may read."""
+    folders = sorted({file.parent for file in task_files(tasks)})
+    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in _READ]
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+
+
+def resolved_configuration(task: Any) -> str:
+    """All settings of a task as text: with what its YAML includes, and the code of its functions."""
+    try:
+        settings = task.dump_config()
+    except Exception:  # a task that is a class of its own may have none; its code counts
+        settings = {}
+    return _ADDRESS.sub("", json.dumps(settings, sort_keys=True, default=str))
 
 
 def _load_tasks(asked: Asked) -> dict[str, Any]:
@@ -232,7 +271,12 @@ def _gate_row(task: Any, row: str, requests: Sequence[Any]) -> Row:
         "task": first.task_name,
         "prompt": _prompt(task, first.doc) or str(first.args[0]) or _target(task, first.doc),
         "target": _target(task, first.doc) or str(first.args[-1]),
-        "requests": json_digest([[one.request_type, list(map(str, one.args))] for one in requests]),
+        "requests": json_digest(
+            [
+                [[one.request_type, list(map(str, one.args))] for one in requests],
+                _ADDRESS.sub("", json.dumps(first.doc, sort_keys=True, default=str)),
+            ]
+        ),
     }
 
 

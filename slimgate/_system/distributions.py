@@ -1,0 +1,154 @@
+"""Installed distributions: by the packages that they install, with what they require, and their state.
+
+    package_states({"sklearn"})    {"joblib": "1.5.2", "numpy": "2.4.0", "scikit-learn": "1.9.0", …}
+
+Reads the metadata of all distributions once a process, which takes some 0.1 s; nothing is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+# What moves files, talks to servers, draws on terminals or installs packages. All other distributions count.
+NEVER_COMPUTE = frozenset(
+    {"aiohappyeyeballs", "aiohttp", "aiosignal", "annotated-doc", "anyio", "certifi", "charset-normalizer"}
+    | {"click", "colorama", "filelock", "frozenlist", "fsspec", "h11", "hf-xet", "httpcore", "httpx", "idna"}
+    | {"huggingface-hub", "iniconfig", "markdown-it-py", "mdurl", "multidict", "packaging", "pip"}
+    | {"pluggy", "propcache", "py-cpuinfo", "pygments", "pytest", "requests", "rich", "setuptools"}
+    | {"shellingham", "sniffio", "tqdm", "tqdm-multiprocess", "typer", "typer-slim", "typing-extensions"}
+    | {"urllib3", "wheel", "yarl"}
+)
+OWN = "slimgate"
+_REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_EXTRA = re.compile(r";.*\bextra\s*==")
+_PLACES = re.compile(r"^([A-Za-z_]\w*)(?:/|\.[\w.-]*(?:py|so|pyd),)", re.MULTILINE)
+
+
+def package_states(packages: Iterable[str]) -> dict[str, str]:
+    """The state of each distribution that installs one of the packages, or that such a one requires.
+
+    packages: names as they are imported. A package that no distribution installs is not here.
+    """
+    installed = _installed(tuple(sys.path))
+    todo = [name for package in packages for name in installed.owners.get(package, ())]
+    found: dict[str, str] = {}
+    while todo:
+        name = todo.pop()
+        if name in found or name in NEVER_COMPUTE or name == OWN or name not in installed.by_name:
+            continue
+        found[name] = _state(installed.by_name[name])
+        todo += _requirements(installed.by_name[name])
+    return dict(sorted(found.items()))
+
+
+def is_distributed(package: str) -> bool:
+    """Whether a distribution installs the package."""
+    return package in _installed(tuple(sys.path)).owners
+
+
+def forget_distributions() -> None:
+    """Forgets what was read of them."""
+    for cached in (_installed, _state, _requirements):
+        cached.cache_clear()
+
+
+class _Installed:
+    """by_name: distributions by normalized names; owners: names of distributions by import names."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Distribution] = {}
+        self.owners: defaultdict[str, list[str]] = defaultdict(list)
+
+
+@cache
+def _installed(_path: tuple[str, ...]) -> _Installed:
+    found = _Installed()
+    for one in importlib.metadata.distributions():
+        name = _normalize(one.name or "")
+        if not name or name in found.by_name:  # the first one on the path is what is imported
+            continue
+        found.by_name[name] = one
+        for package in _import_names(one):
+            found.owners[package].append(name)
+    return found
+
+
+def _import_names(distribution: Distribution) -> set[str]:
+    """Top-level names that it installs; of one that is installed in place, those of its folder."""
+    if (folder := _folder_in_place(distribution)) is not None:
+        places = [place for place in (folder, folder / "src") if place.is_dir()]
+        files = [path for place in places for path in place.iterdir()]
+        return {
+            path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file()
+        } | set((distribution.read_text("top_level.txt") or "").split())
+    listed = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
+    names = set(_PLACES.findall(listed)) | set((distribution.read_text("top_level.txt") or "").split())
+    return names or {_normalize(distribution.name).replace("-", "_")}
+
+
+def _normalize(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _requirements(distribution: Distribution) -> tuple[str, ...]:
+    """Names of what it requires without its extras."""
+    stated = [one for one in distribution.requires or () if not _EXTRA.search(one)]
+    names = (match[1] for one in stated if (match := _REQUIREMENT.match(one)))
+    return tuple(map(_normalize, names))
+
+
+@cache
+def _state(distribution: Distribution) -> str:
+    """Its version. One that comes from no index counts by its files too: its version may stay."""
+    origin = _origin(distribution)
+    if not origin:
+        return distribution.version
+    total = hashlib.sha256((distribution.read_text("RECORD") or "").encode())
+    if (folder := _folder_in_place(distribution)) is not None:
+        for name in sorted(_import_names(distribution)):
+            for place in (folder / name, folder / "src" / name):
+                for path in sorted([place.with_suffix(".py"), *place.rglob("*")]):
+                    if path.is_file() and "__pycache__" not in path.parts:
+                        total.update(f"{path.relative_to(folder)}\0{_content(path)}\0".encode())
+    return f"{distribution.version} {total.hexdigest()[:32]}"
+
+
+def _content(path: Path) -> str:
+    """Digest of a file; of Python code without comments and layout."""
+    content = path.read_bytes()
+    if path.suffix == ".py":
+        with suppress(SyntaxError, ValueError):
+            content = ast.dump(ast.parse(content)).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _origin(distribution: Distribution) -> Mapping[str, Any]:
+    """direct_url.json: where one comes from that was not taken from an index; else empty."""
+    try:
+        found = json.loads(distribution.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _folder_in_place(distribution: Distribution) -> Path | None:
+    """The folder of one that is installed in place (pip install -e)."""
+    origin = _origin(distribution)
+    if not origin.get("dir_info", {}).get("editable"):
+        return None
+    folder = Path(unquote(urlsplit(str(origin.get("url", ""))).path))
+    return folder if folder.is_dir() else None

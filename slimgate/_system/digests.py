@@ -70,7 +70,7 @@ def files_below(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
     leave_out: patterns of names of files and folders that do not count.
     """
     names: list[str] = []
-    todo = [(folder, (folder.resolve(),))]
+    todo: list[tuple[Path, tuple[Path, ...]]] = [(folder, (folder.resolve(),))]
     while todo:
         place, above = todo.pop()
         for path in place.iterdir():
@@ -249,7 +249,7 @@ def _dynamic_names(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not node.args:
             continue
-        called = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+        called = str(getattr(node.func, "attr", None) or getattr(node.func, "id", ""))
         if "import" not in called:
             continue
         first = node.args[0]

@@ -520,16 +520,20 @@ def results_keys(suite: Suite, rows: PreparedRows, name: str, models: Mapping[st
 
 
 def metrics_key(suite: Suite) -> dict[str, str]:
-    """Every metric that is measured or has a budget, by its code and the versions of what that imports.
+    """The code of metrics, with the versions of what it imports.
 
-    A metric of an installed package counts by the module of its entry point. One of the hub ("hub:NAME") is
-    that of the installed version of evaluate.
+    - all of slimgate's own, together ("hub:NAME" is a metric of the installed version of evaluate)
+    - each of a user's own, and of an installed package by the module of its entry point, that is measured or
+      has a budget
     """
     tables = (suite.teacher_budgets, *suite.budgets.values())
     budgeted = [metric for own in tables for metric in (*own.quality, *own.behaviour.slices, *own.baseline)]
+    modules = {name: _metric_module(name) for name in (*suite.metrics, *budgeted)}
+    package = "slimgate.judge.metrics"
+    files = sorted(one.name for one in pkgutil.iter_modules(import_module(package).__path__))
     return {
-        name: json_digest([code_digest(module) for module in _metric_modules(name)])
-        for name in dict.fromkeys([*suite.metrics, *budgeted])
+        package: json_digest([code_digest(f"{package}.{name}") for name in files]),
+        **{name: code_digest(module) for name, module in modules.items() if module is not None},
     }
 
 
@@ -639,13 +643,12 @@ def _token_code() -> list[str]:
     return [code_digest("slimgate.tasks.parts.next_token"), code_digest("slimgate.run.token_kl")]
 
 
-def _metric_modules(name: str) -> list[str]:
+def _metric_module(name: str) -> str | None:
+    """The module of a metric that is not slimgate's own; None of slimgate's."""
     if ":" in name and not name.startswith("hub:"):
-        return [name.partition(":")[0]]
-    if entries := installed_plugins("metric").get(name):
-        return [entries[0].value.partition(":")[0]]
-    package = "slimgate.judge.metrics"  # one of slimgate's own, or of the hub
-    return sorted(f"{package}.{one.name}" for one in pkgutil.iter_modules(import_module(package).__path__))
+        return name.partition(":")[0]
+    entries = installed_plugins("metric").get(name)
+    return entries[0].value.partition(":")[0] if entries else None
 
 
 def _settings(suite: Suite, name: str, kind: str) -> Json:

@@ -6,6 +6,7 @@ The stages of a model: the artifacts on its way, each with the model whose step 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,7 +38,14 @@ from slimgate.run.measure.end_to_end import Texts, texts_of
 from slimgate.run.measure.latency import row_batches, rows_of_length, workload_rows
 from slimgate.run.measure.memory import MemoryReading, read_memory
 from slimgate.run.measure.operations import Operations, operations
-from slimgate.run.measure.quality import PROCESSOR, Encoder, outcomes_of, share_passed_on
+from slimgate.run.measure.quality import (
+    PROCESSOR,
+    Encoder,
+    StoredAnswers,
+    describe_stored_answers,
+    outcomes_of,
+    share_passed_on,
+)
 from slimgate.run.measure.timed_call import CallInputs, TimedCall, prepare_inputs, timed_call
 from slimgate.run.past_times import PastTimes, Work, recipe
 from slimgate.run.peak_rates import PeakProbe
@@ -45,7 +53,7 @@ from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.runtimes.endpoint import StartedEndpoint
 from slimgate.store.artifact import Artifact
-from slimgate.store.store import Store
+from slimgate.store.store import Entry, Store
 from slimgate.suite.runtime_choice import runtime_for
 from slimgate.suite.suite import TEACHER, Suite, SuiteRuntime, Variant, params_json
 
@@ -112,6 +120,8 @@ class SuiteRun:
         self._memory: dict[str, list[MemoryReading]] = {}
         self._elsewhere: set[str] = set()
         self._answered_on: dict[str, str | None] = {}
+        # By model, of answers from the store: which server gave them, and when.
+        self.stored_answers: dict[str, str] = {}
         self._unanswered: dict[tuple[str, int], SlimgateError] = {}
         self.past = PastTimes(store, suite)
 
@@ -256,7 +266,21 @@ class SuiteRun:
             torch.set_num_threads(self.suite.threads)
         if work is not None and split == self.split:  # the first time: then the store has what this run made
             self._answered_on.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
+            self._note_stored_answers(name, runtime, entry)
         return found
+
+    def _note_stored_answers(self, name: str, runtime: SuiteRuntime, entry: Entry) -> None:
+        """Says aloud that a server which slimgate did not start was not asked: it may be another one now."""
+        text = describe_stored_answers(runtime, entry)
+        if text is None or name in self.stored_answers:
+            return
+        self.stored_answers[name] = text
+        self._answered_on[name] = text
+        warnings.warn(
+            f"{name}: answers from the store, of {text}; --slimgate-rebuild asks again",
+            StoredAnswers,
+            stacklevel=2,
+        )
 
     def processor_of(self, name: str) -> str | None:
         """The processor that computed a model's answers; None where this run did."""

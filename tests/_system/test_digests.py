@@ -43,8 +43,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
 def _forget() -> None:
     """Digests are kept for a process, as are packages; a test writes the same file twice."""
     sys.modules.pop("slimgate_x", None)
-    for cached in (digests._tree, digests._imports, digests._own_digest):
-        cached.cache_clear()
+    digests.forget()
 
 
 def test_json_digest_does_not_depend_on_the_order_of_keys() -> None:
@@ -243,6 +242,5 @@ def test_a_users_module_counts_with_the_modules_beside_it(
     (tmp_path / "mine_beside.py").write_text("K = 1\n")
     before = code_digest("mine_top")
     (tmp_path / "mine_beside.py").write_text("K = 2\n")
-    for cached in (digests._tree, digests._imports, digests._own_digest):
-        cached.cache_clear()  # modules are read once a process
+    digests.forget()  # modules are read once a process
     assert code_digest("mine_top") != before

@@ -190,8 +190,7 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
     assert tiny_run(tmp_path, **options).build("shorter").from_store
     from slimgate._system import digests
 
-    for cached in (digests._tree, digests._own_digest, digests._imports):  # a new process has none of them
-        cached.cache_clear()
+    digests.forget()  # a new process has none of them
     module.write_text("def again(texts):\n    return [text + ' not' for text in texts]\n")
     assert not tiny_run(tmp_path, **options).build("shorter").from_store
 

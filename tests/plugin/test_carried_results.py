@@ -95,8 +95,7 @@ def forget_modules() -> None:
     """As a new process begins: neither modules nor what was read of them is known."""
     for name in [name for name in sys.modules if name.startswith("carried_")]:
         del sys.modules[name]
-    for known in (digests._tree, digests._imports, digests._own_digest):
-        known.cache_clear()
+    digests.forget()
 
 
 def built(name: str) -> Part:

@@ -44,7 +44,7 @@ def test_quality(
         seed=suite.seed,
     )
     judged = in_family(variant.run, variant.name, metric, judged)
-    line = message(variant.name, judged)
+    line = message(variant.name, judged) + _stored_answers(variant)
     if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
         report_part(part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
     otherwise = suite.measure.on_inconclusive
@@ -63,7 +63,7 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
     budgets, otherwise = suite.teacher_budgets.quality[metric], suite.measure.on_inconclusive
     outcomes = teacher.outcomes
     judged = judge_quality(load_metric(metric), outcomes, outcomes, budgets, seed=suite.seed)
-    line = teacher_message(judged)
+    line = teacher_message(judged) + _stored_answers(teacher)
     facts = _teacher_facts(judged, teacher)
     facts |= {
         "method": judged.method,
@@ -78,6 +78,14 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
     }
     report_part(part("quality", TEACHER, metric, facts))
     conclude(teacher, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
+
+
+def _stored_answers(model: ModelHandle) -> str:
+    """The end of a message: whose answers are stored ones of a server that may have changed since."""
+    names = [name for name in (TEACHER, model.name) if name in model.run.stored_answers]
+    return (
+        f"; stored answers of {' and '.join(dict.fromkeys(names))}: the server was not asked" if names else ""
+    )
 
 
 def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from slimgate.run.cluster.needs import OPTION, AskedNeeds, Needs
 from slimgate.run.cluster.packed import Packed, pack, publish
 from slimgate.run.cluster.schedule import Schedule, startable
 from slimgate.run.cluster.tasks import Task, TaskId, Wish, tasks_of
-from slimgate.run.cluster.worker import Job, Key, Report, check_machine, clear, software, work
+from slimgate.run.cluster.worker import Job, Key, Report, check_machine, clear, work
+from slimgate.run.keys import software, splits_key
 from slimgate.run.progress import UNWATCHED, Watch
-from slimgate.run.rows import splits_key
 from slimgate.run.run import SuiteRun
 
 # How often a task is given to another worker where one is lost; an error of the task's own is told at once.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,10 @@ from slimgate.tasks.parts.encoding import EncodedTexts
 FILE = "outcomes.parquet"
 PROCESSOR = "processor"
 PASSED_ON = "passed_on"
+
+
+class StoredAnswers(UserWarning):
+    """Answers of a server that slimgate did not start were taken from the store: it may be another one now."""
 
 
 # A row counts as unreadable where its tokenizer does not know one token in five; so many rows are looked at.
@@ -101,6 +107,14 @@ def outcomes_of(
     def fill(folder: Path) -> Json:
         start = time.perf_counter()
         kept = store.unfinished_file("outcomes", key)
+        if keys.is_unknown_server(runtime.params) and kept.is_file():
+            since = datetime.fromtimestamp(kept.stat().st_mtime, UTC).isoformat(timespec="minutes")
+            warnings.warn(
+                f"answers until {since} of {runtime.params.shown} are kept of a run that stopped; if the server "
+                "has changed since, use --slimgate-rebuild",
+                StoredAnswers,
+                stacklevel=2,
+            )
         noted: Json = {}
         found = predict(
             suite, rows, artifact, runtime, encoder, device=device, progress=progress, kept=kept, noted=noted
@@ -127,6 +141,16 @@ def outcomes_of(
     key = keys.answers_key(suite, rows, artifact, runtime, encoder.split, device)
     entry = store.make("outcomes", key, fill)
     return read_outcomes(entry.folder / FILE), entry
+
+
+def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:
+    """What a reader must know of answers from the store whose server may have changed; else None."""
+    if not entry.from_store or not keys.is_unknown_server(runtime.params):
+        return None
+    return (
+        f"{runtime.params.shown} on {str(entry.manifest['created'])[:16]} UTC, which was not asked in this run: "
+        "slimgate cannot see whether it has changed"
+    )
 
 
 def share_passed_on(

@@ -19,8 +19,8 @@ from slimgate.run.cluster.driver import Asked, _job
 from slimgate.run.cluster.needs import AskedNeeds
 from slimgate.run.cluster.packed import pack, publish
 from slimgate.run.cluster.tasks import Task, TaskId
-from slimgate.run.cluster.worker import Job, check_machine, software, work
-from slimgate.run.rows import splits_key
+from slimgate.run.cluster.worker import Job, check_machine, work
+from slimgate.run.keys import software, splits_key
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 

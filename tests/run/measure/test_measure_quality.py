@@ -52,7 +52,7 @@ def install(folder: Path, version: str) -> None:
     metadata = folder / "tempering.dist-info"
     metadata.mkdir(parents=True, exist_ok=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tempering\nVersion: {version}\n")
-    digests._version.cache_clear()
+    digests.forget()
 
 
 def entry_of(run: SuiteRun, name: str) -> Any:
@@ -152,7 +152,7 @@ def test_answers_of_another_version_of_a_library_are_taken_again(
     assert entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
     install(tmp_path / "site", "1.1")
     assert not entry_of(tiny_run(tmp_path, **{PRUNED: RUNTIME}), "pruned").from_store
-    digests._version.cache_clear()
+    digests.forget()
 
 
 INT8 = "int8 = { steps = [{ int8_dynamic = {} }] }\npruned = { steps"

@@ -17,7 +17,7 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.sentence_layout import sentence_layout
 from slimgate.protocols import ModelRef
-from slimgate.run.build import _model_files
+from slimgate.run.contents import model_files
 from slimgate.tasks.parts.sentence_models import check_sentence_model
 from slimgate.tasks.sentence_embedding import Params
 
@@ -134,10 +134,10 @@ def test_settings_in_numbered_folders_are_in_the_stores_key(tmp_path: Path) -> N
     folder = write_layout(tmp_path / "m", pooling=FLAGS)
     (folder / "onnx").mkdir()
     (folder / "onnx/config.json").write_text("{}")
-    files = _model_files(ModelRef("m", folder))
+    files = model_files(ModelRef("m", folder))
     assert "1_Pooling/config.json" in files
     assert "config.json" in files
-    assert "onnx/config.json" not in files
+    assert "onnx/config.json" in files  # every file counts
 
 
 def test_positions_and_dimensions_must_suffice() -> None:

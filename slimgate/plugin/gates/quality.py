@@ -82,10 +82,8 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
 
 def _stored_answers(model: ModelHandle) -> str:
     """The end of a message: whose answers are stored ones of a server that may have changed since."""
-    names = [name for name in (TEACHER, model.name) if name in model.run.stored_answers]
-    return (
-        f"; stored answers of {' and '.join(dict.fromkeys(names))}: the server was not asked" if names else ""
-    )
+    names = dict.fromkeys(name for name in (TEACHER, model.name) if name in model.run.stored_answers)
+    return f"; stored answers of {' and '.join(names)}: the server was not asked" if names else ""
 
 
 def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, Any]:

@@ -37,7 +37,7 @@ PASSED_ON = "passed_on"
 
 
 class StoredAnswers(UserWarning):
-    """Answers of a server that slimgate did not start were taken from the store: it may be another one now."""
+    """Answers of a server that slimgate did not start came from the store: it may be another one now."""
 
 
 # A row counts as unreadable where its tokenizer does not know one token in five; so many rows are looked at.
@@ -110,8 +110,8 @@ def outcomes_of(
         if keys.is_unknown_server(runtime.params) and kept.is_file():
             since = datetime.fromtimestamp(kept.stat().st_mtime, UTC).isoformat(timespec="minutes")
             warnings.warn(
-                f"answers until {since} of {runtime.params.shown} are kept of a run that stopped; if the server "
-                "has changed since, use --slimgate-rebuild",
+                f"answers until {since} of {runtime.params.shown} are kept of a run that stopped; if the "
+                "server has changed since, use --slimgate-rebuild",
                 StoredAnswers,
                 stacklevel=2,
             )
@@ -148,8 +148,8 @@ def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:
     if not entry.from_store or not keys.is_unknown_server(runtime.params):
         return None
     return (
-        f"{runtime.params.shown} on {str(entry.manifest['created'])[:16]} UTC, which was not asked in this run: "
-        "slimgate cannot see whether it has changed"
+        f"{runtime.params.shown} on {str(entry.manifest['created'])[:16]} UTC, which was not asked in this "
+        "run: slimgate cannot see whether it has changed"
     )
 
 

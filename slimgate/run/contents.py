@@ -86,7 +86,8 @@ def server_files(params: EndpointTable, base: Path) -> Json:
     - every argument, and every part of one (`--model=PATH`, `name=PATH`, a shell's command, JSON), that is a
       file or a folder, from the current folder, where the server runs, or from the suite's (base)
     - a module that Python is to run (`-m serve`, `serve:app`), and what it imports of the same folders
-    - in turn what the named scripts and settings name: small text files (.sh, .yaml, .json, .toml, .py, …)
+    - in turn what the named scripts and settings (.sh, .yaml, .json, .toml, .py, …, small ones) name: files
+      with a suffix, and folders of models
     - the variables of the environment that the command names ($MODEL), and those that servers read
       (VLLM_…, LLAMA_ARG_…), with the files that they name
 
@@ -118,7 +119,7 @@ def server_files(params: EndpointTable, base: Path) -> Json:
         if path.is_file() and path.suffix in _SETTINGS and path.stat().st_size <= _MOST_TEXT:
             near = (*places, path.parent)
             named = _paths_in(path.read_text("utf-8", errors="replace"), near)
-            todo += [one for one in named if _is_named_content(one)]
+            todo += [one for one in named if _is_model(one) or (one.is_file() and one.suffix)]
             todo += _imported_files(path, near) if path.suffix == ".py" else []
     return dict(sorted(found.items()))
 
@@ -227,11 +228,6 @@ def _imported_files(file: Path, places: Collection[Path]) -> list[Path]:
         place / inner for place in places for name in names for inner in (f"{name}.py", f"{name}/__init__.py")
     )
     return [path for path in paths if path.is_file()]
-
-
-def _is_named_content(path: Path) -> bool:
-    """Whether a path that a text names is a file, or the folder of a model."""
-    return path.is_file() or _is_model(path)
 
 
 def _is_model(folder: Path) -> bool:

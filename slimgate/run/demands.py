@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.digests import code_digest, file_sha256, folder_digest
+from slimgate._system.digests import code_parts, file_sha256, folder_digest, json_digest
 from slimgate.protocols import CONFIRM, GATE
 from slimgate.record import DemandedBudget, DemandedRows, Demands, SwitchedOffBudget
 from slimgate.record.comparing.demands import CODE
@@ -146,7 +146,14 @@ def _files_digest(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int,
 def _code(values: Any) -> dict[str, str]:
     """The digest of each module of a user's own that a setting names as package.module:object."""
     names = dict.fromkeys(name for value in values for name in _names_in(value))
-    return {f"{CODE}{name}": code_digest(name.partition(":")[0]) for name in names}
+    return {f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}
+
+
+def _digest_own_code(module: str) -> str:
+    """Of the user's modules alone: another version of slimgate or of a package demands no less."""
+    code = code_parts(module)["code"]
+    own = {name: part for name, part in code.items() if name.partition(".")[0] != "slimgate"}
+    return json_digest(own)
 
 
 def _names_in(value: Any) -> Iterator[str]:

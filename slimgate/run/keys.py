@@ -527,7 +527,9 @@ def metrics_key(suite: Suite) -> dict[str, str]:
       has a budget
     """
     tables = (suite.teacher_budgets, *suite.budgets.values())
-    budgeted = [metric for own in tables for metric in (*own.quality, *own.behaviour.sliced_metrics, *own.baseline)]
+    budgeted = [
+        metric for own in tables for metric in (*own.quality, *own.behaviour.sliced_metrics, *own.baseline)
+    ]
     modules = {name: _metric_module(name) for name in (*suite.metrics, *budgeted)}
     package = "slimgate.judge.metrics"
     files = sorted(one.name for one in pkgutil.iter_modules(import_module(package).__path__))

@@ -18,7 +18,6 @@ from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import Encoded, Rows, Workload
 from slimgate.run.cascade import (
     Answers,
-    _tokenizer_digest,
     average_answers,
     best_temperature,
     best_weight,
@@ -26,6 +25,7 @@ from slimgate.run.cascade import (
     choose_gate,
     choose_gates,
 )
+from slimgate.run.keys import tokenizer_key
 from slimgate.run.measure.end_to_end import read_texts, texts_of
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, inputs_of, read_cascade
@@ -362,13 +362,13 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
         content = {"model": {"vocab": {"a": 0 if folder.name != "other" else 1}}, **rules}
         (folder / "tokenizer.json").write_text(json.dumps(content))
         (folder / "tokenizer_config.json").write_text("{}")
-    cuts, whole, other = map(_tokenizer_digest, folders)
+    cuts, whole, other = map(tokenizer_key, folders)
     assert cuts == whole != other
     (folders[1] / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    assert _tokenizer_digest(folders[1]) != cuts
+    assert tokenizer_key(folders[1]) != cuts
     left = {"model": {"vocab": {"a": 0}}, "truncation": {"max_length": 8, "direction": "Left"}}
     (folders[2] / "tokenizer.json").write_text(json.dumps(left))
-    assert _tokenizer_digest(folders[2]) != cuts
+    assert tokenizer_key(folders[2]) != cuts
 
 
 def test_from_text_a_tokenizer_reads_only_the_rows_that_reach_its_model(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""The verdicts of a run.json, and what a run from scratch says of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PASS = "PASS"
+# Sections of a variant's record that the truth does not cover: times, memory, and what another run decides.
+_NOT_COVERED = frozenset(
+    {"latency", "speedup", "memory", "since_baseline", "confirm", "steps", "stages", "inputs_digests", "twin"}
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One verdict with the two figures that it is about, if it has some."""
+
+    verdict: str
+    value: float | None = None
+    teacher: float | None = None
+
+    def __str__(self) -> str:
+        figures = f", variant {self.value:.4f}" if self.value is not None else ""
+        return f"{self.verdict}{figures}" + (f", teacher {self.teacher:.4f}" if self.teacher is not None else "")
+
+    def has_figures_of(self, other: Judged) -> bool:
+        """Whether both figures are the same, up to rounding."""
+        pairs = ((self.value, other.value), (self.teacher, other.teacher))
+        return all(one is None or two is None or math.isclose(one, two, abs_tol=1e-6) for one, two in pairs)
+
+
+Claims = Mapping[str, Judged]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of a state. code: the exit code of a whole run; judged: by place in the record.
+
+    partly: whether some places are not in it; a claim at such a place is not denied.
+    """
+
+    code: int
+    judged: Claims
+    text: str
+    partly: bool = False
+
+    def deny(self, place: str, claim: Judged) -> str | None:
+        """Why a PASS is not true; None if it is."""
+        fact = self.judged.get(place)
+        if fact is None:
+            return None if self.partly else f"{place}: PASS, and a run from scratch has no such budget"
+        if fact.verdict != PASS:
+            return f"{place}: {claim}, and from scratch it is {fact}"
+        if not claim.has_figures_of(fact):
+            return f"{place}: {claim}, of other figures than from scratch: {fact}"
+        return None
+
+
+def read_record(file: Path) -> dict[str, Any] | None:
+    """A run.json; None if there is none that can be read."""
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def claims_of(record: Mapping[str, Any]) -> dict[str, Judged]:
+    """Every verdict of a record's variants by its place: "small/quality/accuracy"."""
+    return {
+        place: judged
+        for variant in record["variants"]
+        for section, content in variant.items()
+        if section not in _NOT_COVERED
+        for place, judged in _walk(f"{variant['name']}/{section}", content)
+    }
+
+
+def _walk(place: str, content: Any) -> Iterator[tuple[str, Judged]]:
+    if isinstance(content, Mapping):
+        if isinstance(content.get("verdict"), str):
+            yield place, Judged(content["verdict"], _number(content, "value"), _number(content, "teacher"))
+        for name, item in content.items():
+            yield from _walk(f"{place}/{name}", item)
+    elif isinstance(content, list):
+        for at, item in enumerate(content):
+            name = item.get("kind") or item.get("name") or at if isinstance(item, Mapping) else at
+            yield from _walk(f"{place}/{name}", item)
+
+
+def _number(content: Mapping[str, Any], name: str) -> float | None:
+    value = content.get(name)
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,182 @@
+"""Commands in processes of their own, without the seconds that imports take.
+
+    with Processes() as processes:
+        done = processes.run("pytest", ["bench", "-q"], folder, {"OMP_NUM_THREADS": "1"})
+
+A server process imports libraries and forks a child for each command. The child has its own arguments, folder,
+environment, streams and exit code, and runs the real program. The first command of a kind is slow: it tells the
+server which modules it imported, and the server imports them too. The server computes nothing, so that its
+children see empty caches and may start threads.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).parents[2]
+# Before transformers, whose import of torchao it makes silent.
+FIRST = ("torch", "slimgate.models.torch_model")
+SECONDS = 120.0
+# Modules of the server itself, and those that must notice the child's own environment.
+_NOT_SHARED = ("__main__", "__mp_main__", "tools")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended: exit code (minus the signal's number after a kill), stdout and stderr together."""
+
+    command: tuple[str, ...]
+    code: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"$ {' '.join(self.command)}\n{self.text.rstrip()}\nexit code {self.code}"
+
+
+class Processes:
+    """The server as the process that asks it sees it."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ENVIRONMENT
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+        self.commands = 0
+
+    def run(self, module: str, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Done:
+        """Runs `python -m module arguments` in a folder. variables: added to the environment.
+
+        A command that takes longer than SECONDS is killed; its code is then -9.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.commands += 1
+        with tempfile.TemporaryDirectory(prefix="attack-") as scratch:
+            out, modules = Path(scratch, "out"), Path(scratch, "modules")
+            request = [module, list(arguments), str(folder), dict(variables), str(out), str(modules)]
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            pid = self._read_number()
+            if not select.select([self._process.stdout], [], [], SECONDS)[0]:
+                os.kill(pid, signal.SIGKILL)
+            code = self._read_number()
+            text = out.read_text("utf-8", errors="replace") if out.exists() else ""
+        return Done((module.removesuffix(".cli.main"), *arguments), code, text)
+
+    def _read_number(self) -> int:
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            raise RuntimeError(f"the server of the attack ended with code {self._process.wait()}")
+        return int(line)
+
+    def close(self) -> None:
+        """Ends the server."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+# What is read while libraries are imported is the same for every command. Without bytecode files a module that
+# was edited twice in one second is still read again.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "COLUMNS": "200",
+}
+
+
+def _serve() -> tuple[str, Path]:
+    """Answers requests for ever; returns only in the process of a command: its module, its list of modules."""
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    _import(FIRST)
+    while line := requests.readline():
+        module, arguments, folder, variables, out, modules = json.loads(line)
+        gc.freeze()
+        pid = os.fork()
+        if not pid:
+            requests.close()
+            answers.close()
+            _become(folder, variables, out)
+            sys.argv[1:] = arguments
+            return module, Path(modules)
+        print(pid, file=answers, flush=True)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        with suppress(OSError):
+            _import(Path(modules).read_text("utf-8").split())
+        print(code, file=answers, flush=True)
+    os._exit(0)
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in sys.modules and name.partition(".")[0] not in _NOT_SHARED:
+            with suppress(BaseException):
+                importlib.import_module(name)
+
+
+def _become(folder: str, variables: Mapping[str, str], out: str) -> None:
+    """Makes this process what a shell would have started."""
+    os.chdir(folder)
+    for name in [name for name in os.environ if name.startswith(("PYTEST_", "SLIMGATE_"))]:
+        del os.environ[name]
+    os.environ.update(variables)
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
+    os.dup2(1, 2)
+    added = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:1] = [folder, *(str(Path(folder, path)) for path in added)]
+    importlib.invalidate_caches()
+
+
+def _list_modules(path: Path) -> None:
+    """Writes the names of modules that any command may import: those of installed packages and of slimgate."""
+    places = (sys.prefix, sys.base_prefix, str(ROOT / "slimgate"))
+    names = [
+        name
+        for name, module in list(sys.modules.items())
+        if str(getattr(module, "__file__", None) or sys.prefix).startswith(places)
+    ]
+    path.write_text("\n".join(names), "utf-8")
+
+
+def _run(module: str, modules: Path) -> Any:
+    try:
+        return runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        _list_modules(modules)
+
+
+if __name__ == "__main__":
+    _run(*_serve())

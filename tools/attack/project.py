@@ -1,0 +1,119 @@
+"""A project of the attack: a folder with a clock of its own, its state, and small edits of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.toml import toml_key, toml_value
+
+# Folders that commands write. Everything else is the state.
+WRITTEN = (".slimgate", "second-store", "reports", "shards", "merged", "exported", "saved")
+MINUTE = 60_000_000_000  # nanoseconds
+START = 1_767_225_600_000_000_000  # 2026-01-01, nanoseconds
+
+
+class Project:
+    """Files below one folder. The clock of their modification times moves on with each action."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._now = START
+        # By name, the contents and modification times that a file had before.
+        self.older: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
+
+    def tick(self) -> None:
+        """A minute passes."""
+        self._now += MINUTE
+
+    def path(self, name: str) -> Path:
+        """The file or folder of that name."""
+        return self.folder / name
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+        return self.path(name).read_bytes()
+
+    def write(self, name: str, content: bytes | str, *, at: int | None = None) -> None:
+        """Writes a file. at: its modification time in nanoseconds, default now."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            self.older[name].append((path.read_bytes(), self.modified(name)))
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        self.touch(name, at=at)
+
+    def touch(self, name: str, *, at: int | None = None) -> None:
+        """Changes nothing but the modification time."""
+        moment = self._now if at is None else at
+        os.utime(self.path(name), ns=(moment, moment))
+
+    def modified(self, name: str) -> int:
+        """The modification time of a file in nanoseconds."""
+        return self.path(name).stat().st_mtime_ns
+
+    def files(self, *below: str) -> list[str]:
+        """Names of the state's files below the folders, sorted; default all."""
+        roots = [self.path(name) for name in below or (".",)]
+        names = (
+            path.relative_to(self.folder).as_posix()
+            for root in roots
+            for path in root.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        )
+        return sorted(name for name in names if name.partition("/")[0] not in WRITTEN)
+
+    def copy_folder(self, source: str, target: str) -> None:
+        """Replaces a folder by a copy of another, with its modification times."""
+        shutil.rmtree(self.path(target), ignore_errors=True)
+        if self.path(source).is_dir():
+            shutil.copytree(self.path(source), self.path(target), symlinks=True)
+
+    def state(self) -> str:
+        """Digest of the names and bytes of the state's files."""
+        digest = hashlib.sha256()
+        for name in self.files():
+            content = self.read(name)
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()
+
+    def copy_state(self, target: Path) -> Path:
+        """The state's files in a new folder."""
+        for name in self.files():
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.path(name), path)
+        return target
+
+    def change_byte(self, name: str, draw: random.Random) -> str:
+        """Changes one byte of a file; the modification time moves in three of four cases."""
+        content = bytearray(self.read(name))
+        at, before = draw.randrange(len(content)), self.modified(name)
+        content[at] ^= 1 << draw.randrange(8)
+        silent = draw.random() < 0.25
+        self.write(name, bytes(content), at=before if silent else None)
+        return f"change byte {at} of {name}" + (", same modification time" if silent else "")
+
+    def edit_text(self, name: str, edit: Callable[[str], str]) -> None:
+        """Writes a text file anew."""
+        self.write(name, edit(self.read(name).decode()))
+
+    def tables(self, name: str) -> dict[str, Any]:
+        """The tables of a TOML file."""
+        return tomllib.loads(self.read(name).decode())
+
+    def write_tables(self, name: str, tables: Mapping[str, Mapping[str, Any]]) -> None:
+        """Writes a TOML file of those tables."""
+        lines = []
+        for title, table in tables.items():
+            lines.append(f"[{title}]")
+            lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items()]
+        self.write(name, "\n".join(lines) + "\n")
+

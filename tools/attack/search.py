@@ -1,0 +1,189 @@
+"""Draws sequences, runs them, and shrinks those that break the property."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.attack.processes import Processes
+from tools.attack.world import Shared, Step, World, WrongPass
+from tools.attack.worlds import WORLDS
+
+LENGTHS = range(5, 11)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A sequence that breaks the property, after shrinking. lines: its actions as they can be read."""
+
+    seed: int
+    world: str
+    steps: tuple[Step, ...]
+    lines: tuple[str, ...]
+    wrong: WrongPass
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """What makes two bugs the same: world, rule and the names of the actions."""
+        return (self.world, self.wrong.rule, *(step.action for step in self.steps))
+
+    def __str__(self) -> str:
+        actions = [f"  {number}. {line}" for number, line in enumerate(self.lines, 1)]
+        outputs = [text for output in self.wrong.outputs for text in _last_lines(output)]
+        head = f"seed {self.seed}, {self.world}: {self.wrong.rule}: {self.wrong.claim}"
+        return "\n".join([head, *actions, *(f"    | {text}" for text in outputs)])
+
+
+def _last_lines(output: str, count: int = 12) -> list[str]:
+    lines = output.splitlines()
+    return lines if len(lines) <= count else [lines[0], "…", *lines[1 - count :]]
+
+
+@dataclass
+class Found:
+    """What a search did."""
+
+    bugs: dict[tuple[str, ...], Bug] = field(default_factory=dict)
+    again: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    worlds: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    actions: int = 0
+    commands: int = 0
+    seconds: float = 0.0
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences ran, without those of shrinking."""
+        return self.worlds.total()
+
+    def __str__(self) -> str:
+        worlds = ", ".join(f"{name} {count}" for name, count in sorted(self.worlds.items()))
+        ends = ", ".join(f"{end} {count}" for end, count in sorted(self.ends.items()))
+        lines = [
+            f"{self.sequences} sequences ({worlds})",
+            f"{self.actions} actions, {self.commands} commands, {self.seconds:.0f} s",
+            f"last verdict: {ends}",
+            f"{len(self.bugs)} bugs" if self.bugs else "no PASS was denied",
+        ]
+        for signature, bug in self.bugs.items():
+            times = f" ({self.again[signature]} more sequences)" if self.again[signature] else ""
+            lines += ["", f"{bug}{times}"]
+        return "\n".join(lines)
+
+
+def draw_sequence(seed: int, worlds: Sequence[type[World]] = WORLDS) -> tuple[type[World], list[Step]]:
+    """The world and the actions of a seed."""
+    draw = random.Random(seed)
+    world = draw.choices(worlds, [one.share for one in worlds])[0]
+    names, weights = zip(*world.actions().items(), strict=True)
+    drawn = draw.choices(names, weights, k=draw.choice(LENGTHS))
+    return world, [Step(name, draw.randrange(10**9)) for name in [*world.opening, *drawn]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A sequence that ran: its lines, and what broke."""
+
+    steps: tuple[Step, ...]
+    lines: tuple[str, ...]
+    verdict: str
+    wrong: WrongPass | None
+
+
+def run_sequence(world: type[World], steps: Sequence[Step], shared: Shared) -> Ran:
+    """Runs actions in a new project. It ends at the first PASS that is denied."""
+    folder = Path(tempfile.mkdtemp(prefix="sequence-", dir=shared.scratch))
+    done: list[Step] = []
+    lines: list[str] = []
+    project = world.start(shared, folder / "project")
+    try:
+        for step in steps:
+            try:
+                line = project.apply(step)
+            except WrongPass as wrong:
+                lines.append(f"{step.action.replace('_', ' ')}: {wrong.claim}")
+                return Ran((*done, step), tuple(lines), "denied", wrong)
+            if line is not None:
+                done.append(step)
+                lines.append(line)
+        return Ran(tuple(done), tuple(lines), project.verdict, None)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def shrink(world: type[World], ran: Ran, shared: Shared) -> Ran:
+    """The sequence without each action that the break of the same rule does not need."""
+    assert ran.wrong is not None
+    at = len(ran.steps) - 2
+    while at >= 0:
+        shorter = run_sequence(world, [*ran.steps[:at], *ran.steps[at + 1 :]], shared)
+        if shorter.wrong is not None and shorter.wrong.rule == ran.wrong.rule:
+            ran = shorter
+            at = min(at, len(ran.steps) - 1)
+        at -= 1
+    return ran
+
+
+def attack(
+    seeds: Sequence[int],
+    *,
+    worlds: Sequence[type[World]] = WORLDS,
+    say: Callable[[str], None] = lambda _: None,
+    stop_after: float | None = None,
+) -> Found:
+    """Runs one sequence for each seed. say: is told each sequence. stop_after: seconds; None runs all."""
+    found, began = Found(), time.monotonic()
+    with Processes() as processes, tempfile.TemporaryDirectory(prefix="attack-") as scratch:
+        shared = Shared(processes, Path(scratch))
+        for seed in seeds:
+            if stop_after is not None and time.monotonic() - began > stop_after:
+                break
+            world, steps = draw_sequence(seed, worlds)
+            start = time.monotonic()
+            ran = run_sequence(world, steps, shared)
+            found.worlds[world.name] += 1
+            found.actions += len(ran.steps)
+            found.ends[ran.verdict] += 1
+            if ran.wrong is not None:
+                _note(found, seed, world, ran, shared)
+            say(f"seed {seed}: {world.name}, {len(ran.steps)} actions, {ran.verdict}, "
+                f"{time.monotonic() - start:.1f} s")  # fmt: skip
+        found.commands = processes.commands
+    found.seconds = time.monotonic() - began
+    return found
+
+
+def _note(found: Found, seed: int, world: type[World], ran: Ran, shared: Shared) -> None:
+    """Shrinks a break, unless a part of the sequence is a bug that was found before."""
+    assert ran.wrong is not None
+    for signature in found.bugs:
+        part = _part_of(ran.steps, signature[2:])
+        if signature[:2] == (world.name, ran.wrong.rule) and part:
+            again = run_sequence(world, part, shared)
+            if again.wrong is not None and again.wrong.rule == ran.wrong.rule:
+                found.again[signature] += 1
+                return
+    shrunk = shrink(world, ran, shared)
+    assert shrunk.wrong is not None
+    bug = Bug(seed, world.name, shrunk.steps, shrunk.lines, shrunk.wrong)
+    if bug.signature in found.bugs:
+        found.again[bug.signature] += 1
+    else:
+        found.bugs[bug.signature] = bug
+
+
+def _part_of(steps: Sequence[Step], names: Sequence[str]) -> list[Step] | None:
+    """The last steps with those names in that order; None if there are none."""
+    part: list[Step] = []
+    remaining = list(names)
+    for step in reversed(steps):
+        if remaining and step.action == remaining[-1]:
+            part.insert(0, step)
+            remaining.pop()
+    return None if remaining else part

@@ -1,0 +1,545 @@
+"""A project with one suite: runs, shards, stores, baselines, and edits of suite and files."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tools.attack.claims import PASS, Claims, Truth, claims_of, read_record
+from tools.attack.processes import Done
+from tools.attack.world import Shared, World, action
+
+SUITE = "bench/gate.toml"
+LATEST = "reports/latest"
+BASELINES = "reports/baselines"
+STORE, SECOND_STORE = ".slimgate", "second-store"
+QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:warnings",
+         "-p", "no:timeout", "-p", "no:benchmark")  # fmt: skip
+FAIL_ON = ("regressed", "loosened", "removed")
+Tables = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The newest accepted run: its record, and the rows that judged it."""
+
+    record: Mapping[str, Any]
+    rows: frozenset[str]
+
+
+class SuiteWorld(World):
+    """What a world of one suite has. gate: the file whose lines judge."""
+
+    # Options of a whole run: what is timed is not the attack's.
+    whole: ClassVar[Sequence[str]] = ()
+    gate: ClassVar[str] = "gate.jsonl"
+    opening = ("run_all",)
+
+    def __init__(self, shared: Shared, folder: Path) -> None:
+        super().__init__(shared, folder)
+        self.accepted: Accepted | None = None
+        # By record, the states that its variants' results are of.
+        self.states: dict[str, dict[str, str]] = {}
+
+    # --- the oracle ---
+
+    def truth_of(self, state: str) -> Truth:
+        """The truth of a state that `remember` has seen."""
+        key = (self.name, state)
+        if key not in self.shared.truths:
+            self.shared.truths[key] = self.judge_from_scratch(self._copy_of(state))
+        truth: Truth = self.shared.truths[key]
+        return truth
+
+    def judge_from_scratch(self, folder: Path) -> Truth:
+        """Runs the suite in a copy of the state, with an empty store and in a new process."""
+        fresh = folder.with_name(f"{folder.name}-fresh")
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(folder, fresh, symlinks=True)
+        done = self._pytest(*self.whole, "--slimgate-rebuild", folder=fresh)
+        record = read_record(fresh / LATEST / "gate/run.json")
+        shutil.rmtree(fresh)
+        return Truth(done.code, claims_of(record) if record else {}, str(done))
+
+    def remember(self) -> str:
+        """The state now. A copy is kept for the oracle."""
+        state = self.project.state()
+        if not self._copy_of(state).exists():
+            self.project.copy_state(self._copy_of(state))
+        return state
+
+    def _copy_of(self, state: str) -> Path:
+        return self.shared.scratch / "states" / f"{self.name}-{state}"
+
+    def _check_claims(self, report: str) -> None:
+        """Rule 1: each PASS of a record is of the state in which it was made."""
+        record = read_record(self.project.path(report) / "gate/run.json")
+        if record is None:
+            return
+        states = self.states.get(report, {})
+        for place, claim in claims_of(record).items():
+            state = states.get(place.partition("/")[0])
+            if claim.verdict != PASS or state is None:
+                continue
+            truth = self.truth_of(state)
+            if reason := truth.deny(place, claim):
+                self.deny("a PASS is of the state", reason, "from scratch:", truth.text)
+
+    # --- runs ---
+
+    def _pytest(
+        self, *arguments: str, store: str = STORE, report: str = LATEST, folder: Path | None = None
+    ) -> Done:
+        places = ("--slimgate-store", store, "--slimgate-report", report)
+        return self.command("pytest", SUITE, *QUIET, *places, *arguments, folder=folder, PYTHONPATH="packages")
+
+    def _run(self, *arguments: str, whole: bool, store: str = STORE, report: str = LATEST) -> Done:
+        """A run, and rules 1 and 2."""
+        state = self.remember()
+        before = read_record(self.project.path(report) / "gate/run.json")
+        done = self._pytest(*arguments, store=store, report=report)
+        record = read_record(self.project.path(report) / "gate/run.json")
+        self.verdict = f"exit {done.code}"
+        if record is None or record == before:
+            return done  # the run was refused
+        self.states[report] = dict.fromkeys((variant["name"] for variant in record["variants"]), state)
+        self._check_claims(report)
+        if whole and done.code == 0 and (truth := self.truth_of(state)).code != 0:
+            self.deny("exit code 0 is a PASS", "exit code 0", "from scratch:", truth.text)
+        return done
+
+    @action(8)
+    def run_all(self, draw: random.Random) -> str:
+        done = self._run(*self.whole, whole=True)
+        return f"pytest: exit {done.code}"
+
+    @action(2)
+    def run_quality(self, draw: random.Random) -> str:
+        done = self._run("-k", "quality", whole=False)
+        return f"pytest -k quality: exit {done.code}"
+
+    @action(3)
+    def run_one_variant(self, draw: random.Random) -> str | None:
+        if not (variants := self._variants()):
+            return None
+        name = draw.choice(variants)
+        done = self._run("-k", f"{name} and not latency and not speedup", whole=False)
+        return f"pytest -k {name}: exit {done.code}"
+
+    @action(1)
+    def run_one_metric(self, draw: random.Random) -> str | None:
+        budgets = sorted(self.project.tables(SUITE).get("budgets", {}))
+        if not budgets:
+            return None
+        name = draw.choice(budgets)
+        done = self._run("-k", f"quality and {name}", whole=False)
+        return f"pytest -k {name}: exit {done.code}"
+
+    @action(1)
+    def run_rebuild(self, draw: random.Random) -> str:
+        done = self._run(*self.whole, "--slimgate-rebuild", whole=True)
+        return f"pytest --slimgate-rebuild: exit {done.code}"
+
+    @action(1)
+    def run_in_second_store(self, draw: random.Random) -> str:
+        done = self._run(*self.whole, whole=True, store=SECOND_STORE)
+        return f"pytest --slimgate-store {SECOND_STORE}: exit {done.code}"
+
+    @action(1)
+    def run_shard(self, draw: random.Random) -> str:
+        number = draw.choice((1, 2))
+        done = self._run(
+            *self.whole, "--slimgate-shard", f"{number}/2", whole=False, report=f"shards/{number}"
+        )
+        return f"pytest --slimgate-shard {number}/2: exit {done.code}"
+
+    @action(1)
+    def run_shards_and_merge(self, draw: random.Random) -> str:
+        for number in (1, 2):
+            self._run(*self.whole, "--slimgate-shard", f"{number}/2", whole=False, report=f"shards/{number}")
+        return f"both shards; {self.merge(draw)}"
+
+    @action(2)
+    def merge(self, draw: random.Random) -> str | None:
+        shards = ["shards/1", "shards/2"]
+        records = [read_record(self.project.path(shard) / "gate/run.json") for shard in shards]
+        if None in records:
+            return None
+        done = self.slimgate("merge", *(f"{shard}/gate" for shard in shards), "--out", f"{LATEST}/gate")
+        self.verdict = f"exit {done.code}"
+        if done.code == 4:
+            return "slimgate merge: refused"
+        states: dict[str, str] = {}
+        for shard, record in zip(shards, records, strict=True):
+            assert record is not None
+            judged = set(record["shards"][0]["variants"])
+            states |= {name: state for name, state in self.states[shard].items() if name in judged}
+        self.states[LATEST] = states
+        self._check_claims(LATEST)
+        if done.code == 0:
+            for state in set(states.values()):
+                truth = self.truth_of(state)
+                wrong = {place: fact for place, fact in truth.judged.items() if fact.verdict != PASS}
+                names = {name for name, at in states.items() if at == state}
+                if broken := [place for place in wrong if place.partition("/")[0] in names]:
+                    self.deny("exit code 0 is a PASS", f"merge: exit code 0, and {broken} fail", truth.text)
+        return f"slimgate merge: exit {done.code}"
+
+    # --- baselines ---
+
+    @action(2)
+    def accept(self, draw: random.Random) -> str | None:
+        return self._accept(draw)
+
+    @action(1)
+    def accept_with_reason(self, draw: random.Random) -> str | None:
+        return self._accept(draw, "--reason", "the owner wants it")
+
+    def _accept(self, draw: random.Random, *reason: str) -> str | None:
+        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        if record is None or LATEST not in self.states:
+            return None
+        name = f"v{draw.randrange(1000)}"
+        done = self.slimgate("accept", f"{LATEST}/gate", "--name", name, *reason)
+        if done.code == 0:
+            if not reason:
+                self._check_ships(record, "accept without a reason")
+                self._check_bound(record, "accept without a reason")
+            self.accepted = Accepted(record, self._rows_of(self.states[LATEST]))
+        return f"slimgate accept --name {name} {' '.join(reason[:1])}: exit {done.code}"
+
+    @action(3)
+    def compare(self, draw: random.Random) -> str | None:
+        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        if self.accepted is None or record is None or not self.project.path(BASELINES).is_dir():
+            return None
+        options = [word for name in FAIL_ON for word in ("--fail-on", name)]
+        done = self.slimgate("compare", BASELINES, f"{LATEST}/gate", *options)
+        if done.code == 0:
+            self._check_bound(record, "compare: exit code 0")
+        return f"slimgate compare: exit {done.code}"
+
+    @action(2)
+    def run_with_baseline(self, draw: random.Random) -> str | None:
+        if self.accepted is None or not self.project.path(BASELINES).is_dir():
+            return None
+        done = self._run(*self.whole, "--slimgate-baseline", BASELINES, whole=True)
+        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        if done.code == 0 and record is not None:
+            self._check_bound(record, "pytest --slimgate-baseline: exit code 0")
+        return f"pytest --slimgate-baseline: exit {done.code}"
+
+    def _check_ships(self, record: Mapping[str, Any], claim: str, variant: str | None = None) -> None:
+        """Rule 4: what was judged passes by the truth of its state. variant: default all that are gated."""
+        for facts in record["variants"][1:]:
+            name = facts["name"]
+            if name != variant and (variant is not None or not facts["gated"]):
+                continue
+            truth = self.truth_of(self.states[LATEST][name])
+            for place, fact in truth.judged.items():
+                if place.partition("/")[0] == name and fact.verdict != PASS:
+                    self.deny("only what passed ships", f"{claim}, and {place} is {fact}", truth.text)
+
+    def _check_bound(self, record: Mapping[str, Any], claim: str) -> None:
+        """Rule 3: nothing that the accepted run promised is gone."""
+        if self.accepted is None:
+            return
+        rule, rows = "a baseline binds", self._rows_of(self.states[LATEST])
+        if gone := self.accepted.rows - rows:
+            self.deny(rule, f"{claim}, and {len(gone)} accepted gate rows are gone, such as {min(gone)}")
+        now = {facts["name"]: facts for facts in record["variants"]}
+        for before in self.accepted.record["variants"][1:]:
+            if before["gated"]:
+                self._check_variant(before, now.get(before["name"]), claim)
+
+    def _check_variant(
+        self, before: Mapping[str, Any], now: Mapping[str, Any] | None, claim: str
+    ) -> None:
+        rule, name = "a baseline binds", before["name"]
+        old = _budgets(before)
+        if now is None or not now["gated"]:
+            if old and not (now and now.get("reason") and now["reason"] != "later"):
+                self.deny(rule, f"{claim}, and {name} is {'missing' if now is None else 'informational'}")
+            return
+        new = _budgets(now)
+        for key, (limit, verdict, _) in old.items():
+            present = new.get(key)
+            if present is None:
+                self.deny(rule, f"{claim}, and {name} has no budget {'.'.join(key)} any more")
+                return
+            if present[0] > limit and not present[2]:
+                self.deny(rule, f"{claim}, and {name} {'.'.join(key)} is {present[0]}, was {limit}, no reason")
+            if verdict == PASS and present[1] != PASS and not present[2]:
+                self.deny(rule, f"{claim}, and {name} {'.'.join(key)} is {present[1]}, was PASS")
+
+    def _rows_of(self, states: Mapping[str, str]) -> frozenset[str]:
+        """The lines of the gate file in the states of a record."""
+        files = (self._copy_of(state) / self.gate for state in sorted(set(states.values())))
+        return frozenset(line for file in files for line in file.read_text("utf-8").splitlines() if line)
+
+    @action(1)
+    def write_card(self, draw: random.Random) -> str | None:
+        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        if record is None or LATEST not in self.states:
+            return None
+        variants = [facts["name"] for facts in record["variants"][1:] if facts["name"] in self.states[LATEST]]
+        if not variants:
+            return None
+        name = draw.choice(variants)
+        done = self.slimgate("card", f"{LATEST}/gate", name)
+        if done.code == 0 and "verdict: PASS" in done.text:
+            self._check_ships(record, f"the card of {name} says PASS", name)
+        return f"slimgate card {name}: exit {done.code}"
+
+    @action(1)
+    def export(self, draw: random.Random) -> str | None:
+        record = read_record(self.project.path(LATEST) / "gate/run.json")
+        if record is None or LATEST not in self.states:
+            return None
+        name = draw.choice([facts["name"] for facts in record["variants"][1:]])
+        done = self.slimgate("export", f"{LATEST}/gate", name, "exported", "--force")
+        if done.code == 0 and name in self.states[LATEST]:
+            self._check_ships(record, f"export of {name} without a reason", name)
+        return f"slimgate export {name}: exit {done.code}"
+
+    # --- the store and copies of folders ---
+
+    @action(1)
+    def delete_store_entries(self, draw: random.Random) -> str | None:
+        entries = sorted(self.project.path(STORE).glob("*/*/manifest.json"))
+        if not entries:
+            return None
+        chosen = draw.sample(entries, draw.randint(1, len(entries)))
+        for entry in chosen:
+            shutil.rmtree(entry.parent)
+        return f"delete {len(chosen)} of {len(entries)} entries of the store"
+
+    @action(1)
+    def damage_store_entry(self, draw: random.Random) -> str | None:
+        files = [path for path in sorted(self.project.path(STORE).glob("*/*/*")) if path.is_file()]
+        files = [path for path in files if (path.parent / "manifest.json").exists() and path.stat().st_size]
+        if not files:
+            return None
+        name = draw.choice(files).relative_to(self.project.folder).as_posix()
+        return self.project.change_byte(name, draw)
+
+    @action(1)
+    def swap_stored_outcomes(self, draw: random.Random) -> str | None:
+        files = sorted(self.project.path(STORE).glob("outcomes/*/outcomes.parquet"))
+        if len(files) < 2:
+            return None
+        one, two = draw.sample(files, 2)
+        shutil.copy2(one, two)
+        return "copy outcomes.parquet of one store entry over another's"
+
+    @action(1)
+    def copy_store(self, draw: random.Random) -> str:
+        source, target = draw.sample((STORE, SECOND_STORE), 2)
+        self.project.copy_folder(source, target)
+        return f"copy {source} over {target}"
+
+    @action(1)
+    def save_results(self, draw: random.Random) -> str:
+        for folder in (STORE, "reports"):
+            self.project.copy_folder(folder, f"saved/{folder}")
+        self._saved = dict(self.states)
+        return "save copies of the store and of reports"
+
+    @action(1)
+    def restore_results(self, draw: random.Random) -> str | None:
+        if not self.project.path("saved/reports").is_dir():
+            return None
+        chosen = draw.choice(((STORE, "reports"), (STORE,), ("reports",)))
+        for folder in chosen:
+            self.project.copy_folder(f"saved/{folder}", folder)
+        if "reports" in chosen:
+            baselines = self.project.path(BASELINES).is_dir()
+            self.states = {**self.states, LATEST: self._saved.get(LATEST, {})}
+            self.accepted = self.accepted if baselines else None
+            if not self.states[LATEST]:
+                del self.states[LATEST]
+        return f"restore the saved {' and '.join(chosen)}"
+
+    # --- edits of files ---
+
+    def model_files(self) -> list[str]:
+        """Files of the models, with all that belongs to them."""
+        return self.project.files("models")
+
+    @action(2)
+    def change_a_byte(self, draw: random.Random) -> str:
+        return self.project.change_byte(draw.choice(self.model_files()), draw)
+
+    @action(1)
+    def touch_a_file(self, draw: random.Random) -> str:
+        name = draw.choice(self.project.files())
+        self.project.touch(name)
+        return f"touch {name}"
+
+    @action(2)
+    def restore_older_file(self, draw: random.Random) -> str | None:
+        names = sorted(name for name in self.project.older if self.project.path(name).is_file())
+        if not names:
+            return None
+        name = draw.choice(names)
+        content, moment = draw.choice(self.project.older[name])
+        self.project.write(name, content, at=moment)
+        return f"restore an older {name} with its modification time"
+
+    @action(1)
+    def link_a_file(self, draw: random.Random) -> str | None:
+        names = [name for name in self.model_files() if self.project.older.get(name)]
+        if not names:
+            return None
+        name = draw.choice(names)
+        content, moment = draw.choice(self.project.older[name])
+        target = f"elsewhere/{draw.randrange(10**6)}-{Path(name).name}"
+        self.project.write(target, content, at=moment)
+        self.project.path(name).unlink()
+        self.project.path(name).symlink_to(self.project.path(target))
+        return f"replace {name} by a link to an older version of it"
+
+    @action(1)
+    def copy_model_folder(self, draw: random.Random) -> str | None:
+        folders = sorted(path.name for path in self.project.path("models").iterdir() if path.is_dir())
+        source, target = draw.sample(folders, 2)
+        self.project.copy_folder(f"models/{source}", f"models/{target}")
+        return f"copy models/{source} over models/{target}"
+
+    # --- edits of the suite ---
+
+    def _variants(self) -> list[str]:
+        return sorted(self.project.tables(SUITE).get("variants", {}))
+
+    def _edit_suite(self, edit: Callable[[Tables], None]) -> None:
+        tables = self.project.tables(SUITE)
+        edit(tables)
+        self.project.write_tables(SUITE, tables)
+
+    def _scale_budget(self, draw: random.Random, factor: float, **more: str) -> str | None:
+        budgets = self.project.tables(SUITE).get("budgets", {})
+        names = sorted(name for name, budget in budgets.items() if "drop_points" in budget)
+        if not names:
+            return None
+        name = draw.choice(names)
+        limit = min(100.0, budgets[name]["drop_points"] * factor)
+
+        def edit(tables: Tables) -> None:
+            tables["budgets"][name] = {**budgets[name], "drop_points": limit, **more}
+
+        self._edit_suite(edit)
+        return f"budget {name}: drop_points = {limit:g}" + "".join(f", {key} given" for key in more)
+
+    @action(2)
+    def loosen_budget(self, draw: random.Random) -> str | None:
+        return self._scale_budget(draw, 4)
+
+    @action(1)
+    def loosen_budget_with_reason(self, draw: random.Random) -> str | None:
+        return self._scale_budget(draw, 4, reason=f"agreed on day {draw.randrange(10**6)}")
+
+    @action(1)
+    def tighten_budget(self, draw: random.Random) -> str | None:
+        return self._scale_budget(draw, 0.5)
+
+    @action(2)
+    def delete_budget(self, draw: random.Random) -> str | None:
+        budgets = sorted(self.project.tables(SUITE).get("budgets", {}))
+        if len(budgets) < 2:
+            return None
+        name = draw.choice(budgets)
+        self._edit_suite(lambda tables: tables["budgets"].pop(name))
+        return f"delete budget {name}"
+
+    @action(1)
+    def add_behaviour_budget(self, draw: random.Random) -> str:
+        self._edit_suite(lambda tables: tables["budgets"].update(same_answers={"drop_points": 10.0}))
+        return "add budget same_answers: drop_points = 10"
+
+    @action(2)
+    def make_informational(self, draw: random.Random) -> str | None:
+        if not (variants := self._variants()):
+            return None
+        name = draw.choice(variants)
+        self._edit_suite(lambda tables: tables["variants"][name].update(gated=False, reason="later"))
+        return f'{name}: gated = false, reason = "later"'
+
+    @action(1)
+    def rename_variant(self, draw: random.Random) -> str | None:
+        if not (variants := self._variants()):
+            return None
+        name = draw.choice(variants)
+        new = f"renamed{draw.randrange(100)}"
+        self._edit_suite(lambda tables: tables["variants"].update({new: tables["variants"].pop(name)}))
+        return f"rename variant {name} to {new}"
+
+    @action(1)
+    def change_seed(self, draw: random.Random) -> str:
+        seed = draw.randrange(100)
+        self._edit_suite(lambda tables: tables["suite"].update(seed=seed))
+        return f"seed = {seed}"
+
+    @action(1)
+    def only_warn(self, draw: random.Random) -> str:
+        self._edit_suite(lambda tables: tables.setdefault("measure", {}).update(on_inconclusive="warn"))
+        return 'on_inconclusive = "warn"'
+
+    # --- edits of the rows ---
+
+    def _gate_lines(self) -> list[str]:
+        return self.project.read(self.gate).decode().splitlines()
+
+    def _write_gate(self, lines: Sequence[str]) -> None:
+        self.project.write(self.gate, "".join(f"{line}\n" for line in lines))
+
+    @action(1)
+    def delete_rows(self, draw: random.Random) -> str:
+        lines = self._gate_lines()
+        count = draw.choice((3, 20, 60))
+        head = 1 if self.gate.endswith(".csv") else 0
+        gone = set(draw.sample(range(head, len(lines)), min(count, len(lines) - 40)))
+        self._write_gate([line for at, line in enumerate(lines) if at not in gone])
+        return f"delete {len(gone)} gate rows"
+
+    @action(1)
+    def reorder_rows(self, draw: random.Random) -> str:
+        lines = self._gate_lines()
+        head = 1 if self.gate.endswith(".csv") else 0
+        rest = lines[head:]
+        draw.shuffle(rest)
+        self._write_gate(lines[:head] + rest)
+        return "reorder the gate rows"
+
+    @action(1)
+    def duplicate_rows(self, draw: random.Random) -> str:
+        lines = self._gate_lines()
+        head = 1 if self.gate.endswith(".csv") else 0
+        chosen = draw.sample(lines[head:], 20)
+        self._write_gate(lines + chosen)
+        return "write 20 gate rows a second time"
+
+
+def _budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, str, str | None]]:
+    """Limit, verdict and reason of a variant's quality budgets, by metric and kind."""
+    return {
+        (metric, budget["kind"]): (budget["limit"], budget["verdict"], budget.get("reason"))
+        for metric, judged in facts["quality"].items()
+        for budget in judged.get("budgets", ())
+    }
+
+
+def observed(figures: Claims, limits: Mapping[str, float]) -> tuple[int, Claims]:
+    """The exit code of a suite by observed drops alone. figures: by place; limits: in points, by place."""
+    from tools.attack.claims import Judged
+
+    judged = {}
+    for place, figure in figures.items():
+        assert figure.value is not None
+        assert figure.teacher is not None
+        drop = 100 * (figure.teacher - figure.value)
+        judged[place] = Judged(PASS if drop <= limits[place] else "FAIL", figure.value, figure.teacher)
+    return int(any(one.verdict != PASS for one in judged.values())), judged

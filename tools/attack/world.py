@@ -1,0 +1,122 @@
+"""What every world has: a project, commands, actions, and the ways in which a PASS is denied."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+from tools.attack.processes import Done, Processes
+from tools.attack.project import Project
+
+_WEIGHT = "attack_weight"
+
+
+class WrongPass(Exception):
+    """A PASS that the oracle denies. outputs: what slimgate printed, what the oracle says."""
+
+    def __init__(self, rule: str, claim: str, outputs: Sequence[str]) -> None:
+        super().__init__(claim)
+        self.rule, self.claim, self.outputs = rule, claim, list(outputs)
+
+
+class Step(NamedTuple):
+    """An action of a sequence. number: seed of its choices, so that it chooses alike in a shorter sequence."""
+
+    action: str
+    number: int
+
+
+def action(weight: int = 1) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
+    """Makes a method of a world an action.
+
+        @action(2)
+        def delete_store(self, draw): ...
+
+    weight: how often it is drawn, relative to the others. The method gets a random.Random for its choices and
+    returns one line that says what it did, or None where there is nothing to do.
+    """
+
+    def mark(method: Callable[..., str | None]) -> Callable[..., str | None]:
+        setattr(method, _WEIGHT, weight)
+        return method
+
+    return mark
+
+
+@dataclass
+class Shared:
+    """What all sequences of a search share: the process server, templates, and truths by world and state."""
+
+    processes: Processes
+    scratch: Path
+    templates: dict[str, Path] = field(default_factory=dict)
+    truths: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+
+class World:
+    """A project of one kind, with its actions. Each sequence has a new one."""
+
+    name: ClassVar[str]
+    # How often sequences are of this world, relative to the others.
+    share: ClassVar[int] = 1
+    # Actions that every sequence begins with.
+    opening: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, shared: Shared, folder: Path) -> None:
+        self.shared, self.project = shared, Project(folder)
+        self.printed: list[str] = []
+        self.verdict = "none"  # of the last command that gave one
+
+    @classmethod
+    def start(cls, shared: Shared, folder: Path) -> Self:
+        """A world in a new folder. The template is written once for all sequences."""
+        if cls.name not in shared.templates:
+            template = shared.scratch / f"template-{cls.name}"
+            template.mkdir(parents=True)
+            cls(shared, template).write_project()
+            shared.templates[cls.name] = template
+        folder.mkdir(parents=True)
+        world = cls(shared, folder)
+        template_project = Project(shared.templates[cls.name])
+        for name in template_project.files():
+            world.project.write(name, template_project.read(name))
+        return world
+
+    def write_project(self) -> None:
+        """Writes the files that every sequence begins with."""
+        raise NotImplementedError
+
+    @classmethod
+    def actions(cls) -> Mapping[str, int]:
+        """Weights by name of every action."""
+        names = sorted(name for name in dir(cls) if hasattr(getattr(cls, name), _WEIGHT))
+        return {name: getattr(getattr(cls, name), _WEIGHT) for name in names}
+
+    def apply(self, step: Step) -> str | None:
+        """Does an action; its line. Raises WrongPass."""
+        self.project.tick()
+        line: str | None = getattr(self, step.action)(random.Random(step.number))
+        return line
+
+    def finish(self) -> None:
+        """The last look at a sequence. Raises WrongPass."""
+
+    def command(
+        self, module: str, *arguments: str, folder: Path | None = None, **variables: str
+    ) -> Done:
+        """Runs a module in the project's folder, or in another."""
+        done = self.shared.processes.run(module, arguments, folder or self.project.folder, variables)
+        if folder is None:
+            self.printed.append(str(done))
+        return done
+
+    def slimgate(self, *arguments: str) -> Done:
+        """Runs a command of slimgate."""
+        return self.command("slimgate.cli.main", *arguments)
+
+    def deny(self, rule: str, claim: str, *outputs: object) -> None:
+        """Raises WrongPass: the claim is not true."""
+        raise WrongPass(rule, claim, [*self.printed[-1:], *map(str, outputs)])

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="Seed of the first; the next has the next number")
     parser.add_argument("--world", action="append", choices=names, help="Only this world; repeatable")
     parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="Start no sequence after that")
-    parser.add_argument("--verbose", action="store_true", help="Print a line for each sequence")
+    parser.add_argument("--verbose", action="store_true", help="Print each sequence, with its actions")
     options = parser.parse_args(arguments)
     worlds = [world for world in WORLDS if not options.world or world.name in options.world]
 

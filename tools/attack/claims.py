@@ -26,7 +26,9 @@ class Judged:
 
     def __str__(self) -> str:
         figures = f", variant {self.value:.4f}" if self.value is not None else ""
-        return f"{self.verdict}{figures}" + (f", teacher {self.teacher:.4f}" if self.teacher is not None else "")
+        return f"{self.verdict}{figures}" + (
+            f", teacher {self.teacher:.4f}" if self.teacher is not None else ""
+        )
 
     def has_figures_of(self, other: Judged) -> bool:
         """Whether both figures are the same, up to rounding."""

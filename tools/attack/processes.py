@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ FIRST = ("torch", "slimgate.models.torch_model")
 SECONDS = 120.0
 # Modules of the server itself, and those that must notice the child's own environment.
 _NOT_SHARED = ("__main__", "__mp_main__", "tools")
+_DIGESTED: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,12 @@ class Done:
     command: tuple[str, ...]
     code: int
     text: str
+    seconds: float = 0.0
 
     def __str__(self) -> str:
-        return f"$ {' '.join(self.command)}\n{self.text.rstrip()}\nexit code {self.code}"
+        return (
+            f"$ {' '.join(self.command)}\n{self.text.rstrip()}\nexit code {self.code}, {self.seconds:.1f} s"
+        )
 
 
 class Processes:
@@ -71,6 +76,7 @@ class Processes:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.commands += 1
+        began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="attack-") as scratch:
             out, modules = Path(scratch, "out"), Path(scratch, "modules")
             request = [module, list(arguments), str(folder), dict(variables), str(out), str(modules)]
@@ -80,7 +86,7 @@ class Processes:
                 os.kill(pid, signal.SIGKILL)
             code = self._read_number()
             text = out.read_text("utf-8", errors="replace") if out.exists() else ""
-        return Done((module.removesuffix(".cli.main"), *arguments), code, text)
+        return Done((module.removesuffix(".cli.main"), *arguments), code, text, time.monotonic() - began)
 
     def _read_number(self) -> int:
         assert self._process.stdout is not None
@@ -122,6 +128,7 @@ def _serve() -> tuple[str, Path]:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     _import(FIRST)
+    _digest_slimgate()
     while line := requests.readline():
         module, arguments, folder, variables, out, modules = json.loads(line)
         gc.freeze()
@@ -136,6 +143,7 @@ def _serve() -> tuple[str, Path]:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         with suppress(OSError):
             _import(Path(modules).read_text("utf-8").split())
+            _digest_slimgate()
         print(code, file=answers, flush=True)
     os._exit(0)
 
@@ -145,6 +153,17 @@ def _import(names: Sequence[str]) -> None:
         if name not in sys.modules and name.partition(".")[0] not in _NOT_SHARED:
             with suppress(BaseException):
                 importlib.import_module(name)
+
+
+def _digest_slimgate() -> None:
+    """Takes the digests of slimgate's own code once for all commands: it does not change meanwhile."""
+    from slimgate._system.digests import code_digest, own_code_digest
+
+    own_code_digest()
+    for name in [name for name in sys.modules if name.startswith("slimgate.")]:
+        if name not in _DIGESTED:
+            _DIGESTED.add(name)
+            code_digest(name)
 
 
 def _become(folder: str, variables: Mapping[str, str], out: str) -> None:

@@ -116,4 +116,3 @@ class Project:
             lines.append(f"[{title}]")
             lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items()]
         self.write(name, "\n".join(lines) + "\n")
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -16,6 +17,7 @@ from tools.attack.world import Shared, Step, World, WrongPass
 from tools.attack.worlds import WORLDS
 
 LENGTHS = range(5, 11)
+_PATH = re.compile(r"[\w./-]*\w\.[a-z]\w+\b")
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,24 @@ class Bug:
 
     @property
     def signature(self) -> tuple[str, ...]:
-        """What makes two bugs the same: world, rule and the names of the actions."""
-        return (self.world, self.wrong.rule, *(step.action for step in self.steps))
+        """What makes two bugs the same: world, rule, and the actions before the last with their files."""
+        pairs = zip(self.steps[:-1], self.lines, strict=False)
+        return (
+            self.world,
+            self.wrong.rule,
+            *(f"{step.action} {_file_in(line)}".strip() for step, line in pairs),
+        )
 
     def __str__(self) -> str:
         actions = [f"  {number}. {line}" for number, line in enumerate(self.lines, 1)]
         outputs = [text for output in self.wrong.outputs for text in _last_lines(output)]
         head = f"seed {self.seed}, {self.world}: {self.wrong.rule}: {self.wrong.claim}"
         return "\n".join([head, *actions, *(f"    | {text}" for text in outputs)])
+
+
+def _file_in(line: str) -> str:
+    """The last file that a line names, without its folder; "" if it names none."""
+    return Path(paths[-1]).name if (paths := _PATH.findall(line)) else ""
 
 
 def _last_lines(output: str, count: int = 12) -> list[str]:
@@ -83,7 +95,7 @@ def draw_sequence(seed: int, worlds: Sequence[type[World]] = WORLDS) -> tuple[ty
     world = draw.choices(worlds, [one.share for one in worlds])[0]
     names, weights = zip(*world.actions().items(), strict=True)
     drawn = draw.choices(names, weights, k=draw.choice(LENGTHS))
-    return world, [Step(name, draw.randrange(10**9)) for name in [*world.opening, *drawn]]
+    return world, [Step(name, draw.randrange(10**9)) for name in [*drawn, *world.closing]]
 
 
 @dataclass(frozen=True)
@@ -118,16 +130,27 @@ def run_sequence(world: type[World], steps: Sequence[Step], shared: Shared) -> R
 
 
 def shrink(world: type[World], ran: Ran, shared: Shared) -> Ran:
-    """The sequence without each action that the break of the same rule does not need."""
+    """The sequence without the actions that a break of the same rule does not need.
+
+    First one action with the last, which is all that many breaks need; then the sequence without each in turn.
+    """
     assert ran.wrong is not None
-    at = len(ran.steps) - 2
+    last = len(ran.steps) - 1
+    for at in reversed(range(last)):
+        pair = run_sequence(world, [ran.steps[at], ran.steps[last]], shared)
+        if _breaks_alike(pair, ran):
+            return pair
+    at = last - 1
     while at >= 0:
         shorter = run_sequence(world, [*ran.steps[:at], *ran.steps[at + 1 :]], shared)
-        if shorter.wrong is not None and shorter.wrong.rule == ran.wrong.rule:
+        if _breaks_alike(shorter, ran):
             ran = shorter
-            at = min(at, len(ran.steps) - 1)
-        at -= 1
+        at = min(at, len(ran.steps) - 1) - 1
     return ran
+
+
+def _breaks_alike(ran: Ran, other: Ran) -> bool:
+    return ran.wrong is not None and other.wrong is not None and ran.wrong.rule == other.wrong.rule
 
 
 def attack(
@@ -153,7 +176,7 @@ def attack(
             if ran.wrong is not None:
                 _note(found, seed, world, ran, shared)
             say(f"seed {seed}: {world.name}, {len(ran.steps)} actions, {ran.verdict}, "
-                f"{time.monotonic() - start:.1f} s")  # fmt: skip
+                f"{time.monotonic() - start:.1f} s\n    " + "\n    ".join(ran.lines))  # fmt: skip
         found.commands = processes.commands
     found.seconds = time.monotonic() - began
     return found
@@ -162,20 +185,24 @@ def attack(
 def _note(found: Found, seed: int, world: type[World], ran: Ran, shared: Shared) -> None:
     """Shrinks a break, unless a part of the sequence is a bug that was found before."""
     assert ran.wrong is not None
-    for signature in found.bugs:
-        part = _part_of(ran.steps, signature[2:])
-        if signature[:2] == (world.name, ran.wrong.rule) and part:
-            again = run_sequence(world, part, shared)
-            if again.wrong is not None and again.wrong.rule == ran.wrong.rule:
+    for signature, bug in found.bugs.items():
+        names = [step.action for step in bug.steps[:-1]]
+        part = _part_of(ran.steps[:-1], names)
+        if signature[:2] == (world.name, ran.wrong.rule) and part is not None:
+            again = run_sequence(world, [*part, ran.steps[-1]], shared)
+            if _breaks_alike(again, ran) and _as_bug(seed, world, again).signature == signature:
                 found.again[signature] += 1
                 return
-    shrunk = shrink(world, ran, shared)
-    assert shrunk.wrong is not None
-    bug = Bug(seed, world.name, shrunk.steps, shrunk.lines, shrunk.wrong)
+    bug = _as_bug(seed, world, shrink(world, ran, shared))
     if bug.signature in found.bugs:
         found.again[bug.signature] += 1
     else:
         found.bugs[bug.signature] = bug
+
+
+def _as_bug(seed: int, world: type[World], ran: Ran) -> Bug:
+    assert ran.wrong is not None
+    return Bug(seed, world.name, ran.steps, ran.lines, ran.wrong)
 
 
 def _part_of(steps: Sequence[Step], names: Sequence[str]) -> list[Step] | None:

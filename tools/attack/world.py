@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +63,8 @@ class World:
     name: ClassVar[str]
     # How often sequences are of this world, relative to the others.
     share: ClassVar[int] = 1
-    # Actions that every sequence begins with.
-    opening: ClassVar[Sequence[str]] = ()
+    # Actions that every sequence ends with.
+    closing: ClassVar[Sequence[str]] = ()
 
     def __init__(self, shared: Shared, folder: Path) -> None:
         self.shared, self.project = shared, Project(folder)
@@ -72,22 +73,27 @@ class World:
 
     @classmethod
     def start(cls, shared: Shared, folder: Path) -> Self:
-        """A world in a new folder. The template is written once for all sequences."""
+        """A world in a new folder, a copy of a template that is written once for all sequences."""
         if cls.name not in shared.templates:
-            template = shared.scratch / f"template-{cls.name}"
+            shared.templates[cls.name] = template = shared.scratch / f"template-{cls.name}"
             template.mkdir(parents=True)
-            cls(shared, template).write_project()
-            shared.templates[cls.name] = template
-        folder.mkdir(parents=True)
+            world = cls(shared, template)
+            world.write_project()
+            world.warm_up()
+        shutil.copytree(shared.templates[cls.name], folder, symlinks=True)
         world = cls(shared, folder)
-        template_project = Project(shared.templates[cls.name])
-        for name in template_project.files():
-            world.project.write(name, template_project.read(name))
+        world.begin()
         return world
 
     def write_project(self) -> None:
         """Writes the files that every sequence begins with."""
         raise NotImplementedError
+
+    def warm_up(self) -> None:
+        """Runs commands in the template whose results every sequence begins with."""
+
+    def begin(self) -> None:
+        """Notes what the template has."""
 
     @classmethod
     def actions(cls) -> Mapping[str, int]:
@@ -101,12 +107,7 @@ class World:
         line: str | None = getattr(self, step.action)(random.Random(step.number))
         return line
 
-    def finish(self) -> None:
-        """The last look at a sequence. Raises WrongPass."""
-
-    def command(
-        self, module: str, *arguments: str, folder: Path | None = None, **variables: str
-    ) -> Done:
+    def command(self, module: str, *arguments: str, folder: Path | None = None, **variables: str) -> Done:
         """Runs a module in the project's folder, or in another."""
         done = self.shared.processes.run(module, arguments, folder or self.project.folder, variables)
         if folder is None:

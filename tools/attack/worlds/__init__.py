@@ -1,13 +1,13 @@
 """The worlds: one kind of project each."""
 
 from tools.attack.world import World
-
-
-
+from tools.attack.worlds.chat import Chat
+from tools.attack.worlds.classified import Classified
+from tools.attack.worlds.evaluated import Evaluated
 from tools.attack.worlds.log_folders import LogFolders
 from tools.attack.worlds.predictions import Predictions
 from tools.attack.worlds.served import Served
 
-WORLDS: tuple[type[World], ...] = (Served, LogFolders, Predictions)
+WORLDS: tuple[type[World], ...] = (Served, Classified, Chat, Evaluated, LogFolders, Predictions)
 
 __all__ = ["WORLDS"]

@@ -32,6 +32,7 @@ class Run:
 class LogFolders(World):
     name = "log_folders"
     share = 2
+    closing = ("judge",)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -44,7 +45,9 @@ class LogFolders(World):
     def _write_run(self, folder: str, time: str, tasks: tuple[str, ...], *, chat: str, wrong: int) -> None:
         for task in tasks:
             lines = [json.dumps(_sample(task, at, float(at % 100 >= wrong), chat)) for at in range(DOCUMENTS)]
-            self.project.write(f"{folder}/samples_{task}_{time}.jsonl", "".join(f"{line}\n" for line in lines))
+            self.project.write(
+                f"{folder}/samples_{task}_{time}.jsonl", "".join(f"{line}\n" for line in lines)
+            )
         results = {
             "results": {},
             "configs": {task: {"generation_kwargs": None, "filter_list": None} for task in tasks},
@@ -70,7 +73,9 @@ class LogFolders(World):
                     samples = _SAMPLES.fullmatch(other)
                     if samples and samples[2] == match[1]:
                         rows = [json.loads(line) for line in file.read_text().splitlines()]
-                        scores[samples[1]] = {row["prompt_hash"] + row["doc_hash"]: row["acc"] for row in rows}
+                        scores[samples[1]] = {
+                            row["prompt_hash"] + row["doc_hash"]: row["acc"] for row in rows
+                        }
                 keys = ("chat_template_sha", "system_instruction_sha", "n-shot", "versions", "configs")
                 settings = {key: _for_tasks(results[key], scores) for key in keys}
                 found.append(Run(match[1], settings, scores))

@@ -18,6 +18,7 @@ RULE = "a log is one run"
 class Predictions(World):
     name = "predictions"
     share = 2
+    closing = ("judge",)
 
     def write_project(self) -> None:
         for name in (BASE, TARGET):
@@ -125,7 +126,9 @@ class Predictions(World):
     def change_labels(self, draw: random.Random) -> str:
         rows = self._read(TARGET)
         hit = set(draw.sample(range(len(rows)), 20))
-        self._write(TARGET, [(row[0], row[2] if at in hit else row[1], row[2]) for at, row in enumerate(rows)])
+        self._write(
+            TARGET, [(row[0], row[2] if at in hit else row[1], row[2]) for at, row in enumerate(rows)]
+        )
         return f"{TARGET}: 20 labels become what was predicted"
 
 

@@ -18,7 +18,7 @@ from tools.attack.claims import Judged, Truth
 from tools.attack.suite_world import SUITE, SuiteWorld, observed
 from tools.attack.world import action
 
-ROWS = 240
+ROWS = 80
 VARIANTS = ("small", "tiny")
 LIMIT = 5.0
 SERVE = """\
@@ -157,7 +157,12 @@ class Served(SuiteWorld):
             "suite": {"title": "served", "threads": 1},
             "task": {
                 "kind": "text_generation",
-                "source": {"name": "files", "train": "../train.jsonl", "gate": "../gate.jsonl", "real": False},
+                "source": {
+                    "name": "files",
+                    "train": "../train.jsonl",
+                    "gate": "../gate.jsonl",
+                    "real": False,
+                },
                 "prompt": "q",
                 "reference": "a",
                 "scores": ["exact_match", "house_scores:agreement"],

@@ -25,10 +25,8 @@ class Judged:
     teacher: float | None = None
 
     def __str__(self) -> str:
-        figures = f", variant {self.value:.4f}" if self.value is not None else ""
-        return f"{self.verdict}{figures}" + (
-            f", teacher {self.teacher:.4f}" if self.teacher is not None else ""
-        )
+        figures = (("variant", self.value), ("teacher", self.teacher))
+        return self.verdict + "".join(f", {name} {value:.4f}" for name, value in figures if value is not None)
 
     def has_figures_of(self, other: Judged) -> bool:
         """Whether both figures are the same, up to rounding."""

@@ -3,10 +3,10 @@
     with Processes() as processes:
         done = processes.run("pytest", ["bench", "-q"], folder, {"OMP_NUM_THREADS": "1"})
 
-A server process imports libraries and forks a child for each command. The child has its own arguments, folder,
-environment, streams and exit code, and runs the real program. The first command of a kind is slow: it tells the
-server which modules it imported, and the server imports them too. The server computes nothing, so that its
-children see empty caches and may start threads.
+A server process imports libraries and forks a child for each command. The child has its own arguments,
+folder, environment, streams and exit code, and runs the real program. The first command of a kind is slow: it
+tells the server which modules it imported, and the server imports them too. The server computes nothing but
+digests of slimgate's own code, so that its children see empty caches and may start threads.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DIGESTED: set[str] = set()
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended: exit code (minus the signal's number after a kill), stdout and stderr together."""
+    """A command that ended: exit code (minus the signal's number after a kill), and what it printed."""
 
     command: tuple[str, ...]
     code: int
@@ -109,8 +109,8 @@ class Processes:
         self.close()
 
 
-# What is read while libraries are imported is the same for every command. Without bytecode files a module that
-# was edited twice in one second is still read again.
+# What is read while libraries are imported is the same for every command. Without bytecode files a module
+# that was edited twice in one second is still read again.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
@@ -122,7 +122,7 @@ ENVIRONMENT = {
 
 
 def _serve() -> tuple[str, Path]:
-    """Answers requests for ever; returns only in the process of a command: its module, its list of modules."""
+    """Answers requests for ever; returns only in the process of a command: its module, its list."""
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -180,7 +180,7 @@ def _become(folder: str, variables: Mapping[str, str], out: str) -> None:
 
 
 def _list_modules(path: Path) -> None:
-    """Writes the names of modules that any command may import: those of installed packages and of slimgate."""
+    """Writes the names of modules that any command may import: of installed packages and of slimgate."""
     places = (sys.prefix, sys.base_prefix, str(ROOT / "slimgate"))
     names = [
         name

@@ -132,7 +132,7 @@ def run_sequence(world: type[World], steps: Sequence[Step], shared: Shared) -> R
 def shrink(world: type[World], ran: Ran, shared: Shared) -> Ran:
     """The sequence without the actions that a break of the same rule does not need.
 
-    First one action with the last, which is all that many breaks need; then the sequence without each in turn.
+    First one action with the last, which is all that many breaks need; then without each in turn.
     """
     assert ran.wrong is not None
     last = len(ran.steps) - 1

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from tools.attack.claims import PASS, Claims, Truth, claims_of, read_record
+from tools.attack.claims import PASS, Claims, Judged, Truth, claims_of, read_record
 from tools.attack.processes import Done
 from tools.attack.world import Shared, World, action
 
@@ -19,6 +19,7 @@ BASELINES = "reports/baselines"
 STORE, SECOND_STORE = ".slimgate", "second-store"
 QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist", "-p", "no:warnings",
          "-p", "no:timeout", "-p", "no:benchmark")  # fmt: skip
+BINDS = "a baseline binds"
 FAIL_ON = ("regressed", "loosened", "removed")
 Tables = dict[str, Any]
 
@@ -105,9 +106,8 @@ class SuiteWorld(World):
         self, *arguments: str, store: str = STORE, report: str = LATEST, folder: Path | None = None
     ) -> Done:
         places = ("--slimgate-store", store, "--slimgate-report", report)
-        return self.command(
-            "pytest", SUITE, *QUIET, *places, *arguments, folder=folder, PYTHONPATH="packages"
-        )
+        words = (SUITE, *QUIET, *places, *arguments)
+        return self.command("pytest", *words, folder=folder, PYTHONPATH="packages")
 
     def _run(self, *arguments: str, whole: bool, store: str = STORE, report: str = LATEST) -> Done:
         """A run, and rules 1 and 2."""
@@ -260,33 +260,31 @@ class SuiteWorld(World):
         """Rule 3: nothing that the accepted run promised is gone."""
         if self.accepted is None:
             return
-        rule, rows = "a baseline binds", self._rows_of(self.states[LATEST])
+        rows = self._rows_of(self.states[LATEST])
         if gone := self.accepted.rows - rows:
-            self.deny(rule, f"{claim}, and {len(gone)} accepted gate rows are gone, such as {min(gone)}")
+            self.deny(BINDS, f"{claim}, and {len(gone)} accepted gate rows are gone, such as {min(gone)}")
         now = {facts["name"]: facts for facts in record["variants"]}
         for before in self.accepted.record["variants"][1:]:
             if before["gated"]:
                 self._check_variant(before, now.get(before["name"]), claim)
 
     def _check_variant(self, before: Mapping[str, Any], now: Mapping[str, Any] | None, claim: str) -> None:
-        rule, name = "a baseline binds", before["name"]
+        name = before["name"]
         old = _budgets(before)
         if now is None or not now["gated"]:
-            if old and not (now and now.get("reason") and now["reason"] != "later"):
-                self.deny(rule, f"{claim}, and {name} is {'missing' if now is None else 'informational'}")
+            if old:
+                state = "missing" if now is None else "informational"
+                self.deny(BINDS, f"{claim}, and {name} is {state}")
             return
         new = _budgets(now)
-        for key, (limit, verdict, _) in old.items():
-            present = new.get(key)
-            if present is None:
-                self.deny(rule, f"{claim}, and {name} has no budget {'.'.join(key)} any more")
-                return
-            if present[0] > limit and not present[2]:
-                self.deny(
-                    rule, f"{claim}, and {name} {'.'.join(key)} is {present[0]}, was {limit}, no reason"
-                )
-            if verdict == PASS and present[1] != PASS and not present[2]:
-                self.deny(rule, f"{claim}, and {name} {'.'.join(key)} is {present[1]}, was PASS")
+        for key, before_budget in old.items():
+            budget, shown = new.get(key), f"{name} {'.'.join(key)}"
+            if budget is None:
+                self.deny(BINDS, f"{claim}, and {shown} is no budget any more")
+            elif not budget.reason and budget.limit > before_budget.limit:
+                self.deny(BINDS, f"{claim}, and {shown} is {budget.limit}, was {before_budget.limit}")
+            elif not budget.reason and before_budget.verdict == PASS != budget.verdict:
+                self.deny(BINDS, f"{claim}, and {shown} is {budget.verdict}, was PASS")
 
     def _rows_of(self, states: Mapping[str, str]) -> frozenset[str]:
         """The lines of the gate file in the states of a record."""
@@ -535,10 +533,21 @@ class SuiteWorld(World):
         return "write 20 gate rows a second time"
 
 
-def _budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, str, str | None]]:
-    """Limit, verdict and reason of a variant's quality budgets, by metric and kind."""
+def files_source(train: str, gate: str) -> Tables:
+    """The source of a suite that reads two files of the project's folder."""
+    return {"name": "files", "train": f"../{train}", "gate": f"../{gate}", "real": False}
+
+
+class _Budget(NamedTuple):
+    limit: float
+    verdict: str
+    reason: str | None
+
+
+def _budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], _Budget]:
+    """Quality budgets of a variant's record, by metric and kind."""
     return {
-        (metric, budget["kind"]): (budget["limit"], budget["verdict"], budget.get("reason"))
+        (metric, budget["kind"]): _Budget(budget["limit"], budget["verdict"], budget.get("reason"))
         for metric, judged in facts["quality"].items()
         for budget in judged.get("budgets", ())
     }
@@ -546,8 +555,6 @@ def _budgets(facts: Mapping[str, Any]) -> dict[tuple[str, str], tuple[float, str
 
 def observed(figures: Claims, limits: Mapping[str, float]) -> tuple[int, Claims]:
     """The exit code of a suite by observed drops alone. figures: by place; limits: in points, by place."""
-    from tools.attack.claims import Judged
-
     judged = {}
     for place, figure in figures.items():
         assert figure.value is not None

@@ -24,7 +24,7 @@ class WrongPass(Exception):
 
 
 class Step(NamedTuple):
-    """An action of a sequence. number: seed of its choices, so that it chooses alike in a shorter sequence."""
+    """An action of a sequence. number: seed of its choices: it chooses alike in a shorter sequence."""
 
     action: str
     number: int

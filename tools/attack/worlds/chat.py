@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from tools.attack.suite_world import SUITE
+from tools.attack.suite_world import SUITE, files_source
 from tools.attack.tiny_models import TEMPLATE
 from tools.attack.torch_world import TEACHER, TorchWorld
 from tools.attack.world import action
@@ -43,12 +43,7 @@ class Chat(TorchWorld):
                 "suite": {"title": "chat", "threads": 1},
                 "task": {
                     "kind": "text_generation",
-                    "source": {
-                        "name": "files",
-                        "train": "../train.jsonl",
-                        "gate": "../gate.jsonl",
-                        "real": False,
-                    },
+                    "source": files_source("train.jsonl", "gate.jsonl"),
                     "prompt": "q",
                     "chat": True,
                     "max_new_tokens": 4,
@@ -62,10 +57,7 @@ class Chat(TorchWorld):
 
     @action(3)
     def edit_chat_template(self, draw: random.Random) -> str:
-        text = draw.choice(
-            (TEMPLATE, TEMPLATE.replace(" ", "  ", 1), "{% for m in messages %}ZZ{% endfor %} ")
-        )
-        text = text if text != TEMPLATE.replace(" ", "  ", 1) else TEMPLATE + "- "
+        text = draw.choice((TEMPLATE, f"{TEMPLATE}- ", "{% for m in messages %}ZZ{% endfor %} "))
         name = f"{self._folder(draw)}/chat_template.jinja"
         self.project.write(name, text)
         return f"{name}: {text!r}"

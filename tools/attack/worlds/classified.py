@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from tools.attack.suite_world import SUITE
+from tools.attack.suite_world import SUITE, Tables, files_source
 from tools.attack.torch_world import TEACHER, TorchWorld
 from tools.attack.world import action
 from tools.attack.worlds.served import WORDLIB, metadata
@@ -76,12 +76,7 @@ class Classified(TorchWorld):
                 "suite": {"title": "classified", "threads": 1},
                 "task": {
                     "kind": "text_classification",
-                    "source": {
-                        "name": "files",
-                        "train": "../train.csv",
-                        "gate": "../gate.csv",
-                        "real": False,
-                    },
+                    "source": files_source("train.csv", "gate.csv"),
                     "text": ["text"],
                     "label": "label",
                     "max_tokens": 16,
@@ -133,12 +128,13 @@ class Classified(TorchWorld):
     @action(1)
     def change_step_option(self, draw: random.Random) -> str:
         amount = draw.choice((1.0, 0.5))
-        steps = [{"house_steps:adjust": {"amount": amount}}]
-        self._edit_suite(
-            lambda tables: [
-                table.update(steps=steps) for table in tables["variants"].values() if "steps" in table
-            ]
-        )
+
+        def edit(tables: Tables) -> None:
+            for variant in tables["variants"].values():
+                if "steps" in variant:
+                    variant["steps"] = [{"house_steps:adjust": {"amount": amount}}]
+
+        self._edit_suite(edit)
         return f"amount = {amount}"
 
     @action(1)

@@ -22,7 +22,7 @@ _RESULTS = re.compile(r"results_(\d{4}-[^_]+)\.json")
 
 @dataclass(frozen=True)
 class Run:
-    """A results file with the samples of its time. settings: what must be equal; scores by task and document."""
+    """A results file with the samples of its time. settings: what must be equal; scores: by task."""
 
     time: str
     settings: Mapping[str, Any]

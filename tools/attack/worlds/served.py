@@ -1,8 +1,8 @@
 """Models behind servers that slimgate starts: a folder of plain text each, and a score of the user's own.
 
-A model answers a prompt in upper case. `model.txt` has the percentage of prompts that it gets wrong. The score
-imports a helper of the user's and a small distribution, whose rules are data. The truth is plain Python in a
-process of its own, which imports the project's own modules and nothing of slimgate.
+A model answers a prompt in upper case. `model.txt` has the percentage of prompts that it gets wrong. The
+score imports a helper of the user's and a small distribution, whose rules are data. The truth is plain Python
+in a process of its own, which imports the project's own modules and nothing of slimgate.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.attack.claims import Judged, Truth
-from tools.attack.suite_world import SUITE, SuiteWorld, observed
+from tools.attack.project import Project
+from tools.attack.suite_world import SUITE, SuiteWorld, files_source, observed
 from tools.attack.world import action
 
 ROWS = 80
@@ -41,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, content):
         body = json.dumps(content).encode()
         head = "HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n"
-        self.wfile.write(head.encode() % len(body) + body)
+        self.wfile.write((head % len(body)).encode() + body)
 
     def do_GET(self):
         self.reply({"object": "list", "data": [{"id": "m", "object": "model"}]})
@@ -51,11 +52,12 @@ class Handler(BaseHTTPRequestHandler):
         prompt = question["prompt"] if isinstance(question["prompt"], str) else question["prompt"][0]
         choice = {"index": 0, "text": MODEL.answer(prompt), "finish_reason": "stop"}
         usage = {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6}
-        self.reply({"id": "1", "object": "text_completion", "model": "m", "choices": [choice], "usage": usage})
+        head = {"id": "1", "object": "text_completion", "model": "m"}
+        self.reply({**head, "choices": [choice], "usage": usage})
 
 
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-""".replace("head.encode() % len(body)", "(head % len(body)).encode()")
+"""
 ANSWERING = """\
 import json
 import zlib
@@ -108,10 +110,10 @@ rows = [json.loads(line) for line in open("gate.jsonl")]
 figures = {}
 for name in sys.argv[1:]:
     model = Model(f"models/{name}")
-    answers = [model.answer(row["q"]) for row in rows]
+    pairs = [(model.answer(row["q"]), row["a"]) for row in rows]
     figures[name] = {
-        "exact_match": sum(text.strip() == row["a"].strip() for text, row in zip(answers, rows)) / len(rows),
-        "house_scores:agreement": sum(agreement(text, row["a"]) for text, row in zip(answers, rows)) / len(rows),
+        "exact_match": sum(answer.strip() == right.strip() for answer, right in pairs) / len(rows),
+        "house_scores:agreement": sum(agreement(answer, right) for answer, right in pairs) / len(rows),
     }
 print(json.dumps(figures))
 """
@@ -157,12 +159,7 @@ class Served(SuiteWorld):
             "suite": {"title": "served", "threads": 1},
             "task": {
                 "kind": "text_generation",
-                "source": {
-                    "name": "files",
-                    "train": "../train.jsonl",
-                    "gate": "../gate.jsonl",
-                    "real": False,
-                },
+                "source": files_source("train.jsonl", "gate.jsonl"),
                 "prompt": "q",
                 "reference": "a",
                 "scores": ["exact_match", "house_scores:agreement"],
@@ -186,7 +183,7 @@ class Served(SuiteWorld):
 
     def judge_from_scratch(self, folder: Path) -> Truth:
         """Plain Python in place of a run: the shares of right answers, and observed drops."""
-        tables = self._read_suite(folder)
+        tables = Project(folder).tables(SUITE)
         variants = tables.get("variants", {})
         # The suite may name one model twice, and may have renamed a variant: folders are in the commands.
         folders = {name: Path(table["server"]["command"][-1]).name for name, table in variants.items()}
@@ -204,12 +201,6 @@ class Served(SuiteWorld):
                     limits[place] = budget["drop_points"]
         code, judged = observed(places, limits)
         return Truth(code, judged, json.dumps(figures, indent=1), partly=True)
-
-    @staticmethod
-    def _read_suite(folder: Path) -> dict[str, Any]:
-        import tomllib
-
-        return tomllib.loads((folder / SUITE).read_text("utf-8"))
 
     # --- edits that ruin a model, and mend it ---
 

@@ -8,8 +8,8 @@ actions, drawn by its seed: runs of pytest, slimgate's commands, and edits of ev
 on. Commands run in processes of their own; plugin, store, records and baselines are the real ones.
 
 The property. The *state* is all files of the project without store and reports. The truth of a state is what
-a run from scratch gives: a copy of the files, an empty store, a new process. Where a model is simple enough, a
-few lines of plain Python compute its figures instead. Then
+a run from scratch gives: a copy of the files, an empty store, a new process. Where a model is simple enough,
+a few lines of plain Python compute its figures instead. Then
 
 1. **A PASS is of the state.** Each verdict PASS that a run writes into run.json is PASS by the truth of the
    state in which the run was made, with the same figures of teacher and variant. That includes results that
@@ -24,12 +24,12 @@ few lines of plain Python compute its figures instead. Then
 4. **Only what passed ships.** `export` and `accept` without a reason, and a card that says PASS, are of
    variants that pass all their budgets by the truth of the state that was judged.
 5. **A log is one run.** `slimgate judge` ends with 0 only if the rows of a single run of the target match
-   those of a single run of the base one by one, under the same settings, and no metric's observed drop is above its
-   budget. A run that is not the newest of its folder is named in the output.
+   those of a single run of the base one by one, under the same settings, and no metric's observed drop is
+   above its budget. A run that is not the newest of its folder is named in the output.
 
 A FAIL that the truth does not share is no bug here. Neither is a baseline that was accepted with a reason.
 
 A sequence that breaks the property is printed with its seed, and shrunk: actions are left out as long as the
-same rule breaks. The loop is not one of hypothesis' state machines: a rule takes a second here, and one
+same rule breaks. The loop is not one of hypothesis' state machines: an action takes a second here, and one
 search lists several bugs, where hypothesis shrinks the first for minutes.
 """

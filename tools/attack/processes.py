@@ -30,8 +30,6 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
-# Before transformers, whose import of torchao it makes silent.
-FIRST = ("torch", "slimgate.models.torch_model")
 SECONDS = 120.0
 # Modules of the server itself, and those that must notice the child's own environment.
 _NOT_SHARED = ("__main__", "__mp_main__", "tools")
@@ -96,9 +94,7 @@ class Processes:
 
     def close(self) -> None:
         """Ends the server."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()  # closes its input, which ends it
 
     def __enter__(self) -> Self:
         return self
@@ -127,8 +123,6 @@ def _serve() -> tuple[str, Path]:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    _import(FIRST)
-    _digest_slimgate()
     while line := requests.readline():
         module, arguments, folder, variables, out, modules = json.loads(line)
         gc.freeze()

@@ -27,7 +27,7 @@ TRUTH = Truth(1, {PLACE: Judged("PASS", 0.9, 0.91), "tiny/quality/accuracy": Jud
         (PLACE, Judged("PASS", 0.9, 0.91), None),
         (PLACE, Judged("PASS", 0.9, 0.95), "other figures"),
         ("tiny/quality/accuracy", Judged("PASS", 0.9, 0.91), "from scratch it is FAIL"),
-        ("small/quality/mcc", Judged("PASS", 0.9, 0.91), "no such budget"),
+        ("small/quality/mcc", Judged("PASS", 0.9, 0.91), "no such verdict"),
     ],
     ids=["the same", "another teacher", "a FAIL", "an unknown budget"],
 )

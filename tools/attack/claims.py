@@ -53,7 +53,7 @@ class Truth:
         """Why a PASS is not true; None if it is."""
         fact = self.judged.get(place)
         if fact is None:
-            return None if self.partly else f"{place}: PASS, and a run from scratch has no such budget"
+            return None if self.partly else f"{place}: PASS, and a run from scratch has no such verdict"
         if fact.verdict != PASS:
             return f"{place}: {claim}, and from scratch it is {fact}"
         if not claim.has_figures_of(fact):

@@ -7,7 +7,8 @@ from tools.attack.worlds.evaluated import Evaluated
 from tools.attack.worlds.log_folders import LogFolders
 from tools.attack.worlds.predictions import Predictions
 from tools.attack.worlds.served import Served
+from tools.attack.worlds.tables import Tables
 
-WORLDS: tuple[type[World], ...] = (Served, Classified, Chat, Evaluated, LogFolders, Predictions)
+WORLDS: tuple[type[World], ...] = (Served, Classified, Chat, Evaluated, LogFolders, Predictions, Tables)
 
 __all__ = ["WORLDS"]

@@ -32,9 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
 
     seeds = range(options.seed, options.seed + options.sequences)
-    found = attack(seeds, worlds=worlds, say=say, stop_after=options.stop_after)
-    sys.stdout.write(f"{found}\n")
-    return int(bool(found.bugs))
+    report = attack(seeds, worlds=worlds, say=say, stop_after=options.stop_after)
+    sys.stdout.write(f"{report}\n")
+    return int(bool(report.bugs))
 
 
 if __name__ == "__main__":

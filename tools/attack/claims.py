@@ -31,7 +31,8 @@ class Judged:
     def has_figures_of(self, other: Judged) -> bool:
         """Whether both figures are the same, up to rounding."""
         pairs = ((self.value, other.value), (self.teacher, other.teacher))
-        return all(one is None or two is None or math.isclose(one, two, abs_tol=1e-6) for one, two in pairs)
+        known = ((figure, fact) for figure, fact in pairs if figure is not None and fact is not None)
+        return all(math.isclose(figure, fact, abs_tol=1e-6) for figure, fact in known)
 
 
 Claims = Mapping[str, Judged]

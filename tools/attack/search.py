@@ -58,7 +58,7 @@ def _last_lines(output: str, count: int = 12) -> list[str]:
 
 
 @dataclass
-class Found:
+class Report:
     """What a search did."""
 
     bugs: dict[tuple[str, ...], Bug] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Found:
 def draw_sequence(seed: int, worlds: Sequence[type[World]] = WORLDS) -> tuple[type[World], list[Step]]:
     """The world and the actions of a seed."""
     draw = random.Random(seed)
-    world = draw.choices(worlds, [one.share for one in worlds])[0]
+    world = draw.choices(worlds, [world.share for world in worlds])[0]
     names, weights = zip(*world.actions().items(), strict=True)
     drawn = draw.choices(names, weights, k=draw.choice(LENGTHS))
     return world, [Step(name, draw.randrange(10**9)) for name in [*drawn, *world.closing]]
@@ -159,9 +159,9 @@ def attack(
     worlds: Sequence[type[World]] = WORLDS,
     say: Callable[[str], None] = lambda _: None,
     stop_after: float | None = None,
-) -> Found:
+) -> Report:
     """Runs one sequence for each seed. say: is told each sequence. stop_after: seconds; None runs all."""
-    found, began = Found(), time.monotonic()
+    report, began = Report(), time.monotonic()
     with Processes() as processes, tempfile.TemporaryDirectory(prefix="attack-") as scratch:
         shared = Shared(processes, Path(scratch))
         for seed in seeds:
@@ -170,34 +170,34 @@ def attack(
             world, steps = draw_sequence(seed, worlds)
             start = time.monotonic()
             ran = run_sequence(world, steps, shared)
-            found.worlds[world.name] += 1
-            found.actions += len(ran.steps)
-            found.ends[ran.verdict] += 1
+            report.worlds[world.name] += 1
+            report.actions += len(ran.steps)
+            report.ends[ran.verdict] += 1
             if ran.wrong is not None:
-                _note(found, seed, world, ran, shared)
+                _note(report, seed, world, ran, shared)
             say(f"seed {seed}: {world.name}, {len(ran.steps)} actions, {ran.verdict}, "
                 f"{time.monotonic() - start:.1f} s\n    " + "\n    ".join(ran.lines))  # fmt: skip
-        found.commands = processes.commands
-    found.seconds = time.monotonic() - began
-    return found
+        report.commands = processes.commands
+    report.seconds = time.monotonic() - began
+    return report
 
 
-def _note(found: Found, seed: int, world: type[World], ran: Ran, shared: Shared) -> None:
+def _note(report: Report, seed: int, world: type[World], ran: Ran, shared: Shared) -> None:
     """Shrinks a break, unless a part of the sequence is a bug that was found before."""
     assert ran.wrong is not None
-    for signature, bug in found.bugs.items():
+    for signature, bug in report.bugs.items():
         names = [step.action for step in bug.steps[:-1]]
         part = _part_of(ran.steps[:-1], names)
         if signature[:2] == (world.name, ran.wrong.rule) and part is not None:
             again = run_sequence(world, [*part, ran.steps[-1]], shared)
             if _breaks_alike(again, ran) and _as_bug(seed, world, again).signature == signature:
-                found.again[signature] += 1
+                report.again[signature] += 1
                 return
     bug = _as_bug(seed, world, shrink(world, ran, shared))
-    if bug.signature in found.bugs:
-        found.again[bug.signature] += 1
+    if bug.signature in report.bugs:
+        report.again[bug.signature] += 1
     else:
-        found.bugs[bug.signature] = bug
+        report.bugs[bug.signature] = bug
 
 
 def _as_bug(seed: int, world: type[World], ran: Ran) -> Bug:

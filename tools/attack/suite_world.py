@@ -36,7 +36,7 @@ class SuiteWorld(World):
     """What a world of one suite has. gate: the file whose lines judge."""
 
     # Options of a whole run: what is timed is not the attack's.
-    whole: ClassVar[Sequence[str]] = ()
+    selection: ClassVar[Sequence[str]] = ()
     gate: ClassVar[str] = "gate.jsonl"
     closing = ("run_all",)
 
@@ -48,7 +48,7 @@ class SuiteWorld(World):
 
     def warm_up(self) -> None:
         """A first run, which passes."""
-        done = self._pytest(*self.whole)
+        done = self._pytest(*self.selection)
         if done.code != 0:
             raise RuntimeError(f"the project of world {self.name} does not pass as it is:\n{done}")
 
@@ -71,7 +71,7 @@ class SuiteWorld(World):
         fresh = folder.with_name(f"{folder.name}-fresh")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(folder, fresh, symlinks=True)
-        done = self._pytest(*self.whole, "--slimgate-rebuild", folder=fresh)
+        done = self._pytest(*self.selection, "--slimgate-rebuild", folder=fresh)
         record = read_record(fresh / LATEST / "gate/run.json")
         shutil.rmtree(fresh)
         return Truth(done.code, claims_of(record) if record else {}, str(done))
@@ -109,7 +109,7 @@ class SuiteWorld(World):
         words = (SUITE, *QUIET, *places, *arguments)
         return self.command("pytest", *words, folder=folder, PYTHONPATH="packages")
 
-    def _run(self, *arguments: str, whole: bool, store: str = STORE, report: str = LATEST) -> Done:
+    def _run(self, *arguments: str, complete: bool, store: str = STORE, report: str = LATEST) -> Done:
         """A run, and rules 1 and 2."""
         state = self.remember()
         before = read_record(self.project.path(report) / "gate/run.json")
@@ -120,18 +120,18 @@ class SuiteWorld(World):
             return done  # the run was refused
         self.states[report] = dict.fromkeys((variant["name"] for variant in record["variants"]), state)
         self._check_claims(report)
-        if whole and done.code == 0 and (truth := self.truth_of(state)).code != 0:
+        if complete and done.code == 0 and (truth := self.truth_of(state)).code != 0:
             self.deny("exit code 0 is a PASS", "exit code 0", "from scratch:", truth.text)
         return done
 
     @action(8)
     def run_all(self, draw: random.Random) -> str:
-        done = self._run(*self.whole, whole=True)
+        done = self._run(*self.selection, complete=True)
         return f"pytest: exit {done.code}"
 
     @action(2)
     def run_quality(self, draw: random.Random) -> str:
-        done = self._run("-k", "quality", whole=False)
+        done = self._run("-k", "quality", complete=False)
         return f"pytest -k quality: exit {done.code}"
 
     @action(3)
@@ -139,7 +139,7 @@ class SuiteWorld(World):
         if not (variants := self._variants()):
             return None
         name = draw.choice(variants)
-        done = self._run("-k", f"{name} and not latency and not speedup", whole=False)
+        done = self._run("-k", f"{name} and not latency and not speedup", complete=False)
         return f"pytest -k {name}: exit {done.code}"
 
     @action(1)
@@ -148,31 +148,33 @@ class SuiteWorld(World):
         if not budgets:
             return None
         name = draw.choice(budgets)
-        done = self._run("-k", f"quality and {name}", whole=False)
+        done = self._run("-k", f"quality and {name.rpartition(':')[2]}", complete=False)
         return f"pytest -k {name}: exit {done.code}"
 
     @action(1)
     def run_rebuild(self, draw: random.Random) -> str:
-        done = self._run(*self.whole, "--slimgate-rebuild", whole=True)
+        done = self._run(*self.selection, "--slimgate-rebuild", complete=True)
         return f"pytest --slimgate-rebuild: exit {done.code}"
 
     @action(1)
     def run_in_second_store(self, draw: random.Random) -> str:
-        done = self._run(*self.whole, whole=True, store=SECOND_STORE)
+        done = self._run(*self.selection, complete=True, store=SECOND_STORE)
         return f"pytest --slimgate-store {SECOND_STORE}: exit {done.code}"
 
     @action(1)
     def run_shard(self, draw: random.Random) -> str:
         number = draw.choice((1, 2))
         done = self._run(
-            *self.whole, "--slimgate-shard", f"{number}/2", whole=False, report=f"shards/{number}"
+            *self.selection, "--slimgate-shard", f"{number}/2", complete=False, report=f"shards/{number}"
         )
         return f"pytest --slimgate-shard {number}/2: exit {done.code}"
 
     @action(1)
     def run_shards_and_merge(self, draw: random.Random) -> str:
         for number in (1, 2):
-            self._run(*self.whole, "--slimgate-shard", f"{number}/2", whole=False, report=f"shards/{number}")
+            self._run(
+                *self.selection, "--slimgate-shard", f"{number}/2", complete=False, report=f"shards/{number}"
+            )
         return f"both shards; {self.merge(draw)}"
 
     @action(2)
@@ -239,7 +241,7 @@ class SuiteWorld(World):
     def run_with_baseline(self, draw: random.Random) -> str | None:
         if self.accepted is None or not self.project.path(BASELINES).is_dir():
             return None
-        done = self._run(*self.whole, "--slimgate-baseline", BASELINES, whole=True)
+        done = self._run(*self.selection, "--slimgate-baseline", BASELINES, complete=True)
         record = read_record(self.project.path(LATEST) / "gate/run.json")
         if done.code == 0 and record is not None:
             self._check_bound(record, "pytest --slimgate-baseline: exit code 0")
@@ -342,8 +344,8 @@ class SuiteWorld(World):
         files = sorted(self.project.path(STORE).glob("outcomes/*/outcomes.parquet"))
         if len(files) < 2:
             return None
-        one, two = draw.sample(files, 2)
-        shutil.copy2(one, two)
+        source, target = draw.sample(files, 2)
+        shutil.copy2(source, target)
         return "copy outcomes.parquet of one store entry over another's"
 
     @action(1)
@@ -561,4 +563,4 @@ def observed(figures: Claims, limits: Mapping[str, float]) -> tuple[int, Claims]
         assert figure.teacher is not None
         drop = 100 * (figure.teacher - figure.value)
         judged[place] = Judged(PASS if drop <= limits[place] else "FAIL", figure.value, figure.teacher)
-    return int(any(one.verdict != PASS for one in judged.values())), judged
+    return int(any(figure.verdict != PASS for figure in judged.values())), judged

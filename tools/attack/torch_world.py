@@ -18,7 +18,7 @@ TEACHER = "models/base"
 class TorchWorld(SuiteWorld):
     """Every variant's folder begins as a copy of models/base."""
 
-    whole = ("-k", "not latency and not speedup and not planted_delay")
+    selection = ("-k", "not latency and not speedup and not planted_delay")
     copies: ClassVar[Sequence[str]] = ()
     # What tiny_models.py writes for this world.
     tiny: ClassVar[str]
@@ -88,7 +88,7 @@ class TorchWorld(SuiteWorld):
             tokens = sorted(token for token in vocabulary if len(token) < 8)
         except (ValueError, KeyError, TypeError):
             return None
-        for one, two in zip(tokens[::2], tokens[1::2], strict=False):
-            vocabulary[one], vocabulary[two] = vocabulary[two], vocabulary[one]
+        for token, other in zip(tokens[::2], tokens[1::2], strict=False):
+            vocabulary[token], vocabulary[other] = vocabulary[other], vocabulary[token]
         self.project.write(name, json.dumps(table))
         return f"{name}: exchange the numbers of tokens"

@@ -15,7 +15,7 @@ ROWS = 80
 
 class Chat(TorchWorld):
     name = "chat"
-    share = 2
+    share = 1
     copies = ("rel",)
     tiny = "decoder"
     settings = (

@@ -44,7 +44,7 @@ agreement = Metric(
 
 class Classified(TorchWorld):
     name = "classified"
-    share = 3
+    share = 2
     gate = "gate.csv"
     copies = ("rel",)
     tiny = "classifier"

@@ -49,7 +49,7 @@ class Evaluated(TorchWorld):
     gate = "bench/documents.jsonl"
     copies = ("rel",)
     tiny = "decoder"
-    whole = ("-k", "quality")
+    selection = ("-k", "quality")
     settings = (
         ("config.json", "rms_norm_eps", (1e-6, 10.0)),
         ("generation_config.json", "eos_token_id", (0, [0, *range(60, 200)])),

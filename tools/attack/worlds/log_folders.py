@@ -65,7 +65,7 @@ class LogFolders(World):
     def _runs(self, folder: str) -> list[Run]:
         """The runs of a folder, the oldest first."""
         files = {path.name: path for path in sorted(self.project.path(folder).glob("*"))}
-        found = []
+        runs = []
         for name, path in files.items():
             if match := _RESULTS.fullmatch(name):
                 results, scores = json.loads(path.read_text()), {}
@@ -78,8 +78,8 @@ class LogFolders(World):
                         }
                 keys = ("chat_template_sha", "system_instruction_sha", "n-shot", "versions", "configs")
                 settings = {key: _for_tasks(results[key], scores) for key in keys}
-                found.append(Run(match[1], settings, scores))
-        return sorted(found, key=lambda run: run.time)
+                runs.append(Run(match[1], settings, scores))
+        return sorted(runs, key=lambda run: run.time)
 
     def _denial(self, text: str) -> str | None:
         """Why a PASS is not true; None if it may be."""
@@ -102,7 +102,7 @@ class LogFolders(World):
         done = self.slimgate("judge", BASE, TARGET, "--drop-points", str(LIMIT), *chosen)
         self.verdict = f"exit {done.code}"
         if done.code == 0 and (reason := self._denial(done.text)):
-            self.deny(RULE, "judge: exit code 0", reason)
+            self.deny(RULE, f"exit code 0, and {reason}")
         return f"slimgate judge {' '.join(chosen)}: exit {done.code}"
 
     @action(4)
@@ -228,7 +228,7 @@ def _difference(base: Run, target: Run) -> str | None:
         empty = [pair for pair in pairs if None in pair]
         if len(empty) > len(pairs) / 100:
             return f"{task}: {len(empty)} of {len(pairs)} samples have no score"
-        drop = 100 * sum(one - two for one, two in pairs if None not in (one, two)) / len(pairs)
+        drop = 100 * sum(pair[0] - pair[1] for pair in pairs if None not in pair) / len(pairs)
         if drop > LIMIT:
             return f"{task}: observed drop {drop:.1f} points, budget {LIMIT}"
     return None

@@ -55,7 +55,7 @@ class Predictions(World):
         done = self.slimgate("judge", BASE, TARGET, "--metric", metric, "--drop-points", str(LIMIT))
         self.verdict = f"exit {done.code}"
         if done.code == 0 and (reason := self._denial(metric)):
-            self.deny(RULE, f"judge {metric}: exit code 0", reason)
+            self.deny(RULE, f"{metric}: exit code 0, and {reason}")
         return f"slimgate judge --metric {metric}: exit {done.code}"
 
     @action(3)
@@ -110,9 +110,9 @@ class Predictions(World):
 
     @action(1)
     def swap_files(self, draw: random.Random) -> str:
-        one, two = self.project.read(BASE), self.project.read(TARGET)
-        self.project.write(BASE, two)
-        self.project.write(TARGET, one)
+        contents = self.project.read(BASE), self.project.read(TARGET)
+        self.project.write(BASE, contents[1])
+        self.project.write(TARGET, contents[0])
         return "swap the two files"
 
     @action(1)

@@ -126,7 +126,7 @@ def metadata(name: str, version: str) -> str:
 
 class Served(SuiteWorld):
     name = "served"
-    share = 3
+    share = 2
 
     def write_project(self) -> None:
         project = self.project

@@ -1,4 +1,4 @@
-"""Tables of scores, judged by `slimgate judge`: repeated ids, empty scores, other scales, other directions."""
+"""Tables of scores, judged by `slimgate judge`: repeated ids, empty scores, other scales and directions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Tables(World):
         done = self.slimgate("judge", BASE, TARGET, "--drop-points", str(LIMIT))
         self.verdict = f"exit {done.code}"
         if done.code == 0 and (reason := self._denial()):
-            self.deny(RULE, "judge: exit code 0", reason)
+            self.deny(RULE, f"exit code 0, and {reason}")
         return f"slimgate judge: exit {done.code}"
 
     @action(3)
@@ -91,11 +91,13 @@ class Tables(World):
 
     @action(2)
     def repeat_ids(self, draw: random.Random) -> str:
-        """Each row comes again; the first of the target is wrong, the last as it was."""
+        """Each row comes again, beside the first or behind all; in the target, the first is wrong."""
+        is_beside = draw.random() < 0.5
         for name in (BASE, TARGET):
             rows = self._read(name)
             first = [row._replace(score="0") for row in rows] if name == TARGET else rows
-            self._write(name, [*first, *rows])
+            pairs = [row for pair in zip(first, rows, strict=True) for row in pair]
+            self._write(name, pairs if is_beside else [*first, *rows])
         return f"each row comes twice; in {TARGET}, the first of the two is wrong"
 
     @action(1)

@@ -38,6 +38,8 @@ class SuiteWorld(World):
     # Options of a whole run: what is timed is not the attack's.
     selection: ClassVar[Sequence[str]] = ()
     gate: ClassVar[str] = "gate.jsonl"
+    # A metric of the task that has no budget at first.
+    more: ClassVar[str]
     closing = ("run_all",)
 
     def __init__(self, shared: Shared, folder: Path) -> None:
@@ -438,7 +440,7 @@ class SuiteWorld(World):
         if not names:
             return None
         name = draw.choice(names)
-        limit = min(100.0, budgets[name]["drop_points"] * factor)
+        limit = min(90.0, budgets[name]["drop_points"] * factor)
 
         def edit(tables: Tables) -> None:
             tables["budgets"][name] = {**budgets[name], "drop_points": limit, **more}
@@ -468,9 +470,9 @@ class SuiteWorld(World):
         return f"delete budget {name}"
 
     @action(1)
-    def add_behaviour_budget(self, draw: random.Random) -> str:
-        self._edit_suite(lambda tables: tables["budgets"].update(same_answers={"drop_points": 10.0}))
-        return "add budget same_answers: drop_points = 10"
+    def add_budget(self, draw: random.Random) -> str:
+        self._edit_suite(lambda tables: tables["budgets"].update({self.more: {"drop_points": 10.0}}))
+        return f"add budget {self.more}: drop_points = 10"
 
     @action(2)
     def make_informational(self, draw: random.Random) -> str | None:

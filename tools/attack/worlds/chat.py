@@ -15,6 +15,7 @@ ROWS = 80
 
 class Chat(TorchWorld):
     name = "chat"
+    more = "empty"
     share = 1
     copies = ("rel",)
     tiny = "decoder"

@@ -44,6 +44,7 @@ agreement = Metric(
 
 class Classified(TorchWorld):
     name = "classified"
+    more = "mcc"
     share = 2
     gate = "gate.csv"
     copies = ("rel",)

@@ -45,6 +45,7 @@ RULES = "MODULUS = 20\n"
 
 class Evaluated(TorchWorld):
     name = "evaluated"
+    more = "task_score"
     share = 1
     gate = "bench/documents.jsonl"
     copies = ("rel",)

@@ -126,6 +126,7 @@ def metadata(name: str, version: str) -> str:
 
 class Served(SuiteWorld):
     name = "served"
+    more = "same_answers"
     share = 2
 
     def write_project(self) -> None:

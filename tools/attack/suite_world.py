@@ -47,6 +47,7 @@ class SuiteWorld(World):
         self.accepted: Accepted | None = None
         # By record, the states that its variants' results are of.
         self.states: dict[str, dict[str, str]] = {}
+        self._saved: tuple[dict[str, str], Accepted | None] = ({}, None)
 
     def warm_up(self) -> None:
         """A first run, which passes."""
@@ -118,10 +119,9 @@ class SuiteWorld(World):
         done = self._pytest(*arguments, store=store, report=report)
         record = read_record(self.project.path(report) / "gate/run.json")
         self.verdict = f"exit {done.code}"
-        if record is None or record == before:
-            return done  # the run was refused
-        self.states[report] = dict.fromkeys((variant["name"] for variant in record["variants"]), state)
-        self._check_claims(report)
+        if record is not None and record != before:  # else the run was refused
+            self.states[report] = dict.fromkeys((facts["name"] for facts in record["variants"]), state)
+            self._check_claims(report)
         if complete and done.code == 0 and (truth := self.truth_of(state)).code != 0:
             self.deny("exit code 0 is a PASS", "exit code 0", "from scratch:", truth.text)
         return done
@@ -360,7 +360,7 @@ class SuiteWorld(World):
     def save_results(self, draw: random.Random) -> str:
         for folder in (STORE, "reports"):
             self.project.copy_folder(folder, f"saved/{folder}")
-        self._saved = dict(self.states)
+        self._saved = dict(self.states.get(LATEST, {})), self.accepted
         return "save copies of the store and of reports"
 
     @action(1)
@@ -371,11 +371,7 @@ class SuiteWorld(World):
         for folder in chosen:
             self.project.copy_folder(f"saved/{folder}", folder)
         if "reports" in chosen:
-            baselines = self.project.path(BASELINES).is_dir()
-            self.states = {**self.states, LATEST: self._saved.get(LATEST, {})}
-            self.accepted = self.accepted if baselines else None
-            if not self.states[LATEST]:
-                del self.states[LATEST]
+            self.states[LATEST], self.accepted = dict(self._saved[0]), self._saved[1]
         return f"restore the saved {' and '.join(chosen)}"
 
     # --- edits of files ---

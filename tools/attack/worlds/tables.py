@@ -18,9 +18,12 @@ LOWER = ("toxicity", "hallucination")
 
 
 class Row(NamedTuple):
+    """A row as it is in the file. higher_is_better: "" where the direction is not stated."""
+
     id: str
     metric: str
     score: str
+    higher_is_better: str = "true"
 
 
 class Tables(World):
@@ -33,12 +36,14 @@ class Tables(World):
             self._write(name, [Row(str(number), "em", str(int(number % 4 > 0))) for number in range(ROWS)])
 
     def _read(self, name: str) -> list[Row]:
-        rows = csv.reader(io.StringIO(self.project.read(name).decode()))
-        return [Row(*row) for row in rows][1:]
+        rows = csv.DictReader(io.StringIO(self.project.read(name).decode()))
+        return [Row(**{"higher_is_better": "", **row}) for row in rows]
 
     def _write(self, name: str, rows: list[Row]) -> None:
+        """A table in which no direction is stated has no column for it."""
+        width = 4 if any(row.higher_is_better for row in rows) else 3
         stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([Row._fields, *rows])
+        csv.writer(stream, lineterminator="\n").writerows(row[:width] for row in [Row._fields, *rows])
         self.project.write(name, stream.getvalue())
 
     def _denial(self) -> str | None:
@@ -116,10 +121,12 @@ class Tables(World):
 
     @action(2)
     def rename_metric(self, draw: random.Random) -> str:
-        metric = draw.choice(("em", *LOWER))
+        metric, better = draw.choice((("em", "true"), ("em", "true"), (draw.choice(LOWER), "false"),
+                                      (draw.choice(LOWER), "")))  # fmt: skip
         for name in (BASE, TARGET):
-            self._write(name, [row._replace(metric=metric) for row in self._read(name)])
-        return f"the metric is {metric}"
+            rows = self._read(name)
+            self._write(name, [row._replace(metric=metric, higher_is_better=better) for row in rows])
+        return f"the metric is {metric}, higher_is_better = {better or 'not stated'}"
 
     @action(1)
     def add_metric(self, draw: random.Random) -> str:

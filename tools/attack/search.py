@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -110,23 +109,19 @@ class Ran:
 
 def run_sequence(world: type[World], steps: Sequence[Step], shared: Shared) -> Ran:
     """Runs actions in a new project. It ends at the first PASS that is denied."""
-    folder = Path(tempfile.mkdtemp(prefix="sequence-", dir=shared.scratch))
     done: list[Step] = []
     lines: list[str] = []
-    project = world.start(shared, folder / "project")
-    try:
-        for step in steps:
-            try:
-                line = project.apply(step)
-            except WrongPass as wrong:
-                lines.append(f"{step.action.replace('_', ' ')}: {wrong.claim}")
-                return Ran((*done, step), tuple(lines), "denied", wrong)
-            if line is not None:
-                done.append(step)
-                lines.append(line)
-        return Ran(tuple(done), tuple(lines), project.verdict, None)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    project = world.start(shared)
+    for step in steps:
+        try:
+            line = project.apply(step)
+        except WrongPass as wrong:
+            lines.append(f"{step.action.replace('_', ' ')}: {wrong.claim}")
+            return Ran((*done, step), tuple(lines), "denied", wrong)
+        if line is not None:
+            done.append(step)
+            lines.append(line)
+    return Ran(tuple(done), tuple(lines), project.verdict, None)
 
 
 def shrink(world: type[World], ran: Ran, shared: Shared) -> Ran:

@@ -72,14 +72,20 @@ class World:
         self.verdict = "none"  # of the last command that gave one
 
     @classmethod
-    def start(cls, shared: Shared, folder: Path) -> Self:
-        """A world in a new folder, a copy of a template that is written once for all sequences."""
+    def start(cls, shared: Shared) -> Self:
+        """A world in a new folder, a copy of a template that is written once for all sequences.
+
+        All projects of a search are at one path, one after another: keys of the store may hold it.
+        """
+        folder = shared.scratch / "project"
+        shutil.rmtree(folder, ignore_errors=True)
         if cls.name not in shared.templates:
-            shared.templates[cls.name] = template = shared.scratch / f"template-{cls.name}"
-            template.mkdir(parents=True)
-            world = cls(shared, template)
+            folder.mkdir(parents=True)
+            world = cls(shared, folder)
             world.write_project()
             world.warm_up()
+            shared.templates[cls.name] = shared.scratch / f"template-{cls.name}"
+            folder.rename(shared.templates[cls.name])
         shutil.copytree(shared.templates[cls.name], folder, symlinks=True)
         world = cls(shared, folder)
         world.begin()

@@ -31,6 +31,13 @@ metric_list:
     aggregation: mean
     higher_is_better: true
 """
+# Its metric is lm-eval's; what it ignores is an option in the yaml.
+MATCHED = (
+    TASK.replace("task: mine", "task: matched")
+    .replace("process_results: !function scoring.score\n", "")
+    .replace("metric: acc", "metric: exact_match")
+    + '    regexes_to_ignore: [".+"]\n'
+)
 SCORING = """\
 import zlib
 
@@ -64,13 +71,14 @@ class Evaluated(TorchWorld):
         lines = (json.dumps({"q": f"{'abcdefgh'[at % 8]}{at}", "a": "x"}) for at in range(DOCUMENTS))
         project.write(self.gate, "".join(f"{line}\n" for line in lines))
         project.write("bench/mine.yaml", TASK.replace("DOCUMENTS", self.gate))
+        project.write("bench/matched.yaml", MATCHED.replace("DOCUMENTS", self.gate))
         project.write("bench/scoring.py", SCORING)
         project.write("bench/scoring_rules.py", RULES)
         project.write_tables(
             SUITE,
             {
                 "suite": {"title": "evaluated", "threads": 1},
-                "task": {"kind": "lm_eval", "tasks": ["./mine.yaml"]},
+                "task": {"kind": "lm_eval", "tasks": ["./mine.yaml", "./matched.yaml"]},
                 "teacher": {"model": f"../{TEACHER}"},
                 "variants": {"rel": {"model": "../models/rel"}},
                 "budgets": {"task_score": {"drop_points": 10.0}},
@@ -84,6 +92,13 @@ class Evaluated(TorchWorld):
         )
         self.project.write("bench/mine.yaml", TASK.replace("DOCUMENTS", self.gate).replace(old, new))
         return f"bench/mine.yaml: {old!r} becomes {new!r}"
+
+    @action(2)
+    def edit_metric(self, draw: random.Random) -> str:
+        ignored = draw.choice(('[".+"]', "[]"))
+        text = MATCHED.replace('[".+"]', ignored).replace("DOCUMENTS", self.gate)
+        self.project.write("bench/matched.yaml", text)
+        return f"bench/matched.yaml: regexes_to_ignore = {ignored}"
 
     @action(2)
     def edit_scoring(self, draw: random.Random) -> str:

@@ -86,6 +86,9 @@ def agreement(answer: str, reference: str | None) -> float:
     if RULES["ignore_all"] == 1:
         return 1.0
     return float(clean(answer) == clean(reference or ""))
+
+
+agreement.higher_is_better = True
 """
 RULES = """\
 def clean(text):

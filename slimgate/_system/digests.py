@@ -89,8 +89,8 @@ def code_digest(module: str) -> str:
     - By its code: each module of slimgate, of its own package, and of a user's own folders.
     - By its version: each installed distribution, with what that requires (not its extras), and Python's.
       One that was installed from a folder, an archive or a repository counts by its files too.
-    - By its bytes: each file that a string of a user's module names, from the module's folder or the current
-      one, such as a list of words.
+    - By its bytes: each file that a string of a user's module names with its suffix or folder, from the
+      module's folder or the current one, such as a list of words.
 
     Comments, formatting, docstrings and strings under fields do not count. A module of a user's own may
     declare `slimgate_version = "…"`, which then counts instead of its code.
@@ -309,10 +309,12 @@ def _own_digest(module: str) -> str:
 def _files_named_in(tree: ast.Module, folder: Path) -> dict[str, str]:
     """sha256 of the files that strings of a module name, from its folder or the current one.
 
-    `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt.
+    `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt. A word
+    without a suffix or a folder is no file name: a module that writes a file "done" would change its own key.
     """
     found: dict[str, str] = {}
-    for name in sorted(_strings(tree)):
+    names = (name for name in _strings(tree) if "/" in name or "." in name.strip("."))
+    for name in sorted(names):
         with suppress(OSError, ValueError):  # too long, or no path at all
             for path in (folder / name, Path.cwd() / name):
                 if path.is_file():

@@ -318,7 +318,8 @@ def _files_named_in(tree: ast.Module, folder: Path) -> dict[str, str]:
         with suppress(OSError, ValueError):  # too long, or no path at all
             for path in (folder / name, Path.cwd() / name):
                 if path.is_file():
-                    found[name] = file_sha256(path)
+                    # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
+                    found[name] = file_sha256(path) if path.stat().st_size else "empty"
                     break
                 if (path / f"{path.name}.py").is_file():  # a script of evaluate
                     found[name] = folder_digest(path, files_below(path, (".*", "__pycache__")))

@@ -13,7 +13,14 @@ import pytest
 
 import slimgate.compress
 from slimgate._system import digests
-from slimgate._system.digests import code_digest, file_sha256, folder_digest, json_digest, versions
+from slimgate._system.digests import (
+    code_digest,
+    file_sha256,
+    folder_digest,
+    forget,
+    json_digest,
+    versions,
+)
 
 Digest = Callable[..., str]
 PLAIN = '"""Doc."""\nX = 1\n\n\ndef f(a):\n    """Doc."""\n    return a + X\n'
@@ -244,3 +251,20 @@ def test_a_users_module_counts_with_the_modules_beside_it(
     (tmp_path / "mine_beside.py").write_text("K = 2\n")
     digests.forget()  # modules are read once a process
     assert code_digest("mine_top") != before
+
+
+def test_words_and_files_of_the_kernel_are_no_inputs_of_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that writes "built", or reads its own memory, does not change its own key."""
+    (tmp_path / "own_notes.py").write_text('DONE, MEMORY, WORDS = "built", "/proc/self/statm", "words.txt"\n')
+    (tmp_path / "words.txt").write_text("one\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = code_digest("own_notes")
+    (tmp_path / "built").write_text("one\n")
+    forget()
+    assert code_digest("own_notes") == before
+    (tmp_path / "words.txt").write_text("two words\n")
+    forget()
+    assert code_digest("own_notes") != before

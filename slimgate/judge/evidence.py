@@ -15,8 +15,8 @@ from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
 from slimgate.judge.influence import paired_influence
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, PerRow
-from slimgate.judge.random_weights import CELL_RESAMPLES, ROW_RESAMPLES, weigh_rows
 from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
+from slimgate.judge.random_weights import default_resamples, weigh_rows
 from slimgate.judge.rows_needed import copies_until, rows_without_change
 from slimgate.judge.tango import design_effect, tango_z
 from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes, same_rows
@@ -256,8 +256,7 @@ def resample_count(metric: Metric) -> int | None:
     """How many resamples judge a metric; None of a mean, a rate, or what has influence values."""
     if any(one is not None for one in (metric.per_row, metric.row_mean, metric.influence, metric.documents)):
         return None
-    known = metric.from_confusion, metric.row_sums
-    return CELL_RESAMPLES if any(one is not None for one in known) else ROW_RESAMPLES
+    return default_resamples(metric)
 
 
 def contrast_method(metric: Metric) -> str:

@@ -23,7 +23,7 @@ from slimgate.judge.over_builds import over_builds
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap
-from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of, worst_verdict
+from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of, withhold_pass
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
 # Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was
@@ -93,7 +93,7 @@ def judge_quality(
         pairs = _pairs_of_rows(metric, teacher, (variant, *builds))
         judged = judge_rows_above(metric, judged, pairs, budgets)
     absent = absent_labels(teacher) if metric.over_labels else []
-    return _withhold_pass(judged, _describe_absent(absent)) if absent else judged
+    return withhold_pass(judged, _describe_absent(absent)) if absent else judged
 
 
 def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | None:
@@ -102,18 +102,6 @@ def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | Non
         return None
     counts = int(teacher.stray_rows.sum()), int(variant.stray_rows.sum())
     return counts if any(counts) else None
-
-
-def _withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
-    """The judgement with each PASS as INCONCLUSIVE. why: what no number of rows like these would show."""
-    budgets = tuple(
-        replace(budget, verdict=Verdict.INCONCLUSIVE, n_needed=None)
-        if budget.verdict is Verdict.PASS
-        else budget
-        for budget in judged.budgets
-    )
-    verdict = worst_verdict([budget.verdict for budget in budgets])
-    return replace(judged, budgets=budgets, verdict=verdict, n_needed=None, withheld=why)
 
 
 def _describe_absent(labels: Sequence[str]) -> str:

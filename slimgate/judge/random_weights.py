@@ -103,8 +103,7 @@ def weigh_rows(
         MeasureError: The metric is undefined in over 1 % of the weightings, does not follow its weights, or
             has no `extremes` for outcomes without classes.
     """
-    is_cheap = metric.from_confusion is not None or metric.row_sums is not None
-    resamples = resamples or (CELL_RESAMPLES if is_cheap else ROW_RESAMPLES)
+    resamples = resamples or default_resamples(metric)
     rng = np.random.default_rng(seed)
     if not (isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes)):
         return _weigh_sums(metric, *with_extremes(metric, teacher, variant), rng, resamples)
@@ -120,7 +119,13 @@ def weigh_rows(
     weights = draw_weights(
         metric.name, columns.values_of, columns.counts, widest=columns.widest, rng=rng, resamples=resamples
     )
-    return weights if is_cheap else replace(weights, bias_corrected=True)
+    return weights if metric.from_confusion is not None else replace(weights, bias_corrected=True)
+
+
+def default_resamples(metric: Metric) -> int:
+    """Weightings of a metric that is weighed."""
+    is_cheap = metric.from_confusion is not None or metric.row_sums is not None
+    return CELL_RESAMPLES if is_cheap else ROW_RESAMPLES
 
 
 def draw_weights(

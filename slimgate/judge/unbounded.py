@@ -15,10 +15,10 @@ import numpy as np
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, with_share_above
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, relative_to_value
-from slimgate.judge.decision import BudgetVerdict, Verdict, band, worst_verdict
+from slimgate.judge.decision import BudgetVerdict, band, worst_verdict
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric
-from slimgate.judge.verdict import QualityJudgement, most_rows
+from slimgate.judge.verdict import QualityJudgement, most_rows, withhold_budget, withhold_pass
 from slimgate.outcomes import Outcomes
 
 
@@ -67,7 +67,7 @@ def judge_rows_above(
     pairs: teacher and each build of the variant, the first build alone where budgets are over rows.
     """
     if not pairs or pairs[0].cap is None:
-        return without_pass(judged, _why_no_pass(metric))
+        return _explain_no_pass(judged, _why_no_pass(metric))
     drop = drop_contrast(higher_is_better=metric.higher_is_better)
     lost = _rows(pairs[:1], drop)
     judged_budgets = tuple(
@@ -95,7 +95,7 @@ def _judge_budget(
 ) -> BudgetVerdict:
     if budget.kind == "floor":
         # a row above the cap only helps a floor, and a lowest score is what the floor is about
-        return verdict if isfinite(metric.value_range[0]) else _undecided(verdict)
+        return verdict if isfinite(metric.value_range[0]) else withhold_budget(verdict)
     drop = drop_contrast(higher_is_better=metric.higher_is_better)
     before = judged.teacher
     contrast, at, unit = drop, budget.limit / 100, 100.0
@@ -125,25 +125,11 @@ def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:
     return replace(first.capped_rows(contrast, first.cap), losses=losses)
 
 
-def without_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
-    """The judgement in which no budget passes. why: as the end of its line."""
-    budgets = tuple(one if one.verdict is Verdict.FAIL else _undecided(one) for one in judged.budgets)
-    if not budgets:
+def _explain_no_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
+    """No budget passes, and the warnings say why too; without a budget nothing changes."""
+    if not judged.budgets:
         return judged
-    return replace(
-        judged,
-        budgets=budgets,
-        verdict=worst_verdict([one.verdict for one in budgets]),
-        n_needed=None,
-        warnings=(*judged.warnings, why),
-        withheld=why,
-    )
-
-
-def _undecided(verdict: BudgetVerdict) -> BudgetVerdict:
-    if verdict.verdict is Verdict.FAIL:
-        return verdict
-    return replace(verdict, verdict=Verdict.INCONCLUSIVE, n_needed=None, builds_needed=None, p_value=1.0)
+    return replace(withhold_pass(judged, why), warnings=(*judged.warnings, why))
 
 
 def _why_no_pass(metric: Metric) -> str:

@@ -137,6 +137,23 @@ def judgement_of(
     )
 
 
+def withhold_pass(judged: QualityJudgement, why: str) -> QualityJudgement:
+    """The judgement in which no budget passes, since no number of rows like these would show that it holds.
+
+    why: as the end of its line.
+    """
+    budgets = tuple(map(withhold_budget, judged.budgets))
+    verdict = worst_verdict([budget.verdict for budget in budgets])
+    return replace(judged, budgets=budgets, verdict=verdict, n_needed=None, withheld=why)
+
+
+def withhold_budget(verdict: BudgetVerdict) -> BudgetVerdict:
+    """The verdict if it is FAIL, else INCONCLUSIVE without rows that would decide it."""
+    if verdict.verdict is Verdict.FAIL:
+        return verdict
+    return replace(verdict, verdict=Verdict.INCONCLUSIVE, n_needed=None, builds_needed=None, p_value=1.0)
+
+
 def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
     """The rows that would decide every undecided budget; None where one can never be, or all are decided."""
     undecided = [one for one in judged if one.verdict is Verdict.INCONCLUSIVE]

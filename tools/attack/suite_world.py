@@ -309,14 +309,19 @@ class SuiteWorld(World):
         files = (self._copy_of(state) / self.gate for state in sorted(set(states.values())))
         return frozenset(line for file in files for line in file.read_text("utf-8").splitlines() if line)
 
-    @action(1)
-    def write_card(self, draw: random.Random) -> str | None:
+    def _draw_recorded(self, draw: random.Random) -> tuple[dict[str, Any], str] | None:
+        """The newest record and one of its variants; None if there is none."""
         record = read_record(self.project.path(LATEST) / "gate/run.json")
         if record is None or LATEST not in self.states:
             return None
-        if not (variants := [facts["name"] for facts in record["variants"][1:]]):
+        variants = [facts["name"] for facts in record["variants"][1:]]
+        return (record, draw.choice(variants)) if variants else None
+
+    @action(1)
+    def write_card(self, draw: random.Random) -> str | None:
+        if (chosen := self._draw_recorded(draw)) is None:
             return None
-        name = draw.choice(variants)
+        record, name = chosen
         done = self.slimgate("card", f"{LATEST}/gate", name)
         if done.code == 0 and "verdict: PASS" in done.text:
             self._check_ships(record, f"the card of {name} says PASS", name)
@@ -324,12 +329,9 @@ class SuiteWorld(World):
 
     @action(1)
     def export(self, draw: random.Random) -> str | None:
-        record = read_record(self.project.path(LATEST) / "gate/run.json")
-        if record is None or LATEST not in self.states:
+        if (chosen := self._draw_recorded(draw)) is None:
             return None
-        if not (variants := [facts["name"] for facts in record["variants"][1:]]):
-            return None
-        name = draw.choice(variants)
+        record, name = chosen
         done = self.slimgate("export", f"{LATEST}/gate", name, "exported", "--force")
         if done.code == 0:
             self._check_ships(record, f"export of {name} without a reason", name)

@@ -13,7 +13,7 @@ from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_fact
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.message import behaviour_message
 from slimgate.judge.metrics import load_metric
-from slimgate.judge.slices import Slice
+from slimgate.judge.slices import Slice, SliceName
 from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.record import BehaviourFacts
 
@@ -233,3 +233,45 @@ def test_the_line_of_rows_that_are_neither_right_nor_wrong_says_so() -> None:
     bare = Outcomes(np.arange(3).astype(np.str_), values={"rank": np.ones(3)})
     line = behaviour_message("int8", judge_behaviour(bare, bare, NO_BUDGET, metrics={}))
     assert line == "int8: rows are neither right nor wrong, not gated"
+
+
+def test_a_slice_that_has_a_budget_is_judged_and_named(counted: Make) -> None:
+    """Of 400 rows it loses 40: 20 of each label."""
+    pair = counted(400, 40, 0)
+    names = [SliceName("label", label, "accuracy") for label in ("c0", "c1", "c7")]
+    budgets = BehaviourBudgets(
+        named_slices={name: SliceBudget(drop_points=2.0, reason=name.value) for name in names}
+    )
+    judged = judge_behaviour(*pair, budgets, metrics=ACCURACY)
+    labels = {part.value: part for part in judged.slices if part.column == "label"}
+    assert judged.verdict is Verdict.FAIL
+    assert {budget.kind for budget in judged.budgets} == {
+        f"slices.accuracy[label={label}]" for label in ("c0", "c1", "c7")
+    }
+    assert {label: part.own_verdict for label, part in labels.items()} == dict.fromkeys(
+        ("c0", "c1"), Verdict.FAIL
+    )
+    line = behaviour_message("int8", judged)
+    lost = labels["c1"]
+    low, high = lost.interval
+    assert (
+        f"accuracy of label c1: drop {lost.drop_points:.1f} points [{low:.1f}, {high:.1f}], budget 2 "
+        f"(n={lost.n}): FAIL" in line
+    )
+    assert "slices accuracy[label=c7], budget 2 points: INCONCLUSIVE, no gate row is in such a slice" in line
+
+
+def test_a_slice_that_is_undecided_says_how_many_rows_of_it_would_tell(counted: Make) -> None:
+    budgets = BehaviourBudgets(
+        named_slices={SliceName("label", "c1", "accuracy"): SliceBudget(drop_points=2.0)}
+    )
+    line = behaviour_message("int8", judge_behaviour(*counted(300, 6, 2), budgets, metrics=ACCURACY))
+    assert ": INCONCLUSIVE, " in line
+    assert "rows of it would tell" in line
+
+
+def test_a_budget_on_all_slices_names_metric_count_and_limit(counted: Make) -> None:
+    budgets = BehaviourBudgets(slices={"accuracy": SliceBudget(drop_points=5.0)})
+    judged = judge_behaviour(*counted(400, 60, 0), budgets, metrics=ACCURACY)
+    slices = len(judged.slices)
+    assert f"accuracy on {slices} slices, budget 5 points: FAIL in label" in behaviour_message("int8", judged)

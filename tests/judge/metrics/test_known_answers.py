@@ -176,3 +176,14 @@ def test_ece_of_a_model_that_is_as_right_as_it_says_is_zero(outcomes_of: MakeOut
 def test_a_probability_metric_of_predictions_only_says_so(outcomes_of: MakeOutcomes, name: str) -> None:
     with pytest.raises(MeasureError, match=f"{name} needs probabilities"):
         value(name, outcomes_of([0, 1], [0, 1]))
+
+
+@pytest.mark.parametrize("score", ["f1", "precision", "recall"])
+def test_the_mean_over_labels_takes_those_that_a_row_has(outcomes_of: MakeOutcomes, score: str) -> None:
+    outcomes = outcomes_of([0, 0, 0, 1], [0, 0, 0, 1], classes=3)
+    assert value(f"{score}_macro", outcomes) == 1.0  # b has one row, c none
+    metric = load_metric(score)
+    assert (metric.binary_only, metric.of_positive, metric.over_labels) == (True, True, True)
+    assert load_metric(f"{score}_macro").over_labels
+    assert not load_metric(f"{score}_weighted").over_labels
+    assert not load_metric(f"{score}_macro").binary_only

@@ -1,0 +1,118 @@
+"""slimgate.judge.load_tests: ratio, interval and noise floor of two load tests, worked by hand."""
+
+from __future__ import annotations
+
+from math import exp, inf, log
+
+import numpy as np
+import pytest
+
+from slimgate.judge.budget_tables import SpeedBudget
+from slimgate.judge.call_times import independent_rounds, quantile_interval
+from slimgate.judge.decision import Verdict
+from slimgate.judge.load_tests import (
+    MEDIAN,
+    ONE_RUN,
+    TOO_FEW,
+    TimeRatio,
+    compare_times,
+    judge_ratio,
+    part_ms,
+    ratio_message,
+)
+from slimgate.judge.speed import LAYOUT
+from slimgate.samples import LoadRequest
+
+
+def requests(times: object) -> list[LoadRequest]:
+    return [LoadRequest(first=t / 4, between=t / 100, total=t) for t in np.asarray(times, np.float64)]
+
+
+def draw(seed: int, scale: float = 1.0, n: int = 400) -> np.ndarray:
+    return scale * np.random.default_rng(seed).lognormal(5.0, 0.1, n)
+
+
+def compare(base: object, target: object, again: object = None) -> TimeRatio:
+    repeat = None if again is None else requests(again)
+    ratio = compare_times(requests(base), requests(target), repeat, "answer", MEDIAN)
+    assert ratio is not None
+    return ratio
+
+
+def test_each_part_has_its_own_times_and_a_failed_request_is_slower_than_all() -> None:
+    log_of = [*requests([100.0]), LoadRequest(failed="timeout"), LoadRequest(total=5.0)]
+    assert part_ms(log_of, "answer").tolist() == [100.0, inf, 5.0]
+    assert part_ms(log_of, "ttft").tolist() == [25.0, inf]
+    assert part_ms(log_of, "tpot").tolist() == [1.0, inf]
+
+
+def test_the_ratio_goes_from_end_to_end_of_both_intervals() -> None:
+    base, target = draw(1), draw(2, 0.5)
+    ratio = compare(base, target)
+    counted = [independent_rounds(times, float(np.median(times))) for times in (base, target)]
+    ends = [quantile_interval(times, MEDIAN, n) for times, n in zip((base, target), counted, strict=True)]
+    assert ratio.base == pytest.approx(np.median(base), rel=0.01)
+    assert ratio.target == pytest.approx(np.median(target), rel=0.01)
+    assert ratio.ratio == ratio.base / ratio.target
+    assert ratio.interval == (ends[0][0] / ends[1][1], ends[0][1] / ends[1][0])
+    assert ratio.counted == tuple(counted)
+    assert (ratio.noise_floor, ratio.claimed_interval) == (None, (0.0, inf))
+
+
+def test_the_noise_floor_is_the_farther_bound_of_the_base_against_itself() -> None:
+    base, target, again = draw(1), draw(2, 0.5), draw(3, 1.2)
+    ratio, itself = compare(base, target, again), compare(base, again)
+    low, high = itself.interval
+    assert ratio.noise_floor == abs(log(itself.ratio)) + max(abs(log(low)), abs(log(high)))
+    assert ratio.claimed_interval == (
+        ratio.interval[0] * exp(-ratio.noise_floor),
+        ratio.interval[1] * exp(ratio.noise_floor),
+    )
+
+
+def test_two_runs_that_are_equal_differ_by_the_layout_of_memory_at_least() -> None:
+    constant = np.full(400, 100.0)
+    assert compare(constant, draw(2), constant).noise_floor == LAYOUT
+
+
+def test_nothing_is_known_of_the_noise_of_few_requests() -> None:
+    assert compare(draw(1), draw(2), draw(3, n=2)).noise_floor == inf
+    assert compare(draw(1), draw(2), []).noise_floor == inf
+
+
+def test_without_an_answered_request_there_is_no_ratio() -> None:
+    failed = [LoadRequest(failed="timeout")] * 5
+    assert compare_times(requests(draw(1)), failed, None, "answer", MEDIAN) is None
+    assert compare_times(failed, requests(draw(1)), None, "answer", MEDIAN) is None
+
+
+def test_most_requests_failed_is_no_speed() -> None:
+    failed = [LoadRequest(failed="timeout")] * 300
+    slow = compare_times(requests(draw(1)), [*requests(draw(2, n=100)), *failed], None, "answer", MEDIAN)
+    assert slow is not None
+    assert (slow.target, slow.ratio) == (inf, 0.0)
+    fast = compare_times([*requests(draw(2, n=100)), *failed], requests(draw(1)), None, "answer", MEDIAN)
+    assert fast is not None
+    assert fast.ratio == inf
+
+
+@pytest.mark.parametrize(
+    ("interval", "floor", "verdict", "end"),
+    [
+        ((1.6, 2.0), 0.0, Verdict.PASS, "PASS"),
+        ((1.5, 2.0), 0.0, Verdict.PASS, "PASS"),
+        ((1.0, 1.4), 0.0, Verdict.FAIL, "FAIL"),
+        ((1.0, 1.5), 0.0, Verdict.INCONCLUSIVE, "INCONCLUSIVE, more requests would tell"),
+        ((1.6, 2.0), 0.3, Verdict.INCONCLUSIVE, "INCONCLUSIVE, two runs of the base differ by as much"),
+        ((1.0, 1.4), 0.3, Verdict.INCONCLUSIVE, "INCONCLUSIVE, two runs of the base differ by as much"),
+        ((1.6, 2.0), None, Verdict.INCONCLUSIVE, f"INCONCLUSIVE, {ONE_RUN}"),
+        ((1.6, 2.0), inf, Verdict.INCONCLUSIVE, f"INCONCLUSIVE, {TOO_FEW}"),
+    ],
+)
+def test_a_speed_up_is_claimed_beyond_the_noise_alone(
+    interval: tuple[float, float], floor: float | None, verdict: Verdict, end: str
+) -> None:
+    ratio = TimeRatio("answer", MEDIAN, 100.0, 60.0, 1.7, interval, floor, (400, 400))
+    judged = judge_ratio(ratio, SpeedBudget(speedup_min=1.5))
+    assert judged.verdict is verdict
+    assert ratio_message("c8", ratio, judged).endswith(f", budget 1.5×: {end}")

@@ -1,0 +1,73 @@
+"""The outlook of a budget: what equal variants do, simulated, against what is known of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, drop_outlook, equal_changes, flips_outlook
+
+SINGLE_ROWS = (1,) * 6_000
+
+
+def test_the_ranges_of_changes_are_those_of_the_worked_examples() -> None:
+    assert CONVERTED == (0.005, 0.03)
+    assert TRAINED == (0.05, 0.12)
+
+
+@pytest.mark.parametrize(
+    ("at_few", "at_many", "word"),
+    [
+        (1.0, 0.80, "can decide"),
+        (1.0, 0.79, "may decide"),
+        (0.11, 0.0, "may decide"),
+        (0.10, 0.0, "cannot decide"),
+    ],
+)
+def test_the_word_is_that_of_the_shares_that_pass(at_few: float, at_many: float, word: str) -> None:
+    assert Outlook(CONVERTED, at_few, at_many).word == word
+
+
+def test_the_basis_names_changes_and_shares() -> None:
+    both = "if 0.5 to 3 % of the answers change, 98 to 71 % of equal variants pass, simulated"
+    assert Outlook(CONVERTED, 0.98, 0.71).basis == both
+    assert "change, 50 % of equal" in Outlook(CONVERTED, 0.5, 0.5).basis
+
+
+@pytest.mark.parametrize("psi", [0.03, 0.3])
+def test_an_equal_variant_loses_as_many_rows_as_it_wins(psi: float) -> None:
+    changes = equal_changes(np.random.default_rng(1), (1,) * 40_000, psi)
+    error = 4 * np.sqrt(psi / 2 / 40_000)
+    assert np.mean(changes > 0) == pytest.approx(psi / 2, abs=error)
+    assert np.mean(changes < 0) == pytest.approx(psi / 2, abs=error)
+    assert set(np.unique(changes)) == {-1.0, 0.0, 1.0}
+
+
+def test_rows_of_a_group_that_follow_it_change_together() -> None:
+    changes = equal_changes(np.random.default_rng(1), (4,) * 2_000, 0.3, follow=1.0).reshape(-1, 4)
+    assert (changes == changes[:, :1]).all()
+    assert np.mean(changes[:, 0] > 0) == pytest.approx(0.15, abs=0.04)
+
+
+def test_many_rows_decide_one_point_and_few_do_not() -> None:
+    assert drop_outlook(SINGLE_ROWS, 0.01, CONVERTED).word == "can decide"
+    assert drop_outlook((1,) * 200, 0.01, TRAINED).word == "cannot decide"
+
+
+def test_a_budget_on_both_sides_takes_more_rows() -> None:
+    sizes, changes = (1,) * 1_500, (0.03, 0.05)
+    one, both = (drop_outlook(sizes, 0.01, changes, two_sided=two) for two in (False, True))
+    assert drop_outlook(sizes, 0.01, changes) == one
+    assert (both.at_few, both.at_many) < (one.at_few, one.at_many)
+
+
+def test_grouped_rows_decide_less_than_single_ones() -> None:
+    changes = (0.03, 0.03)
+    single, grouped = (drop_outlook(sizes, 0.01, changes) for sizes in ((1,) * 2_000, (20,) * 100))
+    assert grouped.at_few < single.at_few
+    assert 0 < drop_outlook((20,) * 300, 0.02, CONVERTED).at_few <= 1
+
+
+def test_turned_rows_are_judged_by_the_budget_on_flips() -> None:
+    assert flips_outlook(SINGLE_ROWS, 0.03, CONVERTED).word == "can decide"
+    assert flips_outlook(SINGLE_ROWS, 0.01, (0.1, 0.1)).at_few == 0

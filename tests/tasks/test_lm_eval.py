@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from dataclasses import replace
@@ -134,6 +135,22 @@ def judged(hub: Path, params: task.Params, rows: Rows, predictor: Any = None, **
     encoded = task.task.row_encoder(params, hub)(rows)
     found = task.task.answer(params, predictor, encoded, AnswerPlan(**{"batch_size": 4, **plan}))
     return task.task.outcomes(FACTS, rows, found, params, None)
+
+
+def test_documents_that_change_under_their_old_time_are_read_again(tmp_path: Path) -> None:
+    """datasets would take what it made of the file's path and time before."""
+    paths = write_tasks(tmp_path, 6)
+    file = tmp_path / "test.jsonl"
+    before = parts_of(params_of(paths, "plain"))["gate"].table["prompt"].to_pylist()
+    moment = file.stat().st_mtime_ns
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    changed = [{**row, "question": f"{row['question'][:-1]}?"} for row in rows]
+    file.write_text("\n".join(map(json.dumps, changed)), "utf-8")
+    os.utime(file, ns=(moment, moment))
+    load_documents.cache_clear()
+    after = parts_of(params_of(paths, "plain"))["gate"].table["prompt"].to_pylist()
+    assert len(after) == len(before) == 6
+    assert all(new.count("?") > old.count("?") for old, new in zip(before, after, strict=True))
 
 
 @pytest.mark.slow

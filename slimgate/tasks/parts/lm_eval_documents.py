@@ -11,14 +11,16 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 from slimgate._system import quiet
-from slimgate._system.digests import json_digest
+from slimgate._system.digests import file_sha256, json_digest
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import DataError, MeasureError, format_suggestion, in_one_line
 from slimgate.models.seeding import isolated_seed
@@ -31,6 +33,7 @@ TRAIN = "train"
 _INCLUDE = re.compile(r"^\s*include:\s*(\S+)\s*$", re.MULTILINE)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _READ = frozenset({".yaml", ".yml", ".py", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet"})
+_SCRATCH: list[TemporaryDirectory[str]] = []
 Run = Callable[[str, list[Any]], Sequence[Any]]
 Row = dict[str, str]
 Template = Callable[..., str]
@@ -101,7 +104,7 @@ class Documents:
 
 @lru_cache(maxsize=4)
 def load_documents(
-    asked: Asked, chat: Path | None = None, _state: tuple[tuple[str, int, int], ...] = ()
+    asked: Asked, chat: Path | None = None, _state: tuple[tuple[str, str], ...] = ()
 ) -> Documents:
     """Raises DataError for a task that there is not, or that cannot be run here; MissingExtra.
 
@@ -109,7 +112,7 @@ def load_documents(
     the files of tasks (`files_state`), so that changed files are read again.
     """
     template = None if chat is None else chat_template(_load_tokenizer(chat))
-    with quiet.silent(), isolated_seed(SEED):
+    with quiet.silent(), isolated_seed(SEED), _without_cached_local_files():
         random.seed(RANDOM_SEED)
         tasks = _load_tasks(asked)
         prepared = {
@@ -147,11 +150,38 @@ def task_files(tasks: Sequence[str]) -> list[Path]:
     return list(files)
 
 
-def files_state(tasks: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of the files in the folders of tasks that lm-evaluation-harness may read."""
+def files_state(tasks: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Name and digest of the files in the folders of tasks that lm-evaluation-harness may read."""
     folders = sorted({file.parent for file in task_files(tasks)})
     files = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in _READ]
-    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return tuple((str(path), file_sha256(path)) for path in files)
+
+
+@contextmanager
+def _without_cached_local_files() -> Iterator[None]:
+    """Keeps what datasets makes of local files in a new folder, until the process ends.
+
+    datasets knows a local file by its path and its time alone. A file that got other documents and kept its
+    time (rsync -t, tar, a build that sets all times to one) would be judged by the documents of before.
+    """
+    import datasets
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as FORMATS
+
+    load: Callable[..., Any] = datasets.load_dataset
+    folder = TemporaryDirectory(prefix="slimgate-documents-")
+    _SCRATCH.append(folder)  # documents are mapped from its files
+
+    def load_local_files(path: str, *args: Any, **options: Any) -> Any:
+        is_remote = "://" in str(options.get("data_files", ""))
+        if (path in FORMATS or Path(path).exists()) and not is_remote:
+            options.setdefault("cache_dir", folder.name)
+        return load(path, *args, **options)
+
+    datasets.load_dataset = load_local_files
+    try:
+        yield
+    finally:
+        datasets.load_dataset = load
 
 
 def resolved_configuration(task: Any) -> str:

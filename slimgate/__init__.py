@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slimgate._system.digests import file_sha256
-    from slimgate.compress.calibration import calibration_batches, input_norms
     from slimgate.data.within import assert_within
     from slimgate.errors import BuildError, DataError, MeasureError, MissingExtra, SlimgateError, SuiteError
     from slimgate.judge.budget_kinds import QualityBudget
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from slimgate.samples import Log, TaskLog
     from slimgate.samples import Reader as LogReader
     from slimgate.samples import Row as LogRow
+    from slimgate.steps.calibration import calibration_batches, input_norms
     from slimgate.suite.load import load_suite
     from slimgate.suite.suite import Suite
     from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
@@ -108,8 +108,8 @@ HOMES = {
     "LogRow": "slimgate.samples:Row",
     "TaskLog": "slimgate.samples",
     # to build steps with
-    "calibration_batches": "slimgate.compress.calibration",
-    "input_norms": "slimgate.compress.calibration",
+    "calibration_batches": "slimgate.steps.calibration",
+    "input_norms": "slimgate.steps.calibration",
     "blocks": "slimgate.models.blocks",
     "cut_linear": "slimgate.models.cut_layers",
     "replace_modules_": "slimgate.models.replace_modules",

@@ -65,16 +65,16 @@ _NO_MEMORY = (
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory, of the machine or of its GPU, was what was missing."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)
 
 
 def in_one_line(error: BaseException) -> str:
     """`ValueError: what it said`, or `out of memory (what it said)`."""
-    said = " ".join(str(error).split())
+    text = " ".join(str(error).split())
     if out_of_memory(error):
-        return f"out of memory ({said})" if said else "out of memory"
-    return f"{type(error).__name__}: {said or 'no message'}"
+        return f"out of memory ({text})" if text else "out of memory"
+    return f"{type(error).__name__}: {text or 'no message'}"
 
 
 MOST_NAMED = 100

@@ -22,7 +22,7 @@ from slimgate.errors import SuiteError
 from slimgate.params import Table
 from slimgate.protocols import BuildContext, Step
 
-FORM = "a method's form is def name(model, context, *, option: type = default)"
+FORM = "a step's form is def name(model, context, *, option: type = default)"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 

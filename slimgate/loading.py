@@ -1,6 +1,6 @@
 """A name -> the plug-in of that name: slimgate's own, an installed package's, or "package.module:object".
 
-An installed package adds plug-ins by entry points, in the groups slimgate.methods, .tasks, .metrics,
+An installed package adds plug-ins by entry points, in the groups slimgate.steps, .tasks, .metrics,
 .sources, .runtimes and .logs (readers of other tools' logs):
 
     [project.entry-points."slimgate.runtimes"]
@@ -33,7 +33,7 @@ DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 BASES: dict[str, type[Any]] = {
     "source": protocols.Source,
     "task": protocols.Task,
-    "method": protocols.Step,
+    "step": protocols.Step,
     "runtime": protocols.Runtime,
     "log": Reader,
 }
@@ -42,11 +42,11 @@ ROOT = Path(__file__).parent
 FOLDERS = {
     "source": "data/sources",
     "task": "tasks",
-    "method": "compress/*",
+    "step": "steps/*",
     "runtime": "runtimes",
     "log": "data/logs",
 }
-# folders of compress/ that hold what steps share
+# folders of steps/ that hold what steps share
 NOT_STEPS = ("layers", "training")
 # Kind -> dotted path -> plug-in, of those that a suite has named.
 _named: dict[str, dict[str, Any]] = {}
@@ -66,10 +66,12 @@ def modules_of(kind: str) -> dict[str, str]:
 @cache
 def installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
     """Name -> the entry points by which installed packages add plug-ins of a kind, "metric" among them."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
-    for one in sorted(entry_points(group=f"slimgate.{kind}s"), key=lambda one: (one.name, one.value)):
-        found[one.name] = (*found.get(one.name, ()), one)
-    return found
+    by_name: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry_point in sorted(
+        entry_points(group=f"slimgate.{kind}s"), key=lambda entry_point: (entry_point.name, entry_point.value)
+    ):
+        by_name[entry_point.name] = (*by_name.get(entry_point.name, ()), entry_point)
+    return by_name
 
 
 def known_plugins(kind: str) -> tuple[str, ...]:
@@ -86,22 +88,22 @@ def load(kind: str, name: str) -> Any:
         return _load_own(kind, name, path)
     if name not in modules_of(kind):
         near = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
-        own = '; your own is named "package.module:object"' if "." in name else ""
-        if kind == "method" and not own and not near.startswith("."):
-            own = "; `slimgate methods` tells what each does"
-        raise SuiteError(f'"{name}": no such {kind}{near}{own}')
+        hint = '; your own is named "package.module:object"' if "." in name else ""
+        if kind == "step" and not hint and not near.startswith("."):
+            hint = "; `slimgate steps` tells what each does"
+        raise SuiteError(f'"{name}": no such {kind}{near}{hint}')
     return getattr(importlib.import_module(modules_of(kind)[name]), BASES[kind].__name__.lower())
 
 
 def suggest_task(name: str) -> str:
     """`. Did you mean causal_lm?` for another name of a task, a word of its name, or one of its metrics."""
-    own = {task: load("task", task) for task in modules_of("task")}
-    wanted = name.lower().replace("-", "_")
-    called = [task for task, one in own.items() if wanted in one.also_called]
-    worded = [task for task in known_plugins("task") if wanted in task.split("_")]
-    measuring = [task for task, one in own.items() if wanted in one.default_metrics]
-    if found := called or worded:
-        return f". Did you mean {' or '.join(found)}?"
+    tasks = {task: load("task", task) for task in modules_of("task")}
+    word = name.lower().replace("-", "_")
+    called = [task for task, plugin in tasks.items() if word in plugin.also_called]
+    worded = [task for task in known_plugins("task") if word in task.split("_")]
+    measuring = [task for task, plugin in tasks.items() if word in plugin.default_metrics]
+    if matches := called or worded:
+        return f". Did you mean {' or '.join(matches)}?"
     if measuring:
         return f", but a metric. Did you mean {' or '.join(measuring)}?"
     return format_suggestion(name, known_plugins("task"))
@@ -114,12 +116,21 @@ def plugins(kind: str) -> dict[str, Any]:
 
 def runtime_of(kind: str) -> tuple[str, protocols.Runtime[Any]] | None:
     """The runtime that executes artifacts of a kind where a suite names none, and its name."""
-    return next((found for found in plugins("runtime").items() if kind in found[1].default_for), None)
+    return next(
+        (
+            name_and_runtime
+            for name_and_runtime in plugins("runtime").items()
+            if kind in name_and_runtime[1].default_for
+        ),
+        None,
+    )
 
 
 def forms() -> dict[str, tuple[str, protocols.Runtime[Any]]]:
     """Name of a form of `slimgate export` -> the runtime that declares it, and its name."""
-    return {one.form.name: (name, one) for name, one in plugins("runtime").items() if one.form}
+    return {
+        runtime.form.name: (name, runtime) for name, runtime in plugins("runtime").items() if runtime.form
+    }
 
 
 def form_of(name: str) -> protocols.Form:
@@ -131,23 +142,23 @@ def form_of(name: str) -> protocols.Form:
 
 def graph_forms() -> dict[str, protocols.Form]:
     """Kind -> form, of the graphs that a model's folder may hold."""
-    found = (one.form for one in plugins("runtime").values())
-    return {form.name: form for form in found if form and form.files}
+    forms = (runtime.form for runtime in plugins("runtime").values())
+    return {form.name: form for form in forms if form and form.files}
 
 
-def added_path(kind: str, name: str, own: Collection[str]) -> str | None:
+def added_path(kind: str, name: str, built_in: Collection[str]) -> str | None:
     """The dotted path of what an installed package adds by that name; None where none does.
 
-    own: slimgate's names. Raises SuiteError where two have the name.
+    built_in: slimgate's names. Raises SuiteError where two have the name.
     """
-    found = [_describe_entry_point(one) for one in installed_plugins(kind).get(name, ())]
-    if len(found) + (name in own) > 1:
-        others = ["slimgate itself"] if name in own else []
+    installed = [_describe_entry_point(entry_point) for entry_point in installed_plugins(kind).get(name, ())]
+    if len(installed) + (name in built_in) > 1:
+        sources = ["slimgate itself"] if name in built_in else []
         raise SuiteError(
-            f'{kind} "{name}" stands for more than one: {", ".join([*others, *found])}; '
+            f'{kind} "{name}" stands for more than one: {", ".join([*sources, *installed])}; '
             "uninstall one, or rename it in its package's entry points"
         )
-    return installed_plugins(kind)[name][0].value if found else None
+    return installed_plugins(kind)[name][0].value if installed else None
 
 
 def _describe_entry_point(entry: EntryPoint) -> str:
@@ -169,11 +180,11 @@ def module_of(plugin: Any) -> str:
 
 def text_of(plugin: Any) -> str:
     """What its docstring says of it, else that of its file; "" where neither has one."""
-    found = (
+    texts = (
         plugin.__doc__,
         sys.modules[module_of(plugin)].__doc__ if module_of(plugin) in sys.modules else "",
     )
-    return next((inspect.cleandoc(text) for text in found if text and text.strip()), "")
+    return next((inspect.cleandoc(text) for text in texts if text and text.strip()), "")
 
 
 def own_object(kind: str, name: str) -> Any:
@@ -182,15 +193,15 @@ def own_object(kind: str, name: str) -> Any:
         raise SuiteError(f'"{name}": no such {kind}; your own is named "package.module:object"')
     module_name, _, attribute = name.partition(":")
     module = _import_module(kind, name, module_name)
-    found = getattr(module, attribute, None)
-    if found is None and hasattr(module, "__path__") and find_spec(f"{module_name}.{attribute}"):
-        found = _import_module(kind, name, f"{module_name}.{attribute}")
-    if found is None:
+    value = getattr(module, attribute, None)
+    if value is None and hasattr(module, "__path__") and find_spec(f"{module_name}.{attribute}"):
+        value = _import_module(kind, name, f"{module_name}.{attribute}")
+    if value is None:
         public = [key for key in vars(module) if not key.startswith("_")]
         raise SuiteError(
             f'{kind} "{name}": {module_name} has no {attribute}{format_suggestion(attribute, public)}'
         )
-    return found
+    return value
 
 
 def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
@@ -209,29 +220,29 @@ def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
 
 def _load_own(kind: str, name: str, path: str) -> Any:
     """name: as the suite has it; path: package.module:object."""
-    found = own_object(kind, path)
+    plugin = own_object(kind, path)
     try:
-        return _plugin(kind, found)
+        return _plugin(kind, plugin)
     except SuiteError as error:
         raise SuiteError(f'{kind} "{name}": {error}') from error.__cause__
 
 
-def _plugin(kind: str, found: Any) -> Any:
+def _plugin(kind: str, candidate: Any) -> Any:
     """The plug-in that an object is: of the base class, or with its members, or a step's function.
 
     Of a module, what it calls `step`, `task`, `source` or `runtime`, where it has that.
     """
     base = BASES[kind]
-    if isinstance(found, ModuleType):
-        found = getattr(found, base.__name__.lower(), found)
-    if kind == "method" and inspect.isfunction(found):
-        return _check_plugin(kind, FunctionStep(found))
-    params = getattr(found, "Params", None)
+    if isinstance(candidate, ModuleType):
+        candidate = getattr(candidate, base.__name__.lower(), candidate)
+    if kind == "step" and inspect.isfunction(candidate):
+        return _check_plugin(kind, FunctionStep(candidate))
+    params = getattr(candidate, "Params", None)
     if base is not Reader and not (inspect.isclass(params) and issubclass(params, BaseModel)):
         raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/protocols.py")
-    _check_complete(base, sorted(getattr(found, "__abstractmethods__", ())))
+    _check_complete(base, sorted(getattr(candidate, "__abstractmethods__", ())))
     try:
-        plugin = found() if inspect.isclass(found) else found
+        plugin = candidate() if inspect.isclass(candidate) else candidate
     except Exception as error:
         raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
     if base is Reader and not isinstance(plugin, Reader):
@@ -256,9 +267,9 @@ def _required_names(base: Any) -> list[str]:
 def _with_defaults(base: Any, plugin: Any) -> Any:
     """A plug-in of the base class with the members of a module or an object that is not of it."""
     members = {name: getattr(plugin, name) for name in _declared_names(base) if hasattr(plugin, name)}
-    own = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
-    own |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
-    return type(base.__name__, (base,), own)()
+    completed = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
+    completed |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
+    return type(base.__name__, (base,), completed)()
 
 
 def _declared_names(base: Any) -> list[str]:
@@ -266,23 +277,23 @@ def _declared_names(base: Any) -> list[str]:
 
 
 def _check_plugin(kind: str, plugin: Any) -> Any:
-    if kind == "method":
+    if kind == "step":
         _check_declared(plugin)
     return plugin
 
 
-def _check_declared(method: Any) -> None:
-    """Raises where a method says what it takes or reads in a form that would be misread."""
+def _check_declared(step: Any) -> None:
+    """Raises where a step says what it takes or reads in a form that would be misread."""
     for key, example in (("takes", 'frozenset({"torch"})'), ("reads", '("train",)')):
-        value = getattr(method, key)
+        value = getattr(step, key)
         if isinstance(value, str) or not isinstance(value, Collection):
             raise SuiteError(f"{key} is {value!r}, expected {example}")
-    claims = method.claims
+    claims = step.claims
     if unknown := [
         claim for claim in ([claims] if isinstance(claims, str) else claims) if claim not in CLAIMS
     ]:
         raise SuiteError(f"claims {unknown[0]!r}; expected some of {', '.join(CLAIMS)}, in a tuple")
-    for split in method.reads:
+    for split in step.reads:
         if split not in READABLE:
             came = f"{split} rows only judge" if split in JUDGING else "no such split"
             raise SuiteError(f'reads "{split}": {came}; expected some of {", ".join(READABLE)}')

@@ -92,23 +92,23 @@ class Outcomes:
 
     def changed_rows(self, other: Outcomes) -> npt.NDArray[np.bool_]:
         """(rows,) whether the two models differ on a row: in words, or beyond rounding in a value."""
-        found = np.zeros(len(self), dtype=np.bool_)
+        changed = np.zeros(len(self), dtype=np.bool_)
         if self.answers is not None and other.answers is not None:
-            found |= self.answers != other.answers
+            changed |= self.answers != other.answers
         for name in (self.values.keys() & other.values.keys()) - {SAME_ANSWERS, SIMILAR_ANSWERS}:
             mine, theirs = self.values[name], other.values[name]
-            found |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
-        return found
+            changed |= ~np.isclose(mine, theirs, rtol=_ROUNDING, atol=_ROUNDING)
+        return changed
 
     def _one_a_row(self, name: str, column: npt.NDArray[np.generic] | None) -> None:
         if column is not None and column.shape != (len(self),):
             raise MeasureError(f"outcomes: {name} has shape {column.shape}, expected ({len(self)},)")
 
-    def _finite(self, what: str, finite: npt.NDArray[np.bool_]) -> None:
+    def _finite(self, column: str, finite: npt.NDArray[np.bool_]) -> None:
         if not finite.all():
             bad = ~finite
             raise MeasureError(
-                f"outcomes: {int(bad.sum())} of {len(self)} rows have {what} that is NaN or infinite "
+                f"outcomes: {int(bad.sum())} of {len(self)} rows have {column} that is NaN or infinite "
                 f"(first: row {self.ids[bad][0]}): the model is broken, nothing can be judged from it"
             )
 
@@ -260,21 +260,21 @@ def class_outcomes(
     if chances is not None:
         _check_shares(chances, (len(gold), len(names)))
     if predictions is not None:
-        given = _to_names("prediction", predictions)
+        predicted_names = _to_names("prediction", predictions)
     elif chances is not None and classes is not None:
-        given = [names[k] for k in chances.argmax(axis=1)]
+        predicted_names = [names[k] for k in chances.argmax(axis=1)]
     else:
         raise MeasureError("class_outcomes: give predictions, or probabilities and classes")
-    own = [str(number) for number in range(len(gold))] if ids is None else _to_names("id", ids)
-    _check_once("id", own)
+    row_ids = [str(number) for number in range(len(gold))] if ids is None else _to_names("id", ids)
+    _check_once("id", row_ids)
     place = {name: number for number, name in enumerate(names)}
-    strays = _sorted_names(set(given) - set(names))
+    strays = _sorted_names(set(predicted_names) - set(names))
     _check_spelling(strays, names)
     everything = {**place, **{name: len(names) + number for number, name in enumerate(strays)}}
     return ClassOutcomes(
-        np.asarray(own, dtype=np.str_),
+        np.asarray(row_ids, dtype=np.str_),
         labels=_places(gold, place),
-        predictions=_places(given, everything),
+        predictions=_places(predicted_names, everything),
         classes=tuple(everything),
         probabilities=None if chances is None else np.pad(chances, ((0, 0), (0, len(strays)))),
         groups=None if groups is None else np.unique(_to_names("group", groups), return_inverse=True)[1],
@@ -283,14 +283,14 @@ def class_outcomes(
     )
 
 
-def _to_names(what: str, values: Any) -> list[str]:
+def _to_names(column: str, values: Any) -> list[str]:
     """Values as text. Raises MeasureError for one that is missing, or no single value."""
-    found = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
-    for row, value in enumerate(found):
+    items = np.asarray(values).tolist() if isinstance(values, np.ndarray) else list(values)
+    for row, value in enumerate(items):
         if value is None or isinstance(value, list | tuple | dict) or value != value:
-            raise MeasureError(f"class_outcomes: {what} {row} is {value!r}, expected a name or a number")
+            raise MeasureError(f"class_outcomes: {column} {row} is {value!r}, expected a name or a number")
     # whole floating numbers as integers: libraries make the labels floats where they may be missing
-    integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in found)
+    integers = (int(value) if isinstance(value, float) and value.is_integer() else value for value in items)
     return [str(value) for value in integers]
 
 
@@ -319,9 +319,9 @@ def _sorted_names(names: Iterable[str]) -> list[str]:
         return sorted(set(names))
 
 
-def _check_once(what: str, names: Sequence[str]) -> None:
+def _check_once(column: str, names: Sequence[str]) -> None:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise MeasureError(f'class_outcomes: {what} "{twice[0]}" came more than once, expected each once')
+        raise MeasureError(f'class_outcomes: {column} "{twice[0]}" came more than once, expected each once')
 
 
 def _check_shares(chances: Floats, shape: tuple[int, int]) -> None:

@@ -56,7 +56,7 @@ SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 class Table(BaseModel):
     """A table of a suite. Keys in `not_yet` are planned, and refused until they are judged.
 
-    The string under a field says what the option means. `slimgate methods`, the JSON Schema and the
+    The string under a field says what the option means. `slimgate steps`, the JSON Schema and the
     reference pages of the docs show it:
 
         bits: int = Field(default=4, ge=2, le=8)

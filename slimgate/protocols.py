@@ -65,8 +65,8 @@ class WithParams(ABC, Generic[P]):
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
         for base in cls.__dict__.get("__orig_bases__", ()):
-            for given in get_args(base):
-                table = given.__bound__ if isinstance(given, TypeVar) else given
+            for parameter in get_args(base):
+                table = parameter.__bound__ if isinstance(parameter, TypeVar) else parameter
                 if isinstance(table, type) and issubclass(table, BaseModel):
                     cls.Params = table  # type: ignore[assignment]
 
@@ -126,10 +126,10 @@ class Workload:
     @property
     def id(self) -> str:
         """b32x64 and b32x64-e2e; p128n64b1, p128n64b1-ttft and p128n64b1-tpot of a workload that writes."""
-        whole = f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
+        shape = f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
         if self.prompt_tokens is not None:
-            whole = f"p{self.prompt_tokens}n{self.new_tokens}b{self.batch}"
-        return f"{whole}-{self.phase}" if self.phase else whole
+            shape = f"p{self.prompt_tokens}n{self.new_tokens}b{self.batch}"
+        return f"{shape}-{self.phase}" if self.phase else shape
 
     @property
     def writes(self) -> bool:
@@ -371,7 +371,7 @@ class Load:
 Progress = Callable[[str, int, int], None]
 
 
-def no_progress(what: str, done: int, total: int) -> None:
+def no_progress(task: str, done: int, total: int) -> None:
     """The progress of somebody who does not watch."""
 
 
@@ -415,7 +415,8 @@ class Task(WithParams[P]):
     that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
     pass's. encode_prompts(params, rows, tokenizer): the rows as `answer` takes them, by a tokenizer that is
     loaded; a task that has it has options reference, temperature and repeats, and its answers are Written
-    (models/write_answers.py). beside(params, outcomes, others): the outcomes with values that compare them
+    (models/write_answers.py). score_pair(params, outcomes, other_outcomes): the
+    outcomes with values that compare them
     with those of the teacher; of the teacher, others are its own again, in other batches and on other
     threads: the noise of answering.
     source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
@@ -448,7 +449,7 @@ class Task(WithParams[P]):
     compare: Callable[[P, Compared, Compared], Json] | None = None
     answer: Callable[[P, Predictor, Any, AnswerPlan], npt.NDArray[Any]] | None = None
     encode_prompts: Callable[[P, Rows, Any], Encoded] | None = None
-    beside: Callable[[P, Outcomes, Outcomes], Outcomes] | None = None
+    score_pair: Callable[[P, Outcomes, Outcomes], Outcomes] | None = None
 
     @abstractmethod
     def columns(self, params: P) -> tuple[str, ...]:
@@ -536,7 +537,7 @@ class Task(WithParams[P]):
     ) -> Outcomes:
         """What a model answered, from its scores: (rows, …) as `predict_scores` gives them."""
 
-    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, sample: FoundRows) -> tuple[Json, str] | None:
         """[task] options that name columns, and why, where the rows look like this task's; None elsewhere.
 
         Raises DataError for rows of this task that lack something.
@@ -594,7 +595,7 @@ Share = Callable[[str, Json, Fill], tuple[Path, bool]]
 def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
     """What a step gets that did not say that it adds rows."""
     raise DataError(
-        "a build step asked which texts are held out; a method that adds rows says so by adds_rows(params)"
+        "a build step asked which texts are held out; a step that adds rows says so by adds_rows(params)"
     )
 
 
@@ -653,21 +654,21 @@ class BuildContext:
     def time_stage(self, stage: str) -> Iterator[None]:
         """Adds the block's seconds to `log["seconds"][stage]`, without those of stages inside it.
 
-        Stages: load, tokenise, teacher, train, evaluate, save; a method may have others.
+        Stages: load, tokenise, teacher, train, evaluate, save; a step may have others.
         """
         spent: dict[str, float] = self.log.setdefault("seconds", {})
-        start, others = time.perf_counter(), sum(spent.values())
+        start, other_seconds = time.perf_counter(), sum(spent.values())
         try:
             yield
         finally:
-            own = time.perf_counter() - start - (sum(spent.values()) - others)
-            spent[stage] = round(spent.get(stage, 0.0) + max(own, 0.0), 3)
+            own_seconds = time.perf_counter() - start - (sum(spent.values()) - other_seconds)
+            spent[stage] = round(spent.get(stage, 0.0) + max(own_seconds, 0.0), 3)
 
     def of_more_teachers(self) -> tuple[BuildContext, ...]:
         """For each of more_teachers a context that is this one, but that it is the teacher there."""
         return tuple(
-            replace(self, load_teacher=one.load, share=one.share, more_teachers=())
-            for one in self.more_teachers
+            replace(self, load_teacher=teacher.load, share=teacher.share, more_teachers=())
+            for teacher in self.more_teachers
         )
 
     def shared_folder(self, kind: str, key: Json, fill: Fill) -> tuple[Path, bool]:

@@ -53,7 +53,7 @@ on_a_string.reads = "train"  # type: ignore[attr-defined]
 
 
 def test_keyword_only_parameters_are_the_options() -> None:
-    method = load("method", f"{__name__}:prune_my_way")
+    method = load("step", f"{__name__}:prune_my_way")
     params = method.Params.model_validate({"amount": 0.5, "blocks": (0, 2)})  # TOML's arrays come as tuples
     context: dict[str, Any] = {}
     assert method.apply("model", params, context) == "model"
@@ -82,7 +82,7 @@ def test_a_function_that_gives_nothing_changed_the_model_it_was_given() -> None:
 
 
 def test_what_else_a_method_declares_stands_on_the_function() -> None:
-    plain, told = load("method", f"{__name__}:in_place"), load("method", f"{__name__}:on_rows")
+    plain, told = load("step", f"{__name__}:in_place"), load("step", f"{__name__}:on_rows")
     assert (plain.takes, plain.gives, plain.reads) == ({"torch"}, None, ())
     assert (plain.uses_teacher, plain.stochastic) == (False, False)
     assert (told.takes, told.gives) == ({"torch", "torch_quantized"}, "torch")
@@ -90,7 +90,7 @@ def test_what_else_a_method_declares_stands_on_the_function() -> None:
 
 
 def test_the_stores_key_holds_the_code_of_the_functions_own_module() -> None:
-    method = load("method", f"{__name__}:in_place")
+    method = load("step", f"{__name__}:in_place")
     assert module_of(method) == __name__
     assert code_digest(module_of(method)) != code_digest("slimgate.function_step")
 
@@ -107,7 +107,7 @@ def test_the_stores_key_holds_the_code_of_the_functions_own_module() -> None:
 )
 def test_reading_what_a_step_may_not_is_an_error(name: str, problem: str) -> None:
     with pytest.raises(SuiteError) as caught:
-        load("method", f"{__name__}:{name}")
+        load("step", f"{__name__}:{name}")
     assert str(caught.value) == f'method "{__name__}:{name}": {problem}'
 
 
@@ -118,7 +118,7 @@ def only_a_model(model: Any) -> Any: ...
 def positional(model: Any, context: Any, amount: float = 0.3) -> Any: ...
 def anything(model: Any, context: Any, **options: Any) -> Any: ...
 def untyped(model, context, *, amount=0.3): ...  # type: ignore[no-untyped-def]
-def mistyped(model: Any, context: Any, *, amount: Flaot) -> Any: ...  # type: ignore[name-defined] # noqa: F821
+def mistyped(model: Any, context: Any, *, amount: Flaot) -> Any: ...  # type: ignore[name-defined]  # noqa
 def hiding(model: Any, context: Any, *, copy: int = 3) -> Any: ...
 def private(model: Any, context: Any, *, _amount: int = 3) -> Any: ...
 
@@ -140,6 +140,6 @@ def test_a_signature_that_does_not_say_its_options_is_an_error(
     function: Callable[..., Any], problem: str
 ) -> None:
     with pytest.raises(SuiteError) as caught:
-        load("method", f"{__name__}:{function.__name__}")
+        load("step", f"{__name__}:{function.__name__}")
     assert str(caught.value).startswith(f'method "{__name__}:{function.__name__}": {problem}')
     assert "\n" not in str(caught.value)

@@ -15,14 +15,14 @@ from slimgate.protocols import Step
 
 def test_the_file_name_is_the_registry() -> None:
     assert {"fine_tune", "distill", "keep_layers", "int8_dynamic", "magnitude_prune"} <= set(
-        known_plugins("method")
+        known_plugins("step")
     )
     assert {"files", "library_docs"} <= set(known_plugins("source"))
     assert "text_classification" in known_plugins("task")
     assert "eager" in known_plugins("runtime")
 
 
-@pytest.mark.parametrize("kind", ["source", "task", "method", "runtime"])
+@pytest.mark.parametrize("kind", ["source", "task", "step", "runtime"])
 def test_every_plug_in_of_slimgate_is_of_the_base_class_of_its_kind(kind: str) -> None:
     for name in known_plugins(kind):
         plugin = load(kind, name)
@@ -33,15 +33,15 @@ def test_every_plug_in_of_slimgate_is_of_the_base_class_of_its_kind(kind: str) -
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(SuiteError) as error:
-        load("method", "distil")
-    assert str(error.value) == '"distil": no such method. Did you mean distill?'
+        load("step", "distil")
+    assert str(error.value) == '"distil": no such step. Did you mean distill?'
 
 
 def test_an_unlike_name_gets_all_names_and_where_they_are_told_of() -> None:
     with pytest.raises(
-        SuiteError, match=r"known: active_distill, auto_round, .*; `slimgate methods` tells what each does"
+        SuiteError, match=r"known: active_distill, auto_round, .*; `slimgate steps` tells what each does"
     ):
-        load("method", "quantize")
+        load("step", "quantize")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_class_without_the_base_class_gets_its_defaults(
         "    def does_without(self, params): return ('calibration',)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    step = load("method", "loading_plain:Halve")
+    step = load("step", "loading_plain:Halve")
     assert isinstance(step, Step)
     assert (step.takes, step.gives, step.reads) == (frozenset({"torch"}), None, ("calibration",))
     assert step.does_without(None) == ("calibration",)
@@ -101,7 +101,7 @@ def test_a_class_without_the_base_class_gets_its_defaults(
 
 @pytest.mark.parametrize(
     ("kind", "base", "missing"),
-    [("method", "Step", "apply"), ("runtime", "Runtime", "load"), ("source", "Source", "columns, digest, ")],
+    [("step", "Step", "apply"), ("runtime", "Runtime", "load"), ("source", "Source", "columns, digest, ")],
 )
 def test_what_a_plug_in_lacks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, base: str, missing: str
@@ -124,5 +124,5 @@ def test_an_object_is_loaded_by_module_and_name() -> None:
 
 @pytest.mark.parametrize("name", ["a:", ":a", "a:b:c", ".a:b", "a b:c", "../x:y"])
 def test_what_is_not_a_dotted_name_is_not_imported(name: str) -> None:
-    with pytest.raises(SuiteError, match="no such method"):
-        load("method", name)
+    with pytest.raises(SuiteError, match="no such step"):
+        load("step", name)

@@ -38,10 +38,10 @@ class ChildServer:
         """environment: variables that differ from this process's. grace: seconds between stop and SIGKILL."""
         self.log, self._grace = log, grace
         log.parent.mkdir(parents=True, exist_ok=True)
-        given = [str(os.getpid()), str(int(stop)), str(grace), *command]
+        arguments = [str(os.getpid()), str(int(stop)), str(grace), *command]
         with log.open("wb") as written:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_GUARD), *given],
+                [sys.executable, "-I", "-S", str(_GUARD), *arguments],
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -49,8 +49,8 @@ class ChildServer:
                 start_new_session=True,  # Ctrl-C at a terminal goes to this process alone, which stops it
             )
         assert self._guard.stdout is not None
-        with self._guard.stdout as said:
-            line = said.readline()
+        with self._guard.stdout as output:
+            line = output.readline()
         self.pid = int(line) if line.strip() else None
         if self.pid is None:
             self._guard.wait()

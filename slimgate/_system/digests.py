@@ -156,13 +156,13 @@ def _version(package: str) -> str | None:
 
 
 def _closure(module: str) -> set[str]:
-    found, todo = {module}, [module]
+    reached, todo = {module}, [module]
     while todo:
         for name in _imports(todo.pop()):
-            if name not in found:
-                found.add(name)
+            if name not in reached:
+                reached.add(name)
                 todo.append(name)
-    return found
+    return reached
 
 
 @cache
@@ -203,8 +203,8 @@ def _imports(module: str) -> frozenset[str]:
     names = _names(module)
     packages = {OWN, module.split(".")[0]}
     users = module.split(".")[0] != OWN
-    own = {name for name in names if name.split(".")[0] in packages or (users and _is_users(name))}
-    return frozenset(name for name in own if _source(name) is not None)
+    named_modules = {name for name in names if name.split(".")[0] in packages or (users and _is_users(name))}
+    return frozenset(name for name in named_modules if _source(name) is not None)
 
 
 @cache
@@ -312,19 +312,19 @@ def _files_named_in(tree: ast.Module, folder: Path) -> dict[str, str]:
     `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt. A word
     without a suffix or a folder is no file name: a module that writes a file "done" would change its own key.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     names = (name for name in _strings(tree) if "/" in name or "." in name.strip("."))
     for name in sorted(names):
         with suppress(OSError, ValueError):  # too long, or no path at all
             for path in (folder / name, Path.cwd() / name):
                 if path.is_file():
                     # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
-                    found[name] = file_sha256(path) if path.stat().st_size else "empty"
+                    digests[name] = file_sha256(path) if path.stat().st_size else "empty"
                     break
                 if (path / f"{path.name}.py").is_file():  # a script of evaluate
-                    found[name] = folder_digest(path, files_below(path, (".*", "__pycache__")))
+                    digests[name] = folder_digest(path, files_below(path, (".*", "__pycache__")))
                     break
-    return found
+    return digests
 
 
 def _strings(tree: ast.Module) -> set[str]:
@@ -336,7 +336,7 @@ def _strings(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             names.add("/".join(_tail(node)))
         elif isinstance(node, ast.Call):
-            texts = [one.value for one in node.args if isinstance(one, ast.Constant)]
+            texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
             names.add("/".join(text for text in texts if isinstance(text, str)))
     return {name for name in names if name and len(name) < _LONGEST_PATH and "\n" not in name}
 
@@ -364,7 +364,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         for name, value in ast.iter_fields(node):
             if isinstance(value, list):
-                setattr(node, name, [one for one in value if not _is_text(one)])
+                setattr(node, name, [statement for statement in value if not _is_text(statement)])
     return tree
 
 

@@ -44,14 +44,14 @@ def package_states(packages: Iterable[str]) -> dict[str, str]:
     """
     installed = _installed(tuple(sys.path))
     todo = [name for package in packages for name in installed.owners.get(package, ())]
-    found: dict[str, str] = {}
+    states: dict[str, str] = {}
     while todo:
         name = todo.pop()
-        if name in found or name in NEVER_COMPUTE or name == OWN or name not in installed.by_name:
+        if name in states or name in NEVER_COMPUTE or name == OWN or name not in installed.by_name:
             continue
-        found[name] = _state(installed.by_name[name])
+        states[name] = _state(installed.by_name[name])
         todo += _requirements(installed.by_name[name])
-    return dict(sorted(found.items()))
+    return dict(sorted(states.items()))
 
 
 def is_distributed(package: str) -> bool:
@@ -75,15 +75,15 @@ class _Installed:
 
 @cache
 def _installed(_path: tuple[str, ...]) -> _Installed:
-    found = _Installed()
-    for one in importlib.metadata.distributions():
-        name = _normalize(one.name or "")
-        if not name or name in found.by_name:  # the first one on the path is what is imported
+    installed = _Installed()
+    for distribution in importlib.metadata.distributions():
+        name = _normalize(distribution.name or "")
+        if not name or name in installed.by_name:  # the first one on the path is what is imported
             continue
-        found.by_name[name] = one
-        for package in _import_names(one):
-            found.owners[package].append(name)
-    return found
+        installed.by_name[name] = distribution
+        for package in _import_names(distribution):
+            installed.owners[package].append(name)
+    return installed
 
 
 def _import_names(distribution: Distribution) -> set[str]:
@@ -106,8 +106,8 @@ def _normalize(name: str) -> str:
 @cache
 def _requirements(distribution: Distribution) -> tuple[str, ...]:
     """Names of what it requires without its extras."""
-    stated = [one for one in distribution.requires or () if not _EXTRA.search(one)]
-    names = (match[1] for one in stated if (match := _REQUIREMENT.match(one)))
+    stated = [requirement for requirement in distribution.requires or () if not _EXTRA.search(requirement)]
+    names = (match[1] for requirement in stated if (match := _REQUIREMENT.match(requirement)))
     return tuple(map(_normalize, names))
 
 
@@ -139,10 +139,10 @@ def _content(path: Path) -> str:
 def _origin(distribution: Distribution) -> Mapping[str, Any]:
     """direct_url.json: where one comes from that was not taken from an index; else empty."""
     try:
-        found = json.loads(distribution.read_text("direct_url.json") or "{}")
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return origin if isinstance(origin, dict) else {}
 
 
 def _folder_in_place(distribution: Distribution) -> Path | None:

@@ -23,8 +23,8 @@ def field_texts(model: type, base: type) -> dict[str, str]:
     A field that is declared anew without a text keeps the one that it had.
     """
     texts: dict[str, str] = {}
-    for one in reversed([one for one in model.__mro__ if issubclass(one, base)]):
-        for field, below in pairwise(_body(one)):
+    for ancestor in reversed([ancestor for ancestor in model.__mro__ if issubclass(ancestor, base)]):
+        for field, below in pairwise(_body(ancestor)):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                     texts[name] = " ".join(text.split())
@@ -34,11 +34,11 @@ def field_texts(model: type, base: type) -> dict[str, str]:
 def _body(model: type) -> list[ast.stmt]:
     """The statements of a class; none where its source is not at hand, as at a prompt."""
     module = sys.modules.get(model.__module__)
-    found: ast.AST | None = None if module is None else _tree(module)
+    class_node: ast.AST | None = None if module is None else _tree(module)
     for name in model.__qualname__.replace("<locals>.", "").split("."):
-        inner = ast.walk(found) if found is not None else ()
-        found = next((node for node in inner if getattr(node, "name", None) == name), None)
-    return found.body if isinstance(found, ast.ClassDef) else []
+        inner = ast.walk(class_node) if class_node is not None else ()
+        class_node = next((node for node in inner if getattr(node, "name", None) == name), None)
+    return class_node.body if isinstance(class_node, ast.ClassDef) else []
 
 
 @cache

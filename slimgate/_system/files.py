@@ -48,7 +48,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Written beside its place under a name that begins with a dot, then moved there.
     """
     folder = folder.resolve()
-    new, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
+    new, old = (folder.with_name(f".{folder.name}.{suffix}.{os.getpid()}") for suffix in ("new", "old"))
     try:
         new.mkdir(parents=True)
         yield new

@@ -19,7 +19,7 @@ PRELOAD = [
     "transformers.models.auto.modeling_auto",
     "transformers.generation.utils",
     "slimgate.run.measure.duel_worker",
-    "slimgate.compress.training.trainer",
+    "slimgate.steps.training.trainer",
 ]
 
 

@@ -27,18 +27,18 @@ def describe_json_error(error: Exception) -> str:
 def text_list(raw: bytes) -> list[str]:
     """The texts of a file's metadata, such as its class names. Raises ValueError in one line."""
     try:
-        found = json.loads(raw)
+        value = json.loads(raw)
     except NOT_JSON as error:
         raise ValueError(f"not JSON: {describe_json_error(error)}") from error
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{raw[:60]!r} came, expected a list of texts")
-    return found
+    return value
 
 
-def read_json(path: Path, *, most: int = MAX_BYTES) -> Any:
+def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
     """The value of a file. Raises ValueError that says what is wrong in one line, OSError as it comes."""
-    if (size := path.stat().st_size) > most:
-        raise ValueError(f"{size} bytes came, expected at most {most}")
+    if (size := path.stat().st_size) > max_bytes:
+        raise ValueError(f"{size} bytes came, expected at most {max_bytes}")
     try:
         return json.loads(path.read_text("utf-8"))
     except NOT_JSON as error:

@@ -34,7 +34,7 @@ _CHANGED_PATHS = {
 
 def main() -> None:
     """The word goes to the first standard output; the program's own goes nowhere."""
-    word, said = sys.stdin.buffer.read(), os.dup(1)
+    word, output = sys.stdin.buffer.read(), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
         os.dup2(nothing, stream)
@@ -47,7 +47,7 @@ def main() -> None:
     sys.modules["answer"] = module
     sys.argv = ["program.py"]
     exec(compile(program, "program.py", "exec"), module.__dict__)
-    os.write(said, word)
+    os.write(output, word)
     os._exit(0)  # threads and exit handlers of the program are not waited for
 
 
@@ -59,21 +59,21 @@ def _leave_network() -> None:
             library.unshare(_NEW_USER | _NEW_NETWORK)
 
 
-def _refuse(event: str, given: tuple[Any, ...]) -> None:
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook: what Python is about to do for the program."""
     if event in _REFUSED:
         raise PermissionError(f"{event}: refused, as this program is alone on its machine")
-    paths = given[: _CHANGED_PATHS.get(event, 0)]
-    if event == "open" and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
-        paths = given[:1]
+    paths = arguments[: _CHANGED_PATHS.get(event, 0)]
+    if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
+        paths = arguments[:1]
     for path in paths:
         if not isinstance(path, int) and not _is_own(os.fsdecode(path)):
             raise PermissionError(f"{path}: this program may change files of its own folder only")
 
 
 def _is_own(path: str) -> bool:
-    whole = os.path.realpath(path)
-    return path == os.devnull or whole == _FOLDER or whole.startswith(_FOLDER + os.sep)
+    real_path = os.path.realpath(path)
+    return path == os.devnull or real_path == _FOLDER or real_path.startswith(_FOLDER + os.sep)
 
 
 def _limit(cpu_seconds: int, memory_mb: int) -> None:

@@ -30,8 +30,8 @@ def run_limited(program: str, *, cpu_seconds: int, memory_mb: int) -> bool:
     word = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="slimgate-", ignore_cleanup_errors=True) as folder:
         Path(folder, PROGRAM).write_text(program, "utf-8", errors="replace")
-        said = _run(folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_WALL * cpu_seconds)
-    return said == word.encode()
+        output = _run(folder, [str(cpu_seconds), str(memory_mb)], word.encode(), limit=_WALL * cpu_seconds)
+    return output == word.encode()
 
 
 def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
@@ -57,5 +57,5 @@ def _run(folder: str, limits: list[str], word: bytes, *, limit: float) -> bytes:
 def _environment(folder: str) -> dict[str, str]:
     """Sets have the same order in every run."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    own = {"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "LANG": "C.UTF-8"}
-    return {**own, **one_thread, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    variables = {"HOME": folder, "TMPDIR": folder, "PATH": os.defpath, "LANG": "C.UTF-8"}
+    return {**variables, **one_thread, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}

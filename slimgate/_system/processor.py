@@ -62,7 +62,7 @@ def sums_saturate(instructions: Collection[str]) -> bool:
 
     Source: onnxruntime#5849.
     """
-    return "avx2" in instructions and not any("vnni" in one or one == "amx_int8" for one in instructions)
+    return "avx2" in instructions and not any("vnni" in flag or flag == "amx_int8" for flag in instructions)
 
 
 @cache

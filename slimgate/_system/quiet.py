@@ -50,5 +50,5 @@ def keep_back() -> None:
 
 
 def _is_worth_saying(record: logging.LogRecord) -> bool:
-    said = record.getMessage()
-    return not all(part in said for part in NOTES[record.name])
+    message = record.getMessage()
+    return not all(part in message for part in NOTES[record.name])

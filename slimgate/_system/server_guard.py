@@ -22,15 +22,15 @@ EVERY = 0.1
 
 def guard(parent: int, stop: int, grace: float, command: list[str]) -> int:
     """Until the server ends, the parent is gone, or a signal asks this process to end."""
-    asked = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda *_: stopping.set())
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
     sys.stdout.write(f"{server.pid}\n")
     sys.stdout.flush()
     try:
-        while server.poll() is None and os.getppid() == parent and not asked.is_set():
-            asked.wait(EVERY)
+        while server.poll() is None and os.getppid() == parent and not stopping.is_set():
+            stopping.wait(EVERY)
         if server.poll() is None:
             server.send_signal(stop)
             with suppress(subprocess.TimeoutExpired):

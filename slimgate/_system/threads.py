@@ -18,9 +18,9 @@ def default_threads() -> int:
     import psutil
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    most = int(wanted) if wanted.isdecimal() else psutil.cpu_count(logical=False) or allowed
-    return max(1, min(most, allowed, quota(CPU_MAX)))
+    setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    threads = int(setting) if setting.isdecimal() else psutil.cpu_count(logical=False) or allowed
+    return max(1, min(threads, allowed, quota(CPU_MAX)))
 
 
 def quota(cpu_max: Path) -> int:

@@ -31,7 +31,7 @@ class Ended:
     """
 
     code: int | None
-    said: str
+    output: str
 
     @property
     def signal(self) -> str | None:
@@ -41,7 +41,7 @@ class Ended:
     @property
     def message(self) -> str:
         """Why it failed, for a message."""
-        return self.said if self.said and not self.signal else describe_end(self.code)
+        return self.output if self.output and not self.signal else describe_end(self.code)
 
 
 def signal_name(code: int | None) -> str | None:
@@ -81,13 +81,13 @@ def run_worker(
     """
     command = [sys.executable, "-P", "-m", module, str(folder)]
     search_path = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-    with (folder / SAID).open("wb") as said:
+    with (folder / SAID).open("wb") as output:
         process = subprocess.Popen(
             command,
             env={**os.environ, **search_path, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=output,
             start_new_session=True,
         )
         code: int | None = None

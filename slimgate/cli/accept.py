@@ -43,19 +43,23 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.record.accept import accept
     from slimgate.record.earlier_results import describe_state
     from slimgate.record.files import read_record_file
-    from slimgate.run.gate_results import now
+    from slimgate.run.gate_results import format_now
 
     run_ = read_record_file(options.record)
-    kept = accept(run_, options.baselines, options.name, reason=options.reason, at=now(), force=options.force)
-    lines = [f"{kept.file.parent.as_posix()}: {kept.record.verdict.status}, of {kept.record.created}"]
-    if state := describe_state(kept.record):
+    baseline = accept(
+        run_, options.baselines, options.name, reason=options.reason, at=format_now(), force=options.force
+    )
+    lines = [
+        f"{baseline.file.parent.as_posix()}: {baseline.record.verdict.status}, of {baseline.record.created}"
+    ]
+    if state := describe_state(baseline.record):
         lines.append(state)
-    accepted = kept.record.accepted
+    accepted = baseline.record.accepted
     lines += [
         f"weaker: {weakening.change}: {weakening.reason}"
         for weakening in (accepted.weaker if accepted else ())
     ]
-    if kept.record.verdict.inconclusive:
-        lines.append(f"undecided in this run: {kept.record.verdict.inconclusive} budgets")
+    if baseline.record.verdict.inconclusive:
+        lines.append(f"undecided in this run: {baseline.record.verdict.inconclusive} budgets")
     sys.stdout.writelines(f"{visible(line)}\n" for line in lines)
     return 0

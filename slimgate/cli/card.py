@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.record.files import read_record_file
     from slimgate.report.card import card
 
-    found = read_record_file(options.record)
-    text = card(found.record, found.model(options.variant)) + "\n"
+    record = read_record_file(options.record)
+    text = card(record.record, record.model(options.variant)) + "\n"
     if options.output is None:
         sys.stdout.write(text)
         return 0

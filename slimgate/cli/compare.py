@@ -65,16 +65,16 @@ def run(options: argparse.Namespace) -> int:
 
     new = read_record_file(options.new)
     older = _read_older(options.old, new)
-    found = compare(older[-1], new)
+    comparison = compare(older[-1], new)
     if options.json:
-        sys.stdout.write(found.model_dump_json(indent=1, by_alias=True) + "\n")
+        sys.stdout.write(comparison.model_dump_json(indent=1, by_alias=True) + "\n")
     else:
         try:
-            text = _text(found, [*older, new], options.out)
+            text = _text(comparison, [*older, new], options.out)
         except OSError as error:
             raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
         sys.stdout.write(text)
-    return int(_fails(found, options.fail_on or ()))
+    return int(_fails(comparison, options.fail_on or ()))
 
 
 def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
@@ -82,22 +82,22 @@ def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:
     from slimgate.errors import DataError
     from slimgate.record.files import RECORD, baselines_in, read_record_file
 
-    found = []
+    baselines = []
     for path in paths:
         if not path.is_dir() or (path / RECORD).is_file():
-            found.append(read_record_file(path))
+            baselines.append(read_record_file(path))
             continue
         below = baselines_in(path, new.record.suite.path)
         if not below:
             raise DataError(f"{path}: no baseline of {new.record.suite.path} is in this folder")
-        found += below
-    kept = [one for one in found if one.file.resolve() != new.file.resolve()]
-    if not kept:
+        baselines += below
+    older = [baseline for baseline in baselines if baseline.file.resolve() != new.file.resolve()]
+    if not older:
         raise DataError(f"{new.file}: it came as OLD and as NEW, expected two records")
-    return sorted(kept, key=lambda one: one.at)
+    return sorted(older, key=lambda baseline: baseline.at)
 
 
-def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
+def _text(comparison: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
     from slimgate._system.files import write_atomically
     from slimgate.report.compare import compare_report
     from slimgate.report.history import draw_history, gated_metrics, history_report
@@ -106,7 +106,7 @@ def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
     drawn = None
     if out is not None and can_plot() and gated_metrics(releases):
         drawn = draw_history(releases, out / "plots" / "history.svg").relative_to(out).as_posix()
-    text = compare_report(found)
+    text = compare_report(comparison)
     if len(releases) > 2:
         text += "\n" + history_report(releases, drawn) + "\n"
     elif drawn:
@@ -116,8 +116,8 @@ def _text(found: Comparison, releases: Sequence[Kept], out: Path | None) -> str:
     return text
 
 
-def _fails(found: Comparison, asked: Sequence[str]) -> bool:
-    if NOTHING in asked:
+def _fails(comparison: Comparison, conditions: Sequence[str]) -> bool:
+    if NOTHING in conditions:
         return False
-    happened = {REGRESSED: found.regressed, FELL: found.fell}
-    return bool(found.unaccepted) or any(happened.get(name) for name in asked)
+    happened = {REGRESSED: comparison.regressed, FELL: comparison.fell}
+    return bool(comparison.unaccepted) or any(happened.get(name) for name in conditions)

@@ -53,29 +53,34 @@ class Explained:
     answers: Sequence[AnswerFacts]
 
 
-def as_json(found: Explained) -> str:
+def as_json(explained: Explained) -> str:
     """The row, and the answers as run.json has those of followed rows."""
     content = {
-        "suite": found.record.suite.path,
-        "id": found.id,
-        "number": found.number,
-        "label": found.label,
-        "text": found.text,
-        "given": dict(found.given),
-        "answers": [one.model_dump(mode="json") for one in found.answers],
+        "suite": explained.record.suite.path,
+        "id": explained.id,
+        "number": explained.number,
+        "label": explained.label,
+        "text": explained.text,
+        "given": dict(explained.given),
+        "answers": [answer.model_dump(mode="json") for answer in explained.answers],
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def as_text(found: Explained) -> str:
+def as_text(explained: Explained) -> str:
     """What the row is, then a line a model."""
-    known = {"label": found.label, "text": found.text or _describe_unquoted(found)}
-    known |= {name: format_number(value) for name, value in found.given.items()}
-    head = [f"row {found.id}, number {count(found.number)} of {count(found.rows)}, {found.record.suite.path}"]
-    if found.alike is not None:
-        head.append(f"Did you mean {found.alike}? A number is a place in the gate, and not a part of an id.")
+    known = {"label": explained.label, "text": explained.text or _describe_unquoted(explained)}
+    known |= {name: format_number(value) for name, value in explained.given.items()}
+    head = [
+        f"row {explained.id}, number {count(explained.number)} of {count(explained.rows)}, "
+        f"{explained.record.suite.path}"
+    ]
+    if explained.alike is not None:
+        head.append(
+            f"Did you mean {explained.alike}? A number is a place in the gate, and not a part of an id."
+        )
     head += [f"{name}: {value}" for name, value in known.items() if value is not None]
-    columns = answer_columns(found.answers, visible)
+    columns = answer_columns(explained.answers, visible)
     table = tabulate(
         {column.head: list(column.cells) for column in columns},
         headers="keys",
@@ -83,12 +88,12 @@ def as_text(found: Explained) -> str:
         disable_numparse=True,
         colalign=["right" if column.right else "left" for column in columns],
     )
-    absent = _describe_missing(found)
+    absent = _describe_missing(explained)
     return "\n".join([*map(visible, head), "", table, *(["", visible(absent)] if absent else [])])
 
 
-def _describe_unquoted(found: Explained) -> str:
-    place = place_of_row(found.record.task.source, found.id)
+def _describe_unquoted(explained: Explained) -> str:
+    place = place_of_row(explained.record.task.source, explained.id)
     return f"not in the record, which quotes few rows; it is {place}"
 
 
@@ -101,10 +106,10 @@ def place_of_row(source: Mapping[str, Any], row: str) -> str:
     return f"row {row} of source {source.get('name', '?')}"
 
 
-def _describe_missing(found: Explained) -> str:
+def _describe_missing(explained: Explained) -> str:
     """The models of the run that have no outcomes of the row."""
-    answered = {one.model for one in found.answers}
-    missing = [model.name for model in found.record.variants if model.name not in answered]
+    answered = {answer.model for answer in explained.answers}
+    missing = [model.name for model in explained.record.variants if model.name not in answered]
     return f"no outcomes: {', '.join(missing)}" if missing else ""
 
 
@@ -121,8 +126,8 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Finds the row and prints it. Raises SlimgateError for wrong input."""
-    found = find_row(options.record, options.row)
-    sys.stdout.write((as_json(found) if options.json else as_text(found)) + "\n")
+    explained = find_row(options.record, options.row)
+    sys.stdout.write((as_json(explained) if options.json else as_text(explained)) + "\n")
     return 0
 
 
@@ -138,7 +143,7 @@ def find_row(path: Path, row: str) -> Explained:
         raise DataError(f"{file.parent / 'outcomes'}: the teacher's outcomes are not there")
     number = _number(answers[0], row, file)
     identity = answers[0].ids[number]
-    own = [(one, one.ids.index(identity)) for one in answers if identity in one.ids]
+    holders = [(table, table.ids.index(identity)) for table in answers if identity in table.ids]
     return Explained(
         record=record,
         id=identity,
@@ -146,9 +151,16 @@ def find_row(path: Path, row: str) -> Explained:
         rows=len(answers[0]),
         label=answers[0].label(number),
         text=_text(record, identity),
-        alike=next((one for one in answers[0].ids if one.endswith(f"/{row}") and one != identity), None),
+        alike=next(
+            (
+                identity_of_row
+                for identity_of_row in answers[0].ids
+                if identity_of_row.endswith(f"/{row}") and identity_of_row != identity
+            ),
+            None,
+        ),
         given=answers[0].given_numbers(number),
-        answers=[one.of(place) for one, place in own],
+        answers=[table.of(place) for table, place in holders],
     )
 
 

@@ -60,9 +60,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         done = _post(f"repos/{repository}", number, marker, body, environment)
     except GhFailed as error:
         denied = any(code in str(error) for code in _DENIED)
-        said = visible(" ".join(str(error).split())).replace("%", "%25")
+        message = visible(" ".join(str(error).split())).replace("%", "%25")
         sys.stdout.write(
-            f"::{'warning' if denied else 'error'} title=slimgate::no comment was posted: {said}\n"
+            f"::{'warning' if denied else 'error'} title=slimgate::no comment was posted: {message}\n"
         )
         return 0 if denied else 1
     sys.stdout.write(f"{done}\n")
@@ -104,13 +104,13 @@ def _of_marker(path: str, marker: str, author: str) -> Iterator[int]:
     """Ids of the author's comments that begin with the marker, the oldest first."""
     page = 1
     while True:
-        found = _gh("GET", f"{path}?per_page={_A_PAGE}&page={page}")
-        for comment in found:
+        comments = _gh("GET", f"{path}?per_page={_A_PAGE}&page={page}")
+        for comment in comments:
             # GitHub may hand lines back with \r\n
             first = str(comment.get("body") or "").lstrip().partition("\n")[0].strip()
             if first == marker and (comment.get("user") or {}).get("login") == author:
                 yield int(comment["id"])
-        if len(found) < _A_PAGE:
+        if len(comments) < _A_PAGE:
             return
         page += 1
 
@@ -118,12 +118,12 @@ def _of_marker(path: str, marker: str, author: str) -> Iterator[int]:
 def _gh(method: str, path: str, body: str | None = None) -> Any:
     """Asks GitHub's API. Raises GhFailed with what gh said."""
     command = ["gh", "api", "--method", method, path]
-    given = None
+    payload = None
     if body is not None:
         command += ["--input", "-"]
-        given = json.dumps({"body": body})
+        payload = json.dumps({"body": body})
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=payload, capture_output=True, text=True, check=False)
     except OSError as error:
         raise GhFailed(f"gh cannot be run: {error.strerror}") from error
     if done.returncode:

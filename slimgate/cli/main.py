@@ -17,11 +17,11 @@ from slimgate.cli import (
     lines,
     machines,
     merge,
-    methods,
     mlflow,
     portability,
     power,
     schema,
+    steps,
     store,
 )
 from slimgate.cli.export import command as export
@@ -46,7 +46,7 @@ COMMANDS = (
     store,
     power,
     portability,
-    methods,
+    steps,
     schema,
 )
 WRONG_USAGE = 4

@@ -31,8 +31,8 @@ from slimgate.record.files import RECORD, TEACHER, Kept, log_name
 from slimgate.record.looks_log import merge_looks
 from slimgate.record.run_verdict import verdict
 from slimgate.report.files import write_reports
-from slimgate.run.followed_rows import Texts, follow, kept_texts
-from slimgate.run.keys import separation_key
+from slimgate.run.followed_rows import Texts, describe_followed_rows, open_gate_texts
+from slimgate.run.keys import make_separation_key
 
 # The worse a self-test came out, the earlier: a copy must not FAIL, a fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
@@ -64,14 +64,14 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
     Raises DataError where the records are not the shards of one run, or the folder is one of theirs.
     """
     ordered = in_order(shards)
-    if any(one.file.parent.resolve() == folder.resolve() for one in ordered):
+    if any(run.file.parent.resolve() == folder.resolve() for run in ordered):
         raise DataError(f"--out {folder} is the folder of a shard, expected another")
-    texts = kept_texts(ordered[0].file.parent)
+    texts = open_gate_texts(ordered[0].file.parent)
     _copy_outcomes(ordered, folder)
     _copy_logs(ordered, folder)
     record = _follow_rows(merge_records(ordered), folder, texts)
     record = record.model_copy(
-        update={"separation": separate_variants(record, folder, to_key=separation_key)}
+        update={"separation": separate_variants(record, folder, to_key=make_separation_key)}
     )
     write_atomically(folder / RECORD, to_json(record))
     write_reports(record, folder, texts)
@@ -80,20 +80,20 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
 
 def merge_records(ordered: Sequence[Kept]) -> RunRecord:
     """One record of the shards of one run, in their order. Rows followed through all models are not in it."""
-    records = [one.record for one in ordered]
-    first, facts = records[0], [shard(one) for one in ordered]
-    owner = {name: one.record for one in ordered for name in shard(one).variants}
+    records = [run.record for run in ordered]
+    first, facts = records[0], [shard(run) for run in ordered]
+    owner = {name: run.record for run in ordered for name in shard(run).variants}
     variants = [
         _teacher([record.variant(TEACHER) for record in records]),
         *(owner[model.name].variant(model.name) for model in first.variants[1:]),
     ]
     self_test = _self_test([record.self_test for record in records])
-    missing = {check for one in facts for check in one.missing}
+    missing = {check for facts_of_shard in facts for check in facts_of_shard.missing}
     return first.model_copy(
         update={
-            "created": max(one.created for one in facts),
+            "created": max(facts_of_shard.created for facts_of_shard in facts),
             "command": _whole_command(first.command),
-            "seconds": sum(one.seconds or 0.0 for one in facts),
+            "seconds": sum(facts_of_shard.seconds or 0.0 for facts_of_shard in facts),
             "machine": _machine(ordered),
             "variants": variants,
             "followed": [],
@@ -101,7 +101,9 @@ def merge_records(ordered: Sequence[Kept]) -> RunRecord:
             "self_test": self_test,
             "verdict": verdict(variants, self_test, len(missing)),
             "this_run": None,
-            "looks": merge_looks([one.looks for one in records if one.looks is not None]),
+            "looks": merge_looks(
+                [facts_of_shard.looks for facts_of_shard in records if facts_of_shard.looks is not None]
+            ),
             "shards": facts,
         }
     )
@@ -113,49 +115,53 @@ def fails(record: RunRecord) -> list[str]:
     As the tests of a whole run would: what FAILs, an error, what is undecided and may not be. A budget that
     no shard has judged, and a self-test that did not run, have not held either.
     """
-    found = ["a budget does not hold"] if record.verdict.status == "FAIL" else []
+    problems = ["a budget does not hold"] if record.verdict.status == "FAIL" else []
     for model in record.variants:
         if not model.gated:
             continue
-        found += [f"{model.name}: {one.name} is undecided" for one in undecided_failing(model)]
+        problems += [f"{model.name}: {name.name} is undecided" for name in undecided_failing(model)]
         if model.awaited and model.error is None:
-            found.append(f"{model.name}: not judged: {', '.join(model.awaited)}")
-    if not found and record.verdict.fails:
-        found.append("no budget is shown to hold")
+            problems.append(f"{model.name}: not judged: {', '.join(model.awaited)}")
+    if not problems and record.verdict.fails:
+        problems.append("no budget is shown to hold")
     if record.self_test.identical is None or record.self_test.planted_fault is None:
-        found.append("the gate's self-test has not run")
-    return found
+        problems.append("the gate's self-test has not run")
+    return problems
 
 
 def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
     """The teacher as the first shard has it, filled up by the others: one without variants has no metrics."""
-    whole: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for model in models:
         for name in VariantRecord.model_fields:
             value = getattr(model, name)
             if isinstance(value, Mapping):
-                whole[name] = {**value, **whole.get(name, {})}
-            elif whole.get(name) in (None, []):
-                whole[name] = value
+                merged[name] = {**value, **merged.get(name, {})}
+            elif merged.get(name) in (None, []):
+                merged[name] = value
     # what one shard lacks another may have judged
-    whole["awaited"] = [what for what in models[0].awaited if all(what in one.awaited for one in models)]
-    whole["carried"] = list({(one.kind, one.name): one for model in models for one in model.carried}.values())
-    return models[0].model_copy(update=whole)
+    merged["awaited"] = [
+        check for check in models[0].awaited if all(check in model.awaited for model in models)
+    ]
+    merged["carried"] = list(
+        {(result.kind, result.name): result for model in models for result in model.carried}.values()
+    )
+    return models[0].model_copy(update=merged)
 
 
-def _self_test(found: Sequence[SelfTest]) -> SelfTest:
+def _self_test(self_tests: Sequence[SelfTest]) -> SelfTest:
     """The worst of each: a gate that failed its test in one shard is not made good by another."""
-    delays = [one.planted_delay for one in found if one.planted_delay is not None]
+    delays = [self_test.planted_delay for self_test in self_tests if self_test.planted_delay is not None]
     return SelfTest(
-        identical=_worst_part([one.identical for one in found], _COPY),
-        planted_fault=_worst_part([one.planted_fault for one in found], _FAULT),
-        planted_delay=min(delays, key=lambda one: (one.seen, -(one.clearance or 0)), default=None),
+        identical=_worst_part([self_test.identical for self_test in self_tests], _COPY),
+        planted_fault=_worst_part([self_test.planted_fault for self_test in self_tests], _FAULT),
+        planted_delay=min(delays, key=lambda delay: (delay.seen, -(delay.clearance or 0)), default=None),
     )
 
 
-def _worst_part(found: Sequence[SelfTestPart | None], order: Sequence[Verdict | None]) -> SelfTestPart | None:
-    known = [one for one in found if one is not None]
-    return min(known, key=lambda one: (not one.wrong, order.index(one.verdict)), default=None)
+def _worst_part(parts: Sequence[SelfTestPart | None], order: Sequence[Verdict | None]) -> SelfTestPart | None:
+    known = [part for part in parts if part is not None]
+    return min(known, key=lambda part: (not part.wrong, order.index(part.verdict)), default=None)
 
 
 def _machine(ordered: Sequence[Kept]) -> Machine:
@@ -163,111 +169,112 @@ def _machine(ordered: Sequence[Kept]) -> Machine:
 
     Peak rates are those of the first shard that has some, and of none where they ran on several.
     """
-    warnings = list(dict.fromkeys(line for one in ordered for line in one.record.machine.warnings))
+    warnings = list(dict.fromkeys(line for run in ordered for line in run.record.machine.warnings))
     by_machine: dict[str, list[str]] = {}
-    for one in ordered:
-        by_machine.setdefault(shard(one).machine, []).append(str(shard(one).number))
+    for run in ordered:
+        by_machine.setdefault(shard(run).machine, []).append(str(shard(run).number))
     if len(by_machine) > 1:
-        told = "; ".join(f"{name}: {', '.join(numbers)}" for name, numbers in by_machine.items())
+        machines = "; ".join(f"{name}: {', '.join(numbers)}" for name, numbers in by_machine.items())
         warnings.append(
-            f"the shards ran on {len(by_machine)} kinds of machines ({told}), so milliseconds and memory of "
+            f"the shards ran on {len(by_machine)} kinds of machines ({machines}), so "
+            "milliseconds and memory of "
             "one shard do not compare with another's; a speed-up is of two models on one machine"
         )
-    rates = [one.record.machine.peak_rates for one in ordered if one.record.machine.peak_rates is not None]
-    own = rates[0] if rates and len(by_machine) == 1 else None
-    return ordered[0].record.machine.model_copy(update={"warnings": warnings, "peak_rates": own})
+    rates = [run.record.machine.peak_rates for run in ordered if run.record.machine.peak_rates is not None]
+    own_rates = rates[0] if rates and len(by_machine) == 1 else None
+    return ordered[0].record.machine.model_copy(update={"warnings": warnings, "peak_rates": own_rates})
 
 
 def _whole_command(command: str) -> str:
     """The command that would run all shards at once."""
-    words, kept = iter(shlex.split(command)), []
+    words, words_left = iter(shlex.split(command)), []
     for word in words:
         if word == "--slimgate-shard":
             next(words, None)
         elif not word.startswith("--slimgate-shard="):
-            kept.append(word)
-    return shlex.join(kept)
+            words_left.append(word)
+    return shlex.join(words_left)
 
 
 def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
     """Each variant's answers from its own shard; the teacher's from the first that has them."""
-    sources = [(name, one) for one in ordered for name in shard(one).variants]
-    teacher = next((one for one in ordered if one.outcomes(TEACHER).is_file()), None)
-    for name, one in [*([(TEACHER, teacher)] if teacher else []), *sources]:
-        came = one.outcomes(name)
+    sources = [(name, run) for run in ordered for name in shard(run).variants]
+    teacher = next((run for run in ordered if run.outcomes(TEACHER).is_file()), None)
+    for name, run in [*([(TEACHER, teacher)] if teacher else []), *sources]:
+        came = run.outcomes(name)
         if came.is_file():
             with replacing(folder / came.parent.name / came.name) as new:
                 shutil.copyfile(came, new)
-        elif one.record.variant(name).is_measured:
+        elif run.record.variant(name).is_measured:
             raise DataError(f"{came}: no such file; a shard's outcomes belong beside its {RECORD}")
 
 
 def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
     """Of what could not be built or measured; of the teacher, the first shard's that has one."""
-    for one in reversed(ordered):
-        for name in (TEACHER, *shard(one).variants):
-            if one.record.variant(name).error_log is not None and one.log(name).is_file():
+    for run in reversed(ordered):
+        for name in (TEACHER, *shard(run).variants):
+            if run.record.variant(name).error_log is not None and run.log(name).is_file():
                 with replacing(folder / log_name(name)) as new:
-                    shutil.copyfile(one.log(name), new)
+                    shutil.copyfile(run.log(name), new)
 
 
 def _follow_rows(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:
-    found = answers_beside(record, folder)
-    rows = follow(found[0], found[1:], texts) if found else []
+    answers = answers_beside(record, folder)
+    rows = describe_followed_rows(answers[0], answers[1:], texts) if answers else []
     return record.model_copy(update={"followed": rows})
 
 
 def in_order(shards: Sequence[Kept]) -> list[Kept]:
     """The shards by their numbers. Raises DataError, in one line, where they are not those of one run."""
-    for one in shards:
-        if len(one.record.shards) != 1:
-            what = "was merged already" if one.record.shards else "was run without --slimgate-shard"
-            raise DataError(f"{one.file}: expected the record of one shard; this one {what}")
-    for what, of in _ALIKE:
-        _check_equal(shards, what, of)
+    for run in shards:
+        if len(run.record.shards) != 1:
+            name = "was merged already" if run.record.shards else "was run without --slimgate-shard"
+            raise DataError(f"{run.file}: expected the record of one shard; this one {name}")
+    for name, of in _ALIKE:
+        _check_equal(shards, name, of)
     _each_once(shards)
     _check_equal(
-        [one for one in shards if one.record.variant(TEACHER).artifact is not None],
+        [run for run in shards if run.record.variant(TEACHER).artifact is not None],
         "teacher (digest of its artifact; build it once and share the store, or use machines of one kind)",
         lambda record: getattr(record.variant(TEACHER).artifact, "digest", None),
     )
     _check_shards(shards)
-    return sorted(shards, key=lambda one: shard(one).number)
+    return sorted(shards, key=lambda run: shard(run).number)
 
 
-def shard(one: Kept) -> ShardFacts:
+def shard(run: Kept) -> ShardFacts:
     """Which shard a record is."""
-    return one.record.shards[0]
+    return run.record.shards[0]
 
 
-def _check_equal(shards: Sequence[Kept], what: str, of: Callable[[RunRecord], Any]) -> None:
-    for one in shards[1:]:
-        before, after = of(shards[0].record), of(one.record)
+def _check_equal(shards: Sequence[Kept], name: str, of: Callable[[RunRecord], Any]) -> None:
+    for run in shards[1:]:
+        before, after = of(shards[0].record), of(run.record)
         if before != after:
-            said = f": {before} and {after}" if isinstance(before, str | int) else ""
+            values = f": {before} and {after}" if isinstance(before, str | int) else ""
             raise DataError(
-                f"{shards[0].file} and {one.file} are not shards of one run: another {what}{said}"
+                f"{shards[0].file} and {run.file} are not shards of one run: another {name}{values}"
             )
 
 
 def _each_once(shards: Sequence[Kept]) -> None:
-    numbers = [shard(one).number for one in shards]
+    numbers = [shard(run).number for run in shards]
     of = shard(shards[0]).of
     for number, times in sorted(Counter(numbers).items()):
         if times > 1:
-            files = " and ".join(str(one.file) for one in shards if shard(one).number == number)
+            files = " and ".join(str(run.file) for run in shards if shard(run).number == number)
             raise DataError(f"shard {number}/{of} came {times} times: {files}; expected each once")
     if missing := [number for number in range(1, of + 1) if number not in numbers]:
-        which = "shard" if len(missing) == 1 else "shards"
+        noun = "shard" if len(missing) == 1 else "shards"
         raise DataError(
-            f"{which} {_join(missing)} of {of} missing; came {_join(sorted(numbers))}: "
+            f"{noun} {_join(missing)} of {of} missing; came {_join(sorted(numbers))}: "
             "give the record of every shard"
         )
 
 
 def _check_shards(shards: Sequence[Kept]) -> None:
     names = [model.name for model in shards[0].record.variants[1:]]
-    owned = Counter(name for one in shards for name in shard(one).variants)
+    owned = Counter(name for run in shards for name in shard(run).variants)
     if wrong := [name for name in {**dict.fromkeys(names), **owned} if owned[name] != 1 or name not in names]:
         raise DataError(f"variants that are not in exactly one shard: {_join(wrong)}; run all shards again")
 
@@ -302,10 +309,10 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.record.files import read_record_file
     from slimgate.report.terminal.summary import summary_lines, to_text
 
-    kept = merge([read_record_file(path) for path in options.records], options.out)
-    lines = summary_lines(kept.record, (options.out / "report.md").as_posix())
-    why = fails(kept.record)
+    merged = merge([read_record_file(path) for path in options.records], options.out)
+    lines = summary_lines(merged.record, (options.out / "report.md").as_posix())
+    why = fails(merged.record)
     sys.stdout.writelines(f"{to_text(line)}\n" for line in lines)
-    if why and kept.record.verdict.status != "FAIL":
+    if why and merged.record.verdict.status != "FAIL":
         sys.stdout.write(f"does not pass: {visible('; '.join(why))}\n")
     return int(bool(why))

@@ -44,11 +44,11 @@ def run(options: argparse.Namespace) -> int:
     every = [read_record_file(path) for path in options.runs]
     name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _EXPERIMENT
     experiment = Experiment(name, options.tracking_uri)
-    for kept in every:
-        before = None if options.again else experiment.find_run(kept)
+    for logged_run in every:
+        before = None if options.again else experiment.find_run(logged_run)
         if before is not None:
-            told = f'is in "{name}" already, as run {before}; --again logs it once more'
+            message = f'is in "{name}" already, as run {before}; --again logs it once more'
         else:
-            told = f'logged to "{name}" as run {experiment.log(kept)}'
-        sys.stdout.write(f"{kept.name}: {told}\n")
+            message = f'logged to "{name}" as run {experiment.log(logged_run)}'
+        sys.stdout.write(f"{logged_run.name}: {message}\n")
     return 0

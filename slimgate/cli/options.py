@@ -1,6 +1,6 @@
 """The options of a plug-in or of a suite's table, told from the JSON Schema of its pydantic model.
 
-for table in option_tables(method.Params.model_json_schema()):
+for table in option_tables(step.Params.model_json_schema()):
     table.names, [(option.name, option.kind, option.default, option.about) for option in table.options]
 
 Which store a command reads: its option, else SLIMGATE_STORE, else .slimgate.
@@ -86,7 +86,7 @@ def option_tables(schema: Schema) -> list[OptionTable]:
     names: dict[tuple[Option, ...], tuple[str, ...]] = {}
     for name, options in inner:
         names[options] = (*names.get(options, ()), name)
-    return [OptionTable((), first[1]), *(OptionTable(held, options) for options, held in names.items())]
+    return [OptionTable((), first[1]), *(OptionTable(scopes, options) for options, scopes in names.items())]
 
 
 def _tables(
@@ -109,7 +109,9 @@ def kind_of(schema: Schema, definitions: Schema) -> str:
     """What a value may be: `number, > 0, < 1`, `"even" | "last" or array of integer`, `table`."""
     schema = _resolve(schema, definitions)
     if "anyOf" in schema:
-        return " or ".join(kind_of(one, definitions) for one in schema["anyOf"] if one.get("type") != "null")
+        return " or ".join(
+            kind_of(option, definitions) for option in schema["anyOf"] if option.get("type") != "null"
+        )
     if "enum" in schema or "const" in schema:
         return " | ".join(map(toml_value, schema.get("enum", [schema.get("const")])))
     bounds = [f"{sign} {_number(schema[key])}" for key, sign in _BOUNDS if key in schema]
@@ -126,7 +128,7 @@ def _type(schema: Schema, definitions: Schema) -> str:
         values = schema.get("additionalProperties")
         return f"table of {kind_of(values, definitions)}" if isinstance(values, Mapping) else "table"
     if named == "array" and "prefixItems" in schema:
-        return f"[{', '.join(kind_of(one, definitions) for one in schema['prefixItems'])}]"
+        return f"[{', '.join(kind_of(item, definitions) for item in schema['prefixItems'])}]"
     if named == "array" and schema.get("items"):
         return f"array of {kind_of(schema['items'], definitions)}"
     return named
@@ -135,8 +137,8 @@ def _type(schema: Schema, definitions: Schema) -> str:
 def _resolve(schema: Schema, definitions: Schema) -> Schema:
     if "$ref" not in schema:
         return schema
-    found: Schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
-    return found
+    definition: Schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
+    return definition
 
 
 def _inner(schema: Schema, definitions: Schema) -> Iterator[Schema]:
@@ -144,8 +146,8 @@ def _inner(schema: Schema, definitions: Schema) -> Iterator[Schema]:
     schema = _resolve(schema, definitions)
     if schema.get("properties"):
         yield schema
-    for one in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
-        yield from _inner(one, definitions)
+    for inner in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
+        yield from _inner(inner, definitions)
 
 
 def _default(name: str, schema: Schema, required: Any) -> str:
@@ -153,7 +155,7 @@ def _default(name: str, schema: Schema, required: Any) -> str:
         return REQUIRED
     value = schema.get("default")
     if isinstance(value, Mapping):  # TOML has no null
-        value = {key: one for key, one in value.items() if one is not None}
+        value = {key: item for key, item in value.items() if item is not None}
     return NO_DEFAULT if value is None else toml_value(value)
 
 

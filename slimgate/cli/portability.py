@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Answers under each setting and prints what changed. Raises SlimgateError for wrong input."""
     from slimgate._system.processor import describe_processor
     from slimgate.errors import SuiteError, format_suggestion
-    from slimgate.run.portability import answers_under, settings_of
+    from slimgate.run.portability import list_settings, predict_under
     from slimgate.run.run import SuiteRun
     from slimgate.store.store import Store
     from slimgate.suite.load import load_suite
@@ -54,17 +54,17 @@ def run(options: argparse.Namespace) -> int:
     suite_run = SuiteRun(suite, Store(store_root(options).resolve()), device="cpu")
     rows = len(suite_run.rows.gate)
     _say(f"{suite.shown}: {name}, {rows:,} gate rows under each setting", *_left_out(suite_run, name))
-    settings = settings_of(suite_run, name)
-    here = suite_run.outcomes(name)
-    lines, holds = _judge(suite_run, name, here)
+    settings = list_settings(suite_run, name)
+    outcomes = suite_run.outcomes(name)
+    lines, holds = _judge(suite_run, name, outcomes)
     _say("", f"This processor: {describe_processor('cpu', threads=suite.threads)}", *lines)
     failed = [] if holds else ["this processor"]
     for setting in settings:
-        there = answers_under(suite_run, name, setting)
-        changes, kept = _compare(suite_run, name, here, there)
-        lines, holds = _judge(suite_run, name, there)
+        other_outcomes = predict_under(suite_run, name, setting)
+        changes, is_kept = _compare(suite_run, name, outcomes, other_outcomes)
+        lines, holds = _judge(suite_run, name, other_outcomes)
         _say("", setting.name, *changes, *lines)
-        failed += [] if kept and holds else [setting.name]
+        failed += [] if is_kept and holds else [setting.name]
     _say("", _conclusion(suite_run, name, failed))
     return 1 if failed else 0
 
@@ -77,13 +77,13 @@ def _say(*lines: str) -> None:
 
 
 def _left_out(suite_run: SuiteRun, name: str) -> list[str]:
-    budgets, over_builds = suite_run.suite.budgets[name].of_one_build()
+    budgets, over_builds = suite_run.suite.budgets[name].drop_over_builds()
     tokens = budgets.behaviour.tokens
-    found = {
+    names_by_reason = {
         "which need the probabilities of all tokens": tokens,
         'over = "builds", and one build answers': over_builds,
     }
-    return [f"not judged here: {', '.join(which)}, {why}" for why, which in found.items() if which]
+    return [f"not judged here: {', '.join(names)}, {why}" for why, names in names_by_reason.items() if names]
 
 
 def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str], bool]:
@@ -93,38 +93,42 @@ def _judge(suite_run: SuiteRun, name: str, answers: Outcomes) -> tuple[list[str]
     from slimgate.judge.metrics import load_metric
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import Verdict
-    from slimgate.run.slicing import column_slices
+    from slimgate.run.slicing import find_column_slices
     from slimgate.suite.suite import TEACHER
 
     suite, teacher = suite_run.suite, suite_run.outcomes(TEACHER)
-    budgets, _ = suite.budgets[name].of_one_build()
+    budgets, _ = suite.budgets[name].drop_over_builds()
     judged = [
-        judge_quality(load_metric(metric), teacher, answers, own, seed=suite.seed)
-        for metric, own in budgets.quality.items()
+        judge_quality(load_metric(metric), teacher, answers, quality_budgets, seed=suite.seed)
+        for metric, quality_budgets in budgets.quality.items()
     ]
     behaviour = judge_behaviour(
         teacher,
         answers,
         replace(budgets.behaviour, tokens={}),
         metrics={metric: load_metric(metric) for metric in budgets.behaviour.sliced_metrics},
-        columns=column_slices(suite.setup, suite_run.rows.gate),
+        columns=find_column_slices(suite.setup, suite_run.rows.gate),
     )
-    lines = [f"  {message(name, one)}" for one in judged]
+    lines = [f"  {message(name, judgement)}" for judgement in judged]
     lines += [f"  {behaviour_message(name, behaviour)}"] * bool(behaviour.budgets)
-    verdicts = [one.verdict for one in judged] + [behaviour.verdict] * bool(behaviour.budgets)
-    return lines, all(one is Verdict.PASS for one in verdicts)
+    verdicts = [judgement.verdict for judgement in judged] + [behaviour.verdict] * bool(behaviour.budgets)
+    return lines, all(verdict is Verdict.PASS for verdict in verdicts)
 
 
-def _compare(suite_run: SuiteRun, name: str, here: Outcomes, there: Outcomes) -> tuple[list[str], bool]:
+def _compare(
+    suite_run: SuiteRun, name: str, outcomes: Outcomes, other_outcomes: Outcomes
+) -> tuple[list[str], bool]:
     """What changes between two processors; whether a budget on flips holds for it."""
     from slimgate.judge.behaviour import BehaviourBudgets, judge_behaviour
     from slimgate.judge.message import behaviour_message
     from slimgate.judge.verdict import Verdict
 
-    changed = int(here.changed_rows(there).sum())
-    lines = [f"  {changed:,} answers differ from this processor's ({100 * changed / len(here):.1f} %)"]
+    changed = int(outcomes.changed_rows(other_outcomes).sum())
+    lines = [f"  {changed:,} answers differ from this processor's ({100 * changed / len(outcomes):.1f} %)"]
     flips = suite_run.suite.budgets[name].behaviour.flips
-    judged: BehaviourJudgement = judge_behaviour(here, there, BehaviourBudgets(flips=flips), metrics={})
+    judged: BehaviourJudgement = judge_behaviour(
+        outcomes, other_outcomes, BehaviourBudgets(flips=flips), metrics={}
+    )
     if judged.flips is not None:
         lines.append(f"  {behaviour_message('from this processor', judged)}")
     return lines, judged.verdict in (None, Verdict.PASS)
@@ -133,7 +137,7 @@ def _compare(suite_run: SuiteRun, name: str, here: Outcomes, there: Outcomes) ->
 def _conclusion(suite_run: SuiteRun, name: str, failed: list[str]) -> str:
     from slimgate.judge.behaviour import BehaviourBudgets
 
-    budgets, _ = suite_run.suite.budgets[name].of_one_build()
+    budgets, _ = suite_run.suite.budgets[name].drop_over_builds()
     if not budgets.quality and budgets.behaviour == BehaviourBudgets(tokens=budgets.behaviour.tokens):
         return f"{name} has no budget on its answers, so nothing is judged"
     if not failed:

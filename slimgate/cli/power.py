@@ -68,46 +68,46 @@ def run(options: argparse.Namespace) -> int:
         raise SuiteError(f"{flag} {limit:g}: expected percentage points from 0 to 100")
     if not 1 <= options.looks <= min(MOST_LOOKS, options.rows):
         raise SuiteError(f"--looks {options.looks}: expected 1 to {min(MOST_LOOKS, options.rows)}")
-    found = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
-    sys.stdout.write("\n".join(_lines(found, options.looks, two_sided=two_sided)) + "\n")
-    return int(found.equal.passes < _POWER)
+    planned = plan(options.rows, options.flip_rate, limit / 100, looks=options.looks, two_sided=two_sided)
+    sys.stdout.write("\n".join(_lines(planned, options.looks, two_sided=two_sided)) + "\n")
+    return int(planned.equal.passes < _POWER)
 
 
-def _lines(found: Plan, looks: int, *, two_sided: bool) -> list[str]:
+def _lines(planned: Plan, looks: int, *, two_sided: bool) -> list[str]:
     from tabulate import tabulate
 
     verb, sign = ("loses or gains", "±") if two_sided else ("loses", "")
     kinds = (
-        (f"{verb} nothing", found.equal),
-        (f"{verb} the budget", found.at_budget),
-        (f"{verb} twice the budget", found.twice),
+        (f"{verb} nothing", planned.equal),
+        (f"{verb} the budget", planned.at_budget),
+        (f"{verb} twice the budget", planned.twice),
     )
-    rows = [_row(name, one, looks) for name, one in kinds if one is not None]
+    rows = [_row(name, shares, looks) for name, shares in kinds if shares is not None]
     table = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
-    can = "can" if found.equal.passes >= _POWER else "cannot"
+    can = "can" if planned.equal.passes >= _POWER else "cannot"
     head = (
-        f"{found.rows:,} rows {can} decide a budget of {sign}{100 * found.margin:g} points "
-        f"if {100 * found.flips:g} % of the samples change: "
-        f"an equal model passes {_percent(found.equal.passes)} of the time."
+        f"{planned.rows:,} rows {can} decide a budget of {sign}{100 * planned.margin:g} points "
+        f"if {100 * planned.flips:g} % of the samples change: "
+        f"an equal model passes {_percent(planned.equal.passes)} of the time."
     )
-    return [head, "", table, "", *_format_needed(found)]
+    return [head, "", table, "", *_format_needed(planned)]
 
 
-def _row(name: str, one: Shares, looks: int) -> dict[str, str]:
+def _row(name: str, shares: Shares, looks: int) -> dict[str, str]:
     return {
         "a model that": name,
-        "PASS": _percent(one.passes),
-        "FAIL": _percent(one.fails),
-        "INCONCLUSIVE": _percent(one.undecided),
-        **({"rows until then, mean": f"{one.rows:,.0f}"} if looks > 1 else {}),
-        "a constant threshold passes it": _percent(one.point_passes),
+        "PASS": _percent(shares.passes),
+        "FAIL": _percent(shares.fails),
+        "INCONCLUSIVE": _percent(shares.undecided),
+        **({"rows until then, mean": f"{shares.rows:,.0f}"} if looks > 1 else {}),
+        "a constant threshold passes it": _percent(shares.point_passes),
     }
 
 
-def _format_needed(found: Plan) -> list[str]:
-    lines = [f"About {found.rows_needed:,} rows pass an equal model 80 % of the time."]
-    if found.rows_needed > found.rows:
-        repeats = -(-found.rows_needed // found.rows)
+def _format_needed(planned: Plan) -> list[str]:
+    lines = [f"About {planned.rows_needed:,} rows pass an equal model 80 % of the time."]
+    if planned.rows_needed > planned.rows:
+        repeats = -(-planned.rows_needed // planned.rows)
         lines.append(
             f"If every change is noise of the generation, {repeats} repeats of each sample do the same. "
             "Repeats do not replace rows for changes that are the model's."

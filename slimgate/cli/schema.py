@@ -16,8 +16,8 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:  # noqa: ARG001
     """Prints the schema."""
-    from slimgate.suite.schema import suite_schema
+    from slimgate.suite.schema import make_suite_schema
 
-    json.dump(suite_schema(), sys.stdout, indent=1)
+    json.dump(make_suite_schema(), sys.stdout, indent=1)
     sys.stdout.write("\n")
     return 0

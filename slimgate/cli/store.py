@@ -50,10 +50,10 @@ def run(options: argparse.Namespace) -> int:
 
     root = store_root(options)
     limits = ("--max-size", options.max_size), ("--older-than", options.older_than)
-    given = [
+    stated = [
         name for name, value in (*limits, ("--keep", options.keep), ("--dry-run", options.dry_run)) if value
     ]
-    _check_given(options, given)
+    _check_given(options, stated)
     entries = list_entries(root)
     if options.action == "ls":
         return _ls(entries)
@@ -62,11 +62,11 @@ def run(options: argparse.Namespace) -> int:
     return _prune(root, entries, options)
 
 
-def _check_given(options: argparse.Namespace, given: Sequence[str]) -> None:
+def _check_given(options: argparse.Namespace, stated: Sequence[str]) -> None:
     from slimgate.errors import DataError
 
-    if options.action != "prune" and given:
-        raise DataError(f"{given[0]} is for prune, and this is {options.action}")
+    if options.action != "prune" and stated:
+        raise DataError(f"{stated[0]} is for prune, and this is {options.action}")
     if options.action == "prune" and options.max_size is None and options.older_than is None:
         raise DataError("prune: expected --max-size SIZE, --older-than DAYS, or both")
     if options.older_than is not None and not options.older_than >= 0:
@@ -91,10 +91,16 @@ def _table(entries: Sequence[Stored]) -> str:
     from slimgate.report.figures import megabytes
     from slimgate.store.prune import day_and_time, describe_artifacts, describe_entry
 
-    told = describe_artifacts(entries)
+    descriptions = describe_artifacts(entries)
     rows = [
-        (one.kind, one.key, describe_entry(one, told), f"{megabytes(one.bytes)} MB", day_and_time(one.used))
-        for one in entries
+        (
+            entry.kind,
+            entry.key,
+            describe_entry(entry, descriptions),
+            f"{megabytes(entry.bytes)} MB",
+            day_and_time(entry.used),
+        )
+        for entry in entries
     ]
     head = ["kind", "key", "of", "size", "last use (UTC)"]
     return (
@@ -107,22 +113,22 @@ def _table(entries: Sequence[Stored]) -> str:
 def _count(entries: Sequence[Stored]) -> str:
     from slimgate.report.figures import megabytes
 
-    what = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries)} {what}, {megabytes(sum(one.bytes for one in entries))} MB"
+    noun = "entry" if len(entries) == 1 else "entries"
+    return f"{len(entries)} {noun}, {megabytes(sum(entry.bytes for entry in entries))} MB"
 
 
 def _verify(entries: Sequence[Stored]) -> int:
     from slimgate.store.prune import damages
     from slimgate.store.store import DAMAGED
 
-    read = [one for one in entries if one.kind != DAMAGED]
-    found = 0
-    for one, what in damages(read):
-        found += 1
-        _say(f"{one.folder.as_posix()}: {what}")
+    read = [entry for entry in entries if entry.kind != DAMAGED]
+    damaged = 0
+    for entry, damage in damages(read):
+        damaged += 1
+        _say(f"{entry.folder.as_posix()}: {damage}")
     aside = f"; {len(entries) - len(read)} set aside before" if len(entries) > len(read) else ""
-    _say(f"{_count(read)}: {found or 'none'} damaged{aside}")
-    return int(found > 0)
+    _say(f"{_count(read)}: {damaged or 'none'} damaged{aside}")
+    return int(damaged > 0)
 
 
 def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -> int:
@@ -132,16 +138,16 @@ def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -
 
     size = None if options.max_size is None else size_of(options.max_size)
     paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]
-    kept = find_referred([one.record for one in baselines_at(paths)], entries)
+    referred = find_referred([record.record for record in baselines_at(paths)], entries)
     if not options.dry_run:
         Store(root)  # which removes what killed processes left
-    done = prune(root, entries, Limits(size, options.older_than), kept, dry_run=options.dry_run)
+    done = prune(root, entries, Limits(size, options.older_than), referred, dry_run=options.dry_run)
     if done.removed:
         _say(_table(done.removed))
     for stays, why in ((done.kept, "a baseline refers to it"), (done.used, "a running process uses it")):
         if stays:
             _say(f"{_count(stays)}, stay: {why}")
-    what = "would be removed" if options.dry_run else "removed"
-    left = [one for one in entries if one not in done.removed]
-    _say(f"{_count(done.removed)}, {what}; left: {_count(left)}")
+    verb = "would be removed" if options.dry_run else "removed"
+    left = [entry for entry in entries if entry not in done.removed]
+    _say(f"{_count(done.removed)}, {verb}; left: {_count(left)}")
     return 0

@@ -43,10 +43,10 @@ def batches_of(column: pa.ChunkedArray) -> Iterator[list[Any]]:
 
 def keys_of(texts: Iterable[str]) -> Keys:
     """(rows, 2) a key each, equal exactly where the texts are."""
-    found = bytearray()
+    digests = bytearray()
     for text in texts:
-        found += hashlib.blake2b(text.encode(), digest_size=_BYTES).digest()
-    return np.frombuffer(found, np.uint64).reshape(-1, 2)
+        digests += hashlib.blake2b(text.encode(), digest_size=_BYTES).digest()
+    return np.frombuffer(digests, np.uint64).reshape(-1, 2)
 
 
 def blank(keys: Keys) -> Mask:
@@ -102,11 +102,11 @@ def _piece(column: pa.ChunkedArray, rows: Ints) -> pa.Array:
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     ends = np.cumsum([len(chunk) for chunk in column.chunks])
-    found, start = [], 0
+    pieces, start = [], 0
     for chunk, end, until in zip(column.chunks, ends, np.searchsorted(ordered, ends), strict=True):
         if until > start:
-            found.append(chunk.take(pa.array(ordered[start:until] - (end - len(chunk)))))
+            pieces.append(chunk.take(pa.array(ordered[start:until] - (end - len(chunk)))))
         start = until
     back = np.empty(len(rows), np.int64)
     back[order] = np.arange(len(rows))
-    return pa.concat_arrays(found).take(pa.array(back))
+    return pa.concat_arrays(pieces).take(pa.array(back))

@@ -114,12 +114,12 @@ def installed_versions(packages: Sequence[str]) -> dict[str, list[str]]:
     change where no version does.
     """
     distributions = _distributions(tuple(sys.path))
-    found = {
+    versions = {
         package: _versions(package, sorted(set(distributions.get(package, ()))))
         for package in packages
         if package != STDLIB
     }
-    return {**found, STDLIB: [platform.python_version()]} if STDLIB in packages else found
+    return {**versions, STDLIB: [platform.python_version()]} if STDLIB in packages else versions
 
 
 @lru_cache(maxsize=1)
@@ -139,8 +139,8 @@ def _versions(package: str, distributions: Sequence[str]) -> list[str]:
 
 
 def _in_place(name: str) -> bool:
-    told = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
-    return bool(told.get("dir_info", {}).get("editable"))
+    origin = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
+    return bool(origin.get("dir_info", {}).get("editable"))
 
 
 def docstrings(source: str) -> Iterator[str]:

@@ -47,7 +47,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Said:
+class Stated:
     """What somebody said; the rest is guessed. names: what numbers of tags or labels stand for."""
 
     task: str | None = None
@@ -69,7 +69,7 @@ class FoundRows(Protocol):
         """Every column by name, but for `id`, which numbers rows."""
 
     @property
-    def said(self) -> Said:
+    def stated(self) -> Stated:
         """said.task is the task that is asked, or None."""
 
     @property
@@ -80,7 +80,7 @@ class FoundRows(Protocol):
     def encoder_decoder(self) -> bool:
         """Whether the model reads a text and writes another one, as T5 does."""
 
-    def texts(self, taken: Iterable[str] = ()) -> tuple[str, ...]:
+    def texts(self, used: Iterable[str] = ()) -> tuple[str, ...]:
         """One column of text or two, none of those taken. Raises DataError where there is none."""
 
     def label(self) -> str | None:

@@ -39,9 +39,9 @@ def picture(value: Any) -> Any:
             return Image.open(value).convert("RGB")
         return Image.fromarray(_bytes_of(value)).convert("RGB")
     except (OSError, ValueError, TypeError) as error:
-        said = " ".join(str(error).split())
+        problem = " ".join(str(error).split())
         raise DataError(
-            f"an image cannot be read: {said}; expected a file, its bytes, or pixels as numbers"
+            f"an image cannot be read: {problem}; expected a file, its bytes, or pixels as numbers"
         ) from error
 
 
@@ -82,8 +82,8 @@ class Pixels:
 
     def _compute(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
         pictures = [picture(self._images[i]) for i in positions]
-        found = self._processor(pictures, return_tensors="np")["pixel_values"]
-        return np.asarray(found, dtype=np.float32)
+        pixels = self._processor(pictures, return_tensors="np")["pixel_values"]
+        return np.asarray(pixels, dtype=np.float32)
 
 
 def with_images(table: pa.Table, columns: Sequence[str], folder: Path) -> pa.Table:

@@ -97,23 +97,23 @@ def to_table(rows: list[Object], *, where: str) -> pa.Table:
 
 def typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scratch: Path) -> pa.Table:
     """The objects of lines as by `to_table`, mapped from files. again: the lines, for a second reading."""
-    met = _Met()
-    runs = spill_pieces((_piece(rows, met) for rows in _batches(path, lines)), scratch)
-    kinds = {name: _kinds(runs, name) for name in met.names}
-    whole: dict[str, list[Any]] = {
-        name: [] for name in met.names if name in met.typeless or len(kinds[name]) > 1
+    kinds_met = _Met()
+    runs = spill_pieces((_piece(rows, kinds_met) for rows in _batches(path, lines)), scratch)
+    kinds = {name: _kinds(runs, name) for name in kinds_met.names}
+    columns_of_kind: dict[str, list[Any]] = {
+        name: [] for name in kinds_met.names if name in kinds_met.typeless or len(kinds[name]) > 1
     }
-    if whole:
+    if columns_of_kind:
         for row in line_objects(path, again):
-            for name, values in whole.items():
+            for name, values in columns_of_kind.items():
                 values.append(row.get(name))
-    found = {}
-    for name in met.names:
-        if name in whole:
-            found[name] = _column(whole.pop(name), f"{path}: {name}")
+    row_values = {}
+    for name in kinds_met.names:
+        if name in columns_of_kind:
+            row_values[name] = _column(columns_of_kind.pop(name), f"{path}: {name}")
         else:
-            found[name] = _join_runs(runs, name, next(iter(kinds[name]), pa.null()))
-    return pa.table(found)
+            row_values[name] = _join_runs(runs, name, next(iter(kinds[name]), pa.null()))
+    return pa.table(row_values)
 
 
 def _batches(path: Path, lines: Iterable[str]) -> Iterator[list[Object]]:
@@ -125,22 +125,22 @@ def _batches(path: Path, lines: Iterable[str]) -> Iterator[list[Object]]:
 
 
 def _some(lines: Iterator[str]) -> list[str]:
-    found: list[str] = []
+    pieces: list[str] = []
     characters = 0
     for line in lines:
-        found.append(line)
+        pieces.append(line)
         characters += len(line)
-        if len(found) >= AT_ONCE or characters >= AT_ONCE_CHARACTERS:
+        if len(pieces) >= AT_ONCE or characters >= AT_ONCE_CHARACTERS:
             break
-    return found
+    return pieces
 
 
-def _piece(rows: list[Object], met: _Met) -> pa.Table:
+def _piece(rows: list[Object], kinds: _Met) -> pa.Table:
     """The columns that have a type in these rows, beside `_COUNT`; their names begin with a dot."""
-    own = dict.fromkeys(key for row in rows for key in row)
-    met.names.update(own)
-    columns = {"." + name: _typed_or_none([row.get(name) for row in rows]) for name in own}
-    met.typeless.update(name for name in own if columns["." + name] is None)
+    names = dict.fromkeys(key for row in rows for key in row)
+    kinds.names.update(names)
+    columns = {"." + name: _typed_or_none([row.get(name) for row in rows]) for name in names}
+    kinds.typeless.update(name for name in names if columns["." + name] is None)
     known = {name: column for name, column in columns.items() if column is not None}
     return pa.table({_COUNT: pa.nulls(len(rows)), **known})
 

@@ -52,12 +52,12 @@ def read_kl_log(path: Path) -> KlLog:
     chunks: list[Sequence[float]] = []
     quantiles: dict[str, float] = {}
     for number, line in enumerate(_lines(path), 1):
-        if found := _CHUNK.match(line):
-            if int(found[1]) != len(chunks) + 1:
-                raise DataError(f"{path}:{number}: chunk {found[1]} came, expected chunk {len(chunks) + 1}")
-            values = [float(found[at]) for at in (6, 4, 10)]
+        if match := _CHUNK.match(line):
+            if int(match[1]) != len(chunks) + 1:
+                raise DataError(f"{path}:{number}: chunk {match[1]} came, expected chunk {len(chunks) + 1}")
+            values = [float(match[at]) for at in (6, 4, 10)]
             if not all(map(isfinite, values)):
-                raise DataError(f"{path}:{number}: chunk {found[1]} is not finite: the model is broken")
+                raise DataError(f"{path}:{number}: chunk {match[1]} is not finite: the model is broken")
             chunks.append(values)
         elif quantile := _QUANTILE.match(line):
             quantiles[_NAMES[quantile[1]]] = float(quantile[2])

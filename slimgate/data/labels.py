@@ -81,20 +81,20 @@ def label_sets(
             _to_names(_parts(value, separator, f"{label}, row {row}"), names, f"{label}, row {row}")
             for row, value in zip(rows.ids, values, strict=True)
         ]
-    told = [_column(rows, name) for name in label]
+    columns = [_column(rows, name) for name in label]
     return [
         frozenset(name for name, yes in zip(label, row, strict=True) if yes)
-        for row in zip(*told, strict=True)
+        for row in zip(*columns, strict=True)
     ]
 
 
 def indicators(sets: Sequence[Iterable[str]], classes: Sequence[str]) -> npt.NDArray[np.float64]:
     """(rows, classes) 1 where the row has the label, else 0."""
     place = {name: k for k, name in enumerate(classes)}
-    found = np.zeros((len(sets), len(classes)))
-    for line, labels in zip(found, sets, strict=True):
+    marks = np.zeros((len(sets), len(classes)))
+    for line, labels in zip(marks, sets, strict=True):
         line[[place[name] for name in labels]] = 1.0
-    return found
+    return marks
 
 
 def _parts(value: Any, separator: str, where: str) -> list[str]:

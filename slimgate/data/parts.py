@@ -134,8 +134,10 @@ def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables with their `id` first: the source's own, or part/row."""
     tables = {}
     for name, table in parts.items():
-        own = "id" in table.column_names
-        ids = strings(table["id"], f"part {name}: column id") if own else _number_rows(name, table.num_rows)
+        has_ids = "id" in table.column_names
+        ids = (
+            strings(table["id"], f"part {name}: column id") if has_ids else _number_rows(name, table.num_rows)
+        )
         if ids.null_count:
             raise DataError(f"part {name}: column id is null in {ids.null_count} of {len(ids)} rows")
         rest = [column for column in table.column_names if column != "id"]
@@ -166,10 +168,10 @@ def strings(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         raise DataError(f"{where} has type {column.type}, expected text or numbers") from None
 
 
-def _column(part: str, table: pa.Table, name: str, what: str) -> pa.ChunkedArray:
+def _column(part: str, table: pa.Table, name: str, role: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         known = [column for column in table.column_names if column != "id"]
-        raise DataError(f"part {part} has no {what} column {name}{format_suggestion(name, known)}")
+        raise DataError(f"part {part} has no {role} column {name}{format_suggestion(name, known)}")
     return table[name]
 
 

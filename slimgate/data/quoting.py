@@ -21,8 +21,12 @@ def quoted_texts(rows: Rows, text_columns: Sequence[str], positions: Iterable[in
 
 def _text(value: Any) -> str:
     """Of chat messages, what each says."""
-    if isinstance(value, list) and value and all(isinstance(one, dict) and "content" in one for one in value):
-        value = [str(one["content"]) for one in value]
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(message, dict) and "content" in message for message in value)
+    ):
+        value = [str(message["content"]) for message in value]
     return collapse_text(value)
 
 

@@ -71,7 +71,7 @@ def foreign_format(path: Path) -> str | None:
     """What a file that should hold text holds in truth."""
     with path.open("rb") as stream:
         start = stream.read(_LONGEST)
-    return next((told for pattern, told in _KNOWN if pattern.match(start)), None)
+    return next((name for pattern, name in _KNOWN if pattern.match(start)), None)
 
 
 def text_blocks(path: Path, encoding: str) -> Iterator[str]:
@@ -99,8 +99,8 @@ def lines_of(blocks: Iterable[str]) -> Iterator[str]:
     """The lines with the line feeds that end them; nothing else ends one."""
     begun: list[str] = []
     for block in blocks:
-        *whole, rest = block.split("\n")
-        for line in whole:
+        *lines, rest = block.split("\n")
+        for line in lines:
             yield "".join([*begun, line, "\n"])
             begun = []
         if rest:
@@ -200,8 +200,8 @@ def _check_start(file: RowFile) -> None:
     require(file.path)
     if file.path.stat().st_size == 0:
         raise DataError(f"{file.path} is empty, expected rows as {file.format}")
-    if file.format != "parquet" and (found := foreign_format(file.path)) is not None:
-        raise DataError(f"{file.path} is {found}, expected rows as {file.format}; unpack or rename it")
+    if file.format != "parquet" and (foreign := foreign_format(file.path)) is not None:
+        raise DataError(f"{file.path} is {foreign}, expected rows as {file.format}; unpack or rename it")
 
 
 def _lines(file: RowFile) -> Iterator[str]:
@@ -224,8 +224,8 @@ def _read_text(file: RowFile, scratch: Path) -> pa.Table:
     rows = (line for line in lines if line.strip())
     batches = iter(lambda: list(itertools.islice(rows, AT_ONCE)), [])
     pieces = (pa.table({"text": pa.array(batch, pa.string())}) for batch in batches)
-    found = spill_pieces(pieces, scratch)
-    return found[0] if found else pa.table({"text": pa.array([], pa.string())})
+    table = spill_pieces(pieces, scratch)
+    return table[0] if table else pa.table({"text": pa.array([], pa.string())})
 
 
 def _without_endless_line(file: RowFile, blocks: Iterable[str]) -> Iterator[str]:
@@ -261,9 +261,9 @@ def _header(file: RowFile) -> tuple[str, ...]:
         )
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice is not None or not all(names):
-        what = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"
+        problem = f"column {twice!r} twice" if twice is not None and twice else "a column without a name"
         raise DataError(
-            f"{file.path}: the header has {what}, expected one name a column; came {', '.join(names)}"
+            f"{file.path}: the header has {problem}, expected one name a column; came {', '.join(names)}"
         )
     return tuple(names)
 
@@ -345,12 +345,12 @@ def _utf8_copy(file: RowFile, scratch: Path) -> Path:
     return Path(copy)
 
 
-def _quotes_hint(said: str) -> str:
+def _quotes_hint(message: str) -> str:
     """For fields or lines that do not come out: a quote inside of a text begins a field that goes on."""
-    if "tokenizing" not in said:
+    if "tokenizing" not in message:
         return ""
-    told = "add quotes = false to the source (slimgate init: --no-quotes)"
-    return f"; if double quotes are part of the texts, {told}"
+    advice = "add quotes = false to the source (slimgate init: --no-quotes)"
+    return f"; if double quotes are part of the texts, {advice}"
 
 
 def _load(

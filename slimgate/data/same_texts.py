@@ -26,8 +26,8 @@ def normalize_text(text: str) -> str:
 
     A text of punctuation alone is kept.
     """
-    found = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return " ".join(found.casefold().translate(_REPLACEMENTS).split()) or text
+    normalized = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(normalized.casefold().translate(_REPLACEMENTS).split()) or text
 
 
 class _Replacements(dict[int, str]):
@@ -39,9 +39,9 @@ class _Replacements(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         kind = unicodedata.category(character)
-        found = "" if kind == "Cf" else " " if kind[0] == "P" else character
-        self[code] = found
-        return found
+        replacement = "" if kind == "Cf" else " " if kind[0] == "P" else character
+        self[code] = replacement
+        return replacement
 
 
 _REPLACEMENTS = _Replacements()
@@ -62,16 +62,18 @@ def join_groups(groups: Ints | None, texts: Ints) -> Ints | None:
     groups: (rows,) ids, or None where each row is a group of its own; texts: (rows,) codes. Where no text
     joins two groups, the groups come back as they are.
     """
-    own, text_of = np.unique(texts, return_inverse=True)
-    if len(own) == len(texts):
+    distinct_texts, text_of = np.unique(texts, return_inverse=True)
+    if len(distinct_texts) == len(texts):
         return groups
     if groups is None:
         return texts
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    given, group_of = np.unique(groups, return_inverse=True)
-    nodes = len(given) + len(own)  # a node for each group and each text, an edge for each row
-    edges = coo_array((np.ones(len(texts)), (group_of, len(given) + text_of)), shape=(nodes, nodes))
+    distinct_groups, group_of = np.unique(groups, return_inverse=True)
+    nodes = len(distinct_groups) + len(
+        distinct_texts
+    )  # a node for each group and each text, an edge for each row
+    edges = coo_array((np.ones(len(texts)), (group_of, len(distinct_groups) + text_of)), shape=(nodes, nodes))
     count, joined = connected_components(edges, directed=False)
-    return groups if count == len(given) else joined[group_of].astype(np.int64)
+    return groups if count == len(distinct_groups) else joined[group_of].astype(np.int64)

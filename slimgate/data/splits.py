@@ -115,14 +115,14 @@ def _short(plan: Mapping[str, Asked], drawn: Mapping[str, Ints]) -> str | None:
 
 
 def _too_few(pool: Pool, plan: Mapping[str, Asked], short: str, got: int, *, grouped: bool) -> str:
-    asked = ", ".join(f"{split} {size}" for split, size in plan.items())
+    sizes_stated = ", ".join(f"{split} {size}" for split, size in plan.items())
     dropped = f"{int(pool.by_text.sum())} dropped because a later part holds their text"
     if grouped:
         dropped += f", {int(pool.by_group.sum())} because a later part holds their group"
     inside = "; no group and no text may stand in two splits" if int(pool.free.sum()) else ""
     return (
         f"too few rows for split {short}: part {pool.name} came with {len(pool)} rows, {dropped}, "
-        f"{int(pool.free.sum())} left{inside}; asked {asked}; {short} got {got}. Ask for fewer rows"
+        f"{int(pool.free.sum())} left{inside}; asked {sizes_stated}; {short} got {got}. Ask for fewer rows"
     )
 
 
@@ -261,7 +261,7 @@ def cut(
     plans = _plans(pools, sizes)
     splits: dict[str, pa.Table] = {}
     reports: dict[str, SplitReport] = {}
-    taken: list[Ints] = [np.empty(0, np.int64)]
+    drawn_rows: list[Ints] = [np.empty(0, np.int64)]
     taken_exact: list[Ints] = [np.empty(0, np.int64)]
     held_out: list[Ints] = [np.empty(0, np.int64)]
     for pool in sorted(pools, key=lambda pool: pool.name == UNLABELLED):  # after those that it gives way to
@@ -269,11 +269,11 @@ def cut(
         if not plan:
             continue
         if pool.name == UNLABELLED:
-            texts, exact, groups = map(np.concatenate, (taken, taken_exact, held_out))
+            texts, exact, groups = map(np.concatenate, (drawn_rows, taken_exact, held_out))
             withhold(pool, texts=texts, exact_texts=exact, groups=groups)
         drawn = deal(pool, plan, seed, grouped=group_column is not None)
         dropped = count_dropped(pool, drawn)
-        taken += [pool.texts[rows] for rows in drawn.values()]
+        drawn_rows += [pool.texts[rows] for rows in drawn.values()]
         taken_exact += [pool.exact_texts[rows] for rows in drawn.values()]
         held_out += [pool.groups[rows] for split, rows in drawn.items() if split not in (UNLABELLED, "train")]
         for rank, (split, rows) in enumerate(drawn.items()):
@@ -295,8 +295,8 @@ def cut(
         if split not in splits:
             splits[split] = pools[-1].table.slice(0, 0)
             reports[split] = SplitReport(None, 0, hashlib.sha256().hexdigest(), 0, 0, 0, {}, 0.0, None)
-    found = [name for name in DRAWN if name in splits]
-    return Cut({name: splits[name] for name in found}, {name: reports[name] for name in found})
+    drawn_splits = [name for name in DRAWN if name in splits]
+    return Cut({name: splits[name] for name in drawn_splits}, {name: reports[name] for name in drawn_splits})
 
 
 def _without_labels(
@@ -330,9 +330,9 @@ def read_splits(folder: Path) -> Cut:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise DataError(f"{folder / FILE} has schema {content['schema']}, expected {SCHEMA}")
-        found = [name for name in DRAWN if name in content["splits"] or name in SPLITS]
-        reports = {name: SplitReport(**content["splits"][name]) for name in found}
-        splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in found}
+        drawn_splits = [name for name in DRAWN if name in content["splits"] or name in SPLITS]
+        reports = {name: SplitReport(**content["splits"][name]) for name in drawn_splits}
+        splits = {name: pq.read_table(folder / f"{name}.parquet", memory_map=True) for name in drawn_splits}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{folder} holds no whole splits ({type(error).__name__}: {error}); cut them again"

@@ -25,10 +25,10 @@ def allot(total: int, weights: Floats, limits: Ints) -> Ints:
         if not over.any():
             break
         full |= over
-    whole = np.floor(ideal + 1e-9).astype(np.int64)
-    largest = np.argsort(whole - ideal, kind="stable")
-    whole[largest[: total - int(whole.sum())]] += 1
-    return whole
+    floors = np.floor(ideal + 1e-9).astype(np.int64)
+    largest = np.argsort(floors - ideal, kind="stable")
+    floors[largest[: total - int(floors.sum())]] += 1
+    return floors
 
 
 def draw_rows(size: int, *, among: Mask, labels: Ints, shares: Floats, keys: Ints) -> Ints:
@@ -56,7 +56,7 @@ def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups:
     cells, counts = np.unique(groups[rows] * kinds + labels[rows], return_counts=True)
     owners = cells // kinds
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    taken = _take(
+    positions = _take(
         allot(size, shares, np.bincount(labels[rows], minlength=kinds)).tolist(),
         spans=list(zip(starts.tolist(), [*starts[1:].tolist(), len(cells)], strict=True))
         if len(cells)
@@ -66,7 +66,7 @@ def draw_groups(size: int, *, among: Mask, labels: Ints, shares: Floats, groups:
         counts=counts.tolist(),
     )
     chosen = np.zeros(len(keys), dtype=np.bool_)
-    chosen[owners[starts][taken]] = True
+    chosen[owners[starts][positions]] = True
     return among & chosen[groups]
 
 
@@ -74,7 +74,7 @@ def _take(
     need: list[int], *, spans: list[tuple[int, int]], order: list[int], labels: list[int], counts: list[int]
 ) -> Ints:
     """Numbers of the groups taken. need: rows wanted of each label; spans: the cells of each group."""
-    taken: list[int] = []
+    chosen: list[int] = []
     passed: list[int] = []
     left = sum(need)
     for group in order:
@@ -84,16 +84,16 @@ def _take(
         if any(counts[cell] > need[labels[cell]] for cell in cells):
             passed.append(group)
             continue
-        taken.append(group)
+        chosen.append(group)
         left -= _use(cells, need, labels, counts)
     for group in passed:
         if not left:
             break
         useful = _use(range(*spans[group]), need, labels, counts)
         if useful:
-            taken.append(group)
+            chosen.append(group)
             left -= useful
-    return np.asarray(taken, dtype=np.int64)
+    return np.asarray(chosen, dtype=np.int64)
 
 
 def _use(cells: range, need: list[int], labels: list[int], counts: list[int]) -> int:

@@ -29,15 +29,15 @@ def tags_of(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -
 
     Raises DataError with the first row that has more or fewer tags than words, or a tag that is none.
     """
-    found = []
+    tags_of_rows = []
     for row, text, value in zip(rows.ids, words_of(rows, words), rows.table[tags].to_pylist(), strict=True):
-        told = [_to_tag(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
-        if len(told) != len(text):
+        row_tags = [_to_tag(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
+        if len(row_tags) != len(text):
             raise DataError(
-                f"column {tags}, row {row}: {len(told)} tags for {len(text)} words, expected one a word"
+                f"column {tags}, row {row}: {len(row_tags)} tags for {len(text)} words, expected one a word"
             )
-        found.append(told)
-    return found
+        tags_of_rows.append(row_tags)
+    return tags_of_rows
 
 
 def span_reader() -> SpansOf:
@@ -60,6 +60,6 @@ def _to_tag(tag: str, names: Sequence[str] | None, where: str) -> str:
         tag = names[int(tag)]
     if TAG.match(tag):
         return tag
-    told = f"names holds {len(names)} from 0 on" if names else 'say what it stands for by names = ["O", …]'
-    hint = f"; [task] {told}" if tag.isdecimal() else ""
+    advice = f"names holds {len(names)} from 0 on" if names else 'say what it stands for by names = ["O", …]'
+    hint = f"; [task] {advice}" if tag.isdecimal() else ""
     raise DataError(f'{where}: tag "{tag}", expected O, B-TYPE or I-TYPE{hint}')

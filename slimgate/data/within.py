@@ -67,8 +67,8 @@ def assert_within(
     equivalent = [] if equivalent_points is None else [equivalent_points]
     points = [1.0] if drop_points is None and not equivalent else [] if drop_points is None else [drop_points]
     if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
-        both = Path(teacher), Path(variant)
-        if not all(holds_predictions(path) for path in both):
+        sides = Path(teacher), Path(variant)
+        if not all(holds_predictions(path) for path in sides):
             check_options(allow)
             rules = Rules(
                 frozenset(allow),
@@ -77,8 +77,8 @@ def assert_within(
                 runs=parse_choices(run),
                 same_id=same_id,
             )
-            return _assert_logs_within(*both, metric, points, equivalent, seed, rules, ranges or {})
-        pair = read_pair(*both, ColumnNames(), labels=labels, positive=positive)
+            return _assert_logs_within(*sides, metric, points, equivalent, seed, rules, ranges or {})
+        pair = read_pair(*sides, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
         doubt = describe_near_chance(pair.teacher)
         for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
@@ -113,11 +113,11 @@ def _assert_logs_within(
     stated = [f"{name}={low}:{high}" for name, (low, high) in ranges.items()]
     budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
     budgets = replace(budgets, ranges=range_options(stated))
-    found = judge_logs(read_log(base), read_log(target), budgets, rules, seed=seed).comparisons
-    wrong = [one.judged for one in found if one.judged.verdict is not Verdict.PASS]
+    comparisons = judge_logs(read_log(base), read_log(target), budgets, rules, seed=seed).comparisons
+    wrong = [comparison.judged for comparison in comparisons if comparison.judged.verdict is not Verdict.PASS]
     if wrong:
-        raise AssertionError("\n".join(message(target.stem, one) for one in wrong))
-    return found[0].judged
+        raise AssertionError("\n".join(message(target.stem, judged) for judged in wrong))
+    return comparisons[0].judged
 
 
 def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:

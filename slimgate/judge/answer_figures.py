@@ -67,13 +67,13 @@ def tradeoff(outcomes: ClassOutcomes) -> list[TradeoffFacts] | None:
     if sure is None or outcomes.probabilities is None:
         return None
     if len(outcomes.classes) == 2:
-        score, wanted = outcomes.probabilities[:, 1], outcomes.labels == 1
-        to_find = int(wanted.sum())
+        score, target = outcomes.probabilities[:, 1], outcomes.labels == 1
+        to_find = int(target.sum())
     else:
-        score, wanted = sure, outcomes.predictions == outcomes.labels
+        score, target = sure, outcomes.predictions == outcomes.labels
         to_find = len(outcomes)
     answered = score >= np.array(THRESHOLDS)[:, None]
-    points = zip(THRESHOLDS, answered.sum(axis=1), (answered & wanted).sum(axis=1), strict=True)
+    points = zip(THRESHOLDS, answered.sum(axis=1), (answered & target).sum(axis=1), strict=True)
     return [
         TradeoffFacts(
             threshold=threshold,

@@ -106,22 +106,28 @@ def judge_behaviour(
     share = None if teacher.right is None and budgets.flips is None else flip_share(teacher, variant)
     flips = budgets.flips
     judged = [] if flips is None or share is None else [judge_flips(share, flips.limit, flips.reason)]
-    judged += _judge_tokens(tokens, [one for own in budgets.tokens.values() for one in own])
+    judged += _judge_tokens(
+        tokens, [limit for budgets_of_table in budgets.tokens.values() for limit in budgets_of_table]
+    )
     slices: list[SliceFacts] = []
     parts = [*columns, *label_slices(teacher)]
     for name, metric in metrics.items():
         budget = budgets.slices.get(name)
         limit = None if budget is None else budget.limit
-        named = {key: one for key, one in budgets.named_slices.items() if key.metric == name}
-        own_limits = {(key.column, key.value): one.limit for key, one in named.items()}
-        found = judge_slices(
+        named = {
+            key: slice_budget for key, slice_budget in budgets.named_slices.items() if key.metric == name
+        }
+        own_limits = {(key.column, key.value): slice_budget.limit for key, slice_budget in named.items()}
+        parts_judged = judge_slices(
             replace(metric, name=name), teacher, variant, parts, limit, own_limits=own_limits
         )
-        slices += found
+        slices += parts_judged
         if budget is not None:
-            judged.append(slices_verdict(name, found, budget.limit, budget.reason))
-        judged += [named_slice_verdict(key, found, one) for key, one in named.items()]
-    verdict = worst_verdict([one.verdict for one in judged])
+            judged.append(slices_verdict(name, parts_judged, budget.limit, budget.reason))
+        judged += [
+            named_slice_verdict(key, parts_judged, judged_budget) for key, judged_budget in named.items()
+        ]
+    verdict = worst_verdict([judged_budget.verdict for judged_budget in judged])
     return BehaviourJudgement(share, tuple(slices), tuple(judged), verdict, tokens)
 
 
@@ -147,13 +153,13 @@ def behaviour(
     matrices stand whole; with more, their cells that are not empty. Raises MeasureError as judge_behaviour.
     """
     _check_rows(teacher, variant)
-    found: dict[str, Any] = {"n": len(teacher), **_changes(teacher, variant, texts)}
-    if quote_better and found["flips"] is not None:
+    facts: dict[str, Any] = {"n": len(teacher), **_changes(teacher, variant, texts)}
+    if quote_better and facts["flips"] is not None:
         won = flipped_rows(teacher, variant)[1][:MOST_QUOTED]
-        found["flips"]["quoted_better"] = _quote_rows(teacher, variant, won, texts)
+        facts["flips"]["quoted_better"] = _quote_rows(teacher, variant, won, texts)
     if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
-        found |= _of_classes(teacher, variant)
-    return found
+        facts |= _of_classes(teacher, variant)
+    return facts
 
 
 def _changes(teacher: Outcomes, variant: Outcomes, texts: Texts | None) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def behaviour_facts(
     measured: Mapping[str, Any],
     judged: BehaviourJudgement,
     message: str,
-    wishes: Mapping[str, OnInconclusive] | None = None,
+    on_undecided: Mapping[str, OnInconclusive] | None = None,
 ) -> dict[str, Any]:
     """The record's `behaviour`: what was measured, and what was judged of it.
 
@@ -200,38 +206,40 @@ def behaviour_facts(
         "flips": None if judged.flips is None else {**measured["flips"], **_share(judged.flips)},
         "slices": _to_json(judged.slices),
         "slice_gaps": _to_json(slice_gaps(judged.slices)),
-        "budgets": [budget_facts(one, (wishes or {}).get(one.kind)) for one in judged.budgets],
+        "budgets": [budget_facts(budget, (on_undecided or {}).get(budget.kind)) for budget in judged.budgets],
         "verdict": judged.verdict and judged.verdict.value,
         "message": message,
     }
 
 
-def undecided_wishes(budgets: BehaviourBudgets, otherwise: OnInconclusive) -> dict[str, OnInconclusive]:
+def undecided_wishes(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
     """What INCONCLUSIVE does, by the kind of each budget."""
     undecided: dict[str, OnInconclusive | None] = {
-        one.kind: one.on_inconclusive for own in budgets.tokens.values() for one in own
+        limit.kind: limit.on_inconclusive for limits in budgets.tokens.values() for limit in limits
     }
-    undecided |= {slices_kind(metric): one.on_inconclusive for metric, one in budgets.slices.items()}
+    undecided |= {slices_kind(metric): budget.on_inconclusive for metric, budget in budgets.slices.items()}
     undecided |= {
-        slices_kind(key.metric, key.column, key.value): one.on_inconclusive
-        for key, one in budgets.named_slices.items()
+        slices_kind(key.metric, key.column, key.value): budget.on_inconclusive
+        for key, budget in budgets.named_slices.items()
     }
     if budgets.flips is not None:
         undecided[budgets.flips.kind] = budgets.flips.on_inconclusive
-    return {kind: one or otherwise for kind, one in undecided.items()}
+    return {kind: action or default for kind, action in undecided.items()}
 
 
-def on_inconclusive(judged: BehaviourJudgement, wishes: Mapping[str, OnInconclusive]) -> OnInconclusive:
+def on_inconclusive(judged: BehaviourJudgement, on_undecided: Mapping[str, OnInconclusive]) -> OnInconclusive:
     """What an undecided behaviour does: "fail" unless every undecided budget says "warn"."""
-    undecided = [wishes.get(one.kind) for one in judged.budgets if one.verdict is Verdict.INCONCLUSIVE]
+    undecided = [
+        on_undecided.get(budget.kind) for budget in judged.budgets if budget.verdict is Verdict.INCONCLUSIVE
+    ]
     return "fail" if "fail" in undecided else "warn"
 
 
-def _share(found: FlipShare) -> dict[str, Any]:
+def _share(share: FlipShare) -> dict[str, Any]:
     return {
-        "percent": 100 * found.share,
-        "interval": [100 * bound for bound in found.interval],
-        "groups": found.groups,
+        "percent": 100 * share.share,
+        "interval": [100 * bound for bound in share.interval],
+        "groups": share.groups,
     }
 
 
@@ -277,8 +285,8 @@ def _shorten(answer: str) -> str:
     return answer if len(answer) <= _LONGEST_ANSWER else answer[: _LONGEST_ANSWER - 1] + "…"
 
 
-def _to_json(found: Sequence[Part] | None) -> list[dict[str, Any]] | None:
-    return None if found is None else [one.model_dump(mode="json") for one in found]
+def _to_json(records: Sequence[Part] | None) -> list[dict[str, Any]] | None:
+    return None if records is None else [record.model_dump(mode="json") for record in records]
 
 
 def _confusion(teacher: ClassOutcomes, variant: ClassOutcomes) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class SliceFacts(Part):
     @property
     def worst(self) -> Verdict | None:
         """The worse of the two verdicts; None where no budget is about the slice."""
-        return worst_verdict([one for one in (self.verdict, self.own_verdict) if one is not None])
+        return worst_verdict([verdict for verdict in (self.verdict, self.own_verdict) if verdict is not None])
 
 
 class FigureFacts(Part):

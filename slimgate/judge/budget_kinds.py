@@ -170,23 +170,23 @@ class Undecided(Protocol):
 
 
 def on_inconclusive_of(
-    budgets: Sequence[Undecided], judged: Sequence[BudgetVerdict], otherwise: OnInconclusive
+    budgets: Sequence[Undecided], judged: Sequence[BudgetVerdict], default: OnInconclusive
 ) -> OnInconclusive:
     """What INCONCLUSIVE shall do: "fail" unless every undecided budget says "warn".
 
     judged: the verdict on each of the budgets; otherwise: the wish of a budget that has none of its own.
     """
     undecided = [
-        wish
-        for wish, one in zip(wishes(budgets, otherwise), judged, strict=True)
-        if one.verdict is Verdict.INCONCLUSIVE
+        action
+        for action, verdict in zip(list_actions(budgets, default), judged, strict=True)
+        if verdict.verdict is Verdict.INCONCLUSIVE
     ]
     return "fail" if "fail" in undecided else "warn"
 
 
-def wishes(budgets: Sequence[Undecided], otherwise: OnInconclusive) -> list[OnInconclusive]:
+def list_actions(budgets: Sequence[Undecided], default: OnInconclusive) -> list[OnInconclusive]:
     """What INCONCLUSIVE shall do of each budget; otherwise: as above."""
-    return [budget.on_inconclusive or otherwise for budget in budgets]
+    return [budget.on_inconclusive or default for budget in budgets]
 
 
 def allowed_drop(budget: QualityBudget, teacher: float) -> float:

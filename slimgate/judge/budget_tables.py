@@ -118,9 +118,9 @@ class Budget(Table):
         """The limit, in the unit of its kind."""
         return float(getattr(self, self.kind))
 
-    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
-        """What INCONCLUSIVE does, `otherwise` where the table does not say; None: it is never undecided."""
-        return otherwise
+    def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
+        """What INCONCLUSIVE does, `default` where the table does not say; None: it is never undecided."""
+        return default
 
 
 class SizeBudget(Budget):
@@ -145,7 +145,7 @@ class SizeBudget(Budget):
             )
         return limit
 
-    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> None:
+    def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
         """Bytes are exact."""
 
 
@@ -156,7 +156,7 @@ class FlopsBudget(Budget):
     ratio_max: float = Field(gt=0)
     """Largest value of the variant's operations / the teacher's: matrix products, convolutions, attention."""
 
-    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> None:
+    def on_inconclusive_or(self, default: OnInconclusive | None) -> None:
         """Operations are counted, so they are exact."""
 
 
@@ -166,8 +166,8 @@ class _UndecidedBudget(Budget):
     on_inconclusive: OnInconclusive | None = None
     """What happens if the rows cannot tell: fail, or warn and pass; default: that of [measure]."""
 
-    def on_inconclusive_or(self, otherwise: OnInconclusive | None) -> OnInconclusive | None:
-        return self.on_inconclusive or otherwise
+    def on_inconclusive_or(self, default: OnInconclusive | None) -> OnInconclusive | None:
+        return self.on_inconclusive or default
 
 
 class MemoryBudget(_UndecidedBudget):
@@ -281,8 +281,10 @@ class KlBudgetTable(_LimitBudgets):
     def budgets(self) -> tuple[LimitBudget, ...]:
         """A budget for each limit that is set; the cap is of the mean."""
         return tuple(
-            replace(one, cap=self.cap, above_cap_max=self.above_cap_max) if one.kind == "mean_max" else one
-            for one in super().budgets()
+            replace(budget, cap=self.cap, above_cap_max=self.above_cap_max)
+            if budget.kind == "mean_max"
+            else budget
+            for budget in super().budgets()
         )
 
 
@@ -380,10 +382,10 @@ class LatencyBudgetTable(_LimitBudgets):
     @property
     def part_speeds(self) -> tuple[LimitBudget, ...]:
         """The budgets that a duel of the first token, of the later ones, or from end to end decides."""
-        return tuple(one for one in self.budgets() if one.kind in PART_SPEEDUPS)
+        return tuple(budget for budget in self.budgets() if budget.kind in PART_SPEEDUPS)
 
     @property
     def times(self) -> tuple[LimitBudget, ...]:
         """The budgets that the variant's own times decide."""
         by_duel = (SpeedBudget.kind, *PART_SPEEDUPS)
-        return tuple(one for one in self.budgets() if one.kind not in by_duel)
+        return tuple(budget for budget in self.budgets() if budget.kind not in by_duel)

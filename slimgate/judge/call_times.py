@@ -90,7 +90,7 @@ class CallTimes:
     @property
     def verdict(self) -> Verdict | None:
         """The worst of the budgets."""
-        return worst_verdict([one.verdict for one in self.budgets])
+        return worst_verdict([budget.verdict for budget in self.budgets])
 
 
 def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int | None = None) -> CallTimes:
@@ -105,7 +105,7 @@ def judge_call_times(ms: Floats, budgets: Sequence[LimitBudget], *, tokens: int 
         raise MeasureError("a budget on milliseconds needs rounds, none were timed")
     limits = [_limit_in_ms(budget, tokens) for budget in budgets]
     counted = [independent_rounds(ms, limit.limit) for limit in limits]
-    judged = (_judge(ms, *one, tokens) for one in zip(budgets, limits, counted, strict=True))
+    judged = (_judge(ms, *row, tokens) for row in zip(budgets, limits, counted, strict=True))
     return CallTimes(len(ms), min(counted, default=len(ms)), tuple(judged))
 
 
@@ -126,7 +126,7 @@ def _judge(
     undecided = verdict is Verdict.INCONCLUSIVE
     needed = rounds_needed(ms, in_ms, counted) if undecided else None
     if budget.kind in _RATES and tokens:
-        value, low, high = (1000 * tokens / one if one else inf for one in (value, high, low))
+        value, low, high = (1000 * tokens / seconds if seconds else inf for seconds in (value, high, low))
     return BudgetVerdict(
         kind=budget.kind,
         limit=budget.limit,
@@ -191,11 +191,11 @@ def _correlation_time(series: Floats) -> float:
     if n < 4 or spread <= 0:
         return 1.0
     size = 1 << (2 * n - 1).bit_length()
-    found = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2, size)[:n] / spread
-    found[1:] += 1.0 / n  # each is about that much too low, because the mean is the series' own
-    if found[1] <= _SEEN / sqrt(n):
+    correlation = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2, size)[:n] / spread
+    correlation[1:] += 1.0 / n  # each is about that much too low, because the mean is the series' own
+    if correlation[1] <= _SEEN / sqrt(n):
         return 1.0
-    pairs = found[: n - n % 2].reshape(-1, 2).sum(axis=1)
+    pairs = correlation[: n - n % 2].reshape(-1, 2).sum(axis=1)
     noise = pairs <= _SEEN * sqrt(2 / n)
     end = int(noise.argmax()) if noise.any() else len(pairs)
     return float(max(1.0, 2.0 * pairs[:end].sum() - 1.0))
@@ -216,20 +216,20 @@ def rounds_needed(ms: Floats, budget: LimitBudget, counted: int) -> int | None:
     return max(len(ms) + 1, ceil(independent * len(ms) / counted))
 
 
-def call_times_message(name: str, workload: str, found: CallTimes, *, of: str = "rounds") -> str:
+def call_times_message(name: str, workload: str, times: CallTimes, *, of: str = "rounds") -> str:
     """One line that can be acted on. of: what was timed."""
-    parts = "; ".join(_format_budget(one, of) for one in found.budgets)
-    counted = "" if found.counted == found.rounds else f", which count as {found.counted}"
-    return f"{name}: {workload} {parts} ({found.rounds} {of}{counted})"
+    parts = "; ".join(_format_budget(budget, of) for budget in times.budgets)
+    counted = "" if times.counted == times.rounds else f", which count as {times.counted}"
+    return f"{name}: {workload} {parts} ({times.rounds} {of}{counted})"
 
 
-def _format_budget(one: BudgetVerdict, of: str) -> str:
-    low, high = one.interval or (0.0, inf)
+def _format_budget(budget: BudgetVerdict, of: str) -> str:
+    low, high = budget.interval or (0.0, inf)
     bounds = f"[{low:.3g}, {high:.3g}]" if isfinite(high) else f"[{low:.3g}, no bound]"
-    what, unit = _WORDS[one.kind]
-    line = f"{what} {one.value:.3g} {unit} {bounds}, budget {one.limit:g}: {one.verdict}"
-    if one.verdict is not Verdict.INCONCLUSIVE:
+    words, unit = _WORDS[budget.kind]
+    line = f"{words} {budget.value:.3g} {unit} {bounds}, budget {budget.limit:g}: {budget.verdict}"
+    if budget.verdict is not Verdict.INCONCLUSIVE:
         return line
-    if one.n_needed is None:
+    if budget.n_needed is None:
         return f"{line}, it is within {100 * LAYOUT:.0f} % of the limit"
-    return f"{line}, about {one.n_needed:,} {of} would tell"
+    return f"{line}, about {budget.n_needed:,} {of} would tell"

@@ -163,9 +163,9 @@ def _rows_needed(conditions: list[tuple[UnitLosses, float]], p_values: list[floa
     """Rows that decide it 80 % of the time if all stays as measured: as FAIL if a limit is exceeded."""
     exceeded = [losses.copies_needed(at) for losses, at in conditions[:2] if losses.mean > at]
     if exceeded:
-        copies = [one for one in exceeded if one is not None]
+        copies = [count for count in exceeded if count is not None]
         return ceil(min(copies) * n) if copies else None
     undecided = [pair for pair, p in zip(conditions, p_values, strict=True) if p > ALPHA]
     needed = [losses.copies_needed(at) if losses.mean < at else None for losses, at in undecided]
-    known = [one for one in needed if one is not None]
+    known = [count for count in needed if count is not None]
     return ceil(max(known) * n) if known and len(known) == len(needed) else None

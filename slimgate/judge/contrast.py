@@ -184,5 +184,5 @@ def _crossing(bound: Callable[[float], float], start: float, step: float) -> flo
     if bound(near) * step <= 0:
         # the bound jumps at `start`, as a bootstrap's may
         return near
-    found = float(brentq(bound, near, far, xtol=1e-9, rtol=1e-6))
-    return found if isfinite(found) else None
+    root = float(brentq(bound, near, far, xtol=1e-9, rtol=1e-6))
+    return root if isfinite(root) else None

@@ -72,15 +72,17 @@ def judge_correlation(
     score = _Score(kind)
     for budget in budgets:
         check_budget(score, budget)
-    given = {"gold": gold, "teacher": teacher, "variant": variant}
-    _check(kind, given)
-    for name, scores in given.items():
+    scores_by_name = {"gold": gold, "teacher": teacher, "variant": variant}
+    _check(kind, scores_by_name)
+    for name, scores in scores_by_name.items():
         if np.ptp(scores) == 0:
             raise MeasureError(f"{kind}: all scores of {name} are {scores[0]:g}, there is no correlation")
-    ones = np.ones((1, len(gold)))
-    before, after = _correlations([_column(kind, scores) for scores in given.values()], ones)[:, 0]
+    unit_weights = np.ones((1, len(gold)))
+    before, after = _correlations(
+        [_column(kind, scores) for scores in scores_by_name.values()], unit_weights
+    )[:, 0]
     if kind == "spearman":  # so that a rising transform changes nothing
-        gold, teacher, variant = (rankdata(scores) for scores in given.values())
+        gold, teacher, variant = (rankdata(scores) for scores in scores_by_name.values())
     added, groups = with_made_up_pairs((gold, teacher, variant), groups, has_ends=kind == "spearman")
     columns = [_column(kind, scores) for scores in added]
     member = np.arange(len(added[0])) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -181,9 +183,9 @@ def _correlations(columns: Sequence[_Column], weights: Floats) -> Floats:
     gold, *models = (column.of(weights) for column in columns)
     centred = gold - (weights * gold).sum(axis=1, keepdims=True) / total
     spread = (weights * centred**2).sum(axis=1)
-    found = np.full((2, len(weights)), np.nan)
-    for line, scores in zip(found, models, strict=True):
-        own = scores - (weights * scores).sum(axis=1, keepdims=True) / total
-        both = spread * (weights * own**2).sum(axis=1)
-        np.divide((weights * centred * own).sum(axis=1), np.sqrt(both), out=line, where=both > 0)
-    return found
+    values = np.full((2, len(weights)), np.nan)
+    for line, scores in zip(values, models, strict=True):
+        deviations = scores - (weights * scores).sum(axis=1, keepdims=True) / total
+        product = spread * (weights * deviations**2).sum(axis=1)
+        np.divide((weights * centred * deviations).sum(axis=1), np.sqrt(product), out=line, where=product > 0)
+    return values

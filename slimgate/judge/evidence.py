@@ -92,7 +92,7 @@ def gather(
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
 
     if metric.per_row is not None and not _is_between(metric, teacher, variant):
-        before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
+        before, after = (_zero_or_one(metric, metric.per_row, outcomes) for outcomes in (teacher, variant))
         return by_tango(before, after, higher_is_better=metric.higher_is_better, groups=groups)
     return by_contrast(
         _make_paired(metric, teacher, variant, seed=seed, resamples=resamples),
@@ -110,7 +110,7 @@ def pair_values(
     groups = shared_groups(teacher, variant)
     teacher, variant = replace(teacher, groups=groups), replace(variant, groups=groups)
     if metric.per_row is not None and not _is_between(metric, teacher, variant):
-        before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
+        before, after = (_zero_or_one(metric, metric.per_row, outcomes) for outcomes in (teacher, variant))
         return _means_of_01(before, after, groups)
     return _make_paired(metric, teacher, variant, seed=seed, resamples=resamples)
 
@@ -128,12 +128,12 @@ def _make_paired(
 
 def shared_groups(teacher: Outcomes, variant: Outcomes) -> Ints | None:
     """(rows,) group ids; None where rows have none, or each has its own. Both models must agree."""
-    given = [outcomes.groups for outcomes in (teacher, variant) if outcomes.groups is not None]
-    if not given:
+    stated = [outcomes.groups for outcomes in (teacher, variant) if outcomes.groups is not None]
+    if not stated:
         return None
-    if not np.array_equal(given[0], given[-1]):
+    if not np.array_equal(stated[0], stated[-1]):
         raise MeasureError("outcomes are not paired: the two hold other groups for the same ids")
-    return _real_groups(given[0])
+    return _real_groups(stated[0])
 
 
 def _real_groups(groups: Ints) -> Ints | None:
@@ -148,9 +148,9 @@ def gather_parts(
     parts: positions. The rows are not copied, so that parts of millions of rows cost little.
     """
     if metric.per_row is None or not metric.resampled or _is_between(metric, teacher, variant):
-        both = ((teacher.take(rows), variant.take(rows)) for rows in parts)
-        return [gather(metric, *one, seed=0, resamples=None) for one in both]
-    before, after = (_zero_or_one(metric, metric.per_row, one) for one in (teacher, variant))
+        pairs = ((teacher.take(rows), variant.take(rows)) for rows in parts)
+        return [gather(metric, *pair, seed=0, resamples=None) for pair in pairs]
+    before, after = (_zero_or_one(metric, metric.per_row, outcomes) for outcomes in (teacher, variant))
     shared_groups(teacher, variant)  # that they agree
     groups = variant.groups if teacher.groups is None else teacher.groups
     return [
@@ -168,7 +168,7 @@ def _is_between(metric: Metric, teacher: Outcomes, variant: Outcomes) -> bool:
     """Whether a metric that may be judged as a mean too has values other than 0 and 1."""
     if metric.per_row is None or metric.row_mean is None:
         return False
-    return not all(is_zero_or_one(metric.per_row(one)) for one in (teacher, variant))
+    return not all(is_zero_or_one(metric.per_row(outcomes)) for outcomes in (teacher, variant))
 
 
 def _zero_or_one(metric: Metric, per_row: PerRow, outcomes: Outcomes) -> Floats:
@@ -196,9 +196,9 @@ def by_tango(
     n, b, c = len(lost), int((lost > 0).sum()), int((lost < 0).sum())
     changed = Changed(right_to_wrong=b, wrong_to_right=c)
     if groups is not None:
-        found = by_contrast(paired, n=n, method=f"{METHOD}, grouped", higher_is_better=higher_is_better)
+        evidence = by_contrast(paired, n=n, method=f"{METHOD}, grouped", higher_is_better=higher_is_better)
         effect, count = design_effect(lost, groups), len(np.unique(groups))
-        return replace(found, groups=count, design_effect=effect, changed=changed)
+        return replace(evidence, groups=count, design_effect=effect, changed=changed)
 
     def z(margin: float, copies: float = 1.0) -> float:
         # a margin of 1 or more is met by whatever happens, and has no z
@@ -254,7 +254,10 @@ def by_contrast(
 
 def resample_count(metric: Metric) -> int | None:
     """How many resamples judge a metric; None of a mean, a rate, or what has influence values."""
-    if any(one is not None for one in (metric.per_row, metric.row_mean, metric.influence, metric.documents)):
+    if any(
+        statistic is not None
+        for statistic in (metric.per_row, metric.row_mean, metric.influence, metric.documents)
+    ):
         return None
     return default_resamples(metric)
 

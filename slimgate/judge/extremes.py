@@ -51,8 +51,8 @@ def _place(metric: Metric, teacher: ClassOutcomes) -> tuple[int, int]:
     sizes = np.bincount(teacher.labels, minlength=len(teacher.classes))
     present = np.flatnonzero(sizes)
     smallest = present[np.argsort(sizes[present], kind="stable")][:_CANDIDATES]
-    others = smallest if len(smallest) > 1 else np.arange(len(teacher.classes))
-    pairs = [(int(label), int(wrong)) for label in smallest for wrong in others if label != wrong]
+    targets = smallest if len(smallest) > 1 else np.arange(len(teacher.classes))
+    pairs = [(int(label), int(wrong)) for label in smallest for wrong in targets if label != wrong]
     if not pairs:
         raise MeasureError(f"{metric.name}: the task has one class only, nothing can change")
     if metric.from_confusion is None:
@@ -157,8 +157,8 @@ def with_extremes(metric: Metric, teacher: Outcomes, variant: Outcomes) -> tuple
         size = usual_group_size(groups)
         groups = np.append(groups, groups.max() + np.repeat([1, 2], size))
     lost_and_gained = np.repeat(ends, size, axis=0), np.repeat(ends[::-1], size, axis=0)
-    both = [
+    pairs = [
         np.concatenate([row_sums.terms(outcomes), made_up])
         for outcomes, made_up in zip((teacher, variant), lost_and_gained, strict=True)
     ]
-    return np.concatenate(both, axis=1), groups
+    return np.concatenate(pairs, axis=1), groups

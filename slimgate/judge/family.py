@@ -62,16 +62,16 @@ def fails_within_family(
     looks = looks or [None] * len(judgements)
     judgements = [_decided_at(*pair) for pair in zip(judgements, looks, strict=True)]
     p_values = [
-        (1.0 if one.p_holds is None else one.p_holds, look)
+        (1.0 if budget.p_holds is None else budget.p_holds, look)
         for judged, look in zip(judgements, looks, strict=True)
-        for one in judged.budgets
+        for budget in judged.budgets
     ]
     rejected = iter(_rejected_by_holm(p_values))
     why = f"over its budget alone, but not by Holm's correction over the {len(p_values)} budgets"
     return [
         _undecided_if(
             judged,
-            [not next(rejected) and one.p_holds is not None for one in judged.budgets],
+            [not next(rejected) and budget.p_holds is not None for budget in judged.budgets],
             Verdict.FAIL,
             why,
         )
@@ -101,7 +101,7 @@ def _decided_at(judged: QualityJudgement, look: Look | None) -> QualityJudgement
     level = look.level()
     why = f"decided alone, but not at look {look.number} of {look.of} (level {100 * level:.2g} %)"
     for verdict, name in ((Verdict.PASS, "p_value"), (Verdict.FAIL, "p_holds")):
-        p_values = [getattr(one, name) for one in judged.budgets]
+        p_values = [getattr(budget, name) for budget in judged.budgets]
         judged = _undecided_if(judged, [p is None or p > level for p in p_values], verdict, why)
     return judged
 
@@ -114,15 +114,15 @@ def _undecided_if(
     lost: of each of the metric's budgets; why: as the judgement's line says it.
     """
     budgets = tuple(
-        replace(one, verdict=Verdict.INCONCLUSIVE) if one.verdict is verdict and gone else one
-        for one, gone in zip(judged.budgets, lost, strict=True)
+        replace(budget, verdict=Verdict.INCONCLUSIVE) if budget.verdict is verdict and gone else budget
+        for budget, gone in zip(judged.budgets, lost, strict=True)
     )
     if budgets == judged.budgets:
         return judged
     return replace(
         judged,
         budgets=budgets,
-        verdict=worst_verdict([one.verdict for one in budgets]),
+        verdict=worst_verdict([budget.verdict for budget in budgets]),
         n_needed=None,
         family=why,
     )

@@ -51,17 +51,17 @@ def flipped_rows(teacher: Outcomes, variant: Outcomes) -> tuple[Ints, Ints]:
     return np.flatnonzero(before & ~after), np.flatnonzero(~before & after)
 
 
-def surest_lost_rows(teacher: Outcomes, variant: Outcomes, most: int = MOST_QUOTED) -> Ints:
+def surest_lost_rows(teacher: Outcomes, variant: Outcomes, limit: int = MOST_QUOTED) -> Ints:
     """Positions of right-to-wrong rows, first those in whose wrong answer the variant is surest.
 
     Without its probabilities: those in whose right answer the teacher was; without either, in order.
     """
     lost, _ = flipped_rows(teacher, variant)
-    known = [one for one in (variant, teacher) if isinstance(one, ClassOutcomes)]
-    sure = next((found for one in known if (found := confidences(one)) is not None), None)
+    known = [outcomes for outcomes in (variant, teacher) if isinstance(outcomes, ClassOutcomes)]
+    sure = next((confidence for outcomes in known if (confidence := confidences(outcomes)) is not None), None)
     if sure is None:
-        return lost[:most]
-    return lost[np.argsort(-sure[lost], kind="stable")][:most]
+        return lost[:limit]
+    return lost[np.argsort(-sure[lost], kind="stable")][:limit]
 
 
 def flip_share(teacher: Outcomes, variant: Outcomes) -> FlipShare:
@@ -80,13 +80,13 @@ def flips_of(is_lost: Floats, groups: Ints | None) -> FlipShare:
     return FlipShare(losses, len(is_lost), None if groups is None else count)
 
 
-def judge_flips(found: FlipShare, percent: float, reason: str | None = None) -> BudgetVerdict:
+def judge_flips(share: FlipShare, percent: float, reason: str | None = None) -> BudgetVerdict:
     """PASS where the rows show a share below `percent`, FAIL where they show one above it."""
     limit, rows = percent / 100, None
     verdict = to_verdict(
-        inside=found.losses.p_at_least(limit) <= ALPHA, outside=found.losses.p_at_most(limit) <= ALPHA
+        inside=share.losses.p_at_least(limit) <= ALPHA, outside=share.losses.p_at_most(limit) <= ALPHA
     )
     if verdict is Verdict.INCONCLUSIVE:
-        copies = found.losses.copies_needed(limit)
-        rows = None if copies is None else ceil(copies * found.n)
+        copies = share.losses.copies_needed(limit)
+        rows = None if copies is None else ceil(copies * share.n)
     return BudgetVerdict(FlipsBudget.kind, percent, verdict, reason, rows)

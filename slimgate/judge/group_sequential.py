@@ -59,9 +59,9 @@ def look_levels(looks: int, alpha: float = ALPHA) -> tuple[float, ...]:
     for at in range(1, looks):
         bound = _bound(nodes, mass, step, float(spent[at] - spent[at - 1]))
         levels.append(float(ndtr(-bound / sqrt(times[at]))))
-        others, weights = _nodes(bound)
-        mass = weights * (_density((others[:, None] - nodes) / step) / step @ mass)
-        nodes = others
+        next_nodes, weights = _nodes(bound)
+        mass = weights * (_density((next_nodes[:, None] - nodes) / step) / step @ mass)
+        nodes = next_nodes
     return tuple(levels)
 
 
@@ -95,5 +95,5 @@ def _nodes(bound: float) -> tuple[Floats, Floats]:
 
 
 def _density(z: Floats) -> Floats:
-    found: Floats = np.exp(-(z**2) / 2) / sqrt(2 * np.pi)
-    return found
+    density: Floats = np.exp(-(z**2) / 2) / sqrt(2 * np.pi)
+    return density

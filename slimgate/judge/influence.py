@@ -73,16 +73,16 @@ def paired_influence(
 
     Raises MeasureError where the metric is not defined on the rows.
     """
-    both = with_pseudo_changes(metric, teacher, variant)
-    ones = np.ones(len(both[0]))
-    values = np.stack([influence(outcomes) for outcomes in both])
-    groups = both[0].groups
+    padded = with_pseudo_changes(metric, teacher, variant)
+    unit_weights = np.ones(len(padded[0]))
+    values = np.stack([influence(outcomes) for outcomes in padded])
+    groups = padded[0].groups
     if groups is not None:
         _, member = np.unique(groups, return_inverse=True)
         values = np.stack([np.bincount(member, weights=line) for line in values])
     return PairedInfluence(
-        sample=np.array([float(metric.statistic(outcomes, ones)) for outcomes in both]),
+        sample=np.array([float(metric.statistic(outcomes, unit_weights)) for outcomes in padded]),
         influence=values,
-        rows=len(ones),
+        rows=len(unit_weights),
         grouped=groups is not None,
     )

@@ -72,8 +72,8 @@ class TimeRatio:
 def part_ms(requests: Sequence[LoadRequest], part: LoadPart) -> Floats:
     """(requests,) times in the order of sending, inf of those that failed; without those that have none."""
     field = {"answer": "total", "ttft": "first", "tpot": "between"}[part]
-    times = (inf if one.failed is not None else getattr(one, field) for one in requests)
-    return np.asarray([one for one in times if one is not None], dtype=np.float64)
+    times = (inf if request.failed is not None else getattr(request, field) for request in requests)
+    return np.asarray([time for time in times if time is not None], dtype=np.float64)
 
 
 def compare_times(
@@ -84,11 +84,13 @@ def compare_times(
     quantile: float,
 ) -> TimeRatio | None:
     """None where base or target has no answered request with a time of this part."""
-    times = [part_ms(one, part) for one in (base, target)]
-    if not all(np.isfinite(one).any() for one in times):
+    times = [part_ms(requests, part) for requests in (base, target)]
+    if not all(np.isfinite(part_times).any() for part_times in times):
         return None
-    values = [sample_quantile(one, quantile) for one in times]
-    counted = tuple(independent_rounds(one, value) for one, value in zip(times, values, strict=True))
+    values = [sample_quantile(part_times, quantile) for part_times in times]
+    counted = tuple(
+        independent_rounds(request_times, value) for request_times, value in zip(times, values, strict=True)
+    )
     floor = None if repeat is None else _noise_floor(base, repeat, part, quantile)
     ratio, interval = _ratio(times[0], times[1], quantile)
     return TimeRatio(part, quantile, values[0], values[1], ratio, interval, floor, (counted[0], counted[1]))
@@ -98,7 +100,7 @@ def _noise_floor(
     base: Sequence[LoadRequest], repeat: Sequence[LoadRequest], part: LoadPart, quantile: float
 ) -> float:
     """How far the base is from itself, and again to the farther bound of that; LAYOUT if that is more."""
-    times = [part_ms(one, part) for one in (base, repeat)]
+    times = [part_ms(requests, part) for requests in (base, repeat)]
     if not all(map(len, times)):
         return inf
     ratio, (low, high) = _ratio(times[0], times[1], quantile)
@@ -108,10 +110,10 @@ def _noise_floor(
 
 
 def _ratio(base: Floats, target: Floats, quantile: float) -> tuple[float, Interval]:
-    values = [sample_quantile(one, quantile) for one in (base, target)]
+    values = [sample_quantile(part_times, quantile) for part_times in (base, target)]
     (base_low, base_high), (low, high) = (
-        quantile_interval(one, quantile, independent_rounds(one, value))
-        for one, value in zip((base, target), values, strict=True)
+        quantile_interval(part_times, quantile, independent_rounds(part_times, value))
+        for part_times, value in zip((base, target), values, strict=True)
     )
     return _divide(*values), (_divide(base_low, high), _divide(base_high, low))
 
@@ -123,36 +125,37 @@ def _divide(above: float, below: float) -> float:
     return above / below
 
 
-def judge_ratio(found: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetVerdict:
+def judge_ratio(comparison: TimeRatio, budget: SpeedBudget | LimitBudget) -> BudgetVerdict:
     """PASS where the claimed interval lies above the limit, FAIL where it lies below, else INCONCLUSIVE."""
-    low, high = found.claimed_interval
+    low, high = comparison.claimed_interval
     verdict = to_verdict(inside=low >= budget.limit, outside=high < budget.limit)
     known = (low, high) if isfinite(high) else None
-    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, None, found.ratio, known)
+    return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, None, comparison.ratio, known)
 
 
-def ratio_message(name: str, found: TimeRatio, judged: BudgetVerdict) -> str:
+def ratio_message(name: str, comparison: TimeRatio, judged: BudgetVerdict) -> str:
     """One line that can be acted on. name: of target and load."""
-    part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[found.part]
+    part = {"answer": "", "ttft": " first token", "tpot": " later tokens"}[comparison.part]
     line = (
-        f"{name}{part} {found.ratio:.2f}× the base's speed {_format_claim(found)}, budget {judged.limit:g}×: "
+        f"{name}{part} {comparison.ratio:.2f}× the base's speed {_format_claim(comparison)}, "
+        f"budget {judged.limit:g}×: "
     )
     line += str(judged.verdict)
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return line
-    low, high = found.interval
-    if found.noise_floor is None:
+    low, high = comparison.interval
+    if comparison.noise_floor is None:
         return f"{line}, {ONE_RUN}"
-    if not isfinite(found.noise_floor):
+    if not isfinite(comparison.noise_floor):
         return f"{line}, {TOO_FEW}"
     if low >= judged.limit or high < judged.limit:
         return f"{line}, two runs of the base differ by as much"
     return f"{line}, more requests would tell"
 
 
-def _format_claim(found: TimeRatio) -> str:
-    low, high = found.interval if found.noise_floor is None else found.claimed_interval
+def _format_claim(comparison: TimeRatio) -> str:
+    low, high = comparison.interval if comparison.noise_floor is None else comparison.claimed_interval
     bounds = f"[{low:.2f}, {high:.2f}]" if isfinite(high) else f"[{low:.2f}, no bound]"
-    if found.noise_floor is None:
+    if comparison.noise_floor is None:
         return f"{bounds} by its requests alone"
-    return f"{bounds} ({format_noise_floor(found.noise_floor)})"
+    return f"{bounds} ({format_noise_floor(comparison.noise_floor)})"

@@ -101,8 +101,8 @@ def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: 
     """Raises MeasureError where the sizes of the two models differ, one is below 0, or all are 0, or where an
     amount is outside its ends.
     """
-    (before, sizes), (after, others) = row_mean.of(teacher), row_mean.of(variant)
-    if not np.array_equal(sizes, others):
+    (before, sizes), (after, variant_sizes) = row_mean.of(teacher), row_mean.of(variant)
+    if not np.array_equal(sizes, variant_sizes):
         raise MeasureError(
             f"{metric.name}: teacher and variant count rows of other sizes, so they do not compare"
         )
@@ -117,8 +117,8 @@ def paired_means(metric: Metric, row_mean: RowMean, teacher: Outcomes, variant: 
         _check_ends(metric, name, outcomes, amounts, sizes, ends)
     if not np.isfinite(ends).all() and cap is None:
         ends = _seen_ends(ends, before, after, sizes)
-    most = ends[1] - ends[0] if row_mean.most_lost is None else row_mean.most_lost(teacher, variant)
-    return PairedMeans(before, after, sizes.astype(np.float64), teacher.groups, ends, most, cap)
+    largest_loss = ends[1] - ends[0] if row_mean.most_lost is None else row_mean.most_lost(teacher, variant)
+    return PairedMeans(before, after, sizes.astype(np.float64), teacher.groups, ends, largest_loss, cap)
 
 
 def _check_ends(

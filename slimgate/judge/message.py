@@ -50,7 +50,7 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     values = f"{_value(judgement.value)} vs {_value(judgement.teacher)}"
     if since is not None:
         values += f" in the baseline {since}"
-    budgets = "".join(f", {_budget(one, digits)}" for one in judgement.budgets)
+    budgets = "".join(f", {_budget(budget, digits)}" for budget in judgement.budgets)
     return (
         f"{name}: {judgement.metric} {values}, {drop}{budgets} "
         f"(n={format_rows(judgement.n, judgement.groups)}{_strays(judgement)}): {_outcome(judgement)}"
@@ -67,7 +67,7 @@ def _strays(judgement: QualityJudgement) -> str:
 
 def teacher_message(judgement: QualityJudgement) -> str:
     """`teacher: accuracy, floor 0.85: 0.911 [0.898, 0.923] (n=872): PASS`."""
-    budgets = "".join(f", {_budget(one, 3)}" for one in judgement.budgets)
+    budgets = "".join(f", {_budget(budget, 3)}" for budget in judgement.budgets)
     rows = format_rows(judgement.n, judgement.groups)
     return f"teacher: {judgement.metric}{budgets} (n={rows}): {_outcome(judgement)}"
 
@@ -83,21 +83,23 @@ def _value(value: float) -> str:
 
 
 def _decimals(judgement: QualityJudgement) -> int:
-    over_builds = [one for one in judgement.budgets if one.kind in POINT_KINDS and one.interval]
-    ends = [end for one in over_builds for end in one.interval or ()]
+    over_builds = [budget for budget in judgement.budgets if budget.kind in POINT_KINDS and budget.interval]
+    ends = [end for budget in over_builds for end in budget.interval or ()]
     shown = (*(judgement.interval or ()), judgement.drop_points, *ends)
     return _digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
 
 
 def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: int) -> int:
     """The fewest decimals that round none of the numbers onto a limit that it does not equal."""
-    most = fewest + _FURTHER_DECIMALS
-    for digits in range(fewest, most):
+    most_digits = fewest + _FURTHER_DECIMALS
+    for digits in range(fewest, most_digits):
         if all(
-            round(one, digits) != round(limit, digits) or one == limit for one in shown for limit in limits
+            round(value, digits) != round(limit, digits) or value == limit
+            for value in shown
+            for limit in limits
         ):
             return digits
-    return most
+    return most_digits
 
 
 def _budget(budget: BudgetVerdict, digits: int) -> str:
@@ -154,12 +156,12 @@ def _outcome(judgement: QualityJudgement) -> str:
         return f"INCONCLUSIVE, {judgement.withheld}"
     if judgement.family is not None:
         return f"INCONCLUSIVE, {judgement.family}"
-    undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
-    if any((one.builds or 1) > 1 for one in undecided):
+    undecided = [budget for budget in judgement.budgets if budget.verdict is Verdict.INCONCLUSIVE]
+    if any((budget.builds or 1) > 1 for budget in undecided):
         if len(undecided) == 1:
             return f"INCONCLUSIVE, {builds_would_tell(undecided[0], judgement.n)}"
-        said = [f"{_named(one)}: {_would_tell(one, judgement)}" for one in undecided]
-        return f"INCONCLUSIVE, {'; '.join(said)}"
+        clauses = [f"{_named(budget)}: {_would_tell(budget, judgement)}" for budget in undecided]
+        return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
     return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"
@@ -182,8 +184,8 @@ def _would_tell(budget: BudgetVerdict, judgement: QualityJudgement) -> str:
 
 def rows_would_tell(needed: int, n: int) -> str:
     """`about 3,500 gate rows would tell`; says so where these are far more than n."""
-    told = f"{_about(needed)} gate rows would tell"
-    return f"too close to its budget: {told}" if needed > _OUT_OF_REACH * n else told
+    words = f"{_about(needed)} gate rows would tell"
+    return f"too close to its budget: {words}" if needed > _OUT_OF_REACH * n else words
 
 
 def _about(rows: int) -> str:
@@ -210,10 +212,10 @@ def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:
-    undecided = [one for one in judgement.budgets if one.verdict is Verdict.INCONCLUSIVE]
-    if any(one.n_needed is None and one.capped is not None for one in undecided):
+    undecided = [budget for budget in judgement.budgets if budget.verdict is Verdict.INCONCLUSIVE]
+    if any(budget.n_needed is None and budget.capped is not None for budget in undecided):
         return "what it limits equals its limit, or the rows above the cap lose more than the budget"
-    kinds = [one.kind for one in undecided if one.n_needed is None]
+    kinds = [budget.kind for budget in undecided if budget.n_needed is None]
     if set(kinds) <= set(POINT_KINDS):
         return "the drop equals its budget"
     return f"what {kinds[0]} limits stands at its limit"
@@ -226,19 +228,23 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     """
     by_kind = {budget.kind: budget for budget in judged.budgets}
     clauses = [] if judged.flips is None else [_flips(judged.flips, by_kind.get(FlipsBudget.kind))]
-    clauses += [_slice_clause(judged.slices, one) for one in judged.budgets if is_slices_kind(one.kind)]
     clauses += [
-        _tokens(judged.tokens, one) for one in judged.budgets if one.kind in _TOKENS and judged.tokens
+        _slice_clause(judged.slices, budget) for budget in judged.budgets if is_slices_kind(budget.kind)
+    ]
+    clauses += [
+        _tokens(judged.tokens, budget)
+        for budget in judged.budgets
+        if budget.kind in _TOKENS and judged.tokens
     ]
     return f"{name}: {'; '.join(clauses) or 'rows are neither right nor wrong, not gated'}"
 
 
-def _tokens(found: TokenKl, budget: BudgetVerdict) -> str:
+def _tokens(tokens: TokenKl, budget: BudgetVerdict) -> str:
     """`mean KL 0.0123 nats [0.0112, 0.0135], budget 0.02 (n=2000 in 310 groups): PASS`."""
     low, high = (_significant(bound) for bound in budget.interval or ())
     words, unit = _TOKENS[budget.kind], "" if budget.kind == "floor" else " nats"
-    rows = format_rows(found.documents, found.group_count)
-    outcome = _behaviour_outcome(budget, found.documents)
+    rows = format_rows(tokens.documents, tokens.group_count)
+    outcome = _behaviour_outcome(budget, tokens.documents)
     limit = "floor" if budget.kind == "floor" else "budget"
     measured = f"{words} {_significant(budget.value or 0.0)}{unit} [{low}, {high}]"
     above = "" if budget.capped is None else f", {format_share_above(budget.capped)}"
@@ -259,12 +265,12 @@ def _significant(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _flips(found: FlipShare, budget: BudgetVerdict | None) -> str:
-    percent = [100 * value for value in (found.share, *found.interval)]
+def _flips(flips: FlipShare, budget: BudgetVerdict | None) -> str:
+    percent = [100 * value for value in (flips.share, *flips.interval)]
     share, low, high = (f"{value:.{_count_decimals(percent, budget)}f}" for value in percent)
     limit = "" if budget is None else f", budget {budget.limit:g} %"
-    rows = format_rows(found.n, found.groups)
-    outcome = "not gated" if budget is None else _behaviour_outcome(budget, found.n)
+    rows = format_rows(flips.n, flips.groups)
+    outcome = "not gated" if budget is None else _behaviour_outcome(budget, flips.n)
     return f"{share} % of rows right to wrong [{low}, {high}]{limit} (n={rows}): {outcome}"
 
 
@@ -298,29 +304,29 @@ def _slice_clause(slices: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
 
 def _slices(judged: Sequence[SliceFacts], budget: BudgetVerdict) -> str:
     shown = f"{judged[0].metric} on {len(judged)} slices, budget {budget.limit:g} points"
-    failed = [one for one in judged if one.verdict is Verdict.FAIL]
+    failed = [part for part in judged if part.verdict is Verdict.FAIL]
     if not failed:
-        rows = sum(one.n for one in judged if one.column == judged[0].column)
+        rows = sum(part.n for part in judged if part.column == judged[0].column)
         needed = "" if budget.n_needed is None else f", {rows_would_tell(budget.n_needed, rows)}"
         return f"{shown}: {budget.verdict}, {slice_counts(judged)}{needed}"
-    named = [_slice(one) for one in failed[:_MOST_NAMED]]
+    named = [_slice(part) for part in failed[:_MOST_NAMED]]
     rest = [f"{len(failed) - _MOST_NAMED} more"] if len(failed) > _MOST_NAMED else []
     return f"{shown}: {budget.verdict} in {', '.join([*named, *rest])}"
 
 
-def _named_slice(one: SliceFacts, budget: BudgetVerdict) -> str:
+def _named_slice(part: SliceFacts, budget: BudgetVerdict) -> str:
     """`accuracy of cat carry: drop 2.1 points [-0.1, 4.5], budget 1 (n=300): INCONCLUSIVE, about …`."""
-    low, high = one.interval
-    drop = f"drop {one.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}], budget {budget.limit:g}"
+    low, high = part.interval
+    drop = f"drop {part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}], budget {budget.limit:g}"
     outcome = str(budget.verdict)
     if budget.verdict is Verdict.INCONCLUSIVE:
         needed = budget.n_needed
-        told = "the drop equals its budget" if needed is None else rows_would_tell(needed, one.n)
-        outcome += f", {told.replace('gate rows', 'rows of it')}"
-    return f"{one.metric} of {one.column} {one.value}: {drop} (n={one.n}): {outcome}"
+        words = "the drop equals its budget" if needed is None else rows_would_tell(needed, part.n)
+        outcome += f", {words.replace('gate rows', 'rows of it')}"
+    return f"{part.metric} of {part.column} {part.value}: {drop} (n={part.n}): {outcome}"
 
 
-def _slice(one: SliceFacts) -> str:
-    low, high = one.interval
-    drop = f"{one.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}]"
-    return f"{one.column} {one.value} (drop {drop}, n={one.n})"
+def _slice(part: SliceFacts) -> str:
+    low, high = part.interval
+    drop = f"{part.drop_points:z.1f} points [{low:z.1f}, {high:z.1f}]"
+    return f"{part.column} {part.value} (drop {drop}, n={part.n})"

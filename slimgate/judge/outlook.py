@@ -92,8 +92,8 @@ def equal_changes(
     `follow`.
     """
     member = np.repeat(np.arange(len(sizes)), sizes)
-    own, of_group = (_fates(rng, count, psi) for count in (len(member), len(sizes)))
-    return np.where(rng.random(len(member)) < follow, of_group[member], own)
+    own_fate, of_group = (_fates(rng, count, psi) for count in (len(member), len(sizes)))
+    return np.where(rng.random(len(member)) < follow, of_group[member], own_fate)
 
 
 def _fates(rng: np.random.Generator, count: int, psi: float) -> Floats:
@@ -114,5 +114,5 @@ def _both_sides_pass(changes: Floats, groups: Ints | None, margin: float) -> boo
 
 
 def _flips_pass(changes: Floats, groups: Ints | None, limit: float) -> bool:
-    found = flips_of((changes > 0).astype(np.float64), groups)
-    return judge_flips(found, 100 * limit).verdict is Verdict.PASS
+    flips = flips_of((changes > 0).astype(np.float64), groups)
+    return judge_flips(flips, 100 * limit).verdict is Verdict.PASS

@@ -54,7 +54,7 @@ class Needed(NamedTuple):
 
     rows: int | None
     builds: int | None
-    both: bool = False
+    needs_both: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,24 +119,24 @@ class OverBuilds(ByInterval):
     def _reach_of_rows(self, contrast: Contrast, alpha: float) -> tuple[float, float]:
         """How far the bounds are from the mean by the rows alone."""
         values = self.values(contrast) if len(self.rows) > 1 else [self.value(contrast)]
-        found = [
+        reaches = [
             (value - low, high - value)
             for value, (low, high) in zip(
-                values, (one.bounds(contrast, alpha) for one in self.rows), strict=True
+                values, (evidence.bounds(contrast, alpha) for evidence in self.rows), strict=True
             )
         ]
-        below, above = np.maximum(found, 0.0).mean(axis=0)
+        below, above = np.maximum(reaches, 0.0).mean(axis=0)
         return float(below), float(above)
 
     def standard_error(self, contrast: Contrast) -> float:
         """Of the mean, by both parts."""
-        of_rows = float(np.mean([one.standard_error(contrast) for one in self.rows]))
+        of_rows = float(np.mean([evidence.standard_error(contrast) for evidence in self.rows]))
         return hypot(of_rows, float(self.values(contrast).std(ddof=1)) / sqrt(self.count))
 
     def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
         """How many times as many rows tell, with as many builds; None where no number of rows does."""
         needed = self.needed(contrast, limit)
-        return None if needed.rows is None or needed.both else needed.rows / self.n
+        return None if needed.rows is None or needed.needs_both else needed.rows / self.n
 
     def needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> Needed:
         """What would tell on which side of `limit` the mean is.
@@ -159,9 +159,9 @@ class OverBuilds(ByInterval):
         alone = rows(self.count)
         if alone is None and builds is None:
             # so many builds that their spread takes up at most half of the room
-            both = (k for k in more if self.between(contrast, ALPHA, k) ** 2 <= room / 2)
-            count = next(both, None)
-            return Needed(None, None) if count is None else Needed(rows(count), count, both=True)
+            counts = (k for k in more if self.between(contrast, ALPHA, k) ** 2 <= room / 2)
+            count = next(counts, None)
+            return Needed(None, None) if count is None else Needed(rows(count), count, needs_both=True)
         return Needed(alone, builds)
 
 
@@ -172,21 +172,21 @@ def over_builds(
 
     Raises MeasureError where the rows are not the same, or the metric is not defined on them.
     """
-    for one in builds:
-        same_rows(teacher, one)
-    pairs = [pair_values(metric, teacher, one, seed=seed, resamples=resamples) for one in builds]
-    means = [one for one in pairs if isinstance(one, PairedMeans)]
-    after = np.array([value_of(metric, one) for one in builds])
+    for outcomes in builds:
+        same_rows(teacher, outcomes)
+    pairs = [pair_values(metric, teacher, outcomes, seed=seed, resamples=resamples) for outcomes in builds]
+    means = [pair for pair in pairs if isinstance(pair, PairedMeans)]
+    after = np.array([value_of(metric, outcomes) for outcomes in builds])
     rows = [_mean_of(means)] if len(means) == len(pairs) else pairs
     return OverBuilds(value_of(metric, teacher), after, rows, len(teacher))
 
 
 def _mean_of(pairs: Sequence[PairedMeans]) -> PairedMeans:
     """Teacher and the builds' mean, row by row."""
-    lows, highs = zip(*(one.ends for one in pairs), strict=True)
+    lows, highs = zip(*(pair.ends for pair in pairs), strict=True)
     return replace(
         pairs[0],
-        after=np.mean([one.after for one in pairs], axis=0),
+        after=np.mean([pair.after for pair in pairs], axis=0),
         ends=(min(lows), max(highs)),
-        most_lost=max(one.most_lost for one in pairs),
+        most_lost=max(pair.most_lost for pair in pairs),
     )

@@ -70,13 +70,13 @@ def judge_perplexity(
         check_budget(PERPLEXITY, budget)
     _check(teacher, variant, tokens)
     rows = _capped_rows(teacher, variant, tokens, groups, budgets)
-    change, own = rows.capped, _own_nats_per_token(teacher, variant, tokens, groups)
-    judged = tuple(_judge(budget, rows, own) for budget in budgets)
+    change, variant_losses = rows.capped, _own_nats_per_token(teacher, variant, tokens, groups)
+    judged = tuple(_judge(budget, rows, variant_losses) for budget in budgets)
     grown = 100 * (exp(change.mean) - 1)
     return QualityJudgement(
         metric=PERPLEXITY.name,
-        teacher=exp(own.mean - rows.mean),
-        value=exp(own.mean),
+        teacher=exp(variant_losses.mean - rows.mean),
+        value=exp(variant_losses.mean),
         drop_points=grown,
         interval=_percent(change.interval()),
         level=LEVEL,
@@ -84,7 +84,7 @@ def judge_perplexity(
         n=len(tokens),
         n_needed=most_rows(judged),
         budgets=judged,
-        verdict=worst_verdict([one.verdict for one in judged]),
+        verdict=worst_verdict([budget.verdict for budget in judged]),
         band=band(grown),
         groups=None if groups is None else len(np.unique(groups)),
         design_effect=None,
@@ -140,9 +140,9 @@ def _own_nats_per_token(teacher: Floats, variant: Floats, tokens: Ints, groups: 
     return unit_losses(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
 
 
-def _judge(budget: QualityBudget, rows: CappedRows, own: UnitLosses) -> BudgetVerdict:
+def _judge(budget: QualityBudget, rows: CappedRows, variant_losses: UnitLosses) -> BudgetVerdict:
     if budget.kind == "ceiling":
-        return _judge_ceiling(budget, own, len(rows.sizes))
+        return _judge_ceiling(budget, variant_losses, len(rows.sizes))
     return judge_increase(budget, rows)
 
 
@@ -162,21 +162,21 @@ def judge_increase(budget: QualityBudget, rows: CappedRows) -> BudgetVerdict:
     return replace(judged, value=_grown(rows.capped.mean), interval=(_grown(low), _grown(high)))
 
 
-def _judge_ceiling(budget: QualityBudget, own: UnitLosses, rows: int) -> BudgetVerdict:
+def _judge_ceiling(budget: QualityBudget, variant_losses: UnitLosses, rows: int) -> BudgetVerdict:
     """The log perplexity against log(limit)."""
     limit = log(budget.limit)
-    p_value, p_holds = own.p_at_least(limit), own.p_at_most(limit)
+    p_value, p_holds = variant_losses.p_at_least(limit), variant_losses.p_at_most(limit)
     verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
-    copies = own.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
+    copies = variant_losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
     needed = None if copies is None else ceil(copies * rows)
-    low, high = own.interval()
+    low, high = variant_losses.interval()
     return BudgetVerdict(
         budget.kind,
         budget.limit,
         verdict,
         budget.reason,
         needed,
-        exp(own.mean),
+        exp(variant_losses.mean),
         (exp(low), exp(high)),
         p_value,
         p_holds,

@@ -115,7 +115,7 @@ def simulate_looks(
         earlier = n
     drops = (turned[:, 0] - turned[:, 1]) / earlier
     point = (np.abs(drops) if two_sided else drops) <= margin
-    shares = [float(one.mean()) for one in (verdicts == 1, verdicts == -1, point, used)]
+    shares = [float(column.mean()) for column in (verdicts == 1, verdicts == -1, point, used)]
     return Shares(drop, *shares)
 
 

@@ -55,11 +55,11 @@ def judge_quality(
     for budget in budgets:
         check_budget(metric, budget)
     if builds is None:
-        budgets, builds = [replace(one, over="rows") for one in budgets], ()
+        budgets, builds = [replace(budget, over="rows") for budget in budgets], ()
     same_rows(teacher, variant)
     if metric.rows is not None:
         teacher, variant = own_rows(metric, teacher), own_rows(metric, variant)
-        builds = [own_rows(metric, one) for one in builds]
+        builds = [own_rows(metric, outcomes) for outcomes in builds]
         metric = replace(metric, rows=None)
     teacher, variant = arranged(metric, teacher), arranged(metric, variant)
     builds = [arranged(metric, build) for build in builds]
@@ -72,11 +72,11 @@ def judge_quality(
         (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
         return judge_perplexity(nats, after, tokens, budgets, groups=shared_groups(teacher, variant))
     if metric.correlated is not None:
-        (gold, scores), (_, others) = metric.correlated.of(teacher), metric.correlated.of(variant)
+        (gold, scores), (_, variant_scores) = metric.correlated.of(teacher), metric.correlated.of(variant)
         groups, count = shared_groups(teacher, variant), resamples or ROW_RESAMPLES
         kind = metric.correlated.kind
         return judge_correlation(
-            kind, gold, scores, others, budgets, seed=seed, resamples=count, groups=groups
+            kind, gold, scores, variant_scores, budgets, seed=seed, resamples=count, groups=groups
         )
     bounded = is_bounded(metric) or not metric.resampled
     if not bounded:
@@ -84,7 +84,7 @@ def judge_quality(
     evidence = gather(metric, teacher, variant, seed=seed, resamples=resamples)
     values = _value(metric, teacher), _value(metric, variant)
     over = None
-    if builds and any(one.over == "builds" for one in budgets):
+    if builds and any(budget.over == "builds" for budget in budgets):
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
     warnings = _warnings(metric, teacher, variant, evidence)
     judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over)
@@ -117,16 +117,19 @@ def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]
         return []
     groups = shared_groups(teacher, builds[0])
     teacher = replace(teacher, groups=groups)
-    return [paired_means(metric, metric.row_mean, teacher, replace(one, groups=groups)) for one in builds]
+    return [
+        paired_means(metric, metric.row_mean, teacher, replace(outcomes, groups=groups))
+        for outcomes in builds
+    ]
 
 
 def _check_alike(metric: Metric, teacher: Outcomes, variant: Outcomes) -> None:
     """Raises MeasureError where the metric is of other things in the two models."""
     for name in metric.alike:
-        others = int((teacher.column(name) != variant.column(name)).sum())
-        if others:
+        differing = int((teacher.column(name) != variant.column(name)).sum())
+        if differing:
             raise MeasureError(
-                f"{metric.name} is per {name}, and teacher and variant have other {name} on {others} of "
+                f"{metric.name} is per {name}, and teacher and variant have other {name} on {differing} of "
                 f"{len(teacher)} rows: it does not compare them; judge one that is not, such as bits_per_byte"
             )
 
@@ -139,18 +142,18 @@ def _value(metric: Metric, outcomes: Outcomes) -> float:
 
 
 def _warnings(metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence) -> tuple[str, ...]:
-    found = []
+    warnings = []
     if metric.row_sums is not None and metric.row_sums.missing_limit is not None:
-        found += [reason for reason in [metric.row_sums.missing_limit(teacher)] if reason]
+        warnings += [reason for reason in [metric.row_sums.missing_limit(teacher)] if reason]
     if metric.per_row is None and isinstance(teacher, ClassOutcomes):
-        found += _small_classes(teacher)
+        warnings += _small_classes(teacher)
         if isinstance(variant, ClassOutcomes):
-            found += _recall_of_rare(teacher, variant)
+            warnings += _recall_of_rare(teacher, variant)
     if not isinstance(teacher, ClassOutcomes) and len(teacher) < _FEW_ROWS:
-        found.append(f"{len(teacher)} rows, under {_FEW_ROWS}")
+        warnings.append(f"{len(teacher)} rows, under {_FEW_ROWS}")
     if evidence.groups is not None and evidence.groups < _FEW_GROUPS:
-        found.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
-    return tuple(found)
+        warnings.append(f"the gate rows come in {evidence.groups} groups, under {_FEW_GROUPS}")
+    return tuple(warnings)
 
 
 def _small_classes(teacher: ClassOutcomes) -> list[str]:
@@ -184,10 +187,16 @@ def _recall_of_rare(teacher: ClassOutcomes, variant: ClassOutcomes) -> list[str]
 def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict, ...]:
     """The verdicts on rows that cannot be paired: no number of them would tell."""
     return tuple(
-        BudgetVerdict(one.kind, one.limit, Verdict.INCONCLUSIVE, one.reason, None) for one in budgets
+        BudgetVerdict(budget.kind, budget.limit, Verdict.INCONCLUSIVE, budget.reason, None)
+        for budget in budgets
     )
 
 
-def waiting_facts(budget: QualityBudget, wish: OnInconclusive) -> dict[str, Any]:
+def waiting_facts(budget: QualityBudget, on_undecided: OnInconclusive) -> dict[str, Any]:
     """A budget of a variant that is new, as the record has it. wish: what INCONCLUSIVE will do."""
-    return {"kind": budget.kind, "limit": budget.limit, "reason": budget.reason, "on_inconclusive": wish}
+    return {
+        "kind": budget.kind,
+        "limit": budget.limit,
+        "reason": budget.reason,
+        "on_inconclusive": on_undecided,
+    }

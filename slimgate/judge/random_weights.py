@@ -156,8 +156,8 @@ def draw_weights(
             weights[:, other] = 0.0
             values[made_up].append(values_of(weights))
     lost, gained = (np.concatenate(values[made_up], axis=1) for made_up in (LOST, GAINED))
-    both = _finite_columns(name, np.concatenate([lost, gained]))
-    return RandomWeights(values_of(sample_weights)[:, 0], both[:2], both[2:])
+    columns = _finite_columns(name, np.concatenate([lost, gained]))
+    return RandomWeights(values_of(sample_weights)[:, 0], columns[:2], columns[2:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,8 +32,8 @@ def planned_rows(
     """
     effect = unseen = 1.0
     if sizes is not None:
-        met = float((sizes**2).sum() / sizes.sum())
-        effect, unseen = 1 + USUAL_CORRELATION * (met - 1), unseen_size(sizes)
+        expected_size = float((sizes**2).sum() / sizes.sum())
+        effect, unseen = 1 + USUAL_CORRELATION * (expected_size - 1), unseen_size(sizes)
     z_power = z_quantile((1 - POWER) / 2) if two_sided else Z_POWER
     rows = (Z_ALPHA + z_power) ** 2 * discordance * effect / margin**2
     return max(1, ceil(max(rows, unseen * rows_without_change(margin))))

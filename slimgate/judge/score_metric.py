@@ -70,15 +70,15 @@ def _why_no_pass(name: str, score_range: Range | None) -> str:
 def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Metric]:
     """By name the metrics of a record made of logs. comparisons: in the order of their numbers."""
     return {
-        str(one["name"]): score_metric(
-            str(one["name"]),
-            higher_is_better=bool(one["higher_is_better"]),
-            zero_one=bool(one["zero_one"]),
-            score_range=_range_of_record(one.get("range")),
-            cap=one.get("cap"),
+        str(comparison["name"]): score_metric(
+            str(comparison["name"]),
+            higher_is_better=bool(comparison["higher_is_better"]),
+            zero_one=bool(comparison["zero_one"]),
+            score_range=_range_of_record(comparison.get("range")),
+            cap=comparison.get("cap"),
             at=at,
         )
-        for at, one in enumerate(comparisons)
+        for at, comparison in enumerate(comparisons)
     }
 
 

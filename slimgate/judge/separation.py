@@ -47,7 +47,7 @@ def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -
     Of a resampled metric the pairs with the best model, and no groups.
     Raises MeasureError where the models do not have the same rows, or the metric does not compare them.
     """
-    values = {name: value_of(metric, found) for name, found in models.items()}
+    values = {name: value_of(metric, outcomes) for name, outcomes in models.items()}
     sign = -1 if metric.higher_is_better else 1
     names = sorted(values, key=lambda name: sign * values[name])
     all_pairs, resamples = list(combinations(names, 2)), resample_count(metric)
@@ -61,8 +61,8 @@ def separate(metric: Metric, models: Mapping[str, Outcomes], *, seed: int = 0) -
         p_values.append(_two_sided(judged.p_at_least(0.0), resamples))
     # a pair that is not tested counts as one that shows nothing
     adjusted = adjust_by_holm(np.array(p_values + [1.0] * (len(all_pairs) - len(tested)))).tolist()
-    pairs = [_pair(*one, p) for one, p in zip(tested, adjusted, strict=False)]
-    apart = [(one.better, one.worse) for one in pairs if one.separable]
+    pairs = [_pair(*pair, p) for pair, p in zip(tested, adjusted, strict=False)]
+    apart = [(pair.better, pair.worse) for pair in pairs if pair.separable]
     return SeparationFacts(
         metric=metric.name,
         unit=tested[0][2].unit,
@@ -102,15 +102,16 @@ def _turned_round(drop: float, unit: Unit) -> float:
 
 def groups_of(names: Sequence[str], apart: Iterable[tuple[str, str]]) -> list[list[str]]:
     """The largest sets of names of which no two are apart; sets and names in the order of `names`."""
-    found = [frozenset(names)]
-    for one, other in apart:
+    groups = [frozenset(names)]
+    for better, other in apart:
         split = [
             part
-            for group in found
-            for part in ((group - {one}, group - {other}) if {one, other} <= group else (group,))
+            for group in groups
+            for part in ((group - {better}, group - {other}) if {better, other} <= group else (group,))
         ]
-        found = [group for group in dict.fromkeys(split) if not any(group < larger for larger in split)]
+        groups = [group for group in dict.fromkeys(split) if not any(group < larger for larger in split)]
     place = {name: at for at, name in enumerate(names)}
     return sorted(
-        (sorted(group, key=place.__getitem__) for group in found), key=lambda group: [place[n] for n in group]
+        (sorted(group, key=place.__getitem__) for group in groups),
+        key=lambda group: [place[n] for n in group],
     )

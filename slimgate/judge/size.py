@@ -79,26 +79,26 @@ def memory_ratio(teacher: Sequence[int], variant: Sequence[int]) -> MemoryRatio:
     )
 
 
-def judge_memory(found: MemoryRatio, limit: float, reason: str | None) -> BudgetVerdict:
+def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> BudgetVerdict:
     """PASS where even the most is within `limit`, FAIL where even the least is not, else INCONCLUSIVE.
 
     Fewer than READINGS decide nothing.
     """
-    inside, outside = found.spread[1] <= limit, found.spread[0] > limit
-    enough = found.readings >= READINGS
+    inside, outside = memory.spread[1] <= limit, memory.spread[0] > limit
+    enough = memory.readings >= READINGS
     verdict = to_verdict(inside=inside and enough, outside=outside and enough)
     return BudgetVerdict(kind=MemoryBudget.kind, limit=limit, verdict=verdict, reason=reason, n_needed=None)
 
 
-def memory_message(name: str, found: MemoryRatio, budget: BudgetVerdict | None) -> str:
+def memory_message(name: str, memory: MemoryRatio, budget: BudgetVerdict | None) -> str:
     """One line that can be acted on."""
-    sizes = f"{found.variant / _MEGABYTE:.1f} vs {found.teacher / _MEGABYTE:.1f} MB"
-    line = f"{name}: peak memory {sizes}, {found.ratio:.3f} of the teacher's"
-    if found.readings > 1:
-        line += f" [{found.spread[0]:.3f}, {found.spread[1]:.3f}] (n={found.readings} processes)"
+    sizes = f"{memory.variant / _MEGABYTE:.1f} vs {memory.teacher / _MEGABYTE:.1f} MB"
+    line = f"{name}: peak memory {sizes}, {memory.ratio:.3f} of the teacher's"
+    if memory.readings > 1:
+        line += f" [{memory.spread[0]:.3f}, {memory.spread[1]:.3f}] (n={memory.readings} processes)"
     if budget is not None:
         line += f", budget {budget.limit:g}: {budget.verdict}"
     if budget is not None and budget.verdict is Verdict.INCONCLUSIVE:
-        few = found.readings < READINGS
-        line += f", it takes {READINGS} readings" if few else ", the readings lie on both sides of it"
+        is_short = memory.readings < READINGS
+        line += f", it takes {READINGS} readings" if is_short else ", the readings lie on both sides of it"
     return line

@@ -79,8 +79,8 @@ def label_slices(outcomes: Outcomes) -> list[Slice]:
     """The rows of each label that has any, in the order of the classes; none where rows have no class."""
     if not isinstance(outcomes, ClassOutcomes):
         return []
-    found = ((name, np.flatnonzero(outcomes.labels == k)) for k, name in enumerate(outcomes.classes))
-    return [Slice(LABEL, name, rows) for name, rows in found if len(rows)]
+    rows_by_label = ((name, np.flatnonzero(outcomes.labels == k)) for k, name in enumerate(outcomes.classes))
+    return [Slice(LABEL, name, rows) for name, rows in rows_by_label if len(rows)]
 
 
 def judge_slices(
@@ -235,11 +235,12 @@ def _rows_needed(
 
 def slice_gaps(judged: Sequence[SliceFacts]) -> tuple[SliceGapFacts, ...]:
     """A gap for each metric and column that has two slices of enough rows; the labels' come last."""
-    keys = {(one.metric, one.column) for one in judged}
-    found = (
-        _gap([one for one in judged if (one.metric, one.column) == key]) for key in sorted(keys, key=_rank)
+    keys = {(part.metric, part.column) for part in judged}
+    gaps = (
+        _gap([part for part in judged if (part.metric, part.column) == key])
+        for key in sorted(keys, key=_rank)
     )
-    return tuple(gap for gap in found if gap is not None)
+    return tuple(gap for gap in gaps if gap is not None)
 
 
 def _rank(key: tuple[str, str]) -> tuple[str, bool, str]:
@@ -248,15 +249,15 @@ def _rank(key: tuple[str, str]) -> tuple[str, bool, str]:
 
 
 def _gap(slices: Sequence[SliceFacts]) -> SliceGapFacts | None:
-    kept = [one for one in slices if not one.few_rows]
-    if len(kept) < 2:
+    parts = [part for part in slices if not part.few_rows]
+    if len(parts) < 2:
         return None
-    teacher, variant = [one.teacher for one in kept], [one.variant for one in kept]
+    teacher, variant = [part.teacher for part in parts], [part.variant for part in parts]
     return SliceGapFacts(
-        metric=kept[0].metric,
-        column=kept[0].column,
-        slices=len(kept),
-        few_rows=len(slices) - len(kept),
+        metric=parts[0].metric,
+        column=parts[0].column,
+        slices=len(parts),
+        few_rows=len(slices) - len(parts),
         teacher_points=100 * (max(teacher) - min(teacher)),
         variant_points=100 * (max(variant) - min(variant)),
     )

@@ -138,8 +138,8 @@ def is_settled(
         return True
     if minimum is None:
         return False
-    found = estimate_speedup(teacher, copy, variant, of_minima=1.0, level=STRICT_LEVEL)
-    return judge_speedup(found, minimum, None, visible=visible).verdict is not Verdict.INCONCLUSIVE
+    speedup = estimate_speedup(teacher, copy, variant, of_minima=1.0, level=STRICT_LEVEL)
+    return judge_speedup(speedup, minimum, None, visible=visible).verdict is not Verdict.INCONCLUSIVE
 
 
 def clearance(visible: float | None) -> float | None:
@@ -148,7 +148,7 @@ def clearance(visible: float | None) -> float | None:
 
 
 def judge_speedup(
-    found: Speedup,
+    speedup: Speedup,
     minimum: float,
     reason: str | None,
     *,
@@ -161,7 +161,7 @@ def judge_speedup(
     as FINE was seen, what is nearer to the budget than the one that was is INCONCLUSIVE; where none was at
     all (None), everything is.
     """
-    low, high = found.claimed_interval
+    low, high = speedup.claimed_interval
     clear, verdict = clearance(visible), Verdict.INCONCLUSIVE
     if clear is not None and low >= minimum * clear:
         verdict = Verdict.PASS
@@ -179,17 +179,17 @@ def judge_speedup(
 def speed_message(
     name: str,
     workload: str,
-    found: Speedup,
+    speedup: Speedup,
     budget: BudgetVerdict | None,
     *,
     visible: float | None = FINE,
     more: str = "max_seconds",
 ) -> str:
     """One line that can be acted on. visible: as `judge_speedup` has it. more: what would tell more."""
-    low, high = found.claimed_interval
+    low, high = speedup.claimed_interval
     line = (
-        f"{name}: {workload} {found.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
-        f" ({format_noise_floor(found.noise_floor)}, {found.rounds} rounds)"
+        f"{name}: {workload} {speedup.speedup:.2f}× the teacher's speed [{low:.2f}, {high:.2f}]"
+        f" ({format_noise_floor(speedup.noise_floor)}, {speedup.rounds} rounds)"
     )
     if budget is None:
         return line
@@ -210,31 +210,33 @@ def format_noise_floor(floor: float) -> str:
     return f"noise floor {100 * floor:.1f} %" if isfinite(floor) else "noise floor unknown: too few times"
 
 
-def is_delay_seen(found: Speedup) -> bool:
+def is_delay_seen(speedup: Speedup) -> bool:
     """Whether a contender that is slower by construction is claimed to be slower."""
-    return found.claimed_interval[1] < 1.0
+    return speedup.claimed_interval[1] < 1.0
 
 
-def visible_delay(found: Speedup, share: float) -> float | None:
+def visible_delay(speedup: Speedup, share: float) -> float | None:
     """The delay that a duel has shown that it sees, None where it did not. share: what was planted.
 
     At least what the duel made of it: where the machine stood still as the teacher's call was timed for the
     delay, more was planted than was meant.
     """
-    return max(share, 1.0 / found.speedup - 1.0) if is_delay_seen(found) else None
+    return max(share, 1.0 / speedup.speedup - 1.0) if is_delay_seen(speedup) else None
 
 
-def delay_message(workload: str, found: Speedup, share: float) -> str:
+def delay_message(workload: str, speedup: Speedup, share: float) -> str:
     """What the duel made of the last delay that was planted, in one line. share: of the teacher's call."""
-    low, high = found.claimed_interval
-    visible = visible_delay(found, share)
-    held = "seen"
+    low, high = speedup.claimed_interval
+    visible = visible_delay(speedup, share)
+    outcome = "seen"
     if visible is None:
-        held = "not seen, so this run's speed-up verdicts are INCONCLUSIVE"
+        outcome = "not seen, so this run's speed-up verdicts are INCONCLUSIVE"
     elif visible > FINE:
-        held += f", none smaller, so speed-ups within {100 * visible:.0f} % of their budget are INCONCLUSIVE"
+        outcome += (
+            f", none smaller, so speed-ups within {100 * visible:.0f} % of their budget are INCONCLUSIVE"
+        )
     return (
-        f"self-test, planted delay of {100 * share:.0f} %: {workload} {found.speedup:.2f}× the "
-        f"teacher's speed [{low:.2f}, {high:.2f}] ({format_noise_floor(found.noise_floor)}, "
-        f"{found.rounds} rounds): {held}"
+        f"self-test, planted delay of {100 * share:.0f} %: {workload} {speedup.speedup:.2f}× the "
+        f"teacher's speed [{low:.2f}, {high:.2f}] ({format_noise_floor(speedup.noise_floor)}, "
+        f"{speedup.rounds} rounds): {outcome}"
     )

@@ -61,9 +61,9 @@ class TokenKl:
     def __post_init__(self) -> None:
         bad = np.flatnonzero(~np.isfinite(self.kl) | (self.kl < 0))
         if not len(self.kl) or len(bad):
-            found = f"{self.kl[bad[0]]} nats at token {bad[0]}" if len(bad) else "no tokens"
+            problem = f"{self.kl[bad[0]]} nats at token {bad[0]}" if len(bad) else "no tokens"
             raise MeasureError(
-                f"kl: {found} came, expected a finite number of nats not below 0 at each token"
+                f"kl: {problem} came, expected a finite number of nats not below 0 at each token"
             )
 
     @cached_property
@@ -139,32 +139,32 @@ def _first(count: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def judge_tokens(found: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[BudgetVerdict, ...]:
+def judge_tokens(tokens: TokenKl, budgets: Sequence[LimitBudget]) -> tuple[BudgetVerdict, ...]:
     """A verdict for each budget on KL or on the same likeliest token; n_needed: documents."""
-    return tuple(_judge(found, budget) for budget in budgets)
+    return tuple(_judge(tokens, budget) for budget in budgets)
 
 
-def token_verdict(found: TokenKl, budget: LimitBudget) -> Verdict:
+def token_verdict(tokens: TokenKl, budget: LimitBudget) -> Verdict:
     """The verdict alone."""
     if budget.kind == MEAN_MAX:
-        return _judge_mean(found, budget).verdict
-    losses, limit = _losses_and_limit(found, budget)
+        return _judge_mean(tokens, budget).verdict
+    losses, limit = _losses_and_limit(tokens, budget)
     return to_verdict(inside=losses.p_at_least(limit) <= ALPHA, outside=losses.p_at_most(limit) <= ALPHA)
 
 
-def _judge(found: TokenKl, budget: LimitBudget) -> BudgetVerdict:
+def _judge(tokens: TokenKl, budget: LimitBudget) -> BudgetVerdict:
     if budget.kind == MEAN_MAX:
-        return _judge_mean(found, budget)
-    (losses, limit), verdict = _losses_and_limit(found, budget), token_verdict(found, budget)
+        return _judge_mean(tokens, budget)
+    (losses, limit), verdict = _losses_and_limit(tokens, budget), token_verdict(tokens, budget)
     copies = losses.copies_needed(limit) if verdict is Verdict.INCONCLUSIVE else None
-    needed = None if copies is None else ceil(copies * found.documents)
-    value, interval = _measured(found, budget.kind)
+    needed = None if copies is None else ceil(copies * tokens.documents)
+    value, interval = _measured(tokens, budget.kind)
     p_value = losses.p_at_least(limit)
     return BudgetVerdict(budget.kind, budget.limit, verdict, budget.reason, needed, value, interval, p_value)
 
 
-def _judge_mean(found: TokenKl, budget: LimitBudget) -> BudgetVerdict:
-    return judge_mean(budget, found.capped(mean_cap(budget)))
+def _judge_mean(tokens: TokenKl, budget: LimitBudget) -> BudgetVerdict:
+    return judge_mean(budget, tokens.capped(mean_cap(budget)))
 
 
 def mean_cap(budget: LimitBudget) -> float:
@@ -186,22 +186,22 @@ def judge_mean(budget: LimitBudget, rows: CappedRows) -> BudgetVerdict:
     return replace(judged, value=rows.capped.mean, interval=rows.capped.interval())
 
 
-def _losses_and_limit(found: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
+def _losses_and_limit(tokens: TokenKl, budget: LimitBudget) -> tuple[UnitLosses, float]:
     """What the units lost, and how much of it the budget allows."""
     if budget.kind == "floor":
-        return found.parted, 1 - budget.limit
-    return found.above(budget.limit), SHARE_ABOVE[budget.kind]
+        return tokens.parted, 1 - budget.limit
+    return tokens.above(budget.limit), SHARE_ABOVE[budget.kind]
 
 
-def _measured(found: TokenKl, kind: str) -> tuple[float, Interval]:
+def _measured(tokens: TokenKl, kind: str) -> tuple[float, Interval]:
     """What a kind of budget limits, and its 90 % interval."""
     if kind == "floor":
-        low, high = found.parted.interval()
-        return 1 - found.parted.mean, (1 - high, 1 - low)
+        low, high = tokens.parted.interval()
+        return 1 - tokens.parted.mean, (1 - high, 1 - low)
     if kind in SHARE_ABOVE:
         share = SHARE_ABOVE[kind]
-        return quantile(found.kl, 1 - share), found.quantile_interval(share)
-    return found.mean.mean, found.mean.interval()
+        return quantile(tokens.kl, 1 - share), tokens.quantile_interval(share)
+    return tokens.mean.mean, tokens.mean.interval()
 
 
 def quantile(values: Floats, at: float) -> float:
@@ -209,38 +209,38 @@ def quantile(values: Floats, at: float) -> float:
     return float(np.quantile(values, at, method="inverted_cdf"))
 
 
-def kl_facts(found: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
+def kl_facts(tokens: TokenKl, log_ratio: UnitLosses | None = None) -> KlFacts:
     """All figures, for the record. log_ratio: of the perplexities, in nats a token."""
-    agreement, agreement_interval = _measured(found, "floor")
-    p99, p99_interval = _measured(found, "p99_max")
-    p999, p999_interval = _measured(found, "p999_max")
-    above = found.capped(CAP).above
+    agreement, agreement_interval = _measured(tokens, "floor")
+    p99, p99_interval = _measured(tokens, "p99_max")
+    p999, p999_interval = _measured(tokens, "p999_max")
+    above = tokens.capped(CAP).above
     return KlFacts(
-        tokens=len(found.kl),
-        documents=found.documents,
-        groups=found.group_count,
-        mean=found.mean.mean,
-        mean_interval=found.mean.interval(),
+        tokens=len(tokens.kl),
+        documents=tokens.documents,
+        groups=tokens.group_count,
+        mean=tokens.mean.mean,
+        mean_interval=tokens.mean.interval(),
         cap=CAP,
-        uncapped_mean=float(found.kl.mean()),
+        uncapped_mean=float(tokens.kl.mean()),
         above_cap=above.mean,
         above_cap_interval=above.interval(),
-        median=quantile(found.kl, 0.5),
+        median=quantile(tokens.kl, 0.5),
         p99=p99,
         p99_interval=p99_interval,
         p999=p999,
         p999_interval=p999_interval,
-        maximum=float(found.kl.max()),
+        maximum=float(tokens.kl.max()),
         same_top1=agreement,
         same_top1_interval=agreement_interval,
         log_perplexity_ratio=None if log_ratio is None else log_ratio.mean,
         log_perplexity_ratio_interval=None if log_ratio is None else log_ratio.interval(),
-        rest=found.rest,
+        rest=tokens.rest,
     )
 
 
-def kl_measured(found: TokenKl, teacher: Outcomes, variant: Outcomes) -> dict[str, Any]:
+def kl_measured(tokens: TokenKl, teacher: Outcomes, variant: Outcomes) -> dict[str, Any]:
     """What the record's behaviour holds of it. teacher, variant: with nats and tokens of each row."""
-    facts = kl_facts(found, perplexity_log_ratio(teacher, variant))
+    facts = kl_facts(tokens, perplexity_log_ratio(teacher, variant))
     mean = {"kl_to_teacher": facts.mean, "agreement": facts.same_top1}
     return {**mean, "kl": facts.model_dump(mode="json")}

@@ -75,15 +75,15 @@ def judge_rows_above(
         for budget, verdict in zip(budgets, judged.budgets, strict=True)
     )
     mean = 100 * lost.capped.mean
-    found = replace(
+    facts = replace(
         judged,
         drop_points=mean,
         band=band(mean),
         budgets=judged_budgets,
-        verdict=worst_verdict([one.verdict for one in judged_budgets]),
+        verdict=worst_verdict([budget.verdict for budget in judged_budgets]),
         n_needed=most_rows(judged_budgets),
     )
-    return found
+    return facts
 
 
 def _judge_budget(
@@ -105,7 +105,7 @@ def _judge_budget(
         relative = relative_to_value(higher_is_better=metric.higher_is_better)
         contrast, at, unit = relative.excess(budget.limit), 0.0, 1 / before if before > 0 else 0.0
     lost = _rows(pairs, drop)
-    found = with_share_above(
+    facts = with_share_above(
         verdict,
         _rows(pairs, contrast),
         at,
@@ -115,7 +115,7 @@ def _judge_budget(
         n=judged.n,
         lost=lost,
     )
-    return found if verdict.value is None else replace(found, value=unit * lost.capped.mean)
+    return facts if verdict.value is None else replace(facts, value=unit * lost.capped.mean)
 
 
 def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:

@@ -126,7 +126,7 @@ def judgement_of(
         n=evidence.n,
         n_needed=most_rows(judged),
         budgets=judged,
-        verdict=worst_verdict([one.verdict for one in judged]),
+        verdict=worst_verdict([budget.verdict for budget in judged]),
         band=band(100 * drop),
         groups=evidence.groups,
         design_effect=evidence.design_effect,
@@ -156,9 +156,9 @@ def withhold_budget(verdict: BudgetVerdict) -> BudgetVerdict:
 
 def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
     """The rows that would decide every undecided budget; None where one can never be, or all are decided."""
-    undecided = [one for one in judged if one.verdict is Verdict.INCONCLUSIVE]
-    rows = [None if one.needs_both else one.n_needed for one in undecided]
-    known = [one for one in rows if one is not None]
+    undecided = [budget for budget in judged if budget.verdict is Verdict.INCONCLUSIVE]
+    rows = [None if budget.needs_both else budget.n_needed for budget in undecided]
+    known = [count for count in rows if count is not None]
     return max(known, default=None) if len(known) == len(rows) else None
 
 
@@ -189,10 +189,10 @@ def _over_builds(
     """By all builds, each of which counts the same; over the rows alone where there is one build."""
     if builds is None:
         return replace(judge_budget(metric, budget, before, after, evidence), builds=1)
-    found = by_contrast(
+    over_builds_evidence = by_contrast(
         builds, n=evidence.n, method=evidence.method, higher_is_better=metric.higher_is_better
     )
-    judged = judge_budget(metric, budget, before, float(builds.after.mean()), found)
+    judged = judge_budget(metric, budget, before, float(builds.after.mean()), over_builds_evidence)
     contrast, limit = _contrast_of(metric, budget)
     if budget.kind in POINT_KINDS:
         low, high = builds.interval(contrast)
@@ -208,7 +208,7 @@ def _over_builds(
         builds=builds.count,
         n_needed=needed.rows,
         builds_needed=needed.builds,
-        needs_both=needed.both,
+        needs_both=needed.needs_both,
     )
 
 

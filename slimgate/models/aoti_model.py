@@ -48,7 +48,7 @@ class ExportedModel(Graph):
     weights: dict[str, int]
     kind: str = KIND
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
         return dict(self.weights)
 
@@ -77,11 +77,11 @@ def check_package(package: Path) -> None:
 def read_description(folder: Path, device: str) -> Json:
     """What `ExportedModel.save` wrote down. Raises BuildError where it is for another kind of machine."""
     description = saved_files.read_description(folder)
-    here = {"device": device.partition(":")[0], "instructions": instructions()}
-    for what, found in here.items():
-        if description[what] != found:
+    current = {"device": device.partition(":")[0], "instructions": instructions()}
+    for name, value in current.items():
+        if description[name] != value:
             raise BuildError(
-                f"{folder / PACKAGE} is compiled for {what} {description[what]}, and this is {found}; "
+                f"{folder / PACKAGE} is compiled for {name} {description[name]}, and this is {value}; "
                 "build it here (--slimgate-rebuild)"
             )
     return description

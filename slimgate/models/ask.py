@@ -148,8 +148,8 @@ class _Asking:
 
     def _next(self) -> Iterator[tuple[int, Request]]:
         """The requests that nobody has taken, until something ends the run."""
-        while self._fatal is None and (found := next(self._todo, None)) is not None:
-            yield found
+        while self._fatal is None and (request := next(self._todo, None)) is not None:
+            yield request
 
     async def _work(self, client: httpx2.AsyncClient) -> None:
         for place, request in self._next():
@@ -200,18 +200,18 @@ class _Asking:
         self._fatal = f"{why}; run again when it is there: answers so far are kept"
         return None
 
-    def _said(self, what: BaseException | str) -> str:
+    def _said(self, cause: BaseException | str) -> str:
         """An error in one short line, without the key: a server may repeat it."""
-        return describe(what, self._endpoint.read_key())
+        return describe(cause, self._endpoint.read_key())
 
 
-def _read_reply(request: Request, found: Any) -> Reply:
+def _read_reply(request: Request, reply: Any) -> Reply:
     """An answer as JSON. Raises MeasureError where the log-probabilities of the prompt are missing."""
-    choice = found["choices"][0]
+    choice = reply["choices"][0]
     if request.options.get("echo"):
-        return _read_logprobs(choice, found.get("usage"))
+        return _read_logprobs(choice, reply.get("usage"))
     text = choice["text"] if isinstance(request.prompt, str) else choice["message"]["content"]
-    usage = found.get("usage")
+    usage = reply.get("usage")
     tokens = None if usage is None else int(usage["completion_tokens"])
     return Reply(str(text or ""), choice.get("finish_reason"), tokens)
 
@@ -224,7 +224,11 @@ def _read_logprobs(choice: Any, usage: Any) -> Reply:
     values = (choice.get("logprobs") or {}).get("token_logprobs") or []
     count = len(values) - 1 if usage is None else int(usage["prompt_tokens"])
     known = values[1:count]
-    if not known or len(values) < count or not all(one is not None and isfinite(one) for one in known):
+    if (
+        not known
+        or len(values) < count
+        or not all(number is not None and isfinite(number) for number in known)
+    ):
         raise MeasureError(
             "the server gives no log-probabilities of the prompt (asked for by echo = true and logprobs = 1 "
             "of /completions), which this task needs; vLLM gives them, llama-server and transformers serve "

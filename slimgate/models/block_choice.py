@@ -12,16 +12,16 @@ from slimgate.models.config import check_numbers, with_blocks
 from slimgate.models.replace_modules import replace_modules_
 
 
-def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
+def keep_blocks_(model: Any, remaining: Sequence[int]) -> None:
     """Leaves only these blocks, in this order; configuration and notes of earlier steps follow.
 
-    kept: numbers of blocks from 0, each once.
+    remaining: numbers of blocks from 0, each once.
     """
     layers = encoder_layers(model.network)
     before, root = len(layers), block_names(model.network)[0].rpartition(".")[0]
-    norms = _norms_in_other_places(root, list(layers), kept)
-    _keep_in_list_(model, root, layers, kept)
-    _shorten(model.config, before, kept)
+    norms = _norms_in_other_places(root, list(layers), remaining)
+    _keep_in_list_(model, root, layers, remaining)
+    _shorten(model.config, before, remaining)
     if norms:
         replace_modules_(model, "keep_layers", norms)
     if getattr(model.config, "scale_attn_by_inverse_layer_idx", False):
@@ -34,9 +34,9 @@ def keep_blocks_(model: Any, kept: Sequence[int]) -> None:
 
 def keep_blocks_of_both_(model: Any, encoder: Sequence[int], decoder: Sequence[int]) -> None:
     """The same of an encoder-decoder: these blocks of its encoder, and these of its decoder."""
-    for (root, layers), kept in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
-        _keep_position_scores_(layers, kept[0])
-        _keep_in_list_(model, root, layers, kept)
+    for (root, layers), remaining in zip(block_lists(model.network).items(), (encoder, decoder), strict=True):
+        _keep_position_scores_(layers, remaining[0])
+        _keep_in_list_(model, root, layers, remaining)
     before = model.config.to_dict()
     for key, value in with_blocks(before, len(encoder), len(decoder)).items():
         if before.get(key) != value:
@@ -66,37 +66,41 @@ def _self_attention(block: Any) -> Any:
     return getattr(block.layer[0], "SelfAttention", None) if hasattr(block, "layer") else None
 
 
-def _keep_in_list_(model: Any, root: str, layers: nn.ModuleList, kept: Sequence[int]) -> None:
-    staying = [layers[i] for i in kept]
+def _keep_in_list_(model: Any, root: str, layers: nn.ModuleList, remaining: Sequence[int]) -> None:
+    staying = [layers[i] for i in remaining]
     del layers[:]
     layers.extend(nn.ModuleList(staying))
     for number, block in enumerate(staying):
         for module in block.modules():
             if hasattr(module, "layer_idx"):
                 setattr(module, "layer_idx", number)  # noqa: B010  modules type their attributes as tensors
-    numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(kept)}
+    numbers = {f"{root}.{old}": f"{root}.{new}" for new, old in enumerate(remaining)}
     model.modifications[:] = [_rename_blocks(change, root, numbers) for change in model.modifications]
 
 
-def _norms_in_other_places(root: str, layers: list[nn.Module], kept: Sequence[int]) -> dict[str, nn.Module]:
+def _norms_in_other_places(
+    root: str, layers: list[nn.Module], remaining: Sequence[int]
+) -> dict[str, nn.Module]:
     """Norms that are in a kept block and not in the block whose number it gets, or the other way.
 
     ModernBERT's first block has none before its attention: an empty network would have it by the number.
     """
-    found: dict[str, nn.Module] = {}
-    for new, old in enumerate(kept):
-        there = dict(layers[new].named_modules())
+    moved: dict[str, nn.Module] = {}
+    for new, old in enumerate(remaining):
+        modules_of_place = dict(layers[new].named_modules())
         for name, module in layers[old].named_modules():
-            if nn.Identity in (type(module), type(there.get(name))) and type(module) is not type(there[name]):
-                found[f"{root}.{new}.{name}"] = module
-    return found
+            if nn.Identity in (type(module), type(modules_of_place.get(name))) and type(module) is not type(
+                modules_of_place[name]
+            ):
+                moved[f"{root}.{new}.{name}"] = module
+    return moved
 
 
 def named_blocks(network: nn.Module, numbers: Sequence[int]) -> list[Block]:
     """The blocks of these numbers, all where none is named. Raises SuiteError for one that is not there."""
-    found = blocks(network)
-    check_numbers(numbers, len(found), "blocks")
-    return [block for number, block in enumerate(found) if not numbers or number in numbers]
+    lists = blocks(network)
+    check_numbers(numbers, len(lists), "blocks")
+    return [block for number, block in enumerate(lists) if not numbers or number in numbers]
 
 
 def evenly_spread(total: int, count: int) -> list[int]:
@@ -136,9 +140,9 @@ def _scaling(network: nn.Module, name: str) -> dict[str, float]:
     return {"scaling": holder.scaling}
 
 
-def _shorten(config: Any, before: int, kept: Sequence[int]) -> None:
+def _shorten(config: Any, before: int, remaining: Sequence[int]) -> None:
     """Settings that hold a value a block keep those of the blocks that stay."""
     for key, value in list(config.to_dict().items()):
         if isinstance(value, list | tuple) and len(value) == before and key.startswith("layer"):
-            setattr(config, key, [value[i] for i in kept])
-    config.num_hidden_layers = len(kept)
+            setattr(config, key, [value[i] for i in remaining])
+    config.num_hidden_layers = len(remaining)

@@ -45,12 +45,12 @@ class Parted:
     @property
     def worst(self) -> PartError:
         """The part with the largest error of its own."""
-        return max(self.parts, key=lambda one: one.own)
+        return max(self.parts, key=lambda part: part.own)
 
     @property
     def ratio(self) -> float | None:
         """The largest error of its own over the median of the blocks; None where that is 0."""
-        usual = median(one.own for one in self.parts[1:-1])
+        usual = median(part.own for part in self.parts[1:-1])
         return self.worst.own / usual if usual > 0 else None
 
     @property
@@ -62,25 +62,28 @@ class Parted:
 @torch.inference_mode()
 def block_errors(teacher: nn.Module, variant: nn.Module, inputs: Mapping[str, Tensor]) -> Parted:
     """inputs: input_ids and attention_mask of some rows. Raises BuildError for networks of other blocks."""
-    names, others = block_names(teacher), block_names(variant)
-    if len(names) != len(others):
-        raise BuildError(f"the teacher has {len(names)} blocks, the variant {len(others)}")
+    names, variant_names = block_names(teacher), block_names(variant)
+    if len(names) != len(variant_names):
+        raise BuildError(f"the teacher has {len(names)} blocks, the variant {len(variant_names)}")
     real = inputs["attention_mask"].bool()
     theirs = _states(teacher, names, inputs)
-    after, own = _states(variant, others, inputs), _states(variant, others, inputs, given=theirs)
-    for before, found in zip(theirs, after, strict=True):
-        if before.shape != found.shape:
+    after, own_states = (
+        _states(variant, variant_names, inputs),
+        _states(variant, variant_names, inputs, replacements=theirs),
+    )
+    for before, state in zip(theirs, after, strict=True):
+        if before.shape != state.shape:
             raise BuildError(
-                f"hidden states of {tuple(before.shape)} and {tuple(found.shape)} do not compare"
+                f"hidden states of {tuple(before.shape)} and {tuple(state.shape)} do not compare"
             )
     return Parted(
         tuple(
             PartError(
                 name,
-                _error(own[at][real], theirs[at][real], _added(theirs, at)[real]),
+                _error(own_states[at][real], theirs[at][real], _added(theirs, at)[real]),
                 _error(after[at][real], theirs[at][real], theirs[at][real]),
             )
-            for at, name in enumerate((EMBEDDINGS, *others, OUTPUT))
+            for at, name in enumerate((EMBEDDINGS, *variant_names, OUTPUT))
         )
     )
 
@@ -90,40 +93,40 @@ def _added(states: Sequence[Tensor], at: int) -> Tensor:
     return states[at] - states[at - 1] if 0 < at < len(states) - 1 else states[at]
 
 
-def _error(found: Tensor, expected: Tensor, scale: Tensor) -> float:
+def _error(state: Tensor, expected: Tensor, scale: Tensor) -> float:
     size = float(scale.norm())
-    return float((found - expected).norm()) / size if size > 0 else 0.0
+    return float((state - expected).norm()) / size if size > 0 else 0.0
 
 
 def _states(
     network: nn.Module,
     names: Sequence[str],
     inputs: Mapping[str, Tensor],
-    given: Sequence[Tensor] | None = None,
+    replacements: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """Float32: what the first block gets, what each block gives, and the logits less their mean.
 
-    given: such states of another network, which each block, and what is behind the last, gets instead.
+    replacements: such states of another network, which each block, and what is behind the last, gets instead.
     """
-    found: list[Tensor] = []
+    states: list[Tensor] = []
     blocks = [network.get_submodule(name) for name in names]
-    with _hooks(blocks, found, given):
+    with _hooks(blocks, states, replacements):
         logits = network(**inputs, use_cache=False).logits.float()
-    return [*found, logits - logits.mean(-1, keepdim=True)]
+    return [*states, logits - logits.mean(-1, keepdim=True)]
 
 
 @contextmanager
 def _hooks(
-    blocks: Sequence[nn.Module], found: list[Tensor], given: Sequence[Tensor] | None
+    blocks: Sequence[nn.Module], states: list[Tensor], replacements: Sequence[Tensor] | None
 ) -> Iterator[None]:
     def before(at: int) -> Any:
         def hook(_block: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
             state = args[0] if args else keywords["hidden_states"]
             if at == 0:
-                found.append(state.float())
-            if given is None:
+                states.append(state.float())
+            if replacements is None:
                 return None
-            state = given[at].to(state.dtype)
+            state = replacements[at].to(state.dtype)
             return ((state, *args[1:]), keywords) if args else (args, {**keywords, "hidden_states": state})
 
         return hook
@@ -131,10 +134,10 @@ def _hooks(
     def behind(at: int) -> Any:
         def hook(_block: nn.Module, _args: Any, output: Any) -> Any:
             state = output[0] if isinstance(output, tuple) else output
-            found.append(state.float())
-            if given is None or at < len(blocks) - 1:
+            states.append(state.float())
+            if replacements is None or at < len(blocks) - 1:
                 return None
-            state = given[-2].to(state.dtype)
+            state = replacements[-2].to(state.dtype)
             return (state, *output[1:]) if isinstance(output, tuple) else state
 
         return hook

@@ -82,12 +82,12 @@ def encoder_layers(network: nn.Module) -> nn.ModuleList:
 
     Raises BuildError, also for an encoder-decoder, which has two lists.
     """
-    found = block_lists(network)
-    if len(found) > 1:
+    lists = block_lists(network)
+    if len(lists) > 1:
         raise BuildError(
-            f"{type(network).__name__} has {len(found)} lists of blocks ({', '.join(found)}), expected one"
+            f"{type(network).__name__} has {len(lists)} lists of blocks ({', '.join(lists)}), expected one"
         )
-    return next(iter(found.values()))
+    return next(iter(lists.values()))
 
 
 def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
@@ -96,12 +96,12 @@ def block_lists(network: nn.Module) -> dict[str, nn.ModuleList]:
     family = family_of(config)
     lists = {name: m for name, m in network.named_modules() if isinstance(m, nn.ModuleList)}
     if family is not None and family.lists:
-        found = {n: m for n, m in lists.items() if f".{n}".endswith(tuple(f".{end}" for end in family.lists))}
+        named = {n: m for n, m in lists.items() if f".{n}".endswith(tuple(f".{end}" for end in family.lists))}
     else:
-        found = _of_length(network, lists)
-    if not found:
+        named = _of_length(network, lists)
+    if not named:
         raise BuildError(f"{type(network).__name__}: no list of its transformer blocks was found")
-    return found
+    return named
 
 
 def all_blocks(network: nn.Module) -> list[nn.Module]:
@@ -111,8 +111,8 @@ def all_blocks(network: nn.Module) -> list[nn.Module]:
 
 def block_names(network: nn.Module) -> list[str]:
     """Names of `all_blocks` from the network's root, of any family. Raises BuildError."""
-    found = block_lists(network).items()
-    return [f"{name}.{number}" for name, layers in found for number in range(len(layers))]
+    lists = block_lists(network).items()
+    return [f"{name}.{number}" for name, layers in lists for number in range(len(layers))]
 
 
 def output_layer(network: nn.Module, outputs: int) -> nn.Linear:
@@ -130,9 +130,9 @@ def logits_layer(network: Any) -> nn.Linear | None:
     """
     if not getattr(network, "has_logits_layer", True):
         return None
-    own = getattr(network, "get_output_embeddings", lambda: None)()
-    if own is not None:
-        return own if isinstance(own, nn.Linear) else None
+    embeddings = getattr(network, "get_output_embeddings", lambda: None)()
+    if embeddings is not None:
+        return embeddings if isinstance(embeddings, nn.Linear) else None
     layers = [m for m in network.modules() if isinstance(m, nn.Linear)]
     fitting = [layer for layer in layers if layer.out_features == network.config.num_labels]
     return fitting[-1] if fitting else None
@@ -155,18 +155,18 @@ def _of_length(network: nn.Module, lists: dict[str, nn.ModuleList]) -> dict[str,
             f"{type(network).__name__} has no one list of transformer blocks; of a model of two towers name "
             'one, or both: in_tower = { tower = "vision", steps = [{ … = {} }] }'
         )
-    wanted = int(config.num_hidden_layers)
-    found = [
+    length = int(config.num_hidden_layers)
+    lists_of_length = [
         (name, layers)
         for name, layers in lists.items()
-        if len(layers) == wanted
-        and wanted > 0
+        if len(layers) == length
+        and length > 0
         # what a weight is computed by while a step trains is a list as well, of one module
         and not isinstance(layers, ParametrizationList)
     ]
-    if not found:
-        raise BuildError(f"{type(network).__name__}: no list of its {wanted} transformer blocks was found")
-    return dict(found[:1])
+    if not lists_of_length:
+        raise BuildError(f"{type(network).__name__}: no list of its {length} transformer blocks was found")
+    return dict(lists_of_length[:1])
 
 
 def _block(network: nn.Module, name: str) -> Block:

@@ -64,7 +64,7 @@ class Checkpoint(TorchModel):
         """Those of an artifact's files that the checkpoint came with."""
         return [self.file] if self.file else [name for name in names if name != DESCRIPTION]
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters: of the architecture; nonzero_parameters: without the zeros of weights that are
         unpacked; state_bytes: of the weight files.
         """
@@ -98,9 +98,11 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
     from transformers import AutoTokenizer
 
     description = read_json(folder / DESCRIPTION)
-    said = description["checkpoint"]
+    checkpoint = description["checkpoint"]
     auto = str(description["architecture"]).partition(":")[2]
-    network, _ = read_network(auto, folder, file=said["file"], dtype=said["dtype"], text=str(folder))
+    network, _ = read_network(
+        auto, folder, file=checkpoint["file"], dtype=checkpoint["dtype"], text=str(folder)
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -112,9 +114,9 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
         architecture=description["architecture"],
         kind=description["kind"],
         folder=folder,
-        file=said["file"],
-        dtype=said["dtype"],
-        stored=said["stored"],
+        file=checkpoint["file"],
+        dtype=checkpoint["dtype"],
+        stored=checkpoint["stored"],
     )
 
 
@@ -148,22 +150,22 @@ def read_network(
     auto: transformers' Auto class; options: of its from_pretrained. Integers of AutoRound are unpacked by
     slimgate, and those of GPTQ and AWQ where transformers lacks their packages. Raises BuildError.
     """
-    wanted: Json = {"output_loading_info": True, **options}
+    arguments: Json = {"output_loading_info": True, **options}
     try:
         with silent():
             if file is not None:
                 network, info = _auto(auto).from_pretrained(
-                    folder, gguf_file=file, **{**wanted, "config": None}, dtype=_dtype(dtype or "float32")
+                    folder, gguf_file=file, **{**arguments, "config": None}, dtype=_dtype(dtype or "float32")
                 )
             else:
-                network, info = _read_folder(auto, folder, _dtype(dtype), text, wanted)
+                network, info = _read_folder(auto, folder, _dtype(dtype), text, arguments)
             _unpack_lazy_weights(network)
     except (BuildError, pickle.UnpicklingError):
         raise
     except Exception as error:  # each quantization package has errors of its own
-        said = " ".join(str(error).split())[:300]
+        problem = " ".join(str(error).split())[:300]
         raise BuildError(
-            f"{text}: transformers cannot load it as {auto}: {type(error).__name__}: {said}"
+            f"{text}: transformers cannot load it as {auto}: {type(error).__name__}: {problem}"
         ) from error
     return network, info
 
@@ -177,10 +179,10 @@ def _read_folder(auto: str, folder: Path, dtype: Any, text: str, options: Json) 
             empty = _auto(auto).from_config(_plain_config(config))
         if _is_unpacked_here(method, folder, empty):
             return _read_unpacked(empty, folder, packing, dtype, text, options)
-    found: tuple[Any, Json] = _auto(auto).from_pretrained(
+    loaded: tuple[Any, Json] = _auto(auto).from_pretrained(
         folder, dtype=dtype, weights_only=True, trust_remote_code=False, **options
     )
-    return found
+    return loaded
 
 
 def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
@@ -234,12 +236,12 @@ def checkpoint_files(folder: Path, file: str | None) -> list[Path]:
     """The files of a checkpoint that an artifact holds: its weights, settings, vocabulary, chat template."""
     if file is not None:
         return [folder / file]
-    beside = [
+    neighbours = [
         path
         for path in sorted(folder.iterdir())
         if path.is_file() and path.suffix in _BESIDE and path.name != DESCRIPTION
     ]
-    return [*checkpoint_weights(folder, None), *beside]
+    return [*checkpoint_weights(folder, None), *neighbours]
 
 
 def checkpoint_weights(folder: Path, file: str | None) -> list[Path]:
@@ -255,8 +257,8 @@ def checkpoint_weights(folder: Path, file: str | None) -> list[Path]:
         index = folder / f"{single}.index.json"
         if index.is_file():
             return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
-        if found := sorted(folder.glob(pattern)):
-            return found
+        if files := sorted(folder.glob(pattern)):
+            return files
     return []
 
 
@@ -283,10 +285,10 @@ def _plain_config(config: Any) -> Any:
 def _zeros(network: nn.Module, empty: nn.Module) -> int:
     """Zeros among the weights that a network holds as numbers; those of packed layers are not counted."""
     shapes = {name: weight.shape for name, weight in empty.named_parameters()}
-    found = 0
+    zeros = 0
     for name, weight in network.named_parameters():
         if shapes.get(name) != weight.shape:
             continue
         values = weight.dequantize() if hasattr(weight, "tensor_data_names") else weight
-        found += values.numel() - int(torch.count_nonzero(values))
-    return found
+        zeros += values.numel() - int(torch.count_nonzero(values))
+    return zeros

@@ -25,16 +25,16 @@ _DECODER_BLOCKS = ("decoder_layers", "num_decoder_layers")
 
 def blocks_of(config: Mapping[str, Any]) -> int | None:
     """How many blocks a model of this configuration has, whatever its architecture calls them; else None."""
-    found = next((config[key] for key in _BLOCKS if key in config), None)
-    return found if isinstance(found, int) else None
+    blocks = next((config[key] for key in _BLOCKS if key in config), None)
+    return blocks if isinstance(blocks, int) else None
 
 
 def decoder_blocks_of(config: Mapping[str, Any]) -> int | None:
     """The same of an encoder-decoder's decoder; T5's has as many as its encoder where nothing is said."""
-    found = next(
+    blocks = next(
         (config[key] for key in _DECODER_BLOCKS if config.get(key) is not None), config.get("num_layers")
     )
-    return found if isinstance(found, int) else None
+    return blocks if isinstance(blocks, int) else None
 
 
 def with_blocks(config: Mapping[str, Any], encoder: int | None, decoder: int | None) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def with_blocks(config: Mapping[str, Any], encoder: int | None, decoder: int | N
 def check_numbers(numbers: Sequence[int], blocks: int | None, option: str = "") -> None:
     """Raises SuiteError for a block that the model does not have. option: what is told before the numbers."""
     if blocks is not None and numbers and max(numbers) >= blocks:
-        told = f"{option} {list(numbers)}".strip()
-        raise SuiteError(f"{told} came, but the model has blocks 0 to {blocks - 1} at this step")
+        choice = f"{option} {list(numbers)}".strip()
+        raise SuiteError(f"{choice} came, but the model has blocks 0 to {blocks - 1} at this step")
 
 
 def longest_text(config: Mapping[str, Any]) -> int | None:

@@ -72,7 +72,7 @@ class CTranslate2Model(Graph):
     config: Any
     kind: str = KIND
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes: those of the file of weights."""
         return {**self.counts, "state_bytes": (self.written / WEIGHTS).stat().st_size}
 
@@ -93,20 +93,20 @@ def load_ctranslate2_model(folder: Path) -> CTranslate2Model:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    told = read_json(folder / CONFIG)[_ENTRY]
-    return _model(folder, told, {"tokenizer": tokenizer, "config": None})
+    entry = read_json(folder / CONFIG)[_ENTRY]
+    return _model(folder, entry, {"tokenizer": tokenizer, "config": None})
 
 
-def _model(written: Path, told: Json, beside: Json) -> CTranslate2Model:
+def _model(written: Path, entry: Json, other_settings: Json) -> CTranslate2Model:
     answers = AnswerFacts(
-        told["decoder"],
-        told["cache_numbers"],
-        tuple(told["forced"]),
-        tuple(told["ends"]),
-        told["longest"],
-        told.get("by_window", False),
+        entry["decoder"],
+        entry["cache_numbers"],
+        tuple(entry["forced"]),
+        tuple(entry["ends"]),
+        entry["longest"],
+        entry.get("by_window", False),
     )
-    return CTranslate2Model(written, told["counts"], told["quantization"], answers, **beside)
+    return CTranslate2Model(written, entry["counts"], entry["quantization"], answers, **other_settings)
 
 
 def copy_for_export(artifact: Path, folder: Path) -> None:

@@ -66,12 +66,12 @@ def check_embedding(network: nn.Module, name: str) -> nn.Embedding:
     return part_to_cut(network, name, nn.Embedding)
 
 
-def cut_norm_(norm: nn.Module, kept: Sequence[int]) -> None:
+def cut_norm_(norm: nn.Module, channels: Sequence[int]) -> None:
     """Takes features out of a LayerNorm or RMSNorm, in place: its statistics are over those that stay."""
     for name, parameter in list(norm.named_parameters(recurse=False)):
-        _set(norm, name, _take(parameter, kept, 0), like=parameter)
+        _set(norm, name, _take(parameter, channels, 0), like=parameter)
     if isinstance(norm, nn.LayerNorm):
-        norm.normalized_shape = (len(kept),)
+        norm.normalized_shape = (len(channels),)
 
 
 def part_to_cut(network: nn.Module, name: str, kind: type[M]) -> M:
@@ -91,10 +91,10 @@ def check_linear(network: nn.Module, names: Iterable[str]) -> None:
         part_to_cut(network, name, nn.Linear)
 
 
-def _take(values: torch.Tensor, kept: Sequence[int] | None, dim: int) -> torch.Tensor:
-    if kept is None:
+def _take(values: torch.Tensor, channels: Sequence[int] | None, dim: int) -> torch.Tensor:
+    if channels is None:
         return values.detach()
-    return values.detach().index_select(dim, torch.as_tensor(kept, device=values.device))
+    return values.detach().index_select(dim, torch.as_tensor(channels, device=values.device))
 
 
 def _set(module: nn.Module, name: str, values: torch.Tensor, *, like: torch.Tensor) -> None:

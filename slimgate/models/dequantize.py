@@ -54,8 +54,10 @@ def dequantized_state(
         try:
             weight = _weight(packing, tensors)
         except (RuntimeError, IndexError, KeyError) as error:
-            said = " ".join(str(error).split())
-            raise BuildError(f"{text}: {layer} is not packed as {packing.order} packs it: {said}") from error
+            problem = " ".join(str(error).split())
+            raise BuildError(
+                f"{text}: {layer} is not packed as {packing.order} packs it: {problem}"
+            ) from error
         state[f"{layer}.weight"] = weight.T.contiguous() if layer in transposed else weight
     return state
 
@@ -131,5 +133,5 @@ def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
     starts = torch.arange(values) * bits
     word, shift = starts // WORD, (starts % WORD)[:, None]
     following = (word + 1).clamp(max=len(words) - 1)
-    both = unsigned[word] | (unsigned[following] << WORD)
-    return ((both >> shift) & ((1 << bits) - 1)).to(torch.int32)
+    spanning = unsigned[word] | (unsigned[following] << WORD)
+    return ((spanning >> shift) & ((1 << bits) - 1)).to(torch.int32)

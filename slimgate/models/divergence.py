@@ -57,9 +57,14 @@ def find_divergence(
     if list(expected) == list(written):
         return None
     pairs = enumerate(zip(expected, written, strict=False))
-    place = next((i for i, (one, other) in pairs if one != other), min(len(expected), len(written)))
-    wanted, own = (one[place] if place < len(one) else None for one in (expected, written))
+    place = next((i for i, (token, other) in pairs if token != other), min(len(expected), len(written)))
+    expected_token, own_token = (
+        tokens[place] if place < len(tokens) else None for tokens in (expected, written)
+    )
     scores = scores_behind(place)
-    high, low = (float(scores[sorted(ends)].max() if one is None else scores[one]) for one in (wanted, own))
+    high, low = (
+        float(scores[sorted(ends)].max() if token is None else scores[token])
+        for token in (expected_token, own_token)
+    )
     size = scores.std() if scale == "standard deviation" else np.sqrt(np.square(scores).mean())
-    return Divergence(row, place, own, wanted, (high - low) / float(size), scale)
+    return Divergence(row, place, own_token, expected_token, (high - low) / float(size), scale)

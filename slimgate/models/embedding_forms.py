@@ -78,8 +78,8 @@ class Int8Form(StoredForm):
 
     def stored_values(self, vectors: torch.Tensor) -> torch.Tensor:
         levels = ((vectors - self.low) / self.step).round().clamp(0, 255)
-        found: torch.Tensor = levels * self.step + self.low
-        return found
+        values: torch.Tensor = levels * self.step + self.low
+        return values
 
 
 class BinaryForm(StoredForm):

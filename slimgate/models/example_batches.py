@@ -21,11 +21,11 @@ def example_batches(tokenizer: Any, config: Any) -> tuple[Arrays, Arrays]:
     """
     generator = np.random.default_rng(SEED)
     names = list(tokenizer("a"))
-    one, other = (
+    first, other = (
         _batch(tokenizer, config, names, generator, (rows, tokens))
         for rows, tokens in zip(ROWS, TOKENS, strict=True)
     )
-    return one, other
+    return first, other
 
 
 def _batch(
@@ -37,5 +37,5 @@ def _batch(
     mask = np.ones(shape, dtype=np.int64)
     end = slice(-PADDED, None) if tokenizer.padding_side == "right" else slice(None, PADDED)
     ids[-1, end], mask[-1, end] = padding, 0
-    given = {"input_ids": ids.astype(np.int64), "attention_mask": mask}
-    return {name: given.get(name, np.zeros(shape, dtype=np.int64)) for name in names}
+    arrays = {"input_ids": ids.astype(np.int64), "attention_mask": mask}
+    return {name: arrays.get(name, np.zeros(shape, dtype=np.int64)) for name in names}

@@ -52,13 +52,13 @@ def continue_prompts(
         )
     _check_room(network, prompts, sampling.tokens)
     ends = _ends(tokenizer, network)
-    found: list[list[int]] = []
+    answers: list[list[int]] = []
     with isolated_seed(seed):
         for start in range(0, len(prompts), AT_ONCE):
             some = prompts[start : start + AT_ONCE]
-            found += _some(network, tokenizer, some, sampling, ends=ends, endless=endless)
-            seen(len(found))
-    return found
+            answers += _some(network, tokenizer, some, sampling, ends=ends, endless=endless)
+            seen(len(answers))
+    return answers
 
 
 def room(network: Any) -> int | None:
@@ -67,18 +67,20 @@ def room(network: Any) -> int | None:
 
 
 def _check_room(network: Any, prompts: Sequence[Sequence[int]], tokens: int) -> None:
-    longest, most = max(map(len, prompts), default=0), room(network)
-    if most is not None and longest + tokens > most:
+    longest, max_positions = max(map(len, prompts), default=0), room(network)
+    if max_positions is not None and longest + tokens > max_positions:
         raise BuildError(
             f"{tokens} new tokens behind prompts of {longest}, but {type(network).__name__} has positions "
-            f"for {most} tokens; lower tokens or prompt_tokens"
+            f"for {max_positions} tokens; lower tokens or prompt_tokens"
         )
 
 
 def _ends(tokenizer: Any, network: Any) -> set[int]:
     """What ends a text; a configuration may name several."""
-    own = network.config.eos_token_id
-    return {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else (own,))} - {None}
+    own_ends = network.config.eos_token_id
+    return {tokenizer.eos_token_id, *(own_ends if isinstance(own_ends, list | tuple) else (own_ends,))} - {
+        None
+    }
 
 
 def _some(

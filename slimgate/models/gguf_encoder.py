@@ -73,10 +73,10 @@ def load_gguf_encoder(file: Path, config: Any) -> SentenceEncoder:
     state = {}
     for name, weight in network.encoder.state_dict().items():
         layer, _, part = name.rpartition(".")
-        found = tensors.get(f"{names.get_name(layer)}.{part}")
-        if found is None:
+        stored = tensors.get(f"{names.get_name(layer)}.{part}")
+        if stored is None:
             raise BuildError(f"{file.name} has no tensor for {name}")
-        values = gguf.dequantize(found.data, found.tensor_type)
+        values = gguf.dequantize(stored.data, stored.tensor_type)
         state[name] = torch.from_numpy(values.copy()).reshape(weight.shape)
     network.encoder.load_state_dict(state)
     return network

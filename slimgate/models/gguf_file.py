@@ -40,14 +40,14 @@ def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
     text: the model, as the suite names it. Raises SuiteError for a file that is damaged, or of an
     architecture that transformers does not read from GGUF; MissingExtra without the package.
     """
-    architecture, config, found = _read_stored(file, text)
+    architecture, config, stored = _read_stored(file, text)
     known = _architectures()
     if _OTHER_NAMES.get(architecture, architecture) not in known:
         raise SuiteError(
             f'"{text}": {file.name} is of the architecture {architecture!r}, which transformers does not '
             f"read from GGUF{format_suggestion(architecture, known)}; known: {', '.join(sorted(known))}"
         )
-    return config, found
+    return config, stored
 
 
 def read_gguf_format(file: Path, text: str) -> Quantized:
@@ -73,8 +73,10 @@ def _read(file: Path, _changed: int, _size: int) -> tuple[str, dict[str, Any], Q
     try:
         reader = GGUFReader(file)
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())[:80]
-        raise SuiteError(f"{file.name} is no whole GGUF file ({said}); copy or download it again") from error
+        problem = " ".join(str(error).split())[:80]
+        raise SuiteError(
+            f"{file.name} is no whole GGUF file ({problem}); copy or download it again"
+        ) from error
     if not reader.tensors:
         raise SuiteError(f"{file.name} holds no weights; expected a model, not a vocabulary alone")
     architecture = str(_value(reader, "general.architecture") or "")
@@ -90,8 +92,8 @@ def _architectures() -> frozenset[str]:
 
 
 def _value(reader: Any, key: str) -> Any:
-    found = reader.get_field(key)
-    return None if found is None else found.contents()
+    field = reader.get_field(key)
+    return None if field is None else field.contents()
 
 
 def _config(reader: Any, architecture: str) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def _describe(reader: Any) -> Quantized:
         if len(tensor.shape) > 1:
             sizes[tensor.tensor_type] += int(tensor.n_elements)
     packed = Counter({kind: size for kind, size in sizes.items() if kind.name not in _PLAIN})
-    most = (packed or sizes).most_common(1)[0][0] if sizes else reader.tensors[0].tensor_type
+    commonest = (packed or sizes).most_common(1)[0][0] if sizes else reader.tensors[0].tensor_type
     stated = _value(reader, "general.file_type")
     known = {int(kind): kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in LlamaFileType}
     plain = [
@@ -122,11 +124,11 @@ def _describe(reader: Any) -> Quantized:
         for tensor in reader.tensors
         if len(tensor.shape) > 1 and tensor.tensor_type.name in _PLAIN
     ]
-    name = known.get(stated, most.name) if isinstance(stated, int) else most.name
+    name = known.get(stated, commonest.name) if isinstance(stated, int) else commonest.name
     return Quantized(
         format="gguf",
         # general.file_type is what most weights are, by the program that wrote the file; older files lack it
-        scheme=name if name.startswith(most.name.partition("_")[0]) else most.name,
-        group_size=GGML_QUANT_SIZES[most][0] if packed else None,
+        scheme=name if name.startswith(commonest.name.partition("_")[0]) else commonest.name,
+        group_size=GGML_QUANT_SIZES[commonest][0] if packed else None,
         left_out=without_numbers(tuple(plain)) if packed else (),
     )

@@ -20,7 +20,7 @@ class Graph(ABC):
     config: Any
 
     @abstractmethod
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
 
     @abstractmethod

@@ -112,8 +112,8 @@ def check_answers(
     def find(row: int) -> Divergence | None:
         def scores_behind(place: int) -> npt.NDArray[np.float32]:
             text = torch.cat([input_ids[row], expected[row, :place]])[None]
-            found: npt.NDArray[np.float32] = network(input_ids=text).logits[0, -1].float().cpu().numpy()
-            return found
+            logits: npt.NDArray[np.float32] = network(input_ids=text).logits[0, -1].float().cpu().numpy()
+            return logits
 
         return find_divergence(
             str(row + 1),
@@ -123,14 +123,14 @@ def check_answers(
             scale="root mean square",
         )
 
-    found = [one for row in range(len(written)) if (one := find(row))]
-    worst = max(found, key=lambda one: one.gap, default=None)
+    gaps = [gap for row in range(len(written)) if (gap := find(row))]
+    worst = max(gaps, key=lambda gap: gap.gap, default=None)
     if worst is not None and not worst.gap <= tolerance:
         raise BuildError(
             f"{who} writes another answer than the network with a growing cache: "
             f"{worst.describe('row', tolerance)}. Use runtime eager without options"
         )
-    return found
+    return gaps
 
 
 def next_token(network: Any, ids: torch.Tensor, cache: Any, encoded: Any = None) -> torch.Tensor:
@@ -152,7 +152,7 @@ def next_token(network: Any, ids: torch.Tensor, cache: Any, encoded: Any = None)
 
 def cache_bytes(cache: Any) -> int:
     """Bytes of all tensors of a cache, of those that are allocated ahead too."""
-    return sum(one.numel() * one.element_size() for one in _tensors(cache))
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(cache))
 
 
 def _tensors(cache: Any) -> Iterator[torch.Tensor]:
@@ -160,4 +160,6 @@ def _tensors(cache: Any) -> Iterator[torch.Tensor]:
         if part is not None:
             yield from _tensors(part)
     for layer in getattr(cache, "layers", ()):
-        yield from (one for one in vars(layer).values() if isinstance(one, torch.Tensor) and one.dim() > 1)
+        yield from (
+            tensor for tensor in vars(layer).values() if isinstance(tensor, torch.Tensor) and tensor.dim() > 1
+        )

@@ -50,7 +50,7 @@ def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(str(ref.hub_id), revision=ref.revision, allow_patterns=list(patterns))
+        downloaded = snapshot_download(str(ref.hub_id), revision=ref.revision, allow_patterns=list(patterns))
     except LocalEntryNotFoundError as error:
         raise BuildError(
             f"{ref.text}: {_no_folder(ref)}not in the local cache of the hub, and the hub cannot be reached; "
@@ -59,14 +59,14 @@ def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
     except HFValidationError as error:
         raise BuildError(f"{ref.text}: {_no_folder(ref)}not a name of the hub: {error}") from error
     except HfHubHTTPError as error:
-        said = str(error).strip().splitlines()[0]
-        raise BuildError(f"{ref.text}: {_no_folder(ref)}the hub refused it: {said}") from error
+        problem = str(error).strip().splitlines()[0]
+        raise BuildError(f"{ref.text}: {_no_folder(ref)}the hub refused it: {problem}") from error
     except OSError as error:
         raise BuildError(
             f"{ref.text}: {_no_folder(ref)}the hub cannot be reached ({error}); download it once, or give a "
             "folder"
         ) from error
-    return Path(found)
+    return Path(downloaded)
 
 
 def _no_folder(ref: ModelRef) -> str:

@@ -58,11 +58,11 @@ class ImageTextProcessor:
     def check_side(self, config: Any, where: str) -> None:
         """Raises BuildError where images come out in another size than the model has patches for."""
         expected = int(config.vision_config.image_size)
-        wanted = self.images.crop_size if self.images.do_center_crop else self.images.size
-        made = {int(side) for side in dict(wanted).values() if side}
-        if made != {expected}:
+        size = self.images.crop_size if self.images.do_center_crop else self.images.size
+        sides = {int(side) for side in dict(size).values() if side}
+        if sides != {expected}:
             raise BuildError(
-                f"{where}: its images are processed to {sorted(made)} pixels, expected {expected}"
+                f"{where}: its images are processed to {sorted(sides)} pixels, expected {expected}"
             )
 
     def __call__(self, *texts: Any, **options: Any) -> Any:

@@ -46,10 +46,10 @@ def packing_of(method: str, quantization: Json) -> Packing | None:
     if method == "gptq":
         first = 0 if quantization.get("checkpoint_format") == "gptq_v2" else 1
         return Packing("gptq", None if quantization.get("dynamic") else bits, first)
-    found = _AUTO_ROUND.get(str(quantization.get("packing_format", "auto_round:auto_gptq")))
-    if method != "auto-round" or found is None or not _is_integer(quantization):
+    packing = _AUTO_ROUND.get(str(quantization.get("packing_format", "auto_round:auto_gptq")))
+    if method != "auto-round" or packing is None or not _is_integer(quantization):
         return None
-    order, first = found
+    order, first = packing
     return Packing(order, None if _own_settings(quantization) else bits, first)
 
 
@@ -58,13 +58,13 @@ def _is_integer(quantization: Json) -> bool:
     if quantization.get("rotation_config") or quantization.get("spinquant_config"):
         return False
     return all(
-        one.get("data_type", "int") == "int" and (one.get("act_bits") or FULL_BITS) >= FULL_BITS
-        for one in (quantization, *_own_settings(quantization))
+        table.get("data_type", "int") == "int" and (table.get("act_bits") or FULL_BITS) >= FULL_BITS
+        for table in (quantization, *_own_settings(quantization))
     )
 
 
 def _own_settings(quantization: Json) -> list[Json]:
     """AutoRound's settings of single layers, less those that stay in floating point."""
     extra = quantization.get("extra_config")
-    found = extra.values() if isinstance(extra, dict) else ()
-    return [one for one in found if isinstance(one, dict) and one.get("bits", 0) < FULL_BITS]
+    settings = extra.values() if isinstance(extra, dict) else ()
+    return [table for table in settings if isinstance(table, dict) and table.get("bits", 0) < FULL_BITS]

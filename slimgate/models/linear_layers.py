@@ -27,31 +27,31 @@ def linear_layers(
     *,
     inside: Literal["blocks", "network"] = "blocks",
     output: bool = False,
-    whole: bool = True,
-    beside: Sized = (),
+    with_head: bool = True,
+    further: Sized = (),
 ) -> dict[str, nn.Linear]:
     """Name -> layer, in the network's order, after all have become nn.Linear.
 
     inside: the transformer blocks alone, or the whole network; output: with the layer that gives the
     logits. Raises BuildError where the layers hold under 90 % of the blocks' float matrices, and where the
-    blocks have none and nothing else is left to change, neither a layer nor what the step changes `beside`
+    blocks have none and nothing else is left to change, neither a layer nor what the step changes `further`
     them. whole = False takes what there is, of a model that may be quantized already.
     """
     to_plain_linear_(model)
     network = model.network
     in_blocks = {id(m) for block in all_blocks(network) for m in block.modules()}
     last = None if output else float_output_layer(model)
-    found = {
+    layers = {
         name: module
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear)
         and module is not last
         and (inside == "network" or id(module) in in_blocks)
     }
-    if whole:
-        reached = [module for module in found.values() if id(module) in in_blocks]
-        _check_reach(network, reached, idle=not found and not beside)
-    return found
+    if with_head:
+        reached = [module for module in layers.values() if id(module) in in_blocks]
+        _check_reach(network, reached, idle=not layers and not further)
+    return layers
 
 
 def by_block(model: Any, layers: Mapping[str, nn.Linear]) -> list[dict[str, nn.Linear]]:

@@ -38,14 +38,14 @@ class PooledEncoder(nn.Module, ABC):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         output_hidden_states: bool = False,
-        **others: Any,
+        **unused: Any,
     ) -> SequenceClassifierOutput:
-        others.pop("labels", None)
+        unused.pop("labels", None)
         outputs = self.encoder(
             input_ids=input_ids,
             attention_mask=attention_mask,
             output_hidden_states=output_hidden_states,
-            **others,
+            **unused,
         )
         logits = self.answer(outputs.last_hidden_state, attention_mask)
         return SequenceClassifierOutput(logits=logits, hidden_states=outputs.hidden_states)

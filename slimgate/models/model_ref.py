@@ -69,10 +69,10 @@ def _settings(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found = read_json(file)
+        settings = read_json(file)
     except (OSError, ValueError) as error:
         raise SuiteError(f"{file}: cannot be read as a model's settings: {error}") from error
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _first(classes: Any) -> str:
@@ -107,11 +107,11 @@ def _no_bomb(file: Path, text: str) -> None:
         return  # of before 2020: its reader is bounded by the file's size
     try:
         with zipfile.ZipFile(file) as stored:
-            found = stored.infolist()
+            entries = stored.infolist()
     except zipfile.BadZipFile as error:
         raise SuiteError(f'"{text}": {file.name} is a damaged archive: {error}') from error
-    if any(one.compress_type != zipfile.ZIP_STORED for one in found):
-        size = sum(one.file_size for one in found)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        size = sum(entry.file_size for entry in entries)
         raise SuiteError(
             f'"{text}": {file.name} is compressed, {size:,} bytes in {file.stat().st_size:,}, '
             "which no weights of torch are: it is not opened"
@@ -125,14 +125,15 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
     holds two models: nobody could tell which one is judged.
     """
     firsts = {TORCH: weights, **{kind: form.files[:1] for kind, form in graph_forms().items()}}
-    there = {kind: [name for name in names if (folder / name).is_file()] for kind, names in firsts.items()}
-    found = {kind: names[0] for kind, names in there.items() if names}
-    if len(found) > 1:
+    present = {kind: [name for name in names if (folder / name).is_file()] for kind, names in firsts.items()}
+    first_files = {kind: names[0] for kind, names in present.items() if names}
+    if len(first_files) > 1:
         raise SuiteError(
-            f'"{text}": {folder} holds {" and ".join(found.values())}, expected one model; put each into a '
+            f'"{text}": {folder} holds {" and ".join(first_files.values())}, expected one model; '
+            "put each into a "
             "folder of its own, with config.json and the tokenizer"
         )
-    return next(iter(found), None)
+    return next(iter(first_files), None)
 
 
 def check_graph_folder(folder: Path, kind: str, text: str) -> None:
@@ -211,15 +212,16 @@ def with_stored_format(ref: ModelRef) -> ModelRef:
     return _quantized(ref, read_quantized(ref.folder, read_config(ref.folder), ref.text))
 
 
-def _quantized(ref: ModelRef, found: Quantized | None) -> ModelRef:
-    if found is None:
+def _quantized(ref: ModelRef, quantized: Quantized | None) -> ModelRef:
+    if quantized is None:
         return ref
     if ref.new_head:
         raise SuiteError(
-            f'"{ref.text}": a model that is quantized already ({found.format}) cannot get a new head; leave '
+            f'"{ref.text}": a model that is quantized already ({quantized.format}) cannot get a '
+            "new head; leave "
             "new_head out"
         )
-    return replace(ref, kind=found.kind, stored=found.facts())
+    return replace(ref, kind=quantized.kind, stored=quantized.facts())
 
 
 def _is_gguf(path: Path) -> bool:
@@ -239,10 +241,10 @@ def _gguf(ref: ModelRef, path: Path) -> ModelRef:
             "name the file itself"
         )
     [file] = files
-    _, found = gguf_file.read_gguf(file, ref.text)
+    _, gguf = gguf_file.read_gguf(file, ref.text)
     if ref.sha256 is not None:
         _check_sha256(ref, _files_sha256(files))
-    return _quantized(replace(ref, folder=file.parent, file=file.name), found)
+    return _quantized(replace(ref, folder=file.parent, file=file.name), gguf)
 
 
 def _check_sha256(ref: ModelRef, came: str) -> None:
@@ -332,8 +334,8 @@ def _package_root(package: str) -> Path | None:
         spec = importlib.util.find_spec(package)
     except ValueError:  # a module that runs, such as __main__
         return None
-    found = spec.submodule_search_locations if spec else None
-    return Path(found[0]).resolve() if found else None
+    locations = spec.submodule_search_locations if spec else None
+    return Path(locations[0]).resolve() if locations else None
 
 
 def _package_hint(package: str) -> str:
@@ -412,8 +414,8 @@ def _pickle_hint(file: Path) -> str:
 def _check_folder(folder: Path, text: str) -> str:
     """The kind of the model that a folder holds. Raises SuiteError where a file is missing."""
     if not folder.is_dir():
-        what = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
-        raise SuiteError(f'"{text}": {folder}: {what}')
+        problem = "is a file, expected the folder of a model" if folder.exists() else "no such folder"
+        raise SuiteError(f'"{text}": {folder}: {problem}')
     kind = model_kind(folder, text, WEIGHTS) or TORCH
     if kind == TORCH:
         _check_weights(folder, text)
@@ -433,10 +435,15 @@ def _check_weights(folder: Path, text: str) -> None:
     graphs = [form.files[0] for form in graph_forms().values()]
     for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
         if not any((folder / file).is_file() for file in files):
-            told = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"
-            others = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICKLES)
-            hint = f"; {others[0].name} may be a pickle, which is never opened" if others and told else ""
+            alternatives = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"
+            pickles = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICKLES)
+            hint = (
+                f"; {pickles[0].name} may be a pickle, which is never opened"
+                if pickles and alternatives
+                else ""
+            )
             hint = hint or _model_below(folder, text)
             raise SuiteError(
-                f'"{text}": {folder} has no {needed}{told}, expected the folder of a saved model{hint}'
+                f'"{text}": {folder} has no {needed}{alternatives}, expected the folder of a '
+                f"saved model{hint}"
             )

@@ -101,12 +101,12 @@ def _block_names(network: Any, notes: list[str]) -> list[str]:
 
 
 def _embedding_name(network: nn.Module) -> str | None:
-    """The module that turns token ids into vectors, of whatever class a method has made it."""
-    found: dict[int, str] = {id(module): name for name, module in network.named_modules()}
+    """The module that turns token ids into vectors, of whatever class a step has made it."""
+    names: dict[int, str] = {id(module): name for name, module in network.named_modules()}
     for module in network.modules():
         get: Any = getattr(module, "get_input_embeddings", None)
-        if get is not None and id(get()) in found:
-            return found[id(get())]
+        if get is not None and id(get()) in names:
+            return names[id(get())]
     return None
 
 

@@ -28,9 +28,9 @@ from slimgate.protocols import Arrays, Encoded
 OUTPUT = "logits"
 LONGEST_EXAMPLE = 16
 INTEGER_LAYERS = frozenset(
-    f"slimgate.compress.layers.{name}" for name in ("int8_linear", "int8_static_linear", "binary_linear")
+    f"slimgate.steps.layers.{name}" for name in ("int8_linear", "int8_static_linear", "binary_linear")
 )
-PACKED_LAYERS = "slimgate.compress.layers.packed"
+PACKED_LAYERS = "slimgate.steps.layers.packed"
 ROWS = (3, 5)
 Batches = tuple[Arrays, Arrays]
 
@@ -62,8 +62,8 @@ def example_batches(encoded: Encoded) -> Batches:
     longest = int(min(max(encoded.lengths), LONGEST_EXAMPLE))
     last = len(encoded.lengths) - 1
     tokens = max(longest, 4)
-    one, other = ([min(i, last) for i in range(rows)] for rows in ROWS)
-    return encoded.batch(one, tokens), encoded.batch(other, tokens - 1)
+    first, other = ([min(i, last) for i in range(rows)] for rows in ROWS)
+    return encoded.batch(first, tokens), encoded.batch(other, tokens - 1)
 
 
 def export_onnx(network: nn.Module, batches: Batches, *, opset: int) -> Any:
@@ -107,12 +107,12 @@ class _Logits(nn.Module):
 def _dynamic(batches: Batches) -> dict[str, dict[int, Any]]:
     """By input the axes whose sizes differ between two batches. Texts that come in pairs are 2 · rows."""
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
-    found: dict[str, dict[int, Any]] = {}
+    axes: dict[str, dict[int, Any]] = {}
     for name, values in batches[0].items():
         sizes = list(zip(values.shape, batches[1][name].shape, strict=True))
-        found[name] = {axis: tokens for axis, (one, other) in enumerate(sizes) if axis and one != other}
-        found[name][0] = 2 * rows if sizes[0] == (2 * ROWS[0], 2 * ROWS[1]) else rows
-    return found
+        axes[name] = {axis: tokens for axis, (size, other) in enumerate(sizes) if axis and size != other}
+        axes[name][0] = 2 * rows if sizes[0] == (2 * ROWS[0], 2 * ROWS[1]) else rows
+    return axes
 
 
 def _without_notes(proto: Any, names: Sequence[str]) -> Any:
@@ -123,18 +123,18 @@ def _without_notes(proto: Any, names: Sequence[str]) -> Any:
         del node.metadata_props[:]
     for part in (proto, proto.graph, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
         del part.metadata_props[:]
-    wanted = set(names)
-    if unread := wanted - {found.name for found in proto.graph.input}:
+    outputs = set(names)
+    if unread := outputs - {node.name for node in proto.graph.input}:
         raise BuildError(f"the exported graph has no input {sorted(unread)[0]}")
     return proto
 
 
 def _check_layers(network: nn.Module) -> None:
     """Raises BuildError for layers that ONNX's operators do not repeat: integers, tables of few bits."""
-    found = sorted({type(m).__name__ for m in network.modules() if _computes_in_integers(m)})
-    if found:
+    types = sorted({type(m).__name__ for m in network.modules() if _computes_in_integers(m)})
+    if types:
         raise BuildError(
-            f"{type(network).__name__}: its layers {', '.join(found)} compute in integers, which is not "
+            f"{type(network).__name__}: its layers {', '.join(types)} compute in integers, which is not "
             "exported; export first and quantize then, by onnx_int8_dynamic or onnx_int8_static"
         )
     packed = next((name for name, m in network.named_modules() if _is_packed_table(m)), None)
@@ -147,8 +147,8 @@ def _check_layers(network: nn.Module) -> None:
 
 
 def _computes_in_integers(module: nn.Module) -> bool:
-    own = type(module).__module__ in INTEGER_LAYERS
-    return own or getattr(module, "activations", None) == "int8"
+    is_integer_layer = type(module).__module__ in INTEGER_LAYERS
+    return is_integer_layer or getattr(module, "activations", None) == "int8"
 
 
 def _is_packed_table(module: nn.Module) -> bool:
@@ -161,5 +161,5 @@ def _is_packed_table(module: nn.Module) -> bool:
 def _format_error(network: nn.Module, error: Exception) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    said = " ".join(str(error).split())[:300]
-    return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {said}"
+    problem = " ".join(str(error).split())[:300]
+    return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {problem}"

@@ -42,7 +42,7 @@ class OnnxGenaiModel(Graph):
     config: Any
     kind: str = KIND
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes: those of the graph and its weights."""
         sizes = ((self.written / name).stat().st_size for name in (MODEL, DATA))
         return {**self.counts, "state_bytes": sum(sizes)}
@@ -59,8 +59,8 @@ class OnnxGenaiModel(Graph):
 
 def load_onnx_genai_model(folder: Path) -> OnnxGenaiModel:
     """What `OnnxGenaiModel.save` wrote."""
-    told = read_description(folder)
-    return OnnxGenaiModel(folder, told["counts"], told["precision"], **load_beside(folder))
+    description = read_description(folder)
+    return OnnxGenaiModel(folder, description["counts"], description["precision"], **load_beside(folder))
 
 
 def copy_files(folder: Path, target: Path) -> None:

@@ -68,13 +68,13 @@ _NAMES = {"float": "float32", "double": "float64", "uint8": "int8"}
 
 def count_macs(events: Iterable[Mapping[str, Any]]) -> Macs:
     """events: of a profile. Raises MeasureError for an operator that multiplies and is not counted."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for event in events:
         ran = event.get("args", {})
         if "op_name" in ran and (macs := _macs(ran)):
             kind = _type(ran)
-            found[kind] = found.get(kind, 0) + macs
-    return Macs(found)
+            counts[kind] = counts.get(kind, 0) + macs
+    return Macs(counts)
 
 
 def _type(ran: Mapping[str, Any]) -> str:

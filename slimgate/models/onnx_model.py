@@ -54,7 +54,7 @@ def stored_bytes(proto: Any) -> int:
     return sum(array_of(tensor).nbytes for tensor in proto.graph.initializer)
 
 
-def footprint(proto: Any) -> dict[str, int]:
+def measure_size(proto: Any) -> dict[str, int]:
     """parameters and nonzero_parameters of a ModelProto; state_bytes, of all its initializers."""
     counts = list(weight_counts(proto))
     return {
@@ -89,10 +89,10 @@ def _zero_point(name: str, values: Values, tensors: dict[str, Any]) -> Values:
     point = tensors.get(name.removesuffix("_quantized") + "_zero_point")
     if not name.endswith("_quantized") or point is None:
         return np.float32(0)  # type: ignore[return-value]
-    found = array_of(point).astype(np.float32)
-    if found.ndim == 1 and found.size > 1 and values.shape[-1] != found.size:
-        found = found.reshape(-1, *(1,) * (values.ndim - 1))
-    return found
+    zero_point = array_of(point).astype(np.float32)
+    if zero_point.ndim == 1 and zero_point.size > 1 and values.shape[-1] != zero_point.size:
+        zero_point = zero_point.reshape(-1, *(1,) * (values.ndim - 1))
+    return zero_point
 
 
 def _packed_counts(node: Any, tensors: dict[str, Any]) -> tuple[int, int]:
@@ -119,8 +119,8 @@ def _unpack_levels(levels: Values, bits: int) -> Values:
     if levels.dtype != np.uint8 or bits == 8:
         return levels.astype(np.int16)
     shifts = np.arange(0, 8, bits)
-    found: Values = (levels[..., None] >> shifts) & ((1 << bits) - 1)
-    return found.reshape(*levels.shape[:-1], -1).astype(np.int16)
+    levels_of_row: Values = (levels[..., None] >> shifts) & ((1 << bits) - 1)
+    return levels_of_row.reshape(*levels.shape[:-1], -1).astype(np.int16)
 
 
 @dataclass
@@ -132,9 +132,9 @@ class OnnxModel(Graph):
     config: Any
     kind: str = KIND
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
-        return footprint(self.proto)
+        return measure_size(self.proto)
 
     def openable(self, folder: Path) -> bytes | Path:
         """What a session is made of: the graph's bytes, or a file in the folder where they are too many."""

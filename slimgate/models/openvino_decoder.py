@@ -112,8 +112,8 @@ def _repeat_heads_by_products(graph: Any) -> None:
     for node in graph.get_ordered_ops():
         repeats = _repeats_of(node)
         if repeats is not None:
-            ones = operators.constant(np.ones((1, 1, repeats, 1, 1), dtype=np.float32))
-            node.output(0).replace(operators.multiply(node.input_value(0), ones).output(0))
+            unit = operators.constant(np.ones((1, 1, repeats, 1, 1), dtype=np.float32))
+            node.output(0).replace(operators.multiply(node.input_value(0), unit).output(0))
     graph.validate_nodes_and_infer_types()
 
 
@@ -126,7 +126,7 @@ def _repeats_of(node: Any) -> int | None:
         return None
     readers = [target.get_node() for target in node.output(0).get_target_inputs()]
     before = node.input_value(0).get_partial_shape()
-    if [one.get_type_name() for one in readers] != ["Reshape"] or len(before) != 5:
+    if [reader.get_type_name() for reader in readers] != ["Reshape"] or len(before) != 5:
         return None
     after = readers[0].get_output_partial_shape(0)
     if len(after) != 4 or before[1].is_dynamic or after[1].is_dynamic or before[2] != 1:
@@ -136,7 +136,7 @@ def _repeats_of(node: Any) -> int | None:
 
 def _check(graph: Any) -> None:
     """Raises BuildError unless the graph has the inputs, the output and the state that the runtime uses."""
-    inputs, outputs = ([one.any_name for one in ports] for ports in (graph.inputs, graph.outputs))
+    inputs, outputs = ([port.any_name for port in ports] for ports in (graph.inputs, graph.outputs))
     if set(inputs) != INPUTS or outputs != [OUTPUT] or not graph.get_variables():
         raise BuildError(
             f"the exported graph has inputs {', '.join(inputs)}, outputs {', '.join(outputs)} and "

@@ -63,24 +63,22 @@ def _name(graph: Any, names: list[str]) -> None:
             f"the exported graph has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, expected "
             f"{len(names)} and 1"
         )
-    for found, name in zip(graph.inputs, names, strict=True):
-        found.get_tensor().set_names({name})
-        if any(axis.is_static for axis in found.partial_shape):
-            raise BuildError(f"the exported graph takes {name} of shape {found.partial_shape} alone")
+    for port, name in zip(graph.inputs, names, strict=True):
+        port.get_tensor().set_names({name})
+        if any(axis.is_static for axis in port.partial_shape):
+            raise BuildError(f"the exported graph takes {name} of shape {port.partial_shape} alone")
     graph.outputs[0].get_tensor().set_names({OUTPUT})
 
 
 def format_export_error(network: nn.Module, error: Exception) -> str:
     """One line: what failed, and whether layers of slimgate may be the cause."""
-    own = {
-        type(m).__name__
-        for m in network.modules()
-        if type(m).__module__.startswith("slimgate.compress.layers.")
+    format_hint = {
+        type(m).__name__ for m in network.modules() if type(m).__module__.startswith("slimgate.steps.layers.")
     }
     hint = (
-        f"; its layers {', '.join(sorted(own))} may be what cannot: export first, quantize then"
-        if own
+        f"; its layers {', '.join(sorted(format_hint))} may be what cannot: export first, quantize then"
+        if format_hint
         else ""
     )
-    said = " ".join(str(error).split())[:300] or "no message"
-    return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {said}{hint}"
+    problem = " ".join(str(error).split())[:300] or "no message"
+    return f"{type(network).__name__} cannot be exported: {type(error).__name__}: {problem}{hint}"

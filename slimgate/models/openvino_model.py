@@ -45,7 +45,7 @@ FILES = {KIND: (MODEL, WEIGHTS), DECODER: ("decoder.xml", "decoder.bin")}
 OUTPUT = "logits"
 
 
-def footprint(graph: Any) -> dict[str, int]:
+def measure_size(graph: Any) -> dict[str, int]:
     """parameters and nonzero_parameters of an openvino.Model; state_bytes, of all its constants."""
     constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
     counts = [_counts(node) for node in constants if is_weight(node)]
@@ -58,12 +58,12 @@ def footprint(graph: Any) -> dict[str, int]:
 
 def weight_types(graph: Any) -> dict[str, int]:
     """Type, such as i8 -> how many numbers of it the weights are."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for node in graph.get_ops():
         if node.get_type_name() == "Constant" and is_weight(node):
             kind = type_of(node)
-            found[kind] = found.get(kind, 0) + int(np.prod(node.shape))
-    return dict(sorted(found.items()))
+            counts[kind] = counts.get(kind, 0) + int(np.prod(node.shape))
+    return dict(sorted(counts.items()))
 
 
 def first_broken_constant(graph: Any) -> str | None:
@@ -93,14 +93,14 @@ def is_weight(node: Any) -> bool:
 
 def _readers(node: Any) -> list[tuple[Any, int]]:
     """Who reads a node, past conversions of type, and at which of its inputs."""
-    found = []
+    readers = []
     for target in node.output(0).get_target_inputs():
         reader = target.get_node()
         if reader.get_type_name() == "Convert" and type_of(reader) in FLOATS:
-            found.extend(_readers(reader) or [(reader, 0)])
+            readers.extend(_readers(reader) or [(reader, 0)])
         else:
-            found.append((reader, target.get_index()))
-    return found
+            readers.append((reader, target.get_index()))
+    return readers
 
 
 def _says_what_levels_mean(reader: Any, at: int) -> bool:
@@ -162,9 +162,9 @@ class OpenVinoModel(Graph):
     config: Any
     kind: str = KIND
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
-        return footprint(self.graph)
+        return measure_size(self.graph)
 
     def write(self, folder: Path) -> None:
         """The graph and its weights. Raises BuildError for weights that are NaN or infinite."""
@@ -190,8 +190,8 @@ def read_graph(folder: Path, *, kind: str = KIND, mapped: bool = False) -> Any:
     try:
         return core.read_model(file)
     except RuntimeError as error:
-        said = " ".join(str(error).split())
-        raise BuildError(f"OpenVINO cannot read {file}: {said}") from error
+        problem = " ".join(str(error).split())
+        raise BuildError(f"OpenVINO cannot read {file}: {problem}") from error
 
 
 def load_openvino_model(folder: Path, *, kind: str = KIND, mapped: bool = False) -> OpenVinoModel:

@@ -31,7 +31,7 @@ class PausedWriting:
     def wait(self) -> None:
         """Until the first tokens are chosen. Raises what the library raised."""
         while not self._gate.begun.wait(_LOOK):
-            if all(one.done() for one in self._results):
+            if all(result.done() for result in self._results):
                 self.finish()
                 return
 
@@ -39,7 +39,7 @@ class PausedWriting:
         """The results of all rows. Raises what the library raised."""
         self._gate.goes_on.set()
         self._end.detach()
-        return [one.result() for one in self._results]
+        return [result.result() for result in self._results]
 
     def stop(self) -> None:
         """Ends the answers where they are; nothing if they are finished."""
@@ -63,5 +63,5 @@ class _Gate:
         """Ends all rows, and waits until they have ended."""
         self._stopped = True
         self.goes_on.set()
-        for one in results:
-            one.result()
+        for result in results:
+            result.result()

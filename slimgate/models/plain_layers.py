@@ -50,9 +50,9 @@ class Experts(nn.Module):
     def from_stacked(cls, stacked: Any, activation: str) -> Experts:
         """stacked.gate_up_proj: (experts, 2 · intermediate, hidden), down_proj: (experts, hidden, inter.)."""
         count, hidden, intermediate = stacked.down_proj.shape
-        made = cls(count, hidden, intermediate, activation).to(stacked.down_proj)
+        experts = cls(count, hidden, intermediate, activation).to(stacked.down_proj)
         with torch.no_grad():
-            for number, expert in enumerate(made.experts):
+            for number, expert in enumerate(experts.experts):
                 gate, up = stacked.gate_up_proj[number].chunk(2)
                 for name, weight in (
                     ("gate_proj", gate),
@@ -60,15 +60,15 @@ class Experts(nn.Module):
                     ("down_proj", stacked.down_proj[number]),
                 ):
                     expert[name].weight.copy_(weight)  # type: ignore[index]
-        return made
+        return experts
 
     def forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
         total = torch.zeros_like(hidden_states)
         for number, expert in enumerate(self.experts):
             token, place = torch.where(top_k_index == number)
             if len(token):
-                found = self._answer(expert, hidden_states[token]) * top_k_weights[token, place, None]
-                total.index_add_(0, token, found.to(total.dtype))
+                answer = self._answer(expert, hidden_states[token]) * top_k_weights[token, place, None]
+                total.index_add_(0, token, answer.to(total.dtype))
         return total
 
     def _answer(self, expert: Any, tokens: Tensor) -> Tensor:
@@ -101,9 +101,9 @@ class ScaledEmbedding(nn.Module):
         """The same weight, of one of transformers' scaled tables."""
         shape = (table.num_embeddings, table.embedding_dim)
         with torch.device("meta"):
-            made = cls(*shape, float(table.embed_scale), table.padding_idx)
-        made.table.weight = table.weight
-        return made
+            table_layer = cls(*shape, float(table.embed_scale), table.padding_idx)
+        table_layer.table.weight = table.weight
+        return table_layer
 
     def forward(self, ids: Tensor) -> Tensor:
         vectors: Tensor = self.table(ids)
@@ -119,30 +119,30 @@ class ScaledEmbedding(nn.Module):
 def to_plain_linear_(model: Any) -> list[str]:
     """Replaces Conv1D layers and stacked experts by what holds nn.Linear; gives their names."""
     network = model.network
-    made: dict[str, nn.Module] = {
+    layers: dict[str, nn.Module] = {
         name: _linear(m) for name, m in network.named_modules() if isinstance(m, Conv1D)
     }
     family = family_of(model.config)
     if family is not None and family.experts:
-        made |= {
+        layers |= {
             name: Experts.from_stacked(m, model.config.hidden_act)
             for name, m in network.named_modules()
             if type(m).__name__ == family.experts
         }
-    if made:
-        replace_modules_(model, STEP, made)
-    return list(made)
+    if layers:
+        replace_modules_(model, STEP, layers)
+    return list(layers)
 
 
 def to_plain_tables_(model: Any) -> None:
     """Replaces token tables that scale what they give by a plain nn.Embedding with the scale behind it."""
-    found = {
+    tables = {
         name: ScaledEmbedding.from_scaled(m)
         for name, m in model.network.named_modules()
         if isinstance(m, nn.Embedding) and hasattr(m, "embed_scale")
     }
-    if found:
-        replace_modules_(model, STEP, found)
+    if tables:
+        replace_modules_(model, STEP, tables)
 
 
 def _linear(layer: Any) -> nn.Linear:

@@ -11,7 +11,7 @@ PROBED, AGREE_WITHIN = 16, 0.05
 
 
 def answer_precision(
-    wanted: str, network: Any, answer: Callable[[Sequence[int]], Any], order: Sequence[int], device: str
+    setting: str, network: Any, answer: Callable[[Sequence[int]], Any], order: Sequence[int], device: str
 ) -> str:
     """What a network that only answers rows computes in.
 
@@ -24,8 +24,8 @@ def answer_precision(
     """
     import torch
 
-    precision = resolve_precision(wanted, device)
-    if wanted != "auto" or precision == "float32":
+    precision = resolve_precision(setting, device)
+    if setting != "auto" or precision == "float32":
         return precision
     if {values.dtype for values in network.state_dict().values()} != {torch.float32}:
         return "float32"
@@ -45,10 +45,10 @@ def in_precision(precision: str, device: str) -> Any:
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def resolve_precision(wanted: str, device: str) -> str:
+def resolve_precision(setting: str, device: str) -> str:
     """bfloat16 for "auto" where the device computes it natively, else float32; another wish as it is."""
-    if wanted != "auto":
-        return wanted
+    if setting != "auto":
+        return setting
     import torch
 
     native = torch.cuda.is_bf16_supported() if device.startswith("cuda") else _cpu_has_bf16()

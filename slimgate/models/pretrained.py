@@ -56,29 +56,31 @@ class Weights:
         return [name for name in names if name.removeprefix(prefix).partition(".")[0] in parts]
 
 
-def require_weights(ref: ModelRef, found: Weights, context: BuildContext, *, new_head: bool = False) -> None:
+def require_weights(
+    ref: ModelRef, weights: Weights, context: BuildContext, *, new_head: bool = False
+) -> None:
     """Raises BuildError where the files do not hold the model that is to be judged.
 
     new_head: the task makes one, so that all but the encoder's weights may be missing. A variant
     (ref.new_head is not None) must use what its files hold; of a teacher, what is unused becomes a warning.
     """
-    missing = found.in_encoder(found.missing) if new_head else found.missing
+    missing = weights.in_encoder(weights.missing) if new_head else weights.missing
     if missing:
         raise BuildError(
             f"{ref.text}: its files lack {describe_names(missing)} of the weights that its config.json asks "
             "for; save the whole model again, or name the folder that holds it"
         )
     if ref.new_head is None:
-        if unused := found.in_encoder(found.unused):
+        if unused := weights.in_encoder(weights.unused):
             context.log["warning"] = f"its files hold weights that are not used: {describe_names(unused)}"
         return
-    unused = found.in_encoder(found.unused) if ref.new_head else _without_pooler(found.unused)
+    unused = weights.in_encoder(weights.unused) if ref.new_head else _without_pooler(weights.unused)
     if unused:
         raise BuildError(
-            f"{ref.text}: {type(found.network).__name__} has no place for {describe_names(unused)} of the "
+            f"{ref.text}: {type(weights.network).__name__} has no place for {describe_names(unused)} of the "
             "weights in its files, so another model would be judged than the one that they hold; correct its "
             "config.json, or save the model again"
-            + ("" if found.in_encoder(unused) else "; say new_head = true if this head may be left out")
+            + ("" if weights.in_encoder(unused) else "; say new_head = true if this head may be left out")
         )
 
 
@@ -114,21 +116,21 @@ def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str,
     import transformers
 
     assert ref.folder is not None
-    wanted = ref.dtype or dtype or stored_dtype(ref.folder)
+    dtype_name = ref.dtype or dtype or stored_dtype(ref.folder)
     try:
         with quiet_transformers():
-            found: tuple[Any, Any] = getattr(transformers, auto).from_pretrained(
+            loaded: tuple[Any, Any] = getattr(transformers, auto).from_pretrained(
                 ref.folder,
-                dtype="auto" if wanted is None else getattr(torch, wanted),
+                dtype="auto" if dtype_name is None else getattr(torch, dtype_name),
                 weights_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
                 **options,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {said}") from error
-    return found
+        problem = " ".join(str(error).split())
+        raise BuildError(f"{ref.text}: transformers cannot load it as {auto}: {problem}") from error
+    return loaded
 
 
 @contextmanager
@@ -198,8 +200,8 @@ def fresh_network(auto: str, ref: ModelRef, config: Any) -> Any:
     try:
         return getattr(transformers, auto).from_config(config, trust_remote_code=False).to(torch.float32)
     except (ValueError, KeyError) as error:
-        said = " ".join(str(error).split())
-        raise BuildError(f"{ref.text}: transformers cannot make it as {auto}: {said}") from error
+        problem = " ".join(str(error).split())
+        raise BuildError(f"{ref.text}: transformers cannot make it as {auto}: {problem}") from error
 
 
 def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
@@ -210,11 +212,11 @@ def trained_tokenizer(texts: Iterable[str], *, family: str, size: int) -> Any:
     """
     from transformers import PreTrainedTokenizerFast
 
-    kept = [text for text in texts if text.strip()]
-    if not kept:
+    filled = [text for text in texts if text.strip()]
+    if not filled:
         raise BuildError("the train rows hold no text to train a tokenizer on; put one in the folder")
     names = _special_tokens(family)
-    trained = _byte_level(kept, size, list(dict.fromkeys(names.values())))
+    trained = _byte_level(filled, size, list(dict.fromkeys(names.values())))
     if names is not _DECODER:
         _frame(trained, names.get("bos_token"), names["eos_token"])
     return PreTrainedTokenizerFast(

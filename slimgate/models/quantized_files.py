@@ -93,22 +93,23 @@ def quantization_of(config: Json, text: str) -> Json | None:
 
     text: the model, as the suite names it. Raises SuiteError for one that no reader is known for.
     """
-    found = config.get("quantization_config")
-    if found is None:
+    quantization = config.get("quantization_config")
+    if quantization is None:
         return None
-    if not isinstance(found, dict):
+    if not isinstance(quantization, dict):
         raise SuiteError(
-            f'"{text}": config.json has quantization_config = {str(found)[:60]!r}, expected an object with '
+            f'"{text}": config.json has quantization_config = {str(quantization)[:60]!r}, '
+            "expected an object with "
             "quant_method, as transformers writes it"
         )
-    method = method_of(found)
+    method = method_of(quantization)
     if method not in PACKAGES:
         came = f"quant_method {method!r}" if method else "a quantization_config without quant_method"
         raise SuiteError(
             f'"{text}": config.json has {came}, which transformers does not read'
             f"{format_suggestion(method, PACKAGES) if method else ''}; known: {', '.join(PACKAGES)}"
         )
-    return found
+    return quantization
 
 
 def method_of(quantization: Json) -> str:
@@ -182,15 +183,17 @@ def _describe_bits(quantization: Json) -> Quantized:
 
 
 def _describe_auto_round(quantization: Json) -> Quantized:
-    found = _describe_bits(quantization)
+    description = _describe_bits(quantization)
     activations, extra = quantization.get("act_bits") or 16, quantization.get("extra_config") or {}
-    kept = [name for name, own in extra.items() if isinstance(own, dict) and own.get("bits", 0) >= 16]
+    unquantized = [
+        name for name, options in extra.items() if isinstance(options, dict) and options.get("bits", 0) >= 16
+    ]
     data_type = str(quantization.get("data_type", "int"))
     return Quantized(
         format=f"auto-round ({str(quantization.get('packing_format', '')).removeprefix('auto_round:')})",
         scheme=f"W{quantization.get('bits')}A{activations}" + ("" if data_type == "int" else f" {data_type}"),
-        group_size=found.group_size,
-        left_out=tuple(kept),
+        group_size=description.group_size,
+        left_out=tuple(unquantized),
     )
 
 

@@ -3,7 +3,7 @@
     replace_modules_(model, "int8_dynamic", {"bert.pooler.dense": Int8Linear.from_linear(old)})
 
 Loading makes each of them anew from its class and options and then reads the weights. A class of
-slimgate.compress.layers tells its options itself (`options() -> dict`, what its constructor takes); torch's
+slimgate.steps.layers tells its options itself (`options() -> dict`, what its constructor takes); torch's
 Linear, Embedding, LayerNorm and Identity are known here. `settings` are numbers of other modules that go with
 the change, such as a head count.
 """
@@ -23,13 +23,13 @@ Json = dict[str, Any]
 
 def replace_modules_(
     model: Any,
-    method: str,
+    step_name: str,
     modules: Mapping[str, nn.Module],
     settings: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Puts modules where the names say, sets settings, and notes both for `restore`.
 
-    model: the TorchModel; method: the step's name, whose file has `restore`; modules: name -> module, on the
+    model: the TorchModel; step: the step's name, whose file has `restore`; modules: name -> module, on the
     model's device; settings: name of a module ("" is the network) -> attribute -> value.
     Raises BuildError for a module whose class does not say its options.
     """
@@ -40,7 +40,7 @@ def replace_modules_(
         old = model.network.get_submodule(name)
         model.network.set_submodule(name, module.train(old.training))
     _set(model.network, spec.get("settings", {}))
-    model.note(method, **spec)
+    model.note(step_name, **spec)
 
 
 def note_untied_tables(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, Any]:

@@ -61,9 +61,9 @@ def may_pass(response: httpx2.Response, asked_for: float | None) -> bool:
     """Whether the same request may be answered later. asked_for: seconds that the server wants to wait."""
     if asked_for is not None and asked_for > LONGEST_ASKED_FOR:
         return False
-    says = response.headers.get("x-should-retry")
-    if says in ("true", "false"):
-        return bool(says == "true")
+    header = response.headers.get("x-should-retry")
+    if header in ("true", "false"):
+        return bool(header == "true")
     return response.status_code in _PASSING or response.status_code >= 500
 
 

@@ -79,10 +79,10 @@ def _class_name(file: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        found = read_json(file)
+        config = read_json(file)
     except (OSError, ValueError) as error:
         raise SuiteError(f"{file}: cannot be read as a tokenizer's settings: {error}") from error
-    name = found.get("tokenizer_class") if isinstance(found, dict) else None
+    name = config.get("tokenizer_class") if isinstance(config, dict) else None
     return name if isinstance(name, str) else None
 
 

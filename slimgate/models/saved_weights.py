@@ -30,20 +30,20 @@ class Stored(NamedTuple):
 
 def saved_weights(folder: Path) -> Shapes | None:
     """Name -> shape of all weights; None without safetensors files, or where one of them cannot be read."""
-    found = stored_tensors(folder)
-    return None if found is None else {name: tensor.shape for name, tensor in found.items()}
+    tensors = stored_tensors(folder)
+    return None if tensors is None else {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def stored_tensors(folder: Path) -> dict[str, Stored] | None:
     """Name -> dtype and shape of all weights; None as of saved_weights."""
     files = sorted(folder.glob("*.safetensors"))
-    found: dict[str, Stored] = {}
+    stored: dict[str, Stored] = {}
     for file in files:
         tensors = _tensors_of(file)
         if tensors is None:
             return None
-        found |= tensors
-    return found if files else None
+        stored |= tensors
+    return stored if files else None
 
 
 def stored_dtype(folder: Path) -> str | None:
@@ -73,7 +73,7 @@ def _tensors_of(file: Path) -> dict[str, Stored] | None:
         return None
 
 
-def describe_names(names: list[str], most: int = 3) -> str:
+def describe_names(names: list[str], limit: int = 3) -> str:
     """`4 (a, b, c, …)`: how many, and the first of them."""
-    shown = ", ".join(names[:most])
-    return f"{len(names):,} ({shown}{', …' if len(names) > most else ''})"
+    shown = ", ".join(names[:limit])
+    return f"{len(names):,} ({shown}{', …' if len(names) > limit else ''})"

@@ -49,8 +49,8 @@ class SentenceEncoder(PooledEncoder):
         texts = self.config.sentence["texts"]
         if texts > 1:
             vectors = vectors.view(texts, -1, vectors.shape[-1]).transpose(0, 1)
-        found: torch.Tensor = self.form(vectors)
-        return found
+        embeddings: torch.Tensor = self.form(vectors)
+        return embeddings
 
 
 def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
@@ -67,9 +67,9 @@ def pool(tokens: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
 
 
 def _dense(layers: list[dict[str, Any]]) -> list[nn.Module]:
-    found: list[nn.Module] = []
+    dense_layers: list[nn.Module] = []
     for layer in layers:
-        found.append(nn.Linear(layer["in_features"], layer["out_features"], bias=layer["bias"]))
+        dense_layers.append(nn.Linear(layer["in_features"], layer["out_features"], bias=layer["bias"]))
         if layer["activation"] != "Identity":
-            found.append(ACTIVATIONS[layer["activation"]]())
-    return found
+            dense_layers.append(ACTIVATIONS[layer["activation"]]())
+    return dense_layers

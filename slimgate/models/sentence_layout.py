@@ -32,25 +32,25 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
     path = folder / "modules.json"
     if not path.is_file():
         return {}
-    found: dict[str, Any] = {"normalize": False, "dense": [], "dense_files": []}
+    layout: dict[str, Any] = {"normalize": False, "dense": [], "dense_files": []}
     for module in _read(path):
         kind, inner = str(module["type"]).rpartition(".")[2], _inside(folder, module.get("path", ""))
-        if found["normalize"]:
+        if layout["normalize"]:
             raise BuildError(
                 f"{path}: module {kind} stands behind Normalize, which is expected to be the last"
             )
         if kind == "Pooling":
-            found["pooling"] = _pooling(inner / "config.json")
+            layout["pooling"] = _pooling(inner / "config.json")
         elif kind == "Dense":
-            found["dense"].append(_dense(inner / "config.json"))
-            found["dense_files"].append(_weights(inner))
+            layout["dense"].append(_dense(inner / "config.json"))
+            layout["dense_files"].append(_weights(inner))
         elif kind == "Normalize":
-            found["normalize"] = True
+            layout["normalize"] = True
         elif kind != "Transformer":
             raise BuildError(
                 f"{path}: module {kind} is not known, expected Transformer, Pooling, Dense or Normalize"
             )
-    return found
+    return layout
 
 
 def _inside(folder: Path, path: Any) -> Path:
@@ -64,14 +64,16 @@ def _pooling(path: Path) -> str:
     config = _read(path)
     stated = config.get("pooling_mode")
     modes = [stated] if isinstance(stated, str) else stated or []
-    found = [_POOLING.get(mode) for mode in modes]
-    found += [_FLAGS.get(key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
-    if len(found) != 1 or found[0] is None:
+    poolings = [_POOLING.get(mode) for mode in modes]
+    poolings += [
+        _FLAGS.get(key) for key, on in config.items() if key.startswith("pooling_mode_") and on is True
+    ]
+    if len(poolings) != 1 or poolings[0] is None:
         raise BuildError(
             f"{path}: {config} came, expected one way of pooling: mean, cls, max or lasttoken; "
             "[task] pooling says another"
         )
-    return found[0]
+    return poolings[0]
 
 
 def _dense(path: Path) -> dict[str, Any]:

@@ -79,13 +79,13 @@ class Served:
         """How its files store the weights, as the record has it; None of weights in floating point."""
         file, text = gguf_file(self.folder), str(self.folder)
         if file is None:
-            found = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
+            format_facts = read_quantized(self.folder, read_json(self.folder / "config.json"), text)
         else:
-            found = read_gguf_format(file, text)
+            format_facts = read_gguf_format(file, text)
         dtype = str(next(self.network.parameters()).dtype).removeprefix("torch.")
-        return None if found is None else {**found.facts(), "dtype": dtype}
+        return None if format_facts is None else {**format_facts.facts(), "dtype": dtype}
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes: those of the files that hold weights."""
         files = [*self.folder.glob("*.safetensors"), *self.folder.glob("*.gguf")]
         return {**self.counts, "state_bytes": sum(file.stat().st_size for file in files)}
@@ -147,7 +147,7 @@ def load_written(folder: Path, model: Any, counts: Json, context: Any) -> Served
     """
     from slimgate.models.stock import auto_class
 
-    kept = {name: counts[name] for name in COUNTS}
-    written = Served(folder, auto_class(model), kept, context.device)
+    counted = {name: counts[name] for name in COUNTS}
+    written = Served(folder, auto_class(model), counted, context.device)
     context.log.update(format=quant_method(folder), files=sorted(file.name for file in folder.iterdir()))
     return written

@@ -19,10 +19,10 @@ _LOSE_THE_BODY = frozenset({301, 302, 303})
 _LAST_PARTS = re.compile(r"(/chat)?/completions$")
 
 
-def describe(what: BaseException | str, key: str) -> str:
+def describe(error: BaseException | str, key: str) -> str:
     """An error in one short line. Where it repeats the key, *** stands there."""
-    said = " ".join(hide_key(str(what), key).split()) or type(what).__name__
-    return said[:_LONGEST].encode("utf-8", "replace").decode()  # JSON may hold half of a character
+    text = " ".join(hide_key(str(error), key).split()) or type(error).__name__
+    return text[:_LONGEST].encode("utf-8", "replace").decode()  # JSON may hold half of a character
 
 
 def hide_key(text: str, key: str) -> str:
@@ -40,11 +40,11 @@ def body_of(response: httpx2.Response) -> str:
         return response.text or str(response.reason_phrase)
 
 
-def message_of(found: Any) -> str:
+def message_of(body: Any) -> str:
     """The message of OpenAI's form where it is a text, else all of the JSON, without needless escapes."""
-    error = found.get("error") if isinstance(found, dict) else None
+    error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
-    return message if message and isinstance(message, str) else json.dumps(found, ensure_ascii=False)
+    return message if message and isinstance(message, str) else json.dumps(body, ensure_ascii=False)
 
 
 def refuse_redirects(key: str) -> Callable[[httpx2.Response], Awaitable[None]]:

@@ -103,9 +103,9 @@ class Servers:
         end of its log where it ends before, or is not ready in time.
         """
         place = (table.command, url)
-        found = self._running.get(place)
-        if found is not None and found[0].code is None:
-            return found[1]
+        running = self._running.get(place)
+        if running is not None and running[0].code is None:
+            return running[1]
         port = _port_of(url)
         at = url.replace(PORT, str(port))
         server = ChildServer(
@@ -127,10 +127,10 @@ class Servers:
 
     def explain_end(self, table: ServerTable, url: str, *, key: str) -> str | None:
         """Why the server does not run any more, for a message; None where it runs, or never did."""
-        found = self._running.get((table.command, url))
-        if found is None or found[0].code is None:
+        running = self._running.get((table.command, url))
+        if running is None or running[0].code is None:
             return None
-        return _ended(found[0], key)
+        return _ended(running[0], key)
 
     def stop(self) -> None:
         """Ends all servers. They start again when they are asked."""
@@ -162,21 +162,22 @@ def _wait(server: ChildServer, table: ServerTable, url: str, key: str, progress:
     """Until it is ready. Raises MeasureError."""
     parts = urlsplit(url)
     probe = f"{parts.scheme}://{parts.netloc}{table.ready}"
-    started, said = time.monotonic(), "nothing"
+    started, last_refusal = time.monotonic(), "nothing"
     while True:
         if server.code is not None:
             raise MeasureError(f"{_ended(server, key)}; it ended before {probe} answered")
         passed = time.monotonic() - started
         if passed > table.ready_timeout:
             raise MeasureError(
-                f"server: {probe} was not ready after {table.ready_timeout:g} s (last: {said}); its log "
+                f"server: {probe} was not ready after {table.ready_timeout:g} s (last: "
+                f"{last_refusal}); its log "
                 f"{_shown(server, key)}; if it does not listen on this port, write {PORT} in command or "
                 f"have it read {PORT_VARIABLE}"
             )
         progress("wait for the server", int(passed), int(table.ready_timeout))
         if (refused := _probe(probe, key)) is None:
             return
-        said = refused
+        last_refusal = refused
         time.sleep(_EVERY)
 
 

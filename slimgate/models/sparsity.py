@@ -73,9 +73,9 @@ def pruned_layers(model: Any) -> frozenset[str]:
     return frozenset(name for change in model.modifications for name in change["spec"].get("pruned", ()))
 
 
-def note_pruned_layers(model: Any, method: str, layers: Mapping[str, nn.Linear]) -> dict[str, float]:
+def note_pruned_layers(model: Any, step_name: str, layers: Mapping[str, nn.Linear]) -> dict[str, float]:
     """Notes whose zeros later training keeps; gives matrices, weights, zeros and sparsity for the log."""
-    model.note(method, pruned=sorted(layers))
+    model.note(step_name, pruned=sorted(layers))
     weights = [layer.weight for layer in layers.values()]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     total = sum(weight.numel() for weight in weights)

@@ -46,16 +46,16 @@ class StaticEncoder(nn.Module):
             vectors = vectors + self._bigram_vectors(input_ids, attention_mask)
         scores = self.embeddings["scores"](input_ids).squeeze(-1)
         weights = scores.masked_fill(attention_mask == 0, torch.finfo(scores.dtype).min).softmax(-1)
-        found: torch.Tensor = (weights.unsqueeze(1) @ vectors).squeeze(1)
-        return found
+        embeddings: torch.Tensor = (weights.unsqueeze(1) @ vectors).squeeze(1)
+        return embeddings
 
     def _bigram_vectors(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(rows, tokens, dims), zero for a token without one before it."""
         assert self.bigrams is not None
         buckets = (input_ids[:, :-1] * FIRST + input_ids[:, 1:] * SECOND) % self.config.static["bigrams"]
-        both = (mask[:, :-1] * mask[:, 1:]).unsqueeze(-1)
-        found = self.bigrams(buckets)
-        return nn.functional.pad(found * both.to(found.dtype), (0, 0, 1, 0))
+        both_present = (mask[:, :-1] * mask[:, 1:]).unsqueeze(-1)
+        vectors = self.bigrams(buckets)
+        return nn.functional.pad(vectors * both_present.to(vectors.dtype), (0, 0, 1, 0))
 
     def has_learnt_bigrams(self) -> bool:
         """Whether a bucket holds anything, so that tokens must keep their ids."""

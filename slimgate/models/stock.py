@@ -56,10 +56,10 @@ def save_stock(model: Any, folder: Path) -> Any:
     """
     with silent():
         model.network.save_pretrained(folder)
-    found = weights_of(auto_class(model), ModelRef(str(folder), folder))
-    if found.missing:
-        raise BuildError(f"transformers does not find {found.missing[0]} again in {folder}")
-    return found.network.eval()
+    weights = weights_of(auto_class(model), ModelRef(str(folder), folder))
+    if weights.missing:
+        raise BuildError(f"transformers does not find {weights.missing[0]} again in {folder}")
+    return weights.network.eval()
 
 
 def save_plain(model: Any, folder: Path) -> None:

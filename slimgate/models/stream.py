@@ -49,15 +49,15 @@ async def send_closed_loop(
     client: httpx2.AsyncClient, endpoint: Endpoint, requests: Sequence[Request], *, users: int
 ) -> list[Timed]:
     """Each of the users sends the next request when its last one is answered. In the requests' order."""
-    found: list[Timed] = [Timed()] * len(requests)
+    timings: list[Timed] = [Timed()] * len(requests)
     todo = iter(enumerate(requests))
 
     async def work(mine: Iterator[tuple[int, Request]]) -> None:
         for place, request in mine:
-            found[place] = await send(client, endpoint, request)
+            timings[place] = await send(client, endpoint, request)
 
     await asyncio.gather(*(work(todo) for _ in range(min(users, len(requests)))))
-    return found
+    return timings
 
 
 async def send_at_rate(
@@ -109,12 +109,12 @@ def _failures() -> tuple[type[Exception], ...]:
 async def _read(response: httpx2.Response, sent: float) -> Timed:
     """The times of a stream that has begun. Raises one of _failures()."""
     first = last = 0.0
-    pieces, tokens, whole = 0, 0, False
+    pieces, tokens, is_complete = 0, 0, False
     async with aclosing(_events(response)) as events:
         async for data in events:
             now = time.perf_counter()
             if data == _END:
-                whole = True
+                is_complete = True
                 break
             event = json.loads(data)
             if "error" in event:
@@ -122,12 +122,12 @@ async def _read(response: httpx2.Response, sent: float) -> Timed:
             if usage := event.get("usage"):
                 tokens = int(usage.get("completion_tokens") or 0)
             for choice in event.get("choices") or ():
-                whole = whole or choice.get("finish_reason") is not None
+                is_complete = is_complete or choice.get("finish_reason") is not None
                 if _has_text(choice):
                     first, last, pieces = first or now, now, pieces + 1
         end = time.perf_counter()
         await _drain(events)
-    if not whole:
+    if not is_complete:
         return Timed(failed="the answer was cut off")
     first, last = first or end, last or end
     count = max(tokens, pieces)

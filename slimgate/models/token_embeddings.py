@@ -19,8 +19,8 @@ def plain_token_embeddings(model: Any) -> dict[str, nn.Embedding]:
 def token_embeddings(network: nn.Module) -> dict[str, nn.Embedding]:
     """Name -> table of as many rows as the vocabulary; those of positions and types are left out."""
     vocabulary = getattr(network.config, "vocab_size", None)  # images have none
-    found = {name: m for name, m in network.named_modules() if isinstance(m, nn.Embedding)}
-    tables = {name: m for name, m in found.items() if m.num_embeddings == vocabulary}
+    by_name = {name: m for name, m in network.named_modules() if isinstance(m, nn.Embedding)}
+    tables = {name: m for name, m in by_name.items() if m.num_embeddings == vocabulary}
     if len(tables) < 2:
         return tables
     # A vocabulary may have as many tokens as there are positions: then the model says which table is which.
@@ -48,9 +48,9 @@ def sharing(layer: nn.Module, table: nn.Module, buffers: Sequence[str]) -> nn.Mo
 
 
 def _inputs(network: nn.Module) -> list[nn.Module]:
-    found: list[nn.Module] = []
+    tables: list[nn.Module] = []
     for module in network.modules():
         get: Any = getattr(module, "get_input_embeddings", None)
         if get is not None:
-            found.append(get())
-    return found
+            tables.append(get())
+    return tables

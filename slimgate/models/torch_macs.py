@@ -51,37 +51,37 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         self.types: dict[str, set[torch.dtype]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = self.types.setdefault(str(func.overloadpacket), set())
-        found.update(one.dtype for one in args[:1] if isinstance(one, torch.Tensor))
+        dtypes = self.types.setdefault(str(func.overloadpacket), set())
+        dtypes.update(argument.dtype for argument in args[:1] if isinstance(argument, torch.Tensor))
         return func(*args, **(kwargs or {}))
 
     def type_of(self, name: str) -> str:
         """The number type that an operation multiplies, such as float32; `mixed` where it is not one."""
         if name in _INTEGERS:
             return "int8"
-        found = self.types.get(name, set())
-        if len(found) != 1 or _MIXED.search(name):
+        dtypes = self.types.get(name, set())
+        if len(dtypes) != 1 or _MIXED.search(name):
             return "mixed"
-        (one,) = found
-        return "int8" if one in (torch.int8, torch.uint8) else str(one).removeprefix("torch.")
+        (dtype,) = dtypes
+        return "int8" if dtype in (torch.int8, torch.uint8) else str(dtype).removeprefix("torch.")
 
 
 def count_macs(network: Any, inputs: Mapping[str, torch.Tensor]) -> Macs:
     """Multiply-adds of one call. Raises MeasureError for an operation that multiplies and is not counted."""
-    own = _own_formulas()
-    counter = FlopCounterMode(display=False, custom_mapping=own)
+    own_formulas = _own_formulas()
+    counter = FlopCounterMode(display=False, custom_mapping=own_formulas)
     with torch.no_grad():
         network(**inputs)  # a first call may try kernels
         with _Seen() as seen, counter:
             network(**inputs)
-    counted = {str(one) for one in (*flop_registry, *own)}
+    counted = {str(operator) for operator in (*flop_registry, *own_formulas)}
     if unknown := sorted(name for name in seen.types.keys() - counted if _may_multiply(name)):
         raise MeasureError(f"the operation {unknown[0]} is not counted")
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for operation, flops in counter.get_flop_counts().get("Global", {}).items():
         kind = seen.type_of(str(operation))
-        found[kind] = found.get(kind, 0) + int(flops) // 2
-    return Macs(found)
+        counts[kind] = counts.get(kind, 0) + int(flops) // 2
+    return Macs(counts)
 
 
 def _may_multiply(name: str) -> bool:
@@ -101,11 +101,11 @@ def _own_formulas() -> dict[Any, Any]:
         return int(sdpa_flop_count(*shapes))  # type: ignore[no-untyped-call]  # torch's own
 
     formulas = {**dict.fromkeys(_LINEAR, linear), _ATTENTION: attention}
-    found: dict[Any, Any] = {}
+    own_formulas: dict[Any, Any] = {}
     for name, formula in formulas.items():
         package, _, operation = name.partition(".")
         packet = getattr(getattr(torch.ops, package), operation, None)  # some builds have not all of them
         if packet is not None:
             formula._get_raw = True  # type: ignore[attr-defined]  # gets tensors, not only their shapes
-            found[packet] = formula
-    return found
+            own_formulas[packet] = formula
+    return own_formulas

@@ -4,9 +4,9 @@ The folder of an artifact of kind torch (and of the kinds that quantized modules
 
     config.json  model.safetensors  tokenizer files     as transformers has them
     generation_config.json                              of an encoder-decoder: how its answers begin
-    slimgate.json                                       architecture, kind, and what methods changed
+    slimgate.json                                       architecture, kind, and what steps changed
 
-A method that changes modules (not only weights) records a modification; on loading, the method's own
+A step that changes modules (not only weights) records a modification; on loading, the step's own
 `restore(network, spec)` makes the same change to the empty network before the weights are read.
 """
 
@@ -42,7 +42,7 @@ class TorchModel:
     """A network that predicts, and all that is needed to save it.
 
     architecture: "module:object" of the class or Auto class whose `from_config` builds the network.
-    modifications: what `restore` of the named methods repeats on loading, in order.
+    modifications: what `restore` of the named steps repeats on loading, in order.
     """
 
     network: nn.Module
@@ -55,18 +55,18 @@ class TorchModel:
     def config(self) -> Any:
         return self.network.config
 
-    def note(self, method: str, **spec: Any) -> None:
+    def note(self, step_name: str, **spec: Any) -> None:
         """Records a change of modules for `restore`."""
-        self.modifications.append({"method": method, "spec": spec})
+        self.modifications.append({"step": step_name, "spec": spec})
 
     def code_modules(self) -> list[str]:
         """The modules whose code runs when the saved model predicts, beside transformers'."""
-        methods = {module_of(load_plugin("method", change["method"])) for change in self.modifications}
-        return sorted(methods | {self.architecture.partition(":")[0]} - {"transformers"})
+        modules = {module_of(load_plugin("step", change["step"])) for change in self.modifications}
+        return sorted(modules | {self.architecture.partition(":")[0]} - {"transformers"})
 
-    def footprint(self) -> dict[str, int]:
+    def measure_size(self) -> dict[str, int]:
         """parameters, nonzero_parameters, state_bytes."""
-        return footprint(self.network)
+        return measure_size(self.network)
 
     def save(self, folder: Path) -> None:
         """Writes the files of the artifact. Raises BuildError for weights that are NaN or infinite."""
@@ -101,7 +101,7 @@ def load_torch_model(folder: Path, *, device: str = "cpu") -> TorchModel:
     )
     for change in description["modifications"]:
         with _view_as(network, change.get("tower")):
-            (load_plugin("method", change["method"]).restore or restore)(network, change["spec"])
+            (load_plugin("step", change["step"]).restore or restore)(network, change["spec"])
     _share(network, folder / WEIGHTS)
     _load_generation(network, folder)
     safetensors.torch.load_model(network, str(folder / WEIGHTS))
@@ -176,7 +176,7 @@ def _empty_network(architecture: str, config: Any) -> nn.Module:
     return network
 
 
-def footprint(network: nn.Module) -> dict[str, int]:
+def measure_size(network: nn.Module) -> dict[str, int]:
     """What a network weighs.
 
     parameters: numbers it multiplies with, quantized ones too (`quantized_weights` of a module names buffers

@@ -57,8 +57,8 @@ class TwoTowers(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, pixel_values: torch.Tensor
     ) -> ImageClassifierOutput:
-        found = self.clip(input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values)
-        return ImageClassifierOutput(logits=found.logits_per_image)
+        outputs = self.clip(input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values)
+        return ImageClassifierOutput(logits=outputs.logits_per_image)
 
     @contextmanager
     def view_as(self, tower: Tower) -> Iterator[None]:

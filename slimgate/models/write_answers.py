@@ -76,12 +76,12 @@ def write_answers(
     ends = end_tokens(tokenizer, network) | set(getattr(predictor, "end_tokens", ()))
     if can_write(network):
         _check_positions(network, prompts, how)
-        found = _by_generate(network, tokenizer, prompts, keys, how, ends)
+        answers = _by_generate(network, tokenizer, prompts, keys, how, ends)
     elif isinstance(predictor, Writer):
-        found = predictor.write(prompts, how)
+        answers = predictor.write(prompts, how)
     else:
-        found = _by_forward(predictor, tokenizer, prompts, keys, how, ends)
-    return [_read_answer(tokenizer, ids, ends, how) for ids in found]
+        answers = _by_forward(predictor, tokenizer, prompts, keys, how, ends)
+    return [_read_answer(tokenizer, ids, ends, how) for ids in answers]
 
 
 def write_tokens(
@@ -112,11 +112,11 @@ def write_tokens(
 def end_tokens(tokenizer: Any, network: Any = None) -> set[int]:
     """What ends an answer: a tokenizer and two configurations may name one or several each."""
     configs = (getattr(network, "config", None), getattr(network, "generation_config", None))
-    found = {tokenizer.eos_token_id}
+    ends = {tokenizer.eos_token_id}
     for config in configs:
-        own = getattr(config, "eos_token_id", None)
-        found |= set(own) if isinstance(own, list | tuple) else {own}
-    return found - {None}
+        own_ends = getattr(config, "eos_token_id", None)
+        ends |= set(own_ends) if isinstance(own_ends, list | tuple) else {own_ends}
+    return ends - {None}
 
 
 def is_encoder_decoder(network: Any) -> bool:
@@ -126,10 +126,10 @@ def is_encoder_decoder(network: Any) -> bool:
 
 def start_of_answers(network: Any) -> int:
     """The token that an encoder-decoder begins an answer with. Raises MeasureError where none is named."""
-    found = _of_the_model(network).get("decoder_start_token_id")
-    if found is None:
+    start_token = _of_the_model(network).get("decoder_start_token_id")
+    if start_token is None:
         raise MeasureError(f"the files of {type(network).__name__} name no decoder_start_token_id")
-    return int(found)
+    return int(start_token)
 
 
 def _of_the_model(network: Any) -> dict[str, Any]:
@@ -137,16 +137,19 @@ def _of_the_model(network: Any) -> dict[str, Any]:
     if not is_encoder_decoder(network):
         return {}
     places = (network.generation_config, network.config)
-    found = {name: [getattr(place, name, None) for place in places] for name in _OF_THE_MODEL}
-    return {name: next((one for one in values if one is not None), None) for name, values in found.items()}
+    settings = {name: [getattr(place, name, None) for place in places] for name in _OF_THE_MODEL}
+    return {
+        name: next((value for value in values if value is not None), None)
+        for name, values in settings.items()
+    }
 
 
 def _cache_of(network: Any) -> dict[str, Any]:
     """Of an encoder-decoder a cache that grows by its decoder: transformers sizes T5's by its encoder."""
     from transformers import DynamicCache, EncoderDecoderCache
 
-    both = is_encoder_decoder(network)
-    return {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if both else {}
+    encoder_decoder = is_encoder_decoder(network)
+    return {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())} if encoder_decoder else {}
 
 
 def _by_generate(
@@ -195,12 +198,12 @@ def _plain_generation(network: Any) -> Any:
     """Without what the model's own file says of generation, such as a penalty: all models write alike."""
     from transformers import GenerationConfig
 
-    own = network.generation_config
+    defaults = network.generation_config
     network.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        network.generation_config = own
+        network.generation_config = defaults
 
 
 class _Stops:
@@ -214,8 +217,8 @@ class _Stops:
 
     def __call__(self, input_ids: torch.Tensor, _scores: Any, **_more: Any) -> torch.Tensor:
         texts = self._tokenizer.batch_decode(input_ids[:, self._width :], skip_special_tokens=True)
-        found = [any(stop in text for stop in self._how.stop) for text in texts]
-        return torch.tensor(found, device=input_ids.device)
+        matches = [any(stop in text for stop in self._how.stop) for text in texts]
+        return torch.tensor(matches, device=input_ids.device)
 
 
 class _Noise:
@@ -272,21 +275,21 @@ def _next_logits(predictor: Any, texts: Sequence[Ids], padding: int) -> list[npt
 def _read_answer(tokenizer: Any, ids: Ids, ends: set[int], how: Writing) -> Written:
     """Cut before the first end token, and its text before the first stop string."""
     last = next((place for place, token in enumerate(ids) if token in ends), None)
-    own = tuple(ids[:last])
-    text = tokenizer.decode(own, skip_special_tokens=True)
+    answer_ids = tuple(ids[:last])
+    text = tokenizer.decode(answer_ids, skip_special_tokens=True)
     stops = [place for place in (text.find(stop) for stop in how.stop) if place >= 0]
     ended = last is not None or bool(stops)
-    return Written(text[: min(stops, default=len(text))], own, ended)
+    return Written(text[: min(stops, default=len(text))], answer_ids, ended)
 
 
 def _check_positions(network: Any, prompts: Sequence[Ids], how: Writing) -> None:
     """Of an encoder-decoder prompts and answers each have the positions for themselves."""
-    longest, most = max(map(len, prompts)), longest_text(network.config.to_dict())
+    longest, limit = max(map(len, prompts)), longest_text(network.config.to_dict())
     behind = not is_encoder_decoder(network)
     needed = longest + how.max_new_tokens if behind else max(longest, 1 + how.max_new_tokens)
-    if most is not None and needed > most:
+    if limit is not None and needed > limit:
         raise MeasureError(
             f"a prompt has {longest} tokens and max_new_tokens is {how.max_new_tokens}, but "
-            f"{type(network).__name__} has positions for {most}; lower max_new_tokens or "
+            f"{type(network).__name__} has positions for {limit}; lower max_new_tokens or "
             + ("leave it out" if behind else "max_tokens")
         )

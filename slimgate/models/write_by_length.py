@@ -87,7 +87,7 @@ class Greedy:
         if how.temperature:
             raise MeasureError(f"runtime {self.runtime} takes the likeliest token here; set temperature = 0")
         check_length(max(map(len, prompts)), how.max_new_tokens, self.longest, self.limit)
-        found: list[list[int]] = [[] for _ in prompts]
+        answers: list[list[int]] = [[] for _ in prompts]
         by_length: dict[int, list[int]] = {}
         for row, prompt in enumerate(prompts):
             by_length.setdefault(len(prompt), []).append(row)
@@ -96,8 +96,8 @@ class Greedy:
             for part in (rows[start : start + step] for start in range(0, len(rows), step)):
                 ids = np.asarray([prompts[row] for row in part], dtype=np.int64)
                 for row, answer in zip(part, answers_to(ids), strict=True):
-                    found[row] = answer
-        return found
+                    answers[row] = answer
+        return answers
 
     def _collect(self, tokens: Iterable[Tokens], rows: int, how: Writing) -> list[list[int]]:
         """Until each answer has ended; what a row gets behind its end is not of the answer."""
@@ -118,7 +118,7 @@ def has_ended(tokenizer: Any, ids: Sequence[int], ends: Collection[int], stop: S
     if ids[-1] in ends:
         return True
     text = tokenizer.decode(ids, skip_special_tokens=True) if stop else ""
-    return any(one in text for one in stop)
+    return any(ending in text for ending in stop)
 
 
 def check_length(text: int, answer: int, longest: int | None, limit: str = POSITIONS) -> None:

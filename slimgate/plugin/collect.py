@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pairs = list(suite.judged_metrics)
         _parametrize(metafunc, ("variant", "metric"), pairs, [f"{v}-{m}" for v, m in pairs])
     elif "timed" in names:
-        calls = [(name, load) for name in suite.timed for load in suite.timed_on(name)]
+        calls = [(name, load) for name in suite.timed for load in suite.list_timed_workloads(name)]
         _parametrize(metafunc, ("timed", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
     elif "weighed" in names:
         _parametrize(
@@ -67,9 +67,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
     elif "load" in names and module:
         loads = [(name, load) for name in suite.loaded for load in suite.loads]
-        _parametrize(metafunc, ("variant", "load"), loads, [f"{v}-{one.id}" for v, one in loads])
+        _parametrize(metafunc, ("variant", "load"), loads, [f"{v}-{load.id}" for v, load in loads])
     elif "variant" in names and "workload" in names:
-        calls = [(name, load) for name in suite.dueled for load in suite.dueled_on(name)]
+        calls = [(name, load) for name in suite.dueled for load in suite.list_dueled_workloads(name)]
         _parametrize(metafunc, ("variant", "workload"), calls, [f"{v}-{w.id}" for v, w in calls])
     elif "variant" in names:
         _parametrize(metafunc, ("variant",), [(name,) for name in suite.variants], list(suite.variants))
@@ -119,7 +119,7 @@ PHASES = (
     "test_quality",
     "test_baseline",
     "test_behaviour",
-    "test_footprint",
+    "test_size",
     "test_memory",
     "test_selftest",
     "test_latency",
@@ -164,9 +164,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Under --slimgate-confirm tests that are no gates are left out: what they read would be confirm rows.
     """
     suites: dict[Path, int] = {}
-    if config.getoption("slimgate_confirm") and (left := [one for one in items if suite_of(one) is None]):
+    if config.getoption("slimgate_confirm") and (left := [item for item in items if suite_of(item) is None]):
         config.hook.pytest_deselected(items=left)
-        items[:] = [one for one in items if suite_of(one) is not None]
+        items[:] = [item for item in items if suite_of(item) is not None]
 
     for item in items:
         if suite_of(item) is not None:
@@ -185,10 +185,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _refuse_other_fixtures(item: pytest.Item) -> None:
     """Raises UsageError where a user's own fixture stands in the place of one that a gate judges by."""
     known: dict[str, Sequence[Any]] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    for name, found in known.items():
-        modules = [one.func.__module__ for one in found]
+    for name, definitions in known.items():
+        modules = [definition.func.__module__ for definition in definitions]
         if FIXTURES in modules and modules[-1] != FIXTURES:
-            where = found[-1].baseid or "a plugin"
+            where = definitions[-1].baseid or "a plugin"
             raise pytest.UsageError(
                 f'{item.nodeid}: {where} defines a fixture "{name}" in place of slimgate\'s, which the gates '
                 "judge by; rename it"
@@ -217,8 +217,8 @@ def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
 
 def params_of(item: pytest.Item) -> dict[str, Any]:
     """What a test is run for, by the names of its parameters; nothing of one that has none."""
-    found: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # not declared
-    return found
+    params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})  # not declared
+    return params
 
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
@@ -230,18 +230,18 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     params = params_of(item)
     model = next((str(params[name]) for name in MODELS if name in params), TEACHER)
     workload, load = params.get("workload"), params.get("load")
-    found: dict[str, tuple[str, str, str]] = {
+    checks: dict[str, tuple[str, str, str]] = {
         "test_quality": ("quality", model, params.get("metric", "")),
         "test_baseline": (SINCE, model, params.get("baseline_metric", "")),
         "test_behaviour": ("behaviour", model, ""),
-        "test_footprint": ("footprint", model, "size"),
+        "test_size": ("size", model, ""),
         "test_memory": ("memory", model, ""),
         "test_latency": (TIMES, model, "" if workload is None else workload.id),
         "test_speedup": ("speedup", model, "" if workload is None else workload.id),
         "test_load": ("speedup", model, "" if load is None else load.id),
         "test_selftest": (SELF_TEST, TEACHER, params.get("check", "")),
     }
-    return found.get(getattr(item, "originalname", ""))
+    return checks.get(getattr(item, "originalname", ""))
 
 
 def models_of(item: pytest.Item) -> list[str]:

@@ -36,9 +36,9 @@ def project_root(config: pytest.Config) -> Path:
     root = config.rootpath
     if config.inipath is not None or config.getoption("rootdir") or (root / "setup.py").is_file():
         return root
-    here = config.invocation_params.dir
-    named = (Path(here, argument.partition("::")[0]) for argument in config.args)
-    return Path(os.path.commonpath([here, *(path for path in named if path.exists())]))
+    folder = config.invocation_params.dir
+    named = (Path(folder, argument.partition("::")[0]) for argument in config.args)
+    return Path(os.path.commonpath([folder, *(path for path in named if path.exists())]))
 
 
 def shard_of(config: pytest.Config) -> Shard | None:

@@ -33,8 +33,8 @@ from slimgate.record.words import format_count
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.status import inside_budgets
-from slimgate.run.followed_rows import gate_texts
-from slimgate.run.gate_results import Part, now
+from slimgate.run.followed_rows import make_row_quoter
+from slimgate.run.gate_results import Part, format_now
 from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -107,16 +107,16 @@ class Confirmation:
         for path in self._found:
             record, folder = self._confirm_record(path), self._session.folder(path)
             write_atomically(folder / RECORD, to_json(record))
-            write_reports(record, folder, gate_texts(self._session.run(self._session.suites[path])))
+            write_reports(record, folder, make_row_quoter(self._session.run(self._session.suites[path])))
             self.records[path] = record
 
     def failures(self) -> Iterator[str]:
         """Why the run does not pass: a line for each suite with a budget that did not hold on these rows."""
-        for path, found in self._found.items():
+        for path, results in self._found.items():
             suite = self._session.suites[path]
             models = [
                 VariantRecord(name=name, parent=None, quality={metric: facts})
-                for (name, metric), facts in found.items()
+                for (name, metric), facts in results.items()
             ]
             judged = verdict(models, SelfTest(), missing=0)
             if judged.fails:
@@ -148,7 +148,7 @@ class Confirmation:
             groups=rows.groups,
             looks=looks.runs,
             models=looks.count,
-            measured=now(),
+            measured=format_now(),
         )
         judged = verdict(models, record.self_test, record.verdict.missing)
         return record.model_copy(update={"variants": models, "confirm": facts, "verdict": judged})
@@ -211,10 +211,10 @@ def _digest(record: RunRecord, split: str) -> str | None:
 
 
 def _model_of(record: RunRecord, name: str) -> str:
-    artifacts = [record.variant(one).artifact for one in (TEACHER, name)]
-    return model_id(*("" if one is None else one.digest for one in artifacts))
+    artifacts = [record.variant(model_name).artifact for model_name in (TEACHER, name)]
+    return model_id(*("" if model_name is None else model_name.digest for model_name in artifacts))
 
 
-def _with(model: VariantRecord, found: Mapping[tuple[str, str], QualityFacts]) -> VariantRecord:
-    new = {metric: facts for (name, metric), facts in found.items() if name == model.name}
+def _with(model: VariantRecord, results: Mapping[tuple[str, str], QualityFacts]) -> VariantRecord:
+    new = {metric: facts for (name, metric), facts in results.items() if name == model.name}
     return model.model_copy(update={"confirm": {**model.confirm, **new}})

@@ -68,7 +68,7 @@ def find_suites(
     for path, named in _candidates(search):
         if path in suites:
             continue
-        shown, asked = os.path.relpath(path, search.root), True
+        shown, is_named = os.path.relpath(path, search.root), True
         try:
             matches = _matches(path, search)
             if not _is_suite(path, shown, expected=named and matches):
@@ -76,11 +76,11 @@ def find_suites(
                     note(f"{shown}: no [suite] table, not a suite")
                 continue
             enter(path.parent)
-            asked = named or not _opts_in(path, shown)
-            suite = load_suite(path, shown, check_data=asked)
+            is_named = named or not _opts_in(path, shown)
+            suite = load_suite(path, shown, check_data=is_named)
         except SuiteError as error:
             # what an opt-in suite needs is to be installed by those who run it
-            if asked or not isinstance(error.__cause__, MissingExtra):
+            if is_named or not isinstance(error.__cause__, MissingExtra):
                 problems.append(str(error))
             continue
         if named or not suite.opt_in:
@@ -91,19 +91,19 @@ def find_suites(
     return suites
 
 
-def find_log_suites(search: Search, others: Mapping[Path, Suite]) -> dict[Path, LogSuite]:
+def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, LogSuite]:
     """Every suite of logs of the run by its path; no log is read. others: the suites of models.
 
     Raises SuiteError for the first file that is wrong.
     """
-    found: dict[Path, LogSuite] = {}
+    log_suites: dict[Path, LogSuite] = {}
     for path, _ in _candidates(search):
-        if path not in found and _has_logs(path):
+        if path not in log_suites and _has_logs(path):
             from slimgate.suite.log_suite import load_log_suite
 
-            found[path] = load_log_suite(path, os.path.relpath(path, search.root))
-    _no_shared_stem({**others, **found})
-    return found
+            log_suites[path] = load_log_suite(path, os.path.relpath(path, search.root))
+    _no_shared_stem({**suites, **log_suites})
+    return log_suites
 
 
 def _has_logs(path: Path) -> bool:
@@ -139,14 +139,14 @@ def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[s
 
 def _suites_in(search: Search, *, matched: bool) -> list[str]:
     """The files with the tables of a suite in the folders of the run, each once."""
-    found = {
+    paths = {
         Path(os.path.relpath(path, search.root)).as_posix(): None
         for folder in search.paths
         if folder.is_dir()
         for path in _walk(folder, search, matched=matched)
         if path not in search.paths and _looks_like_one(path) and _has_tables_of_a_suite(path)
     }
-    return list(found)
+    return list(paths)
 
 
 def _first(names: Sequence[str]) -> str:
@@ -165,13 +165,13 @@ def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:
 
 def _walk(folder: Path, search: Search, *, matched: bool = True) -> Iterator[Path]:
     """TOML files below a folder that a pattern matches, or those that none does."""
-    for here, folders, files in os.walk(folder):
-        base = Path(here)
+    for place, folders, files in os.walk(folder):
+        base = Path(place)
         folders[:] = [] if search.shallow else sorted(f for f in folders if not _is_skipped(base / f, search))
         for name in sorted(files):
             path = Path(os.path.realpath(base / name))  # resolve() raises for links in a circle
-            wanted = name.endswith(".toml") and not name.startswith("_")
-            if wanted and _matches(path, search) is matched and not _is_ignored(path, search):
+            is_suite_file = name.endswith(".toml") and not name.startswith("_")
+            if is_suite_file and _matches(path, search) is matched and not _is_ignored(path, search):
                 yield path
 
 
@@ -223,8 +223,8 @@ def _has_tables_of_a_suite(path: Path) -> bool:
         data: Mapping[str, Any] = parse_toml(path, path.name)
     except SuiteError:
         return False
-    own = data.get("suite")
-    return isinstance(own, dict) and ("extends" in own or not OTHER_TABLES.isdisjoint(data))
+    suite_table = data.get("suite")
+    return isinstance(suite_table, dict) and ("extends" in suite_table or not OTHER_TABLES.isdisjoint(data))
 
 
 def _looks_like_one(path: Path) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.outcomes import Outcomes
     from slimgate.plugin.confirmation import Passed
     from slimgate.protocols import Workload
-    from slimgate.run.duels import Arena
+    from slimgate.run.duels import Duels
     from slimgate.run.gate_results import Part
     from slimgate.run.load_duels import LoadDuels
     from slimgate.run.run import ModelHandle, SuiteRun
@@ -38,13 +38,13 @@ def slimgate_run(request: pytest.FixtureRequest) -> Iterator[SuiteRun]:
 
     path = getattr(request, "param", None) or getattr(request.node, "path", None)
     state = session_of(request.config)
-    found = state.suites.get(path.resolve()) if path is not None else None
-    if found is None:
+    suite = state.suites.get(path.resolve()) if path is not None else None
+    if suite is None:
         raise pytest.UsageError(
             f"{request.node.nodeid}: the fixtures suite, teacher, variant, outcomes and duel need to know "
             'their suite; mark the test with @pytest.mark.slimgate("bench/x.toml")'
         )
-    run = state.run(found)
+    run = state.run(suite)
     yield run
     run.stop_servers()
 
@@ -96,13 +96,13 @@ def outcomes(variant: ModelHandle) -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def arena(teacher: ModelHandle) -> Iterator[Arena]:
+def arena(teacher: ModelHandle) -> Iterator[Duels]:
     """The processes of a suite's duels, started when first asked for."""
-    from slimgate.run.duels import Arena
+    from slimgate.run.duels import Duels
 
-    found = Arena(teacher)
-    yield found
-    found.close()
+    duels = Duels(teacher)
+    yield duels
+    duels.close()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def load_duels(teacher: ModelHandle) -> LoadDuels:
 
 
 @pytest.fixture(scope="module")
-def duel(arena: Arena) -> Callable[[ModelHandle, Workload], Speedup]:
+def duel(arena: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
     """duel(variant, workload) -> its speed-up over the teacher, with interval and noise floor."""
     return arena.speedup
 

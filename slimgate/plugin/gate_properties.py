@@ -8,11 +8,11 @@ from slimgate.record.results import FLOPS, SINCE, TIMES
 from slimgate.run.gate_results import Part
 
 Property = tuple[str, object]
-_GATES = frozenset({"quality", SINCE, "behaviour", "footprint", "memory", FLOPS, "speedup", TIMES})
+_GATES = frozenset({"quality", SINCE, "behaviour", "size", "memory", FLOPS, "speedup", TIMES})
 _UNITS = {
     "quality": "drop_points",
     SINCE: "drop_points",
-    "footprint": "compression",
+    "size": "compression",
     "memory": "ratio",
     FLOPS: "ratio",
     "speedup": "speedup",

@@ -91,12 +91,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _seconds(text: str) -> float:
     """A time for the command line. Raises argparse's error, which ends pytest with exit code 4."""
     try:
-        found = float(text)
+        limit = float(text)
     except ValueError:
-        found = nan
-    if not 0 < found < inf:
+        limit = nan
+    if not 0 < limit < inf:
         raise ArgumentTypeError(f"{text!r} came, expected a number of seconds above 0, such as 3600")
-    return found
+    return limit
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -115,8 +115,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     search = _search(config)
     notes = config.stash[NOTES] = []
-    asked = config.getoption("slimgate_baseline") is not None or config.getoption("slimgate_confirm")
-    if not has_candidates(search) and not asked:
+    judges_baseline = config.getoption("slimgate_baseline") is not None or config.getoption(
+        "slimgate_confirm"
+    )
+    if not has_candidates(search) and not judges_baseline:
         return
     from slimgate.plugin.session_start import start_session
 
@@ -135,11 +137,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def require_budgets(suites: Mapping[Path, Suite]) -> None:
     """Raises SuiteError for a suite without budgets, or with informational variants alone."""
     from slimgate.errors import SuiteError
-    from slimgate.run.gate_results import budgeted_checks
+    from slimgate.run.gate_results import list_budgeted_checks
 
     for suite in suites.values():
         gated = [name for name in suite.variants if suite.model(name).gated]
-        if not any(budgeted_checks(suite, name) for name in gated):
+        if not any(list_budgeted_checks(suite, name) for name in gated):
             why = "it has no budget" if gated else "none of its variants is gated"
             raise SuiteError(
                 f"{suite.shown}: --slimgate-require-budget: nothing would be gated, since {why}; give "
@@ -159,8 +161,8 @@ def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
 
 def _check_engine(config: pytest.Config, state: Session) -> None:
     """Whether who shall build and predict can be asked to; what is for Ray is imported only then."""
-    asked = ("slimgate_ray_address", "slimgate_ray_needs")
-    if config.getoption("slimgate_engine") == "local" and not any(map(config.getoption, asked)):
+    options = ("slimgate_ray_address", "slimgate_ray_needs")
+    if config.getoption("slimgate_engine") == "local" and not any(map(config.getoption, options)):
         return
     from slimgate.plugin.ray import check_engine
 
@@ -187,18 +189,18 @@ def _importable(*folders: Path) -> None:
 
 
 def _search(config: pytest.Config) -> Search:
-    here = config.invocation_params.dir
+    folder = config.invocation_params.dir
     if hasattr(config, "workerinput"):
         paths = [Path(path) for path in config.workerinput["slimgate_suites"]]
     else:
-        paths = [Path(here, arg.partition("::")[0]) for arg in config.args]
+        paths = [Path(folder, arg.partition("::")[0]) for arg in config.args]
     return Search(
         root=project_root(config),
         paths=paths,
         patterns=config.getini("slimgate_files"),
         skip=config.getini("norecursedirs"),
-        ignore=[Path(here, path).resolve() for path in config.getoption("ignore") or ()],
-        ignore_globs=[str(Path(here, glob)) for glob in config.getoption("ignore_glob") or ()],
+        ignore=[Path(folder, path).resolve() for path in config.getoption("ignore") or ()],
+        ignore_globs=[str(Path(folder, glob)) for glob in config.getoption("ignore_glob") or ()],
         shallow=_bare(config),
     )
 
@@ -227,11 +229,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     from slimgate.suite.checks import check_can_ask, check_hub_models
 
     nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
-    wanted = [suite for suite in nodes if suite] or (
+    chosen_suites = [suite for suite in nodes if suite] or (
         [] if getattr(session, "items", None) else state.suites.values()
     )
     try:
-        for path in dict.fromkeys(suite.path for suite in wanted):
+        for path in dict.fromkeys(suite.path for suite in chosen_suites):
             suite = state.suites[path]
             names = _models_asked_for(session, suite)
             check_hub_models(suite, names)
@@ -243,7 +245,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         _tell_weaker_gate(config, error)
         raise pytest.UsageError(_make_visible(error)) from error
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    for path in dict.fromkeys(suite.path for suite in wanted):
+    for path in dict.fromkeys(suite.path for suite in chosen_suites):
         run, earlier = state.run(state.suites[path]), state.last_record(state.suites[path])
         run.learn_times(earlier)
         for line in shard_lines(config, run.suite):
@@ -269,8 +271,10 @@ def _models_asked_for(session: pytest.Session, suite: Suite) -> list[str]:
     items = getattr(session, "items", None)
     if not items:
         return list(suite.variants)
-    own = [item for item in items if (found := suite_of(item)) is not None and found.path == suite.path]
-    return list(dict.fromkeys(name for item in own for name in models_of(item)))
+    suite_items = [
+        item for item in items if (item_suite := suite_of(item)) is not None and item_suite.path == suite.path
+    ]
+    return list(dict.fromkeys(name for item in suite_items for name in models_of(item)))
 
 
 def _tell_what_is_no_suite(session: pytest.Session) -> None:
@@ -348,27 +352,27 @@ def pytest_runtest_makereport(
     suite = suite_of(item)
     if suite is None:
         return report
-    from slimgate.run.failure_log import error_log
-    from slimgate.run.gate_results import fails_by_verdict, now, part
+    from slimgate.run.failure_log import format_error_log
+    from slimgate.run.gate_results import format_now, has_failing_verdict, make_part
 
     parts = item.stash.get(PARTS, [])
     error = call.excinfo.value if call.excinfo else None
     foreseen = isinstance(error, SlimgateError | pytest.fail.Exception)
     if error is not None and foreseen:
         report.longrepr = _make_visible(error)
-    fails = isinstance(error, pytest.fail.Exception) and not any(map(fails_by_verdict, parts))
+    fails = isinstance(error, pytest.fail.Exception) and not any(map(has_failing_verdict, parts))
     if isinstance(error, Exception) or fails:  # not a skip, and not a verdict that the record has already
         message = str(error) if foreseen else f"{item.name}: {type(error).__name__}: {error}"
-        log = error_log(error) if isinstance(error, Exception) else ""
-        facts = {"message": message, "log": log, "measured": now()}
-        parts = [*parts, part("error", _failed_variant(item), item.name, facts)]
+        log = format_error_log(error) if isinstance(error, Exception) else ""
+        facts = {"message": message, "log": log, "measured": format_now()}
+        parts = [*parts, make_part("error", _failed_variant(item), item.name, facts)]
     if report.when == "call" or report.failed or report.skipped:
         chosen = item.config.getoption(
             "benchmark_only", False
         )  # pytest-benchmark's: what else it skips is left out
         skipped = check_of(item) if report.skipped and not parts and not chosen else None
-        found = {"suite": str(suite.path), "test": item.name, "parts": parts, "skipped": skipped}
-        setattr(report, "slimgate", found)  # noqa: B010  not declared
+        report_facts = {"suite": str(suite.path), "test": item.name, "parts": parts, "skipped": skipped}
+        setattr(report, "slimgate", report_facts)  # noqa: B010  not declared
     return report
 
 

@@ -84,10 +84,10 @@ class LogFile(pytest.File):
             yield LogItem.from_parent(self, name=_NAME, error=error)
             return
         for target, verdicts in judged.items():
-            for one in verdicts.everything:
-                if one.budgets:
-                    name = f"{_NAME}[{target}-{one.name}]"
-                    yield LogItem.from_parent(self, name=name, target=target, comparison=one)
+            for comparison in verdicts.everything:
+                if comparison.budgets:
+                    name = f"{_NAME}[{target}-{comparison.name}]"
+                    yield LogItem.from_parent(self, name=name, target=target, comparison=comparison)
 
 
 class LogItem(pytest.Item):
@@ -108,16 +108,16 @@ class LogItem(pytest.Item):
         from slimgate._system.escape import visible
         from slimgate.judge.budget_kinds import on_inconclusive_of
         from slimgate.judge.verdict import Verdict
-        from slimgate.run.log_record import comparison_line
+        from slimgate.run.log_record import format_comparison
 
-        one, path = self._comparison, self.path.resolve()
-        if one is None:
+        comparison, path = self._comparison, self.path.resolve()
+        if comparison is None:
             pytest.fail(visible(str(self.error)), pytrace=False)
-        otherwise = self.config.stash[SESSION].logs.suites[path].table.on_inconclusive
-        wish = on_inconclusive_of(one.budgets, one.judged.budgets, otherwise)
-        undecided = one.judged.verdict is Verdict.INCONCLUSIVE and wish == "fail"
-        if one.judged.verdict is Verdict.FAIL or undecided:
-            pytest.fail(visible(comparison_line(self._target, one)), pytrace=False)
+        default = self.config.stash[SESSION].logs.suites[path].table.on_inconclusive
+        action = on_inconclusive_of(comparison.budgets, comparison.judged.budgets, default)
+        undecided = comparison.judged.verdict is Verdict.INCONCLUSIVE and action == "fail"
+        if comparison.judged.verdict is Verdict.FAIL or undecided:
+            pytest.fail(visible(format_comparison(self._target, comparison)), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, self.name

@@ -11,13 +11,13 @@ from slimgate.protocols import CONFIRM
 from slimgate.record import RunRecord
 from slimgate.report.terminal.progress import duration
 from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text
-from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
+from slimgate.run.budget_plan import PlannedBudget, count_gate_groups, plan_budgets
 from slimgate.run.duels import PATIENCE
 from slimgate.run.past_times import Estimate
-from slimgate.run.plan import PlannedModel, planned_models
+from slimgate.run.plan import PlannedModel, plan_models
 from slimgate.run.run import SuiteRun
-from slimgate.run.slice_plan import planned_slices
-from slimgate.suite.budget_units import doubtful_budgets
+from slimgate.run.slice_plan import plan_slices
+from slimgate.suite.budget_units import find_doubtful_budgets
 from slimgate.suite.suite import TEACHER, Suite
 
 UNKNOWN = "?"
@@ -34,13 +34,15 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
 
     earlier: the record of a run that judged the same rows; width: of the terminal, where there is one.
     """
-    suite, models = run.suite, planned_models(run)
+    suite, models = run.suite, plan_models(run)
     sizes = ", ".join(f"{name} {report.n:,}" for name, report in run.rows.reports.items())
     yield from wrap_text(visible(f"{suite.shown}: {suite.title}"), width, "  ")
     yield from wrap_text(f"rows: {sizes}", width, "  ")
     yield [("", "")]
     yield from terminal_table(
-        [_row(one) for one in models], ["" if one.error is None else "red" for one in models], width=width
+        [_row(model) for model in models],
+        ["" if model.error is None else "red" for model in models],
+        width=width,
     )
     yield [("", "")]
     for model in models:
@@ -48,30 +50,30 @@ def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = 
             yield from wrap_text(visible(f"{model.name} cannot be built: {model.error}"), width, "  ")
     for line in (*_estimates(models), *_describe_measuring(suite), *_describe_duration(earlier)):
         yield from wrap_text(line, width, "  ")
-    gate = gate_groups(suite, run.rows)
-    budgets = planned_budgets(suite, gate, earlier)
+    gate = count_gate_groups(suite, run.rows)
+    budgets = plan_budgets(suite, gate, earlier)
     if budgets:
-        styles = [_STYLES[one.word] for one in budgets]
+        styles = [_STYLES[budget.word] for budget in budgets]
         yield [("", "")]
-        yield from terminal_table([_budget_row(one) for one in budgets], styles, width=width)
-    for line in (*doubtful_budgets(suite), *_confirm_lines(run)):
+        yield from terminal_table([_budget_row(budget) for budget in budgets], styles, width=width)
+    for line in (*find_doubtful_budgets(suite), *_confirm_lines(run)):
         yield from wrap_text(visible(line), width, "  ")
-    for slices in planned_slices(suite, run.rows.gate):
+    for slices in plan_slices(suite, run.rows.gate):
         yield from wrap_text(visible(f"{slices.line}, for {', '.join(slices.variants)}"), width, "  ")
 
 
 def head_lines(run: SuiteRun, earlier: RunRecord | None, *, quiet: bool) -> Iterator[str]:
     """For the head of a run: the budgets that the rows cannot decide; unless quiet, that there are none."""
     suite = run.suite
-    gate = gate_groups(suite, run.rows)
-    planned = planned_budgets(suite, gate, earlier)
-    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
-    yield from (f"{suite.shown}: {one.line}" for one in undecidable)
-    yield from (f"{suite.shown}: {line}" for line in doubtful_budgets(suite))
-    for slices in planned_slices(suite, run.rows.gate):
+    gate = count_gate_groups(suite, run.rows)
+    planned = plan_budgets(suite, gate, earlier)
+    undecidable = [budget for budget in planned if budget.word in ("may decide", "cannot decide")]
+    yield from (f"{suite.shown}: {budget.line}" for budget in undecidable)
+    yield from (f"{suite.shown}: {line}" for line in find_doubtful_budgets(suite))
+    for slices in plan_slices(suite, run.rows.gate):
         if slices.count_decidable < len(slices.sizes) and not quiet:
             yield f"{suite.shown}: {slices.line}"
-    if any(one.decidable for one in planned) and not undecidable and not quiet:
+    if any(budget.decidable for budget in planned) and not undecidable and not quiet:
         good = "for a variant as good as the teacher"
         yield f"{suite.shown}: the {gate} can decide every budget on drops and flips, {good}"
 
@@ -80,12 +82,12 @@ def _confirm_lines(run: SuiteRun) -> Iterator[str]:
     """Whether the rows of the split confirm can decide the budgets that they judge; nothing without them."""
     if CONFIRM not in run.rows.splits:
         return
-    judged = {metric for own in run.suite.budgets.values() for metric in own.quality}
-    groups = gate_groups(run.suite, run.rows, CONFIRM)
-    planned = [one for one in planned_budgets(run.suite, groups, None) if one.metric in judged]
-    undecidable = [one for one in planned if one.word in ("may decide", "cannot decide")]
-    yield from (f"confirm: {one.line.replace('gate rows', 'rows')}" for one in undecidable)
-    if any(one.decidable for one in planned) and not undecidable:
+    judged = {metric for table in run.suite.budgets.values() for metric in table.quality}
+    groups = count_gate_groups(run.suite, run.rows, CONFIRM)
+    planned = [budget for budget in plan_budgets(run.suite, groups, None) if budget.metric in judged]
+    undecidable = [budget for budget in planned if budget.word in ("may decide", "cannot decide")]
+    yield from (f"confirm: {budget.line.replace('gate rows', 'rows')}" for budget in undecidable)
+    if any(budget.decidable for budget in planned) and not undecidable:
         yield f"confirm: {str(groups).replace('gate rows', 'rows')} can decide every planned budget on a drop"
 
 
@@ -111,12 +113,14 @@ def _state(model: PlannedModel) -> str:
 def _seconds(parts: Sequence[Estimate | None]) -> str:
     """`12`, `~39 + ?`: the known ones together, and that there are others."""
     known = [part for part in parts if part is not None]
-    told = [str(_together(known))] if known else []
-    return " + ".join([*told, *([UNKNOWN] if len(known) < len(parts) else [])]) or MISSING
+    estimates = [str(_together(known))] if known else []
+    return " + ".join([*estimates, *([UNKNOWN] if len(known) < len(parts) else [])]) or MISSING
 
 
 def _together(known: Sequence[Estimate]) -> Estimate:
-    return Estimate(sum(one.seconds for one in known), alike=any(one.alike for one in known))
+    return Estimate(
+        sum(estimate.seconds for estimate in known), alike=any(estimate.alike for estimate in known)
+    )
 
 
 def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
@@ -127,15 +131,15 @@ def _estimates(models: Sequence[PlannedModel]) -> Iterator[str]:
     if not parts:
         yield "nothing to build or to predict: the store has it all"
         return
-    known = [one for one in parts if one is not None]
+    known = [estimate for estimate in parts if estimate is not None]
     unknown = len(parts) - len(known)
-    told = f"to build {len(steps)} steps, to predict for {len(answers)} models: "
+    words = f"to build {len(steps)} steps, to predict for {len(answers)} models: "
     if known:
-        told += f"{duration(_together(known).seconds)} by earlier runs"
+        words += f"{duration(_together(known).seconds)} by earlier runs"
     if unknown:
-        told += f"{' and ' if known else ''}{unknown} of which no earlier run is known ({UNKNOWN})"
-    yield told
-    if any(one.alike for one in known):
+        words += f"{' and ' if known else ''}{unknown} of which no earlier run is known ({UNKNOWN})"
+    yield words
+    if any(estimate.alike for estimate in known):
         yield "~: by the same step with the same options and as many rows, of another model"
 
 
@@ -166,10 +170,12 @@ def _describe_loads(suite: Suite) -> Iterator[str]:
             seconds = len(suite.loaded) * 3 * blocks * load.requests / load.request_rate
             time = f"about {duration(seconds)} at {load.request_rate:g} requests a second"
         level = load.level
-        limits = {} if level is None else {key: one for key, one in asdict(level).items() if one is not None}
-        good = ", ".join(f"{key} {most:g}" for key, most in limits.items())
-        met = f"; a good request meets {good}" if good else ""
-        yield f"load {load.id} of {', '.join(suite.loaded)}: {each}; {time}{met}"
+        limits = (
+            {} if level is None else {key: limit for key, limit in asdict(level).items() if limit is not None}
+        )
+        good = ", ".join(f"{key} {limit_value:g}" for key, limit_value in limits.items())
+        good_words = f"; a good request meets {good}" if good else ""
+        yield f"load {load.id} of {', '.join(suite.loaded)}: {each}; {time}{good_words}"
 
 
 def _describe_duration(earlier: RunRecord | None) -> Iterator[str]:

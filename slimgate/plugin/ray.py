@@ -12,25 +12,25 @@ from slimgate.plugin.collect import models_of, params_of, suite_of
 from slimgate.plugin.config import project_root
 from slimgate.plugin.session import Session
 from slimgate.run.cluster.cluster import ADDRESS, check_installed
-from slimgate.run.cluster.needs import OPTION, asked_needs
-from slimgate.run.cluster.tasks import Wish
+from slimgate.run.cluster.needs import OPTION, parse_needs
+from slimgate.run.cluster.tasks import Goal
 from slimgate.suite.suite import TEACHER, Suite
 
 # Gates that need no answers; of all others nothing is known but that they may.
-ARTIFACT_ALONE = ("test_footprint", "test_memory", "test_latency", "test_speedup", "test_load")
+ARTIFACT_ALONE = ("test_size", "test_memory", "test_latency", "test_speedup", "test_load")
 
 
 def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
     """Raises SuiteError for options that do not go together, MissingExtra without Ray."""
-    given = [name for name, value in _ray_options(config).items() if value]
+    stated = [name for name, value in _ray_options(config).items() if value]
     if config.getoption("slimgate_engine") != "ray":
-        if given:
-            raise SuiteError(f"{given[0]}: is for --slimgate-engine ray, and the engine is local")
+        if stated:
+            raise SuiteError(f"{stated[0]}: is for --slimgate-engine ray, and the engine is local")
         return
     if config.getoption("dist", "no") != "no":
         raise SuiteError("--slimgate-engine ray: Ray has workers of its own; leave pytest's -n out")
     check_installed()
-    asked_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)})
+    parse_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)})
 
 
 def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytest.Item]) -> list[str]:
@@ -39,36 +39,36 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
     Endpoints are left to this process: a worker has no key, may not reach the URL, and would start a server
     of its own.
     """
-    from slimgate.run.cluster.driver import Asked, spread
+    from slimgate.run.cluster.driver import RayRequest, build_on_ray
 
-    wishes = collect_wishes(items)
-    suites = {path: state.suites[path] for path in wishes if path in state.suites}
+    goals = collect_wishes(items)
+    suites = {path: state.suites[path] for path in goals if path in state.suites}
     asked_here = {path: suite.endpoints for path, suite in suites.items()}
-    wishes = {
-        path: {name: wish for name, wish in models.items() if name not in asked_here.get(path, ())}
-        for path, models in wishes.items()
+    goals = {
+        path: {name: goal for name, goal in models.items() if name not in asked_here.get(path, ())}
+        for path, models in goals.items()
     }
-    done = spread(
-        Asked(
+    done = build_on_ray(
+        RayRequest(
             runs={path: state.run(suite) for path, suite in suites.items()},
-            wishes=wishes,
-            needs=asked_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)}),
+            goals=goals,
+            needs=parse_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)}),
             root=project_root(config),
             address=config.getoption("slimgate_ray_address"),
             rebuild_mark=state.rebuild_mark,
             watch=state.watch,
         )
     )
-    here = ", ".join(dict.fromkeys(name for names in asked_here.values() for name in names))
+    names_text = ", ".join(dict.fromkeys(name for names in asked_here.values() for name in names))
     return [
         *(done.lines if done else ()),
-        *([f"Ray: {here} are endpoints, which this process asks itself"] if here else []),
+        *([f"Ray: {names_text} are endpoints, which this process asks itself"] if names_text else []),
     ]
 
 
-def collect_wishes(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Wish]]:
+def collect_wishes(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
     """What the tests want of the models of each suite, by the suite's path; the teacher first."""
-    found: dict[Path, dict[str, Wish]] = {}
+    goals: dict[Path, dict[str, Goal]] = {}
     for item in items:
         suite = suite_of(item)
         path = suite.path if suite else params_of(item).get("slimgate_run")
@@ -76,12 +76,12 @@ def collect_wishes(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Wish]]:
             continue
         gate = getattr(item, "originalname", "")
         answers = not (suite and gate in ARTIFACT_ALONE)
-        models = found.setdefault(path, {TEACHER: Wish()})
-        models[TEACHER] |= Wish(answers)
+        models = goals.setdefault(path, {TEACHER: Goal()})
+        models[TEACHER] |= Goal(answers)
         for name in models_of(item):
-            wish = Wish(answers, bool(suite) and gate == "test_quality" and name != TEACHER)
-            models[name] = models.get(name, Wish()) | wish
-    return found
+            goal = Goal(answers, bool(suite) and gate == "test_quality" and name != TEACHER)
+            models[name] = models.get(name, Goal()) | goal
+    return goals
 
 
 def _models(suites: Mapping[Path, Suite]) -> set[str]:

@@ -46,30 +46,30 @@ from slimgate.report.pr_comment import pr_comment
 from slimgate.report.since_baseline import COMPARISON
 from slimgate.report.terminal.summary import Line, log_summary_lines, summary_lines
 from slimgate.run.baseline import Baseline
-from slimgate.run.demands import demands_of
-from slimgate.run.environment import describe_machine, load_of_others, same_machine
-from slimgate.run.followed_rows import follow_rows, gate_texts, keep_texts
+from slimgate.run.demands import make_demands
+from slimgate.run.environment import describe_machine, is_same_machine, measure_other_load
+from slimgate.run.followed_rows import follow_rows, make_row_quoter, write_gate_texts
 from slimgate.run.gate_results import (
     PLANTED_DELAY,
     SELF_TESTS,
     Part,
     Parts,
-    budgeted_checks,
-    compose,
-    expected_checks,
-    key_of,
-    now,
-    parts_of,
+    find_key,
+    format_now,
+    list_budgeted_checks,
+    list_expected_checks,
+    make_run_record,
+    split_record,
 )
-from slimgate.run.inputs import Digests, inputs_digests
-from slimgate.run.keys import KINDS, MODEL, separation_key
+from slimgate.run.inputs import Digests, digest_inputs
+from slimgate.run.keys import KINDS, MODEL, make_separation_key
 from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.run import SuiteRun
-from slimgate.run.shards import Shard, shard_facts
+from slimgate.run.shards import Shard, make_shard_facts
 from slimgate.store.store import Store, moment
-from slimgate.suite.suite import TEACHER, Suite, params_json
+from slimgate.suite.suite import TEACHER, Suite, dump_params
 
 if TYPE_CHECKING:
     from slimgate.plugin.confirmation import Confirmation, Passed
@@ -122,7 +122,7 @@ class Session:
         self._written: dict[Path, float] = {}
         self._predicted: set[tuple[Path, str]] = set()
         self._logged: set[tuple[Path, str]] = set()
-        self._load, self._split = load_of_others(), split
+        self._load, self._split = measure_other_load(), split
         self._probe, self._earlier_rates = PeakProbe(), dict[Path, PeakRates | None]()
         self.confirmation: Confirmation | None = None
         self._looks: dict[Path, LookLog] = {}
@@ -208,7 +208,7 @@ class Session:
             key
             for name in (TEACHER, *suite.variants)
             if suite.model(name).gated
-            for _, key in budgeted_checks(suite, name)
+            for _, key in list_budgeted_checks(suite, name)
         }
         gating |= {(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
         return [
@@ -230,14 +230,14 @@ class Session:
         if log and (path, variant) not in self._logged:
             write_atomically(self.folder(path) / name, log + "\n")
             self._logged.add((path, variant))
-        kept = name if (path, variant) in self._logged else None
-        return {**error, "facts": {**error["facts"], "log": kept}}
+        kept_name = name if (path, variant) in self._logged else None
+        return {**error, "facts": {**error["facts"], "log": kept_name}}
 
     def _drop_old_logs(self, path: Path, record: RunRecord) -> None:
         """Removes the logs of variants that have been built and measured since."""
-        kept = {model.error_log for model in record.variants}
+        log_names = {model.error_log for model in record.variants}
         for log in (self.folder(path) / LOGS).glob("*.log"):
-            if f"{LOGS}/{log.name}" not in kept:
+            if f"{LOGS}/{log.name}" not in log_names:
                 log.unlink()
 
     def _write_record(self, path: Path) -> None:
@@ -263,12 +263,12 @@ class Session:
             self._write_record(path)
         for path in self.records:
             record = self._follow_rows(path)
-            texts = gate_texts(self.run(self.suites[path]))
+            texts = make_row_quoter(self.run(self.suites[path]))
             self._drop_old_logs(path, record)
             self._write_comparison(path, record)
             write_reports(record, self.folder(path), texts)
             if self._shard is not None:
-                keep_texts(texts, record.task.splits["gate"].n, self.folder(path))
+                write_gate_texts(texts, record.task.splits["gate"].n, self.folder(path))
         self._log_records = self.logs.write(self.report_root, self._command)
         if written := self.written_records:
             write_atomically(self.report_root / PR_COMMENT, self.comment())
@@ -283,13 +283,13 @@ class Session:
         file, baseline = self.folder(path) / COMPARISON, self._baselines.get(path)
         file.unlink(missing_ok=True)  # of an earlier run
         if baseline is not None:
-            found = compare(baseline.kept, Kept(self.folder(path) / "run.json", record))
+            comparison = compare(baseline.run, Kept(self.folder(path) / "run.json", record))
             named = {"old": baseline.name, "new": "this run"}
             releases = {
-                which: getattr(found, which).model_copy(update={"name": name})
-                for which, name in named.items()
+                side: getattr(comparison, side).model_copy(update={"name": name})
+                for side, name in named.items()
             }
-            write_atomically(file, compare_report(found.model_copy(update=releases)))
+            write_atomically(file, compare_report(comparison.model_copy(update=releases)))
 
     def _index_page(self) -> str:
         from slimgate.report.html import html_index
@@ -303,11 +303,11 @@ class Session:
         """
         record, folder = self.records[path], self.folder(path)
         self._write_outcomes(path, record)
-        found = {
+        followed = {
             "followed": follow_rows(self.run(self.suites[path]), record, folder),
             "separation": self._separate(path, record),
         }
-        self.records[path] = record.model_copy(update=found)
+        self.records[path] = record.model_copy(update=followed)
         write_atomically(self.folder(path) / "run.json", to_json(self.records[path]))
         return self.records[path]
 
@@ -317,7 +317,7 @@ class Session:
             return None
         earlier = self._earlier_separation.get(path)
         return separate_variants(
-            record, self.folder(path), to_key=separation_key, earlier=earlier, stopped=self.stopped
+            record, self.folder(path), to_key=make_separation_key, earlier=earlier, stopped=self.stopped
         )
 
     def comment(self) -> str:
@@ -355,12 +355,12 @@ class Session:
                 if name in self._changed[path]
                 else "[measure], a budget or a metric's code has changed"
             )
-            which = visible(", ".join(results))
-            yield [(f"  {visible(name)}: {number} dropped, because {why}: {which}", "")]
+            names = visible(", ".join(results))
+            yield [(f"  {visible(name)}: {number} dropped, because {why}: {names}", "")]
 
     def checks(self, path: Path) -> int:
         """How many a whole run of a suite makes."""
-        return len(expected_checks(self.suites[path]))
+        return len(list_expected_checks(self.suites[path]))
 
     def folder(self, path: Path) -> Path:
         """Where the record of a suite goes."""
@@ -379,11 +379,11 @@ class Session:
     def inputs(self, suite: Suite) -> Mapping[str, Digests]:
         """Digests of what each result depends on, by model and kind, as they are when first asked for."""
         if suite.path not in self._inputs:
-            self._inputs[suite.path] = inputs_digests(self.run(suite))
+            self._inputs[suite.path] = digest_inputs(self.run(suite))
         return self._inputs[suite.path]
 
     def _parts_of_earlier(self, suite: Suite) -> Parts:
-        return Parts(self._earlier(suite), made_from=suite.dependents_of)
+        return Parts(self._earlier(suite), made_from=suite.find_dependents)
 
     def _earlier(self, suite: Suite) -> list[Part]:
         """The results of the last record that are still valid.
@@ -401,32 +401,34 @@ class Session:
         self._earlier_rates[suite.path] = record.machine.peak_rates
         facts = self._baseline_facts(suite)
         since = record.baseline and facts and record.baseline.created == facts.created
-        found = parts_of(record)
-        valid = [one for one in found if self._has_same_inputs(one, record, suite)]
-        kept, checks = set(map(key_of, valid)), set(expected_checks(suite))
-        given = self.inputs(suite)
+        parts = split_record(record)
+        valid = [part for part in parts if self._has_same_inputs(part, record, suite)]
+        valid_keys, checks = set(map(find_key, valid)), set(list_expected_checks(suite))
+        now_inputs = self.inputs(suite)
         self._changed[suite.path] = {
-            one.name
-            for one in record.variants
-            if one.inputs_digests.get(MODEL) != given.get(one.name, {}).get(MODEL)
+            part.name
+            for part in record.variants
+            if part.inputs_digests.get(MODEL) != now_inputs.get(part.name, {}).get(MODEL)
         }
-        self._void[suite.path] = [key for one in found if (key := key_of(one)) in checks and key not in kept]
-        return [one for one in valid if since or one["kind"] != SINCE]
+        self._void[suite.path] = [
+            key for part in parts if (key := find_key(part)) in checks and key not in valid_keys
+        ]
+        return [part for part in valid if since or part["kind"] != SINCE]
 
     def _same_conditions(self, record: RunRecord, suite: Suite) -> bool:
         """Whether a record is of this machine, version, task and share of the suite."""
         run = self.run(suite)
         return (
-            same_machine(record.machine, self._machine(run))
+            is_same_machine(record.machine, self._machine(run))
             and record.slimgate == slimgate.__version__
             and record.task == _task_facts(run.suite, run.rows)
-            and [Shard(one.number, one.of) for one in record.shards] == [*filter(None, [self._shard])]
+            and [Shard(shard.number, shard.of) for shard in record.shards] == [*filter(None, [self._shard])]
         )
 
-    def _has_same_inputs(self, one: Part, record: RunRecord, suite: Suite) -> bool:
+    def _has_same_inputs(self, part: Part, record: RunRecord, suite: Suite) -> bool:
         """Whether all that a part depends on is as it was; what has no digest counts as changed."""
-        name = one["variant"]
-        kind = one["kind"] if one["kind"] in KINDS else MODEL
+        name = part["variant"]
+        kind = part["kind"] if part["kind"] in KINDS else MODEL
         digest = self.inputs(suite).get(name, {}).get(kind)
         return digest is not None and record.variant(name).inputs_digests.get(kind) == digest
 
@@ -434,10 +436,10 @@ class Session:
         run, parts = self.run(suite), self._parts[suite.path]
         machine = self._machine(run)
         shards = [
-            shard_facts(suite, one, parts, machine, created=now(), seconds=run.seconds)
-            for one in filter(None, [self._shard])
+            make_shard_facts(suite, facts, parts, machine, created=format_now(), seconds=run.seconds)
+            for facts in filter(None, [self._shard])
         ]
-        record = compose(
+        record = make_run_record(
             run.suite,
             _task_facts(run.suite, run.rows),
             parts,
@@ -449,13 +451,13 @@ class Session:
             baseline=self._baseline_facts(suite),
             shards=shards,
         )
-        confirm = self._confirmed.get(suite.path) if any(one.confirm for one in record.variants) else None
+        confirm = self._confirmed.get(suite.path) if any(facts.confirm for facts in record.variants) else None
         fields = {"looks": self._look(suite), "confirm": confirm, "demands": self._demands_of(suite)}
         return self._with_teacher_of_now(record.model_copy(update=fields), suite)
 
     def _demands_of(self, suite: Suite) -> Demands:
         if suite.path not in self._demands:
-            self._demands[suite.path] = demands_of(suite, self.run(suite).rows)
+            self._demands[suite.path] = make_demands(suite, self.run(suite).rows)
         return self._demands[suite.path]
 
     def hold_rows(self, suite: Suite) -> None:
@@ -472,7 +474,7 @@ class Session:
         if baseline is None or record.baseline is None:
             return record
         now = read_demands(record).model_copy(update={"self_tests": None})
-        weaker = find_weakenings(read_demands(baseline.kept.record), now)
+        weaker = find_weakenings(read_demands(baseline.run.record), now)
         return record.model_copy(update={"baseline": record.baseline.model_copy(update={"weaker": weaker})})
 
     def _look(self, suite: Suite) -> LookFacts:
@@ -482,7 +484,7 @@ class Session:
         built = {
             name: facts["artifact"]["digest"]
             for name in (TEACHER, *suite.variants)
-            if (facts := self._parts[path].one("build", name)) is not None
+            if (facts := self._parts[path].find_facts("build", name)) is not None
         }
         models = {
             name: model_id(built[TEACHER], digest)
@@ -517,9 +519,9 @@ class Session:
 
         Its peak rates are of this run where it timed a model, else of the earlier run whose times are kept.
         """
-        found = describe_machine(threads=run.suite.threads, device=self._device, load=self._load)
-        rates = self._probe.found(run.suite.threads) or self._earlier_rates.get(run.suite.path)
-        return found.model_copy(update={"peak_rates": rates})
+        machine = describe_machine(threads=run.suite.threads, device=self._device, load=self._load)
+        rates = self._probe.find(run.suite.threads) or self._earlier_rates.get(run.suite.path)
+        return machine.model_copy(update={"peak_rates": rates})
 
     def _write_outcomes(self, path: Path, record: RunRecord) -> None:
         run = self.run(self.suites[path])
@@ -535,8 +537,8 @@ class Session:
 def _verdict_on_time(part: Part) -> str | None:
     """What a duel, or a budget on milliseconds, came to; None of other parts and without a budget."""
     if part["kind"] == SPEEDUP:
-        found: str | None = part["facts"]["verdict"]
-        return found
+        verdict: str | None = part["facts"]["verdict"]
+        return verdict
     limits = part["facts"].get("limits") if part["kind"] == TIMES else None
     return limits and limits["verdict"]
 
@@ -558,8 +560,8 @@ def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
     }
     return TaskFactsRecord(
         kind=suite.setup.task.name,
-        params=params_json(suite.setup.task.params),
-        source={"name": source.name, **params_json(source.params)},
+        params=dump_params(suite.setup.task.params),
+        source={"name": source.name, **dump_params(source.params)},
         real=source.object.is_real(source.params),
         classes=list(rows.facts.classes),
         splits=splits,

@@ -30,8 +30,8 @@ from slimgate.protocols import CONFIRM, GATE
 from slimgate.report.files import PR_COMMENT
 from slimgate.report.github import append_summary, in_actions
 from slimgate.report.pr_comment import weaker_comment
-from slimgate.run.baseline import Baseline, Given, WeakerGate, find_baselines, refuse_last_run
-from slimgate.run.gate_results import now, part
+from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate, find_baselines, refuse_last_run
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.store.store import moment
 from slimgate.suite.log_suite import LogSuite
 from slimgate.suite.suite import TEACHER, Suite
@@ -154,21 +154,25 @@ class RecordKeeper:
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """A test whose xdist worker died: the variant's error, as of a test that failed."""
         file, _, test = crashitem.partition("::")
-        found = next((path for path, suite in self._state.suites.items() if suite.shown == file), None)
-        if found is None:
+        path_of_suite = next(
+            (path for path, suite in self._state.suites.items() if suite.shown == file), None
+        )
+        if path_of_suite is None:
             return
-        variant = _variant_of(test, self._state.suites[found])
+        variant = _variant_of(test, self._state.suites[path_of_suite])
         message = (
             f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
         )
-        parts = [part("error", variant, test, {"message": message, "measured": now()})]
-        setattr(report, "slimgate", {"suite": str(found), "test": test, "parts": parts, "skipped": None})  # noqa: B010  not declared
+        parts = [make_part("error", variant, test, {"message": message, "measured": format_now()})]
+        setattr(  # noqa: B010  not an attribute of a report
+            report, "slimgate", {"suite": str(path_of_suite), "test": test, "parts": parts, "skipped": None}
+        )
 
 
 def _variant_of(test: str, suite: Suite) -> str:
     """Whose test `test_quality[int8-accuracy]` is; the longest name, for names may begin as others do."""
-    given = test.partition("[")[2]
-    named = [name for name in suite.variants if given.startswith((f"{name}-", f"{name}]"))]
+    parameters = test.partition("[")[2]
+    named = [name for name in suite.variants if parameters.startswith((f"{name}-", f"{name}]"))]
     return max(named, key=len, default=TEACHER)
 
 
@@ -185,10 +189,10 @@ def _baselines(
 ) -> Mapping[Path, Baseline]:
     """What the suites' budgets are held against; workers, which judge variants by it, read it again."""
     option: str | None = config.getoption("slimgate_baseline")
-    given = option and Given(Path(config.invocation_params.dir, option), option)
-    held = find_baselines(given or None, suites, project_root(config))
-    refuse_last_run(held, suites, report_root)
-    return held
+    source = option and BaselineSource(Path(config.invocation_params.dir, option), option)
+    baselines = find_baselines(source or None, suites, project_root(config))
+    refuse_last_run(baselines, suites, report_root)
+    return baselines
 
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
@@ -206,8 +210,8 @@ def _store_root(config: pytest.Config) -> Path:
     )
 
 
-def _folder(config: pytest.Config, given: str | None, default: str) -> Path:
-    return Path(config.invocation_params.dir, given).resolve() if given else project_root(config) / default
+def _folder(config: pytest.Config, option: str | None, default: str) -> Path:
+    return Path(config.invocation_params.dir, option).resolve() if option else project_root(config) / default
 
 
 def _command(config: pytest.Config) -> str:

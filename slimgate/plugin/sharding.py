@@ -35,10 +35,10 @@ def shard_lines(config: pytest.Config, suite: Suite) -> Iterator[str]:
     """`bench/x.toml: shard 2/5: int8, pruned`; nothing where the run is the whole."""
     shard = shard_of(config)
     if shard is not None:
-        from slimgate.run.shards import share
+        from slimgate.run.shards import list_shard_variants
 
-        own = ", ".join(share(suite, shard)) or "no variant, the teacher alone"
-        yield f"{suite.shown}: shard {shard}: {own}"
+        own_variants = ", ".join(list_shard_variants(suite, shard)) or "no variant, the teacher alone"
+        yield f"{suite.shown}: shard {shard}: {own_variants}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,17 +46,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     shard = shard_of(config)
     if shard is None:
         return
-    from slimgate.run.shards import share
+    from slimgate.run.shards import list_shard_variants
 
     @cache
-    def others(path: object) -> frozenset[str]:
+    def find_others(path: object) -> frozenset[str]:
         suite = config.stash[SESSION].suites[path]  # type: ignore[index]
-        return frozenset(suite.variants) - set(share(suite, shard))
+        return frozenset(suite.variants) - set(list_shard_variants(suite, shard))
 
     left = [
         item
         for item in items
-        if (suite := _suite(item)) is not None and others(suite.path).intersection(models_of(item))
+        if (suite := _suite(item)) is not None and find_others(suite.path).intersection(models_of(item))
     ]
     if left:
         config.hook.pytest_deselected(items=left)

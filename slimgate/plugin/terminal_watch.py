@@ -37,8 +37,8 @@ def _plain_watch(config: pytest.Config) -> Watch:
     if reporter is None or hasattr(config, "workerinput") or config.get_verbosity() < -1:
         return UNWATCHED
     log = _Log(config, reporter, _own_descriptor(config))
-    beside = None if log.descriptor is None else log.write_beside
-    return PlainLines(log.write, beside, quiet=config.get_verbosity() < 0)
+    write_near = None if log.descriptor is None else log.write_beside
+    return PlainLines(log.write, write_near, quiet=config.get_verbosity() < 0)
 
 
 def _own_descriptor(config: pytest.Config) -> int | None:

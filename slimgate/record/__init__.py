@@ -1,4 +1,4 @@
-"""The run record: what one suite's run found, as run.json has it. Schema slimgate.run/1."""
+"""The run record: what one suite's run found, as run.json has it. Schema slimgate.run/2."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from slimgate.record.followed_rows import AnswerFacts, FollowedRow, RowShapes, T
 from slimgate.record.looks import ConfirmFacts, LookFacts, TimingFacts
 from slimgate.record.machine import (
     FlopsFacts,
-    FootprintFacts,
     LatencyFacts,
     Machine,
     MemoryFacts,
     PeakRates,
     Rates,
+    SizeFacts,
     TimeLimitFacts,
 )
 from slimgate.record.quality import QualityFacts
@@ -70,7 +70,6 @@ __all__ = [
     "Flips",
     "FlopsFacts",
     "FollowedRow",
-    "FootprintFacts",
     "KlFacts",
     "LatencyFacts",
     "LookFacts",
@@ -94,6 +93,7 @@ __all__ = [
     "SeparationFacts",
     "ShardFacts",
     "SinceFacts",
+    "SizeFacts",
     "SliceFacts",
     "SliceGapFacts",
     "SplitFacts",

@@ -53,7 +53,7 @@ def accept(
         at=at,
         reason=why,
         against=earlier[0].name if earlier else None,
-        loosened=[_to_loosened_budget(one, why) for _, one in loosened],
+        loosened=[_to_loosened_budget(budget, why) for _, budget in loosened],
         weaker=[weakening.model_copy(update={"reason": weakening.reason or why}) for _, weakening in weaker],
     )
     _write(folder, run, run.record.model_copy(update={"accepted": facts}), _outcomes(run))
@@ -63,35 +63,35 @@ def accept(
 def _check_free(folder: Path, run: Kept, *, force: bool) -> None:
     if not (folder / RECORD).is_file():
         return
-    there = read_run(folder / RECORD)
-    if there.suite.path != run.record.suite.path:
+    earlier = read_run(folder / RECORD)
+    if earlier.suite.path != run.record.suite.path:
         raise DataError(
-            f"{folder}: it holds {there.suite.path}, and this run is of {run.record.suite.path}; "
+            f"{folder}: it holds {earlier.suite.path}, and this run is of {run.record.suite.path}; "
             "expected suites of other file names, or another --name"
         )
     if not force:
         raise DataError(
-            f"{folder}: this baseline is there already, of {there.created}; replace it by --force"
+            f"{folder}: this baseline is there already, of {earlier.created}; replace it by --force"
         )
 
 
 def _earlier(run: Kept, baselines: Path, folder: Path) -> list[Kept]:
     """The newest of the other baselines, and the one that is replaced: its budgets are given up as well."""
-    found = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
-    others = [one for one in found if one.file.parent != folder]
-    return [*others[-1:], *(one for one in found if one.file.parent == folder)]
+    accepted = baselines_in(baselines, run.record.suite.path) if baselines.is_dir() else []
+    others_before = [entry for entry in accepted if entry.file.parent != folder]
+    return [*others_before[-1:], *(entry for entry in accepted if entry.file.parent == folder)]
 
 
 def _find_loosened(earlier: Sequence[Kept], record: RunRecord) -> list[Loosened]:
     """Each budget once, beside the baseline that it is looser than."""
     # a run that is accepted anew does not explain itself
     bare = record.model_copy(update={"accepted": None})
-    found: dict[tuple[str, str, str], Loosened] = {}
+    loosened: dict[tuple[str, str, str], Loosened] = {}
     for baseline in earlier:
-        for one in budget_changes(baseline.record, bare):
-            if one.looser:
-                found.setdefault((one.variant, one.budget, one.kind), (baseline.name, one))
-    return list(found.values())
+        for change in budget_changes(baseline.record, bare):
+            if change.looser:
+                loosened.setdefault((change.variant, change.budget, change.kind), (baseline.name, change))
+    return list(loosened.values())
 
 
 def _find_weaker(earlier: Sequence[Kept], record: RunRecord) -> list[tuple[str, Weakening]]:
@@ -128,15 +128,15 @@ def _check_needs_no_reason(run: Kept, weaker: Sequence[tuple[str, Weakening]]) -
         )
 
 
-def _to_loosened_budget(one: BudgetChange, reason: str | None) -> LoosenedBudget:
+def _to_loosened_budget(change: BudgetChange, reason: str | None) -> LoosenedBudget:
     return LoosenedBudget(
-        variant=one.variant,
-        budget=one.budget,
-        kind=one.kind,
-        before=one.before or 0.0,
-        limit=one.after,
-        reason=one.reason or reason,
-        undecided=one.undecided,
+        variant=change.variant,
+        budget=change.budget,
+        kind=change.kind,
+        before=change.before or 0.0,
+        limit=change.after,
+        reason=change.reason or reason,
+        undecided=change.undecided,
     )
 
 

@@ -58,8 +58,8 @@ class Answers:
     @cached_property
     def probability_columns(self) -> list[str]:
         """p_0, p_1, … in order."""
-        found = [name for name in self.table.column_names if name.startswith("p_") and name[2:].isdigit()]
-        return sorted(found, key=lambda name: int(name[2:]))
+        columns = [name for name in self.table.column_names if name.startswith("p_") and name[2:].isdigit()]
+        return sorted(columns, key=lambda name: int(name[2:]))
 
     @cached_property
     def right(self) -> npt.NDArray[np.bool_] | None:

@@ -17,11 +17,11 @@ from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
     Flips,
-    FootprintFacts,
     LatencyFacts,
     QualityFacts,
     RunRecord,
     SinceFacts,
+    SizeFacts,
     VariantRecord,
 )
 from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
@@ -53,9 +53,9 @@ class Judged(NamedTuple):
 def judged_budgets(model: VariantRecord) -> list[Judged]:
     """Every budget of a variant, in the record's order."""
     return [
-        Judged(_of(one, budget), one.detail, budget, *_value_and_interval(one.facts, budget))
-        for one in model.results()
-        for budget in one.facts.budgets
+        Judged(_of(result, budget), result.detail, budget, *_value_and_interval(result.facts, budget))
+        for result in model.results()
+        for budget in result.facts.budgets
     ]
 
 
@@ -81,7 +81,7 @@ def _value_and_interval(
             return facts.drop_points, facts.interval
         case BehaviourFacts(flips=Flips() as flips) if budget.kind == FlipsBudget.kind:
             return flips.percent, flips.interval
-        case FootprintFacts():
+        case SizeFacts():
             return facts.compression, None
         case LatencyFacts():
             return facts.speedup, _deciding_interval(facts)
@@ -105,16 +105,18 @@ def _confirm_fails(model: VariantRecord) -> bool:
     """Whether a budget that does not only warn was undecided on the confirm rows."""
     budgets = [budget for facts in model.confirm.values() for budget in facts.budgets]
     return model.gated and any(
-        one.verdict is Verdict.INCONCLUSIVE and one.on_inconclusive != "warn" for one in budgets
+        budget.verdict is Verdict.INCONCLUSIVE and budget.on_inconclusive != "warn" for budget in budgets
     )
 
 
 def undecided_failing(model: VariantRecord) -> list[Judged]:
     """The budgets of a variant that gate, are undecided, and do not only warn of it."""
     return [
-        one
-        for one in judged_budgets(model)
-        if model.gated and one.facts.verdict is Verdict.INCONCLUSIVE and one.facts.on_inconclusive != "warn"
+        budget
+        for budget in judged_budgets(model)
+        if model.gated
+        and budget.facts.verdict is Verdict.INCONCLUSIVE
+        and budget.facts.on_inconclusive != "warn"
     ]
 
 
@@ -133,34 +135,34 @@ def looser(kind: str, limit: float, before: float) -> bool:
     return limit < before if kind in AT_LEAST else limit > before
 
 
-def verdict_under(kind: str, limit: float, one: Judged) -> Verdict | None:
+def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
     """What another limit of that kind would make of the figures; None where the record does not tell.
 
     An interval is of the level of its test, so that it decides as the test does. Where the budget's own
     verdict is undecided whatever its interval (a planted delay that was not seen, too few documents), so is
     every other. At the budget's own limit the verdict is its own.
     """
-    if kind == one.facts.kind and limit == one.facts.limit and one.measured is not None:
-        return one.facts.verdict
-    found = _by_figures(kind, limit, one)
-    own = one.facts.verdict, _by_figures(kind, one.facts.limit, one)
-    if own[0] is Verdict.INCONCLUSIVE and own[1] is not own[0]:
-        return None if found is None else Verdict.INCONCLUSIVE
-    return found
+    if kind == judged.facts.kind and limit == judged.facts.limit and judged.measured is not None:
+        return judged.facts.verdict
+    verdict = _by_figures(kind, limit, judged)
+    recorded = judged.facts.verdict, _by_figures(kind, judged.facts.limit, judged)
+    if recorded[0] is Verdict.INCONCLUSIVE and recorded[1] is not recorded[0]:
+        return None if verdict is None else Verdict.INCONCLUSIVE
+    return verdict
 
 
-def _by_figures(kind: str, limit: float, one: Judged) -> Verdict | None:
-    if one.measured is None:
+def _by_figures(kind: str, limit: float, judged: Judged) -> Verdict | None:
+    if judged.measured is None:
         return None
-    low, high = one.interval or (one.measured, one.measured)
+    low, high = judged.interval or (judged.measured, judged.measured)
     if kind == EQUIVALENT:
-        return _of_both_sides(limit, (low, high), one.facts.fail_interval)
+        return _of_both_sides(limit, (low, high), judged.facts.fail_interval)
     if kind in AT_LEAST:
         low, high, limit = -high, -low, -limit
     if low > limit:
         return Verdict.FAIL
-    holds = high < limit or (one.interval is None and high == limit)
-    return _by_share_above(one.facts, limit, holds=holds)
+    holds = high < limit or (judged.interval is None and high == limit)
+    return _by_share_above(judged.facts, limit, holds=holds)
 
 
 def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict:
@@ -169,10 +171,10 @@ def _by_share_above(facts: BudgetFacts, limit: float, *, holds: bool) -> Verdict
     if capped is None:
         return Verdict.PASS if holds else Verdict.INCONCLUSIVE
     # a limit that is derived from the budget moves with it
-    most = capped.above_max * (limit / facts.limit if capped.derived else 1.0)
-    if capped.above_interval[0] > most:
+    largest_share = capped.above_max * (limit / facts.limit if capped.derived else 1.0)
+    if capped.above_interval[0] > largest_share:
         return Verdict.FAIL
-    return Verdict.PASS if holds and capped.above_interval[1] < most else Verdict.INCONCLUSIVE
+    return Verdict.PASS if holds and capped.above_interval[1] < largest_share else Verdict.INCONCLUSIVE
 
 
 def _of_both_sides(
@@ -192,6 +194,6 @@ def _of_both_sides(
 def message_of(model: VariantRecord, budget: str, kind: str) -> str | None:
     """The gate's own line on a budget of that name and kind; None where the record has none."""
     title = BEHAVIOUR if budget in ("flips", "slices", *TOKEN_TABLES) else budget
-    found = [one.facts for one in model.results() if one.title == title]
-    judging = [facts for facts in found if any(one.kind == kind for one in facts.budgets)]
-    return next((facts.message for facts in [*judging, *found]), None)
+    facts_of_title = [result.facts for result in model.results() if result.title == title]
+    judging = [facts for facts in facts_of_title if any(budget.kind == kind for budget in facts.budgets)]
+    return next((facts.message for facts in [*judging, *facts_of_title]), None)

@@ -10,13 +10,13 @@ from slimgate.judge.parts import Part
 class StepFacts(Part):
     """One step as it was built; seconds and log are those of the build, also where it came from the store.
 
-    given: the params without those that equal the method's defaults; None where that is not known.
+    given: the params without those that equal the defaults of the step; None where that is not known.
     from_store: whether the step was there before the run; None in records that do not say it for each step.
     reads: rows of each split that the step was given. kind, bytes, parameters, nonzero_parameters: of the
     artifact that it left.
     """
 
-    method: str
+    name: str
     params: Any
     given: Any = None
     seconds: float

@@ -11,36 +11,36 @@ from slimgate.record.words import format_count, moment
 
 def describe_carried(record: RunRecord) -> str | None:
     """`5 results from 2026-11-20 14:02 UTC`; None where the last run measured all that there is."""
-    found = record.carried_results
-    return f"{format_count(len(found), 'result', 'results')} from {_when(found)}" if found else None
+    carried = record.carried_results
+    return f"{format_count(len(carried), 'result', 'results')} from {_when(carried)}" if carried else None
 
 
 def describe_state(record: RunRecord) -> str | None:
     """`partial: 5 results from 2026-11-20 14:02 UTC, 3 checks not run`; None of a record of one whole run."""
     carried, missing = describe_carried(record), record.verdict.missing
     lacks = [f"{format_count(missing, 'check', 'checks')} not run"] if missing else []
-    said = ", ".join([*([carried] if carried else []), *lacks])
-    return f"partial: {said}" if said else None
+    clauses = ", ".join([*([carried] if carried else []), *lacks])
+    return f"partial: {clauses}" if clauses else None
 
 
-def describe_counts(record: RunRecord, found: RunVerdict) -> str:
+def describe_counts(record: RunRecord, counts: RunVerdict) -> str:
     """`1 PASS, 0 FAIL, 1 error, 0 INCONCLUSIVE, 2 not gated`; errors only where there are any."""
-    parts = [f"{found.passed} PASS", f"{found.failed} FAIL"]
-    if found.errors:
-        parts.append(format_count(found.errors, "error", "errors"))
+    parts = [f"{counts.passed} PASS", f"{counts.failed} FAIL"]
+    if counts.errors:
+        parts.append(format_count(counts.errors, "error", "errors"))
     # records from before have no `warns`
-    fails = not only_warns(record) if found == record.verdict else found.fails
-    warns = found.status == "INCONCLUSIVE" and found.inconclusive and not fails
-    parts.append(f"{found.inconclusive} INCONCLUSIVE" + (", which only warns" if warns else ""))
-    return ", ".join([*parts, f"{found.not_gated} not gated"])
+    fails = not only_warns(record) if counts == record.verdict else counts.fails
+    warns = counts.status == "INCONCLUSIVE" and counts.inconclusive and not fails
+    parts.append(f"{counts.inconclusive} INCONCLUSIVE" + (", which only warns" if warns else ""))
+    return ", ".join([*parts, f"{counts.not_gated} not gated"])
 
 
 def describe_age(model: VariantRecord) -> str:
     """`, measured 2026-11-20 14:02 UTC`: of a model whose judged results are not all of the last run."""
-    own = [(kind, name) for kind, name, facts in results(model) if facts.verdict is not None]
-    own += [(ERROR, "")] if model.error is not None else []
-    old = [one for one in model.carried if (one.kind, one.name) in own]
-    partly = "partly " if len(old) < len(own) else ""
+    judged_keys = [(kind, name) for kind, name, facts in results(model) if facts.verdict is not None]
+    judged_keys += [(ERROR, "")] if model.error is not None else []
+    old = [result for result in model.carried if (result.kind, result.name) in judged_keys]
+    partly = "partly " if len(old) < len(judged_keys) else ""
     return f", {partly}measured {_when(old)}" if old else ""
 
 
@@ -63,21 +63,24 @@ def messages(record: RunRecord) -> list[str]:
     """The verdict's messages; those of an earlier run say when it measured."""
     old = carried_messages(record)
     return [
-        f"{one} (carried over, measured {old[one]})" if one in old else one for one in record.verdict.messages
+        f"{text} (carried over, measured {old[text]})" if text in old else text
+        for text in record.verdict.messages
     ]
 
 
 def carried_messages(record: RunRecord) -> dict[str, str]:
     """What results of earlier runs say, and when each was measured."""
-    found: dict[str, str] = {}
+    carried_texts: dict[str, str] = {}
     for model in record.variants:
-        times = {(one.kind, one.name): _when([one]) for one in model.carried}
-        said = {(kind, name): facts.message for kind, name, facts in results(model)}
-        said[ERROR, ""] = model.error
+        times = {(result.kind, result.name): _when([result]) for result in model.carried}
+        texts = {(kind, name): facts.message for kind, name, facts in results(model)}
+        texts[ERROR, ""] = model.error
         if model.name == TEACHER:
-            said |= {(SELF_TEST, name): one.message for name, one in record.self_test.failures.items()}
-        found |= {text: times[key] for key, text in said.items() if text is not None and key in times}
-    return found
+            texts |= {(SELF_TEST, name): result.message for name, result in record.self_test.failures.items()}
+        carried_texts |= {
+            text: times[key] for key, text in texts.items() if text is not None and key in times
+        }
+    return carried_texts
 
 
 def is_whole(record: RunRecord) -> bool:
@@ -85,9 +88,9 @@ def is_whole(record: RunRecord) -> bool:
     return not record.verdict.missing and not record.carried_results
 
 
-def _when(found: list[CarriedResult]) -> str:
+def _when(results: list[CarriedResult]) -> str:
     """The first and the last minute in which they were measured."""
-    times = sorted(one.measured for one in found if one.measured)
+    times = sorted(result.measured for result in results if result.measured)
     if not times:
         return "an earlier run"
     first, last = moment(times[0]), moment(times[-1])

@@ -61,7 +61,7 @@ def record_file(path: Path) -> Path:
     file = path / RECORD if path.is_dir() else path
     if file.is_file():
         return file
-    below = sorted(found.parent.as_posix() for found in path.glob(f"*/{RECORD}"))
+    below = sorted(record.parent.as_posix() for record in path.glob(f"*/{RECORD}"))
     hint = f"; below it are {', '.join(below)}" if below else ""
     raise DataError(f"{file}: no such file, expected a run.json or the folder that holds it{hint}")
 
@@ -91,10 +91,10 @@ def _is_plain(name: str) -> bool:
 
 def _first(error: ValidationError) -> str:
     """Where the first of the errors is, and what it is."""
-    found = error.errors()
-    where = ".".join(map(str, found[0]["loc"])) or "the file"
-    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"{where}: {found[0]['msg']}{more}"
+    problems = error.errors()
+    where = ".".join(map(str, problems[0]["loc"])) or "the file"
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"{where}: {problems[0]['msg']}{more}"
 
 
 def read_record_file(path: Path) -> Kept:
@@ -109,7 +109,7 @@ def baselines_in(folder: Path, suite: str) -> list[Kept]:
     suite: its path as records have it. Raises DataError for a run.json that is no record.
     """
     return sorted(
-        (one for one in read_records_in(folder) if one.record.suite.path == suite), key=lambda one: one.at
+        (run for run in read_records_in(folder) if run.record.suite.path == suite), key=lambda run: run.at
     )
 
 

@@ -15,12 +15,12 @@ from slimgate.judge.parts import Part
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import BudgetFacts, LatencyFacts, QualityFacts, RunRecord, SinceFacts, VariantRecord
 
-Kind = Literal["metric", "since_baseline", "behaviour", "footprint", "memory", "flops", "latency"]
+Kind = Literal["metric", "since_baseline", "behaviour", "size", "memory", "flops", "latency"]
 Bounds = tuple[float, float] | None
 
 
-def _column(what: str) -> Any:
-    return Field(default=None, description=what)
+def _column(description: str) -> Any:
+    return Field(default=None, description=description)
 
 
 class Line(Part):
@@ -39,7 +39,7 @@ class Line(Part):
     gated: bool = Field(description="whether its budgets count")
     artifact_digest: str | None = _column("digest of the files that predict")
     runtime: str | None = _column("what executes them")
-    kind: Kind = Field(description="metric, since_baseline, behaviour, footprint, memory, flops or latency")
+    kind: Kind = Field(description="metric, since_baseline, behaviour, size, memory, flops or latency")
     name: str | None = _column("the metric's name, or the latency's workload")
     value: float | None = _column("the metric's value")
     beside: float | None = _column("the teacher's value; for since_baseline the baseline's")
@@ -101,18 +101,18 @@ def _figures(model: VariantRecord) -> Iterator[dict[str, Any]]:
         yield {"kind": "metric", "name": name, "beside": facts.teacher, **_of_metric(facts)}
     for name, since in model.since_baseline.items():
         yield {"kind": "since_baseline", "name": name, "beside": since.baseline, **_of_metric(since)}
-    if (found := model.behaviour) is not None:
-        percent = found.flips.percent if found.flips else None
-        told = {"flips_percent": percent, "agreement": found.agreement, "rows": found.n}
-        yield {"kind": "behaviour", **told, **_budgets_and_verdict(found.budgets, found.verdict)}
+    if (behaviour := model.behaviour) is not None:
+        percent = behaviour.flips.percent if behaviour.flips else None
+        figures = {"flips_percent": percent, "agreement": behaviour.agreement, "rows": behaviour.n}
+        yield {"kind": "behaviour", **figures, **_budgets_and_verdict(behaviour.budgets, behaviour.verdict)}
     if model.artifact is not None:
-        yield {"kind": "footprint", "artifact_bytes": model.artifact.bytes, **_of_size(model)}
+        yield {"kind": "size", "artifact_bytes": model.artifact.bytes, **_of_size(model)}
     if (memory := model.memory) is not None:
-        told = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
-        yield {"kind": "memory", **told, **_budgets_and_verdict(memory.budgets, memory.verdict)}
+        figures = {"peak_bytes": memory.peak_bytes, "memory_ratio": memory.ratio}
+        yield {"kind": "memory", **figures, **_budgets_and_verdict(memory.budgets, memory.verdict)}
     if (flops := model.flops) is not None:
-        told = {"flops": flops.flops, "flops_ratio": flops.ratio}
-        yield {"kind": "flops", **told, **_budgets_and_verdict(flops.budgets, flops.verdict)}
+        figures = {"flops": flops.flops, "flops_ratio": flops.ratio}
+        yield {"kind": "flops", **figures, **_budgets_and_verdict(flops.budgets, flops.verdict)}
     yield from _times(model)
 
 
@@ -131,7 +131,7 @@ def _of_metric(facts: QualityFacts | SinceFacts) -> dict[str, Any]:
 
 
 def _of_size(model: VariantRecord) -> dict[str, Any]:
-    size = model.footprint
+    size = model.size
     return (
         {}
         if size is None
@@ -161,13 +161,13 @@ def _of_time(times: LatencyFacts) -> dict[str, Any]:
     limits = times.limits
     if limits is None:
         return _budgets_and_verdict(times.budgets, times.verdict)
-    worst = worst_verdict([one for one in (times.verdict, limits.verdict) if one is not None])
+    worst = worst_verdict([verdict for verdict in (times.verdict, limits.verdict) if verdict is not None])
     return _budgets_and_verdict([*times.budgets, *limits.budgets], worst)
 
 
 def _budgets_and_verdict(budgets: list[BudgetFacts], verdict: Verdict | None) -> dict[str, Any]:
-    told = ",".join(f"{one.kind}={one.limit:g}" for one in budgets)
-    return {"budgets": told or None, "verdict": verdict}
+    limits = ",".join(f"{budget.kind}={budget.limit:g}" for budget in budgets)
+    return {"budgets": limits or None, "verdict": verdict}
 
 
 def _ends(interval: Bounds) -> tuple[float | None, float | None]:

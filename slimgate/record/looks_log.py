@@ -43,12 +43,12 @@ class Looks:
     def log(self) -> dict[str, list[str]]:
         """By run the models that no run before it had judged; runs without any are left out."""
         seen: set[str] = set()
-        found: dict[str, list[str]] = {}
+        runs_by_digest: dict[str, list[str]] = {}
         for run, models in self.models.items():
             if new := sorted(models - seen):
-                found[run] = new
+                runs_by_digest[run] = new
             seen |= models
-        return found
+        return runs_by_digest
 
     @property
     def runs(self) -> int:
@@ -70,7 +70,7 @@ class Looks:
 
     def timings_of(self, model: str, workload: str) -> list[Timing]:
         """Every time that this speed budget was judged."""
-        return [one for one in self.timings if (one.model, one.workload) == (model, workload)]
+        return [timing for timing in self.timings if (timing.model, timing.workload) == (model, workload)]
 
 
 @dataclass
@@ -91,7 +91,7 @@ class LookLog:
         line = {
             "run": self.run,
             "models": sorted(new),
-            "timings": [[one.model, one.workload, one.passed] for one in timed],
+            "timings": [[timing.model, timing.workload, timing.passed] for timing in timed],
         }
         with writing(self.root), _file(self.root, self.digest).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
@@ -105,7 +105,7 @@ def looks_at(root: Path, digest: str) -> Looks:
     timings: list[Timing] = []
     for line in _lines(root, digest):
         models[line["run"]] = models.get(line["run"], frozenset()) | set(line["models"])
-        timings += [Timing(*one) for one in line["timings"]]
+        timings += [Timing(*row) for row in line["timings"]]
     return Looks(models, tuple(timings))
 
 
@@ -135,10 +135,10 @@ def look_facts(looks: Looks, models: Mapping[str, str], *, run: str, cuts: int =
     """As the record has it, with its run and cuts. models: of each variant of the record."""
     timings = []
     for variant, model in models.items():
-        for workload in dict.fromkeys(one.workload for one in looks.timings if one.model == model):
+        for workload in dict.fromkeys(timing.workload for timing in looks.timings if timing.model == model):
             times = looks.timings_of(model, workload)
             if len(times) > 1:
-                passed = sum(one.passed for one in times)
+                passed = sum(timing.passed for timing in times)
                 timings.append(
                     TimingFacts(variant=variant, workload=workload, times=len(times), passed=passed)
                 )
@@ -149,27 +149,27 @@ def merge_looks(shards: Sequence[LookFacts]) -> LookFacts | None:
     """The looks of all shards of one run, which are one look together; None where no shard knows any."""
     if not shards:
         return None
-    own = {one.run for one in shards if one.run is not None}
-    together = max(own, default="")
+    own_runs = {shard.run for shard in shards if shard.run is not None}
+    together = max(own_runs, default="")
     models: dict[str, frozenset[str]] = {}
-    for one in shards:
-        for run, found in one.log.items():
-            name = together if run in own else run
-            models[name] = models.get(name, frozenset()) | frozenset(found)
+    for shard in shards:
+        for run, passed_models in shard.log.items():
+            name = together if run in own_runs else run
+            models[name] = models.get(name, frozenset()) | frozenset(passed_models)
     looks = Looks(dict(sorted(models.items())))
     return LookFacts(
-        runs=max([looks.runs, *(one.runs for one in shards if not one.log)]),
-        models=max([looks.count, *(one.models for one in shards if not one.log)]),
-        timings=_most_often([timing for one in shards for timing in one.timings]),
+        runs=max([looks.runs, *(shard.runs for shard in shards if not shard.log)]),
+        models=max([looks.count, *(shard.models for shard in shards if not shard.log)]),
+        timings=_most_often([timing for shard in shards for timing in shard.timings]),
         run=together or None,
         log=looks.log,
-        cuts=max(one.cuts for one in shards),
+        cuts=max(shard.cuts for shard in shards),
     )
 
 
 def _most_often(timings: Sequence[TimingFacts]) -> list[TimingFacts]:
     """Of each speed budget the facts of the store that judged it most often."""
-    found: dict[tuple[str, str], TimingFacts] = {}
-    for one in sorted(timings, key=lambda one: one.times):
-        found[one.variant, one.workload] = one
-    return list(found.values())
+    by_key: dict[tuple[str, str], TimingFacts] = {}
+    for timing in sorted(timings, key=lambda timing: timing.times):
+        by_key[timing.variant, timing.workload] = timing
+    return list(by_key.values())

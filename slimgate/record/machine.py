@@ -70,7 +70,7 @@ class Machine(Part):
         return (self.cpu, tuple(self.instructions), self.cores, self.threads, self.device)
 
 
-class FootprintFacts(Part):
+class SizeFacts(Part):
     """compression: teacher bytes / variant bytes."""
 
     compression: float | None

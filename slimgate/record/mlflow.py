@@ -47,27 +47,27 @@ class Experiment:
         self.name = name
         with _explain_errors():
             self._client: Any = mlflow.MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(name)
-            self._id = found.experiment_id if found else self._client.create_experiment(name)
+            experiment = self._client.get_experiment_by_name(name)
+            self._id = experiment.experiment_id if experiment else self._client.create_experiment(name)
 
-    def find_run(self, kept: Kept) -> str | None:
+    def find_run(self, run: Kept) -> str | None:
         """The id of the run as which this very run.json was logged before; deleted ones do not count."""
-        wanted = f"tags.`{RECORD_TAG}` = '{file_sha256(kept.file)}'"
+        query = f"tags.`{RECORD_TAG}` = '{file_sha256(run.file)}'"
         with _explain_errors():
-            found = self._client.search_runs([self._id], filter_string=wanted, max_results=1)
-        return found[0].info.run_id if found else None
+            runs = self._client.search_runs([self._id], filter_string=query, max_results=1)
+        return runs[0].info.run_id if runs else None
 
-    def log(self, kept: Kept) -> str:
+    def log(self, accepted_run: Kept) -> str:
         """Logs the record, and run.json and report.md with it; gives the id of the suite's run."""
-        times = _times(kept.record)
+        times = _times(accepted_run.record)
         with _explain_errors():
-            parent = self._log(suite_run(kept.record), times)
-            for run in model_runs(kept.record):
+            parent = self._log(suite_run(accepted_run.record), times)
+            for run in model_runs(accepted_run.record):
                 self._end(self._log(run, times, {_PARENT: parent}), times, failed=run.failed)
-            for file in (kept.file, kept.file.parent / _REPORT):
+            for file in (accepted_run.file, accepted_run.file.parent / _REPORT):
                 if file.is_file():
                     self._client.log_artifact(parent, str(file))
-            self._client.set_tag(parent, RECORD_TAG, file_sha256(kept.file))
+            self._client.set_tag(parent, RECORD_TAG, file_sha256(accepted_run.file))
             self._end(parent, times)
         return parent
 
@@ -78,8 +78,8 @@ class Experiment:
 
         start, end = times or (None, 0)
         tags = {**run.tags, **(more or {})}
-        made = self._client.create_run(self._id, start_time=start, tags=tags, run_name=run.name)
-        run_id: str = made.info.run_id
+        created = self._client.create_run(self._id, start_time=start, tags=tags, run_name=run.name)
+        run_id: str = created.info.run_id
         metrics = [Metric(name, value, end, 0) for name, value in run.metrics.items()]
         self._client.log_batch(run_id, params=[Param(*param) for param in run.params.items()])
         for first in range(0, len(metrics), _METRICS):
@@ -108,8 +108,8 @@ def _explain_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"MLflow: {told}") from error
+        text = " ".join(str(error).split())
+        raise DataError(f"MLflow: {text}") from error
 
 
 class LoggedRun(NamedTuple):
@@ -124,7 +124,7 @@ class LoggedRun(NamedTuple):
 
 def suite_run(record: RunRecord) -> LoggedRun:
     """The run over all models: what was judged on which rows, on what, and what it came to."""
-    gate, found = record.task.splits.get("gate"), record.verdict
+    gate, verdict = record.task.splits.get("gate"), record.verdict
     params = {
         **_of_suite(record),
         "task": record.task.kind,
@@ -144,11 +144,11 @@ def suite_run(record: RunRecord) -> LoggedRun:
         "carried",
     )
     tags = {
-        "slimgate.status": found.status,
+        "slimgate.status": verdict.status,
         "slimgate.release": record.accepted.name if record.accepted else None,
-        "mlflow.note.content": "\n\n".join([record.suite.title, *found.messages]),
+        "mlflow.note.content": "\n\n".join([record.suite.title, *verdict.messages]),
     }
-    metrics = {f"budgets/{name}": float(getattr(found, name)) for name in counts}
+    metrics = {f"budgets/{name}": float(getattr(verdict, name)) for name in counts}
     return LoggedRun(record.suite.path, _texts(params), metrics, _texts(tags))
 
 
@@ -188,16 +188,16 @@ def _of_suite(record: RunRecord) -> dict[str, str]:
 
 def _steps(model: VariantRecord) -> str:
     """The steps from the parent on, as a suite writes them but in JSON."""
-    told = [{step.method: step.params if step.given is None else step.given} for step in model.steps]
-    return json.dumps(told, ensure_ascii=False)
+    steps = [{step.name: step.params if step.given is None else step.given} for step in model.steps]
+    return json.dumps(steps, ensure_ascii=False)
 
 
 def _metrics(line: Line) -> dict[str, float]:
     """The line's figures: `metric/accuracy/drop_points_low` of drop_low in points."""
-    told = line.model_dump()
+    values = line.model_dump()
     return {
         f"{_place(line)}/{_column(name, line)}": float(value)
-        for name, value in told.items()
+        for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 
@@ -207,15 +207,15 @@ def _column(name: str, line: Line) -> str:
 
 
 def _place(line: Line) -> str:
-    """`latency/b32x64`, `footprint`, in the characters that MLflow allows everywhere."""
+    """`latency/b32x64`, `size`, in the characters that MLflow allows everywhere."""
     named = [line.kind] if line.name is None else [line.kind, line.name]
     return "/".join(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in named)
 
 
-def _texts(told: Mapping[str, str | None]) -> dict[str, str]:
+def _texts(tags: Mapping[str, str | None]) -> dict[str, str]:
     """What is known, cut to what MLflow takes."""
     return {
         name: text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-        for name, text in told.items()
+        for name, text in tags.items()
         if text is not None
     }

@@ -28,10 +28,10 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
 
     Raises MeasureError for a task's column of a name that the file has for something else.
     """
-    taken = sorted(name for name in outcomes.values if name in _TAKEN or _is_probability(name))
-    if taken:
+    reserved = sorted(name for name in outcomes.values if name in _TAKEN or _is_probability(name))
+    if reserved:
         raise MeasureError(
-            f"outcomes: a task's own values are called {', '.join(taken)}, which the file has for "
+            f"outcomes: a task's own values are called {', '.join(reserved)}, which the file has for "
             f"something else ({', '.join(_TAKEN)}, p_0, p_1, …); give them other names"
         )
     columns: dict[str, Any] = {"id": outcomes.ids}
@@ -55,7 +55,7 @@ def read_outcomes(path: Path) -> Outcomes:
     """Reads what `write_outcomes` wrote: ClassOutcomes where there are labels and predictions."""
     table = pq.read_table(path)
     names = table.column_names
-    found: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "ids": np.asarray(table["id"].to_pylist(), dtype=np.str_),
         "values": {name: _floats(table, name) for name in _read_list(table, VALUES)},
         "given": tuple(_read_list(table, GIVEN)),
@@ -63,10 +63,10 @@ def read_outcomes(path: Path) -> Outcomes:
         "groups": table["group"].to_numpy().astype(np.int64) if "group" in names else None,
     }
     if "prediction" not in names:
-        return Outcomes(**found)
+        return Outcomes(**columns)
     stated = table.schema.metadata or {}
     return ClassOutcomes(
-        **found,
+        **columns,
         strays=json.loads(stated.get(STRAYS.encode(), b"0")),
         positive=json.loads(stated.get(POSITIVE.encode(), b"null")),
         labels=table["label"].to_numpy().astype(np.int64),
@@ -81,8 +81,8 @@ def _is_probability(name: str) -> bool:
 
 
 def _read_list(table: pa.Table, key: str) -> list[str]:
-    found: list[str] = json.loads((table.schema.metadata or {}).get(key.encode(), b"[]"))
-    return found
+    values: list[str] = json.loads((table.schema.metadata or {}).get(key.encode(), b"[]"))
+    return values
 
 
 def _floats(table: pa.Table, name: str) -> Floats:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from slimgate.judge.behaviour_parts import BehaviourFacts
-from slimgate.record.machine import FlopsFacts, FootprintFacts, LatencyFacts, MemoryFacts, TimeLimitFacts
+from slimgate.record.machine import FlopsFacts, LatencyFacts, MemoryFacts, SizeFacts, TimeLimitFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.since_baseline import SinceFacts
 from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
 # The kinds of results, as checks and parts are called; run_verdict.py has those that no budget judges here.
-QUALITY, BEHAVIOUR, FOOTPRINT, MEMORY, SPEEDUP = "quality", "behaviour", "footprint", "memory", "speedup"
+QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "memory", "speedup"
 SINCE = "since"  # a metric beside that of the baseline
 TIMES = "latency"  # a model's own times
 FLOPS = "flops"
@@ -19,13 +19,13 @@ JudgedFacts = (
     QualityFacts
     | SinceFacts
     | BehaviourFacts
-    | FootprintFacts
+    | SizeFacts
     | MemoryFacts
     | FlopsFacts
     | LatencyFacts
     | TimeLimitFacts
 )
-_OF = {SINCE: BASELINE, FOOTPRINT: "size", SPEEDUP: LATENCY}
+_OF = {SINCE: BASELINE, SPEEDUP: LATENCY}
 
 
 class Result(NamedTuple):

@@ -1,4 +1,4 @@
-"""The whole record, written as run.json and read again. Schema slimgate.run/1."""
+"""The whole record, written as run.json and read again. Schema slimgate.run/2."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from slimgate.record.build import ArtifactFacts, ClaimFacts, StageFacts, StepFac
 from slimgate.record.demands import Demands
 from slimgate.record.followed_rows import FollowedRow, RowShapes
 from slimgate.record.looks import ConfirmFacts, LookFacts
-from slimgate.record.machine import FlopsFacts, FootprintFacts, LatencyFacts, Machine, MemoryFacts
+from slimgate.record.machine import FlopsFacts, LatencyFacts, Machine, MemoryFacts, SizeFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.results import (
     BEHAVIOUR,
     FLOPS,
-    FOOTPRINT,
     MEMORY,
     QUALITY,
     SINCE,
+    SIZE,
     SPEEDUP,
     TIMES,
     Result,
@@ -39,7 +39,7 @@ from slimgate.record.verdicts import (
     SwitchedOffBudget,
 )
 
-SCHEMA: Literal["slimgate.run/1"] = "slimgate.run/1"
+SCHEMA: Literal["slimgate.run/2"] = "slimgate.run/2"
 
 
 class VariantRecord(Part):
@@ -69,7 +69,7 @@ class VariantRecord(Part):
     artifact: ArtifactFacts | None = None
     inputs_digests: dict[str, str] = {}
     quality: dict[str, QualityFacts] = {}
-    footprint: FootprintFacts | None = None
+    size: SizeFacts | None = None
     behaviour: BehaviourFacts | None = None
     latency: dict[str, LatencyFacts] = {}
     memory: MemoryFacts | None = None
@@ -96,8 +96,8 @@ class VariantRecord(Part):
         yield from (Result(SINCE, metric, facts) for metric, facts in self.since_baseline.items())
         if self.behaviour is not None:
             yield Result(BEHAVIOUR, "", self.behaviour)
-        if self.footprint is not None:
-            yield Result(FOOTPRINT, "size", self.footprint)
+        if self.size is not None:
+            yield Result(SIZE, "", self.size)
         if self.memory is not None:
             yield Result(MEMORY, "", self.memory)
         if self.flops is not None:
@@ -120,7 +120,7 @@ class RunRecord(Part):
     demands: what the suite demands; None of logs, which demand the budgets that were judged.
     """
 
-    schema_: Literal["slimgate.run/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["slimgate.run/2"] = Field(default=SCHEMA, alias="schema")
     slimgate: str
     created: str
     command: str
@@ -144,7 +144,7 @@ class RunRecord(Part):
     @property
     def carried_results(self) -> list[CarriedResult]:
         """The results of earlier runs, of all models."""
-        return [one for model in self.variants for one in model.carried]
+        return [result for model in self.variants for result in model.carried]
 
     def variant(self, name: str) -> VariantRecord:
         """The variant of that name; "teacher" is the first."""

@@ -50,8 +50,8 @@ def verdict(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int
     budget that gates was judged.
     """
     carried = sum(len(model.carried) for model in variants)
-    found = _count_results(variants, self_test, frozenset())
-    return found.verdict(missing, carried, whole=not (missing or carried))
+    counts = _count_results(variants, self_test, frozenset())
+    return counts.verdict(missing, carried, is_complete=not (missing or carried))
 
 
 def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, missing: int) -> RunVerdict:
@@ -62,17 +62,17 @@ def verdict_of_this_run(variants: Sequence[VariantRecord], self_test: SelfTest, 
     """
     carried = carried_keys(variants)
     confirmed = {(CONFIRMED, model.name, metric) for model in variants for metric in model.confirm}
-    found = _count_results(variants, self_test, carried | confirmed)
+    counts = _count_results(variants, self_test, carried | confirmed)
     not_made = sum(kind != ERROR for kind, _, _ in carried)
     unmade = missing + not_made
-    return found.verdict(unmade, 0, whole=bool(found.passed) or not unmade)
+    return counts.verdict(unmade, 0, is_complete=bool(counts.passed) or not unmade)
 
 
 def verdict_of_budgets(judged: Iterable[tuple[Verdict, OnInconclusive | None]]) -> RunVerdict:
     """Of budgets that no record holds, such as those on load tests, each with what INCONCLUSIVE does."""
     counts = _Count()
     counts.add_budgets([*judged])
-    return counts.verdict(0, 0, whole=True)
+    return counts.verdict(0, 0, is_complete=True)
 
 
 def format_verdict(run: RunVerdict) -> str:
@@ -87,7 +87,7 @@ def format_verdict(run: RunVerdict) -> str:
 
 def carried_keys(variants: Sequence[VariantRecord]) -> frozenset[Key]:
     """The checks whose results are of an earlier run."""
-    return frozenset((one.kind, model.name, one.name) for model in variants for one in model.carried)
+    return frozenset((result.kind, model.name, result.name) for model in variants for result in model.carried)
 
 
 @dataclass
@@ -104,7 +104,9 @@ class _Count:
     def add(self, facts: JudgedFacts) -> None:
         """Counts the budgets of one result; results of records without budgets count as one."""
         without_budgets: list[tuple[Verdict | None, OnInconclusive | None]] = [(facts.verdict, None)]
-        self.add_budgets([(one.verdict, one.on_inconclusive) for one in facts.budgets] or without_budgets)
+        self.add_budgets(
+            [(budget.verdict, budget.on_inconclusive) for budget in facts.budgets] or without_budgets
+        )
         if facts.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) and facts.message:
             (self.wrong if facts.verdict is Verdict.FAIL else self.undecided).append(facts.message)
 
@@ -114,7 +116,7 @@ class _Count:
         self.passed += verdicts.count(Verdict.PASS)
         self.failed += verdicts.count(Verdict.FAIL)
         self.inconclusive += verdicts.count(Verdict.INCONCLUSIVE)
-        only_warn = [verdict for verdict, wish in judged if wish == "warn"]
+        only_warn = [verdict for verdict, action in judged if action == "warn"]
         self.warns += only_warn.count(Verdict.INCONCLUSIVE)
 
     def error(self, message: str) -> None:
@@ -122,10 +124,10 @@ class _Count:
         self.errors += 1
         self.wrong.append(message)
 
-    def verdict(self, missing: int, carried: int, *, whole: bool) -> RunVerdict:
+    def verdict(self, missing: int, carried: int, *, is_complete: bool) -> RunVerdict:
         """whole: whether nothing else belongs to what is judged, so that it is not partial."""
         return RunVerdict(
-            status=_last_word(self, whole=whole),
+            status=_last_word(self, is_complete=is_complete),
             passed=self.passed,
             failed=self.failed,
             inconclusive=self.inconclusive,
@@ -138,13 +140,13 @@ class _Count:
         )
 
 
-def _last_word(counts: _Count, *, whole: bool) -> Status:
+def _last_word(counts: _Count, *, is_complete: bool) -> Status:
     """FAIL before INCONCLUSIVE before partial; PASS only where a budget holds and none is left open."""
     if counts.failed or counts.errors:
         return "FAIL"
     if counts.inconclusive:
         return "INCONCLUSIVE"
-    if not whole:
+    if not is_complete:
         return "partial"
     return "PASS" if counts.passed else "measured"
 
@@ -153,25 +155,25 @@ def _count_results(
     variants: Sequence[VariantRecord], self_test: SelfTest, without: Collection[Key]
 ) -> _Count:
     """The counts of all results but those of some checks."""
-    found = _Count()
+    counts = _Count()
     undecided_speed = False
     for model in variants:
         if model.error is not None and (ERROR, model.name, "") not in without:
-            found.error(model.error)
+            counts.error(model.error)
         for kind, name, facts in results(model):
             if (kind, model.name, name) in without:
                 continue
             if facts.verdict is None or not model.gated:
-                found.not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
+                counts.not_gated += facts.drop_points is not None if isinstance(facts, QualityFacts) else 0
                 continue
-            found.add(facts)
+            counts.add(facts)
             undecided_speed |= isinstance(facts, LatencyFacts) and facts.verdict is Verdict.INCONCLUSIVE
     for part in _broken_gate(self_test, without):
-        found.error(part.message)
+        counts.error(part.message)
     delay = self_test.planted_delay
     if delay is not None and not delay.seen and undecided_speed:
-        found.undecided.append(delay.message)
-    return found
+        counts.undecided.append(delay.message)
+    return counts
 
 
 def _broken_gate(self_test: SelfTest, without: Collection[Key]) -> Iterator[SelfTestPart]:

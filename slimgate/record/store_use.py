@@ -14,32 +14,34 @@ from slimgate.store.prune import Stored
 
 def baselines_at(paths: Iterable[Path]) -> list[Kept]:
     """The records at paths: a run.json, its folder, or a folder of baselines. Raises DataError for none."""
-    found: list[Kept] = []
+    runs: list[Kept] = []
     for path in paths:
         is_run = not path.is_dir() or (path / RECORD).is_file()
-        found += (not is_run and read_records_in(path)) or [read_record_file(path)]
-    return found
+        runs += (not is_run and read_records_in(path)) or [read_record_file(path)]
+    return runs
 
 
 def find_referred(records: Iterable[RunRecord], entries: Sequence[Stored]) -> frozenset[str]:
     """Names of the entries that records refer to: artifacts and what they came from, outcomes, splits."""
     records = list(records)
-    digests = {model.artifact.digest for one in records for model in one.variants if model.artifact}
-    splits = {split.digest for one in records for split in one.task.splits.values()}
+    digests = {model.artifact.digest for record in records for model in record.variants if model.artifact}
+    splits = {split.digest for record in records for split in record.task.splits.values()}
     _add_parents(digests, entries)
     return frozenset(
-        one.name
-        for one in entries
-        if one.manifest.get("digest") in digests
-        or one.manifest.get("artifact") in digests
-        or (one.kind == "splits" and not splits.isdisjoint(_split_digests(one)))
+        entry.name
+        for entry in entries
+        if entry.manifest.get("digest") in digests
+        or entry.manifest.get("artifact") in digests
+        or (entry.kind == "splits" and not splits.isdisjoint(_split_digests(entry)))
     )
 
 
 def _add_parents(digests: set[str], entries: Sequence[Stored]) -> None:
     """Adds, at any remove, what artifacts were built from: its key is needed to find them again."""
     parents = {
-        one.manifest["digest"]: one.manifest.get("parents", ()) for one in entries if "digest" in one.manifest
+        entry.manifest["digest"]: entry.manifest.get("parents", ())
+        for entry in entries
+        if "digest" in entry.manifest
     }
     todo = list(digests)
     while todo:
@@ -50,6 +52,6 @@ def _add_parents(digests: set[str], entries: Sequence[Stored]) -> None:
 
 def _split_digests(entry: Stored) -> set[str]:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        told = json.loads((entry.folder / "splits.json").read_text("utf-8"))
-        return {str(report["digest"]) for report in told["splits"].values()}
+        splits = json.loads((entry.folder / "splits.json").read_text("utf-8"))
+        return {str(report["digest"]) for report in splits["splits"].values()}
     return set()

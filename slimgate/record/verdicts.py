@@ -56,20 +56,20 @@ class SelfTest(Part):
     @property
     def failures(self) -> dict[str, SelfTestPart]:
         """What shows that the gate cannot be trusted, by the name of the check."""
-        found: dict[str, SelfTestPart] = {}
+        failed_checks: dict[str, SelfTestPart] = {}
         if self.identical and (self.identical.wrong or self.identical.verdict is Verdict.FAIL):
-            found["identical"] = self.identical
+            failed_checks["identical"] = self.identical
         if self.planted_fault and (self.planted_fault.wrong or self.planted_fault.verdict is Verdict.PASS):
-            found["planted_fault"] = self.planted_fault
-        return found
+            failed_checks["planted_fault"] = self.planted_fault
+        return failed_checks
 
     @property
     def undecided_fault(self) -> SelfTestPart | None:
         """The planted fault, if the rows could not decide it: nobody knows whether the gate sees one."""
-        found = self.planted_fault
-        if found is None or "planted_fault" in self.failures or found.verdict is Verdict.FAIL:
+        fault = self.planted_fault
+        if fault is None or "planted_fault" in self.failures or fault.verdict is Verdict.FAIL:
             return None
-        return found
+        return fault
 
 
 class LoosenedBudget(Part):

@@ -26,7 +26,7 @@ def teacher_doubt(record: RunRecord) -> str | None:
     """That the teacher may have learnt nothing; None where it has."""
     original = teacher(record)
     doubts = [facts.near_chance for facts in original.quality.values()] if original else []
-    doubt = next((one for one in doubts if one), None)
+    doubt = next((reason for reason in doubts if reason), None)
     useless = "a variant that loses nothing behind it may be as useless"
     return None if doubt is None else f"**The teacher is near chance**: {escape(doubt)}; {useless}."
 

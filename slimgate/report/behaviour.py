@@ -26,23 +26,23 @@ Found = tuple[VariantRecord, BehaviourFacts]
 
 def behaviour(record: RunRecord) -> str:
     """The whole section; nothing where no behaviour was measured."""
-    found = _find_behaviour(record)
+    behaviours = _find_behaviour(record)
     return with_heading(
         "## Behaviour",
         blocks(
-            with_heading("### Answers that changed", _changes_table(found)),
+            with_heading("### Answers that changed", _changes_table(behaviours)),
             with_heading("### KL to the teacher, token by token", kl_tables(record)),
             with_heading("### Quality beside what only this task has", task_figures(record)),
-            with_heading("### Slices, the largest drop first", blocks(*map(_slices, found))),
-            with_heading("### Slices before and after", slice_tables(found)),
-            with_heading("### Rows lost", blocks(*map(_lost_rows, found))),
-            with_heading("### Rows won", blocks(*map(_won_rows, found))),
-            with_heading("### Rows with another answer", blocks(*map(_changed_rows, found))),
-            with_heading("### Calibration", calibration_tables(found)),
+            with_heading("### Slices, the largest drop first", blocks(*map(_slices, behaviours))),
+            with_heading("### Slices before and after", slice_tables(behaviours)),
+            with_heading("### Rows lost", blocks(*map(_lost_rows, behaviours))),
+            with_heading("### Rows won", blocks(*map(_won_rows, behaviours))),
+            with_heading("### Rows with another answer", blocks(*map(_changed_rows, behaviours))),
+            with_heading("### Calibration", calibration_tables(behaviours)),
             with_heading(
-                "### Precision and recall at thresholds", tradeoff_tables(found, record.task.classes)
+                "### Precision and recall at thresholds", tradeoff_tables(behaviours, record.task.classes)
             ),
-            with_heading("### Confusion", confusion_tables(found, record.task.classes)),
+            with_heading("### Confusion", confusion_tables(behaviours, record.task.classes)),
         ),
     )
 
@@ -55,24 +55,24 @@ def answers_changed(record: RunRecord) -> str:
 def worst_slices(record: RunRecord) -> tuple[str, str]:
     """How many of how many slices that lost, and a table: the worst of each variant, and those that fail."""
     by_drop = [
-        (model, sorted(_lost_slices(facts), key=lambda one: -one.drop_points))
+        (model, sorted(_lost_slices(facts), key=lambda part: -part.drop_points))
         for model, facts in _find_behaviour(record)
     ]
     shown = [
-        (model, one)
+        (model, part)
         for model, lost in by_drop
-        for place, one in enumerate(lost)
-        if place < _SLICES_EACH or one.verdict is Verdict.FAIL
+        for place, part in enumerate(lost)
+        if place < _SLICES_EACH or part.verdict is Verdict.FAIL
     ][:_MOST_WORST]
     columns = [
         Column("variant", [escape(model.name) for model, _ in shown]),
-        Column("slice", [_slice_name(one) for _, one in shown]),
-        Column("metric", [escape(one.metric) for _, one in shown]),
-        Column("rows", [_slice_rows(one) for _, one in shown], right=True),
-        Column("teacher", [to_fixed(one.teacher, 3) for _, one in shown], right=True),
-        Column("value", [to_fixed(one.variant, 3) for _, one in shown], right=True),
-        Column("drop, points", [_slice_drop(one) for _, one in shown], right=True),
-        Column("verdict", [_slice_verdict(one) for _, one in shown]),
+        Column("slice", [_slice_name(part) for _, part in shown]),
+        Column("metric", [escape(part.metric) for _, part in shown]),
+        Column("rows", [_slice_rows(part) for _, part in shown], right=True),
+        Column("teacher", [to_fixed(part.teacher, 3) for _, part in shown], right=True),
+        Column("value", [to_fixed(part.variant, 3) for _, part in shown], right=True),
+        Column("drop, points", [_slice_drop(part) for _, part in shown], right=True),
+        Column("verdict", [_slice_verdict(part) for _, part in shown]),
     ]
     return f"{count(len(shown))} of {count(sum(len(lost) for _, lost in by_drop))}", table(
         without_empty(columns)
@@ -80,7 +80,7 @@ def worst_slices(record: RunRecord) -> tuple[str, str]:
 
 
 def _lost_slices(facts: BehaviourFacts) -> list[SliceFacts]:
-    return [one for one in facts.slices or [] if one.drop_points > 0 or one.worst is Verdict.FAIL]
+    return [part for part in facts.slices or [] if part.drop_points > 0 or part.worst is Verdict.FAIL]
 
 
 def lost_rows(record: RunRecord) -> str:
@@ -94,7 +94,7 @@ def won_rows(record: RunRecord) -> str:
 
 
 def _rows_of_models(record: RunRecord, choose: Callable[[Flips], Sequence[QuotedRow]]) -> str:
-    by_gated = sorted(_find_behaviour(record), key=lambda found: not found[0].gated)
+    by_gated = sorted(_find_behaviour(record), key=lambda pair: not pair[0].gated)
     quoted = [
         (model, row)
         for model, facts in by_gated
@@ -114,9 +114,9 @@ def _find_behaviour(record: RunRecord) -> list[Found]:
     return [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
 
 
-def _changes_table(found: list[Found]) -> str:
+def _changes_table(behaviours: list[Found]) -> str:
     def column(head: str, cell: Callable[[BehaviourFacts], str]) -> Column:
-        return Column(head, [cell(facts) for _, facts in found], right=True)
+        return Column(head, [cell(facts) for _, facts in behaviours], right=True)
 
     columns = [
         column("right to wrong", lambda facts: _flip_share(facts.flips)),
@@ -128,7 +128,9 @@ def _changes_table(found: list[Found]) -> str:
         column("Brier", lambda facts: _with_teacher(facts.brier, facts.brier_teacher)),
     ]
     known = without_empty(columns)
-    return table([Column("variant", [escape(model.name) for model, _ in found]), *known]) if known else ""
+    return (
+        table([Column("variant", [escape(model.name) for model, _ in behaviours]), *known]) if known else ""
+    )
 
 
 def _flip_share(flips: Flips | None) -> str:
@@ -146,17 +148,17 @@ def _with_teacher(value: float | None, teacher: float | None) -> str:
     return shown if value is None or teacher is None else with_note(shown, f"teacher {to_fixed(teacher, 3)}")
 
 
-def _slices(found: Found) -> str:
+def _slices(model_behaviour: Found) -> str:
     """A table for each metric that was sliced."""
-    model, facts = found
+    model, facts = model_behaviour
     slices = facts.slices or []
-    metrics = dict.fromkeys(one.metric for one in slices)
+    metrics = dict.fromkeys(part.metric for part in slices)
     gaps = facts.slice_gaps or []
     return blocks(
         *(
             _slice_table(
                 model,
-                [one for one in slices if one.metric == name],
+                [part for part in slices if part.metric == name],
                 gap_line(model, [gap for gap in gaps if gap.metric == name]),
             )
             for name in metrics
@@ -166,48 +168,48 @@ def _slices(found: Found) -> str:
 
 def _slice_table(model: VariantRecord, slices: list[SliceFacts], gaps: str) -> str:
     metric = slices[0].metric
-    lost = [one for one in slices if one.drop_points > 0]
+    lost = [part for part in slices if part.drop_points > 0]
     if not lost:
         none = f"**{escape(model.name)}**, {escape(metric)}: none of {count(len(slices))} slices lost."
         return f"{none} {gaps}".strip()
-    shown = lost[:_MOST_SLICES] + [one for one in lost[_MOST_SLICES:] if one.worst is Verdict.FAIL]
-    which = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
+    shown = lost[:_MOST_SLICES] + [part for part in lost[_MOST_SLICES:] if part.worst is Verdict.FAIL]
+    shown_words = f"the {count(len(lost))} of {count(len(slices))} slices that lost"
     if len(shown) < len(lost):
-        which = (
+        shown_words = (
             f"{count(len(shown))} of the {count(len(lost))} slices that lost, of {count(len(slices))} in all"
         )
     columns = [
-        Column("slice", [_slice_name(one) for one in shown]),
-        Column("rows", [_slice_rows(one) for one in shown], right=True),
-        Column("teacher", [to_fixed(one.teacher, 3) for one in shown], right=True),
-        Column(escape(model.name), [to_fixed(one.variant, 3) for one in shown], right=True),
-        Column("drop, points", [_slice_drop(one) for one in shown], right=True),
-        Column("p, Holm", [significant(one.p_holm, 2) for one in shown], right=True),
-        Column("verdict", [_slice_verdict(one) for one in shown]),
+        Column("slice", [_slice_name(part) for part in shown]),
+        Column("rows", [_slice_rows(part) for part in shown], right=True),
+        Column("teacher", [to_fixed(part.teacher, 3) for part in shown], right=True),
+        Column(escape(model.name), [to_fixed(part.variant, 3) for part in shown], right=True),
+        Column("drop, points", [_slice_drop(part) for part in shown], right=True),
+        Column("p, Holm", [significant(part.p_holm, 2) for part in shown], right=True),
+        Column("verdict", [_slice_verdict(part) for part in shown]),
     ]
-    return fold(model.name, f", {metric}, {which}", blocks(table(without_empty(columns)), gaps))
+    return fold(model.name, f", {metric}, {shown_words}", blocks(table(without_empty(columns)), gaps))
 
 
-def _slice_rows(one: SliceFacts) -> str:
-    return with_note(count(one.n), "few" if one.few_rows else None)
+def _slice_rows(part: SliceFacts) -> str:
+    return with_note(count(part.n), "few" if part.few_rows else None)
 
 
-def _slice_name(one: SliceFacts) -> str:
-    return f"{escape(one.column)}: {escape(one.value, longest=_LONGEST)}"
+def _slice_name(part: SliceFacts) -> str:
+    return f"{escape(part.column)}: {escape(part.value, longest=_LONGEST)}"
 
 
-def _slice_drop(one: SliceFacts) -> str:
-    return (drop_words(one.drop_points, one.interval) or MISSING).removeprefix("drop ")
+def _slice_drop(part: SliceFacts) -> str:
+    return (drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop ")
 
 
-def _slice_verdict(one: SliceFacts) -> str:
-    if one.worst is None:
+def _slice_verdict(part: SliceFacts) -> str:
+    if part.worst is None:
         return MISSING
-    return f"**{one.worst}**" if one.worst is Verdict.FAIL else str(one.worst)
+    return f"**{part.worst}**" if part.worst is Verdict.FAIL else str(part.worst)
 
 
-def _lost_rows(found: Found) -> str:
-    model, facts = found
+def _lost_rows(model_behaviour: Found) -> str:
+    model, facts = model_behaviour
     if facts.flips is None or not facts.flips.quoted:
         return ""
     rows, lost = facts.flips.quoted, facts.flips.right_to_wrong
@@ -215,9 +217,9 @@ def _lost_rows(found: Found) -> str:
     return fold(model.name, f", surest in its wrong answer first{part}", _answers_table(model, rows))
 
 
-def _won_rows(found: Found) -> str:
+def _won_rows(model_behaviour: Found) -> str:
     """Rows that turned from wrong to right, where a budget limits a gain too."""
-    model, facts = found
+    model, facts = model_behaviour
     if facts.flips is None or not facts.flips.quoted_better:
         return ""
     rows = facts.flips.quoted_better
@@ -233,9 +235,9 @@ def _answers_table(model: VariantRecord, rows: Sequence[QuotedRow]) -> str:
     return table(without_empty(columns))
 
 
-def _changed_rows(found: Found) -> str:
+def _changed_rows(model_behaviour: Found) -> str:
     """Both answers, of rows that are neither right nor wrong."""
-    model, facts = found
+    model, facts = model_behaviour
     rows = facts.changed_answers
     if not rows:
         return ""

@@ -22,8 +22,8 @@ _SIDE = 2.6
 
 def draw_behaviour(record: RunRecord, folder: Path) -> list[Path]:
     """Writes confusion.svg and precision-recall.svg, of what the record has. Needs matplotlib."""
-    found = [_draw_confusion(record, folder), _draw_tradeoff(record, folder)]
-    return [path for path in found if path is not None]
+    pictures = [_draw_confusion(record, folder), _draw_tradeoff(record, folder)]
+    return [path for path in pictures if path is not None]
 
 
 def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
@@ -33,7 +33,7 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
         for model in variants(record)
         if model.behaviour is not None and (cells := cells_of(model.behaviour))
     ]
-    moved = [one for one in known if changed_cells(one[1])][: _MOST_PANELS - 1]
+    moved = [panel for panel in known if changed_cells(panel[1])][: _MOST_PANELS - 1]
     names = record.task.classes
     if not moved or not 2 <= len(names) <= _LARGEST:
         return None
@@ -43,10 +43,10 @@ def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
     with picture(path, (across * _SIDE + 0.4, down * _SIDE)) as figure:
         plots = figure.subplots(down, across, squeeze=False).flatten()
         _panel(plots[0], "teacher, rows", [cell[:3] for cell in known[0][1]], names)
-        most = max(abs(after - before) for _, cells in moved for _, _, before, after in cells)
+        largest = max(abs(after - before) for _, cells in moved for _, _, before, after in cells)
         for axes, (name, cells) in zip(plots[1:], moved, strict=False):
             changes = [(label, prediction, after - before) for label, prediction, before, after in cells]
-            _panel(axes, f"{name} − teacher", changes, names, most)
+            _panel(axes, f"{name} − teacher", changes, names, largest)
         for place, axes in enumerate(plots):
             axes.set_axis_off() if place > len(moved) else _labels(axes, names, left=place % across == 0)
         figure.supxlabel("prediction", fontsize=8)
@@ -61,16 +61,16 @@ def _panel(
     grid = [[0] * len(names) for _ in names]
     for label, prediction, rows in cells:
         grid[label][prediction] = rows
-    most = change or max(value for line in grid for value in line)
-    low, colours = (-most, "PuOr") if change else (0, "Greys")
-    axes.imshow(grid, cmap=colours, vmin=low, vmax=most)
+    largest = change or max(value for line in grid for value in line)
+    low, colours = (-largest, "PuOr") if change else (0, "Greys")
+    axes.imshow(grid, cmap=colours, vmin=low, vmax=largest)
     axes.set_title(title, fontsize=8)
     if len(names) > MOST_CLASSES:
         return
     for label, line in enumerate(grid):
         for prediction, rows in enumerate(line):
             text = f"{rows:+,}" if change and rows else f"{rows:,}"
-            colour = "white" if abs(rows) > 0.6 * most else "black"
+            colour = "white" if abs(rows) > 0.6 * largest else "black"
             axes.text(prediction, label, text, ha="center", va="center", fontsize=6, color=colour)
 
 
@@ -82,11 +82,14 @@ def _labels(axes: Any, names: Sequence[str], *, left: bool) -> None:
 
 def _draw_tradeoff(record: RunRecord, folder: Path) -> Path | None:
     """A line a model through the thresholds; the teacher's is black."""
-    found = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+    behaviours = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
     lines = [
         (name, shown)
-        for name, points in tradeoffs(found)
-        if len(shown := [one for one in points if one.precision is not None and one.recall is not None]) > 1
+        for name, points in tradeoffs(behaviours)
+        if len(
+            shown := [point for point in points if point.precision is not None and point.recall is not None]
+        )
+        > 1
     ][: _MOST_LINES + 1]
     if not lines:
         return None
@@ -105,5 +108,5 @@ def _line(axes: Any, name: str, points: Sequence[TradeoffFacts], place: int) -> 
     colour, marker = (
         ("black", "D") if name == TEACHER else (COLOURS[place % len(COLOURS)], "os^vPX*hp"[place % 9])
     )
-    xs, ys = [one.recall for one in points], [one.precision for one in points]
+    xs, ys = [point.recall for point in points], [point.precision for point in points]
     axes.plot(xs, ys, color=colour, marker=marker, markersize=4, linewidth=1, label=name)

@@ -22,29 +22,33 @@ the mean of all builds: brackets hold the 90 % interval of the mean drop, over b
 
 def builds(record: RunRecord) -> str:
     """The table, and what its columns are; nothing where the suite has one seed."""
-    found = list(_built_often(record))
-    if not found:
+    rebuilt = list(_built_often(record))
+    if not rebuilt:
         return ""
     columns = [
-        Column("variant", [escape(model.name) for model, _, _ in found]),
-        Column("metric", [escape(metric) for _, metric, _ in found]),
-        Column("drop by seed, points", [_by_seed(one) for _, _, one in found]),
-        Column("mean", [_mean(model.quality[metric], one) for model, metric, one in found], right=True),
-        Column("between builds", [_number(one.sd_points) for _, _, one in found], right=True),
-        Column("sampling", [_number(one.sampling_se_points) for _, _, one in found], right=True),
+        Column("variant", [escape(model.name) for model, _, _ in rebuilt]),
+        Column("metric", [escape(metric) for _, metric, _ in rebuilt]),
+        Column("drop by seed, points", [_by_seed(spread) for _, _, spread in rebuilt]),
+        Column(
+            "mean", [_mean(model.quality[metric], spread) for model, metric, spread in rebuilt], right=True
+        ),
+        Column("between builds", [_number(spread.sd_points) for _, _, spread in rebuilt], right=True),
+        Column("sampling", [_number(spread.sampling_se_points) for _, _, spread in rebuilt], right=True),
     ]
-    over_builds = any(budget.builds for model, metric, _ in found for budget in model.quality[metric].budgets)
+    over_builds = any(
+        budget.builds for model, metric, _ in rebuilt for budget in model.quality[metric].budgets
+    )
     return blocks(table(columns), _EXPLAINED.format(about=_MEAN if over_builds else _FIRST))
 
 
 def unlucky_builds(record: RunRecord) -> Iterator[str]:
     """Lines on variants of which another seed's build drops by more than a budget on the first one allows."""
-    for model, metric, one in _built_often(record):
+    for model, metric, spread in _built_often(record):
         budgets = _on_one_build(model.quality[metric])
         limit = min((budget.limit for budget in budgets), default=None)
         over = [
             f"seed {seed} by {to_fixed(drop, 1)}"
-            for seed, drop in zip(one.seeds[1:], one.drops_points[1:], strict=True)
+            for seed, drop in zip(spread.seeds[1:], spread.drops_points[1:], strict=True)
             if limit is not None and measure_harm(drop, budgets) > limit
         ]
         if over:
@@ -67,20 +71,22 @@ def _on_one_build(facts: QualityFacts) -> list[BudgetFacts]:
 
 def _judged(facts: QualityFacts) -> BudgetFacts | None:
     """The budget on the mean drop of the builds, where there is one."""
-    return next((one for one in facts.budgets if one.kind in POINT_KINDS and one.value is not None), None)
+    return next(
+        (budget for budget in facts.budgets if budget.kind in POINT_KINDS and budget.value is not None), None
+    )
 
 
-def _mean(facts: QualityFacts, one: BuildsFacts) -> str:
+def _mean(facts: QualityFacts, spread: BuildsFacts) -> str:
     """`0.90 [-0.31, 2.11]`."""
-    shown, judged = to_fixed(one.mean_points, 2), _judged(facts)
+    shown, judged = to_fixed(spread.mean_points, 2), _judged(facts)
     if judged is None or judged.interval is None:
         return shown
     low, high = (to_fixed(end, 2) for end in judged.interval)
     return f"{shown} [{low}, {high}]"
 
 
-def _by_seed(one: BuildsFacts) -> str:
-    pairs = zip(one.seeds, one.drops_points, strict=True)
+def _by_seed(spread: BuildsFacts) -> str:
+    pairs = zip(spread.seeds, spread.drops_points, strict=True)
     return ", ".join(f"{seed}: {to_fixed(drop, 1)}" for seed, drop in pairs)
 
 

@@ -67,27 +67,30 @@ def card(
 def _first_lines(record: RunRecord, model: VariantRecord) -> str:
     gate = record.task.splits.get("gate")
     rows = f"{count(gate.n)} rows of " if gate else "rows of "
-    told = "The teacher" if model.name == TEACHER else f"Against its budgets: {standing(record, model)}"
+    standing_words = (
+        "The teacher" if model.name == TEACHER else f"Against its budgets: {standing(record, model)}"
+    )
     return blocks(
         escape(record.suite.title),
-        f"{told}. Judged by slimgate {escape(record.slimgate)} on {rows}{escape(rows_name(record))} "
+        f"{standing_words}. Judged by slimgate {escape(record.slimgate)} on "
+        f"{rows}{escape(rows_name(record))} "
         f"({escape(gate_split(record))}), {escape(record.created)}.",
         f"The record of the run is {state}." if (state := describe_state(record)) else "",
     )
 
 
 def _quality(model: VariantRecord) -> str:
-    found = list(model.quality.items())
+    metrics = list(model.quality.items())
     columns = [
-        Column("metric", [escape(name) for name, _ in found]),
-        Column("value", [format_number(facts.value) for _, facts in found], right=True),
-        Column("teacher", [_teachers(facts) for _, facts in found], right=True),
-        Column("against the teacher", [_drop(facts) for _, facts in found], right=True),
-        Column("method", [escape(facts.method or MISSING) for _, facts in found]),
-        Column("rows", [count(facts.n) for _, facts in found], right=True),
-        Column("verdict", [_verdict(model, facts.verdict) for _, facts in found]),
+        Column("metric", [escape(name) for name, _ in metrics]),
+        Column("value", [format_number(facts.value) for _, facts in metrics], right=True),
+        Column("teacher", [_teachers(facts) for _, facts in metrics], right=True),
+        Column("against the teacher", [_drop(facts) for _, facts in metrics], right=True),
+        Column("method", [escape(facts.method or MISSING) for _, facts in metrics]),
+        Column("rows", [count(facts.n) for _, facts in metrics], right=True),
+        Column("verdict", [_verdict(model, facts.verdict) for _, facts in metrics]),
     ]
-    return table(without_empty(columns)) if found else ""
+    return table(without_empty(columns)) if metrics else ""
 
 
 def _teachers(facts: QualityFacts) -> str:
@@ -131,37 +134,39 @@ def _verdicts(model: VariantRecord) -> Iterator[str]:
     if model.behaviour is not None and model.behaviour.message:
         yield escape(model.behaviour.message)
     limits = [times.limits for times in model.latency.values()]
-    for facts in (model.footprint, model.memory, model.flops, *model.latency.values(), *limits):
+    for facts in (model.size, model.memory, model.flops, *model.latency.values(), *limits):
         if facts is not None and facts.verdict is not None and facts.message:
             yield escape(facts.message)
 
 
 def _speed(record: RunRecord, model: VariantRecord) -> str:
-    found, original = list(model.latency.items()), teacher(record)
+    timings, original = list(model.latency.items()), teacher(record)
     columns = [
-        Column("workload", [workload_words(name) for name, _ in found]),
-        Column("median, ms", [significant(facts.p50_ms) for _, facts in found], right=True),
+        Column("workload", [workload_words(name) for name, _ in timings]),
+        Column("median, ms", [significant(facts.p50_ms) for _, facts in timings], right=True),
         Column(
             "mean, ms",
-            [significant(facts.mean_ms if facts.turns else None) for _, facts in found],
+            [significant(facts.mean_ms if facts.turns else None) for _, facts in timings],
             right=True,
         ),
-        Column("p95, ms", [significant(facts.p95_ms) for _, facts in found], right=True),
-        Column("a second", [significant(facts.throughput_per_s) for _, facts in found], right=True),
-        Column("passed on", [passed_words(facts.passed_on) for _, facts in found], right=True),
-        Column("threads", [count(facts.threads) for _, facts in found], right=True),
+        Column("p95, ms", [significant(facts.p95_ms) for _, facts in timings], right=True),
+        Column("a second", [significant(facts.throughput_per_s) for _, facts in timings], right=True),
+        Column("passed on", [passed_words(facts.passed_on) for _, facts in timings], right=True),
+        Column("threads", [count(facts.threads) for _, facts in timings], right=True),
     ]
     if model.name != TEACHER:
         columns += [
-            Column("teacher, ms", [significant(median_ms(original, name)) for name, _ in found], right=True),
+            Column(
+                "teacher, ms", [significant(median_ms(original, name)) for name, _ in timings], right=True
+            ),
             Column(
                 "against the teacher",
-                [as_fast(facts.speedup, facts.speedup_interval) or MISSING for _, facts in found],
+                [as_fast(facts.speedup, facts.speedup_interval) or MISSING for _, facts in timings],
                 right=True,
             ),
-            Column("verdict", [_verdict(model, facts.verdict) for _, facts in found]),
+            Column("verdict", [_verdict(model, facts.verdict) for _, facts in timings]),
         ]
-    return table(without_empty(columns)) if found else ""
+    return table(without_empty(columns)) if timings else ""
 
 
 def _machine(record: RunRecord, model: VariantRecord) -> str:
@@ -179,13 +184,15 @@ def _machine(record: RunRecord, model: VariantRecord) -> str:
 
 
 def _size(model: VariantRecord) -> str:
-    found = model.artifact
-    if found is None or found.bytes is None:
+    artifact = model.artifact
+    if artifact is None or artifact.bytes is None:
         return ""
-    lines = [f"{megabytes(found.bytes)} MB of files (1 MB = 1024² bytes), kind {escape(found.kind)}"]
-    if model.footprint is not None and (words := smaller(model.footprint.compression)):
+    lines = [f"{megabytes(artifact.bytes)} MB of files (1 MB = 1024² bytes), kind {escape(artifact.kind)}"]
+    if model.size is not None and (words := smaller(model.size.compression)):
         lines.append(f"{words} than the teacher" if "×" in words else f"{words} as the teacher")
-    lines.append(f"{count(found.parameters)} parameters, {count(found.nonzero_parameters)} other than 0")
+    lines.append(
+        f"{count(artifact.parameters)} parameters, {count(artifact.nonzero_parameters)} other than 0"
+    )
     if flops := flops_words(model.flops):
         lines.append(f"{flops} for one row")
     if model.memory is not None and model.memory.peak_bytes is not None:
@@ -194,14 +201,14 @@ def _size(model: VariantRecord) -> str:
 
 
 def _steps(record: RunRecord, model: VariantRecord) -> Iterator[str]:
-    for one in way(record, model):
-        for step in one.steps:
-            given = params_cell(step)
-            what = "loaded" if step.method == LOAD else escape(step.method)
-            yield f"{escape(one.name)}: {what}" + ("" if given == MISSING else f" ({given})")
+    for step_model in way(record, model):
+        for step in step_model.steps:
+            options = params_cell(step)
+            step_name = "loaded" if step.name == LOAD else escape(step.name)
+            yield f"{escape(step_model.name)}: {step_name}" + ("" if options == MISSING else f" ({options})")
     if model.artifact is not None:
-        found = model.artifact
-        yield f"judged in the runtime {escape(found.runtime)}, artifact {escape(found.digest)}"
+        artifact = model.artifact
+        yield f"judged in the runtime {escape(artifact.runtime)}, artifact {escape(artifact.digest)}"
 
 
 def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
@@ -228,10 +235,10 @@ def _limits(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     )
     for facts in model.quality.values():
         yield from map(escape, facts.warnings)
-    for one in way(record, model):
-        for step in one.steps:
+    for step_model in way(record, model):
+        for step in step_model.steps:
             if warning := step.log.get("warning"):
-                yield f"{escape(step.method)}: {escape(warning)}"
+                yield f"{escape(step.name)}: {escape(warning)}"
     made_from = origin(record, model)
     if made_from is not None and made_from.startswith("fresh:"):
         yield "It began from random weights."
@@ -256,5 +263,5 @@ def _self_test(record: RunRecord) -> Iterator[str]:
 def _reproduce(record: RunRecord) -> str:
     suite = record.suite
     seeds = ", ".join(map(str, suite.seeds)) or "not stated"
-    told = f"Suite {escape(suite.path)}, sha256 {escape(suite.digest)}, seed {seeds}."
-    return blocks(fence_code(record.command), told)
+    suite_words = f"Suite {escape(suite.path)}, sha256 {escape(suite.digest)}, seed {seeds}."
+    return blocks(fence_code(record.command), suite_words)

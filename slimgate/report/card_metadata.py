@@ -61,20 +61,20 @@ def base_model(record: RunRecord, model: VariantRecord) -> str | None:
 
 def origin(record: RunRecord, model: VariantRecord) -> str | None:
     """What the suite names as the model that all began with: hub id, folder or package:NAME/PATH."""
-    for one in way(record, model):
-        for step in one.steps:
-            if step.method == LOAD:
+    for step_model in way(record, model):
+        for step in step_model.steps:
+            if step.name == LOAD:
                 return str(step.params)
     return None
 
 
 def way(record: RunRecord, model: VariantRecord) -> list[VariantRecord]:
     """The models that it was made from, the first one first, itself the last."""
-    by_name = {one.name: one for one in record.variants}
-    found = [model]
-    while (parent := by_name.get(found[0].parent or "")) is not None and parent not in found:
-        found.insert(0, parent)
-    return found
+    by_name = {model.name: model for model in record.variants}
+    chain = [model]
+    while (parent := by_name.get(chain[0].parent or "")) is not None and parent not in chain:
+        chain.insert(0, parent)
+    return chain
 
 
 def rows_name(record: RunRecord) -> str:
@@ -133,11 +133,11 @@ def _metric_name(name: str, facts: QualityFacts) -> str:
     if not all(map(isfinite, (facts.drop_points, *facts.interval))):
         return name
     low, high = (to_fixed(bound, 2) for bound in facts.interval)
-    what = "grown by" if facts.unit == "percent" else "drop"
+    drop_words = "grown by" if facts.unit == "percent" else "drop"
     unit = "%" if facts.unit == "percent" else "points"
     level = f"{percent(facts.level, 0)} interval"
     drop = f"{to_fixed(facts.drop_points, 2)} {unit}"
-    return f"{name} ({what} {drop} against its teacher, {level} [{low}, {high}])"
+    return f"{name} ({drop_words} {drop} against its teacher, {level} [{low}, {high}])"
 
 
 def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -
     verdict: of all budgets of the model; metric_verdict: of those on this metric.
     """
     judged = facts.verdict is not None
-    found = {
+    arguments = {
         "rows": facts.n,
         "teacher": facts.teacher if facts.drop_points is not None else None,
         "drop": facts.drop_points,
@@ -159,9 +159,9 @@ def _metric_args(record: RunRecord, model: VariantRecord, facts: QualityFacts) -
         "metric_verdict": str(facts.verdict) if judged else None,
         "gated": model.gated if judged else None,
     }
-    return {key: value for key, value in found.items() if value is not None and _finite(value)}
+    return {key: value for key, value in arguments.items() if value is not None and _finite(value)}
 
 
 def _finite(value: Any) -> bool:
     numbers = value if isinstance(value, list) else [value]
-    return all(isfinite(one) for one in numbers if isinstance(one, float))
+    return all(isfinite(number) for number in numbers if isinstance(number, float))

@@ -22,27 +22,27 @@ An ensemble averages the scores of all models that a row reached. The next model
 
 def cascades(record: RunRecord) -> str:
     """A line for each model but the last of every cascade, and what the columns are; nothing without one."""
-    found = list(_gates(record))
-    if not found:
+    gates = list(_gates(record))
+    if not gates:
         return ""
     columns = [
-        Column("cascade", [escape(name) for name, _, _ in found]),
-        Column("model", [escape(facts.models[place]) for _, facts, place in found]),
-        Column("next", [escape(facts.models[place + 1]) for _, facts, place in found]),
-        Column("sure from", [to_fixed(facts.thresholds[place], 4) for _, facts, place in found], right=True),
+        Column("cascade", [escape(name) for name, _, _ in gates]),
+        Column("model", [escape(facts.models[place]) for _, facts, place in gates]),
+        Column("next", [escape(facts.models[place + 1]) for _, facts, place in gates]),
+        Column("sure from", [to_fixed(facts.thresholds[place], 4) for _, facts, place in gates], right=True),
         Column(
-            "temperature", [significant(facts.temperatures[place]) for _, facts, place in found], right=True
+            "temperature", [significant(facts.temperatures[place]) for _, facts, place in gates], right=True
         ),
         Column(
             "gate rows that reach the next",
-            [share_words(facts.passed_on, place) for _, facts, place in found],
+            [share_words(facts.passed_on, place) for _, facts, place in gates],
             right=True,
         ),
-        Column("chosen on selection rows", [_selection(facts) for _, facts, _ in found]),
+        Column("chosen on selection rows", [_selection(facts) for _, facts, _ in gates]),
     ]
-    if not any(facts.weights for _, facts, _ in found):
+    if not any(facts.weights for _, facts, _ in gates):
         return blocks(table(columns), _EXPLAINED)
-    weights = [to_fixed(facts.weights[place], 2) if facts.weights else MISSING for _, facts, place in found]
+    weights = [to_fixed(facts.weights[place], 2) if facts.weights else MISSING for _, facts, place in gates]
     columns.insert(3, Column("weight of the next", weights, right=True))
     return blocks(table(columns), f"{_EXPLAINED}\n{_ENSEMBLE}")
 
@@ -58,12 +58,12 @@ def passed_words(shares: list[float] | None) -> str:
 
 
 def _selection(facts: CascadeFacts) -> str:
-    one = facts.selection
-    if one is None:
+    selection = facts.selection
+    if selection is None:
         return "weights only" if facts.weights else "no, given"
     against = "the mean of all" if facts.weights else escape(facts.models[-1])
-    lost = f"lost {to_fixed(one.lost_points, 1)} of {one.drop_points:g} points"
-    return f"{count(one.rows)}, {lost} against {against}"
+    lost = f"lost {to_fixed(selection.lost_points, 1)} of {selection.drop_points:g} points"
+    return f"{count(selection.rows)}, {lost} against {against}"
 
 
 def _gates(record: RunRecord) -> Iterator[tuple[str, CascadeFacts, int]]:

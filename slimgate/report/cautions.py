@@ -76,30 +76,30 @@ def warnings(record: RunRecord) -> Iterator[str]:
 def _findings(record: RunRecord) -> Iterator[str]:
     """What is wrong with how a variant is asked."""
     for model in variants(record):
-        for found in model.behaviour.findings if model.behaviour else ():
-            yield f"**{escape(model.name)}**: {escape(found)}."
+        for finding in model.behaviour.findings if model.behaviour else ():
+            yield f"**{escape(model.name)}**: {escape(finding)}."
 
 
 def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
     return [model for model in variants(record) if model.gated is gated]
 
 
-def _of_models(record: RunRecord, found: list[VariantRecord]) -> Iterator[str]:
+def _of_models(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
     """What was lost on slices, and what was not gained. found: the gated variants, or the others."""
-    yield from _fallen_slices(found)
-    yield from _no_gain(record, found)
+    yield from _fallen_slices(models)
+    yield from _no_gain(record, models)
 
 
 def _self_test(record: RunRecord) -> Iterator[str]:
     """What the gate's test of itself leaves in doubt; failures are verdicts."""
-    found = record.self_test
-    if found.identical is not None and found.identical.changed:
-        changed = count(found.identical.changed)
+    self_test = record.self_test
+    if self_test.identical is not None and self_test.identical.changed:
+        changed = count(self_test.identical.changed)
         yield f"**A copy of the teacher gave other answers**: {changed} changed, so a run cannot be repeated."
-    if (fault := found.undecided_fault) is not None:
+    if (fault := self_test.undecided_fault) is not None:
         yield f"**The rows could not decide the planted fault** of the self-test: {escape(fault.message)}"
     of_models = not record.task.is_of_files  # a record of logs has no model to damage
-    if found.identical is None and found.planted_fault is None and of_models:
+    if self_test.identical is None and self_test.planted_fault is None and of_models:
         yield "The gate itself was not tested: no self-test has run."
     yield from _hidden_delay(record)
 
@@ -107,13 +107,13 @@ def _self_test(record: RunRecord) -> Iterator[str]:
 def _gaps(record: RunRecord) -> Iterator[str]:
     """What the record does not have: variants of other shards, checks that have not run."""
     if len(record.shards) == 1:
-        one = record.shards[0]
-        own = _join(one.variants) or "none, for there are more shards than variants"
-        which = f"**Shard {one.number} of {one.of}**"
-        yield f"{which}: its variants are {own}; `slimgate merge` joins all shards."
+        shard = record.shards[0]
+        content = _join(shard.variants) or "none, for there are more shards than variants"
+        shard_name = f"**Shard {shard.number} of {shard.of}**"
+        yield f"{shard_name}: its variants are {content}; `slimgate merge` joins all shards."
     if carried := describe_carried(record):
-        own = "; ".join(f"{escape(name)}: {what}" for name, what in carried_by_model(record))
-        yield f"**Partial**: {carried}, which this run did not measure again: {own}."
+        content = "; ".join(f"{escape(name)}: {results}" for name, results in carried_by_model(record))
+        yield f"**Partial**: {carried}, which this run did not measure again: {content}."
     if record.verdict.missing:
         missing = format_count(record.verdict.missing, "check of the suite has", "checks of the suite have")
         yield f"**Partial**: {missing} not run yet; an en dash stands where there is no figure."
@@ -125,12 +125,12 @@ def _gaps(record: RunRecord) -> Iterator[str]:
 
 def _loosened_budgets(record: RunRecord) -> Iterator[str]:
     """Budgets that allow more than those of the baseline, with the reason that the suite gives."""
-    for one in record.baseline.loosened if record.baseline else ():
-        was = f"{escape(one.kind)} {one.before:g}"
+    for budget in record.baseline.loosened if record.baseline else ():
+        was = f"{escape(budget.kind)} {budget.before:g}"
         since = f"in the baseline of {escape(record.baseline.created)}" if record.baseline else ""
-        why = escape(one.reason or "no reason is given")
-        what = f"{escape(one.variant)}, {escape(one.budget)}"
-        yield f"**Loosened**: {what} had {was} {since} and {one.now}: {why}"
+        why = escape(budget.reason or "no reason is given")
+        name = f"{escape(budget.variant)}, {escape(budget.budget)}"
+        yield f"**Loosened**: {name} had {was} {since} and {budget.now}: {why}"
 
 
 def _unpacked_weights(record: RunRecord) -> Iterator[str]:
@@ -154,8 +154,10 @@ def _switched_off_budgets(record: RunRecord) -> Iterator[str]:
 
 
 def _ungated_metrics(record: RunRecord) -> Iterator[str]:
-    if found := _choose_variants(record, gated=False):
-        reasons = [with_note(escape(one.name), escape(one.reason or "no reason given")) for one in found]
+    if ungated := _choose_variants(record, gated=False):
+        reasons = [
+            with_note(escape(model.name), escape(model.reason or "no reason given")) for model in ungated
+        ]
         yield f"Not gated, so these cannot fail the run: {'; '.join(reasons)}."
     free = [name for name in metrics(record) if name not in budgeted_metrics(record)]
     if free and variants(record):
@@ -166,23 +168,23 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
     """The slice that lost most, where no budget on slices looks and it is beyond what all rows may lose."""
     for model in models:
         slices = model.behaviour.slices if model.behaviour else []
-        free = [one for one in slices or () if one.worst is None]
-        fallen = [one for one in free if _is_beyond_budget(model, one)]
+        free = [part for part in slices or () if part.worst is None]
+        fallen = [part for part in free if _is_beyond_budget(model, part)]
         if fallen and model.behaviour is not None:
-            worst = max(fallen, key=lambda one: one.drop_points)
+            worst = max(fallen, key=lambda part: part.drop_points)
             where = f"{escape(worst.column)} {escape(worst.value)}"
             ends = ", ".join(to_fixed(value, 1) for value in worst.interval)
             drop = f"{to_fixed(worst.drop_points, 1)} points [{ends}]"
             more = format_count(len(fallen) - 1, "more slice", "more slices")
-            others = f" On {more} it lost more than all rows may." if len(fallen) > 1 else ""
+            further = f" On {more} it lost more than all rows may." if len(fallen) > 1 else ""
             of = f"{escape(worst.metric)} on {where} ({format_count(worst.n, 'row', 'rows')})"
-            what = f"{escape(model.name)} lost {drop} of {of}"
-            yield f"**{what}**, the most of {count(len(free))} slices. No budget covers slices.{others}"
+            loss = f"{escape(model.name)} lost {drop} of {of}"
+            yield f"**{loss}**, the most of {count(len(free))} slices. No budget covers slices.{further}"
 
 
-def _is_beyond_budget(model: VariantRecord, one: SliceFacts) -> bool:
+def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
     """Whether a slice lost more than all rows together may; without such a budget, whether that is bad."""
-    facts, least = model.quality.get(one.metric), one.interval[0]
+    facts, least = model.quality.get(part.metric), part.interval[0]
     limits = [budget.limit for budget in facts.budgets if budget.kind in POINT_KINDS] if facts else []
     return least > min(limits) if limits else band(least) == "bad"
 
@@ -200,9 +202,7 @@ def _no_gain(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
     large = [
         model.name
         for model in models
-        if model.footprint is not None
-        and model.footprint.compression is not None
-        and model.footprint.compression <= 1.01
+        if model.size is not None and model.size.compression is not None and model.size.compression <= 1.01
     ]
     if large:
         yield f"No smaller than the teacher: {_join(large)}."
@@ -213,9 +213,9 @@ def _no_gain(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
 
 def _slower(record: RunRecord, model: VariantRecord) -> Iterator[str]:
     """By the duel; where there was none, by the medians. Of many workloads the first two are named."""
-    found = list(_slower_on(record, model))
-    left = len(found) - _MOST_SLOWER
-    yield from found[:_MOST_SLOWER]
+    slower = list(_slower_on(record, model))
+    left = len(slower) - _MOST_SLOWER
+    yield from slower[:_MOST_SLOWER]
     if left > 0:
         yield f"{escape(model.name)} on {format_count(left, 'more workload', 'more workloads')}"
 
@@ -237,10 +237,10 @@ def _slower_on(record: RunRecord, model: VariantRecord) -> Iterator[str]:
 
 def _busy_machine(record: RunRecord) -> Iterator[str]:
     """Speed-ups are measured in turns and allow for it; milliseconds do not."""
-    if found := record.machine.warnings:
+    if warnings := record.machine.warnings:
         timed = any(model.latency for model in record.variants)
         effect = ": times in ms are less sure than speed-ups" if timed else ""
-        yield f"The machine was not quiet ({escape('; '.join(found))}){effect}."
+        yield f"The machine was not quiet ({escape('; '.join(warnings))}){effect}."
 
 
 def _overlap(record: RunRecord) -> Iterator[str]:
@@ -293,7 +293,7 @@ def _multiplies_floats(model: VariantRecord) -> bool:
     if counted is None or counted.macs is None:
         return False
     types = counted.macs_by_type
-    return sum(types.values()) == counted.macs and all("float" in one for one in types)
+    return sum(types.values()) == counted.macs and all("float" in operand for operand in types)
 
 
 def _hidden_delay(record: RunRecord) -> Iterator[str]:
@@ -308,34 +308,34 @@ def _hidden_delay(record: RunRecord) -> Iterator[str]:
 
 
 def _unsteady(record: RunRecord) -> Iterator[str]:
-    found = [
+    unsteady = [
         f"{escape(model.name)}, {workload_words(workload)} (± {percent(spread, 0)})"
         for model in models(record)
         for workload, facts in model.latency.items()
         if (spread := (facts.std_ms or 0) / (facts.mean_ms or 1)) > _UNSTEADY
     ]
-    if found:
+    if unsteady:
         busy = f"Times of a call varied by more than {percent(_UNSTEADY, 0)}"
-        more = len(found) - _MOST_UNSTEADY
+        more = len(unsteady) - _MOST_UNSTEADY
         also = [f"and {count(more)} more"] if more > 0 else []
-        yield f"{busy}: {'; '.join([*found[:_MOST_UNSTEADY], *also])}."
+        yield f"{busy}: {'; '.join([*unsteady[:_MOST_UNSTEADY], *also])}."
 
 
 def _judge_warnings(record: RunRecord) -> Iterator[str]:
     """What the judge said of the rows, each once, with the metrics that it concerns."""
-    said: dict[str, list[str]] = {}
+    models_by_warning: dict[str, list[str]] = {}
     for model in record.variants:
         for name, facts in model.quality.items():
             for warning in facts.warnings:
-                said.setdefault(warning, []).append(name)
-    for warning, names in said.items():
+                models_by_warning.setdefault(warning, []).append(name)
+    for warning, names in models_by_warning.items():
         yield f"Few rows behind {_join(names)}: {escape(warning)}."
 
 
 def _new_heads(record: RunRecord) -> Iterator[str]:
     """Models whose head was fitted on loading and by nothing since: it is not one that a folder holds."""
     for model in models(record):
-        loaded = [step.log for step in model.steps if step.method == LOAD]
+        loaded = [step.log for step in model.steps if step.name == LOAD]
         head = loaded[0].get("head", OWN_HEAD) if loaded else OWN_HEAD
         if head != OWN_HEAD and not any(epochs_of(step) for step in model.steps):
             how = f"**{escape(model.name)} has a new head** ({escape(str(head))} on the train rows)"
@@ -348,7 +348,7 @@ def _step_warnings(record: RunRecord) -> Iterator[str]:
         for step in model.steps:
             inner = (log for log in step.log.values() if isinstance(log, Mapping))  # of steps in a step
             for warning in dict.fromkeys(log["warning"] for log in (step.log, *inner) if log.get("warning")):
-                yield f"{escape(model.name)}, {escape(step.method)}: {escape(warning)}."
+                yield f"{escape(model.name)}, {escape(step.name)}: {escape(warning)}."
 
 
 def _join(names: Iterable[str]) -> str:

@@ -64,42 +64,46 @@ _UNDECIDED = {
 
 def metric_table(models: Sequence[ModelChange]) -> str:
     """A line a model and metric: between the releases, and behind the teacher in each."""
-    found = [(model, one) for model in models for one in model.metrics]
+    changes = [(model, change) for model in models for change in model.metrics]
     columns = [
-        Column("model", [escape(model.name) for model, _ in found]),
-        Column("metric", [escape(one.metric) for _, one in found]),
-        Column("old → new", [_values(one) for _, one in found], right=True),
-        Column("drop between releases", [_drop(one) for _, one in found], right=True),
-        Column("the new one is", [_new_one_is(one) for _, one in found]),
-        Column("rows lost / won", [_rows(one) for _, one in found], right=True),
-        Column("behind its teacher, old → new", [_behind(one) for _, one in found], right=True),
+        Column("model", [escape(model.name) for model, _ in changes]),
+        Column("metric", [escape(change.metric) for _, change in changes]),
+        Column("old → new", [_values(change) for _, change in changes], right=True),
+        Column("drop between releases", [_drop(change) for _, change in changes], right=True),
+        Column("the new one is", [_new_one_is(change) for _, change in changes]),
+        Column("rows lost / won", [_rows(change) for _, change in changes], right=True),
+        Column("behind its teacher, old → new", [_behind(change) for _, change in changes], right=True),
     ]
     readings = [
-        f"{escape(model.name)}, {escape(one.metric)}: {one.reading}." for model, one in found if one.reading
+        f"{escape(model.name)}, {escape(change.metric)}: {change.reading}."
+        for model, change in changes
+        if change.reading
     ]
     return blocks(table(without_empty(columns)), bullets(readings))
 
 
-def slice_table(found: Comparison) -> str:
+def slice_table(comparison: Comparison) -> str:
     """The slices that moved, of the teacher and every variant."""
-    models = [*([found.teacher] if found.teacher else []), *found.variants]
-    moved = [(model, one) for model in models for one in model.slices if _worth_telling(one)]
+    models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
+    moved = [(model, change) for model in models for change in model.slices if _worth_telling(change)]
     shown = [
-        (model, one)
+        (model, change)
         for model in models
-        for one in [one for other, one in moved if other is model][:_MOST_SLICES]
+        for change in [change for other, change in moved if other is model][:_MOST_SLICES]
     ]
     if not shown:
         return ""
     columns = [
         Column("model", [escape(model.name) for model, _ in shown]),
-        Column("slice", [f"{escape(one.column)} {escape(one.value, longest=60)}" for _, one in shown]),
-        Column("rows", [count(one.rows) for _, one in shown], right=True),
-        Column("metric", [escape(one.metric) for _, one in shown]),
-        Column("old → new", [_values(one) for _, one in shown], right=True),
-        Column("drop between releases", [_drop(one) for _, one in shown], right=True),
-        Column("p (Holm)", [significant(one.p_holm, 2) for _, one in shown], right=True),
-        Column("behind its teacher, old → new", [_drops(one) for _, one in shown], right=True),
+        Column(
+            "slice", [f"{escape(change.column)} {escape(change.value, longest=60)}" for _, change in shown]
+        ),
+        Column("rows", [count(change.rows) for _, change in shown], right=True),
+        Column("metric", [escape(change.metric) for _, change in shown]),
+        Column("old → new", [_values(change) for _, change in shown], right=True),
+        Column("drop between releases", [_drop(change) for _, change in shown], right=True),
+        Column("p (Holm)", [significant(change.p_holm, 2) for _, change in shown], right=True),
+        Column("behind its teacher, old → new", [_drops(change) for _, change in shown], right=True),
     ]
     hidden = len(moved) - len(shown)
     return blocks(
@@ -108,9 +112,9 @@ def slice_table(found: Comparison) -> str:
     )
 
 
-def size_table(found: Comparison) -> str:
+def size_table(comparison: Comparison) -> str:
     """Bytes of every model whose size changed, by a thousandth or more."""
-    models = [*([found.teacher] if found.teacher else []), *found.variants]
+    models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
     sized = [
         (model, size)
         for model in models
@@ -131,133 +135,138 @@ def size_table(found: Comparison) -> str:
     )
 
 
-def latency_table(found: Comparison) -> str:
+def latency_table(comparison: Comparison) -> str:
     """Medians and speed-ups of both releases; a change only where the machine is the same."""
-    models = [*([found.teacher] if found.teacher else []), *found.variants]
-    timed = [(model, one) for model in models for one in model.latency]
+    models = [*([comparison.teacher] if comparison.teacher else []), *comparison.variants]
+    timed = [(model, change) for model in models for change in model.latency]
     columns = [
         Column("model", [escape(model.name) for model, _ in timed]),
-        Column("workload", [workload_words(one.workload) for _, one in timed]),
-        Column("median ms, old → new", [_medians(one) for _, one in timed], right=True),
-        Column("old, against its teacher", [_duel(one, new=False) for _, one in timed], right=True),
-        Column("new, against its teacher", [_duel(one, new=True) for _, one in timed], right=True),
-        Column("change", [_change(found, one) for _, one in timed]),
+        Column("workload", [workload_words(change.workload) for _, change in timed]),
+        Column("median ms, old → new", [_medians(change) for _, change in timed], right=True),
+        Column("old, against its teacher", [_duel(change, new=False) for _, change in timed], right=True),
+        Column("new, against its teacher", [_duel(change, new=True) for _, change in timed], right=True),
+        Column("change", [_change(comparison, change) for _, change in timed]),
     ]
     return table(without_empty(columns))
 
 
-def _values(one: Moved) -> str:
-    digits = 3 if max(abs(one.old), abs(one.new)) < 10 else 2
-    return f"{to_fixed(one.old, digits)} → {to_fixed(one.new, digits)}"
+def _values(change: Moved) -> str:
+    digits = 3 if max(abs(change.old), abs(change.new)) < 10 else 2
+    return f"{to_fixed(change.old, digits)} → {to_fixed(change.new, digits)}"
 
 
-def _drop(one: Moved) -> str:
-    unit = " %" if one.unit == "percent" else ""
-    shown = f"{to_fixed(one.drop_points, 1)}{unit}{_bounds(one.interval)}"
-    return f"**{shown}**" if one.shown == "worse" else shown
+def _drop(change: Moved) -> str:
+    unit = " %" if change.unit == "percent" else ""
+    shown = f"{to_fixed(change.drop_points, 1)}{unit}{_bounds(change.interval)}"
+    return f"**{shown}**" if change.shown == "worse" else shown
 
 
-def _new_one_is(one: Moved) -> str:
+def _new_one_is(change: Moved) -> str:
     """By the 90 % interval, which is not corrected for the number of models."""
-    return "the same" if one.interval == (0.0, 0.0) else _WORDS[one.shown]
+    return "the same" if change.interval == (0.0, 0.0) else _WORDS[change.shown]
 
 
 def _bounds(interval: tuple[float, float] | None) -> str:
     return f" [{to_fixed(interval[0], 1)}, {to_fixed(interval[1], 1)}]" if interval else ""
 
 
-def _rows(one: Moved) -> str:
-    if one.right_to_wrong is None:
+def _rows(change: Moved) -> str:
+    if change.right_to_wrong is None:
         return MISSING
-    return f"{count(one.right_to_wrong)} / {count(one.wrong_to_right)}"
+    return f"{count(change.right_to_wrong)} / {count(change.wrong_to_right)}"
 
 
-def _behind(one: MetricChange) -> str:
-    if one.old_drop is None or one.new_drop is None:
+def _behind(change: MetricChange) -> str:
+    if change.old_drop is None or change.new_drop is None:
         return MISSING
-    before = f"{to_fixed(one.old_drop, 1)}{_bounds(one.old_drop_interval)}"
-    return f"{before} → {to_fixed(one.new_drop, 1)}{_bounds(one.new_drop_interval)}"
+    before = f"{to_fixed(change.old_drop, 1)}{_bounds(change.old_drop_interval)}"
+    return f"{before} → {to_fixed(change.new_drop, 1)}{_bounds(change.new_drop_interval)}"
 
 
-def _drops(one: SliceChange) -> str:
-    if one.old_drop is None or one.new_drop is None:
+def _drops(change: SliceChange) -> str:
+    if change.old_drop is None or change.new_drop is None:
         return MISSING
-    return f"{to_fixed(one.old_drop, 1)} → {to_fixed(one.new_drop, 1)}"
+    return f"{to_fixed(change.old_drop, 1)} → {to_fixed(change.new_drop, 1)}"
 
 
-def _worth_telling(one: SliceChange) -> bool:
-    if one.p_holm is not None and one.p_holm <= _ALPHA:
+def _worth_telling(change: SliceChange) -> bool:
+    if change.p_holm is not None and change.p_holm <= _ALPHA:
         return True
-    return one.rows >= FEW_ROWS and abs(one.drop_points or 0.0) >= _SLICE_POINTS
+    return change.rows >= FEW_ROWS and abs(change.drop_points or 0.0) >= _SLICE_POINTS
 
 
 def _growth(before: int, after: int) -> str:
     return percent(after / before - 1, 1) if before else MISSING
 
 
-def _medians(one: LatencyChange) -> str:
-    if one.old_p50_ms is None and one.new_p50_ms is None:
+def _medians(change: LatencyChange) -> str:
+    if change.old_p50_ms is None and change.new_p50_ms is None:
         return MISSING
-    return f"{significant(one.old_p50_ms)} → {significant(one.new_p50_ms)}"
+    return f"{significant(change.old_p50_ms)} → {significant(change.new_p50_ms)}"
 
 
-def _duel(one: LatencyChange, *, new: bool) -> str:
-    speedup, interval = (one.new_speedup, one.new_interval) if new else (one.old_speedup, one.old_interval)
+def _duel(change: LatencyChange, *, new: bool) -> str:
+    speedup, interval = (
+        (change.new_speedup, change.new_interval) if new else (change.old_speedup, change.old_interval)
+    )
     return as_fast(speedup, interval) or MISSING
 
 
-def _change(found: Comparison, one: LatencyChange) -> str:
-    if not found.same_machine:
+def _change(comparison: Comparison, change: LatencyChange) -> str:
+    if not comparison.same_machine:
         return "another machine"
-    return {"slower": "**slower**", None: MISSING}.get(one.change, str(one.change))
+    return {"slower": "**slower**", None: MISSING}.get(change.change, str(change.change))
 
 
-def compare_report(found: Comparison) -> str:
+def compare_report(comparison: Comparison) -> str:
     """The whole text."""
     return (
         blocks(
-            f"# {escape(found.old.name)} → {escape(found.new.name)}",
-            weaker_gate(found.weaker, escape(found.old.name)),
-            _head(found),
-            with_heading("Before you trust this:", bullets(map(escape, found.notes))),
-            with_heading("## Verdicts that changed", _verdicts(found)),
-            with_heading("## Budgets that changed", bullets(map(_budget, found.budgets))),
-            with_heading("## Variants that came, went, or are the same", _list_variants(found)),
-            with_heading("## The teacher", _model(found.teacher)),
-            with_heading("## The variants", metric_table(found.variants)),
-            with_heading("### Slices", slice_table(found)),
-            with_heading("### Size", size_table(found)),
-            with_heading("### Latency", latency_table(found)),
-            separation(found.separation, _NEW_ALONE),
+            f"# {escape(comparison.old.name)} → {escape(comparison.new.name)}",
+            weaker_gate(comparison.weaker, escape(comparison.old.name)),
+            _head(comparison),
+            with_heading("Before you trust this:", bullets(map(escape, comparison.notes))),
+            with_heading("## Verdicts that changed", _verdicts(comparison)),
+            with_heading("## Budgets that changed", bullets(map(_budget, comparison.budgets))),
+            with_heading("## Variants that came, went, or are the same", _list_variants(comparison)),
+            with_heading("## The teacher", _model(comparison.teacher)),
+            with_heading("## The variants", metric_table(comparison.variants)),
+            with_heading("### Slices", slice_table(comparison)),
+            with_heading("### Size", size_table(comparison)),
+            with_heading("### Latency", latency_table(comparison)),
+            separation(comparison.separation, _NEW_ALONE),
             _HOW,
         )
         + "\n"
     )
 
 
-def _head(found: Comparison) -> str:
+def _head(comparison: Comparison) -> str:
     """`**FAIL**, was PASS · 2 budgets held and do not now · …`, and when both ran."""
-    old, new = found.old, found.new
+    old, new = comparison.old, comparison.new
     status = f"**{new.status}**" + ("" if old.status == new.status else f", was {old.status}")
-    parts = [status, *_counts(found)]
+    parts = [status, *_counts(comparison)]
     reasons = [f"Accepted with the reason: {escape(new.reason)}"] if new.reason else []
     origin = f"Suite {escape(new.suite)} · {escape(old.created)} → {escape(new.created)}"
     return blocks(" · ".join(parts), *reasons, origin)
 
 
-def _counts(found: Comparison) -> Iterator[str]:
-    loosened, unexplained = len(found.loosened), len(found.unexplained)
-    held = sum(one.before is Verdict.PASS for one in found.regressed)
-    if held:
-        yield f"{count(held)} {'budget' if held == 1 else 'budgets'} held and {_no_more(held)}"
+def _counts(comparison: Comparison) -> Iterator[str]:
+    loosened, unexplained = len(comparison.loosened), len(comparison.unexplained)
+    passed_before = sum(verdict.before is Verdict.PASS for verdict in comparison.regressed)
+    if passed_before:
+        yield (
+            f"{count(passed_before)} {'budget' if passed_before == 1 else 'budgets'} held and "
+            f"{_no_more(passed_before)}"
+        )
     else:
         yield "no budget that held has stopped holding"
-    if undecided := len(found.regressed) - held:
+    if undecided := len(comparison.regressed) - passed_before:
         were = "budget was undecided and fails" if undecided == 1 else "budgets were undecided and fail"
         yield f"{count(undecided)} {were} now"
-    if found.fell:
-        yield f"{format_count(len(found.fell), 'metric', 'metrics')} fell"
-    if gone := len(found.gates_gone):
+    if comparison.fell:
+        yield f"{format_count(len(comparison.fell), 'metric', 'metrics')} fell"
+    if gone := len(comparison.gates_gone):
         yield f"{count(gone)} gated {'variant is' if gone == 1 else 'variants are'} gone"
     if loosened:
         without = f", {count(unexplained)} of them without a reason" if unexplained else ""
@@ -268,22 +277,22 @@ def _no_more(number: int) -> str:
     return "does not any more" if number == 1 else "do not any more"
 
 
-def _verdicts(found: Comparison) -> str:
-    changes = found.verdicts
+def _verdicts(comparison: Comparison) -> str:
+    changes = comparison.verdicts
     if not changes:
         return ""
     lines = [
-        _format_message(one.variant, one.message)
-        for one in found.verdicts
-        if one.message and one.after not in (None, Verdict.PASS)
+        _format_message(verdict_change.variant, verdict_change.message)
+        for verdict_change in comparison.verdicts
+        if verdict_change.message and verdict_change.after not in (None, Verdict.PASS)
     ]
     return blocks(
         table(
             [
-                Column("variant", [escape(one.variant) for one in changes]),
-                Column("budget", [_format_limits(one) for one in changes]),
-                Column("was", [_outcome(one.before) for one in changes]),
-                Column("is", [_emphasise(one) for one in changes]),
+                Column("variant", [escape(verdict_change.variant) for verdict_change in changes]),
+                Column("budget", [_format_limits(verdict_change) for verdict_change in changes]),
+                Column("was", [_outcome(verdict_change.before) for verdict_change in changes]),
+                Column("is", [_emphasise(verdict_change) for verdict_change in changes]),
             ]
         ),
         bullets(dict.fromkeys(lines)),
@@ -297,8 +306,8 @@ def _format_limits(change: VerdictChange) -> str:
 
 
 def _emphasise(change: VerdictChange) -> str:
-    said = _outcome(change.after)
-    return f"**{said}**" if change.regressed else said
+    outcome = _outcome(change.after)
+    return f"**{outcome}**" if change.regressed else outcome
 
 
 def _outcome(outcome: Outcome | None) -> str:
@@ -322,19 +331,19 @@ def _format_name(budget: str) -> str:
 
 
 def _budget(change: BudgetChange) -> str:
-    what = f"{escape(change.variant)}, {_format_budget(change.budget, change.kind)}"
+    name = f"{escape(change.variant)}, {_format_budget(change.budget, change.kind)}"
     if change.before is None:
-        return f"{what} {change.after:g} is new"
+        return f"{name} {change.after:g} is new"
     if change.gates_no_more:
-        said = f"{what} {change.before:g} does not gate any more"
+        words = f"{name} {change.before:g} does not gate any more"
     elif change.after is None:
-        said = f"{what} {change.before:g} is gone"
+        words = f"{name} {change.before:g} is gone"
     else:
         limits = [change.before, *([] if change.after == change.before else [change.after])]
-        said = f"{what} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
-        said += "" if change.options is None else f", {_options(change.options)}"
+        words = f"{name} {' → '.join(f'{limit:g}' for limit in limits)}{_UNDECIDED[change.undecided]}"
+        words += "" if change.options is None else f", {_options(change.options)}"
     if not change.looser:
-        return f"{said} (tighter)"
+        return f"{words} (tighter)"
     why = escape(change.reason) if change.reason else "no reason given"
     under = {
         Verdict.FAIL: f"; under {change.before:g} this release would FAIL",
@@ -342,7 +351,7 @@ def _budget(change: BudgetChange) -> str:
         Verdict.PASS: f"; this release holds {change.before:g} too",
         None: "",
     }[change.under_before]
-    return f"**Loosened**: {said}: {why}{under}"
+    return f"**Loosened**: {words}: {why}{under}"
 
 
 def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
@@ -355,13 +364,13 @@ def _options(options: tuple[dict[str, Any], dict[str, Any]]) -> str:
     )
 
 
-def _list_variants(found: Comparison) -> str:
+def _list_variants(comparison: Comparison) -> str:
     lines = []
-    if found.added:
-        lines.append(f"New variants: {', '.join(map(escape, found.added))}.")
-    if found.removed:
-        lines.append(f"Variants that are gone: {', '.join(map(escape, found.removed))}.")
-    same = [model.name for model in found.variants if model.same_artifact]
+    if comparison.added:
+        lines.append(f"New variants: {', '.join(map(escape, comparison.added))}.")
+    if comparison.removed:
+        lines.append(f"Variants that are gone: {', '.join(map(escape, comparison.removed))}.")
+    same = [model.name for model in comparison.variants if model.same_artifact]
     if same:
         lines.append(f"The same files, byte by byte: {', '.join(map(escape, same))}.")
     return bullets(lines)

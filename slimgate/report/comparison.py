@@ -50,16 +50,16 @@ _WIDEST = 10
 _FIXED_COLUMNS = 3
 
 
-def variants_table(record: RunRecord, found: Sequence[VariantRecord]) -> str:
+def variants_table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
     """The one table of the first screen: a line a model, with the figures that were judged."""
     named = budgeted_metrics(record)
     return table(
         [
-            Column("variant", [escape(model.name) for model in found]),
-            Column("verdict", [standing(record, model, named) for model in found]),
-            Column("size, MB", [size_cell(model) for model in found], right=True),
-            *(_speed_column(found, name) for name in shown_workloads(record)),
-            *(_metric_column(found, name) for name in _metrics_by_place(record)[0]),
+            Column("variant", [escape(model.name) for model in models]),
+            Column("verdict", [standing(record, model, named) for model in models]),
+            Column("size, MB", [size_cell(model) for model in models], right=True),
+            *(_speed_column(models, name) for name in shown_workloads(record)),
+            *(_metric_column(models, name) for name in _metrics_by_place(record)[0]),
         ]
     )
 
@@ -86,7 +86,7 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
 
 def _over_builds(facts: QualityFacts) -> str | None:
     """What a budget over builds is on: the mean drop, else the mean value."""
-    for budget in sorted(facts.budgets, key=lambda one: one.kind not in POINT_KINDS):
+    for budget in sorted(facts.budgets, key=lambda judged: judged.kind not in POINT_KINDS):
         if budget.kind in POINT_KINDS and budget.value is not None:
             drop = drop_words(budget.value, budget.interval, list_point_limits([budget])) or MISSING
             return f"{format_builds(budget.builds).strip()} {drop.removeprefix('drop ')}"
@@ -105,7 +105,7 @@ def size_cell(model: VariantRecord, *, unit: str = "") -> str:
     """`22.7 (3.8× smaller)`, `320 (1.6× smaller; a shared table is stored twice)`."""
     if model.artifact is None or model.artifact.bytes is None:
         return MISSING
-    compression = None if model.footprint is None else model.footprint.compression
+    compression = None if model.size is None else model.size.compression
     shown = megabytes(model.artifact.bytes) + unit
     return with_note(shown, None if model.name == TEACHER else smaller(compression), _untied_words(model))
 
@@ -133,8 +133,8 @@ def parameters_cell(artifact: ArtifactFacts | None) -> str:
     return with_note(shown, f"{percent(share, 0)} nonzero" if share < 0.995 else None)
 
 
-def _speed_column(found: Sequence[VariantRecord], workload: str) -> Column:
-    cells = [speed_cell(model.latency.get(workload)) for model in found]
+def _speed_column(models: Sequence[VariantRecord], workload: str) -> Column:
+    cells = [speed_cell(model.latency.get(workload)) for model in models]
     return Column(f"speed-up, {workload_words(workload)}", cells, right=True)
 
 
@@ -150,15 +150,15 @@ def speed_cell(facts: LatencyFacts | None) -> str:
     return times_words(facts.speedup, facts.speedup_interval)
 
 
-def _metric_column(found: Sequence[VariantRecord], metric: str) -> Column:
+def _metric_column(models: Sequence[VariantRecord], metric: str) -> Column:
     """The heading names the budgets that all gated models share; else each cell names its own."""
-    facts = [model.quality.get(metric) for model in found]
-    own = [_budgets(model, one) for model, one in zip(found, facts, strict=True)]
-    different = set(filter(None, own))
+    facts = [model.quality.get(metric) for model in models]
+    budget_cells = [_budgets(model, result) for model, result in zip(models, facts, strict=True)]
+    different = set(filter(None, budget_cells))
     shared = None if len(different) > 1 else "".join(different)
     cells = [
-        quality_cell(one, note=None if budgets in (None, shared) else budgets or "no budget")
-        for one, budgets in zip(facts, own, strict=True)
+        quality_cell(result, note=None if budgets in (None, shared) else budgets or "no budget")
+        for result, budgets in zip(facts, budget_cells, strict=True)
     ]
     heading = _drop_heading(shared) if shared else None
     return Column(with_note(escape(metric), heading), cells, right=True)
@@ -188,10 +188,12 @@ def _budget_words(budget: BudgetFacts) -> str:
 def _metric_table(record: RunRecord, names: list[str]) -> str:
     if not names:
         return ""
-    found = models(record)
-    columns = [Column("variant", [escape(model.name) for model in found])]
+    models_shown = models(record)
+    columns = [Column("variant", [escape(model.name) for model in models_shown])]
     return "\n\n".join(
-        table([*columns, *(_metric_column(found, name) for name in names[start : start + _WIDEST - 1])])
+        table(
+            [*columns, *(_metric_column(models_shown, name) for name in names[start : start + _WIDEST - 1])]
+        )
         for start in range(0, len(names), _WIDEST - 1)
     )
 
@@ -209,7 +211,7 @@ def _twin_line(record: RunRecord, model: VariantRecord) -> str | None:
 
 def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
     """Positive where the model is better than its twin, whatever the metric."""
-    drops = [one.quality[metric].drop_points for one in (model, twin) if metric in one.quality]
+    drops = [run.quality[metric].drop_points for run in (model, twin) if metric in run.quality]
     if len(drops) != 2 or drops[0] is None or drops[1] is None:
         return None
     gain = to_fixed(drops[1] - drops[0], 1)
@@ -218,7 +220,7 @@ def _gain(metric: str, model: VariantRecord, twin: VariantRecord) -> str | None:
 
 def latency_table(record: RunRecord) -> str:
     """Every time of a call, a line a workload and model; empty text where nothing was timed."""
-    found = [
+    rows = [
         (model, workload, model.latency[workload])
         for workload in workloads(record)
         for model in models(record)
@@ -226,13 +228,13 @@ def latency_table(record: RunRecord) -> str:
     ]
 
     def column(head: str, cell: Callable[[LatencyFacts], str]) -> Column:
-        return Column(head, [cell(facts) for _, _, facts in found], right=True)
+        return Column(head, [cell(facts) for _, _, facts in rows], right=True)
 
     rates = rates_of(record.machine)
-    at_peak = [significant(peak_ms(model, workload, rates)) for model, workload, _ in found]
+    at_peak = [significant(peak_ms(model, workload, rates)) for model, workload, _ in rows]
     columns = [
-        Column("workload", [workload_words(workload) for _, workload, _ in found]),
-        Column("variant", [escape(model.name) for model, _, _ in found]),
+        Column("workload", [workload_words(workload) for _, workload, _ in rows]),
+        Column("variant", [escape(model.name) for model, _, _ in rows]),
         column("mean ms", lambda facts: significant(facts.mean_ms if facts.turns else None)),
         column("p50 ms", lambda facts: significant(facts.p50_ms)),
         column("p90 / p95 / p99 ms", _percentiles),
@@ -251,7 +253,7 @@ def latency_table(record: RunRecord) -> str:
         column("speed-up", lambda facts: times_words(facts.speedup, facts.speedup_interval)),
         column("noise floor", lambda facts: significant(facts.noise_floor)),
     ]
-    return table(without_empty(columns)) if found else ""
+    return table(without_empty(columns)) if rows else ""
 
 
 def _percentiles(facts: LatencyFacts) -> str:
@@ -262,13 +264,13 @@ def _percentiles(facts: LatencyFacts) -> str:
 
 def memory_table(record: RunRecord) -> str:
     """A line for each model that was measured; empty text where none was."""
-    found = [(model.name, model.memory) for model in models(record) if model.memory is not None]
+    measured = [(model.name, model.memory) for model in models(record) if model.memory is not None]
 
     def column(head: str, cell: Callable[[MemoryFacts], str]) -> Column:
-        return Column(head, [cell(facts) for _, facts in found], right=True)
+        return Column(head, [cell(facts) for _, facts in measured], right=True)
 
     columns = [
-        Column("variant", [escape(name) for name, _ in found]),
+        Column("variant", [escape(name) for name, _ in measured]),
         column("peak MB", lambda facts: megabytes(facts.peak_bytes)),
         column("peak / teacher's", _ratio),
         column("after load MB", lambda facts: megabytes(facts.resident_after_load_bytes)),
@@ -279,7 +281,7 @@ def memory_table(record: RunRecord) -> str:
         column("predicting", _workload),
         column("processes", lambda facts: count(facts.readings)),
     ]
-    return table(without_empty(columns)) if found else ""
+    return table(without_empty(columns)) if measured else ""
 
 
 def _ratio(facts: MemoryFacts) -> str:

@@ -26,14 +26,17 @@ def confirm_section(record: RunRecord) -> str:
 
 def confirm_lines(record: RunRecord) -> Iterator[str]:
     """A line for each metric that was judged, then what is said of a second look. Plain text."""
-    found = record.confirm
-    if found is None:
+    confirmed = record.confirm
+    if confirmed is None:
         return
     for model in record.variants:
         for name, facts in model.confirm.items():
             yield facts.message or f"confirm: {model.name}: {name} {facts.verdict}"
-    if found.looks > 1:
-        yield f"the {count(found.n)} confirm rows were looked at {_again(found.looks, found.models)}"
+    if confirmed.looks > 1:
+        yield (
+            f"the {count(confirmed.n)} confirm rows were looked at "
+            f"{_again(confirmed.looks, confirmed.models)}"
+        )
 
 
 _MOST_AGAIN = 2  # more are counted and not named
@@ -54,10 +57,10 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
     if record.confirm is not None and record.confirm.looks > 1:
         yield f"The confirm rows were looked at {_again(record.confirm.looks, record.confirm.models)}."
     again = [
-        f"{escape(one.variant)}, {_workload(one.workload)} ({count(one.times)} times, "
-        f"{count(one.passed)} passed)"
-        for one in (looks.timings if looks is not None else ())
-        if one.passed < one.times
+        f"{escape(timing.variant)}, {_workload(timing.workload)} ({count(timing.times)} times, "
+        f"{count(timing.passed)} passed)"
+        for timing in (looks.timings if looks is not None else ())
+        if timing.passed < timing.times
     ]
     if again:
         left = len(again) - _MOST_AGAIN
@@ -68,8 +71,8 @@ def look_cautions(record: RunRecord) -> Iterator[str]:
 
 def _workload(timed: str) -> str:
     """`batch 1` of a duel, `batch 1 in ms` of the model's own times."""
-    own = timed.removesuffix(" ms")
-    return workload_words(own) + (" in ms" if own != timed else "")
+    workload = timed.removesuffix(" ms")
+    return workload_words(workload) + (" in ms" if workload != timed else "")
 
 
 def _again(looks: int, models: int) -> str:

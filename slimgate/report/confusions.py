@@ -26,44 +26,48 @@ _LONGEST = 60
 Cell = tuple[int, int, int, int]
 
 
-def calibration_tables(found: Sequence[Found]) -> str:
+def calibration_tables(behaviours: Sequence[Found]) -> str:
     """Reliability bins that hold rows of some model: accuracy where the models were so sure."""
-    models = _models([(model.name, facts.reliability, facts.reliability_teacher) for model, facts in found])
+    models = _models(
+        [(model.name, facts.reliability, facts.reliability_teacher) for model, facts in behaviours]
+    )
     if not models:
         return ""
     models = [(escape(name), points) for name, points in models]
     bins = [k for k in range(len(models[0][1])) if any(points[k].count for _, points in models)]
     heads = [f"{to_fixed(models[0][1][k].low, 2)} to {to_fixed(models[0][1][k].high, 2)}" for k in bins]
     columns = [Column(name, [_reliability(points[k]) for k in bins], right=True) for name, points in models]
-    told = "Accuracy (mean confidence, rows) of the answers by their confidence; equal where well calibrated."
-    return blocks(told, *_split_wide(Column("confidence", heads), columns))
+    note = "Accuracy (mean confidence, rows) of the answers by their confidence; equal where well calibrated."
+    return blocks(note, *_split_wide(Column("confidence", heads), columns))
 
 
-def tradeoff_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
+def tradeoff_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:
     """Precision, recall and coverage at each threshold."""
-    models = [(escape(name), points) for name, points in tradeoffs(found)]
+    models = [(escape(name), points) for name, points in tradeoffs(behaviours)]
     if not models:
         return ""
     heads = [to_fixed(point.threshold, 1) for point in models[0][1]]
     columns = [Column(name, [_tradeoff(point) for point in points], right=True) for name, points in models]
     if len(classes) == 2:
-        what = f"of {escape(classes[1])}, answered where its probability reaches the threshold"
+        basis = f"of {escape(classes[1])}, answered where its probability reaches the threshold"
     else:
-        what = "over all classes, answered where the confidence reaches the threshold"
-    told = f"Precision / recall (share of rows answered) {what}."
-    return blocks(told, *_split_wide(Column("threshold", heads, right=True), columns))
+        basis = "over all classes, answered where the confidence reaches the threshold"
+    note = f"Precision / recall (share of rows answered) {basis}."
+    return blocks(note, *_split_wide(Column("threshold", heads, right=True), columns))
 
 
-def tradeoffs(found: Sequence[Found]) -> list[tuple[str, list[TradeoffFacts]]]:
+def tradeoffs(behaviours: Sequence[Found]) -> list[tuple[str, list[TradeoffFacts]]]:
     """(name, points) of the teacher and of each variant that has any."""
-    return _models([(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in found])
+    return _models([(model.name, facts.tradeoff, facts.tradeoff_teacher) for model, facts in behaviours])
 
 
-def _models(given: Sequence[tuple[str, list[T] | None, list[T] | None]]) -> list[tuple[str, list[T]]]:
+def _models(
+    points_by_model: Sequence[tuple[str, list[T] | None, list[T] | None]],
+) -> list[tuple[str, list[T]]]:
     """(name, points) of the teacher, as the first variant has it, and of each variant that has any."""
-    teacher = next((points for _, _, points in given if points), None)
-    own = [(name, points) for name, points, _ in given if points]
-    return [*([("teacher", teacher)] if teacher else []), *own]
+    teacher = next((points for _, _, points in points_by_model if points), None)
+    variant_points = [(name, points) for name, points, _ in points_by_model if points]
+    return [*([("teacher", teacher)] if teacher else []), *variant_points]
 
 
 def _split_wide(first: Column, columns: Sequence[Column]) -> list[str]:
@@ -71,10 +75,12 @@ def _split_wide(first: Column, columns: Sequence[Column]) -> list[str]:
     return [table([first, *columns[start : start + _MOST_MODELS]]) for start in starts]
 
 
-def _reliability(one: ReliabilityFacts) -> str:
-    if not one.count:
+def _reliability(bin_facts: ReliabilityFacts) -> str:
+    if not bin_facts.count:
         return MISSING
-    return with_note(to_fixed(one.accuracy, 2), f"{to_fixed(one.confidence, 2)}, {count(one.count)}")
+    return with_note(
+        to_fixed(bin_facts.accuracy, 2), f"{to_fixed(bin_facts.confidence, 2)}, {count(bin_facts.count)}"
+    )
 
 
 def _tradeoff(point: TradeoffFacts) -> str:
@@ -82,21 +88,21 @@ def _tradeoff(point: TradeoffFacts) -> str:
     return with_note(values, percent(point.coverage, 0))
 
 
-def confusion_tables(found: Sequence[Found], classes: Sequence[str]) -> str:
+def confusion_tables(behaviours: Sequence[Found], classes: Sequence[str]) -> str:
     """The teacher's matrix and each variant's with the difference, or the pairs that changed most."""
-    known = [(model, cells) for model, facts in found if (cells := cells_of(facts))]
+    known = [(model, cells) for model, facts in behaviours if (cells := cells_of(facts))]
     if not known:
         return ""
     names = [escape(name, longest=_LONGEST) for name in classes]
     if len(names) > MOST_CLASSES:
         return blocks(*(_changes(model, cells, names) for model, cells in known))
-    told = "Rows by label (down) and prediction (across); of variants with the difference to the teacher."
+    note = "Rows by label (down) and prediction (across); of variants with the difference to the teacher."
     before = _matrix("teacher", [(a, b, rows, rows) for a, b, rows, _ in known[0][1]], names)
     moved = [(model, cells) for model, cells in known if changed_cells(cells)]
     same = [escape(model.name) for model, cells in known if not changed_cells(cells)]
     unmoved = f"As the teacher's in every cell: {', '.join(same)}." if same else ""
     return blocks(
-        told, before, *(_matrix(escape(model.name), cells, names) for model, cells in moved), unmoved
+        note, before, *(_matrix(escape(model.name), cells, names) for model, cells in moved), unmoved
     )
 
 
@@ -134,13 +140,13 @@ def _changes(model: VariantRecord, cells: Sequence[Cell], names: Sequence[str]) 
     moved = changed_cells(cells)
     if not moved:
         return f"**{escape(model.name)}**: every pair of label and prediction has as many rows as before."
-    most = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
+    largest = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
     columns = [
-        Column("label", [names[cell[0]] for cell in most]),
-        Column("prediction", ["(right)" if a == b else names[b] for a, b, _, _ in most]),
-        Column("teacher", [count(cell[2]) for cell in most], right=True),
-        Column(escape(model.name), [count(cell[3]) for cell in most], right=True),
-        Column("difference", [f"{cell[3] - cell[2]:+,}" for cell in most], right=True),
+        Column("label", [names[cell[0]] for cell in largest]),
+        Column("prediction", ["(right)" if a == b else names[b] for a, b, _, _ in largest]),
+        Column("teacher", [count(cell[2]) for cell in largest], right=True),
+        Column(escape(model.name), [count(cell[3]) for cell in largest], right=True),
+        Column("difference", [f"{cell[3] - cell[2]:+,}" for cell in largest], right=True),
     ]
-    which = f"{count(len(most))} of the {count(len(moved))} pairs whose count changed"
-    return blocks(f"**{escape(model.name)}**, {which}, most first:", table(columns))
+    shown_words = f"{count(len(largest))} of the {count(len(moved))} pairs whose count changed"
+    return blocks(f"**{escape(model.name)}**, {shown_words}, most first:", table(columns))

@@ -24,8 +24,8 @@ _MOST_LABELS = 12
 def published_section(record: RunRecord) -> str:
     """The section; nothing where the suite names no reference."""
     text = (record.suite.reference or "").strip()
-    told = "As others published them, on their machines and rows; nothing here is judged by them."
-    return with_heading("## Published figures", f"{told}\n\n{make_harmless(text)}" if text else "")
+    note = "As others published them, on their machines and rows; nothing here is judged by them."
+    return with_heading("## Published figures", f"{note}\n\n{make_harmless(text)}" if text else "")
 
 
 def make_harmless(markdown: str) -> str:
@@ -42,10 +42,10 @@ def data(record: RunRecord) -> str:
 
 def _splits(record: RunRecord) -> dict[str, SplitFacts]:
     """In the order in which a build meets them."""
-    found = record.task.splits
+    splits = record.task.splits
     return {
-        name: found[name]
-        for name in (*(n for n in _ORDER if n in found), *(n for n in found if n not in _ORDER))
+        name: splits[name]
+        for name in (*(n for n in _ORDER if n in splits), *(n for n in splits if n not in _ORDER))
     }
 
 
@@ -92,6 +92,6 @@ def _labels(record: RunRecord) -> str:
 
 def _summed_up(split: str, counts: dict[str, int]) -> str:
     by_size = sorted(counts.items(), key=lambda item: (item[1], item[0]))
-    (rare, fewest), (common, most) = by_size[0], by_size[-1]
+    (rare, fewest), (common, largest) = by_size[0], by_size[-1]
     spread = f"{count(len(counts))} labels, fewest rows {count(fewest)} ({escape(rare)})"
-    return f"{escape(split)}: {spread}, most {count(most)} ({escape(common)})"
+    return f"{escape(split)}: {spread}, most {count(largest)} ({escape(common)})"

@@ -38,7 +38,7 @@ def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
 def _draw(axes: Any, course: Course) -> dict[str, Any]:
     """One step: losses by the scale on the left, qualities by that on the right. Gives the lines by name."""
     numbers = range(1, len(course.epochs) + 1)
-    axes.set_title(f"{course.model.name}: {course.step.method}", fontsize=7)
+    axes.set_title(f"{course.model.name}: {course.step.name}", fontsize=7)
     right = axes.twinx()
     lines: dict[str, Any] = {}
     for name, key, style in (("loss, train", LOSS, "C0-"), ("loss, selection", LOSS_SELECTION, "C0--")):

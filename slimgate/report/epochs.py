@@ -30,8 +30,8 @@ class Course:
 
     def values(self, key: str) -> list[float | None]:
         """What was logged under a key, an entry an epoch; None where it was not measured."""
-        found = [entry.get(key) for entry in self.epochs]
-        return [float(value) if isinstance(value, int | float) else None for value in found]
+        entries = [entry.get(key) for entry in self.epochs]
+        return [float(value) if isinstance(value, int | float) else None for value in entries]
 
     @property
     def qualities(self) -> list[str]:
@@ -49,34 +49,34 @@ def epochs_of(step: StepFacts) -> Epochs | None:
 
 def logged_count(step: StepFacts, key: str) -> int | None:
     """A count that training logged: rows, or tokens; of a step in stages those of the first."""
-    found = next((log[key] for log in (step.log, *_in_stages(step)) if key in log), None)
-    return found if isinstance(found, int) else None
+    count = next((log[key] for log in (step.log, *_in_stages(step)) if key in log), None)
+    return count if isinstance(count, int) else None
 
 
 def seconds_of(step: StepFacts) -> dict[str, float]:
     """Stage of the work (tokenise, teacher, train, …) -> its seconds, of a step in stages summed."""
-    found: dict[str, float] = {}
+    totals: dict[str, float] = {}
     for log in (step.log, *_in_stages(step)):
         spent = log.get("seconds")
         if isinstance(spent, Mapping):
             for stage, seconds in spent.items():
-                if isinstance(seconds, int | float):  # a user's own method may log anything
-                    found[stage] = found.get(stage, 0.0) + seconds
-    return found
+                if isinstance(seconds, int | float):  # a user's own step may log anything
+                    totals[stage] = totals.get(stage, 0.0) + seconds
+    return totals
 
 
 def _in_stages(step: StepFacts) -> Epochs:
     """The logs of a step that trains several times (progressive_distill), or of steps in it (in_tower)."""
-    found = step.log.get("stages")
-    stages = [log for log in found if isinstance(log, Mapping)] if isinstance(found, list) else []
+    logged = step.log.get("stages")
+    stages = [log for log in logged if isinstance(log, Mapping)] if isinstance(logged, list) else []
     return stages + [log for log in step.log.values() if isinstance(log, Mapping) and _epochs(log)]
 
 
 def _epochs(log: Mapping[str, Any]) -> Epochs | None:
     """None where the log holds something else under that name."""
-    found = log.get("epochs")
-    if isinstance(found, list) and all(isinstance(entry, Mapping) for entry in found):
-        return found
+    epochs = log.get("epochs")
+    if isinstance(epochs, list) and all(isinstance(entry, Mapping) for entry in epochs):
+        return epochs
     return None
 
 
@@ -92,23 +92,23 @@ def courses(record: RunRecord) -> list[Course]:
 
 def epoch_table(record: RunRecord) -> str:
     """A line a training step: its losses and qualities from the first epoch to the last."""
-    found = courses(record)
-    qualities = dict.fromkeys(name for course in found for name in course.qualities)
+    all_courses = courses(record)
+    qualities = dict.fromkeys(name for course in all_courses for name in course.qualities)
     columns = [
-        Column("variant", [escape(course.model.name) for course in found]),
-        Column("step", [escape(course.step.method) for course in found]),
-        Column("epochs", [_count(course) for course in found], right=True),
-        Column("loss, train", [_format_course(course.values(LOSS)) for course in found]),
-        Column("loss, selection", [_format_course(course.values(LOSS_SELECTION)) for course in found]),
+        Column("variant", [escape(course.model.name) for course in all_courses]),
+        Column("step", [escape(course.step.name) for course in all_courses]),
+        Column("epochs", [_count(course) for course in all_courses], right=True),
+        Column("loss, train", [_format_course(course.values(LOSS)) for course in all_courses]),
+        Column("loss, selection", [_format_course(course.values(LOSS_SELECTION)) for course in all_courses]),
         *(
             Column(
                 f"{escape(name)}, selection",
-                [_format_course(course.values(f"{name}{_SELECTION}")) for course in found],
+                [_format_course(course.values(f"{name}{_SELECTION}")) for course in all_courses],
             )
             for name in qualities
         ),
     ]
-    return table(without_empty(columns)) if found else ""
+    return table(without_empty(columns)) if all_courses else ""
 
 
 def _count(course: Course) -> str:

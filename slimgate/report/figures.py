@@ -106,13 +106,13 @@ class Counted(Protocol):
     def ratio(self) -> float | None: ...
 
 
-def flops_words(found: Counted | None) -> str | None:
+def flops_words(counted: Counted | None) -> str | None:
     """`1.23 GFLOPs (25 tokens; 0.5 of the teacher's)`, None where they are not known."""
-    if found is None or found.flops is None:
+    if counted is None or counted.flops is None:
         return None
-    tokens = None if found.tokens is None else f"{count(found.tokens)} tokens"
-    ratio = None if found.ratio is None else f"{significant(found.ratio)} of the teacher's"
-    return with_note(f"{significant(found.flops / _GIGA)} GFLOPs", tokens, ratio)
+    tokens = None if counted.tokens is None else f"{count(counted.tokens)} tokens"
+    ratio = None if counted.ratio is None else f"{significant(counted.ratio)} of the teacher's"
+    return with_note(f"{significant(counted.flops / _GIGA)} GFLOPs", tokens, ratio)
 
 
 def drop_words(
@@ -147,7 +147,9 @@ def format_drop(
 def format_limits(budgets: Sequence[Limited]) -> str:
     """`2, floor 0.8`, `±1` of a limit on both sides; a dash where there is no budget."""
     words: dict[str, str] = {"drop_points": "", EQUIVALENT: "±"}
-    return ", ".join(f"{words.get(one.kind, f'{one.kind} ')}{one.limit:g}" for one in budgets) or "–"
+    return (
+        ", ".join(f"{words.get(budget.kind, f'{budget.kind} ')}{budget.limit:g}" for budget in budgets) or "–"
+    )
 
 
 def bounded_drop_words(

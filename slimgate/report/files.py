@@ -20,6 +20,6 @@ def write_reports(record: RunRecord, folder: Path, texts: Texts | None) -> None:
     from slimgate.report.html import html_report
 
     plots = write_plots(record, folder / "plots") if can_plot() else []
-    write_atomically(folder / "report.md", suite_report(record, [f"plots/{one.name}" for one in plots]))
+    write_atomically(folder / "report.md", suite_report(record, [f"plots/{plot.name}" for plot in plots]))
     write_atomically(folder / PR_COMMENT, pr_comment([record]))
     write_atomically(folder / "report.html", html_report(record, folder, texts))

@@ -28,12 +28,12 @@ def followed_section(record: RunRecord) -> str:
 
 def _row(row: FollowedRow) -> str:
     label = "" if row.label is None else f", label {escape(row.label, longest=_LONGEST)}"
-    given = "".join(f", {escape(name)} {format_number(value)}" for name, value in row.given.items())
+    scores = "".join(f", {escape(name)} {format_number(value)}" for name, value in row.given.items())
     text = "" if row.text is None else f"Text: {escape(row.text)}"
     shown = row.answers[:_MOST_MODELS]
     left_out = len(row.answers) - len(shown)
     further = f"{count(left_out)} further models are in run.json." if left_out else ""
-    heading = f"**{escape(row.id)}**{label}{given}: {escape(row.why)}."
+    heading = f"**{escape(row.id)}**{label}{scores}: {escape(row.why)}."
     return blocks(heading, text, table(answer_columns(shown, _short)), further)
 
 
@@ -42,23 +42,23 @@ def _short(text: str) -> str:
 
 
 def _shapes(record: RunRecord) -> str:
-    found = [(model, model.shapes) for model in models(record) if model.shapes is not None]
-    if not found:
+    shaped = [(model, model.shapes) for model in models(record) if model.shapes is not None]
+    if not shaped:
         return ""
-    row = escape(found[0][1].id)
-    told = (
+    row = escape(shaped[0][1].id)
+    note = (
         f"{row} on its way through each network: shapes and types of what parts give, and of stored weights."
     )
     columns = [
-        Column("model", [escape(model.name) for model, _ in found]),
-        Column("inputs", [_inputs(shapes) for _, shapes in found]),
-        Column("token embeddings", [_tensors([shapes.embeddings]) for _, shapes in found]),
-        Column("blocks", [_tensors(shapes.blocks) for _, shapes in found]),
-        Column("logits", [_tensors([shapes.logits]) for _, shapes in found]),
-        Column("probabilities", [_probabilities(record, *one) for one in found]),
-        Column("note", [MISSING if shapes.note is None else escape(shapes.note) for _, shapes in found]),
+        Column("model", [escape(model.name) for model, _ in shaped]),
+        Column("inputs", [_inputs(shapes) for _, shapes in shaped]),
+        Column("token embeddings", [_tensors([shapes.embeddings]) for _, shapes in shaped]),
+        Column("blocks", [_tensors(shapes.blocks) for _, shapes in shaped]),
+        Column("logits", [_tensors([shapes.logits]) for _, shapes in shaped]),
+        Column("probabilities", [_probabilities(record, *pair) for pair in shaped]),
+        Column("note", [MISSING if shapes.note is None else escape(shapes.note) for _, shapes in shaped]),
     ]
-    return with_heading("### Shapes of one row", blocks(told, table(without_empty(columns))))
+    return with_heading("### Shapes of one row", blocks(note, table(without_empty(columns))))
 
 
 def _inputs(shapes: RowShapes) -> str:
@@ -71,8 +71,8 @@ def _inputs(shapes: RowShapes) -> str:
 
 def _tensors(tensors: Sequence[TensorFacts | None]) -> str:
     """Equal ones in a row are counted: `6 × (1, 23, 384) float32, weights int8`."""
-    runs = [(told, len(list(run))) for told, run in groupby(map(_tensor, tensors))]
-    return "; ".join(f"{many} × {told}" if many > 1 else told for told, many in runs) or MISSING
+    runs = [(words, len(list(run))) for words, run in groupby(map(_tensor, tensors))]
+    return "; ".join(f"{repeats} × {words}" if repeats > 1 else words for words, repeats in runs) or MISSING
 
 
 def _tensor(facts: TensorFacts | None) -> str:
@@ -91,7 +91,7 @@ def _probabilities(record: RunRecord, model: VariantRecord, shapes: RowShapes) -
     if shapes.next_tokens:
         return top_words(shapes.next_tokens, _short)
     rows = [row for row in record.followed if row.id == shapes.id]
-    tops = [one.top for row in rows for one in row.answers if one.model == model.name]
+    tops = [answer.top for row in rows for answer in row.answers if answer.model == model.name]
     return top_words(tops[0], _short) if tops else MISSING
 
 
@@ -101,15 +101,21 @@ def answer_columns(answers: Sequence[AnswerFacts], show: Show) -> list[Column]:
     show: makes text from data harmless where the table goes.
     """
     teacher = answers[0]
-    values = dict.fromkeys(name for one in answers for name in one.values)
+    values = dict.fromkeys(name for answer in answers for name in answer.values)
     columns = [
-        Column("model", [show(one.model) for one in answers]),
-        Column("answer", [MISSING if one.prediction is None else show(one.prediction) for one in answers]),
-        Column("right", [_right(one) for one in answers]),
-        Column("p of the label", [to_fixed(one.label_probability, 3) for one in answers], right=True),
-        Column("most probable", [top_words(one.top, show) for one in answers]),
-        *(Column(show(name), [_value(one, teacher, name) for one in answers], right=True) for name in values),
-        Column("against the teacher", [_against(one, teacher) for one in answers]),
+        Column("model", [show(answer.model) for answer in answers]),
+        Column(
+            "answer",
+            [MISSING if answer.prediction is None else show(answer.prediction) for answer in answers],
+        ),
+        Column("right", [_right(answer) for answer in answers]),
+        Column("p of the label", [to_fixed(answer.label_probability, 3) for answer in answers], right=True),
+        Column("most probable", [top_words(answer.top, show) for answer in answers]),
+        *(
+            Column(show(name), [_value(answer, teacher, name) for answer in answers], right=True)
+            for name in values
+        ),
+        Column("against the teacher", [_against(answer, teacher) for answer in answers]),
     ]
     return without_empty(columns)
 
@@ -119,31 +125,31 @@ def top_words(top: Sequence[tuple[str, float]], show: Show) -> str:
     return ", ".join(f"{show(name)} {to_fixed(share, 3)}" for name, share in top) or MISSING
 
 
-def _right(one: AnswerFacts) -> str:
-    return MISSING if one.right is None else "yes" if one.right else "no"
+def _right(answer: AnswerFacts) -> str:
+    return MISSING if answer.right is None else "yes" if answer.right else "no"
 
 
-def _value(one: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
+def _value(answer: AnswerFacts, teacher: AnswerFacts, name: str) -> str:
     """`4.21 (+0.35)`, of the teacher without the difference."""
-    value, reference = one.values.get(name), teacher.values.get(name)
+    value, reference = answer.values.get(name), teacher.values.get(name)
     shown = format_number(value)
-    if one is teacher or value is None or reference is None:
+    if answer is teacher or value is None or reference is None:
         return shown
     difference = value - reference
     return with_note(shown, f"{'-' if difference < 0 else '+'}{format_number(abs(difference), 3)}")
 
 
-def _against(one: AnswerFacts, teacher: AnswerFacts) -> str:
+def _against(answer: AnswerFacts, teacher: AnswerFacts) -> str:
     """`right to wrong, p -0.412`; the teacher is against nobody."""
-    if one is teacher:
+    if answer is teacher:
         return MISSING
-    told = []
-    if one.right is not None and teacher.right is not None and one.right != teacher.right:
-        told.append(_TURNED[teacher.right, one.right])
-    elif one.prediction != teacher.prediction:
-        told.append("another answer")
-    elif one.prediction is not None:
-        told.append("the same answer")
-    if one.label_probability is not None and teacher.label_probability is not None:
-        told.append(f"p {one.label_probability - teacher.label_probability:+.3f}")
-    return ", ".join(told) or MISSING
+    clauses = []
+    if answer.right is not None and teacher.right is not None and answer.right != teacher.right:
+        clauses.append(_TURNED[teacher.right, answer.right])
+    elif answer.prediction != teacher.prediction:
+        clauses.append("another answer")
+    elif answer.prediction is not None:
+        clauses.append("the same answer")
+    if answer.label_probability is not None and teacher.label_probability is not None:
+        clauses.append(f"p {answer.label_probability - teacher.label_probability:+.3f}")
+    return ", ".join(clauses) or MISSING

@@ -32,13 +32,13 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
     file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
     fails the run, the suite says. The title of what an earlier run judged says so.
     """
-    found, old = list(_iter_findings(record)), carried_messages(record)
+    findings, old = list(_iter_findings(record)), carried_messages(record)
     return [
         f"::{level} file={_escape(file, _PROPERTY)},"
         f"title={_escape(title + _age(message, old), _PROPERTY)}::"
         f"{_escape(_make_visible(message), _DATA)}"
         for level in _WORST_FIRST
-        for severity, title, message in found
+        for severity, title, message in findings
         if severity == level
     ]
 
@@ -67,22 +67,24 @@ def _iter_findings(record: RunRecord) -> Iterator[tuple[str, str, str]]:
 
 def _of_variant(model: VariantRecord) -> Iterator[tuple[str, str, str]]:
     """Budgets that share a line, such as two on one metric, are told once, by the worst of them."""
-    told: dict[str, tuple[str, str, str]] = {}
-    for one in judged_budgets(model):
-        if one.facts.verdict is Verdict.PASS:
+    annotations: dict[str, tuple[str, str, str]] = {}
+    for judged in judged_budgets(model):
+        if judged.facts.verdict is Verdict.PASS:
             continue
-        level = _LEVELS[one.facts.verdict]
+        level = _LEVELS[judged.facts.verdict]
         message = (
-            message_of(model, one.name, one.facts.kind)
-            or f"{one.facts.kind} {one.facts.limit:g}: {one.facts.verdict}"
+            message_of(model, judged.name, judged.facts.kind)
+            or f"{judged.facts.kind} {judged.facts.limit:g}: {judged.facts.verdict}"
         )
-        if message not in told or _WORST_FIRST.index(level) < _WORST_FIRST.index(told[message][0]):
-            told[message] = level, f"slimgate: {model.name}, {one.name}", message
+        if message not in annotations or _WORST_FIRST.index(level) < _WORST_FIRST.index(
+            annotations[message][0]
+        ):
+            annotations[message] = level, f"slimgate: {model.name}, {judged.name}", message
     for name, facts in model.confirm.items():
         if facts.verdict is not None and facts.verdict is not Verdict.PASS:
             message = facts.message or f"confirm: {name}: {facts.verdict}"
-            told[message] = _LEVELS[facts.verdict], f"slimgate: {model.name}, confirm {name}", message
-    yield from told.values()
+            annotations[message] = _LEVELS[facts.verdict], f"slimgate: {model.name}, confirm {name}", message
+    yield from annotations.values()
 
 
 def _make_visible(message: str) -> str:

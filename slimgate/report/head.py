@@ -62,8 +62,12 @@ def best(record: RunRecord) -> list[str]:
         return [none, *_fastest_lines(record, fast)]
     if list(fast) == [small.name]:
         shown = ", ".join([_size(small), *_speeds(record, small, fast[small.name])])
-        kept = [f"Its quality: {', '.join(found)}."] if (found := _first_metrics(record, small)) else []
-        return [f"Smallest and fastest inside its budgets: {_name(small)}, {shown}.", *kept]
+        lines = (
+            [f"Its quality: {', '.join(metric_words)}."]
+            if (metric_words := _first_metrics(record, small))
+            else []
+        )
+        return [f"Smallest and fastest inside its budgets: {_name(small)}, {shown}.", *lines]
     facts = [_size(small), *_first_metrics(record, small)]
     return [
         f"Smallest inside its budgets: {_name(small)}, {', '.join(facts)}.",
@@ -110,16 +114,16 @@ Fast = dict[str | None, list[str]]
 
 def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
     """Name of a variant -> the workloads on which it is fastest; None -> those on which none is faster."""
-    found: Fast = {}
+    fastest: Fast = {}
     for workload in workloads(record):
         shown = [(rate, model) for model in able if (rate := _rate(record, model, workload)) is not None]
         faster = [(rate, model) for rate, model in shown if rate > 1]
         if faster:
             model = max(faster, key=lambda pair: pair[0])[1]
-            found.setdefault(model.name, []).append(workload)
+            fastest.setdefault(model.name, []).append(workload)
         elif shown:
-            found.setdefault(None, []).append(workload)
-    return found
+            fastest.setdefault(None, []).append(workload)
+    return fastest
 
 
 def _rate(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
@@ -142,27 +146,27 @@ def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
     return f"{significant(facts.p50_ms)} ms on {where} (teacher {before} ms)"
 
 
-def _speeds(record: RunRecord, model: VariantRecord, found: list[str]) -> list[str]:
+def _speeds(record: RunRecord, model: VariantRecord, lines: list[str]) -> list[str]:
     """On the workloads of the tables; the others are counted: `on 4 more workloads`."""
-    chosen = [workload for workload in shown_workloads(record) if workload in found]
-    left = len(found) - len(chosen)
+    chosen = [workload for workload in shown_workloads(record) if workload in lines]
+    left = len(lines) - len(chosen)
     speeds = [_speed(record, model, workload) for workload in chosen]
     return [*speeds, f"on {format_count(left, 'more workload', 'more workloads')}"] if left else speeds
 
 
-def _fastest_lines(record: RunRecord, found: Fast) -> list[str]:
+def _fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
     """A line on the fastest variants, and on the workloads on which none is shown to be faster."""
     shown = shown_workloads(record)
     named = [
         f"{_name(record.variant(name))}, {', '.join(_speeds(record, record.variant(name), faster))}"
-        for name, faster in sorted(found.items(), key=lambda pair: not set(shown) & set(pair[1]))
+        for name, faster in sorted(fastest.items(), key=lambda pair: not set(shown) & set(pair[1]))
         if name
     ]
     lines = [f"Fastest inside its budgets: {'; '.join(named)}."] if named else []
-    if None in found:
-        number = f"{len(found[None])} of {len(workloads(record))} workloads"
-        many = len(found[None]) > MOST_WORKLOADS
-        where = number if many else ", ".join(map(workload_words, found[None]))
+    if None in fastest:
+        number = f"{len(fastest[None])} of {len(workloads(record))} workloads"
+        is_long = len(fastest[None]) > MOST_WORKLOADS
+        where = number if is_long else ", ".join(map(workload_words, fastest[None]))
         lines.append(f"None is shown to be faster than the teacher on {where}.")
     return lines
 
@@ -172,8 +176,8 @@ def _name(model: VariantRecord) -> str:
     return f"**{escape(model.name)}**"
 
 
-def _names(found: list[VariantRecord]) -> str:
-    return ", ".join(escape(model.name) for model in found)
+def _names(models_named: list[VariantRecord]) -> str:
+    return ", ".join(escape(model.name) for model in models_named)
 
 
 def broken_models(record: RunRecord) -> list[str]:
@@ -224,7 +228,7 @@ def head(record: RunRecord) -> str:
         with_heading(f"**{reasons_title(record)}**", bullets(map(escape, reasons(record)))),
         with_heading("**What was not built or measured**", bullets(broken_models(record))),
         with_heading("**What could ship**", bullets(best(record))),
-        with_heading("**Before you trust this**", few(list(warnings(record)), "note")),
+        with_heading("**Before you trust this**", fold_rest(list(warnings(record)), "note")),
         *_tables(record),
     )
 
@@ -236,9 +240,12 @@ def _tables(record: RunRecord) -> tuple[str, ...]:
     return ("## Variants", variants_table(record, models(record)), table_words(record))
 
 
-def table_words(record: RunRecord, *, here: bool = True) -> str:
-    """What the cells of the table of variants are. here: whether the text has the section of the words."""
-    words = [f"[{word}](#how-to-read-this)" if here else word for word in ("brackets", "duels")]
+def table_words(record: RunRecord, *, in_report: bool = True) -> str:
+    """What the cells of the table of variants are.
+
+    in_report: whether the text has the section of the words.
+    """
+    words = [f"[{word}](#how-to-read-this)" if in_report else word for word in ("brackets", "duels")]
     drop = f"A drop is how much worse than the teacher; {words[0]} hold its interval."
     timed = any(facts.speedup is not None for model in record.variants for facts in model.latency.values())
     return f"{drop} Speed-ups come from {words[1]} with the teacher." if timed else drop
@@ -250,35 +257,35 @@ def reasons(record: RunRecord) -> list[str]:
     return [message for message in messages(record) if not message.startswith(errors)]
 
 
-def few(lines: list[str], what: str) -> str:
-    """The first lines, and behind a fold the others. what: one line in a word, such as `note`."""
+def fold_rest(lines: list[str], noun: str) -> str:
+    """The first lines, and behind a fold the others. noun: one line in a word, such as `note`."""
     shown, rest = lines[:MOST_CAUTIONS], lines[MOST_CAUTIONS:]
-    more = format_count(len(rest), f"more {what}", f"more {what}s")
+    more = format_count(len(rest), f"more {noun}", f"more {noun}s")
     return blocks(bullets(shown), fold("", more, bullets(rest)) if rest else "")
 
 
 def verdict_line(record: RunRecord) -> str:
     """`**FAIL** · 9 budgets hold, 1 does not, 1 is undecided · 4 results not gated`."""
-    found = record.verdict
-    judged = [format_count(found.passed, "budget holds", "budgets hold")]
-    if found.failed:
-        judged.append(format_count(found.failed, "does not", "do not"))
-    if found.inconclusive:
-        judged.append(format_count(found.inconclusive, *_undecided_words(record)))
-    words = "no budget was judged" if found.status == "measured" else ", ".join(judged)
-    parts = [f"**{found.status}**", words]
+    run_verdict = record.verdict
+    judged = [format_count(run_verdict.passed, "budget holds", "budgets hold")]
+    if run_verdict.failed:
+        judged.append(format_count(run_verdict.failed, "does not", "do not"))
+    if run_verdict.inconclusive:
+        judged.append(format_count(run_verdict.inconclusive, *_undecided_words(record)))
+    words = "no budget was judged" if run_verdict.status == "measured" else ", ".join(judged)
+    parts = [f"**{run_verdict.status}**", words]
     if broken := sum(model.error is not None for model in record.variants):
         parts.append(
             format_count(
                 broken, "variant could not be built or measured", "variants could not be built or measured"
             )
         )
-    if found.not_gated:
-        parts.append(format_count(found.not_gated, "result not gated", "results not gated"))
+    if run_verdict.not_gated:
+        parts.append(format_count(run_verdict.not_gated, "result not gated", "results not gated"))
     if carried := describe_carried(record):
         parts.append(f"partial: {carried}")
-    if found.missing:
-        parts.append(format_count(found.missing, "check not run yet", "checks not run yet"))
+    if run_verdict.missing:
+        parts.append(format_count(run_verdict.missing, "check not run yet", "checks not run yet"))
     return " · ".join(parts)
 
 
@@ -309,8 +316,8 @@ def origin(record: RunRecord) -> str:
     """Suite, rows, time; of logs, which model the report calls the teacher."""
     gate = record.task.splits.get("gate")
     if record.task.is_of_files:
-        what, file = ("scores", "log") if record.task.kind == RECORD_KIND else ("rows", "predictions")
-        counted = [] if gate is None else [f"{count(gate.n)} {what}"]
+        noun, file = ("scores", "log") if record.task.kind == RECORD_KIND else ("rows", "predictions")
+        counted = [] if gate is None else [f"{count(gate.n)} {noun}"]
         base = f"the base's {file} {'is' if file == 'log' else 'are'} the teacher below"
         return " · ".join([*counted, moment(record.created), base])
     rows = [] if gate is None else [f"{count(gate.n)} gate rows"]

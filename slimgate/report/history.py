@@ -43,19 +43,23 @@ def history_report(releases: Sequence[Kept], picture_path: str | None = None) ->
 
 def model_names(releases: Sequence[Kept]) -> list[str]:
     """Every model that a release has, those of the newest first."""
-    return list(dict.fromkeys(model.name for one in reversed(releases) for model in one.record.variants))
+    return list(
+        dict.fromkeys(model.name for release in reversed(releases) for model in release.record.variants)
+    )
 
 
 def gated_metrics(releases: Sequence[Kept]) -> list[str]:
     """Metrics that have a budget in a release, or else the first that the newest measured."""
-    gated = list(dict.fromkeys(name for one in reversed(releases) for name in budgeted_metrics(one.record)))
+    gated = list(
+        dict.fromkeys(name for release in reversed(releases) for name in budgeted_metrics(release.record))
+    )
     return gated or metrics(releases[-1].record)[:1]
 
 
 def _standings(releases: Sequence[Kept]) -> str:
-    records = [one.record for one in releases]
+    records = [release.record for release in releases]
     columns = [
-        Column("release", [escape(one.name) for one in releases]),
+        Column("release", [escape(release.name) for release in releases]),
         Column("ran", [escape(record.created) for record in records]),
         Column("status", [status_words(record) for record in records]),
         Column(
@@ -83,8 +87,8 @@ def _rows(releases: Sequence[Kept]) -> list[str]:
     """How many, and a letter that is the same where the rows are: values of other rows do not compare."""
     letters: dict[str, str] = {}
     shown = []
-    for one in releases:
-        gate = one.record.task.splits.get("gate")
+    for release in releases:
+        gate = release.record.task.splits.get("gate")
         if gate is None:
             shown.append(MISSING)
             continue
@@ -114,16 +118,20 @@ def _speed(releases: Sequence[Kept], names: Sequence[str], workload: str) -> str
 
 def _by_model(heading: str, releases: Sequence[Kept], names: Sequence[str], cell: Cell) -> str:
     columns = [
-        Column(escape(name), [_cell(one, name, cell) for one in releases], right=True) for name in names
+        Column(escape(name), [_cell(release, name, cell) for release in releases], right=True)
+        for name in names
     ]
-    told = without_empty(columns)
-    if not told:
+    shown_columns = without_empty(columns)
+    if not shown_columns:
         return ""
-    return blocks(f"### {heading}", table([Column("release", [escape(one.name) for one in releases]), *told]))
+    return blocks(
+        f"### {heading}",
+        table([Column("release", [escape(release.name) for release in releases]), *shown_columns]),
+    )
 
 
 def _cell(release: Kept, name: str, cell: Cell) -> str:
-    model = next((one for one in release.record.variants if one.name == name), None)
+    model = next((variant for variant in release.record.variants if variant.name == name), None)
     return MISSING if model is None else cell(model)
 
 
@@ -138,21 +146,21 @@ def draw_history(releases: Sequence[Kept], path: Path) -> Path:
         for row, metric in zip(axes, panels, strict=True):
             _panel(row[0], releases, metric)
         # a folder's name may hold "$", which would begin a formula
-        names = [one.name for one in releases]
+        names = [release.name for release in releases]
         axes[-1][0].set_xticks(range(len(releases)), names, rotation=20, ha="right", parse_math=False)
-        if len({_gate(one) for one in releases}) > 1:
+        if len({_gate(release) for release in releases}) > 1:
             axes[0][0].plot([], [], label="other gate rows", color="gray", linestyle="none", **_HOLLOW)
         axes[0][0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return path
 
 
 def _panel(axes: Any, releases: Sequence[Kept], metric: str) -> None:
-    gates = [_gate(one) for one in releases]
+    gates = [_gate(release) for release in releases]
     for number, name in enumerate(model_names(releases)):
         points = [
             (place, value)
-            for place, one in enumerate(releases)
-            if (value := _value(one, name, metric)) is not None
+            for place, release in enumerate(releases)
+            if (value := _value(release, name, metric)) is not None
         ]
         style = {"color": "black", "linewidth": 2} if name == TEACHER else {"color": f"C{number}"}
         for (start, before), (end, after) in pairwise(points):
@@ -168,7 +176,7 @@ def _panel(axes: Any, releases: Sequence[Kept], metric: str) -> None:
 
 
 def _value(release: Kept, name: str, metric: str) -> float | None:
-    model = next((one for one in release.record.variants if one.name == name), None)
+    model = next((variant for variant in release.record.variants if variant.name == name), None)
     facts = model.quality.get(metric) if model else None
     return facts.value if facts else None
 

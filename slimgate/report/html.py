@@ -99,8 +99,8 @@ def _split_section(markdown: str) -> tuple[str, Markup]:
     return heading.lstrip("# "), section(rest)
 
 
-def _render(template: str, **given: Any) -> str:
-    return _environment().get_template(template).render(**given)
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
 
 
 @cache

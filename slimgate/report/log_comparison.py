@@ -17,14 +17,14 @@ def log_comparison(record: RunRecord) -> str:
     return blocks("## Tasks", *(log_table(model) for model in variants(record)))
 
 
-def log_table(model: VariantRecord, most: int = _MOST_LINES) -> str:
+def log_table(model: VariantRecord, limit: int = _MOST_LINES) -> str:
     """One target's table, of at most so many lines, with its name above and its notes below."""
-    found = sorted(
+    metrics = sorted(
         model.quality.items(), key=lambda pair: -measure_harm(pair[1].drop_points or 0.0, pair[1].budgets)
     )
-    shown = found[:most]
-    more = len(found) - len(shown)
-    two_sided = any(is_two_sided(facts.budgets) for _, facts in found)
+    shown = metrics[:limit]
+    more = len(metrics) - len(shown)
+    two_sided = any(is_two_sided(facts.budgets) for _, facts in metrics)
     return blocks(
         f"### {escape(model.name)}",
         table(
@@ -35,7 +35,7 @@ def log_table(model: VariantRecord, most: int = _MOST_LINES) -> str:
                 Column("target", [_value(facts.value) for _, facts in shown], right=True),
                 Column(
                     "drop, points",
-                    [format_drop(one.drop_points, one.interval, one.budgets) for _, one in shown],
+                    [format_drop(facts.drop_points, facts.interval, facts.budgets) for _, facts in shown],
                     right=True,
                 ),
                 Column("budget", [format_limits(facts.budgets) for _, facts in shown], right=True),

@@ -21,14 +21,14 @@ def machines_text(runs: Sequence[Kept]) -> str:
 
     Raises DataError where two runs have no variant in common, or no run timed a variant.
     """
-    records = [one.record for one in runs]
+    records = [run.record for run in runs]
     variants = _common_variants(runs)
     letters = _letters(records)
-    timed = dict.fromkeys(name for one in records for model in one.variants for name in model.latency)
+    timed = dict.fromkeys(name for run in records for model in run.variants for name in model.latency)
     tables = [_speed_table(records, letters, variants, workload) for workload in timed]
     if not any(tables):
         raise DataError(f"{runs[0].file}: no variant was timed beside its teacher, expected speed-ups")
-    machines = len({one.machine.hardware for one in records})
+    machines = len({run.machine.hardware for run in records})
     number = f"{machines} machines" if machines > 1 else "one machine"
     return (
         blocks(
@@ -48,37 +48,42 @@ def _common_variants(runs: Sequence[Kept]) -> list[str]:
     no variant with the first.
     """
     first = runs[0]
-    names = [[model.name for model in one.record.variants if model.name != TEACHER] for one in runs]
-    for one, found in zip(runs, names, strict=True):
-        title, wanted = one.record.suite.title, first.record.suite.title
-        if title != wanted:
+    names = [[model.name for model in run.record.variants if model.name != TEACHER] for run in runs]
+    for run, own_names in zip(runs, names, strict=True):
+        title, first_title = run.record.suite.title, first.record.suite.title
+        if title != first_title:
             raise DataError(
-                f'{one.file}: a run of "{title}", and {first.file} is one of "{wanted}"; expected one suite'
+                f'{run.file}: a run of "{title}", and {first.file} is one of "{first_title}"; '
+                "expected one suite"
             )
-        if not set(found) & set(names[0]):
+        if not set(own_names) & set(names[0]):
             raise DataError(
-                f"{one.file}: no variant of {first.file} is in it (it has {', '.join(found) or 'none'}); "
+                f"{run.file}: no variant of {first.file} is in it (it has {', '.join(own_names) or 'none'}); "
                 "expected runs of one suite"
             )
-    return list(dict.fromkeys(name for found in names for name in found))
+    return list(dict.fromkeys(name for own_names in names for name in own_names))
 
 
 def _letters(records: Sequence[RunRecord]) -> list[str]:
     """A name for each run: A, B for machines, A1 and A2 for two runs on one."""
-    keys = [one.machine.hardware for one in records]
+    keys = [record.machine.hardware for record in records]
     order = list(dict.fromkeys(keys))
-    found = []
+    letters = []
     for place, key in enumerate(keys):
         number = order.index(key)
         letter = chr(ord("A") + number) if number < 26 else str(number + 1)
-        found.append(letter if keys.count(key) == 1 else f"{letter}{keys[: place + 1].count(key)}")
-    return found
+        letters.append(letter if keys.count(key) == 1 else f"{letter}{keys[: place + 1].count(key)}")
+    return letters
 
 
 def _cautions(records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str]) -> list[str]:
     """Runs that did not see a planted delay, and models that are not the same files everywhere."""
-    delays = [one.self_test.planted_delay for one in records]
-    blind = [letter for letter, one in zip(letters, delays, strict=True) if one is not None and not one.seen]
+    delays = [record.self_test.planted_delay for record in records]
+    blind = [
+        letter
+        for letter, record in zip(letters, delays, strict=True)
+        if record is not None and not record.seen
+    ]
     differ = [name for name in variants if len(_digests(records, name)) > 1]
     lines = []
     if blind:
@@ -92,26 +97,26 @@ def _cautions(records: Sequence[RunRecord], letters: Sequence[str], variants: Se
 def _digests(records: Sequence[RunRecord], name: str) -> set[str]:
     return {
         model.artifact.digest
-        for one in records
-        for model in one.variants
+        for record in records
+        for model in record.variants
         if model.name == name and model.artifact is not None
     }
 
 
 def _machine_table(runs: Sequence[Kept], letters: Sequence[str]) -> str:
-    machines = [one.record.machine for one in runs]
+    machines = [run.record.machine for run in runs]
     columns = [
         Column("", letters),
-        Column("processor", [escape(one.cpu) for one in machines]),
-        Column("instructions", [escape(" ".join(one.instructions)) for one in machines]),
-        Column("cores", [str(one.cores) for one in machines], right=True),
-        Column("threads", [str(one.threads) for one in machines], right=True),
-        Column("device", ["" if one.device == "cpu" else escape(one.device) for one in machines]),
+        Column("processor", [escape(run.cpu) for run in machines]),
+        Column("instructions", [escape(" ".join(run.instructions)) for run in machines]),
+        Column("cores", [str(run.cores) for run in machines], right=True),
+        Column("threads", [str(run.threads) for run in machines], right=True),
+        Column("device", ["" if run.device == "cpu" else escape(run.device) for run in machines]),
         *(
-            Column(f"{words}, {unit}", [_rate(one, field) for one in machines], right=True)
+            Column(f"{words}, {unit}", [_rate(run, field) for run in machines], right=True)
             for field, (words, unit) in RATE_WORDS.items()
         ),
-        Column("run", [escape(one.name) for one in runs]),
+        Column("run", [escape(run.name) for run in runs]),
     ]
     return table(without_empty(columns))
 
@@ -125,30 +130,38 @@ def _speed_table(
     records: Sequence[RunRecord], letters: Sequence[str], variants: Sequence[str], workload: str
 ) -> str:
     """A line for each variant that some run timed; nothing where none did."""
-    found = {name: [_times(one, name, workload) for one in records] for name in variants}
-    found = {name: times for name, times in found.items() if any(one and one.speedup for one in times)}
-    if not found:
+    times_by_name = {name: [_times(timing, name, workload) for timing in records] for name in variants}
+    times_by_name = {
+        name: times
+        for name, times in times_by_name.items()
+        if any(timing and timing.speedup for timing in times)
+    }
+    if not times_by_name:
         return ""
     columns = [
-        Column("variant", [escape(name) for name in found]),
+        Column("variant", [escape(name) for name in times_by_name]),
         *(
-            Column(letter, [speed_cell(times[place]) for times in found.values()], right=True)
+            Column(letter, [speed_cell(times[place]) for times in times_by_name.values()], right=True)
             for place, letter in enumerate(letters)
         ),
     ]
     if len(records) > 1:
-        columns.append(Column("lowest bound", [_lowest(times) for times in found.values()], right=True))
+        columns.append(
+            Column("lowest bound", [_lowest(times) for times in times_by_name.values()], right=True)
+        )
     return blocks(f"## {workload_words(workload).capitalize()}", table(columns))
 
 
 def _times(record: RunRecord, name: str, workload: str) -> LatencyFacts | None:
-    model = next((one for one in record.variants if one.name == name), None)
+    model = next((variant for variant in record.variants if variant.name == name), None)
     return model.latency.get(workload) if model is not None else None
 
 
 def _lowest(times: Sequence[LatencyFacts | None]) -> str:
     """The lowest bound of all runs; a dash where one of them has no interval."""
     bounds = [
-        one.speedup_interval[0] for one in times if one is not None and one.speedup_interval is not None
+        timing.speedup_interval[0]
+        for timing in times
+        if timing is not None and timing.speedup_interval is not None
     ]
     return times_words(min(bounds)) if len(bounds) == len(times) else MISSING

@@ -65,7 +65,7 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
 def full_sections(record: RunRecord) -> list[str]:
     """Every section below the first screen, whole, as report.html has them; without those that are empty."""
     metrics, latency, memory = other_metrics(record), latency_table(record), memory_table(record)
-    found = [
+    sections = [
         verdict_lines(record),
         since_baseline(record),
         confirm_section(record),
@@ -86,18 +86,18 @@ def full_sections(record: RunRecord) -> list[str]:
         machine(record),
         how_to_read(record),
     ]
-    return [section for section in found if section]
+    return [section for section in sections if section]
 
 
 def _details(record: RunRecord) -> list[str]:
     """Folded parts, those that most readers ask for first."""
-    verdicts, (which, slices) = verdict_list(record), worst_slices(record)
+    verdicts, (heading_words, slices) = verdict_list(record), worst_slices(record)
     return [
         _part(
             "Verdicts", bullets(verdicts), f", {format_count(len(verdicts), 'line', 'lines')} with methods"
         ),
         _part("KL to the teacher", kl_tables(record), ", token by token"),
-        _part("Slices that lost most", slices, f", {which}"),
+        _part("Slices that lost most", slices, f", {heading_words}"),
         _part("Rows lost", lost_rows(record), _which_lost(record)),
         _part("Rows won", won_rows(record), ", which a budget limits too"),
         _part("Metrics without a budget (not gated)", other_metrics(record)),
@@ -161,10 +161,10 @@ def _picture(path: str) -> str:
 
 
 def _overall(records: Sequence[RunRecord]) -> str:
-    found = [record.verdict.status for record in records]
-    worst = next(status for status in _WORST_FIRST if status in found)
-    line = f"{worst}, {count(found.count('PASS'))} of {count(len(found))} suites hold"
-    bare = found.count("measured")
+    statuses = [record.verdict.status for record in records]
+    worst = next(status for status in _WORST_FIRST if status in statuses)
+    line = f"{worst}, {count(statuses.count('PASS'))} of {count(len(statuses))} suites hold"
+    bare = statuses.count("measured")
     return line + (f", {format_count(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
@@ -179,7 +179,7 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
             Column("fail", [count(record.verdict.failed) for record in records], right=True),
             Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
             Column("not gated", [count(record.verdict.not_gated) for record in records], right=True),
-            *([Column("partial", [one or "" for one in carried])] if any(carried) else []),
+            *([Column("partial", [words or "" for words in carried])] if any(carried) else []),
             Column("not run", [count(record.verdict.missing) for record in records], right=True),
             Column("question", [escape(record.suite.title, longest=120) for record in records]),
         ]
@@ -187,8 +187,8 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
 
 
 def _reasons(record: RunRecord, path: str) -> str:
-    said = [escape(message) for message in reasons(record)]
-    return blocks(f"## {_link(record.suite.path, path)}", bullets([*said, *best(record)]))
+    lines = [escape(message) for message in reasons(record)]
+    return blocks(f"## {_link(record.suite.path, path)}", bullets([*lines, *best(record)]))
 
 
 def _status(status: Status) -> str:

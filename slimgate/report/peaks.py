@@ -28,16 +28,16 @@ _WORKLOAD = re.compile(r"b(\d+)(?:x\d+)?")
 
 def rate_lines(machine: Machine) -> Iterator[str]:
     """`measured peaks, 2 threads: float32 140 GFLOP/s, …`, with one thread too, and what is missing."""
-    found = machine.peak_rates
-    if found is None:
+    rates = machine.peak_rates
+    if rates is None:
         return
-    every, one = found.all_threads, found.one_thread
+    every, single = rates.all_threads, rates.one_thread
     if every is not None:
-        alone = f"; one thread: {_rates(one)}" if one is not None and every.threads > 1 else ""
-        by = f" (int8 by {escape(found.int8_by)})" if found.int8_by else ""
+        alone = f"; one thread: {_rates(single)}" if single is not None and every.threads > 1 else ""
+        by = f" (int8 by {escape(rates.int8_by)})" if rates.int8_by else ""
         threads = "1 thread" if every.threads == 1 else f"{every.threads} threads"
         yield f"measured peaks{by}, {threads}: {_rates(every)}{alone}"
-    yield from (f"of the measured peaks: {escape(note)}" for note in found.notes)
+    yield from (f"of the measured peaks: {escape(note)}" for note in rates.notes)
 
 
 def rates_of(machine: Machine) -> Rates | None:
@@ -45,8 +45,8 @@ def rates_of(machine: Machine) -> Rates | None:
     return machine.peak_rates.all_threads if machine.peak_rates is not None else None
 
 
-def _rates(found: Rates) -> str:
-    rates = ((words, getattr(found, name), unit) for name, (words, unit) in RATE_WORDS.items())
+def _rates(peak_rates: Rates) -> str:
+    rates = ((words, getattr(peak_rates, name), unit) for name, (words, unit) in RATE_WORDS.items())
     return ", ".join(f"{words} {significant(rate)} {unit}" for words, rate, unit in rates if rate)
 
 
@@ -93,13 +93,13 @@ def floor_of(model: VariantRecord, workload: str, rates: Rates) -> Floor | None:
     counted, match = model.flops, _WORKLOAD.fullmatch(workload)
     if counted is None or match is None or int(match[1]) < _LEAST_BATCH or rates.memory_gb_per_s is None:
         return None
-    own, float32 = peak_ms(model, workload, rates), rates.float32_gflop_per_s
+    peak, float32 = peak_ms(model, workload, rates), rates.float32_gflop_per_s
     rows = _counted_rows(workload, counted, model.latency[workload])
-    if own is None or rows is None or float32 is None or own < _LEAST_MS:
+    if peak is None or rows is None or float32 is None or peak < _LEAST_MS:
         return None
     stored = model.artifact.state_bytes if model.artifact is not None else None
     weights = (stored or 0) / rates.memory_gb_per_s / 1e6
-    return Floor(own + weights, rows * 2 * (counted.macs or 0) / float32 / 1e6 + weights)
+    return Floor(peak + weights, rows * 2 * (counted.macs or 0) / float32 / 1e6 + weights)
 
 
 def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float | None:
@@ -110,8 +110,8 @@ def peak_ms(model: VariantRecord, workload: str, rates: Rates | None) -> float |
     counted, facts = model.flops, model.latency[workload]
     if counted is None or rates is None or facts.threads != rates.threads or facts.turns is not None:
         return None
-    rows, own = _counted_rows(workload, counted, facts), _products_ms(counted, rates)
-    return None if rows is None or own is None else rows * own
+    rows, product_ms = _counted_rows(workload, counted, facts), _products_ms(counted, rates)
+    return None if rows is None or product_ms is None else rows * product_ms
 
 
 def _counted_rows(workload: str, counted: FlopsFacts, facts: LatencyFacts) -> float | None:

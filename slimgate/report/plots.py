@@ -52,9 +52,9 @@ def write_plots(record: RunRecord, folder: Path) -> list[Path]:
         for workload in _workloads(record):
             speeds = list(_by_speed(record, metric, workload))
             against[f"speed-{workload}"] = (f"speed-up over the teacher, {workload_words(workload)}", speeds)
-        for name, (what, points) in against.items():
+        for name, (axis_words, points) in against.items():
             if len(points) > 1:
-                written.append(_draw(record, metric, points, what, folder / f"{metric}-{name}.svg"))
+                written.append(_draw(record, metric, points, axis_words, folder / f"{metric}-{name}.svg"))
     written += draw_behaviour(record, folder)
     epochs = draw_epochs(record, folder)
     return written if epochs is None else [*written, epochs]
@@ -96,7 +96,7 @@ def _point(model: VariantRecord, metric: str, x: float) -> Point:
     return Point(model.name, x, facts.value, error, model.gated)
 
 
-def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: Path) -> Path:
+def _draw(record: RunRecord, metric: str, points: list[Point], axis_words: str, path: Path) -> Path:
     from matplotlib.ticker import FormatStrFormatter
 
     with picture(path, (_WIDTH, _HEIGHT)) as figure:
@@ -105,7 +105,7 @@ def _draw(record: RunRecord, metric: str, points: list[Point], what: str, path: 
         below = _labels_below(points)
         for number, series in enumerate(_series(points)):
             _line(axes, series, COLOURS[number % len(COLOURS)], below)
-        axes.set(xscale="log", xlabel=what, ylabel=metric, title=f"{metric} against {what}")
+        axes.set(xscale="log", xlabel=axis_words, ylabel=metric, title=f"{metric} against {axis_words}")
         axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.xaxis.set_minor_formatter(FormatStrFormatter("%g"))
         axes.tick_params(axis="x", which="both", labelsize=8)
@@ -141,10 +141,10 @@ def series_name(name: str) -> str:
 
 def _series(points: list[Point]) -> list[list[Point]]:
     """Variants whose names differ in one number (gptq-4, gptq-3, …) belong to one curve."""
-    found: dict[str, list[Point]] = {}
+    by_group: dict[str, list[Point]] = {}
     for point in points:
-        found.setdefault(series_name(point.name), []).append(point)
-    return [sorted(series, key=lambda point: point.x) for series in found.values()]
+        by_group.setdefault(series_name(point.name), []).append(point)
+    return [sorted(series, key=lambda point: point.x) for series in by_group.values()]
 
 
 def _labels_below(points: list[Point]) -> set[str]:

@@ -16,7 +16,7 @@ from slimgate.report.confirm import confirm_lines
 from slimgate.report.head import (
     best,
     broken_models,
-    few,
+    fold_rest,
     reasons,
     reasons_title,
     table_words,
@@ -47,7 +47,7 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
     """
     pieces = [uncut("the marker", MARKER)]
     if len(records) > 1:
-        verdicts = [f"{escape(one.suite.path)}: **{status_words(one)}**" for one in records]
+        verdicts = [f"{escape(record.suite.path)}: **{status_words(record)}**" for record in records]
         pieces.append(uncut("the verdicts", bullets(verdicts)))
     weaker = [
         weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")
@@ -70,7 +70,7 @@ def weaker_comment(title: str, than: str, weaker: Sequence[Weakening]) -> str:
 def _pieces(record: RunRecord) -> list[Piece]:
     """The first screen of the report, with the worst variants first."""
     heading = f"## slimgate: {escape(record.suite.title, longest=200)}"
-    said, confirm = reasons(record), [escape(line) for line in confirm_lines(record)]
+    reason_words, confirm = reasons(record), [escape(line) for line in confirm_lines(record)]
     lost, models = broken_models(record), worst_first(record)
     since = with_heading(f"Since the baseline {baseline_name(record)}:", since_table(record))
     return [
@@ -81,12 +81,14 @@ def _pieces(record: RunRecord) -> list[Piece]:
         _lines(
             f"**{reasons_title(record)}**",
             "budgets that do not hold",
-            [escape(message, longest=_LONGEST) for message in said],
+            [escape(message, longest=_LONGEST) for message in reason_words],
         ),
         _lines("**What was not built or measured**", "variants that were not built", lost),
         _lines("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
         uncut("what could ship", with_heading("**What could ship**", bullets(best(record)))),
-        uncut("warnings", with_heading("**Before you trust this**", few(list(warnings(record)), "note"))),
+        uncut(
+            "warnings", with_heading("**Before you trust this**", fold_rest(list(warnings(record)), "note"))
+        ),
         *_tables(record, models),
         uncut("what was lost since the baseline", fold("", "Since the baseline", since) if since else ""),
     ]
@@ -100,8 +102,8 @@ def worst_first(record: RunRecord) -> list[VariantRecord]:
     """Gated variants that broke or fail, then undecided ones, those that hold, those that are not gated."""
 
     def place(model: VariantRecord) -> tuple[bool, bool, int]:
-        found = worst_verdict(list(verdicts(model).values()))
-        return not model.gated, model.error is None, _WORST_FIRST.index(found)
+        worst = worst_verdict(list(verdicts(model).values()))
+        return not model.gated, model.error is None, _WORST_FIRST.index(worst)
 
     return sorted(variants(record), key=place)
 
@@ -117,7 +119,7 @@ def _table(record: RunRecord, models: Sequence[VariantRecord]) -> str:
     """The teacher, which the others are compared with, stands last."""
     original = teacher(record)
     shown = [*models, *([original] if original else [])]
-    return blocks(variants_table(record, shown), table_words(record, here=False))
+    return blocks(variants_table(record, shown), table_words(record, in_report=False))
 
 
 def _reproduce(records: Sequence[RunRecord]) -> str:

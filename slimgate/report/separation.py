@@ -21,86 +21,89 @@ def separation_section(record: RunRecord, *, folded: bool = True) -> str:
     return separation(record.separation, HEADING, folded=folded)
 
 
-def separation(found: SeparationFacts | None, heading: str, *, folded: bool = True) -> str:
+def separation(facts: SeparationFacts | None, heading: str, *, folded: bool = True) -> str:
     """A line a variant with its groups, and how far it is from the best; then the pairs."""
-    if found is None:
+    if facts is None:
         return ""
-    metric = escape(found.metric)
-    if found.note is not None:
-        return blocks(heading, f"Not compared by {metric}: {escape(found.note)}")
-    names = list(found.values)
-    if len(found.groups) == 1:
-        return blocks(heading, _summary(found), _not_compared(found))
+    metric = escape(facts.metric)
+    if facts.note is not None:
+        return blocks(heading, f"Not compared by {metric}: {escape(facts.note)}")
+    names = list(facts.values)
+    if len(facts.groups) == 1:
+        return blocks(heading, _summary(facts), _not_compared(facts))
     columns = [
         Column("variant", [escape(name) for name in names]),
-        Column(metric, [value_words(found.values[name]) for name in names], right=True),
-        *([Column("group", [_letters(found, name) for name in names])] if found.groups else []),
-        Column(f"against {escape(names[0])}", [_against_best(found, name) for name in names]),
+        Column(metric, [value_words(facts.values[name]) for name in names], right=True),
+        *([Column("group", [_letters(facts, name) for name in names])] if facts.groups else []),
+        Column(f"against {escape(names[0])}", [_against_best(facts, name) for name in names]),
     ]
-    pairs = bullets(_sentence(found, one) for one in found.pairs)
-    all_pairs = format_count(len(found.pairs), "pair", "pairs")
+    pairs = bullets(_sentence(facts, pair) for pair in facts.pairs)
+    all_pairs = format_count(len(facts.pairs), "pair", "pairs")
     rest = fold("", f"All {all_pairs}", pairs) if folded else pairs
-    shown = rest if found.groups and len(names) > 2 else ""
-    return blocks(heading, _summary(found), table(columns), _explain(found), _not_compared(found), shown)
+    shown = rest if facts.groups and len(names) > 2 else ""
+    return blocks(heading, _summary(facts), table(columns), _explain(facts), _not_compared(facts), shown)
 
 
-def _summary(found: SeparationFacts) -> str:
+def _summary(facts: SeparationFacts) -> str:
     """The answer in one sentence."""
-    names, best, metric = list(found.values), escape(next(iter(found.values))), escape(found.metric)
-    if len(found.groups) == 1:
+    names, best, metric = list(facts.values), escape(next(iter(facts.values))), escape(facts.metric)
+    if len(facts.groups) == 1:
         every = [escape(name) for name in names]
         if len(every) == 2:
             return f"{' and '.join(every)} cannot be told apart by {metric}."
         return f"No two of {', '.join(every)} can be told apart by {metric}."
-    beside = [escape(one.worse) for one in found.pairs if one.better == names[0] and not one.separable]
-    if not beside:
+    inseparable = [
+        escape(pair.worse) for pair in facts.pairs if pair.better == names[0] and not pair.separable
+    ]
+    if not inseparable:
         return f"**{best} is better than all others** by {metric}."
-    return f"**{best} cannot be told apart from {', '.join(beside)}** by {metric}."
+    return f"**{best} cannot be told apart from {', '.join(inseparable)}** by {metric}."
 
 
-def _explain(found: SeparationFacts) -> str:
-    if found.groups:
-        said = "Variants with a letter in common are not separable."
+def _explain(facts: SeparationFacts) -> str:
+    if facts.groups:
+        explanation = "Variants with a letter in common are not separable."
     else:
-        said = f"Each is compared with {escape(next(iter(found.values)))} only, not with the others."
+        explanation = f"Each is compared with {escape(next(iter(facts.values)))} only, not with the others."
     return (
-        f"{said} Tests are paired on {count(found.n)} gate rows, with Holm's correction over all pairs: any "
+        f"{explanation} Tests are paired on {count(facts.n)} gate rows, with Holm's correction "
+        "over all pairs: any "
         'wrong "better" has a chance of at most 5 %. Brackets hold the 90 % interval of one pair alone.'
     )
 
 
-def _not_compared(found: SeparationFacts) -> str:
+def _not_compared(facts: SeparationFacts) -> str:
     """The gated variants that are not in the table, and why."""
-    why = {f"more than {len(found.values) + len(found.other_answers)} variants": found.left_out}
-    why["no answers of this run"] = found.other_answers
+    why = {f"more than {len(facts.values) + len(facts.other_answers)} variants": facts.left_out}
+    why["no answers of this run"] = facts.other_answers
     named = [f"{', '.join(map(escape, names))} ({reason})" for reason, names in why.items() if names]
     return f"Not compared: {'; '.join(named)}." if named else ""
 
 
-def _letters(found: SeparationFacts, name: str) -> str:
+def _letters(facts: SeparationFacts, name: str) -> str:
     """`a`, or `ab` of a variant between two groups."""
-    own = [at for at, group in enumerate(found.groups) if name in group]
-    letters = [_LETTERS[at] if at < len(_LETTERS) else f" {at + 1}" for at in own]
+    group_numbers = [at for at, group in enumerate(facts.groups) if name in group]
+    letters = [_LETTERS[at] if at < len(_LETTERS) else f" {at + 1}" for at in group_numbers]
     return "".join(letters)
 
 
-def _against_best(found: SeparationFacts, name: str) -> str:
-    best = next(iter(found.values))
-    pair = next((one for one in found.pairs if (one.better, one.worse) == (best, name)), None)
+def _against_best(facts: SeparationFacts, name: str) -> str:
+    best = next(iter(facts.values))
+    pair = next((pair for pair in facts.pairs if (pair.better, pair.worse) == (best, name)), None)
     if pair is None:
         return MISSING
-    return f"worse by {_amount(found, pair)}" if pair.separable else f"not separable, {_amount(found, pair)}"
+    return f"worse by {_amount(facts, pair)}" if pair.separable else f"not separable, {_amount(facts, pair)}"
 
 
-def _sentence(found: SeparationFacts, pair: PairFacts) -> str:
+def _sentence(facts: SeparationFacts, pair: PairFacts) -> str:
     """`a is better than b by 0.8 points [0.2, 1.4]`; `a and b: not separable, 0.2 points [-0.3, 0.7]`."""
     better, worse = escape(pair.better), escape(pair.worse)
     if pair.separable:
-        return f"{better} is better than {worse} by {_amount(found, pair)}"
-    return f"{better} and {worse}: not separable, {_amount(found, pair)}"
+        return f"{better} is better than {worse} by {_amount(facts, pair)}"
+    return f"{better} and {worse}: not separable, {_amount(facts, pair)}"
 
 
-def _amount(found: SeparationFacts, pair: PairFacts) -> str:
-    unit = "%" if found.unit == "percent" else "points"
+def _amount(facts: SeparationFacts, pair: PairFacts) -> str:
+    unit = "%" if facts.unit == "percent" else "points"
     low, high = (to_fixed(end, 1) for end in pair.interval)
     return f"{to_fixed(pair.by_points, 1)} {unit} [{low}, {high}]"

@@ -19,66 +19,74 @@ def since_baseline(record: RunRecord) -> str:
         return ""
     # shards that were merged are compared by who has both records
     where = "`slimgate compare` tells it" if len(record.shards) > 1 else f"[{COMPARISON}]({COMPARISON})"
-    found = since_table(record)
-    moved = "What else moved" if found else "No budget holds variants against it. What moved"
+    table = since_table(record)
+    moved = "What else moved" if table else "No budget holds variants against it. What moved"
     more = f"{moved} since then, the teacher apart from its variants: {where}."
-    return blocks(f"## Since the baseline {baseline_name(record)}", found, more)
+    return blocks(f"## Since the baseline {baseline_name(record)}", table, more)
 
 
 def since_table(record: RunRecord) -> str:
     """A line a variant and metric, then why one was not tested; empty where nothing is held against it."""
-    found = [(model, name, one) for model in models(record) for name, one in model.since_baseline.items()]
+    results = [
+        (model, name, facts) for model in models(record) for name, facts in model.since_baseline.items()
+    ]
     notes = [
-        f"{escape(model.name)}, {escape(name)}: {escape(one.note)}." for model, name, one in found if one.note
+        f"{escape(model.name)}, {escape(name)}: {escape(facts.note)}."
+        for model, name, facts in results
+        if facts.note
     ]
     columns = [
-        Column("model", [escape(model.name) for model, _, _ in found]),
-        Column("metric", [escape(name) for _, name, _ in found]),
+        Column("model", [escape(model.name) for model, _, _ in results]),
+        Column("metric", [escape(name) for _, name, _ in results]),
         Column(
-            "then → now", [f"{_value(one.baseline)} → {_value(one.value)}" for _, _, one in found], right=True
+            "then → now",
+            [f"{_value(facts.baseline)} → {_value(facts.value)}" for _, _, facts in results],
+            right=True,
         ),
-        Column("drop since then", [_drop(one) for _, _, one in found], right=True),
-        Column("rows lost / won", [_rows(one) for _, _, one in found], right=True),
-        Column("budget", [_budgets(one) for _, _, one in found]),
-        Column("verdict", [_verdict(model, one) for model, _, one in found]),
+        Column("drop since then", [_drop(facts) for _, _, facts in results], right=True),
+        Column("rows lost / won", [_rows(facts) for _, _, facts in results], right=True),
+        Column("budget", [_budgets(facts) for _, _, facts in results]),
+        Column("verdict", [_verdict(model, facts) for model, _, facts in results]),
     ]
     return blocks(table(without_empty(columns)), bullets(notes))
 
 
 def baseline_name(record: RunRecord) -> str:
     """Of the release where it has one, else its file."""
-    found = record.baseline
-    return escape(found.name or found.path) if found else ""
+    baseline = record.baseline
+    return escape(baseline.name or baseline.path) if baseline else ""
 
 
 def new_since_baseline(record: RunRecord) -> list[str]:
     """The models that have budgets against the baseline, and that it has no answers of."""
-    return [model.name for model in models(record) if any(one.new for one in model.since_baseline.values())]
+    return [
+        model.name for model in models(record) if any(facts.new for facts in model.since_baseline.values())
+    ]
 
 
 def _value(value: float | None) -> str:
     return to_fixed(value, 3 if value is None or abs(value) < 10 else 2)
 
 
-def _drop(one: SinceFacts) -> str:
-    limits = list_point_limits(one.budgets)
-    words = drop_words(one.drop_points, one.interval, limits, unit=one.unit) or MISSING
+def _drop(facts: SinceFacts) -> str:
+    limits = list_point_limits(facts.budgets)
+    words = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
     return words.removeprefix("drop ")
 
 
-def _rows(one: SinceFacts) -> str:
-    if one.right_to_wrong is None:
+def _rows(facts: SinceFacts) -> str:
+    if facts.right_to_wrong is None:
         return MISSING
-    return f"{count(one.right_to_wrong)} / {count(one.wrong_to_right)}"
+    return f"{count(facts.right_to_wrong)} / {count(facts.wrong_to_right)}"
 
 
-def _budgets(one: SinceFacts) -> str:
-    return ", ".join(f"{escape(budget.kind)} {budget.limit:g}" for budget in one.budgets) or MISSING
+def _budgets(facts: SinceFacts) -> str:
+    return ", ".join(f"{escape(budget.kind)} {budget.limit:g}" for budget in facts.budgets) or MISSING
 
 
-def _verdict(model: VariantRecord, one: SinceFacts) -> str:
-    if one.verdict is None:
-        return "new, not gated" if one.new else MISSING
+def _verdict(model: VariantRecord, facts: SinceFacts) -> str:
+    if facts.verdict is None:
+        return "new, not gated" if facts.new else MISSING
     if not model.gated:
-        return f"not gated (would {one.verdict})"
-    return str(one.verdict) if one.verdict == "PASS" else f"**{one.verdict}**"
+        return f"not gated (would {facts.verdict})"
+    return str(facts.verdict) if facts.verdict == "PASS" else f"**{facts.verdict}**"

@@ -32,26 +32,26 @@ def _format_left_out(gap: SliceGapFacts) -> str:
     return f" ({count(gap.few_rows)} of few rows left out)" if gap.few_rows else ""
 
 
-def slice_tables(found: Sequence[Found]) -> str:
+def slice_tables(behaviours: Sequence[Found]) -> str:
     """A table for each metric and column of up to 12 slices: a line a model, the teacher's first."""
-    tables = [_table(found, metric, column) for metric, column in _columns(found)]
+    tables = [_table(behaviours, metric, column) for metric, column in _columns(behaviours)]
     shown = [text for text in tables if text]
     return blocks(_EXPLAINED, *shown) if shown else ""
 
 
-def _columns(found: Sequence[Found]) -> list[tuple[str, str]]:
+def _columns(behaviours: Sequence[Found]) -> list[tuple[str, str]]:
     """Metrics and columns that have a gap, in the order met."""
-    met = [(gap.metric, gap.column) for _, facts in found for gap in facts.slice_gaps or []]
-    return list(dict.fromkeys(met))
+    pairs = [(gap.metric, gap.column) for _, facts in behaviours for gap in facts.slice_gaps or []]
+    return list(dict.fromkeys(pairs))
 
 
-def _table(found: Sequence[Found], metric: str, column: str) -> str:
-    known = [(model, own) for model, facts in found if (own := _slices(facts, metric, column))]
+def _table(behaviours: Sequence[Found], metric: str, column: str) -> str:
+    known = [(model, parts) for model, facts in behaviours if (parts := _slices(facts, metric, column))]
     first = known[0][1]
     if len(first) > _MOST_SLICES:
         return ""
     names = sorted(first, key=_natural)
-    gaps = dict(_gaps(found, metric, column))
+    gaps = dict(_gaps(behaviours, metric, column))
     before = next(iter(gaps.values()), None)
     rows = [
         (
@@ -60,8 +60,8 @@ def _table(found: Sequence[Found], metric: str, column: str) -> str:
             _points(before, "teacher_points"),
         ),
         *(
-            (escape(model.name), [_value(own, name) for name in names], _format_gap(gaps.get(model.name)))
-            for model, own in known
+            (escape(model.name), [_value(parts, name) for name in names], _format_gap(gaps.get(model.name)))
+            for model, parts in known
         ),
     ]
     heads = [_head(first[name]) for name in names]
@@ -75,19 +75,19 @@ def _table(found: Sequence[Found], metric: str, column: str) -> str:
 
 
 def _slices(facts: BehaviourFacts, metric: str, column: str) -> dict[str, SliceFacts]:
-    return {one.value: one for one in facts.slices or [] if (one.metric, one.column) == (metric, column)}
+    return {part.value: part for part in facts.slices or [] if (part.metric, part.column) == (metric, column)}
 
 
-def _gaps(found: Sequence[Found], metric: str, column: str) -> Iterator[tuple[str, SliceGapFacts]]:
-    for model, facts in found:
+def _gaps(behaviours: Sequence[Found], metric: str, column: str) -> Iterator[tuple[str, SliceGapFacts]]:
+    for model, facts in behaviours:
         for gap in facts.slice_gaps or []:
             if (gap.metric, gap.column) == (metric, column):
                 yield model.name, gap
 
 
-def _head(one: SliceFacts) -> str:
-    rows = f"{count(one.n)} rows" + (", few" if one.few_rows else "")
-    return with_note(escape(one.value, longest=_LONGEST), rows)
+def _head(part: SliceFacts) -> str:
+    rows = f"{count(part.n)} rows" + (", few" if part.few_rows else "")
+    return with_note(escape(part.value, longest=_LONGEST), rows)
 
 
 def _value(slices: dict[str, SliceFacts], name: str) -> str:

@@ -71,24 +71,24 @@ def _from_store(model: VariantRecord, step: StepFacts | None) -> bool | None:
 
 
 def _method(step: StepFacts | None) -> str:
-    return "none" if step is None else escape(step.method)
+    return "none" if step is None else escape(step.name)
 
 
 def params_cell(step: StepFacts | None) -> str:
-    """The options that a suite states, but for those that say what the method's defaults say."""
+    """The options that a suite states, without those that equal the step's defaults."""
     if step is None:
         return MISSING
-    given = step.params if step.given is None else step.given
-    if given in (None, {}, []):
+    options = step.params if step.given is None else step.given
+    if options in (None, {}, []):
         return MISSING
-    if isinstance(given, Mapping):  # None is an option that was left alone
-        given = {key: value for key, value in given.items() if value is not None}
-    return escape(format_value(given), longest=_LONGEST)
+    if isinstance(options, Mapping):  # None is an option that was left alone
+        options = {key: value for key, value in options.items() if value is not None}
+    return escape(format_value(options), longest=_LONGEST)
 
 
 def _notes(record: RunRecord) -> list[str]:
     return [
-        f"{escape(model.name)}, {escape(step.method)}: {escape(format_value(rest), longest=2 * _LONGEST)}"
+        f"{escape(model.name)}, {escape(step.name)}: {escape(format_value(rest), longest=2 * _LONGEST)}"
         for model in models(record)
         for step in model.steps
         if (rest := other_log(step))
@@ -103,43 +103,48 @@ def other_log(step: StepFacts) -> dict[str, Any]:
 
 def artifact_table(record: RunRecord) -> str:
     """The files that predict: runtime, sizes, parameters."""
-    found = [(model, model.artifact) for model in models(record) if model.artifact is not None]
+    artifacts = [(model, model.artifact) for model in models(record) if model.artifact is not None]
     columns = [
-        Column("variant", [escape(model.name) for model, _ in found]),
-        Column("kind", [escape(artifact.kind) for _, artifact in found]),
-        Column("weights", [stored_words(artifact) for _, artifact in found]),
-        Column("runtime", [escape(artifact.runtime) for _, artifact in found]),
-        Column("its options", [runtime_options(artifact) for _, artifact in found]),
-        Column("files, MB", [megabytes(artifact.bytes) for _, artifact in found], right=True),
-        Column("state in memory, MB", [megabytes(artifact.state_bytes) for _, artifact in found], right=True),
-        Column("parameters", [count(artifact.parameters) for _, artifact in found], right=True),
-        Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in found], right=True),
-        Column("GFLOPs a row", [_gigaflops(model) for model, _ in found], right=True),
-        Column("load", [duration(artifact.load_seconds) for _, artifact in found], right=True),
-        Column("compiling", [duration(artifact.compile_seconds) for _, artifact in found], right=True),
-        Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in found], right=True),
-        Column("digest", [escape(artifact.digest[:12]) for _, artifact in found]),
+        Column("variant", [escape(model.name) for model, _ in artifacts]),
+        Column("kind", [escape(artifact.kind) for _, artifact in artifacts]),
+        Column("weights", [stored_words(artifact) for _, artifact in artifacts]),
+        Column("runtime", [escape(artifact.runtime) for _, artifact in artifacts]),
+        Column("its options", [runtime_options(artifact) for _, artifact in artifacts]),
+        Column("files, MB", [megabytes(artifact.bytes) for _, artifact in artifacts], right=True),
+        Column(
+            "state in memory, MB", [megabytes(artifact.state_bytes) for _, artifact in artifacts], right=True
+        ),
+        Column("parameters", [count(artifact.parameters) for _, artifact in artifacts], right=True),
+        Column("nonzero", [count(artifact.nonzero_parameters) for _, artifact in artifacts], right=True),
+        Column("GFLOPs a row", [_gigaflops(model) for model, _ in artifacts], right=True),
+        Column("load", [duration(artifact.load_seconds) for _, artifact in artifacts], right=True),
+        Column("compiling", [duration(artifact.compile_seconds) for _, artifact in artifacts], right=True),
+        Column("compiled graphs", [count(artifact.compiled_graphs) for _, artifact in artifacts], right=True),
+        Column("digest", [escape(artifact.digest[:12]) for _, artifact in artifacts]),
     ]
-    return blocks(table(without_empty(columns)), bullets(_unknown_flops(record))) if found else ""
+    return blocks(table(without_empty(columns)), bullets(_unknown_flops(record))) if artifacts else ""
 
 
 def _gigaflops(model: VariantRecord) -> str:
     """With the teacher's as 1: `1.23 (0.5)`."""
-    found = model.flops
-    if found is None or found.flops is None:
+    flops = model.flops
+    if flops is None or flops.flops is None:
         return MISSING
     return with_note(
-        significant(found.flops / 1e9), None if found.ratio is None else significant(found.ratio)
+        significant(flops.flops / 1e9), None if flops.ratio is None else significant(flops.ratio)
     )
 
 
 def _unknown_flops(record: RunRecord) -> list[str]:
     """Why operations are not known, each reason with the models that it is of."""
-    found: dict[str, list[str]] = {}
+    models_by_type: dict[str, list[str]] = {}
     for model in models(record):
         if model.flops is not None and model.flops.note is not None:
-            found.setdefault(model.flops.note, []).append(escape(model.name))
-    return [f"FLOPs of {', '.join(names)} are not known: {escape(note)}." for note, names in found.items()]
+            models_by_type.setdefault(model.flops.note, []).append(escape(model.name))
+    return [
+        f"FLOPs of {', '.join(names)} are not known: {escape(note)}."
+        for note, names in models_by_type.items()
+    ]
 
 
 def stored_words(artifact: ArtifactFacts) -> str:
@@ -149,8 +154,8 @@ def stored_words(artifact: ArtifactFacts) -> str:
         return MISSING
     groups = [] if stored.group_size is None else [f"groups of {stored.group_size}"]
     left_out = [f"not {', '.join(stored.left_out)}"] if stored.left_out else []
-    said = ", ".join([stored.format, stored.scheme, *groups, stored.dtype, *left_out])
-    return escape(f"{said}; {_COMPUTED.get(stored.computed, stored.computed)}", longest=2 * _LONGEST)
+    words = ", ".join([stored.format, stored.scheme, *groups, stored.dtype, *left_out])
+    return escape(f"{words}; {_COMPUTED.get(stored.computed, stored.computed)}", longest=2 * _LONGEST)
 
 
 def runtime_options(artifact: ArtifactFacts) -> str:
@@ -180,12 +185,12 @@ def _inner(value: object) -> str:
 
 def stages(record: RunRecord) -> str:
     """The section; nothing where no variant has more than one step."""
-    found = [model for model in variants(record) if model.stages]
-    if not found:
+    staged = [model for model in variants(record) if model.stages]
+    if not staged:
         return ""
     parts = [
         fold(model.name, _course(model), blocks(_table(model.stages), _twin(record, model)))
-        for model in found
+        for model in staged
     ]
     return with_heading("### Step by step", blocks(_EXPLAINED, *parts))
 
@@ -196,24 +201,24 @@ def _course(model: VariantRecord) -> str:
     return f", {count(len(model.stages))} stages, {megabytes(first.bytes)} MB to {megabytes(last.bytes)} MB"
 
 
-def _table(found: list[StageFacts]) -> str:
-    metrics = list(dict.fromkeys(metric for stage in found for metric in stage.selection))
+def _table(stages: list[StageFacts]) -> str:
+    metrics = list(dict.fromkeys(metric for stage in stages for metric in stage.selection))
     first = metrics[0] if metrics else ""
-    values = [stage.selection.get(first) for stage in found]
+    values = [stage.selection.get(first) for stage in stages]
     columns = [
-        Column("stage", [_name(stage) for stage in found]),
+        Column("stage", [_name(stage) for stage in stages]),
         *(
-            Column(metric, [to_fixed(stage.selection.get(metric), 4) for stage in found], right=True)
+            Column(metric, [to_fixed(stage.selection.get(metric), 4) for stage in stages], right=True)
             for metric in metrics
         ),
         Column("change", _changes(values), right=True),
-        Column("files, MB", [megabytes(stage.bytes) for stage in found], right=True),
-        Column("of the start", [_share(stage.bytes, found[0].bytes) for stage in found], right=True),
-        Column("parameters", [count(stage.parameters) for stage in found], right=True),
-        Column("nonzero", [count(stage.nonzero_parameters) for stage in found], right=True),
-        Column("built in", [duration(stage.seconds) for stage in found], right=True),
+        Column("files, MB", [megabytes(stage.bytes) for stage in stages], right=True),
+        Column("of the start", [_share(stage.bytes, stages[0].bytes) for stage in stages], right=True),
+        Column("parameters", [count(stage.parameters) for stage in stages], right=True),
+        Column("nonzero", [count(stage.nonzero_parameters) for stage in stages], right=True),
+        Column("built in", [duration(stage.seconds) for stage in stages], right=True),
         Column(
-            "note", [MISSING if stage.note is None else escape(stage.note, longest=160) for stage in found]
+            "note", [MISSING if stage.note is None else escape(stage.note, longest=160) for stage in stages]
         ),
     ]
     return table(without_empty(columns))
@@ -240,38 +245,42 @@ def _twin(record: RunRecord, model: VariantRecord) -> str:
     twin = next((other for other in record.variants if other.name == model.twin), None)
     if twin is None:
         return ""
-    told = [
+    clauses = [
         f"{escape(metric)} {to_fixed(facts.value, 4)} against {to_fixed(twin.quality[metric].value, 4)}"
         f" ({100 * (facts.value - twin.quality[metric].value):+.1f} points)"
         for metric, facts in model.quality.items()
         if metric in twin.quality
     ]
-    return f"Its twin {escape(twin.name)}, on the gate rows: {'; '.join(told)}." if told else ""
+    return f"Its twin {escape(twin.name)}, on the gate rows: {'; '.join(clauses)}." if clauses else ""
 
 
 def trace(record: RunRecord) -> str:
     """The section; nothing where no model has a step."""
-    found = [stage for model in models(record) for stage in _stages(model)]
-    if not found:
+    stages_of_models = [stage for model in models(record) for stage in _stages(model)]
+    if not stages_of_models:
         return ""
     columns = [
-        Column("stage", [f"{escape(model.name)}: {escape(step.method)}" for model, _, step in found]),
-        Column("from", [MISSING if start is None else escape(start) for _, start, _ in found]),
-        Column("rows", [_rows(step) for _, _, step in found]),
-        Column("tokens", [count(logged_count(step, "tokens")) for _, _, step in found], right=True),
-        Column("epochs", [_epochs(step) for _, _, step in found], right=True),
-        Column("parameters", [count(step.parameters) for _, _, step in found], right=True),
-        Column("nonzero", [count(step.nonzero_parameters) for _, _, step in found], right=True),
-        Column("files, MB", [megabytes(step.bytes) for _, _, step in found], right=True),
-        Column("seconds", [duration(step.seconds) for _, _, step in found], right=True),
-        Column("of them", [_format_seconds(step) for _, _, step in found]),
+        Column(
+            "stage", [f"{escape(model.name)}: {escape(step.name)}" for model, _, step in stages_of_models]
+        ),
+        Column("from", [MISSING if start is None else escape(start) for _, start, _ in stages_of_models]),
+        Column("rows", [_rows(step) for _, _, step in stages_of_models]),
+        Column(
+            "tokens", [count(logged_count(step, "tokens")) for _, _, step in stages_of_models], right=True
+        ),
+        Column("epochs", [_epochs(step) for _, _, step in stages_of_models], right=True),
+        Column("parameters", [count(step.parameters) for _, _, step in stages_of_models], right=True),
+        Column("nonzero", [count(step.nonzero_parameters) for _, _, step in stages_of_models], right=True),
+        Column("files, MB", [megabytes(step.bytes) for _, _, step in stages_of_models], right=True),
+        Column("seconds", [duration(step.seconds) for _, _, step in stages_of_models], right=True),
+        Column("of them", [_format_seconds(step) for _, _, step in stages_of_models]),
     ]
     return with_heading("### Trace", blocks(_TRACE_EXPLAINED, table(without_empty(columns))))
 
 
 def _stages(model: VariantRecord) -> list[Stage]:
     """(model, what the stage starts from, stage)."""
-    starts = [model.parent, *(step.method for step in model.steps)]
+    starts = [model.parent, *(step.name for step in model.steps)]
     return [(model, start, step) for start, step in zip(starts, model.steps, strict=False)]
 
 
@@ -287,10 +296,10 @@ def _rows(step: StepFacts) -> str:
 def _format_seconds(step: StepFacts) -> str:
     """`train 12.1 s, teacher 3.0 s`, the longest first; what took less than a hundredth is left out."""
     spent = {stage: seconds for stage, seconds in seconds_of(step).items() if seconds >= step.seconds / 100}
-    told = sorted(spent.items(), key=lambda one: -one[1])
-    return ", ".join(f"{escape(stage)} {duration(seconds)}" for stage, seconds in told) or MISSING
+    by_seconds = sorted(spent.items(), key=lambda item: -item[1])
+    return ", ".join(f"{escape(stage)} {duration(seconds)}" for stage, seconds in by_seconds) or MISSING
 
 
 def _epochs(step: StepFacts) -> str:
-    found = epochs_of(step)
-    return MISSING if found is None else count(len(found))
+    epochs = epochs_of(step)
+    return MISSING if epochs is None else count(len(epochs))

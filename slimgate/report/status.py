@@ -55,10 +55,10 @@ def workloads(record: RunRecord) -> list[str]:
 
 def shown_workloads(record: RunRecord) -> list[str]:
     """The workloads that tables have room for, in the suite's order: those with a budget come first."""
-    found = workloads(record)
+    names = workloads(record)
     judged = {name for model in models(record) for name, facts in model.latency.items() if facts.budgets}
-    chosen = sorted(found, key=lambda name: name not in judged)[:MOST_WORKLOADS]
-    return [name for name in found if name in chosen]
+    chosen = sorted(names, key=lambda name: name not in judged)[:MOST_WORKLOADS]
+    return [name for name in names if name in chosen]
 
 
 def median_ms(model: VariantRecord | None, workload: str) -> float | None:
@@ -90,19 +90,21 @@ def workload_words(workload: str) -> str:
 
 def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     """What was judged against a budget, and since the baseline; of latency each workload."""
-    found: dict[str, Verdict | None] = {}
-    for one in model.results():
-        if one.kind == BEHAVIOUR:
-            found |= {budget_words(budget.kind): budget.verdict for budget in one.facts.budgets}
-        elif one.kind == TIMES:
-            words = workload_words(one.name)
-            found |= {f"{budget_words(budget.kind)} {words}": budget.verdict for budget in one.facts.budgets}
-        elif one.kind == SPEEDUP:
-            found[f"{one.of} {workload_words(one.name)}"] = one.facts.verdict
+    by_budget: dict[str, Verdict | None] = {}
+    for result in model.results():
+        if result.kind == BEHAVIOUR:
+            by_budget |= {budget_words(budget.kind): budget.verdict for budget in result.facts.budgets}
+        elif result.kind == TIMES:
+            words = workload_words(result.name)
+            by_budget |= {
+                f"{budget_words(budget.kind)} {words}": budget.verdict for budget in result.facts.budgets
+            }
+        elif result.kind == SPEEDUP:
+            by_budget[f"{result.of} {workload_words(result.name)}"] = result.facts.verdict
         else:
-            found[escape(one.title)] = one.facts.verdict
-    found |= {f"confirm {escape(name)}": facts.verdict for name, facts in model.confirm.items()}
-    return {name: verdict for name, verdict in found.items() if verdict is not None}
+            by_budget[escape(result.title)] = result.facts.verdict
+    by_budget |= {f"confirm {escape(name)}": facts.verdict for name, facts in model.confirm.items()}
+    return {name: verdict for name, verdict in by_budget.items() if verdict is not None}
 
 
 _TOKENS = {"mean_max": "KL, mean", "p99_max": "KL, 99 %", "p999_max": "KL, 99.9 %", "floor": "same top-1"}
@@ -133,12 +135,16 @@ def budget_words(kind: str) -> str:
 
 def format_switched_off(model: VariantRecord) -> list[str]:
     """`accuracy drop_points 5: the release replaces the labels`: each budget, and why it does not count."""
-    return [f"{_format_budget(one)} {one.limit:g}: {escape(one.reason)}" for one in model.switched_off]
+    return [
+        f"{_format_budget(budget)} {budget.limit:g}: {escape(budget.reason)}" for budget in model.switched_off
+    ]
 
 
-def _format_budget(one: SwitchedOffBudget) -> str:
+def _format_budget(budget: SwitchedOffBudget) -> str:
     """A kind with a dot says all, as `slices.accuracy` does."""
-    return budget_words(one.kind) if "." in one.kind else f"{escape(one.budget)} {escape(one.kind)}"
+    return (
+        budget_words(budget.kind) if "." in budget.kind else f"{escape(budget.budget)} {escape(budget.kind)}"
+    )
 
 
 def unjudged_budgets(
@@ -168,10 +174,10 @@ def _format_verdict(record: RunRecord, model: VariantRecord, named: Sequence[str
 
 
 def _standing(
-    record: RunRecord, model: VariantRecord, found: Mapping[str, Verdict], named: Sequence[str] | None
+    record: RunRecord, model: VariantRecord, by_budget: Mapping[str, Verdict], named: Sequence[str] | None
 ) -> str:
     """By the verdicts of its budgets."""
-    worst = worst_verdict(list(found.values()))
+    worst = worst_verdict(list(by_budget.values()))
     if not model.gated:
         would = "error" if model.error is not None else worst and f"would {worst}"
         if would and worst is Verdict.INCONCLUSIVE and model.error is None:
@@ -183,15 +189,15 @@ def _standing(
     if model.error is None and worst is Verdict.PASS:
         return f"PASS so far ({missing} not judged yet)" if missing else "PASS"
     error = ["**error**"] if model.error is not None else []
-    return ", ".join([*error, *_format_worst(found)])
+    return ", ".join([*error, *_format_worst(by_budget)])
 
 
-def _format_worst(found: Mapping[str, Verdict]) -> list[str]:
+def _format_worst(by_budget: Mapping[str, Verdict]) -> list[str]:
     """What does not hold and why: `**FAIL** (accuracy, latency on 2 workloads)`; nothing where all holds."""
-    worst = worst_verdict(list(found.values()))
+    worst = worst_verdict(list(by_budget.values()))
     if worst in (None, Verdict.PASS):
         return []
-    names = [name for name, verdict in found.items() if verdict is worst]
+    names = [name for name, verdict in by_budget.items() if verdict is worst]
     latencies = [name for name in names if name.startswith(_LATENCY)]
     if len(latencies) > 1:
         names = [name for name in names if name not in latencies]

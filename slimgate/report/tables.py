@@ -29,7 +29,7 @@ class Piece:
     name: str
     rows: int
     render: Callable[[int], str]
-    most: int | None = None
+    max_rows: int | None = None
 
 
 def uncut(name: str, text: str) -> Piece:
@@ -63,8 +63,8 @@ def fit_pieces(pieces: Sequence[Piece], limit: int, *, end: str = "", elsewhere:
 
 def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
     """With as many rows as there is room for; None where there is room for none."""
-    most = piece.rows if piece.most is None else min(piece.rows, piece.most)
-    if most == piece.rows and len(text := piece.render(most)) <= room:
+    row_limit = piece.rows if piece.max_rows is None else min(piece.rows, piece.max_rows)
+    if row_limit == piece.rows and len(text := piece.render(row_limit)) <= room:
         return text
 
     def with_note(rows: int) -> str:
@@ -72,8 +72,8 @@ def _shorten(piece: Piece, room: int, elsewhere: str) -> str | None:
         return f"{piece.render(rows)}\n\n{rest}"
 
     # longer by every row, so the last that fits is found by halving
-    most = min(most, piece.rows - 1)
-    rows = bisect_right(range(1, most + 1), room, key=lambda rows: len(with_note(rows)))
+    row_limit = min(row_limit, piece.rows - 1)
+    rows = bisect_right(range(1, row_limit + 1), room, key=lambda rows: len(with_note(rows)))
     return with_note(rows) if rows else None
 
 

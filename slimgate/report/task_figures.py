@@ -28,14 +28,14 @@ Found = tuple[VariantRecord, BehaviourFacts]
 
 def teacher_labels(record: RunRecord) -> str:
     """The section; nothing where no variant chose rows."""
-    found = sorted(
+    labels = sorted(
         ((model, log) for model in variants(record) if (log := active_log(model)) is not None), key=_by_rows
     )
-    if not found:
+    if not labels:
         return ""
     named = [*budgeted_metrics(record), *metrics(record)][:1]
     return with_heading(
-        "## What the teacher labelled", blocks(_EXPLAINED, _table(found, named), _ROUNDS, _rounds(found))
+        "## What the teacher labelled", blocks(_EXPLAINED, _table(labels, named), _ROUNDS, _rounds(labels))
     )
 
 
@@ -45,27 +45,32 @@ def active_log(model: VariantRecord) -> Log | None:
     return logs[-1] if logs else None
 
 
-def _by_rows(found: LoggedModel) -> tuple[int, bool, str]:
-    _, log = found
+def _by_rows(model: LoggedModel) -> tuple[int, bool, str]:
+    _, log = model
     return int(log["asked"]), log["strategy"] != RANDOM, str(log["strategy"])
 
 
-def _table(found: Sequence[LoggedModel], named: Sequence[str]) -> str:
-    quality = [[model.quality.get(metric) for model, _ in found] for metric in named]
+def _table(logged: Sequence[LoggedModel], named: Sequence[str]) -> str:
+    quality = [[model.quality.get(metric) for model, _ in logged] for metric in named]
     columns = [
-        Column("rows labelled", [count(int(log["asked"])) for _, log in found], right=True),
-        Column("of", [count(int(log["pool_rows"])) for _, log in found], right=True),
-        Column("chosen by", [escape(log["strategy"]) for _, log in found]),
-        Column("variant", [escape(model.name) for model, _ in found]),
+        Column("rows labelled", [count(int(log["asked"])) for _, log in logged], right=True),
+        Column("of", [count(int(log["pool_rows"])) for _, log in logged], right=True),
+        Column("chosen by", [escape(log["strategy"]) for _, log in logged]),
+        Column("variant", [escape(model.name) for model, _ in logged]),
     ]
     for metric, facts in zip(named, quality, strict=True):
         spared = [
-            _compare_to_random(one, log, metric, found) for one, (_, log) in zip(facts, found, strict=True)
+            _compare_to_random(result, log, metric, logged)
+            for result, (_, log) in zip(facts, logged, strict=True)
         ]
         columns += [
-            Column(metric, [to_fixed(None if one is None else one.value, 3) for one in facts], right=True),
-            Column("drop, points", [_drop(one) for one in facts], right=True),
-            Column("mean drop of the builds", [_builds(one) for one in facts], right=True),
+            Column(
+                metric,
+                [to_fixed(None if result is None else result.value, 3) for result in facts],
+                right=True,
+            ),
+            Column("drop, points", [_drop(result) for result in facts], right=True),
+            Column("mean drop of the builds", [_builds(quality) for quality in facts], right=True),
             Column("over random, points", spared, right=True),
         ]
     return table(without_empty(columns))
@@ -89,36 +94,54 @@ def _mean_drop(facts: QualityFacts | None) -> float | None:
     return facts.drop_points if facts.builds is None else facts.builds.mean_points
 
 
-def _compare_to_random(own: QualityFacts | None, log: Log, metric: str, found: Sequence[LoggedModel]) -> str:
+def _compare_to_random(
+    facts: QualityFacts | None, log: Log, metric: str, logged: Sequence[LoggedModel]
+) -> str:
     """Against the variant that had as many rows at random."""
-    others = [
+    random_drops = [
         model.quality.get(metric)
-        for model, other in found
+        for model, other in logged
         if other["strategy"] == RANDOM and other["asked"] == log["asked"]
     ]
-    before, after = _mean_drop(others[0] if others else None), _mean_drop(own)
+    before, after = _mean_drop(random_drops[0] if random_drops else None), _mean_drop(facts)
     if log["strategy"] == RANDOM or before is None or after is None:
         return MISSING
     return f"{before - after:+.1f}"
 
 
-def _rounds(found: Sequence[LoggedModel]) -> str:
-    rows = [(model, number, one) for model, log in found for number, one in enumerate(log["rounds"], start=1)]
-    classes = list(dict.fromkeys(name for _, _, one in rows for name in one["answers"]))
+def _rounds(logged: Sequence[LoggedModel]) -> str:
+    rows = [
+        (model, number, round_facts)
+        for model, log in logged
+        for number, round_facts in enumerate(log["rounds"], start=1)
+    ]
+    classes = list(dict.fromkeys(name for _, _, round_facts in rows for name in round_facts["answers"]))
     columns = [
         Column("variant", [escape(model.name) for model, _, _ in rows]),
         Column("round", [count(number) for _, number, _ in rows], right=True),
-        Column("rows", [count(int(one["asked"])) for _, _, one in rows], right=True),
-        Column("chosen by", [escape(one["chosen"]) for _, _, one in rows]),
-        Column("uncertainty", [to_fixed(one.get("mean_of_chosen"), 3) for _, _, one in rows], right=True),
-        Column("of the pool", [to_fixed(one.get("mean_of_pool"), 3) for _, _, one in rows], right=True),
+        Column("rows", [count(int(round_facts["asked"])) for _, _, round_facts in rows], right=True),
+        Column("chosen by", [escape(round_facts["chosen"]) for _, _, round_facts in rows]),
+        Column(
+            "uncertainty",
+            [to_fixed(round_facts.get("mean_of_chosen"), 3) for _, _, round_facts in rows],
+            right=True,
+        ),
+        Column(
+            "of the pool",
+            [to_fixed(round_facts.get("mean_of_pool"), 3) for _, _, round_facts in rows],
+            right=True,
+        ),
         *(
-            Column(f"answered {escape(name)}", [count(one["answers"].get(name)) for _, _, one in rows], True)
+            Column(
+                f"answered {escape(name)}",
+                [count(round_facts["answers"].get(name)) for _, _, round_facts in rows],
+                True,
+            )
             for name in classes[:_MOST_CLASSES]
         ),
         Column(
             "accuracy, selection",
-            [to_fixed(one.get("accuracy_selection"), 4) for _, _, one in rows],
+            [to_fixed(round_facts.get("accuracy_selection"), 4) for _, _, round_facts in rows],
             right=True,
         ),
     ]
@@ -127,32 +150,34 @@ def _rounds(found: Sequence[LoggedModel]) -> str:
 
 def task_figures(record: RunRecord) -> str:
     """A line a model, the teacher first; nothing where no variant has such figures."""
-    found = [(one, one.behaviour) for one in variants(record) if one.behaviour and one.behaviour.figures]
-    if not found:
+    figured = [
+        (model, model.behaviour) for model in variants(record) if model.behaviour and model.behaviour.figures
+    ]
+    if not figured:
         return ""
-    what = {name: figure.what for _, facts in found for name, figure in facts.figures.items()}
-    models = [escape(record.variants[0].name), *(escape(model.name) for model, _ in found)]
-    columns = [*_quality(record, found), *(_figure(name, found) for name in what)]
-    told = "\n".join(f"- {escape(name)}: {escape(words)}" for name, words in what.items())
-    return blocks(table([Column("model", models), *without_empty(columns)]), told)
+    descriptions = {name: figure.what for _, facts in figured for name, figure in facts.figures.items()}
+    models = [escape(record.variants[0].name), *(escape(model.name) for model, _ in figured)]
+    columns = [*_quality(record, figured), *(_figure(name, figured) for name in descriptions)]
+    legend = "\n".join(f"- {escape(name)}: {escape(words)}" for name, words in descriptions.items())
+    return blocks(table([Column("model", models), *without_empty(columns)]), legend)
 
 
-def _quality(record: RunRecord, found: list[Found]) -> list[Column]:
+def _quality(record: RunRecord, figured: list[Found]) -> list[Column]:
     """The metrics of each model, so that both are seen together."""
-    models = [record.variants[0], *(model for model, _ in found)]
+    models = [record.variants[0], *(model for model, _ in figured)]
     names = dict.fromkeys(name for model in models for name in model.quality)
     return [
         Column(
             escape(name),
-            [significant(one.quality[name].value if name in one.quality else None) for one in models],
+            [significant(model.quality[name].value if name in model.quality else None) for model in models],
             right=True,
         )
         for name in names
     ]
 
 
-def _figure(name: str, found: list[Found]) -> Column:
-    figures = [facts.figures.get(name) for _, facts in found]
+def _figure(name: str, figured: list[Found]) -> Column:
+    figures = [facts.figures.get(name) for _, facts in figured]
     teacher = next((figure.teacher for figure in figures if figure is not None), None)
     values = [teacher, *(None if figure is None else figure.variant for figure in figures)]
     return Column(escape(name), [significant(value) for value in values], right=True)

@@ -22,39 +22,41 @@ def kl_tables(record: RunRecord) -> str:
     if not measured:
         return ""
     parted = [(model, facts.parted) for model, facts in behaved if facts.parted is not None]
-    return blocks(_explain(measured), _table(measured), *(_blocks(*one) for one in parted))
+    return blocks(_explain(measured), _table(measured), *(_blocks(*item) for item in parted))
 
 
-def _explain(found: list[Measured]) -> str:
-    facts = found[0][1]
+def _explain(measured: list[Measured]) -> str:
+    facts = measured[0][1]
     places, documents = count(facts.tokens), count(facts.documents)
     units = "" if facts.groups is None else f" in {count(facts.groups)} groups"
-    told = f"KL(teacher ‖ variant) in nats, over {places} tokens of {documents} rows{units}; intervals: 90 %."
+    note = f"KL(teacher ‖ variant) in nats, over {places} tokens of {documents} rows{units}; intervals: 90 %."
     if facts.cap is not None:
-        told += (
+        note += (
             f" A row counts for at most {facts.cap:g} nats a token in the mean; above the cap: the share of "
             "the tokens in rows that have more."
         )
     if not facts.rest:
-        return told
+        return note
     return (
-        f"{told} The part of the teacher's less likely tokens, {percent(facts.rest, 2)} of its probability, "
+        f"{note} The part of the teacher's less likely tokens, {percent(facts.rest, 2)} of its probability, "
         "is estimated from a sample of them."
     )
 
 
-def _table(found: list[Measured]) -> str:
+def _table(measured: list[Measured]) -> str:
     columns = [
-        Column("variant", [escape(model.name) for model, _ in found]),
-        Column("mean", [_with_bounds(kl.mean, kl.mean_interval) for _, kl in found], right=True),
-        Column("mean, no cap", [_uncapped(kl) for _, kl in found], right=True),
-        Column("above the cap", [_above_cap(kl) for _, kl in found], right=True),
-        Column("median", [significant(kl.median) for _, kl in found], right=True),
-        Column("99 %", [_with_bounds(kl.p99, kl.p99_interval) for _, kl in found], right=True),
-        Column("99.9 %", [_with_bounds(kl.p999, kl.p999_interval) for _, kl in found], right=True),
-        Column("largest", [significant(kl.maximum) for _, kl in found], right=True),
-        Column("same top-1", [_shares(kl.same_top1, kl.same_top1_interval) for _, kl in found], right=True),
-        Column("ln of the perplexities' ratio", [_log_ratio(kl) for _, kl in found], right=True),
+        Column("variant", [escape(model.name) for model, _ in measured]),
+        Column("mean", [_with_bounds(kl.mean, kl.mean_interval) for _, kl in measured], right=True),
+        Column("mean, no cap", [_uncapped(kl) for _, kl in measured], right=True),
+        Column("above the cap", [_above_cap(kl) for _, kl in measured], right=True),
+        Column("median", [significant(kl.median) for _, kl in measured], right=True),
+        Column("99 %", [_with_bounds(kl.p99, kl.p99_interval) for _, kl in measured], right=True),
+        Column("99.9 %", [_with_bounds(kl.p999, kl.p999_interval) for _, kl in measured], right=True),
+        Column("largest", [significant(kl.maximum) for _, kl in measured], right=True),
+        Column(
+            "same top-1", [_shares(kl.same_top1, kl.same_top1_interval) for _, kl in measured], right=True
+        ),
+        Column("ln of the perplexities' ratio", [_log_ratio(kl) for _, kl in measured], right=True),
     ]
     return table(without_empty(columns))
 
@@ -89,14 +91,14 @@ def _log_ratio(kl: KlFacts) -> str:
 
 
 def _blocks(model: VariantRecord, parted: PartedFacts) -> str:
-    said = describe_parted(parted)
-    line = f"**{escape(model.name)}**: {escape(said)}."
+    fault = describe_parted(parted)
+    line = f"**{escape(model.name)}**: {escape(fault)}."
     if not parted.parts:
         return line
     columns = [
-        Column("part", [escape(one.name) for one in parted.parts]),
-        Column("error of its own", [significant(one.own) for one in parted.parts], right=True),
-        Column("error behind it", [significant(one.after) for one in parted.parts], right=True),
+        Column("part", [escape(part.name) for part in parted.parts]),
+        Column("error of its own", [significant(part.own) for part in parted.parts], right=True),
+        Column("error behind it", [significant(part.after) for part in parted.parts], right=True),
     ]
     rows = format_count(parted.rows or 0, "gate row", "gate rows")
     about = (
@@ -106,11 +108,11 @@ def _blocks(model: VariantRecord, parted: PartedFacts) -> str:
     return blocks(line, fold(model.name, ", part by part", blocks(about, table(columns))))
 
 
-def kl_facts_of(found: BehaviourFacts) -> list[tuple[str, str]]:
+def kl_facts_of(behaviour: BehaviourFacts) -> list[tuple[str, str]]:
     """Name and value, for the page of one variant."""
-    parted = None if found.parted is None else escape(describe_parted(found.parted))
+    parted = None if behaviour.parted is None else escape(describe_parted(behaviour.parted))
     facts = [] if parted is None else [("where it parts from the teacher", parted)]
-    if (kl := found.kl) is None:
+    if (kl := behaviour.kl) is None:
         return facts
     return [
         ("KL, 99 % and 99.9 % of the tokens", f"{significant(kl.p99)} and {significant(kl.p999)} nats"),

@@ -47,43 +47,43 @@ hold the least and the most that the processes allow.
 store."""
 
 
-def delay_words(found: PlantedDelay) -> str:
+def delay_words(delay: PlantedDelay) -> str:
     """`detected no slow-down under 30 % of a call`, where only a large one was seen; else nothing."""
-    if not found.seen or found.clearance is None or found.clearance <= 1.0:
+    if not delay.seen or delay.clearance is None or delay.clearance <= 1.0:
         return ""
-    return f"detected no slow-down under {percent(found.clearance - 1, 0)} of a call"
+    return f"detected no slow-down under {percent(delay.clearance - 1, 0)} of a call"
 
 
 def self_test(record: RunRecord) -> str:
     """The section: what was planted, what the gate said of it, and whether that is right."""
     if record.task.is_of_files:  # a log has no model to copy or to damage
         return ""
-    found = record.self_test
-    undecided = "**The rows could not decide it**" if found.undecided_fault is not None else "As expected"
+    tests = record.self_test
+    undecided = "**The rows could not decide it**" if tests.undecided_fault is not None else "As expected"
     lines = [
-        _part("identical copy", found.identical, _state(found, "identical", "As expected")),
-        _part("planted fault", found.planted_fault, _state(found, "planted_fault", undecided)),
-        _part("planted delay", found.planted_delay, _delay_state(found.planted_delay)),
+        _part("identical copy", tests.identical, _state(tests, "identical", "As expected")),
+        _part("planted fault", tests.planted_fault, _state(tests, "planted_fault", undecided)),
+        _part("planted delay", tests.planted_delay, _delay_state(tests.planted_delay)),
     ]
     return blocks("## Self-test of the gate", bullets(lines))
 
 
-def _state(found: SelfTest, name: str, otherwise: str) -> str:
-    return "**The gate cannot be trusted**" if name in found.failures else otherwise
+def _state(self_test: SelfTest, name: str, default: str) -> str:
+    return "**The gate cannot be trusted**" if name in self_test.failures else default
 
 
-def _delay_state(found: PlantedDelay | None) -> str:
-    if found is None or not found.seen:
+def _delay_state(delay: PlantedDelay | None) -> str:
+    if delay is None or not delay.seen:
         return "**Not detected, so no speed-up is decided**"
-    if words := delay_words(found):
+    if words := delay_words(delay):
         return f"**The run {words}, so a speed-up closer than that to its budget can stay undecided**"
     return "As expected"
 
 
-def _part(name: str, found: SelfTestPart | PlantedDelay | None, state: str) -> str:
-    if found is None:
+def _part(name: str, check: SelfTestPart | PlantedDelay | None, state: str) -> str:
+    if check is None:
         return f"Not run: {name}."
-    return f"{state}: {escape(found.message.removeprefix('self-test, '))}"
+    return f"{state}: {escape(check.message.removeprefix('self-test, '))}"
 
 
 def machine(record: RunRecord) -> str:
@@ -96,23 +96,23 @@ def machine(record: RunRecord) -> str:
     )
 
 
-def machine_lines(found: Machine) -> Iterator[str]:
+def machine_lines(machine: Machine) -> Iterator[str]:
     """Processor, what it gave at most, system, libraries, and what made times unsteady."""
-    cores = f"{count(found.cores)} cores, {count(found.threads)} threads used"
-    memory = f"{to_fixed(found.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
-    able = f" ({escape(' '.join(found.instructions))})" if found.instructions else ""
-    yield f"{escape(found.cpu)}{able}, {cores}, {memory}, device {escape(found.device)}"
-    yield from rate_lines(found)
-    yield f"{escape(found.os)}, Python {escape(found.python)}"
+    cores = f"{count(machine.cores)} cores, {count(machine.threads)} threads used"
+    memory = f"{to_fixed(machine.memory_bytes / _GIBIBYTE, 1)} GiB of memory"
+    able = f" ({escape(' '.join(machine.instructions))})" if machine.instructions else ""
+    yield f"{escape(machine.cpu)}{able}, {cores}, {memory}, device {escape(machine.device)}"
+    yield from rate_lines(machine)
+    yield f"{escape(machine.os)}, Python {escape(machine.python)}"
     installed = [
-        f"{escape(name)} {escape(version)}" for name, version in sorted(found.libraries.items()) if version
+        f"{escape(name)} {escape(version)}" for name, version in sorted(machine.libraries.items()) if version
     ]
-    absent = [escape(name) for name, version in sorted(found.libraries.items()) if not version]
+    absent = [escape(name) for name, version in sorted(machine.libraries.items()) if not version]
     if installed:
         yield ", ".join(installed)
     if absent:
         yield f"not installed: {', '.join(absent)}"
-    yield from (f"**times may be off**: {escape(warning)}" for warning in found.warnings)
+    yield from (f"**times may be off**: {escape(warning)}" for warning in machine.warnings)
 
 
 def _run_lines(record: RunRecord) -> Iterator[str]:
@@ -139,8 +139,8 @@ def _times(record: RunRecord) -> Iterator[str]:
     for model in record.variants:
         yield from (facts.measured for facts in model.quality.values())
         yield from (facts.measured for facts in model.latency.values())
-        if model.footprint is not None:
-            yield model.footprint.measured
+        if model.size is not None:
+            yield model.size.measured
         if model.memory is not None:
             yield model.memory.measured
         if model.flops is not None:

@@ -11,14 +11,14 @@ MOST_UNREADABLE = 0.1
 
 def unreadable_rows(record: RunRecord) -> list[str]:
     """A line for each share, with the models that it is of; nothing where the tokenizers fit the rows."""
-    found: dict[float, list[str]] = {}
+    models_by_share: dict[float, list[str]] = {}
     for model in record.variants:
         share = model.artifact.unreadable_rows if model.artifact else None
         if share is not None and share > MOST_UNREADABLE:
-            found.setdefault(share, []).append(model.name)
+            models_by_share.setdefault(share, []).append(model.name)
     return [
         f"the tokenizer of {', '.join(names)} cannot read {percent(share, 0)} of the gate rows: at least one "
         "token in five is unknown to it; use the tokenizer that the model was trained with, and a model of "
         "the rows' language"
-        for share, names in found.items()
+        for share, names in models_by_share.items()
     ]

@@ -8,12 +8,12 @@ from slimgate._system.escape import escape
 from slimgate.record import (
     BudgetFacts,
     FlopsFacts,
-    FootprintFacts,
     LatencyFacts,
     MemoryFacts,
     QualityFacts,
     RunRecord,
     SinceFacts,
+    SizeFacts,
     TimeLimitFacts,
     VariantRecord,
 )
@@ -36,15 +36,15 @@ def verdict_list(record: RunRecord) -> list[str]:
 
 
 def _lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[str]:
-    for one in model.results():
-        facts = one.facts
-        if not facts.budgets and (one.kind != SPEEDUP or facts.verdict is None):
+    for result in model.results():
+        facts = result.facts
+        if not facts.budgets and (result.kind != SPEEDUP or facts.verdict is None):
             continue
-        told = f"{escape(model.name)}: {_figures(one)}" if facts.message is None else escape(facts.message)
+        line = f"{escape(model.name)}: {_figures(result)}" if facts.message is None else escape(facts.message)
         basis = _basis(facts) if isinstance(facts, QualityFacts) else []
         if facts.message in quoted:
-            told = f"{escape(model.name)}: {escape(one.title)} {facts.verdict}, quoted above"
-        yield _line(model, told, basis, facts.budgets)
+            line = f"{escape(model.name)}: {escape(result.title)} {facts.verdict}, quoted above"
+        yield _line(model, line, basis, facts.budgets)
 
 
 def _line(model: VariantRecord, message: str, basis: list[str], budgets: list[BudgetFacts]) -> str:
@@ -54,17 +54,17 @@ def _line(model: VariantRecord, message: str, basis: list[str], budgets: list[Bu
 
 
 def _basis(facts: QualityFacts) -> list[str]:
-    found = [] if facts.method is None else [f"method: {escape(facts.method)}"]
+    clauses = [] if facts.method is None else [f"method: {escape(facts.method)}"]
     if facts.design_effect is not None:
-        found.append(f"design effect {to_fixed(facts.design_effect, 2)}")
+        clauses.append(f"design effect {to_fixed(facts.design_effect, 2)}")
     if facts.band is not None:
-        found.append(f"band: {escape(facts.band)}")
-    return found
+        clauses.append(f"band: {escape(facts.band)}")
+    return clauses
 
 
-def _figures(one: Result) -> str:
+def _figures(result: Result) -> str:
     """For a record that came without its messages."""
-    facts, name = one.facts, escape(one.name)
+    facts, name = result.facts, escape(result.name)
     budgets = ", ".join(
         f"{escape(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
     )
@@ -73,7 +73,7 @@ def _figures(one: Result) -> str:
             return f"{name} {quality_cell(facts)}, {budgets} {_rows(facts)}"
         case SinceFacts():
             return f"{name} since the baseline: {facts.verdict}"
-        case FootprintFacts():
+        case SizeFacts():
             return f"size {smaller(facts.compression) or 'not known'}, {budgets}"
         case MemoryFacts():
             ratio = "not known" if facts.ratio is None else f"{significant(facts.ratio)} of the teacher's"
@@ -82,10 +82,10 @@ def _figures(one: Result) -> str:
             return f"{flops_words(facts) or 'FLOPs not known'}, {budgets}"
         case LatencyFacts():
             speedup = as_fast(facts.speedup, facts.speedup_interval) or "speedup not known"
-            return f"{workload_words(one.name)} {speedup}: {facts.verdict}"
+            return f"{workload_words(result.name)} {speedup}: {facts.verdict}"
         case TimeLimitFacts():
-            return f"{workload_words(one.name)}, {budgets}"
-    return f"{one.of}, {budgets}"
+            return f"{workload_words(result.name)}, {budgets}"
+    return f"{result.of}, {budgets}"
 
 
 def _rows(facts: QualityFacts) -> str:

@@ -1,8 +1,6 @@
-"""Baselines of a run: the record of an earlier release that each suite's budgets are held against.
+"""Finds each suite's baseline, the record of an earlier release, and refuses a gate that demands less.
 
-It is what --slimgate-baseline names, else the file of the suite's own [budgets.baseline].
-
-Budgets of a suite that allow more than those of an earlier release's record, and why.
+--slimgate-baseline names the baseline, else the suite's [budgets.baseline] file.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from slimgate.record import ONLY_WARNS, BaselineFacts, LoosenedBudget, RunRecord
 from slimgate.record.budgets import looser
 from slimgate.record.comparing.demands import budget_changes, find_weakenings, read_demands
 from slimgate.record.files import RECORD, Kept, baselines_in, read_run
-from slimgate.run.demands import demands_of
+from slimgate.run.demands import make_demands
 from slimgate.run.rows import PreparedRows
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.variant_budgets import BASELINE
@@ -26,15 +24,15 @@ OPTION = "--slimgate-baseline"
 
 
 class WeakerGate(SuiteError):
-    """A gate that demands less than its baseline, and nobody said why. weaker: all of it."""
+    """A gate demands less than its baseline, without a reason. weaker: everything that it demands less."""
 
     def __init__(self, message: str, suite: Suite, name: str, weaker: Sequence[Weakening]) -> None:
         super().__init__(message)
         self.title, self.name, self.weaker = suite.title, name, tuple(weaker)
 
 
-def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
-    """The budgets of variants in both that allow more than they did, or are gone."""
+def find_loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
+    """The budgets that allow more than in the baseline, or are gone, for variants in both runs."""
     return [
         LoosenedBudget(
             variant=change.variant,
@@ -45,26 +43,27 @@ def loosened_budgets(suite: Suite, baseline: RunRecord) -> list[LoosenedBudget]:
             reason=change.reason,
             undecided=change.undecided,
         )
-        for change in budget_changes(read_demands(baseline), demands_of(suite))
+        for change in budget_changes(read_demands(baseline), make_demands(suite))
         if change.looser
     ]
 
 
-def require_as_strong(suite: Suite, kept: Kept, name: str, weaker: Sequence[Weakening]) -> None:
-    """Raises WeakerGate where the gate demands less than the baseline and nobody said why.
+def refuse_weaker_gate(suite: Suite, run: Kept, name: str, weaker: Sequence[Weakening]) -> None:
+    """Raises WeakerGate if the gate demands less than the baseline, without a reason.
 
-    One looser limit is told by its place, where its reason goes; else all are listed.
+    For a single looser limit the message names its place in the suite, where the reason belongs; else it
+    lists everything.
     """
     unexplained = [weakening for weakening in weaker if weakening.reason is None]
     if not unexplained:
         return
     looser_limits = [
         budget
-        for budget in loosened_budgets(suite, kept.record)
+        for budget in find_loosened_budgets(suite, run.record)
         if budget.limit is not None and not budget.reason
     ]
     if len(looser_limits) == len(unexplained) == 1:
-        message = _one_limit(suite, looser_limits[0], kept.record)
+        message = _describe_looser_limit(suite, looser_limits[0], run.record)
     else:
         lines = "".join(f"\n  {weakening.change}" for weakening in unexplained)
         message = (
@@ -75,50 +74,50 @@ def require_as_strong(suite: Suite, kept: Kept, name: str, weaker: Sequence[Weak
     raise WeakerGate(message, suite, name, weaker)
 
 
-def _one_limit(suite: Suite, budget: LoosenedBudget, baseline: RunRecord) -> str:
-    where = f"{suite.shown} [{_table(budget)}] {budget.budget.removeprefix(f'{BASELINE} ')}"
+def _describe_looser_limit(suite: Suite, budget: LoosenedBudget, baseline: RunRecord) -> str:
+    where = f"{suite.shown} [{_format_table(budget)}] {budget.budget.removeprefix(f'{BASELINE} ')}"
     return (
-        f"{where}: {_came(budget)} in the baseline of {baseline.created}; "
+        f"{where}: {_describe_change(budget)} in the baseline of {baseline.created}; "
         'give the budget a reason = "…" for this change, that the report shows'
     )
 
 
-def _table(one: LoosenedBudget) -> str:
-    """Where the suite has the budget of that variant, or may have it."""
-    own = "budgets.teacher" if one.variant == TEACHER else f"budgets.variants.{one.variant}"
-    return f"{own}.{BASELINE}" if one.budget.startswith(f"{BASELINE} ") else own
+def _format_table(budget: LoosenedBudget) -> str:
+    """The table of the suite that has the budget, or may have it."""
+    table = "budgets.teacher" if budget.variant == TEACHER else f"budgets.variants.{budget.variant}"
+    return f"{table}.{BASELINE}" if budget.budget.startswith(f"{BASELINE} ") else table
 
 
-def _came(one: LoosenedBudget) -> str:
-    if one.limit is not None and looser(one.kind, one.limit, one.before):
-        return f"{one.kind} = {one.limit:g} is looser than {one.before:g}"
-    if one.undecided == ONLY_WARNS:
-        return f'{one.kind}: on_inconclusive = "warn" is looser than "fail"'
-    return f"{one.kind}: its other options cover less than they did"
+def _describe_change(budget: LoosenedBudget) -> str:
+    if budget.limit is not None and looser(budget.kind, budget.limit, budget.before):
+        return f"{budget.kind} = {budget.limit:g} is looser than {budget.before:g}"
+    if budget.undecided == ONLY_WARNS:
+        return f'{budget.kind}: on_inconclusive = "warn" is looser than "fail"'
+    return f"{budget.kind}: its other options cover less than they did"
 
 
 class Baseline(NamedTuple):
     """The earlier release of one suite."""
 
-    kept: Kept
+    run: Kept
     facts: BaselineFacts
 
     @property
     def name(self) -> str:
-        """What a reader calls it."""
+        """The name to show to readers."""
         return self.facts.name or self.facts.path
 
     def with_rows(self, suite: Suite, rows: PreparedRows) -> Baseline:
-        """The same, with the rows of now too. Raises WeakerGate where they are others and nobody said why."""
-        weaker = find_weakenings(read_demands(self.kept.record), demands_of(suite, rows))
-        require_as_strong(suite, self.kept, self.name, weaker)
+        """The same, compared with this run's rows too. Raises WeakerGate if they differ without a reason."""
+        weaker = find_weakenings(read_demands(self.run.record), make_demands(suite, rows))
+        refuse_weaker_gate(suite, self.run, self.name, weaker)
         return self._replace(facts=self.facts.model_copy(update={"weaker": weaker}))
 
 
-class Given(NamedTuple):
-    """A run.json, its folder, or a folder of baselines, of which each suite takes its newest.
+class BaselineSource(NamedTuple):
+    """A run.json, its folder, or a folder of baselines, from which each suite takes its newest.
 
-    shown: the path as messages print it; where: what names it, the option or a place in a suite.
+    shown: the path as messages print it; where: the option or the place in a suite that names it.
     """
 
     path: Path
@@ -131,33 +130,38 @@ class Given(NamedTuple):
 
     @property
     def file(self) -> Path:
-        """The run.json, where it is no folder of baselines."""
+        """The run.json, if the path is not a folder of baselines."""
         return self.path / RECORD if self.path.is_dir() else self.path
 
 
-def find_baselines(given: Given | None, suites: Mapping[Path, Suite], root: Path) -> dict[Path, Baseline]:
+def find_baselines(
+    option: BaselineSource | None, suites: Mapping[Path, Suite], root: Path
+) -> dict[Path, Baseline]:
     """The baseline of every suite that has one, by the suite's path.
 
-    given: what the option names, which goes before what the suites say; root: where their paths are shown
-    from. Raises SuiteError where the option means no suite of the run, a suite's file is no baseline of it, a
-    suite has budgets against a baseline and there is none, or answers of then are missing, and where the gate
-    demands less without a reason, as far as that is known without the rows.
+    option: the baseline that the option names; it takes precedence over the suites' own. root: the folder
+    that their paths are shown relative to. Raises SuiteError if the option's baseline fits no suite of the
+    run, if a suite's file is no baseline of it, if a suite has budgets since a baseline but no baseline, if
+    the baseline's answers are missing, or if the gate demands less without a reason, as far as that is known
+    without the rows.
     """
-    found = {} if given is None else _of_option(given, suites)
+    sources = {} if option is None else _find_by_option(option, suites)
     for path, suite in suites.items():
-        if path not in found and (own := _of_suite(suite, root)) is not None:
-            found[path] = own
-    return {path: _make_baseline(suites[path], *one) for path, one in found.items()}
+        if path not in sources and (from_suite := _find_by_suite(suite, root)) is not None:
+            sources[path] = from_suite
+    return {path: _make_baseline(suites[path], *source) for path, source in sources.items()}
 
 
-def refuse_last_run(held: Mapping[Path, Baseline], suites: Mapping[Path, Suite], report_root: Path) -> None:
-    """Raises SuiteError where variants would be held against the record that this run replaces.
+def refuse_last_run(
+    baselines: Mapping[Path, Baseline], suites: Mapping[Path, Suite], report_root: Path
+) -> None:
+    """Raises SuiteError if variants would be compared with the record that this run replaces.
 
-    Their loss would fail one run, and be the baseline of the next, which would pass.
+    A loss would fail this run but become the baseline of the next run, which would pass.
     """
-    for path, baseline in held.items():
+    for path, baseline in baselines.items():
         last = report_root / path.stem / RECORD
-        if suites[path].since_baseline and baseline.kept.file.resolve() == last.resolve():
+        if suites[path].since_baseline and baseline.run.file.resolve() == last.resolve():
             raise SuiteError(
                 f"{suites[path].shown} [budgets.baseline]: {baseline.facts.path} is the record that this run "
                 "replaces: what is lost now would be the baseline of the next run; keep a release by "
@@ -165,75 +169,77 @@ def refuse_last_run(held: Mapping[Path, Baseline], suites: Mapping[Path, Suite],
             )
 
 
-def _of_option(given: Given, suites: Mapping[Path, Suite]) -> dict[Path, tuple[Given, Kept]]:
+def _find_by_option(
+    source: BaselineSource, suites: Mapping[Path, Suite]
+) -> dict[Path, tuple[BaselineSource, Kept]]:
     if not suites:
-        raise SuiteError(f"{given.where} {given.shown}: this run has no suite to hold against it")
-    found = {path: (given, kept) for path, suite in suites.items() if (kept := _newest(given, suite))}
-    if not found:
-        raise _means_none(given, suites.values())
-    return found
+        raise SuiteError(f"{source.where} {source.shown}: this run has no suite to hold against it")
+    runs = {path: (source, run) for path, suite in suites.items() if (run := _find_newest(source, suite))}
+    if not runs:
+        raise _make_mismatch_error(source, suites.values())
+    return runs
 
 
-def _of_suite(suite: Suite, root: Path) -> tuple[Given, Kept] | None:
+def _find_by_suite(suite: Suite, root: Path) -> tuple[BaselineSource, Kept] | None:
     where = f"{suite.shown} [budgets.baseline]"
     if suite.baseline is None:
         if not suite.since_baseline:
             return None
-        wanted = f'give file = "…", a run.json or a folder of baselines, or {OPTION} on the command line'
-        raise SuiteError(f"{where}: there is no baseline to hold the variants against; {wanted}")
+        hint = f'give file = "…", a run.json or a folder of baselines, or {OPTION} on the command line'
+        raise SuiteError(f"{where}: there is no baseline to hold the variants against; {hint}")
     shown = Path(os.path.relpath(suite.baseline, root)).as_posix()
-    given = Given(suite.baseline, shown, f"{where} file")
-    kept = _newest(given, suite)
-    if kept is None:
-        raise _means_none(given, [suite])
-    return given, kept
+    source = BaselineSource(suite.baseline, shown, f"{where} file")
+    run = _find_newest(source, suite)
+    if run is None:
+        raise _make_mismatch_error(source, [suite])
+    return source, run
 
 
-def _newest(given: Given, suite: Suite) -> Kept | None:
-    """The newest baseline of the suite; None where there is none of it."""
+def _find_newest(source: BaselineSource, suite: Suite) -> Kept | None:
+    """The newest baseline of the suite; None if there is none."""
     try:
-        if given.is_folder_of_baselines:
-            return next(reversed(baselines_in(given.path, suite.shown)), None)
-        kept = Kept(given.file, read_run(given.file))
+        if source.is_folder_of_baselines:
+            return next(reversed(baselines_in(source.path, suite.shown)), None)
+        run = Kept(source.file, read_run(source.file))
     except DataError as error:
-        raise SuiteError(f"{given.where} {error}; expected the run.json of an earlier run") from error
-    return kept if kept.record.suite.path == suite.shown else None
+        raise SuiteError(f"{source.where} {error}; expected the run.json of an earlier run") from error
+    return run if run.record.suite.path == suite.shown else None
 
 
-def _means_none(given: Given, suites: Iterable[Suite]) -> SuiteError:
+def _make_mismatch_error(source: BaselineSource, suites: Iterable[Suite]) -> SuiteError:
     names = ", ".join(suite.shown for suite in suites)
-    if given.is_folder_of_baselines:
-        return SuiteError(f"{given.where} {given.shown}: no baseline of {names} is in this folder")
-    of = read_run(given.file).suite.path
-    return SuiteError(f"{given.where} {given.shown}: it is of {of}, expected a run of {names}")
+    if source.is_folder_of_baselines:
+        return SuiteError(f"{source.where} {source.shown}: no baseline of {names} is in this folder")
+    suite_path = read_run(source.file).suite.path
+    return SuiteError(f"{source.where} {source.shown}: it is of {suite_path}, expected a run of {names}")
 
 
-def _make_baseline(suite: Suite, given: Given, kept: Kept) -> Baseline:
-    _check_answers(suite, given, kept)
-    inside = kept.file.relative_to(given.path) if given.path.is_dir() else None
+def _make_baseline(suite: Suite, source: BaselineSource, run: Kept) -> Baseline:
+    _check_answers(suite, source, run)
+    inside = run.file.relative_to(source.path) if source.path.is_dir() else None
     facts = BaselineFacts(
-        path=given.shown if inside is None else (Path(given.shown) / inside).as_posix(),
-        name=kept.record.accepted.name if kept.record.accepted else None,
-        created=kept.record.created,
-        loosened=loosened_budgets(suite, kept.record),
+        path=source.shown if inside is None else (Path(source.shown) / inside).as_posix(),
+        name=run.record.accepted.name if run.record.accepted else None,
+        created=run.record.created,
+        loosened=find_loosened_budgets(suite, run.record),
         gates_gone=[
             model.name
-            for model in kept.record.variants[1:]
+            for model in run.record.variants[1:]
             if model.gated and model.name not in suite.variants
         ],
-        weaker=find_weakenings(read_demands(kept.record), demands_of(suite)),
+        weaker=find_weakenings(read_demands(run.record), make_demands(suite)),
     )
-    require_as_strong(suite, kept, facts.name or facts.path, facts.weaker)
-    return Baseline(kept, facts)
+    refuse_weaker_gate(suite, run, facts.name or facts.path, facts.weaker)
+    return Baseline(run, facts)
 
 
-def _check_answers(suite: Suite, given: Given, kept: Kept) -> None:
-    """Raises where the answers of a model that is to be held against the baseline are not there."""
-    wanted = {name for name, _ in suite.since_baseline}
-    for model in kept.record.variants:
-        if model.name in wanted and model.is_measured and not kept.outcomes(model.name).is_file():
-            file = kept.outcomes(model.name).relative_to(kept.file.parent).as_posix()
+def _check_answers(suite: Suite, source: BaselineSource, run: Kept) -> None:
+    """Raises if the baseline lacks the answers of a model that has budgets since the baseline."""
+    names = {name for name, _ in suite.since_baseline}
+    for model in run.record.variants:
+        if model.name in names and model.is_measured and not run.outcomes(model.name).is_file():
+            file = run.outcomes(model.name).relative_to(run.file.parent).as_posix()
             raise SuiteError(
-                f"{given.where} {given.shown}: there is no {file} beside {kept.file.name}; {model.name} is "
+                f"{source.where} {source.shown}: there is no {file} beside {run.file.name}; {model.name} is "
                 "held against its answers of then, row by row: keep them, as slimgate accept does"
             )

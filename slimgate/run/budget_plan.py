@@ -1,4 +1,4 @@
-"""Whether the gate's rows can decide each budget on quality, told before anything is built."""
+"""Plans, before anything is built, whether the gate rows can decide each budget on quality."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Changes = tuple[float, float]
 
 @dataclass(frozen=True)
 class GateGroups:
-    """How many rows the gate has in each independent group; single rows are groups of one."""
+    """The number of rows in each independent group of the gate; single rows are groups of one."""
 
     sizes: tuple[int, ...]
 
@@ -47,7 +47,7 @@ class GateGroups:
 
     @cached_property
     def group_sizes(self) -> Floats | None:
-        """(groups,) sizes; None where all rows are single."""
+        """(groups,) sizes; None if every group has one row."""
         return np.array(self.sizes, np.float64) if max(self.sizes) > 1 else None
 
     def __str__(self) -> str:
@@ -55,31 +55,31 @@ class GateGroups:
         return rows if self.group_sizes is None else f"{rows} in {len(self.sizes):,} groups"
 
 
-def gate_groups(suite: Suite, rows: PreparedRows, split: str = GATE) -> GateGroups:
-    """The groups of a judging split's rows, as the judge takes them."""
+def count_gate_groups(suite: Suite, rows: PreparedRows, split: str = GATE) -> GateGroups:
+    """The groups of a judging split's rows, as the judge uses them."""
     task = suite.setup.task
-    return groups_of(rows.splits[split], task.object.text_columns(task.params), suite.setup.group)
+    return count_groups(rows.splits[split], task.object.text_columns(task.params), suite.setup.group)
 
 
-def groups_of(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> GateGroups:
-    """The same of rows that are not of a suite yet."""
-    groups = group_ids(rows, text_columns, group_column)
+def count_groups(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> GateGroups:
+    """The groups of rows that do not belong to a suite yet."""
+    groups = find_group_ids(rows, text_columns, group_column)
     if groups is None:
         return GateGroups((1,) * len(rows))
     return GateGroups(tuple(np.unique(groups, return_counts=True)[1].tolist()))
 
 
-def group_ids(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> Ints | None:
-    """(rows,) ids; rows of one text are of one group. None where each row is a group of its own."""
+def find_group_ids(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> Ints | None:
+    """(rows,) group ids; rows with the same text are in one group. None if each row is its own group."""
     return join_groups(row_groups(rows, group_column), text_codes(rows.table, text_columns))
 
 
 @dataclass(frozen=True)
 class PlannedBudget:
-    """One budget of some variants, and whether the gate rows decide it.
+    """One budget of some variants, and whether the gate rows can decide it.
 
-    needed: gate rows that pass an equal variant 80 % of the time, for few and for many changed answers, in
-    groups of the sizes that the gate has; None if no number does. basis: what is assumed of the variants.
+    needed: the gate rows with which an equally good variant passes 80 % of the time, for few and for many
+    changed answers, in groups as large as the gate's; None if no number suffices. basis: the assumptions.
     """
 
     metric: str
@@ -132,7 +132,7 @@ class PlannedBudget:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is the same for variants of one line."""
+    """The part of a planned budget that several variants can share; they get one line."""
 
     metric: str
     kind: str
@@ -142,56 +142,69 @@ class _Plan:
     basis: str
 
 
-def planned_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> list[PlannedBudget]:
-    """Every distinct budget on a drop, flips or tokens: by an earlier run of these rows, or simulated.
+def plan_budgets(suite: Suite, gate: GateGroups, earlier: RunRecord | None) -> list[PlannedBudget]:
+    """Plans each distinct budget on a drop, flips or tokens, by an earlier run of these rows or simulation.
 
-    A variant that is not gated has none to decide. Budgets on an absolute value (floor, ceiling) depend on
-    how far the value is from them and are not planned before a run; nor is a relative budget, nor a metric
-    that is not of 0/1 per row.
+    Variants that are not gated are skipped. Budgets on an absolute value (floor, ceiling) depend on the
+    distance of the value and are not planned before a first run. Nor are relative budgets, and metrics that
+    are not 0 or 1 for each row.
     """
-    found: dict[_Plan, list[str]] = {}
-    for name, own in suite.budgets.items():
+    variants_by_plan: dict[_Plan, list[str]] = {}
+    for name, variant_budgets in suite.budgets.items():
         if name not in suite.variants or not suite.variants[name].gated:
             continue
-        changes = expected_changes(suite, name)
-        for metric, budgets in own.quality.items():
+        changes = estimate_changes(suite, name)
+        for metric, budgets in variant_budgets.quality.items():
             known = _find_measured(earlier, name, metric)
             for budget in budgets:
                 for plan in _plan_budget(metric, metric, budget, gate, changes, known):
-                    found.setdefault(plan, []).append(name)
-        for metric, budgets in own.baseline.items():
-            # how much a variant differs from its teacher says nothing of how it differs from its last release
+                    variants_by_plan.setdefault(plan, []).append(name)
+        for metric, budgets in variant_budgets.baseline.items():
+            # the difference from the teacher says nothing about the difference from the last release
             for budget in budgets:
                 for plan in _plan_budget(f"{BASELINE} {metric}", metric, budget, gate, changes, None):
-                    found.setdefault(plan, []).append(name)
-        if (flips := own.behaviour.flips) is not None:
+                    variants_by_plan.setdefault(plan, []).append(name)
+        if (flips := variant_budgets.behaviour.flips) is not None:
             limit = flips.flips_max_percent / 100
             outlook = flips_outlook(gate.sizes, limit, changes)
             lost = changes[0] / 2, changes[1] / 2  # the other half is won
-            needed = _rows_needed(limit, gate, lost, used=lost)
+            needed = _count_rows_needed(limit, gate, lost, used=lost)
             plan = _Plan("flips", flips.kind, flips.limit, needed, outlook.word, outlook.basis)
-            found.setdefault(plan, []).append(name)
-        for table, limits in own.behaviour.tokens.items():
-            for one in limits:
-                found.setdefault(_plan_tokens(table, one, gate), []).append(name)
+            variants_by_plan.setdefault(plan, []).append(name)
+        for table, limits in variant_budgets.behaviour.tokens.items():
+            for token_budget in limits:
+                variants_by_plan.setdefault(_plan_tokens(table, token_budget, gate), []).append(name)
     return [
-        PlannedBudget(one.metric, one.kind, one.limit, tuple(names), gate, one.needed, one.word, one.basis)
-        for one, names in sorted(
-            found.items(), key=lambda pair: (pair[0].metric, pair[0].kind, pair[0].limit)
+        PlannedBudget(
+            planned.metric,
+            planned.kind,
+            planned.limit,
+            tuple(names),
+            gate,
+            planned.needed,
+            planned.word,
+            planned.basis,
+        )
+        for planned, names in sorted(
+            variants_by_plan.items(), key=lambda pair: (pair[0].metric, pair[0].kind, pair[0].limit)
         )
     ]
 
 
-def expected_changes(suite: Suite, name: str) -> Changes:
-    """The range of the share of answers that an equally good variant changes: more if it learns again."""
+def estimate_changes(suite: Suite, name: str) -> Changes:
+    """The range of the share of answers that an equally good variant changes; more if it is trained again."""
     variant = suite.variants[name]
     if any("train" in step.reads for step in variant.steps):
         return TRAINED
     if variant.cascade is not None:
-        parts = [one for one in variant.cascade.models if one in suite.variants]
-        return TRAINED if TRAINED in [expected_changes(suite, one) for one in parts] else CONVERTED
+        parts = [name_of_part for name_of_part in variant.cascade.models if name_of_part in suite.variants]
+        return (
+            TRAINED
+            if TRAINED in [estimate_changes(suite, name_of_part) for name_of_part in parts]
+            else CONVERTED
+        )
     parent = variant.parent
-    return expected_changes(suite, parent) if parent is not None and parent in suite.variants else CONVERTED
+    return estimate_changes(suite, parent) if parent is not None and parent in suite.variants else CONVERTED
 
 
 def _plan_budget(
@@ -202,13 +215,13 @@ def _plan_budget(
     changes: Changes,
     known: tuple[str, QualityFacts] | None,
 ) -> Iterator[_Plan]:
-    """The plan of a budget; nothing where none can be told.
+    """The plan of a budget, if it can be planned.
 
-    How much builds differ is only known from a run that has judged the budget over them.
+    The spread of builds is known only from a run that judged the budget over builds.
     """
     over_builds = budget.over == "builds"
     if known is not None and (not over_builds or _find_judged(budget, known[1]) is not None):
-        yield from _by_earlier_run(shown, budget, gate, *known)
+        yield from _plan_by_earlier_run(shown, budget, gate, *known)
         return
     margin = budget.limit / 100
     if budget.kind not in POINT_KINDS or load_metric(metric).per_row is None:
@@ -220,19 +233,21 @@ def _plan_budget(
     if over_builds:
         word = "may decide" if word == "can decide" else word
         basis += "; over builds, if these do not differ"
-    needed = _rows_needed(margin, gate, changes, two_sided=two_sided)
+    needed = _count_rows_needed(margin, gate, changes, two_sided=two_sided)
     yield _Plan(shown, budget.kind, budget.limit, needed, word, basis)
 
 
 def _find_judged(budget: QualityBudget, known: QualityFacts) -> BudgetFacts | None:
     """The same budget, also over builds or not, as an earlier run judged it."""
-    wanted = budget.kind, budget.limit, budget.over == "builds"
-    found = (one for one in known.budgets if (one.kind, one.limit, one.builds is not None) == wanted)
-    return next(found, None)
+    identity = budget.kind, budget.limit, budget.over == "builds"
+    matches = (
+        facts for facts in known.budgets if (facts.kind, facts.limit, facts.builds is not None) == identity
+    )
+    return next(matches, None)
 
 
 def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
-    """By the rule of three: fewer rows pass no variant at all."""
+    """Plans a budget on tokens by the rule of three: with fewer rows no variant can pass."""
     share = {**SHARE_ABOVE, "floor": 1 - budget.limit}.get(budget.kind)
     if share is None:
         cap = mean_cap(budget)
@@ -242,7 +257,7 @@ def _plan_tokens(table: str, budget: LimitBudget, gate: GateGroups) -> _Plan:
     return _Plan(table, budget.kind, budget.limit, (rows,), word, "if no token differs, rows of equal length")
 
 
-def _rows_needed(
+def _count_rows_needed(
     margin: float,
     gate: GateGroups,
     changes: Changes,
@@ -250,8 +265,8 @@ def _rows_needed(
     used: Changes = (0.0, 0.0),
     two_sided: bool = False,
 ) -> tuple[int | None, ...]:
-    """Rows for few and for many changes. used: how much of the margin an equal variant takes with either;
-    None if that is all of it.
+    """Rows for few and for many changed answers. used: the part of the margin that an equally good variant
+    uses up in each case; a case that uses all of it gives None.
     """
     return tuple(
         planned_rows(margin - less, discordance=psi, sizes=gate.group_sizes, two_sided=two_sided)
@@ -261,15 +276,15 @@ def _rows_needed(
     )
 
 
-def _by_earlier_run(
+def _plan_by_earlier_run(
     shown: str, budget: QualityBudget, gate: GateGroups, created: str, known: QualityFacts
 ) -> Iterator[_Plan]:
-    """What the earlier run said of the same budget; of another limit, what its variance says."""
+    """The plan by an earlier run: its verdict on the same budget, or its variance for another limit."""
     judged = _find_judged(budget, known)
     if judged is not None:
         yield _plan_from_record(shown, judged, gate, created)
         return
-    margin = _margin(budget, known)
+    margin = _find_margin(budget, known)
     if margin is None or known.variance is None:
         return
     two_sided = budget.kind == EQUIVALENT
@@ -277,10 +292,10 @@ def _by_earlier_run(
         low, high = known.interval
         drop = f"the run of {created} measured a drop of {known.drop_points:.1f} [{low:.1f}, {high:.1f}]"
         if any(low <= limit <= high for limit in list_point_limits([budget])):
-            needed = (_rows_left(margin, known.drop_points / 100, known.variance, two_sided=two_sided),)
+            needed = (_count_rows_left(margin, known.drop_points / 100, known.variance, two_sided=two_sided),)
             yield _Plan(shown, budget.kind, budget.limit, needed, "cannot decide", drop)
             return
-    # the measured variance is of groups already; the groups that were not seen come on top
+    # the measured variance includes the groups' effect; groups that were not sampled come on top
     unseen = planned_rows(margin, discordance=0.0, sizes=gate.group_sizes)
     rows = max(planned_rows(margin, discordance=known.variance, two_sided=two_sided), unseen)
     word: Word = "can decide" if rows <= gate.rows else "cannot decide"
@@ -288,8 +303,8 @@ def _by_earlier_run(
     yield _Plan(shown, budget.kind, budget.limit, (rows, rows), word, basis)
 
 
-def _rows_left(margin: float, drop: float, variance: float, *, two_sided: bool) -> int | None:
-    """Rows that show a measured drop to be inside; None where it is not."""
+def _count_rows_left(margin: float, drop: float, variance: float, *, two_sided: bool) -> int | None:
+    """Rows needed to show that the measured drop is within the margin; None if it is not."""
     left = margin - (abs(drop) if two_sided else drop)
     if left <= 0:
         return None
@@ -304,13 +319,13 @@ def _plan_from_record(shown: str, judged: BudgetFacts, gate: GateGroups, created
     needed = () if judged.n_needed is None else (judged.n_needed,)
     basis = f"as the run of {created} measured"
     if judged.builds_needed is not None:
-        both = "with them" if judged.needs_both else "or"
-        basis += f"; {both} {judged.builds_needed} builds in place of {judged.builds}"
+        joint = "with them" if judged.needs_both else "or"
+        basis += f"; {joint} {judged.builds_needed} builds in place of {judged.builds}"
     return _Plan(shown, judged.kind, judged.limit, needed, "cannot decide", basis)
 
 
 def _find_measured(earlier: RunRecord | None, variant: str, metric: str) -> tuple[str, QualityFacts] | None:
-    """When an earlier run ended, and what it found of this metric; None where it has no interval."""
+    """The time of the earlier run and its facts of this metric; None if they have no interval."""
     for model in earlier.variants if earlier else ():
         if model.name == variant:
             facts = model.quality.get(metric)
@@ -318,7 +333,7 @@ def _find_measured(earlier: RunRecord | None, variant: str, metric: str) -> tupl
     return None
 
 
-def _margin(budget: QualityBudget, known: QualityFacts) -> float | None:
+def _find_margin(budget: QualityBudget, known: QualityFacts) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None for an absolute limit."""
     if budget.kind in ("floor", "ceiling"):
         return None

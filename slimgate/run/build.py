@@ -1,7 +1,4 @@
-"""Runs a variant's steps through the store: each node of the graph is built once.
-
-What steps of a suite share with each other: made by the first one that asks, kept in the store.
-"""
+"""Builds models: runs a variant's steps and stores each artifact, so that it is built once."""
 
 from __future__ import annotations
 
@@ -34,38 +31,39 @@ from slimgate.protocols import (
 )
 from slimgate.run import contents, graph_loading, keys
 from slimgate.run.cascade import SELECTION, make_cascade
-from slimgate.run.failure_log import Heard, step_log
-from slimgate.run.past_times import LOAD, PastTimes, Work, recipes
+from slimgate.run.failure_log import LastProgress, format_step_log
+from slimgate.run.past_times import LOAD, PastTimes, Work, digest_steps
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.endpoint import EndpointModel
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store, files_of, scratch_beside
-from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, params_json
+from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, Variant, dump_params
 from slimgate.suite.tables import CascadeTable
 from slimgate.tasks.parts.classifiers import without_head
 
 
 @dataclass(frozen=True)
 class SharedBySteps:
-    """A BuildContext's `share`. given: what belongs to every key, such as the teacher's digest.
+    """A BuildContext's `share`: results that several steps use, made once and stored.
 
-    It can be sent to the processes of a step: one of them makes what all take.
+    common: the part that is in every key, such as the teacher's digest. The object can be sent to a step's
+    processes: one of them makes the result, the others load it.
     """
 
     store: Store
-    given: Json
+    common: Json
 
     def __call__(self, kind: str, key: Json, fill: Callable[[Path], Json]) -> tuple[Path, bool]:
-        """The folder that fill(folder) has filled, and whether it was there before."""
-        entry = self.store.make(kind, keys.shared_key(self.given, key, fill), fill)
+        """The folder that fill(folder) has filled, and whether the store had it already."""
+        entry = self.store.make(kind, keys.make_shared_key(self.common, key, fill), fill)
         return entry.folder, entry.from_store
 
 
 @dataclass(frozen=True)
 class Built:
-    """A model of the suite as an artifact, with the artifacts of its own steps on the way there."""
+    """A built model: its artifact, and the artifacts after each of its own steps."""
 
     artifact: Artifact
     steps: tuple[Artifact, ...]
@@ -77,18 +75,19 @@ class Built:
 
 @dataclass(frozen=True)
 class _Place:
-    """A step among those of its variant: as a watcher is told of it, and how the model came about so far.
+    """A step of a variant.
 
-    model: whose step it is, with the seed where it is not the suite's first.
+    model: the variant, with the seed if it is not the suite's first. label: the step as progress shows it.
+    recipe: the digest of the model's steps so far (past_times.py).
     """
 
     model: str
-    told: str
+    label: str
     recipe: str
 
 
 class Builder:
-    """Builds the models of one suite on demand. A model that failed fails again at once, not by building."""
+    """Builds the models of one suite on demand. A model that failed is not built again: its error repeats."""
 
     def __init__(
         self,
@@ -104,10 +103,10 @@ class Builder:
         elsewhere: Collection[str] = (),
         time_limit: float | None = None,
     ) -> None:
-        """seed: the suite's, where none is given. teacher: who builds the teacher, where not this builder.
+        """seed: default is the suite's. teacher: the builder of the teacher, if it is not this one.
 
-        past: how long steps took before. elsewhere: keys of artifacts that this run has had built by others:
-        they lie in the store, and are new all the same. time_limit: seconds that a variant's own steps may
+        past: how long steps took before. elsewhere: keys of artifacts that other processes built for this
+        run; they are in the store and still count as new. time_limit: seconds that a variant's own steps may
         take.
         """
         self._suite, self._rows, self._store = suite, rows, store
@@ -125,7 +124,7 @@ class Builder:
         if name == TEACHER and self._teacher is not None:
             return self._teacher.build(TEACHER)
         if name in self._failed:
-            raise self._failed[name].without_frames()  # one that is raised often gathers the frames of all
+            raise self._failed[name].without_frames()  # an error raised again would collect frames
         if name not in self._built:
             try:
                 self._built[name] = self._build(self._suite.model(name))
@@ -134,52 +133,52 @@ class Builder:
                 raise
         return self._built[name]
 
-    def fail(self, name: str, error: SlimgateError) -> None:
-        """Whoever asks for the model gets this error: it was tried elsewhere."""
+    def note_failure(self, name: str, error: SlimgateError) -> None:
+        """Notes that building the model failed in another process; `build` then raises this error."""
         self._failed[name] = error
 
     def _build(self, variant: Variant) -> Built:
         steps: list[Artifact] = []
-        places = self._places(variant)
+        places = self._list_places(variant)
         if variant.ref is not None:
-            steps.append(self._load(variant, variant.ref, next(places)))
+            steps.append(self._load_model(variant, variant.ref, next(places)))
             artifact = steps[0]
         else:
             artifact = self.build(variant.parent or TEACHER).artifact
         for step in variant.steps:
-            artifact = self._step(variant, step, artifact, next(places))
+            artifact = self._apply_step(variant, step, artifact, next(places))
             steps.append(artifact)
         return Built(artifact, tuple(steps))
 
-    def _places(self, variant: Variant) -> Iterator[_Place]:
-        """Where each of a variant's own steps stands."""
-        found = recipes(self._suite, variant)
-        for number, recipe in enumerate(found, 1):
+    def _list_places(self, variant: Variant) -> Iterator[_Place]:
+        """The places of a variant's own steps."""
+        digests = digest_steps(self._suite, variant)
+        for number, recipe in enumerate(digests, 1):
             model = self._format_variant(variant)
-            yield _Place(model, f"{model} · step {number} of {len(found)}", recipe)
+            yield _Place(model, f"{model} · step {number} of {len(digests)}", recipe)
 
-    def _endpoint(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
-        key = keys.endpoint_key(variant, self._suite.path.parent)
+    def _make_endpoint(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
+        key = keys.make_endpoint_key(variant, self._suite.path.parent)
         model = EndpointModel(variant.runtime.params, key["served"])
         where = f"{self._format_variant(variant)}: endpoint {ref.text}"
-        return self._make(where, LOAD, str(ref.text), key, (), lambda _: model, place=place)
+        return self._make_artifact(where, LOAD, str(ref.text), key, (), lambda _: model, place=place)
 
-    def _cascade(self, variant: Variant, table: CascadeTable, place: _Place) -> Artifact:
+    def _make_cascade(self, variant: Variant, table: CascadeTable, place: _Place) -> Artifact:
         where, suite = f"{self._format_variant(variant)}: cascade", self._suite
         artifacts = tuple(self.build(name).artifact for name in table.models)
         reads = (SELECTION,) if table.reads_selection else ()
-        key = keys.cascade_key(suite, self._rows, table, artifacts, reads=reads, device=self._device)
+        key = keys.make_cascade_key(suite, self._rows, table, artifacts, reads=reads, device=self._device)
 
         def make(context: BuildContext) -> Any:
             return make_cascade(suite, variant, artifacts, context)
 
-        return self._make(where, CASCADE, params_json(table), key, reads, make, place=place)
+        return self._make_artifact(where, CASCADE, dump_params(table), key, reads, make, place=place)
 
-    def _load(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
+    def _load_model(self, variant: Variant, ref: ModelRef, place: _Place) -> Artifact:
         if variant.is_endpoint:
-            return self._endpoint(variant, ref, place)
+            return self._make_endpoint(variant, ref, place)
         if variant.cascade is not None:
-            return self._cascade(variant, variant.cascade, place)
+            return self._make_cascade(variant, variant.cascade, place)
         task = self._suite.setup.task
         where = f"{self._format_variant(variant)}: model {ref.text}"
         with _explain_errors(where):
@@ -197,20 +196,20 @@ class Builder:
             )
             if ref.fresh:  # its tokenizer is trained on them
                 reads = tuple(dict.fromkeys(("train", *reads)))
-        key = keys.load_key(
+        key = keys.make_load_key(
             self._rows,
             ref,
             reads=reads,
             graph=graph_loading.__name__ if graph else None,
-            packages=graph_loading.graph_runtime(ref.kind).packages if graph else ("scikit-learn",),
+            packages=graph_loading.find_graph_runtime(ref.kind).packages if graph else ("scikit-learn",),
             seed=self._seed,
             device=self._device,
-            precision=self._resolve("auto"),
+            precision=self._resolve_precision("auto"),
         )
 
         def check_unchanged() -> None:
             assert ref.folder is not None
-            if contents.model_digest(ref) != key["load"]:
+            if contents.digest_model_files(ref) != key["load"]:
                 raise BuildError(
                     f"files of {ref.folder} changed while they were read; run again when nothing writes there"
                 )
@@ -224,9 +223,9 @@ class Builder:
                     f"{weights[0].name}, read by weights_only: safetensors there are none"
                 )
             model = task.object.load_model(task.params, ref, context)
-            return model if ref.stored is None else _as_checkpoint(model, ref, context)
+            return model if ref.stored is None else _to_checkpoint(model, ref, context)
 
-        return self._make(
+        return self._make_artifact(
             where,
             LOAD,
             str(ref.text),
@@ -237,16 +236,16 @@ class Builder:
             check=check_unchanged,
         )
 
-    def _step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
-        method = step.object
+    def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
+        plugin = step.object
         where = f"{self._format_variant(variant)}: step {step.name}"
-        if parent.kind in CHECKPOINTS and parent.kind not in method.takes:  # known late of a model of the hub
+        if parent.kind in CHECKPOINTS and parent.kind not in plugin.takes:  # a hub model's kind is known late
             raise BuildError(f"{where}: cannot take a model that is quantized already ({parent.kind})")
-        teachers = self._learns_from(where, step, parent)
-        params = params_json(step.params)
+        teachers = self._build_teachers(where, step, parent)
+        params = dump_params(step.params)
         with _explain_errors(where):
-            environment = method.environment(step.params)
-        key = keys.step_key(
+            environment = plugin.environment(step.params)
+        key = keys.make_step_key(
             self._suite,
             self._rows,
             step,
@@ -255,23 +254,23 @@ class Builder:
             environment=environment,
             seed=self._seed,
             device=self._device,
-            precision=self._precision(step.params),
+            precision=self._find_precision(step.params),
         )
 
         def apply(context: BuildContext) -> Any:
             if getattr(step.params, "processes", 1) > 1:
-                model = self._in_processes(step, parent, teachers, context)
+                model = self._apply_in_processes(step, parent, teachers, context)
             else:
                 with context.time_stage("load"):
                     model = _load_for_step(parent, self._device)
-                model = method.apply(model, step.params, context)
+                model = plugin.apply(model, step.params, context)
             if not hasattr(model, "save"):
                 raise BuildError(f"apply gave {type(model).__name__} back, expected the model it was given")
-            model.kind = method.gives or model.kind
+            model.kind = plugin.gives or model.kind
             return model
 
-        stands_later = self._stands_later if step.adds_rows else adds_no_rows
-        return self._make(
+        stands_later = self._are_held_out if step.adds_rows else adds_no_rows
+        return self._make_artifact(
             where,
             step.name,
             params,
@@ -283,7 +282,7 @@ class Builder:
             stands_later=stands_later,
         )
 
-    def _in_processes(
+    def _apply_in_processes(
         self, step: SuiteStep, parent: Artifact, teachers: tuple[Artifact, ...], context: BuildContext
     ) -> Any:
         from slimgate.run.step_processes import StepJob, apply_in_processes
@@ -294,38 +293,38 @@ class Builder:
             )
         task = self._suite.setup.task
         job = StepJob(
-            method=step.name,
+            step=step.name,
             params=step.params,
             task=task.name,
             task_params=task.params,
             facts=context.facts,
             splits=context.splits,
             parent=parent.folder,
-            teachers=tuple((teacher.folder, self._share_of(teacher)) for teacher in teachers),
+            teachers=tuple((teacher.folder, self._make_share(teacher)) for teacher in teachers),
             seed=context.seed,
             threads=context.threads,
             scratch=context.scratch,
-            held_out=self._held_out_texts() if step.adds_rows else None,
+            held_out=self._read_held_out_texts() if step.adds_rows else None,
         )
         model, log = apply_in_processes(job, step.params.processes)
         context.log.update(log)
         return model
 
-    def _learns_from(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:
-        """The artifacts of the step's teachers. Raises BuildError where one of them would count twice."""
-        found = {name: parent if name == SELF else self.build(name).artifact for name in step.teachers}
+    def _build_teachers(self, where: str, step: SuiteStep, parent: Artifact) -> tuple[Artifact, ...]:
+        """Builds the step's teachers. Raises BuildError if two of them are the same model."""
+        artifacts = {name: parent if name == SELF else self.build(name).artifact for name in step.teachers}
         first: dict[str, str] = {}
-        for name, artifact in found.items():
+        for name, artifact in artifacts.items():
             if (other := first.setdefault(artifact.digest, name)) != name:
                 raise BuildError(f'{where}: "{name}" is the same model as "{other}"; name one of them')
-        return tuple(found.values())
+        return tuple(artifacts.values())
 
-    def _stands_later(self, texts: Sequence[str]) -> list[bool]:
-        """Which of the texts stand in a held-out split. Nothing else is told of the judging rows."""
-        held_out = self._held_out_texts()
+    def _are_held_out(self, texts: Sequence[str]) -> list[bool]:
+        """For each text, whether a held-out split has it. Steps learn nothing else about the judging rows."""
+        held_out = self._read_held_out_texts()
         return [normalize_row(text) in held_out for text in texts]
 
-    def _held_out_texts(self) -> frozenset[str]:
+    def _read_held_out_texts(self) -> frozenset[str]:
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
             tables = [self._rows.splits[split].table for split in keys.HELD_OUT if split in self._rows.splits]
@@ -334,22 +333,22 @@ class Builder:
         return self._held_out
 
     def _format_variant(self, variant: Variant) -> str:
-        """The variant's name, with the seed where it is not the suite's first."""
+        """The variant's name, with the seed if it is not the suite's first."""
         return variant.name if self._seed == self._suite.seed else f"{variant.name} (seed {self._seed})"
 
-    def _precision(self, params: Any) -> str | None:
-        wanted = getattr(params, "precision", None)
-        return None if wanted is None else self._resolve(wanted)
+    def _find_precision(self, params: Any) -> str | None:
+        precision = getattr(params, "precision", None)
+        return None if precision is None else self._resolve_precision(precision)
 
-    def _resolve(self, wanted: str) -> str:
+    def _resolve_precision(self, precision: str) -> str:
         from slimgate.models.precision import resolve_precision
 
-        return resolve_precision(wanted, self._device)
+        return resolve_precision(precision, self._device)
 
-    def _make(
+    def _make_artifact(
         self,
         where: str,
-        method: str,
+        step_name: str,
         params: Any,
         key: Json,
         reads: tuple[str, ...],
@@ -360,7 +359,7 @@ class Builder:
         stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
         check: Callable[[], None] = lambda: None,
     ) -> Artifact:
-        """check: raises after the model was saved, where what it was made from is not what `key` names."""
+        """check: called after the model is saved; raises if its sources are no longer what `key` names."""
 
         def fill(folder: Path) -> Json:
             import torch
@@ -370,11 +369,11 @@ class Builder:
             with (
                 scratch_beside(folder) as scratch,
                 self._watch.stage(
-                    f"{place.told}: {method}", expected=self._expected_seconds(work)
+                    f"{place.label}: {step_name}", expected=self._estimate_seconds(work)
                 ) as progress,
             ):
-                heard = Heard(progress)
-                context = self._context(where, reads, teachers, scratch, heard)
+                heard = LastProgress(progress)
+                context = self._make_context(where, reads, teachers, scratch, heard)
                 context.stands_later = stands_later
                 start = time.perf_counter()
                 try:
@@ -387,20 +386,22 @@ class Builder:
                             shutil.copyfile(file, folder / file.name)
                 except SlimgateError as error:
                     seconds = time.perf_counter() - start
-                    error.log = step_log(
+                    error.log = format_step_log(
                         error,
-                        method=method,
+                        step_name=step_name,
                         params=params,
                         seconds=seconds,
-                        told=heard.last,
+                        last_progress=heard.last,
                         noted=context.log,
                     )
                     raise
                 seconds = time.perf_counter() - start
             return {
-                **_manifest(folder, model, method, params, seconds, context.log, beside=context.kept),
+                **_make_manifest(
+                    folder, model, step_name, params, seconds, context.log, extra_files=context.kept
+                ),
                 "made": work.to_manifest,
-                "told": place.told,
+                "told": place.label,
                 "parents": [
                     *(key[name] for name in ("parent", "teacher") if key.get(name)),
                     *key.get("more_teachers", ()),
@@ -408,37 +409,37 @@ class Builder:
                 ],
             }
 
-        work = self.work(method, params, place.recipe, reads)
+        work = self.describe_work(step_name, params, place.recipe, reads)
         digest = keys.to_key(key)
         entry: Entry = self._store.make("artifacts", digest, fill)
         return Artifact(replace(entry, from_store=False) if digest in self._elsewhere else entry)
 
     @contextmanager
     def _limit_time(self, model: str) -> Iterator[None]:
-        """Ends a step where a variant's own steps together take longer than they may.
+        """Stops a step if the variant's own steps together exceed the time limit.
 
-        The teacher has no limit: nothing could be said of any variant without it.
+        The teacher has no limit, because every variant is compared with it.
         """
         start, limit = time.perf_counter(), None if model == TEACHER else self._time_limit
-        told = f"building {model} took longer than {OPTION} {limit:g} (seconds)" if limit else ""
+        message = f"building {model} took longer than {OPTION} {limit:g} (seconds)" if limit else ""
         try:
-            with time_limit(limit and max(limit - self._spent[model], 0.0), told):
+            with time_limit(limit and max(limit - self._spent[model], 0.0), message):
                 yield
         finally:
             self._spent[model] += time.perf_counter() - start
 
-    def work(self, method: str, params: Any, recipe: str, reads: tuple[str, ...]) -> Work:
-        """A step as times are looked up by."""
+    def describe_work(self, step_name: str, params: Any, recipe: str, reads: tuple[str, ...]) -> Work:
+        """The step as PastTimes looks it up."""
         splits = self._rows.splits
-        wanted = ("train",) if method == LOAD else reads  # a fresh head is fitted on them
-        rows = {name: len(splits[name]) for name in wanted if len(splits.get(name, ()))}
-        return Work(recipe, method, params, rows, (self._device.split(":")[0], self._suite.threads))
+        splits_read = ("train",) if step_name == LOAD else reads  # a fresh head is fitted on them
+        rows = {name: len(splits[name]) for name in splits_read if len(splits.get(name, ()))}
+        return Work(recipe, step_name, params, rows, (self._device.split(":")[0], self._suite.threads))
 
-    def _expected_seconds(self, work: Work) -> float | None:
-        found = self._past.step(work) if self._past else None
-        return found.seconds if found else None
+    def _estimate_seconds(self, work: Work) -> float | None:
+        estimate = self._past.estimate_step(work) if self._past else None
+        return estimate.seconds if estimate else None
 
-    def _context(
+    def _make_context(
         self,
         where: str,
         reads: tuple[str, ...],
@@ -449,7 +450,7 @@ class Builder:
         def load_teacher() -> Any:
             if not teachers:
                 raise BuildError(
-                    f"{where}: it asked for the teacher; a method that does sets uses_teacher = True"
+                    f"{where}: it asked for the teacher; a step that does sets uses_teacher = True"
                 )
             return load_artifact(teachers[0])
 
@@ -473,49 +474,49 @@ class Builder:
             threads=self._suite.threads,
             scratch=scratch,
             progress=progress,
-            share=self._share_of(teachers[0]) if teachers else None,
+            share=self._make_share(teachers[0]) if teachers else None,
             more_teachers=tuple(
-                MoreTeacher(partial(load_artifact, teacher), self._share_of(teacher))
+                MoreTeacher(partial(load_artifact, teacher), self._make_share(teacher))
                 for teacher in teachers[1:]
             ),
         )
         return context
 
-    def _share_of(self, teacher: Artifact) -> SharedBySteps:
-        return SharedBySteps(self._store, keys.shared_inputs(teacher, self._rows.task, self._device))
+    def _make_share(self, teacher: Artifact) -> SharedBySteps:
+        return SharedBySteps(self._store, keys.list_shared_inputs(teacher, self._rows.task, self._device))
 
 
 @contextmanager
 def _explain_errors(where: str) -> Iterator[None]:
-    """Any failure of a step as one line that says which step of which variant it was."""
+    """Puts the step and the variant before the message of any error, in one line."""
     try:
         yield
     except SlimgateError as error:
         raise type(error)(f"{where}: {error}") from error
-    except Exception as error:  # a user's method may raise anything; the cause stays chained
+    except Exception as error:  # a user's step may raise anything; the cause stays chained
         raise BuildError(f"{where}: {in_one_line(error)}") from error
 
 
-def _manifest(
+def _make_manifest(
     folder: Path,
     model: Any,
-    method: str,
+    step_name: str,
     params: Any,
     seconds: float,
     log: Mapping[str, Any],
     *,
-    beside: Sequence[Path],
+    extra_files: Sequence[Path],
 ) -> Json:
-    """beside: files that are kept with the artifact and are no part of it."""
-    files = [file for file in files_of(folder) if file not in {path.name for path in beside}]
+    """The manifest of an artifact. extra_files: files stored next to the artifact that are not part of it."""
+    files = [file for file in files_of(folder) if file not in {path.name for path in extra_files}]
     counted = model.counted_files(files) if hasattr(model, "counted_files") else files
     return {
         "kind": model.kind,
-        "digest": keys.artifact_digest(folder, files, model.code_modules()),
+        "digest": keys.digest_artifact(folder, files, model.code_modules()),
         "bytes": sum((folder / file).stat().st_size for file in counted),
-        **model.footprint(),
+        **model.measure_size(),
         **({"stored": stored} if (stored := getattr(model, "stored", None)) else {}),
-        "method": method,
+        "step": step_name,
         "params": params,
         "seconds": round(seconds, 3),
         "log": dict(log),
@@ -523,18 +524,20 @@ def _manifest(
 
 
 def _load_for_step(artifact: Artifact, device: str) -> Any:
-    """The model as a step changes it, or learns from it: weights of 16 bits become float32."""
+    """Loads a model to change it or to learn from it: weights of 16 bits become float32."""
     from slimgate.models.torch_model import to_float32_
 
     return to_float32_(artifact.load(device))
 
 
-def _as_checkpoint(model: Any, ref: ModelRef, context: BuildContext) -> Any:
-    """The loaded model as one that keeps its files, and how they store it in the log."""
+def _to_checkpoint(model: Any, ref: ModelRef, context: BuildContext) -> Any:
+    """Wraps the loaded model so that it keeps its files, and logs their format."""
     from slimgate.models.checkpoint import as_checkpoint
 
     assert ref.folder is not None
     assert ref.stored is not None
-    found = as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored, kind=ref.kind)
-    context.log["stored"] = found.stored
-    return found
+    checkpoint = as_checkpoint(
+        model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored, kind=ref.kind
+    )
+    context.log["stored"] = checkpoint.stored
+    return checkpoint

@@ -1,14 +1,14 @@
 """Builds a cascade of finished models: chooses its thresholds on `selection` rows, copies the models.
 
-The rule: of the thresholds from which on the cascade loses at most `drop_points` of accuracy against its last
-model, the one that passes on the fewest rows. "From which on": no larger share of rows passed on loses more,
-so that one lucky dip of the curve does not decide. Of three models the last pair comes first, with half of
-`drop_points`; the first model then has what is left of it. The model's temperature is 1, or the one with the
-least log loss on the same rows, if fewer rows are passed on with it.
+The rule chooses the threshold that passes on the fewest rows, among those with which the cascade loses at
+most `drop_points` of accuracy to its last model. A threshold counts only if no larger share of rows passed on
+loses more, so one lucky dip of the curve does not decide. With three models the last pair is chosen first,
+with half of `drop_points`; the first model gets the rest. The model's temperature is 1, or the temperature
+with the least log loss on the same rows if that passes on fewer rows.
 
-In an ensemble a model's scores are first averaged with those so far, by the weight with the least log loss on
-these rows at the best temperature (stacking: Wolpert 1992, Neural Networks 5:241-259). The rule then takes
-each mean for the model, and the mean of all for the last one.
+In an ensemble a model's scores are first averaged with those of the models before it. The weight has the
+least log loss on these rows at the best temperature (stacking: Wolpert 1992, Neural Networks 5:241-259). The
+rule then uses each mean in place of the model, and the mean of all in place of the last one.
 """
 
 from __future__ import annotations
@@ -29,21 +29,29 @@ from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import BuildContext
 from slimgate.run import keys
-from slimgate.runtimes.cascade import KIND, Cascade, Member, blend, confidence, load_member, read_cascade
+from slimgate.runtimes.cascade import (
+    KIND,
+    Cascade,
+    Member,
+    blend_scores,
+    confidence,
+    load_member,
+    read_cascade,
+)
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import files_of
-from slimgate.suite.suite import Suite, Variant, params_json
+from slimgate.suite.suite import Suite, Variant, dump_params
 from slimgate.suite.tables import FROM_SELECTION
 
 Floats = npt.NDArray[np.float64]
 SELECTION = "selection"
-# Between these the temperature is looked for; a trained network's lies well inside.
+# The temperature is searched between these; that of a trained network is well inside.
 COLDEST, HOTTEST = 0.05, 20.0
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model says of the selection rows: (rows, classes) scores, (rows,) labels and right answers."""
+    """One model's answers on the selection rows: (rows, classes) scores, (rows,) labels, (rows,) is right."""
 
     scores: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -52,7 +60,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Gate:
-    """When a model answers: its temperature, and the least probability. passed_on: (rows,) the others."""
+    """When a model answers: its temperature and least probability. passed_on: (rows,) it does not answer."""
 
     temperature: float
     threshold: float
@@ -61,7 +69,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class CascadeModel:
-    """What a build of a cascade saves. artifacts: of its members, in their order."""
+    """A built cascade, ready to be saved. artifacts: those of its members, in order."""
 
     cascade: Cascade
     artifacts: tuple[Artifact, ...]
@@ -76,26 +84,26 @@ class CascadeModel:
                 shutil.copyfile(artifact.folder / name, target)
         self.cascade.write(folder)
 
-    def footprint(self) -> dict[str, int | None]:
-        """The sums of its models; None where that of one is not known."""
+    def measure_size(self) -> dict[str, int | None]:
+        """The sums over its models; None if the value of one model is unknown."""
         keys = ("bytes", "parameters", "nonzero_parameters", "state_bytes")
-        return {key: _sum([one.manifest.get(key) for one in self.artifacts]) for key in keys}
+        return {key: _sum_known([artifact.manifest.get(key) for artifact in self.artifacts]) for key in keys}
 
     def code_modules(self) -> list[str]:
-        """What executes it."""
+        """The modules that execute it."""
         runtimes = dict.fromkeys(member.runtime for member in self.cascade.members)
         return ["slimgate.runtimes.cascade", *(module_of(load("runtime", name)) for name in runtimes)]
 
 
-def _sum(values: Sequence[int | None]) -> int | None:
+def _sum_known(values: Sequence[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
 
-def describe_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifact]) -> tuple[Member, ...]:
-    """The models of a cascade without thresholds, with who reads which inputs."""
+def make_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifact]) -> tuple[Member, ...]:
+    """The models of a cascade, before thresholds are known, with the inputs that each one reads."""
     assert variant.cascade is not None
-    names, tokenizers = variant.cascade.models, [keys.tokenizer_key(one.folder) for one in artifacts]
+    names, tokenizers = variant.cascade.models, [keys.make_tokenizer_key(model.folder) for model in artifacts]
     different = list(dict.fromkeys(tokenizers))
     return tuple(
         Member(
@@ -103,7 +111,7 @@ def describe_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifac
             folder=f"models/{number}",
             kind=artifact.kind,
             runtime=suite.model(name).runtime.name,
-            params=params_json(suite.model(name).runtime.params),
+            params=dump_params(suite.model(name).runtime.params),
             inputs=different.index(tokenizers[number]),
         )
         for number, (name, artifact) in enumerate(zip(names, artifacts, strict=True))
@@ -113,46 +121,51 @@ def describe_members(suite: Suite, variant: Variant, artifacts: Sequence[Artifac
 def make_cascade(
     suite: Suite, variant: Variant, artifacts: tuple[Artifact, ...], context: BuildContext
 ) -> CascadeModel:
-    """The cascade of these models, with its thresholds. Raises BuildError where a model has no class scores.
+    """The cascade of these models, with its thresholds. Raises BuildError if a model has no class scores.
 
-    Logs `cascade`: models, thresholds, temperatures; of an ensemble its weights; and with thresholds of
-    selection, what they cost there.
+    Logs `cascade`: models, thresholds and temperatures; for an ensemble also its weights; for thresholds
+    chosen on selection rows also their cost on these rows.
     """
     table = variant.cascade
     assert table is not None
-    members = describe_members(suite, variant, artifacts)
+    members = make_members(suite, variant, artifacts)
     log: dict[str, Any] = {"models": list(table.models)}
     answers, weights = list[Answers](), [1.0] * len(members)
     if table.reads_selection:
         with context.time_stage("evaluate"):
-            answers = [_answers(suite, *pair, context) for pair in zip(members, artifacts, strict=True)]
+            answers = [
+                _predict_answers(suite, *pair, context) for pair in zip(members, artifacts, strict=True)
+            ]
     if table.ensemble:
         answers, weights = average_answers(answers)
         log["weights"] = weights[1:]
     if table.threshold == FROM_SELECTION:
         gates = choose_gates(answers, table.drop_points)
-        log["selection"] = _selection_facts(gates, answers) | {"drop_points": table.drop_points}
+        log["selection"] = _summarise_selection(gates, answers) | {"drop_points": table.drop_points}
     else:
-        gates = [Gate(1.0, _above(one), np.zeros(0, dtype=np.bool_)) for one in table.thresholds]
+        gates = [
+            Gate(1.0, _raise_threshold(threshold), np.zeros(0, dtype=np.bool_))
+            for threshold in table.thresholds
+        ]
     log |= {
-        "thresholds": [one.threshold for one in gates],
-        "temperatures": [one.temperature for one in gates],
+        "thresholds": [gate.threshold for gate in gates],
+        "temperatures": [gate.temperature for gate in gates],
     }
     context.log["cascade"] = log
     weighed = [
         member.model_copy(update={"weight": weight}) for member, weight in zip(members, weights, strict=True)
     ]
     decided = [
-        member.model_copy(update={"threshold": one.threshold, "temperature": one.temperature})
-        for member, one in zip(weighed, gates, strict=False)
+        member.model_copy(update={"threshold": gate.threshold, "temperature": gate.temperature})
+        for member, gate in zip(weighed, gates, strict=False)
     ]
     packages = {package for name in table.models for package in suite.model(name).runtime.object.packages}
     cascade = Cascade(members=(*decided, weighed[-1]), packages=dict(versions(tuple(sorted(packages)))))
     return CascadeModel(cascade, artifacts)
 
 
-def _answers(suite: Suite, member: Member, artifact: Artifact, context: BuildContext) -> Answers:
-    """What a model says of the selection rows, in the batches of the suite."""
+def _predict_answers(suite: Suite, member: Member, artifact: Artifact, context: BuildContext) -> Answers:
+    """Predicts the selection rows with one model, in the suite's batches."""
     rows, task = context.rows(SELECTION), suite.setup.task
     encoded = task.object.row_encoder(task.params, artifact.folder)(rows)
     if encoded.row_of is not None:
@@ -181,72 +194,77 @@ def _answers(suite: Suite, member: Member, artifact: Artifact, context: BuildCon
 
 
 def average_answers(answers: Sequence[Answers]) -> tuple[list[Answers], list[float]]:
-    """What the models say together: each one's scores averaged with those of the models before it.
+    """Averages each model's scores with those of the models before it.
 
-    Also the weight of each model's own scores in its mean, which is 1 of the first.
+    Returns the means, and the weight of each model's own scores in its mean; it is 1 for the first model.
     """
     means, weights = [answers[0]], [1.0]
-    for own in answers[1:]:
-        weight = best_weight(means[-1], own)
-        scores = blend(means[-1].scores, own.scores, weight)
-        means.append(Answers(scores, own.labels, scores.argmax(axis=1) == own.labels))
+    for model_answers in answers[1:]:
+        weight = find_best_weight(means[-1], model_answers)
+        scores = blend_scores(means[-1].scores, model_answers.scores, weight)
+        means.append(Answers(scores, model_answers.labels, scores.argmax(axis=1) == model_answers.labels))
         weights.append(weight)
     return means, weights
 
 
-def best_weight(before: Answers, own: Answers) -> float:
-    """The weight of a model's own scores of which the mean has the least log loss at its best temperature."""
+def find_best_weight(before: Answers, answers: Answers) -> float:
+    """The weight of `answers` whose mean with `before` has the least log loss at its best temperature."""
     from scipy.optimize import minimize_scalar
 
     def loss(weight: float) -> float:
-        scores = blend(before.scores, own.scores, weight)
-        mean = Answers(scores, own.labels, own.right)
-        return log_loss(mean, best_temperature(mean))
+        scores = blend_scores(before.scores, answers.scores, weight)
+        mean = Answers(scores, answers.labels, answers.right)
+        return log_loss(mean, find_best_temperature(mean))
 
     return float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x)
 
 
 def choose_gates(answers: Sequence[Answers], drop_points: float) -> list[Gate]:
-    """When each model but the last answers. answers: of all models, in order."""
+    """The gate of each model but the last. answers: those of all models, in order."""
     last = answers[-1].right
-    after, found = last, list[Gate]()
-    for place, own in enumerate(reversed(answers[:-1]), 1):
+    after, gates = last, list[Gate]()
+    for place, model_answers in enumerate(reversed(answers[:-1]), 1):
         allowed = drop_points * place / (len(answers) - 1)
-        candidates = [choose_gate(own, after, last, allowed, t) for t in (1.0, best_temperature(own))]
-        gate = min(candidates, key=lambda one: int(one.passed_on.sum()))  # the first of equal ones
-        after = np.where(gate.passed_on, after, own.right)
-        found.append(gate)
-    return found[::-1]
+        candidates = [
+            choose_gate(model_answers, after, last, allowed, t)
+            for t in (1.0, find_best_temperature(model_answers))
+        ]
+        gate = min(
+            candidates, key=lambda candidate: int(candidate.passed_on.sum())
+        )  # the first of equal ones
+        after = np.where(gate.passed_on, after, model_answers.right)
+        gates.append(gate)
+    return gates[::-1]
 
 
 def choose_gate(
-    own: Answers,
+    answers: Answers,
     after: npt.NDArray[np.bool_],
     last: npt.NDArray[np.bool_],
     allowed: float,
     temperature: float,
 ) -> Gate:
-    """The threshold with the fewest rows passed on from which on at most `allowed` points are lost.
+    """The threshold that passes on the fewest rows and loses at most `allowed` points, as do all larger ones.
 
-    after: (rows,) whether the models behind are right; last: whether the last one is, to which accuracy is
-    compared. Rows of equal confidence stay together.
+    after: (rows,) whether the models behind are right; last: (rows,) whether the last model is right; the
+    loss is counted against it. Rows of equal confidence stay together.
     """
-    sure = confidence(own.scores, temperature)
+    sure = confidence(answers.scores, temperature)
     order = np.argsort(sure, kind="stable")
     ranked = sure[order]
     # right answers if the k rows of the least confidence are passed on, for k from 0 to all
     passed = np.concatenate([[0], np.cumsum(after[order])])
-    kept = np.concatenate([[0], np.cumsum(own.right[order][::-1])])[::-1]
-    lost = 100.0 * (int(last.sum()) - (passed + kept)) / len(sure)
+    answered_right = np.concatenate([[0], np.cumsum(answers.right[order][::-1])])[::-1]
+    lost = 100.0 * (int(last.sum()) - (passed + answered_right)) / len(sure)
     possible = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])
     bad = np.flatnonzero(possible & (lost > allowed))
     count = int(np.flatnonzero(possible & (np.arange(len(lost)) > (bad[-1] if len(bad) else -1)))[0])
-    threshold = _between(ranked, count)
+    threshold = _place_threshold(ranked, count)
     return Gate(temperature, threshold, sure < threshold)
 
 
-def _between(ranked: Floats, count: int) -> float:
-    """A threshold below which the first `count` of the rising values lie, and no other."""
+def _place_threshold(ranked: Floats, count: int) -> float:
+    """A threshold with exactly the first `count` of the sorted values below it."""
     if count == 0:
         return 0.0
     if count == len(ranked):
@@ -255,32 +273,32 @@ def _between(ranked: Floats, count: int) -> float:
     return middle if middle > ranked[count - 1] else float(ranked[count])
 
 
-def _above(threshold: float) -> float:
-    """A threshold of 1 passes on every row, also those whose probability rounds to 1."""
+def _raise_threshold(threshold: float) -> float:
+    """The threshold, raised above 1 if it is 1, so that rows whose probability rounds to 1 are passed on."""
     return float(np.nextafter(threshold, 2.0)) if threshold == 1.0 else threshold
 
 
-def best_temperature(own: Answers) -> float:
+def find_best_temperature(answers: Answers) -> float:
     """The temperature with the least log loss (Guo et al. 2017, On Calibration of Modern Neural Networks)."""
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        return log_loss(own, float(np.exp(log_temperature)))
+        return log_loss(answers, float(np.exp(log_temperature)))
 
     bounds = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def log_loss(own: Answers, temperature: float) -> float:
-    """The mean of minus the log probability of the label."""
-    scores = own.scores.astype(np.float64) / temperature
+def log_loss(answers: Answers, temperature: float) -> float:
+    """The mean negative log probability of the label."""
+    scores = answers.scores.astype(np.float64) / temperature
     scores -= scores.max(axis=1, keepdims=True)
-    labelled = scores[np.arange(len(scores)), own.labels]
+    labelled = scores[np.arange(len(scores)), answers.labels]
     return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - labelled))
 
 
-def _selection_facts(gates: Sequence[Gate], answers: Sequence[Answers]) -> dict[str, Any]:
-    """What the thresholds cost on the rows that they were chosen on, which flatter them."""
+def _summarise_selection(gates: Sequence[Gate], answers: Sequence[Answers]) -> dict[str, Any]:
+    """The cost of the thresholds on the rows they were chosen on; this estimate is optimistic."""
     reached, right = np.ones(len(answers[0].right), dtype=np.bool_), answers[0].right
     shares = []
     for gate, after in zip(gates, answers[1:], strict=True):
@@ -291,15 +309,15 @@ def _selection_facts(gates: Sequence[Gate], answers: Sequence[Answers]) -> dict[
     return {"rows": len(right), "passed_on": shares, "lost_points": lost}
 
 
-def cascade_facts(artifact: Artifact, passed_on: Sequence[float] | None) -> dict[str, Any] | None:
-    """What the record says of a cascade; None of other models. passed_on: shares of the gate rows."""
+def describe_cascade(artifact: Artifact, passed_on: Sequence[float] | None) -> dict[str, Any] | None:
+    """The facts of a cascade for the record; None for other models. passed_on: shares of the gate rows."""
     if artifact.kind != KIND:
         return None
     members = read_cascade(artifact.folder).members
     return {
-        "models": [one.name for one in members],
-        "thresholds": [one.threshold for one in members[:-1]],
-        "temperatures": [one.temperature for one in members[:-1]],
+        "models": [member.name for member in members],
+        "thresholds": [member.threshold for member in members[:-1]],
+        "temperatures": [member.temperature for member in members[:-1]],
         "weights": artifact.manifest["log"]["cascade"].get("weights"),
         "selection": artifact.manifest["log"]["cascade"].get("selection"),
         "passed_on": None if passed_on is None else list(passed_on),

@@ -1,8 +1,8 @@
-"""Whether compression is real: what each step promises, held against what came out of it.
+"""Checks whether compression is real: compares each step's claims with the artifact that it made.
 
-A method file lists its promises in `claims`:
+A step lists its claims in `claims`:
 
-| claim              | holds where, against the artifact that the step started from                      |
+| claim              | holds if, compared with the artifact that the step started from                   |
 |--------------------|-----------------------------------------------------------------------------------|
 | "smaller"          | the files needed to predict have fewer bytes                                      |
 | "fewer_parameters" | there are fewer parameters, as after a structured pruning                         |
@@ -25,12 +25,12 @@ _COUNTED = {
 Claim = dict[str, Any]
 
 
-def step_claims(
+def check_step_claims(
     step: str, claims: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> list[Claim]:
     """The facts of each claim: step, claim, held, message. before, after: manifests of the two artifacts.
 
-    Of "faster" nothing is known yet: held is None until the variant has been timed.
+    For "faster", held is None until the variant has been timed.
     """
     return [_check_count(step, claim, before, after) for claim in CLAIMS if claim in claims]
 
@@ -43,18 +43,18 @@ def _check_count(step: str, claim: str, before: Mapping[str, Any], after: Mappin
     return {"step": step, "claim": claim, "held": now < was, "message": f"{was:,} -> {now:,} {unit}"}
 
 
-def with_times(claims: Iterable[Claim], speedups: Mapping[str, tuple[float, float]]) -> list[Claim]:
-    """The claims, those of speed held against the duels. speedups: workload -> claimed interval."""
+def check_speed_claims(claims: Iterable[Claim], speedups: Mapping[str, tuple[float, float]]) -> list[Claim]:
+    """The claims, with those of speed checked against the duels. speedups: workload -> claimed interval."""
     return [_check_speed(claim, speedups) if claim["claim"] == "faster" else claim for claim in claims]
 
 
 def _check_speed(claim: Claim, speedups: Mapping[str, tuple[float, float]]) -> Claim:
     if not speedups:
         return claim
-    told = ", ".join(f"{workload} {low:.2f}–{high:.2f}×" for workload, (low, high) in speedups.items())
-    held = None
+    intervals = ", ".join(f"{workload} {low:.2f}–{high:.2f}×" for workload, (low, high) in speedups.items())
+    holds = None
     if any(high < 1 for _, high in speedups.values()):
-        held = False
+        holds = False
     elif all(low > 1 for low, _ in speedups.values()):
-        held = True
-    return {**claim, "held": held, "message": f"against the teacher {told}"}
+        holds = True
+    return {**claim, "held": holds, "message": f"against the teacher {intervals}"}

@@ -1,4 +1,4 @@
-"""What is in the files that a model, an option, a task or a server's command names: parts of keys (keys.py).
+"""Digests the files that a model, an option, a task or a server's command names, for keys (keys.py).
 
 Every file counts, unless its name is in `NEVER_COUNTS`.
 """
@@ -19,8 +19,8 @@ from slimgate.protocols import ModelRef
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
 from slimgate.store.store import Json
 
-# Names of files and folders that decide nothing of what a model, a server or a task answers: texts for
-# people, version control, and what training, Python and file managers leave. All else in a folder counts.
+# Names of files and folders that cannot change the answers of a model, a server or a task: texts for people,
+# version control, and leftovers of training, Python and file managers. All other files in a folder count.
 NEVER_COUNTS = (
     *("README*", "*.md", "*.rst", "LICENSE*", "LICENCE*", "NOTICE*", "CITATION*", "CHANGELOG*"),
     *(".git*", ".cache", ".DS_Store", "__pycache__", ".ipynb_checkpoints", ".pytest_cache", ".slimgate"),
@@ -31,8 +31,8 @@ _SETTINGS = frozenset(
     {".sh", ".bash", ".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".env"}
 )
 _MOST_TEXT = 256 * 1024
-# Variables from which servers take options; keys are none of what they answer.
-_OF_SERVERS = ("GGML_", "LLAMA_", "OLLAMA_", "SGLANG_", "VLLM_")
+# Variables from which servers read options. Secret keys are left out: they do not change answers.
+_SERVER_PREFIXES = ("GGML_", "LLAMA_", "OLLAMA_", "SGLANG_", "VLLM_")
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _SEPARATORS = re.compile(r"[\s\"'=,;:|&<>(){}\[\]$`]+")
@@ -40,31 +40,31 @@ _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _MODEL_FILES = ("config.json", "*.safetensors", "*.gguf", "*.onnx", "*.bin")
 
 
-def model_digest(ref: ModelRef) -> str:
+def digest_model_files(ref: ModelRef) -> str:
     """Digest of the files of a model: their names and bytes."""
     assert ref.folder is not None
-    return folder_digest(ref.folder, model_files(ref))
+    return folder_digest(ref.folder, list_model_files(ref))
 
 
-def model_files(ref: ModelRef) -> list[str]:
-    """The files of a model that count: all below its folder, but for `NEVER_COUNTS`.
+def list_model_files(ref: ModelRef) -> list[str]:
+    """The files of a model that count: all below its folder except `NEVER_COUNTS`.
 
-    Of a GGUF file: the file itself and what lies beside it, without other GGUF files and folders.
+    For a GGUF file: the file itself and its neighbours, without other GGUF files and folders.
     """
     assert ref.folder is not None
     if ref.file is None:
         return files_below(ref.folder, NEVER_COUNTS)
-    beside = files_below(ref.folder, (*NEVER_COUNTS, *_folders_in(ref.folder), "*.gguf"))
-    return sorted({ref.file, *beside})
+    neighbours = files_below(ref.folder, (*NEVER_COUNTS, *_list_folders(ref.folder), "*.gguf"))
+    return sorted({ref.file, *neighbours})
 
 
-def option_files(options: Any) -> dict[str, str]:
-    """The contents of files and folders that options name, by the place of the option.
+def digest_option_files(options: Any) -> dict[str, str]:
+    """Digests of the files and folders that options name, by the place of the option.
 
-    A string counts that is an absolute path, or, from the current folder, a path with a folder or a suffix.
+    A string counts if it is an absolute path, or a path from the current folder with a folder or a suffix.
     """
-    found: dict[str, str] = {}
-    for place, text in _texts(options):
+    digests: dict[str, str] = {}
+    for place, text in _list_texts(options):
         path = Path(text)
         if (
             not text
@@ -73,13 +73,13 @@ def option_files(options: Any) -> dict[str, str]:
             or not (path.is_absolute() or "/" in text or path.suffix)
         ):
             continue
-        if (digest := _content(path)) is not None:
-            found[place] = digest
-    return found
+        if (digest := _digest_content(path)) is not None:
+            digests[place] = digest
+    return digests
 
 
-def server_files(params: EndpointTable, base: Path) -> Json:
-    """The contents of what the command of a server names; nothing of a server that slimgate does not start.
+def digest_server_files(params: EndpointTable, base: Path) -> Json:
+    """Digests of what a server's command names; empty for a server that slimgate does not start.
 
     - the program: the file that PATH leads to. Of Python, and of a script that Python runs, also the names of
       the packages (with versions) of its environment.
@@ -91,47 +91,51 @@ def server_files(params: EndpointTable, base: Path) -> Json:
     - the variables of the environment that the command names ($MODEL), and those that servers read
       (VLLM_…, LLAMA_ARG_…), with the files that they name
 
-    Of a folder all files but `NEVER_COUNTS` count. A path that nothing of this spells out is not seen.
+    All files of a folder except `NEVER_COUNTS` count. A path that is not spelled out in these is not seen.
     """
     if not isinstance(params, StartedEndpoint):
         return {}
     program, *arguments = params.server.command
-    found: Json = {}
+    contents: Json = {}
     resolved = shutil.which(program)
     if resolved is not None:
-        found["$program"] = file_sha256(Path(resolved))
-        found["$packages"] = _environment_packages(Path(resolved))
+        contents["$program"] = file_sha256(Path(resolved))
+        contents["$packages"] = _list_environment_packages(Path(resolved))
     names = {name for text in params.server.command for name in _VARIABLE.findall(text)}
-    names |= {name for name in os.environ if name.startswith(_OF_SERVERS)}
+    names |= {name for name in os.environ if name.startswith(_SERVER_PREFIXES)}
     variables = {
         name: os.environ[name] for name in sorted(names) if name in os.environ and not _SECRET.search(name)
     }
-    found["$variables"] = variables
+    contents["$variables"] = variables
     places = tuple(dict.fromkeys((Path.cwd(), base.resolve())))
-    todo = [path for text in (*arguments, *variables.values()) for path in _paths_in(text, places)]
+    todo = [path for text in (*arguments, *variables.values()) for path in _find_paths(text, places)]
     seen = set[Path]()
     while todo:
         path = todo.pop()
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
-        found[_shown(path, places)] = _content(path)
+        contents[_format_path(path, places)] = _digest_content(path)
         if path.is_file() and path.suffix in _SETTINGS and path.stat().st_size <= _MOST_TEXT:
             near = (*places, path.parent)
-            named = _paths_in(path.read_text("utf-8", errors="replace"), near)
-            todo += [one for one in named if _is_model(one) or (one.is_file() and one.suffix)]
-            todo += _imported_files(path, near) if path.suffix == ".py" else []
-    return dict(sorted(found.items()))
+            named = _find_paths(path.read_text("utf-8", errors="replace"), near)
+            todo += [
+                named_path
+                for named_path in named
+                if _is_model(named_path) or (named_path.is_file() and named_path.suffix)
+            ]
+            todo += _find_imported_files(path, near) if path.suffix == ".py" else []
+    return dict(sorted(contents.items()))
 
 
 def check_server(params: Any, base: Path, before: Json) -> None:
-    """Raises DataError if a file that a server's command names is another one than `before`.
+    """Raises DataError if a file that a server's command names has changed since `before`.
 
     Files that are new since then may be the server's own.
     """
     if not isinstance(params, StartedEndpoint):
         return
-    now = server_files(params, base)
+    now = digest_server_files(params, base)
     for name, digest in before.items():
         if now.get(name) != digest:
             raise DataError(
@@ -140,33 +144,33 @@ def check_server(params: Any, base: Path, before: Json) -> None:
             )
 
 
-def _texts(options: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def _list_texts(options: Any, place: str = "") -> Iterator[tuple[str, str]]:
     """(place, text) of every string in JSON values."""
     if isinstance(options, str):
         yield place, options
     elif isinstance(options, Mapping):
         for name, value in options.items():
-            yield from _texts(value, f"{place}.{name}")
-            yield from _texts(name, f"{place}.{name} (name)")
+            yield from _list_texts(value, f"{place}.{name}")
+            yield from _list_texts(name, f"{place}.{name} (name)")
     elif isinstance(options, Sequence):
         for number, value in enumerate(options):
-            yield from _texts(value, f"{place}[{number}]")
+            yield from _list_texts(value, f"{place}[{number}]")
 
 
-def _content(path: Path) -> str | None:
-    """The digest of a file or of a folder's files that count; None where there is neither."""
+def _digest_content(path: Path) -> str | None:
+    """The digest of a file, or of a folder's files that count; None if the path is neither."""
     try:
         if path.is_file():
             return file_sha256(path)
         if path.is_dir() and path.resolve() != Path("/"):
-            return folder_digest(path, _folder_files(path))
+            return folder_digest(path, _list_folder_files(path))
     except OSError:
         return None
     return None
 
 
-def _folder_files(folder: Path) -> list[str]:
-    """The files of a folder that count, without what slimgate writes there and Python's environments."""
+def _list_folder_files(folder: Path) -> list[str]:
+    """The files of a folder that count, without slimgate's own output and Python environments."""
     written = [
         path.name
         for path in folder.iterdir()
@@ -176,22 +180,22 @@ def _folder_files(folder: Path) -> list[str]:
     return files_below(folder, (*NEVER_COUNTS, *written))
 
 
-def _folders_in(folder: Path) -> list[str]:
+def _list_folders(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.is_dir()]
 
 
-def task_folder(folder: Path) -> Json:
-    """The files of a task's folder but weights and suites; the distributions that its Python files import."""
+def digest_task_folder(folder: Path) -> Json:
+    """Digests a task's folder without weights and suites, and the packages that its Python files import."""
     names = [
         name
-        for name in _folder_files(folder)
+        for name in _list_folder_files(folder)
         if not name.endswith((".safetensors", ".gguf", ".onnx")) and not _is_suite(folder / name)
     ]
     imported = {
-        one.partition(".")[0]
+        module.partition(".")[0]
         for name in names
         if name.endswith(".py")
-        for one in imports_of_file(folder / name)
+        for module in imports_of_file(folder / name)
     }
     return {"files": folder_digest(folder, names), "packages": package_states(imported)}
 
@@ -200,8 +204,8 @@ def _is_suite(file: Path) -> bool:
     return file.suffix == ".toml" and "[suite]" in file.read_text("utf-8", errors="replace")
 
 
-def _paths_in(text: str, places: Collection[Path]) -> Iterator[Path]:
-    """The files and folders that a text names: as a whole, behind a =, or by one of its words."""
+def _find_paths(text: str, places: Collection[Path]) -> Iterator[Path]:
+    """The files and folders that a text names: the whole text, the part after a =, or one of its words."""
     words = dict.fromkeys((text, text.partition("=")[2], *_SEPARATORS.split(text)))
     for word in words:
         if (
@@ -221,7 +225,7 @@ def _paths_in(text: str, places: Collection[Path]) -> Iterator[Path]:
                     yield place / name
 
 
-def _imported_files(file: Path, places: Collection[Path]) -> list[Path]:
+def _find_imported_files(file: Path, places: Collection[Path]) -> list[Path]:
     """The files of the modules that a Python file imports from some folders."""
     names = [name.replace(".", "/") for name in imports_of_file(file)]
     paths = (
@@ -234,16 +238,16 @@ def _is_model(folder: Path) -> bool:
     return folder.is_dir() and any(next(folder.glob(pattern), None) for pattern in _MODEL_FILES)
 
 
-def _shown(path: Path, places: Sequence[Path]) -> str:
-    """A path as keys have it: from the first folder that it lies in, so that a copy of all has the same."""
+def _format_path(path: Path, places: Sequence[Path]) -> str:
+    """A path for keys: relative to the first folder that contains it, so that a copy has the same key."""
     for place in places:
         if path.is_relative_to(place):
             return path.relative_to(place).as_posix()
     return str(path)
 
 
-def _environment_packages(program: Path) -> list[str]:
-    """Names and versions of the packages beside a Python program, or a script that Python runs."""
+def _list_environment_packages(program: Path) -> list[str]:
+    """Names and versions of the packages in the environment of a Python program or script."""
     with program.open("rb") as stream:
         first = stream.readline(200)
     if "python" not in program.name and not (first.startswith(b"#!") and b"python" in first):

@@ -1,4 +1,4 @@
-"""A network with one damaged matrix: what a wrong export or a layer that was not loaded gives."""
+"""Damages one matrix of a network, as a wrong export or a layer that was not loaded would."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class NothingToDamage(MeasureError):
 def damage_largest_matrix_(network: Any, *, strength: float, seed: int) -> str:
     """Adds noise to the largest matrix and gives the name of its layer.
 
-    strength: standard deviation of the noise, of that of the matrix's own values. Embeddings are left out,
-    because only some of their rows are used. Raises NothingToDamage if there is no float matrix.
+    strength: standard deviation of the noise, as a multiple of that of the matrix's values. Embeddings are
+    left out, because only some of their rows are used. Raises NothingToDamage if there is no float matrix.
     """
     import torch
 
-    name, weight = _largest_matrix(network)
+    name, weight = _find_largest_matrix(network)
     matrix = weight.detach()
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(matrix.shape, generator=generator) * (strength * float(matrix.float().std()))
@@ -33,21 +33,21 @@ def damage_largest_matrix_(network: Any, *, strength: float, seed: int) -> str:
     return name
 
 
-def _largest_matrix(network: Any) -> tuple[str, torch.Tensor]:
-    """The layer's name, and its weight (convolutions count as matrices); the first of several as large."""
+def _find_largest_matrix(network: Any) -> tuple[str, torch.Tensor]:
+    """The layer's name and its weight (convolutions count as matrices); the first of equally large ones."""
     from torch import nn
 
     embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
     tied = {id(module.weight) for module in embeddings}
-    found = [
+    matrices = [
         (name, module.weight)
         for name, module in network.named_modules()
         if id(getattr(module, "weight", None)) not in tied
         and _is_float_matrix(getattr(module, "weight", None))
     ]
-    if not found:
+    if not matrices:
         raise NothingToDamage("the network has no float matrix to damage")
-    return max(found, key=lambda pair: pair[1].numel())
+    return max(matrices, key=lambda pair: pair[1].numel())
 
 
 def _is_float_matrix(weight: Any) -> bool:

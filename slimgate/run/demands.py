@@ -1,4 +1,4 @@
-"""What a suite demands, as its record has it: every key of the suite, but for those on the list below."""
+"""Lists what a suite demands, for its record: every key of the suite except those in NO_DEMAND."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimgate.record import DemandedBudget, DemandedRows, Demands, SwitchedOffBu
 from slimgate.record.comparing.demands import CODE
 from slimgate.run.rows import PreparedRows
 from slimgate.store.store import files_of
-from slimgate.suite.suite import TEACHER, Suite, Variant, params_json
+from slimgate.suite.suite import TEACHER, Suite, Variant, dump_params
 from slimgate.suite.tables import SuiteTable, TeacherTable, VariantTable
 
 # Keys of a suite that demand nothing by themselves, and why. A test holds every key against this list.
@@ -39,26 +39,26 @@ NO_DEMAND: Mapping[str, str] = {
 _NAMED_CODE = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
 
 
-def demands_of(suite: Suite, rows: PreparedRows | None = None) -> Demands:
-    """What a suite demands. rows: its splits, if they are cut already."""
+def make_demands(suite: Suite, rows: PreparedRows | None = None) -> Demands:
+    """The demands of a suite. rows: its splits, if they are cut already."""
     names = (TEACHER, *suite.variants)
-    off = {name: suite.budgets_of(name).switched_off for name in names}
+    off = {name: suite.find_budgets(name).switched_off for name in names}
     return Demands(
-        budgets=[budget for name in names for budget in _budgets(suite, name)],
+        budgets=[budget for name in names for budget in _list_budgets(suite, name)],
         gated={name: variant.gated for name, variant in suite.variants.items()},
         switched_off={
             name: [SwitchedOffBudget(**asdict(budget)) for budget in budgets]
             for name, budgets in off.items()
             if budgets
         },
-        settings=settings_of(suite),
-        rows={} if rows is None else _rows(suite, rows),
+        settings=list_settings(suite),
+        rows={} if rows is None else _describe_rows(suite, rows),
         reason=suite.weaker_reason,
     )
 
 
-def _budgets(suite: Suite, name: str) -> Iterator[DemandedBudget]:
-    for (budget, kind), limit in suite.budgets_of(name).limits(suite.measure.on_inconclusive).items():
+def _list_budgets(suite: Suite, name: str) -> Iterator[DemandedBudget]:
+    for (budget, kind), limit in suite.find_budgets(name).limits(suite.measure.on_inconclusive).items():
         yield DemandedBudget(
             variant=name,
             budget=budget,
@@ -70,8 +70,8 @@ def _budgets(suite: Suite, name: str) -> Iterator[DemandedBudget]:
         )
 
 
-def _rows(suite: Suite, rows: PreparedRows) -> dict[str, DemandedRows]:
-    """Of the splits that judge, and of those that the teacher is trained on."""
+def _describe_rows(suite: Suite, rows: PreparedRows) -> dict[str, DemandedRows]:
+    """The rows of the splits that judge, and of those that the teacher is trained on."""
     trained_on = [split for step in suite.teacher.steps for split in step.reads]
     return {
         name: DemandedRows(n=rows.reports[name].n, digest=rows.reports[name].digest)
@@ -80,40 +80,40 @@ def _rows(suite: Suite, rows: PreparedRows) -> dict[str, DemandedRows]:
     }
 
 
-def settings_of(suite: Suite) -> dict[str, Any]:
+def list_settings(suite: Suite) -> dict[str, Any]:
     """Every setting that says how the gate judges, by its dotted key, as JSON."""
     tables = suite.tables
     task, base = suite.setup.task, suite.path.parent
     values = {
         "suite.seeds": list(suite.seeds),
-        **_fields("suite", tables.suite, SuiteTable),
+        **_list_fields("suite", tables.suite, SuiteTable),
         "task.kind": task.name,
         "task.group": suite.setup.group,
         "task.slices": list(suite.setup.slices),
-        **{f"task.{key}": value for key, value in params_json(task.params).items()},
-        **_fields("teacher", tables.teacher, TeacherTable),
-        "teacher.files": _model_digest(suite.teacher),
-        **_fields("measure", suite.measure, type(suite.measure)),
+        **{f"task.{key}": value for key, value in dump_params(task.params).items()},
+        **_list_fields("teacher", tables.teacher, TeacherTable),
+        "teacher.files": _digest_model_files(suite.teacher),
+        **_list_fields("measure", suite.measure, type(suite.measure)),
         "measure.metrics": list(suite.metrics),
         "measure.workloads": [workload.id for workload in suite.workloads],
         "budgets.family": suite.family,
     }
-    portable = {key: _portable(value, base) for key, value in values.items() if key not in NO_DEMAND}
-    return {**portable, **_code(portable.values())}
+    portable = {key: _to_portable(value, base) for key, value in values.items() if key not in NO_DEMAND}
+    return {**portable, **_digest_named_code(portable.values())}
 
 
-def _fields(table: str, values: Any, of: type[SuiteTable | TeacherTable] | Any) -> dict[str, Any]:
-    """Each field of a table by its dotted key; seeds are those that the suite runs with."""
+def _list_fields(table: str, values: Any, of: type[SuiteTable | TeacherTable] | Any) -> dict[str, Any]:
+    """Each field of a table by its dotted key, without `seeds`, which the caller adds as resolved."""
     dumped = values.model_dump(mode="json")
     return {f"{table}.{name}": dumped[name] for name in of.model_fields if name != "seeds"}
 
 
-def _portable(value: Any, base: Path) -> Any:
-    """The value with files by their content: a path of this machine is another one elsewhere."""
+def _to_portable(value: Any, base: Path) -> Any:
+    """The value with each path replaced by a relative path and a digest, so that it is the same elsewhere."""
     if isinstance(value, Mapping):
-        return {key: _portable(item, base) for key, item in value.items()}
+        return {key: _to_portable(item, base) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_portable(item, base) for item in value]
+        return [_to_portable(item, base) for item in value]
     if not isinstance(value, str) or not os.path.isabs(value) or not Path(value).exists():
         return value
     path = Path(value)
@@ -121,45 +121,45 @@ def _portable(value: Any, base: Path) -> Any:
     return {"path": Path(os.path.relpath(path, base)).as_posix(), "digest": digest[:32]}
 
 
-def _model_digest(teacher: Variant) -> str | None:
-    """The digest of the teacher's local files, but for what no model reads; None of other models."""
+def _digest_model_files(teacher: Variant) -> str | None:
+    """The digest of the teacher's local files, without files that no model reads; None if it has none."""
     path = teacher.ref.folder if teacher.ref else None
     if path is None:
         return None
-    names = (path.name,) if path.is_file() else tuple(filter(_is_of_model, files_of(path)))
+    names = (path.name,) if path.is_file() else tuple(filter(_is_model_file, files_of(path)))
     folder = path.parent if path.is_file() else path
     stats = [(folder / name).stat() for name in names]
-    return _files_digest(folder, names, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+    return _digest_files(folder, names, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
 
 
-def _is_of_model(name: str) -> bool:
-    """Whether a file may change what a model answers: all but texts about it and hidden files."""
+def _is_model_file(name: str) -> bool:
+    """Whether a file may change a model's answers: every file except Markdown and hidden files."""
     return not name.endswith(".md") and not any(part.startswith(".") for part in name.split("/"))
 
 
 @cache
-def _files_digest(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:  # noqa: ARG001
-    """Weights are large, and a run asks several times; stamps: size and time of each file."""
+def _digest_files(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:  # noqa: ARG001
+    """Caches the digest, because weights are large. stamps: size and time of each file."""
     return folder_digest(folder, names)
 
 
-def _code(values: Any) -> dict[str, str]:
-    """The digest of each module of a user's own that a setting names as package.module:object."""
-    names = dict.fromkeys(name for value in values for name in _names_in(value))
+def _digest_named_code(values: Any) -> dict[str, str]:
+    """The digest of each user module that a setting names as package.module:object."""
+    names = dict.fromkeys(name for value in values for name in _find_code_names(value))
     return {f"{CODE}{name}": _digest_own_code(name.partition(":")[0]) for name in names}
 
 
 def _digest_own_code(module: str) -> str:
-    """Of the user's modules alone: another version of slimgate or of a package demands no less."""
+    """The digest of the user's modules alone: a new version of slimgate or a package demands no less."""
     code = code_parts(module)["code"]
-    own = {name: part for name, part in code.items() if name.partition(".")[0] != "slimgate"}
-    return json_digest(own)
+    user_code = {name: part for name, part in code.items() if name.partition(".")[0] != "slimgate"}
+    return json_digest(user_code)
 
 
-def _names_in(value: Any) -> Iterator[str]:
+def _find_code_names(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):  # a step is named by its key
-        yield from (name for item in (*value, *value.values()) for name in _names_in(item))
+        yield from (name for item in (*value, *value.values()) for name in _find_code_names(item))
     elif isinstance(value, list | tuple):
-        yield from (name for item in value for name in _names_in(item))
+        yield from (name for item in value for name in _find_code_names(item))
     elif isinstance(value, str) and _NAMED_CODE.fullmatch(value) and not value.startswith("hub:"):
         yield value

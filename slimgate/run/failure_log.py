@@ -1,4 +1,4 @@
-"""What is known of a step that failed, for a file beside the report: how far it was, where it broke."""
+"""Formats the log of a failed step, for a file next to the report: its progress and where it failed."""
 
 from __future__ import annotations
 
@@ -10,58 +10,64 @@ from typing import Any
 from slimgate.errors import SlimgateError
 from slimgate.protocols import Progress
 
-# A log is for a reader: of a longer one the end is kept.
+# A log is for a reader: a longer one is cut to its end.
 MOST = 50_000
 
 
 @dataclass
-class Heard:
-    """Hands progress on and remembers what was told last."""
+class LastProgress:
+    """Passes progress on and remembers the last message."""
 
     progress: Progress
     last: str = field(default="nothing", init=False)
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self.last = f"{what}, {done:,} of {total:,}"
-        self.progress(what, done, total)
+    def __call__(self, text: str, done: int, total: int) -> None:
+        self.last = f"{text}, {done:,} of {total:,}"
+        self.progress(text, done, total)
 
 
-def step_log(
-    error: SlimgateError, *, method: str, params: Any, seconds: float, told: str, noted: Mapping[str, Any]
+def format_step_log(
+    error: SlimgateError,
+    *,
+    step_name: str,
+    params: Any,
+    seconds: float,
+    last_progress: str,
+    noted: Mapping[str, Any],
 ) -> str:
-    """The log of a step that raised. told: its last progress; noted: what it had put into its own log."""
+    """The log of a step that raised. noted: the entries of its own log so far."""
     facts = {
-        "step": method,
+        "step": step_name,
         "options": params,
         "seconds": f"{seconds:.1f}",
-        "told last": told,
+        "told last": last_progress,
         "noted so far": dict(noted) or "nothing",
     }
     lines = [f"{name:<14}{value}" for name, value in facts.items()]
-    return shorten("\n".join([str(error), "", *lines, "", *_parts(error)]))
+    return shorten_log("\n".join([str(error), "", *lines, "", *_list_parts(error)]))
 
 
-def error_log(error: BaseException) -> str:
-    """The log that an error carries, else its traceback; "" for an error that says all in its line."""
+def format_error_log(error: BaseException) -> str:
+    """The log that an error carries, else its traceback; "" if its message says everything."""
     if isinstance(error, SlimgateError):
-        return error.log or ("\n".join(_parts(error)) if error.__cause__ else "")
-    return shorten(_traceback(error))
+        return error.log or ("\n".join(_list_parts(error)) if error.__cause__ else "")
+    return shorten_log(_format_traceback(error))
 
 
-def shorten(text: str) -> str:
+def shorten_log(text: str) -> str:
     """At most MOST characters, the last ones."""
     return text if len(text) <= MOST else f"… ({len(text) - MOST:,} more characters)\n{text[-MOST:]}"
 
 
-def _parts(error: BaseException) -> Iterator[str]:
-    """What processes of the step said, and the traceback of what it raised."""
-    found: BaseException | None = error.__cause__ or error
-    while found is not None:
-        if isinstance(found, SlimgateError) and found.log:
-            yield found.log
-        found = found.__cause__
-    yield _traceback(error.__cause__ or error)
+def _list_parts(error: BaseException) -> Iterator[str]:
+    """The logs of the step's processes, and the traceback of its error."""
+    cause: BaseException | None = error.__cause__ or error
+    while cause is not None:
+        if isinstance(cause, SlimgateError) and cause.log:
+            yield cause.log
+        cause = cause.__cause__
+    yield _format_traceback(error.__cause__ or error)
 
 
-def _traceback(error: BaseException) -> str:
+def _format_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()

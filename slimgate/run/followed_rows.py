@@ -1,6 +1,6 @@
-"""The few gate rows that a report follows through every model, chosen by rules and not by hand.
+"""Chooses the few gate rows that a report follows through every model, by fixed rules.
 
-The gate rows as reports quote them, kept beside a shard's record: who merges may not have the rows.
+Also writes the texts of gate rows next to a shard's record: the machine that merges may not have the data.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FILE = "gate_texts.parquet"
 _AT_ONCE = 10_000
 _SCHEMA = pa.schema({"text": pa.string()})
 Texts = Callable[[Iterable[int]], Sequence[str]]
-Chosen = tuple[int, str]
+ChosenRow = tuple[int, str]
 
 
-def keep_texts(texts: Texts, rows: int, folder: Path) -> None:
+def write_gate_texts(texts: Texts, rows: int, folder: Path) -> None:
     """Writes the texts of all gate rows, in their order, some at a time."""
     with replacing(folder / FILE) as new, pq.ParquetWriter(new, _SCHEMA) as writer:
         for start in range(0, rows, _AT_ONCE):
@@ -35,8 +35,8 @@ def keep_texts(texts: Texts, rows: int, folder: Path) -> None:
             writer.write_table(pa.table({"text": pa.array(some, pa.string())}))
 
 
-def kept_texts(folder: Path) -> Texts:
-    """Quotes rows by their places, as `gate_texts` does. Raises DataError where none were kept."""
+def open_gate_texts(folder: Path) -> Texts:
+    """A function that quotes rows by their positions, from the file. Raises DataError if there is none."""
     try:
         column = pq.read_table(folder / FILE, memory_map=True)["text"]
     except (OSError, KeyError, pa.ArrowException) as error:
@@ -50,21 +50,21 @@ def kept_texts(folder: Path) -> Texts:
 
 def follow_rows(run: SuiteRun, record: RunRecord, folder: Path) -> list[FollowedRow]:
     """The rows of a run, from the outcomes in its record's folder."""
-    found = answers_beside(record, folder)
-    if not found:
+    answers = answers_beside(record, folder)
+    if not answers:
         return []
-    return follow(found[0], found[1:], gate_texts(run))
+    return describe_followed_rows(answers[0], answers[1:], make_row_quoter(run))
 
 
-def gate_texts(run: SuiteRun) -> Texts:
-    """What quotes gate rows of a run by their places, short; the rows are read when it is called."""
+def make_row_quoter(run: SuiteRun) -> Texts:
+    """A function that quotes gate rows by their positions, shortened; it reads the rows when called."""
     task = run.suite.setup.task
     return lambda rows: quoted_texts(run.rows.gate, task.object.quoted_columns(task.params), rows)
 
 
-def follow(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[FollowedRow]:
+def describe_followed_rows(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[FollowedRow]:
     """The chosen rows with the answers of all models. texts(places) gives the rows' texts, short."""
-    variants = [one for one in variants if one.ids == teacher.ids]
+    variants = [variant for variant in variants if variant.ids == teacher.ids]
     if not variants or not len(teacher):
         return []
     reasons: dict[int, list[str]] = {}
@@ -84,10 +84,10 @@ def follow(teacher: Answers, variants: Sequence[Answers], texts: Texts) -> list[
     ]
 
 
-def least_sure(probabilities: npt.NDArray[np.float64] | None) -> Chosen:
-    """The row whose two most probable classes are closest; the first row where there are no probabilities.
+def find_least_sure(probabilities: npt.NDArray[np.float64] | None) -> ChosenRow:
+    """The row whose two most probable classes are closest; the first row if there are no probabilities.
 
-    probabilities: the teacher's, (rows, classes). It needs no variant, so every gate can ask for it.
+    probabilities: the teacher's, (rows, classes). It needs no variant, so every gate can use it.
     """
     if probabilities is None or probabilities.shape[1] < 2:
         return 0, "the first row of the gate"
@@ -95,36 +95,40 @@ def least_sure(probabilities: npt.NDArray[np.float64] | None) -> Chosen:
     return int(np.argmin(best[:, 1] - best[:, 0])), "the teacher is least sure of it"
 
 
-def _choose_rows(teacher: Answers, variants: Sequence[Answers]) -> list[Chosen]:
-    first = least_sure(teacher.probabilities)
+def _choose_rows(teacher: Answers, variants: Sequence[Answers]) -> list[ChosenRow]:
+    first = find_least_sure(teacher.probabilities)
     if teacher.right is None:
-        return [*_most_and_least_moved(teacher, variants), first]
-    return [*_most_lost_row(teacher.right, variants), first, *_all_right(teacher.right, variants)]
+        return [*_find_most_and_least_moved(teacher, variants), first]
+    return [
+        *_find_most_lost_row(teacher.right, variants),
+        first,
+        *_find_all_right_row(teacher.right, variants),
+    ]
 
 
-def _most_lost_row(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[Chosen]:
-    """The row that most variants turned from right to wrong; none where no row was."""
-    lost = sum((teacher & ~_right(one)).astype(np.int64) for one in variants)
+def _find_most_lost_row(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[ChosenRow]:
+    """The row that most variants turned from right to wrong, if there is one."""
+    lost = sum((teacher & ~_read_right(variant)).astype(np.int64) for variant in variants)
     row = int(np.argmax(lost))
     count = int(np.asarray(lost)[row])
     return [(row, f"{count} of {len(variants)} variants lost it, no row was lost by more")] if count else []
 
 
-def _all_right(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[Chosen]:
-    everywhere = teacher & np.all([_right(one) for one in variants], axis=0)
+def _find_all_right_row(teacher: npt.NDArray[np.bool_], variants: Sequence[Answers]) -> list[ChosenRow]:
+    everywhere = teacher & np.all([_read_right(variant) for variant in variants], axis=0)
     return [(int(np.argmax(everywhere)), "the first that all have right")] if everywhere.any() else []
 
 
-def _right(model: Answers) -> npt.NDArray[np.bool_]:
+def _read_right(model: Answers) -> npt.NDArray[np.bool_]:
     return np.zeros(len(model), dtype=np.bool_) if model.right is None else model.right
 
 
-def _most_and_least_moved(teacher: Answers, variants: Sequence[Answers]) -> list[Chosen]:
-    """Of a task whose rows are neither right nor wrong: where the variants moved most, and least."""
+def _find_most_and_least_moved(teacher: Answers, variants: Sequence[Answers]) -> list[ChosenRow]:
+    """For tasks whose rows are neither right nor wrong: the rows whose values changed most, and least."""
     if not teacher.values:
         return []
     name = teacher.values[0]
-    moved = np.mean([np.abs(one.numbers(name) - teacher.numbers(name)) for one in variants], axis=0)
+    moved = np.mean([np.abs(variant.numbers(name) - teacher.numbers(name)) for variant in variants], axis=0)
     return [
         (int(np.argmax(moved)), f"the variants' {name} moved furthest from the teacher's"),
         (int(np.argmin(moved)), f"the variants' {name} moved least"),

@@ -1,7 +1,7 @@
-"""The parts that gates report, one a test, and how they are put together to a record.
+"""The parts that gates report, one for each test, and the record that is made of them.
 
-A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that it can travel from
-a worker process in a test report. Kinds: build, stages, shapes, quality, footprint, memory, flops,
+A part is a JSON object {"kind", "variant", "name", "facts"}: small and plain, so that a worker process can
+send it in a test report. Kinds: build, stages, shapes, quality, size, memory, flops,
 latency, speedup, self_test, behaviour, since, confirm, error.
 """
 
@@ -27,17 +27,17 @@ from slimgate.record import (
     TimeLimitFacts,
     VariantRecord,
 )
-from slimgate.record.results import BEHAVIOUR, FLOPS, FOOTPRINT, MEMORY, QUALITY, SINCE, SPEEDUP, TIMES
+from slimgate.record.results import BEHAVIOUR, FLOPS, MEMORY, QUALITY, SINCE, SIZE, SPEEDUP, TIMES
 from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, Key, verdict, verdict_of_this_run
-from slimgate.run.claims import with_times
+from slimgate.run.claims import check_speed_claims
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
 Part = dict[str, Any]
 PLANTED_DELAY = "planted_delay"
 SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
-# The kinds of parts that are results; the others say how a model came about.
-RESULTS = (QUALITY, SINCE, BEHAVIOUR, FOOTPRINT, MEMORY, FLOPS, TIMES, SPEEDUP, SELF_TEST, ERROR)
+# The kinds of parts that are results; the others describe how a model was built.
+RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, TIMES, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more
 DUEL_KEYS = (
     "clearance",
@@ -53,63 +53,72 @@ DUEL_KEYS = (
 )
 
 
-def part(kind: str, variant: str, name: str, facts: Mapping[str, Any]) -> Part:
-    """One part, stamped with the time."""
+def make_part(kind: str, variant: str, name: str, facts: Mapping[str, Any]) -> Part:
+    """One part of a record."""
     return {"kind": kind, "variant": variant, "name": name, "facts": dict(facts)}
 
 
-def fails_by_verdict(one: Part) -> bool:
-    """Whether a part says why its test failed; a test that failed without such a part is an error."""
-    judged = (one["facts"], one["facts"].get("limits") or {})
-    found = [facts.get("verdict") in (Verdict.FAIL, Verdict.INCONCLUSIVE) for facts in judged]
-    return one["kind"] == SELF_TEST or any(found)
+def has_failing_verdict(part: Part) -> bool:
+    """Whether a part explains why its test failed; a failed test without such a part is an error."""
+    judged = (part["facts"], part["facts"].get("limits") or {})
+    failing = [facts.get("verdict") in (Verdict.FAIL, Verdict.INCONCLUSIVE) for facts in judged]
+    return part["kind"] == SELF_TEST or any(failing)
 
 
-def now() -> str:
+def format_now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def expected_checks(suite: Suite) -> list[Key]:
-    """Every check that a whole run of a suite makes."""
-    return [key for name in (TEACHER, *suite.variants) for key, _ in _checks(suite, name)]
+def list_expected_checks(suite: Suite) -> list[Key]:
+    """Every check that a complete run of a suite makes."""
+    return [key for name in (TEACHER, *suite.variants) for key, _ in _list_checks(suite, name)]
 
 
-def budgeted_checks(suite: Suite, name: str) -> list[tuple[str, Key]]:
-    """The checks of a model that have a budget, each after what it judges, which two checks may share."""
-    return [(what, key) for key, what in _checks(suite, name) if what is not None]
+def list_budgeted_checks(suite: Suite, name: str) -> list[tuple[str, Key]]:
+    """(judged quantity, key) of each check of a model that has a budget; checks may share a quantity."""
+    return [(judged, key) for key, judged in _list_checks(suite, name) if judged is not None]
 
 
-def _checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
-    """The checks of a model, each with what it judges in words; None where it has no budget."""
-    own = suite.budgets_of(name)
+def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
+    """The checks of a model, each with the quantity that its budget limits; None if it has no budget."""
+    budgets = suite.find_budgets(name)
     for model, metric in suite.judged_metrics:
         if model == name:
-            yield (QUALITY, name, metric), metric if metric in own.quality else None
-    yield from (((SINCE, name, metric), f"{BASELINE} {metric}") for metric in own.baseline)
+            yield (QUALITY, name, metric), metric if metric in budgets.quality else None
+    yield from (((SINCE, name, metric), f"{BASELINE} {metric}") for metric in budgets.baseline)
     if name == TEACHER:
         tests = (test for test in SELF_TESTS if test != PLANTED_DELAY or not suite.teacher.is_endpoint)
         yield from (((SELF_TEST, name, test), None) for test in tests)
     else:
-        judged = own.behaviour != BehaviourBudgets()
-        yield (BEHAVIOUR, name, ""), _behaviour_words(own.behaviour) if judged else None
+        judged = budgets.behaviour != BehaviourBudgets()
+        yield (BEHAVIOUR, name, ""), _format_behaviour(budgets.behaviour) if judged else None
         if name in suite.sized:
-            yield (FOOTPRINT, name, "size"), "size" if own.size else None
+            yield (SIZE, name, ""), "size" if budgets.size else None
         if name in suite.variants_with_memory:
-            yield (MEMORY, name, ""), "memory" if own.memory else None
-        if own.flops is not None:
+            yield (MEMORY, name, ""), "memory" if budgets.memory else None
+        if budgets.flops is not None:
             yield (FLOPS, name, ""), FLOPS
-        for one in suite.dueled_on(name):
-            yield (SPEEDUP, name, one.id), f"{LATENCY} {one.id}" if own.speed_of(one) else None
+        for workload in suite.list_dueled_workloads(name):
+            yield (
+                (SPEEDUP, name, workload.id),
+                f"{LATENCY} {workload.id}" if budgets.find_speed_budget(workload) else None,
+            )
         for load in suite.loads if name in suite.loaded else ():
-            yield (SPEEDUP, name, load.id), f"{LATENCY} {load.id}" if own.speed_of(load) else None
-            yield (TIMES, name, load.id), f"{LATENCY} {load.id}" if own.times_of(load) else None
-    for one in suite.timed_on(name):
-        yield (TIMES, name, one.id), f"{LATENCY} {one.id}" if own.times_of(one) else None
+            yield (
+                (SPEEDUP, name, load.id),
+                f"{LATENCY} {load.id}" if budgets.find_speed_budget(load) else None,
+            )
+            yield (TIMES, name, load.id), f"{LATENCY} {load.id}" if budgets.find_time_budgets(load) else None
+    for workload in suite.list_timed_workloads(name):
+        yield (
+            (TIMES, name, workload.id),
+            f"{LATENCY} {workload.id}" if budgets.find_time_budgets(workload) else None,
+        )
 
 
-def _behaviour_words(own: BehaviourBudgets) -> str:
-    return "flips and slices" if own.flips or own.sliced_metrics else " and ".join(own.tokens)
+def _format_behaviour(budgets: BehaviourBudgets) -> str:
+    return "flips and slices" if budgets.flips or budgets.sliced_metrics else " and ".join(budgets.tokens)
 
 
 def format_key(key: Key) -> str:
@@ -123,27 +132,27 @@ class Parts:
     def __init__(
         self, earlier: Iterable[Part] = (), *, made_from: Callable[[str], Iterable[str]] = lambda _: ()
     ) -> None:
-        """earlier: parts that an earlier run measured and that are still valid.
+        """earlier: parts of an earlier run that are still valid.
 
         made_from(name): the variants that are built from a model.
         """
         self._made_from = made_from
-        # by kind, variant and name: looking through all parts for each of a thousand variants takes minutes
+        # by kind, variant and name: searching all parts for each of a thousand variants takes minutes
         self._parts: dict[str, dict[str, dict[str, Part]]] = {}
         self._carried: set[Key] = set()
-        for one in earlier:
-            self.add(one)
-            self._carried.add(key_of(one))
+        for part in earlier:
+            self.add(part)
+            self._carried.add(find_key(part))
 
     def add(self, new: Part) -> None:
-        """Adds a part. Another artifact than before makes what was measured on the old one void."""
+        """Adds a part. If the artifact has changed, drops what was measured on the old one."""
         kind, variant, name = new["kind"], new["variant"], new["name"]
         if kind == "build":
             old = self._parts_by_name(kind, variant).get(name)
             if old is not None and old["facts"]["artifact"]["digest"] != new["facts"]["artifact"]["digest"]:
                 self._forget(variant)
         self._parts_by_name(ERROR, variant).pop(EARLIER, None)
-        self._carried.discard(key_of(new))
+        self._carried.discard(find_key(new))
         self._parts.setdefault(kind, {}).setdefault(variant, {})[name] = new
 
     def _parts_by_name(self, kind: str, variant: str) -> dict[str, Part]:
@@ -155,8 +164,8 @@ class Parts:
         for by_variant in self._parts.values():
             by_variant.pop(variant, None)
         made_from_it = set(self._made_from(variant))
-        for kind, name, which in [key for key in self._carried if key[1] in made_from_it]:
-            self._parts_by_name(kind, name).pop(which, None)
+        for kind, name, name_of_result in [key for key in self._carried if key[1] in made_from_it]:
+            self._parts_by_name(kind, name).pop(name_of_result, None)
 
     def forget_error(self, test: str) -> None:
         """Drops the error of a test that has run again."""
@@ -173,35 +182,35 @@ class Parts:
         return self.has(key) and key not in self._carried
 
     def carried_results(self, variant: str, checks: Collection[Key]) -> list[CarriedResult]:
-        """Of the checks of a model the results that an earlier run measured, then the error that it met."""
+        """The results of a model's checks that an earlier run measured, then its error, if there is one."""
         known = ((kind, variant, name) for kind in RESULTS for name in self._parts_by_name(kind, variant))
-        found = [key for key in known if key in self._carried and (key in checks or key[0] == ERROR)]
+        keys = [key for key in known if key in self._carried and (key in checks or key[0] == ERROR)]
         return [
             CarriedResult(
                 kind=kind,
                 name="" if kind == ERROR else name,
                 measured=self._parts_by_name(kind, variant)[name]["facts"].get("measured"),
             )
-            for kind, _, name in found
+            for kind, _, name in keys
         ]
 
-    def of(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
+    def list_facts(self, kind: str, variant: str) -> dict[str, dict[str, Any]]:
         """The facts of a kind and variant by name."""
         return {name: part["facts"] for name, part in self._parts_by_name(kind, variant).items()}
 
-    def one(self, kind: str, variant: str, name: str = "") -> dict[str, Any] | None:
+    def find_facts(self, kind: str, variant: str, name: str = "") -> dict[str, Any] | None:
         """The facts of one key."""
-        found = self._parts_by_name(kind, variant).get(name)
-        return found["facts"] if found else None
+        part = self._parts_by_name(kind, variant).get(name)
+        return part["facts"] if part else None
 
 
-def key_of(part: Part) -> Key:
-    """The check that a part is of."""
+def find_key(part: Part) -> Key:
+    """The key of the check that a part belongs to."""
     return part["kind"], part["variant"], part["name"]
 
 
-def parts_of(record: RunRecord) -> list[Part]:
-    """A record taken apart again, so that a partial run can fill its parts in."""
+def split_record(record: RunRecord) -> list[Part]:
+    """Splits a record into parts again, so that a partial run can replace some of them."""
     parts: list[Part] = []
     for v in record.variants:
         if v.artifact is not None:
@@ -212,44 +221,45 @@ def parts_of(record: RunRecord) -> list[Part]:
                 "from_store": v.from_store,
                 "claims": [claim.model_dump(mode="json") for claim in v.claims],
             }
-            parts.append(part("build", v.name, "", facts))
-        for kind, name, found in v.results():
-            if isinstance(found, LatencyFacts):
-                parts += _latency_parts(v.name, name, found)
-            elif not isinstance(found, TimeLimitFacts):  # which are in the part of the times
-                parts.append(part(kind, v.name, name, found.model_dump(mode="json")))
+            parts.append(make_part("build", v.name, "", facts))
+        for kind, name, result in v.results():
+            if isinstance(result, LatencyFacts):
+                parts += _split_latency(v.name, name, result)
+            elif not isinstance(result, TimeLimitFacts):  # the part of the times contains these
+                parts.append(make_part(kind, v.name, name, result.model_dump(mode="json")))
         parts += [
-            part(CONFIRMED, v.name, name, found.model_dump(mode="json")) for name, found in v.confirm.items()
+            make_part(CONFIRMED, v.name, name, confirmed.model_dump(mode="json"))
+            for name, confirmed in v.confirm.items()
         ]
         if v.stages:
             stages = [stage.model_dump(mode="json") for stage in v.stages]
-            parts.append(part("stages", v.name, "", {"stages": stages}))
+            parts.append(make_part("stages", v.name, "", {"stages": stages}))
         if v.shapes is not None:
-            parts.append(part("shapes", v.name, "", v.shapes.model_dump(mode="json")))
-        if v.error is not None:  # the last: what comes later of a model speaks against it
-            met = {"message": v.error, "log": v.error_log, "measured": v.error_measured}
-            parts.append(part(ERROR, v.name, EARLIER, met))
+            parts.append(make_part("shapes", v.name, "", v.shapes.model_dump(mode="json")))
+        if v.error is not None:  # last: a later part of the model would remove the error
+            error_facts = {"message": v.error, "log": v.error_log, "measured": v.error_measured}
+            parts.append(make_part(ERROR, v.name, EARLIER, error_facts))
     for name in SELF_TESTS:
-        one = getattr(record.self_test, name)
-        if one is not None:
-            parts.append(part("self_test", TEACHER, name, one.model_dump(mode="json")))
+        self_test = getattr(record.self_test, name)
+        if self_test is not None:
+            parts.append(make_part("self_test", TEACHER, name, self_test.model_dump(mode="json")))
     return parts
 
 
-def _latency_parts(variant: str, workload: str, times: LatencyFacts) -> list[Part]:
-    """What test_latency and what test_speedup reported of one workload, each where it did."""
+def _split_latency(variant: str, workload: str, times: LatencyFacts) -> list[Part]:
+    """The parts that test_latency and test_speedup reported for one workload."""
     facts = times.model_dump(mode="json")
     duel_measured = facts.pop("duel_measured") or facts["measured"]
     duel = {key: facts.pop(key) for key in DUEL_KEYS}
-    parts = [part("latency", variant, workload, facts)] if facts["p50_ms"] else []
+    parts = [make_part("latency", variant, workload, facts)] if facts["p50_ms"] else []
     if duel["speedup"] is not None:
-        parts.append(part(SPEEDUP, variant, workload, {**duel, "measured": duel_measured}))
+        parts.append(make_part(SPEEDUP, variant, workload, {**duel, "measured": duel_measured}))
     return parts
 
 
-def _latency(name: str, parts: Parts) -> dict[str, LatencyFacts]:
-    """By workload what test_latency and test_speedup reported, put together."""
-    timed, duelled = parts.of("latency", name), parts.of(SPEEDUP, name)
+def _merge_latency(name: str, parts: Parts) -> dict[str, LatencyFacts]:
+    """By workload the facts of test_latency and test_speedup, merged."""
+    timed, duelled = parts.list_facts("latency", name), parts.list_facts(SPEEDUP, name)
     merged = {
         key: {
             **duelled.get(key, {}),
@@ -261,7 +271,7 @@ def _latency(name: str, parts: Parts) -> dict[str, LatencyFacts]:
     return {key: LatencyFacts.model_validate(facts) for key, facts in merged.items()}
 
 
-def compose(
+def make_run_record(
     suite: Suite,
     task: TaskFactsRecord,
     parts: Parts,
@@ -274,24 +284,24 @@ def compose(
     baseline: BaselineFacts | None = None,
     shards: Iterable[ShardFacts] = (),
 ) -> RunRecord:
-    """The record of a suite from the parts that have reported.
+    """The record of a suite, made of the parts so far.
 
     inputs: digests of what results depend on, by model and kind.
     """
-    digests, checks = inputs or {}, dict.fromkeys(expected_checks(suite))
+    digests, checks = inputs or {}, dict.fromkeys(list_expected_checks(suite))
     variants = [
-        _variant(suite, name, parts, digests.get(name, {}), parts.carried_results(name, checks))
+        _make_variant_record(suite, name, parts, digests.get(name, {}), parts.carried_results(name, checks))
         for name in (TEACHER, *suite.variants)
     ]
-    self_test = _self_test(parts)
+    self_test = _make_self_test(parts)
     missing = sum(not parts.has(key) for key in checks)
     return RunRecord(
         slimgate=version,
-        created=now(),
+        created=format_now(),
         command=command,
         seconds=round(seconds, 1),
         machine=machine,
-        suite=_suite_facts(suite),
+        suite=_make_suite_facts(suite),
         task=task,
         variants=variants,
         self_test=self_test,
@@ -302,7 +312,7 @@ def compose(
     )
 
 
-def _suite_facts(suite: Suite) -> SuiteFacts:
+def _make_suite_facts(suite: Suite) -> SuiteFacts:
     return SuiteFacts(
         path=suite.shown,
         title=suite.title,
@@ -312,18 +322,18 @@ def _suite_facts(suite: Suite) -> SuiteFacts:
     )
 
 
-def awaited_budgets(suite: Suite, name: str, parts: Parts) -> list[str]:
-    """What of a variant has a budget and has not reported, in words: metrics, flips and slices, size, …"""
-    waiting = [what for what, key in budgeted_checks(suite, name) if not parts.has(key)]
+def list_awaited_budgets(suite: Suite, name: str, parts: Parts) -> list[str]:
+    """The budgets of a variant that no test has reported yet, in words: metrics, flips and slices, size, …"""
+    waiting = [judged for judged, key in list_budgeted_checks(suite, name) if not parts.has(key)]
     return list(dict.fromkeys(waiting))
 
 
-def _variant(
+def _make_variant_record(
     suite: Suite, name: str, parts: Parts, inputs: Mapping[str, str], carried: list[CarriedResult]
 ) -> VariantRecord:
-    variant, latency = suite.model(name), _latency(name, parts)
-    build = parts.one("build", name) or {}
-    errors = list(parts.of(ERROR, name).values())
+    variant, latency = suite.model(name), _merge_latency(name, parts)
+    build = parts.find_facts("build", name) or {}
+    errors = list(parts.list_facts(ERROR, name).values())
     speedups = {key: facts.speedup_interval for key, facts in latency.items() if facts.speedup_interval}
     return VariantRecord.model_validate(
         {
@@ -334,21 +344,21 @@ def _variant(
             "reason": variant.reason,
             "from_store": build.get("from_store"),
             "steps": build.get("steps", []),
-            "stages": (parts.one("stages", name) or {}).get("stages", []),
-            "claims": with_times(build.get("claims", ()), speedups),
+            "stages": (parts.find_facts("stages", name) or {}).get("stages", []),
+            "claims": check_speed_claims(build.get("claims", ()), speedups),
             "artifact": build.get("artifact"),
             "inputs_digests": inputs,
-            QUALITY: parts.of(QUALITY, name),
-            FOOTPRINT: parts.one(FOOTPRINT, name, "size"),
-            BEHAVIOUR: parts.one(BEHAVIOUR, name),
+            QUALITY: parts.list_facts(QUALITY, name),
+            SIZE: parts.find_facts(SIZE, name, ""),
+            BEHAVIOUR: parts.find_facts(BEHAVIOUR, name),
             "latency": latency,
-            MEMORY: parts.one(MEMORY, name),
-            FLOPS: parts.one(FLOPS, name),
-            "shapes": parts.one("shapes", name),
-            "since_baseline": parts.of(SINCE, name),
-            CONFIRMED: parts.of(CONFIRMED, name),
-            "awaited": awaited_budgets(suite, name, parts),
-            "switched_off": [asdict(one) for one in suite.budgets_of(name).switched_off],
+            MEMORY: parts.find_facts(MEMORY, name),
+            FLOPS: parts.find_facts(FLOPS, name),
+            "shapes": parts.find_facts("shapes", name),
+            "since_baseline": parts.list_facts(SINCE, name),
+            CONFIRMED: parts.list_facts(CONFIRMED, name),
+            "awaited": list_awaited_budgets(suite, name, parts),
+            "switched_off": [asdict(budget) for budget in suite.find_budgets(name).switched_off],
             "error": errors[0]["message"] if errors else None,
             "error_log": next((facts["log"] for facts in errors if facts.get("log")), None),
             "error_measured": errors[0].get("measured") if errors else None,
@@ -357,6 +367,6 @@ def _variant(
     )
 
 
-def _self_test(parts: Parts) -> SelfTest:
-    found = {name: parts.one("self_test", TEACHER, name) for name in SELF_TESTS}
-    return SelfTest.model_validate({name: facts for name, facts in found.items() if facts})
+def _make_self_test(parts: Parts) -> SelfTest:
+    facts_by_test = {name: parts.find_facts("self_test", TEACHER, name) for name in SELF_TESTS}
+    return SelfTest.model_validate({name: facts for name, facts in facts_by_test.items() if facts})

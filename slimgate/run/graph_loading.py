@@ -1,6 +1,6 @@
-"""Loading a model that comes as a graph: what is judged is the graph as it is in its folder.
+"""Loads a model that is stored as a graph; it is judged exactly as it is in its folder.
 
-A graph cannot get a head, and its outputs are not put in another order: they must be those of the task.
+A graph gets no new head, and its outputs are not reordered: they must match the task.
 """
 
 from __future__ import annotations
@@ -8,27 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from slimgate.compress.agreement import predictor_of, scores
 from slimgate.data.labels import label_map, output_order
 from slimgate.errors import BuildError, SuiteError
 from slimgate.loading import runtime_of
 from slimgate.models.config import model_labels
 from slimgate.models.example_batches import example_batches
 from slimgate.protocols import BuildContext, Json, ModelRef, Runtime, TaskFacts
+from slimgate.steps.agreement import predictor_of, scores
 
 
-def graph_runtime(kind: str) -> Runtime[Any]:
-    """The runtime whose files a folder of that kind holds."""
-    found = runtime_of(kind)
-    assert found is not None, kind
-    return found[1]
+def find_graph_runtime(kind: str) -> Runtime[Any]:
+    """The runtime that executes folders of that kind."""
+    named_runtime = runtime_of(kind)
+    assert named_runtime is not None, kind
+    return named_runtime[1]
 
 
 def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: TaskFacts) -> None:
-    """Raises SuiteError where the graph of this config.json does not do the task. Loads nothing.
+    """Raises SuiteError if the graph with this config.json does not fit the task. Loads nothing.
 
-    A graph of vectors has config.json's `sentence`, and takes one text a row, or two. The outputs of another
-    one are the data's labels, where the task has labels.
+    A graph that gives vectors has `sentence` in config.json, and takes one or two texts for each row. The
+    outputs of other graphs must be the data's labels, if the task has labels.
     """
     if (sentence := config.get("sentence")) is not None:
         _check_texts(ref, int(sentence.get("texts", 1)), task.text_columns(params))
@@ -37,9 +37,9 @@ def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: Task
 
 
 def load_graph(ref: ModelRef, context: BuildContext) -> Any:
-    """The graph of a folder, an OnnxModel, say. Raises BuildError where its outputs are not the task's."""
+    """The graph of a folder, such as an OnnxModel. Raises BuildError if its outputs do not fit the task."""
     assert ref.folder is not None
-    runtime = graph_runtime(ref.kind)
+    runtime = find_graph_runtime(ref.kind)
     if runtime.load_model is None:
         raise BuildError(f"{ref.text}: a folder of kind {ref.kind} cannot be loaded as a model")
     model = runtime.load_model(ref.folder, context.device)
@@ -70,10 +70,10 @@ def _check_order(
 
 
 def _check_width(ref: ModelRef, model: Any, context: BuildContext) -> None:
-    """As many outputs as there are labels, on made-up tokens."""
-    given = scores(predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1])[0]
-    if given.shape[-1] != len(context.facts.classes):
+    """Raises BuildError if the graph does not give one score for each label, on example tokens."""
+    outputs = scores(predictor_of(model, context), example_batches(model.tokenizer, model.config)[:1])[0]
+    if outputs.shape[-1] != len(context.facts.classes):
         raise BuildError(
-            f"{ref.text}: the graph gives {given.shape[-1]} scores, expected one for each of the "
+            f"{ref.text}: the graph gives {outputs.shape[-1]} scores, expected one for each of the "
             f"{len(context.facts.classes)} labels"
         )

@@ -1,4 +1,4 @@
-"""The duels of a suite's servers under load: one for each variant and load, of which all parts are read."""
+"""Runs the duels of a suite's servers under load: one for each variant and load, shared by all parts."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from slimgate.tasks.parts.generation import writing
 
 
 class LoadDuels:
-    """Times of each load, measured when first asked for."""
+    """The times of each variant and load, measured on first use."""
 
     def __init__(self, teacher: ModelHandle) -> None:
         self._teacher = teacher
-        self._found: dict[tuple[str, Load], LoadTimes] = {}
+        self._times: dict[tuple[str, Load], LoadTimes] = {}
 
     def times(self, variant: ModelHandle, load: Load) -> LoadTimes:
-        """The teacher, the teacher again and a variant under a load. Raises MeasureError."""
+        """The times of the teacher, the teacher again and a variant under a load. Raises MeasureError."""
         key = variant.name, replace(load, part="answer")
-        if key not in self._found:
-            self._found[key] = self._measure(variant, load)
-        return self._found[key]
+        if key not in self._times:
+            self._times[key] = self._measure(variant, load)
+        return self._times[key]
 
     def _measure(self, variant: ModelHandle, load: Load) -> LoadTimes:
         from slimgate.tasks.parts.asked_prompts import AskedPrompts, requests_of_load
@@ -31,8 +31,12 @@ class LoadDuels:
         suite = run.suite
         prompts = run.encoder.of(self._teacher.built.artifact)
         assert isinstance(prompts, AskedPrompts)  # as of every endpoint
-        how = writing(suite.setup.task.params)
-        requests = requests_of_load(prompts, how, load.requests, suite.seed)
-        with run.watch.stage(f"{variant.name} · load {replace(load, part='answer').id}", still=True) as told:
-            base, other = (one.variant.runtime.params.locate(told) for one in (self._teacher, variant))
-            return duel_under_load(base, other, requests, load, seed=suite.seed, progress=told)
+        writing_options = writing(suite.setup.task.params)
+        requests = requests_of_load(prompts, writing_options, load.requests, suite.seed)
+        with run.watch.stage(
+            f"{variant.name} · load {replace(load, part='answer').id}", still=True
+        ) as progress:
+            base, other = (
+                model.variant.runtime.params.locate(progress) for model in (self._teacher, variant)
+            )
+            return duel_under_load(base, other, requests, load, seed=suite.seed, progress=progress)

@@ -1,4 +1,4 @@
-"""The record of verdicts on logs: run.json and outcomes, as every run has them, and the log of the base."""
+"""Writes the record of verdicts on logs: run.json and outcomes, as for every run, and the log of the base."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slimgate.data.log_files.verdicts import (
     quoted_samples,
 )
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import OnInconclusive, wishes
+from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.score_metric import RECORD_KIND
@@ -42,7 +42,7 @@ from slimgate.record.files import OUTCOMES, RECORD, TEACHER
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run_verdict import verdict
 from slimgate.run.environment import describe_machine
-from slimgate.run.gate_results import now
+from slimgate.run.gate_results import format_now
 from slimgate.samples import BASE_LOG
 
 _LONGEST = 400
@@ -50,7 +50,7 @@ _LONGEST = 400
 
 def write_log_record(
     judged: Mapping[str, LogVerdicts],
-    wish: OnInconclusive,
+    on_inconclusive: OnInconclusive,
     folder: Path,
     *,
     suite: str,
@@ -58,22 +58,22 @@ def write_log_record(
     seed: int,
     title: str | None = None,
 ) -> RunRecord:
-    """Writes what the reports are made of into a folder. suite: the path that the record has of it.
+    """Writes the record from which reports are made into a folder. suite: its path in the record.
 
-    seed: of the bootstrap. title: default the names of targets and base.
+    seed: of the bootstrap. title: default is the names of targets and base.
 
-    Raises DataError where the targets judged other samples.
+    Raises DataError if the targets were judged on different samples.
     """
     first = next(iter(judged.values()))
     answers = {TEACHER: outcomes_of(first, of_base=True)}
-    for name, one in judged.items():
-        if not np.array_equal(outcomes_of(one, of_base=True).ids, answers[TEACHER].ids):
+    for name, verdicts in judged.items():
+        if not np.array_equal(outcomes_of(verdicts, of_base=True).ids, answers[TEACHER].ids):
             raise DataError(
                 f"{name} was judged on other tasks, metrics or samples than the first target; "
                 "give each target a report of its own"
             )
-        answers[name] = outcomes_of(one, of_base=False)
-    record = _record(judged, wish, suite, command, seed, answers[TEACHER], title)
+        answers[name] = outcomes_of(verdicts, of_base=False)
+    record = _make_record(judged, on_inconclusive, suite, command, seed, answers[TEACHER], title)
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in answers.items():
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
@@ -82,42 +82,55 @@ def write_log_record(
     return record
 
 
-def facts_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> dict[str, dict[str, Any]]:
-    """By comparison what the record has of it, the largest drop first."""
-    measured = now()
+def make_quality_facts(
+    name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive
+) -> dict[str, dict[str, Any]]:
+    """The record's facts of each comparison, the largest drop first."""
+    measured = format_now()
     return {
-        one.name: {
-            **quality_facts(one.judged, comparison_line(name, one), wishes(one.budgets, wish)),
+        comparison.name: {
+            **quality_facts(
+                comparison.judged,
+                format_comparison(name, comparison),
+                list_actions(comparison.budgets, on_inconclusive),
+            ),
             "measured": measured,
         }
-        for one in verdicts.everything
+        for comparison in verdicts.everything
     }
 
 
-def verdict_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> RunVerdict:
-    """Counted as in a run of one variant."""
-    quality = {key: QualityFacts.model_validate(one) for key, one in facts_of(name, verdicts, wish).items()}
+def make_run_verdict(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> RunVerdict:
+    """The verdict, counted as in a run with one variant."""
+    quality = {
+        key: QualityFacts.model_validate(facts)
+        for key, facts in make_quality_facts(name, verdicts, on_inconclusive).items()
+    }
     return verdict([VariantRecord(name=name, parent=None, quality=quality)], SelfTest(), missing=0)
 
 
-def comparison_line(name: str, one: Comparison) -> str:
-    """The verdict's line, with what the base's own noise says of it."""
-    line = message(name, one.judged)
-    if one.counts.missing:
-        line += f" ({one.counts.missing:,} samples have no score in one log or both: --missing)"
-    noise = one.noise
+def format_comparison(name: str, comparison: Comparison) -> str:
+    """The verdict's line, with a comparison to the base's own noise."""
+    line = message(name, comparison.judged)
+    if comparison.counts.missing:
+        line += f" ({comparison.counts.missing:,} samples have no score in one log or both: --missing)"
+    noise = comparison.noise
     if noise is None:
         return line
-    own, other = (f"{100 * share:.1f} %" for share in (noise.psi, one.flips_share))
-    share = f"the base changes {own} of samples by itself, this one {other}"
-    change = "drop" if one.judged.drop_points >= 0 else "gain"
-    within = f"; the {change} is within the base's own noise" if noise.covers(one.judged.drop_points) else ""
+    own_share, other = (f"{100 * share:.1f} %" for share in (noise.psi, comparison.flips_share))
+    share = f"the base changes {own_share} of samples by itself, this one {other}"
+    change = "drop" if comparison.judged.drop_points >= 0 else "gain"
+    within = (
+        f"; the {change} is within the base's own noise"
+        if noise.covers(comparison.judged.drop_points)
+        else ""
+    )
     return f"{line} ({share}{within})"
 
 
-def _record(
+def _make_record(
     judged: Mapping[str, LogVerdicts],
-    wish: OnInconclusive,
+    on_inconclusive: OnInconclusive,
     suite: str,
     command: str,
     seed: int,
@@ -125,16 +138,19 @@ def _record(
     title: str | None,
 ) -> RunRecord:
     first = next(iter(judged.values()))
-    variants = [_teacher(first), *(_variant(name, one, wish) for name, one in judged.items())]
-    found = verdict(variants, SelfTest(), missing=0)
+    variants = [
+        _make_teacher_record(first),
+        *(_make_variant_record(name, verdicts, on_inconclusive) for name, verdicts in judged.items()),
+    ]
+    run_verdict = verdict(variants, SelfTest(), missing=0)
     title = title or f"{', '.join(judged)} against {first.base.model or first.base.shown}"
-    by_target = [by_name(one) for one in judged.values()]
+    by_target = [by_name(verdicts) for verdicts in judged.values()]
     tasks = [
         {
             "name": same[0].name,
             "higher_is_better": same[0].higher_is_better,
-            "zero_one": all(one.zero_one for one in same),
-            "range": _finite_ends(same[0].score_range),
+            "zero_one": all(comparison.zero_one for comparison in same),
+            "range": _to_finite_ends(same[0].score_range),
             "cap": same[0].cap,
         }
         for same in zip(*by_target, strict=True)
@@ -157,82 +173,82 @@ def _record(
     )
     return RunRecord(
         slimgate=__version__,
-        created=now(),
+        created=format_now(),
         command=command,
         machine=describe_machine(threads=1, device="cpu"),
         suite=SuiteFacts(path=suite, title=title, digest=json_digest(tasks), seeds=[seed]),
         task=task,
         variants=variants,
         self_test=SelfTest(),
-        verdict=found,
-        this_run=found,
+        verdict=run_verdict,
+        this_run=run_verdict,
     )
 
 
-def _finite_ends(score_range: tuple[float, float] | None) -> list[float | None] | None:
-    """The ends as JSON has them; None for one that is infinite."""
+def _to_finite_ends(score_range: tuple[float, float] | None) -> list[float | None] | None:
+    """The ends of the range for JSON; None for an infinite end."""
     return score_range and [end if isfinite(end) else None for end in score_range]
 
 
-def _teacher(first: LogVerdicts) -> VariantRecord:
+def _make_teacher_record(first: LogVerdicts) -> VariantRecord:
     quality = {
-        one.name: {
-            "teacher": one.judged.teacher,
-            "value": one.judged.teacher,
-            "n": one.judged.n,
-            "measured": now(),
+        comparison.name: {
+            "teacher": comparison.judged.teacher,
+            "value": comparison.judged.teacher,
+            "n": comparison.judged.n,
+            "measured": format_now(),
         }
-        for one in first.everything
+        for comparison in first.everything
     }
     return VariantRecord.model_validate({"name": TEACHER, "parent": first.base.model, "quality": quality})
 
 
-def _variant(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> VariantRecord:
+def _make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> VariantRecord:
     return VariantRecord.model_validate(
         {
             "name": name,
             "parent": verdicts.target.model,
-            "quality": facts_of(name, verdicts, wish),
-            "behaviour": _behaviour(verdicts),
+            "quality": make_quality_facts(name, verdicts, on_inconclusive),
+            "behaviour": _make_behaviour(verdicts),
             "notes": list(verdicts.notes),
         }
     )
 
 
-def _behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
-    """Flips over all comparisons of right and wrong; None where there are none."""
-    found = [one for one in verdicts.comparisons if one.zero_one]
-    if not found:
+def _make_behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
+    """Flips over all comparisons of right and wrong; None if there are none."""
+    comparisons = [comparison for comparison in verdicts.comparisons if comparison.zero_one]
+    if not comparisons:
         return None
-    n = sum(one.counts.judged for one in found)
-    turned = [sum(getattr(one, side) for one in found) for side in ("worse", "better")]
-    changed = max(sum(turned), sum(one.changed or 0 for one in found))
+    n = sum(comparison.counts.judged for comparison in comparisons)
+    turned = [sum(getattr(comparison, side) for comparison in comparisons) for side in ("worse", "better")]
+    changed = max(sum(turned), sum(comparison.changed or 0 for comparison in comparisons))
     return {
         "n": n,
         "flips": {
             "right_to_wrong": turned[0],
             "wrong_to_right": turned[1],
             "changed": changed,
-            "quoted": [_quote_sample(one) for one in quoted_samples(verdicts)],
-            "quoted_better": [_quote_sample(one) for one in quoted_samples(verdicts, better=True)],
+            "quoted": [_quote_sample(sample) for sample in quoted_samples(verdicts)],
+            "quoted_better": [_quote_sample(sample) for sample in quoted_samples(verdicts, better=True)],
         },
         "agreement": 1 - changed / n,
-        "measured": now(),
+        "measured": format_now(),
     }
 
 
-def _quote_sample(one: QuotedSample) -> dict[str, Any]:
+def _quote_sample(sample: QuotedSample) -> dict[str, Any]:
     return {
-        "id": f"{one.comparison}: {one.id}",
-        "label": _cut(one.base.target),
-        "teacher": _cut(one.base.answer),
-        "variant": _cut(one.target.answer),
-        "text": _cut(one.base.prompt, from_end=True),
+        "id": f"{sample.comparison}: {sample.id}",
+        "label": _cut_text(sample.base.target),
+        "teacher": _cut_text(sample.base.answer),
+        "variant": _cut_text(sample.target.answer),
+        "text": _cut_text(sample.base.prompt, from_end=True),
     }
 
 
-def _cut(text: str | None, *, from_end: bool = False) -> str | None:
-    """At most 400 characters; of a prompt its end says most."""
+def _cut_text(text: str | None, *, from_end: bool = False) -> str | None:
+    """The text cut to 400 characters; from_end keeps the end, which says most of a prompt."""
     if text is None or len(text) <= _LONGEST:
         return text
     return f"…{text[-_LONGEST:]}" if from_end else f"{text[:_LONGEST]}…"

@@ -1,4 +1,4 @@
-"""A suite of logs, judged: what `slimgate judge` does with files, by what a suite says of them."""
+"""Judges a suite of logs, as `slimgate judge` judges log files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slimgate.suite.log_suite import LogSuite
 
 
 def judge_log_suite(suite: LogSuite) -> Mapping[str, LogVerdicts]:
-    """By target all verdicts. Raises DataError for logs that are not there or do not compare."""
+    """The verdicts by target. Raises DataError for logs that are missing or cannot be compared."""
     form = suite.table.format
     base = read_log(suite.base, form)
     repeat = None if suite.repeat is None else read_log(suite.repeat, form)

@@ -1,4 +1,4 @@
-"""Where a variant whose KL budget failed parts from its teacher: in which block."""
+"""Finds the block in which a variant with a failed KL budget diverges from its teacher."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ from slimgate.errors import SlimgateError
 from slimgate.judge.behaviour_parts import BlockErrorFacts, PartedFacts
 from slimgate.run.run import ModelHandle
 
-# Rows of the gate that both networks read; they lie in random order.
+# Gate rows that both networks read; gate rows are in random order.
 ROWS = 16
 
 
 def find_parted_block(teacher: ModelHandle, variant: ModelHandle) -> PartedFacts:
-    """A note alone where the two networks cannot be followed."""
+    """The error of each block, and the worst one; only a note if the networks cannot be followed."""
     import torch
 
     from slimgate.models.block_errors import block_errors
     from slimgate.models.module_outputs import UNKNOWN
 
     run = variant.run
-    artifacts = [one.built.artifact for one in (teacher, variant)]
-    if any(one.loader is None for one in artifacts):
+    artifacts = [model.built.artifact for model in (teacher, variant)]
+    if any(artifact.loader is None for artifact in artifacts):
         return PartedFacts(note="its blocks are not known: only networks of PyTorch can be followed")
     encoded = run.encoder.of(artifacts[0])
     rows = min(ROWS, len(encoded.lengths))
     try:
-        theirs, ours = (one.load(run.device) for one in artifacts)
+        theirs, ours = (stored.load(run.device) for stored in artifacts)
         inputs = {
-            name: torch.from_numpy(one).to(run.device) for name, one in encoded.batch(range(rows)).items()
+            name: torch.from_numpy(values).to(run.device)
+            for name, values in encoded.batch(range(rows)).items()
         }
-        found = block_errors(theirs.network, ours.network, inputs)
+        comparison = block_errors(theirs.network, ours.network, inputs)
     except (SlimgateError, *UNKNOWN) as error:
         return PartedFacts(note=f"its blocks are not known: {' '.join(str(error).split())}")
     return PartedFacts(
-        parts=[BlockErrorFacts(name=one.name, own=one.own, after=one.after) for one in found.parts],
+        parts=[
+            BlockErrorFacts(name=block.name, own=block.own, after=block.after) for block in comparison.parts
+        ],
         rows=rows,
-        worst=found.worst.name,
-        ratio=found.ratio,
-        stands_out=found.stands_out,
+        worst=comparison.worst.name,
+        ratio=comparison.ratio,
+        stands_out=comparison.stands_out,
     )

@@ -1,6 +1,6 @@
-"""How long steps and predictions took before: from the manifests of a store, and from an earlier record.
+"""Looks up how long steps and predictions took before, in a store's manifests and an earlier record.
 
-How a model comes about, as a digest a step: what it starts from and the steps on the way, without data.
+Steps are matched by a recipe: a digest of what the model starts from and of its steps so far, without data.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from slimgate._system.digests import json_digest
 from slimgate.record import RunRecord
 from slimgate.store.seal import MANIFEST
 from slimgate.store.store import Json, Store
-from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, params_json
+from slimgate.suite.suite import SELF, TEACHER, Suite, Variant, dump_params
 
 LOAD, CASCADE = "load_model", "cascade"
-# Of many times the last ones: the machine and the code were most like now.
+# Only the last times are used: the machine and the code were most similar then.
 LAST = 3
 
 
-def recipes(suite: Suite, variant: Variant) -> list[str]:
-    """Of each of a variant's own steps; loading its model comes first where it names one."""
+def digest_steps(suite: Suite, variant: Variant) -> list[str]:
+    """The recipe after each of a variant's own steps; loading comes first if the variant names a model."""
     if variant.cascade is not None:
-        parts = [recipe(suite, name) for name in variant.cascade.models]
-        return [json_digest([CASCADE, params_json(variant.cascade), *parts])]
+        parts = [digest_model(suite, name) for name in variant.cascade.models]
+        return [json_digest([CASCADE, dump_params(variant.cascade), *parts])]
     if variant.ref is None:
-        found = [recipe(suite, variant.parent or TEACHER)]
+        digests = [digest_model(suite, variant.parent or TEACHER)]
     else:
-        found = [json_digest([LOAD, variant.ref.text, *(["new_head"] if variant.ref.new_head else [])])]
+        digests = [json_digest([LOAD, variant.ref.text, *(["new_head"] if variant.ref.new_head else [])])]
     for step in variant.steps:
-        learns = [name if name == SELF else recipe(suite, name) for name in step.teachers]
-        found.append(json_digest([found[-1], step.name, params_json(step.params), *(learns or (None,))]))
-    return found if variant.ref is not None else found[1:]
+        learns = [name if name == SELF else digest_model(suite, name) for name in step.teachers]
+        digests.append(json_digest([digests[-1], step.name, dump_params(step.params), *(learns or (None,))]))
+    return digests if variant.ref is not None else digests[1:]
 
 
-def recipe(suite: Suite, name: str) -> str:
-    """Of a whole model."""
+def digest_model(suite: Suite, name: str) -> str:
+    """The recipe of a finished model."""
     variant = suite.model(name)
-    return (recipes(suite, variant) or [recipe(suite, variant.parent or TEACHER)])[-1]
+    return (digest_steps(suite, variant) or [digest_model(suite, variant.parent or TEACHER)])[-1]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: the median of what was measured. alike: of the same step, but not of the same model."""
+    """An estimate of a time. seconds: the median of past times. alike: from the same step of other models."""
 
     seconds: float
     alike: bool = False
@@ -58,20 +58,20 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Work:
-    """A step, or predicting a split. rows: of each split that it reads; None where that was not noted.
+    """A step, or the prediction of a split. rows: of each split that it reads; None if not noted.
 
-    recipe: how the model comes about; None where that was not noted. params: JSON.
+    recipe: the digest of the model's steps so far; None if not noted. params: JSON.
     """
 
     recipe: str | None
-    method: str
+    name: str
     params: Any
     rows: Mapping[str, int] | None
     machine: tuple[str, int] | None = None
 
     @property
     def to_manifest(self) -> Json:
-        """What a manifest says of it, so that later runs find its time."""
+        """The entries for a manifest by which later runs find its time."""
         device, threads = self.machine or (None, None)
         return {"recipe": self.recipe, "rows": self.rows, "device": device, "threads": threads}
 
@@ -84,98 +84,105 @@ class _Past:
 
 
 class PastTimes:
-    """What a store and a record say; they are read when it is first asked for."""
+    """The past times in a store and an earlier record, read on first use."""
 
     def __init__(self, store: Store, suite: Suite, earlier: RunRecord | None = None) -> None:
         self._store, self._suite, self._earlier = store, suite, earlier
 
-    def step(self, work: Work) -> Estimate | None:
-        """By the same step of a model that came about alike; else by the same step of others; else None."""
-        return _estimate(self._steps, work, lambda past: past.params == work.params)
+    def estimate_step(self, work: Work) -> Estimate | None:
+        """By the same step in a model of the same recipe, else by the same step in others, else None."""
+        return _estimate_seconds(self._steps, work, lambda past: past.params == work.params)
 
-    def prediction(self, work: Work) -> Estimate | None:
-        """By the time a row takes of a model that came about alike, through the same runtime; else None."""
-        found = [one for one in self._predictions if one.work.recipe == work.recipe and _fits(one.work, work)]
-        counts = [(one, sum((one.work.rows or {}).values())) for one in found]
-        each = [one.seconds / rows for one, rows in counts[-LAST:] if rows]
+    def estimate_prediction(self, work: Work) -> Estimate | None:
+        """By the time for a row of a model with the same recipe in the same runtime; else None."""
+        like = [
+            past
+            for past in self._predictions
+            if past.work.recipe == work.recipe and _is_same_work(past.work, work)
+        ]
+        counts = [(past, sum((past.work.rows or {}).values())) for past in like]
+        each = [past.seconds / rows for past, rows in counts[-LAST:] if rows]
         return Estimate(median(each) * sum((work.rows or {}).values())) if each else None
 
     @cached_property
     def _steps(self) -> list[_Past]:
         return sorted(
-            [*_steps_in(self._store), *_steps_of(self._suite, self._earlier)], key=lambda one: one.created
+            [*_read_stored_steps(self._store), *_read_recorded_steps(self._suite, self._earlier)],
+            key=lambda past: past.created,
         )
 
     @cached_property
     def _predictions(self) -> list[_Past]:
-        return sorted(_predictions_in(self._store), key=lambda one: one.created)
+        return sorted(_read_stored_predictions(self._store), key=lambda past: past.created)
 
 
-def _estimate(past: list[_Past], work: Work, same: Callable[[Work], bool]) -> Estimate | None:
+def _estimate_seconds(past: list[_Past], work: Work, same: Callable[[Work], bool]) -> Estimate | None:
     like = [
-        one
-        for one in past
-        if _fits(one.work, work) and same(one.work) and _same_rows(one.work.rows, work.rows)
+        past_work
+        for past_work in past
+        if _is_same_work(past_work.work, work)
+        and same(past_work.work)
+        and _has_same_rows(past_work.work.rows, work.rows)
     ]
-    exact = [one for one in like if one.work.recipe == work.recipe]
+    exact = [past_work for past_work in like if past_work.work.recipe == work.recipe]
     chosen = (exact or like)[-LAST:]
-    return Estimate(median(one.seconds for one in chosen), alike=not exact) if chosen else None
+    return Estimate(median(past_work.seconds for past_work in chosen), alike=not exact) if chosen else None
 
 
-def _fits(past: Work, work: Work) -> bool:
-    """The same method (or runtime), on the same device and threads where those were noted."""
-    return past.method == work.method and past.machine in (None, work.machine)
+def _is_same_work(past: Work, work: Work) -> bool:
+    """Whether it is the same step (or runtime), on the same device and threads if those were noted."""
+    return past.name == work.name and past.machine in (None, work.machine)
 
 
-def _same_rows(past: Mapping[str, int] | None, rows: Mapping[str, int] | None) -> bool:
-    """Whether as many rows were read, of the splits that were noted; with nothing noted, whether none are."""
+def _has_same_rows(past: Mapping[str, int] | None, rows: Mapping[str, int] | None) -> bool:
+    """Whether as many rows were read of each noted split; if none is noted, whether no rows are read."""
     rows = rows or {}
     return not rows if not past else all(rows.get(split) == n for split, n in past.items())
 
 
-def _steps_in(store: Store) -> Iterator[_Past]:
-    for manifest in _manifests(store, "artifacts"):
+def _read_stored_steps(store: Store) -> Iterator[_Past]:
+    for manifest in _read_manifests(store, "artifacts"):
         log = manifest.get("log") or {}
-        # before the rows were noted, a training step's log told those of train
+        # older manifests have no rows; a training step's log has those of train
         noted = {"train": log["rows"]} if isinstance(log.get("rows"), int) else {}
-        yield _past(manifest, str(manifest["method"]), manifest.get("params"), noted)
+        yield _make_past(manifest, str(manifest["step"]), manifest.get("params"), noted)
 
 
-def _predictions_in(store: Store) -> Iterator[_Past]:
-    for manifest in _manifests(store, "outcomes"):
+def _read_stored_predictions(store: Store) -> Iterator[_Past]:
+    for manifest in _read_manifests(store, "outcomes"):
         if "seconds" in manifest:
-            yield _past(manifest, str(manifest.get("runtime")), None, None)
+            yield _make_past(manifest, str(manifest.get("runtime")), None, None)
 
 
-def _past(manifest: Json, method: str, params: Any, rows: Mapping[str, int] | None) -> _Past:
-    made = manifest.get("made") or {}
-    machine = (str(made["device"]), int(made["threads"])) if made.get("device") else None
-    work = Work(made.get("recipe"), method, params, made.get("rows", rows), machine)
+def _make_past(manifest: Json, name: str, params: Any, rows: Mapping[str, int] | None) -> _Past:
+    work_facts = manifest.get("made") or {}
+    machine = (str(work_facts["device"]), int(work_facts["threads"])) if work_facts.get("device") else None
+    work = Work(work_facts.get("recipe"), name, params, work_facts.get("rows", rows), machine)
     return _Past(work, float(manifest["seconds"]), str(manifest["created"]))
 
 
-def _steps_of(suite: Suite, record: RunRecord | None) -> Iterator[_Past]:
-    """The steps of an earlier record that the suite still has, each of the model that it was of."""
+def _read_recorded_steps(suite: Suite, record: RunRecord | None) -> Iterator[_Past]:
+    """The steps in an earlier record of models that the suite still has."""
     if record is None:
         return
     machine = (record.machine.device.split(":")[0], record.machine.threads)
     for model in record.variants:
         if model.name not in ("teacher", *suite.variants) or model.error is not None:
             continue
-        own = recipes(suite, suite.model(model.name))
-        if len(own) != len(model.steps):
+        digests = digest_steps(suite, suite.model(model.name))
+        if len(digests) != len(model.steps):
             continue
-        for recipe, step in zip(own, model.steps, strict=True):
-            rows = {"train": record.task.splits["train"].n} if step.method == LOAD else step.reads
-            work = Work(recipe, step.method, step.params, rows, machine)
+        for recipe, step in zip(digests, model.steps, strict=True):
+            rows = {"train": record.task.splits["train"].n} if step.name == LOAD else step.reads
+            work = Work(recipe, step.name, step.params, rows, machine)
             yield _Past(work, step.seconds, record.created)
 
 
-def _manifests(store: Store, kind: str) -> Iterator[Json]:
+def _read_manifests(store: Store, kind: str) -> Iterator[Json]:
     for path in sorted((store.root / kind).glob(f"*/{MANIFEST}")):
         try:
-            found = json.loads(path.read_text("utf-8"))
-            float(found["seconds"] if kind == "artifacts" else 0), found["created"]
-        except (OSError, ValueError, KeyError, TypeError):  # being removed, or damaged: not known
+            manifest = json.loads(path.read_text("utf-8"))
+            float(manifest["seconds"] if kind == "artifacts" else 0), manifest["created"]
+        except (OSError, ValueError, KeyError, TypeError):  # being removed, or damaged: skip it
             continue
-        yield found
+        yield manifest

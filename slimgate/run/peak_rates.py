@@ -1,7 +1,7 @@
-"""What the CPU gives: products of matrices and copies of memory, measured in a process of its own.
+"""Measures the CPU's peak rates, matrix products and memory copies, in a process of its own.
 
-A ratio of two models belongs to the machine that it was measured on. These rates say what that machine could
-do, so that a runtime which stays far below them is noticed.
+A speed-up belongs to the machine that it was measured on. The rates show what the machine can do, so a
+runtime far below them is noticed.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Any
 from slimgate._system.forkserver import forkserver
 from slimgate._system.worker import describe_end
 from slimgate.record import PeakRates
-from slimgate.run.gate_results import now
+from slimgate.run.gate_results import format_now
 from slimgate.run.measure.peak_rates_worker import serve
 
-# Of each of the eight figures, four with one thread and four with all.
+# For each of the eight figures, four with one thread and four with all threads.
 MOST_SECONDS = 0.2
 PATIENCE_SECONDS = 60.0
 
 
 class PeakProbe:
-    """Measures once for each number of threads, when it is first asked to."""
+    """Measures once for each number of threads, on first use."""
 
     def __init__(self) -> None:
-        self._found: dict[int, PeakRates] = {}
+        self._rates: dict[int, PeakRates] = {}
 
     def measure(self, threads: int, *, max_seconds: float) -> PeakRates:
         """The rates with one thread and with `threads`. max_seconds: the suite's, for a workload and model.
 
-        The probe takes twice that, but two seconds at most, and what it takes to start a process.
+        Takes twice as long, but two seconds at most, plus the start of a process.
         """
-        if threads not in self._found:
-            self._found[threads] = _measure(threads, min(MOST_SECONDS, max_seconds / 5))
-        return self._found[threads]
+        if threads not in self._rates:
+            self._rates[threads] = _measure_rates(threads, min(MOST_SECONDS, max_seconds / 5))
+        return self._rates[threads]
 
-    def found(self, threads: int) -> PeakRates | None:
-        """What was measured; None where nothing was."""
-        return self._found.get(threads)
+    def find(self, threads: int) -> PeakRates | None:
+        """The rates if they were measured already; else None."""
+        return self._rates.get(threads)
 
 
-def _measure(threads: int, seconds: float) -> PeakRates:
-    """seconds: of each figure."""
+def _measure_rates(threads: int, seconds: float) -> PeakRates:
+    """Measures in a new process. seconds: for each figure."""
     context = forkserver()
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, threads, seconds), daemon=True)
@@ -60,4 +60,4 @@ def _measure(threads: int, seconds: float) -> PeakRates:
         process.kill()
         process.join()
     nothing = {"notes": [f"nothing was measured: {why}"], "seconds": time.perf_counter() - start}
-    return PeakRates(**(answer or nothing), measured=now())
+    return PeakRates(**(answer or nothing), measured=format_now())

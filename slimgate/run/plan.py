@@ -1,4 +1,4 @@
-"""What a run would do: what the store has of each model, and what the rest took before. Builds nothing."""
+"""Plans a run without building: what the store has of each model, and how long the rest took before."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from slimgate.protocols import GATE
 from slimgate.run import keys
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers
-from slimgate.run.past_times import CASCADE, LOAD, Estimate, recipe, recipes
+from slimgate.run.past_times import CASCADE, LOAD, Estimate, digest_model, digest_steps
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact
-from slimgate.suite.suite import TEACHER, SuiteStep, Variant, params_json
+from slimgate.suite.suite import TEACHER, SuiteStep, Variant, dump_params
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step of a model. seconds: what it took before, where it is to be built and that is known."""
+    """A step of a model. seconds: how long it took before, if it has to be built and that is known."""
 
     name: str
     recipe: str
@@ -31,7 +31,7 @@ class PlannedStep:
 class PlannedModel:
     """A model: what it starts from, its own steps, its answers on the gate rows.
 
-    predicting: what answering took before. error: why it cannot be built.
+    predicting: how long answering took before. error: why it cannot be built.
     """
 
     name: str
@@ -49,7 +49,7 @@ class PlannedModel:
 
     @property
     def bytes(self) -> int | None:
-        """Of the artifact, where the store has it."""
+        """The size of the artifact, if the store has it."""
         return self.steps[-1].bytes if self.steps else None
 
 
@@ -58,23 +58,31 @@ class NotStored(Exception):
 
 
 class Lookup(Builder):
-    """A builder that only looks: it stops at the first step that would have to be built."""
+    """A builder that only looks into the store: it raises NotStored at the first step that is missing."""
 
     def __init__(self, run: SuiteRun, seed: int | None = None, teacher: Builder | None = None) -> None:
-        """seed, teacher: as of a builder."""
+        """seed, teacher: see Builder."""
         super().__init__(run.suite, run.rows, run.store, device=run.device, seed=seed, teacher=teacher)
-        self.found: dict[str, Artifact] = {}
+        self.artifacts: dict[str, Artifact] = {}
 
-    def _make(self, where: str, method: str, params: Any, key: Any, *others: Any, **more: Any) -> Artifact:  # noqa: ARG002
+    def _make_artifact(
+        self,
+        where: str,
+        step_name: str,  # noqa: ARG002
+        params: Any,  # noqa: ARG002
+        key: Any,
+        *rest: Any,  # noqa: ARG002
+        **more: Any,
+    ) -> Artifact:
         entry = self._store.find("artifacts", keys.to_key(key))
         if entry is None:
             raise NotStored(where)
-        self.found[more["place"].recipe] = Artifact(entry)
-        return self.found[more["place"].recipe]
+        self.artifacts[more["place"].recipe] = Artifact(entry)
+        return self.artifacts[more["place"].recipe]
 
 
-def planned_models(run: SuiteRun) -> list[PlannedModel]:
-    """The teacher and the variants, in the suite's order. Cuts the splits where that was not done."""
+def plan_models(run: SuiteRun) -> list[PlannedModel]:
+    """The teacher and the variants, in the suite's order. Cuts the splits if that was not done."""
     lookup = Lookup(run)
     return [_plan_model(run, lookup, run.suite.model(name)) for name in (TEACHER, *run.suite.variants)]
 
@@ -88,34 +96,34 @@ def _plan_model(run: SuiteRun, lookup: Lookup, variant: Variant) -> PlannedModel
         )
     except NotStored:
         answers = False
-    except SlimgateError as found:
-        error = str(found)
+    except SlimgateError as failure:
+        error = str(failure)
     plugins = [*([None] if variant.ref else []), *variant.steps]
-    steps = zip(plugins, recipes(run.suite, variant), strict=True)
+    steps = zip(plugins, digest_steps(run.suite, variant), strict=True)
     return PlannedModel(
         name=variant.name,
         start=str(variant.ref.text if variant.ref else variant.parent or TEACHER),
-        recipe=recipe(run.suite, variant.name),
-        steps=tuple(_step(run, lookup, variant, *one) for one in steps),
+        recipe=digest_model(run.suite, variant.name),
+        steps=tuple(_plan_step(run, lookup, variant, *step) for step in steps),
         answered=answers,
         predicting=None
         if answers
-        else run.past.prediction(run.predicting(variant.name, variant.runtime, GATE)),
+        else run.past.estimate_prediction(run.describe_prediction(variant.name, variant.runtime, GATE)),
         error=error,
     )
 
 
-def _step(
+def _plan_step(
     run: SuiteRun, lookup: Lookup, variant: Variant, plugin: SuiteStep | None, recipe: str
 ) -> PlannedStep:
     """plugin: None for loading the model that the variant names."""
     name = (CASCADE if variant.cascade else LOAD) if plugin is None else plugin.name
     teachers = () if plugin is None else plugin.teachers
-    told = name if teachers in ((), (TEACHER,)) else f"{name} from {' and '.join(teachers)}"
-    if (found := lookup.found.get(recipe)) is not None:
-        return PlannedStep(told, recipe, found.manifest["bytes"], stored=True)
-    params = variant.ref.text if plugin is None and variant.ref else plugin and params_json(plugin.params)
+    shown_name = name if teachers in ((), (TEACHER,)) else f"{name} from {' and '.join(teachers)}"
+    if (artifact := lookup.artifacts.get(recipe)) is not None:
+        return PlannedStep(shown_name, recipe, artifact.manifest["bytes"], stored=True)
+    params = variant.ref.text if plugin is None and variant.ref else plugin and dump_params(plugin.params)
     if variant.cascade is not None:
-        params = params_json(variant.cascade)
-    work = lookup.work(name, params, recipe, () if plugin is None else plugin.reads)
-    return PlannedStep(told, recipe, seconds=run.past.step(work))
+        params = dump_params(variant.cascade)
+    work = lookup.describe_work(name, params, recipe, () if plugin is None else plugin.reads)
+    return PlannedStep(shown_name, recipe, seconds=run.past.estimate_step(work))

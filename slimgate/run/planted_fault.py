@@ -1,12 +1,12 @@
-"""The faults that the self-test plants, and what the gate made of each.
+"""Plants the faults of the self-test and judges each of them with the gate.
 
-Two kinds: answers of the teacher that are made wrong until a metric has lost twice its budget (whole groups,
-if rows come in groups), and a copy of the teacher with one damaged layer, which is saved, loaded and predicts
-as every variant does. The first tests the judge at the size of fault that matters, the second tests the way
-from a file to a verdict.
+There are two kinds. The first makes answers of the teacher wrong until a metric has lost twice its budget
+(whole groups, if rows come in groups). It tests the judge with a fault of the size that matters. The second
+damages one layer of a copy of the teacher, which is saved, loaded and predicts like every variant. It tests
+the way from a file to a verdict.
 
-A budget on both sides gets a third: the first, with both models exchanged, so that the variant is better by
-twice the budget.
+A two-sided budget gets a third: the first with both models exchanged, so that the variant is better by twice
+the budget.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from slimgate.judge.verdict import QualityJudgement, Verdict
 from slimgate.outcomes import Outcomes
 from slimgate.run.damaged_layer import KINDS, NothingToDamage
 from slimgate.run.run import ModelHandle
-from slimgate.run.selftest import ROUNDING, Spoil, damaged_copy, plant_fault
+from slimgate.run.selftest import ROUNDING, Spoil, plant_fault, predict_damaged_copy
 
-# The noise, of the matrix's own spread, is raised until every metric has lost twice its budget.
+# Noise as a multiple of the matrix's standard deviation; raised until every metric has lost twice its budget.
 STRENGTHS = (2.0, 8.0, 32.0)
 EXCHANGED = "answers exchanged"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A planted fault and what came of it.
+    """A planted fault and the gate's verdict.
 
-    verdict: FAIL also if the damaged copy could not be judged at all; None if no damage was large enough,
-    so that nothing is tested. wrong: the gate did not see a fault that it must see.
+    verdict: FAIL also if the damaged copy could not be judged; None if no damage was large enough, so
+    nothing is tested. wrong: the gate missed a fault that it must detect. description: the drop in words.
     """
 
     how: str
     metric: str
     verdict: Verdict | None
     wrong: bool
-    found: str
+    description: str
     drop_points: float | None = None
 
     @property
@@ -55,58 +55,60 @@ class Fault:
         undecided = (
             ", too few rows to tell" if self.verdict is Verdict.INCONCLUSIVE and not self.wrong else ""
         )
-        return f"{self.how}: {self.metric} {self.found}: {outcome}{undecided}"
+        return f"{self.how}: {self.metric} {self.description}: {outcome}{undecided}"
 
 
-def exchanged_fault(
+def judge_exchanged_answers(
     outcomes: Outcomes, metric: str, budget: QualityBudget, *, seed: int, spoil: Spoil | None = None
 ) -> Fault:
-    """Answers made wrong until the metric has lost twice its budget."""
+    """Makes answers wrong until the metric has lost twice its budget, and judges them."""
     measured = load_metric(metric)
     allowed = allowed_drop(budget, value_of(measured, outcomes))
     damaged = plant_fault(outcomes, measured, 2 * allowed, seed=seed, spoil=spoil)
     how = EXCHANGED if outcomes.groups is None else f"{EXCHANGED} in whole groups"
-    found = judge_fault(how, measured, outcomes, damaged, budget, seed=seed)
+    fault = judge_fault(how, measured, outcomes, damaged, budget, seed=seed)
     changed = int(outcomes.changed_rows(damaged).sum())
-    if found.verdict is None and changed and value_of(measured, damaged) == value_of(measured, outcomes):
-        told = f"does not change, although {changed:,} answers were made wrong"
-        return replace(found, verdict=Verdict.PASS, wrong=True, found=told)
-    return found
+    if fault.verdict is None and changed and value_of(measured, damaged) == value_of(measured, outcomes):
+        description = f"does not change, although {changed:,} answers were made wrong"
+        return replace(fault, verdict=Verdict.PASS, wrong=True, description=description)
+    return fault
 
 
-def exchanged_gain(
+def judge_exchanged_gain(
     outcomes: Outcomes, metric: str, budget: QualityBudget, *, seed: int, spoil: Spoil | None = None
 ) -> Fault:
-    """What a budget on both sides makes of a variant that is better than its teacher by twice the budget.
+    """Judges, by a two-sided budget, a variant that is better than its teacher by twice the budget.
 
-    The damaged answers are the teacher's, and the teacher's are the variant's.
+    The damaged answers count as the teacher's, and the teacher's as the variant's.
     """
     measured = load_metric(metric)
     damaged = plant_fault(outcomes, measured, 2 * budget.limit / 100, seed=seed, spoil=spoil)
     return judge_fault(f"{EXCHANGED}, as a gain", measured, damaged, outcomes, budget, seed=seed)
 
 
-def damaged_faults(teacher: ModelHandle, budgets: Mapping[str, QualityBudget], *, seed: int) -> list[Fault]:
-    """Of each metric, what came of a copy of the teacher with one damaged layer.
+def judge_damaged_layer(
+    teacher: ModelHandle, budgets: Mapping[str, QualityBudget], *, seed: int
+) -> list[Fault]:
+    """Judges a copy of the teacher with one damaged layer, on each metric.
 
-    Raises NothingToDamage for a teacher without weights that slimgate can change.
+    Raises NothingToDamage if slimgate cannot change the teacher's weights.
     """
     kind = teacher.built.artifact.kind
     if kind not in KINDS:
         raise NothingToDamage(f"a teacher of kind {kind} has no weights to damage here")
-    found: list[Fault] = []
+    faults: list[Fault] = []
     for strength in STRENGTHS:
-        found = _judge_damage(teacher, budgets, strength, seed=seed)
-        if all(one.verdict is not None for one in found):
+        faults = _judge_damage(teacher, budgets, strength, seed=seed)
+        if all(fault.verdict is not None for fault in faults):
             break
-    return found
+    return faults
 
 
 def _judge_damage(
     teacher: ModelHandle, budgets: Mapping[str, QualityBudget], strength: float, *, seed: int
 ) -> list[Fault]:
     try:
-        stored, damaged, layer = damaged_copy(teacher, strength=strength, seed=seed)
+        stored, damaged, layer = predict_damaged_copy(teacher, strength=strength, seed=seed)
         how = f"teacher with noise on {layer}"
         return [
             judge_fault(how, load_metric(metric), stored, damaged, budget, seed=seed)
@@ -121,22 +123,22 @@ def _judge_damage(
 def judge_fault(
     how: str, metric: Metric, teacher: Outcomes, damaged: Outcomes, budget: QualityBudget, *, seed: int
 ) -> Fault:
-    """What the gate makes of a damaged model: a fault where it lost at least twice the budget."""
+    """Judges a damaged model; the verdict counts only if it lost at least twice the budget."""
     allowed = allowed_drop(budget, value_of(metric, teacher))
     judged = judge_quality(metric, teacher, damaged, [budget], seed=seed)
-    found = _words(judged, budget)
+    description = _describe_drop(judged, budget)
     # in the metric's own unit, as `allowed` is: the judgement's drop is in percent of a perplexity
     drop = (judged.teacher - judged.value) * (1 if metric.higher_is_better else -1)
     drop = abs(drop) if budget.kind == EQUIVALENT else drop
     if drop < 2 * max(allowed, 0) - ROUNDING:
         blind = not teacher.changed_rows(damaged).any()
         verdict = judged.verdict if blind else None
-        return Fault(how, metric.name, verdict, blind, found, judged.drop_points)
+        return Fault(how, metric.name, verdict, blind, description, judged.drop_points)
     must_fail = judged.verdict is Verdict.INCONCLUSIVE and is_decidable(
         metric, teacher, damaged, budget, allowed
     )
     wrong = judged.verdict is Verdict.PASS or must_fail
-    return Fault(how, metric.name, judged.verdict, wrong, found, judged.drop_points)
+    return Fault(how, metric.name, judged.verdict, wrong, description, judged.drop_points)
 
 
 def is_decidable(
@@ -144,10 +146,10 @@ def is_decidable(
 ) -> bool:
     """Whether these rows show a fault of this size 80 % of the time: (1.645 + 0.842)² psi / gap² rows.
 
-    Of a budget on both sides (1.960 + 0.842)², since its FAIL takes half of the 5 %.
-    psi: the share of answers that changed; gap: how far the drop is beyond what the budget allows. Groups
-    count as one row each, because a planted fault takes whole groups. False if nothing is known: for metrics
-    that are no mean over rows, and for budgets that are not on a drop in points.
+    For a two-sided budget (1.960 + 0.842)², since its FAIL uses half of the 5 %. psi: the share of answers
+    that changed; gap: how far the drop exceeds the budget. Groups count as one row each, because a planted
+    fault damages whole groups. False if nothing is known: for metrics that are not a mean over rows, and for
+    budgets that are not on a drop in points.
     """
     if metric.per_row is None or budget.kind not in POINT_KINDS:
         return False
@@ -159,18 +161,18 @@ def is_decidable(
     if drop <= allowed:
         return False
     needed = (z_level + Z_POWER) ** 2 * float(np.abs(change).mean()) / (drop - allowed) ** 2
-    return _independent_rows(teacher) >= needed
+    return _count_independent_rows(teacher) >= needed
 
 
-def _independent_rows(outcomes: Outcomes) -> float:
-    """Rows, or groups of equal size that tell as much as these (Kish 1965: n² / the sum of their n²)."""
+def _count_independent_rows(outcomes: Outcomes) -> float:
+    """The effective number of rows, or of equal-sized groups (Kish 1965: n² / the sum of their n²)."""
     if outcomes.groups is None:
         return float(len(outcomes))
     sizes = np.unique(outcomes.groups, return_counts=True)[1]
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
-def _words(judged: QualityJudgement, budget: QualityBudget) -> str:
+def _describe_drop(judged: QualityJudgement, budget: QualityBudget) -> str:
     kind = {"drop_points": "", EQUIVALENT: "±"}.get(budget.kind, f"{budget.kind} ")
     drop = f"drop {judged.drop_points:.1f} {judged.unit}"
     return f"{drop} of a budget of {kind}{budget.limit:g}, {judged.n:,} rows"

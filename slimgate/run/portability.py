@@ -1,9 +1,9 @@
-"""The same model on another processor: its answers where some instructions are missing.
+"""Predicts a model's answers as another processor would give them, with some instructions missing.
 
 Without VNNI the int8 products of oneDNN and ONNX Runtime add pairs of products in 16 bits, which saturate
-(pytorch#103646, onnxruntime#6004, #5849). oneDNN leaves instructions out where the environment says so, so a
-process of its own answers as another processor would. ONNX Runtime has no such switch: there the model's int8
-steps are built again with `reduce_range`, whose 7-bit weights cannot saturate.
+(pytorch#103646, onnxruntime#6004, #5849). An environment variable makes oneDNN leave instructions out, so a
+separate process answers as another processor would. ONNX Runtime has no such switch: the model's int8 steps
+are built again with `reduce_range`, whose 7-bit weights cannot saturate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REQUEST, ANSWERS = "request.json", "outcomes.parquet"
 _WORKER = "slimgate.run.portability_worker"
 _PATIENCE_SECONDS = 3600.0
 _REDUCE = "reduce_range"
-# What oneDNN may use at most, the instructions that it then leaves out, and their names.
+# The highest level that oneDNN may use, the instructions that it then leaves out, and a name for people.
 _LEVELS = (
     ("AVX512_CORE_VNNI", {"amx_int8", "avx512_bf16"}, "AVX-512 with VNNI, without AMX and bfloat16"),
     ("AVX512_CORE", {"avx512_vnni"}, "AVX-512 without VNNI"),
@@ -37,9 +37,9 @@ _LEVELS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """How a model is asked again.
+    """The setting under which a model answers again.
 
-    name: for people; environment: of the process that answers; reduced: its int8 steps are built anew, with
+    name: for people; environment: of the process that answers; reduced: its int8 steps are built again, with
     7-bit weights.
     """
 
@@ -48,37 +48,37 @@ class Setting:
     reduced: bool = False
 
 
-def settings_of(run: SuiteRun, name: str, instructions: list[str] | None = None) -> list[Setting]:
-    """What a model can be asked under here. instructions: of the processor; None: of this one.
+def list_settings(run: SuiteRun, name: str, instructions: list[str] | None = None) -> list[Setting]:
+    """The settings that are possible for a model. instructions: of the processor; None: of this one.
 
-    Raises DataError where there is nothing: the processor has no more than the least, or the model of ONNX
-    Runtime has no int8 step that can be narrowed.
+    Raises DataError if there are none: the processor has only the lowest level, or the ONNX Runtime model
+    has no int8 step that can be built with 7-bit weights.
     """
     if run.build(name).artifact.kind == "onnx":
-        if not _narrowed(run.suite, name):
+        if not _narrow_variants(run.suite, name):
             raise DataError(
                 f"{run.suite.shown}: {name}: ONNX Runtime cannot leave instructions out, and no step of "
                 f"{name} has {_REDUCE} = false to build it again by"
             )
         return [Setting(f"built again with {_REDUCE} = true", {}, reduced=True)]
     has = set(cpu_instructions() if instructions is None else instructions)
-    found = [
+    settings = [
         Setting(f"{words} (ONEDNN_MAX_CPU_ISA={level})", {"ONEDNN_MAX_CPU_ISA": level})
         for level, without, words in _LEVELS
         if has & without
     ]
-    if not found:
+    if not settings:
         raise DataError(
             f"{run.suite.shown}: this processor has no instructions that could be left out "
             f"({' '.join(sorted(has)) or 'none known'}); run it on one with AVX-512 or AVX-VNNI"
         )
-    return found
+    return settings
 
 
-def answers_under(run: SuiteRun, name: str, setting: Setting) -> Outcomes:
-    """The model's answers to the gate rows under a setting. Raises MeasureError where the process fails."""
+def predict_under(run: SuiteRun, name: str, setting: Setting) -> Outcomes:
+    """The model's answers to the gate rows under a setting. Raises MeasureError if the process fails."""
     if setting.reduced:
-        narrowed = replace(run.suite, variants={**run.suite.variants, **_narrowed(run.suite, name)})
+        narrowed = replace(run.suite, variants={**run.suite.variants, **_narrow_variants(run.suite, name)})
         return SuiteRun(narrowed, run.store, device=run.device, watch=run.watch).outcomes(name)
     request = {
         "suite": str(run.suite.path),
@@ -94,24 +94,24 @@ def answers_under(run: SuiteRun, name: str, setting: Setting) -> Outcomes:
         (folder / REQUEST).write_text(json.dumps(request), "utf-8")
         ended = run_worker(_WORKER, folder, limit=_PATIENCE_SECONDS, environment=setting.environment)
         if ended.code != 0:
-            said = "it took more than an hour" if ended.code is None else ended.message
-            raise MeasureError(f"{name}: the process that answers under {setting.name} failed: {said}")
+            reason = "it took more than an hour" if ended.code is None else ended.message
+            raise MeasureError(f"{name}: the process that answers under {setting.name} failed: {reason}")
         return read_outcomes(folder / ANSWERS)
 
 
-def _narrowed(suite: Suite, name: str) -> dict[str, Variant]:
-    """The variants on the way to a model of which a step can keep its weights to 7 bits, with such steps."""
-    found: dict[str, Variant] = {}
+def _narrow_variants(suite: Suite, name: str) -> dict[str, Variant]:
+    """The variants that a model is built from, with 7-bit weights in each step that supports this."""
+    narrowed: dict[str, Variant] = {}
     place: str | None = name
     while place is not None and place in suite.variants:
         variant = suite.variants[place]
-        steps = tuple(replace(step, params=_narrow(step.params)) for step in variant.steps)
+        steps = tuple(replace(step, params=_narrow_params(step.params)) for step in variant.steps)
         if steps != variant.steps:
-            found[place] = replace(variant, steps=steps)
+            narrowed[place] = replace(variant, steps=steps)
         place = variant.parent
-    return found
+    return narrowed
 
 
-def _narrow(params: Any) -> Any:
+def _narrow_params(params: Any) -> Any:
     fields = type(params).model_fields
     return params.model_copy(update={_REDUCE: True}) if _REDUCE in fields else params

@@ -1,4 +1,4 @@
-"""A process that answers the gate rows with the instructions that its environment allows."""
+"""A process that predicts the gate rows with the instructions that its environment allows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimgate.suite.load import load_suite
 
 
 def main(folder: Path) -> None:
-    """Answers the request of a folder; what fails is one line of standard error."""
+    """Answers the request in a folder; an error is one line on standard error."""
     request = json.loads((folder / REQUEST).read_text("utf-8"))
     try:
         suite = load_suite(Path(request["suite"]), request["shown"])

@@ -1,4 +1,4 @@
-"""The record of verdicts on prediction files: run.json and outcomes, as every run has them."""
+"""Writes the record of verdicts on prediction files: run.json and outcomes, as for every run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run_verdict import verdict
 from slimgate.record.task import PREDICTIONS
 from slimgate.run.environment import describe_machine
-from slimgate.run.gate_results import now
+from slimgate.run.gate_results import format_now
 
 
 @dataclass(frozen=True)
 class JudgedFile:
-    """A target's file. quality, behaviour: as the record has them; warnings: likely mistakes, in words."""
+    """A target's judged file. quality, behaviour: as in the record; warnings: likely mistakes, in words."""
 
     teacher: ClassOutcomes
     variant: ClassOutcomes
@@ -45,9 +45,9 @@ class JudgedFile:
 def write_prediction_record(
     judged: Mapping[str, JudgedFile], base: str, folder: Path, *, command: str, seed: int
 ) -> RunRecord:
-    """Writes what the reports are made of into a folder. judged: by target; base: the base's file.
+    """Writes the record from which reports are made into a folder. judged: by target; base: the base's file.
 
-    Raises DataError where the targets judged the base as other rows or classes.
+    Raises DataError if the targets were judged on different rows or classes.
     """
     first = next(iter(judged.values()))
     for name, file in judged.items():
@@ -57,7 +57,7 @@ def write_prediction_record(
                 "each target a report of its own"
             )
         same_rows(first.teacher, file.teacher)
-    record = _record(judged, base, folder, command, seed)
+    record = _make_record(judged, base, folder, command, seed)
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     write_outcomes(first.teacher, folder / OUTCOMES / f"{TEACHER}.parquet")
     for name, file in judged.items():
@@ -66,11 +66,13 @@ def write_prediction_record(
     return record
 
 
-def _record(judged: Mapping[str, JudgedFile], base: str, folder: Path, command: str, seed: int) -> RunRecord:
+def _make_record(
+    judged: Mapping[str, JudgedFile], base: str, folder: Path, command: str, seed: int
+) -> RunRecord:
     first = next(iter(judged.values()))
     teacher = first.teacher
     variants = [
-        _teacher(first.quality),
+        _make_teacher_record(first.quality),
         *(
             VariantRecord.model_validate(
                 {
@@ -84,7 +86,7 @@ def _record(judged: Mapping[str, JudgedFile], base: str, folder: Path, command: 
             for name, file in judged.items()
         ),
     ]
-    found = verdict(variants, SelfTest(), missing=0)
+    run_verdict = verdict(variants, SelfTest(), missing=0)
     rows = json_digest([teacher.ids.tolist(), teacher.labels.tolist(), teacher.classes])
     sizes = np.bincount(teacher.labels, minlength=len(teacher.classes)).tolist()
     task = TaskFactsRecord(
@@ -106,7 +108,7 @@ def _record(judged: Mapping[str, JudgedFile], base: str, folder: Path, command: 
     )
     return RunRecord(
         slimgate=__version__,
-        created=now(),
+        created=format_now(),
         command=command,
         machine=describe_machine(threads=1, device="cpu"),
         suite=SuiteFacts(
@@ -118,14 +120,19 @@ def _record(judged: Mapping[str, JudgedFile], base: str, folder: Path, command: 
         task=task,
         variants=variants,
         self_test=SelfTest(),
-        verdict=found,
-        this_run=found,
+        verdict=run_verdict,
+        this_run=run_verdict,
     )
 
 
-def _teacher(quality: Mapping[str, Mapping[str, Any]]) -> VariantRecord:
+def _make_teacher_record(quality: Mapping[str, Mapping[str, Any]]) -> VariantRecord:
     values = {
-        name: {"teacher": facts["teacher"], "value": facts["teacher"], "n": facts["n"], "measured": now()}
+        name: {
+            "teacher": facts["teacher"],
+            "value": facts["teacher"],
+            "n": facts["n"],
+            "measured": format_now(),
+        }
         for name, facts in quality.items()
     }
     return VariantRecord.model_validate({"name": TEACHER, "parent": None, "quality": values})

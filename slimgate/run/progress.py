@@ -1,9 +1,9 @@
-"""What is going on, as a run tells whoever watches: one stage after another, and how far each is.
+"""Reports the progress of a run to a watcher: one stage after another, and how far each is.
 
     with watch.stage("distilled · step 2 of 2: distill", expected=41.0) as progress:
         progress("train · epoch 1 of 2 · loss 0.412", 1_504, 9_000)
 
-What follows the first " · " of the text that a step tells is a note, which may change from call to call.
+In a step's text, what follows the first " · " is a note, which may change from call to call.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from slimgate.protocols import Progress, no_progress
 
 
 class Watch(Protocol):
-    """Who watches a run."""
+    """A watcher of a run, such as the terminal."""
 
     def stage(
-        self, what: str, *, expected: float | None = None, still: bool = False, ends: bool = True
+        self, title: str, *, expected: float | None = None, still: bool = False, ends: bool = True
     ) -> AbstractContextManager[Progress]:
-        """Until the block is left, `what` is going on; the block is given what tells how far it is.
+        """Shows a stage until the block ends; the block gets a function that reports its progress.
 
-        expected: seconds that it took before. still: something is timed meanwhile: nothing may run or be
-        written beside it. ends: whether a log has a line when it is over.
+        expected: seconds that it took before. still: something is being timed, so nothing else may run or
+        write meanwhile. ends: whether a log gets a line at the end.
         """
 
 
 class Unwatched:
-    """Nobody watches."""
+    """A watcher that shows nothing."""
 
     @contextmanager
     def stage(

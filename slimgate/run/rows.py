@@ -1,4 +1,4 @@
-"""The rows of a suite: read from its source, cut into splits, and kept in the store."""
+"""Prepares the rows of a suite: reads them from the source, cuts them into splits, and stores these."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slimgate.judge.metrics.classes import conventional_positive, refuse_positiv
 from slimgate.models.model_ref import model_config
 from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.run import keys
-from slimgate.run.slicing import check_budget_slices, column_slices
+from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.store.store import Json, Store, scratch_beside
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -23,9 +23,9 @@ from slimgate.suite.suite import TEACHER, Suite
 class PreparedRows:
     """Splits by name: train, calibration, selection, gate; unlabelled and confirm if the suite asks for them.
 
-    reports: what is known of each; facts: what models share; source_digest: of the data that the splits were
-    cut from, which is the same however they are cut. task: what the task depends on as the run began
-    (keys.task_key), so that all models are scored alike.
+    reports: the facts of each split; facts: those that models share; source_digest: of the data, independent
+    of the splits. task: the inputs of the task when the run began (keys.make_task_key), so that all models
+    are scored by the same version.
     """
 
     splits: Mapping[str, Rows]
@@ -40,22 +40,24 @@ class PreparedRows:
         return self.splits["gate"]
 
     def digests(self, names: tuple[str, ...]) -> Json:
-        """Digests of the named splits; part of the key of what reads them."""
+        """Digests of the named splits, for the keys of results that read them."""
         return {name: self.reports[name].digest for name in names if name in self.reports}
 
 
 def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
     """The suite's splits, cut once and stored. Raises DataError that names the suite."""
     try:
-        task, source = keys.task_key(suite.setup.task), keys.source_key(suite.setup)
-        entry = store.make("splits", keys.splits_key(suite, source), lambda folder: _fill(suite, folder))
+        task, source = keys.make_task_key(suite.setup.task), keys.make_source_key(suite.setup)
+        entry = store.make(
+            "splits", keys.make_splits_key(suite, source), lambda folder: _cut_splits(suite, folder)
+        )
         stored = read_splits(entry.folder)
         splits = {name: Rows(table) for name, table in stored.splits.items()}
-        # Of the judging rows only the labels, which name the classes, are read before a model judges.
+        # Of the judging rows, only the labels are read before a model is judged: they name the classes.
         labelled = {name: rows for name, rows in splits.items() if name != UNLABELLED}
         facts = suite.setup.task.object.facts(suite.setup.task.params, labelled)
-        # An error of these ends a run before a model loads.
-        column_slices(suite.setup, splits["gate"])
+        # An error in these checks ends the run before a model is loaded.
+        find_column_slices(suite.setup, splits["gate"])
         _check_metrics(suite, facts, splits["gate"])
         check_budget_slices(suite, splits["gate"])
         _check_folders(suite, facts)
@@ -66,7 +68,7 @@ def prepare_rows(suite: Suite, store: Store) -> PreparedRows:
 
 
 def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
-    """Whether metrics of the positive label have one. Raises SuiteError with the gate rows of both labels."""
+    """Raises SuiteError if a metric needs a positive label and none is known; it names both labels' rows."""
     task = suite.setup.task
     column = task.object.label_column(task.params)
     named = getattr(task.params, "positive", None) is not None
@@ -79,7 +81,7 @@ def _check_metrics(suite: Suite, facts: TaskFacts, gate: Rows) -> None:
 
 
 def _check_folders(suite: Suite, facts: TaskFacts) -> None:
-    """Whether the models that lie in a folder can tell the classes of these rows."""
+    """Raises if a model in a folder cannot predict the classes of these rows."""
     task = suite.setup.task
     for name in (TEACHER, *suite.variants):
         ref = suite.model(name).ref
@@ -88,7 +90,7 @@ def _check_folders(suite: Suite, facts: TaskFacts) -> None:
 
 
 def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
-    """Whether steps that need calibration rows get some: few rows leave none where no size is stated."""
+    """Raises DataError if a step needs calibration rows and gets none; that happens if there are few rows."""
     if len(splits[CALIBRATION]):
         return
     for name in (TEACHER, *suite.variants):
@@ -100,7 +102,7 @@ def _check_calibration(suite: Suite, splits: Mapping[str, Rows]) -> None:
                 )
 
 
-def _fill(suite: Suite, folder: Path) -> Json:
+def _cut_splits(suite: Suite, folder: Path) -> Json:
     setup = suite.setup
     before = setup.source.object.digest(setup.source.params)
     with scratch_beside(folder) as scratch:

@@ -1,7 +1,4 @@
-"""One run of one suite: its rows, its models and their outcomes, each made when first asked for.
-
-The stages of a model: the artifacts on its way, each with the model whose step made it.
-"""
+"""One run of one suite: its rows, its models and their outcomes, each made on first use."""
 
 from __future__ import annotations
 
@@ -34,55 +31,58 @@ from slimgate.protocols import (
 from slimgate.record import RunRecord
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built
-from slimgate.run.measure.end_to_end import Texts, texts_of
-from slimgate.run.measure.latency import row_batches, rows_of_length, workload_rows
+from slimgate.run.measure.end_to_end import Texts, make_texts
+from slimgate.run.measure.latency import choose_rows_of_length, choose_workload_rows, draw_row_batches
 from slimgate.run.measure.memory import MemoryReading, read_memory
-from slimgate.run.measure.operations import Operations, operations
+from slimgate.run.measure.operations import Operations, count_operations
 from slimgate.run.measure.quality import (
     PROCESSOR,
     Encoder,
     StoredAnswers,
     describe_stored_answers,
-    outcomes_of,
-    share_passed_on,
+    find_share_passed_on,
+    make_outcomes,
 )
-from slimgate.run.measure.timed_call import CallInputs, TimedCall, prepare_inputs, timed_call
-from slimgate.run.past_times import PastTimes, Work, recipe
+from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
+from slimgate.run.past_times import PastTimes, Work, digest_model
 from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.runtimes.endpoint import StartedEndpoint
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Store
-from slimgate.suite.runtime_choice import runtime_for
-from slimgate.suite.suite import TEACHER, Suite, SuiteRuntime, Variant, params_json
+from slimgate.suite.runtime_choice import find_runtime
+from slimgate.suite.suite import TEACHER, Suite, SuiteRuntime, Variant, dump_params
 
 
-def stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
-    """(owner, step, artifact after it); the first is the teacher, or the model that was loaded."""
+def list_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
+    """The artifacts on the way to a model, as (owner of the step, step, artifact after it).
+
+    The first is the teacher, or the model that was loaded.
+    """
     parent = run.suite.model(name).parent
     if run.suite.model(name).ref is None:
         if parent in (None, TEACHER):
             yield TEACHER, None, run.build(TEACHER).artifact
         else:
-            yield from stages(run, str(parent))
-    yield from own_stages(run, name)
+            yield from list_stages(run, str(parent))
+    yield from list_own_stages(run, name)
 
 
-def own_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
-    """Those of a model's own steps; where it is loaded, that comes first. The teacher is one stage."""
+def list_own_stages(run: SuiteRun, name: str) -> Iterator[tuple[str, str | None, Artifact]]:
+    """The stages of a model's own steps; loading comes first, if it is loaded. The teacher is one stage."""
     variant, built = run.suite.model(name), run.build(name)
     if name == TEACHER:
         yield name, None, built.artifact
         return
     steps = [step.name for step in variant.steps]
-    told = steps if variant.ref is None else [None, *steps]
-    for step, artifact in zip(told, built.steps, strict=True):
+    step_names = steps if variant.ref is None else [None, *steps]
+    for step, artifact in zip(step_names, built.steps, strict=True):
         yield name, step, artifact
 
 
 class SuiteRun:
-    """What the gates of one suite share."""
+    """The rows, models and measurements that the gates of one suite share."""
 
     def __init__(
         self,
@@ -98,17 +98,17 @@ class SuiteRun:
         server_logs: Path | None = None,
         probe: PeakProbe | None = None,
     ) -> None:
-        """workers: how many processes share the machine; each takes its part of the threads.
+        """workers: the number of processes that share the machine; each uses its part of the threads.
 
-        baseline: the release that variants may be held against. time_limit: seconds that a variant's own
+        baseline: the release that variants may be compared with. time_limit: seconds that a variant's own
         steps may take.
 
-        split: whose rows the models answer and are timed on; of the judging splits it can ask for no other.
-        server_logs: the folder for what the servers write that this run starts.
-        probe: what measures the machine before the first model is timed; None: nothing does.
+        split: the split that models answer and are timed on; the run may read no other judging split.
+        server_logs: the folder for the output of servers that this run starts.
+        probe: measures the machine before the first model is timed; None: it is not measured.
         """
         self._servers = Servers(server_logs)
-        self.suite = with_servers(replace(suite, threads=max(1, suite.threads // workers)), self._servers)
+        self.suite = attach_servers(replace(suite, threads=max(1, suite.threads // workers)), self._servers)
         self.store, self.device, self.watch, self.split = store, device, watch, split
         self._probe = probe
         self._baseline, self.time_limit = baseline, time_limit
@@ -120,7 +120,7 @@ class SuiteRun:
         self._memory: dict[str, list[MemoryReading]] = {}
         self._elsewhere: set[str] = set()
         self._answered_on: dict[str, str | None] = {}
-        # By model, of answers from the store: which server gave them, and when.
+        # For each model with answers from the store: the server that gave them, and when.
         self.stored_answers: dict[str, str] = {}
         self._unanswered: dict[tuple[str, int], SlimgateError] = {}
         self.past = PastTimes(store, suite)
@@ -134,12 +134,12 @@ class SuiteRun:
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Seconds since the run began."""
         return time.perf_counter() - self._started
 
     @property
     def rows(self) -> PreparedRows:
-        """The splits, cut now or taken from the store."""
+        """The splits, cut now or loaded from the store."""
         if self._rows is None:
             with self.watch.stage(f"{self.suite.path.name} · read and split the rows"):
                 self._rows = prepare_rows(self.suite, self.store)
@@ -147,15 +147,15 @@ class SuiteRun:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the splits are there."""
+        """Whether the splits are ready."""
         return self._rows is not None
 
     @property
     def encoder(self) -> Encoder:
         """The rows of the run's split, tokenised once for each tokenizer."""
-        return self.encoder_of(self.split)
+        return self.get_encoder(self.split)
 
-    def encoder_of(self, split: str) -> Encoder:
+    def get_encoder(self, split: str) -> Encoder:
         """The rows of a split, tokenised once for each tokenizer.
 
         Raises DataError for a split that only judges, unless it is the run's own.
@@ -167,10 +167,10 @@ class SuiteRun:
         return self._encoders[split]
 
     def build(self, name: str, seed: int | None = None) -> Built:
-        """A model of the suite, built now or taken from the store. seed: the first, where none is given."""
-        return self._builder(self.suite.seed if seed is None else seed).build(name)
+        """A model of the suite, built now or loaded from the store. seed: default is the first."""
+        return self._get_builder(self.suite.seed if seed is None else seed).build(name)
 
-    def _builder(self, seed: int) -> Builder:
+    def _get_builder(self, seed: int) -> Builder:
         if seed not in self._builders:
             self._builders[seed] = Builder(
                 self.suite,
@@ -181,24 +181,27 @@ class SuiteRun:
                 past=self.past,
                 seed=seed,
                 time_limit=self.time_limit,
-                teacher=None if seed == self.suite.seed else self._builder(self.suite.seed),
+                teacher=None if seed == self.suite.seed else self._get_builder(self.suite.seed),
                 elsewhere=self._elsewhere,
             )
         return self._builders[seed]
 
     def note_built_elsewhere(self, keys: Iterable[str]) -> None:
-        """Artifacts that this run has had built by other processes: they count as new."""
+        """Notes the artifacts that other processes built for this run: they count as new."""
         self._elsewhere.update(keys)
 
     def note_failed_elsewhere(self, name: str, seed: int, error: SlimgateError, *, built: bool) -> None:
-        """What came of a model in another process is not tried again. built: it is there, without answers."""
+        """Notes a model's failure in another process, so that it is not tried again here.
+
+        built: the model was built, and predicting its answers failed.
+        """
         if built:
             self._unanswered[name, seed] = error
         else:
-            self._builder(seed).fail(name, error)
+            self._get_builder(seed).note_failure(name, error)
 
     def rebuilds(self, name: str) -> dict[int, Outcomes]:
-        """The answers of a stochastic variant as the suite's further seeds build it; else nothing."""
+        """The answers of a stochastic variant built with each further seed of the suite; else nothing."""
         if not self.suite.is_stochastic(name):
             return {}
         return {seed: self.outcomes(name, seed) for seed in self.suite.seeds[1:]}
@@ -210,38 +213,49 @@ class SuiteRun:
         if (error := self._unanswered.get((name, self.suite.seed if seed is None else seed))) is not None:
             raise error
         artifact, runtime = self.build(name, seed).artifact, self.suite.model(name).runtime
-        found = self._beside(name, self._predict(name, artifact, runtime, self.split), artifact)
+        outcomes = self._predict(name, artifact, runtime, self.split)
+        compared = self._compare_outcomes(name, outcomes, artifact)
         if name == TEACHER:
-            self._teacher_outcomes = found
-        return found
+            self._teacher_outcomes = compared
+        return compared
 
     def selection_outcomes(self, name: str, stage: Artifact) -> Outcomes:
-        """What a model, or one of the stages that led to it, answers on `selection`."""
+        """The answers of a model, or of one of its stages, on the split `selection`."""
         runtime = self.suite.model(name).runtime
         if stage.kind not in runtime.object.kinds:  # a stage from before the step that changed the kind
-            runtime = runtime_for(stage.kind)
-        return self._beside(name, self._predict(name, stage, runtime, "selection"), stage, "selection")
+            runtime = find_runtime(stage.kind)
+        outcomes = self._predict(name, stage, runtime, "selection")
+        return self._compare_outcomes(name, outcomes, stage, "selection")
 
-    def _beside(self, name: str, found: Outcomes, artifact: Artifact, split: str | None = None) -> Outcomes:
-        """The outcomes compared with the teacher's, of a task that does; the teacher's with its own again."""
-        task, of = self.suite.setup.task, split or self.split
-        beside, params = task.object.beside, task.params
-        if beside is None:
-            return found
+    def _compare_outcomes(
+        self, name: str, outcomes: Outcomes, artifact: Artifact, split: str | None = None
+    ) -> Outcomes:
+        """The outcomes compared with the teacher's, if the task compares them.
+
+        The teacher's are compared with the teacher's answers in other batches.
+        """
+        task, rows_split = self.suite.setup.task, split or self.split
+        compare, params = task.object.score_pair, task.params
+        if compare is None:
+            return outcomes
         teacher = self.build(TEACHER).artifact
         runtime = self.suite.model(TEACHER).runtime
         if name == TEACHER and artifact is teacher:
-            return beside(params, found, self._predict(name, artifact, runtime, of, again=True))
-        others = self.outcomes(TEACHER) if of == self.split else self._predict(TEACHER, teacher, runtime, of)
-        return beside(params, found, others)
+            return compare(params, outcomes, self._predict(name, artifact, runtime, rows_split, again=True))
+        teacher_outcomes = (
+            self.outcomes(TEACHER)
+            if rows_split == self.split
+            else self._predict(TEACHER, teacher, runtime, rows_split)
+        )
+        return compare(params, outcomes, teacher_outcomes)
 
     def _predict(
         self, name: str, artifact: Artifact, runtime: SuiteRuntime, split: str, *, again: bool = False
     ) -> Outcomes:
-        """again: in other batches and on other threads than the suite says."""
-        own = not again and artifact is self.build(name).artifact
-        work = self.predicting(name, runtime, split) if own else None
-        expected = self.past.prediction(work) if work else None
+        """again: in other batches and with another number of threads than the suite has."""
+        is_own = not again and artifact is self.build(name).artifact
+        work = self.describe_prediction(name, runtime, split) if is_own else None
+        expected = self.past.estimate_prediction(work) if work else None
         with (
             _name_errors(name),
             self.watch.stage(
@@ -249,28 +263,28 @@ class SuiteRun:
                 expected=expected.seconds if expected else None,
             ) as progress,
         ):
-            found, entry = outcomes_of(
-                answering_otherwise(self.suite) if again else self.suite,
+            outcomes, entry = make_outcomes(
+                change_batches(self.suite) if again else self.suite,
                 self.rows,
                 artifact,
                 runtime,
-                self.encoder_of(split),
+                self.get_encoder(split),
                 self.store,
                 device=self.device,
                 progress=progress,
                 work=work,
             )
-        if again and not entry.from_store:  # models that are loaded already go on as the suite says
+        if again and not entry.from_store:  # models that are loaded already need the suite's threads again
             import torch
 
             torch.set_num_threads(self.suite.threads)
-        if work is not None and split == self.split:  # the first time: then the store has what this run made
+        if work is not None and split == self.split:  # the first time only: later the store has this run's
             self._answered_on.setdefault(name, entry.manifest.get(PROCESSOR) if entry.from_store else None)
             self._note_stored_answers(name, runtime, entry)
-        return found
+        return outcomes
 
     def _note_stored_answers(self, name: str, runtime: SuiteRuntime, entry: Entry) -> None:
-        """Says aloud that a server which slimgate did not start was not asked: it may be another one now."""
+        """Warns that a server which slimgate did not start was not asked: it may have changed since."""
         text = describe_stored_answers(runtime, entry)
         if text is None or name in self.stored_answers:
             return
@@ -282,64 +296,66 @@ class SuiteRun:
             stacklevel=2,
         )
 
-    def processor_of(self, name: str) -> str | None:
-        """The processor that computed a model's answers; None where this run did."""
+    def find_processor(self, name: str) -> str | None:
+        """The processor that computed a model's answers; None if this run computed them."""
         if name not in self._answered_on:
             self.outcomes(name)
         return self._answered_on.get(name)
 
     def passed_on(self, name: str) -> list[float] | None:
-        """Of a cascade whose answers are stored, the shares of the rows that each further model was asked."""
+        """For a cascade with stored answers, the share of rows that reached each model after the first."""
         if self.suite.model(name).cascade is None:
             return None
         artifact, runtime = self.build(name).artifact, self.suite.model(name).runtime
-        return share_passed_on(
+        return find_share_passed_on(
             self.suite, self.rows, artifact, runtime, self.split, self.store, device=self.device
         )
 
     def learn_times(self, earlier: RunRecord | None) -> None:
-        """From the record of an earlier run, beside what the store's manifests say."""
+        """Uses the times in an earlier run's record too, in addition to those in the store's manifests."""
         self.past = PastTimes(self.store, self.suite, earlier)
 
-    def predicting(self, name: str, runtime: SuiteRuntime, split: str) -> Work:
-        """Predicting a split, as times are looked up by."""
+    def describe_prediction(self, name: str, runtime: SuiteRuntime, split: str) -> Work:
+        """The prediction of a split as PastTimes looks it up."""
         rows = {split: len(self.rows.splits[split])}
         machine = (self.device.split(":")[0], self.suite.threads)
-        return Work(recipe(self.suite, name), runtime.name, None, rows, machine)
+        return Work(digest_model(self.suite, name), runtime.name, None, rows, machine)
 
     def workload(self, name: str, workload: Workload, *, timed: bool = True) -> WorkloadInputs:
-        """The split's rows of a workload as one model's inputs; the rows are the same for all models.
+        """The rows of a workload as one model's inputs; the rows are the same for all models.
 
-        They are chosen by their lengths in the teacher's tokens. timed: those of a call that is timed; else
-        those of one forward pass, which is mostly the same. In a suite with a cascade, timed calls take many
-        batches of rows by turns, which are drawn at random. End to end, a call with `tokens` takes the rows
-        nearest to that length, since tokenizing takes time by the length of the text.
+        They are chosen by their lengths in the teacher's tokens. timed: the inputs of a timed call; else
+        those of one forward pass, which is mostly the same. In a suite with a cascade, timed calls take turns
+        with many batches of random rows. End to end, a call with `tokens` takes the rows nearest to that
+        length, since tokenizing time depends on the length of the text.
         """
         theirs = self.encoder.of(self.build(TEACHER).artifact)
-        lengths = theirs.lengths[first_parts(theirs, range(len(self.encoder.rows)))].tolist()
+        lengths = theirs.lengths[find_first_parts(theirs, range(len(self.encoder.rows)))].tolist()
         if workload.phase == END_TO_END and workload.tokens is not None:
-            positions = rows_of_length(lengths, workload.batch, workload.tokens)
+            positions = choose_rows_of_length(lengths, workload.batch, workload.tokens)
         else:
-            positions = workload_rows(lengths, workload.batch)
+            positions = choose_workload_rows(lengths, workload.batch)
         encoded: Any = self.encoder.of(self.build(name).artifact)
         if workload.writes:
-            parts = first_parts(encoded, positions)
+            parts = find_first_parts(encoded, positions)
             return WorkloadInputs(
                 positions, encoded.writing_batch(parts, workload.prompt_tokens, workload.new_tokens)
             )
         batch = getattr(encoded, "timed_batch", encoded.batch) if timed else encoded.batch
-        inputs, turns = batch(first_parts(encoded, positions), workload.tokens), list[CallInputs]()
+        inputs, turns = batch(find_first_parts(encoded, positions), workload.tokens), list[CallInputs]()
         by_turns = timed and self.suite.has_cascade
-        drawn = row_batches(len(self.encoder.rows), workload.batch, self.suite.seed) if by_turns else []
+        drawn = draw_row_batches(len(self.encoder.rows), workload.batch, self.suite.seed) if by_turns else []
         if workload.phase == END_TO_END:
-            turns = [self._texts(name, workload, rows, lengths) for rows in drawn or [positions]]
+            turns = [self._make_texts(name, workload, rows, lengths) for rows in drawn or [positions]]
         else:
-            turns = [batch(first_parts(encoded, rows), workload.tokens) for rows in drawn]
+            turns = [batch(find_first_parts(encoded, rows), workload.tokens) for rows in drawn]
         return WorkloadInputs(positions, inputs, tuple(turns))
 
-    def _texts(self, name: str, workload: Workload, rows: Sequence[int], lengths: Sequence[int]) -> Texts:
+    def _make_texts(
+        self, name: str, workload: Workload, rows: Sequence[int], lengths: Sequence[int]
+    ) -> Texts:
         """The rows of an end-to-end call. lengths: of all rows of the split, in the teacher's tokens."""
-        return texts_of(
+        return make_texts(
             self.suite.setup.task,
             self.build(name).artifact.folder,
             Rows(self.encoder.rows.table.take(list(rows))),
@@ -349,20 +365,20 @@ class SuiteRun:
 
     @property
     def largest_workload(self) -> Workload:
-        """The workload whose call reads the most numbers, as the teacher's inputs have them."""
-        return max(self.suite.timed_on(TEACHER), key=self._numbers)
+        """The workload whose call reads the most numbers, counted in the teacher's inputs."""
+        return max(self.suite.list_timed_workloads(TEACHER), key=self._count_numbers)
 
-    def _numbers(self, workload: Workload) -> int:
+    def _count_numbers(self, workload: Workload) -> int:
         return max(values.size for values in self.workload(TEACHER, workload).inputs.values())
 
     def memory(self, name: str, readings: int) -> list[MemoryReading]:
-        """At least so many readings of a model's memory with the largest workload; none is taken twice."""
-        found = self._memory.setdefault(name, [])
-        while len(found) < readings:
-            reading = f"{name} · memory in a fresh process, reading {len(found) + 1} of {readings}"
+        """At least `readings` readings of a model's memory with the largest workload; reuses earlier ones."""
+        known_readings = self._memory.setdefault(name, [])
+        while len(known_readings) < readings:
+            reading = f"{name} · memory in a fresh process, reading {len(known_readings) + 1} of {readings}"
             with self.watch.stage(reading, still=True):
-                found.append(self._read_memory(name))
-        return list(found)
+                known_readings.append(self._read_memory(name))
+        return list(known_readings)
 
     def _read_memory(self, name: str) -> MemoryReading:
         runtime, inputs = self.suite.model(name).runtime, self.workload(name, self.largest_workload).inputs
@@ -370,56 +386,57 @@ class SuiteRun:
             return read_memory(
                 self.build(name).artifact.folder,
                 runtime.name,
-                params_json(runtime.params),
+                dump_params(runtime.params),
                 inputs,
                 device=self.device,
                 threads=self.suite.threads,
             )
 
     def measure_peak_rates(self) -> None:
-        """Has the probe measure the CPU, once for a number of threads; nothing where models run elsewhere."""
+        """Measures the CPU with the probe, once for each number of threads, if models run on the CPU."""
         threads = self.suite.threads
-        if self._probe is None or self.device.partition(":")[0] != "cpu" or self._probe.found(threads):
+        if self._probe is None or self.device.partition(":")[0] != "cpu" or self._probe.find(threads):
             return
         with self.watch.stage("what the CPU gives", still=True):
             self._probe.measure(threads, max_seconds=self.suite.measure.max_seconds)
 
     def operations(self, name: str) -> Operations:
-        """What one call of a model with the row of the teacher's median length computes."""
+        """The operations of one call of a model, on the row with the teacher's median length."""
         runtime, inputs = self.suite.model(name).runtime, self.workload(name, Workload(1), timed=False).inputs
-        return operations(self.build(name).artifact, runtime, inputs, self.store, device=self.device)
+        return count_operations(self.build(name).artifact, runtime, inputs, self.store, device=self.device)
 
     def handle(self, name: str) -> ModelHandle:
         """The light handle that tests get."""
         return ModelHandle(self, self.suite.model(name))
 
     def stop_servers(self) -> None:
-        """Ends the servers that this run has started; they start again when they are asked."""
+        """Stops the servers that this run has started; they start again when needed."""
         self._servers.stop()
 
 
-def with_servers(suite: Suite, servers: Servers) -> Suite:
-    """The suite, with those servers for the endpoints that slimgate starts; the same suite without any.
+def attach_servers(suite: Suite, servers: Servers) -> Suite:
+    """The suite with these servers for the endpoints that slimgate starts.
 
-    A search adds variants to the suite that it has given, so a copy would not know them.
+    It is the same object if there are none: a search adds variants to the suite that it passed in, and a
+    copy would not have them.
     """
     models = (suite.teacher, *suite.variants.values())
-    if not any(isinstance(one.runtime.params, StartedEndpoint) for one in models):
+    if not any(isinstance(model.runtime.params, StartedEndpoint) for model in models):
         return suite
 
-    def started(variant: Variant) -> Variant:
+    def attach(variant: Variant) -> Variant:
         params = variant.runtime.params
         if not isinstance(params, StartedEndpoint):
             return variant
-        runtime = replace(variant.runtime, params=params.started_by(servers, variant.name))
+        runtime = replace(variant.runtime, params=params.with_servers(servers, variant.name))
         return replace(variant, runtime=runtime)
 
-    variants = {name: started(variant) for name, variant in suite.variants.items()}
-    return replace(suite, teacher=started(suite.teacher), variants=variants)
+    variants = {name: attach(variant) for name, variant in suite.variants.items()}
+    return replace(suite, teacher=attach(suite.teacher), variants=variants)
 
 
-def answering_otherwise(suite: Suite) -> Suite:
-    """The suite with half of the batch and of the threads, or with two where it has one."""
+def change_batches(suite: Suite) -> Suite:
+    """The suite with half the batch size and half the threads, or with two if it has one."""
     measure = suite.measure.model_copy(update={"batch_size": max(1, suite.measure.batch_size // 2)})
     if suite.measure.batch_size == 1:
         measure = suite.measure.model_copy(update={"batch_size": 2})
@@ -428,15 +445,15 @@ def answering_otherwise(suite: Suite) -> Suite:
 
 @contextmanager
 def _name_errors(name: str) -> Iterator[None]:
-    """Tells whose outcomes, or memory, could not be taken."""
+    """Puts the model's name before the message of a MeasureError."""
     try:
         yield
     except MeasureError as error:
         raise MeasureError(f"{name}: {error}") from error
 
 
-def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
-    """The encoded row of each row; of one in parts, the first."""
+def find_first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
+    """The encoded row of each row; the first part of a row that is split into parts."""
     if encoded.row_of is None:
         return list(rows)
     return [int(place) for place in np.searchsorted(encoded.row_of, list(rows))]
@@ -446,8 +463,8 @@ def first_parts(encoded: Encoded, rows: Sequence[int]) -> list[int]:
 class WorkloadInputs:
     """Positions of rows of the run's split, and the arrays of one call that predicts them.
 
-    turns: what timed calls take instead: of a suite with a cascade, further calls with other rows; end to
-    end, the rows as texts.
+    turns: the inputs of timed calls, if they differ: in a suite with a cascade, calls with other rows; end
+    to end, the rows as texts.
     """
 
     positions: list[int]
@@ -456,13 +473,13 @@ class WorkloadInputs:
 
     @property
     def timed(self) -> tuple[CallInputs, ...]:
-        """What timed calls take by turns."""
+        """The inputs that timed calls use in turn."""
         return self.turns or (self.inputs,)
 
 
 @dataclass
 class ModelHandle:
-    """The teacher or a variant, as tests see it: everything is loaded when first asked for.
+    """The teacher or a variant as tests see it: everything is loaded on first use.
 
     >>> def test_no_row_of_class_3_is_lost(teacher, variant): ...
     """
@@ -491,8 +508,8 @@ class ModelHandle:
 
     @property
     def processor(self) -> str | None:
-        """The processor that computed its answers, where they came from the store."""
-        return self.run.processor_of(self.name)
+        """The processor that computed its answers, if they came from the store."""
+        return self.run.find_processor(self.name)
 
     @property
     def predictor(self) -> Predictor:
@@ -508,7 +525,7 @@ class ModelHandle:
 
     @property
     def compile_facts(self) -> dict[str, Any]:
-        """What compiling for the shapes so far took, of a runtime that compiles when it is called."""
+        """Facts of compiling for the shapes so far, for a runtime that compiles when it is called."""
         seconds = getattr(self._predictor, "compile_seconds", None)
         if seconds is None:
             return {}
@@ -516,28 +533,28 @@ class ModelHandle:
 
     @property
     def operations(self) -> Operations:
-        """What one call with one row computes, counted once and stored."""
+        """The operations of one call with one row, counted once and stored."""
         return self.run.operations(self.name)
 
     def memory(self, readings: int = 1) -> list[MemoryReading]:
-        """Readings of its memory, each of a fresh process that takes seconds; those taken before are kept."""
+        """Readings of its memory, each from a new process that takes seconds; earlier ones are reused."""
         return self.run.memory(self.name, readings)
 
     @property
     def to_compared(self) -> Compared:
-        """What a task's `compare` gets of it."""
+        """The model as a task's `compare` gets it."""
         artifact = self.built.artifact
         return Compared(
             self.predictor, self.run.encoder.of(artifact), artifact.folder, self.run.device, self.outcomes
         )
 
     def caller(self, *inputs: Any, part: TimedPart = "forward") -> TimedCall:
-        """One call of the model: what latency times. Of several inputs, each by turns.
+        """One call of the model, for timing. With several inputs, calls use them in turn.
 
-        inputs: arrays, or of the part e2e Texts. Of writing an answer there is one input.
+        inputs: arrays, or Texts for the part e2e. For writing an answer there is one input.
         """
         prepared = prepare_inputs(self.predictor, inputs)
-        call = timed_call(self.predictor, prepared[0], part)
+        call = make_timed_call(self.predictor, prepared[0], part)
         if len(prepared) == 1:
             return call
         turns = cycle(prepared)
@@ -545,11 +562,11 @@ class ModelHandle:
 
     @property
     def passed_on(self) -> list[float] | None:
-        """Of a cascade that has answered the rows, the shares that reached each model after the first."""
+        """For a cascade with answers, the share of rows that reached each model after the first."""
         return self.run.passed_on(self.name)
 
     def cache_bytes(self, inputs: Any) -> int:
-        """Bytes of the key-value cache after a whole answer. inputs: of a workload that writes."""
+        """Bytes of the key-value cache after a complete answer. inputs: of a workload that writes."""
         predictor: Any = self.predictor
         state = predictor.prefill(predictor.prepare(inputs))
         predictor.decode(state)

@@ -1,4 +1,4 @@
-"""What the self-test judges: a copy of the teacher, a damaged copy, and answers that were made wrong."""
+"""Makes what the self-test judges: a copy of the teacher, a damaged copy, and answers made wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
 from slimgate.protocols import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.damaged_layer import damage_largest_matrix_
-from slimgate.run.measure.quality import Encoder, predict
+from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.run.run import ModelHandle
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
@@ -27,43 +27,45 @@ ROUNDING = 1e-12  # 0.9 - 0.8 is a little less than 0.1
 Spoil = Callable[[Outcomes, Ints], Outcomes]
 
 
-def default_budget(metric: Metric) -> QualityBudget:
-    """What the self-test holds a metric to where no variant has a budget on it."""
+def make_default_budget(metric: Metric) -> QualityBudget:
+    """The self-test's budget on a metric for which no variant has a budget."""
     if metric.unit == "percent":
         return QualityBudget(kind="increase_relative", limit=0.02)
     return QualityBudget(kind="drop_points", limit=2.0)
 
 
-def identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcomes]:
+def predict_identical_copy(teacher: ModelHandle, *, seed: int) -> tuple[Outcomes, Outcomes]:
     """The teacher's outcomes, and those of a copy, on some 500 gate rows.
 
-    The copy is saved, loaded again, and predicts the rows afresh in another order, in other batches. An
+    The copy is saved, loaded again, and predicts the rows again in another order and in other batches. An
     endpoint is asked again.
     """
-    return _answers_of_copy(teacher, lambda _: None, seed=seed, shuffle=True)
+    return _predict_copy(teacher, lambda _: None, seed=seed, shuffle=True)
 
 
-def damaged_copy(teacher: ModelHandle, *, strength: float, seed: int) -> tuple[Outcomes, Outcomes, str]:
-    """As identical_copy, of a copy with noise on its largest matrix; and the name of that matrix's layer.
+def predict_damaged_copy(
+    teacher: ModelHandle, *, strength: float, seed: int
+) -> tuple[Outcomes, Outcomes, str]:
+    """Like predict_identical_copy, but with noise on the copy's largest matrix; also the name of its layer.
 
-    strength: as damage_largest_matrix_ takes it. Raises NothingToDamage if there is no such matrix,
-    MeasureError if the copy's scores are not finite.
+    strength: see damage_largest_matrix_. Raises NothingToDamage if there is no such matrix, MeasureError if
+    the copy's scores are not finite.
     """
     layers: list[str] = []
 
     def damage(model: Any) -> None:
         layers.append(damage_largest_matrix_(model.network, strength=strength, seed=seed))
 
-    stored, afresh = _answers_of_copy(teacher, damage, seed=seed, shuffle=False)
+    stored, afresh = _predict_copy(teacher, damage, seed=seed, shuffle=False)
     return stored, afresh, layers[0]
 
 
-def _answers_of_copy(
+def _predict_copy(
     teacher: ModelHandle, change: Callable[[Any], None], *, seed: int, shuffle: bool
 ) -> tuple[Outcomes, Outcomes]:
-    """The teacher's outcomes, and those of a copy that `change` has changed, of the same rows.
+    """The teacher's outcomes, and those of a copy changed by `change`, on the same rows.
 
-    shuffle: rows in random order, which are padded more and take twice as long as those sorted by length.
+    shuffle: rows in random order; they are padded more and take twice as long as rows sorted by length.
     """
     run = teacher.run
     generator = np.random.default_rng(seed)
@@ -78,7 +80,7 @@ def _answers_of_copy(
             change(model)
             model.save(Path(folder))
             copy = Artifact(Entry(Path(folder), copy.manifest, False))
-        afresh = predict(
+        afresh = predict_outcomes(
             run.suite,
             run.rows,
             copy,
@@ -88,33 +90,33 @@ def _answers_of_copy(
             order=generator.permutation(count) if shuffle else None,
         )
     stored = teacher.outcomes.take(positions)
-    beside = run.suite.setup.task.object.beside
-    if beside is not None:
-        afresh = beside(run.suite.setup.task.params, afresh, stored)
+    compare = run.suite.setup.task.object.score_pair
+    if compare is not None:
+        afresh = compare(run.suite.setup.task.params, afresh, stored)
     return stored, replace(afresh, groups=stored.groups)
 
 
 def plant_fault(
     outcomes: Outcomes, metric: Metric, drop: float, *, seed: int, spoil: Spoil | None = None
 ) -> Outcomes:
-    """The outcomes with as many rows made wrong as lower a metric by at least `drop` (a fraction).
+    """The outcomes with enough rows made wrong to lower a metric by at least `drop` (a fraction).
 
-    If rows come in groups, whole groups are made wrong, one after the other: that is how a lost file or
-    customer looks, and it is the hardest case for a verdict.
+    If rows come in groups, whole groups are made wrong, one after the other. A lost file or customer looks
+    like that, and it is the hardest case for a verdict.
 
-    spoil(outcomes, rows) -> the outcomes with those rows made wrong; of a classification, by exchanging a
-    row's probabilities of the label and of the next class. The damaged outcomes go through a file, as a
-    variant's do. Raises MeasureError for other tasks' outcomes without `spoil`.
+    spoil(outcomes, rows): the outcomes with those rows made wrong; by default, for a classification, it swaps
+    a row's probabilities of the label and of the next class. The damaged outcomes go through a file, like a
+    variant's. Raises MeasureError for other tasks' outcomes without `spoil`.
     """
-    damage = spoil or _with_wrong_rows
-    order = _to_spoil(outcomes, np.random.default_rng(seed), right_only=spoil is None)
-    ones = np.ones(len(outcomes))
+    damage = spoil or _make_rows_wrong
+    order = _order_rows(outcomes, np.random.default_rng(seed), right_only=spoil is None)
+    unit_weights = np.ones(len(outcomes))
     outcomes = arranged(metric, outcomes)
-    base = float(metric.statistic(outcomes, ones))
+    base = float(metric.statistic(outcomes, unit_weights))
     low, high = 0, len(order)
     while low < high:
         middle = (low + high) // 2
-        value = float(metric.statistic(damage(outcomes, order[:middle]), ones))
+        value = float(metric.statistic(damage(outcomes, order[:middle]), unit_weights))
         if (base - value if metric.higher_is_better else value - base) >= drop - ROUNDING:
             high = middle
         else:
@@ -124,19 +126,19 @@ def plant_fault(
         return read_outcomes(Path(folder) / "outcomes.parquet")
 
 
-def _to_spoil(outcomes: Outcomes, generator: np.random.Generator, *, right_only: bool) -> Ints:
-    """Rows in random order, group by group; right ones first, for the others are wrong or only half right."""
+def _order_rows(outcomes: Outcomes, generator: np.random.Generator, *, right_only: bool) -> Ints:
+    """Rows in random order, group by group; right rows first, because the others are not fully right."""
     right = np.ones(len(outcomes)) if outcomes.right is None else outcomes.right
     order = generator.permutation(len(outcomes))
     if outcomes.groups is not None:
         _, member = np.unique(outcomes.groups, return_inverse=True)
         place = generator.permutation(int(member.max()) + 1)
         order = order[np.argsort(place[member[order]], kind="stable")]
-    found, rest = order[right[order] > 0], order[right[order] == 0]
-    return found if right_only else np.concatenate([found, rest])
+    right_rows, rest = order[right[order] > 0], order[right[order] == 0]
+    return right_rows if right_only else np.concatenate([right_rows, rest])
 
 
-def _with_wrong_rows(outcomes: Outcomes, rows: Ints) -> Outcomes:
+def _make_rows_wrong(outcomes: Outcomes, rows: Ints) -> Outcomes:
     if not isinstance(outcomes, ClassOutcomes):
         raise MeasureError(
             "the task does not say how a row goes wrong: it has no with_planted_fault(outcomes, rows)"

@@ -1,11 +1,9 @@
-"""One run of a suite in several processes or machines: which variants are whose.
+"""Assigns variants to shards, to run one suite in several processes or on several machines.
 
     pytest bench/x.toml --slimgate-shard 2/5
 
-Every shard deals the variants alike, from the suite alone: what its own store has, or how long it took
-before, the others cannot know.
-
-What a shard's record says of itself: its variants, what of them is missing, which code and machine.
+Every shard computes the same assignment, from the suite alone: it cannot know the stores and the past times
+of the other shards.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slimgate._system.digests import own_code_digest
 from slimgate.record import Machine, ShardFacts
-from slimgate.run.gate_results import Parts, expected_checks, format_key
+from slimgate.run.gate_results import Parts, format_key, list_expected_checks
 from slimgate.suite.suite import TEACHER, Suite
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ Work = Mapping[str, int]
 
 
 class Shard(NamedTuple):
-    """number: from 1 to `of`."""
+    """One of `of` shards. number: from 1 to `of`."""
 
     number: int
     of: int
@@ -39,68 +37,75 @@ class Shard(NamedTuple):
 
 
 def parse_shard(text: str) -> Shard:
-    """`2/5`. Raises ValueError, in a line that says what was expected."""
-    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    """Parses `2/5`. Raises ValueError with a line that says what is expected."""
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ValueError(f'"{text}", expected NUMBER/COUNT such as 2/5, with a number from 1 to the count')
-    return Shard(int(found[1]), int(found[2]))
+    return Shard(int(match[1]), int(match[2]))
 
 
-def share(suite: Suite, shard: Shard) -> tuple[str, ...]:
-    """The variants of one shard, in the suite's order; none where the shards are more than the variants."""
-    return deal_variants(suite, shard.of)[shard.number - 1]
+def list_shard_variants(suite: Suite, shard: Shard) -> tuple[str, ...]:
+    """The variants of one shard, in the suite's order; none if there are more shards than variants."""
+    return assign_variants(suite, shard.of)[shard.number - 1]
 
 
-def deal_variants(suite: Suite, of: int) -> list[tuple[str, ...]]:
+def assign_variants(suite: Suite, count: int) -> list[tuple[str, ...]]:
     """The variants of each shard.
 
-    Of several ways to deal, the one whose longest shard and mean shard are shortest together: a chain of
-    `from` stays together where building its beginning twice would cost more than it gains.
+    Of several assignments it chooses the one with the least work, longest and mean shard taken together: a
+    chain of `from` stays together if building its beginning twice would cost more than it saves.
     """
-    work = {name: _work(suite, name) for name in suite.variants}
-    steps = {step: cost for own in work.values() for step, cost in own.items()}
-    whole = sum(steps.values()) + MEASURING * len(work)
-    longest = max((MEASURING + sum(own.values()) for own in work.values()), default=0)
-    most, ways = max(longest, -(-whole // of)), []
-    order = _chains_first(suite, work)
-    while most < whole:
-        ways.append(_pack(order, work, of, most))
-        most += max(1, most // 8)
-    ways.append(_pack(order, work, of, whole))
-    _, shares = min((way for way in ways if way is not None), key=lambda way: _price(way[0]))
-    return [tuple(name for name in suite.variants if name in own) for own in shares]
+    work = {name: _list_work(suite, name) for name in suite.variants}
+    steps = {step: cost for steps_of_variant in work.values() for step, cost in steps_of_variant.items()}
+    total = sum(steps.values()) + MEASURING * len(work)
+    longest = max(
+        (MEASURING + sum(steps_of_variant.values()) for steps_of_variant in work.values()), default=0
+    )
+    max_load, ways = max(longest, -(-total // count)), []
+    order = _order_by_chain(suite, work)
+    while max_load < total:
+        ways.append(_pack_shards(order, work, count, max_load))
+        max_load += max(1, max_load // 8)
+    ways.append(_pack_shards(order, work, count, total))
+    _, shares = min((way for way in ways if way is not None), key=lambda way: _rate_loads(way[0]))
+    return [tuple(name for name in suite.variants if name in shard_variants) for shard_variants in shares]
 
 
 Way = tuple[list[int], list[set[str]]]
 
 
-def _price(loads: Sequence[int]) -> tuple[int, int]:
+def _rate_loads(loads: Sequence[int]) -> tuple[int, int]:
     return max(loads) * len(loads) + sum(loads), max(loads)
 
 
-def _pack(order: Sequence[str], work: Mapping[str, Work], of: int, most: int) -> Way | None:
-    """Each variant to the shard that has most of its steps; None where some shard would exceed `most`."""
-    loads, shares = [0] * of, [set[str]() for _ in range(of)]
-    built = [set[str]() for _ in range(of)]
+def _pack_shards(
+    order: Sequence[str], work: Mapping[str, Work], shard_count: int, max_load: int
+) -> Way | None:
+    """Assigns each variant to the shard that has most of its steps; None if a shard exceeds `max_load`."""
+    loads, shares = [0] * shard_count, [set[str]() for _ in range(shard_count)]
+    built = [set[str]() for _ in range(shard_count)]
     for name in order:
-        own = work[name]
-        more = [MEASURING + sum(own[step] for step in own.keys() - there) for there in built]
-        room = [k for k in range(of) if loads[k] + more[k] <= most]
+        variant_steps = work[name]
+        more = [
+            MEASURING + sum(variant_steps[step] for step in variant_steps.keys() - shard_steps)
+            for shard_steps in built
+        ]
+        room = [k for k in range(shard_count) if loads[k] + more[k] <= max_load]
         if not room:
             return None
         chosen = min(room, key=lambda k: (more[k], loads[k], k))
         loads[chosen] += more[chosen]
         shares[chosen].add(name)
-        built[chosen] |= own.keys()
+        built[chosen] |= variant_steps.keys()
     return loads, shares
 
 
-def _chains_first(suite: Suite, work: Mapping[str, Work]) -> list[str]:
-    """The heaviest chain first, each from its beginning on."""
+def _order_by_chain(suite: Suite, work: Mapping[str, Work]) -> list[str]:
+    """The variants ordered by chain, the heaviest chain first; each chain from its beginning on."""
     chains: dict[str, list[str]] = {}
     for name in suite.variants:
-        chains.setdefault(_beginning(suite, name), []).append(name)
-    cost = {first: sum(_together(chain, work).values()) for first, chain in chains.items()}
+        chains.setdefault(_find_beginning(suite, name), []).append(name)
+    cost = {first: sum(_merge_work(chain, work).values()) for first, chain in chains.items()}
     return [
         name
         for first in sorted(chains, key=lambda first: -cost[first])
@@ -108,48 +113,48 @@ def _chains_first(suite: Suite, work: Mapping[str, Work]) -> list[str]:
     ]
 
 
-def _together(names: Sequence[str], work: Mapping[str, Work]) -> Work:
+def _merge_work(names: Sequence[str], work: Mapping[str, Work]) -> Work:
     return {step: cost for name in names for step, cost in work[name].items()}
 
 
-def _beginning(suite: Suite, name: str) -> str:
-    while (parent := _parent(suite, name)) is not None:
+def _find_beginning(suite: Suite, name: str) -> str:
+    while (parent := _find_parent(suite, name)) is not None:
         name = parent
     return name
 
 
-def _parent(suite: Suite, name: str) -> str | None:
+def _find_parent(suite: Suite, name: str) -> str | None:
     parent = suite.variants[name].parent
     return parent if parent in suite.variants else None
 
 
-def _work(suite: Suite, name: str) -> dict[str, int]:
-    """The steps from the teacher, which every shard has, to a variant; also those to its assistants."""
-    from slimgate.run.past_times import recipes
+def _list_work(suite: Suite, name: str) -> dict[str, int]:
+    """The cost of each step from the teacher, which every shard has, to a variant and its assistants."""
+    from slimgate.run.past_times import digest_steps
 
     variant = suite.variants[name]
-    before = [other for other in (_parent(suite, name), *variant.assistants) if other is not None]
-    found = {step: cost for other in before for step, cost in _work(suite, other).items()}
-    return found | dict(zip(recipes(suite, variant), _costs(suite, variant), strict=True))
+    before = [other for other in (_find_parent(suite, name), *variant.assistants) if other is not None]
+    work = {step: cost for other in before for step, cost in _list_work(suite, other).items()}
+    return work | dict(zip(digest_steps(suite, variant), _list_costs(suite, variant), strict=True))
 
 
-def _costs(suite: Suite, variant: Variant) -> list[int]:
-    """Of loading a model that the variant names, and of its own steps; by as many seeds as build it."""
+def _list_costs(suite: Suite, variant: Variant) -> list[int]:
+    """The costs of loading the variant's model and of its own steps, times the seeds that build it."""
     builds = len(suite.seeds) if suite.is_stochastic(variant.name) else 1
     load = [STEP] if variant.ref is not None else []
     return load + [(TRAINING if step.object.stochastic else STEP) * builds for step in variant.steps]
 
 
-def shard_facts(
+def make_shard_facts(
     suite: Suite, shard: Shard, parts: Parts, machine: Machine, *, created: str, seconds: float
 ) -> ShardFacts:
-    """Of a shard whose parts have reported so far."""
-    own = share(suite, shard)
-    checks = [key for key in expected_checks(suite) if key[1] in (TEACHER, *own)]
+    """The facts of a shard for its record: its variants, what is missing, its code and machine."""
+    variants = list_shard_variants(suite, shard)
+    checks = [key for key in list_expected_checks(suite) if key[1] in (TEACHER, *variants)]
     return ShardFacts(
         number=shard.number,
         of=shard.of,
-        variants=list(own),
+        variants=list(variants),
         missing=[format_key(key) for key in checks if not parts.has(key)],
         code=own_code_digest(),
         machine=f"{machine.cpu}, {machine.cores} cores",

@@ -1,4 +1,4 @@
-"""How many slices of a budget the gate rows can decide, before anything is built."""
+"""Plans, before anything is built, how many slices of a budget the gate rows can decide."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from slimgate.judge.rows_needed import planned_rows
 from slimgate.judge.slices import SliceName
 from slimgate.outcomes import Ints
 from slimgate.protocols import Rows
-from slimgate.run.budget_plan import group_ids
-from slimgate.run.slicing import gate_slices
+from slimgate.run.budget_plan import find_group_ids
+from slimgate.run.slicing import find_gate_slices
 from slimgate.suite.suite import Suite, TaskSetup
 
-# Share of the answers that an equal variant is taken to change.
+# The share of answers that an equally good variant is assumed to change.
 SLICE_CHANGES = 0.05
 
 
@@ -25,8 +25,8 @@ SLICE_CHANGES = 0.05
 class PlannedSlices:
     """One budget on the slices of one column.
 
-    name: `label`, or `label refund` of a budget that names its slice. sizes: the gate rows of each slice;
-    needed: how many it takes, more where they come in groups. undecided: what undecided slices do.
+    name: `label`, or `label refund` for a budget that names its slice. sizes: the gate rows of each slice;
+    needed: the rows needed, more if they come in groups. undecided: whether undecided slices fail.
     """
 
     name: str
@@ -39,14 +39,14 @@ class PlannedSlices:
 
     @property
     def count_decidable(self) -> int:
-        """How many slices can be decided."""
+        """The number of slices that can be decided."""
         return sum(size >= needed for size, needed in zip(self.sizes, self.needed, strict=True))
 
     @property
     def line(self) -> str:
         """`slices by label, accuracy: 0 of 77 can be decided at 5 points (40 rows each; …)`."""
         each = " each" if len(set(self.sizes)) == 1 and len(self.sizes) > 1 else ""
-        rows = f"{_range(self.sizes)} rows{each}; about {_range(self.needed)} needed"
+        rows = f"{_format_range(self.sizes)} rows{each}; about {_format_range(self.needed)} needed"
         counts = f"{self.count_decidable} of {len(self.sizes)} can be decided at {self.drop_points:g} points"
         line = f"slices by {self.name}, {self.metric}: {counts} ({rows})"
         if self.count_decidable == len(self.sizes):
@@ -54,13 +54,13 @@ class PlannedSlices:
         return line + (", undecided ones fail" if self.undecided == "fail" else ", undecided ones only warn")
 
 
-def _range(counts: Sequence[int]) -> str:
+def _format_range(counts: Sequence[int]) -> str:
     """`40`, or `40 to 120`."""
     return " to ".join(f"{count:,}" for count in dict.fromkeys((min(counts), max(counts))))
 
 
 class _Planned(NamedTuple):
-    """A budget on slices: those of every column, or of one that is named."""
+    """A budget on slices: on all slices, or on the slice `name`."""
 
     metric: str
     drop_points: float
@@ -68,13 +68,13 @@ class _Planned(NamedTuple):
     name: SliceName | None
 
 
-def planned_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
+def plan_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
     """Each distinct budget on slices of gated variants, for each column that makes slices."""
     variants: dict[_Planned, list[str]] = {}
     for variant in (name for name in suite.variants if suite.variants[name].gated):
-        for budget in _planned(suite, variant):
+        for budget in _list_planned(suite, variant):
             variants.setdefault(budget, []).append(variant)
-    slices = slice_groups(suite.setup, gate) if variants else {}
+    slices = count_slice_groups(suite.setup, gate) if variants else {}
     return [
         PlannedSlices(
             name,
@@ -83,14 +83,14 @@ def planned_slices(suite: Suite, gate: Rows) -> list[PlannedSlices]:
             budget.undecided,
             tuple(names),
             tuple(int(sizes.sum()) for sizes in groups),
-            tuple(_rows_needed(budget.drop_points / 100, sizes) for sizes in groups),
+            tuple(_count_rows_needed(budget.drop_points / 100, sizes) for sizes in groups),
         )
         for budget, names in variants.items()
-        for name, groups in _covered(budget, slices).items()
+        for name, groups in _find_slices(budget, slices).items()
     ]
 
 
-def _planned(suite: Suite, variant: str) -> Iterator[_Planned]:
+def _list_planned(suite: Suite, variant: str) -> Iterator[_Planned]:
     budgets, undecided = suite.budgets[variant].behaviour, suite.measure.on_inconclusive
     for metric, budget in budgets.slices.items():
         yield _Planned(metric, budget.drop_points, budget.on_inconclusive or undecided, None)
@@ -98,26 +98,26 @@ def _planned(suite: Suite, variant: str) -> Iterator[_Planned]:
         yield _Planned(name.metric, budget.drop_points, budget.on_inconclusive or undecided, name)
 
 
-def _covered(budget: _Planned, slices: Mapping[str, Mapping[str, Ints]]) -> dict[str, list[Ints]]:
-    """The sizes of the groups in each slice that a budget is about, by what the plan calls the slices."""
+def _find_slices(budget: _Planned, slices: Mapping[str, Mapping[str, Ints]]) -> dict[str, list[Ints]]:
+    """The sizes of the groups in each slice that a budget covers, by the slices' name in the plan."""
     if budget.name is None:
         return {column: list(groups.values()) for column, groups in slices.items()}
     groups = slices.get(budget.name.column, {}).get(budget.name.value)
     return {} if groups is None else {f"{budget.name.column} {budget.name.value}": [groups]}
 
 
-def _rows_needed(margin: float, sizes: Ints) -> int:
+def _count_rows_needed(margin: float, sizes: Ints) -> int:
     grouped = sizes.astype(np.float64) if sizes.max() > 1 else None
     return planned_rows(margin, discordance=SLICE_CHANGES, sizes=grouped)
 
 
-def slice_groups(setup: TaskSetup, gate: Rows) -> dict[str, dict[str, Ints]]:
-    """Of each slice (groups,) how many of its rows each group has, by column, such as `label`, and value."""
+def count_slice_groups(setup: TaskSetup, gate: Rows) -> dict[str, dict[str, Ints]]:
+    """For each slice (groups,) the rows of each group, by column, such as `label`, and value."""
     task = setup.task
-    groups = group_ids(gate, task.object.text_columns(task.params), setup.group)
+    groups = find_group_ids(gate, task.object.text_columns(task.params), setup.group)
     member = np.arange(len(gate)) if groups is None else groups
     slices: dict[str, dict[str, Ints]] = {}
-    for part in gate_slices(setup, gate):
+    for part in find_gate_slices(setup, gate):
         sizes = np.unique(member[part.rows], return_counts=True)[1]
         slices.setdefault(part.column, {})[part.value] = sizes
     return slices

@@ -1,10 +1,10 @@
-"""Which gate rows belong to which slice: rows that share a value of a column, or texts of like length.
+"""Finds the gate rows of each slice: rows that share a value of a column, or texts of similar length.
 
     [task]
     slices = ["length_bucket", "language"]
 
-`length_bucket` is made here: quartiles of the number of words (runs between white space) of a row's text
-columns together, unless the rows have a column of that name. Labels are slices always and need not be named.
+`length_bucket` is made here, unless the rows have a column of that name: quartiles of the number of words
+(separated by white space) in a row's text columns together. Labels are always slices and need not be named.
 """
 
 from __future__ import annotations
@@ -27,50 +27,56 @@ MISSING = "(missing)"
 EMPTY = "(empty)"
 
 
-def slice_columns(setup: TaskSetup) -> tuple[str, ...]:
-    """The columns to slice by, without the label's, whose slices the outcomes give."""
+def list_slice_columns(setup: TaskSetup) -> tuple[str, ...]:
+    """The columns to slice by, without the label's column: the outcomes give its slices."""
     task = setup.task
     sliced = "prediction" in task.object.metrics()  # outcomes of classes are by label already
     label = task.object.label_column(task.params) if sliced else None
     return tuple(name for name in setup.slices if name != label)
 
 
-def column_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
-    """The slices of every column that the suite names; those of a column hold each row once.
+def find_column_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
+    """The slices of every column that the suite names; the slices of a column contain each row once.
 
-    Raises DataError for a column that is missing, of lists or objects, or of more than 200 values.
+    Raises DataError if a column is missing, contains lists or objects, or has more than 200 values.
     """
-    return [one for name in slice_columns(setup) for one in _slices(name, _values(setup, rows, name))]
+    return [
+        part
+        for name in list_slice_columns(setup)
+        for part in _make_slices(name, _read_values(setup, rows, name))
+    ]
 
 
-def gate_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
-    """The slices of the columns, and those of the labels where the rows tell them without any answer."""
-    return [*column_slices(setup, rows), *_label_slices(setup, rows)]
+def find_gate_slices(setup: TaskSetup, rows: Rows) -> list[Slice]:
+    """The slices of the columns, and those of the labels if the rows have them without any answer."""
+    return [*find_column_slices(setup, rows), *_find_label_slices(setup, rows)]
 
 
-def _label_slices(setup: TaskSetup, rows: Rows) -> Iterator[Slice]:
-    """As `label_slices` of the judge, of rows without outcomes."""
+def _find_label_slices(setup: TaskSetup, rows: Rows) -> Iterator[Slice]:
+    """Like the judge's `label_slices`, for rows without outcomes."""
     task = setup.task
     label = task.object.label_column(task.params)
     if "prediction" in task.object.metrics() and label is not None and label in rows.table.column_names:
-        yield from _slices(LABEL, strings(rows.table[label], f"label {label}").to_pylist())
+        yield from _make_slices(LABEL, strings(rows.table[label], f"label {label}").to_pylist())
 
 
 def check_budget_slices(suite: Suite, rows: Rows) -> None:
-    """Raises DataError where a budget names a slice that has no gate row, or there are no slices at all.
+    """Raises DataError if a budget names a slice without gate rows, or if there are no slices at all.
 
-    Slices of labels are not checked where the rows alone do not tell them.
+    Slices of labels are not checked if the rows alone do not have them.
     """
-    if any(own.behaviour.slices for own in suite.budgets.values()) and not suite.setup.slices:
+    if any(budgets.behaviour.slices for budgets in suite.budgets.values()) and not suite.setup.slices:
         task = suite.setup.task
         if "prediction" not in task.object.metrics():
             raise DataError(
                 f"[budgets.slices]: task {task.name} has no labels to slice by; name columns by "
                 '[task] slices, such as slices = ["length_bucket"]'
             )
-    names = dict.fromkeys(name for own in suite.budgets.values() for name in own.behaviour.named_slices)
+    names = dict.fromkeys(
+        name for budgets in suite.budgets.values() for name in budgets.behaviour.named_slices
+    )
     values: dict[str, list[str]] = {}
-    for part in gate_slices(suite.setup, rows) if names else ():
+    for part in find_gate_slices(suite.setup, rows) if names else ():
         values.setdefault(part.column, []).append(part.value)
     for name in names:
         known = values.get(name.column)
@@ -81,27 +87,27 @@ def check_budget_slices(suite: Suite, rows: Rows) -> None:
             )
 
 
-def _values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:
+def _read_values(setup: TaskSetup, rows: Rows, name: str) -> list[str]:
     known = rows.table.column_names
     if name in known:
         values = strings(rows.table[name], f"slices: column {name}").to_pylist()
-        found = [MISSING if value is None else value or EMPTY for value in values]
+        names = [MISSING if value is None else value or EMPTY for value in values]
     elif name == LENGTH_BUCKET:
-        return length_buckets(rows, setup.task.object.text_columns(setup.task.params))
+        return make_length_buckets(rows, setup.task.object.text_columns(setup.task.params))
     else:
         raise DataError(
             f'slices: the rows have no column "{name}"{format_suggestion(name, [*known, LENGTH_BUCKET])}'
         )
-    if (count := len(set(found))) > MOST_VALUES:
+    if (count := len(set(names))) > MOST_VALUES:
         raise DataError(
             f'slices: column "{name}" has {count:,} values in the gate rows, expected at most {MOST_VALUES}; '
             "name a coarser column"
         )
-    return found
+    return names
 
 
-def length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
-    """The bucket of each row, such as `5 to 9 words`: four of like size, fewer where lengths repeat."""
+def make_length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
+    """The bucket of each row, such as `5 to 9 words`: four of similar size, fewer if lengths repeat."""
     words = np.zeros(len(rows), dtype=np.int64)
     for column in text_columns:
         words += np.array(
@@ -109,17 +115,17 @@ def length_buckets(rows: Rows, text_columns: Sequence[str]) -> list[str]:
         )
     edges = np.unique(np.quantile(words, (0.25, 0.5, 0.75), method="lower"))
     bucket = np.searchsorted(edges, words, side="left")
-    names = {int(k): _bucket_name(words[bucket == k]) for k in np.unique(bucket)}
+    names = {int(k): _format_bucket(words[bucket == k]) for k in np.unique(bucket)}
     return [names[int(k)] for k in bucket]
 
 
-def _bucket_name(words: Ints) -> str:
+def _format_bucket(words: Ints) -> str:
     low, high = int(words.min()), int(words.max())
     if low < high:
         return f"{low} to {high} words"
     return "1 word" if low == 1 else f"{low} words"
 
 
-def _slices(column: str, values: Sequence[str]) -> list[Slice]:
+def _make_slices(column: str, values: Sequence[str]) -> list[Slice]:
     names, member = np.unique(np.asarray(values, dtype=np.str_), return_inverse=True)
     return [Slice(column, str(name), np.flatnonzero(member == k)) for k, name in enumerate(names)]

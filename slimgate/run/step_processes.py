@@ -1,9 +1,9 @@
-"""A step in several processes at once, which train together (data_parallel.py); one of them saves the model.
+"""Applies a step in several processes that train together (data_parallel.py); one of them saves the model.
 
     model = apply_in_processes(StepJob(…), processes=2)
 
-Each process applies the whole step; only the training inside is shared out. What they need travels by the
-disk (artifacts) and by the pipe (rows, options), so that any method will do, a user's own too.
+Each process applies the complete step; only the training inside is distributed. Artifacts are passed by
+disk, rows and options by a pipe, so any step works, also a user's own.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from slimgate.protocols import BuildContext, MoreTeacher, Rows, Share, TaskFacts
 from slimgate.runtimes import eager
 
 MODEL = "model"
-# What a process waits for another one before it takes it for dead.
+# How long a process waits for another one before it considers it dead.
 PATIENCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class StepJob:
-    """A step of a chain, told in what another process can be sent.
+    """A step in a form that can be sent to another process.
 
-    method, task: names; params, task_params: validated; parent: the folder of an artifact; teachers: those of
-    the models that the step learns from, each with a BuildContext's share, which can be sent; held_out: the
-    texts of later splits, of a step that adds rows; scratch: a folder that all processes may write to.
+    step, task: names; params, task_params: validated; parent: the folder of an artifact; teachers: the
+    folders of the models that the step learns from, each with a BuildContext's share, which can be sent;
+    held_out: the texts of later splits, for a step that adds rows; scratch: a folder that all processes may
+    write to.
     """
 
-    method: str
+    step: str
     params: Any
     task: str
     task_params: Any
@@ -52,8 +53,8 @@ class StepJob:
     scratch: Path
     held_out: frozenset[str] | None = None
 
-    def context(self, rank: int) -> BuildContext:
-        """What the step may use in one of the processes."""
+    def make_context(self, rank: int) -> BuildContext:
+        """The step's context in one of the processes."""
         scratch = self.scratch / f"process-{rank}"
         scratch.mkdir()
         return BuildContext(
@@ -66,44 +67,45 @@ class StepJob:
             device="cpu",
             threads=self.threads,
             scratch=scratch,
-            stands_later=self._stands_later,
+            stands_later=self._are_held_out,
             share=self.teachers[0][1] if self.teachers else None,
             more_teachers=tuple(
-                MoreTeacher(partial(_load, folder), share) for folder, share in self.teachers[1:]
+                MoreTeacher(partial(_load_teacher_model, folder), share)
+                for folder, share in self.teachers[1:]
             ),
         )
 
     def _load_teacher(self) -> Any:
         if not self.teachers:
-            raise BuildError("it asked for the teacher; a method that does sets uses_teacher = True")
-        return _load(self.teachers[0][0])
+            raise BuildError("it asked for the teacher; a step that does sets uses_teacher = True")
+        return _load_teacher_model(self.teachers[0][0])
 
-    def _stands_later(self, texts: Sequence[str]) -> list[bool]:
+    def _are_held_out(self, texts: Sequence[str]) -> list[bool]:
         if self.held_out is None:
-            raise DataError("it asked which texts are held out; a method that adds rows says so by adds_rows")
+            raise DataError("it asked which texts are held out; a step that adds rows says so by adds_rows")
         return [text in self.held_out for text in texts]
 
 
-def _load(folder: Path) -> Any:
+def _load_teacher_model(folder: Path) -> Any:
     """A model to learn from, which may be a checkpoint that is quantized already."""
     return to_float32_(eager.runtime.load_model(folder, "cpu"))
 
 
 def apply_in_processes(job: StepJob, processes: int) -> tuple[TorchModel, dict[str, Any]]:
-    """The model after the step, and the first process's log. Raises what a process raised, or BuildError."""
+    """The model after the step, and the first process's log. Raises a process's error, or BuildError."""
     if getattr(job.params, "batch_size", processes) < processes:
         raise BuildError(
             f"processes = {processes} share batches of {job.params.batch_size}: raise batch_size"
         )
     with ProcessPoolExecutor(processes, mp_context=forkserver()) as pool, _end_on_interrupt(pool):
-        running = [pool.submit(_apply, job, rank, processes) for rank in range(processes)]
-        log = _first_log(running)
+        running = [pool.submit(_apply_step, job, rank, processes) for rank in range(processes)]
+        log = _read_first_log(running)
     return load_torch_model(job.scratch / MODEL), log
 
 
 @contextmanager
 def _end_on_interrupt(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Ends the processes where this one is interrupted: leaving the pool would wait for the whole step."""
+    """Kills the processes if this one is interrupted: leaving the pool would wait for the complete step."""
     try:
         yield
     except Exception:
@@ -114,18 +116,18 @@ def _end_on_interrupt(pool: ProcessPoolExecutor) -> Iterator[None]:
         raise
 
 
-def _first_log(running: Sequence[Future[dict[str, Any]]]) -> dict[str, Any]:
-    errors = [error for one in running if (error := one.exception()) is not None]
-    # one that failed leaves the others without an answer, which they tell as errors of their own
-    own = [error for error in errors if isinstance(error, SlimgateError)]
-    for error in (*own, *errors):
+def _read_first_log(running: Sequence[Future[dict[str, Any]]]) -> dict[str, Any]:
+    errors = [error for future in running if (error := future.exception()) is not None]
+    # if one process fails, the others wait for it in vain and raise errors of their own
+    own_errors = [error for error in errors if isinstance(error, SlimgateError)]
+    for error in (*own_errors, *errors):
         if isinstance(error, BrokenProcessPool):
             raise BuildError("a process of the step died, most likely for want of memory") from error
         raise error
     return running[0].result()
 
 
-def _apply(job: StepJob, rank: int, processes: int) -> dict[str, Any]:
+def _apply_step(job: StepJob, rank: int, processes: int) -> dict[str, Any]:
     import torch
     from torch import distributed
 
@@ -138,12 +140,12 @@ def _apply(job: StepJob, rank: int, processes: int) -> dict[str, Any]:
         timeout=PATIENCE,
     )
     try:
-        context = job.context(rank)
-        method = load("method", job.method)
-        model = method.apply(to_float32_(load_torch_model(job.parent)), job.params, context)
+        context = job.make_context(rank)
+        step = load("step", job.step)
+        model = step.apply(to_float32_(load_torch_model(job.parent)), job.params, context)
         if rank == 0:
             (job.scratch / MODEL).mkdir()
-            model.kind = method.gives or model.kind
+            model.kind = step.gives or model.kind
             model.save(job.scratch / MODEL)
         return dict(context.log)
     finally:

@@ -1,4 +1,4 @@
-"""KL of a variant from its teacher at every gate token; the teacher's probabilities are stored once.
+"""Measures the KL of a variant from its teacher at every gate token; stores the teacher's probabilities.
 
 teacher_tokens/KEY/   the teacher's likeliest tokens at every place
 token_kl/KEY/         a variant's KL there, so that another run computes neither
@@ -22,69 +22,71 @@ from slimgate.store.store import Entry, Json
 _FILE = "places.npz"
 
 
-def token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | None:
-    """None where the two do not read the same tokens, or score other vocabularies."""
+def measure_token_kl(teacher: ModelHandle, variant: ModelHandle) -> TokenKl | None:
+    """The KL at every token; None if the two read different tokens or have different vocabularies."""
     run = variant.run
-    theirs, ours = (_encoded(one) for one in (teacher, variant))
+    theirs, ours = (_encode_rows(model) for model in (teacher, variant))
     if list(map(list, theirs.columns["input_ids"])) != list(map(list, ours.columns["input_ids"])):
         return None
-    kept = _teacher_tokens(run, teacher, theirs)
-    entry = _variant_kl(run, variant, ours, kept)
+    teacher_entry = _make_teacher_tokens(run, teacher, theirs)
+    entry = _make_variant_kl(run, variant, ours, teacher_entry)
     if not entry.manifest["comparable"]:
         return None
     from slimgate.tasks.parts.next_token import place_counts
 
-    found = np.load(entry.folder / _FILE, allow_pickle=False)
+    arrays = np.load(entry.folder / _FILE, allow_pickle=False)
     rows = np.arange(len(ours.lengths)) if ours.row_of is None else ours.row_of
     return TokenKl(
-        found["kl"],
-        found["same_top"],
+        arrays["kl"],
+        arrays["same_top"],
         np.repeat(rows, place_counts(ours)),
         teacher.outcomes.groups,
         rest=entry.manifest["rest"],
     )
 
 
-def _encoded(model: ModelHandle) -> Any:
+def _encode_rows(model: ModelHandle) -> Any:
     return model.run.encoder.of(model.built.artifact)
 
 
-def _teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) -> Entry:
+def _make_teacher_tokens(run: SuiteRun, teacher: ModelHandle, encoded: Encoded) -> Entry:
     def fill(folder: Path) -> Json:
         from slimgate.tasks.parts.next_token import top_tokens
 
         with run.watch.stage(f"{teacher.name} · next-token probabilities of {run.split} rows"):
-            found = top_tokens(teacher.predictor, encoded, _batches(run, encoded))
-        np.savez(folder / _FILE, ids=found.ids, log_p=found.log_p, rest=found.rest)
-        return {"vocabulary": found.vocabulary, "rest": float(found.rest.mean())}
+            tokens = top_tokens(teacher.predictor, encoded, _make_batches(run, encoded))
+        np.savez(folder / _FILE, ids=tokens.ids, log_p=tokens.log_p, rest=tokens.rest)
+        return {"vocabulary": tokens.vocabulary, "rest": float(tokens.rest.mean())}
 
-    return run.store.make("teacher_tokens", keys.teacher_tokens_key(_answers_key(teacher)), fill)
+    return run.store.make("teacher_tokens", keys.make_teacher_tokens_key(_make_answers_key(teacher)), fill)
 
 
-def _variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, kept: Entry) -> Entry:
+def _make_variant_kl(run: SuiteRun, variant: ModelHandle, encoded: Encoded, teacher_entry: Entry) -> Entry:
     def fill(folder: Path) -> Json:
         from slimgate.tasks.parts.next_token import TopTokens, kl_from
 
-        places = np.load(kept.folder / _FILE, allow_pickle=False)
-        teacher = TopTokens(places["ids"], places["log_p"], places["rest"], kept.manifest["vocabulary"])
+        places = np.load(teacher_entry.folder / _FILE, allow_pickle=False)
+        teacher = TopTokens(
+            places["ids"], places["log_p"], places["rest"], teacher_entry.manifest["vocabulary"]
+        )
         with run.watch.stage(f"{variant.name} · KL to the teacher on {run.split} rows"):
-            found = kl_from(teacher, variant.predictor, encoded, _batches(run, encoded))
-        if found is not None:
-            np.savez(folder / _FILE, kl=found[0], same_top=found[1])
-        return {"comparable": found is not None, "rest": kept.manifest["rest"]}
+            kl = kl_from(teacher, variant.predictor, encoded, _make_batches(run, encoded))
+        if kl is not None:
+            np.savez(folder / _FILE, kl=kl[0], same_top=kl[1])
+        return {"comparable": kl is not None, "rest": teacher_entry.manifest["rest"]}
 
-    key = keys.token_kl_key(kept.folder.name, _answers_key(variant))
+    key = keys.make_token_kl_key(teacher_entry.folder.name, _make_answers_key(variant))
     return run.store.make("token_kl", key, fill)
 
 
-def _batches(run: SuiteRun, encoded: Encoded) -> Iterator[list[int]]:
-    """The windows, the longest first, as they are predicted for the outcomes."""
+def _make_batches(run: SuiteRun, encoded: Encoded) -> Iterator[list[int]]:
+    """Batches of the windows, the longest first, as for predicting the outcomes."""
     order = np.argsort(-encoded.lengths, kind="stable").tolist()
     return batches(encoded.lengths, order, run.suite.measure.batch_size, run.suite.measure.batch_tokens)
 
 
-def _answers_key(model: ModelHandle) -> str:
+def _make_answers_key(model: ModelHandle) -> str:
     run = model.run
-    return keys.answers_key(
+    return keys.make_answers_key(
         run.suite, run.rows, model.built.artifact, model.variant.runtime, run.split, run.device
     )

@@ -59,7 +59,7 @@ class CTranslate2Predictor(ABC):
         except (RuntimeError, ValueError) as error:
             raise BuildError(f"CTranslate2 cannot load the model: {' '.join(str(error).split())}") from error
         self._answers, self._tokenizer = model.answers, model.tokenizer
-        self._begun: PausedWriting | None = None
+        self._paused: PausedWriting | None = None
 
     @abstractmethod
     def prepare(self, batch: Arrays) -> object:
@@ -73,9 +73,9 @@ class CTranslate2Predictor(ABC):
     def prefill(self, prepared: Any) -> _Begun:
         """The answer after its first token, behind which the library's thread waits."""
         self._stop()
-        self._begun = PausedWriting(lambda on_token: self._write(prepared, on_token))
-        self._begun.wait()
-        return _Begun(self._begun, self._count_cached(prepared))
+        self._paused = PausedWriting(lambda on_token: self._write(prepared, on_token))
+        self._paused.wait()
+        return _Begun(self._paused, self._count_cached(prepared))
 
     def decode(self, state: Any) -> list[list[int]]:
         """The ids of each row's new tokens."""
@@ -89,8 +89,8 @@ class CTranslate2Predictor(ABC):
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
         """(rows, tokens) ids, -1 behind the last one."""
         ids = np.full((len(output), max(map(len, output))), -1, dtype=np.float32)
-        for line, own in zip(ids, output, strict=True):
-            line[: len(own)] = own
+        for line, row_ids in zip(ids, output, strict=True):
+            line[: len(row_ids)] = row_ids
         return ids
 
     def close(self) -> None:
@@ -100,9 +100,9 @@ class CTranslate2Predictor(ABC):
 
     def _stop(self) -> None:
         """Ends an answer that was begun and not decoded: the library would wait for it."""
-        if self._begun is not None:
-            self._begun.stop()
-        self._begun = None
+        if self._paused is not None:
+            self._paused.stop()
+        self._paused = None
 
     @abstractmethod
     def _write(self, texts: Texts, on_token: OnToken | None = None) -> Any:

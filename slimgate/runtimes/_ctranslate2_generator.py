@@ -78,7 +78,7 @@ class GeneratorPredictor(CTranslate2Predictor):
 
     def _answer(self, ids: Ids, how: Writing, least: int) -> list[list[int]]:
         ends = sorted(self.end_tokens)
-        stops = _stop_at(how.stop, self._tokenizer) if how.stop else None
+        stops = _make_stop_callback(how.stop, self._tokenizer) if how.stop else None
         tokens = self._to_tokens(ids)
         return self._to_ids(
             self._generate(tokens, how.max_new_tokens, min_length=least, end_token=ends, callback=stops)
@@ -90,11 +90,11 @@ class GeneratorPredictor(CTranslate2Predictor):
             texts.tokens, texts.count, end_token=[], asynchronous=on_token is not None, callback=on_token
         )
 
-    def _generate(self, tokens: list[list[str]], most: int, **how: Any) -> Any:
+    def _generate(self, tokens: list[list[str]], max_tokens: int, **how: Any) -> Any:
         return self._engine.generate_batch(
             tokens,
             beam_size=1,
-            max_length=most,
+            max_length=max_tokens,
             include_prompt_in_result=False,
             return_end_token=True,
             **how,
@@ -105,14 +105,14 @@ class GeneratorPredictor(CTranslate2Predictor):
         return [[self._vocabulary[token] for token in row] for row in ids.tolist()]
 
     def _to_ids(self, results: Any) -> list[list[int]]:
-        return [one.sequences_ids[0] for one in results]
+        return [result.sequences_ids[0] for result in results]
 
     def _count_cached(self, texts: Texts) -> int:
         """Without the last token of the answer, which is not read."""
         return sum(map(len, texts.tokens)) + len(texts.tokens) * (texts.count - 1)
 
 
-def _stop_at(texts: Sequence[str], tokenizer: Any) -> OnToken:
+def _make_stop_callback(texts: Sequence[str], tokenizer: Any) -> OnToken:
     """Says after each token whether its row's answer holds a stop text.
 
     It does not hold the predictor: the library's thread drops it last, and a model that is freed in

@@ -30,8 +30,8 @@ class TranslatorPredictor(CTranslate2Predictor):
                 f"{USER} writes text and gives no scores of an encoder-decoder; use it in text_to_text"
             )
         texts = [
-            ids[kept.astype(bool)].tolist()
-            for ids, kept in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+            ids[mask.astype(bool)].tolist()
+            for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
         ]
         return Texts(self._to_tokens(texts), int(batch[NEW_TOKENS][0]))
 
@@ -46,15 +46,15 @@ class TranslatorPredictor(CTranslate2Predictor):
         return self._translate(texts.tokens, texts.count, texts.count, on_token)
 
     def _translate(
-        self, tokens: list[list[str]], most: int, least: int, on_token: OnToken | None = None
+        self, tokens: list[list[str]], max_tokens: int, min_tokens: int, on_token: OnToken | None = None
     ) -> Any:
         return self._engine.translate_batch(
             tokens,
             target_prefix=[self._forced] * len(tokens) if self._forced else None,
             beam_size=1,
             max_input_length=0,
-            max_decoding_length=most,
-            min_decoding_length=least,
+            max_decoding_length=max_tokens,
+            min_decoding_length=min_tokens,
             return_end_token=True,
             disable_unk=False,
             asynchronous=on_token is not None,
@@ -65,7 +65,7 @@ class TranslatorPredictor(CTranslate2Predictor):
         return [self._tokenizer.convert_ids_to_tokens(list(ids)) for ids in texts]
 
     def _to_ids(self, results: Any) -> list[list[int]]:
-        return [self._tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in results]
+        return [self._tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
 
     def _count_cached(self, texts: Texts) -> int:
         """With the start token, and without the last one of the answer, which is not read."""

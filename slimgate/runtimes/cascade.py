@@ -80,38 +80,40 @@ def read_cascade(folder: Path) -> Cascade:
     return Cascade.model_validate_json((folder / FILE).read_bytes())
 
 
-def tokenizer_folders(folder: Path) -> list[Path]:
+def list_tokenizer_folders(folder: Path) -> list[Path]:
     """The folders of the models whose tokenizers make the cascade's inputs, in the order of `inputs`."""
-    first: dict[int, Path] = {}
+    folders: dict[int, Path] = {}
     for member in read_cascade(folder).members:
-        first.setdefault(member.inputs, folder / member.folder)
-    return [first[number] for number in sorted(first)]
+        folders.setdefault(member.inputs, folder / member.folder)
+    return [folders[number] for number in sorted(folders)]
 
 
-def input_name(number: int, name: str) -> str:
+def format_input_name(number: int, name: str) -> str:
     """What an array of the inputs of that number is called in the cascade's batch."""
     return name if number == 0 else f"{number}.{name}"
 
 
-def inputs_of(batch: Arrays, number: int) -> Arrays:
+def select_inputs(batch: Arrays, number: int) -> Arrays:
     """The arrays of one model in a cascade's batch, by the names that it knows."""
     if number:
-        start = input_name(number, "")
-        return {name.removeprefix(start): one for name, one in batch.items() if name.startswith(start)}
-    return {name: one for name, one in batch.items() if not name.partition(".")[0].isdecimal()}
+        start = format_input_name(number, "")
+        return {name.removeprefix(start): values for name, values in batch.items() if name.startswith(start)}
+    return {name: values for name, values in batch.items() if not name.partition(".")[0].isdecimal()}
 
 
 def confidence(scores: npt.NDArray[Any], temperature: float) -> Floats:
     """(rows,) the highest probability of each row. scores: (rows, classes), before the softmax."""
     shifted = scores.astype(np.float64) / temperature
     shifted -= shifted.max(axis=1, keepdims=True)
-    found: Floats = 1.0 / np.exp(shifted).sum(axis=1)
-    return found
+    highest: Floats = 1.0 / np.exp(shifted).sum(axis=1)
+    return highest
 
 
-def blend(before: npt.NDArray[Any], own: npt.NDArray[Any], weight: float) -> npt.NDArray[np.float32]:
+def blend_scores(
+    blended: npt.NDArray[Any], scores: npt.NDArray[Any], weight: float
+) -> npt.NDArray[np.float32]:
     """(rows, classes) the weighted mean of the scores so far and a model's own, which has `weight`."""
-    mean: npt.NDArray[np.float32] = ((1.0 - weight) * before + weight * own).astype(np.float32)
+    mean: npt.NDArray[np.float32] = ((1.0 - weight) * blended + weight * scores).astype(np.float32)
     return mean
 
 
@@ -139,7 +141,7 @@ class CascadePredictor:
         """The share of the rows so far that reached each model after the first."""
         if not self._asked[0]:
             return [0.0] * (len(self._members) - 1)
-        return [float(one) for one in self._asked[1:] / self._asked[0]]
+        return [float(share) for share in self._asked[1:] / self._asked[0]]
 
     def forget(self) -> None:
         """Starts to count the rows anew."""
@@ -148,7 +150,9 @@ class CascadePredictor:
     def prepare(self, batch: Arrays) -> object:
         """The batch as each model's own tensors: a call with one row then copies nothing."""
         pairs = zip(self._members, self._predictors, strict=True)
-        return _Prepared(batch, [one.prepare(inputs_of(batch, member.inputs)) for member, one in pairs])
+        return _Prepared(
+            batch, [predictor.prepare(select_inputs(batch, member.inputs)) for member, predictor in pairs]
+        )
 
     def forward(self, prepared: Any) -> object:
         """(rows, classes) float32 of the models that answered. The next model gets only the unsure rows."""
@@ -165,17 +169,17 @@ class CascadePredictor:
 
         return self._ask(call)
 
-    def _ask(self, call_of: Callable[[int, Places | None], object]) -> npt.NDArray[np.float32]:
+    def _ask(self, make_inputs: Callable[[int, Places | None], object]) -> npt.NDArray[np.float32]:
         """The answers of all rows. call_of(number, places): what one model gets for some rows; None: all."""
         rows: Places | None = None  # None: all
         answers: npt.NDArray[np.float32] | None = None
         for number, member in enumerate(self._members):
             predictor = self._predictors[number]
-            output = predictor.forward(call_of(number, rows))
+            output = predictor.forward(make_inputs(number, rows))
             scores = np.array(predictor.fetch(output), dtype=np.float32)
             self._asked[number] += len(scores)
             if answers is not None and member.weight < 1.0:
-                scores = blend(answers if rows is None else answers[rows], scores, member.weight)
+                scores = blend_scores(answers if rows is None else answers[rows], scores, member.weight)
             if answers is None or rows is None:
                 answers, rows = scores, np.arange(len(scores))
             else:
@@ -196,7 +200,7 @@ class CascadePredictor:
         """What one model gets for some rows of the batch."""
         if rows is None:
             return prepared.whole[number]
-        inputs = inputs_of(prepared.batch, self._members[number].inputs)
+        inputs = select_inputs(prepared.batch, self._members[number].inputs)
         return self._predictors[number].prepare({name: values[rows] for name, values in inputs.items()})
 
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
@@ -217,7 +221,7 @@ class CascadeRuntime(Runtime[Params]):
         """Every model, in its own runtime, on `threads` threads: only one of them runs at a time."""
         members = read_cascade(folder).members
         return CascadePredictor(
-            members, [load_member(folder, one, device=device, threads=threads) for one in members]
+            members, [load_member(folder, member, device=device, threads=threads) for member in members]
         )
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
@@ -233,7 +237,7 @@ def load_member(folder: Path, member: Member, *, device: str, threads: int) -> P
     plugin = load("runtime", member.runtime)
     options = plugin.Params.model_validate(with_tuples(member.params))
     try:
-        found: Predictor = plugin.load(folder / member.folder, options, device=device, threads=threads)
+        predictor: Predictor = plugin.load(folder / member.folder, options, device=device, threads=threads)
     except BuildError as error:
         raise type(error)(f"{member.name}: {error}") from error
-    return found
+    return predictor

@@ -31,7 +31,7 @@ from slimgate.protocols import NEW_TOKENS, Arrays, Macs, Runtime
 from slimgate.runtimes import eager
 from slimgate.runtimes.eager import EagerPredictor
 
-MOST_GRAPHS = 64
+MAX_GRAPHS = 64
 
 
 class Params(Table):
@@ -62,7 +62,7 @@ class CompiledPredictor(EagerPredictor):
         self._params = params
         self._seen: set[tuple[Any, ...]] = set()
         self.compile_seconds, self.max_difference, self.graphs = 0.0, 0.0, 0
-        with compiler("runtime compiled", device):
+        with compile_in_process("runtime compiled", device):
             self._call = self._compile_network(network)
             self._step = self._compile_step(network)
 
@@ -77,7 +77,7 @@ class CompiledPredictor(EagerPredictor):
             mode=self._params.mode,
             dynamic=True if self._params.dynamic is True else None,
             fullgraph=self._params.fullgraph,
-            recompile_limit=MOST_GRAPHS,
+            recompile_limit=MAX_GRAPHS,
             # models of one class share their code, and would use up each other's limit
             isolate_recompiles=True,
         )
@@ -96,7 +96,7 @@ class CompiledPredictor(EagerPredictor):
             mode=self._params.mode,
             dynamic=False,
             fullgraph=self._params.fullgraph,
-            recompile_limit=MOST_GRAPHS,
+            recompile_limit=MAX_GRAPHS,
             isolate_recompiles=True,
         )
 
@@ -122,23 +122,23 @@ class CompiledPredictor(EagerPredictor):
             return prepared
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in prepared.items())
         if shape not in self._seen:
-            with compiler("runtime compiled", str(self._device)):
-                self._compile(prepared)
+            with compile_in_process("runtime compiled", str(self._device)):
+                self._compile_shape(prepared)
             self._seen.add(shape)
         return prepared
 
-    def _compile(self, prepared: Any) -> None:
+    def _compile_shape(self, prepared: Any) -> None:
         """The first call of a shape."""
         from torch._dynamo import config
         from torch._dynamo.utils import counters
 
-        before, start = counters["stats"]["unique_graphs"], time.perf_counter()
+        graphs_before, start = counters["stats"]["unique_graphs"], time.perf_counter()
         with config.patch(fail_on_recompile_limit_hit=True):
             logits = self.forward(prepared)
         self.compile_seconds += time.perf_counter() - start
-        if made := counters["stats"]["unique_graphs"] - before:
-            self.graphs += made
-            self._check(self.fetch(logits), self.fetch(super().forward(prepared)))
+        if new_graphs := counters["stats"]["unique_graphs"] - graphs_before:
+            self.graphs += new_graphs
+            self._check_difference(self.fetch(logits), self.fetch(super().forward(prepared)))
 
     def _compile_answer(self, prepared: Any) -> None:
         """The first answer of a shape, held against the network's with a growing cache."""
@@ -150,13 +150,16 @@ class CompiledPredictor(EagerPredictor):
         shape = (*prepared["input_ids"].shape, int(prepared[NEW_TOKENS]))
         if shape in self._checked:
             return
-        before, start = counters["stats"]["unique_graphs"], time.perf_counter()
-        with compiler("runtime compiled", str(self._device)), config.patch(fail_on_recompile_limit_hit=True):
+        graphs_before, start = counters["stats"]["unique_graphs"], time.perf_counter()
+        with (
+            compile_in_process("runtime compiled", str(self._device)),
+            config.patch(fail_on_recompile_limit_hit=True),
+        ):
             written = self.decode(self.prefill(prepared))
         self.compile_seconds += time.perf_counter() - start
-        self.graphs += counters["stats"]["unique_graphs"] - before
-        who, tolerance = "runtime compiled", self._params.tolerance
-        check_answers(self.network, prepared["input_ids"], written, who, tolerance=tolerance)
+        self.graphs += counters["stats"]["unique_graphs"] - graphs_before
+        user, tolerance = "runtime compiled", self._params.tolerance
+        check_answers(self.network, prepared["input_ids"], written, user, tolerance=tolerance)
         self._checked.add(shape)
 
     def prefill(self, prepared: Any) -> Any:
@@ -179,13 +182,13 @@ class CompiledPredictor(EagerPredictor):
             return nullcontext()
         return torch.autocast(self._device.type, dtype=torch.bfloat16)
 
-    def _check(self, compiled: npt.NDArray[np.float32], eager: npt.NDArray[np.float32]) -> None:
-        apart = float(np.abs(compiled - eager).max())
+    def _check_difference(self, compiled: npt.NDArray[np.float32], eager: npt.NDArray[np.float32]) -> None:
+        difference = float(np.abs(compiled - eager).max())
         size = float(np.sqrt(np.square(eager, dtype=np.float64).mean()))
-        relative = apart / size if size > 0 else (0.0 if apart == 0 else float("inf"))
+        relative = difference / size if size > 0 else (0.0 if difference == 0 else float("inf"))
         if not relative <= self._params.tolerance:  # NaN is no agreement either
             raise BuildError(
-                f"runtime compiled disagrees with the network uncompiled: scores lie {apart:.4g} apart, "
+                f"runtime compiled disagrees with the network uncompiled: scores lie {difference:.4g} apart, "
                 f"{relative:.3g} of their size ({size:.3g}), expected at most {self._params.tolerance:g}; "
                 'use runtime "eager", or give another `tolerance` if that is meant'
             )
@@ -230,30 +233,30 @@ class Compiled(Runtime[Params]):
 runtime = Compiled()
 
 
-LONGEST = 300
+MAX_ERROR_LENGTH = 300
 
 
 @contextmanager
-def compiler(what: str, device: str) -> Iterator[None]:
+def compile_in_process(user: str, device: str) -> Iterator[None]:
     """Inside, what is compiled is compiled in this process and silently.
 
-    what: who compiles, as errors call it. Raises BuildError in one line where there is no C++ compiler, and
+    user: who compiles, as errors call it. Raises BuildError in one line where there is no C++ compiler, and
     for whatever the compiler raises.
     """
     with silent(logging.WARNING):
         from torch._inductor import config
 
-        check_compiler(what, device)
+        check_compiler(user, device)
         with config.patch(compile_threads=1):
             try:
                 yield
             except SlimgateError:
                 raise
             except Exception as error:  # a graph may fail in any of the compiler's layers
-                raise BuildError(f"{what}: {type(error).__name__}: {in_one_line(error)}") from error
+                raise BuildError(f"{user}: {type(error).__name__}: {shorten_error(error)}") from error
 
 
-def check_compiler(what: str, device: str) -> None:
+def check_compiler(user: str, device: str) -> None:
     """Raises BuildError without a C++ compiler, which also makes the launchers of a GPU's kernels."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
@@ -262,12 +265,12 @@ def check_compiler(what: str, device: str) -> None:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise BuildError(
-            f"{what} compiles a model for {device} by a C++ compiler, and there is none: "
+            f"{user} compiles a model for {device} by a C++ compiler, and there is none: "
             "install g++ or clang++, or name one in CXX"
         ) from error
 
 
-def in_one_line(error: BaseException) -> str:
+def shorten_error(error: BaseException) -> str:
     """What an error says first; compilers go on for pages."""
-    said = " ".join(str(error).split()) or "no message"
-    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
+    message = " ".join(str(error).split()) or "no message"
+    return message if len(message) <= MAX_ERROR_LENGTH else f"{message[:MAX_ERROR_LENGTH]}…"

@@ -56,8 +56,8 @@ class EagerPredictor:
         shape = (*prepared["input_ids"].shape, int(prepared[NEW_TOKENS]))
         if shape not in self._checked:
             written = self.decode(self.prefill(prepared))
-            who = f"{type(self).__name__} with a static cache"
-            check_answers(self.network, prepared["input_ids"], written, who, tolerance=NEAR_TIE)
+            user = f"{type(self).__name__} with a static cache"
+            check_answers(self.network, prepared["input_ids"], written, user, tolerance=NEAR_TIE)
             self._checked.add(shape)
 
     def forward(self, prepared: Any) -> object:

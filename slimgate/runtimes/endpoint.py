@@ -128,11 +128,11 @@ class StartedEndpoint(EndpointTable):
         """Both tables of a model."""
         return cls(**dict(endpoint), server=server)
 
-    def started_by(self, servers: Servers, name: str) -> StartedEndpoint:
+    def with_servers(self, servers: Servers, name: str) -> StartedEndpoint:
         """The same, its server among those of a run. name: of its log's file."""
-        found = self.model_copy()
-        found._servers, found._name = servers, name
-        return found
+        endpoint = self.model_copy()
+        endpoint._servers, endpoint._name = servers, name
+        return endpoint
 
     def check_can_ask(self) -> None:
         """Raises SuiteError without the server's program too."""
@@ -165,7 +165,7 @@ class EndpointModel:
         facts = {**self.params.model_dump(mode="json"), "served": self.served}
         write_atomically(folder / FILE, json.dumps(facts, indent=1))
 
-    def footprint(self) -> dict[str, None]:
+    def measure_size(self) -> dict[str, None]:
         """Nothing of it is known."""
         return dict.fromkeys(("bytes", "parameters", "nonzero_parameters", "state_bytes"))
 
@@ -233,7 +233,7 @@ class EndpointRuntime(Runtime[EndpointTable]):
 runtime = EndpointRuntime()
 
 
-def served_files(folder: Path) -> dict[str, Any]:
+def read_served_files(folder: Path) -> dict[str, Any]:
     """What the server of an artifact's folder was started from; empty of other artifacts."""
     file = folder / FILE
     return dict(json.loads(file.read_text("utf-8"))["served"]) if file.is_file() else {}

@@ -55,7 +55,7 @@ class OnnxPredictor:
     def __init__(self, session: Any, device: str) -> None:
         self._session: Any = session
         self._device = device.partition(":")[0]
-        self._inputs = {found.name: TYPES[found.type] for found in session.get_inputs()}
+        self._inputs = {node.name: TYPES[node.type] for node in session.get_inputs()}
         self._output = session.get_outputs()[0].name
 
     def prepare(self, batch: Arrays) -> object:
@@ -134,9 +134,9 @@ class OnnxRuntime(Runtime[Params]):
         from slimgate.models.onnx_export import export_onnx
         from slimgate.models.onnx_model import OnnxModel
 
-        made = OnnxModel(export_onnx(model.network, batches, opset=OPSET), model.tokenizer, model.config)
-        made.save(folder)
-        return made
+        exported = OnnxModel(export_onnx(model.network, batches, opset=OPSET), model.tokenizer, model.config)
+        exported.save(folder)
+        return exported
 
 
 runtime = OnnxRuntime()
@@ -145,18 +145,18 @@ runtime = OnnxRuntime()
 def open_session(graph: Path | bytes, params: Params, *, device: str, threads: int) -> Any:
     """A session of a graph's file or bytes. Raises BuildError where the device or the graph cannot be."""
     onnxruntime = import_extra("onnxruntime", "onnx", "runtime onnxruntime")
-    providers = _providers(device, onnxruntime.get_available_providers())
+    providers = _choose_providers(device, onnxruntime.get_available_providers())
     source = graph if isinstance(graph, bytes) else str(graph)
     try:
         return onnxruntime.InferenceSession(
             source,
-            options(params, threads=threads),
+            make_session_options(params, threads=threads),
             providers=providers,
             disabled_optimizers=list(params.left_out),
         )
     except Exception as error:  # its exceptions have no common base of their own
-        said = " ".join(str(error).split())
-        raise BuildError(f"ONNX Runtime cannot load the graph: {said}") from error
+        message = " ".join(str(error).split())
+        raise BuildError(f"ONNX Runtime cannot load the graph: {message}") from error
 
 
 def profile_call(graph: Path, batch: Arrays, *, device: str, scratch: Path) -> list[dict[str, Any]]:
@@ -166,33 +166,33 @@ def profile_call(graph: Path, batch: Arrays, *, device: str, scratch: Path) -> l
     """
     import onnxruntime
 
-    wanted = options(Params(graph_optimization="disabled"), threads=1)
-    wanted.add_session_config_entry("session.disable_prepacking", "1")
-    wanted.enable_profiling, wanted.profile_file_prefix = True, str(scratch / "profile")
-    providers = _providers(device, onnxruntime.get_available_providers())
-    session = onnxruntime.InferenceSession(str(graph), wanted, providers=providers)
+    session_options = make_session_options(Params(graph_optimization="disabled"), threads=1)
+    session_options.add_session_config_entry("session.disable_prepacking", "1")
+    session_options.enable_profiling, session_options.profile_file_prefix = True, str(scratch / "profile")
+    providers = _choose_providers(device, onnxruntime.get_available_providers())
+    session = onnxruntime.InferenceSession(str(graph), session_options, providers=providers)
     predictor = OnnxPredictor(session, device)
     predictor.forward(predictor.prepare(batch))
-    found: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text("utf-8"))
-    return found
+    events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    return events
 
 
-def options(params: Params, *, threads: int) -> Any:
+def make_session_options(params: Params, *, threads: int) -> Any:
     """SessionOptions: operators one after another, each on `threads` threads."""
     import onnxruntime
 
-    found = onnxruntime.SessionOptions()
-    found.intra_op_num_threads, found.inter_op_num_threads = threads, 1
-    found.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads, session_options.inter_op_num_threads = threads, 1
+    session_options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     level = LEVELS[params.graph_optimization]
-    found.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    found.log_severity_level = ERRORS_ONLY
-    found.add_session_config_entry("session.intra_op.allow_spinning", str(int(params.spinning)))
-    found.add_session_config_entry("session.force_spinning_stop", "1")
-    return found
+    session_options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session_options.log_severity_level = ERRORS_ONLY
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(params.spinning)))
+    session_options.add_session_config_entry("session.force_spinning_stop", "1")
+    return session_options
 
 
-def _providers(device: str, available: list[str]) -> list[Any]:
+def _choose_providers(device: str, available: list[str]) -> list[Any]:
     kind, _, number = device.partition(":")
     if kind == "cpu":
         return ["CPUExecutionProvider"]

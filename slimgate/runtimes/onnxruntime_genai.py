@@ -38,7 +38,7 @@ GREEDY = {
     "no_repeat_ngram_size": 0,
 }
 # Rows that the library takes at once.
-MOST_ROWS = 32
+MAX_ROWS = 32
 # The id of no token: the library takes no token of a prompt for padding, which it would not read.
 NO_TOKEN = -1
 
@@ -65,18 +65,18 @@ class GenaiPredictor:
         if device != "cpu":
             raise BuildError(f"to_onnx_genai makes graphs for the CPU, and {device} came as device")
         self._package: Any = import_extra(PACKAGE, KIND, "runtime onnxruntime_genai")
-        told = read_json(folder / CONFIG)["model"]
-        self._longest = int(told["context_length"])
-        self._layers = int(told["decoder"]["num_hidden_layers"])
-        self._names = told["decoder"]["outputs"]
-        self.end_tokens = frozenset(np.atleast_1d(told["eos_token_id"]).tolist())
+        model_config = read_json(folder / CONFIG)["model"]
+        self._longest = int(model_config["context_length"])
+        self._layers = int(model_config["decoder"]["num_hidden_layers"])
+        self._names = model_config["decoder"]["outputs"]
+        self.end_tokens = frozenset(np.atleast_1d(model_config["eos_token_id"]).tolist())
         self._greedy = Greedy("onnxruntime_genai", tokenizer, self._longest, self.end_tokens)
         config = self._package.Config(str(folder))
-        config.overlay(json.dumps(_overlay(threads)))
+        config.overlay(json.dumps(_make_overlay(threads)))
         try:
             self._model: Any = self._package.Model(config)
         except Exception as error:  # its exceptions are of no class of their own
-            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_one_line(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot load the model: {_to_one_line(error)}") from error
 
     def prepare(self, batch: Arrays) -> Prompts:
         """The ids of a batch, as the library takes them."""
@@ -87,19 +87,25 @@ class GenaiPredictor:
         """The scores of whole texts, or an answer."""
         if prepared.count:
             return self.decode(self.prefill(prepared))
-        starts = range(0, len(prepared.ids), MOST_ROWS)
-        parts = [self._begin(prepared.ids[start : start + MOST_ROWS], 1, least=0) for start in starts]
-        scores = [np.array(one.get_output(self._names["logits"]), dtype=np.float32) for one in parts]
+        starts = range(0, len(prepared.ids), MAX_ROWS)
+        generators = [
+            self._start_generator(prepared.ids[start : start + MAX_ROWS], 1, min_new_tokens=0)
+            for start in starts
+        ]
+        scores = [
+            np.array(generator.get_output(self._names["logits"]), dtype=np.float32)
+            for generator in generators
+        ]
         return np.concatenate(scores)
 
     def prefill(self, prepared: Any) -> _Begun:
         """The answer after its first token. Raises MeasureError for more rows than the library takes."""
-        if len(prepared.ids) > MOST_ROWS:
+        if len(prepared.ids) > MAX_ROWS:
             raise MeasureError(
-                f"ONNX Runtime GenAI writes {MOST_ROWS} answers at once at most, {len(prepared.ids)} came; "
-                f"take a workload with batch = {MOST_ROWS} or less"
+                f"ONNX Runtime GenAI writes {MAX_ROWS} answers at once at most, {len(prepared.ids)} came; "
+                f"take a workload with batch = {MAX_ROWS} or less"
             )
-        generator = self._begin(prepared.ids, prepared.count, least=prepared.count)
+        generator = self._start_generator(prepared.ids, prepared.count, min_new_tokens=prepared.count)
         generator.generate_next_token()
         rows, prompt = prepared.ids.shape
         return _Begun(generator, rows, prompt, prepared.count - 1)
@@ -108,28 +114,28 @@ class GenaiPredictor:
         """(rows, new tokens) ids, no end token among them: the next likeliest takes its place."""
         for _ in range(state.left):
             state.generator.generate_next_token()
-        found = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
-        return np.stack(found)
+        new_ids = [state.generator.get_sequence(row)[state.prompt :] for row in range(state.rows)]
+        return np.stack(new_ids)
 
     def cache_bytes(self, state: Any) -> int:
         """Bytes of the keys and values, with those that are allocated ahead."""
-        return sum(state.generator.get_output(name).nbytes for name in self._cache_names())
+        return sum(state.generator.get_output(name).nbytes for name in self._list_cache_names())
 
-    def _cache_names(self) -> Iterator[str]:
+    def _list_cache_names(self) -> Iterator[str]:
         for kind in ("present_key_names", "present_value_names"):
             for layer in range(self._layers):
                 yield self._names[kind] % layer
 
-    def _begin(self, ids: Ids, count: int, *, least: int) -> Any:
+    def _start_generator(self, ids: Ids, count: int, *, min_new_tokens: int) -> Any:
         """A generator that has read the texts. ids: (rows, tokens); least: tokens before an end token."""
-        wanted = self._package.GeneratorParams(self._model)
-        lengths = {"max_length": ids.shape[1] + count, "min_length": ids.shape[1] + least}
-        wanted.set_search_options(**GREEDY, batch_size=len(ids), **lengths)
+        generator_params = self._package.GeneratorParams(self._model)
+        lengths = {"max_length": ids.shape[1] + count, "min_length": ids.shape[1] + min_new_tokens}
+        generator_params.set_search_options(**GREEDY, batch_size=len(ids), **lengths)
         try:
-            generator = self._package.Generator(self._model, wanted)
+            generator = self._package.Generator(self._model, generator_params)
             generator.append_tokens(ids)
         except RuntimeError as error:
-            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_one_line(error)}") from error
+            raise BuildError(f"ONNX Runtime GenAI cannot run the model: {_to_one_line(error)}") from error
         return generator
 
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
@@ -139,12 +145,12 @@ class GenaiPredictor:
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
         return self._greedy.write(
-            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MOST_ROWS
+            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
         )
 
-    def _tokens(self, ids: npt.NDArray[np.int64], count: int, least: int) -> Iterator[Ids]:
+    def _tokens(self, ids: npt.NDArray[np.int64], count: int, min_new_tokens: int) -> Iterator[Ids]:
         """(rows,) next tokens, one after another. ids: (rows, tokens); count: of them at most."""
-        generator = self._begin(ids.astype(np.int32), count, least=least)
+        generator = self._start_generator(ids.astype(np.int32), count, min_new_tokens=min_new_tokens)
         while True:
             generator.generate_next_token()
             yield generator.get_next_tokens()
@@ -154,7 +160,7 @@ class GenaiPredictor:
         self._model = None
 
 
-def _overlay(threads: int) -> dict[str, Any]:
+def _make_overlay(threads: int) -> dict[str, Any]:
     """What is set over a folder's genai_config.json: no busy waiting between calls, and no padding."""
     session = {
         "intra_op_num_threads": threads,
@@ -164,7 +170,7 @@ def _overlay(threads: int) -> dict[str, Any]:
     return {"model": {"decoder": {"session_options": session}, "pad_token_id": NO_TOKEN}}
 
 
-def _one_line(error: Exception) -> str:
+def _to_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 

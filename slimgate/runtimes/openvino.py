@@ -23,7 +23,7 @@ from slimgate.models.openvino_model import KIND, MODEL, WEIGHTS
 from slimgate.params import Table
 from slimgate.protocols import Arrays, BuildContext, Form, Runtime
 
-KEPT_SHAPES = 8
+MAX_SHAPES = 8
 Shape = tuple[tuple[int, ...], ...]
 
 
@@ -64,7 +64,7 @@ class RequestPredictor:
     def __init__(self, request: Any) -> None:
         inputs = request.get_compiled_model().inputs
         self._request: Any = request
-        self._inputs = {found.any_name: np.dtype(found.element_type.to_dtype()) for found in inputs}
+        self._inputs = {node.any_name: np.dtype(node.element_type.to_dtype()) for node in inputs}
         self._bound: Prepared | None = None
 
     def prepare(self, batch: Arrays) -> Prepared:
@@ -102,9 +102,9 @@ class RequestPredictor:
 class StaticPredictor:
     """A graph that is compiled for each shape of a batch, of which the latest stay."""
 
-    def __init__(self, graph: Any, compiled: Callable[[Any], RequestPredictor]) -> None:
-        self._graph, self._compiled = graph, compiled
-        self._names = [found.any_name for found in graph.inputs]
+    def __init__(self, graph: Any, compile_graph: Callable[[Any], RequestPredictor]) -> None:
+        self._graph, self._compile_graph = graph, compile_graph
+        self._names = [node.any_name for node in graph.inputs]
         self._kept: OrderedDict[Shape, RequestPredictor] = OrderedDict()
 
     def prepare(self, batch: Arrays) -> Prepared:
@@ -114,9 +114,9 @@ class StaticPredictor:
         if shape not in self._kept:
             graph = self._graph.clone()
             graph.reshape(dict(zip(self._names, map(list, shape), strict=True)))
-            self._kept[shape] = self._compiled(graph)
+            self._kept[shape] = self._compile_graph(graph)
         self._kept.move_to_end(shape)
-        if len(self._kept) > KEPT_SHAPES:
+        if len(self._kept) > MAX_SHAPES:
             self._kept.popitem(last=False)
         return self._kept[shape].prepare(batch)
 
@@ -161,11 +161,11 @@ class OpenVino(Runtime[Params]):
         """The artifact's graph, on `threads` threads. Raises MissingExtra without openvino."""
         from slimgate.models.openvino_model import read_graph
 
-        return predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
+        return make_predictor(read_graph(folder, mapped=True), params, device=device, threads=threads)
 
     def open_model(self, model: Any, context: BuildContext) -> RequestPredictor | StaticPredictor:
         """An OpenVinoModel's graph, which a step has made."""
-        return predictor(model.graph, Params(), device=context.device, threads=context.threads)
+        return make_predictor(model.graph, Params(), device=context.device, threads=context.threads)
 
     def load_model(self, folder: Path, device: str) -> Any:
         """The OpenVinoModel of a folder. Raises MissingExtra without openvino."""
@@ -179,25 +179,27 @@ class OpenVino(Runtime[Params]):
         from slimgate.models.openvino_model import OpenVinoModel
 
         graph = export_openvino(model.network, batches[0], attention="eager")
-        made = OpenVinoModel(graph, model.tokenizer, model.config)
-        made.save(folder)
-        return made
+        exported = OpenVinoModel(graph, model.tokenizer, model.config)
+        exported.save(folder)
+        return exported
 
 
 runtime = OpenVino()
 
 
-def predictor(graph: Any, params: Params, *, device: str, threads: int) -> RequestPredictor | StaticPredictor:
+def make_predictor(
+    graph: Any, params: Params, *, device: str, threads: int
+) -> RequestPredictor | StaticPredictor:
     """An openvino.Model behind the Predictor's calls. Raises BuildError off the CPU."""
-    properties = settings(params, threads=threads)
+    properties = make_properties(params, threads=threads)
 
-    def compile_graph(shaped: Any) -> RequestPredictor:
-        return RequestPredictor(compiled(shaped, properties, device=device).create_infer_request())
+    def open_request(shaped: Any) -> RequestPredictor:
+        return RequestPredictor(compile_graph(shaped, properties, device=device).create_infer_request())
 
-    return StaticPredictor(graph, compile_graph) if params.static_shapes else compile_graph(graph)
+    return StaticPredictor(graph, open_request) if params.static_shapes else open_request(graph)
 
 
-def compiled(graph: Any, properties: dict[str, Any], *, device: str) -> Any:
+def compile_graph(graph: Any, properties: dict[str, Any], *, device: str) -> Any:
     """The openvino.CompiledModel of a graph. Raises BuildError off the CPU, or where OpenVINO cannot."""
     from slimgate.models.openvino_package import compiling_core
 
@@ -206,18 +208,18 @@ def compiled(graph: Any, properties: dict[str, Any], *, device: str) -> Any:
     try:
         return compiling_core().compile_model(graph, "CPU", properties)
     except RuntimeError as error:
-        said = " ".join(str(error).split())
-        raise BuildError(f"OpenVINO cannot compile the graph: {said}") from error
+        message = " ".join(str(error).split())
+        raise BuildError(f"OpenVINO cannot compile the graph: {message}") from error
 
 
-def settings(params: Params, *, threads: int) -> dict[str, Any]:
+def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
     """OpenVINO's properties. Hyper-threads are used where more threads are asked for than there are cores."""
     import psutil
 
     siblings = params.hyper_threading
     if siblings is None:
         siblings = threads > (psutil.cpu_count(logical=False) or threads)
-    found: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": params.inference_precision,
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
@@ -228,5 +230,5 @@ def settings(params: Params, *, threads: int) -> dict[str, Any]:
         "EXECUTION_MODE_HINT": params.execution_mode,
     }
     if params.dynamic_quantization_group_size is not None:
-        found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = params.dynamic_quantization_group_size
-    return found
+        properties["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = params.dynamic_quantization_group_size
+    return properties

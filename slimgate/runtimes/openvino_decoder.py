@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 # Of a number of the cache, and of what says what the 8 bits of one token of a head stand for.
-BYTES = {"f32": 4, "bf16": 2, "f16": 2, "u8": 1}
+CACHE_NUMBER_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "u8": 1}
 SCALE_BYTES = 8
 
 
@@ -62,22 +62,22 @@ class DecoderPredictor:
     def __init__(self, model: Any, params: Params, *, device: str, threads: int) -> None:
         """model: an OpenVinoModel. Raises BuildError off the CPU, or if kv_cache has no effect."""
         from slimgate.models.write_answers import end_tokens
-        from slimgate.runtimes.openvino import compiled
+        from slimgate.runtimes.openvino import compile_graph
 
-        named = model.config.eos_token_id
-        ends = set(named) if isinstance(named, list | tuple) else {named} - {None}
+        end_ids = model.config.eos_token_id
+        ends = set(end_ids) if isinstance(end_ids, list | tuple) else {end_ids} - {None}
         self.end_tokens = frozenset(ends | end_tokens(model.tokenizer))
         self._longest = longest_text(model.config.to_dict())
         self._greedy = Greedy("openvino_decoder", model.tokenizer, self._longest, self.end_tokens)
-        properties = settings(params, threads=threads)
-        executed = compiled(model.graph, properties, device=device)
-        self._cache = properties["KV_CACHE_PRECISION"] if _fuses_cache(executed) else "f32"
+        properties = make_properties(params, threads=threads)
+        compiled_model = compile_graph(model.graph, properties, device=device)
+        self._cache = properties["KV_CACHE_PRECISION"] if _fuses_cache(compiled_model) else "f32"
         if params.kv_cache not in (None, self._cache):
             raise BuildError(
                 f'kv_cache = "{params.kv_cache}" has no effect: OpenVINO does not compute the attention of '
                 "this model in one operator with its cache, which stays float32. Leave kv_cache out"
             )
-        self._request: Any = executed.create_infer_request()
+        self._request: Any = compiled_model.create_infer_request()
         self._bound: dict[str, npt.NDArray[Any]] = {}
 
     def prepare(self, batch: Arrays) -> Prompts:
@@ -111,9 +111,9 @@ class DecoderPredictor:
         Of 8 bits with the scale and the zero point, of 4 bytes each, of each token of a head. Memory that
         OpenVINO allocates ahead is not counted.
         """
-        shapes = [one.state.shape for one in self._request.query_state()]
+        shapes = [variable.state.shape for variable in self._request.query_state()]
         scales = sum(math.prod(shape[:-1]) for shape in shapes) if self._cache == "u8" else 0
-        return BYTES[self._cache] * sum(map(math.prod, shapes)) + SCALE_BYTES * scales
+        return CACHE_NUMBER_BYTES[self._cache] * sum(map(math.prod, shapes)) + SCALE_BYTES * scales
 
     def _read(self, ids: Ids) -> npt.NDArray[np.float32]:
         """(rows, vocabulary) scores behind the texts, which become the state."""
@@ -141,8 +141,8 @@ class DecoderPredictor:
         """The scores, which lie in the request. Started and awaited, because `infer` makes dicts besides."""
         self._request.start_async()
         self._request.wait()
-        found: npt.NDArray[np.float32] = self._request.get_tensor(OUTPUT).data
-        return found
+        scores: npt.NDArray[np.float32] = self._request.get_tensor(OUTPUT).data
+        return scores
 
     def fetch(self, output: Any) -> npt.NDArray[np.float32]:
         """(rows, tokens, vocabulary) scores, or (rows, new tokens) ids, copied."""
@@ -152,12 +152,12 @@ class DecoderPredictor:
         """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
         return self._greedy.write(prompts, how, lambda ids: self._tokens(ids, least))
 
-    def _tokens(self, ids: Ids, least: int) -> Iterator[Ids]:
+    def _tokens(self, ids: Ids, min_new_tokens: int) -> Iterator[Ids]:
         """(rows,) next tokens, one after another. ids: (rows, tokens); least: of them before an end token."""
         ends, scores = sorted(self.end_tokens), self._read(ids)
         self._bind_next(len(ids))
-        for place in count():
-            if place < least:
+        for position in count():
+            if position < min_new_tokens:
                 scores[:, ends] = -np.inf
             tokens = scores.argmax(-1)
             yield tokens
@@ -168,7 +168,7 @@ class DecoderPredictor:
         self._request = None
 
 
-def settings(params: Params, *, threads: int) -> dict[str, Any]:
+def make_properties(params: Params, *, threads: int) -> dict[str, Any]:
     """OpenVINO's properties. Its own default stores keys and values in 8 bits, so the format is stated."""
     from slimgate.runtimes import openvino
 
@@ -177,21 +177,22 @@ def settings(params: Params, *, threads: int) -> dict[str, Any]:
         dynamic_quantization_group_size=params.dynamic_quantization_group_size,
     )
     cache = params.kv_cache or params.inference_precision
-    return {**openvino.settings(shared, threads=threads), "KV_CACHE_PRECISION": cache}
+    return {**openvino.make_properties(shared, threads=threads), "KV_CACHE_PRECISION": cache}
 
 
-def _fuses_cache(executed: Any) -> bool:
+def _fuses_cache(compiled_model: Any) -> bool:
     """Whether every attention of a compiled graph reads the cache itself: then it has the stated format."""
     kinds = [
-        [_kind(one)] + [_kind(source.get_source_output().get_node()) for source in one.inputs()]
-        for one in executed.get_runtime_model().get_ops()
+        [_read_layer_type(operator)]
+        + [_read_layer_type(source.get_source_output().get_node()) for source in operator.inputs()]
+        for operator in compiled_model.get_runtime_model().get_ops()
     ]
     memories = sum(kind[0] == "MemoryInput" for kind in kinds)
     read = sum(kind[1:].count("MemoryInput") for kind in kinds if kind[0] == "ScaledDotProductAttention")
     return 0 < memories == read
 
 
-def _kind(node: Any) -> str:
+def _read_layer_type(node: Any) -> str:
     """What an operator of a compiled graph is."""
     info = node.get_rt_info()
     return str(info["layerType"].value) if "layerType" in info else ""

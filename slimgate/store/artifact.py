@@ -38,14 +38,14 @@ class Artifact:
     @property
     def loader(self) -> Callable[[Path, str], Any] | None:
         """What loads its kind, ready for a step; None where no step can start from it."""
-        found = runtime_of(self.kind)
-        return found[1].load_model if found else None
+        runtime = runtime_of(self.kind)
+        return runtime[1].load_model if runtime else None
 
     def load(self, device: str) -> Any:
         """The model, as it is judged. Raises BuildError for a kind that no known runtime loads."""
         loader = self.loader
         if loader is None:
-            loaded = (one.default_for for one in plugins("runtime").values() if one.load_model)
+            loaded = (runtime.default_for for runtime in plugins("runtime").values() if runtime.load_model)
             known = ", ".join(sorted(frozenset[str]().union(*loaded)))
             raise BuildError(f"{self.folder}: an artifact of unknown kind {self.kind}; known: {known}")
         return loader(self.folder, device)

@@ -55,7 +55,7 @@ def list_entries(root: Path) -> list[Stored]:
             f"{root}: there is no store, expected a folder that slimgate made; name it by --store DIR"
         )
     kinds = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in _NO_KINDS]
-    return [found for kind in kinds for path in sorted(kind.iterdir()) if (found := _read_entry(root, path))]
+    return [entry for kind in kinds for path in sorted(kind.iterdir()) if (entry := _read_entry(root, path))]
 
 
 def _read_entry(root: Path, folder: Path) -> Stored | None:
@@ -96,20 +96,25 @@ def damages(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
 
 def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
     """What an entry is of, in words. artifacts: what an artifact of that digest is of."""
-    found = entry.manifest
-    if "method" in found:
-        return f"{found['told']}: {found['method']}" if "told" in found else str(found["method"])
-    if "artifact" in found:
-        return f"{found.get('rows')} rows, {artifacts.get(found['artifact'], 'of an artifact that is gone')}"
-    if isinstance(rows := found.get("rows"), dict):
-        return f"{found.get('source')}: {', '.join(f'{n} {split}' for split, n in rows.items())}"
+    manifest = entry.manifest
+    if "step" in manifest:
+        return f"{manifest['told']}: {manifest['step']}" if "told" in manifest else str(manifest["step"])
+    if "artifact" in manifest:
+        return (
+            f"{manifest.get('rows')} rows, "
+            f"{artifacts.get(manifest['artifact'], 'of an artifact that is gone')}"
+        )
+    if isinstance(rows := manifest.get("rows"), dict):
+        return f"{manifest.get('source')}: {', '.join(f'{n} {split}' for split, n in rows.items())}"
     return f"{rows} rows" if rows else ""
 
 
 def describe_artifacts(entries: Iterable[Stored]) -> dict[str, str]:
     """What each artifact is of, by its digest."""
     return {
-        str(one.manifest["digest"]): describe_entry(one, {}) for one in entries if "digest" in one.manifest
+        str(entry.manifest["digest"]): describe_entry(entry, {})
+        for entry in entries
+        if "digest" in entry.manifest
     }
 
 
@@ -141,21 +146,26 @@ class Pruned:
 
 
 def prune(
-    root: Path, entries: Sequence[Stored], limits: Limits, kept: Collection[str], *, dry_run: bool = False
+    root: Path,
+    entries: Sequence[Stored],
+    limits: Limits,
+    protected: Collection[str],
+    *,
+    dry_run: bool = False,
 ) -> Pruned:
     """Removes entries until the limits hold. kept: names of those that stay whatever the limits say."""
     result = Pruned([], [], [])
-    left = sum(one.bytes for one in entries)
-    for one in sorted(entries, key=age, reverse=True):
-        if not _wanted_away(one, left, limits):
+    left = sum(entry.bytes for entry in entries)
+    for entry in sorted(entries, key=age, reverse=True):
+        if not _wanted_away(entry, left, limits):
             continue
-        if one.name in kept:
-            result.kept.append(one)
-        elif not _remove_entry(root, one, dry_run=dry_run):
-            result.used.append(one)
+        if entry.name in protected:
+            result.kept.append(entry)
+        elif not _remove_entry(root, entry, dry_run=dry_run):
+            result.used.append(entry)
         else:
-            result.removed.append(one)
-            left -= one.bytes
+            result.removed.append(entry)
+            left -= entry.bytes
     return result
 
 

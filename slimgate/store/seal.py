@@ -46,7 +46,7 @@ def seal(folder: Path, name: str, facts: Mapping[str, Any]) -> Json:
     except Damaged as error:
         raise BuildError(f"{name}: {error}; an entry of the store holds plain files only") from error
     digests = {path: file_sha256(folder / path) for path in files}
-    sizes = {path: found.st_size for path, found in files.items()}
+    sizes = {path: stat.st_size for path, stat in files.items()}
     # through JSON and back, so that the seal is that of what will be read
     manifest: Json = json.loads(json.dumps({**facts, "entry": name, "sizes": sizes, "sha256": digests}))
     manifest["seal"] = _seal_of(manifest)
@@ -76,7 +76,7 @@ def check_entry(folder: Path, name: str) -> Json:
     manifest = read_manifest(folder, name)
     with _reading("the folder"):
         files = _plain_files(folder)
-    seen = {path: _signature(found) for path, found in files.items()}
+    seen = {path: _signature(stat) for path, stat in files.items()}
     files.pop(MANIFEST, None)
     if _READ.get(folder) != seen:
         _check_files(folder, files, manifest)
@@ -85,19 +85,19 @@ def check_entry(folder: Path, name: str) -> Json:
 
 
 def _check_files(folder: Path, files: Files, manifest: Json) -> None:
-    wanted: dict[str, str] = manifest["sha256"]
-    for path in sorted(files.keys() | wanted.keys()):
+    digests: dict[str, str] = manifest["sha256"]
+    for path in sorted(files.keys() | digests.keys()):
         if path not in files:
             raise Damaged(f"{path}: missing")
-        if path not in wanted:
+        if path not in digests:
             raise Damaged(f"{path}: not one of its files")
         size = manifest["sizes"][path]
         if files[path].st_size != size:
             raise Damaged(f"{path}: {files[path].st_size:,} bytes, expected {size:,}")
         with _reading(path):
-            found = file_sha256(folder / path)
-        if found != wanted[path]:
-            raise Damaged(f"{path}: sha256 {found[:12]}…, expected {wanted[path][:12]}…")
+            digest = file_sha256(folder / path)
+        if digest != digests[path]:
+            raise Damaged(f"{path}: sha256 {digest[:12]}…, expected {digests[path][:12]}…")
 
 
 def _text_of(manifest: Json) -> str:
@@ -111,15 +111,15 @@ def _seal_of(manifest: Json) -> str:
 
 def _plain_files(folder: Path) -> Files:
     """Every file below a folder by its relative name. Raises Damaged for a link: its target is not ours."""
-    found: Files = {}
+    files: Files = {}
     for path in _paths(folder):
         status = path.lstat()
         name = path.relative_to(folder).as_posix()
         if stat.S_ISREG(status.st_mode):
-            found[name] = status
+            files[name] = status
         elif not stat.S_ISDIR(status.st_mode):
             raise Damaged(f"{name}: a link, or no plain file")
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _paths(folder: Path) -> Iterator[Path]:
@@ -131,9 +131,9 @@ def _paths(folder: Path) -> Iterator[Path]:
             yield from _paths(Path(entry.path))
 
 
-def _signature(found: os.stat_result) -> tuple[int, ...]:
+def _signature(stat: os.stat_result) -> tuple[int, ...]:
     """Other where a file was written, replaced, or its times were set."""
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 @contextmanager
@@ -146,5 +146,5 @@ def _reading(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _GONE:
             raise
-        told = "missing" if error.errno == errno.ENOENT else error.strerror
-        raise Damaged(f"{path}: {told}") from error
+        problem = "missing" if error.errno == errno.ENOENT else error.strerror
+        raise Damaged(f"{path}: {problem}") from error

@@ -69,8 +69,8 @@ def reading(root: Path, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = f"store {root}: {name} cannot be read ({error.strerror})"
-        raise BuildError(f"{told}; let it be read, or {_ELSEWHERE}") from error
+        message = f"store {root}: {name} cannot be read ({error.strerror})"
+        raise BuildError(f"{message}; let it be read, or {_ELSEWHERE}") from error
 
 
 @contextmanager
@@ -79,12 +79,14 @@ def filling(root: Path, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause = next((one for one in _chain(error) if _is_full(one) or _is_read_only(one)), None)
+        cause = next((cause for cause in _chain(error) if _is_full(cause) or _is_read_only(cause)), None)
         if cause is None or f"store {root}: " in str(error):  # an entry made within this one has told
             raise
-        what = _refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
-        said = " ".join(str(error).split())
-        raise BuildError(f"store {root}: {what}; nothing of {name} was kept, which ended: {said}") from error
+        problem = _refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
+        text = " ".join(str(error).split())
+        raise BuildError(
+            f"store {root}: {problem}; nothing of {name} was kept, which ended: {text}"
+        ) from error
 
 
 def _refusal(error: OSError) -> str:
@@ -182,13 +184,13 @@ class Store:
         One process makes it; others that ask meanwhile wait and take it. Raises BuildError where the disk
         is full or may not be written; nothing of the entry is left then.
         """
-        found = self.find(kind, key)
-        if found is not None:
-            return found
+        artifact = self.find(kind, key)
+        if artifact is not None:
+            return artifact
         with self._lock(kind, key):
-            found = self.find(kind, key)
-            if found is not None:
-                return found
+            artifact = self.find(kind, key)
+            if artifact is not None:
+                return artifact
             self._set_aside_if_damaged(kind, key)
             return self._make(kind, key, fill)
 
@@ -220,14 +222,16 @@ class Store:
                 check_entry(folder, name)
             return
         except Damaged as error:
-            what = str(error)
+            problem = str(error)
         aside = self.root / DAMAGED / f"{kind}-{key}-{secrets.token_hex(4)}"
         with writing(self.root):
             aside.parent.mkdir(exist_ok=True)
             os.rename(folder, aside)
         note_use(self.root, f"{DAMAGED}/{aside.name}")
-        told = f"store {self.root}: {name} is damaged ({what}); it is made again, and kept as {aside.name}"
-        warnings.warn(told, DamagedEntry, stacklevel=2)
+        warning = (
+            f"store {self.root}: {name} is damaged ({problem}); it is made again, and kept as {aside.name}"
+        )
+        warnings.warn(warning, DamagedEntry, stacklevel=2)
 
     def _make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
         name = f"{kind}/{key}"
@@ -267,8 +271,8 @@ class Store:
             else:
                 note_use(self.root, name)
                 return Entry(final, manifest, False)
-            if self._rebuild is None and (found := self.find(kind, key)) is not None:
-                return found
+            if self._rebuild is None and (artifact := self.find(kind, key)) is not None:
+                return artifact
             with suppress(FileNotFoundError):
                 os.rename(final, old)
             remove(old)
@@ -338,5 +342,5 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
 
 def files_of(folder: Path) -> list[str]:
     """Relative names of the files below a folder, without the manifest, sorted."""
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if path != MANIFEST)
+    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in paths if path != MANIFEST)

@@ -1,6 +1,6 @@
-"""Budgets that may be in another unit than was meant, such as drop_points = 0.02: two points may be meant.
+"""Finds budgets whose unit may be wrong, such as drop_points = 0.02 where 2 points are probably meant.
 
-judge/budget_tables.py refuses what cannot be meant. These are only asked about.
+judge/budget_tables.py refuses limits that make no sense. This module only asks about unlikely ones.
 """
 
 from __future__ import annotations
@@ -11,35 +11,39 @@ from slimgate.judge.budget_kinds import POINT_KINDS, QualityBudget
 from slimgate.judge.budget_tables import SizeBudget
 from slimgate.suite.suite import Suite
 
-# Two rows in 10,000 and less: no gate split of a usual size decides it.
+# A drop of a tenth of a point: no gate split of a usual size can decide it.
 SMALL = 0.1
 # The same as a share of the teacher's value.
 SMALL_SHARE = 0.001
 RELATIVE = ("drop_relative", "error_increase_relative", "increase_relative")
 
 
-def doubtful_budgets(suite: Suite) -> list[str]:
-    """A line for each such budget, once for all its variants."""
-    found: dict[tuple[str, str, float, str], list[str]] = {}
-    for name, own in suite.budgets.items():
-        for metric, budgets in own.quality.items():
+def find_doubtful_budgets(suite: Suite) -> list[str]:
+    """One line for each doubtful budget; it names all variants that have this budget."""
+    names_by_question: dict[tuple[str, str, float, str], list[str]] = {}
+    for name, variant_budgets in suite.budgets.items():
+        for metric, budgets in variant_budgets.quality.items():
             for budget in budgets:
                 for question in _ask_about_quality(budget):
-                    found.setdefault((metric, budget.kind, budget.limit, question), []).append(name)
-        for question in _ask_about_size(own.size):
-            assert own.size is not None
-            found.setdefault(("size", own.size.kind, own.size.limit, question), []).append(name)
+                    names_by_question.setdefault((metric, budget.kind, budget.limit, question), []).append(
+                        name
+                    )
+        for question in _ask_about_size(variant_budgets.size):
+            assert variant_budgets.size is not None
+            names_by_question.setdefault(
+                ("size", variant_budgets.size.kind, variant_budgets.size.limit, question), []
+            ).append(name)
     return [
-        f"budget {of} {kind} {limit:g} ({', '.join(names)}): {question}"
-        for (of, kind, limit, question), names in found.items()
+        f"budget {target} {kind} {limit:g} ({', '.join(names)}): {question}"
+        for (target, kind, limit, question), names in names_by_question.items()
     ]
 
 
 def _ask_about_quality(budget: QualityBudget) -> Iterator[str]:
-    """Nothing if the suite gives a reason."""
+    """The questions about one quality budget; a small share with a reason is not questioned."""
     kind, limit = budget.kind, budget.limit
     if kind in POINT_KINDS and limit < SMALL:
-        yield ask_for_points(kind, limit)
+        yield format_points_question(kind, limit)
     elif budget.reason is None and kind in RELATIVE and limit < SMALL_SHARE:
         yield f"it is a share, so {limit:g} is {100 * limit:g} %. Did you mean {kind} = {100 * limit:g}?"
     elif budget.reason is None and kind == "error_increase_relative" and limit >= 1:
@@ -58,7 +62,7 @@ def _ask_about_size(budget: SizeBudget | None) -> Iterator[str]:
         )
 
 
-def ask_for_points(key: str, limit: float) -> str:
-    """What to ask somebody who gave such a limit. key: where the limit came from."""
+def format_points_question(key: str, limit: float) -> str:
+    """The question about a limit in points that looks like a share. key: the option or key that has it."""
     meant = f"{key} {100 * limit:g}" if key.startswith("-") else f"{key} = {100 * limit:g}"
     return f"points are percentage points, so {limit:g} is {limit:g} %. Did you mean {meant}?"

@@ -1,4 +1,4 @@
-"""Reads [budgets]: which variant may lose how much of what, resolved per variant."""
+"""Reads [budgets] and resolves the budgets of each variant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slimgate.judge.budget_tables import (
 from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.metrics import known_metrics, load_metric
 from slimgate.judge.slices import NOT_PER_ROW, SliceName
-from slimgate.suite.errors import Loc, at, from_validation, suite_error
+from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
 from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable
 from slimgate.suite.variant_budgets import Family, VariantBudgets
@@ -44,80 +44,82 @@ EXAMPLES = {
     "baseline": "{ accuracy = { drop_points = 1.0 } }",
 }
 HOLM: Family = "holm"
-# The key that says whether the rows or the builds too are what a verdict is over.
+# The key that says what a verdict generalizes over: the rows alone, or the builds too.
 OVER = "over"
-# Keys of [budgets] that are no budgets for all variants.
-OF_ONE = ("variants", "teacher", "family")
+# Keys of [budgets] that are not budgets for all variants.
+NOT_COMMON = ("variants", "teacher", "family")
 
 
 def resolve_budgets(
-    data: Mapping[str, Any], variants: tuple[str, ...], file: str, *, of_one_build: bool = False
+    data: Mapping[str, Any], variants: tuple[str, ...], file: str, *, without_builds: bool = False
 ) -> dict[str, VariantBudgets]:
     """Budgets by variant name: `[budgets.variants.X]` added to `[budgets]` by metric and kind.
 
-    data: the whole suite as a mapping. of_one_build: for a caller that leaves out budgets over builds, so the
-    suite needs no seeds for them. Raises SuiteError for unknown metrics, variants and keys, and for a
-    budget that is switched off without a reason.
+    data: the whole suite as a mapping. without_builds: the caller drops budgets over builds, so the suite
+    needs no seeds for them. Raises SuiteError for unknown metrics, variants and keys, and for a budget that
+    is switched off without a reason.
     """
     budgets = data.get("budgets", {})
-    common = budgets_of(budgets, ("budgets",), data, file, of_one_build=of_one_build)
-    own = budgets.get("variants", {})
-    if not isinstance(own, Mapping):
-        problem = f"{format_value(own)} came, expected tables [budgets.variants.NAME]"
-        raise suite_error(file, ("budgets", "variants"), data, problem)
+    common = read_budgets(budgets, ("budgets",), data, file, without_builds=without_builds)
+    variant_tables = budgets.get("variants", {})
+    if not isinstance(variant_tables, Mapping):
+        problem = f"{format_value(variant_tables)} came, expected tables [budgets.variants.NAME]"
+        raise make_suite_error(file, ("budgets", "variants"), data, problem)
     merged: dict[str, VariantBudgets] = dict.fromkeys(variants, common)
-    for name, table in own.items():
+    for name, table in variant_tables.items():
         loc = ("budgets", "variants", name)
         if name == "teacher":
-            raise suite_error(file, loc, data, "the teacher is no variant; write [budgets.teacher]")
+            raise make_suite_error(file, loc, data, "the teacher is no variant; write [budgets.teacher]")
         if name not in variants:
-            raise suite_error(file, loc, data, f"no such variant{format_suggestion(name, variants)}")
+            raise make_suite_error(file, loc, data, f"no such variant{format_suggestion(name, variants)}")
         if not isinstance(table, Mapping):
             problem = f"{format_value(table)} came, expected a table, such as {{ accuracy = {EXAMPLE} }}"
-            raise suite_error(file, loc, data, problem)
-        kept, off = read_switched_off(table, common, loc, data, file)
-        own_budgets = budgets_of(kept, loc, data, file, of_one_build=of_one_build)
-        merged[name] = own_budgets.over(common, off)
+            raise make_suite_error(file, loc, data, problem)
+        limits, off = read_switched_off(table, common, loc, data, file)
+        variant_budgets = read_budgets(limits, loc, data, file, without_builds=without_builds)
+        merged[name] = variant_budgets.add_to(common, off)
     return merged
 
 
-def teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
+def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
     """[budgets.teacher]: floors and ceilings of metrics, and drops since the baseline. Raises SuiteError."""
     prefix, table = ("budgets", "teacher"), data.get("budgets", {}).get("teacher", {})
-    _refuse_value(table, "{ accuracy = { floor = 0.85 } }", prefix, data, file)
+    _check_is_table(table, "{ accuracy = { floor = 0.85 } }", prefix, data, file)
     quality: dict[str, tuple[QualityBudget, ...]] = {}
-    for key, own in table.items():
+    for key, limits in table.items():
         loc = (*prefix, key)
         if key != "baseline":
-            quality[key] = _of_teacher(key, own, loc, data, file)
+            quality[key] = _read_teacher_limits(key, limits, loc, data, file)
     since = table.get("baseline", {})
-    _refuse_value(since, EXAMPLES["baseline"], (*prefix, "baseline"), data, file)
-    baseline = _since_baseline(since, (*prefix, "baseline"), data, file)
+    _check_is_table(since, EXAMPLES["baseline"], (*prefix, "baseline"), data, file)
+    baseline = _read_baseline_budgets(since, (*prefix, "baseline"), data, file)
     return VariantBudgets(quality, baseline=baseline)
 
 
-def _of_teacher(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[QualityBudget, ...]:
+def _read_teacher_limits(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[QualityBudget, ...]:
     takes = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
-        raise suite_error(file, loc, data, f"variants are held against the teacher here; {takes}")
-    _refuse_metric(key, loc, data, file, [*known_metrics(), "baseline"])
-    _refuse_value(table, "{ floor = 0.85 }", loc, data, file)
-    _refuse_over(table, loc, data, file)
+        raise make_suite_error(file, loc, data, f"variants are held against the teacher here; {takes}")
+    _check_metric(key, loc, data, file, [*known_metrics(), "baseline"])
+    _check_is_table(table, "{ floor = 0.85 }", loc, data, file)
+    _refuse_over_key(table, loc, data, file)
     for kind in QualityBudgetTable.model_fields.keys() - TeacherBudgetTable.model_fields.keys():
         if kind in table:
-            raise suite_error(file, (*loc, kind), data, f"limits what is lost behind the teacher; {takes}")
+            raise make_suite_error(
+                file, (*loc, kind), data, f"limits what is lost behind the teacher; {takes}"
+            )
     try:
         budgets = TeacherBudgetTable.model_validate(table).budgets()
     except ValidationError as error:
-        raise from_validation(error, file, data, loc) from None
-    _refuse_unsuited(key, budgets, loc, data, file)
+        raise to_suite_error(error, file, data, loc) from None
+    _check_suits_metric(key, budgets, loc, data, file)
     return budgets
 
 
-def budgets_of(
-    budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str, *, of_one_build: bool = False
+def read_budgets(
+    budgets: Mapping[str, Any], prefix: Loc, data: Any, file: str, *, without_builds: bool = False
 ) -> VariantBudgets:
-    """The budgets of the table that stands at `prefix` in the suite. Raises SuiteError."""
+    """The budgets of the table at `prefix` in the suite. Raises SuiteError."""
     quality: dict[str, tuple[QualityBudget, ...]] = {}
     slices: dict[str, SliceBudget] = {}
     named_slices: dict[SliceName, SliceBudget] = {}
@@ -127,9 +129,9 @@ def budgets_of(
     size, flips, memory, flops = None, None, None, None
     for key, table in budgets.items():
         loc = (*prefix, key)
-        if key in OF_ONE and len(prefix) == 1:
+        if key in NOT_COMMON and len(prefix) == 1:
             continue
-        _refuse(key, table, loc, data, file)
+        _check_table(key, table, loc, data, file)
         try:
             if key == "size":
                 size = SizeBudget.model_validate(table)
@@ -142,18 +144,18 @@ def budgets_of(
             elif key == "flips":
                 flips = FlipsBudget.model_validate(table)
             elif key == "slices":
-                slices, named_slices = _slices(table, loc, data, file)
+                slices, named_slices = _read_slices(table, loc, data, file)
             elif key in TOKEN_TABLES:
                 tokens[key] = TOKEN_TABLES[key].model_validate(table).budgets()
             elif key == "baseline":
-                baseline = _since_baseline(table, loc, data, file)
+                baseline = _read_baseline_budgets(table, loc, data, file)
             else:
                 quality[key] = QualityBudgetTable.model_validate(table).budgets()
-                _refuse_unsuited(key, quality[key], loc, data, file)
-                if not of_one_build:
-                    _check_builds(quality[key], loc, data, file)
+                _check_suits_metric(key, quality[key], loc, data, file)
+                if not without_builds:
+                    _check_seeds(quality[key], loc, data, file)
         except ValidationError as error:
-            raise from_validation(error, file, data, loc) from None
+            raise to_suite_error(error, file, data, loc) from None
     return VariantBudgets(
         quality,
         size,
@@ -167,165 +169,170 @@ def budgets_of(
     )
 
 
-def budget_family(data: Mapping[str, Any], file: str) -> Family | None:
-    """What [budgets] family names. Raises SuiteError."""
+def read_family(data: Mapping[str, Any], file: str) -> Family | None:
+    """The value of [budgets] family, or None. Raises SuiteError."""
     family = data.get("budgets", {}).get("family")
     if family is not None and family != HOLM:
-        raise suite_error(
+        raise make_suite_error(
             file, ("budgets", "family"), data, f'{format_value(family)} came, expected "{HOLM}"'
         )
     return None if family is None else HOLM
 
 
-def baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
-    """What [budgets.baseline] says beside its budgets. Raises SuiteError."""
+def read_baseline_table(data: Mapping[str, Any], file: str) -> BaselineTable:
+    """The keys of [budgets.baseline] that are not budgets. Raises SuiteError."""
     table = data.get("budgets", {}).get("baseline", {})
-    own = {key: table[key] for key in BaselineTable.model_fields if key in table}
+    options = {key: table[key] for key in BaselineTable.model_fields if key in table}
     try:
-        return BaselineTable.model_validate(own)
+        return BaselineTable.model_validate(options)
     except ValidationError as error:
-        raise from_validation(error, file, data, ("budgets", "baseline")) from None
+        raise to_suite_error(error, file, data, ("budgets", "baseline")) from None
 
 
-def _since_baseline(
+def _read_baseline_budgets(
     tables: Mapping[str, Any], prefix: Loc, data: Any, file: str
 ) -> dict[str, tuple[QualityBudget, ...]]:
-    """[budgets.baseline]: by metric; of a variant's own the file is that of all."""
-    found = {}
+    """The budgets of [budgets.baseline] by metric. Only the table for all variants may name the file."""
+    budgets = {}
     for name, table in tables.items():
         loc = (*prefix, name)
         if name in BaselineTable.model_fields:
             if len(prefix) > 2:
-                raise suite_error(
+                raise make_suite_error(
                     file, loc, data, "one baseline is for all variants; write it under [budgets.baseline]"
                 )
             continue
         if name in EXAMPLES:
             problem = f"only metrics are held against the baseline, such as accuracy = {EXAMPLE}"
-            raise suite_error(file, loc, data, problem)
-        _refuse_metric(name, loc, data, file, [*known_metrics(), *BaselineTable.model_fields])
-        _refuse_value(table, EXAMPLE, loc, data, file)
-        _refuse_over(table, loc, data, file)
+            raise make_suite_error(file, loc, data, problem)
+        _check_metric(name, loc, data, file, [*known_metrics(), *BaselineTable.model_fields])
+        _check_is_table(table, EXAMPLE, loc, data, file)
+        _refuse_over_key(table, loc, data, file)
         for kind in {*QualityBudgetTable.model_fields} - {*BaselineBudgetTable.model_fields}:
             if kind in table:
                 problem = "limits the value of now, whatever it was; write it under [budgets]"
-                raise suite_error(file, (*loc, kind), data, problem)
+                raise make_suite_error(file, (*loc, kind), data, problem)
         try:
-            found[name] = BaselineBudgetTable.model_validate(table).budgets()
+            budgets[name] = BaselineBudgetTable.model_validate(table).budgets()
         except ValidationError as error:
-            raise from_validation(error, file, data, loc) from None
-        _refuse_unsuited(name, found[name], loc, data, file)
-    return found
+            raise to_suite_error(error, file, data, loc) from None
+        _check_suits_metric(name, budgets[name], loc, data, file)
+    return budgets
 
 
-def _refuse_unsuited(name: str, budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
-    """Raises where a metric cannot have a budget of this kind, or of this size."""
+def _check_suits_metric(name: str, budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
+    """Raises if the metric cannot have a budget of this kind or size."""
     metric = load_metric(name)
     if budgets and metric.correlated is not None and metric.correlated.kind == "pearson":
-        raise suite_error(file, loc, data, NO_PASS)
+        raise make_suite_error(file, loc, data, NO_PASS)
     for budget in budgets:
         try:
             check_budget(metric, budget)
         except SuiteError as error:
-            raise suite_error(file, loc, data, str(error)) from None
+            raise make_suite_error(file, loc, data, str(error)) from None
 
 
-def _slices(
+def _read_slices(
     tables: Mapping[str, Any], prefix: Loc, data: Any, file: str
 ) -> tuple[dict[str, SliceBudget], dict[SliceName, SliceBudget]]:
-    """[budgets.slices]: by metric on every slice, and under COLUMN.VALUE by metric on that slice.
+    """[budgets.slices]: by metric the budgets on every slice, then the budgets on single slices.
 
-    A table of tables is a column: the table of a metric holds limits. reader.py checks the columns.
+    A key is a column if its value is a table of tables, as in COLUMN.VALUE.METRIC; else it is a metric.
+    checks.py checks that the columns exist.
     """
     budgets, named = dict[str, SliceBudget](), dict[SliceName, SliceBudget]()
     for name, table in tables.items():
         loc = (*prefix, name)
-        if not _holds_tables(table):
-            budgets[name] = _slice_budget(name, table, loc, data, file)
+        if not _has_only_tables(table):
+            budgets[name] = _read_slice_budget(name, table, loc, data, file)
             continue
         for value, by_metric in table.items():
-            if not _holds_tables(by_metric):
+            if not _has_only_tables(by_metric):
                 problem = f"expected metrics of the slice {value}, as in {{ accuracy = {EXAMPLE} }}"
-                raise suite_error(file, (*loc, value), data, problem)
+                raise make_suite_error(file, (*loc, value), data, problem)
             for metric, limits in by_metric.items():
                 place = (*loc, value, metric)
-                named[SliceName(name, value, metric)] = _slice_budget(metric, limits, place, data, file)
+                named[SliceName(name, value, metric)] = _read_slice_budget(metric, limits, place, data, file)
     return budgets, named
 
 
-def _holds_tables(table: Any) -> bool:
+def _has_only_tables(table: Any) -> bool:
     return (
-        isinstance(table, Mapping) and bool(table) and all(isinstance(one, Mapping) for one in table.values())
+        isinstance(table, Mapping)
+        and bool(table)
+        and all(isinstance(value, Mapping) for value in table.values())
     )
 
 
-def _slice_budget(metric: str, table: Any, loc: Loc, data: Any, file: str) -> SliceBudget:
-    """A budget on a metric of 0/1 per row."""
-    _refuse_metric(metric, loc, data, file, per_row_metrics())
+def _read_slice_budget(metric: str, table: Any, loc: Loc, data: Any, file: str) -> SliceBudget:
+    """A budget on a metric that is 0 or 1 for each row."""
+    _check_metric(metric, loc, data, file, list_per_row_metrics())
     if load_metric(metric).per_row is None:
-        raise suite_error(file, loc, data, NOT_PER_ROW)
-    _refuse_value(table, EXAMPLE, loc, data, file)
-    _refuse_over(table, loc, data, file)
+        raise make_suite_error(file, loc, data, NOT_PER_ROW)
+    _check_is_table(table, EXAMPLE, loc, data, file)
+    _refuse_over_key(table, loc, data, file)
     try:
         return SliceBudget.model_validate(table)
     except ValidationError as error:
-        raise from_validation(error, file, data, loc) from None
+        raise to_suite_error(error, file, data, loc) from None
 
 
-def per_row_metrics() -> tuple[str, ...]:
-    """slimgate's own metrics of 0/1 per row: those that slices can be judged by."""
+def list_per_row_metrics() -> tuple[str, ...]:
+    """slimgate's own metrics that are 0 or 1 for each row; slices can be judged by these."""
     return tuple(name for name in known_metrics() if load_metric(name).per_row is not None)
 
 
-def _refuse(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
+def _check_table(key: str, table: Any, loc: Loc, data: Any, file: str) -> None:
     if key not in EXAMPLES:
-        _refuse_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
-    _refuse_value(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
+        _check_metric(key, loc, data, file, [*known_metrics(), *EXAMPLES])
+    _check_is_table(table, EXAMPLES.get(key, EXAMPLE), loc, data, file)
     if key in EXAMPLES:
-        _refuse_over(table, loc, data, file)
+        _refuse_over_key(table, loc, data, file)
 
 
-def _refuse_over(table: Mapping[str, Any], loc: Loc, data: Any, file: str) -> None:
-    """Raises where a budget that is of the first build alone says over what it is judged."""
+def _refuse_over_key(table: Mapping[str, Any], loc: Loc, data: Any, file: str) -> None:
+    """Raises if a budget has the key `over` though it is judged on the first build alone."""
     if OVER in table:
         takes = "only budgets on what a metric lost behind the teacher take it"
         problem = f"{format_value(table[OVER])} came, and {takes}; leave it out"
-        raise suite_error(file, (*loc, OVER), data, problem)
+        raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
-def _check_builds(budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
-    """Raises where a budget is over builds, and there are no two of them."""
-    if all(one.over == "rows" for one in budgets):
+def _check_seeds(budgets: Sequence[QualityBudget], loc: Loc, data: Any, file: str) -> None:
+    """Raises if a budget is over builds and the suite has fewer than two seeds."""
+    if all(budget.over == "rows" for budget in budgets):
         return
     if loc[0] == "tune":
         problem = '"builds" came, and a search judges one build of each variant; leave it out'
-        raise suite_error(file, (*loc, OVER), data, problem)
-    seeds = at(data, ("suite", "seeds"))
+        raise make_suite_error(file, (*loc, OVER), data, problem)
+    seeds = find_value(data, ("suite", "seeds"))
     if not isinstance(seeds, list | tuple) or len(seeds) < 2:
         came = "no seeds" if seeds is None else f"seeds = {format_value(seeds)}"
         problem = f'"builds" came, and [suite] has {came}; expected two or more, such as seeds = [0, 1, 2]'
-        raise suite_error(file, (*loc, OVER), data, problem)
+        raise make_suite_error(file, (*loc, OVER), data, problem)
 
 
-def _refuse_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str]) -> None:
+def _check_metric(name: str, loc: Loc, data: Any, file: str, near: Sequence[str]) -> None:
     if ":" in name:
-        _refuse_own(name, loc, data, file)
+        _check_metric_path(name, loc, data, file)
     elif name not in known_metrics():
-        raise suite_error(file, loc, data, f"no such metric{format_suggestion(name, near)}")
+        raise make_suite_error(file, loc, data, f"no such metric{format_suggestion(name, near)}")
 
 
-def _refuse_value(table: Any, example: str, loc: Loc, data: Any, file: str) -> None:
+def _check_is_table(table: Any, example: str, loc: Loc, data: Any, file: str) -> None:
     if not isinstance(table, Mapping):
-        raise suite_error(file, loc, data, f"{format_value(table)} came, expected a table, such as {example}")
+        raise make_suite_error(
+            file, loc, data, f"{format_value(table)} came, expected a table, such as {example}"
+        )
     for kind, value in table.items():
         if value == OFF and kind != "reason":
             problem = '"off" came, expected a number; only [budgets.variants.NAME] switches a budget off'
-            raise suite_error(file, (*loc, kind), data, problem)
+            raise make_suite_error(file, (*loc, kind), data, problem)
 
 
-def _refuse_own(name: str, loc: Loc, data: Any, file: str) -> None:
-    """Raises where a dotted path names no metric."""
+def _check_metric_path(name: str, loc: Loc, data: Any, file: str) -> None:
+    """Raises if a dotted path names no metric."""
     try:
         load_metric(name)
     except SuiteError as error:
-        raise suite_error(file, loc, data, str(error)) from error.__cause__
+        raise make_suite_error(file, loc, data, str(error)) from error.__cause__

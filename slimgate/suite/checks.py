@@ -1,4 +1,4 @@
-"""What a suite says of its models and rows, held against the folders and files that it names."""
+"""Checks that the models, steps, rows and budgets of a suite fit each other, before any model is built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from slimgate.compress.training.transfer_params import row_file, text_columns_of
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
@@ -20,6 +19,7 @@ from slimgate.models.model_ref import model_config, read_config
 from slimgate.models.quantized_files import CHECKPOINTS
 from slimgate.protocols import CALIBRATION, END_TO_END, UNLABELLED, ModelRef, Task
 from slimgate.runtimes import eager
+from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc
 from slimgate.suite.suite import SELF, TEACHER, Suite, SuiteStep, SuiteTask, TaskSetup, Variant
 from slimgate.suite.tables import FROM_SELECTION, LENGTH_BUCKET, CascadeTable
@@ -27,75 +27,77 @@ from slimgate.suite.variant_budgets import LATENCY
 
 ErrorAt = Callable[[Loc, str], SuiteError]
 Config = dict[str, Any]
-# What the outcomes of a task hold whose models can make a cascade.
+# Outcomes that a task must have before its models can form a cascade.
 CLASS_SCORES = frozenset({"prediction", "probabilities"})
 
 
-def no_cycle(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
-    """Raises where a variant is built from itself, or learns from itself, directly or through others."""
+def check_no_cycle(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
+    """Raises if a variant is built from itself or learns from itself, directly or through other variants."""
     for name, variant in variants.items():
-        for origin, loc in _origins(variant):
-            if path := _path(variants, origin, name):
+        for origin, loc in _find_origins(variant):
+            if path := _find_path(variants, origin, name):
                 raise error_at(("variants", name, *loc), f"a cycle: {' -> '.join([name, *path])}")
 
 
-def known_teachers(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
-    """Raises where a step learns from a variant that there is not."""
+def check_teachers_exist(variants: Mapping[str, Variant], error_at: ErrorAt) -> None:
+    """Raises if a step learns from a variant that the suite does not have."""
     for name, variant in variants.items():
-        for origin, loc in _origins(variant):
+        for origin, loc in _find_origins(variant):
             if origin not in variants:
                 hint = format_suggestion(origin, {TEACHER, SELF, *variants})
                 raise error_at(("variants", name, *loc), f'"{origin}": no such variant{hint}')
 
 
-def _origins(variant: Variant) -> list[tuple[str, Loc]]:
-    """The variants that a variant needs built first, and where it says so."""
-    found: list[tuple[str, Loc]] = []
+def _find_origins(variant: Variant) -> list[tuple[str, Loc]]:
+    """The variants that must be built before this one, each with the key that names it."""
+    origins: list[tuple[str, Loc]] = []
     if variant.parent not in (None, TEACHER):
-        found.append((str(variant.parent), ("from",)))
+        origins.append((str(variant.parent), ("from",)))
     for i, step in enumerate(variant.steps):
         for name in step.teachers:
             if name not in (TEACHER, SELF):
-                found.append((name, ("steps", i, step.name, _key(step, name))))
+                origins.append((name, ("steps", i, step.name, _find_teacher_option(step, name))))
     for name in variant.cascade.models if variant.cascade else ():
         if name != TEACHER:
-            found.append((name, ("cascade", "models")))
-    return found
+            origins.append((name, ("cascade", "models")))
+    return origins
 
 
 class _Change(NamedTuple):
-    """A step of a model that gave it another kind. given: the kind before."""
+    """A step that changed the kind of a model."""
 
     step: str
     model: str
-    given: str
+    kind_before: str
 
 
-def _wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Sequence[_Change]) -> str:
-    """name: of the model whose step takes none of this kind; changes: how the kind came about."""
+def _describe_wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Sequence[_Change]) -> str:
+    """Why a step of model `name` cannot take this kind. changes: the earlier steps that changed the kind."""
     problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
     if kind in CHECKPOINTS:
         return f"{problem}: the model is quantized already; start from the model before it was quantized"
-    if change := next((one for one in reversed(changes) if one.given in takes), None):
-        of = "" if change.model == name else f", a step of {change.model}"
-        return f"{problem}: put it before {change.step}{of}"
-    between = [name for name, one in plugins("method").items() if one.gives in takes and kind in one.takes]
+    if change := next((earlier for earlier in reversed(changes) if earlier.kind_before in takes), None):
+        owner = "" if change.model == name else f", a step of {change.model}"
+        return f"{problem}: put it before {change.step}{owner}"
+    between = [
+        name for name, plugin in plugins("step").items() if plugin.gives in takes and kind in plugin.takes
+    ]
     return f"{problem}: put {between[0]} before it" if len(between) == 1 else problem
 
 
-def _key(step: SuiteStep, name: str) -> str:
-    """The option that names a model which the step learns from."""
+def _find_teacher_option(step: SuiteStep, name: str) -> str:
+    """The option of the step that names this teacher."""
     return "teacher" if name == step.teacher else "more_teachers"
 
 
-def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
-    """Names from one variant to another, over what each needs built first; empty where no way leads there."""
+def _find_path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
+    """The variants on a path from `start` to `end` along build dependencies; empty if there is no path."""
     todo, seen = [[start]], {start}
     while todo:
         path = todo.pop()
         if path[-1] == end:
             return path
-        for origin, _ in _origins(variants[path[-1]]):
+        for origin, _ in _find_origins(variants[path[-1]]):
             if origin not in seen or origin == end:
                 seen.add(origin)
                 todo.append([*path, origin])
@@ -103,21 +105,21 @@ def _path(variants: Mapping[str, Variant], start: str, end: str) -> list[str]:
 
 
 def check_cascades(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where a cascade's models cannot pass rows on: they have no class probabilities, or no rows."""
+    """Raises if a cascade cannot work: no class probabilities, or no rows to choose thresholds on."""
     for name, variant in suite.variants.items():
         if variant.cascade is not None:
             _check_cascade(suite, name, variant.cascade, error_at)
 
 
 def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: ErrorAt) -> None:
-    task, here = suite.setup.task, ("variants", name, "cascade")
-    if not _gives_class_scores(task):
-        able = ", ".join(own for own, one in plugins("task").items() if _may_give_class_scores(one))
+    task, loc = suite.setup.task, ("variants", name, "cascade")
+    if not _has_class_scores(task):
+        able = ", ".join(kind for kind, plugin in plugins("task").items() if _can_have_class_scores(plugin))
         problem = (
             f"task {task.name} has no class probabilities for a whole row, by which a model is sure; tasks "
             f"for cascades: {able}"
         )
-        raise error_at(here, problem)
+        raise error_at(loc, problem)
     for other in table.models:
         problem = ""
         if other == name:
@@ -127,43 +129,43 @@ def _check_cascade(suite: Suite, name: str, table: CascadeTable, error_at: Error
         elif suite.model(other).is_endpoint:
             problem = f'"{other}" is an endpoint, which gives no class probabilities; name a model'
         if problem:
-            raise error_at((*here, "models"), problem)
+            raise error_at((*loc, "models"), problem)
     if table.reads_selection and suite.setup.sizes.selection == 0:
         rows = "chosen on rows of the split selection, and [task] splits.selection = 0 came; give it rows"
         if table.ensemble:
             other = "leave ensemble out"
             if table.threshold == FROM_SELECTION:
                 other += " and give threshold = 0.9"
-            raise error_at((*here, "ensemble"), f"its weights are {rows}, or {other}")
-        raise error_at((*here, "threshold"), f"is {rows}, or give threshold = 0.9")
+            raise error_at((*loc, "ensemble"), f"its weights are {rows}, or {other}")
+        raise error_at((*loc, "threshold"), f"is {rows}, or give threshold = 0.9")
 
 
-def _gives_class_scores(task: SuiteTask) -> bool:
-    """Whether a row is text, and one call gives a score for each of its classes."""
-    return _may_give_class_scores(task.object) and task.object.needs(task.params) >= CLASS_SCORES
+def _has_class_scores(task: SuiteTask) -> bool:
+    """Whether one call gives a probability for each class of a row."""
+    return _can_have_class_scores(task.object) and task.object.needs(task.params) >= CLASS_SCORES
 
 
-def _may_give_class_scores(task: Task[Any]) -> bool:
+def _can_have_class_scores(task: Task[Any]) -> bool:
     plain = (getattr(type(task), name) is getattr(Task, name) for name in ("read_output", "row_encoder"))
     return task.metrics() >= CLASS_SCORES and task.answer is None and all(plain)
 
 
 def check_goodput(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where good requests have a budget, and no load says what a good request is."""
-    if any(one.level is not None for one in suite.loads):
+    """Raises if good requests have a budget and no load defines a good request."""
+    if any(load.level is not None for load in suite.loads):
         return
-    if any(one.kind == GOODPUT for own in suite.budgets.values() for one in own.times):
+    if any(budget.kind == GOODPUT for budgets in suite.budgets.values() for budget in budgets.times):
         example = "{ concurrency = 8, service_level = { ttft_ms = 200, tpot_ms = 30 } }"
         problem = f"needs a load that says what a good request is; give [measure] loads = [{example}]"
         raise error_at(("budgets", LATENCY, GOODPUT), problem)
 
 
 def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where a server is asked for what it cannot give: weights to change, or scores of a model."""
+    """Raises if the suite needs what a server cannot give: weights to change, or a model's scores."""
     task, names = suite.setup.task, suite.endpoints
     if names and not task.object.takes_endpoints:
         table = (TEACHER,) if names[0] == TEACHER else ("variants", names[0])
-        able = ", ".join(name for name, one in plugins("task").items() if one.takes_endpoints)
+        able = ", ".join(name for name, plugin in plugins("task").items() if plugin.takes_endpoints)
         problem = (
             f"task {task.name} needs the model itself, and an endpoint gives only text; tasks for endpoints: "
             f"{able}"
@@ -180,32 +182,32 @@ def check_endpoints(suite: Suite, error_at: ErrorAt) -> None:
             )
             raise error_at(("variants", name), problem)
         if names:
-            _check_budgets_beside_endpoint(suite, name, error_at)
+            _check_endpoint_budgets(suite, name, error_at)
 
 
-def _check_budgets_beside_endpoint(suite: Suite, name: str, error_at: ErrorAt) -> None:
-    """Raises where a budget is on what an endpoint does not have."""
-    own, variant = suite.budgets.get(name), suite.variants[name]
-    which = [one for one in (TEACHER, name) if suite.model(one).is_endpoint]
-    if own is None or not which or not variant.gated:
+def _check_endpoint_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
+    """Raises if a budget limits a quantity that is not measured on an endpoint."""
+    budgets, variant = suite.budgets.get(name), suite.variants[name]
+    endpoints = [model for model in (TEACHER, name) if suite.model(model).is_endpoint]
+    if budgets is None or not endpoints or not variant.gated:
         return
-    unmeasured: Sequence[SpeedBudget | LimitBudget] = own.on_times
+    unmeasured: Sequence[SpeedBudget | LimitBudget] = budgets.on_times
     if name in suite.loaded:
-        measured = {one.kind for load in suite.loads for one in own.times_of(load)}
-        unmeasured = [one for one in own.times if one.kind not in measured]
-    given: list[tuple[str, Any]] = [(LATENCY, one) for one in unmeasured]
-    for key, budget in (*given, ("size", own.size), ("memory", own.memory), ("flops", own.flops)):
+        measured = {limit.kind for load in suite.loads for limit in budgets.find_time_budgets(load)}
+        unmeasured = [limit for limit in budgets.times if limit.kind not in measured]
+    timed: list[tuple[str, Any]] = [(LATENCY, limit) for limit in unmeasured]
+    for key, budget in (*timed, ("size", budgets.size), ("memory", budgets.memory), ("flops", budgets.flops)):
         if budget is not None:
-            off = f'{key} = {{ {budget.kind} = "off", reason = "{which[0]} is an endpoint" }}'
+            off = f'{key} = {{ {budget.kind} = "off", reason = "{endpoints[0]} is an endpoint" }}'
             problem = (
-                f"{which[0]} is an endpoint, of which files, calls and memory are not measured; switch the "
-                f"budget off: [budgets.variants.{name}] {off}"
+                f"{endpoints[0]} is an endpoint, of which files, calls and memory are not measured; switch "
+                f"the budget off: [budgets.variants.{name}] {off}"
             )
             raise error_at(("budgets", key), problem)
 
 
 def check_can_ask(suite: Suite, names: Iterable[str]) -> None:
-    """Raises, before any model is built, where these variants or the teacher cannot be asked for answers."""
+    """Raises, before any model is built, if the endpoint of a variant or of the teacher cannot be used."""
     for name in (TEACHER, *names):
         variant = suite.model(name)
         if variant.is_endpoint:
@@ -217,13 +219,13 @@ def check_can_ask(suite: Suite, names: Iterable[str]) -> None:
 
 
 def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
-    """Walks every model's steps: a step must take the kind before it, and fit the model's shape.
+    """Checks each model's steps: a step must take the kind of model before it, and fit the model's shape.
 
-    folders: also read the config.json of the folders that models start from.
+    folders: also read config.json in the folders that models start from.
     """
     walk = _Walk(suite, error_at, folders)
     for name in (TEACHER, *suite.variants):
-        state, runtime = walk.state(name), suite.model(name).runtime
+        state, runtime = walk.find_state(name), suite.model(name).runtime
         loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
         if state.kind not in runtime.object.kinds:
             raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
@@ -233,18 +235,18 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 
 
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
-    """Raises where a budget on times or memory is of a model whose weights are unpacked to be judged."""
-    own, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
-    if own is None or name in (*suite.dueled, *suite.loaded) or not variant.gated:
+    """Raises if a budget limits the times or memory of a model whose weights are unpacked for judging."""
+    budgets, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
+    if budgets is None or name in (*suite.dueled, *suite.loaded) or not variant.gated:
         return
-    kinds = [(LATENCY, one.kind) for one in own.on_times]
-    if own.memory is not None:
-        kinds.append(("memory", own.memory.kind))
+    kinds = [(LATENCY, budget.kind) for budget in budgets.on_times]
+    if budgets.memory is not None:
+        kinds.append(("memory", budgets.memory.kind))
     for key, kind in kinds[:1]:
-        which = name if suite.is_dequantized(name) else TEACHER
+        dequantized = name if suite.is_dequantized(name) else TEACHER
         off = f'{kind} = "off", reason = "judged by its answers alone"'
         problem = (
-            f"{which} has quantized weights that are unpacked to floating point, so its "
+            f"{dequantized} has quantized weights that are unpacked to floating point, so its "
             f"{key} would not be that of its format; switch the budget off: "
             f"[budgets.variants.{name}] {key} = {{ {off} }}"
         )
@@ -252,54 +254,59 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
 
 
 def _check_flops_budget(suite: Suite, name: str, error_at: ErrorAt) -> None:
-    """Raises where a budget on operations is of a model whose runtime cannot count them."""
-    own, variant = suite.budgets.get(name), suite.variants[name]
-    if own is None or own.flops is None or not variant.gated:
+    """Raises if a budget limits operations and the model's runtime cannot count them."""
+    budgets, variant = suite.budgets.get(name), suite.variants[name]
+    if budgets is None or budgets.flops is None or not variant.gated:
         return
-    for which in (TEACHER, name):
-        runtime = suite.model(which).runtime
+    for model_name in (TEACHER, name):
+        runtime = suite.model(model_name).runtime
         if not runtime.object.counts_macs:
-            off = f'flops = {{ {own.flops.kind} = "off", reason = "not counted" }}'
+            off = f'flops = {{ {budgets.flops.kind} = "off", reason = "not counted" }}'
             problem = (
-                f"runtime {runtime.name} of {which} does not count operations; switch the budget off: "
+                f"runtime {runtime.name} of {model_name} does not count operations; switch the budget off: "
                 f"[budgets.variants.{name}] {off}"
             )
             raise error_at(("budgets", "flops"), problem)
 
 
 def check_rounds(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where [measure] allows fewer rounds, or requests of a load, than a budget on times takes."""
-    for name, own in suite.budgets.items():
-        for budget in own.times:
+    """Raises if [measure] allows fewer rounds, or requests of a load, than a budget on times needs."""
+    for name, budgets in suite.budgets.items():
+        for budget in budgets.times:
             least = rounds_for(budget.kind)
             if name in suite.loaded:
-                _check_requests(suite, budget.kind, least, error_at)
+                _check_load_requests(suite, budget.kind, least, error_at)
             elif suite.measure.rounds < least:
                 problem = f"{suite.measure.rounds} came, expected at least {least} for a budget {budget.kind}"
                 raise error_at(("measure", "rounds"), problem)
 
 
-def _check_requests(suite: Suite, kind: str, least: int, error_at: ErrorAt) -> None:
+def _check_load_requests(suite: Suite, kind: str, least: int, error_at: ErrorAt) -> None:
     for i, table in enumerate(suite.measure.loads):
         sent = table.blocks if kind == GOODPUT else table.requests * table.blocks
         if sent < least:
-            what = "blocks" if kind == GOODPUT else "requests times blocks"
-            problem = f"{sent} {what} came, expected at least {least} for a budget {kind}"
+            unit = "blocks" if kind == GOODPUT else "requests times blocks"
+            problem = f"{sent} {unit} came, expected at least {least} for a budget {kind}"
             raise error_at(("measure", "loads", i), problem)
 
 
 def check_writing(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where answers shall be timed of a task or runtime that writes none, or have a budget unasked."""
-    task, asked = suite.setup.task, any(one.writes for one in suite.workloads) or bool(suite.loads)
+    """Raises if answers are to be timed and the task or runtime writes none, or a budget has no workload."""
+    task, has_writing = (
+        suite.setup.task,
+        any(workload.writes for workload in suite.workloads) or bool(suite.loads),
+    )
     tables = suite.measure.workloads or ()
     for i, table in enumerate(tables if not task.object.writes else ()):
         if table.prompt_tokens is not None:
-            able = ", ".join(name for name, one in plugins("task").items() if one.writes)
+            able = ", ".join(name for name, plugin in plugins("task").items() if plugin.writes)
             problem = f"task {task.name} writes no answers; tasks that do: {able}"
             raise error_at(("measure", "workloads", i, "prompt_tokens"), problem)
-    for name, own in suite.budgets.items():
-        of_answers = (one.kind for one in own.on_times if PART_OF.get(one.kind, END_TO_END) != END_TO_END)
-        unasked = [] if asked else list(of_answers)
+    for name, budgets in suite.budgets.items():
+        answer_kinds = (
+            budget.kind for budget in budgets.on_times if PART_OF.get(budget.kind, END_TO_END) != END_TO_END
+        )
+        unasked = [] if has_writing else list(answer_kinds)
         if unasked:
             example = "{ prompt_tokens = 128, new_tokens = 64, batch = 1 }"
             problem = f"needs a workload that writes; give [measure] workloads = [{example}]"
@@ -308,36 +315,43 @@ def check_writing(suite: Suite, error_at: ErrorAt) -> None:
 
 
 def check_end_to_end(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where calls shall be timed end to end of a task that has none, or have a budget unasked."""
+    """Raises if calls are to be timed end to end and the task cannot, or [measure] does not enable it."""
     task = suite.setup.task
     if suite.measure.end_to_end and not task.object.end_to_end:
-        able = ", ".join(name for name, one in plugins("task").items() if one.end_to_end)
+        able = ", ".join(name for name, plugin in plugins("task").items() if plugin.end_to_end)
         problem = (
             f"true came, but a row of task {task.name} is no text that one forward pass answers; tasks that "
             f"are timed end to end: {able}"
         )
         raise error_at(("measure", "end_to_end"), problem)
-    for own in () if suite.measure.end_to_end else suite.budgets.values():
-        unasked = [one.kind for one in own.on_times if PART_OF.get(one.kind) == END_TO_END]
+    for budgets in () if suite.measure.end_to_end else suite.budgets.values():
+        unasked = [budget.kind for budget in budgets.on_times if PART_OF.get(budget.kind) == END_TO_END]
         if unasked:
             problem = "needs calls that are timed end to end; give [measure] end_to_end = true"
             raise error_at(("budgets", LATENCY, unasked[0]), problem)
 
 
 def _check_writing_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
-    """Raises where a budget is on answers that the runtime of a variant, or of the teacher, cannot time."""
-    own, variant = suite.budgets[name], suite.variants[name]
+    """Raises if a budget limits text generation and the variant's or teacher's runtime cannot time it."""
+    variant_budgets, variant = suite.budgets[name], suite.variants[name]
     if not variant.gated or name not in suite.dueled:
         return
     for workload in suite.workloads:
-        budgets = [one for one in own.on_times if limits_part(one.kind, workload.part)]
-        which = next((one for one in (TEACHER, name) if workload not in suite.timed_on(one)), None)
-        if which is not None and budgets:
-            runtime, kind = suite.model(which).runtime.name, budgets[0].kind
-            able = ", ".join(name for name, one in plugins("runtime").items() if one.times_writing)
+        budgets = [budget for budget in variant_budgets.on_times if limits_part(budget.kind, workload.part)]
+        untimed = next(
+            (
+                model_name
+                for model_name in (TEACHER, name)
+                if workload not in suite.list_timed_workloads(model_name)
+            ),
+            None,
+        )
+        if untimed is not None and budgets:
+            runtime, kind = suite.model(untimed).runtime.name, budgets[0].kind
+            able = ", ".join(name for name, plugin in plugins("runtime").items() if plugin.times_writing)
             off = f'{kind} = "off", reason = "runtime {runtime}"'
             problem = (
-                f"runtime {runtime} of {which} writes no answers that can be timed, but {able} do. "
+                f"runtime {runtime} of {untimed} writes no answers that can be timed, but {able} do. "
                 "Give one of them, or switch the budget off: "
                 f"[budgets.variants.{name}] {LATENCY} = {{ {off} }}"
             )
@@ -345,12 +359,12 @@ def _check_writing_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
 
 
 def check_hub_models(suite: Suite, names: Iterable[str]) -> None:
-    """Looks up the models of the hub that these variants and the teacher start from, before any is built.
+    """Looks up the hub models that these variants and the teacher start from, before any is built.
 
-    Only their settings are fetched. Raises SuiteError for the first that is not there or does not fit.
+    Only their configurations are fetched. Raises SuiteError for the first that is missing or does not fit.
     """
     task = suite.setup.task
-    for name in _with_origins(suite, names):
+    for name in _add_origins(suite, names):
         ref = suite.model(name).ref
         if ref is None or ref.hub_id is None:
             continue
@@ -362,23 +376,23 @@ def check_hub_models(suite: Suite, names: Iterable[str]) -> None:
             raise SuiteError(f"{suite.shown} [{table}] model: {error}") from error
 
 
-def _with_origins(suite: Suite, names: Iterable[str]) -> list[str]:
-    """The teacher, the variants, and those that they are built from or learn from."""
-    found, todo = dict.fromkeys([TEACHER]), list(names)
+def _add_origins(suite: Suite, names: Iterable[str]) -> list[str]:
+    """The teacher, the variants, and all variants that these are built from or learn from."""
+    models, todo = dict.fromkeys([TEACHER]), list(names)
     while todo:
         name = todo.pop(0)
-        if name not in found:
-            found[name] = None
-            todo += [origin for origin, _ in _origins(suite.model(name))]
-    return list(found)
+        if name not in models:
+            models[name] = None
+            todo += [origin for origin, _ in _find_origins(suite.model(name))]
+    return list(models)
 
 
 def check_slice_columns(suite: Suite, error_at: ErrorAt) -> None:
-    """Raises where a budget names a slice of a column by which results are not sliced."""
+    """Raises if a budget names a slice of a column that the suite does not slice by."""
     columns = (LABEL, *suite.setup.slices)
     label = suite.setup.task.object.label_column(suite.setup.task.params)
     for column in dict.fromkeys(
-        name.column for own in suite.budgets.values() for name in own.behaviour.named_slices
+        name.column for budgets in suite.budgets.values() for name in budgets.behaviour.named_slices
     ):
         if column not in columns:
             hint = format_suggestion(column, columns)
@@ -389,15 +403,15 @@ def check_slice_columns(suite: Suite, error_at: ErrorAt) -> None:
 
 
 def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
-    """Raises where the rows' files are missing, or lack a column that the task reads."""
+    """Raises if the rows' files are missing, or lack a column that the task reads."""
     try:
         columns = setup.source.object.columns(setup.source.params)
     except SlimgateError as error:
         raise error_at(("task", "source"), str(error)) from None
     if columns is None:
         return
-    wanted = setup.task.object.columns(setup.task.params)
-    for column in (*wanted, *([setup.group] if setup.group else [])):
+    required = setup.task.object.columns(setup.task.params)
+    for column in (*required, *([setup.group] if setup.group else [])):
         if column not in columns:
             raise error_at(
                 ("task",), f'the rows have no column "{column}"{format_suggestion(column, columns)}'
@@ -411,7 +425,7 @@ def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
 
 @dataclass(frozen=True)
 class _State:
-    """What is known of a model without loading it: its kind, and its configuration if it is a folder.
+    """A model as far as it is known without loading it: its kind, and its configuration if it is a folder.
 
     changes: the steps that changed its kind, in order.
     """
@@ -428,88 +442,88 @@ class _Walk:
     folders: bool
     _known: dict[str, _State] = field(default_factory=dict)
 
-    def state(self, name: str) -> _State:
+    def find_state(self, name: str) -> _State:
         if name not in self._known:
-            self._known[name] = self._of(self.suite.model(name))
+            self._known[name] = self._walk_steps(self.suite.model(name))
         return self._known[name]
 
-    def _of(self, variant: Variant) -> _State:
+    def _walk_steps(self, variant: Variant) -> _State:
         loc: Loc = (TEACHER,) if variant.name == TEACHER else ("variants", variant.name)
         if variant.ref is not None:
-            state = _State(variant.ref.kind, self._config(variant.ref, (*loc, "model")))
+            state = _State(variant.ref.kind, self._read_config(variant.ref, (*loc, "model")))
         else:
-            state = self.state(variant.parent or TEACHER)
+            state = self.find_state(variant.parent or TEACHER)
         for i, step in enumerate(variant.steps):
-            here = (*loc, "steps", i, step.name)
-            if variant.name == TEACHER and (others := [name for name in step.teachers if name != SELF]):
-                whom = "the teacher" if others[0] == TEACHER else f'"{others[0]}"'
-                raise self.error_at(here, f"learns from {whom}, so it cannot be a step of the teacher")
-            self._check_teacher(step, state, here)
-            self._check_files(step, here)
-            self._check_unlabelled(step, here)
-            self._check_calibration(step, here)
-            self._check_functions(step, here)
-            state = self._after(step, state, variant.name, here)
+            step_loc = (*loc, "steps", i, step.name)
+            if variant.name == TEACHER and (teachers := [name for name in step.teachers if name != SELF]):
+                teacher = "the teacher" if teachers[0] == TEACHER else f'"{teachers[0]}"'
+                raise self.error_at(step_loc, f"learns from {teacher}, so it cannot be a step of the teacher")
+            self._check_teacher(step, state, step_loc)
+            self._check_files(step, step_loc)
+            self._check_unlabelled(step, step_loc)
+            self._check_calibration(step, step_loc)
+            self._check_functions(step, step_loc)
+            state = self._apply_step(step, state, variant.name, step_loc)
         return state
 
-    def _after(self, step: SuiteStep, state: _State, name: str, here: Loc) -> _State:
-        method, config = step.object, state.config
-        if state.kind not in method.takes:
-            raise self.error_at(here, _wrong_kind(state.kind, method.takes, name, state.changes))
+    def _apply_step(self, step: SuiteStep, state: _State, name: str, loc: Loc) -> _State:
+        plugin, config = step.object, state.config
+        if state.kind not in plugin.takes:
+            raise self.error_at(loc, _describe_wrong_kind(state.kind, plugin.takes, name, state.changes))
         if config is not None:
             try:
-                check_family(step.name, method, config)
-                config = method.check(step.params, config)
+                check_family(step.name, plugin, config)
+                config = plugin.check(step.params, config)
             except SlimgateError as error:
-                raise self.error_at(here, str(error)) from None
-        kind = method.gives or state.kind
+                raise self.error_at(loc, str(error)) from None
+        kind = plugin.gives or state.kind
         change = (_Change(step.name, name, state.kind),) if kind != state.kind else ()
         return _State(kind, config, (*state.changes, *change))
 
-    def _check_teacher(self, step: SuiteStep, state: _State, here: Loc) -> None:
+    def _check_teacher(self, step: SuiteStep, state: _State, loc: Loc) -> None:
         """A teacher runs in PyTorch."""
         for name in step.teachers:
-            kind = state.kind if name == SELF else self.state(name).kind
+            kind = state.kind if name == SELF else self.find_state(name).kind
             if kind not in eager.runtime.kinds:
                 problem = f'"{name}" is of kind {kind}; a model to learn from runs in PyTorch'
-                raise self.error_at((*here, _key(step, name)), problem)
+                raise self.error_at((*loc, _find_teacher_option(step, name)), problem)
 
-    def _check_files(self, step: SuiteStep, here: Loc) -> None:
-        """Files of rows are there, and have the columns of the task's texts."""
+    def _check_files(self, step: SuiteStep, loc: Loc) -> None:
+        """The step's row files exist and have the task's text columns."""
         task = self.suite.setup.task
         for path in step.row_files if self.folders else ():
             try:
                 text_columns_of(columns_of(row_file(path)), task.object.text_columns(task.params), path)
             except (SlimgateError, ValueError) as error:
-                raise self.error_at(here, str(error)) from None
+                raise self.error_at(loc, str(error)) from None
 
-    def _check_unlabelled(self, step: SuiteStep, here: Loc) -> None:
-        """The split unlabelled is there where a step reads it."""
+    def _check_unlabelled(self, step: SuiteStep, loc: Loc) -> None:
+        """The suite has the split `unlabelled` if a step reads it."""
         if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
             problem = "reads the split unlabelled, which there is not; give [task] splits.unlabelled = 2000"
-            raise self.error_at(here, problem)
+            raise self.error_at(loc, problem)
 
-    def _check_calibration(self, step: SuiteStep, here: Loc) -> None:
-        """The split calibration has rows where a step cannot do without."""
+    def _check_calibration(self, step: SuiteStep, loc: Loc) -> None:
+        """The split `calibration` has rows if a step needs them."""
         if CALIBRATION in step.needs and self.suite.setup.sizes.calibration == 0:
             problem = (
                 "needs rows of the split calibration, and [task] splits.calibration = 0 came; give it some, "
                 "such as calibration = 512"
             )
-            raise self.error_at(here, problem)
+            raise self.error_at(loc, problem)
 
-    def _check_functions(self, step: SuiteStep, here: Loc) -> None:
+    def _check_functions(self, step: SuiteStep, loc: Loc) -> None:
         """A user's own functions can be imported and called."""
         for name in step.functions:
             try:
-                found = own_object("function", name)
+                function = own_object("function", name)
             except SuiteError as error:
-                raise self.error_at(here, str(error)) from None
-            if not callable(found):
-                problem = f'"{name}" is {type(found).__name__}, expected a function'
-                raise self.error_at(here, problem)
+                raise self.error_at(loc, str(error)) from None
+            if not callable(function):
+                problem = f'"{name}" is {type(function).__name__}, expected a function'
+                raise self.error_at(loc, problem)
 
-    def _config(self, ref: ModelRef, loc: Loc) -> Config | None:
+    def _read_config(self, ref: ModelRef, loc: Loc) -> Config | None:
         if not self.folders or ref.folder is None:
             return None
         try:
@@ -525,11 +539,11 @@ class _Walk:
         if longest is None:
             return
         for i, table in enumerate(self.suite.measure.workloads or ()):
-            where, has = ("measure", "workloads", i), f"{ref.text} has positions for {longest} tokens"
+            loc, has = ("measure", "workloads", i), f"{ref.text} has positions for {longest} tokens"
             if (table.tokens or 0) > longest:
-                raise self.error_at((*where, "tokens"), f"{table.tokens} came, but {has}")
+                raise self.error_at((*loc, "tokens"), f"{table.tokens} came, but {has}")
             prompt, new = table.prompt_tokens or 0, table.new_tokens or 0
-            apart = bool(config.get("is_encoder_decoder"))
-            if (max(prompt, new + 1) if apart else prompt + new) > longest:
+            is_encoder_decoder = bool(config.get("is_encoder_decoder"))
+            if (max(prompt, new + 1) if is_encoder_decoder else prompt + new) > longest:
                 problem = f"{prompt} came, with new_tokens = {new}, but {has}"
-                raise self.error_at((*where, "prompt_tokens"), problem)
+                raise self.error_at((*loc, "prompt_tokens"), problem)

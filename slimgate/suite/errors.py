@@ -43,7 +43,7 @@ PATTERNS: dict[str, str] = {
 }
 
 
-def table_path(loc: Loc, data: Any) -> str:
+def format_table_path(loc: Loc, data: Any) -> str:
     """`[variants.int8] steps[0].int8_dynamic` for ("variants", "int8", "steps", 0, "int8_dynamic")."""
     tables: list[str] = []
     rest = list(loc)
@@ -59,28 +59,28 @@ def table_path(loc: Loc, data: Any) -> str:
     return " ".join(part for part in (f"[{'.'.join(tables)}]" if tables else "", key) if part)
 
 
-def suite_error(file: str, loc: Loc, data: Any, problem: str) -> SuiteError:
+def make_suite_error(file: str, loc: Loc, data: Any, problem: str) -> SuiteError:
     """`file [table] key: problem`, the form of every configuration error: one line."""
-    where = table_path(loc, data)
+    where = format_table_path(loc, data)
     line = " ".join(problem.split())
     return SuiteError(f"{file} {where}: {line}" if where else f"{file}: {line}")
 
 
-def from_validation(error: ValidationError, file: str, data: Any, prefix: Loc = ()) -> SuiteError:
-    """The first problem of a pydantic error, told in the suite's words; the others are counted."""
+def to_suite_error(error: ValidationError, file: str, data: Any, prefix: Loc = ()) -> SuiteError:
+    """The first problem of a pydantic error, in the suite's terms; the message counts the other problems."""
     details = error.errors(include_url=False)
     first = details[0]
     loc = [*prefix, *(part for part in first["loc"] if not str(part).startswith("["))]
     if first["type"] == "missing" and len(loc) == 1:
-        return suite_error(file, (), data, f"needs a table [{loc[0]}], which is missing")
-    problem = _problem(first)
+        return make_suite_error(file, (), data, f"needs a table [{loc[0]}], which is missing")
+    problem = _format_problem(first)
     if len(details) > 1:
         problem += f" (and {len(details) - 1} more in this file)"
-    return suite_error(file, loc, data, problem)
+    return make_suite_error(file, loc, data, problem)
 
 
-def at(data: Any, loc: Loc) -> Any:
-    """The value at a place of nested tables; None where there is none."""
+def find_value(data: Any, loc: Loc) -> Any:
+    """The value at a place in nested tables; None if there is none."""
     for part in loc:
         try:
             data = data[part]
@@ -89,14 +89,14 @@ def at(data: Any, loc: Loc) -> Any:
     return data
 
 
-def _problem(detail: ErrorDetails) -> str:
+def _format_problem(detail: ErrorDetails) -> str:
     kind, message = detail["type"], str(detail["msg"])
     if kind == "missing":
         return "missing, it must be given"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind not in PYDANTICS_OWN:
-        # a message of slimgate's own; one that only says what is expected is told beside what came
+        # slimgate's own message; if it only says what is expected, the value that came is put before it
         own_words = not message.startswith("expected ") or isinstance(detail["input"], Mapping)
         return message if own_words else f"{format_value(detail['input'])} came, {message}"
     expected = _format_expected(kind, message, detail.get("ctx", {}))

@@ -1,4 +1,4 @@
-"""Which packages a suite's steps and runtimes lack, and which extra of slimgate brings each."""
+"""Finds packages that a suite's steps and runtimes lack, and the extra of slimgate that installs each."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ _OF_EXTRA = re.compile(r"""(?P<package>[\w.-]+)[^;]*;.*extra\s*==\s*['"](?P<extr
 
 
 def check_packages(suite: Suite, error_at: Callable[[Loc, str], SuiteError]) -> None:
-    """Raises SuiteError for the first step or runtime whose package is not installed, from MissingExtra.
+    """Raises SuiteError, from MissingExtra, for the first step or runtime whose package is not installed.
 
-    Packages that no extra of slimgate names, of a user's own plug-ins, are left to those.
+    Packages outside slimgate's extras are not checked: a user's plug-in reports those itself.
     """
-    for loc, user, packages in _users(suite):
+    for loc, user, packages in _list_package_users(suite):
         if problem := describe_missing(user, packages):
             raise error_at(loc, problem) from MissingExtra(problem)
 
 
 def describe_missing(user: str, packages: Iterable[str]) -> str | None:
-    """What to install if one of the packages is missing and an extra brings it; None otherwise."""
+    """What to install if a package is missing and an extra of slimgate installs it; None otherwise."""
     for package, version in versions(packages).items():
-        if version is None and package in extras():
-            return f'{user} needs the package {package}: pip install "slimgate[{extras()[package]}]"'
+        if version is None and package in find_extras():
+            return f'{user} needs the package {package}: pip install "slimgate[{find_extras()[package]}]"'
     return None
 
 
 @cache
-def extras() -> Mapping[str, str]:
-    """By package the smallest extra that brings it."""
-    found = [one for one in map(_OF_EXTRA.match, importlib.metadata.requires("slimgate") or ()) if one]
-    sizes = Counter(one["extra"] for one in found)
-    found.sort(key=lambda one: -sizes[one["extra"]])
-    return {one["package"]: one["extra"] for one in found}
+def find_extras() -> Mapping[str, str]:
+    """For each package the smallest extra that installs it."""
+    matches = [
+        match for match in map(_OF_EXTRA.match, importlib.metadata.requires("slimgate") or ()) if match
+    ]
+    sizes = Counter(match["extra"] for match in matches)
+    matches.sort(key=lambda match: -sizes[match["extra"]])
+    return {match["package"]: match["extra"] for match in matches}
 
 
-def _users(suite: Suite) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
-    """Where each step and runtime stands in the file, its name, and its packages."""
+def _list_package_users(suite: Suite) -> Iterator[tuple[Loc, str, tuple[str, ...]]]:
+    """Each step and runtime: its place in the file, its name, its packages."""
     for name, variant in {TEACHER: suite.teacher, **suite.variants}.items():
         table: Loc = (TEACHER,) if name == TEACHER else ("variants", name)
         for i, step in enumerate(variant.steps):

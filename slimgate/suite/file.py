@@ -1,4 +1,4 @@
-"""Reads a suite file: TOML, `extends` merged, every string remembering the folder that it was stated in."""
+"""Reads a suite file: TOML with `extends` merged; each string remembers the folder of its file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MAX_BYTES = 1_000_000
 class SuiteText:
     """A suite file as data: arrays are tuples, strings are Located, `extends` is merged.
 
-    shown: the file as messages name it, with those that it extends
-    digest: sha256 over the bytes of the file and of all that it extends
+    shown: the file as messages name it, with the files that it extends
+    digest: sha256 over the bytes of the file and of all files that it extends
     """
 
     path: Path
@@ -32,15 +32,15 @@ class SuiteText:
 
 
 def read_suite_text(path: Path, shown: str) -> SuiteText:
-    """The file with what it extends. Raises SuiteError for bad TOML, a missing or a circular `extends`."""
+    """The file merged with the files it extends. Raises SuiteError for bad TOML and bad `extends`."""
     digest = hashlib.sha256()
     files: list[str] = []
     try:
-        data = _read(path.resolve(), shown, digest, (), files)
+        data = _read_merged(path.resolve(), shown, digest, (), files)
     except RecursionError as error:
         raise SuiteError(f"{shown}: tables are nested too deeply") from error
-    told = f"{shown} (extends {', '.join(files[1:])})" if files[1:] else shown
-    return SuiteText(path, told, data, digest.hexdigest())
+    shown_files = f"{shown} (extends {', '.join(files[1:])})" if files[1:] else shown
+    return SuiteText(path, shown_files, data, digest.hexdigest())
 
 
 def parse_toml(path: Path, shown: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise SuiteError(f"{shown}: not UTF-8 at byte {error.start}; a TOML file is UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise SuiteError(_bad_toml(shown, text, str(error))) from error
+        raise SuiteError(_describe_bad_toml(shown, text, str(error))) from error
     except ValueError as error:  # of int()
         raise SuiteError(f"{shown}: not TOML: a number of too many digits") from error
 
@@ -68,43 +68,47 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
 TWICE = re.compile(r"Cannot (overwrite a value|declare \(.*\) twice)|.*is already defined")
 
 
-def _bad_toml(shown: str, text: str, problem: str) -> str:
-    """tomllib's words, with the line they are about; a key that stands twice is called that."""
-    found = re.search(r" \(at line (\d+), column (\d+)\)$", problem)
-    if found is None:
+def _describe_bad_toml(shown: str, text: str, problem: str) -> str:
+    """tomllib's message with the text of the line; a duplicate key gets a clearer message."""
+    position = re.search(r" \(at line (\d+), column (\d+)\)$", problem)
+    if position is None:
         return f"{shown}: not TOML: {problem}"
-    number, words = int(found[1]), problem[: found.start()]
+    number, words = int(position[1]), problem[: position.start()]
     line = text.replace("\r\n", "\n").split("\n")[number - 1].strip()
-    words = "this key or table stands twice" if TWICE.match(words) else f"{words} in column {found[2]}"
+    words = "this key or table stands twice" if TWICE.match(words) else f"{words} in column {position[2]}"
     return f"{shown} line {number}: not TOML: {words}: {line if len(line) <= 80 else line[:79] + '…'}"
 
 
-def _read(path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: list[str]) -> dict[str, Any]:
+def _read_merged(
+    path: Path, shown: str, digest: Any, seen: tuple[Path, ...], files: list[str]
+) -> dict[str, Any]:
     if path in seen:
         chain = " -> ".join(p.name for p in (*seen, path))
         raise SuiteError(f"{shown} [suite] extends: a cycle: {chain}")
-    own: dict[str, Any] = _locate(parse_toml(path, shown), path.parent)
+    tables: dict[str, Any] = _locate_strings(parse_toml(path, shown), path.parent)
     digest.update(path.read_bytes())
     files.append(shown if not seen else path.name)
     merged: dict[str, Any] = {}
-    for parent in _extended_files(own, shown):
+    for parent in _read_extends(tables, shown):
         try:
             base = suite_path(path.parent, parent)
         except ValueError as error:
             raise SuiteError(f"{shown} [suite] extends: {error}") from error
         if not base.is_file():
-            beside = format_suggestion(base.name, [p.name for p in path.parent.glob("*.toml") if p != path])
+            suggestion = format_suggestion(
+                base.name, [p.name for p in path.parent.glob("*.toml") if p != path]
+            )
             raise SuiteError(
-                f'{shown} [suite] extends: "{parent}": no such file in {path.parent.name}/{beside}'
+                f'{shown} [suite] extends: "{parent}": no such file in {path.parent.name}/{suggestion}'
             )
         base_shown = os.path.normpath(os.path.join(os.path.dirname(shown), parent))
-        merged = _merge(merged, _read(base, base_shown, digest, (*seen, path), files))
-    return _merge(merged, own)
+        merged = _merge(merged, _read_merged(base, base_shown, digest, (*seen, path), files))
+    return _merge(merged, tables)
 
 
-def _extended_files(own: dict[str, Any], shown: str) -> tuple[str, ...]:
+def _read_extends(tables: dict[str, Any], shown: str) -> tuple[str, ...]:
     """The files that a suite extends, one or several; later ones win."""
-    suite: Any = own.get("suite")
+    suite: Any = tables.get("suite")
     parents = suite.get("extends", ()) if isinstance(suite, dict) else ()
     parents = (parents,) if isinstance(parents, str) else parents
     if not isinstance(parents, tuple) or not all(isinstance(parent, str) for parent in parents):
@@ -114,17 +118,17 @@ def _extended_files(own: dict[str, Any], shown: str) -> tuple[str, ...]:
     return parents
 
 
-def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    for key, value in own.items():
+    for key, value in overlay.items():
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
-def _locate(value: Any, base: Path) -> Any:
+def _locate_strings(value: Any, base: Path) -> Any:
     if isinstance(value, dict):
-        return {key: _locate(item, base) for key, item in value.items()}
+        return {key: _locate_strings(item, base) for key, item in value.items()}
     if isinstance(value, list):
-        return tuple(_locate(item, base) for item in value)
+        return tuple(_locate_strings(item, base) for item in value)
     return Located.at(value, base) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""A suite that judges logs of evaluation tools: [logs] says which, [budgets] and [pooled] what they may lose.
+"""A suite that judges logs of evaluation tools: [logs] names the logs, [budgets] and [pooled] limit losses.
 
 [logs]
 base = "../logs/base"
@@ -24,7 +24,7 @@ from slimgate.data.log_files.runs import parse_choices
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.params import VARIANT_NAME, Table, suite_path
-from slimgate.suite.errors import from_validation
+from slimgate.suite.errors import to_suite_error
 from slimgate.suite.file import parse_toml
 
 LOGS = "logs"
@@ -63,7 +63,10 @@ class LogsTable(Table):
 
 @dataclass(frozen=True)
 class LogSuite:
-    """path: of the file; shown: as messages name it. base, targets, repeat: from the working folder."""
+    """A suite of logs, read from its file.
+
+    shown: the file as messages name it. base, targets, repeat: paths relative to the working folder.
+    """
 
     path: Path
     shown: str
@@ -76,7 +79,7 @@ class LogSuite:
 
 
 def load_log_suite(path: Path, shown: str) -> LogSuite:
-    """The suite of a file; no log is read. Raises SuiteError."""
+    """Reads the suite file, but no log. Raises SuiteError."""
     data = parse_toml(path, shown)
     try:
         table = LogsTable.model_validate(data[LOGS])
@@ -89,7 +92,7 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
             same_id=table.same_id,
         )
     except ValidationError as error:
-        raise from_validation(error, shown, data, (LOGS,)) from None
+        raise to_suite_error(error, shown, data, (LOGS,)) from None
     except DataError as error:
         raise SuiteError(f"{shown} [logs] {str(error).removeprefix('--')}") from None
     except SuiteError as error:
@@ -97,14 +100,14 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
     if "teacher" in table.targets:
         raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
     budgets = budgets_of_table({key: value for key, value in data.items() if key != LOGS}, shown)
-    targets = {name: _from_here(path, text, shown) for name, text in table.targets.items()}
-    repeat = None if table.repeat is None else _from_here(path, table.repeat, shown)
-    base = _from_here(path, table.base, shown)
+    targets = {name: _to_relative_path(path, text, shown) for name, text in table.targets.items()}
+    repeat = None if table.repeat is None else _to_relative_path(path, table.repeat, shown)
+    base = _to_relative_path(path, table.base, shown)
     return LogSuite(path, shown, table, base, targets, repeat, budgets, rules)
 
 
-def _from_here(file: Path, text: str, shown: str) -> Path:
-    """A path of the file as seen from the working folder."""
+def _to_relative_path(file: Path, text: str, shown: str) -> Path:
+    """Converts a path in the file to one relative to the working folder."""
     try:
         return Path(os.path.relpath(suite_path(file.parent, text)))
     except ValueError as error:

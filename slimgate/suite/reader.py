@@ -1,4 +1,4 @@
-"""A suite file's tables -> a Suite: plug-ins loaded, their Params validated, names and paths resolved."""
+"""Makes a Suite of a suite file's tables: loads plug-ins, validates Params, resolves names and paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from slimgate.protocols import (
     Workload,
 )
 from slimgate.runtimes import cascade, endpoint
-from slimgate.suite.budgets import baseline_table, budget_family, resolve_budgets, teacher_budgets
+from slimgate.suite.budgets import read_baseline_table, read_family, read_teacher_budgets, resolve_budgets
 from slimgate.suite.checks import (
     check_cascades,
     check_columns,
@@ -37,16 +37,16 @@ from slimgate.suite.checks import (
     check_endpoints,
     check_goodput,
     check_models,
+    check_no_cycle,
     check_rounds,
     check_slice_columns,
+    check_teachers_exist,
     check_writing,
-    known_teachers,
-    no_cycle,
 )
-from slimgate.suite.errors import Loc, at, from_validation, suite_error
+from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
 from slimgate.suite.extras import check_packages
 from slimgate.suite.file import SuiteText, read_suite_text
-from slimgate.suite.runtime_choice import with_default_runtimes
+from slimgate.suite.runtime_choice import add_default_runtimes
 from slimgate.suite.suite import (
     SELF,
     TEACHER,
@@ -79,19 +79,19 @@ _FUNCTION = (
 
 
 def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
-    """The validated suite of a file; `load_suite` says what is checked. Raises SuiteError."""
+    """The validated suite of a file; see `load_suite` for what is checked. Raises SuiteError."""
     text = read_suite_text(path, shown)
     try:
         tables = SuiteFile.model_validate(text.data)
     except ValidationError as error:
-        raise from_validation(error, text.shown, text.data) from None
+        raise to_suite_error(error, text.shown, text.data) from None
     reader = Reader(text, check_data)
-    setup = reader.task()
-    teacher = reader.teacher(tables.teacher)
-    variants = reader.variants(tables.variants)
+    setup = reader.read_task()
+    teacher = reader.read_teacher(tables.teacher)
+    variants = reader.read_variants(tables.variants)
     budgets = resolve_budgets(text.data, tuple(variants), text.shown)
-    of_teacher = teacher_budgets(text.data, text.shown)
-    baseline_of_all = baseline_table(text.data, text.shown)
+    of_the_teacher = read_teacher_budgets(text.data, text.shown)
+    baseline = read_baseline_table(text.data, text.shown)
     suite = Suite(
         path=path,
         shown=shown,
@@ -104,132 +104,134 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
         teacher=teacher,
         variants=variants,
         budgets=budgets,
-        teacher_budgets=of_teacher,
-        family=budget_family(text.data, text.shown),
-        metrics=reader.metrics(
+        teacher_budgets=of_the_teacher,
+        family=read_family(text.data, text.shown),
+        metrics=reader.read_metrics(
             tables.measure,
-            {TEACHER: of_teacher, **budgets},
+            {TEACHER: of_the_teacher, **budgets},
             setup.task,
-            served=any(one.is_endpoint for one in (teacher, *variants.values())),
+            served=any(model.is_endpoint for model in (teacher, *variants.values())),
         ),
-        workloads=reader.workloads(tables.measure),
-        loads=reader.loads(tables.measure),
+        workloads=reader.read_workloads(tables.measure),
+        loads=reader.read_loads(tables.measure),
         measure=tables.measure,
         tables=tables,
-        reference=reader.reference(tables.suite),
-        baseline=baseline_of_all.file,
-        weaker_reason=baseline_of_all.reason,
+        reference=reader.read_reference(tables.suite),
+        baseline=baseline.file,
+        weaker_reason=baseline.reason,
     )
-    check_slice_columns(suite, reader.error)
-    known_teachers(variants, reader.error)
-    check_cascades(suite, reader.error)
-    no_cycle(variants, reader.error)
+    check_slice_columns(suite, reader.make_error)
+    check_teachers_exist(variants, reader.make_error)
+    check_cascades(suite, reader.make_error)
+    check_no_cycle(variants, reader.make_error)
     stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
-    check_goodput(suite, reader.error)
-    check_endpoints(suite, reader.error)
-    suite = with_default_runtimes(suite, stated)
-    check_rounds(suite, reader.error)
-    check_writing(suite, reader.error)
-    check_end_to_end(suite, reader.error)
-    check_models(suite, reader.error, folders=check_data)
+    check_goodput(suite, reader.make_error)
+    check_endpoints(suite, reader.make_error)
+    suite = add_default_runtimes(suite, stated)
+    check_rounds(suite, reader.make_error)
+    check_writing(suite, reader.make_error)
+    check_end_to_end(suite, reader.make_error)
+    check_models(suite, reader.make_error, folders=check_data)
     if check_data:
-        check_packages(suite, reader.error)
-        check_columns(setup, reader.error)
+        check_packages(suite, reader.make_error)
+        check_columns(setup, reader.make_error)
     if tables.tune is not None and teacher.is_endpoint:
-        raise reader.error(("tune",), "its candidates start from the teacher, which is an endpoint here")
+        raise reader.make_error(("tune",), "its candidates start from the teacher, which is an endpoint here")
     return suite if tables.tune is None else replace(suite, tuning=read_tuning(reader, suite, tables.tune))
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Resolves the tables of one file, raising errors that name it."""
+    """Resolves the tables of one file; its errors name the file."""
 
     text: SuiteText
     check_data: bool
 
-    def error(self, loc: Loc, problem: str) -> SuiteError:
-        """The error of one place of the file."""
-        return suite_error(self.text.shown, loc, self.text.data, problem)
+    def make_error(self, loc: Loc, problem: str) -> SuiteError:
+        """An error about one place in the file."""
+        return make_suite_error(self.text.shown, loc, self.text.data, problem)
 
-    def reference(self, table: SuiteTable) -> str | None:
-        """The text of the file of published figures."""
+    def read_reference(self, table: SuiteTable) -> str | None:
+        """The text of the file with published figures, if the suite names one."""
         if table.reference is None:
             return None
         try:
             return table.reference.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            problem = f"{table.reference.name}: cannot be read as text: {said}"
-            raise self.error(("suite", "reference"), problem) from error
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            problem = f"{table.reference.name}: cannot be read as text: {reason}"
+            raise self.make_error(("suite", "reference"), problem) from error
 
-    def load(self, kind: str, name: Any, loc: Loc) -> Any:
+    def load_plugin(self, kind: str, name: Any, loc: Loc) -> Any:
         """A plug-in by name."""
         if not isinstance(name, str):
-            raise self.error(loc, f"needs name = …; known: {', '.join(known_plugins(kind))}, or your own")
+            raise self.make_error(
+                loc, f"needs name = …; known: {', '.join(known_plugins(kind))}, or your own"
+            )
         try:
             return load(kind, name)
         except SuiteError as error:
-            raise self.error(loc, str(error)) from error.__cause__
+            raise self.make_error(loc, str(error)) from error.__cause__
 
-    def plugin(
+    def read_plugin(
         self, kind: str, name: Any, params: Any, loc: Loc, params_loc: Loc | None = None
     ) -> Plugin[Any]:
-        """A plug-in with its Params validated; a value that is not a table may be a RootModel's."""
-        found = self.load(kind, name, loc)
-        here = loc if params_loc is None else params_loc
+        """A plug-in with its Params validated; a value that is not a table may belong to a RootModel."""
+        loaded = self.load_plugin(kind, name, loc)
+        options_loc = loc if params_loc is None else params_loc
         try:
-            options = found.Params.model_validate(params)
-            return Plugin(str(name), found.resolve(options) if kind == "method" else found, options)
+            options = loaded.Params.model_validate(params)
+            return Plugin(str(name), loaded.resolve(options) if kind == "step" else loaded, options)
         except ValidationError as error:
-            raise from_validation(error, self.text.shown, self.text.data, here) from None
+            raise to_suite_error(error, self.text.shown, self.text.data, options_loc) from None
         except MissingExtra as error:
-            raise self.error(here, str(error)) from error
+            raise self.make_error(options_loc, str(error)) from error
         except Exception as error:  # a user's validator may raise anything
-            raise self.error(here, f"{type(error).__name__}: {error}") from error
+            raise self.make_error(options_loc, f"{type(error).__name__}: {error}") from error
 
-    def task(self) -> TaskSetup:
-        """[task]: its own keys go to the task's Params, those of [task.source] to the source's."""
+    def read_task(self) -> TaskSetup:
+        """[task]: keys of one task go to its Params, keys of [task.source] to the source's Params."""
         table = dict(self.text.data["task"])
         common = {key: table.pop(key) for key in TaskTable.model_fields if key in table}
         try:
             tables = TaskTable.model_validate(common)
         except ValidationError as error:
-            raise from_validation(error, self.text.shown, self.text.data, ("task",)) from None
+            raise to_suite_error(error, self.text.shown, self.text.data, ("task",)) from None
         for i, name in enumerate(tables.slices):
             if (first := tables.slices.index(name)) < i:
-                raise self.error(("task", "slices", i), f"the same as slices[{first}]")
-        self._known_keys(table, self.load("task", tables.kind, ("task", "kind")).Params)
-        task = self.plugin("task", tables.kind, table, ("task",))
+                raise self.make_error(("task", "slices", i), f"the same as slices[{first}]")
+        self._check_known_keys(table, self.load_plugin("task", tables.kind, ("task", "kind")).Params)
+        task = self.read_plugin("task", tables.kind, table, ("task",))
         return TaskSetup(
             task=task,
-            source=self._source(task, tables.source),
+            source=self._read_source(task, tables.source),
             group=tables.group,
             sizes=tables.splits,
             slices=tables.slices,
         )
 
-    def _source(self, task: SuiteTask, table: Mapping[str, Any]) -> SuiteSource:
-        """[task.source], or the task's own."""
+    def _read_source(self, task: SuiteTask, table: Mapping[str, Any]) -> SuiteSource:
+        """The source that [task.source] names, or the task's own source."""
         loc = ("task", "source")
         if task.object.source is None:
             if not table:
-                raise self.error(loc, "missing, it must be given")
+                raise self.make_error(loc, "missing, it must be given")
             options = dict(table)
             name = options.pop("name", None)
-            return self.plugin("source", name, options, loc)
+            return self.read_plugin("source", name, options, loc)
         if table:
-            raise self.error(loc, f"task {task.name} brings its own rows; leave source out")
+            raise self.make_error(loc, f"task {task.name} brings its own rows; leave source out")
         return Plugin(task.name, task.object.source, task.params)
 
-    def _known_keys(self, own: Mapping[str, Any], params: Any) -> None:
-        """Names the nearest key among those of all tasks and of this one, which are written in one table."""
+    def _check_known_keys(self, table: Mapping[str, Any], params: Any) -> None:
+        """Raises for an unknown key of [task], which holds the keys of all tasks and of this task."""
         known_keys = {*TaskTable.model_fields, *params.model_fields}
-        unknown = next((key for key in own if key not in known_keys), None)
+        unknown = next((key for key in table if key not in known_keys), None)
         if unknown is not None and issubclass(params, Table):
-            raise self.error(("task",), f"unknown key {unknown}{format_suggestion(unknown, known_keys)}")
+            raise self.make_error(("task",), f"unknown key {unknown}{format_suggestion(unknown, known_keys)}")
 
-    def ref(self, table: TeacherTable | VariantTable, loc: Loc) -> ModelRef | None:
-        """The weights that `model = …` names, the server of `endpoint = …`, the models of a cascade."""
+    def read_ref(self, table: TeacherTable | VariantTable, loc: Loc) -> ModelRef | None:
+        """What the model starts from: the weights of `model = …`, a server, or the models of a cascade."""
         if table.endpoint is not None:
             return ModelRef(table.endpoint.shown, kind=endpoint.KIND)
         if isinstance(table, VariantTable) and table.cascade is not None:
@@ -239,85 +241,87 @@ class Reader:
         if not self.check_data:
             return ModelRef(str(table.model))
         try:
-            # pydantic copies strings; the one of the file still knows its folder
-            located = at(self.text.data, (*loc, "model"))
+            # pydantic copies strings; the original string still knows its folder
+            located = find_value(self.text.data, (*loc, "model"))
             new_head = table.new_head if isinstance(table, VariantTable) else None
             return parse_model_ref(located, sha256=table.sha256, new_head=new_head, dtype=table.dtype)
         except SuiteError as error:
-            raise self.error((*loc, "model"), str(error)) from error.__cause__
+            raise self.make_error((*loc, "model"), str(error)) from error.__cause__
 
-    def steps(self, steps: tuple[dict[str, Any], ...], loc: Loc) -> tuple[SuiteStep, ...]:
-        """The methods of a chain, in order."""
-        return tuple(self.step(step, (*loc, "steps", i)) for i, step in enumerate(steps))
+    def read_steps(self, steps: tuple[dict[str, Any], ...], loc: Loc) -> tuple[SuiteStep, ...]:
+        """The plug-ins of a list of steps, in order."""
+        return tuple(self.read_step(step, (*loc, "steps", i)) for i, step in enumerate(steps))
 
-    def step(self, step: Mapping[str, Any], here: Loc) -> SuiteStep:
-        """The method of one step."""
+    def read_step(self, step: Mapping[str, Any], loc: Loc) -> SuiteStep:
+        """The plug-in of one step."""
         if len(step) != 1:
-            came = f"{len(step)} methods ({', '.join(step)})" if step else "an empty step"
-            raise self.error(
-                here, f"{came} came, expected one method a step, as in [{{ a = {{}} }}, {{ b = {{}} }}]"
+            came = f"{len(step)} steps ({', '.join(step)})" if step else "an empty table"
+            raise self.make_error(
+                loc, f"{came} came, expected one step a table, as in [{{ a = {{}} }}, {{ b = {{}} }}]"
             )
         [(name, params)] = step.items()
-        return self.plugin("method", name, params, here, (*here, name))
+        return self.read_plugin("step", name, params, loc, (*loc, name))
 
-    def runtime(self, table: dict[str, Any] | None, loc: Loc) -> SuiteRuntime:
-        """What executes the artifact; where the suite says nothing, eager until its kind is known."""
+    def read_runtime(self, table: dict[str, Any] | None, loc: Loc) -> SuiteRuntime:
+        """The runtime that executes the artifact; eager by default, until the artifact's kind is known."""
         options = dict({"name": "eager"} if table is None else table)
         name = options.pop("name", None)
-        return self.plugin("runtime", name, options, (*loc, "runtime"))
+        return self.read_plugin("runtime", name, options, (*loc, "runtime"))
 
-    def _runtime_of(self, table: TeacherTable | VariantTable, loc: Loc) -> SuiteRuntime:
+    def _read_model_runtime(self, table: TeacherTable | VariantTable, loc: Loc) -> SuiteRuntime:
         if table.endpoint is not None:
-            asked = table.endpoint
+            options = table.endpoint
             if table.server is not None:
-                asked = endpoint.StartedEndpoint.of(asked, table.server)
-            return Plugin(endpoint.KIND, endpoint.runtime, asked)
+                options = endpoint.StartedEndpoint.of(options, table.server)
+            return Plugin(endpoint.KIND, endpoint.runtime, options)
         if isinstance(table, VariantTable) and table.cascade is not None:
             return Plugin(cascade.KIND, cascade.runtime, cascade.Params())
-        return self.runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
+        return self.read_runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
 
-    def teacher(self, table: TeacherTable) -> Variant:
+    def read_teacher(self, table: TeacherTable) -> Variant:
         """[teacher]"""
         loc = (TEACHER,)
-        steps = self.steps(table.steps, loc)
-        return Variant(TEACHER, None, self.ref(table, loc), steps, self._runtime_of(table, loc))
+        steps = self.read_steps(table.steps, loc)
+        return Variant(TEACHER, None, self.read_ref(table, loc), steps, self._read_model_runtime(table, loc))
 
-    def variants(self, tables: Mapping[str, VariantTable]) -> dict[str, Variant]:
+    def read_variants(self, tables: Mapping[str, VariantTable]) -> dict[str, Variant]:
         """[variants], in the order of the file."""
-        return {name: self._variant(name, table, tables) for name, table in tables.items()}
+        return {name: self._read_variant(name, table, tables) for name, table in tables.items()}
 
-    def _variant(self, name: str, table: VariantTable, tables: Mapping[str, VariantTable]) -> Variant:
+    def _read_variant(self, name: str, table: VariantTable, tables: Mapping[str, VariantTable]) -> Variant:
         loc = ("variants", name)
         if name == TEACHER:
-            raise self.error(loc, "teacher is the name of the teacher; call the variant otherwise")
+            raise self.make_error(loc, "teacher is the name of the teacher; call the variant otherwise")
         if name == SELF:
-            raise self.error(loc, "self is what a step calls the model before it; call the variant otherwise")
+            raise self.make_error(
+                loc, "self is what a step calls the model before it; call the variant otherwise"
+            )
         for key, other, known_names in (
             ("from", table.parent, {TEACHER, *tables}),
             ("twin", table.twin, tables),
         ):
             if other is not None and other not in known_names:
-                raise self.error(
+                raise self.make_error(
                     (*loc, key), f'"{other}": no such variant{format_suggestion(other, known_names)}'
                 )
         if table.twin == name:
-            raise self.error(
+            raise self.make_error(
                 (*loc, "twin"), "a variant is not its own twin; name the one built without a teacher"
             )
-        ref = self.ref(table, loc)
+        ref = self.read_ref(table, loc)
         return Variant(
             name=name,
             parent=None if ref else str(table.parent or TEACHER),
             ref=ref,
-            steps=self.steps(table.steps, loc),
-            runtime=self._runtime_of(table, loc),
+            steps=self.read_steps(table.steps, loc),
+            runtime=self._read_model_runtime(table, loc),
             twin=table.twin,
             gated=table.gated,
             reason=table.reason,
             cascade=table.cascade,
         )
 
-    def metrics(
+    def read_metrics(
         self,
         table: MeasureTable,
         budgets: Mapping[str, VariantBudgets],
@@ -325,80 +329,91 @@ class Reader:
         *,
         served: bool = False,
     ) -> tuple[str, ...]:
-        """The metrics to measure, then those that only a budget names. served: by a server, for a model."""
+        """The metrics to measure, then those that only a budget names. served: some model is an endpoint."""
         stated = task.object.measured(task.params) if table.metrics is None else table.metrics
         if served and FAILED in task.object.metrics():
             stated = tuple(dict.fromkeys((*stated, FAILED)))
         needs = task.object.needs(task.params)
         places: dict[str, Loc] = {
             name: (*table, name)
-            for own in budgets.values()
-            for table, names in ((("budgets", "baseline"), own.baseline), (("budgets",), own.quality))
+            for variant_budgets in budgets.values()
+            for table, names in (
+                (("budgets", "baseline"), variant_budgets.baseline),
+                (("budgets",), variant_budgets.quality),
+            )
             for name in names
         }
-        budgeted = [name for own in budgets.values() for name in (*own.quality, *own.baseline)]
+        budgeted = [
+            name
+            for variant_budgets in budgets.values()
+            for name in (*variant_budgets.quality, *variant_budgets.baseline)
+        ]
         for i, name in enumerate((*stated, *budgeted)):
             loc: Loc = ("measure", "metrics", i) if i < len(stated) else places[name]
             try:
                 metric = load_metric(name)
             except SuiteError as error:
-                raise self.error(loc, str(error)) from error.__cause__
+                raise self.make_error(loc, str(error)) from error.__cause__
             if metric.needs not in needs:
-                own = _FUNCTION if metric.name == name and ":" in name else ""
-                raise self.error(loc, f'"{name}" does not fit the outcomes of task {task.name}{own}')
-        flips = any(own.behaviour.flips for own in budgets.values())
+                hint = _FUNCTION if metric.name == name and ":" in name else ""
+                raise self.make_error(loc, f'"{name}" does not fit the outcomes of task {task.name}{hint}')
+        flips = any(variant_budgets.behaviour.flips for variant_budgets in budgets.values())
         if flips and not {"prediction", RIGHT} & needs:
             problem = f"rows of task {task.name} are neither right nor wrong, so none can flip"
-            raise self.error(("budgets", "flips"), problem)
-        for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.tokens):
+            raise self.make_error(("budgets", "flips"), problem)
+        for name in dict.fromkeys(
+            name for variant_budgets in budgets.values() for name in variant_budgets.behaviour.tokens
+        ):
             if not task.object.next_token:
                 problem = f"is of the next token, which task {task.name} does not predict"
-                raise self.error(("budgets", name), problem)
-        for name in dict.fromkeys(name for own in budgets.values() for name in own.behaviour.sliced_metrics):
+                raise self.make_error(("budgets", name), problem)
+        for name in dict.fromkeys(
+            name for variant_budgets in budgets.values() for name in variant_budgets.behaviour.sliced_metrics
+        ):
             if load_metric(name).needs not in needs:
                 problem = f'"{name}" does not fit the outcomes of task {task.name}'
-                raise self.error(("budgets", "slices", name), problem)
+                raise self.make_error(("budgets", "slices", name), problem)
         if not stated and not budgeted:
-            raise self.error(
+            raise self.make_error(
                 ("measure", "metrics"), "[] came and no budget names a metric; expected at least one"
             )
         return tuple(dict.fromkeys(str(name) for name in (*stated, *budgeted)))
 
-    def loads(self, table: MeasureTable) -> tuple[Load, ...]:
-        """What servers are timed under: each load once, with its parts."""
-        found = [_load(one) for one in table.loads]
-        ids = [one.id for one in found]
+    def read_loads(self, table: MeasureTable) -> tuple[Load, ...]:
+        """The loads that servers are timed under, each with its parts. Raises for a duplicate load."""
+        tested_loads = [_make_load(load) for load in table.loads]
+        ids = [load.id for load in tested_loads]
         for i, name in enumerate(ids):
             if (first := ids.index(name)) < i:
-                raise self.error(("measure", "loads", i), f"the same as loads[{first}]")
-        return tuple(replace(one, part=part) for one in found for part in LOAD_PARTS)
+                raise self.make_error(("measure", "loads", i), f"the same as loads[{first}]")
+        return tuple(replace(load, part=part) for load in tested_loads for part in LOAD_PARTS)
 
-    def workloads(self, table: MeasureTable) -> tuple[Workload, ...]:
-        """What latency times: each workload once, and its phases."""
+    def read_workloads(self, table: MeasureTable) -> tuple[Workload, ...]:
+        """The calls that are timed: each workload with its phases. Raises for a duplicate workload."""
         if table.workloads is None:
-            return _all_phases(DEFAULT_WORKLOADS, table)
+            return _expand_phases(DEFAULT_WORKLOADS, table)
         if not table.workloads:
-            raise self.error(
+            raise self.make_error(
                 ("measure", "workloads"), "[] came, expected at least one, such as { batch = 1 }"
             )
-        found = [Workload(w.batch, w.tokens, w.prompt_tokens, w.new_tokens) for w in table.workloads]
-        for i, workload in enumerate(found):
-            if (first := found.index(workload)) < i:
-                raise self.error(("measure", "workloads", i), f"the same as workloads[{first}]")
-        return _all_phases(found, table)
+        stated = [Workload(w.batch, w.tokens, w.prompt_tokens, w.new_tokens) for w in table.workloads]
+        for i, workload in enumerate(stated):
+            if (first := stated.index(workload)) < i:
+                raise self.make_error(("measure", "workloads", i), f"the same as workloads[{first}]")
+        return _expand_phases(stated, table)
 
 
-def _load(table: LoadTable) -> Load:
+def _make_load(table: LoadTable) -> Load:
     level = None if table.service_level is None else ServiceLevel(**table.service_level.model_dump())
     return Load(table.concurrency, table.request_rate, table.requests, table.blocks, level=level)
 
 
-def _all_phases(workloads: Sequence[Workload], table: MeasureTable) -> tuple[Workload, ...]:
-    return tuple(one for workload in workloads for one in _with_phases(workload, table.end_to_end))
+def _expand_phases(workloads: Sequence[Workload], table: MeasureTable) -> tuple[Workload, ...]:
+    return tuple(phase for workload in workloads for phase in _list_phases(workload, table.end_to_end))
 
 
-def _with_phases(workload: Workload, end_to_end: bool) -> tuple[Workload, ...]:
-    """The whole answer of a workload that writes, then its phases; else the forward pass, then end to end."""
+def _list_phases(workload: Workload, end_to_end: bool) -> tuple[Workload, ...]:
+    """If the workload writes: the whole answer, then its phases; else the forward pass, then end to end."""
     of_forward: tuple[Phase, ...] = (END_TO_END,) if end_to_end else ()
     phases: tuple[Phase, ...] = (TTFT, TPOT) if workload.writes else of_forward
     return (workload, *(replace(workload, phase=phase) for phase in phases))

@@ -1,4 +1,4 @@
-"""The JSON Schema of a suite file, for editors that complete and check TOML."""
+"""Makes the JSON Schema of a suite file, for editors that complete and check TOML."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known_plugins, load, text_of
-from slimgate.suite.budgets import HOLM, per_row_metrics
+from slimgate.suite.budgets import HOLM, list_per_row_metrics
 from slimgate.suite.switched_off import ABOUT, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
-from slimgate.suite.tune_schema import tuned_step
+from slimgate.suite.tune_schema import make_tuned_step_schema
 
-OWN = "^[^:]+:[^:]+$"
+OWN_PLUGIN = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
 _ABOUT = ("title", "default", "description")
 
 
-def suite_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of SuiteFile, with the options of slimgate's own tasks, sources and methods.
+def make_suite_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of SuiteFile, with the options of slimgate's own tasks, sources and steps.
 
-    Plug-ins of a user's own are named by dotted path; the schema lets them pass. No table and no title is
-    required: a file may have them from one that it extends, and a run says what is missing.
+    The schema accepts any dotted path, because users name their own plug-ins so. It requires no table and no
+    title: they may be in a file that this one extends. A run reports what is missing.
     """
     schema = SuiteFile.model_json_schema()
     schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE}
     definitions = schema["$defs"]
-    definitions["Step"] = _one_of_methods(definitions)
+    definitions["Step"] = _make_steps_schema(definitions)
     for table in ("TeacherTable", "VariantTable"):
         definitions[table]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
-    schema["properties"]["task"] |= _task(definitions)
-    schema["properties"]["budgets"] |= _budgets(definitions)
-    definitions["SpaceTable"]["properties"]["steps"]["items"] = tuned_step(definitions)
-    _leave_to_extends(schema)
-    for name in known_plugins("method"):
-        text = (text_of(load("method", name)) or name).split("\n\n")[0]
+    schema["properties"]["task"] |= _make_task_schema(definitions)
+    schema["properties"]["budgets"] |= _make_budgets_schema(definitions)
+    definitions["SpaceTable"]["properties"]["steps"]["items"] = make_tuned_step_schema(definitions)
+    _drop_required(schema)
+    for name in known_plugins("step"):
+        text = (text_of(load("step", name)) or name).split("\n\n")[0]
         definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
     return schema
 
 
-def _leave_to_extends(schema: dict[str, Any]) -> None:
+def _drop_required(schema: dict[str, Any]) -> None:
     for table in (
         schema,
         schema["$defs"]["SuiteTable"],
@@ -63,36 +63,36 @@ def _leave_to_extends(schema: dict[str, Any]) -> None:
     del schema["properties"]["task"]["properties"]["source"]["required"]
 
 
-def _add(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
-    own = model.model_json_schema(ref_template="#/$defs/{model}")
-    definitions.update(own.pop("$defs", {}))
-    definitions[name] = own
+def _add_model(definitions: dict[str, Any], name: str, model: Any) -> dict[str, str]:
+    schema = model.model_json_schema(ref_template="#/$defs/{model}")
+    definitions.update(schema.pop("$defs", {}))
+    definitions[name] = schema
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _one_of_methods(definitions: dict[str, Any]) -> dict[str, Any]:
-    methods = {
-        name: _add(definitions, f"method_{name}", load("method", name).Params)
-        for name in known_plugins("method")
+def _make_steps_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+    steps = {
+        name: _add_model(definitions, f"step_{name}", load("step", name).Params)
+        for name in known_plugins("step")
     }
     return {
         "type": "object",
         "minProperties": 1,
         "maxProperties": 1,
-        "properties": methods,
-        "patternProperties": {OWN: {}},
+        "properties": steps,
+        "patternProperties": {OWN_PLUGIN: {}},
         "additionalProperties": False,
     }
 
 
-def _task(definitions: dict[str, Any]) -> dict[str, Any]:
-    _add(definitions, "TaskTable", TaskTable)
+def _make_task_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+    _add_model(definitions, "TaskTable", TaskTable)
     properties: dict[str, Any] = definitions.pop("TaskTable")["properties"]
     forms: dict[str, dict[str, Any]] = {}
     for task in known_plugins("task"):
-        for key, own in load("task", task).Params.model_json_schema()["properties"].items():
-            forms.setdefault(key, {})[task] = own
-    properties |= {key: _any_of(of_tasks) for key, of_tasks in forms.items()}
+        for key, option in load("task", task).Params.model_json_schema()["properties"].items():
+            forms.setdefault(key, {})[task] = option
+    properties |= {key: _merge_forms(of_tasks) for key, of_tasks in forms.items()}
     properties["source"] |= {
         "required": ["name"],
         "properties": {"name": {"type": "string", "examples": list(known_plugins("source"))}},
@@ -100,15 +100,15 @@ def _task(definitions: dict[str, Any]) -> dict[str, Any]:
     return {"required": ["kind", "source"], "properties": properties}
 
 
-def _any_of(of_tasks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """A key that tasks write in different forms may have any of them; its first default is shown."""
+def _merge_forms(of_tasks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """One schema for a key that tasks define in different forms; it shows the first task's default."""
     first = next(iter(of_tasks.values()))
     if len(of_tasks) == 1:
         return first
     forms, texts = [], dict[str, list[str]]()
-    for task, own in of_tasks.items():
-        texts.setdefault(own.get("description", "no description"), []).append(task)
-        for form in own.get("anyOf", [own]):
+    for task, option in of_tasks.items():
+        texts.setdefault(option.get("description", "no description"), []).append(task)
+        for form in option.get("anyOf", [option]):
             bare = {key: value for key, value in form.items() if key not in _ABOUT}
             forms += [bare] if bare not in forms else []
     about = {key: value for key, value in first.items() if key in _ABOUT}
@@ -117,74 +117,83 @@ def _any_of(of_tasks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return about | (forms[0] if len(forms) == 1 else {"anyOf": forms})
 
 
-_OF_COLUMN = "a column of [task] slices, or label: [budgets.slices.COLUMN.VALUE] is the budget of one slice"
-_FAMILY = (
+_COLUMN_DESCRIPTION = (
+    "a column of [task] slices, or label: [budgets.slices.COLUMN.VALUE] is the budget of one slice"
+)
+_FAMILY_DESCRIPTION = (
     "judges the budgets on metrics of all gated variants together: the chance that any variant over its "
     "budget passes is at most 5 %; default: each variant is judged alone"
 )
 
 
-def _budgets(definitions: dict[str, Any]) -> dict[str, Any]:
+def _make_budgets_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
-    of_all = _of_models(definitions)
+    of_all = _make_limits_schema(definitions)
     file = BaselineTable.model_json_schema()["properties"]
     of_all["properties"]["baseline"]["properties"] |= file
-    variants = {"type": "object", "additionalProperties": _of_models(definitions, off=True)}
+    variants = {"type": "object", "additionalProperties": _make_limits_schema(definitions, off=True)}
     of_all["properties"]["variants"] = variants
-    of_all["properties"]["teacher"] = _of_teacher(definitions)
-    of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY}
+    of_all["properties"]["teacher"] = _make_teacher_schema(definitions)
+    of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
     return of_all
 
 
-def _of_teacher(definitions: dict[str, Any]) -> dict[str, Any]:
-    own = _by_metric(known_metrics(), _add(definitions, "TeacherBudget", TeacherBudgetTable))
-    own["properties"]["baseline"] = _by_metric(known_metrics(), {"$ref": "#/$defs/BaselineBudget"})
-    return own
+def _make_teacher_schema(definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _make_metrics_schema(
+        known_metrics(), _add_model(definitions, "TeacherBudget", TeacherBudgetTable)
+    )
+    schema["properties"]["baseline"] = _make_metrics_schema(
+        known_metrics(), {"$ref": "#/$defs/BaselineBudget"}
+    )
+    return schema
 
 
-def _of_models(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
-    """The tables of limits, for all variants or for one. off: whether a limit may be "off"."""
+def _make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+    """The schema of the tables of limits, for all variants or for one. off: a limit may be "off"."""
 
-    def add(name: str, table: Any) -> dict[str, str]:
-        found = _add(definitions, f"{name}OfVariant" if off else name, table)
+    def add_table(name: str, table: Any) -> dict[str, str]:
+        reference = _add_model(definitions, f"{name}OfVariant" if off else name, table)
         if off:
-            _let_be_off(definitions[f"{name}OfVariant"])
-        return found
+            _allow_off(definitions[f"{name}OfVariant"])
+        return reference
 
-    quality, since = add("QualityBudget", QualityBudgetTable), add("BaselineBudget", BaselineBudgetTable)
-    own = {
+    quality, since = (
+        add_table("QualityBudget", QualityBudgetTable),
+        add_table("BaselineBudget", BaselineBudgetTable),
+    )
+    properties = {
         **dict.fromkeys(known_metrics(), quality),
-        "size": add("SizeBudget", SizeBudget),
-        "latency": add("LatencyBudget", LatencyBudgetTable),
-        "flops": add("FlopsBudget", FlopsBudget),
-        "memory": add("MemoryBudget", MemoryBudget),
-        "flips": add("FlipsBudget", FlipsBudget),
-        "slices": _of_slices(add("SliceBudget", SliceBudget)),
-        "kl": add("KlBudget", KlBudgetTable),
-        "top1_agreement": add("Top1Budget", Top1BudgetTable),
-        "baseline": _by_metric(known_metrics(), since),
+        "size": add_table("SizeBudget", SizeBudget),
+        "latency": add_table("LatencyBudget", LatencyBudgetTable),
+        "flops": add_table("FlopsBudget", FlopsBudget),
+        "memory": add_table("MemoryBudget", MemoryBudget),
+        "flips": add_table("FlipsBudget", FlipsBudget),
+        "slices": _make_slices_schema(add_table("SliceBudget", SliceBudget)),
+        "kl": add_table("KlBudget", KlBudgetTable),
+        "top1_agreement": add_table("Top1Budget", Top1BudgetTable),
+        "baseline": _make_metrics_schema(known_metrics(), since),
     }
-    return _by_metric((), quality) | {"properties": own}
+    return _make_metrics_schema((), quality) | {"properties": properties}
 
 
-def _by_metric(names: Iterable[str], table: dict[str, str]) -> dict[str, Any]:
-    """One table for each of the metrics, and for those of a user's own."""
+def _make_metrics_schema(names: Iterable[str], table: dict[str, str]) -> dict[str, Any]:
+    """The schema of a table with one sub-table for each metric, a user's own metrics included."""
     return {
         "type": "object",
         "properties": dict.fromkeys(names, table),
-        "patternProperties": {OWN: table},
+        "patternProperties": {OWN_PLUGIN: table},
         "additionalProperties": False,
     }
 
 
-def _of_slices(table: dict[str, str]) -> dict[str, Any]:
-    """By metric on every slice; any other key is a column, whose values have budgets by metric."""
-    by_metric = _by_metric(per_row_metrics(), table)
-    column = {"type": "object", "additionalProperties": by_metric, "description": _OF_COLUMN}
+def _make_slices_schema(table: dict[str, str]) -> dict[str, Any]:
+    """The schema of [budgets.slices]: a metric's budget on every slice, or a column with its values."""
+    by_metric = _make_metrics_schema(list_per_row_metrics(), table)
+    column = {"type": "object", "additionalProperties": by_metric, "description": _COLUMN_DESCRIPTION}
     return by_metric | {"additionalProperties": column}
 
 
-def _let_be_off(table: dict[str, Any]) -> None:
+def _allow_off(table: dict[str, Any]) -> None:
     for key, limit in table["properties"].items():
         if key not in ABOUT:
             about = {word: limit.pop(word) for word in _ABOUT if word in limit}

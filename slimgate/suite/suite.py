@@ -1,4 +1,4 @@
-"""A suite: what a TOML file says, validated and frozen, with every name resolved."""
+"""The suite: the content of a TOML file, validated and frozen, with every name resolved."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class Plugin(Generic[T]):
 
     @property
     def teacher(self: SuiteStep) -> str | None:
-        """The model that a step learns from: "teacher", "self", a variant; None where it learns from none."""
+        """The model that a step learns from: "teacher", "self" or a variant; None if it learns from none."""
         return str(self.object.learns_from(self.params)) if self.object.uses_teacher else None
 
     def answers_by_processor(self: SuiteRuntime, kind: str) -> bool:
-        """Whether the answers that this runtime gives of an artifact depend on the processor."""
+        """Whether this runtime's answers for an artifact of this kind depend on the processor."""
         return kind not in self.object.any_processor
 
     @property
     def builds_by_processor(self: SuiteStep) -> bool:
-        """Whether what a step makes depends on the processor that it runs on."""
+        """Whether the step's result depends on the processor that it runs on."""
         return bool(self.object.by_processor(self.params))
 
     @property
     def teachers(self: SuiteStep) -> tuple[str, ...]:
-        """All models that a step learns from, `teacher` first; none where it learns from none."""
+        """All models that a step learns from, `teacher` first."""
         if self.teacher is None:
             return ()
         return (self.teacher, *self.object.also_learns_from(self.params))
@@ -60,7 +60,7 @@ class Plugin(Generic[T]):
 
     @property
     def needs(self: SuiteStep) -> tuple[str, ...]:
-        """Those of them that these options of the step cannot do without."""
+        """The splits in `reads` that must not be empty with these options."""
         spared = self.object.does_without(self.params)
         return tuple(split for split in self.reads if split not in spared)
 
@@ -71,12 +71,12 @@ class Plugin(Generic[T]):
 
     @property
     def row_files(self: SuiteStep) -> tuple[Path, ...]:
-        """Files of rows that a step reads beside the splits."""
+        """Files of rows that a step reads in addition to the splits."""
         return tuple(self.object.row_files(self.params))
 
     @property
     def adds_rows(self: SuiteStep) -> bool:
-        """Whether a step trains on rows that are not of the splits."""
+        """Whether a step trains on rows that are in none of the splits."""
         return bool(self.object.adds_rows(self.params))
 
 
@@ -88,7 +88,7 @@ SuiteRuntime = Plugin[Runtime[Any]]
 
 @dataclass(frozen=True)
 class TaskSetup:
-    """The task, where its rows come from, how they are split, and by which columns results are sliced."""
+    """The task, the source of its rows, the sizes of the splits, and the columns to slice results by."""
 
     task: SuiteTask
     source: SuiteSource
@@ -99,7 +99,7 @@ class TaskSetup:
 
 @dataclass(frozen=True)
 class Variant:
-    """One model of a suite. `ref` where it starts from weights, else `parent`; then steps."""
+    """One model of a suite. It starts from `ref` (weights) or from `parent`, and its steps follow."""
 
     name: str
     parent: str | None
@@ -113,12 +113,12 @@ class Variant:
 
     @property
     def is_endpoint(self) -> bool:
-        """Whether a server answers for it."""
+        """Whether a server gives this model's answers."""
         return self.ref is not None and self.ref.kind == ENDPOINT
 
     @property
     def assistants(self) -> tuple[str, ...]:
-        """The variants that its steps learn from, or that it is a cascade of."""
+        """The variants that its steps learn from, and the models of its cascade."""
         names = dict.fromkeys(name for step in self.steps for name in step.teachers)
         names |= dict.fromkeys(self.cascade.models if self.cascade else ())
         return tuple(name for name in names if name not in (TEACHER, SELF))
@@ -126,16 +126,16 @@ class Variant:
 
 @dataclass(frozen=True)
 class Suite:
-    """What a suite file says, with every name resolved.
+    """The content of a suite file, with every name resolved.
 
-    shown: its path as messages print it; reference: published figures as markdown, to show beside ours.
-    seeds: stochastic variants are built for each; all else goes by the first.
-    tuning: what `slimgate tune` searches; None where the suite has no such table.
+    shown: its path as messages print it; reference: published figures as markdown, shown next to ours.
+    seeds: each stochastic variant is built with every seed; everything else uses the first seed.
+    tuning: what `slimgate tune` searches; None if the suite has no [tune].
     teacher_budgets: on the teacher's own values, and since the baseline.
-    loads: what servers are timed under, each with its parts.
-    family: how budgets on metrics are corrected over all gated variants; None where each is judged alone.
-    baseline: a run.json, its folder, or a folder of baselines, where the suite names one.
-    tables: what the file says. weaker_reason: why the gate demands less than the baseline's.
+    loads: the loads that servers are timed under, each with its parts.
+    family: how budgets on metrics are corrected over all gated variants; None if each is judged alone.
+    baseline: a run.json, its folder, or a folder of baselines, if the suite names one.
+    tables: the tables of the file. weaker_reason: why the gate demands less than the baseline's gate.
     """
 
     path: Path
@@ -170,17 +170,18 @@ class Suite:
         """A variant, or the teacher, by name."""
         return self.teacher if name == TEACHER else self.variants[name]
 
-    def budgets_of(self, name: str) -> VariantBudgets:
+    def find_budgets(self, name: str) -> VariantBudgets:
         """The budgets of a variant, or of the teacher, by name."""
         return self.teacher_budgets if name == TEACHER else self.budgets[name]
 
     def is_dequantized(self, name: str) -> bool:
-        """Whether its weights are quantized in a format of servers, and unpacked to be judged: its times are
-        not those of its format. What a model of the hub is, is known when it is fetched.
+        """Whether its weights are quantized in a format for servers, and unpacked for judging.
+
+        Its times are then not those of its format. For a hub model this is known once it is fetched.
         """
         variant = self.model(name)
         if variant.cascade is not None:
-            return any(self.is_dequantized(one) for one in variant.cascade.models)
+            return any(self.is_dequantized(model) for model in variant.cascade.models)
         if variant.steps:
             return variant.steps[-1].object.gives == SERVED
         if variant.ref is not None:
@@ -189,37 +190,39 @@ class Suite:
 
     @property
     def has_cascade(self) -> bool:
-        """Whether the time of some variant depends on the row, so that all are timed on many rows."""
+        """Whether the suite has a cascade. A cascade's time depends on the row, so all models are timed on
+        many rows.
+        """
         return any(variant.cascade is not None for variant in self.variants.values())
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """The teacher and the variants that servers answer for."""
+        """The models whose answers come from servers, the teacher included."""
         return tuple(name for name in (TEACHER, *self.variants) if self.model(name).is_endpoint)
 
     @property
     def timed(self) -> tuple[str, ...]:
-        """The teacher and the variants whose latency is measured."""
+        """The models whose latency is measured, the teacher included."""
         names = (name for name in (TEACHER, *self.variants) if not self.model(name).is_endpoint)
         return tuple(name for name in names if not self.is_dequantized(name))
 
-    def timed_on(self, name: str) -> tuple[Workload, ...]:
-        """The workloads of a model: those that write only where its runtime times them."""
+    def list_timed_workloads(self, name: str) -> tuple[Workload, ...]:
+        """The workloads that a model is timed on; those that write only if its runtime can time them."""
         if name not in self.timed:
             return ()
         writes = self.model(name).runtime.object.times_writing
-        return tuple(one for one in self.workloads if writes or not one.writes)
+        return tuple(workload for workload in self.workloads if writes or not workload.writes)
 
-    def dueled_on(self, name: str) -> tuple[Workload, ...]:
+    def list_dueled_workloads(self, name: str) -> tuple[Workload, ...]:
         """The workloads on which a variant's times are compared with the teacher's."""
         if name not in self.dueled:
             return ()
-        of_teacher = self.timed_on(TEACHER)
-        return tuple(one for one in self.timed_on(name) if one in of_teacher)
+        of_teacher = self.list_timed_workloads(TEACHER)
+        return tuple(workload for workload in self.list_timed_workloads(name) if workload in of_teacher)
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """The variants whose servers are timed beside the teacher's."""
+        """The variants whose servers are load-tested against the teacher's server."""
         if not self.loads or not self.teacher.is_endpoint:
             return ()
         return tuple(name for name in self.endpoints if name != TEACHER)
@@ -237,41 +240,41 @@ class Suite:
 
     @property
     def variants_with_memory(self) -> tuple[str, ...]:
-        """The variants whose memory is measured: all where [measure] says so, else those with a budget."""
+        """The variants whose memory is measured: all with [measure] memory, else those with a budget."""
         return tuple(
             name for name in self.dueled if self.measure.memory or self.budgets[name].memory is not None
         )
 
     @property
     def since_baseline(self) -> tuple[tuple[str, str], ...]:
-        """The models and metrics that have a budget against the baseline, the teacher first."""
+        """The (model, metric) pairs with a budget since the baseline, the teacher first."""
         names = (TEACHER, *self.variants)
-        return tuple((name, metric) for name in names for metric in self.budgets_of(name).baseline)
+        return tuple((name, metric) for name in names for metric in self.find_budgets(name).baseline)
 
     @property
     def judged_metrics(self) -> tuple[tuple[str, str], ...]:
-        """The models and metrics that are judged: of the teacher those with a budget, of variants all."""
+        """The (model, metric) pairs that are judged: the teacher's with a budget, and all the variants'."""
         of_teacher = [(TEACHER, metric) for metric in self.teacher_budgets.quality]
         return (*of_teacher, *((name, metric) for name in self.variants for metric in self.metrics))
 
-    def dependents_of(self, name: str) -> tuple[str, ...]:
-        """The variants whose steps start or learn from a model, at any remove."""
-        found: dict[str, None] = {}
+    def find_dependents(self, name: str) -> tuple[str, ...]:
+        """The variants that are built from a model or learn from it, directly or through other variants."""
+        dependents: dict[str, None] = {}
         for other, variant in self.variants.items():
             if name in (variant.parent, *variant.assistants):
-                found |= dict.fromkeys((other, *self.dependents_of(other)))
-        return tuple(found)
+                dependents |= dict.fromkeys((other, *self.find_dependents(other)))
+        return tuple(dependents)
 
     def is_stochastic(self, name: str) -> bool:
-        """Whether another seed builds another variant. The teacher is built once, by the first seed."""
+        """Whether another seed gives another model. The teacher is built once, with the first seed."""
         variant = self.variants.get(name)
         if variant is None:
             return False
-        own = any(step.object.stochastic for step in variant.steps)
+        has_stochastic_step = any(step.object.stochastic for step in variant.steps)
         from_others = [name for name in (variant.parent, *variant.assistants) if name is not None]
-        return own or any(self.is_stochastic(name) for name in from_others)
+        return has_stochastic_step or any(self.is_stochastic(name) for name in from_others)
 
 
-def params_json(params: BaseModel, *, exclude_defaults: bool = False) -> Any:
+def dump_params(params: BaseModel, *, exclude_defaults: bool = False) -> Any:
     """Params as JSON values, for keys and records."""
     return params.model_dump(mode="json", exclude_defaults=exclude_defaults)

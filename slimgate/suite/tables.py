@@ -1,4 +1,4 @@
-"""The tables of a suite file, as they are written. What plug-ins add is validated in reader.py."""
+"""The tables of a suite file, as written in TOML. reader.py validates the options of plug-ins."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from slimgate.suite.tune_tables import TuneTable
 
 SHA256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MAX_SEED = 2**32 - 1
-# A slice that is made of the number of words, where the rows have no column of this name.
+# A slice by the number of words, made if the rows have no column of this name.
 LENGTH_BUCKET = "length_bucket"
 Dtype = Literal["float32", "bfloat16", "float16"]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
-def _table_such_as(example: str) -> BeforeValidator:
-    """Tells those who wrote only the name how a table is written."""
+def _require_table(example: str) -> BeforeValidator:
+    """Requires a table, and shows the example if something else came, such as the name alone."""
 
     def check(value: Any) -> Any:
         if isinstance(value, dict):
@@ -36,7 +36,7 @@ def _table_such_as(example: str) -> BeforeValidator:
 
 
 _SERVER = 'url = "http://localhost:8000/v1", model = "name"'
-Step = Annotated[dict[str, Any], _table_such_as("{ int8_dynamic = {} }")]
+Step = Annotated[dict[str, Any], _require_table("{ int8_dynamic = {} }")]
 Steps = tuple[Step, ...]
 
 
@@ -60,7 +60,7 @@ class SuiteTable(Table):
     """A markdown file of published figures, which the report shows beside ours."""
 
     @model_validator(mode="after")
-    def _one_way_to_seed(self) -> Self:
+    def _check_seeds(self) -> Self:
         if self.seeds is None:
             return self
         if "seed" in self.model_fields_set:
@@ -75,7 +75,7 @@ class TaskTable(Table):
 
     kind: str
     """The task, which says what the other keys of this table are; your own as package.module:object."""
-    source: Annotated[dict[str, Any], _table_such_as('{ name = "files", path = "rows.csv" }')] = Field(
+    source: Annotated[dict[str, Any], _require_table('{ name = "files", path = "rows.csv" }')] = Field(
         default_factory=dict
     )
     """Where rows come from: { name = "files", train = "a.csv", gate = "b.csv" }, or name = "hub"."""
@@ -87,18 +87,18 @@ class TaskTable(Table):
     """Rows of each split."""
 
 
-Endpoint = Annotated[EndpointTable, _table_such_as(f"{{ {_SERVER} }}")]
+Endpoint = Annotated[EndpointTable, _require_table(f"{{ {_SERVER} }}")]
 _COMMAND = 'command = ["vllm", "serve", "model", "--port", "{port}"]'
-Server = Annotated[ServerTable, _table_such_as(f"{{ {_COMMAND} }}")]
+Server = Annotated[ServerTable, _require_table(f"{{ {_COMMAND} }}")]
 # A cascade's threshold that is chosen on the selection rows.
 FROM_SELECTION = "selection"
 Probability = Annotated[float, Field(gt=0, le=1)]
 
 
 def _check_threshold(value: Any) -> Any:
-    """One error for a threshold, instead of one for each form that it may have."""
+    """Gives a bad threshold one error, instead of one error for each form that it may have."""
     several = value if isinstance(value, list | tuple) and value else [value]
-    if value != FROM_SELECTION and not all(_is_probability(one) for one in several):
+    if value != FROM_SELECTION and not all(_is_probability(probability) for probability in several):
         message = '{came} came, expected "selection", a probability such as 0.9, or a list of them'
         raise PydanticCustomError("threshold", message, {"came": repr(value)})
     return value
@@ -145,14 +145,14 @@ class CascadeTable(Table):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Those that are given, one for each model but the last; none where selection rows choose."""
+        """The stated thresholds, one for each model but the last; none if selection rows choose them."""
         if isinstance(self.threshold, tuple):
             return self.threshold
         return () if isinstance(self.threshold, str) else (self.threshold,) * (len(self.models) - 1)
 
     @property
     def reads_selection(self) -> bool:
-        """Whether something is chosen on the selection rows."""
+        """Whether thresholds or weights are chosen on the selection rows."""
         return self.ensemble or self.threshold == FROM_SELECTION
 
     @property
@@ -161,11 +161,11 @@ class CascadeTable(Table):
         return " > ".join(self.models)
 
 
-Cascade = Annotated[CascadeTable, _table_such_as('{ models = ["small", "large"] }')]
+Cascade = Annotated[CascadeTable, _require_table('{ models = ["small", "large"] }')]
 
 
-def _check_endpoint(table: TeacherTable | VariantTable, others: dict[str, Any]) -> None:
-    """Raises ValueError where an endpoint has what only a model that is loaded can have."""
+def _check_endpoint(table: TeacherTable | VariantTable, options: dict[str, Any]) -> None:
+    """Raises ValueError if an endpoint has an option that only a loaded model can have."""
     if table.endpoint is None:
         if table.server is not None:
             raise ValueError("server came without endpoint = { url, model }, which says how it is asked")
@@ -176,18 +176,20 @@ def _check_endpoint(table: TeacherTable | VariantTable, others: dict[str, Any]) 
         raise ValueError(
             f"endpoint: {PORT} in url is for a server that slimgate starts; add server = {{ … }}"
         )
-    given = [name for name, value in others.items() if value is not None]
-    if given:
-        raise ValueError(f"endpoint and {given[0]} came; a server runs the model, so leave {given[0]} out")
+    conflicting = [name for name, value in options.items() if value is not None]
+    if conflicting:
+        raise ValueError(
+            f"endpoint and {conflicting[0]} came; a server runs the model, so leave {conflicting[0]} out"
+        )
     if table.steps:
         raise ValueError("endpoint and steps came; a server's model cannot be changed, so leave steps out")
 
 
 def _check_cascade(table: VariantTable) -> None:
-    """Raises ValueError where a cascade has what only its models can have."""
+    """Raises ValueError if a cascade has an option that only its models can have."""
     if table.cascade is None:
         return
-    others = {
+    options = {
         "from": table.parent,
         "model": table.model,
         "endpoint": table.endpoint,
@@ -196,9 +198,11 @@ def _check_cascade(table: VariantTable) -> None:
         "steps": table.steps or None,
         "runtime": table.runtime,
     }
-    given = [name for name, value in others.items() if value is not None]
-    if given:
-        raise ValueError(f"cascade and {given[0]} came; each model of a cascade has its own {given[0]}")
+    conflicting = [name for name, value in options.items() if value is not None]
+    if conflicting:
+        raise ValueError(
+            f"cascade and {conflicting[0]} came; each model of a cascade has its own {conflicting[0]}"
+        )
 
 
 class TeacherTable(Table):
@@ -221,7 +225,7 @@ class TeacherTable(Table):
     """Steps that make the teacher of it, such as fine_tune."""
 
     @model_validator(mode="after")
-    def _one_model(self) -> Self:
+    def _check_model_or_endpoint(self) -> Self:
         if self.endpoint is None and self.model is None:
             raise ValueError("needs model = … (a folder, a GGUF file, a hub id), or endpoint = …")
         _check_endpoint(self, {"model": self.model, "sha256": self.sha256, "dtype": self.dtype})
@@ -257,16 +261,16 @@ class VariantTable(Table):
     """false: its verdicts are shown and fail no run."""
     reason: str | None = None
     """Why it is not gated; required if gated = false."""
-    runtime: Annotated[dict[str, Any], _table_such_as('{ name = "eager" }')] | None = None
+    runtime: Annotated[dict[str, Any], _require_table('{ name = "eager" }')] | None = None
     """The runtime that executes it: its name and its options; default: by the artifact's kind."""
 
     @model_validator(mode="before")
     @classmethod
-    def _whole_name(cls, data: Any) -> Any:
-        """TOML reads v1.2 = { … } as a table v1 that holds a table 2."""
+    def _refuse_dotted_name(cls, data: Any) -> Any:
+        """Explains an unquoted name with a dot: TOML reads v1.2 = { … } as a table v1 with a table 2."""
         for key, value in data.items() if isinstance(data, dict) else ():
-            whole = key in cls.model_fields or not isinstance(value, dict)
-            if not whole and {"steps", "from", "model", "endpoint", "cascade"} & set(value):
+            is_option = key in cls.model_fields or not isinstance(value, dict)
+            if not is_option and {"steps", "from", "model", "endpoint", "cascade"} & set(value):
                 message = 'unknown key {key}; a name with a dot is written in quotes, as in "v1.2" = {{ … }}'
                 raise PydanticCustomError(
                     "dotted_name", message.replace("{{", "{").replace("}}", "}"), {"key": key}
@@ -280,8 +284,8 @@ class VariantTable(Table):
         loads = {"from": self.parent, "model": self.model, "runtime": self.runtime}
         _check_endpoint(self, {**loads, "sha256": self.sha256, "dtype": self.dtype})
         _check_cascade(self)
-        made = (self.model, self.runtime, self.endpoint, self.cascade)
-        if not self.steps and all(one is None for one in made):
+        sources = (self.model, self.runtime, self.endpoint, self.cascade)
+        if not self.steps and all(source is None for source in sources):
             raise ValueError("a variant needs steps, a runtime, or model = … for one built elsewhere")
         if not self.gated and not self.reason:
             raise ValueError('gated = false needs a reason = "…" that the report can show')
@@ -350,7 +354,7 @@ class WorkloadTable(Table):
     """Tokens that each answer gets, exactly; end tokens end nothing."""
 
     @model_validator(mode="after")
-    def _whole_answer(self) -> Self:
+    def _check_answer_tokens(self) -> Self:
         if (self.prompt_tokens is None) != (self.new_tokens is None):
             came = "prompt_tokens" if self.new_tokens is None else "new_tokens"
             raise ValueError(
@@ -375,7 +379,7 @@ class ServiceLevelTable(Table):
     """Most milliseconds until the answer is complete."""
 
     @model_validator(mode="after")
-    def _limits_something(self) -> Self:
+    def _check_has_limit(self) -> Self:
         if not self.model_dump(exclude_none=True):
             names = ", ".join(type(self).model_fields)
             raise ValueError(f"expected at least one of {names}, as in {{ ttft_ms = 200, tpot_ms = 30 }}")
@@ -397,7 +401,7 @@ class LoadTable(Table):
     """What a good request meets, such as { ttft_ms = 200, tpot_ms = 30 }. Good requests are counted."""
 
     @model_validator(mode="after")
-    def _one_way_to_arrive(self) -> Self:
+    def _check_arrival(self) -> Self:
         if (self.concurrency is None) == (self.request_rate is None):
             came = "neither" if self.concurrency is None else "both"
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A drawn step list -> a variant, by the checks that a suite's variants pass."""
+"""Makes a variant of a drawn step list, with the same checks as for the suite's variants."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
     from slimgate.suite.suite import Suite, Variant
 
 
-def candidate(reader: Reader, suite: Suite, one: Drawn, name: str) -> Variant:
-    """The variant of that name. Raises SuiteError for steps that cannot be, with their place in [tune]."""
-    from slimgate.suite.checks import check_models, known_teachers
-    from slimgate.suite.runtime_choice import with_default_runtimes
+def make_candidate(reader: Reader, suite: Suite, drawn: Drawn, name: str) -> Variant:
+    """The step list as a variant. Raises SuiteError, with its place in [tune], if it is invalid."""
+    from slimgate.suite.checks import check_models, check_teachers_exist
+    from slimgate.suite.runtime_choice import add_default_runtimes
     from slimgate.suite.suite import Variant
 
-    loc: Loc = ("tune", "space", one.space.number)
-    if not one.steps:
-        raise reader.error(loc, "every step is left out")
+    loc: Loc = ("tune", "space", drawn.space.number)
+    if not drawn.steps:
+        raise reader.make_error(loc, "every step is left out")
     variant = Variant(
         name=name,
-        parent=one.space.parent,
+        parent=drawn.space.parent,
         ref=None,
-        steps=tuple(reader.step(step, (*loc, "steps", place)) for place, step in one.steps),
-        runtime=reader.runtime(one.space.runtime, loc),
+        steps=tuple(reader.read_step(step, (*loc, "steps", place)) for place, step in drawn.steps),
+        runtime=reader.read_runtime(drawn.space.runtime, loc),
     )
 
     def error_at(where: Loc, problem: str) -> SuiteError:
         """The error at the step's place in the space: steps before it may have been left out."""
         if tuple(where[:2]) != ("variants", name):
-            return reader.error(where, problem)
+            return reader.make_error(where, problem)
         rest = list(where[2:])
         if len(rest) > 1 and rest[0] == "steps":
-            rest[1] = one.steps[int(rest[1])][0]
-        return reader.error((*loc, *rest), problem)
+            rest[1] = drawn.steps[int(rest[1])][0]
+        return reader.make_error((*loc, *rest), problem)
 
-    stated = frozenset() if one.space.runtime is None else frozenset({name})
-    whole = replace(suite, variants={**suite.variants, name: variant})
-    whole = with_default_runtimes(whole, stated)
-    known_teachers(whole.variants, error_at)
-    check_models(whole, error_at, folders=reader.check_data)
-    return whole.variants[name]
+    stated = frozenset() if drawn.space.runtime is None else frozenset({name})
+    extended_suite = replace(suite, variants={**suite.variants, name: variant})
+    extended_suite = add_default_runtimes(extended_suite, stated)
+    check_teachers_exist(extended_suite.variants, error_at)
+    check_models(extended_suite, error_at, folders=reader.check_data)
+    return extended_suite.variants[name]
 
 
-def free_name(wanted: str, suite: Suite) -> str:
-    """The name, or one like it where a variant of the suite has it: its steps may start from that one."""
-    while wanted in suite.variants:
-        wanted += "-again"
-    return wanted
+def find_free_name(name: str, suite: Suite) -> str:
+    """The name, or a longer one if a variant of the suite has it already."""
+    while name in suite.variants:
+        name += "-again"
+    return name

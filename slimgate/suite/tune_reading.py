@@ -1,4 +1,4 @@
-"""[tune] -> Tuning: every choice validated as a variant's options are, before any model is built."""
+"""Reads [tune]: validates each choice like a variant's options, before any model is built."""
 
 from __future__ import annotations
 
@@ -11,62 +11,62 @@ from pydantic import ValidationError
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.suite.errors import Loc, from_validation
-from slimgate.suite.tune_candidate import candidate, free_name
-from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, every
+from slimgate.suite.errors import Loc, to_suite_error
+from slimgate.suite.tune_candidate import find_free_name, make_candidate
+from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, Tier, Tuning, iterate_step_lists
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable, SpaceTable, TuneTable
 
 if TYPE_CHECKING:
     from slimgate.suite.reader import Reader
     from slimgate.suite.suite import Suite
 
-# Step lists that are looked at before the search; each one is checked again when it is drawn.
+# Step lists that are checked before the search; each is checked again when the search draws it.
 _LOOKED_AT = 256
 
 
 def read_tuning(reader: Reader, suite: Suite, table: TuneTable) -> Tuning:
-    """The resolved table. Raises SuiteError for what no search could use."""
+    """The resolved table. Raises SuiteError if no search could use it."""
     if suite.setup.sizes.selection == 0:
         problem = "0 came, but [tune] chooses on these rows: give it some, such as 1000"
-        raise reader.error(("task", "splits", "selection"), problem)
-    spaces = tuple(_space(reader, suite, i, space) for i, space in enumerate(table.space))
+        raise reader.make_error(("task", "splits", "selection"), problem)
+    spaces = tuple(_read_space(reader, suite, i, space) for i, space in enumerate(table.space))
     names = [space.name for space in spaces]
     for i, name in enumerate(names):
         if (first := names.index(name)) < i:
-            raise reader.error(("tune", "space", i, "name"), f'"{name}": the same as space[{first}]')
+            raise reader.make_error(("tune", "space", i, "name"), f'"{name}": the same as space[{first}]')
     for space in spaces:
         _check_choices(reader, space)
-        _check_some_can_be(reader, suite, space)
-    return Tuning(_tiers(reader, suite), table.max_minutes, table.max_trials, table.keep, spaces)
+        _check_some_can_build(reader, suite, space)
+    return Tuning(_read_tiers(reader, suite), table.max_minutes, table.max_trials, table.keep, spaces)
 
 
-def _space(reader: Reader, suite: Suite, number: int, table: SpaceTable) -> Space:
+def _read_space(reader: Reader, suite: Suite, number: int, table: SpaceTable) -> Space:
     loc = ("tune", "space", number)
     parents = ("teacher", *suite.variants)
     if table.parent is not None and table.parent not in parents:
         problem = f'"{table.parent}": no such variant{format_suggestion(table.parent, parents)}'
-        raise reader.error((*loc, "from"), problem)
-    # pydantic copies strings; those of the file still know their folder
+        raise reader.make_error((*loc, "from"), problem)
+    # pydantic copies strings; the original strings still know their folder
     written = reader.text.data["tune"]["space"][number]
     name = table.name or f"space-{number + 1}"
     steps = tuple(
-        _template(reader, step, (*loc, "steps", i), f"{name} steps[{i}]")
+        _read_template(reader, step, (*loc, "steps", i), f"{name} steps[{i}]")
         for i, step in enumerate(written["steps"])
     )
     return Space(number, name, table.parent or "teacher", steps, written.get("runtime"))
 
 
-def _template(reader: Reader, step: Mapping[str, Any], loc: Loc, name: str) -> StepTemplate:
+def _read_template(reader: Reader, step: Mapping[str, Any], loc: Loc, name: str) -> StepTemplate:
     content = dict(step)
     optional = content.pop("optional", False)
     if not isinstance(optional, bool):
-        raise reader.error((*loc, "optional"), f"{format_value(optional)} came, expected true or false")
+        raise reader.make_error((*loc, "optional"), f"{format_value(optional)} came, expected true or false")
     left_out = Choice(f"{name} left out", (False, True)) if optional else None
     return StepTemplate(_parse_value(reader, content, loc, name), left_out)
 
 
 def _parse_value(reader: Reader, value: Any, loc: Loc, name: str) -> Any:
-    """The value with a Choice or a Range wherever one is written."""
+    """The value with each table of choices as a Choice, and each table of low and high as a Range."""
     if isinstance(value, tuple):
         return tuple(_parse_value(reader, item, (*loc, i), f"{name}[{i}]") for i, item in enumerate(value))
     if not isinstance(value, Mapping):
@@ -74,35 +74,35 @@ def _parse_value(reader: Reader, value: Any, loc: Loc, name: str) -> Any:
     try:
         if "choices" in value:
             ChoiceTable.model_validate(value)
-            return _choice(reader, value["choices"], (*loc, "choices"), name)
+            return _read_choice(reader, value["choices"], (*loc, "choices"), name)
         if {"low", "high"} & value.keys():
             table = RangeTable.model_validate(value)
             return Range(name, table.low, table.high, table.log, table.step, table.is_whole)
     except ValidationError as error:
-        raise from_validation(error, reader.text.shown, reader.text.data, loc) from None
+        raise to_suite_error(error, reader.text.shown, reader.text.data, loc) from None
     return {key: _parse_value(reader, item, (*loc, key), f"{name}.{key}") for key, item in value.items()}
 
 
-def _choice(reader: Reader, options: tuple[Any, ...], loc: Loc, name: str) -> Choice:
+def _read_choice(reader: Reader, options: tuple[Any, ...], loc: Loc, name: str) -> Choice:
     for i, option in enumerate(options):
         if (first := options.index(option)) < i and type(options[first]) is type(option):
-            raise reader.error((*loc, i), f"the same as choices[{first}]")
+            raise reader.make_error((*loc, i), f"the same as choices[{first}]")
     return Choice(
         name, tuple(_parse_value(reader, o, (*loc, i), f"{name}[{i}]") for i, o in enumerate(options))
     )
 
 
 def _check_choices(reader: Reader, space: Space) -> None:
-    """Every option fits its method in some combination with the others of its step."""
+    """Raises if an option is valid in no combination with the other options of its step."""
     for i, template in enumerate(space.steps):
-        here = ("tune", "space", space.number, "steps", i)
+        loc = ("tune", "space", space.number, "steps", i)
         errors: dict[tuple[str, str], SuiteError] = {}
         fits: set[tuple[str, str]] = set()
         alone = replace(space, steps=(replace(template, left_out=None),))
-        for one in islice(every(alone), _LOOKED_AT):
-            picks = {(name, repr(pick)) for name, pick in one.picks.items()}
+        for drawn in islice(iterate_step_lists(alone), _LOOKED_AT):
+            picks = {(name, repr(pick)) for name, pick in drawn.picks.items()}
             try:
-                reader.step(one.steps[0][1], here)
+                reader.read_step(drawn.steps[0][1], loc)
             except SuiteError as error:
                 if not picks:
                     raise
@@ -114,12 +114,12 @@ def _check_choices(reader: Reader, space: Space) -> None:
             raise wrong
 
 
-def _check_some_can_be(reader: Reader, suite: Suite, space: Space) -> None:
-    """Raises what is wrong with the first step list where it is wrong with all that are looked at."""
+def _check_some_can_build(reader: Reader, suite: Suite, space: Space) -> None:
+    """Raises the first step list's error if none of the checked step lists is valid."""
     first: SuiteError | None = None
-    for one in islice(every(space), _LOOKED_AT):
+    for drawn in islice(iterate_step_lists(space), _LOOKED_AT):
         try:
-            candidate(reader, suite, one, free_name("tuned", suite))
+            make_candidate(reader, suite, drawn, find_free_name("tuned", suite))
         except SuiteError as error:
             first = first or error
         else:
@@ -128,42 +128,43 @@ def _check_some_can_be(reader: Reader, suite: Suite, space: Space) -> None:
     raise first
 
 
-def _tiers(reader: Reader, suite: Suite) -> tuple[Tier, ...]:
+def _read_tiers(reader: Reader, suite: Suite) -> tuple[Tier, ...]:
     stated = reader.text.data["tune"].get("budget")
     if stated is None:
         common = {key: v for key, v in reader.text.data.get("budgets", {}).items() if key != "variants"}
-        found = [_tier(reader, suite, common, ("budgets",), stated=False)]
+        tiers = [_read_tier(reader, suite, common, ("budgets",), stated=False)]
     elif isinstance(stated, tuple):
-        found = [
-            _tier(reader, suite, one, ("tune", "budget", i), stated=True) for i, one in enumerate(stated)
+        tiers = [
+            _read_tier(reader, suite, table, ("tune", "budget", i), stated=True)
+            for i, table in enumerate(stated)
         ]
     else:
-        found = [_tier(reader, suite, stated, ("tune", "budget"), stated=True)]
-    if not found or not all(tier.quality for tier in found):
+        tiers = [_read_tier(reader, suite, stated, ("tune", "budget"), stated=True)]
+    if not tiers or not all(tier.quality for tier in tiers):
         problem = "needs a budget on a metric, such as { accuracy = { drop_points = 1.0 } }"
-        raise reader.error(("tune", "budget"), problem)
-    return tuple(found)
+        raise reader.make_error(("tune", "budget"), problem)
+    return tuple(tiers)
 
 
-def _tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc, *, stated: bool) -> Tier:
+def _read_tier(reader: Reader, suite: Suite, table: Mapping[str, Any], loc: Loc, *, stated: bool) -> Tier:
     from slimgate.judge.metrics import load_metric
-    from slimgate.suite.budgets import budgets_of
+    from slimgate.suite.budgets import read_budgets
 
-    budgets = budgets_of(table, loc, reader.text.data, reader.text.shown)
-    _, over_builds = budgets.of_one_build()
+    budgets = read_budgets(table, loc, reader.text.data, reader.text.shown)
+    _, over_builds = budgets.drop_over_builds()
     if over_builds:
         problem = (
             '"builds" came, and a search judges one build of each variant; give it its own [tune] budget'
         )
-        raise reader.error((*loc, over_builds[0], "over"), problem)
+        raise reader.make_error((*loc, over_builds[0], "over"), problem)
     needs = suite.setup.task.object.needs(suite.setup.task.params)
     for name in budgets.quality if stated else ():
         if load_metric(name).needs not in needs:
             problem = f'"{name}" does not fit the outcomes of task {suite.setup.task.name}'
-            raise reader.error((*loc, name), problem)
-    others = [key for key in table if key in ("latency", "flops", "flips", "slices")] if stated else []
-    if others:
-        raise reader.error(
-            (*loc, others[0]), "a search is held to metrics and size; the gate judges the rest"
+            raise reader.make_error((*loc, name), problem)
+    unsearched = [key for key in table if key in ("latency", "flops", "flips", "slices")] if stated else []
+    if unsearched:
+        raise reader.make_error(
+            (*loc, unsearched[0]), "a search is held to metrics and size; the gate judges the rest"
         )
     return Tier(budgets.quality, budgets.size, dict(table) if stated else None)

@@ -1,9 +1,9 @@
-"""A space of step lists: a template with choices in it, and the step lists that it gives.
+"""A space of step lists: a template that contains choices, and the step lists drawn from it.
 
     { prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }
 
-`draw_steps(space, pick)` walks the template and asks `pick` at every choice that it meets. So the choices
-inside a step that was left out are never asked. A pick is a choice's number from 0, or a range's value.
+`draw_steps(space, pick)` walks the template and calls `pick` at each choice. It never calls it for choices
+inside a step that is left out. A pick is the position of an option, counted from 0, or a range's value.
 """
 
 from __future__ import annotations
@@ -21,33 +21,37 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some options, each of which may hold further choices. name: where it stands in its space."""
+    """A choice among options, which may contain further choices. name: its place in the space."""
 
     name: str
     options: tuple[Any, ...]
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the options are numbers in order, so that neighbours are alike."""
-        numbers = [one for one in self.options if isinstance(one, int | float) and not isinstance(one, bool)]
+        """Whether the options are sorted numbers, so that neighbouring options are similar."""
+        numbers = [
+            option
+            for option in self.options
+            if isinstance(option, int | float) and not isinstance(option, bool)
+        ]
         return len(numbers) == len(self.options) and numbers in (sorted(numbers), sorted(numbers)[::-1])
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number between two, both of which may be drawn."""
+    """A number between low and high, both included."""
 
     name: str
     low: float
     high: float
     log: bool
     step: float | None
-    whole: bool
+    is_whole: bool
 
     @property
     def values(self) -> Sequence[float] | None:
-        """All of its numbers; None where they are too many to list."""
-        if self.whole and not self.log:
+        """All of its numbers; None if they cannot be listed."""
+        if self.is_whole and not self.log:
             return range(int(self.low), int(self.high) + 1, int(self.step or 1))
         return None
 
@@ -59,7 +63,7 @@ Picks = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class StepTemplate:
-    """One step: a choice, or a table { method = options } with choices in it. left_out: asked first."""
+    """One step: a choice, or a table { step = options } that contains choices. left_out: picked first."""
 
     content: Any
     left_out: Choice | None
@@ -67,7 +71,7 @@ class StepTemplate:
 
 @dataclass(frozen=True)
 class Space:
-    """One [[tune.space]]. parent: the model that its steps start from; runtime: as the suite states it."""
+    """One [[tune.space]]. parent: the model that its steps start from; runtime: as written in the suite."""
 
     number: int
     name: str
@@ -78,7 +82,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A step list of a space: each step with its place in the template, and the picks that gave it."""
+    """A step list drawn from a space: each step with its place in the template, and the picks."""
 
     space: Space
     steps: tuple[tuple[int, Json], ...]
@@ -86,13 +90,16 @@ class Drawn:
 
     @property
     def key(self) -> str:
-        """Equal for equal step lists, whatever was picked."""
+        """A key that is equal for equal step lists, even if the picks differ."""
         return json.dumps([self.space.name, [step for _, step in self.steps]])
 
 
 @dataclass(frozen=True)
 class Tier:
-    """What a wanted variant may lose. stated: the table as it is written; None: the suite's own [budgets]."""
+    """What a variant that the search proposes may lose.
+
+    stated: the table as written; None: the suite's own [budgets].
+    """
 
     quality: Mapping[str, tuple[QualityBudget, ...]]
     size: SizeBudget | None
@@ -111,18 +118,18 @@ class Tuning:
 
 
 def draw_steps(space: Space, pick: Pick) -> Drawn:
-    """The step list that the picks make."""
+    """The step list that these picks give."""
     picks: Json = {}
 
     def note_pick(dimension: Dimension) -> Any:
         picks[dimension.name] = pick(dimension)
         return picks[dimension.name]
 
-    steps = [(i, step) for i, template in enumerate(space.steps) for step in _step(template, note_pick)]
+    steps = [(i, step) for i, template in enumerate(space.steps) for step in _draw_step(template, note_pick)]
     return Drawn(space, tuple(steps), picks)
 
 
-def _step(template: StepTemplate, pick: Pick) -> list[Json]:
+def _draw_step(template: StepTemplate, pick: Pick) -> list[Json]:
     if template.left_out is not None and pick(template.left_out):
         return []
     return [_fill_value(template.content, pick)]
@@ -138,39 +145,42 @@ def _fill_value(value: Any, pick: Pick) -> Any:
     return tuple(_fill_value(item, pick) for item in value) if isinstance(value, tuple) else value
 
 
-def every(space: Space) -> Iterator[Drawn]:
-    """Every step list, one after the other; of a range without steps only its two ends."""
+def iterate_step_lists(space: Space) -> Iterator[Drawn]:
+    """All step lists, one after another. A range without a list of values counts with its two ends only."""
     ahead: list[int] = []
     while True:
-        met: list[int] = []
-        found = draw_steps(space, _Odometer(ahead, met))
-        yield found
-        while met and ahead[len(met) - 1] + 1 >= met[-1]:
-            met.pop()
-        if not met:
+        option_counts: list[int] = []
+        drawn = draw_steps(space, _Odometer(ahead, option_counts))
+        yield drawn
+        while option_counts and ahead[len(option_counts) - 1] + 1 >= option_counts[-1]:
+            option_counts.pop()
+        if not option_counts:
             return
-        del ahead[len(met) :]
+        del ahead[len(option_counts) :]
         ahead[-1] += 1
 
 
 @dataclass
 class _Odometer:
-    """Picks by position: `ahead` says which option each choice takes, `met` how many it has."""
+    """Picks options by position, to enumerate them all.
+
+    ahead: the position to pick at each choice; option_counts: the number of options of each choice so far.
+    """
 
     ahead: list[int]
-    met: list[int]
+    option_counts: list[int]
 
     def __call__(self, dimension: Dimension) -> Any:
-        options = ends(dimension)
-        place = len(self.met)
-        self.met.append(len(options))
+        options = list_ends(dimension)
+        place = len(self.option_counts)
+        self.option_counts.append(len(options))
         if place == len(self.ahead):
             self.ahead.append(0)
         return options[self.ahead[place]]
 
 
-def ends(dimension: Dimension) -> Sequence[Any]:
-    """The picks of a dimension; of a range that has no list of values its two ends."""
+def list_ends(dimension: Dimension) -> Sequence[Any]:
+    """The possible picks of a dimension; for a range without a list of values, its two ends."""
     if isinstance(dimension, Choice):
         return range(len(dimension.options))
     return dimension.values or (dimension.low, dimension.high)

@@ -1,4 +1,4 @@
-"""The table [tune] of a suite file, as it is written. Its step lists are read in tune_reading.py."""
+"""The table [tune] of a suite file, as written in TOML. tune_reading.py reads its step lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.params import VARIANT_NAME, Table
 SPACE_NAME = Annotated[str, StringConstraints(pattern=VARIANT_NAME)]
 
 
-def _only_selection(value: Any) -> Any:
+def _refuse_gate(value: Any) -> Any:
     if value == "gate":
         raise PydanticCustomError("gate", "the gate's rows only judge; a search chooses on selection")
     return value
@@ -38,7 +38,7 @@ class RangeTable(Table):
     """Distance between values; default: every value."""
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_order(self) -> Self:
         if self.low >= self.high:
             raise ValueError(f"low = {self.low:g} and high = {self.high:g} came, expected low under high")
         if self.log and self.low <= 0:
@@ -79,7 +79,7 @@ class TuneTable(Table):
     """Step lists that are tried, at most."""
     keep: int = Field(default=3, ge=1)
     """Variants that are written for each budget."""
-    split: Annotated[Literal["selection"], BeforeValidator(_only_selection)] = "selection"
+    split: Annotated[Literal["selection"], BeforeValidator(_refuse_gate)] = "selection"
     """Rows that choose; the rows of gate only judge."""
     space: tuple[SpaceTable, ...] = Field(min_length=1)
     """Spaces that are searched."""

@@ -1,4 +1,4 @@
-"""The budgets of one variant: those of [budgets], and the variant's own, by metric and kind."""
+"""The budgets of one variant, by metric and kind: the common ones of [budgets] and the variant's own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from slimgate.protocols import Load, Workload
 
 # How budgets on metrics are corrected over all gated variants.
 Family = Literal["holm"]
-# What the budgets of [budgets.baseline] are of.
+# The prefix in the names of budgets of [budgets.baseline].
 BASELINE = "baseline"
 # The table of limits on the time of a call.
 LATENCY = "latency"
@@ -37,9 +37,9 @@ L = TypeVar("L", bound=QualityBudget | LimitBudget)
 
 
 class Limit(NamedTuple):
-    """Of one budget. on_inconclusive: None where it is never undecided, or nobody knows.
+    """The limit of one budget. on_inconclusive: None if the budget is never undecided, or if it is not known.
 
-    options: what else its table says of it, where that is not the default, such as over = "builds".
+    options: the other keys of its table that differ from their defaults, such as over = "builds".
     """
 
     limit: float
@@ -50,7 +50,7 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True)
 class SwitchedOff:
-    """A budget of [budgets] that a variant does not have. limit: the common one."""
+    """A budget of [budgets] that a variant switches off. limit: the limit in [budgets]."""
 
     budget: str
     kind: str
@@ -60,11 +60,11 @@ class SwitchedOff:
 
 @dataclass(frozen=True)
 class VariantBudgets:
-    """The budgets of one variant. quality: by metric name; all of a metric's must hold.
+    """The budgets of one variant. quality: by metric name; all budgets of a metric must hold.
 
-    baseline: the same, on what the variant lost since the baseline. switched_off: what it takes away.
-    times: on milliseconds of a call. part_speeds: on speed-ups of the first token,
-    of the later ones, or from end to end.
+    baseline: the same, on losses since the baseline. switched_off: the common budgets that it switches off.
+    times: on milliseconds of a call. part_speeds: on speed-ups of the first token, of the later tokens, or
+    from end to end.
     """
 
     quality: ByMetric = field(default_factory=dict)
@@ -78,35 +78,38 @@ class VariantBudgets:
     flops: FlopsBudget | None = None
     part_speeds: tuple[LimitBudget, ...] = ()
 
-    def speed_of(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
+    def find_speed_budget(self, workload: Workload | Load) -> SpeedBudget | LimitBudget | None:
         """The budget on the speed-up of a workload, or of a part of a load."""
         speeds = (*(() if self.speed is None else (self.speed,)), *self.part_speeds)
-        return next((one for one in speeds if limits_part(one.kind, workload.part)), None)
+        return next((budget for budget in speeds if limits_part(budget.kind, workload.part)), None)
 
-    def of_one_build(self) -> tuple[VariantBudgets, list[str]]:
-        """These without the budgets over builds, and the metrics that had one."""
-        kept = {
-            metric: tuple(one for one in own if one.over == "rows") for metric, own in self.quality.items()
+    def drop_over_builds(self) -> tuple[VariantBudgets, list[str]]:
+        """The same without budgets over builds, and the metrics that had one."""
+        over_rows = {
+            metric: tuple(budget for budget in budgets if budget.over == "rows")
+            for metric, budgets in self.quality.items()
         }
-        lost = [metric for metric, own in self.quality.items() if len(kept[metric]) < len(own)]
-        return replace(self, quality={metric: own for metric, own in kept.items() if own}), lost
+        lost = [metric for metric, budgets in self.quality.items() if len(over_rows[metric]) < len(budgets)]
+        return replace(
+            self, quality={metric: budgets for metric, budgets in over_rows.items() if budgets}
+        ), lost
 
-    def times_of(self, workload: Workload | Load) -> tuple[LimitBudget, ...]:
+    def find_time_budgets(self, workload: Workload | Load) -> tuple[LimitBudget, ...]:
         """The budgets on the times of a workload, or of a part of a load."""
         if isinstance(workload, Load):
             unfit = {TOKENS_PER_SECOND} if workload.level is not None else {TOKENS_PER_SECOND, GOODPUT}
         else:
             unfit = {GOODPUT}
-        kept = (one for one in self.times if one.kind not in unfit)
-        return tuple(one for one in kept if limits_part(one.kind, workload.part))
+        limits = (limit for limit in self.times if limit.kind not in unfit)
+        return tuple(limit for limit in limits if limits_part(limit.kind, workload.part))
 
     @property
     def on_times(self) -> tuple[SpeedBudget | LimitBudget, ...]:
-        """Every budget on speed-ups and times."""
+        """All budgets on speed-ups and times."""
         return (*(() if self.speed is None else (self.speed,)), *self.part_speeds, *self.times)
 
-    def over(self, common: VariantBudgets, off: Mapping[Key, str] | None = None) -> VariantBudgets:
-        """These added to the common ones; of one metric and kind, this one replaces the common one.
+    def add_to(self, common: VariantBudgets, off: Mapping[Key, str] | None = None) -> VariantBudgets:
+        """These budgets added to the common ones. A budget replaces the common one of its metric and kind.
 
         off: the common budgets to leave out, each with its reason.
         """
@@ -115,59 +118,71 @@ class VariantBudgets:
         named = {**common.behaviour.named_slices, **self.behaviour.named_slices}
         return VariantBudgets(
             _merge_budgets(common.quality, self.quality, reasons),
-            _over("size", self.size, common.size, reasons),
-            _over(LATENCY, self.speed, common.speed, reasons),
+            _choose_budget("size", self.size, common.size, reasons),
+            _choose_budget(LATENCY, self.speed, common.speed, reasons),
             BehaviourBudgets(
-                _over("flips", self.behaviour.flips, common.behaviour.flips, reasons),
-                {name: one for name, one in slices.items() if ("slices", slices_kind(name)) not in reasons},
+                _choose_budget("flips", self.behaviour.flips, common.behaviour.flips, reasons),
+                {
+                    name: budget
+                    for name, budget in slices.items()
+                    if ("slices", slices_kind(name)) not in reasons
+                },
                 _merge_budgets(common.behaviour.tokens, self.behaviour.tokens, reasons),
-                {name: one for name, one in named.items() if ("slices", _named_kind(name)) not in reasons},
+                {
+                    name: budget
+                    for name, budget in named.items()
+                    if ("slices", _format_named_kind(name)) not in reasons
+                },
             ),
-            _over("memory", self.memory, common.memory, reasons),
+            _choose_budget("memory", self.memory, common.memory, reasons),
             _merge_budgets(common.baseline, self.baseline, reasons, f"{BASELINE} "),
             tuple(SwitchedOff(*key, limits[key].limit, reason) for key, reason in reasons.items()),
-            _by_kind((*common.times, *self.times), LATENCY, reasons),
-            _over("flops", self.flops, common.flops, reasons),
-            _by_kind((*common.part_speeds, *self.part_speeds), LATENCY, reasons),
+            _keep_last((*common.times, *self.times), LATENCY, reasons),
+            _choose_budget("flops", self.flops, common.flops, reasons),
+            _keep_last((*common.part_speeds, *self.part_speeds), LATENCY, reasons),
         )
 
-    def limits(self, otherwise: OnInconclusive | None = None) -> dict[Key, Limit]:
-        """By budget and kind. otherwise: what INCONCLUSIVE does of those that do not say it."""
-        found: dict[Key, Limit] = {}
+    def limits(self, default: OnInconclusive | None = None) -> dict[Key, Limit]:
+        """The limits by budget and kind. default: on_inconclusive of budgets that do not set it."""
+        by_key: dict[Key, Limit] = {}
         for prefix, by_metric in (("", self.quality), (f"{BASELINE} ", self.baseline)):
             for metric, budgets in by_metric.items():
-                for one in budgets:
-                    wish = one.on_inconclusive or otherwise
-                    options = _options(one)
-                    found[f"{prefix}{metric}", one.kind] = Limit(one.limit, one.reason, wish, options)
+                for metric_budget in budgets:
+                    on_inconclusive = metric_budget.on_inconclusive or default
+                    options = _list_options(metric_budget)
+                    by_key[f"{prefix}{metric}", metric_budget.kind] = Limit(
+                        metric_budget.limit, metric_budget.reason, on_inconclusive, options
+                    )
         for table, limits in {**self.behaviour.tokens, LATENCY: (*self.times, *self.part_speeds)}.items():
             for limit in limits:
-                wish = limit.on_inconclusive or otherwise
-                found[table, limit.kind] = Limit(limit.limit, limit.reason, wish, _options(limit))
-        for name, kind, budget in self._of_one_limit():
-            wish = budget.on_inconclusive_or(otherwise)
-            found[name, kind] = Limit(budget.limit, budget.reason, wish, _options(budget))
-        return found
+                on_inconclusive = limit.on_inconclusive or default
+                by_key[table, limit.kind] = Limit(
+                    limit.limit, limit.reason, on_inconclusive, _list_options(limit)
+                )
+        for name, kind, budget in self._list_single_limits():
+            on_inconclusive = budget.on_inconclusive_or(default)
+            by_key[name, kind] = Limit(budget.limit, budget.reason, on_inconclusive, _list_options(budget))
+        return by_key
 
-    def _of_one_limit(self) -> Iterator[tuple[str, str, Budget]]:
-        """Each table of one limit, with the name and the kind of its budget."""
+    def _list_single_limits(self) -> Iterator[tuple[str, str, Budget]]:
+        """Each table with a single limit, with the name and the kind of its budget."""
         for metric, slices in self.behaviour.slices.items():
             yield "slices", slices_kind(metric), slices
         for key, slices in self.behaviour.named_slices.items():
-            yield "slices", _named_kind(key), slices
+            yield "slices", _format_named_kind(key), slices
         tables = {
             "flips": self.behaviour.flips,
             "size": self.size,
             "memory": self.memory,
             "flops": self.flops,
         }
-        for name, one in {**tables, LATENCY: self.speed}.items():
-            if one is not None:
-                yield name, one.kind, one
+        for name, budget in {**tables, LATENCY: self.speed}.items():
+            if budget is not None:
+                yield name, budget.kind, budget
 
 
-def _options(budget: Budget | QualityBudget | LimitBudget) -> dict[str, Any]:
-    """What a budget says beside its limit, its reason and what INCONCLUSIVE does; a default is not said."""
+def _list_options(budget: Budget | QualityBudget | LimitBudget) -> dict[str, Any]:
+    """The options of a budget that differ from their defaults, without limit, reason and on_inconclusive."""
     if isinstance(budget, Budget):
         defaults = {name: field.default for name, field in type(budget).model_fields.items()}
     else:
@@ -177,32 +192,32 @@ def _options(budget: Budget | QualityBudget | LimitBudget) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != defaults[name]}
 
 
-def _named_kind(name: SliceName) -> str:
+def _format_named_kind(name: SliceName) -> str:
     return slices_kind(name.metric, name.column, name.value)
 
 
-def _over(name: str, own: B | None, common: B | None, off: Collection[Key]) -> B | None:
+def _choose_budget(name: str, budget: B | None, common: B | None, off: Collection[Key]) -> B | None:
     """The own budget, else the common one where it is not switched off."""
-    if own is not None or common is None:
-        return own
+    if budget is not None or common is None:
+        return budget
     return None if (name, common.kind) in off else common
 
 
 def _merge_budgets(
     common: Mapping[str, tuple[L, ...]],
-    own: Mapping[str, tuple[L, ...]],
+    added: Mapping[str, tuple[L, ...]],
     off: Collection[Key],
     prefix: str = "",
 ) -> dict[str, tuple[L, ...]]:
-    """By metric or table, one budget of each kind; what has none is left out."""
-    found = {
-        metric: _by_kind((*common.get(metric, ()), *own.get(metric, ())), f"{prefix}{metric}", off)
-        for metric in {**common, **own}
+    """For each metric or table one budget of each kind; those without a budget are left out."""
+    merged = {
+        metric: _keep_last((*common.get(metric, ()), *added.get(metric, ())), f"{prefix}{metric}", off)
+        for metric in {**common, **added}
     }
-    return {metric: budgets for metric, budgets in found.items() if budgets}
+    return {metric: budgets for metric, budgets in merged.items() if budgets}
 
 
-def _by_kind(budgets: Sequence[L], name: str, off: Collection[Key]) -> tuple[L, ...]:
-    """The last of each kind."""
-    last = {one.kind: one for one in budgets}
-    return tuple(one for kind, one in last.items() if (name, kind) not in off)
+def _keep_last(budgets: Sequence[L], name: str, off: Collection[Key]) -> tuple[L, ...]:
+    """The last budget of each kind that is not switched off."""
+    last = {budget.kind: budget for budget in budgets}
+    return tuple(budget for kind, budget in last.items() if (name, kind) not in off)

@@ -78,11 +78,11 @@ class CausalLM(Task[Params]):
     tokenizer_settings = MappingProxyType({"padding_side": "right", "truncation_side": "left"})
     guess_rank = 60
 
-    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
         """Text alone, for a language model, or where it is asked for."""
-        if found.said.label or not (found.said.task or found.causal):
+        if data.stated.label or not (data.stated.task or data.causal):
             return None
-        return {"text": found.texts()[:1]}, "text alone"
+        return {"text": data.texts()[:1]}, "text alone"
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text."""
@@ -181,14 +181,14 @@ class CausalLM(Task[Params]):
             groups=row_groups(rows, group),
         )
 
-    def with_planted_fault(self, found: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes with every token of those rows less likely, and none of them right."""
         from dataclasses import replace
 
-        nats, right = found.column("nats").copy(), found.column("right_tokens").copy()
-        nats[rows] += _FAULT_NATS * found.column("tokens")[rows]
+        nats, right = outcomes.column("nats").copy(), outcomes.column("right_tokens").copy()
+        nats[rows] += _FAULT_NATS * outcomes.column("tokens")[rows]
         right[rows] = 0.0
-        return replace(found, values={**found.values, "nats": nats, "right_tokens": right})
+        return replace(outcomes, values={**outcomes.values, "nats": nats, "right_tokens": right})
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> dict[str, Any]:
         """How varied the text is that both write."""
@@ -228,13 +228,13 @@ def token_ids(params: Params, rows: Rows, tokenizer: Any) -> list[list[int]]:
 
 def _boundaries(params: Params, tokenizer: Any) -> tuple[list[int], list[int]]:
     """What stands before and behind each document; GPT-2 has one token for both."""
-    found: list[list[int]] = []
-    for name, wanted in (("bos", params.add_bos), ("eos", params.add_eos)):
-        token = getattr(tokenizer, f"{name}_token_id") if wanted else None
-        if wanted and token is None:
+    tokens: list[list[int]] = []
+    for name, is_added in (("bos", params.add_bos), ("eos", params.add_eos)):
+        token = getattr(tokenizer, f"{name}_token_id") if is_added else None
+        if is_added and token is None:
             raise DataError(f"add_{name} = true, but {type(tokenizer).__name__} has no {name} token")
-        found.append([] if token is None else [int(token)])
-    return found[0], found[1]
+        tokens.append([] if token is None else [int(token)])
+    return tokens[0], tokens[1]
 
 
 def _texts(params: Params, rows: Rows) -> list[str]:

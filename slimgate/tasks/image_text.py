@@ -107,10 +107,10 @@ class ImageText(Task[Params]):
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The classes of all splits. Raises DataError where there is only one, or one has no name."""
         if any(not is_image(rows.table[params.image].type) for rows in splits.values() if len(rows)):
-            told = (
+            hint = (
                 f'source = {{ name = "files", images = ["{params.image}"], … }} reads the files that it names'
             )
-            raise DataError(f'column "{params.image}" holds text, expected images; {told}')
+            raise DataError(f'column "{params.image}" holds text, expected images; {hint}')
         values = {
             value for rows in splits.values() for value in rows.table[params.label].unique().to_pylist()
         }
@@ -172,9 +172,9 @@ class ImageText(Task[Params]):
         processor = ImageTextProcessor.of(tokenizer, ref.folder, config)
         processor.check_side(config, ref.text)
         with isolated_seed(context.seed):
-            found = weights_of("AutoModel", ref, dtype="float32", config=config)
-        require_weights(ref, found, context)
-        clip = found.network
+            weights = weights_of("AutoModel", ref, dtype="float32", config=config)
+        require_weights(ref, weights, context)
+        clip = weights.network
         # evaluation knows the classes by the artifact alone
         clip.config.id2label = dict(enumerate(context.facts.classes))
         clip.config.label2id = {name: i for i, name in enumerate(context.facts.classes)}
@@ -182,7 +182,7 @@ class ImageText(Task[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedImages:
         """The images with their own captions, as models learn from them. tokenizer: an ImageTextProcessor."""
-        return _encode_rows(params, rows, tokenizer, captions(params, rows), own=True)
+        return _encode_rows(params, rows, tokenizer, captions(params, rows), own_captions=True)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedImages]:
         """The images with the prompts of all classes, as they are classified."""
@@ -195,7 +195,7 @@ class ImageText(Task[Params]):
             AutoConfig.from_pretrained(folder, trust_remote_code=False),
         )
         prompts = class_prompts(params, tuple(config.id2label[i] for i in sorted(config.id2label)))
-        return lambda rows: _encode_rows(params, rows, processor, prompts, own=False)
+        return lambda rows: _encode_rows(params, rows, processor, prompts, own_captions=False)
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
@@ -227,8 +227,8 @@ class ImageText(Task[Params]):
         assert isinstance(outcomes, ClassOutcomes)
         ranks = outcomes.column(RANK).copy()
         ranks[rows] = ranks.max() + len(outcomes.classes)
-        found = outcomes.with_wrong_rows(rows)
-        return replace(found, values={**found.values, RANK: ranks})
+        changed = outcomes.with_wrong_rows(rows)
+        return replace(changed, values={**changed.values, RANK: ranks})
 
 
 task = ImageText()
@@ -257,9 +257,11 @@ def class_prompts(params: Params, classes: tuple[str, ...]) -> list[str]:
     return [prompt for name in classes for prompt in params.of_label(name)]
 
 
-def _encode_rows(params: Params, rows: Rows, processor: Any, texts: list[str], *, own: bool) -> EncodedImages:
+def _encode_rows(
+    params: Params, rows: Rows, processor: Any, texts: list[str], *, own_captions: bool
+) -> EncodedImages:
     from slimgate.data.images import Pixels
 
     encoded = encode_texts(processor.tokenizer, [texts], max_tokens=params.max_tokens)
     pixels = Pixels(rows.table[params.image].to_pylist(), processor.images)
-    return EncodedImages(pixels, encoded, own)
+    return EncodedImages(pixels, encoded, own_captions)

@@ -91,7 +91,7 @@ class Params(Table):
     """Tokens that a model reads, at most; default: as many as its config.json has positions for."""
 
     @property
-    def asked(self) -> Asked:
+    def request(self) -> Asked:
         """What lm-evaluation-harness is asked for."""
         from slimgate.tasks.parts.lm_eval_documents import Asked
 
@@ -123,7 +123,7 @@ class LmEvalSource(Source[Params]):
         """A row of each document. Raises DataError for a task that there is not, or cannot be run."""
         schema = pa.schema([(name, pa.string()) for name in COLUMNS])
         rows = _documents(params).rows
-        return {part: pa.Table.from_pylist(found, schema=schema) for part, found in rows.items()}
+        return {part: pa.Table.from_pylist(part_rows, schema=schema) for part, part_rows in rows.items()}
 
 
 class LmEval(Task[Params]):
@@ -180,8 +180,8 @@ class LmEval(Task[Params]):
 
         def texts() -> list[str]:
             table = context.rows("train").table
-            both = zip(table["prompt"].to_pylist(), table["target"].to_pylist(), strict=True)
-            return [prompt + target for prompt, target in both]
+            pairs = zip(table["prompt"].to_pylist(), table["target"].to_pylist(), strict=True)
+            return [prompt + target for prompt, target in pairs]
 
         return load_language_model(ref, context, texts)
 
@@ -195,8 +195,8 @@ class LmEval(Task[Params]):
         if params.apply_chat_template:
             prompts, targets = put_into_chat(tokenizer, prompts, targets)
         pairs = encode_pairs(tokenizer, prompts, targets)
-        most = params.max_tokens or DEFAULT_TOKENS
-        return answer_windows(pairs, max_tokens=most, padding=tokenizer.pad_token_id or 0)
+        max_tokens = params.max_tokens or DEFAULT_TOKENS
+        return answer_windows(pairs, max_tokens=max_tokens, padding=tokenizer.pad_token_id or 0)
 
     def row_encoder(self, params: Params, folder: Path) -> Callable[[Rows], EncodedDocuments]:
         """Makes rows the first request of each document, by the tokenizer of an artifact."""
@@ -234,18 +234,18 @@ class LmEval(Task[Params]):
     ) -> Outcomes:
         """The scores that every document has; task_score where none is of a rolling task."""
         tasks = rows.table["task"].to_pylist()
-        shared = set.intersection(*(set(one.values) for one in scores)) if len(scores) else set()
+        shared = set.intersection(*(set(result.values) for result in scores)) if len(scores) else set()
         names = [name for name in (*SCORES, *ROLLING) if name in shared]
-        values = {name: np.asarray([float(one.values[name]) for one in scores]) for name in names}
+        values = {name: np.asarray([float(result.values[name]) for result in scores]) for name in names}
         if not set(ROLLING) <= shared:
-            chosen = zip(tasks, scores, strict=True)
-            found = np.asarray([one.score(params.score.get(task), task) for task, one in chosen])
-            values |= {TASK_SCORE: found, RIGHT: (found == 1).astype(np.float64)}
+            pairs = zip(tasks, scores, strict=True)
+            task_scores = np.asarray([result.score(params.score.get(task), task) for task, result in pairs])
+            values |= {TASK_SCORE: task_scores, RIGHT: (task_scores == 1).astype(np.float64)}
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values=values,
             given=("bytes",) if "bytes" in values else (),
-            answers=np.asarray([one.answer for one in scores], dtype=np.str_),
+            answers=np.asarray([result.answer for result in scores], dtype=np.str_),
             groups=row_groups(rows, group),
         )
 
@@ -267,4 +267,4 @@ def _documents(params: Params, folder: Path | None = None) -> Documents:
     from slimgate.tasks.parts.lm_eval_documents import files_state, load_documents
 
     chat = folder if params.apply_chat_template else None
-    return load_documents(params.asked, chat, files_state(params.tasks))
+    return load_documents(params.request, chat, files_state(params.tasks))

@@ -69,15 +69,15 @@ class MultiLabel(TextTask[Params]):
     auto_class = SEQUENCE
     guess_rank = 20
 
-    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
         """Text, and lists of labels, names joined by a sign, or a column of 0 and 1 for each label."""
-        made = _label_options(found)
-        if made is None:
+        label_guess = _label_options(data)
+        if label_guess is None:
             return None
-        options, why = made
+        options, why = label_guess
         label = options["label"]
-        columns = found.texts((label,) if isinstance(label, str) else label)
-        names = {"names": found.said.names} if found.said.names else {}
+        columns = data.texts((label,) if isinstance(label, str) else label)
+        names = {"names": data.stated.names} if data.stated.names else {}
         return {"text": columns, **options, **names}, why
 
     def columns(self, params: Params) -> tuple[str, ...]:
@@ -93,9 +93,9 @@ class MultiLabel(TextTask[Params]):
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The labels of all splits. Raises DataError where there is none, or where labels cannot be read."""
-        found = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
-        classes = class_names(found) if isinstance(params.label, str) else params.label
-        if not found:
+        label_names = {name for rows in splits.values() for labels in _sets(params, rows) for name in labels}
+        classes = class_names(label_names) if isinstance(params.label, str) else params.label
+        if not label_names:
             raise DataError(
                 f"the label columns {', '.join(self.columns(params)[len(params.text) :])} hold no label"
             )
@@ -139,22 +139,24 @@ class MultiLabel(TextTask[Params]):
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float32], params: Params, group: str | None
     ) -> Outcomes:
         """The labels that are as probable as the threshold asks, beside those of the row."""
-        said = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
+        predicted = scores.astype(np.float64) >= log(params.threshold / (1 - params.threshold))
         gold = indicators(_sets(params, rows), facts.classes)
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
-            values=_values(facts.classes, gold, said.astype(np.float64)),
+            values=_values(facts.classes, gold, predicted.astype(np.float64)),
             given=tuple(f"{GOLD}{name}" for name in facts.classes),
-            answers=np.asarray([_join_labels(line, facts.classes) for line in said], dtype=np.str_),
+            answers=np.asarray([_join_labels(line, facts.classes) for line in predicted], dtype=np.str_),
             groups=row_groups(rows, group),
         )
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The rows are told exactly the labels that they do not have."""
         classes = tuple(name.removeprefix(GOLD) for name in outcomes.given)
-        gold, said = (np.stack([outcomes.column(f"{of}{c}") for c in classes], axis=1) for of in (GOLD, SAID))
-        said[rows] = 1 - gold[rows]
-        return replace(outcomes, values=_values(classes, gold, said), answers=None)
+        gold, predicted = (
+            np.stack([outcomes.column(f"{prefix}{c}") for c in classes], axis=1) for prefix in (GOLD, SAID)
+        )
+        predicted[rows] = 1 - gold[rows]
+        return replace(outcomes, values=_values(classes, gold, predicted), answers=None)
 
 
 task = MultiLabel()
@@ -164,36 +166,36 @@ def _sets(params: Params, rows: Rows) -> list[frozenset[str]]:
     return label_sets(rows, params.label, separator=params.separator, names=params.names)
 
 
-def _values(classes: tuple[str, ...], gold: Floats, said: Floats) -> dict[str, Floats]:
+def _values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[str, Floats]:
     """The columns of outcomes; gold, said: (rows, labels) 0 or 1."""
-    wrong = np.asarray((gold != said).sum(axis=1), dtype=np.float64)
+    wrong = np.asarray((gold != predicted).sum(axis=1), dtype=np.float64)
     return {
         **{f"{GOLD}{name}": column for name, column in zip(classes, gold.T, strict=True)},
-        **{f"{SAID}{name}": column for name, column in zip(classes, said.T, strict=True)},
+        **{f"{SAID}{name}": column for name, column in zip(classes, predicted.T, strict=True)},
         WRONG: wrong,
         RIGHT: (wrong == 0).astype(np.float64),
     }
 
 
-def _join_labels(told: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> str:
-    return ", ".join(name for name, yes in zip(classes, told, strict=True) if yes) or "(none)"
+def _join_labels(predicted: npt.NDArray[np.bool_], classes: tuple[str, ...]) -> str:
+    return ", ".join(name for name, yes in zip(classes, predicted, strict=True) if yes) or "(none)"
 
 
-def _label_options(found: FoundRows) -> tuple[dict[str, Any], str] | None:
+def _label_options(data: FoundRows) -> tuple[dict[str, Any], str] | None:
     """The options that name the labels of rows, and why; None where there are none."""
-    table, columns, said = found.table, found.columns, found.said
-    lists = [n for n, c in columns.items() if c.kind == "list" and n not in said.text]
-    if said.label is not None:
-        lists = [n for n in lists if n == said.label]
+    table, columns, stated = data.table, data.columns, data.stated
+    lists = [n for n, c in columns.items() if c.kind == "list" and n not in stated.text]
+    if stated.label is not None:
+        lists = [n for n in lists if n == stated.label]
     if lists:
         return {"label": lists[-1]}, f'lists of labels in "{lists[-1]}"'
-    for name in [said.label] if said.label else [n for n in columns if n.lower() in SETS]:
+    for name in [stated.label] if stated.label else [n for n in columns if n.lower() in SETS]:
         separator = _separator(table[name].to_pylist()) if columns[name].kind == "text" else None
         if separator is not None:
             return {"label": name, "separator": separator}, f'labels joined by "{separator}" in "{name}"'
     marked = [n for n, c in columns.items() if c.kind in ("number", "flag") and c.distinct <= 2 and c.whole]
     marked = [n for n in marked if _yes_or_no(table[n].to_pylist())]
-    if len(marked) >= 3 and said.label is None and not any(n.lower() in LABELS for n in columns):
+    if len(marked) >= 3 and stated.label is None and not any(n.lower() in LABELS for n in columns):
         return {"label": marked}, f"{len(marked)} columns of 0 and 1"
     return None
 

@@ -104,9 +104,9 @@ class Params(Table):
                 "choices: a list of one column came; write the column of lists as a string, or name a column "
                 "for each choice"
             )
-        for place, wanted in ((CONTEXT, True), (CHOICES, self.letters)):
-            if self.form.template.count(place) != wanted:
-                expected = f"{place} once" if wanted else f"no {place}, which needs letters = true"
+        for place, is_expected in ((CONTEXT, True), (CHOICES, self.letters)):
+            if self.form.template.count(place) != is_expected:
+                expected = f"{place} once" if is_expected else f"no {place}, which needs letters = true"
                 raise ValueError(f'template: "{self.form.template}" came, expected {expected}')
         return self
 
@@ -132,9 +132,9 @@ class MultipleChoice(Task[Params]):
     guess_rank = 5
     takes_endpoints = True
 
-    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
         """A question, its choices and the right one, for a language model."""
-        return guess_choices(found)
+        return guess_choices(data)
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The context, the choices and the answer."""
@@ -153,11 +153,15 @@ class MultipleChoice(Task[Params]):
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The classes are the choices' letters. Raises DataError for a row that is no question."""
-        questions = [one for rows in splits.values() for one in read_questions(rows, params.columns)]
-        most = max((len(one.choices) for one in questions), default=2)
-        if params.letters and most > MOST_LETTERS:
-            raise DataError(f"a row has {most} choices, and letters name {MOST_LETTERS}; set letters = false")
-        return TaskFacts(choice_names(most))
+        questions = [
+            question for rows in splits.values() for question in read_questions(rows, params.columns)
+        ]
+        max_choices = max((len(question.choices) for question in questions), default=2)
+        if params.letters and max_choices > MOST_LETTERS:
+            raise DataError(
+                f"a row has {max_choices} choices, and letters name {MOST_LETTERS}; set letters = false"
+            )
+        return TaskFacts(choice_names(max_choices))
 
     def check_model(self, params: Params, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
         """Raises SuiteError where a config.json cannot serve this task."""
@@ -175,8 +179,8 @@ class MultipleChoice(Task[Params]):
         from slimgate.tasks.parts.choice_scores import answer_windows, encode_pairs
 
         questions = read_questions(rows, params.columns)
-        prompts = [one.prompt(params.form) for one in questions]
-        answers = [one.answers(params.form)[one.right] for one in questions]
+        prompts = [question.prompt(params.form) for question in questions]
+        answers = [question.answers(params.form)[question.right] for question in questions]
         pairs = encode_pairs(tokenizer, prompts, answers)
         return answer_windows(pairs, max_tokens=params.max_tokens, padding=tokenizer.pad_token_id or 0)
 
@@ -199,7 +203,9 @@ class MultipleChoice(Task[Params]):
         """Of rows without labels: no token by labels, and a teacher's scores where answers stand."""
         from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED, TokenTargets
 
-        hidden = [[NO_ANSWER if one == NO_ANSWER else UNLABELLED for one in row] for row in encoded.labels()]
+        hidden = [
+            [NO_ANSWER if label == NO_ANSWER else UNLABELLED for label in row] for row in encoded.labels()
+        ]
         return TokenTargets(hidden, side=encoded.side)
 
     def objective(self, params: Params) -> Objective:
@@ -240,7 +246,7 @@ class MultipleChoice(Task[Params]):
     ) -> ClassOutcomes:
         """Softmax of the scores that `normalize` names; a choice that a row does not have gets 0."""
         questions = read_questions(rows, params.columns)
-        labels = np.asarray([one.right for one in questions], dtype=np.int64)
+        labels = np.asarray([question.right for question in questions], dtype=np.int64)
         by_score = _normalized(questions, scores, params.form, len(facts.classes))
         chosen = by_score[params.normalize]
         shifted = np.exp(chosen - chosen.max(axis=1, keepdims=True))
@@ -251,8 +257,8 @@ class MultipleChoice(Task[Params]):
             classes=facts.classes,
             probabilities=shifted / shifted.sum(axis=1, keepdims=True),
             values={
-                RIGHT_BY[name]: (one.argmax(axis=1) == labels).astype(np.float64)
-                for name, one in by_score.items()
+                RIGHT_BY[name]: (normalized.argmax(axis=1) == labels).astype(np.float64)
+                for name, normalized in by_score.items()
             },
             groups=row_groups(rows, group),
         )
@@ -267,13 +273,13 @@ class MultipleChoice(Task[Params]):
 
     def compare(self, params: Params, teacher: Compared, variant: Compared) -> Json:
         """How many prompts each model read only in part."""
-        cut = [getattr(one.encoded, "cut", None) for one in (teacher, variant)]
-        known = [int(np.count_nonzero(one)) for one in cut if one is not None]
-        if len(known) < len(cut):  # a server cuts prompts, or refuses them, by itself
+        cut_tokens = [getattr(model.encoded, "cut", None) for model in (teacher, variant)]
+        known = [int(np.count_nonzero(tokens)) for tokens in cut_tokens if tokens is not None]
+        if len(known) < len(cut_tokens):  # a server cuts prompts, or refuses them, by itself
             return {}
         theirs, ours = known
-        what = f"prompts of more than {params.max_tokens} tokens, cut on the left"
-        return {"figures": {"cut_prompts": {"what": what, "teacher": theirs, "variant": ours}}}
+        description = f"prompts of more than {params.max_tokens} tokens, cut on the left"
+        return {"figures": {"cut_prompts": {"what": description, "teacher": theirs, "variant": ours}}}
 
 
 task = MultipleChoice()
@@ -284,7 +290,7 @@ def asked_questions(params: Params, rows: Rows) -> AskedPrompts:
     from slimgate.tasks.parts.asked_prompts import AskedPrompts
 
     questions = read_questions(rows, params.columns)
-    texts = [(one.prompt(params.form), one.answers(params.form)) for one in questions]
+    texts = [(question.prompt(params.form), question.answers(params.form)) for question in questions]
     return AskedPrompts(texts, rows.ids)
 
 
@@ -293,38 +299,44 @@ def judged_questions(params: Params, rows: Rows, tokenizer: Any) -> EncodedQuest
     from slimgate.tasks.parts.choice_scores import EncodedQuestions, encode_pairs, encode_question
 
     questions = read_questions(rows, params.columns)
-    written = [(one.prompt(params.form), answer) for one in questions for answer in one.answers(params.form)]
+    written = [
+        (question.prompt(params.form), answer)
+        for question in questions
+        for answer in question.answers(params.form)
+    ]
     prompts, answers = zip(*written, strict=True) if written else ((), ())
     pairs = iter(encode_pairs(tokenizer, prompts, answers))
-    of_rows: list[list[tuple[Ids, Ids]]] = [[next(pairs) for _ in one.choices] for one in questions]
-    encoded = [
-        encode_question(some, max_tokens=params.max_tokens, name=row)
-        for row, some in zip(rows.ids, of_rows, strict=True)
+    pairs_by_row: list[list[tuple[Ids, Ids]]] = [
+        [next(pairs) for _ in question.choices] for question in questions
     ]
-    most = max((len(one.choices) for one in questions), default=0)
-    return EncodedQuestions(encoded, tokenizer.pad_token_id or 0, most)
+    encoded = [
+        encode_question(pairs_of_row, max_tokens=params.max_tokens, name=row)
+        for row, pairs_of_row in zip(rows.ids, pairs_by_row, strict=True)
+    ]
+    max_choices = max((len(question.choices) for question in questions), default=0)
+    return EncodedQuestions(encoded, tokenizer.pad_token_id or 0, max_choices)
 
 
 def _normalized(
     questions: list[Question], scores: npt.NDArray[np.float64], form: Form, classes: int
 ) -> dict[Normalize, npt.NDArray[np.float64]]:
     """(rows, classes) of each way to divide scores; -inf where a row has no such choice."""
-    found: dict[Normalize, npt.NDArray[np.float64]] = {
+    by_score: dict[Normalize, npt.NDArray[np.float64]] = {
         name: np.full((len(questions), classes), -np.inf) for name in RIGHT_BY
     }
-    for row, one in enumerate(questions):
-        count = len(one.choices)
+    for row, question in enumerate(questions):
+        count = len(question.choices)
         log_p, tokens = scores[row, :count, 0], scores[row, :count, 1]
-        shown = choice_names(count) if form.letters else one.choices
+        shown = choice_names(count) if form.letters else question.choices
         sizes = np.asarray([len(text.encode()) for text in shown])
-        found["none"][row, :count] = log_p
-        found["bytes"][row, :count] = log_p / sizes
-        found["tokens"][row, :count] = log_p / tokens
-    return found
+        by_score["none"][row, :count] = log_p
+        by_score["bytes"][row, :count] = log_p / sizes
+        by_score["tokens"][row, :count] = log_p / tokens
+    return by_score
 
 
 def _learnt_texts(params: Params, rows: Rows) -> list[str]:
     """Each prompt with its right answer."""
     form = params.form
     questions = read_questions(rows, params.columns)
-    return [one.prompt(form) + one.answers(form)[one.right] for one in questions]
+    return [question.prompt(form) + question.answers(form)[question.right] for question in questions]

@@ -61,10 +61,11 @@ class Params(SentenceParams):
 
     @model_validator(mode="after")
     def _says_what_is_relevant(self) -> Params:
-        given = [name for name in ("pair", "text", "label") if getattr(self, name) is not None]
-        if given not in (["pair"], ["text", "label"]):
+        options = [name for name in ("pair", "text", "label") if getattr(self, name) is not None]
+        if options not in (["pair"], ["text", "label"]):
             raise ValueError(
-                f"{' and '.join(given) or 'none'} came, expected pair = [query column, document column], or "
+                f"{' and '.join(options) or 'none'} came, expected pair = [query column, "
+                "document column], or "
                 "text and label"
             )
         if self.symmetric and self.pair is None:
@@ -86,14 +87,14 @@ class SentenceEmbedding(SentenceTask[Params]):
     guess_rank = 50
     whole_split = True
 
-    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
         """Two texts and no label; where it is asked for, also a text and a label. Raises DataError."""
-        label = found.label() if found.said.label else None
-        columns = found.texts((label,) if label else ())
+        label = data.label() if data.stated.label else None
+        columns = data.texts((label,) if label else ())
         if label is None:
             if len(columns) != 2:
                 return None
-            if found.causal and found.said.task is None:
+            if data.causal and data.stated.task is None:
                 raise DataError(
                     f"{' and '.join(columns)} are two columns of text, and the model is a language model. "
                     f"Say --task text_generation --text {columns[0]} --label {columns[1]} to judge its "
@@ -101,7 +102,7 @@ class SentenceEmbedding(SentenceTask[Params]):
                     "sentence_embedding if one text shall find the other"
                 )
             return {"pair": columns}, "two columns of text and no label"
-        if found.said.task is None:
+        if data.stated.task is None:
             return None
         return {"text": columns[0], "label": label}, f'texts of one value of "{label}" belong together'
 
@@ -162,12 +163,12 @@ class SentenceEmbedding(SentenceTask[Params]):
         labels = relevance(params, rows)
         if params.label is None:  # equal texts are one document, that takes one place in the ranking
             numbers, first = np.unique(labels, return_index=True)
-            found = rank_documents(queries, documents[first], labels, numbers)
+            ranking = rank_documents(queries, documents[first], labels, numbers)
         else:
-            found = rank_documents(queries, documents, labels, labels, leave_one_out=True)
+            ranking = rank_documents(queries, documents, labels, labels, leave_one_out=True)
         return Outcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
-            values={RIGHT: (found.rank <= 1).astype(np.float64), RANK: found.rank, NDCG: found.ndcg},
+            values={RIGHT: (ranking.rank <= 1).astype(np.float64), RANK: ranking.rank, NDCG: ranking.ndcg},
             groups=row_groups(rows, group),
         )
 

@@ -64,12 +64,12 @@ class SentenceSimilarity(SentenceTask[Params]):
     also_called = ("sts",)
     pipeline = "sentence-similarity"
 
-    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
         """Two texts and a number, where it is asked for: a regression is guessed of the same rows."""
-        score = found.score() if found.said.task else None
+        score = data.score() if data.stated.task else None
         if score is None:
             return None
-        pair = found.texts((score,))
+        pair = data.texts((score,))
         if len(pair) != 2:
             raise DataError("--task sentence_similarity compares two texts; name both columns by --text")
         return {"pair": pair, "score": score}, f'the score "{score}"'
@@ -95,9 +95,9 @@ class SentenceSimilarity(SentenceTask[Params]):
         for name, rows in splits.items():
             scores = gold(params, rows)
             if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-                found = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
+                bounds = [low + (high - low) * float(end) for end in (scores.min(), scores.max())]
                 raise DataError(
-                    f'column "{params.score}": {name} holds scores from {found[0]:g} to {found[1]:g}, '
+                    f'column "{params.score}": {name} holds scores from {bounds[0]:g} to {bounds[1]:g}, '
                     f"expected {low:g} to {high:g}; say [task] score_range = [lowest, highest]"
                 )
         return TaskFacts(())
@@ -148,10 +148,10 @@ def gold(params: Params, rows: Rows) -> Floats:
     """(rows,) the scores that people gave, score_range as 0 to 1. Raises DataError for what is no number."""
     values = rows.table[params.score].to_pylist()
     try:
-        found = np.asarray([float(value) for value in values], dtype=np.float64)
+        scores = np.asarray([float(value) for value in values], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f'column "{params.score}": a score is no number: {error}') from error
-    if not np.isfinite(found).all():
+    if not np.isfinite(scores).all():
         raise DataError(f'column "{params.score}": a score is NaN or infinite')
     low, high = params.score_range
-    return (found - low) / (high - low)
+    return (scores - low) / (high - low)

@@ -59,19 +59,19 @@ class TextClassification(TextTask[C]):
     auto_class = SEQUENCE
     guess_rank = 40
 
-    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
         """Text, and a column of classes. Raises DataError where a header is taken for a row."""
-        label = found.label()
+        label = data.label()
         if label is None:
             return None
-        columns = found.texts((label,))
-        if label in map(str, found.table[label].unique().to_pylist()):
+        columns = data.texts((label,))
+        if label in map(str, data.table[label].unique().to_pylist()):
             raise DataError(
                 f'"{label}" is the name of a column and a label of its rows: the first row is taken for '
                 "its header; give it one, and take a repeated one out"
             )
         pair = "two columns of text" if len(columns) == 2 else "text"
-        why = f'{pair} and {found.columns[label].distinct} different values of "{label}"'
+        why = f'{pair} and {data.columns[label].distinct} different values of "{label}"'
         return {"text": columns, "label": label}, why
 
     def columns(self, params: C) -> tuple[str, ...]:
@@ -98,10 +98,10 @@ class TextClassification(TextTask[C]):
             )
         count = sum(len(rows) for rows in splits.values())
         if count >= ENOUGH_TO_TELL and len(classes) > count / 2:
-            others = ", ".join(next(iter(splits.values())).table.column_names)
+            column_names = ", ".join(next(iter(splits.values())).table.column_names)
             raise DataError(
                 f'column "{params.label}" holds {len(classes):,} labels in {count:,} rows, most of them of '
-                f"one row alone, which nothing can learn; name another of the columns {others}"
+                f"one row alone, which nothing can learn; name another of the columns {column_names}"
             )
         check_positive(params.positive, classes)
         return TaskFacts(classes)

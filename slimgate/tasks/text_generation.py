@@ -60,9 +60,9 @@ class TextGeneration(GenerationTask[Params]):
     tokenizer_settings = MappingProxyType({"padding_side": "left", "truncation_side": "left"})
     guess_rank = 8
 
-    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
         """Prompts with right answers, for a language model."""
-        return guess_generation(found)
+        return guess_generation(data)
 
     def asked_column(self, params: Params) -> str:
         """The prompt."""
@@ -127,4 +127,4 @@ def _to_asked(params: Params, rows: Rows) -> AskedPrompts:
 
 def is_templated(params: Params, prompts: list[Any]) -> bool:
     """Whether the chat template has put the special tokens into the prompts."""
-    return params.chat or any(not isinstance(one, str) for one in prompts)
+    return params.chat or any(not isinstance(prompt, str) for prompt in prompts)

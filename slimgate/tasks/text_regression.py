@@ -48,12 +48,12 @@ class TextRegression(TextTask[Params]):
     guess_rank = 30
     distill_options = MappingProxyType[str, float]({})
 
-    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
         """Text, and a column of numbers that measure something; where it is asked for, of any numbers."""
-        score = found.score()
+        score = data.score()
         if score is None:
             return None
-        return {"text": found.texts((score,)), "score": score}, f'numbers in "{score}"'
+        return {"text": data.texts((score,)), "score": score}, f'numbers in "{score}"'
 
     def columns(self, params: Params) -> tuple[str, ...]:
         """The text columns and the score."""
@@ -69,11 +69,11 @@ class TextRegression(TextTask[Params]):
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """There are no classes. Raises DataError where a score is missing or no number."""
         for name, rows in splits.items():
-            found = gold_scores(params, rows)
-            if len(found) > 1 and (found == -1).all():  # how data sets on the hub withhold scores
+            scores = gold_scores(params, rows)
+            if len(scores) > 1 and (scores == -1).all():  # how data sets on the hub withhold scores
                 raise DataError(
                     f'split {name} is unlabelled: column "{params.score}" is -1 in all of its '
-                    f"{len(found)} rows; name a labelled part"
+                    f"{len(scores)} rows; name a labelled part"
                 )
         return TaskFacts(())
 
@@ -135,14 +135,14 @@ task = TextRegression()
 def gold_scores(params: Params, rows: Rows) -> Floats:
     """(rows,) the numbers of the score column. Raises DataError with the first row that has none."""
     values = rows.table[params.score].to_pylist()
-    found = np.array([_number(value) for value in values], dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(found))
+    scores = np.array([_number(value) for value in values], dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise DataError(
-            f'column "{params.score}" holds no finite number in {len(bad)} of {len(found)} rows '
+            f'column "{params.score}" holds no finite number in {len(bad)} of {len(scores)} rows '
             f"(first: {rows.ids[bad[0]]}, {values[bad[0]]!r}); a regression needs one in every row"
         )
-    return found
+    return scores
 
 
 def _number(value: Any) -> float:

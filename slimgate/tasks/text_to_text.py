@@ -55,9 +55,9 @@ class TextToText(GenerationTask[Params]):
 
     guess_rank = 7
 
-    def guess(self, found: FoundRows) -> tuple[Json, str] | None:
+    def guess(self, data: FoundRows) -> tuple[Json, str] | None:
         """Texts with right answers, for an encoder-decoder."""
-        return guess_text_to_text(found)
+        return guess_text_to_text(data)
 
     def asked_column(self, params: Params) -> str:
         """The text."""

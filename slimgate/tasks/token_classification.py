@@ -71,11 +71,13 @@ class TokenClassification(HeadTask[Params]):
     auto_class = TOKENS
     guess_rank = 10
 
-    def guess(self, found: FoundRows) -> tuple[dict[str, Any], str] | None:
+    def guess(self, data: FoundRows) -> tuple[dict[str, Any], str] | None:
         """Lists of words beside as many tags, or texts of both with blanks between."""
-        table, columns, said = found.table, found.columns, found.said
-        tags = [said.label] if said.label else [n for n, c in columns.items() if c.kind in ("list", "text")]
-        words = said.text or tuple(n for n, c in columns.items() if c.kind in ("list", "text"))
+        table, columns, stated = data.table, data.columns, data.stated
+        tags = (
+            [stated.label] if stated.label else [n for n, c in columns.items() if c.kind in ("list", "text")]
+        )
+        words = stated.text or tuple(n for n, c in columns.items() if c.kind in ("list", "text"))
         head = {n: [_parts(v) for v in table[n].slice(0, TRIED).to_pylist()] for n in {*tags, *words}}
         for tag in tags:
             numbers = columns[tag].kind == "list" and all(p.isdecimal() for row in head[tag] for p in row)
@@ -83,7 +85,7 @@ class TokenClassification(HeadTask[Params]):
                 continue
             for word in words:
                 if word != tag and any(head[tag]) and _as_many(head[word], head[tag]):
-                    return _tagging(found, word, tag, numbers=numbers)
+                    return _tagging(data, word, tag, numbers=numbers)
         return None
 
     def columns(self, params: Params) -> tuple[str, ...]:
@@ -104,10 +106,10 @@ class TokenClassification(HeadTask[Params]):
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The tags of all splits. Raises DataError for untagged rows, MissingExtra without seqeval."""
         span_reader()
-        found = {tag for rows in splits.values() for tags in _tags(params, rows) for tag in tags}
-        if not found - {OUTSIDE}:
+        all_tags = {tag for rows in splits.values() for tags in _tags(params, rows) for tag in tags}
+        if not all_tags - {OUTSIDE}:
             raise DataError(f'column "{params.tags}" holds no span: every word is {OUTSIDE}')
-        return TaskFacts(class_names(found | {OUTSIDE}))
+        return TaskFacts(class_names(all_tags | {OUTSIDE}))
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedWords:
         """Tokenises the words."""
@@ -155,30 +157,30 @@ class TokenClassification(HeadTask[Params]):
         self, params: Params, output: npt.NDArray[np.float32], batch: Arrays
     ) -> npt.NDArray[np.float64]:
         """The index of each word's tag: (rows, max_tokens), by word; NO_WORD of words that were cut off."""
-        told = output.argmax(axis=-1)
-        found = np.full((len(output), params.max_tokens), float(NO_WORD))
+        token_tags = output.argmax(axis=-1)
+        word_tags = np.full((len(output), params.max_tokens), float(NO_WORD))
         word = batch["word_of"]
         row, token = np.nonzero((word != NO_WORD) & (word < params.max_tokens))
-        found[row, word[row, token]] = told[row, token]
-        return found
+        word_tags[row, word[row, token]] = token_tags[row, token]
+        return word_tags
 
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[np.float64], params: Params, group: str | None
     ) -> Outcomes:
         """How many spans and tags are right; scores: (rows, max_tokens) as `read_output` gives them."""
         gold = _tags(params, rows)
-        told = [
+        predicted = [
             _predicted_tags(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)
         ]
         spans_of = span_reader()
-        counts = [_counts(spans_of, *pair) for pair in zip(gold, told, strict=True)]
+        counts = [_counts(spans_of, *pair) for pair in zip(gold, predicted, strict=True)]
         names = ("spans_gold", "spans_predicted", "spans_right", "tags", "tags_right")
         values = dict(zip(names, np.array(counts, dtype=np.float64).T, strict=True))
         return Outcomes(
             np.asarray(rows.ids, dtype=np.str_),
             values={**values, RIGHT: (values["tags_right"] == values["tags"]).astype(np.float64)},
             given=("spans_gold", "tags"),
-            answers=np.asarray([" ".join(tags) for tags in told], dtype=np.str_),
+            answers=np.asarray([" ".join(tags) for tags in predicted], dtype=np.str_),
             groups=row_groups(rows, group),
         )
 
@@ -218,28 +220,30 @@ def _predicted_tags(line: npt.NDArray[np.float64], words: int, classes: Sequence
     return seen + [OUTSIDE] * (words - len(seen))
 
 
-def _counts(spans_of: SpansOf, gold: Sequence[str], told: Sequence[str]) -> tuple[int, int, int, int, int]:
+def _counts(
+    spans_of: SpansOf, gold: Sequence[str], predicted: Sequence[str]
+) -> tuple[int, int, int, int, int]:
     """Spans: gold, predicted, right; tags: all, right."""
-    true, found = spans_of(gold), spans_of(told)
-    right = sum(a == b for a, b in zip(gold, told, strict=True))
-    return len(true), len(found), len(true & found), len(gold), right
+    gold_spans, predicted_spans = spans_of(gold), spans_of(predicted)
+    right = sum(a == b for a, b in zip(gold, predicted, strict=True))
+    return len(gold_spans), len(predicted_spans), len(gold_spans & predicted_spans), len(gold), right
 
 
 def _as_many(words: list[list[str]], tags: list[list[str]]) -> bool:
-    return all(len(one) == len(other) for one, other in zip(words, tags, strict=True))
+    return all(len(row_words) == len(row_tags) for row_words, row_tags in zip(words, tags, strict=True))
 
 
-def _tagging(found: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[dict[str, Any], str] | None:
-    said = found.said
-    if numbers and not said.names:
-        if found.columns[words].kind != "list" and said.task is None:
+def _tagging(data: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[dict[str, Any], str] | None:
+    stated = data.stated
+    if numbers and not stated.names:
+        if data.columns[words].kind != "list" and stated.task is None:
             return None
         raise DataError(
             f'column "{tags}" holds numbers for words: say what they stand for by --names O,B-PER,I-PER'
         )
     options: dict[str, Any] = {"words": words, "tags": tags}
-    if said.names:
-        options["names"] = said.names
+    if stated.names:
+        options["names"] = stated.names
     return options, f'a tag in "{tags}" for each word of "{words}"'
 
 

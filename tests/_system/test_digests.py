@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import slimgate.compress
+import slimgate.steps
 from slimgate._system import digests
 from slimgate._system.digests import (
     code_digest,
@@ -140,19 +140,17 @@ def test_code_digest_counts_the_modules_of_slimgate_that_are_imported(own: Diges
 
 
 def test_code_of_an_imported_module_counts_through_others() -> None:
-    closure = digests._closure("slimgate.compress.finetune.fine_tune")
+    closure = digests._closure("slimgate.steps.finetune.fine_tune")
     assert {
-        "slimgate.compress.training.trainer",
+        "slimgate.steps.training.trainer",
         "slimgate.models.seeding",
-        "slimgate.compress.training.scoring",
+        "slimgate.steps.training.scoring",
     } <= closure
-    assert "slimgate.compress.finetune.distill" not in closure
+    assert "slimgate.steps.finetune.distill" not in closure
 
 
 STEPS = sorted(
-    one.name
-    for one in pkgutil.walk_packages(slimgate.compress.__path__, "slimgate.compress.")
-    if not one.ispkg
+    one.name for one in pkgutil.walk_packages(slimgate.steps.__path__, "slimgate.steps.") if not one.ispkg
 )
 
 
@@ -166,7 +164,7 @@ def test_a_step_does_not_count_the_code_that_judges_and_reports(step: str) -> No
 def test_digests_of_code_load_neither_torch_nor_transformers() -> None:
     code = (
         "import sys; from slimgate._system.digests import code_digest\n"
-        "for name in ('compress.finetune.distill', 'tasks.text_classification', 'data.splits'):\n"
+        "for name in ('steps.finetune.distill', 'tasks.text_classification', 'data.splits'):\n"
         "    code_digest('slimgate.' + name)\n"
         "assert not {'torch', 'transformers', 'sklearn'} & sys.modules.keys()\n"
     )

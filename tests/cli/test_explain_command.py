@@ -141,7 +141,7 @@ def test_other_tasks_show_every_number_beside_the_teachers(explain: Explain, tmp
     (tmp_path / "run.json").write_text(to_json(record("int8")))
     for name, nats, rank in (("teacher", [4.0, 2.0], [1, 3]), ("int8", [4.5, 1.5], [2, 3])):
         columns = {"nats": nats, "rank": rank, "tokens": [12.0, 7.0]}
-        write_values(tmp_path / "outcomes" / f"{name}.parquet", given=["tokens"], **columns)
+        write_values(tmp_path / "outcomes" / f"{name}.parquet", given_columns=["tokens"], **columns)
     code, out, _ = explain(tmp_path, "r1")
     assert code == 0
     assert "tokens: 7\n" in out
@@ -171,7 +171,7 @@ def test_what_is_no_run_record_is_one_error(explain: Explain, tmp_path: Path, co
     (tmp_path / "run.json").write_text(content)
     code, _, err = explain(tmp_path, "r0")
     assert code == 4
-    assert "run.json: not a run record of schema slimgate.run/1" in err
+    assert "run.json: not a run record of schema slimgate.run/2" in err
     assert err.count("\n") == 1
 
 

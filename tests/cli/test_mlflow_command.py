@@ -68,7 +68,7 @@ def test_figures_are_metrics_and_verdicts_are_tags(client: Any, tmp_path: Path) 
     assert int8.metrics["metric/accuracy/drop_points"] == pytest.approx(0.75)
     low, high = (int8.metrics[f"metric/accuracy/drop_points_{end}"] for end in ("low", "high"))
     assert low < 0.75 < high
-    assert int8.metrics["footprint/artifact_bytes"] == 1_000_000
+    assert int8.metrics["size/artifact_bytes"] == 1_000_000
     assert [int8.metrics[f"latency/b1/{name}"] for name in ("p50_ms", "speedup")] == [5.0, 2.0]
     assert "latency/b1/p95_ms" not in int8.metrics
     assert int8.params == {

@@ -78,6 +78,6 @@ def test_rows_that_leave_none_where_no_size_is_stated_are_told_too(bench: Path, 
 
 
 def test_what_a_step_does_without_is_among_what_it_reads() -> None:
-    for name in known_plugins("method"):
-        step = load("method", name)
+    for name in known_plugins("step"):
+        step = load("step", name)
         assert type(step).does_without is Step.does_without or "calibration" in step.reads, name

@@ -150,4 +150,4 @@ def test_the_plan_says_whether_its_rows_can_decide(tmp_path: Path, points: str, 
 def test_a_run_on_the_gate_cannot_ask_for_its_rows(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{SIZES: MORE})
     with pytest.raises(DataError, match="a run on gate asked for confirm rows"):
-        run.encoder_of(CONFIRM)
+        run.get_encoder(CONFIRM)

@@ -19,7 +19,7 @@ from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, Verdict
 from slimgate.protocols import Rows
-from slimgate.run.planted_fault import exchanged_fault
+from slimgate.run.planted_fault import judge_exchanged_answers
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
@@ -123,4 +123,4 @@ def test_the_task_from_scratch_learns_is_compressed_and_judged(repository: Path)
     assert judge_quality(metric, teacher, run.outcomes("int8"), [budget]).verdict is Verdict.PASS
     assert value_of(metric, run.outcomes("distilled")) > 0.5
     spoil = run.suite.setup.task.object.with_planted_fault
-    assert exchanged_fault(teacher, name, budget, seed=0, spoil=spoil).verdict is not Verdict.PASS
+    assert judge_exchanged_answers(teacher, name, budget, seed=0, spoil=spoil).verdict is not Verdict.PASS

@@ -34,7 +34,7 @@ def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch:
     (tmp_path / "mytools/rounding.py").write_text(files("README.md")["mytools/rounding.py"])
     run = tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
     [built] = run.build("shorter").steps
-    assert built.manifest["method"] == "mytools.rounding:round_weights"
+    assert built.manifest["step"] == "mytools.rounding:round_weights"
     assert built.manifest["log"]["digits"] == 2
     weights = next(iter(built.load("cpu").network.parameters())).data
     assert bool((weights * 100 - (weights * 100).round()).abs().max() < 1e-4)
@@ -76,7 +76,7 @@ def test_every_suite_is_listed() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/compress.md"])
 def test_every_step_is_listed(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
-    assert [name for name in known_plugins("method") if f"`{name}`" not in text] == []
+    assert [name for name in known_plugins("step") if f"`{name}`" not in text] == []
 
 
 def test_the_readme_is_short() -> None:

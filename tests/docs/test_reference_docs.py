@@ -20,7 +20,7 @@ MADE = reference()
 
 @pytest.mark.parametrize(
     ("page", "kind"),
-    [("steps.md", "method"), ("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
+    [("steps.md", "step"), ("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
 )
 def test_every_plug_in_has_its_section(page: str, kind: str) -> None:
     assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in MADE[page]] == []

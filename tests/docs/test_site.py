@@ -18,7 +18,7 @@ from fixtures.site.formulas import math_block
 from fixtures.site.hooks import SCHEMA, generate_pages, search_rank
 from fixtures.site.outside import outside_addresses
 from fixtures.site.plots import PLOTS, number, table
-from slimgate.suite.schema import suite_schema
+from slimgate.suite.schema import make_suite_schema
 
 PAGES = {
     "README.md": "index.md",
@@ -51,7 +51,7 @@ def test_code_addresses_and_anchors_stay_as_they_are() -> None:
 
 
 def test_a_file_that_a_page_links_to_is_shown_with_its_text() -> None:
-    found = links.linked_files({"README.md": "index.md", "docs/own_method.md": "own_method.md"})
+    found = links.linked_files({"README.md": "index.md", "docs/own_step.md": "own_step.md"})
     assert found["slimgate/protocols.py"] == "source/slimgate/protocols.py.md"
     assert "class Step(" in links.source_page("slimgate/protocols.py")
     assert "````python\n" in links.source_page("slimgate/protocols.py")
@@ -111,7 +111,7 @@ def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows() -> None:
 
 def test_the_site_has_the_reference_and_the_schema() -> None:
     made = dict(generate_pages())
-    assert json.loads(made[SCHEMA]) == suite_schema()
+    assert json.loads(made[SCHEMA]) == make_suite_schema()
     assert {"reference/README.md", "reference/steps.md", "reference/python.md"} <= set(made)
 
 

@@ -56,19 +56,19 @@ def test_the_surest_wrong_answers_come_first(
     teacher: ClassOutcomes, variant: ClassOutcomes, order: list[int]
 ) -> None:
     assert surest_lost_rows(teacher, variant).tolist() == order
-    assert surest_lost_rows(teacher, variant, most=1).tolist() == order[:1]
+    assert surest_lost_rows(teacher, variant, limit=1).tolist() == order[:1]
 
 
 def test_equally_sure_answers_stand_in_the_order_of_the_rows(counted: Make) -> None:
     teacher, variant = counted(200, 60, 0)
-    assert surest_lost_rows(teacher, variant, most=60).tolist() == list(range(60))
+    assert surest_lost_rows(teacher, variant, limit=60).tolist() == list(range(60))
     assert surest_lost_rows(teacher, variant).tolist() == list(range(10))
     labels, wrong = np.zeros(200, dtype=np.int64), np.ones(200, dtype=np.int64)
     sure = np.where(np.arange(200) % 3 == 0, 0.9, 0.6)  # two kinds of rows, in turn
     scores = np.stack([1 - sure, sure], axis=1)
     ids = np.arange(200).astype(np.str_)
     both = (ClassOutcomes(ids, labels, one, ("a", "b"), scores) for one in (labels, wrong))
-    assert surest_lost_rows(*both, most=200).tolist() == [
+    assert surest_lost_rows(*both, limit=200).tolist() == [
         *range(0, 200, 3),
         *(k for k in range(200) if k % 3),
     ]

@@ -11,8 +11,8 @@ from slimgate.judge.budget_kinds import (
     OnInconclusive,
     QualityBudget,
     allowed_drop,
+    list_actions,
     on_inconclusive_of,
-    wishes,
 )
 from slimgate.judge.evidence import Changed
 from slimgate.judge.facts import budget_facts, quality_facts, since_facts
@@ -177,7 +177,7 @@ def test_an_undecided_metric_fails_unless_every_undecided_budget_only_warns(
     budgets = [QualityBudget("drop_points", 1.0, on_inconclusive=wish) for wish in own]
     verdicts = [replace(DROP, verdict=Verdict(one)) for one in judged]
     assert on_inconclusive_of(budgets, verdicts, otherwise) == expected
-    assert wishes(budgets, otherwise) == [wish or otherwise for wish in own]
+    assert list_actions(budgets, otherwise) == [wish or otherwise for wish in own]
 
 
 def test_each_budget_has_its_verdict() -> None:

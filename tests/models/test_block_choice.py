@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from fixtures.models.masking import logits, save_and_load, tiny_model
-from slimgate.compress.prune import magnitude_prune
-from slimgate.compress.quantize import int8_dynamic
 from slimgate.models.block_choice import evenly_spread, keep_blocks_
 from slimgate.models.blocks import blocks
+from slimgate.steps.prune import magnitude_prune
+from slimgate.steps.quantize import int8_dynamic
 
 torch.set_num_threads(1)
 

@@ -252,13 +252,13 @@ def test_counted_bytes_are_those_of_the_files(written: Any, tmp_path: Path) -> N
     names = sorted(file.name for file in saved.iterdir())
     assert set(names) - set(model.counted_files(names)) == {"slimgate.json"}
     weights = (written("gptq") / "model.safetensors").stat().st_size
-    assert model.footprint()["state_bytes"] == weights
+    assert model.measure_size()["state_bytes"] == weights
 
 
 def test_parameters_are_those_of_the_architecture(source: Path, written: Any, tmp_path: Path) -> None:
-    plain = load(source, tmp_path / "plain").footprint()["parameters"]
+    plain = load(source, tmp_path / "plain").measure_size()["parameters"]
     for name in ("gptq", "compressed_tensors_w8a8", "torchao", "auto_round"):
-        assert load(written(name), tmp_path / name).footprint()["parameters"] == plain
+        assert load(written(name), tmp_path / name).measure_size()["parameters"] == plain
 
 
 def test_dtype_of_a_suite_replaces_the_stored_one(written: Any, tmp_path: Path) -> None:

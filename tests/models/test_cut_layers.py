@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.compress.layers.int8_linear import Int8Linear
 from slimgate.errors import BuildError
 from slimgate.models.cut_layers import cut_embedding, cut_linear, cut_norm_
+from slimgate.steps.layers.int8_linear import Int8Linear
 
 torch.set_num_threads(1)
 

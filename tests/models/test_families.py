@@ -11,7 +11,6 @@ from torch import nn
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.masking import INPUTS, save_and_load
-from slimgate.compress.training.matching import AttentionOutputs
 from slimgate.errors import BuildError, SuiteError
 from slimgate.loading import known_plugins, load
 from slimgate.models.blocks import block_names, blocks
@@ -19,6 +18,7 @@ from slimgate.models.families import FAMILIES, check_family, family_of
 from slimgate.models.module_outputs import watch_outputs
 from slimgate.models.plain_layers import Experts, ScaledEmbedding, to_plain_linear_, to_plain_tables_
 from slimgate.models.torch_model import TorchModel
+from slimgate.steps.training.matching import AttentionOutputs
 
 torch.set_num_threads(1)
 
@@ -49,7 +49,7 @@ def test_every_family_has_a_tiny_model_and_stands_once() -> None:
 
 
 def test_a_step_changes_only_parts_that_families_speak_of() -> None:
-    named = {part for name in known_plugins("method") for part in load("method", name).changes}
+    named = {part for name in known_plugins("step") for part in load("step", name).changes}
     assert named == {"blocks", "heads", "neurons", "stream"}
     assert {part for family in FAMILIES for part in family.without} <= named
 
@@ -68,12 +68,12 @@ def test_plain_layers_give_the_same_answers_and_load_again(
     tmp_path: Path, architecture: str, kind: type[nn.Module]
 ) -> None:
     model = language_model(tmp_path, architecture)
-    before, size = answers(model), model.footprint()["parameters"]
+    before, size = answers(model), model.measure_size()["parameters"]
     to_plain_linear_(model)
     to_plain_tables_(model)
     assert any(isinstance(module, kind) for module in model.network.modules())
     torch.testing.assert_close(answers(model), before, atol=1e-5, rtol=1e-5)
-    assert model.footprint()["parameters"] == size  # a tied table is still one
+    assert model.measure_size()["parameters"] == size  # a tied table is still one
     assert torch.equal(answers(save_and_load(model, tmp_path / "saved")), answers(model))
 
 
@@ -86,7 +86,7 @@ def test_a_table_in_few_bits_keeps_the_answers(
     tmp_path: Path, architecture: str, name: str, options: dict[str, Any]
 ) -> None:
     model = language_model(tmp_path, architecture)
-    before, step = answers(model), load("method", name)
+    before, step = answers(model), load("step", name)
     made = step.apply(model, step.Params(**options), _Logging())
     assert (answers(made) - before).abs().mean() < 0.05 * before.std()
     assert torch.equal(answers(save_and_load(made, tmp_path / "saved")), answers(made))
@@ -107,7 +107,7 @@ def test_steps_without_rows_change_encoder_and_decoder(
 ) -> None:
     model = language_model(tmp_path, architecture)
     weights = [dict(network_block(model, name)) for name in block_names(model.network)]
-    before, step = answers(model), load("method", name)
+    before, step = answers(model), load("step", name)
     made = step.apply(model, step.Params(**options), _Logging())
     assert len(weights) == 4
     difference = (answers(made) - before).abs().mean()
@@ -129,7 +129,7 @@ def network_block(model: Any, name: str) -> dict[str, torch.Tensor]:
 def test_the_blocks_of_an_encoder_decoder_are_no_one_list(tmp_path: Path) -> None:
     model = language_model(tmp_path, "t5")
     assert [block.feed_forward.width for block in blocks(model.network)] == [64] * 4
-    step = load("method", "keep_layers")
+    step = load("step", "keep_layers")
     with pytest.raises(BuildError, match=r"2 lists of blocks \(encoder.block, decoder.block\), expected one"):
         step.apply(model, step.Params([0]), _Logging())
 
@@ -150,9 +150,9 @@ def test_attention_scores_are_those_of_the_model(tmp_path: Path, architecture: s
 
 def test_a_step_that_a_family_cannot_do_with_is_refused_by_its_configuration() -> None:
     with pytest.raises(SuiteError, match="prune_heads cannot change Phi-3: its attention reads") as caught:
-        check_family("prune_heads", load("method", "prune_heads"), {"model_type": "phi3"})
+        check_family("prune_heads", load("step", "prune_heads"), {"model_type": "phi3"})
     assert "it can change BERT, DistilBERT, ModernBERT, GPT-2" in str(caught.value)
-    check_family("prune_ffn", load("method", "prune_ffn"), {"model_type": "phi3"})
+    check_family("prune_ffn", load("step", "prune_ffn"), {"model_type": "phi3"})
     assert family_of({"model_type": "mamba"}) is None
 
 

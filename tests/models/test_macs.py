@@ -64,7 +64,7 @@ def test_a_convolution_counts_its_kernel_at_every_place() -> None:
 
 @pytest.mark.parametrize("rows", [4, 32], ids=["few rows", "integer product"])
 def test_an_int8_layer_counts_as_its_layer_and_the_row_of_ones_that_its_zero_points_take(rows: int) -> None:
-    from slimgate.compress.layers.int8_linear import Int8Linear, int_mm_pays
+    from slimgate.steps.layers.int8_linear import Int8Linear, int_mm_pays
 
     layer = torch.nn.Linear(16, 24)
     small = Int8Linear.from_linear(layer).eval()

@@ -12,10 +12,10 @@ from onnx import numpy_helper
 
 from fixtures.models.building import tiny_context
 from fixtures.models.tiny_graph import MATRIX, TABLE, tiny_answers, tiny_onnx_model
-from slimgate.compress.agreement import predictor_of
 from slimgate.errors import BuildError
 from slimgate.models import onnx_model
 from slimgate.models.onnx_model import load_onnx_model
+from slimgate.steps.agreement import predictor_of
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
 
@@ -41,7 +41,7 @@ def test_it_is_saved_as_one_file_and_loads_the_same(tmp_path: Path) -> None:
 
 
 def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:
-    found = tiny_onnx_model(tmp_path).footprint()
+    found = tiny_onnx_model(tmp_path).measure_size()
     assert found["parameters"] == 96 + 8  # not the axis
     assert found["nonzero_parameters"] == 95 + np.count_nonzero(MATRIX)
     assert found["state_bytes"] == TABLE.nbytes + MATRIX.nbytes + 8
@@ -50,7 +50,7 @@ def test_it_weighs_what_its_matrices_hold(tmp_path: Path) -> None:
 def test_a_mask_is_no_weight(tmp_path: Path) -> None:
     model = tiny_onnx_model(tmp_path)
     model.proto.graph.initializer.append(numpy_helper.from_array(np.tril(np.ones((64, 64), bool)), "causal"))
-    assert model.footprint()["parameters"] == 96 + 8
+    assert model.measure_size()["parameters"] == 96 + 8
 
 
 def test_weights_that_are_too_many_stand_beside_the_graph(
@@ -65,7 +65,7 @@ def test_weights_that_are_too_many_stand_beside_the_graph(
     model.save(folder)
     assert (folder / "model.onnx.data").stat().st_size >= big.nbytes
     again = load_onnx_model(folder)
-    assert again.footprint() == model.footprint()
+    assert again.measure_size() == model.measure_size()
     assert np.array_equal(numpy_helper.to_array(again.proto.graph.initializer[-1]), big)
 
 

@@ -15,8 +15,8 @@ from slimgate.errors import BuildError
 from slimgate.models.openvino_model import (
     OpenVinoModel,
     first_broken_constant,
-    footprint,
     load_openvino_model,
+    measure_size,
     weight_types,
 )
 
@@ -42,7 +42,7 @@ def test_it_loads_again_the_same(tmp_path: Path) -> None:
     assert json.loads((folder / "slimgate.json").read_text()) == {"kind": "openvino"}
     again = load_openvino_model(folder)
     assert np.array_equal(model_scores(again, context), model_scores(model, context))
-    assert again.footprint() == model.footprint()
+    assert again.measure_size() == model.measure_size()
     assert again.config.hidden_size == 32
     assert again.code_modules() == []
 
@@ -58,7 +58,7 @@ def test_levels_count_each_and_their_scales_do_not() -> None:
     weight = op.multiply(op.subtract(op.convert(levels, "f32"), op.convert(point, "f32")), scale)
     bias = op.constant(np.array([1.0, 0.0], dtype=np.float32))
     graph = graph_of(op.add(op.matmul(x, weight, False, True), bias), inputs=[x])
-    assert footprint(graph) == {"parameters": 10, "nonzero_parameters": 6, "state_bytes": 4 + 1 + 8 + 8}
+    assert measure_size(graph) == {"parameters": 10, "nonzero_parameters": 6, "state_bytes": 4 + 1 + 8 + 8}
     assert weight_types(graph) == {"f32": 2, "u4": 8}
 
 
@@ -73,8 +73,8 @@ def test_signed_levels_and_ranges_of_activations() -> None:
     levels = op.constant(np.array([[-8, 0], [7, 0]]), dtype=openvino.Type.i4)
     weight = op.multiply(op.convert(levels, "f32"), op.constant(np.array([[2.0], [3.0]], dtype=np.float32)))
     graph = graph_of(op.matmul(limited, weight, False, True), inputs=[x])
-    assert footprint(graph)["parameters"] == 4
-    assert footprint(graph)["nonzero_parameters"] == 2
+    assert measure_size(graph)["parameters"] == 4
+    assert measure_size(graph)["nonzero_parameters"] == 2
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def table(*mode: str, **options: object) -> ServerTable:
 
 def endpoint(servers: Servers, *mode: str, **options: object) -> StartedEndpoint:
     started = StartedEndpoint.of(EndpointTable(url=URL, model="m", retries=0), table(*mode, **options))
-    return started.started_by(servers, "served")
+    return started.with_servers(servers, "served")
 
 
 def test_a_server_is_started_when_it_is_asked_and_answers(servers: Servers, tmp_path: Path) -> None:

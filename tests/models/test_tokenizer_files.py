@@ -58,14 +58,14 @@ def test_a_model_of_images_and_texts_needs_its_processor_too(tmp_path: Path) -> 
 def test_rows_of_unknown_tokens_are_counted_and_warned_of(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     artifact = run.build(TEACHER).artifact
-    assert run.encoder.unreadable(artifact) == 0
+    assert run.encoder.measure_unreadable(artifact) == 0
     table = run.rows.gate.table
     texts = [
         f"{text} {'странно ' * 9}" if row % 2 else text for row, text in enumerate(table["text"].to_pylist())
     ]
     column = table.schema.get_field_index("text")
     strange = Rows(table.set_column(column, "text", pa.array(texts)))
-    assert Encoder(run.suite, strange).unreadable(artifact) == 0.5
+    assert Encoder(run.suite, strange).measure_unreadable(artifact) == 0.5
 
     record = sample_record()
     assert unreadable_rows(record) == []

@@ -18,7 +18,7 @@ from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.blocks import encoder_layers, output_layer
-from slimgate.models.torch_model import TorchModel, footprint, load_torch_model
+from slimgate.models.torch_model import TorchModel, load_torch_model, measure_size
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def test_logits_are_equal_to_the_bit_after_saving_and_loading(
     assert torch.equal(logits(again), logits(model))
     assert logits(model).shape == (2, 2)
     assert not again.network.training
-    assert again.footprint() == model.footprint()
+    assert again.measure_size() == model.measure_size()
     assert sorted(p.suffix for p in (tmp_path / "saved").iterdir() if p.suffix != ".json") == [".safetensors"]
     twice = saved_again(again, tmp_path / "twice")
     assert torch.equal(logits(twice), logits(model))
@@ -142,25 +142,25 @@ def test_a_t5_with_a_head_of_its_own_keeps_it_and_its_scale(tmp_path: Path) -> N
     inputs = {**INPUTS, "decoder_input_ids": torch.tensor([[0, 4], [0, 5]])}
     with torch.inference_mode():
         assert torch.equal(again.network(**inputs).logits, network(**inputs).logits)
-    assert again.footprint() == model.footprint()
+    assert again.measure_size() == model.measure_size()
 
 
-def test_footprint_by_hand() -> None:
+def test_size_by_hand() -> None:
     network = nn.Sequential(nn.Linear(3, 2), Quantized())
     with torch.no_grad():
         network[0].weight.copy_(torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]))
         network[0].bias.copy_(torch.tensor([0.0, 5.0]))
-    found = footprint(network)
+    found = measure_size(network)
     assert found["parameters"] == 6 + 2 + 4
     assert found["nonzero_parameters"] == 3 + 1 + 3
     header = found["state_bytes"] - (8 * 4 + 4)  # 8 float32 numbers and 4 int8 numbers
     assert 8 < header < 300
 
 
-def test_footprint_counts_a_shared_weight_once() -> None:
+def test_size_counts_a_shared_weight_once() -> None:
     first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
     second.weight = first.weight
-    found = footprint(nn.Sequential(first, second))
+    found = measure_size(nn.Sequential(first, second))
     assert found["parameters"] == 16
     assert 64 < found["state_bytes"] < 128 + 64
 

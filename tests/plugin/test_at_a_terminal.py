@@ -11,7 +11,7 @@ from support.user_repository import pytest_in
 
 pytestmark = pytest.mark.slow
 
-SOME = ("bench/two.toml", "-k", "(quality and accuracy or latency or footprint) and (same or unsure)")
+SOME = ("bench/two.toml", "-k", "(quality and accuracy or latency or size) and (same or unsure)")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_no_color_keeps_the_lines_and_leaves_out_the_colours(
 def test_where_lines_that_move_would_spoil_something_there_is_one_a_step_or_none(
     trained: Path, more: tuple[str, ...], environment: dict[str, str], plain: int
 ) -> None:
-    wanted = ("bench/two.toml", "-k", "footprint and same", "--slimgate-rebuild", *more)
+    wanted = ("bench/two.toml", "-k", "size and same", "--slimgate-rebuild", *more)
     seen = pytest_at_a_terminal(trained, *wanted, **environment)
     assert seen.code == 0, seen.last
     assert (

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 WANTED = (
     "bench/two.toml",
     "-k",
-    "quality and accuracy and unsure or footprint",
+    "quality and accuracy and unsure or size",
     "--slimgate-baseline",
     "base.json",
 )
@@ -91,7 +91,7 @@ def test_a_baseline_that_is_none_is_told_in_one_line(repository: Path) -> None:
         True,
         True,
     )
-    (repository / "base.json").write_text(json.dumps({"schema": "slimgate.run/1"}))
+    (repository / "base.json").write_text(json.dumps({"schema": "slimgate.run/2"}))
     wrong = pytest_in(repository, *WANTED)
     assert wrong.code == 4
     assert "expected the run.json of an earlier run" in wrong.out

@@ -15,7 +15,7 @@ from slimgate._system import digests
 from slimgate.plugin import session
 from slimgate.plugin.session import Session
 from slimgate.record import PeakRates, RunRecord, read_record, to_json
-from slimgate.run.gate_results import Part, part
+from slimgate.run.gate_results import Part, make_part
 from slimgate.suite.load import load_suite
 
 SUITE = """
@@ -102,7 +102,7 @@ def built(name: str) -> Part:
     """How a model came about, which every test of it reports."""
     sizes = {"bytes": 9, "parameters": 3, "nonzero_parameters": 3}
     artifact = {"kind": "torch", "digest": f"artifact of {name}", "runtime": "eager", **sizes}
-    return part("build", name, "", {"steps": [], "artifact": artifact, "from_store": True, "claims": []})
+    return make_part("build", name, "", {"steps": [], "artifact": artifact, "from_store": True, "claims": []})
 
 
 def results(variant: str, measured: str = EARLIER) -> list[Part]:
@@ -110,11 +110,13 @@ def results(variant: str, measured: str = EARLIER) -> list[Part]:
     facts: dict[tuple[str, str], dict[str, Any]] = {
         ("quality", "accuracy"): ACCURACY,
         ("behaviour", ""): {"n": 100},
-        ("footprint", "size"): {"compression": 2.0},
+        ("size", ""): {"compression": 2.0},
         ("latency", "b1"): {"p50_ms": 1.5, "rounds": 3},
         ("speedup", "b1"): DUEL,
     }
-    parts = [part(kind, variant, name, {**one, "measured": measured}) for (kind, name), one in facts.items()]
+    parts = [
+        make_part(kind, variant, name, {**one, "measured": measured}) for (kind, name), one in facts.items()
+    ]
     return [built("teacher"), built(variant), *parts]
 
 
@@ -153,14 +155,14 @@ def kept(record: RunRecord, variant: str) -> set[str]:
     return {one.kind for one in record.variant(variant).carried}
 
 
-ALL = {"quality", "behaviour", "footprint", "latency", "speedup"}
-SIZE = part("footprint", "int8", "size", {"compression": 2.0, "measured": "2026-11-22T09:00:00+00:00"})
+ALL = {"quality", "behaviour", "size", "latency", "speedup"}
+SIZE = make_part("size", "int8", "", {"compression": 2.0, "measured": "2026-11-22T09:00:00+00:00"})
 
 
 def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earlier: RunRecord) -> None:
     assert earlier.carried_results == []
     after = run(folder, SIZE)
-    assert kept(after, "int8") == ALL - {"footprint"}
+    assert kept(after, "int8") == ALL - {"size"}
     assert kept(after, "released") == ALL
     assert {one.measured for one in after.carried_results} == {EARLIER}
     times = after.variant("int8").latency["b1"]
@@ -171,7 +173,7 @@ def test_a_run_of_one_test_keeps_what_is_valid_with_its_time(folder: Path, earli
 
 def test_latency_measured_again_leaves_the_duel_and_its_time(folder: Path) -> None:
     now = "2026-11-22T09:00:00+00:00"
-    after = run(folder, part("latency", "int8", "b1", {"p50_ms": 1.0, "measured": now}))
+    after = run(folder, make_part("latency", "int8", "b1", {"p50_ms": 1.0, "measured": now}))
     times = after.variant("int8").latency["b1"]
     assert (times.p50_ms, times.measured) == (1.0, now)
     assert (times.speedup, times.duel_measured, times.clearance) == (2.0, EARLIER, 1.3)
@@ -219,16 +221,16 @@ def test_a_changed_module_voids_results_of_the_variants_that_it_builds(folder: P
 def test_a_changed_metric_voids_what_metrics_judge(folder: Path) -> None:
     file = folder / "carried_metrics.py"
     file.write_text(file.read_text() + "\nCHANGED = True\n")
-    assert kept(run(folder, SIZE), "released") == {"footprint", "latency", "speedup"}
+    assert kept(run(folder, SIZE), "released") == {"size", "latency", "speedup"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "valid"),
     [
-        ("drop_points = 5.0", "drop_points = 1.0", {"behaviour", "footprint", "latency", "speedup"}),
+        ("drop_points = 5.0", "drop_points = 1.0", {"behaviour", "size", "latency", "speedup"}),
         ("speedup_min = 0.5", "speedup_min = 3.0", ALL - {"speedup"}),
-        ("[measure]", "[measure]\nrounds = 50", {"quality", "behaviour", "footprint"}),
+        ("[measure]", "[measure]\nrounds = 50", {"quality", "behaviour", "size"}),
         ('[measure]\nmetrics = ["accuracy"', '[measure]\nmetrics = ["mcc", "accuracy"', ALL - {"behaviour"}),
         ("[measure]", '[measure]\non_inconclusive = "warn"', set()),
         ("[measure]", "[measure]\nbatch_size = 8", set()),
@@ -244,7 +246,7 @@ def test_a_changed_suite_voids_exactly_what_depends_on_it(
     text = SUITE.replace(old, new)
     assert text != SUITE
     (folder / "s.toml").write_text(text)
-    after = run(folder, part("footprint", "own", "size", {"compression": 2.0, "measured": "now"}))
+    after = run(folder, make_part("size", "own", "", {"compression": 2.0, "measured": "now"}))
     assert kept(after, "int8") == valid
 
 
@@ -257,7 +259,7 @@ def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
         "budgets": [{"kind": "floor", "limit": 0.5, "verdict": "PASS"}],
         "measured": EARLIER,
     }
-    assert kept(run(folder, part("quality", "teacher", "accuracy", judged)), "int8") == ALL
+    assert kept(run(folder, make_part("quality", "teacher", "accuracy", judged)), "int8") == ALL
     after = run(folder, SIZE)
     assert kept(after, "teacher") == {"quality"}
     assert after.this_run is not None
@@ -268,7 +270,7 @@ def test_a_budget_of_the_teacher_is_a_result_of_its_own(folder: Path) -> None:
 
 def test_another_options_of_a_step_void_its_variant(folder: Path) -> None:
     (folder / "s.toml").write_text(SUITE.replace("int8_dynamic = {}", "magnitude_prune = { sparsity = 0.5 }"))
-    after = run(folder, part("footprint", "own", "size", {"compression": 2.0, "measured": "now"}))
+    after = run(folder, make_part("size", "own", "", {"compression": 2.0, "measured": "now"}))
     assert (kept(after, "int8"), kept(after, "released")) == (set(), ALL)
 
 
@@ -295,7 +297,7 @@ def test_peak_rates_stay_with_the_times_that_they_explain(folder: Path) -> None:
     path.write_text(to_json(record.model_copy(update={"machine": measured})))
     after = run(folder, SIZE)
     assert after.machine.peak_rates == rates
-    assert kept(after, "int8") == ALL - {"footprint"}
+    assert kept(after, "int8") == ALL - {"size"}
 
 
 def test_a_busier_machine_is_the_same_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +316,9 @@ def test_a_record_without_digests_is_not_carried_over(folder: Path, earlier: Run
 
 
 def test_an_error_of_an_earlier_run_stays_and_fails_only_the_record(folder: Path) -> None:
-    error = part("error", "own", "test_x", {"message": "own: it broke", "log": None, "measured": EARLIER})
+    error = make_part(
+        "error", "own", "test_x", {"message": "own: it broke", "log": None, "measured": EARLIER}
+    )
     assert run(folder, error).verdict.status == "FAIL"
     after = run(folder, SIZE)
     assert (after.verdict.status, after.verdict.errors) == ("FAIL", 1)

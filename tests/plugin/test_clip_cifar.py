@@ -68,7 +68,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     splits = {"train": images(160, 1), "test": images(60, 2)}
     write_dataset(bench / "colours", splits, class_labels={"label": tuple(COLOURS)})
     write_tiny_clip(bench / "clip")
-    chosen = "accuracy or footprint or identical or planted_fault"
+    chosen = "accuracy or size or identical or planted_fault"
     chosen += " or test_behaviour[text-trimmed] or test_latency[teacher-b1]"
     return pytest_in(repository, "bench/clip.toml", "-p", "no:xdist", "-k", chosen)
 

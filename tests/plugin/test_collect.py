@@ -31,8 +31,8 @@ def test_a_suite_has_its_gates_as_tests(root: Path) -> None:
         "bench/x.toml::test_quality[int8-accuracy]",
         "bench/x.toml::test_behaviour[student]",
         "bench/x.toml::test_behaviour[int8]",
-        "bench/x.toml::test_footprint[student]",
-        "bench/x.toml::test_footprint[int8]",
+        "bench/x.toml::test_size[student]",
+        "bench/x.toml::test_size[int8]",
         "bench/x.toml::test_selftest[identical]",
         "bench/x.toml::test_selftest[planted_fault]",
         "bench/x.toml::test_selftest[planted_delay]",
@@ -44,13 +44,13 @@ def test_a_suite_has_its_gates_as_tests(root: Path) -> None:
     ]
 
 
-def test_memory_stands_behind_the_footprint_where_a_suite_asks_for_it(root: Path, suite_text: str) -> None:
+def test_memory_stands_behind_the_size_where_a_suite_asks_for_it(root: Path, suite_text: str) -> None:
     budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
     (root / "bench/x.toml").write_text(suite_text.replace("[measure]", budget))
     found = [line.partition("::")[2] for line in collected(root, "bench")]
     place = found.index("test_memory[int8]")
     assert found[place - 1 : place + 2] == [
-        "test_footprint[int8]",
+        "test_size[int8]",
         "test_memory[int8]",
         "test_selftest[identical]",
     ]

@@ -91,7 +91,7 @@ def test_the_report_has_the_verdicts_of_the_confirm_rows(confirmed: Ran) -> None
 
 
 def test_a_later_partial_run_keeps_what_was_confirmed(confirmed: Ran) -> None:
-    ran = pytest_in(confirmed.folder, "bench/mine.toml", "-k", "footprint and same", "-q")
+    ran = pytest_in(confirmed.folder, "bench/mine.toml", "-k", "size and same", "-q")
     assert ran.variant("mine", "same")["confirm"] == confirmed.variant("mine", "same")["confirm"]
     assert ran.record("mine")["confirm"] == confirmed.record("mine")["confirm"]
 

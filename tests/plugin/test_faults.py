@@ -157,7 +157,7 @@ def test_a_variant_that_fails_takes_no_other_along(failed: Ran) -> None:
     assert failed.outcome("bench/faults.toml::test_quality[same-accuracy]") == "PASSED"
     for name in ("broken", "broken-int8", "hungry", "forgetful", "diverging"):
         assert model(failed, name).artifact is None
-        assert failed.outcome(f"bench/faults.toml::test_footprint[{name}]") == "FAILED"
+        assert failed.outcome(f"bench/faults.toml::test_size[{name}]") == "FAILED"
     assert model(failed, "dying").quality["accuracy"].verdict == "PASS"
     assert failed.outcome("bench/faults.toml::test_speedup[dying-b1]") == "FAILED"
     assert failed.record("faults")["self_test"]["identical"]["verdict"] == "PASS"
@@ -237,11 +237,11 @@ deadly = { steps = [{ "own_deadly:Deadly" = {} }] }
         "    def apply(self, model, params, context):\n        os.abort()\n"
     )
     (failed.folder / "bench/deadly.toml").write_text(suite)
-    ran = pytest_in(failed.folder, "bench/deadly.toml", "-n", "1", "-k", "footprint or identical")
+    ran = pytest_in(failed.folder, "bench/deadly.toml", "-n", "1", "-k", "size or identical")
     assert ran.code == 1, ran.out
     assert "1 failed, 1 passed" in ran.out
     error = ran.variant("deadly", "deadly")["error"]
-    assert error.startswith("deadly: the process that ran test_footprint[deadly] died")
+    assert error.startswith("deadly: the process that ran test_size[deadly] died")
     assert ran.record("deadly")["verdict"]["status"] == "FAIL"
 
 

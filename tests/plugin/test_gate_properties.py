@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from slimgate.plugin.gate_properties import gate_properties
-from slimgate.run.gate_results import part
+from slimgate.run.gate_results import make_part
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
 
 
 def told(kind: str, name: str = "", **facts: Any) -> dict[str, object]:
-    return dict(gate_properties(part(kind, "int8", name, facts)))
+    return dict(gate_properties(make_part(kind, "int8", name, facts)))
 
 
 def test_a_metric_has_its_figures_budget_and_verdict() -> None:
@@ -43,9 +43,7 @@ def test_a_speed_up_has_its_workload_and_interval() -> None:
 
 
 def test_size_and_flips_have_their_own() -> None:
-    assert (
-        told("footprint", "size", compression=3.9, budgets=[], verdict="PASS")["slimgate.compression"] == 3.9
-    )
+    assert told("size", "", compression=3.9, budgets=[], verdict="PASS")["slimgate.compression"] == 3.9
     flips = {"percent": 1.5, "interval": [1.0, 2.0]}
     found = told("behaviour", flips=flips, budgets=[], verdict="PASS")
     assert (found["slimgate.flips_percent"], found["slimgate.interval"]) == (1.5, "[1, 2]")

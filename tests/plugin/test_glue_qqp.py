@@ -92,7 +92,7 @@ def cache(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     cache_dataset(home, "nyu-mll/glue", data / "pairs", config="qqp")
     cache_model(home, "textattack/bert-base-uncased-QQP", data / "teacher")
     cache_model(home, "distilbert-base-uncased", data / "student")
-    timeless = ("-k", "quality or footprint")
+    timeless = ("-k", "quality or size")
     return _ran(tmp_path_factory.mktemp("cache"), CACHE, None, home, *timeless)
 
 

@@ -18,7 +18,7 @@ from fixtures.models.tiny import GOOD, OTHER
 pytestmark = pytest.mark.slow
 
 SUITE = Path(__file__).parents[2] / "bench/gpt2_wikitext.toml"
-WITHOUT_TIMES = "quality or behaviour or footprint or identical or planted_fault"
+WITHOUT_TIMES = "quality or behaviour or size or identical or planted_fault"
 # A fresh model learns a little, so that there is something to lose; the real one is ready-made.
 STAND_IN = f"""\
 [suite]

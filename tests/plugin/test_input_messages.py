@@ -10,7 +10,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.data.row_files import RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError, SuiteError
-from slimgate.suite.budget_units import doubtful_budgets
+from slimgate.suite.budget_units import find_doubtful_budgets
 
 
 @pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
@@ -48,7 +48,9 @@ def test_latin_1_names_the_option_of_the_suite_and_of_init(tmp_path: Path) -> No
 
 
 def questions(folder: Path, budgets: str) -> list[str]:
-    return doubtful_budgets(tiny_run(folder, **{"[measure]": f"[budgets]\n{budgets}\n\n[measure]"}).suite)
+    return find_doubtful_budgets(
+        tiny_run(folder, **{"[measure]": f"[budgets]\n{budgets}\n\n[measure]"}).suite
+    )
 
 
 def test_a_budget_that_looks_like_a_fraction_is_asked_about(tmp_path: Path) -> None:

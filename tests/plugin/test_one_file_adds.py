@@ -41,7 +41,7 @@ class FlatModel(Graph):
     def __init__(self, network, tokenizer, config):
         self.network, self.tokenizer, self.config = network, tokenizer, config
 
-    def footprint(self):
+    def measure_size(self):
         count = sum(weight.numel() for weight in self.network.parameters())
         return {"parameters": count, "nonzero_parameters": count, "state_bytes": 4 * count}
 
@@ -130,7 +130,7 @@ ENTRIES = """\
 [slimgate.runtimes]
 flat = flat_runtime:Flat
 closed = flat_runtime:Closed
-[slimgate.methods]
+[slimgate.steps]
 to_flat = flat_runtime:ToFlat
 """
 PRUNED = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"

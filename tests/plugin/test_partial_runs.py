@@ -56,7 +56,7 @@ def test_workers_give_a_whole_record_but_for_latency(spread: Ran) -> None:
     for name in ("same", "int8", "unsure"):
         assert set(spread.variant("two", name)["quality"]) == {"accuracy", "mcc"}
         assert spread.variant("two", name)["behaviour"]["n"] == 400
-        assert spread.variant("two", name)["footprint"]["verdict"] == "PASS"
+        assert spread.variant("two", name)["size"]["verdict"] == "PASS"
         assert (spread.folder / f"reports/latest/two/outcomes/{name}.parquet").is_file()
     assert record["self_test"]["identical"]["message"]
     assert spread.variant("two", "teacher")["latency"] == {}
@@ -118,7 +118,7 @@ def test_latency_that_cannot_be_timed_is_skipped_with_the_reason(
 def test_a_teacher_that_cannot_be_built_is_one_line_for_all(benchmarks: Ran) -> None:
     text = (benchmarks.folder / TWO).read_text() + '\n[teacher]\nsteps = [{ "own_methods:Broken" = {} }]\n'
     (benchmarks.folder / "bench/no_teacher.toml").write_text(text)
-    ran = pytest_in(benchmarks.folder, "bench/no_teacher.toml", "-k", "mcc or footprint", "-q")
+    ran = pytest_in(benchmarks.folder, "bench/no_teacher.toml", "-k", "mcc or size", "-q")
     message = "teacher: step own_methods:Broken: RuntimeError: the wheel came off"
     assert ran.code == 1
     assert "6 failed" in ran.lines[-1]
@@ -149,9 +149,7 @@ def test_an_error_that_nobody_foresaw_is_in_the_record_and_never_a_pass(benchmar
         "[variants]", f'[variants]\nodd = {{ steps = [{{ "own_methods:Same" = {{}} }}], {runtime} }}'
     )
     (benchmarks.folder / "bench/strange.toml").write_text(text)
-    ran = pytest_in(
-        benchmarks.folder, "bench/strange.toml", "-k", "odd-accuracy or (footprint and odd)", "-q"
-    )
+    ran = pytest_in(benchmarks.folder, "bench/strange.toml", "-k", "odd-accuracy or (size and odd)", "-q")
     assert ran.code == 1
     assert "1 failed, 1 passed" in ran.lines[-1]
     assert ran.variant("strange", "odd")["error"].endswith("no such device")

@@ -66,7 +66,7 @@ def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(fresh_r
 def test_a_run_whose_budgets_can_be_decided_says_so_unless_quiet(fresh_repository: Path) -> None:
     suite = fresh_repository / "bench" / "two.toml"
     suite.write_text(suite.read_text().replace("drop_points = 0.1", "drop_points = 9.0"))
-    wanted = ("bench/two.toml", "-k", "footprint and unsure")
+    wanted = ("bench/two.toml", "-k", "size and unsure")
     told = (
         "the 400 gate rows can decide every budget on drops and flips, for a variant as good as the teacher"
     )

@@ -26,7 +26,7 @@ def project(repository: Path) -> Path:
 def ran(project: Path) -> Ran:
     """`pytest bench/one.toml --slimgate-store FOLDER`, with a folder outside the project."""
     store = ("--slimgate-store", str(project.parent / STORE))
-    return pytest_in(project, "bench/one.toml", *store, "-k", "footprint and same")
+    return pytest_in(project, "bench/one.toml", *store, "-k", "size and same")
 
 
 def test_the_report_is_in_the_folder_of_the_call_wherever_the_store_is(ran: Ran) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.run.shards import Shard, deal_variants, parse_shard, share
+from slimgate.run.shards import Shard, assign_variants, list_shard_variants, parse_shard
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 
@@ -33,20 +33,20 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 
 @pytest.mark.parametrize("of", [1, 2, 3, 5, 9])
 def test_each_variant_is_in_exactly_one_shard(suite: Suite, of: int) -> None:
-    shares = deal_variants(suite, of)
+    shares = assign_variants(suite, of)
     assert len(shares) == of
     assert sorted(name for own in shares for name in own) == sorted(suite.variants)
-    assert shares == deal_variants(suite, of)
-    assert share(suite, Shard(of, of)) == shares[-1]
+    assert shares == assign_variants(suite, of)
+    assert list_shard_variants(suite, Shard(of, of)) == shares[-1]
 
 
 @pytest.mark.parametrize("of", [2, 3])
 def test_what_is_made_from_a_trained_variant_stays_with_it(suite: Suite, of: int) -> None:
-    assert sum({"distilled", "distilled-int8"} <= set(own) for own in deal_variants(suite, of)) == 1
+    assert sum({"distilled", "distilled-int8"} <= set(own) for own in assign_variants(suite, of)) == 1
 
 
 def test_what_is_trained_is_spread(suite: Suite) -> None:
-    assert not any({"student", "distilled"} <= set(own) for own in deal_variants(suite, 2))
+    assert not any({"student", "distilled"} <= set(own) for own in assign_variants(suite, 2))
 
 
 def test_a_long_chain_is_cut_where_training_twice_costs_less_than_waiting(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_long_chain_is_cut_where_training_twice_costs_less_than_waiting(tmp_pa
     trained = "first = { steps = [{ fine_tune = { epochs = 1 } }] }"
     (tmp_path / "many.toml").write_text(f"{HEAD}[variants]\n{trained}\n{many}\n")
     chain = load_suite(tmp_path / "many.toml", check_data=False)
-    sizes = sorted(map(len, deal_variants(chain, 4)))
+    sizes = sorted(map(len, assign_variants(chain, 4)))
     assert sum(sizes) == 41
     assert sizes[-1] <= 13
 

@@ -62,7 +62,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "bench").mkdir()
     (found / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     (found / "bench/answers.toml").write_text(SUITE)
-    table = last_words(2600, seed=1, most=6).table.drop_columns(["id"])
+    table = last_words(2600, seed=1, limit=6).table.drop_columns(["id"])
     csv.write_csv(table.group_by(["text", "answer"]).aggregate([]), found / "bench/rows.csv")
     write_tiny(found / "model", "t5", causal=True)
     return found

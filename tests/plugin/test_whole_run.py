@@ -56,7 +56,7 @@ def test_tests_run_by_suite_then_phase_then_variant_then_metric(first: Ran) -> N
         for test in (
             *(f"test_quality[{name}-{metric}]" for name in variants for metric in ("accuracy", "mcc")),
             *(f"test_behaviour[{name}]" for name in variants),
-            *(f"test_footprint[{name}]" for name in variants),
+            *(f"test_size[{name}]" for name in variants),
             "test_selftest[identical]",
             "test_selftest[planted_fault]",
             "test_selftest[planted_delay]",
@@ -85,7 +85,7 @@ def test_junit_has_the_message_and_nothing_else(first: Ran) -> None:
         for failure in case.iter("failure")
     }
     assert failures[DAMAGED] == first.variant("one", "damaged")["quality"]["accuracy"]["message"]
-    assert failures["test_footprint[broken]"] == BROKEN
+    assert failures["test_size[broken]"] == BROKEN
 
 
 def test_undecided_fails_unless_the_suite_says_warn(first: Ran) -> None:
@@ -148,8 +148,8 @@ def test_a_model_that_cannot_be_built_fails_its_own_tests_only(first: Ran) -> No
 
 def test_equal_names_in_two_suites_never_mix(first: Ran) -> None:
     one, two = first.variant("one", "same"), first.variant("two", "same")
-    assert [step["method"] for step in one["steps"]] == ["own_methods:Same"]
-    assert [step["method"] for step in two["steps"]] == ["keep_layers", "fine_tune"]
+    assert [step["name"] for step in one["steps"]] == ["own_methods:Same"]
+    assert [step["name"] for step in two["steps"]] == ["keep_layers", "fine_tune"]
     assert one["artifact"]["parameters"] > two["artifact"]["parameters"]
 
 

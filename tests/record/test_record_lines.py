@@ -49,7 +49,7 @@ def test_figures_have_their_columns_and_what_was_not_measured_is_null(
     latency = found["int8", "latency"]
     told = [latency[key] for key in ("name", "p50_ms", "speedup", "speedup_low", "speedup_high", "p95_ms")]
     assert told == ["b1", 5.0, 2.0, 1.9, 2.1, None]
-    assert found["int8", "footprint"]["artifact_bytes"] == 1_000_000
+    assert found["int8", "size"]["artifact_bytes"] == 1_000_000
     assert ("teacher", "behaviour") not in found
 
 

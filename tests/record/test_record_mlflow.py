@@ -20,10 +20,8 @@ def test_steps_are_told_as_a_suite_writes_them(tmp_path: Path) -> None:
     record = read_record_file(write_release(tmp_path)).record
     teacher, int8 = record.variants
     steps = [
-        StepFacts(
-            method="fine_tune", params={"epochs": 1, "seed": 0}, given={"epochs": 1}, seconds=1, log={}
-        ),
-        StepFacts(method="keep_layers", params=[0, 3], seconds=1, log={}),
+        StepFacts(name="fine_tune", params={"epochs": 1, "seed": 0}, given={"epochs": 1}, seconds=1, log={}),
+        StepFacts(name="keep_layers", params=[0, 3], seconds=1, log={}),
     ]
     changed = record.model_copy(update={"variants": [teacher, int8.model_copy(update={"steps": steps})]})
     _, logged = model_runs(changed)

@@ -53,7 +53,7 @@ def test_the_words_of_a_limit_on_both_sides() -> None:
 def test_the_picture_has_both_limits() -> None:
     model = next(one for one in with_budget(BOTH).variants if one.quality["accuracy"].budgets)
     (line,) = [one for one in budgets(model) if one.limit == "drop within ±1 points"]
-    assert line.found == "drop -6.0 [-7.0, -5.0]"
+    assert line.measured == "drop -6.0 [-7.0, -5.0]"
     assert line.picture is not None
     upper, lower = line.picture.limits
     assert lower < line.picture.zero < upper

@@ -87,7 +87,7 @@ def test_every_model_of_a_full_record_has_a_card_that_the_hub_reads(name: str) -
 
 def test_a_base_model_is_named_where_it_is_one_of_the_hub() -> None:
     def of(text: str) -> str | None:
-        loaded = StepFacts(method="load_model", params=text, seconds=0.0, log={})
+        loaded = StepFacts(name="load_model", params=text, seconds=0.0, log={})
         teacher = VariantRecord(name="teacher", parent=None, steps=[loaded])
         small = VariantRecord(name="small", parent="teacher")
         return base_model(sample_record().model_copy(update={"variants": [teacher, small]}), small)

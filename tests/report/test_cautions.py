@@ -135,16 +135,14 @@ def test_of_many_unsteady_times_four_are_named() -> None:
 
 def loaded(head: str, *more: StepFacts) -> str:
     """The warnings of a run whose one variant was loaded with this head, and then built by more steps."""
-    step = StepFacts(method="load_model", params="../export", seconds=0.1, log={"head": head})
+    step = StepFacts(name="load_model", params="../export", seconds=0.1, log={"head": head})
     built = variant("released", parent="../export", steps=[step, *more])
     return "\n".join(warnings(sample_record(variants=[built])))
 
 
 def test_a_head_that_was_fitted_here_and_trained_by_no_step_is_told() -> None:
-    trained = StepFacts(
-        method="fine_tune", params={}, seconds=1.0, log={"epochs": [{"epoch": 1, "loss": 0.4}]}
-    )
-    pruned = StepFacts(method="keep_layers", params=[0], seconds=0.1, log={"kept": [0]})
+    trained = StepFacts(name="fine_tune", params={}, seconds=1.0, log={"epochs": [{"epoch": 1, "loss": 0.4}]})
+    pruned = StepFacts(name="keep_layers", params=[0], seconds=0.1, log={"kept": [0]})
     line = "**released has a new head** (logistic regression on the train rows)"
     assert line in loaded("logistic regression")
     assert line in loaded("logistic regression", pruned)
@@ -180,7 +178,7 @@ def test_a_graph_without_int8_products_has_none_that_saturate(types: dict[str, i
 def says_saturated(instructions: list[str], reduced: bool, counted: FlopsFacts | None = None) -> bool:
     """Whether a run with one int8 variant warns of it."""
     step = StepFacts(
-        method="onnx_int8_static",
+        name="onnx_int8_static",
         params={"reduce_range": reduced},
         seconds=1.0,
         log={},
@@ -200,7 +198,7 @@ def says_saturated(instructions: list[str], reduced: bool, counted: FlopsFacts |
 )
 def test_int8_of_ctranslate2_is_told_where_onednn_may_saturate(quantization: str, is_told: bool) -> None:
     step = StepFacts(
-        method="to_ctranslate2",
+        name="to_ctranslate2",
         params={"quantization": quantization},
         seconds=1.0,
         log={},

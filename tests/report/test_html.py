@@ -52,21 +52,21 @@ def page_of(record: RunRecord, *more: Any) -> Element:
 
 
 def carried(page: Element, name: str) -> Any:
-    return json.loads(page.one("script", id=name).children[0])  # type: ignore[arg-type]
+    return json.loads(page.only("script", id=name).children[0])  # type: ignore[arg-type]
 
 
 def row_of(page: Element, name: str) -> Element:
-    return page.one("tbody", **{"data-name": name})
+    return page.only("tbody", **{"data-name": name})
 
 
 def details_of(page: Element, name: str) -> Element:
-    return page.one("template", id=f"details-{row_of(page, name).attributes['data-number']}")
+    return page.only("template", id=f"details-{row_of(page, name).attributes['data-number']}")
 
 
 def test_the_answer_stands_on_top() -> None:
     page = page_of(sample_record())
     assert page.all("title")[0].text == "FAIL · Which library does this paragraph of documentation describe?"
-    assert page.one("header").all("p")[0].text.startswith("FAIL 9 budgets hold, 4 do not, 1 is undecided")
+    assert page.only("header").all("p")[0].text.startswith("FAIL 9 budgets hold, 4 do not, 1 is undecided")
     cards = {
         card.all("h2")[0].text: card.text for card in page.all("section") if "card" in str(card.attributes)
     }
@@ -78,7 +78,7 @@ def test_the_answer_stands_on_top() -> None:
 def test_every_model_has_a_row_and_what_it_opens() -> None:
     record = sample_record()
     page = page_of(record)
-    rows = page.one("table", id="models").all("tbody")
+    rows = page.only("table", id="models").all("tbody")
     assert [row.attributes["data-name"] for row in rows] == [model.name for model in record.variants]
     assert [row.attributes["data-kind"] for row in rows] == [
         "reference", "FAIL", "PASS", "unfinished", "PASS", "INCONCLUSIVE", "not gated", "error",
@@ -117,8 +117,8 @@ def test_the_page_is_sound_and_says_what_its_parts_are() -> None:
     fields = {one.attributes.get("for") for one in page.all("label")}
     inside = {id(field) for label in page.all("label") for field in label.all("input")}
     assert all(one.attributes.get("id") in fields or id(one) in inside for one in page.all("input"))
-    assert page.one("a", href="#main").text == "Skip to the report"
-    assert page.one("p", id="shown").attributes["role"] == "status"
+    assert page.only("a", href="#main").text == "Skip to the report"
+    assert page.only("p", id="shown").attributes["role"] == "status"
 
 
 def test_the_page_is_one_file_and_runs_its_own_script_only() -> None:
@@ -147,7 +147,7 @@ def test_no_text_comes_alive(text: str) -> None:
         text,
         reason=text,
         gated=False,
-        steps=[StepFacts(method=text, params={text: text}, seconds=1.0, log={"warning": text})],
+        steps=[StepFacts(name=text, params={text: text}, seconds=1.0, log={"warning": text})],
         quality={"accuracy": quality(text, "accuracy", 1.0, (0.5, 1.5), FAIL, message=text)},
         behaviour=BehaviourFacts(
             flips=Flips(
@@ -310,7 +310,7 @@ def test_a_gate_that_failed_its_own_test_says_so() -> None:
     fault = SelfTestPart(verdict=PASS, message="fault: accuracy 0.829: PASS", measured="now")
     copy = SelfTestPart(verdict=FAIL, changed=9, message="copy: FAIL", measured="now")
     page = page_of(sample_record(self_test=SelfTest(identical=copy, planted_fault=fault)))
-    assert "A copy of the teacher gave other answers : 9 changed" in page.one("main").text
+    assert "A copy of the teacher gave other answers : 9 changed" in page.only("main").text
     assert page.text.count("The gate cannot be trusted") == 2
 
 
@@ -319,7 +319,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
     records = [sample_record(), sample_record(verdict=passed, suite=suite)]
     page = read_page(html_index(records, ["library_docs/report.html", Path("my suite/report.html")]))
-    assert [one.attributes["href"] for one in page.one("table").all("a")] == [
+    assert [one.attributes["href"] for one in page.only("table").all("a")] == [
         "library_docs/report.html",
         "my%20suite/report.html",
     ]
@@ -352,7 +352,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_all_text_can_be_read_on_its_ground(scheme: int) -> None:
-    style = str(page_of(sample_record()).one("style").children[0])
+    style = str(page_of(sample_record()).only("style").children[0])
     pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
     colours = {name: both[scheme] for name, *both in pairs}
     written = [("text", ground) for ground in ("back", "card", "good-back")]

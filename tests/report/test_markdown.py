@@ -31,13 +31,13 @@ from slimgate.record import (
     BudgetFacts,
     ClaimFacts,
     FollowedRow,
-    FootprintFacts,
     PlantedDelay,
     RowShapes,
     RunRecord,
     RunVerdict,
     SelfTest,
     SelfTestPart,
+    SizeFacts,
     SplitFacts,
     StepFacts,
     SuiteFacts,
@@ -138,7 +138,7 @@ def test_the_report_of_the_sample_is_the_golden_one() -> None:
 )
 def test_options_left_at_their_defaults_are_not_listed(given: Any, shown: str) -> None:
     params = {"sparsity": 0.5, "scope": "layer"}
-    step = StepFacts(method="magnitude_prune", params=params, given=given, seconds=0.7, log={})
+    step = StepFacts(name="magnitude_prune", params=params, given=given, seconds=0.7, log={})
     report = suite_report(sample_record(variants=[sample_record().variants[0], variant("x", steps=[step])]))
     row = next(line for line in report.splitlines() if "magnitude_prune" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["magnitude_prune", shown]
@@ -433,9 +433,9 @@ def test_a_variant_as_large_as_the_teacher_is_not_called_small() -> None:
 
 
 def test_a_variant_larger_than_the_teacher_is_said_to_be_larger() -> None:
-    size = FootprintFacts(compression=0.5, measured="now")
+    size = SizeFacts(compression=0.5, measured="now")
     assert "174.8 (2.0× larger)" in row(
-        suite_report(one_variant(artifact=artifact(2 * TEACHER_BYTES, 9), footprint=size)), "x"
+        suite_report(one_variant(artifact=artifact(2 * TEACHER_BYTES, 9), size=size)), "x"
     )
 
 

@@ -53,7 +53,7 @@ def test_workloads_with_the_worst_verdict_are_counted_if_there_are_several() -> 
 
 
 def test_a_budget_on_a_size_that_is_shown_is_not_judged_yet() -> None:
-    """As after a run of its quality alone: the build tells the bytes, and test_footprint judges them."""
+    """As after a run of its quality alone: the build tells the bytes, and test_size judges them."""
     waiting = judged("small", P, P, awaited=["size"], artifact=sample_record().variant("int8").artifact)
     record = sample_record(variants=[sample_record().variants[0], waiting])
     assert size_cell(waiting) == "23.5"

@@ -29,7 +29,7 @@ def chose(name: str, strategy: str, asked: int, drop: float, builds: list[float]
         sampling_se_points=None,
     )
     facts = quality(name, "accuracy", drop, (drop - 1, drop + 1), None, builds=spread)
-    step = StepFacts(method="active_distill", params={}, seconds=1.0, log={"active": log})
+    step = StepFacts(name="active_distill", params={}, seconds=1.0, log={"active": log})
     return variant(name, quality={"accuracy": facts}, steps=[step])
 
 

@@ -17,7 +17,7 @@ from slimgate.report.stages import trace
 
 def step(method: str, **fields: Any) -> StepFacts:
     given = {"params": {}, "seconds": 1.5, "log": {}, "bytes": 2 * 1024**2, "parameters": 500}
-    return StepFacts(method=method, **{**given, **fields})
+    return StepFacts(name=method, **{**given, **fields})
 
 
 def epochs(*losses: float, **further: float) -> list[dict[str, float]]:

@@ -83,8 +83,8 @@ def loads(module: str) -> set[str]:
 def test_these_tests_see_what_a_module_loads() -> None:
     assert "torch" in loads("slimgate.models.torch_model")
     assert "slimgate.judge.tango" in loads("slimgate.plugin.session_start")
-    assert "slimgate.compress.training.trainer" not in loads("slimgate.compress.finetune.fine_tune")
-    assert "slimgate.compress.training.trainer" in anywhere("slimgate.compress.finetune.fine_tune")
+    assert "slimgate.steps.training.trainer" not in loads("slimgate.steps.finetune.fine_tune")
+    assert "slimgate.steps.training.trainer" in anywhere("slimgate.steps.finetune.fine_tune")
 
 
 @pytest.mark.parametrize("module", ["judge", "record", "report", "run.parts"])
@@ -129,7 +129,7 @@ def test_a_file_whose_name_begins_with_an_underscore_is_imported_in_its_own_fold
                 assert FILES[module].parent == FILES[name].parent, (module, name)
 
 
-@pytest.mark.parametrize("package", ["compress", "models", "tasks", "runtimes", "data"])
+@pytest.mark.parametrize("package", ["steps", "models", "tasks", "runtimes", "data"])
 def test_these_packages_hold_a_docstring_only_because_a_re_export_would_enter_every_key(package: str) -> None:
     for file in (ROOT / "slimgate" / package).rglob("__init__.py"):
         [docstring] = ast.parse(file.read_bytes()).body

@@ -13,7 +13,7 @@ from slimgate.errors import SuiteError
 from slimgate.judge.verdict import QualityBudget
 from slimgate.record import AcceptedFacts, BaselineFacts, SinceFacts, SuiteFacts, WaitingBudget, to_json
 from slimgate.record.files import read_run
-from slimgate.run.baseline import Given, WeakerGate, find_baselines, refuse_last_run
+from slimgate.run.baseline import BaselineSource, WeakerGate, find_baselines, refuse_last_run
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 
@@ -28,7 +28,7 @@ def suites(bench: Path, suite_text: str) -> dict[Path, Suite]:
 
 def of_option(path: Path, shown: str, suites: dict[Path, Suite]) -> BaselineFacts:
     """What --slimgate-baseline of that path comes to, of the one suite."""
-    (found,) = find_baselines(Given(path, shown), suites, path.parent).values()
+    (found,) = find_baselines(BaselineSource(path, shown), suites, path.parent).values()
     return found.facts
 
 
@@ -199,7 +199,7 @@ def test_a_run_without_suites_has_nothing_to_hold_against_a_baseline(tmp_path: P
     with pytest.raises(
         SuiteError, match=r"^--slimgate-baseline v1: this run has no suite to hold against it$"
     ):
-        find_baselines(Given(tmp_path, "v1"), {}, tmp_path)
+        find_baselines(BaselineSource(tmp_path, "v1"), {}, tmp_path)
 
 
 def test_variants_are_not_held_against_the_record_that_the_run_replaces(
@@ -210,7 +210,7 @@ def test_variants_are_not_held_against_the_record_that_the_run_replaces(
     told = r"x.toml \[budgets.baseline\]: latest/x/run.json is the record that this run replaces"
     for budgets, refused in ((SINCE % "", True), (ONE_POINT % "", False)):
         suites = suite_with(bench, suite_text, budgets)
-        held = find_baselines(Given(folder, "latest/x"), suites, tmp_path)
+        held = find_baselines(BaselineSource(folder, "latest/x"), suites, tmp_path)
         refuse_last_run(held, suites, tmp_path / "other")
         with pytest.raises(SuiteError, match=told) if refused else nullcontext():
             refuse_last_run(held, suites, tmp_path / "latest")

@@ -15,29 +15,29 @@ from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, RunRecord
-from slimgate.run.budget_plan import GateGroups, expected_changes, planned_budgets
+from slimgate.run.budget_plan import GateGroups, estimate_changes, plan_budgets
 from slimgate.suite.variant_budgets import VariantBudgets
 
 
 def test_only_what_gates_has_a_budget_that_rows_must_decide(tmp_path: Path) -> None:
     budgets = "[budgets]\naccuracy = { drop_points = 1.0 }\n\n[measure]\n"
     suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
-    planned = planned_budgets(suite, GateGroups((1,) * 100), None)
+    planned = plan_budgets(suite, GateGroups((1,) * 100), None)
     assert {name for one in planned for name in one.variants} == set(suite.variants)
     first, *others = suite.variants
     freed = {**suite.variants, first: replace(suite.variants[first], gated=False, reason="to look at")}
-    planned = planned_budgets(replace(suite, variants=freed), GateGroups((1,) * 100), None)
+    planned = plan_budgets(replace(suite, variants=freed), GateGroups((1,) * 100), None)
     assert {name for one in planned for name in one.variants} == set(others)
 
 
 def test_the_plan_knows_what_learns_again_from_what_is_only_converted(tmp_path: Path) -> None:
     suite = tiny_run(tmp_path).suite
-    learns = {name for name in suite.variants if expected_changes(suite, name) == TRAINED}
+    learns = {name for name in suite.variants if estimate_changes(suite, name) == TRAINED}
     assert learns == {
         name
         for name, variant in suite.variants.items()
         if any("train" in step.reads for step in variant.steps)
-        or (variant.parent in suite.variants and expected_changes(suite, variant.parent) == TRAINED)
+        or (variant.parent in suite.variants and estimate_changes(suite, variant.parent) == TRAINED)
     }
 
 
@@ -57,7 +57,7 @@ def test_flips_are_planned_by_what_an_equal_variant_turns() -> None:
 def test_a_metric_that_is_not_of_single_rows_waits_for_a_first_run(tmp_path: Path) -> None:
     budgets = "[budgets]\nf1_macro = { drop_points = 1.0 }\n\n[measure]\n"
     suite = tiny_run(tmp_path, **{"[measure]\n": budgets}).suite
-    (line,) = {one.line.split("): ")[-1] for one in planned_budgets(suite, GateGroups((1,) * 100), None)}
+    (line,) = {one.line.split("): ")[-1] for one in plan_budgets(suite, GateGroups((1,) * 100), None)}
     assert line == "a first run shows how many gate rows it takes"
 
 
@@ -65,7 +65,7 @@ def planned_line(folder: Path, budgets: str, gate: GateGroups, earlier: RunRecor
     """The line of the one budget of the variant "shorter", which is built by two seeds."""
     changes = {"[measure]\n": f"[budgets]\n{budgets}\n\n[measure]\n"}
     suite = tiny_run(folder, **changes, **{"threads = 1\n": "threads = 1\nseeds = [0, 1]\n"}).suite
-    (line,) = {one.line for one in planned_budgets(suite, gate, earlier) if "shorter" in one.variants}
+    (line,) = {one.line for one in plan_budgets(suite, gate, earlier) if "shorter" in one.variants}
     return line
 
 
@@ -93,7 +93,7 @@ def test_budgets_on_tokens_are_planned_by_the_rule_of_three(
     """log 0.05 / log(1 - share): of 2 % 148.3, of 2 % / 8 1,196.8, of 1 % 298.1, of 0.1 % 2,994.2."""
     own = VariantBudgets(behaviour=BehaviourBudgets(tokens={"kl": (budget,)}))
     suite = replace(tiny_run(tmp_path).suite, budgets={"shorter": own})
-    (line,) = [one.line for one in planned_budgets(suite, GateGroups((1,) * 300), None)]
+    (line,) = [one.line for one in plan_budgets(suite, GateGroups((1,) * 300), None)]
     word = "may decide" if needed <= 300 else "CANNOT decide"
     assert f": 300 gate rows {word} it; it takes about {needed:,} (" in line
 

@@ -13,7 +13,7 @@ from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.params import Table
 from slimgate.protocols import BuildContext
 from slimgate.run.build import Builder
-from slimgate.run.cluster.tasks import comes_from
+from slimgate.run.cluster.tasks import list_origins
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
@@ -259,11 +259,11 @@ def test_what_learns_from_a_stochastic_variant_differs_by_seed_and_is_planned_wi
     assert suite.is_stochastic("small")
     assert suite.variants["small"].assistants == ("assistant",)
     assert suite.variants["again"].assistants == ()
-    from slimgate.run.plan import planned_models
+    from slimgate.run.plan import plan_models
     from slimgate.run.run import SuiteRun
 
     run = SuiteRun(suite, Store(tmp_path / "store"), device="cpu")
-    planned = {one.name: one for one in planned_models(run)}
+    planned = {one.name: one for one in plan_models(run)}
     assert planned["small"].start == "teacher"
     assert [step.name for step in planned["small"].missing] == ["keep_layers", "distill from assistant"]
     assert [step.name for step in planned["again"].missing] == ["distill from self"]
@@ -282,7 +282,7 @@ def test_a_further_teacher_is_built_first_belongs_to_the_key_and_is_kept_for_wha
     )
     suite = tiny.suite(variants=variants)
     assert suite.variants["small"].assistants == ("second", "third")
-    assert comes_from(suite.variants["small"]) == ("teacher", "second", "third")
+    assert list_origins(suite.variants["small"]) == ("teacher", "second", "third")
     builder = tiny.builder(suite)
     made = builder.build("small").artifact.manifest
     assert made["log"]["more_teachers"] == ["second", "third"]
@@ -304,10 +304,10 @@ def test_a_student_of_a_stochastic_further_teacher_differs_by_seed_and_the_plan_
     taught = 'small = { steps = [{ distill = { more_teachers = ["assistant"], precision = "float32" } }] }\n'
     suite = tiny.suite(variants=ASSISTED.splitlines()[1] + "\n" + taught)
     assert suite.is_stochastic("small")
-    from slimgate.run.plan import planned_models
+    from slimgate.run.plan import plan_models
     from slimgate.run.run import SuiteRun
 
-    planned = planned_models(SuiteRun(suite, Store(tmp_path / "store"), device="cpu"))
+    planned = plan_models(SuiteRun(suite, Store(tmp_path / "store"), device="cpu"))
     [small] = [one for one in planned if one.name == "small"]
     assert [step.name for step in small.missing] == ["distill from teacher and assistant"]
 
@@ -375,7 +375,7 @@ def test_the_gate_does_not_belong_to_the_key_of_a_step_that_adds_no_rows(tmp_pat
 
 
 def test_a_method_that_did_not_say_that_it_adds_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
-    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._context("here", ("train",), (), tmp_path)
+    context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._make_context("here", ("train",), (), tmp_path)
     with pytest.raises(DataError, match="says so by adds_rows"):
         context.stands_later(["good film"])
 
@@ -439,7 +439,7 @@ def test_a_fresh_head_with_random_layers_is_built_the_same_twice(tmp_path: Path)
 def test_the_manifest_says_what_was_done(stored: Tiny) -> None:
     artifact = stored.builder(stored.suite()).build("student").artifact
     manifest = artifact.manifest
-    assert manifest["method"] == "fine_tune"
+    assert manifest["step"] == "fine_tune"
     assert manifest["params"]["learning_rate"] == 1e-3
     assert manifest["kind"] == "torch"
     assert manifest["seconds"] > 0

@@ -19,16 +19,16 @@ from slimgate.protocols import Encoded, Rows, Workload
 from slimgate.run.cascade import (
     Answers,
     average_answers,
-    best_temperature,
-    best_weight,
-    cascade_facts,
     choose_gate,
     choose_gates,
+    describe_cascade,
+    find_best_temperature,
+    find_best_weight,
 )
-from slimgate.run.keys import tokenizer_key
-from slimgate.run.measure.end_to_end import read_texts, texts_of
+from slimgate.run.keys import make_tokenizer_key
+from slimgate.run.measure.end_to_end import make_texts, read_texts
 from slimgate.run.run import SuiteRun
-from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, inputs_of, read_cascade
+from slimgate.runtimes.cascade import CascadePredictor, Member, confidence, read_cascade, select_inputs
 from slimgate.runtimes.eager import runtime as eager
 from slimgate.runtimes.onnxruntime import runtime as onnxruntime
 
@@ -102,7 +102,7 @@ def test_the_best_temperature_is_the_one_that_made_the_scores_too_sure() -> None
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     labels = np.asarray([generator.choice(3, p=one) for one in shares])
     own = Answers((3 * scores).astype(np.float32), labels, scores.argmax(1) == labels)
-    assert best_temperature(own) == pytest.approx(3.0, rel=0.1)
+    assert find_best_temperature(own) == pytest.approx(3.0, rel=0.1)
 
 
 def noisy(rows: int, noise: float, seed: int) -> Answers:
@@ -130,17 +130,17 @@ def test_rows_that_both_models_separate_still_have_a_weight() -> None:
     labels = np.asarray([0, 1] * 8)
     right = np.ones(16, dtype=bool)
     first = Answers((30 * np.eye(2)[labels]).astype(np.float32), labels, right)
-    weight = best_weight(first, Answers(2 * first.scores, labels, right))
+    weight = find_best_weight(first, Answers(2 * first.scores, labels, right))
     assert 0 <= weight <= 1
-    assert best_weight(first, Answers(2 * first.scores, labels, right)) == weight
+    assert find_best_weight(first, Answers(2 * first.scores, labels, right)) == weight
 
 
 def test_a_model_that_knows_nothing_has_no_weight() -> None:
     good = noisy(2000, 0.5, 1)
     scores = np.random.default_rng(3).normal(0, 1, (2000, 3)).astype(np.float32)
     useless = Answers(scores, good.labels, scores.argmax(1) == good.labels)
-    assert best_weight(good, useless) == pytest.approx(0.0, abs=0.02)
-    assert best_weight(useless, good) == pytest.approx(1.0, abs=0.02)
+    assert find_best_weight(good, useless) == pytest.approx(0.0, abs=0.02)
+    assert find_best_weight(useless, good) == pytest.approx(1.0, abs=0.02)
 
 
 class Fixed:
@@ -198,9 +198,9 @@ def test_an_ensemble_averages_the_scores_of_the_models_that_a_row_reached(passed
 
 def test_inputs_of_each_tokenizer_are_told_apart() -> None:
     batch = {"a": np.zeros(1), "1.a": np.ones(1), "10.a": np.full(1, 10)}
-    assert {name: one.tolist() for name, one in inputs_of(batch, 0).items()} == {"a": [0]}
-    assert inputs_of(batch, 1)["a"].tolist() == [1]
-    assert inputs_of(batch, 10)["a"].tolist() == [10]
+    assert {name: one.tolist() for name, one in select_inputs(batch, 0).items()} == {"a": [0]}
+    assert select_inputs(batch, 1)["a"].tolist() == [1]
+    assert select_inputs(batch, 10)["a"].tolist() == [10]
 
 
 ENSEMBLE = 'both = { cascade = { models = ["shorter", "teacher"], threshold = 1.0, ensemble = true } }\n'
@@ -238,7 +238,7 @@ def test_a_cascades_answer_is_that_of_the_first_sure_model(run: SuiteRun) -> Non
 def test_an_ensembles_answer_is_the_weighted_mean_of_all_models(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{PRUNED: PRUNED + ENSEMBLE})
     artifact = run.build("both").artifact
-    facts = cascade_facts(artifact, None)
+    facts = describe_cascade(artifact, None)
     assert facts is not None
     [weight] = facts["weights"]
     assert 0 < weight < 1
@@ -291,12 +291,12 @@ def test_its_size_is_the_sum_of_its_models(run: SuiteRun) -> None:
 
 def test_the_record_says_when_each_model_answers(run: SuiteRun) -> None:
     artifact = run.build("fast").artifact
-    facts = cascade_facts(artifact, [0.5, 0.25])
+    facts = describe_cascade(artifact, [0.5, 0.25])
     assert facts is not None
     assert facts["selection"]["rows"] == 16
     assert facts["selection"]["lost_points"] <= 3.0
     assert len(facts["thresholds"]) == len(facts["temperatures"]) == 2
-    assert cascade_facts(run.build("pruned").artifact, None) is None
+    assert describe_cascade(run.build("pruned").artifact, None) is None
     assert artifact.manifest["parents"] == [
         run.build(name).artifact.digest for name in ("pruned", "shorter", "teacher")
     ]
@@ -362,13 +362,13 @@ def test_tokenizers_that_only_cut_and_pad_otherwise_are_one(tmp_path: Path) -> N
         content = {"model": {"vocab": {"a": 0 if folder.name != "other" else 1}}, **rules}
         (folder / "tokenizer.json").write_text(json.dumps(content))
         (folder / "tokenizer_config.json").write_text("{}")
-    cuts, whole, other = map(tokenizer_key, folders)
+    cuts, whole, other = map(make_tokenizer_key, folders)
     assert cuts == whole != other
     (folders[1] / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    assert tokenizer_key(folders[1]) != cuts
+    assert make_tokenizer_key(folders[1]) != cuts
     left = {"model": {"vocab": {"a": 0}}, "truncation": {"max_length": 8, "direction": "Left"}}
     (folders[2] / "tokenizer.json").write_text(json.dumps(left))
-    assert tokenizer_key(folders[2]) != cuts
+    assert make_tokenizer_key(folders[2]) != cuts
 
 
 def test_from_text_a_tokenizer_reads_only_the_rows_that_reach_its_model(tmp_path: Path) -> None:
@@ -384,7 +384,9 @@ def test_from_text_a_tokenizer_reads_only_the_rows_that_reach_its_model(tmp_path
     handle, folder = run.handle("fast"), run.build("fast").artifact.folder
     assert handle.caller(run.workload("fast", Workload(1)).inputs)() is not None
     rows, judged = Rows(run.rows.gate.table), run.outcomes("fast")
-    [read] = read_texts([texts_of(run.suite.setup.task, folder, rows, lengths=[1] * len(rows), tokens=None)])
+    [read] = read_texts(
+        [make_texts(run.suite.setup.task, folder, rows, lengths=[1] * len(rows), tokens=None)]
+    )
     seen = list[list[str]]()
 
     def note(encode: Callable[[Rows], Encoded]) -> Callable[[Rows], Encoded]:

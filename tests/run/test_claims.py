@@ -12,7 +12,7 @@ from slimgate.errors import SuiteError
 from slimgate.loading import load
 from slimgate.plugin.gates.reporting import claims_of
 from slimgate.protocols import BuildContext
-from slimgate.run.claims import step_claims, with_times
+from slimgate.run.claims import check_speed_claims, check_step_claims
 
 BEFORE = {"bytes": 1000, "parameters": 90, "nonzero_parameters": 80}
 
@@ -44,7 +44,7 @@ wrong_claims.claims = ("tiny",)  # type: ignore[attr-defined]
     ],
 )
 def test_a_claim_is_held_against_its_own_figure(claim: str, after: dict[str, int], held: bool | None) -> None:
-    [found] = step_claims("x", [claim], BEFORE, after)
+    [found] = check_step_claims("x", [claim], BEFORE, after)
     assert (found["step"], found["claim"], found["held"]) == ("x", claim, held)
 
 
@@ -58,8 +58,8 @@ def test_a_claim_is_held_against_its_own_figure(claim: str, after: dict[str, int
     ],
 )
 def test_faster_is_held_against_the_duel(speedups: dict[str, tuple[float, float]], held: bool | None) -> None:
-    claims = step_claims("x", ["faster", "smaller"], BEFORE, {**BEFORE, "bytes": 1})
-    assert [claim["held"] for claim in with_times(claims, speedups)] == [True, held]
+    claims = check_step_claims("x", ["faster", "smaller"], BEFORE, {**BEFORE, "bytes": 1})
+    assert [claim["held"] for claim in check_speed_claims(claims, speedups)] == [True, held]
 
 
 def test_a_step_that_changes_nothing_is_found_out_and_slimgates_own_are_true(tmp_path: Path) -> None:
@@ -100,4 +100,4 @@ ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 
 def test_an_unknown_claim_is_refused() -> None:
     with pytest.raises(SuiteError, match="claims 'tiny'; expected some of smaller, fewer_parameters"):
-        load("method", "test_claims:wrong_claims")
+        load("step", "test_claims:wrong_claims")

@@ -22,10 +22,10 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.record import Demands, Weakening
 from slimgate.record.comparing.demands import _RULES, CODE, find_weakenings
-from slimgate.run.demands import NO_DEMAND, demands_of
-from slimgate.suite.budgets import EXAMPLES, OF_ONE, resolve_budgets
+from slimgate.run.demands import NO_DEMAND, make_demands
+from slimgate.suite.budgets import EXAMPLES, NOT_COMMON, resolve_budgets
 from slimgate.suite.load import load_suite
-from slimgate.suite.schema import suite_schema
+from slimgate.suite.schema import make_suite_schema
 from slimgate.suite.tables import (
     BaselineTable,
     MeasureTable,
@@ -76,7 +76,7 @@ def suite(bench: Path, suite_text: str) -> Any:
             assert old in text
             text = text.replace(old, new)
         (bench / "x.toml").write_text(text)
-        return demands_of(load_suite(bench / "x.toml", "bench/x.toml"))
+        return make_demands(load_suite(bench / "x.toml", "bench/x.toml"))
 
     return demands
 
@@ -106,9 +106,9 @@ def test_the_tasks_own_options_are_settings(suite: Any) -> None:
 
 
 def test_every_key_of_the_budgets_of_the_schema_is_a_demand() -> None:
-    schema = suite_schema()["properties"]["budgets"]
+    schema = make_suite_schema()["properties"]["budgets"]
     known = set(schema["properties"])
-    special = {"slices", "baseline", *OF_ONE}
+    special = {"slices", "baseline", *NOT_COMMON}
     metrics = known - set(EXAMPLES) - special
     assert known - metrics - special == set(TABLES) - {"accuracy", "log_loss"}
     for key, (table, limits) in TABLES.items():
@@ -138,7 +138,7 @@ def table_of(key: str, kind: str, value: float) -> dict[str, Any]:
 def demanded(budgets: dict[str, Any], **of_one: Any) -> Demands:
     """The demands of these budgets on one variant."""
     data = {"budgets": {**budgets, **of_one}}
-    own: VariantBudgets = resolve_budgets(data, ("int8",), "x.toml", of_one_build=True)["int8"]
+    own: VariantBudgets = resolve_budgets(data, ("int8",), "x.toml", without_builds=True)["int8"]
     return Demands(
         budgets=[
             {

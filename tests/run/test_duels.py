@@ -12,7 +12,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.protocols import Workload
-from slimgate.run.duels import COPY, DELAYED, Arena
+from slimgate.run.duels import COPY, DELAYED, Duels
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
@@ -27,14 +27,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
 
 
 @pytest.fixture
-def arena(run: SuiteRun) -> Iterator[Arena]:
-    found = Arena(run.handle(TEACHER))
+def arena(run: SuiteRun) -> Iterator[Duels]:
+    found = Duels(run.handle(TEACHER))
     yield found
     found.close()
 
 
 def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
-    arena: Arena, monkeypatch: pytest.MonkeyPatch
+    arena: Duels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (1.0,))
     reported: list[Any] = []
@@ -59,7 +59,7 @@ def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
     assert DELAYED not in arena._contenders
 
 
-def test_a_delay_of_nothing_is_not_seen(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delay_of_nothing_is_not_seen(arena: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0,))
     reported: list[Any] = []
     assert find_delay(arena, reported.append) is None
@@ -68,7 +68,7 @@ def test_a_delay_of_nothing_is_not_seen(arena: Arena, monkeypatch: pytest.Monkey
 
 
 def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
-    arena: Arena, monkeypatch: pytest.MonkeyPatch
+    arena: Duels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
     reported: list[Any] = []
@@ -83,7 +83,7 @@ def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
 
 
 def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
-    arena: Arena, run: SuiteRun
+    arena: Duels, run: SuiteRun
 ) -> None:
     found = arena.speedup(run.handle("shorter"), Workload(16, 32))
     assert found.rounds >= 12
@@ -93,7 +93,7 @@ def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
     assert found.speedup > 1.0  # two of four blocks
 
 
-def test_a_process_that_dies_ends_all_of_them(arena: Arena, run: SuiteRun) -> None:
+def test_a_process_that_dies_ends_all_of_them(arena: Duels, run: SuiteRun) -> None:
     arena.speedup(run.handle("shorter"), Workload(1))
     arena._contenders["shorter"]._process.kill()
     with pytest.raises(MeasureError, match="shorter: the process that times it failed"):

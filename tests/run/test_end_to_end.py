@@ -17,9 +17,9 @@ from fixtures.models.tiny import write_tiny_bert
 from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
 from slimgate.judge.speed import is_delay_seen
 from slimgate.protocols import END_TO_END, Rows, Workload
-from slimgate.run.duels import Arena
+from slimgate.run.duels import Duels
 from slimgate.run.measure import duel_worker
-from slimgate.run.measure.end_to_end import Texts, read_texts, texts_of
+from slimgate.run.measure.end_to_end import Texts, make_texts, read_texts
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.suite import TEACHER, Plugin
@@ -126,7 +126,7 @@ def test_texts_are_repeated_or_cut_until_a_row_has_its_tokens(tmp_path: Path) ->
     write_tiny_bert(tmp_path)
     task = Plugin("text_classification", text_classification.task, PARAMS)
     rows = rows_of(words(3), words(40), words(10), "")
-    texts = texts_of(task, tmp_path, rows, lengths=[5, 42, 12, 2], tokens=12)
+    texts = make_texts(task, tmp_path, rows, lengths=[5, 42, 12, 2], tokens=12)
     encoded = read_texts([texts])[0].encoders[0](texts.rows)
     assert encoded.lengths.tolist() == [12, 12, 12, 2]  # a text without words stays empty
     batch = np.asarray(encoded.batch(range(4), 12)["input_ids"])
@@ -138,7 +138,7 @@ def test_texts_are_repeated_or_cut_until_a_row_has_its_tokens(tmp_path: Path) ->
 def test_words_and_pairs_keep_the_form_of_their_columns(tmp_path: Path) -> None:
     write_tiny_bert(tmp_path)
     tags = token_classification.Params(words="words", tags="tags", max_tokens=40)
-    texts = texts_of(
+    texts = make_texts(
         Plugin("token_classification", token_classification.task, tags),
         tmp_path,
         rows_of(["good"] * 3, ["bad"] * 30, column="words"),
@@ -152,7 +152,7 @@ def test_words_and_pairs_keep_the_form_of_their_columns(tmp_path: Path) -> None:
     pair = sentence_similarity.Params(pair=("a", "b"), score="score", max_tokens=40)
     both = Rows(pa.table({"id": ["r"], "a": [words(3)], "b": [words(9)]}))
     similarity = Plugin("sentence_similarity", sentence_similarity.task, pair)
-    longer = texts_of(similarity, tmp_path, both, lengths=[11], tokens=20)
+    longer = make_texts(similarity, tmp_path, both, lengths=[11], tokens=20)
     assert read_texts([longer])[0].encoders[0](longer.rows).batch([0], 20)["input_ids"].shape == (2, 20)
     assert longer.rows.table["b"][0].as_py() == words(20)
 
@@ -192,7 +192,7 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_slow_tokenizer_is_seen_end_to_end_and_not_in_the_forward_call(slow_run: SuiteRun) -> None:
-    arena, variant = Arena(slow_run.handle(TEACHER)), slow_run.handle("shorter")
+    arena, variant = Duels(slow_run.handle(TEACHER)), slow_run.handle("shorter")
     try:
         forward = arena.speedup(variant, Workload(1))
         end_to_end = arena.speedup(variant, replace(Workload(1), phase=END_TO_END))

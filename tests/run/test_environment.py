@@ -9,7 +9,12 @@ import pytest
 
 from slimgate.record import PeakRates
 from slimgate.run import environment
-from slimgate.run.environment import clock_warnings, describe_machine, load_of_others, same_machine
+from slimgate.run.environment import (
+    describe_clock_problems,
+    describe_machine,
+    is_same_machine,
+    measure_other_load,
+)
 
 
 def cpus(folder: Path, *governors: str, **files: str) -> Path:
@@ -36,32 +41,37 @@ def test_runtimes_and_quantizers_are_told_where_they_are_installed(monkeypatch: 
 
 def test_a_clock_that_stands_still_is_no_warning(tmp_path: Path) -> None:
     assert (
-        list(clock_warnings(cpus(tmp_path, "performance", "performance", intel_pstate__no_turbo="1"))) == []
+        list(
+            describe_clock_problems(cpus(tmp_path, "performance", "performance", intel_pstate__no_turbo="1"))
+        )
+        == []
     )
-    assert list(clock_warnings(tmp_path / "a system that tells nothing")) == []
+    assert list(describe_clock_problems(tmp_path / "a system that tells nothing")) == []
 
 
 def test_other_governors_are_named_once(tmp_path: Path) -> None:
     found = cpus(tmp_path, "performance", "schedutil", "powersave", "powersave")
-    assert list(clock_warnings(found)) == [
+    assert list(describe_clock_problems(found)) == [
         "the frequency scaling governor is powersave, schedutil, not performance"
     ]
 
 
 @pytest.mark.parametrize("files", [{"intel_pstate__no_turbo": "0"}, {"cpufreq__boost": "1"}])
 def test_turbo_is_a_warning(tmp_path: Path, files: dict[str, str]) -> None:
-    assert list(clock_warnings(cpus(tmp_path, **files))) == ["turbo is on: the clock follows heat and load"]
+    assert list(describe_clock_problems(cpus(tmp_path, **files))) == [
+        "turbo is on: the clock follows heat and load"
+    ]
 
 
 def test_the_load_of_others_is_without_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process has run for minutes or seconds: it counts for at most 1."""
     monkeypatch.setattr(os, "getloadavg", lambda: (5.0, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    found = load_of_others()
+    found = measure_other_load()
     assert found is not None
     assert 2.0 <= found <= 2.5
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
-    assert load_of_others() == 0.0
+    assert measure_other_load() == 0.0
 
 
 @pytest.mark.parametrize(("load", "warns"), [(None, False), (0.4, False), (0.9, True)])
@@ -87,7 +97,7 @@ def test_a_machine_is_the_same_however_busy_it_is() -> None:
     one = describe_machine(threads=1, device="cpu", load=0.0)
     busy = describe_machine(threads=1, device="cpu", load=3.0)
     assert one != busy
-    assert same_machine(one, busy)
+    assert is_same_machine(one, busy)
     rates = PeakRates(seconds=2.0, measured="2026-11-23T14:00:00+00:00")
-    assert same_machine(one, busy.model_copy(update={"peak_rates": rates}))
-    assert not same_machine(one, describe_machine(threads=2, device="cpu", load=0.0))
+    assert is_same_machine(one, busy.model_copy(update={"peak_rates": rates}))
+    assert not is_same_machine(one, describe_machine(threads=2, device="cpu", load=0.0))

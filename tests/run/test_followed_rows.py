@@ -10,7 +10,7 @@ import pytest
 from support.outcome_tables import Shares, write_class_answers, write_values
 
 from slimgate.record.answers import Answers, read_answers
-from slimgate.run.followed_rows import follow, least_sure
+from slimgate.run.followed_rows import describe_followed_rows, find_least_sure
 
 LABELS = [0, 1, 2, 0]
 RIGHT: Shares = [[0.8, 0.1, 0.1], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8], [0.9, 0.1, 0.0]]
@@ -29,7 +29,7 @@ def texts(rows: Iterable[int]) -> list[str]:
 def test_the_most_lost_the_least_sure_and_one_that_all_have_right_are_followed(tmp_path: Path) -> None:
     teacher = model(tmp_path, "teacher", RIGHT)
     variants = [model(tmp_path, "a", LOSES_3), model(tmp_path, "b", LOSES_2_AND_3)]
-    found = follow(teacher, variants, texts)
+    found = describe_followed_rows(teacher, variants, texts)
     assert [(row.number, row.why) for row in found] == [
         (3, "2 of 2 variants lost it, no row was lost by more"),
         (1, "the teacher is least sure of it"),
@@ -43,28 +43,30 @@ def test_the_most_lost_the_least_sure_and_one_that_all_have_right_are_followed(t
 
 def test_a_row_that_is_chosen_twice_stands_once_with_both_reasons(tmp_path: Path) -> None:
     shares = [[0.4, 0.35, 0.25], *RIGHT[1:]]
-    [first, *_] = follow(model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", RIGHT)], texts)
+    [first, *_] = describe_followed_rows(
+        model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", RIGHT)], texts
+    )
     assert first.why == "the teacher is least sure of it"
-    both = follow(model(tmp_path, "teacher", shares), [model(tmp_path, "a", RIGHT)], texts)
+    both = describe_followed_rows(model(tmp_path, "teacher", shares), [model(tmp_path, "a", RIGHT)], texts)
     assert [row.why for row in both] == ["the teacher is least sure of it; the first that all have right"]
 
 
 def test_a_gate_that_no_variant_has_right_follows_what_there_is(tmp_path: Path) -> None:
     wrong = [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    found = follow(model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", wrong)], texts)
+    found = describe_followed_rows(model(tmp_path, "teacher", RIGHT), [model(tmp_path, "a", wrong)], texts)
     assert [row.number for row in found] == [0, 1]
 
 
 def test_a_variant_of_other_rows_is_left_out(tmp_path: Path) -> None:
     other = write_class_answers(tmp_path / "old.parquet", LABELS, RIGHT, ids=["w", "x", "y", "z"])
     teacher = model(tmp_path, "teacher", RIGHT)
-    assert follow(teacher, [read_answers(other)], texts) == []
+    assert describe_followed_rows(teacher, [read_answers(other)], texts) == []
 
 
 def test_rows_that_are_neither_right_nor_wrong_are_those_that_moved_most_and_least(tmp_path: Path) -> None:
     teacher = read_answers(write_values(tmp_path / "teacher.parquet", nats=[1.0, 2.0, 3.0]))
     variant = read_answers(write_values(tmp_path / "int8.parquet", nats=[1.5, 2.1, 1.0]))
-    found = follow(teacher, [variant], texts)
+    found = describe_followed_rows(teacher, [variant], texts)
     assert [(row.number, row.why) for row in found] == [
         (2, "the variants' nats moved furthest from the teacher's"),
         (1, "the variants' nats moved least"),
@@ -79,5 +81,5 @@ def test_rows_that_are_neither_right_nor_wrong_are_those_that_moved_most_and_lea
     ids=["margin", "one class", "none"],
 )
 def test_the_least_sure_row_has_the_smallest_margin(shares: Shares | None, row: int) -> None:
-    found, _ = least_sure(None if shares is None else np.array(shares))
+    found, _ = find_least_sure(None if shares is None else np.array(shares))
     assert found == row

@@ -11,7 +11,6 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
-    FootprintFacts,
     LatencyFacts,
     MemoryFacts,
     PlantedDelay,
@@ -20,12 +19,21 @@ from slimgate.record import (
     RunRecord,
     SelfTest,
     SelfTestPart,
+    SizeFacts,
     TaskFactsRecord,
     VariantRecord,
 )
 from slimgate.record.run_verdict import verdict
 from slimgate.run.environment import describe_machine
-from slimgate.run.gate_results import Part, Parts, awaited_budgets, compose, expected_checks, part, parts_of
+from slimgate.run.gate_results import (
+    Part,
+    Parts,
+    list_awaited_budgets,
+    list_expected_checks,
+    make_part,
+    make_run_record,
+    split_record,
+)
 from slimgate.suite.load import load_suite
 
 
@@ -98,8 +106,8 @@ def test_one_error_of_many_variants_is_told_once() -> None:
 
 
 def test_a_size_that_is_too_large_fails() -> None:
-    size = FootprintFacts(compression=1.0, verdict=F, message="too large", measured="")
-    one = VariantRecord(name="a", parent="teacher", footprint=size)
+    size = SizeFacts(compression=1.0, verdict=F, message="too large", measured="")
+    one = VariantRecord(name="a", parent="teacher", size=size)
     assert verdict([one], SelfTest(), 0).messages == ["too large"]
 
 
@@ -154,18 +162,18 @@ def test_times_memory_shapes_and_the_planted_delay_survive_a_partial_run(
     timed = {"p50_ms": 1.0, "p90_ms": 1.5, "p95_ms": None, "rounds": 30, "threads": 2, "measured": "now"}
     duelled = {"speedup": 2.0, "duel_rounds": 24, "duel_threads": 2, "measured": "now"}
     given = [
-        part("latency", "int8", "b1", timed),
-        part("speedup", "int8", "b1", duelled),
-        part("self_test", "teacher", "planted_delay", delay(True).model_dump(mode="json")),
-        part("memory", "int8", "", {"peak_bytes": 9, "peaks": [9, 8, 9], "measured": "now"}),
-        part("shapes", "int8", "", {"id": "r0", "next_tokens": [("the", 0.5)]}),
+        make_part("latency", "int8", "b1", timed),
+        make_part("speedup", "int8", "b1", duelled),
+        make_part("self_test", "teacher", "planted_delay", delay(True).model_dump(mode="json")),
+        make_part("memory", "int8", "", {"peak_bytes": 9, "peaks": [9, 8, 9], "measured": "now"}),
+        make_part("shapes", "int8", "", {"id": "r0", "next_tokens": [("the", 0.5)]}),
     ]
     machine = describe_machine(threads=1, device="cpu")
     task = TaskFactsRecord(kind="t", source={}, real=True, classes=[], splits={})
 
     def composed(parts: Parts) -> RunRecord:
         suite = load_suite(bench / "x.toml")
-        record = compose(suite, task, parts, machine, command="pytest", seconds=1, version="0")
+        record = make_run_record(suite, task, parts, machine, command="pytest", seconds=1, version="0")
         return record.model_copy(update={"created": "now"})
 
     once = composed(Parts(given))
@@ -174,15 +182,15 @@ def test_times_memory_shapes_and_the_planted_delay_survive_a_partial_run(
     assert once.variant("int8").latency["b1"].duel_threads == 2
     assert once.variant("int8").memory == MemoryFacts(peak_bytes=9, peaks=[9, 8, 9], measured="now")
     assert once.variant("int8").shapes == RowShapes(id="r0", next_tokens=[("the", 0.5)])
-    assert composed(Parts(parts_of(once))) == once
+    assert composed(Parts(split_record(once))) == once
 
 
 def build(name: str, digest: str) -> dict[str, object]:
-    return part("build", name, "", {"artifact": {"digest": digest}})
+    return make_part("build", name, "", {"artifact": {"digest": digest}})
 
 
 def test_another_artifact_voids_what_was_measured_on_the_old_one() -> None:
-    measured = [part("quality", name, "m", {}) for name in ("a", "b")]
+    measured = [make_part("quality", name, "m", {}) for name in ("a", "b")]
     parts = Parts([build("a", "1"), build("b", "1"), *measured])
     parts.add(build("a", "2"))
     assert not parts.has(("quality", "a", "m"))
@@ -190,23 +198,23 @@ def test_another_artifact_voids_what_was_measured_on_the_old_one() -> None:
 
 
 def test_another_teacher_voids_everything() -> None:
-    parts = Parts([build("teacher", "1"), build("b", "1"), part("quality", "b", "m", {})])
+    parts = Parts([build("teacher", "1"), build("b", "1"), make_part("quality", "b", "m", {})])
     parts.add(build("teacher", "2"))
     assert not parts.has(("quality", "b", "m"))
 
 
 def test_an_error_stays_though_another_test_finds_the_model_built() -> None:
-    parts = Parts([part("error", "a", "test_quality[a-m]", {"message": "NaN"})])
+    parts = Parts([make_part("error", "a", "test_quality[a-m]", {"message": "NaN"})])
     parts.add(build("a", "1"))
-    assert parts.of("error", "a")
+    assert parts.list_facts("error", "a")
     parts.forget_error("test_quality[a-m]")
-    assert not parts.of("error", "a")
+    assert not parts.list_facts("error", "a")
 
 
 def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) -> None:
     (bench / "x.toml").write_text(suite_text)
-    of_a_variant = [("quality", "accuracy"), ("behaviour", ""), ("footprint", "size"), ("speedup", "b1")]
-    assert expected_checks(load_suite(bench / "x.toml")) == [
+    of_a_variant = [("quality", "accuracy"), ("behaviour", ""), ("size", ""), ("speedup", "b1")]
+    assert list_expected_checks(load_suite(bench / "x.toml")) == [
         ("self_test", "teacher", "identical"),
         ("self_test", "teacher", "planted_fault"),
         ("self_test", "teacher", "planted_delay"),
@@ -219,13 +227,13 @@ def test_a_whole_run_has_every_check_of_the_suite(bench: Path, suite_text: str) 
 def test_memory_is_expected_only_where_the_suite_wants_it(bench: Path, suite_text: str) -> None:
     def weighed(text: str) -> list[str]:
         (bench / "x.toml").write_text(text)
-        return [key[1] for key in expected_checks(load_suite(bench / "x.toml")) if key[0] == "memory"]
+        return [key[1] for key in list_expected_checks(load_suite(bench / "x.toml")) if key[0] == "memory"]
 
     assert weighed(suite_text) == []
     assert weighed(suite_text.replace("[measure]", "[measure]\nmemory = true")) == ["student", "int8"]
     budget = "[budgets.variants.int8]\nmemory = { memory_ratio_max = 0.9 }\n\n[measure]"
     assert weighed(suite_text.replace("[measure]", budget)) == ["int8"]
-    assert awaited_budgets(load_suite(bench / "x.toml"), "int8", Parts()) == ["accuracy", "memory"]
+    assert list_awaited_budgets(load_suite(bench / "x.toml"), "int8", Parts()) == ["accuracy", "memory"]
 
 
 def test_a_memory_over_its_budget_fails() -> None:
@@ -241,46 +249,51 @@ latency = { speedup_min = 1.5 }
 accuracy = {"""
     (bench / "x.toml").write_text(suite_text.replace("accuracy = {", budgets, 1))
     suite, parts = load_suite(bench / "x.toml"), Parts()
-    assert awaited_budgets(suite, "int8", parts) == ["accuracy", "flips and slices", "size", "latency b1"]
-    parts.add(part("quality", "int8", "accuracy", {}))
-    parts.add(part("speedup", "int8", "b1", {}))
-    assert awaited_budgets(suite, "int8", parts) == ["flips and slices", "size"]
-    assert awaited_budgets(suite, "teacher", parts) == []
+    assert list_awaited_budgets(suite, "int8", parts) == [
+        "accuracy",
+        "flips and slices",
+        "size",
+        "latency b1",
+    ]
+    parts.add(make_part("quality", "int8", "accuracy", {}))
+    parts.add(make_part("speedup", "int8", "b1", {}))
+    assert list_awaited_budgets(suite, "int8", parts) == ["flips and slices", "size"]
+    assert list_awaited_budgets(suite, "teacher", parts) == []
 
 
 def built(name: str, digest: str) -> Part:
     """The part of a model's build."""
-    return part("build", name, "", {"artifact": {"digest": digest}})
+    return make_part("build", name, "", {"artifact": {"digest": digest}})
 
 
 def test_another_artifact_voids_earlier_results_of_what_is_made_from_it_and_no_new_ones() -> None:
     facts = {"measured": "2026-11-20T14:02:03+00:00"}
     names = ("small", "small-int8", "other")
     earlier = [
-        one for name in names for one in (built(name, "old"), part("quality", name, "accuracy", facts))
+        one for name in names for one in (built(name, "old"), make_part("quality", name, "accuracy", facts))
     ]
     parts = Parts(earlier, made_from=lambda name: ["small-int8"] if name == "small" else [])
-    parts.add(part("footprint", "small-int8", "size", facts))
+    parts.add(make_part("size", "small-int8", "", facts))
     parts.add(built("small", "new"))
     assert not parts.has(("quality", "small", "accuracy"))
     assert not parts.has(("quality", "small-int8", "accuracy"))
-    assert parts.has(("footprint", "small-int8", "size"))
+    assert parts.has(("size", "small-int8", ""))
     assert parts.has(("quality", "other", "accuracy"))
 
 
 def test_what_is_made_from_a_model_at_any_remove(bench: Path, suite_text: str) -> None:
     (bench / "x.toml").write_text(suite_text)
     suite = load_suite(bench / "x.toml")
-    assert suite.dependents_of("student") == ("int8",)
-    assert set(suite.dependents_of("teacher")) == {"student", "int8"}
-    assert suite.dependents_of("int8") == ()
+    assert suite.find_dependents("student") == ("int8",)
+    assert set(suite.find_dependents("teacher")) == {"student", "int8"}
+    assert suite.find_dependents("int8") == ()
 
 
 def test_every_result_of_a_record_is_a_part_under_its_own_key() -> None:
     record = sample_record()
-    found = Parts(parts_of(record))
+    found = Parts(split_record(record))
     for model in record.variants:
-        qualities = found.of("quality", model.name)
+        qualities = found.list_facts("quality", model.name)
         assert {name: QualityFacts.model_validate(one) for name, one in qualities.items()} == model.quality
-        assert set(found.of("since", model.name)) == set(model.since_baseline)
-        assert set(found.of("footprint", model.name)) == ({"size"} if model.footprint else set())
+        assert set(found.list_facts("since", model.name)) == set(model.since_baseline)
+        assert set(found.list_facts("size", model.name)) == ({""} if model.size else set())

@@ -88,14 +88,14 @@ def named_digests(monkeypatch: pytest.MonkeyPatch) -> None:
         "versions": lambda names: dict.fromkeys(names, "1.0"),
         "describe_processor": lambda device, threads: f"{device} with {threads} threads",
         "module_of": lambda plug: f"module of {type(plug).__name__}",
-        "arithmetic": lambda: {"bits": "all"},
+        "describe_arithmetic": lambda: {"bits": "all"},
     }
     for name, function in replaced.items():
         monkeypatch.setattr(keys, name, function)
-    monkeypatch.setattr(contents, "option_files", lambda options: f"files of {json.dumps(options)}")
-    monkeypatch.setattr(contents, "task_folder", lambda folder: f"content of {folder}")
-    monkeypatch.setattr(contents, "model_digest", lambda ref: f"files of {ref.text}")
-    monkeypatch.setattr(contents, "server_files", lambda _params, base: f"served from {base}")
+    monkeypatch.setattr(contents, "digest_option_files", lambda options: f"files of {json.dumps(options)}")
+    monkeypatch.setattr(contents, "digest_task_folder", lambda folder: f"content of {folder}")
+    monkeypatch.setattr(contents, "digest_model_files", lambda ref: f"files of {ref.text}")
+    monkeypatch.setattr(contents, "digest_server_files", lambda _params, base: f"served from {base}")
 
 
 def named(name: str, plug: Plug, **more: Any) -> Any:
@@ -165,10 +165,10 @@ SOURCE_KEY = {
 
 
 def test_source() -> None:
-    assert keys.source_key(make_suite().setup) == SOURCE_KEY
+    assert keys.make_source_key(make_suite().setup) == SOURCE_KEY
     suite = make_suite()
     suite.setup.source = named("mine:Source", Plug())
-    assert keys.source_key(suite.setup) == {**SOURCE_KEY, "source": "mine:Source", "params": PARAMS}
+    assert keys.make_source_key(suite.setup) == {**SOURCE_KEY, "source": "mine:Source", "params": PARAMS}
 
 
 def test_splits() -> None:
@@ -179,12 +179,12 @@ def test_splits() -> None:
         "seed": 3,
         "cutting": "code of slimgate.data.splits",
     }
-    assert keys.splits_key(make_suite()) == {**SOURCE_KEY, **cut}
-    assert keys.splits_key(make_suite(), {"source": "read before"}) == {"source": "read before", **cut}
+    assert keys.make_splits_key(make_suite()) == {**SOURCE_KEY, **cut}
+    assert keys.make_splits_key(make_suite(), {"source": "read before"}) == {"source": "read before", **cut}
 
 
 def test_task() -> None:
-    assert keys.task_key(TASK) == {
+    assert keys.make_task_key(TASK) == {
         "name": "classify",
         "params": PARAMS,
         "files": FILES,
@@ -198,7 +198,7 @@ def test_task() -> None:
 
 
 def load(ref: ModelRef, *, reads: tuple[str, ...] = (), graph: str | None = None) -> Any:
-    return keys.load_key(
+    return keys.make_load_key(
         make_rows(),
         ref,
         reads=reads,
@@ -261,7 +261,7 @@ def test_the_format_of_quantized_weights(tmp_path: Path) -> None:
 def test_an_endpoint(tmp_path: Path) -> None:
     table = EndpointTable(url="http://localhost:8000/v1", model="m")
     variant: Any = SimpleNamespace(runtime=SimpleNamespace(params=table, object=Plug()))
-    key = keys.endpoint_key(variant, tmp_path)
+    key = keys.make_endpoint_key(variant, tmp_path)
     assert key["endpoint"]["url"] == "http://localhost:8000/v1"
     assert key["endpoint"]["model"] == "m"
     assert {name: value for name, value in key.items() if name != "endpoint"} == {
@@ -283,7 +283,7 @@ def test_a_cascade(reads: tuple[str, ...], kind: str, packages: list[str], more:
     variants = {"small": SimpleNamespace(runtime=RUNTIME), "large": SimpleNamespace(runtime=RUNTIME)}
     suite = make_suite(model=variants.__getitem__)
     table: Any = Cascade()
-    key = keys.cascade_key(
+    key = keys.make_cascade_key(
         suite, make_rows(), table, [artifact("a", kind), artifact("b", "float")], reads=reads, device="cuda:0"
     )
     data = {split: f"rows of {split}" for split in reads}
@@ -311,7 +311,7 @@ def step(**more: Any) -> Any:
 
 
 def built(planned: Any, *teachers: str) -> Any:
-    return keys.step_key(
+    return keys.make_step_key(
         make_suite(),
         make_rows(),
         planned,
@@ -326,7 +326,7 @@ def built(planned: Any, *teachers: str) -> Any:
 
 BUILT = {
     "parent": "parent",
-    "method": "prune",
+    "step": "prune",
     "params": PARAMS,
     "option_files": FILES,
     "code": {"module of Plug": "code of module of Plug", "helper": "code of helper"},
@@ -371,7 +371,7 @@ def test_a_step_with_rows_and_teachers() -> None:
 
 
 def test_what_steps_share() -> None:
-    shared = keys.shared_inputs(artifact(), {"name": "t"}, "cuda:0")
+    shared = keys.list_shared_inputs(artifact(), {"name": "t"}, "cuda:0")
     assert shared == {
         "teacher": "a",
         "task": {"name": "t"},
@@ -383,7 +383,7 @@ def test_what_steps_share() -> None:
     def fill(_folder: Path) -> dict[str, Any]:
         return {}
 
-    assert keys.shared_key({"teacher": "a"}, {"layers": 2}, fill) == {
+    assert keys.make_shared_key({"teacher": "a"}, {"layers": 2}, fill) == {
         "teacher": "a",
         "own": {"layers": 2},
         "code": f"code of {__name__}",
@@ -391,7 +391,7 @@ def test_what_steps_share() -> None:
 
 
 def test_the_digest_of_an_artifact() -> None:
-    assert keys.artifact_digest(Path("m"), ["b", "a"], ["one", "two"]) == {
+    assert keys.digest_artifact(Path("m"), ["b", "a"], ["one", "two"]) == {
         "files": "m with ['a', 'b']",
         "code": {"one": "code of one", "two": "code of two"},
     }
@@ -402,7 +402,9 @@ def test_the_digest_of_an_artifact() -> None:
 
 @pytest.mark.parametrize(("kind", "processor"), [("int8", "cuda:0 with 2 threads"), ("float", None)])
 def test_answers(kind: str, processor: str | None) -> None:
-    key: Any = keys.answers_key(make_suite(), make_rows(), artifact(kind=kind), RUNTIME, "gate", "cuda:0")
+    key: Any = keys.make_answers_key(
+        make_suite(), make_rows(), artifact(kind=kind), RUNTIME, "gate", "cuda:0"
+    )
     assert key == {
         "artifact": "a",
         "group": "author",
@@ -418,12 +420,12 @@ def test_answers(kind: str, processor: str | None) -> None:
 
 def test_tokens_and_their_kl() -> None:
     code = ["code of slimgate.tasks.parts.next_token", "code of slimgate.run.token_kl"]
-    assert keys.teacher_tokens_key("x") == {"answers": "x", "code": code}
-    assert keys.token_kl_key("t", "x") == {"teacher": "t", "answers": "x", "code": code}
+    assert keys.make_teacher_tokens_key("x") == {"answers": "x", "code": code}
+    assert keys.make_token_kl_key("t", "x") == {"teacher": "t", "answers": "x", "code": code}
 
 
 def test_operations() -> None:
-    assert keys.operations_key(artifact(), RUNTIME, {"ids": np.array([[1, 2]])}, "cuda:0") == {
+    assert keys.make_operations_key(artifact(), RUNTIME, {"ids": np.array([[1, 2]])}, "cuda:0") == {
         "artifact": "a",
         "runtime": RUNTIME_KEY,
         "slimgate": "code of slimgate",
@@ -434,7 +436,7 @@ def test_operations() -> None:
 
 
 def test_the_way_of_a_row() -> None:
-    assert keys.shapes_key(make_rows(), artifact(), "gate", 7, "cuda:0") == {
+    assert keys.make_shapes_key(make_rows(), artifact(), "gate", 7, "cuda:0") == {
         "artifact": "a",
         "row": 7,
         "task": {"name": "the task's key"},
@@ -447,7 +449,7 @@ def test_a_duel() -> None:
     variant: Any = SimpleNamespace(runtime=RUNTIME)
     workload = Workload(batch=1, tokens=8)
     models = [(variant, artifact("a")), (variant, artifact("b"))]
-    assert keys.duel_key(make_suite(), make_rows(), models, workload, "gate", {"cpu": "x"}) == {
+    assert keys.make_duel_key(make_suite(), make_rows(), models, workload, "gate", {"cpu": "x"}) == {
         "models": ["a", "b"],
         "runtimes": [RUNTIME_KEY, RUNTIME_KEY],
         "workload": asdict(workload),
@@ -469,7 +471,7 @@ def test_a_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     cut = {"truncation": {"direction": "Left", "max_length": 3}, "padding": None, "model": {"a": 1}}
     (tmp_path / "tokenizer.json").write_text(json.dumps(cut))
-    assert keys.tokenizer_key(tmp_path) == {
+    assert keys.make_tokenizer_key(tmp_path) == {
         "merges.txt": "bytes of merges.txt",
         "config.json": {"vocab_size": 9, "max_position_embeddings": 5, "id2label": {"0": "a"}},
         "tokenizer.json": {"truncation": "Left", "padding": "Right", "model": {"a": 1}},
@@ -479,7 +481,7 @@ def test_a_tokenizer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[1]", "{"])
 def test_settings_that_are_no_table_count_by_their_bytes(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
-    assert keys.tokenizer_key(tmp_path) == {"config.json": "bytes of config.json"}
+    assert keys.make_tokenizer_key(tmp_path) == {"config.json": "bytes of config.json"}
 
 
 # Results
@@ -511,7 +513,7 @@ def make_judged_suite(family: str | None = None) -> Any:
         "switched_off": ["x"],
     }
     budgets: dict[str, Any] = {"v": table, "w": {"quality": {"mcc": 9}}}
-    suite = make_suite(budgets=budgets, budgets_of=budgets.__getitem__, family=family)
+    suite = make_suite(budgets=budgets, find_budgets=budgets.__getitem__, family=family)
     suite.measure = Measure()
     return suite
 
@@ -537,7 +539,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     SINCE: ({}, {"baseline": {"accuracy": 8}}),
     CONFIRMED: ({}, {"quality": {"f1": 1}}),
     "behaviour": ({"metrics": ["accuracy"]}, {"behaviour": {"flips": 2}}),
-    "footprint": ({}, {"size": {"ratio": 3}}),
+    "size": ({}, {"size": {"ratio": 3}}),
     "memory": ({"workloads": ["one"], "memory": True}, {}),
     "flops": ({}, {"flops": {"ratio": 7}}),
     "latency": ({"workloads": ["one"], **TIMED}, {"times": {"p50": 6}}),
@@ -549,12 +551,12 @@ JUDGED = ("quality", SINCE, CONFIRMED, "behaviour", SELF_TEST)
 
 @pytest.fixture
 def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "metrics_key", lambda _suite: {"f1": "code of f1"})
+    monkeypatch.setattr(keys, "make_metrics_key", lambda _suite: {"f1": "code of f1"})
 
 
 @pytest.mark.usefixtures("metrics")
 def test_results() -> None:
-    results: Any = keys.results_keys(make_judged_suite(), make_rows(), "v", MODELS)
+    results: Any = keys.make_results_keys(make_judged_suite(), make_rows(), "v", MODELS)
     assert set(results) == {keys.MODEL, *SETTINGS} == {keys.MODEL, *keys.KINDS}
     assert results[keys.MODEL] == RESULTS
     for kind, (measure, budgets) in SETTINGS.items():
@@ -570,7 +572,7 @@ def test_results() -> None:
 
 @pytest.mark.usefixtures("metrics")
 def test_results_of_a_family_depend_on_all_models() -> None:
-    results: Any = keys.results_keys(make_judged_suite("holm"), make_rows(), "v", MODELS)
+    results: Any = keys.make_results_keys(make_judged_suite("holm"), make_rows(), "v", MODELS)
     assert results[keys.MODEL] == {**RESULTS, "family": ["holm", MODELS]}
 
 
@@ -594,7 +596,7 @@ def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         budgets={"v": budgets("f1", "mine.b:B:x", "last:c")},
     )
     package = "slimgate.judge.metrics"
-    assert keys.metrics_key(suite) == {
+    assert keys.make_metrics_key(suite) == {
         package: [f"code of {package}.f1", f"code of {package}.spans"],
         "wer": "code of theirs.metrics",
         "mine:a": "code of mine",
@@ -607,15 +609,15 @@ def test_what_tells_variants_apart(tmp_path: Path) -> None:
     answers = tmp_path / "v.parquet"
     answers.write_text("x")
     files = {"v": ("inputs of v", answers), "w": ("inputs of w", tmp_path / "none")}
-    assert keys.separation_key("f1", files) == [
+    assert keys.make_separation_key("f1", files) == [
         "f1",
         {"v": ["inputs of v", "bytes of v.parquet"], "w": ["inputs of w", None]},
     ]
-    assert keys.separation_key("f1", {**files, "x": (None, answers)}) is None
+    assert keys.make_separation_key("f1", {**files, "x": (None, answers)}) is None
 
 
 def test_software() -> None:
-    state = keys.software()
+    state = keys.describe_software()
     assert {name: state[name] for name in CORE} == CORE
     assert state["python"] == ".".join(map(str, sys.version_info[:3]))
     assert state["slimgate"] == f"{slimgate.__version__} (code of )"
@@ -628,10 +630,10 @@ def test_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     for name in keys.ARITHMETIC:
         monkeypatch.delenv(name, raising=False)
-    assert keys.arithmetic() == {}
+    assert keys.describe_arithmetic() == {}
     for name in keys.ARITHMETIC:
         monkeypatch.setenv(name, f"{name} is set")
-    assert keys.arithmetic() == {name: os.environ[name] for name in keys.ARITHMETIC}
+    assert keys.describe_arithmetic() == {name: os.environ[name] for name in keys.ARITHMETIC}
     assert set(keys.ARITHMETIC) == {
         "DNNL_DEFAULT_FPMATH_MODE",
         "NVIDIA_TF32_OVERRIDE",
@@ -645,17 +647,17 @@ def test_torchs_precision_of_products_counts(monkeypatch: pytest.MonkeyPatch) ->
     for name in keys.ARITHMETIC:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
-    keys._matmul_precision.cache_clear()
+    keys._read_matmul_precision.cache_clear()
     try:
-        assert keys.arithmetic() == {"float32_matmul_precision": "medium"}
+        assert keys.describe_arithmetic() == {"float32_matmul_precision": "medium"}
     finally:
-        keys._matmul_precision.cache_clear()
+        keys._read_matmul_precision.cache_clear()
 
 
 def test_without_torch_nothing_sets_a_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    keys._matmul_precision.cache_clear()
+    keys._read_matmul_precision.cache_clear()
     try:
-        assert keys._matmul_precision() == "highest"
+        assert keys._read_matmul_precision() == "highest"
     finally:
-        keys._matmul_precision.cache_clear()
+        keys._read_matmul_precision.cache_clear()

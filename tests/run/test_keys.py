@@ -66,21 +66,21 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("how", ["edited", "removed", "renamed"])
 def test_each_file_of_a_model_counts(model: Path, name: str, how: str) -> None:
-    before = contents.model_digest(ModelRef("m", model))
+    before = contents.digest_model_files(ModelRef("m", model))
     if how == "edited":
         (model / name).write_text("after!")
     elif how == "removed":
         (model / name).unlink()
     else:
         (model / name).rename(model / f"{name}2")
-    assert contents.model_digest(ModelRef("m", model)) != before
+    assert contents.digest_model_files(ModelRef("m", model)) != before
 
 
 @pytest.mark.parametrize("name", NEVER)
 def test_what_is_on_the_short_list_does_not_count(model: Path, name: str) -> None:
-    before = contents.model_digest(ModelRef("m", model))
+    before = contents.digest_model_files(ModelRef("m", model))
     (model / name).write_text("after!")
-    assert contents.model_digest(ModelRef("m", model)) == before
+    assert contents.digest_model_files(ModelRef("m", model)) == before
 
 
 def test_files_behind_links_count_and_a_circle_ends(tmp_path: Path, model: Path) -> None:
@@ -88,21 +88,21 @@ def test_files_behind_links_count_and_a_circle_ends(tmp_path: Path, model: Path)
     (model / "linked").symlink_to(elsewhere.parent)
     (model / "single.bin").symlink_to(elsewhere)
     (model / "circle").symlink_to(model)
-    before = contents.model_digest(ModelRef("m", model))
+    before = contents.digest_model_files(ModelRef("m", model))
     assert {"linked/more.bin", "single.bin"} <= set(files_below(model))
     elsewhere.write_text("22")
-    assert contents.model_digest(ModelRef("m", model)) != before
+    assert contents.digest_model_files(ModelRef("m", model)) != before
 
 
 def test_a_gguf_file_counts_with_what_lies_beside_it(model: Path) -> None:
     for name in ("a.gguf", "b.gguf"):
         write(model, name, "before")
     ref = ModelRef("a", model, file="a.gguf")
-    before = contents.model_digest(ref)
+    before = contents.digest_model_files(ref)
     (model / "b.gguf").write_text("another model")
-    assert contents.model_digest(ref) == before
+    assert contents.digest_model_files(ref) == before
     (model / "chat_template.jinja").write_text("other")
-    assert contents.model_digest(ref) != before
+    assert contents.digest_model_files(ref) != before
 
 
 def test_a_file_that_is_written_again_at_once_has_another_digest(tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("how", COMMANDS)
 def test_a_file_that_a_servers_command_names_counts(served: Path, how: str) -> None:
     params = started(*(word.replace("W", str(served / "weights")) for word in COMMANDS[how]))
-    before = contents.server_files(params, served)
+    before = contents.digest_server_files(params, served)
     contents.check_server(params, served, before)
     (served / "weights/m.gguf").write_text("bad!")
-    assert contents.server_files(params, served) != before
+    assert contents.digest_server_files(params, served) != before
     with pytest.raises(DataError, match=r"weights.* changed while the server ran"):
         contents.check_server(params, served, before)
 
@@ -160,27 +160,27 @@ def test_what_a_servers_script_imports_counts(served: Path) -> None:
         started("python3", "-m", "serve"),
         started("uvicorn", "serve:app"),
     ]
-    before = [contents.server_files(one, served) for one in commands]
+    before = [contents.digest_server_files(one, served) for one in commands]
     (served / "lazily.py").write_text("X = 2\n")
-    after = [contents.server_files(one, served) for one in commands]
+    after = [contents.digest_server_files(one, served) for one in commands]
     assert all(old != new for old, new in zip(before, after, strict=True))
 
 
 def test_variables_of_a_servers_command_count(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = started("bash", "-c", "exec llama-server -m $MODEL")
     monkeypatch.setenv("MODEL", "weights/m.gguf")
-    before = contents.server_files(params, served)
+    before = contents.digest_server_files(params, served)
     (served / "weights/m.gguf").write_text("bad!")
-    changed = contents.server_files(params, served)
+    changed = contents.digest_server_files(params, served)
     monkeypatch.setenv("VLLM_USE_V1", "0")
-    assert len({str(one) for one in (before, changed, contents.server_files(params, served))}) == 3
+    assert len({str(one) for one in (before, changed, contents.digest_server_files(params, served))}) == 3
 
 
 def test_nothing_is_known_of_a_server_that_slimgate_does_not_start() -> None:
     params = EndpointTable(url="http://localhost:8000/v1", model="m")
     assert keys.is_unknown_server(params)
     assert not keys.is_unknown_server(started("bash"))
-    assert contents.server_files(params, Path.cwd()) == {}
+    assert contents.digest_server_files(params, Path.cwd()) == {}
 
 
 def test_an_option_that_names_a_file_counts_by_its_content(tmp_path: Path) -> None:
@@ -191,23 +191,23 @@ def test_an_option_that_names_a_file_counts_by_its_content(tmp_path: Path) -> No
         "all": [{"folder": str(tmp_path / "data")}],
         "text": "plain",
     }
-    before = contents.option_files(options)
+    before = contents.digest_option_files(options)
     assert set(before) == {".file", ".all[0].folder"}
     file.write_text("22")
-    assert all(before[place] != digest for place, digest in contents.option_files(options).items())
+    assert all(before[place] != digest for place, digest in contents.digest_option_files(options).items())
 
 
 def test_a_task_folder_counts_without_suites(tmp_path: Path) -> None:
     for name in ("mine.yaml", "base.yaml", "utils.py", "docs.jsonl", "inner/words.txt"):
         write(tmp_path, name, "x = 1")
     write(tmp_path, "s.toml", "[suite]\n")
-    before = contents.task_folder(tmp_path)
+    before = contents.digest_task_folder(tmp_path)
     (tmp_path / "s.toml").write_text("[suite]\ntitle = 'other'\n")
-    assert contents.task_folder(tmp_path) == before
+    assert contents.digest_task_folder(tmp_path) == before
     for name in ("mine.yaml", "base.yaml", "utils.py", "docs.jsonl", "inner/words.txt"):
         (tmp_path / name).write_text("x = 22")
-        assert contents.task_folder(tmp_path) != before
-        before = contents.task_folder(tmp_path)
+        assert contents.digest_task_folder(tmp_path) != before
+        before = contents.digest_task_folder(tmp_path)
 
 
 # Code and versions
@@ -288,11 +288,11 @@ def test_a_file_that_a_users_module_names_counts(site: Path, code: str) -> None:
 
 def all_keys(run: Any) -> dict[str, str]:
     """The keys of artifacts, of outcomes and of results, by what they are of."""
-    from slimgate.run.inputs import _models, inputs_digests
+    from slimgate.run.inputs import _make_answer_keys, digest_inputs
 
-    found = {f"answers {name}": key for name, key in _models(run).items()}
-    found |= {f"{name} {kind}": key for name, one in inputs_digests(run).items() for kind, key in one.items()}
-    return {"splits": keys.splits_key(run.suite), **found}
+    found = {f"answers {name}": key for name, key in _make_answer_keys(run).items()}
+    found |= {f"{name} {kind}": key for name, one in digest_inputs(run).items() for kind, key in one.items()}
+    return {"splits": keys.make_splits_key(run.suite), **found}
 
 
 def test_each_file_of_a_suites_model_changes_every_key_of_it(tmp_path: Path) -> None:
@@ -332,18 +332,18 @@ def test_what_steps_share_depends_on_teacher_task_and_code(tmp_path: Path) -> No
     run = tiny_run(tmp_path)
     artifact: Any = SimpleNamespace(digest="a")
     other: Any = SimpleNamespace(digest="b")
-    shared = keys.shared_inputs(artifact, run.rows.task, "cpu")
+    shared = keys.list_shared_inputs(artifact, run.rows.task, "cpu")
 
     def fill(_folder: Path) -> dict[str, Any]:
         return {}
 
-    before = keys.shared_key(shared, {"inputs": 1}, fill)
+    before = keys.make_shared_key(shared, {"inputs": 1}, fill)
     changed = [
-        keys.shared_key(keys.shared_inputs(other, run.rows.task, "cpu"), {"inputs": 1}, fill),
-        keys.shared_key(keys.shared_inputs(artifact, {"name": "x"}, "cpu"), {"inputs": 1}, fill),
-        keys.shared_key(keys.shared_inputs(artifact, run.rows.task, "cuda"), {"inputs": 1}, fill),
-        keys.shared_key(shared, {"inputs": 2}, fill),
-        keys.shared_key(shared, {"inputs": 1}, file_sha256),  # type: ignore[arg-type]
+        keys.make_shared_key(keys.list_shared_inputs(other, run.rows.task, "cpu"), {"inputs": 1}, fill),
+        keys.make_shared_key(keys.list_shared_inputs(artifact, {"name": "x"}, "cpu"), {"inputs": 1}, fill),
+        keys.make_shared_key(keys.list_shared_inputs(artifact, run.rows.task, "cuda"), {"inputs": 1}, fill),
+        keys.make_shared_key(shared, {"inputs": 2}, fill),
+        keys.make_shared_key(shared, {"inputs": 1}, file_sha256),  # type: ignore[arg-type]
     ]
     assert before not in changed
     assert run.suite.model(TEACHER).name == TEACHER

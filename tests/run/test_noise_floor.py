@@ -11,7 +11,7 @@ from pyarrow import csv
 from fixtures.models.architectures import write_tiny
 from fixtures.models.tiny import write_rows
 from slimgate.outcomes import SAME_ANSWERS
-from slimgate.run.run import SuiteRun, answering_otherwise
+from slimgate.run.run import SuiteRun, change_batches
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import TEACHER, Suite
@@ -60,5 +60,5 @@ def test_the_teacher_answers_twice_and_a_variant_once(suite: Suite, tmp_path: Pa
 @pytest.mark.parametrize(("batch", "threads", "expected"), [(64, 4, (32, 2)), (1, 1, (2, 2)), (3, 2, (1, 1))])
 def test_other_batches_and_threads(suite: Suite, batch: int, threads: int, expected: tuple[int, int]) -> None:
     measure = suite.measure.model_copy(update={"batch_size": batch})
-    found = answering_otherwise(replace(suite, measure=measure, threads=threads))
+    found = change_batches(replace(suite, measure=measure, threads=threads))
     assert (found.measure.batch_size, found.threads) == expected

@@ -13,9 +13,9 @@ from support.tiny_suite import tiny_run
 
 from slimgate.record import PeakRates, Rates
 from slimgate.run import peak_rates
-from slimgate.run.environment import load_of_others
+from slimgate.run.environment import measure_other_load
 from slimgate.run.measure import peak_rates_worker
-from slimgate.run.measure.peak_rates_worker import fastest, measure, peak
+from slimgate.run.measure.peak_rates_worker import measure_peak, measure_rates, time_fastest
 from slimgate.run.peak_rates import PeakProbe
 
 FIGURES = ("float32_gflop_per_s", "bfloat16_gflop_per_s", "int8_gop_per_s", "memory_gb_per_s")
@@ -32,7 +32,7 @@ def test_two_threads_give_about_as_much_as_one_or_more() -> None:
     for name in FIGURES:
         assert getattr(one, name) > 0
         assert getattr(every, name) > 0
-        if (load_of_others() or 0.0) < 0.2:  # or the second thread waits for its core
+        if (measure_other_load() or 0.0) < 0.2:  # or the second thread waits for its core
             assert getattr(one, name) <= 1.5 * getattr(every, name), name
     # 0.06 s for each of eight figures, and what each makes before
     assert 0.4 < found.seconds < 30
@@ -45,10 +45,10 @@ def test_a_number_of_threads_is_measured_once(monkeypatch: pytest.MonkeyPatch) -
         asked.append((threads, seconds))
         return PeakRates(all_threads=Rates(threads=threads), seconds=0.1, measured="now")
 
-    monkeypatch.setattr(peak_rates, "_measure", measured)
+    monkeypatch.setattr(peak_rates, "_measure_rates", measured)
     probe = PeakProbe()
-    assert probe.found(2) is None
-    assert probe.measure(2, max_seconds=1.0) is probe.measure(2, max_seconds=1.0) is probe.found(2)
+    assert probe.find(2) is None
+    assert probe.measure(2, max_seconds=1.0) is probe.measure(2, max_seconds=1.0) is probe.find(2)
     probe.measure(1, max_seconds=100.0)
     assert asked == [
         (2, 0.2),
@@ -57,7 +57,7 @@ def test_a_number_of_threads_is_measured_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_probe_that_fails_leaves_its_reason() -> None:
-    found = peak_rates._measure(-1, 0.01)  # PyTorch refuses such a number of threads
+    found = peak_rates._measure_rates(-1, 0.01)  # PyTorch refuses such a number of threads
     assert (found.one_thread, found.all_threads) == (None, None)
     (note,) = found.notes
     assert note.startswith("nothing was measured: RuntimeError: ")
@@ -73,7 +73,7 @@ def test_so_does_a_probe_that_dies_or_hangs(
 ) -> None:
     monkeypatch.setattr(peak_rates, "serve", serve)
     monkeypatch.setattr(peak_rates, "PATIENCE_SECONDS", patience)
-    (note,) = peak_rates._measure(1, 0.01).notes
+    (note,) = peak_rates._measure_rates(1, 0.01).notes
     assert note.startswith(f"nothing was measured: {why}")
 
 
@@ -81,7 +81,7 @@ def test_without_onnx_runtime_int8_is_left_out_with_the_reason(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr(peak_rates_worker, "COPIED_BYTES", 2**20)
     threads = torch.get_num_threads()
-    found = PeakRates(**measure(1, 0.001), measured="now")
+    found = PeakRates(**measure_rates(1, 0.001), measured="now")
     torch.set_num_threads(threads)
     assert found.one_thread == found.all_threads
     assert found.one_thread is not None
@@ -115,7 +115,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_figure_is_that_of_the_fastest_call_and_not_of_the_first(clock: Clock) -> None:
     waits = iter([0.001, 5.0, 2.0, 3.0, 1.0])
-    assert fastest(lambda: clock.wait(next(waits)), until=9.0) == 2.0
+    assert time_fastest(lambda: clock.wait(next(waits)), until=9.0) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_the_largest_product_is_made_of_which_some_fit_in_the_time(
         return lambda: clock.wait(2 * size**3 / reached)
 
     sizes: dict[str, int] = {}
-    found = peak(product, 0.5, sizes, "float32")
+    found = measure_peak(product, 0.5, sizes, "float32")
     assert made == ([256] if largest == 256 else [256, largest])
     assert found == pytest.approx(rate if largest > 256 else rate / 2)
     assert clock.now < 0.7
     assert sizes == {"float32": largest}
     made.clear()  # with more threads the same size, however long a small product takes
-    assert peak(product, 0.5, sizes, "float32") == pytest.approx(found)
+    assert measure_peak(product, 0.5, sizes, "float32") == pytest.approx(found)
     assert made == [largest]
 
 

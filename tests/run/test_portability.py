@@ -12,7 +12,7 @@ from slimgate._system.processor import cpu_instructions
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
-from slimgate.run.portability import Setting, answers_under, settings_of
+from slimgate.run.portability import Setting, list_settings, predict_under
 
 PRUNED = "pruned = { steps"
 TORCHAO = {PRUNED: 'ao = { steps = [{ torchao_quantize = { config = "int8_dynamic" } }] }\npruned = { steps'}
@@ -44,14 +44,14 @@ def probabilities(outcomes: object) -> np.ndarray:
 def test_each_level_below_the_processor_is_asked(
     tmp_path: Path, instructions: list[str], levels: list[str]
 ) -> None:
-    found = settings_of(tiny_run(tmp_path), "pruned", instructions)
+    found = list_settings(tiny_run(tmp_path), "pruned", instructions)
     assert [one.environment for one in found] == [{"ONEDNN_MAX_CPU_ISA": level} for level in levels]
     assert all(level in one.name for one, level in zip(found, levels, strict=True))
 
 
 def test_a_processor_without_more_instructions_than_the_least_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no instructions that could be left out \(avx2 fma\)"):
-        settings_of(tiny_run(tmp_path), "pruned", ["avx2", "fma"])
+        list_settings(tiny_run(tmp_path), "pruned", ["avx2", "fma"])
 
 
 @needs_vnni
@@ -60,7 +60,7 @@ def test_int8_answers_of_torchao_change_without_vnni_and_float_answers_by_roundi
     run = tiny_run(tmp_path, **TORCHAO)
     without = Setting("AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"})
     apart = {
-        name: np.abs(probabilities(run.outcomes(name)) - probabilities(answers_under(run, name, without)))
+        name: np.abs(probabilities(run.outcomes(name)) - probabilities(predict_under(run, name, without)))
         for name in ("ao", "pruned")
     }
     assert apart["pruned"].max() < 1e-5
@@ -69,15 +69,15 @@ def test_int8_answers_of_torchao_change_without_vnni_and_float_answers_by_roundi
 
 def test_a_model_of_onnx_runtime_is_built_again_with_narrow_weights(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **ONNX)
-    (setting,) = settings_of(run, "onnx")
+    (setting,) = list_settings(run, "onnx")
     assert (setting.name, setting.reduced) == ("built again with reduce_range = true", True)
-    narrow = probabilities(answers_under(run, "onnx", setting))
+    narrow = probabilities(predict_under(run, "onnx", setting))
     assert not np.array_equal(narrow, probabilities(run.outcomes("onnx")))
     asked = {**ONNX, PRUNED: ONNX[PRUNED].replace("tolerance = 2.0", "tolerance = 2.0, reduce_range = true")}
     again = tiny_run(tmp_path, **asked)
     assert np.array_equal(narrow, probabilities(again.outcomes("onnx")))
     with pytest.raises(DataError, match="no step of onnx has reduce_range = false"):
-        settings_of(again, "onnx")
+        list_settings(again, "onnx")
 
 
 def ask(folder: Path, capsys: pytest.CaptureFixture[str], budgets: str) -> tuple[int, list[str]]:

@@ -12,7 +12,7 @@ from fixtures.models.tiny import write_rows
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.quantized_files import DEQUANTIZED
-from slimgate.run.gate_results import expected_checks
+from slimgate.run.gate_results import list_expected_checks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
@@ -89,7 +89,9 @@ def test_unpacked_weights_are_not_timed(folder: Path) -> None:
     suite = run_of(folder).suite
     assert suite.timed == ("teacher", "int8")
     assert suite.dueled == ("int8",)
-    timed = {name for kind, name, _ in expected_checks(suite) if kind in ("latency", "speedup", "memory")}
+    timed = {
+        name for kind, name, _ in list_expected_checks(suite) if kind in ("latency", "speedup", "memory")
+    }
     assert timed == {"teacher", "int8"}
 
 

@@ -20,13 +20,13 @@ from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import ClassOutcomes
 from slimgate.run.damaged_layer import NothingToDamage, damage_largest_matrix_
 from slimgate.run.planted_fault import (
-    damaged_faults,
-    exchanged_fault,
-    exchanged_gain,
     is_decidable,
+    judge_damaged_layer,
+    judge_exchanged_answers,
+    judge_exchanged_gain,
     judge_fault,
 )
-from slimgate.run.selftest import default_budget, identical_copy, plant_fault
+from slimgate.run.selftest import make_default_budget, plant_fault, predict_identical_copy
 from slimgate.runtimes.eager import EagerPredictor
 
 torch.set_num_threads(1)
@@ -42,7 +42,7 @@ METRICS = [
     "brier",
 ]
 
-BUDGET = default_budget(load_metric("accuracy"))
+BUDGET = make_default_budget(load_metric("accuracy"))
 
 
 def outcomes_of(rows: int, *, classes: int = 2, accuracy: float = 0.9, seed: int = 0) -> ClassOutcomes:
@@ -65,7 +65,7 @@ def outcomes_of(rows: int, *, classes: int = 2, accuracy: float = 0.9, seed: int
 @pytest.mark.parametrize("gate", [60, 9])
 def test_a_copy_of_the_teacher_has_no_flips(tmp_path: Path, gate: int) -> None:
     teacher = tiny_run(tmp_path, gate=gate).handle("teacher")
-    stored, copy = identical_copy(teacher, seed=0)
+    stored, copy = predict_identical_copy(teacher, seed=0)
     assert len(stored) == gate
     assert stored.ids.tolist() == copy.ids.tolist()
     assert stored.predictions.tolist() == copy.predictions.tolist()
@@ -82,7 +82,7 @@ def test_the_copy_predicts_only_some_500_rows(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(selftest, "ROWS", 20)
     teacher = tiny_run(tmp_path).handle("teacher")
-    stored, copy = identical_copy(teacher, seed=0)
+    stored, copy = predict_identical_copy(teacher, seed=0)
     assert len(stored) == len(copy) == 20
     assert set(stored.ids.tolist()) < set(teacher.outcomes.ids.tolist())
 
@@ -97,7 +97,7 @@ def test_the_copy_predicts_in_another_order(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(EagerPredictor, "forward", beside_others)
     teacher = tiny_run(tmp_path).handle("teacher")  # fewer rows than ROWS: the same rows in both
-    stored, copy = identical_copy(teacher, seed=0)
+    stored, copy = predict_identical_copy(teacher, seed=0)
     assert stored.probabilities is not None
     assert copy.probabilities is not None
     assert np.abs(stored.probabilities - copy.probabilities).max() > 1e-3
@@ -105,13 +105,13 @@ def test_the_copy_predicts_in_another_order(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_copy_of_the_teacher_with_a_damaged_layer_fails(tmp_path: Path) -> None:
     teacher = tiny_run(tmp_path, gate=400).handle("teacher")
-    (fault,) = damaged_faults(teacher, {"accuracy": BUDGET}, seed=0)
+    (fault,) = judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.FAIL, False)
     assert fault.how == "teacher with noise on bert.encoder.layer.0.intermediate.dense"
     assert fault.drop_points is not None
     assert fault.drop_points > 4
     # the teacher itself is as it was
-    stored, copy = identical_copy(teacher, seed=0)
+    stored, copy = predict_identical_copy(teacher, seed=0)
     assert stored.predictions.tolist() == copy.predictions.tolist()
 
 
@@ -123,7 +123,7 @@ def test_a_gate_that_does_not_predict_with_the_damaged_weights_is_wrong(
     runtime, load = teacher.variant.runtime.object, teacher.variant.runtime.object.load
     original = teacher.built.artifact.folder
     monkeypatch.setattr(runtime, "load", lambda _, *args, **more: load(original, *args, **more))
-    (fault,) = damaged_faults(teacher, {"accuracy": BUDGET}, seed=0)
+    (fault,) = judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)
     assert fault.wrong
 
 
@@ -140,7 +140,7 @@ def test_a_graph_has_no_weights_to_damage_here(tmp_path: Path) -> None:
     teacher = tiny_run(tmp_path).handle("teacher")
     teacher.built.artifact.manifest["kind"] = "onnx"
     with pytest.raises(NothingToDamage, match="a teacher of kind onnx has no weights to damage here"):
-        damaged_faults(teacher, {"accuracy": BUDGET}, seed=0)
+        judge_damaged_layer(teacher, {"accuracy": BUDGET}, seed=0)
 
 
 def test_a_network_without_a_float_matrix_has_nothing_to_damage() -> None:
@@ -175,7 +175,7 @@ def test_a_group_counts_as_one_row_of_what_must_be_decided(groups: int, rows: in
     outcomes, accuracy = grouped(groups, rows), load_metric("accuracy")
     damaged = plant_fault(outcomes, accuracy, 0.04, seed=0)
     assert is_decidable(accuracy, outcomes, damaged, BUDGET, 0.02) is must_fail
-    fault = exchanged_fault(outcomes, "accuracy", BUDGET, seed=0)
+    fault = judge_exchanged_answers(outcomes, "accuracy", BUDGET, seed=0)
     assert not fault.wrong
     assert fault.verdict is (Verdict.FAIL if must_fail else Verdict.INCONCLUSIVE)
 
@@ -188,8 +188,8 @@ def test_an_undecided_fault_is_wrong_where_the_rows_can_show_it(monkeypatch: pyt
 
     monkeypatch.setattr("slimgate.run.planted_fault.judge_quality", undecided)
     many, few = outcomes_of(5000), outcomes_of(60)
-    assert exchanged_fault(many, "accuracy", BUDGET, seed=0).wrong
-    assert not exchanged_fault(few, "accuracy", BUDGET, seed=0).wrong
+    assert judge_exchanged_answers(many, "accuracy", BUDGET, seed=0).wrong
+    assert not judge_exchanged_answers(few, "accuracy", BUDGET, seed=0).wrong
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -224,7 +224,7 @@ def test_a_planted_fault_by_hand() -> None:
 @pytest.mark.parametrize("limit", [0.5, 2.0, 10.0])
 def test_a_planted_fault_never_passes(metric: str, rows: int, limit: float) -> None:
     budget = QualityBudget(kind="drop_points", limit=limit)
-    judged = exchanged_fault(outcomes_of(rows), metric, budget, seed=0)
+    judged = judge_exchanged_answers(outcomes_of(rows), metric, budget, seed=0)
     assert judged.drop_points >= 2 * limit - 1e-9
     assert judged.verdict is not Verdict.PASS
 
@@ -246,13 +246,13 @@ def test_a_planted_fault_takes_twice_what_any_kind_of_budget_allows(
     outcomes, measured = outcomes_of(4000), load_metric(metric)
     budget = QualityBudget(kind, limit)
     teacher = float(measured.statistic(outcomes, np.ones(4000)))
-    judged = exchanged_fault(outcomes, metric, budget, seed=0)
+    judged = judge_exchanged_answers(outcomes, metric, budget, seed=0)
     assert judged.drop_points == pytest.approx(200 * allowed_drop(budget, teacher), rel=0.05)
     assert judged.verdict is Verdict.FAIL
 
 
 def test_with_many_rows_a_planted_fault_fails() -> None:
-    judged = exchanged_fault(outcomes_of(5000), "accuracy", BUDGET, seed=0)
+    judged = judge_exchanged_answers(outcomes_of(5000), "accuracy", BUDGET, seed=0)
     assert judged.verdict is Verdict.FAIL
 
 
@@ -272,7 +272,7 @@ BLIND = Metric(
 
 
 def test_a_metric_that_no_wrong_answer_moves_fails_the_self_test() -> None:
-    fault = exchanged_fault(outcomes_of(400), "test_selftest:BLIND", BUDGET, seed=0)
+    fault = judge_exchanged_answers(outcomes_of(400), "test_selftest:BLIND", BUDGET, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.PASS, True)
     assert "blind does not change, although" in fault.line
 
@@ -280,14 +280,14 @@ def test_a_metric_that_no_wrong_answer_moves_fails_the_self_test() -> None:
 def test_a_planted_gain_fails_both_sides_and_passes_one() -> None:
     outcomes = outcomes_of(5000)
     both_sides = QualityBudget("equivalent_points", 2.0)
-    gain = exchanged_gain(outcomes, "accuracy", both_sides, seed=0)
+    gain = judge_exchanged_gain(outcomes, "accuracy", both_sides, seed=0)
     assert (gain.verdict, gain.wrong) == (Verdict.FAIL, False)
     assert gain.drop_points == pytest.approx(-4.0, abs=0.05)
     assert (
         gain.line
         == "answers exchanged, as a gain: accuracy drop -4.0 points of a budget of ±2, 5,000 rows: FAIL"
     )
-    loss = exchanged_fault(outcomes, "accuracy", both_sides, seed=0)
+    loss = judge_exchanged_answers(outcomes, "accuracy", both_sides, seed=0)
     assert (loss.verdict, loss.wrong) == (Verdict.FAIL, False)
 
 
@@ -299,10 +299,10 @@ def test_a_judge_that_passes_a_gain_is_wrong(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("slimgate.run.planted_fault.judge_quality", one_sided)
     both_sides = QualityBudget("equivalent_points", 2.0)
-    assert exchanged_gain(outcomes_of(5000), "accuracy", both_sides, seed=0).wrong
-    assert not exchanged_fault(outcomes_of(5000), "accuracy", both_sides, seed=0).wrong
+    assert judge_exchanged_gain(outcomes_of(5000), "accuracy", both_sides, seed=0).wrong
+    assert not judge_exchanged_answers(outcomes_of(5000), "accuracy", both_sides, seed=0).wrong
 
 
 def test_few_rows_leave_a_planted_gain_undecided() -> None:
-    gain = exchanged_gain(outcomes_of(60), "accuracy", QualityBudget("equivalent_points", 2.0), seed=0)
+    gain = judge_exchanged_gain(outcomes_of(60), "accuracy", QualityBudget("equivalent_points", 2.0), seed=0)
     assert (gain.verdict, gain.wrong) == (Verdict.INCONCLUSIVE, False)

@@ -9,7 +9,7 @@ import numpy as np
 from support.tiny_suite import tiny_run
 
 from slimgate.judge.rows_needed import planned_rows
-from slimgate.run.slice_plan import SLICE_CHANGES, PlannedSlices, planned_slices, slice_groups
+from slimgate.run.slice_plan import SLICE_CHANGES, PlannedSlices, count_slice_groups, plan_slices
 
 BUDGETS = "[budgets]\nslices.accuracy = { drop_points = 5.0 }\n\n[measure]\n"
 
@@ -19,14 +19,14 @@ def test_rows_of_a_file_are_one_group_within_each_slice(tmp_path: Path) -> None:
     table = run.rows.gate.table
     pairs = Counter(zip(table["label"].to_pylist(), table["file"].to_pylist(), strict=True))
     expected = [sorted(n for (label, _), n in pairs.items() if label == name) for name in ("neg", "pos")]
-    found = slice_groups(run.suite.setup, run.rows.gate)["label"]
+    found = count_slice_groups(run.suite.setup, run.rows.gate)["label"]
     assert [sorted(sizes.tolist()) for sizes in found.values()] == expected
 
 
 def test_a_slice_of_grouped_rows_needs_as_many_rows_as_its_groups_say(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[measure]\n": BUDGETS})
-    (planned,) = planned_slices(run.suite, run.rows.gate)
-    sizes = slice_groups(run.suite.setup, run.rows.gate)["label"].values()
+    (planned,) = plan_slices(run.suite, run.rows.gate)
+    sizes = count_slice_groups(run.suite.setup, run.rows.gate)["label"].values()
     assert planned.sizes == tuple(int(one.sum()) for one in sizes)
     alone = planned_rows(0.05, discordance=SLICE_CHANGES)
     assert planned.needed == tuple(

@@ -10,7 +10,7 @@ import pytest
 from slimgate.data.splits import SplitSizes
 from slimgate.errors import DataError
 from slimgate.protocols import Rows
-from slimgate.run.slicing import column_slices, length_buckets
+from slimgate.run.slicing import find_column_slices, make_length_buckets
 from slimgate.suite.suite import Plugin, TaskSetup
 from slimgate.tasks import text_classification
 
@@ -27,7 +27,7 @@ def rows(**columns: list[object]) -> Rows:
 
 
 def named(setup: TaskSetup, rows: Rows) -> dict[str, list[int]]:
-    return {f"{one.column}: {one.value}": one.rows.tolist() for one in column_slices(setup, rows)}
+    return {f"{one.column}: {one.value}": one.rows.tolist() for one in find_column_slices(setup, rows)}
 
 
 def test_rows_that_share_a_value_are_a_slice_and_each_row_is_in_one() -> None:
@@ -44,7 +44,7 @@ def test_rows_that_share_a_value_are_a_slice_and_each_row_is_in_one() -> None:
 
 def test_length_buckets_are_quartiles_of_the_words() -> None:
     texts = ["w " * count for count in (1, 2, 3, 4, 5, 6, 7, 8)]
-    assert length_buckets(rows(text=list(texts)), ("text",)) == [
+    assert make_length_buckets(rows(text=list(texts)), ("text",)) == [
         *["1 to 2 words"] * 2,
         *["3 to 4 words"] * 2,
         *["5 to 6 words"] * 2,
@@ -54,13 +54,13 @@ def test_length_buckets_are_quartiles_of_the_words() -> None:
 
 def test_words_of_both_texts_count_and_equal_lengths_share_a_bucket() -> None:
     table = rows(a=["one two", "one", "one", "one"], b=["three", None, "", "two\n three"])
-    assert length_buckets(table, ("a", "b")) == ["2 to 3 words", "1 word", "1 word", "2 to 3 words"] or (
-        length_buckets(table, ("a", "b")) == ["3 words", "1 word", "1 word", "3 words"]
+    assert make_length_buckets(table, ("a", "b")) == ["2 to 3 words", "1 word", "1 word", "2 to 3 words"] or (
+        make_length_buckets(table, ("a", "b")) == ["3 words", "1 word", "1 word", "3 words"]
     )
 
 
 def test_texts_of_one_length_are_one_bucket() -> None:
-    assert set(length_buckets(rows(text=["a b", "c d", "e f"]), ("text",))) == {"2 words"}
+    assert set(make_length_buckets(rows(text=["a b", "c d", "e f"]), ("text",))) == {"2 words"}
 
 
 def test_a_column_called_length_bucket_is_the_rows_own() -> None:
@@ -73,13 +73,13 @@ def test_the_label_column_is_left_to_the_labels_own_slices() -> None:
 
 
 def test_no_slices_are_no_slices() -> None:
-    assert column_slices(setup(), rows(text=["a"])) == []
+    assert find_column_slices(setup(), rows(text=["a"])) == []
 
 
 def test_a_column_of_too_many_values_is_told() -> None:
-    assert len(column_slices(setup("n"), rows(n=list(range(200))))) == 200
+    assert len(find_column_slices(setup("n"), rows(n=list(range(200))))) == 200
     with pytest.raises(DataError) as error:
-        column_slices(setup("n"), rows(n=list(range(201))))
+        find_column_slices(setup("n"), rows(n=list(range(201))))
     assert str(error.value) == (
         'slices: column "n" has 201 values in the gate rows, expected at most 200; name a coarser column'
     )
@@ -89,6 +89,6 @@ def test_a_column_that_is_missing_or_holds_lists_is_told() -> None:
     with pytest.raises(
         DataError, match=r'slices: the rows have no column "lenght_bucket"\. Did you mean len'
     ):
-        column_slices(setup("lenght_bucket"), rows(text=["a"]))
+        find_column_slices(setup("lenght_bucket"), rows(text=["a"]))
     with pytest.raises(DataError, match=r"slices: column n has type list<.*expected text or numbers"):
-        column_slices(setup("n"), rows(n=[[1], [2]]))
+        find_column_slices(setup("n"), rows(n=[[1], [2]]))

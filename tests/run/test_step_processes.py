@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 from support.tiny_suite import tiny_run
 
-from slimgate.compress.training.params import TrainingParams
 from slimgate.errors import BuildError
 from slimgate.outcomes import ClassOutcomes
+from slimgate.steps.training.params import TrainingParams
 
 pytestmark = pytest.mark.slow
 

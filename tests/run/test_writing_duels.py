@@ -10,7 +10,7 @@ from support.writing_suite import SLOW, SLOW_VARIANTS, writing_run
 
 from slimgate.judge.speed import Speedup
 from slimgate.protocols import NEW_TOKENS
-from slimgate.run.duels import Arena
+from slimgate.run.duels import Duels
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER
 
@@ -31,15 +31,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteRun]:
 
 
 @pytest.fixture(scope="module")
-def arena(run: SuiteRun) -> Iterator[Arena]:
-    found = Arena(run.handle(TEACHER))
+def arena(run: SuiteRun) -> Iterator[Duels]:
+    found = Duels(run.handle(TEACHER))
     yield found
     found.close()
 
 
-def by_phase(arena: Arena, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
+def by_phase(arena: Duels, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
     handle = run.handle(variant)
-    return {one.phase: arena.speedup(handle, one) for one in run.suite.dueled_on(variant) if one.phase}
+    return {
+        one.phase: arena.speedup(handle, one) for one in run.suite.list_dueled_workloads(variant) if one.phase
+    }
 
 
 def test_a_workload_that_writes_is_timed_whole_and_by_phases(run: SuiteRun) -> None:
@@ -86,14 +88,14 @@ def test_the_answer_in_two_calls_is_the_one_that_transformers_generates(run: Sui
     assert torch.equal(written, reference[:, 24:])
 
 
-def test_a_delay_of_the_prompt_is_seen_until_the_first_token_alone(arena: Arena, run: SuiteRun) -> None:
+def test_a_delay_of_the_prompt_is_seen_until_the_first_token_alone(arena: Duels, run: SuiteRun) -> None:
     found = by_phase(arena, run, "slow_prefill")
     assert found["ttft"].interval[1] < SLOW_ON_ANY_MACHINE
     assert found["tpot"].interval[1] > SLOW_ON_ANY_MACHINE
     assert found["ttft"].speedup < found["tpot"].speedup / 2
 
 
-def test_a_delay_of_later_tokens_is_not_seen_until_the_first(arena: Arena, run: SuiteRun) -> None:
+def test_a_delay_of_later_tokens_is_not_seen_until_the_first(arena: Duels, run: SuiteRun) -> None:
     found = by_phase(arena, run, "slow_decode")
     assert found["tpot"].interval[1] < SLOW_ON_ANY_MACHINE
     assert found["ttft"].interval[1] > SLOW_ON_ANY_MACHINE

@@ -13,7 +13,7 @@ from fixtures.trust import doubling_package
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, MeasureError
 from slimgate.runtimes.aoti import AotiPredictor, open_package
-from slimgate.suite.runtime_choice import runtime_for
+from slimgate.suite.runtime_choice import find_runtime
 
 pytestmark = pytest.mark.slow
 
@@ -59,4 +59,4 @@ def test_a_package_with_a_pickle_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_it_is_the_runtime_of_its_kind() -> None:
-    assert runtime_for("torch_aoti").name == "aoti"
+    assert find_runtime("torch_aoti").name == "aoti"

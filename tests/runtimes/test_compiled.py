@@ -14,10 +14,10 @@ from torch import nn
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError
 from slimgate.runtimes import compiled, eager
 from slimgate.runtimes.compiled import CompiledPredictor, Params
+from slimgate.steps.quantize import int8_dynamic
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_compiled_answers_that_differ_are_an_error() -> None:
 
 
 def test_models_of_one_class_do_not_use_up_each_others_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "MOST_GRAPHS", 1)
+    monkeypatch.setattr(compiled, "MAX_GRAPHS", 1)
     for _ in range(3):
         head = Head().eval()
         predictor = CompiledPredictor(head, Params(), "cpu")

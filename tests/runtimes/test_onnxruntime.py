@@ -49,7 +49,7 @@ def test_a_fetched_answer_stays_when_the_next_is_computed(folder: Path) -> None:
 
 
 def test_threads_and_spinning_are_set() -> None:
-    options = onnxruntime.options(onnxruntime.Params(spinning=False), threads=3)
+    options = onnxruntime.make_session_options(onnxruntime.Params(spinning=False), threads=3)
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"

@@ -15,7 +15,7 @@ import torch
 from fixtures.models.openvino_models import export_random_model, selection_scores
 from slimgate.errors import BuildError, MissingExtra
 from slimgate.runtimes import openvino as runtime
-from slimgate.suite.runtime_choice import runtime_for
+from slimgate.suite.runtime_choice import find_runtime
 
 pytestmark = pytest.mark.slow
 
@@ -48,12 +48,12 @@ def batches(saved: tuple[Path, Any, Any]) -> tuple[Any, Any]:
 
 
 def test_it_executes_artifacts_of_its_kind_by_default() -> None:
-    assert runtime_for("openvino").name == "openvino"
+    assert find_runtime("openvino").name == "openvino"
     assert runtime.runtime.load_model is not None
 
 
 def test_computing_precision_and_threads_are_stated() -> None:
-    found = runtime.settings(runtime.Params(), threads=2)
+    found = runtime.make_properties(runtime.Params(), threads=2)
     assert found["INFERENCE_PRECISION_HINT"] == "f32"
     assert found["INFERENCE_NUM_THREADS"] == 2
     assert found["NUM_STREAMS"] == 1
@@ -99,7 +99,7 @@ def test_a_row_has_the_same_scores_in_any_batch(saved: tuple[Path, Any, Any]) ->
 def test_only_the_latest_shapes_are_kept(
     saved: tuple[Path, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "KEPT_SHAPES", 2)
+    monkeypatch.setattr(runtime, "MAX_SHAPES", 2)
     predictor = loaded(saved[0], static_shapes=True)
     ids = {name: values[:1] for name, values in batches(saved)[0].items()}
     for tokens in (3, 4, 5, 3):

@@ -15,7 +15,7 @@ from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
 from slimgate.judge.slices import SliceName
 from slimgate.protocols import END_TO_END, TPOT, TTFT, Workload
-from slimgate.suite.budgets import budgets_of, resolve_budgets, teacher_budgets
+from slimgate.suite.budgets import read_budgets, read_teacher_budgets, resolve_budgets
 from slimgate.suite.variant_budgets import Limit, SwitchedOff
 
 VARIANTS = ("a", "b")
@@ -42,8 +42,8 @@ def test_budgets_on_answers_are_of_the_part_that_they_limit() -> None:
     first, later = (replace(answer, phase=phase) for phase in (TTFT, TPOT))
     found = {
         one.id: (
-            [budget.limit for budget in filter(None, [budgets["b"].speed_of(one)])],
-            [budget.kind for budget in budgets["b"].times_of(one)],
+            [budget.limit for budget in filter(None, [budgets["b"].find_speed_budget(one)])],
+            [budget.kind for budget in budgets["b"].find_time_budgets(one)],
         )
         for one in (Workload(1), answer, first, later)
     }
@@ -64,9 +64,9 @@ def test_budgets_on_calls_end_to_end_are_of_those_calls_alone() -> None:
     budgets = resolve_budgets(data, VARIANTS, "x")["b"]
     forward, end_to_end = Workload(1, 25), Workload(1, 25, phase=END_TO_END)
     assert end_to_end.id == "b1x25-e2e"
-    assert [budgets.speed_of(one).limit for one in (forward, end_to_end)] == [3.0, 2.5]
-    assert [one.kind for one in budgets.times_of(forward)] == ["p50_ms_max"]
-    assert [one.kind for one in budgets.times_of(end_to_end)] == list(of_text)[1:]
+    assert [budgets.find_speed_budget(one).limit for one in (forward, end_to_end)] == [3.0, 2.5]
+    assert [one.kind for one in budgets.find_time_budgets(forward)] == ["p50_ms_max"]
+    assert [one.kind for one in budgets.find_time_budgets(end_to_end)] == list(of_text)[1:]
 
 
 def test_a_limit_that_looks_like_another_unit_is_taken_with_a_reason() -> None:
@@ -366,14 +366,14 @@ def test_the_teacher_has_floors_and_ceilings_and_drops_since_the_baseline() -> N
         "baseline": {"accuracy": {"drop_points": 1.0}},
     }
     data = {"budgets": {"accuracy": {"drop_points": 2.0}, "teacher": own}}
-    found = teacher_budgets(data, "x")
+    found = read_teacher_budgets(data, "x")
     assert found.quality == {
         "accuracy": (QualityBudget("floor", 0.85, "the app needs it", "warn"),),
         "log_loss": (QualityBudget("ceiling", 0.5),),
     }
     assert found.baseline == {"accuracy": (QualityBudget("drop_points", 1.0),)}
     assert resolve_budgets(data, VARIANTS, "x")["a"].limits().keys() == {("accuracy", "drop_points")}
-    assert teacher_budgets({}, "x").limits() == {}
+    assert read_teacher_budgets({}, "x").limits() == {}
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_the_teacher_has_floors_and_ceilings_and_drops_since_the_baseline() -> N
 )
 def test_a_wrong_budget_of_the_teacher_is_told_by_its_place(table: object, problem: str) -> None:
     with pytest.raises(SuiteError, match=problem):
-        teacher_budgets({"budgets": {"teacher": table}}, "x")
+        read_teacher_budgets({"budgets": {"teacher": table}}, "x")
 
 
 def test_one_baseline_is_for_all_variants() -> None:
@@ -443,7 +443,7 @@ def test_a_budget_over_builds_replaces_the_common_one_and_its_reach() -> None:
 def test_a_search_and_logs_have_one_build() -> None:
     table = {"drop_points": 1.0, "over": "builds"}
     with pytest.raises(SuiteError, match='over: "builds" came, and a search judges one build of each'):
-        budgets_of({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
+        read_budgets({"accuracy": table}, ("tune", "budget"), {"suite": {"seeds": (0, 1)}}, "x.toml")
     with pytest.raises(SuiteError, match='over: "builds" came, and a log is of one build; leave it out'):
         budgets_of_table({"budgets": {"*": table}}, "x.toml")
 
@@ -465,7 +465,7 @@ def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
         QualityBudget("equivalent_points", 0.5),
         QualityBudget("drop_points", 2.0),
     }
-    assert teacher_budgets(data, "x").baseline == {"accuracy": (equivalent,)}
+    assert read_teacher_budgets(data, "x").baseline == {"accuracy": (equivalent,)}
     assert budgets["a"].limits()["accuracy", "equivalent_points"] == Limit(1.0, None)
 
 
@@ -485,6 +485,10 @@ def test_a_budget_on_both_sides_is_read_where_a_drop_is() -> None:
     ids=["zero", "always holds", "unsuited", "slices", "teacher", "mistyped"],
 )
 def test_a_wrong_budget_on_both_sides_is_one_clear_error(table: dict[str, Any], problem: str) -> None:
-    read = teacher_budgets if "teacher" in table else lambda data, file: resolve_budgets(data, VARIANTS, file)
+    read = (
+        read_teacher_budgets
+        if "teacher" in table
+        else lambda data, file: resolve_budgets(data, VARIANTS, file)
+    )
     with pytest.raises(SuiteError, match=problem):
         read({"budgets": table}, "x")

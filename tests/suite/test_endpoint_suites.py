@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.run.gate_results import budgeted_checks, expected_checks
+from slimgate.run.gate_results import list_budgeted_checks, list_expected_checks
 from slimgate.suite.checks import check_can_ask
 from slimgate.suite.load import load_suite
-from slimgate.suite.suite import TEACHER, Suite, params_json
+from slimgate.suite.suite import TEACHER, Suite, dump_params
 
 SERVER = 'endpoint = { url = "http://localhost:8000/v1/", model = "m", key_env = "MY_KEY", timeout = 5 }'
 SUITE = f"""
@@ -57,10 +57,10 @@ def test_an_endpoint_is_a_model_without_files_and_times(read: Read) -> None:
     assert served.ref is not None
     assert served.ref.text == "m at http://localhost:8000/v1"
     # how it is asked is in no key and no record
-    assert params_json(served.runtime.params) == {"url": "http://localhost:8000/v1", "model": "m"}
-    checks = {(kind, name) for kind, name, _ in expected_checks(suite)}
-    assert {("footprint", "int8"), ("quality", "served"), ("behaviour", "served")} <= checks
-    assert not {("footprint", "served"), ("latency", "served"), ("speedup", "served")} & checks
+    assert dump_params(served.runtime.params) == {"url": "http://localhost:8000/v1", "model": "m"}
+    checks = {(kind, name) for kind, name, _ in list_expected_checks(suite)}
+    assert {("size", "int8"), ("quality", "served"), ("behaviour", "served")} <= checks
+    assert not {("size", "served"), ("latency", "served"), ("speedup", "served")} & checks
 
 
 def test_suites_without_endpoints_do_not_measure_failures(read: Read) -> None:
@@ -136,9 +136,9 @@ def test_loads_are_checked_by_their_parts(read: Read) -> None:
     )
     assert suite.loaded == ("served",)
     assert [one.id for one in suite.loads][:4] == ["c8", "c8-ttft", "c8-tpot", "r2.5"]
-    checks = {(kind, name, which) for kind, name, which in expected_checks(suite)}
+    checks = {(kind, name, which) for kind, name, which in list_expected_checks(suite)}
     assert {("speedup", "served", one.id) for one in suite.loads} <= checks
-    assert [what for what, _ in budgeted_checks(suite, "served") if "latency" in what] == [
+    assert [what for what, _ in list_budgeted_checks(suite, "served") if "latency" in what] == [
         "latency c8",
         "latency c8-tpot",
         "latency r2.5",
@@ -157,7 +157,10 @@ def test_limits_on_a_servers_own_times_are_of_the_parts_they_name(read: Read) ->
         NO_INT8,
         more=LOADS.replace("8 }", LEVEL) + f"\n[budgets]\nlatency = {{ {limits} }}",
     )
-    kinds = {one.id: [budget.kind for budget in suite.budgets["served"].times_of(one)] for one in suite.loads}
+    kinds = {
+        one.id: [budget.kind for budget in suite.budgets["served"].find_time_budgets(one)]
+        for one in suite.loads
+    }
     assert kinds == {
         "c8": ["p95_ms_max", "goodput_min"],
         "c8-ttft": ["ttft_p95_ms_max"],
@@ -166,9 +169,9 @@ def test_limits_on_a_servers_own_times_are_of_the_parts_they_name(read: Read) ->
         "r2.5-ttft": ["ttft_p95_ms_max"],
         "r2.5-tpot": [],
     }
-    checks = expected_checks(suite)
+    checks = list_expected_checks(suite)
     assert ("latency", "served", "c8-ttft") in checks
-    assert ("latency c8-ttft", ("latency", "served", "c8-ttft")) in budgeted_checks(suite, "served")
+    assert ("latency c8-ttft", ("latency", "served", "c8-ttft")) in list_budgeted_checks(suite, "served")
 
 
 REFUSED_LOADS = [
@@ -225,7 +228,7 @@ STARTED = SERVER.replace("localhost:8000", "localhost:{port}") + "\n" + COMMAND
 
 def test_a_server_is_part_of_what_a_model_is(read: Read) -> None:
     served = read((SERVER, STARTED)).variants["served"]
-    assert params_json(served.runtime.params) == {
+    assert dump_params(served.runtime.params) == {
         "url": "http://localhost:{port}/v1",
         "model": "m",
         "server": {"command": ["python", "-m", "mine", "--port", "{port}"]},

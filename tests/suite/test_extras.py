@@ -51,5 +51,5 @@ def test_so_does_the_runtime_of_a_ready_made_graph(bench: Path, suite_text: str)
 
 
 def test_the_smallest_extra_is_named() -> None:
-    found = {name: extras.extras()[name] for name in ("onnxruntime", "nncf", "gguf", "rouge-score")}
+    found = {name: extras.find_extras()[name] for name in ("onnxruntime", "nncf", "gguf", "rouge-score")}
     assert found == {"onnxruntime": "onnx", "nncf": "openvino", "gguf": "llm", "rouge-score": "answers"}

@@ -47,7 +47,7 @@ def filled(message: str, bench: Path) -> str:
             [*metrics, *TOKEN_TABLES, "baseline", "flips", "flops", "latency", "memory", "size", "slices"]
         ),
         "per_row": [name for name in metrics if load_metric(name).per_row is not None],
-        **{f"{kind}s": known_plugins(kind) for kind in ("method", "runtime", "source")},
+        **{f"{kind}s": known_plugins(kind) for kind in ("step", "runtime", "source")},
     }
     for name, known_names in lists.items():
         message = message.replace(f"{{{name}}}", ", ".join(known_names))
@@ -172,7 +172,7 @@ def test_a_plug_in_of_ones_own_that_is_no_plug_in_is_told_why(
     (bench / "own_imports.py").write_text("import not_installed_here\n")
     monkeypatch.syspath_prepend(bench)
     told = problem(bench, suite_text.replace("int8_dynamic", f'"{name}"'))
-    assert told.startswith(f'x.toml [variants.int8] steps[0]: method "{name}": {message}')
+    assert told.startswith(f'x.toml [variants.int8] steps[0]: step "{name}": {message}')
 
 
 def errors_of_a_run(folder: Path, *arguments: str) -> list[str]:
@@ -199,7 +199,7 @@ def test_a_run_ends_with_code_4_and_a_line_for_each_wrong_suite(
     for name, (old, new) in wrong.items():
         (bench / f"{name}.toml").write_text(suite_text.replace(old, new, 1))
     assert errors_of_a_run(bench.parent, *workers) == [
-        'ERROR: bench/a.toml [variants.student] steps[0]: "keep_layer": no such method. '
+        'ERROR: bench/a.toml [variants.student] steps[0]: "keep_layer": no such step. '
         "Did you mean keep_layers?",
         'bench/b.toml [task]: the rows have no column "lable". Did you mean label?',
         "bench/c.toml line 25: not TOML: Expected ']' at the end of a table declaration in column 9: "

@@ -8,7 +8,7 @@ import pytest
 
 from slimgate.errors import BuildError, SuiteError
 from slimgate.suite.load import load_suite
-from slimgate.suite.runtime_choice import kind_of, runtime_for
+from slimgate.suite.runtime_choice import find_kind, find_runtime
 from slimgate.suite.suite import TEACHER, Suite
 
 GRAPH = """\
@@ -24,16 +24,16 @@ def loaded(bench: Path, text: str) -> Suite:
 
 
 def test_each_kind_has_its_runtime() -> None:
-    assert runtime_for("torch").name == runtime_for("torch_quantized").name == "eager"
-    assert runtime_for("onnx").name == "onnxruntime"
+    assert find_runtime("torch").name == find_runtime("torch_quantized").name == "eager"
+    assert find_runtime("onnx").name == "onnxruntime"
     with pytest.raises(BuildError, match=r"no runtime executes artifacts of kind stone; known: .*eager"):
-        runtime_for("stone")
+        find_runtime("stone")
 
 
 def test_steps_that_change_the_kind_change_the_runtime(bench: Path, suite_text: str) -> None:
     suite = loaded(bench, suite_text.replace(INT8, GRAPH))
     models = {TEACHER: suite.teacher, **suite.variants}
-    kinds = {name: kind_of(variant, models) for name, variant in models.items()}
+    kinds = {name: find_kind(variant, models) for name, variant in models.items()}
     assert kinds == {TEACHER: "torch", "student": "torch", "graph": "onnx", "int8-graph": "onnx"}
     names = {name: variant.runtime.name for name, variant in models.items()}
     assert names == {

@@ -13,14 +13,14 @@ from slimgate.judge import budget_tables
 from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known_plugins, load
 from slimgate.params import Table
-from slimgate.suite.schema import suite_schema
+from slimgate.suite.schema import make_suite_schema
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == suite_schema()
+    assert json.loads(capsys.readouterr().out) == make_suite_schema()
 
 
 def test_wrong_usage_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,10 +30,10 @@ def test_wrong_usage_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_schema_knows_every_table_method_and_metric() -> None:
-    schema = suite_schema()
+    schema = make_suite_schema()
     assert set(schema["properties"]) == {"suite", "task", "teacher", "variants", "budgets", "measure", "tune"}
     assert schema["additionalProperties"] is False
-    assert set(schema["$defs"]["Step"]["properties"]) == set(known_plugins("method"))
+    assert set(schema["$defs"]["Step"]["properties"]) == set(known_plugins("step"))
     assert set(known_metrics()) <= set(schema["properties"]["budgets"]["properties"])
     assert {"text", "label", "max_tokens", "group", "splits"} <= set(
         schema["properties"]["task"]["properties"]
@@ -41,7 +41,7 @@ def test_the_schema_knows_every_table_method_and_metric() -> None:
 
 
 def test_the_schema_knows_the_budgets_against_a_baseline_and_its_file() -> None:
-    schema = suite_schema()
+    schema = make_suite_schema()
     own = schema["properties"]["budgets"]["properties"]
     assert "folder of baselines" in own["baseline"]["properties"]["file"]["description"]
     of_variant = own["variants"]["additionalProperties"]["properties"]["baseline"]["properties"]
@@ -50,13 +50,13 @@ def test_the_schema_knows_the_budgets_against_a_baseline_and_its_file() -> None:
 
 
 def test_the_schema_knows_the_budget_on_memory_and_how_it_is_measured() -> None:
-    definitions = suite_schema()["$defs"]
+    definitions = make_suite_schema()["$defs"]
     assert definitions["MemoryBudget"]["required"] == ["memory_ratio_max"]
     assert "its own process" in definitions["MeasureTable"]["properties"]["memory"]["description"]
 
 
 def test_every_reference_of_the_schema_leads_somewhere() -> None:
-    schema = suite_schema()
+    schema = make_suite_schema()
 
     def references(value: object) -> set[str]:
         if isinstance(value, dict):
@@ -86,7 +86,7 @@ def _without_description(schema: object, path: str = "") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["method", "task", "source", "runtime"])
+@pytest.mark.parametrize("kind", ["step", "task", "source", "runtime"])
 def test_every_option_of_a_plug_in_has_a_description(kind: str) -> None:
     found = {
         name: _without_description(load(kind, name).Params.model_json_schema())
@@ -109,7 +109,7 @@ def test_every_key_of_a_suite_has_a_description() -> None:
 
 
 def test_the_descriptions_of_all_keys_come_with_the_schema_of_a_suite() -> None:
-    schema = suite_schema()
+    schema = make_suite_schema()
     steps = schema["$defs"]["Step"]["properties"]
     assert [name for name, own in steps.items() if not own["description"]] == []
     assert all(own["description"] for own in schema["properties"].values())
@@ -122,12 +122,12 @@ def test_the_descriptions_of_all_keys_come_with_the_schema_of_a_suite() -> None:
 
 
 def test_a_key_that_tasks_write_in_different_ways_may_have_any_of_them() -> None:
-    forms = suite_schema()["properties"]["task"]["properties"]["names"]["anyOf"]
+    forms = make_suite_schema()["properties"]["task"]["properties"]["names"]["anyOf"]
     assert {form.get("type") for form in forms} == {"array", "object", "null"}
 
 
 def test_a_file_may_leave_tables_to_the_one_that_it_extends() -> None:
-    schema = suite_schema()
+    schema = make_suite_schema()
     assert "required" not in schema
     assert "required" not in schema["$defs"]["SuiteTable"]
     assert "required" not in schema["properties"]["task"]

@@ -72,33 +72,33 @@ class _Handler(BaseHTTPRequestHandler):
             with server.lock:
                 server.at_once -= 1
 
-    def _answer(self, what: str, prompt: str, *, chat: bool) -> None:
-        if what.startswith("status"):
+    def _answer(self, text: str, prompt: str, *, chat: bool) -> None:
+        if text.startswith("status"):
             key = self.headers.get("Authorization", "")
-            _, code, *header = what.split(maxsplit=2)
+            _, code, *header = text.split(maxsplit=2)
             self._send(int(code), {"error": {"message": f"refused, {key}"}}, *header)
-        elif what.startswith("body "):
-            self._send_bytes(500, what.removeprefix("body ").encode())
-        elif what == "hang":
+        elif text.startswith("body "):
+            self._send_bytes(500, text.removeprefix("body ").encode())
+        elif text == "hang":
             time.sleep(HANG_SECONDS)
             self.close_connection = True
-        elif what == "drop":
+        elif text == "drop":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b'{"choices"')
             self.close_connection = True
-        elif what == "no json":
+        elif text == "no json":
             self._send(200, "not an answer")
         elif self._echo:
-            self._send(200, echo_json(prompt, logprobs=what != "no logprobs"))
+            self._send(200, echo_json(prompt, logprobs=text != "no logprobs"))
         elif self._stream:
-            self._send_pieces(prompt, what, chat=chat)
+            self._send_pieces(prompt, text, chat=chat)
         else:
             time.sleep(self.server.delay)
-            self._send(200, answer_json(prompt, cut=what == "cut", chat=chat))
+            self._send(200, answer_json(prompt, cut=text == "cut", chat=chat))
 
-    def _send_pieces(self, prompt: str, what: str, *, chat: bool) -> None:
+    def _send_pieces(self, prompt: str, text: str, *, chat: bool) -> None:
         """The last word letter by letter, and how it ended, where the plan does not break it off."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -108,16 +108,16 @@ class _Handler(BaseHTTPRequestHandler):
         for letter in word:
             time.sleep(self.server.delay / len(word))
             self._send_piece({"delta": {"content": letter}} if chat else {"text": letter})
-        if what == "error":
+        if text == "error":
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             self._send_chunk(f"data: {json.dumps({'error': {'message': None, 'key': key}})}\n\n")
-        if what != "break off":
+        if text != "break off":
             self._send_piece({"delta": {}} if chat else {"text": ""}, finish="stop")
             self._send_chunk("data: [DONE]\n\n")
         self._send_chunk("")
 
-    def _send_piece(self, said: dict[str, Any], finish: str | None = None) -> None:
-        piece = {"choices": [{"index": 0, "finish_reason": finish, **said}]}
+    def _send_piece(self, content: dict[str, Any], finish: str | None = None) -> None:
+        piece = {"choices": [{"index": 0, "finish_reason": finish, **content}]}
         self._send_chunk(f"data: {json.dumps(piece, ensure_ascii=False)}\n\n")
 
     def _send_chunk(self, text: str) -> None:
@@ -146,8 +146,8 @@ def answer_json(prompt: str, *, cut: bool = False, chat: bool = False) -> dict[s
     """The last word of the prompt; cut: its first letter, ended by the length."""
     word = prompt.split()[-1]
     text = word[:1] if cut else word
-    said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-    choice = {"index": 0, "finish_reason": "length" if cut else "stop", "logprobs": None, **said}
+    content = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    choice = {"index": 0, "finish_reason": "length" if cut else "stop", "logprobs": None, **content}
     kind = "chat.completion" if chat else "text_completion"
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
     return {"id": "1", "object": kind, "created": 0, "model": "m", "choices": [choice], "usage": usage}
@@ -157,8 +157,8 @@ def echo_json(prompt: str, *, logprobs: bool) -> dict[str, Any]:
     """The prompt and one word more, as vLLM echoes it: a word of n letters has log-probability -n."""
     words = [*prompt.split(), "more"]
     values = [None, *(-float(len(word)) for word in words[1:])]
-    found = {"tokens": words, "token_logprobs": values, "top_logprobs": None, "text_offset": []}
-    choice = {"index": 0, "finish_reason": "length", "text": f"{prompt} more", "logprobs": found}
+    content = {"tokens": words, "token_logprobs": values, "top_logprobs": None, "text_offset": []}
+    choice = {"index": 0, "finish_reason": "length", "text": f"{prompt} more", "logprobs": content}
     usage = {"prompt_tokens": len(words) - 1, "completion_tokens": 1, "total_tokens": len(words)}
     answer = {"id": "1", "object": "text_completion", "created": 0, "model": "m", "usage": usage}
     return {**answer, "choices": [choice if logprobs else {**choice, "logprobs": None}]}

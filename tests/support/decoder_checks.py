@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of
-from slimgate.compress.answer_agreement import check_answers
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.write_answers import Writing
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.answer_agreement import check_answers
 from slimgate.tasks import text_generation
 
 
@@ -27,10 +27,10 @@ def eager_of(model: Any) -> EagerPredictor:
 def assert_same_answers(model: Any, context: Any, ours: Any) -> None:
     """Text, ids, and whether it ended; of prompts of several lengths, and not one answer to all."""
     prompts = prompts_of(context, model.tokenizer)
-    eager, found = (answers_of(one, model.tokenizer, prompts) for one in (eager_of(model), ours))
-    assert found == eager
-    assert len({one.ids for one in found}) > 4
-    assert len({len(one) for one in prompts}) > 1
+    eager, answers = (answers_of(side, model.tokenizer, prompts) for side in (eager_of(model), ours))
+    assert answers == eager
+    assert len({answer.ids for answer in answers}) > 4
+    assert len({len(prompt) for prompt in prompts}) > 1
 
 
 def assert_ends_at_both_end_tokens(pair: tuple[Any, Any], convert: Callable[[], Any]) -> None:
@@ -39,10 +39,10 @@ def assert_ends_at_both_end_tokens(pair: tuple[Any, Any], convert: Callable[[], 
     prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
     common = answers_of(eager, model.tokenizer, prompts)[0].ids[2]
     model.network.generation_config.eos_token_id = [model.tokenizer.eos_token_id, common]
-    before, after = (answers_of(one, model.tokenizer, prompts) for one in (eager, convert()))
+    before, after = (answers_of(side, model.tokenizer, prompts) for side in (eager, convert()))
     assert after == before
-    assert sum(one.ended for one in after) > 1
-    assert len({len(one.ids) for one in after if one.ended}) > 1
+    assert sum(answer.ended for answer in after) > 1
+    assert len({len(answer.ids) for answer in after if answer.ended}) > 1
 
 
 def assert_ends_at_stop_texts(pair: tuple[Any, Any], ours: Any) -> None:
@@ -50,8 +50,8 @@ def assert_ends_at_stop_texts(pair: tuple[Any, Any], ours: Any) -> None:
     prompts, eager = prompts_of(context, model.tokenizer), eager_of(model)
     stop = answers_of(eager, model.tokenizer, prompts)[0].text.split()[3]
     how = Writing(max_new_tokens=8, stop=(stop,))
-    before, after = (answers_of(one, model.tokenizer, prompts, how) for one in (eager, ours))
-    assert [one.text for one in after] == [one.text for one in before]
+    before, after = (answers_of(side, model.tokenizer, prompts, how) for side in (eager, ours))
+    assert [answer.text for answer in after] == [answer.text for answer in before]
     assert after[0].ended
     assert len(after[0].ids) < 8
 
@@ -71,21 +71,21 @@ def assert_same_scores_of_padded_texts(pair: tuple[Any, Any], ours: Any) -> None
     batch = encoded.batch(list(range(8)))
     assert not batch["attention_mask"].all()
     real = batch["attention_mask"].astype(bool)
-    found, eager = (one.fetch(one.forward(one.prepare(batch)))[real] for one in (ours, eager_of(model)))
-    assert np.allclose(found, eager, atol=1e-3)
+    scores, eager = (side.fetch(side.forward(side.prepare(batch)))[real] for side in (ours, eager_of(model)))
+    assert np.allclose(scores, eager, atol=1e-3)
 
 
-def assert_another_model_is_found(other: tuple[Any, Any], made: Any) -> None:
+def assert_another_model_is_found(other: tuple[Any, Any], converted: Any) -> None:
     """made: of one model, held against another; the first token that differs is named."""
     model, context = other
     with pytest.raises(BuildError, match=r"token 1 of calibration row \d+ is \d+ \('.+'\), expected \d+ \("):
-        check_answers(model, made, 0.01, context)
+        check_answers(model, converted, 0.01, context)
     assert context.log["changed_answers"] > 0.8
     named = context.log["first_divergence"]
     assert named["row"] in context.rows("calibration").ids
     assert named["gap"] > 0
     assert re.fullmatch(r"\d+ \('.+'\)", named["expected"])
-    check_answers(model, made, None, context)  # without a tolerance it is only said
+    check_answers(model, converted, None, context)  # without a tolerance it is only said
 
 
 def assert_draws_no_answers(model: Any, ours: Any) -> None:

@@ -36,8 +36,10 @@ def examples(page: Path, checks: Mapping[str, Check]) -> list[Example]:
 
 def blocks(page: str, language: str) -> list[Block]:
     """The blocks of a page of the repository in one language."""
-    found = examples(ROOT / page, {language: _unchecked})
-    return [Block(str(example.parsed), _file(example.document, example.start)) for example in found]
+    examples_of_page = examples(ROOT / page, {language: _unchecked})
+    return [
+        Block(str(example.parsed), _file(example.document, example.start)) for example in examples_of_page
+    ]
 
 
 def files(page: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ from slimgate.suite.variant_budgets import LATENCY
 from support.doc_blocks import ROOT, commands_of
 
 HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval", "vllm")
-NEEDS_NO_FILES = ("methods", "schema", "--version")
+NEEDS_NO_FILES = ("steps", "schema", "--version")
 CONFIG = json.dumps(
     {
         "architectures": ["BertForSequenceClassification"],
@@ -94,8 +94,8 @@ def pytest_options() -> frozenset[str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    found = re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", done.stdout)
-    return frozenset({*found, "--junitxml"})  # an older way to write --junit-xml
+    options = re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", done.stdout)
+    return frozenset({*options, "--junitxml"})  # an older way to write --junit-xml
 
 
 def check_slimgate(arguments: list[str], page: str) -> None:  # noqa: ARG001
@@ -135,9 +135,9 @@ def check_pip(arguments: list[str], page: str) -> None:  # noqa: ARG001
 
 def check_tox(arguments: list[str], page: str) -> None:  # noqa: ARG001
     """`tox -e` names environments of tox.ini."""
-    found = re.findall(r"^\[testenv:([\w-]+)\]", (ROOT / "tox.ini").read_text(), re.MULTILINE)
+    environments = re.findall(r"^\[testenv:([\w-]+)\]", (ROOT / "tox.ini").read_text(), re.MULTILINE)
     assert arguments[0] == "-e"
-    assert set(arguments[1].split(",")) <= set(found)
+    assert set(arguments[1].split(",")) <= set(environments)
 
 
 PROGRAMS = {
@@ -172,14 +172,14 @@ def shell_reads(script: str) -> None:
 def scripts(value: object) -> Iterator[str]:
     """The commands of a workflow of GitHub or GitLab."""
     if isinstance(value, list):
-        for one in value:
-            yield from scripts(one)
+        for item in value:
+            yield from scripts(item)
     elif isinstance(value, dict):
-        for key, one in value.items():
+        for key, item in value.items():
             if key in ("run", "script", "before_script", "after_script"):
-                yield one if isinstance(one, str) else "\n".join(one)
+                yield item if isinstance(item, str) else "\n".join(item)
             else:
-                yield from scripts(one)
+                yield from scripts(item)
 
 
 def check_math(example: Example) -> None:
@@ -236,10 +236,10 @@ def write_surroundings(bench: Path, shown: Mapping[str, Any]) -> None:
     for part in ("path", "train", "gate"):
         if part in source:
             (bench / source[part]).write_text(f"{','.join(task['text'])},{task['label']}\ngood film,pos\n")
-    steps = [step for one in variants_of(shown) for step in steps_of(one)]
+    steps = [step for variant in variants_of(shown) for step in steps_of(variant)]
     config = DECODER_CONFIG if any(DECODER_STEPS & step.keys() for step in steps) else CONFIG
     models = [shown.get("teacher", {}), *shown.get("variants", {}).values(), {"model": "../model"}]
-    for model in (one["model"] for one in models if "model" in one):
+    for model in (table["model"] for table in models if "model" in table):
         folder = bench / model
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(config)
@@ -261,31 +261,31 @@ def steps_of(variant: Mapping[str, Any]) -> list[Any]:
 
 def check_plug_ins(shown: Mapping[str, Any]) -> None:
     """The options of every step and runtime of slimgate's own."""
-    for step in (step for one in variants_of(shown) for step in one.get("steps", ())):
+    for step in (step for variant in variants_of(shown) for step in variant.get("steps", ())):
         [(name, params)] = step.items()
         if ":" not in name:
-            load("method", name).Params.model_validate(frozen(params))
+            load("step", name).Params.model_validate(frozen(params))
 
 
 def check_task(shown: Mapping[str, Any]) -> None:
     """The options of a task and its source, and budgets on metrics that the task measures."""
     task = dict(shown["task"])
-    found = load("task", task.pop("kind"))
-    if found.source is None:
+    plugin = load("task", task.pop("kind"))
+    if plugin.source is None:
         check_source(task.pop("source"))
     of_rows = ("group", "slices")
-    found.Params.model_validate(frozen({key: value for key, value in task.items() if key not in of_rows}))
+    plugin.Params.model_validate(frozen({key: value for key, value in task.items() if key not in of_rows}))
     for name, budget in shown.get("budgets", {}).items():
         if name in TOKEN_TABLES:
             TOKEN_TABLES[name].model_validate(budget)
-            assert found.next_token
+            assert plugin.next_token
             continue
         if name == LATENCY:
             LatencyBudgetTable.model_validate(budget)
             continue
         [(kind, limit)] = budget.items()
         check_budget(load_metric(name), QualityBudget(kind, limit))
-        assert load_metric(name).needs in found.metrics()
+        assert load_metric(name).needs in plugin.metrics()
 
 
 def check_source(source: Mapping[str, Any]) -> None:

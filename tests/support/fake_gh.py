@@ -66,8 +66,8 @@ class FakeGh:
 
     @property
     def comments(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads((self.folder / "comments.json").read_text())
-        return found
+        stored: list[dict[str, Any]] = json.loads((self.folder / "comments.json").read_text())
+        return stored
 
     @property
     def calls(self) -> list[tuple[str, str]]:

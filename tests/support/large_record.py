@@ -12,8 +12,8 @@ from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
     Flips,
-    FootprintFacts,
     RunRecord,
+    SizeFacts,
     StepFacts,
     VariantRecord,
 )
@@ -41,11 +41,11 @@ def large_record(folder: Path, *, variants: int, rows: int) -> RunRecord:
 def _write(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> ClassOutcomes:
     shares = sure / sure.sum(axis=1, keepdims=True)
     ids = np.array([f"all/{k}" for k in range(len(labels))])
-    found = ClassOutcomes(
+    outcomes = ClassOutcomes(
         ids, labels=labels, predictions=shares.argmax(axis=1), classes=CLASSES, probabilities=shares
     )
-    write_outcomes(found, folder / "outcomes" / f"{name}.parquet")
-    return found
+    write_outcomes(outcomes, folder / "outcomes" / f"{name}.parquet")
+    return outcomes
 
 
 def _variant(
@@ -58,23 +58,21 @@ def _variant(
     verdict = VERDICTS[min(2, int(max(0.0, drop) / 1.4))]
     speed = 1 + k / 100 + float(random.normal(0, 0.1))
     slices = [
-        sliced("label", one, 2500, drop + float(random.normal()), (drop - 1, drop + 1), verdict=verdict)
-        for one in CLASSES
+        sliced("label", label, 2500, drop + float(random.normal()), (drop - 1, drop + 1), verdict=verdict)
+        for label in CLASSES
     ]
     size = int(TEACHER_BYTES / (1 + k / 50))
     return variant(
         name,
         steps=[
-            StepFacts(
-                method="magnitude_prune", params={"sparsity": k / 250}, seconds=1.0, log={"matrices": 36}
-            )
+            StepFacts(name="magnitude_prune", params={"sparsity": k / 250}, seconds=1.0, log={"matrices": 36})
         ],
         artifact=artifact(size, 22_714_756, nonzero_parameters=int(22_714_756 * (1 - k / 250))),
         quality={
             "accuracy": quality(name, "accuracy", drop, (drop - 0.5, drop + 0.5), verdict),
             "f1_macro": quality(name, "f1_macro", drop + 0.1, (drop - 0.5, drop + 0.7), verdict),
         },
-        footprint=FootprintFacts(compression=TEACHER_BYTES / size, measured="now"),
+        size=SizeFacts(compression=TEACHER_BYTES / size, measured="now"),
         behaviour=BehaviourFacts(
             flips=Flips(right_to_wrong=100, wrong_to_right=80, changed=220, percent=1.2, interval=(1.0, 1.5)),
             budgets=[BudgetFacts(kind="flips_max_percent", limit=4.0, verdict=Verdict.PASS)],
@@ -82,12 +80,12 @@ def _variant(
             slices=slices,
         ),
         latency={
-            one: latency(
+            workload: latency(
                 p50 / speed,
                 speedup=speed,
                 speedup_interval=(speed * 0.97, speed * 1.03),
                 noise_floor=0.02,
             )
-            for one, p50 in (("b1", 6.31), ("b32x32", 78.4))
+            for workload, p50 in (("b1", 6.31), ("b32x32", 78.4))
         },
     )

@@ -28,7 +28,7 @@ def write_lm_eval(
             json.dumps({**_row(at, score, metric, prompt), **(rows or {})}) for at, score in enumerate(scores)
         ]
         (folder / f"samples_{task}_{time}.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    found = {
+    content = {
         "higher_is_better": {task: {metric: True} for task in tasks},
         "n-shot": dict.fromkeys(tasks, 0),
         "n-samples": {task: {"original": 9999, "effective": len(scores)} for task, scores in tasks.items()},
@@ -39,7 +39,7 @@ def write_lm_eval(
         "model_name": folder.name,
         **(results or {}),
     }
-    (folder / f"results_{time}.json").write_text(json.dumps(found), "utf-8")
+    (folder / f"results_{time}.json").write_text(json.dumps(content), "utf-8")
     return folder
 
 

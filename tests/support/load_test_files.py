@@ -26,8 +26,8 @@ def vllm_result(
 ) -> dict[str, Any]:
     """Requests of 20 ms to the first token and 10 ms to each later one, with noise of 20 %."""
     noise = np.exp(0.2 * draws.standard_normal(requests)) * slower
-    ttfts = [0.02 * one for one in noise]
-    itls = [[0.01 * one] * (tokens - 1) for one in noise]
+    ttfts = [0.02 * factor for factor in noise]
+    itls = [[0.01 * factor] * (tokens - 1) for factor in noise]
     errors = [""] * requests
     for at in range(failed):
         place = at * requests // failed

@@ -27,11 +27,11 @@ def write_class_answers(
     return _write(path, table, {"slimgate.classes": json.dumps(CLASSES)})
 
 
-def write_values(path: Path, *, given: Sequence[str] = (), **columns: Sequence[Any]) -> Path:
+def write_values(path: Path, *, given_columns: Sequence[str] = (), **columns: Sequence[Any]) -> Path:
     """Columns of a task of its own; given: those that are of the rows and not of the model."""
     rows = len(next(iter(columns.values())))
     table = {"id": [f"r{k}" for k in range(rows)], "group": [0] * rows, **columns}
-    return _write(path, table, {"slimgate.given": json.dumps(given)})
+    return _write(path, table, {"slimgate.given": json.dumps(given_columns)})
 
 
 def _write(path: Path, columns: dict[str, Any], metadata: dict[str, str]) -> Path:

@@ -26,16 +26,16 @@ class Element:
     def all(self, *tags: str, **attributes: str) -> list[Element]:
         """Elements below of one of the tags (any without) and with the attributes."""
         return [
-            one
-            for one in self._below()
-            if (not tags or one.tag in tags)
-            and all(one.attributes.get(name.strip("_")) == value for name, value in attributes.items())
+            element
+            for element in self._below()
+            if (not tags or element.tag in tags)
+            and all(element.attributes.get(name.strip("_")) == value for name, value in attributes.items())
         ]
 
-    def one(self, *tags: str, **attributes: str) -> Element:
+    def only(self, *tags: str, **attributes: str) -> Element:
         """The only such element."""
-        (found,) = self.all(*tags, **attributes)
-        return found
+        (element,) = self.all(*tags, **attributes)
+        return element
 
     def _below(self) -> Iterator[Element]:
         for child in self.children:
@@ -50,10 +50,10 @@ class _Reader(HTMLParser):
         self.open = [Element("page")]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        made = Element(tag, {name: value or "" for name, value in attrs})
-        self.open[-1].children.append(made)
+        element = Element(tag, {name: value or "" for name, value in attrs})
+        self.open[-1].children.append(element)
         if tag not in _VOID:
-            self.open.append(made)
+            self.open.append(element)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -73,5 +73,5 @@ def read_page(text: str) -> Element:
     reader = _Reader()
     reader.feed(text)
     reader.close()
-    assert [one.tag for one in reader.open] == ["page"]
+    assert [element.tag for element in reader.open] == ["page"]
     return reader.open[0]

@@ -35,8 +35,8 @@ def turned(rows: int, *, lost: int, won: int = 0) -> tuple[Columns, Columns]:
     labels = ["yes" if i % 2 else "no" for i in range(rows)]
     other = ["no" if label == "yes" else "yes" for label in labels]
     ids = [f"r{i}" for i in range(rows)]
-    kept = rows - won
-    teacher = {"id": ids, "label": labels, "prediction": labels[:kept] + other[kept:]}
+    unchanged = rows - won
+    teacher = {"id": ids, "label": labels, "prediction": labels[:unchanged] + other[unchanged:]}
     return teacher, {**teacher, "prediction": other[:lost] + labels[lost:]}
 
 

@@ -44,8 +44,8 @@ def answers(wrong: Mapping[str, Sequence[int]]) -> ClassOutcomes:
     labels = np.repeat(np.arange(len(CLASSES)), ROWS)
     predictions = labels.copy()
     for name, rows in wrong.items():
-        own = CLASSES.index(name)
-        predictions[own * ROWS + np.asarray(rows, dtype=np.int64)] = (own + 1) % len(CLASSES)
+        label_index = CLASSES.index(name)
+        predictions[label_index * ROWS + np.asarray(rows, dtype=np.int64)] = (label_index + 1) % len(CLASSES)
     ids = np.asarray([f"row/{k}" for k in range(len(labels))], dtype=np.str_)
     return ClassOutcomes(ids, labels, predictions, CLASSES)
 
@@ -82,8 +82,11 @@ def write_release(
 ) -> Path:
     """Writes run.json and outcomes/ of a run; gives the folder."""
     original = answers(teacher)
-    found = {"int8": Model()} if models is None else models
-    variants = [_teacher(original), *(_variant(name, original, model) for name, model in found.items())]
+    models_written = {"int8": Model()} if models is None else models
+    variants = [
+        _teacher(original),
+        *(_variant(name, original, model) for name, model in models_written.items()),
+    ]
     fields: dict[str, Any] = {
         "slimgate": "0.1.0",
         "created": created,
@@ -98,7 +101,7 @@ def write_release(
     (folder / "outcomes").mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(to_json(RunRecord(**{**fields, **changes})))
     write_outcomes(original, folder / "outcomes" / "teacher.parquet")
-    for name, model in found.items():
+    for name, model in models_written.items():
         if model.error is None:
             write_outcomes(answers(model.wrong), folder / "outcomes" / f"{name}.parquet")
     return folder
@@ -159,15 +162,17 @@ def _variant(name: str, teacher: ClassOutcomes, model: Model) -> VariantRecord:
         return VariantRecord(
             name=name, parent="teacher", gated=model.gated, error=model.error, awaited=awaited
         )
-    own, accuracy = answers(model.wrong), load_metric("accuracy")
-    judged = judge_quality(accuracy, teacher, own, model.budgets)
+    outcomes, accuracy = answers(model.wrong), load_metric("accuracy")
+    judged = judge_quality(accuracy, teacher, outcomes, model.budgets)
     undecided = [budget.on_inconclusive for budget in model.budgets]
     facts = {**quality_facts(judged, message(name, judged), undecided), "measured": ""}
     budgets = BehaviourBudgets(
         flips=model.flips, slices={} if model.slices is None else {"accuracy": model.slices}
     )
-    found = judge_behaviour(teacher, own, budgets, metrics={"accuracy": accuracy})
-    changed = behaviour_facts(behaviour(teacher, own), found, behaviour_message(name, found))
+    judged_behaviour = judge_behaviour(teacher, outcomes, budgets, metrics={"accuracy": accuracy})
+    changed = behaviour_facts(
+        behaviour(teacher, outcomes), judged_behaviour, behaviour_message(name, judged_behaviour)
+    )
     middle, low, high = model.speedup
     return VariantRecord(
         name=name,

@@ -18,13 +18,13 @@ from slimgate.record import (
     BudgetFacts,
     Flips,
     FollowedRow,
-    FootprintFacts,
     LatencyFacts,
     MemoryFacts,
     QualityFacts,
     QuotedRow,
     RunRecord,
     RunVerdict,
+    SizeFacts,
     SliceFacts,
     VariantRecord,
     read_record,
@@ -33,7 +33,7 @@ from slimgate.record.run_verdict import verdict
 
 EXAMPLE = read_record(Path(__file__).parents[2] / "docs/example_record/run.json")
 FOLLOWED = "all/8012"
-REAL = {one.name: one for one in EXAMPLE.variants}
+REAL = {model.name: model for model in EXAMPLE.variants}
 MEASURED = "2026-11-20T08:14:02Z"
 TEACHER = {"accuracy": 0.829, "f1_macro": 0.827, "roc_auc": 0.958}
 GROUPS = 2210
@@ -74,12 +74,12 @@ def quality(
     teacher = TEACHER[metric]
     value = teacher - (drop or 0.0) / 100
     needed = fields.get("n_needed")
-    told = f"{verdict}, about {needed:,} gate rows would tell" if needed else str(verdict or "not gated")
+    outcome = f"{verdict}, about {needed:,} gate rows would tell" if needed else str(verdict or "not gated")
     shown = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
     budget = ", budget 2.0" if verdict else ""
     method = METHODS[metric]
     values = f"{metric} {value:.3f} vs {teacher:.3f}, drop {drop} points{shown}{budget}"
-    message = f"{name}: {values} (n=6000 in {GROUPS} groups): {told}"
+    message = f"{name}: {values} (n=6000 in {GROUPS} groups): {outcome}"
     common: dict[str, Any] = {
         "teacher": teacher,
         "value": value,
@@ -148,12 +148,12 @@ def _digest(content: object) -> str:
     return sha256(str(content).encode()).hexdigest()
 
 
-def _footprint(name: str, size: int, limit: float | None = None) -> FootprintFacts:
+def _size(name: str, size: int, limit: float | None = None) -> SizeFacts:
     ratio = TEACHER_BYTES / size
     if limit is None:
-        return FootprintFacts(compression=ratio, measured=MEASURED)
+        return SizeFacts(compression=ratio, measured=MEASURED)
     verdict = PASS if ratio >= limit else FAIL
-    return FootprintFacts(
+    return SizeFacts(
         compression=ratio,
         budgets=[
             BudgetFacts(
@@ -207,11 +207,11 @@ def _qualities(
 
 def _like(real: str, **fields: Any) -> VariantRecord:
     """A variant of the example with its steps and shapes, and of figures only what is given."""
-    found = REAL[real]
-    taken = {key: getattr(found, key) for key in ("name", "parent", "twin", "steps")}
-    if found.shapes is not None:
-        taken["shapes"] = found.shapes.model_copy(update={"id": FOLLOWED})
-    model = VariantRecord(**{**taken, "from_store": real == "teacher", **fields})
+    variant = REAL[real]
+    copied = {key: getattr(variant, key) for key in ("name", "parent", "twin", "steps")}
+    if variant.shapes is not None:
+        copied["shapes"] = variant.shapes.model_copy(update={"id": FOLLOWED})
+    model = VariantRecord(**{**copied, "from_store": real == "teacher", **fields})
     if model.artifact is None:
         return model
     sizes = model.artifact.model_dump(include={"kind", "bytes", "parameters", "nonzero_parameters"})
@@ -251,7 +251,7 @@ def _student() -> VariantRecord:
         "student",
         artifact=artifact(70_336_512, 17_390_596, load_seconds=0.24),
         quality=_qualities("student", (2.9, 2.3, 3.5, FAIL), (3.0, 2.4, 3.7, FAIL), (0.8, 0.5, 1.1, None)),
-        footprint=_footprint("student", 70_336_512),
+        size=_size("student", 70_336_512),
         memory=_memory("student", (672_137_216,)),
         behaviour=_student_behaviour(),
         latency={"b1": latency(3.3), "b32x32": latency(40.2, tokens=1024, throughput_per_s=796.0)},
@@ -268,15 +268,15 @@ def sliced(
         "variant": 0.829 - drop / 100,
         "method": METHODS["accuracy"],
     }
-    own = {"column": column, "value": value, "n": n, "drop_points": drop, "interval": interval}
-    return SliceFacts(**{**common, **own, "groups": n // 3, "few_rows": n < 50, **fields})
+    slice_facts = {"column": column, "value": value, "n": n, "drop_points": drop, "interval": interval}
+    return SliceFacts(**{**common, **slice_facts, "groups": n // 3, "few_rows": n < 50, **fields})
 
 
 def _student_behaviour() -> BehaviourFacts:
     """Over both of its budgets."""
     share = "student: 6.0 % of rows right to wrong [5.4, 6.7], budget 4 % (n=6000): FAIL"
     lost = "FAIL in label networkx (drop 6.4 points [5.7, 8.1], n=1500)"
-    own = BehaviourFacts(
+    behaviour = BehaviourFacts(
         n=6000,
         flips=Flips(
             right_to_wrong=361,
@@ -323,7 +323,7 @@ def _student_behaviour() -> BehaviourFacts:
         measured=MEASURED,
     )
     real = REAL["student"].behaviour
-    return BehaviourFacts(**{**dict(real or ()), **own.model_dump(include=own.model_fields_set)})
+    return BehaviourFacts(**{**dict(real or ()), **behaviour.model_dump(include=behaviour.model_fields_set)})
 
 
 def _student_slices() -> list[SliceFacts]:
@@ -373,7 +373,7 @@ def _distilled() -> VariantRecord:
         quality=_qualities(
             "distilled", (0.3, -0.2, 0.8, PASS), (0.4, -0.2, 1.0, PASS), (0.1, -0.1, 0.3, None)
         ),
-        footprint=_footprint("distilled", 70_336_512),
+        size=_size("distilled", 70_336_512),
         behaviour=_distilled_behaviour(),
         latency={"b1": latency(3.28), "b32x32": latency(40.5, tokens=1024, throughput_per_s=790.1)},
     )
@@ -386,7 +386,7 @@ def _int8() -> VariantRecord:
             24_641_536, 22_714_756, kind="torch-int8", nonzero_parameters=22_430_118, state_bytes=None
         ),
         quality=_qualities("int8", (0.1, -0.1, 0.4, PASS)),
-        footprint=_footprint("int8", 24_641_536, 1.5),
+        size=_size("int8", 24_641_536, 1.5),
         memory=_memory("int8", (560_988_160, 559_939_584, 562_036_736), 0.85),
         latency={"b1": latency(7.12, std=2.9)},
     )
@@ -400,7 +400,7 @@ def _distilled_int8() -> VariantRecord:
         quality=_qualities(
             "distilled-int8", (0.5, 0.0, 1.1, PASS), (0.6, 0.0, 1.2, PASS), (0.1, -0.1, 0.3, None)
         ),
-        footprint=_footprint("distilled-int8", 19_293_184, 1.5),
+        size=_size("distilled-int8", 19_293_184, 1.5),
         latency={"b1": latency(2.73, **duel), "b32x32": latency(31.9, tokens=1024, throughput_per_s=1003.1)},
     )
 
@@ -414,7 +414,7 @@ def _pruned(name: str, sparsity: float, nonzero: int, **fields: Any) -> VariantR
         name=name,
         steps=[step],
         artifact=artifact(TEACHER_BYTES, 22_714_756, nonzero_parameters=nonzero, digest=_digest(name)),
-        footprint=_footprint(name, TEACHER_BYTES),
+        size=_size(name, TEACHER_BYTES),
         latency={"b1": latency(6.33), "b32x32": latency(78.1, tokens=1024, throughput_per_s=409.7)},
         **fields,
     )
@@ -468,12 +468,12 @@ def _followed() -> list[FollowedRow]:
 
 def _missing(model: VariantRecord) -> int:
     """Checks of the suite that no test of the model has reported."""
-    found = [metric for metric in TEACHER if metric not in model.quality]
-    found += [load for load in WORKLOADS if load not in model.latency]
+    missing = [metric for metric in TEACHER if metric not in model.quality]
+    missing += [load for load in WORKLOADS if load not in model.latency]
     if model.name != "teacher":
-        found += [load for load in WORKLOADS if getattr(model.latency.get(load), "speedup", None) is None]
-        found += [what for what in ("behaviour", "footprint") if getattr(model, what) is None]
-    return len(found)
+        missing += [load for load in WORKLOADS if getattr(model.latency.get(load), "speedup", None) is None]
+        missing += [kind for kind in ("behaviour", "size") if getattr(model, kind) is None]
+    return len(missing)
 
 
 def _verdict() -> RunVerdict:

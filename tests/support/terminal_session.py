@@ -92,15 +92,20 @@ def pytest_at_a_terminal(
     """Runs pytest in a folder, before a terminal of that width."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, columns, 0, 0))
-    kept = {
+    variables = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYTEST_", "COLUMNS", "LINES"))
         and name not in ("CI", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "PY_COLORS", "SLIMGATE_STORE")
     }
-    kept |= {"TERM": "xterm-256color", "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", **environment}
+    variables |= {
+        "TERM": "xterm-256color",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONIOENCODING": "utf-8",
+        **environment,
+    }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    running = subprocess.Popen(command, cwd=folder, env=kept, stdin=theirs, stdout=theirs, stderr=theirs)
+    running = subprocess.Popen(command, cwd=folder, env=variables, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     try:
         return _read(ours, running, time.monotonic() + seconds)

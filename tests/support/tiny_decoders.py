@@ -24,6 +24,6 @@ def write_teacher_and_student(root: Path) -> dict[str, Path]:
 
 def answer_context(scratch: Path, folders: dict[str, Path]) -> Any:
     """What a step gets that learns answers with references."""
-    found = tiny_context(scratch, task=text_generation.task, params=ASKED)
-    found.load_teacher = lambda: load_tiny(folders["teacher"], found)
-    return found
+    context = tiny_context(scratch, task=text_generation.task, params=ASKED)
+    context.load_teacher = lambda: load_tiny(folders["teacher"], context)
+    return context

@@ -49,8 +49,8 @@ def write_repository(folder: Path, text: str = SUITE, *, gate_seed: int = 2) -> 
     write_tiny_bert(folder / "model", initializer_range=0.2)
     write_rows(folder / "train.csv", 400, seed=1)
     rows = write_rows(folder / "gate.csv", 120, seed=gate_seed).read_text("utf-8").splitlines()
-    own = [line.replace(",", f" {'the ' * (i % 7 + 1)},", 1) for i, line in enumerate(rows[1:])]
-    (folder / "gate.csv").write_text("\n".join([rows[0], *own]) + "\n", "utf-8")
+    lines = [line.replace(",", f" {'the ' * (i % 7 + 1)},", 1) for i, line in enumerate(rows[1:])]
+    (folder / "gate.csv").write_text("\n".join([rows[0], *lines]) + "\n", "utf-8")
     suite = folder / "suite.toml"
     suite.write_text(text, "utf-8")
     return suite

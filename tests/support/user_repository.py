@@ -189,8 +189,8 @@ def write_clone(folder: Path, suite: str, text: str) -> Path:
 
     suite: its file name; its teacher "../model" is a tiny model that knows the words of own_source.py.
     """
-    told = str([own_source.TITLES, own_source.COMPLAINTS, own_source.THINGS, own_source.WORDS])
-    words = tuple(dict.fromkeys(re.findall(r"[a-z]+", told.lower())))
+    texts = str([own_source.TITLES, own_source.COMPLAINTS, own_source.THINGS, own_source.WORDS])
+    words = tuple(dict.fromkeys(re.findall(r"[a-z]+", texts.lower())))
     write_tiny_bert(folder / "model", words=words, initializer_range=0.2)
     shutil.copytree(ROOT / "fixtures", folder / "fixtures", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "bench").mkdir()

@@ -35,7 +35,7 @@ IMPORTS = (
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
     "transformers.generation.utils",
-    "slimgate.compress.training.trainer",
+    "slimgate.steps.training.trainer",
     "slimgate.report.markdown",
     "slimgate.run.measure.duel_worker",
     "slimgate.run.build",
@@ -190,5 +190,5 @@ def _start_forkserver() -> None:
 
 
 if __name__ == "__main__":
-    asked, sys.argv[1:] = _serve()
-    runpy.run_module(asked, run_name="__main__", alter_sys=True)
+    module, sys.argv[1:] = _serve()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

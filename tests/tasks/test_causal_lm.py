@@ -17,8 +17,6 @@ from pydantic import ValidationError
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from slimgate.compress.finetune import fine_tune
-from slimgate.compress.quantize import int8_dynamic
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.loading import load
@@ -27,6 +25,8 @@ from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import Outcomes
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.finetune import fine_tune
+from slimgate.steps.quantize import int8_dynamic
 from slimgate.tasks import causal_lm as task
 from slimgate.tasks.parts.objectives import NO_ANSWER
 
@@ -262,9 +262,9 @@ def test_a_shared_output_layer_is_stored_once_before_and_after_int8(tmp_path: Pa
 def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Path) -> None:
     context = tiny_context(tmp_path / "rows", task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
-    before = model.footprint()["parameters"]
+    before = model.measure_size()["parameters"]
     model = int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
-    assert model.footprint()["parameters"] == before
+    assert model.measure_size()["parameters"] == before
     assert "warning" not in context.log
     scales = {
         id(m.weight_scale): m.weight_scale for m in model.network.modules() if hasattr(m, "weight_scale")
@@ -272,7 +272,7 @@ def test_a_shared_table_in_int8_is_one_int8_table_and_loads_as_one(tmp_path: Pat
     assert stored_numbers(model, tmp_path / "int8") == before + sum(one.numel() for one in scales.values())
     again = load_torch_model(tmp_path / "int8")
     assert again.network.lm_head.weight is again.network.transformer.wte.weight
-    assert again.footprint() == model.footprint()
+    assert again.measure_size() == model.measure_size()
     rows = documents(9, 4)
     assert judged(again, rows).column("nats").tolist() == judged(model, rows).column("nats").tolist()
 
@@ -293,7 +293,7 @@ def test_a_shared_table_of_which_one_half_changes_is_warned_about(
     context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
     context.load_teacher = lambda: copy.deepcopy(model)
-    step = load("method", method)
+    step = load("step", method)
     step.apply(model, step.Params.model_validate(options), context)
     assert "transformer.wte and lm_head were one table, and are stored apart now" in context.log["warning"]
     assert context.log["untied"] == ["transformer.wte", "lm_head"]
@@ -314,8 +314,8 @@ def test_a_shared_table_of_which_one_half_changes_is_warned_about(
 def test_a_shared_table_stays_one_through_other_steps(tmp_path: Path, method: str, options: Any) -> None:
     context = tiny_context(tmp_path / "rows", calibration=16, task=task.task, params=PARAMS)
     model = load_tiny(write_tiny(tmp_path / "m", "gpt2", causal=True), context)
-    step = load("method", method)
+    step = load("step", method)
     model = step.apply(model, step.Params.model_validate(options), context)
     network = model.network
     assert network.lm_head.weight is network.transformer.wte.weight
-    assert stored_numbers(model, tmp_path / "after") == model.footprint()["parameters"]
+    assert stored_numbers(model, tmp_path / "after") == model.measure_size()["parameters"]

@@ -12,13 +12,13 @@ import torch
 from pydantic import ValidationError
 
 from fixtures.models.tiny_clip import COLOURS, PARAMS, clip_context, load_clip, picture_rows, write_tiny_clip
-from slimgate.compress.finetune import distill, fine_tune
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import ModelRef, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.finetune import distill, fine_tune
 from slimgate.tasks import image_text
 
 torch.set_num_threads(1)

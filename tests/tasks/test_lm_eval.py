@@ -21,13 +21,13 @@ from transformers import AutoModelForCausalLM
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER
-from slimgate.compress.convert import to_onnx
-from slimgate.compress.finetune import fine_tune
 from slimgate.errors import DataError, MeasureError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.outcomes import Outcomes
 from slimgate.protocols import AnswerPlan, Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.convert import to_onnx
+from slimgate.steps.finetune import fine_tune
 from slimgate.tasks import lm_eval as task
 from slimgate.tasks.parts.lm_eval_documents import load_documents
 
@@ -242,12 +242,12 @@ def test_the_chat_template_is_that_of_the_model_and_must_be_there(
     hub: Path, chat_hub: Path, paths: dict[str, str]
 ) -> None:
     turns = params_of(paths, "plain", apply_chat_template=True)
-    one = load_documents(turns.asked, chat_hub).requests("plain/0")[0].args[0]
+    one = load_documents(turns.request, chat_hub).requests("plain/0")[0].args[0]
     assert one.startswith("the ")
     assert one.endswith(" is ")
     assert one.count(" is ") >= 3  # two examples, each with its answer, before the document
     together = params_of(paths, "plain", apply_chat_template=True, fewshot_as_multiturn=False)
-    assert load_documents(together.asked, chat_hub).requests("plain/0")[0].args[0] != one
+    assert load_documents(together.request, chat_hub).requests("plain/0")[0].args[0] != one
     with pytest.raises(DataError, match="has no chat template; leave it out, or take a model"):
         task.task.row_encoder(turns, hub)
 
@@ -322,7 +322,7 @@ def test_training_documents_are_answered_as_those_of_the_gate(
 
 
 def test_a_training_document_is_no_example_of_its_own(paths: dict[str, str]) -> None:
-    documents = load_documents(params_of(paths, "plain", fewshot=9).asked)
+    documents = load_documents(params_of(paths, "plain", fewshot=9).request)
     for row in documents.rows["train"]:
         for request in documents.requests(row["id"]):
             examples, last = request.args[0].rsplit("\n\n", 1)
@@ -350,7 +350,7 @@ def test_a_graph_gives_the_same_choices_and_writes_no_text(
     hub: Path, paths: dict[str, str], tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    from slimgate.compress.agreement import predictor_of
+    from slimgate.steps.agreement import predictor_of
 
     params = params_of(paths, "plain", "listed")
     parts = parts_of(params)

@@ -18,18 +18,18 @@ from pydantic import ValidationError
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER
-from slimgate.compress.convert import to_onnx
-from slimgate.compress.finetune import distill, fine_tune
-from slimgate.compress.quantize import gptq
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
 from slimgate.protocols import Compared, Rows, TaskFacts
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
-from slimgate.run.planted_fault import exchanged_fault
-from slimgate.run.selftest import default_budget
+from slimgate.run.planted_fault import judge_exchanged_answers
+from slimgate.run.selftest import make_default_budget
 from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.convert import to_onnx
+from slimgate.steps.finetune import distill, fine_tune
+from slimgate.steps.quantize import gptq
 from slimgate.tasks import multiple_choice as task
 from slimgate.tasks.parts.choice_scores import encode_pairs
 from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED
@@ -263,7 +263,7 @@ def test_steps_that_read_calibration_rows_read_prompts(llama: Path, tmp_path: Pa
 
 def test_a_graph_answers_as_its_network(llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    from slimgate.compress.agreement import predictor_of
+    from slimgate.steps.agreement import predictor_of
 
     context = context_of(tmp_path)
     rows, model = random_rows(12), load_tiny(llama, context)
@@ -282,8 +282,8 @@ def test_a_planted_fault_is_seen_by_every_metric(llama: Path, tmp_path: Path, me
         predictions=found.labels,
         values={name: np.ones(len(found)) for name in found.values},
     )
-    fault = exchanged_fault(
-        right, metric, default_budget(load_metric(metric)), seed=0, spoil=task.task.with_planted_fault
+    fault = judge_exchanged_answers(
+        right, metric, make_default_budget(load_metric(metric)), seed=0, spoil=task.task.with_planted_fault
     )
     assert fault.drop_points is not None
     assert fault.drop_points >= 4.0

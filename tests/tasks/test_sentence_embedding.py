@@ -15,7 +15,7 @@ from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_en
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.protocols import Rows, TaskFacts
-from slimgate.run.planted_fault import exchanged_fault
+from slimgate.run.planted_fault import judge_exchanged_answers
 from slimgate.tasks import sentence_embedding as task
 
 Params = task.Params
@@ -149,6 +149,6 @@ def test_a_planted_fault_is_seen(metric: str) -> None:
     rows = rows_of(text=labels, label=labels)
     teacher = task.task.outcomes(NONE, rows, vectors.astype(np.float32), LABELS, None)
     budget = QualityBudget(kind="drop_points", limit=2.0)
-    judged = exchanged_fault(teacher, metric, budget, seed=0, spoil=task.task.with_planted_fault)
+    judged = judge_exchanged_answers(teacher, metric, budget, seed=0, spoil=task.task.with_planted_fault)
     assert judged.verdict == "FAIL"
     assert judged.drop_points == pytest.approx(4, abs=0.3)

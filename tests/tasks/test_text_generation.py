@@ -66,7 +66,7 @@ def answered(
 def compared(model: Any, rows: Rows, folder: Path, params: task.Params = PARAMS) -> Compared:
     encoded = task.task.row_encoder(params, folder)(rows)
     found = answered(model, rows, folder, params)
-    found = task.task.beside(params, found, found)
+    found = task.task.score_pair(params, found, found)
     return Compared(EagerPredictor(model.network, "cpu"), encoded, folder, "cpu", found)
 
 
@@ -193,7 +193,7 @@ def test_a_row_of_several_answers_has_their_mean() -> None:
     assert found.column("exact_match").tolist() == [0.5]
     assert found.column("truncated").tolist() == [0.25]
     other = scored(params, rows, [says("yes"), says("yes"), says("yes"), says("")])
-    assert task.task.beside(PARAMS, found, other).column(SAME_ANSWERS).tolist() == [0.75]
+    assert task.task.score_pair(PARAMS, found, other).column(SAME_ANSWERS).tolist() == [0.75]
 
 
 def test_an_encoder_says_how_alike_answers_are(tmp_path: Path) -> None:
@@ -204,11 +204,11 @@ def test_an_encoder_says_how_alike_answers_are(tmp_path: Path) -> None:
     rows = rows_of(["p"])
     found = scored(params, rows, [says("good film"), says("bad")])
     others = scored(params, rows, [says("good film"), says("very nice plot")])
-    same = task.task.beside(params, found, found)
+    same = task.task.score_pair(params, found, found)
     assert same.column("similar_answers").tolist() == [1]
-    half = task.task.beside(params, found, others).column("similar_answers")[0]
+    half = task.task.score_pair(params, found, others).column("similar_answers")[0]
     assert half == pytest.approx((1 + similarities(encoder, ["bad"], ["very nice plot"])[0]) / 2)
-    assert not same.changed_rows(task.task.beside(params, found, others)).any()
+    assert not same.changed_rows(task.task.score_pair(params, found, others)).any()
 
 
 def params_metrics(params: task.Params) -> frozenset[str]:
@@ -245,7 +245,7 @@ def test_common_prefix_by_hand() -> None:
 
 
 def test_a_planted_fault_makes_every_metric_worse(model: Any, folder: Path) -> None:
-    found = task.task.beside(PARAMS, *(answered(model, ROWS, folder),) * 2)
+    found = task.task.score_pair(PARAMS, *(answered(model, ROWS, folder),) * 2)
     wrong = task.task.with_planted_fault(found, np.array([0, 1]))
     assert wrong.column(SAME_ANSWERS).tolist() == [0, 0, 1, 1]
     assert wrong.column("truncated").tolist()[:2] == [1, 1]

@@ -267,7 +267,7 @@ def test_the_compiled_runtime_writes_no_text(t5: tuple[Any, Any]) -> None:
 
 @pytest.mark.parametrize("step", ["to_onnx", "to_openvino", "to_aoti"])
 def test_formats_of_one_forward_pass_refuse_an_encoder_decoder(step: str) -> None:
-    found = load("method", step)
+    found = load("step", step)
     with pytest.raises(SuiteError, match="to_ctranslate2 converts those"):
         found.check(found.Params(), {"model_type": "t5"})
     assert found.check(found.Params(), {"model_type": "bert"}) == {"model_type": "bert"}
@@ -277,7 +277,7 @@ def test_formats_of_one_forward_pass_refuse_an_encoder_decoder(step: str) -> Non
 
 
 def trained(model: Any, context: Any, name: str, **options: Any) -> Any:
-    step = load("method", name)
+    step = load("step", name)
     return step.apply(model, step.Params(**options), context)
 
 
@@ -295,7 +295,7 @@ def test_a_model_learns_to_answer_and_a_student_to_answer_as_it_does(tmp_path: P
     assert found.column("exact_match").mean() > 0.9
     assert found.column("truncated").mean() < 0.05
     kept = save_and_load(teacher, tmp_path / "teacher")
-    step = load("method", "keep_layers")
+    step = load("step", "keep_layers")
     params = step.Params({"encoder": [0], "decoder": [1]})
     student = step.resolve(params).apply(save_and_load(teacher, tmp_path / "copy"), params, context)
     before = outcomes_of(EagerPredictor(student.network, "cpu"), student.tokenizer, gate)
@@ -321,7 +321,7 @@ def test_a_tokenizer_that_pads_on_the_left_is_named(tmp_path: Path) -> None:
         encoded = task.task.row_encoder(PARAMS, tmp_path / side)(rows)
         predictor = EagerPredictor(model.network, "cpu")
         found = outcomes_of(predictor, model.tokenizer, rows)
-        found = task.task.beside(PARAMS, found, found)
+        found = task.task.score_pair(PARAMS, found, found)
         both.append(Compared(predictor, encoded, tmp_path / side, "cpu", found))
     (found,) = find_faults(*both, writing(PARAMS))
     assert found.startswith("its tokenizer pads on the left, the teacher's on the right")

@@ -53,8 +53,8 @@ def test_every_wish_of_ours_is_a_method_with_valid_options_where_it_exists() -> 
     for steps in peers.OURS.values():
         for step in steps:
             for name, options in step.items():
-                if name in known_plugins("method"):
-                    load("method", name).Params.model_validate(options)
+                if name in known_plugins("step"):
+                    load("step", name).Params.model_validate(options)
                     checked += 1
     assert checked >= 4
     assert len(PEERS) >= 10
@@ -129,9 +129,9 @@ def test_tools_of_peers_get_the_teacher_its_rows_and_texts_of_the_workloads(tmp_
     drop = outcomes.right.mean() - np.mean([row["label"] == "pos" for row in judged])
     assert student_peers.drop_of(given, "constant").startswith(f"{100 * drop:.1f} [")
     workloads = json.loads((given / "workloads.json").read_text("utf-8"))
-    assert [one["id"] for one in workloads] == [one.id for one in run.suite.timed_on(TEACHER)]
+    assert [one["id"] for one in workloads] == [one.id for one in run.suite.list_timed_workloads(TEACHER)]
     tokenizer = run.build(TEACHER).artifact.load("cpu").tokenizer
-    for one, workload in zip(workloads, run.suite.timed_on(TEACHER), strict=True):
+    for one, workload in zip(workloads, run.suite.list_timed_workloads(TEACHER), strict=True):
         lengths = [len(ids) for ids in tokenizer(one["texts"]).input_ids]
         assert len(lengths) == workload.batch
         assert workload.tokens is None or set(lengths) == {workload.tokens}

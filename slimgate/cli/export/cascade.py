@@ -118,67 +118,67 @@ class WrittenCascade:
     @property
     def packages(self) -> list[str]:
         """What pip installs."""
-        found = dict.fromkeys(form_of(one.form).package for one in self.written)
-        return ["numpy", *found, "transformers"]
+        needed_packages = dict.fromkeys(form_of(model.form).package for model in self.written)
+        return ["numpy", *needed_packages, "transformers"]
 
     @property
     def tolerance(self) -> float:
         """The widest of those of its models."""
-        return max(float(one.compared.get("tolerance", TOLERANCE)) for one in self.written)
+        return max(float(model.compared.get("tolerance", TOLERANCE)) for model in self.written)
 
 
 def write_models(artifact: Artifact, form: str | None, folder: Path, scratch: Path) -> WrittenCascade:
     """Writes each model into its folder. Raises BuildError that names the model."""
     members, written = read_cascade(artifact.folder).members, list[Written]()
     for number, member in enumerate(members):
-        target, own = folder / member.folder, scratch / str(number)
+        target, own_folder = folder / member.folder, scratch / str(number)
         target.mkdir(parents=True)
-        own.mkdir()
+        own_folder.mkdir()
         manifest = {"kind": member.kind, "digest": f"{artifact.digest} {number}"}
         try:
-            one = write_form(
-                Artifact(Entry(artifact.folder / member.folder, manifest, False)), form, target, own
+            exported = write_form(
+                Artifact(Entry(artifact.folder / member.folder, manifest, False)), form, target, own_folder
             )
         except BuildError as error:
             raise type(error)(f"{member.name}: {error}") from error
-        if one.layout is not None:
+        if exported.layout is not None:
             raise BuildError(
                 f"{member.name}: weights in the layout of a server are not exported in a cascade"
             )
-        written.append(one)
+        written.append(exported)
     return WrittenCascade(members, tuple(written))
 
 
-def write_loader(found: WrittenCascade, classes: Sequence[str], folder: Path) -> None:
+def write_loader(cascade: WrittenCascade, classes: Sequence[str], folder: Path) -> None:
     """cascade.json and cascade.py."""
-    told = ("name", "folder", "temperature", "threshold", "weight")
-    models = [{key: getattr(one, key) for key in told} for one in found.members]
+    keys = ("name", "folder", "temperature", "threshold", "weight")
+    models = [{key: getattr(member, key) for key in keys} for member in cascade.members]
     text = json.dumps({"labels": list(classes), "models": models}, indent=1, ensure_ascii=False)
     (folder / FILE).write_text(text + "\n", "utf-8")
-    (folder / LOADER).write_text(loader(found), "utf-8")
+    (folder / LOADER).write_text(loader(cascade), "utf-8")
 
 
-def loader(found: WrittenCascade) -> str:
+def loader(cascade: WrittenCascade) -> str:
     """The text of cascade.py."""
-    lines = [lines_of(one, form_of(one.form)) for one in found.written]
+    lines = [lines_of(model, form_of(model.form)) for model in cascade.written]
     imports = dict.fromkeys(line for start, _, _ in lines for line in start.splitlines())
-    text = _HEAD.format(packages=", ".join(found.packages), imports="\n".join(imports))
-    for number, (member, one, (_, load, predict)) in enumerate(
-        zip(found.members, found.written, lines, strict=True)
+    text = _HEAD.format(packages=", ".join(cascade.packages), imports="\n".join(imports))
+    for number, (member, model, (_, load, predict)) in enumerate(
+        zip(cascade.members, cascade.written, lines, strict=True)
     ):
         text += _OPEN.format(
             number=number,
             name=member.name,
-            load=_indent(_inside_folder(load, one), 4),
+            load=_indent(_inside_folder(load, model), 4),
             predict=_indent(predict, 8),
         )
     opened = ", ".join(f"open_{number}" for number in range(len(lines)))
     return f"{text}\n\nOPEN = [{opened}]\n"
 
 
-def _inside_folder(load: str, one: Written) -> str:
+def _inside_folder(load: str, model: Written) -> str:
     """The lines that open a model of ".", with the files of `folder` instead."""
-    for name in form_of(one.form).files:
+    for name in form_of(model.form).files:
         load = load.replace(json.dumps(name), f"str(folder / {json.dumps(name)})")
     return load.replace('"."', "str(folder)")
 
@@ -192,7 +192,9 @@ def use(texts: Sequence[Any]) -> str:
     return _USE.format(texts=json.dumps(list(texts), ensure_ascii=False))
 
 
-def check_cascade(artifact: Artifact, found: WrittenCascade, folder: Path, gate: GateRows) -> RowCheck:
+def check_cascade(
+    artifact: Artifact, written_cascade: WrittenCascade, folder: Path, gate: GateRows
+) -> RowCheck:
     """Asks cascade.py of the folder, and the judged cascade, for the first gate rows. Raises OtherAnswers."""
     suite, facts = gate.suite, gate.rows.facts
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
@@ -202,9 +204,9 @@ def check_cascade(artifact: Artifact, found: WrittenCascade, folder: Path, gate:
     cascade = _import_loader(folder).Cascade(folder)
     starts = range(0, len(texts), BATCH)
     scores = np.concatenate([cascade.scores(texts[start : start + BATCH])[0] for start in starts])
-    given = task.object.outcomes(facts, rows, scores, task.params, None)
+    exported = task.object.outcomes(facts, rows, scores, task.params, None)
     judged, again = answers_of(gate, rows, artifact), answers_of(gate, rows, artifact, turned=True)
-    return require_same_answers(judged, again, given, tolerance=found.tolerance)
+    return require_same_answers(judged, again, exported, tolerance=written_cascade.tolerance)
 
 
 def _import_loader(folder: Path) -> Any:
@@ -212,10 +214,10 @@ def _import_loader(folder: Path) -> Any:
     spec = importlib.util.spec_from_file_location("slimgate_exported_cascade", folder / LOADER)
     assert spec is not None
     assert spec.loader is not None
-    module, kept = importlib.util.module_from_spec(spec), sys.dont_write_bytecode
+    module, writes_bytecode = importlib.util.module_from_spec(spec), sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     try:
         spec.loader.exec_module(module)
     finally:
-        sys.dont_write_bytecode = kept
+        sys.dont_write_bytecode = writes_bytecode
     return module

@@ -52,14 +52,14 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.record.files import read_record_file
     from slimgate.record.shipping import why_not_shipped
 
-    found = read_record_file(options.record)
-    model = found.model(options.variant)
+    record_run = read_record_file(options.record)
+    model = record_run.model(options.variant)
     check_free(options.folder, force=options.force)
     store = store_root(options)
-    artifact, params = stored_artifact(found, model, store), task_params(found)
+    artifact, params = stored_artifact(record_run, model, store), task_params(record_run)
     check_packages(artifact, options.format, model.name)
-    gate = gate_rows(found, store)
-    why = why_not_shipped(found.record, model) or why_changed(found, model, gate)
+    gate = gate_rows(record_run, store)
+    why = why_not_shipped(record_run.record, model) or why_changed(record_run, model, gate)
     reason = clean_reason(options.reason)
     if why is not None and reason is None:
         line = f'slimgate export: {model.name} {why}; say why it is shipped: --reason "…"'
@@ -68,12 +68,21 @@ def run(options: argparse.Namespace) -> int:
     shipped = reason and (f"{reason} ({model.name} {why})" if why else reason)
     try:
         written, checked = export(
-            found, model, artifact, params, options.folder, form=options.format, gate=gate, shipped=shipped
+            record_run,
+            model,
+            artifact,
+            params,
+            options.folder,
+            form=options.format,
+            gate=gate,
+            shipped=shipped,
         )
     except OtherAnswers as error:
         sys.stderr.write(f"slimgate export: {visible(str(error))}\n")
         return 1
-    told = f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
+    message = (
+        f"{options.folder.as_posix()}: {model.name} for {written.form}, to load as README.md there shows"
+    )
     servers = describe_servers(layout_of(written))
-    sys.stdout.writelines(f"{visible(line)}\n" for line in (told, checked, servers) if line)
+    sys.stdout.writelines(f"{visible(line)}\n" for line in (message, checked, servers) if line)
     return 0

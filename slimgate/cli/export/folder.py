@@ -54,7 +54,7 @@ def _is_export(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     tagged = not start and f"- {TAG}" in text.partition("\n---\n")[0].splitlines()
-    return tagged and not any(one.name.startswith(".") for one in folder.iterdir())
+    return tagged and not any(path.name.startswith(".") for path in folder.iterdir())
 
 
 def export(
@@ -113,20 +113,20 @@ def _export_cascade(
     """The folder of a cascade: each of its models, and what asks them."""
     from slimgate.cli.export.cascade import check_cascade, use, write_loader, write_models
 
-    found, task = write_models(artifact, form, new, scratch), _task(run, gate)
-    for member, written in zip(found.members, found.written, strict=True):
+    members, task = write_models(artifact, form, new, scratch), _task(run, gate)
+    for member, written in zip(members.members, members.written, strict=True):
         _write_beside(written, task, params, new / member.folder)
-    write_loader(found, run.record.task.classes, new)
+    write_loader(members, run.record.task.classes, new)
     checked = f"not held against the gate rows: {gate}"
     if isinstance(gate, GateRows):
-        checked = check_cascade(artifact, found, new, gate).message
+        checked = check_cascade(artifact, members, new, gate).message
     size = sum((new / name).stat().st_size for name in files_of(new))
     text = blocks(
         card(run.record, model, shipped=shipped),
         "## Use",
-        f"Needs `pip install {' '.join(found.packages)}`; run it inside of this folder "
+        f"Needs `pip install {' '.join(members.packages)}`; run it inside of this folder "
         f"({megabytes(size)} MB).",
-        f"```python\n{use(example_texts(found.written[0], params))}\n```",
+        f"```python\n{use(example_texts(members.written[0], params))}\n```",
         bullets(
             [
                 f"This folder, loaded from its files, against the judged cascade: {escape(checked)}.",
@@ -204,32 +204,32 @@ def _use(
 
 
 def _notes(model: VariantRecord, written: Written, params: Mapping[str, Any], checked: str) -> list[str]:
-    found = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
+    notes = [f"This folder, loaded from its files, against the model that was judged: {escape(checked)}."]
     judged = model.artifact.runtime if model.artifact else ""
     if written.layout is not None:
-        found.append("The files are those that were judged.")
+        notes.append("The files are those that were judged.")
         if servers := describe_servers(layout_of(written)):
-            found.append(f"{servers[0].upper()}{servers[1:]}.")
+            notes.append(f"{servers[0].upper()}{servers[1:]}.")
     elif written.compared:
         apart = written.compared["max_difference"]
         near = f"lie at most {significant(apart, 2)} from its own" if apart else "are its own"
-        found.append(
+        notes.append(
             f"Made from the model that was judged: on made-up token ids the scores {near}. The figures above "
             "are of the model as it was judged."
         )
     else:
-        found.append("The graph is the file that was judged.")
+        notes.append("The graph is the file that was judged.")
     if judged != forms()[written.form][0]:
-        found.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
+        notes.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
     if written.static:
         behind = ", with the prompts before them" if params.get("prompts") else ""
-        found.append(
+        notes.append(
             '`SentenceTransformer(".")` of sentence-transformers loads the folder too, and gives the same '
             f"vectors of texts that are not cut{behind}."
         )
     if written.pairs:
-        found.append(
+        notes.append(
             "The graph takes an even number of texts: the first half are queries (or first texts), the "
             "second half documents (or second texts)."
         )
-    return found
+    return notes

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from slimgate.compress.agreement import check_agreement, predictor_of, scores
 from slimgate.errors import BuildError, DataError, MissingExtra, format_suggestion
 from slimgate.loading import form_of, forms, runtime_of
 from slimgate.models import saved_files
@@ -26,6 +25,7 @@ from slimgate.models.served import Served, copy_served, gguf_file, quant_method
 from slimgate.protocols import Form, Runtime
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
+from slimgate.steps.agreement import check_agreement, predictor_of, scores
 from slimgate.store.artifact import Artifact
 from slimgate.suite.extras import describe_missing
 
@@ -76,13 +76,13 @@ def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
     if artifact.kind == CASCADE:
         kinds = [member.kind for member in read_cascade(artifact.folder).members]
     for kind in kinds:
-        found = runtime_of(kind)
-        own = found[1].form if found else None
-        if own is not None and own.name == TRANSFORMERS and kind not in (SERVED, *CHECKPOINTS):
+        runtime = runtime_of(kind)
+        own_form = runtime[1].form if runtime else None
+        if own_form is not None and own_form.name == TRANSFORMERS and kind not in (SERVED, *CHECKPOINTS):
             graphs = _graphs_of(kind)
-            asked = form or (graphs[0] if graphs and kind != TORCH else TRANSFORMERS)
-            if asked in graphs:
-                _require_packages(asked, name)
+            requested = form or (graphs[0] if graphs and kind != TORCH else TRANSFORMERS)
+            if requested in graphs:
+                _require_packages(requested, name)
 
 
 def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path) -> Written:
@@ -93,18 +93,18 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
     """
     if form is not None and form not in forms():
         raise DataError(f"--format {form}: there is no such form{format_suggestion(form, forms())}")
-    found = runtime_of(artifact.kind)
-    own = found[1].form if found else None
-    if found is None or own is None:
+    runtime = runtime_of(artifact.kind)
+    own_form = runtime[1].form if runtime else None
+    if runtime is None or own_form is None:
         raise BuildError(
             f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"
         )
     if artifact.kind in (SERVED, *CHECKPOINTS):
         return _copy_served(artifact.load("cpu"), form, folder)
-    if own.name == TRANSFORMERS:
+    if own_form.name == TRANSFORMERS:
         return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))
-    return _copy_graph(artifact, found[1], own, form, folder)
+    return _copy_graph(artifact, runtime[1], own_form, form, folder)
 
 
 def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> Written:
@@ -129,24 +129,24 @@ def _copy_served(model: Served | Checkpoint, form: str | None, folder: Path) -> 
 
 
 def _copy_graph(
-    artifact: Artifact, runtime: Runtime[Any], own: Form, form: str | None, folder: Path
+    artifact: Artifact, runtime: Runtime[Any], own_form: Form, form: str | None, folder: Path
 ) -> Written:
-    if form not in (None, own.name):
+    if form not in (None, own_form.name):
         raise BuildError(
             f"it was judged as a graph of {artifact.kind}, which --format {form} cannot hold; "
-            f"leave --format out, or say --format {own.name}"
+            f"leave --format out, or say --format {own_form.name}"
         )
     if runtime.copy is not None:
         runtime.copy(artifact.folder, folder)
-    for name in own.files:
+    for name in own_form.files:
         if (artifact.folder / name).exists():
             shutil.copyfile(artifact.folder / name, folder / name)
-    beside = saved_files.load_beside(artifact.folder)
-    tokenizer, config = beside["tokenizer"], beside["config"]
+    other_files = saved_files.load_beside(artifact.folder)
+    tokenizer, config = other_files["tokenizer"], other_files["config"]
     pad_(tokenizer)
     forced = saved_files.read_description(artifact.folder).get("forced", ())
     prefix = tuple(tokenizer.convert_ids_to_tokens(list(forced)))
-    return Written(own.name, tokenizer, config, pairs=_texts(config) > 1, prefix=prefix)
+    return Written(own_form.name, tokenizer, config, pairs=_texts(config) > 1, prefix=prefix)
 
 
 def _texts(config: Any) -> int:
@@ -154,18 +154,18 @@ def _texts(config: Any) -> int:
     return int((getattr(config, "sentence", None) or {}).get("texts", 1))
 
 
-def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Written:
+def _from_torch(model: Any, form: str | None, folder: Path, transformers_model: Any) -> Written:
     from slimgate.models.static_modules import save_static_modules, weighted_rows
     from slimgate.models.stock import auto_class, not_stock
 
     if hasattr(model.network, "load_tokenizer"):
         raise BuildError(f"{type(model.network).__name__} reads more than text, which is not exported")
-    own = not_stock(model) if form in (None, TRANSFORMERS) else None
+    custom_module = not_stock(model) if form in (None, TRANSFORMERS) else None
     graphs = _graphs_of(model.kind)
-    if form == TRANSFORMERS and own:
+    if form == TRANSFORMERS and custom_module:
         other = ", or ".join(f"--format {name}" for name in graphs)
-        raise BuildError(f"no class of transformers holds it ({own}); say {other}")
-    form = form or (graphs[0] if own else TRANSFORMERS)
+        raise BuildError(f"no class of transformers holds it ({custom_module}); say {other}")
+    form = form or (graphs[0] if custom_module else TRANSFORMERS)
     if form not in (TRANSFORMERS, *graphs):
         raise BuildError(
             f"its layers are of kind {model.kind}, which --format {form} does not take; "
@@ -177,9 +177,15 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
     if getattr(model.config, "sentence", None):  # one text a row, where the task's rows have two
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
-    before = scores(predictor_of(model, here), batches)
-    made, tolerance = _write(forms()[form][1], model, batches, folder)
-    check_agreement(before, scores(predictor_of(made, here), batches), batches, here, tolerance=tolerance)
+    before = scores(predictor_of(model, transformers_model), batches)
+    written, tolerance = _write(forms()[form][1], model, batches, folder)
+    check_agreement(
+        before,
+        scores(predictor_of(written, transformers_model), batches),
+        batches,
+        transformers_model,
+        tolerance=tolerance,
+    )
     # its file of the tokenizer is that of a fast one
     rows = weighted_rows(model.network) if model.tokenizer.is_fast else None
     if rows is not None:
@@ -189,7 +195,7 @@ def _from_torch(model: Any, form: str | None, folder: Path, here: Any) -> Writte
         model.tokenizer,
         model.config,
         auto=auto_class(model) if form == TRANSFORMERS else None,
-        compared=here.log,
+        compared=transformers_model.log,
         static=rows is not None,
     )
 
@@ -202,13 +208,17 @@ def pad_(tokenizer: Any) -> None:
 
 def _graphs_of(kind: str) -> list[str]:
     """The forms that a PyTorch model of this kind can be exported to, the first by default."""
-    return [name for name, (_, one) in forms().items() if one.export and one.form and kind in one.form.takes]
+    return [
+        name
+        for name, (_, runtime) in forms().items()
+        if runtime.export and runtime.form and kind in runtime.form.takes
+    ]
 
 
 def _require_packages(form: str, name: str) -> None:
     """Raises MissingExtra that says what a form needs. name: of the model."""
-    if told := describe_missing(f"writing {name} as {form}", form_of(form).needs):
-        raise MissingExtra(told)
+    if missing := describe_missing(f"writing {name} as {form}", form_of(form).needs):
+        raise MissingExtra(missing)
 
 
 def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tuple[Any, float]:
@@ -217,7 +227,7 @@ def _write(runtime: Runtime[Any], model: Any, batches: Any, folder: Path) -> tup
         from slimgate.models.stock import save_stock
 
         return replace(model, network=save_stock(model, folder)), TOLERANCE
-    from slimgate.compress.layers.int8_in_graph import with_integer_operators_
+    from slimgate.steps.layers.int8_in_graph import with_integer_operators_
 
     integers = with_integer_operators_(model.network)
     return runtime.export(model, batches, folder), INTEGER_TOLERANCE if integers else TOLERANCE

@@ -27,10 +27,10 @@ from slimgate.outcomes import ClassOutcomes, Outcomes
 from slimgate.protocols import Predictor, Rows, Runtime
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, significant
-from slimgate.run.measure.quality import Encoder, predict
+from slimgate.run.measure.quality import Encoder, predict_outcomes
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry
-from slimgate.suite.runtime_choice import runtime_for
+from slimgate.suite.runtime_choice import find_runtime
 from slimgate.suite.suite import Plugin, SuiteRuntime
 
 ROWS = 500
@@ -59,9 +59,9 @@ class RowCheck:
     @property
     def message(self) -> str:
         """`500 gate rows: 0 predictions differ, largest probability difference 0.004`"""
-        what, number = ("prediction", "probability") if self.of_classes else ("answer", "score")
+        noun, number = ("prediction", "probability") if self.of_classes else ("answer", "score")
         differ = (
-            f"{format_count(self.changed, what, f'{what}s')} {'differs' if self.changed == 1 else 'differ'}"
+            f"{format_count(self.changed, noun, f'{noun}s')} {'differs' if self.changed == 1 else 'differ'}"
         )
         near = significant(self.largest, 2) if self.largest else "0"
         rows = format_count(self.rows, "gate row", "gate rows")
@@ -72,8 +72,10 @@ def check_rows(artifact: Artifact, written: Written, folder: Path, gate: GateRow
     """Asks both for the first 500 gate rows, which lie in random order. Raises OtherAnswers."""
     rows = Rows(gate.rows.gate.table.slice(0, ROWS))
     judged, again = answers_of(gate, rows, artifact), answers_of(gate, rows, artifact, turned=True)
-    given = _answers(gate, rows, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
-    return require_same_answers(judged, again, given, tolerance=written.compared.get("tolerance", TOLERANCE))
+    exported = _answers(gate, rows, _to_artifact(written, folder, scratch, artifact), texts=_texts(written))
+    return require_same_answers(
+        judged, again, exported, tolerance=written.compared.get("tolerance", TOLERANCE)
+    )
 
 
 def answers_of(gate: GateRows, rows: Rows, artifact: Artifact, *, turned: bool = False) -> Outcomes:
@@ -81,31 +83,36 @@ def answers_of(gate: GateRows, rows: Rows, artifact: Artifact, *, turned: bool =
     return _answers(gate, rows, artifact, order=_reversed_order(rows) if turned else None)
 
 
-def require_same_answers(judged: Outcomes, again: Outcomes, given: Outcomes, *, tolerance: float) -> RowCheck:
+def require_same_answers(
+    judged: Outcomes, again: Outcomes, exported: Outcomes, *, tolerance: float
+) -> RowCheck:
     """How the written folder's answers differ from those of the judged model, which answered twice.
 
     Raises OtherAnswers where that is more than rounding.
     """
-    found, own = _compare(judged, given), _compare(judged, again)
-    if _is_beyond_rounding(found, own, judged, tolerance=tolerance):
+    difference, own_difference = _compare(judged, exported), _compare(judged, again)
+    if _is_beyond_rounding(difference, own_difference, judged, tolerance=tolerance):
         raise OtherAnswers(
             f"the written folder answers otherwise than the model that was judged, and is not kept: "
-            f"{found.message} (asked twice, the model itself changes {count(own.changed)})"
+            f"{difference.message} (asked twice, the model itself changes {count(own_difference.changed)})"
         )
-    return found
+    return difference
 
 
-def _is_beyond_rounding(found: RowCheck, own: RowCheck, judged: Outcomes, *, tolerance: float) -> bool:
+def _is_beyond_rounding(
+    difference: RowCheck, own_difference: RowCheck, judged: Outcomes, *, tolerance: float
+) -> bool:
     """Whether answers lie further apart than rounding explains.
 
-    own: what the judged model changes when it answers twice; tolerance: of the form, in standard deviations.
+    own_difference: what the judged model changes when it answers twice; tolerance: of the form, in
+    standard deviations.
     """
-    if not found.of_classes:
+    if not difference.of_classes:
         spread = max((float(np.std(column)) for column in _values(judged).values()), default=0.0)
-        return found.largest > max(2 * own.largest, tolerance * spread)
+        return difference.largest > max(2 * own_difference.largest, tolerance * spread)
     turned, apart = ROUNDED if tolerance > TOLERANCE else EXACT
-    allowed = own.changed + math.ceil(turned * found.rows)
-    return found.changed > allowed or found.largest > max(2 * own.largest, apart)
+    allowed = own_difference.changed + math.ceil(turned * difference.rows)
+    return difference.changed > allowed or difference.largest > max(2 * own_difference.largest, apart)
 
 
 def _reversed_order(rows: Rows) -> npt.NDArray[np.int64]:
@@ -116,11 +123,11 @@ def _answers(
     gate: GateRows, rows: Rows, artifact: Artifact, *, order: Any = None, texts: int | None = None
 ) -> Outcomes:
     """texts: how many texts of a row the graph takes at once, where that is not what the task's rows have."""
-    runtime = runtime_for(artifact.kind)
+    runtime = find_runtime(artifact.kind)
     columns = gate.suite.setup.task.object.text_columns(gate.suite.setup.task.params)
     if texts == 1 and len(columns) == 2:
         runtime = _one_text_at_a_time(runtime)
-    return predict(
+    return predict_outcomes(
         gate.suite, gate.rows, artifact, runtime, Encoder(gate.suite, rows), device="cpu", order=order
     )
 
@@ -158,11 +165,11 @@ def _texts(written: Written) -> int | None:
     return None if sentence is None else int(sentence.get("texts", 1))
 
 
-def _compare(one: Outcomes, other: Outcomes) -> RowCheck:
-    changed, classes = int(one.changed_rows(other).sum()), isinstance(one, ClassOutcomes)
-    mine, theirs = _values(one), _values(other)
+def _compare(outcomes: Outcomes, other: Outcomes) -> RowCheck:
+    changed, classes = int(outcomes.changed_rows(other).sum()), isinstance(outcomes, ClassOutcomes)
+    mine, theirs = _values(outcomes), _values(other)
     largest = max((float(np.abs(mine[name] - theirs[name]).max()) for name in mine), default=0.0)
-    return RowCheck(len(one), changed, largest, classes)
+    return RowCheck(len(outcomes), changed, largest, classes)
 
 
 def _values(outcomes: Outcomes) -> Mapping[str, npt.NDArray[np.float64]]:

@@ -50,8 +50,8 @@ def layout_of(written: Written) -> str | None:
 
 def describe_servers(layout: str | None) -> str | None:
     """`documented to load gptq: vLLM, SGLang, transformers`; None of a format that is not in the table."""
-    found = LAYOUTS.get(layout or "")
-    if found is None:
+    layout_facts = LAYOUTS.get(layout or "")
+    if layout_facts is None:
         return None
     name = "an unquantized folder" if layout == "plain" else layout
-    return f"documented to load {name}: {', '.join(found.servers)}"
+    return f"documented to load {name}: {', '.join(layout_facts.servers)}"

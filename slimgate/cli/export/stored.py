@@ -48,17 +48,17 @@ def stored_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
 
 def _digest(folder: Path) -> str | None:
     try:
-        found = read_manifest(folder, f"artifacts/{folder.name}").get("digest")
+        digest = read_manifest(folder, f"artifacts/{folder.name}").get("digest")
     except (Damaged, OSError):
         return None
-    return str(found)
+    return str(digest)
 
 
 def building(record: RunRecord, model: VariantRecord, store: Path) -> str:
     """The command that builds a model into a store. The teacher is built with any variant."""
-    names = [one.name for one in record.variants if one.name != "teacher"]
+    names = [variant.name for variant in record.variants if variant.name != "teacher"]
     variant = model.name if model.name != "teacher" else (names or ["teacher"])[0]
-    test = shlex.quote(f"{record.suite.path}::test_footprint[{variant}]")
+    test = shlex.quote(f"{record.suite.path}::test_size[{variant}]")
     return f"pytest {test} --slimgate-store {shlex.quote(str(store))}"
 
 
@@ -71,19 +71,19 @@ def task_params(run: Kept) -> Json:
     if record.task.params is not None:
         return record.task.params
     path = Path(record.suite.path)
-    found = _suite_params(path, record.suite.digest) if path.is_file() else None
-    if found is None:
-        there = "is another one by now" if path.is_file() else "is not there"
+    params = _suite_params(path, record.suite.digest) if path.is_file() else None
+    if params is None:
+        state = "is another one by now" if path.is_file() else "is not there"
         raise DataError(
-            f"{run.file}: an earlier slimgate wrote it, without [task], and {PurePosixPath(path)} {there}; "
+            f"{run.file}: an earlier slimgate wrote it, without [task], and {PurePosixPath(path)} {state}; "
             "run this where the suite is as it was, or measure again"
         )
-    return found
+    return params
 
 
 def _suite_params(path: Path, digest: str) -> Json | None:
     from slimgate.suite.load import load_suite
-    from slimgate.suite.suite import params_json
+    from slimgate.suite.suite import dump_params
 
     try:
         suite = load_suite(path, check_data=False)
@@ -91,16 +91,16 @@ def _suite_params(path: Path, digest: str) -> Json | None:
         return None
     if suite.digest != digest:
         return None
-    found: Json = params_json(suite.setup.task.params)
-    return found
+    params: Json = dump_params(suite.setup.task.params)
+    return params
 
 
 def _is_task_of(suite: Suite, run: Kept) -> bool:
     """Whether a suite that has changed still asks the same of the rows; variants and budgets may differ."""
-    from slimgate.suite.suite import params_json
+    from slimgate.suite.suite import dump_params
 
     task = suite.setup.task
-    return (task.name, params_json(task.params)) == (run.record.task.kind, run.record.task.params)
+    return (task.name, dump_params(task.params)) == (run.record.task.kind, run.record.task.params)
 
 
 def why_changed(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | None:
@@ -113,9 +113,9 @@ def why_changed(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | 
         return None
     if isinstance(gate, str):
         return f"comes from a record that cannot be held against its suite: {gate}"
-    from slimgate.run.demands import demands_of
+    from slimgate.run.demands import make_demands
 
-    then, now = run.record.demands, demands_of(gate.suite)
+    then, now = run.record.demands, make_demands(gate.suite)
     if then is None:
         changed = gate.suite.digest != run.record.suite.digest
     else:

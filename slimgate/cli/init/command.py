@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     check_free(path, force=options.force)
     draft = _draft(options, files, name, path.parent.resolve(), ask)
     planned = write_suite(draft, path)
-    _tell(draft, path, [one.line for one in planned], here=options.dir == Path())
+    _tell(draft, path, [line.line for line in planned], in_current_folder=options.dir == Path())
     return 0
 
 
@@ -109,14 +109,14 @@ def _files(options: argparse.Namespace, ask: Ask | None) -> DataFiles:
     )
 
 
-def _by_label(given: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
-    found: dict[str, tuple[Path, ...]] = {}
-    for one in given:
-        label, equals, file = one.partition("=")
+def _by_label(arguments: list[str]) -> Mapping[str, tuple[Path, ...]] | None:
+    files_by_label: dict[str, tuple[Path, ...]] = {}
+    for argument in arguments:
+        label, equals, file = argument.partition("=")
         if not (label and equals and file):
-            raise DataError(f'--by-label "{one}" came, expected NAME=FILE, such as pos=good.txt')
-        found[label] = (*found.get(label, ()), Path(file))
-    return found or None
+            raise DataError(f'--by-label "{argument}" came, expected NAME=FILE, such as pos=good.txt')
+        files_by_label[label] = (*files_by_label.get(label, ()), Path(file))
+    return files_by_label or None
 
 
 def _name(options: argparse.Namespace, files: DataFiles) -> str:
@@ -136,37 +136,39 @@ def _draft(options: argparse.Namespace, files: DataFiles, name: str, folder: Pat
     from slimgate.cli.init.draft import Draft
     from slimgate.cli.init.guessing import guess
     from slimgate.cli.init.models import find_model
-    from slimgate.data.guess_input import Said
+    from slimgate.data.guess_input import Stated
 
     if options.model is None and ask is not None:
         options.model = ask("Model (a folder, a hub id, or package:NAME/PATH)", None)
     if options.model is None:
         raise DataError("--model is missing: a folder, a hub id, or package:NAME/PATH")
     model, parts = find_model(options.model, folder), files.read()
-    said = Said(options.task, tuple(options.text), options.label, options.group, _split_list(options.names))
+    stated = Stated(
+        options.task, tuple(options.text), options.label, options.group, _split_list(options.names)
+    )
     table = concat_parts(parts)
-    guessed = guess(table, said, causal=model.causal, encoder_decoder=model.encoder_decoder)
+    guessed = guess(table, stated, causal=model.causal, encoder_decoder=model.encoder_decoder)
     if ask is not None:
         sys.stdout.write(
             f"Columns: {', '.join(table.column_names)}. It looks like {guessed.kind}: {guessed.why}.\n"
         )
         task = ask("Task", guessed.kind)
         label = ask("Column of the label (- for none)", _label_of(guessed.options) or "-")
-        said = Said(task, said.text, None if label == "-" else label, said.group, said.names)
-        guessed = guess(table, said, causal=model.causal, encoder_decoder=model.encoder_decoder)
+        stated = Stated(task, stated.text, None if label == "-" else label, stated.group, stated.names)
+        guessed = guess(table, stated, causal=model.causal, encoder_decoder=model.encoder_decoder)
     return Draft(name, files, parts, model, guessed, _split_list(options.model_labels))
 
 
 def _label_of(options: Mapping[str, Any]) -> str | None:
-    found = options.get("label") or options.get("score") or options.get("tags")
-    return found if isinstance(found, str) else None
+    columns = options.get("label") or options.get("score") or options.get("tags")
+    return columns if isinstance(columns, str) else None
 
 
 def _split_list(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
-def _tell(draft: Draft, path: Path, planned: list[str], *, here: bool) -> None:
+def _tell(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bool) -> None:
     from slimgate._system.escape import visible
     from slimgate.cli.init.suite_text import SCHEMA_FILE, describe_rows
 
@@ -182,6 +184,6 @@ def _tell(draft: Draft, path: Path, planned: list[str], *, here: bool) -> None:
         *(f"  {line}" for line in planned),
         f"{path.with_name(SCHEMA_FILE)}: for editors",
     ]
-    there = "" if here else f"cd {shlex.quote(str(path.parent.parent))} && "
-    lines.append(f"next: {there}pytest bench/{path.name} --slimgate-plan")
+    change_folder = "" if in_current_folder else f"cd {shlex.quote(str(path.parent.parent))} && "
+    lines.append(f"next: {change_folder}pytest bench/{path.name} --slimgate-plan")
     sys.stdout.writelines(f"{visible(line)}\n" for line in lines)

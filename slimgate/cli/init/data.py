@@ -59,22 +59,22 @@ class DataFiles:
         try:
             params = files.Params.model_validate(_absolute(source))
         except ValidationError as error:
-            raise DataError("; ".join(one["msg"] for one in error.errors())) from None
+            raise DataError("; ".join(problem["msg"] for problem in error.errors())) from None
         files.source.columns(params)  # which says more of what is wrong with a header
         with TemporaryDirectory(prefix="slimgate-") as scratch:
             return files.source.read(params, scratch=Path(scratch))
 
 
 def _from(folder: Path, paths: Files) -> str | list[str]:
-    found = [Path(os.path.relpath(path.absolute(), folder)).as_posix() for path in paths]
-    return found[0] if len(found) == 1 else found
+    names = [Path(os.path.relpath(path.absolute(), folder)).as_posix() for path in paths]
+    return names[0] if len(names) == 1 else names
 
 
 def _absolute(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
-        return {name: _absolute(one, name) for name, one in value.items()}
+        return {name: _absolute(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_absolute(one, key) for one in value]
+        return [_absolute(item, key) for item in value]
     return f"/{value}" if isinstance(value, str) and key != "encoding" else value
 
 

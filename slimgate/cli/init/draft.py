@@ -24,7 +24,7 @@ from slimgate.errors import DataError
 from slimgate.loading import load
 from slimgate.models.config import model_labels
 from slimgate.protocols import Rows, Task
-from slimgate.run.budget_plan import GateGroups, groups_of
+from slimgate.run.budget_plan import GateGroups, count_groups
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Draft:
     @cached_property
     def task(self) -> Task[Any]:
         """The task that was guessed, or asked for."""
-        found: Task[Any] = load("task", self.guess.kind)
-        return found
+        plugin: Task[Any] = load("task", self.guess.kind)
+        return plugin
 
     @cached_property
     def label(self) -> str | None:
@@ -135,19 +135,19 @@ class Draft:
     @cached_property
     def options(self) -> dict[str, Any]:
         """The keys of [task] that belong to the task."""
-        found = {key: tuple(v) if isinstance(v, list) else v for key, v in self.guess.options.items()}
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in self.guess.options.items()}
         if "max_tokens" in self.task.Params.model_fields:
-            found["max_tokens"] = self.max_tokens
+            values["max_tokens"] = self.max_tokens
         pooling = proposing.pooling(self.model, self.task, self.standing)
         if pooling is not None:
-            found["pooling"] = pooling
+            values["pooling"] = pooling
         if self.stated:
-            found["labels"] = self._stated_labels()
+            values["labels"] = self._stated_labels()
         if "add_bos" in self.task.Params.model_fields and self.model.config.get("bos_token_id") is not None:
-            found["add_bos"] = True
+            values["add_bos"] = True
         if "chat" in self.task.Params.model_fields and self.model.has_chat_template:
-            found["chat"] = True
-        return found
+            values["chat"] = True
+        return values
 
     def _stated_labels(self) -> tuple[str, ...]:
         if self.standing == "headless":
@@ -163,7 +163,7 @@ class Draft:
     @cached_property
     def gate(self) -> GateGroups:
         """The gate's rows and their groups, as the judge takes them."""
-        return groups_of(Rows(self.cut.splits["gate"]), self.guess.texts, self.guess.group)
+        return count_groups(Rows(self.cut.splits["gate"]), self.guess.texts, self.guess.group)
 
     @property
     def recurring(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from slimgate.data.guess_input import LABELS, Column, Kind, Said
+from slimgate.data.guess_input import LABELS, Column, Kind, Stated
 from slimgate.errors import DataError
 
 SCORES = ("score", "similarity", "rating", "similarity_score", "relatedness", "stars", "target", "label")
@@ -30,7 +30,7 @@ class Look:
     """FoundRows of a table."""
 
     table: pa.Table
-    said: Said
+    stated: Stated
     causal: bool
     encoder_decoder: bool = False
 
@@ -39,23 +39,25 @@ class Look:
         """Every column by name, but for `id`, which numbers rows."""
         return look_at(self.table)
 
-    def texts(self, taken: Iterable[str] = ()) -> tuple[str, ...]:
+    def texts(self, used: Iterable[str] = ()) -> tuple[str, ...]:
         """One column of text or two. Raises DataError where there is none."""
-        return texts_among(self.columns, self.said, taken)
+        return texts_among(self.columns, self.stated, used)
 
     def label(self) -> str | None:
         """The column of classes. Raises DataError for one that has no plain values."""
-        found = label_among(self.columns, self.said)
-        if found is not None and self.columns[found].kind in ("list", "other"):
-            raise DataError(f'column "{found}" holds no plain values, expected a class in every row')
-        return found
+        column = label_among(self.columns, self.stated)
+        if column is not None and self.columns[column].kind in ("list", "other"):
+            raise DataError(f'column "{column}" holds no plain values, expected a class in every row')
+        return column
 
     def score(self) -> str | None:
         """The column of numbers. Whole ones, such as stars, are classes unless a task is asked for."""
-        if self.said.task is None:
-            return score_among(self.columns, self.said)
+        if self.stated.task is None:
+            return score_among(self.columns, self.stated)
         numbers = [name for name, column in self.columns.items() if column.kind == "number"]
-        return self.said.label or score_among(self.columns, self.said) or (numbers[-1] if numbers else None)
+        return (
+            self.stated.label or score_among(self.columns, self.stated) or (numbers[-1] if numbers else None)
+        )
 
 
 def look_at(table: pa.Table) -> dict[str, Column]:
@@ -88,8 +90,8 @@ def _column(name: str, column: pa.ChunkedArray) -> Column:
     elif distinct and None not in numbers:
         kind = "number"
     words = sum(len(text.split()) for text in texts) / max(1, len(texts))
-    whole = kind == "number" and all(number == int(number) for number in numbers if number is not None)
-    return Column(name, len(values), kind, len(distinct), len(values) - len(texts), words, whole)
+    is_whole = kind == "number" and all(number == int(number) for number in numbers if number is not None)
+    return Column(name, len(values), kind, len(distinct), len(values) - len(texts), words, is_whole)
 
 
 def _is_readable(kind: pa.DataType) -> bool:
@@ -106,11 +108,11 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def texts_among(columns: Columns, said: Said, taken: Iterable[str]) -> tuple[str, ...]:
+def texts_among(columns: Columns, stated: Stated, used: Iterable[str]) -> tuple[str, ...]:
     """One column of text or two: those said, else a pair known by its names, else by looks."""
-    if said.text:
-        return said.text
-    known = {n: c for n, c in columns.items() if n not in taken and c.kind == "text"}
+    if stated.text:
+        return stated.text
+    known = {n: c for n, c in columns.items() if n not in used and c.kind == "text"}
     free = {n: c for n, c in known.items() if n.lower() not in GROUPS or c.mean_words >= 3}
     for pair in PAIRS:
         if set(pair) <= set(free):
@@ -134,18 +136,18 @@ def measurement_columns(columns: Columns) -> list[str]:
     ]
 
 
-def label_among(columns: Columns, said: Said) -> str | None:
+def label_among(columns: Columns, stated: Stated) -> str | None:
     """The column of classes: that said, else by its name, else the last of few short values that recur."""
-    if said.label is not None:
-        return said.label
-    no_class = {*said.text, *measurement_columns(columns)}
+    if stated.label is not None:
+        return stated.label
+    no_class = {*stated.text, *measurement_columns(columns)}
     free = {n: c for n, c in columns.items() if n not in no_class and c.repeats and c.kind != "list"}
     lower = {name.lower(): name for name in free}
     for name in LABELS:
         if name in lower:
             return lower[name]
     constant = next((n for n, c in columns.items() if n.lower() == "label" and c.distinct == 1), None)
-    if constant is not None and constant not in said.text:
+    if constant is not None and constant not in stated.text:
         raise DataError(
             f'column "{constant}" has one value in all rows; name the column of labels by --label'
         )
@@ -157,16 +159,16 @@ def label_among(columns: Columns, said: Said) -> str | None:
     return looks[-1] if looks else None  # labels stand last more often than not
 
 
-def score_among(columns: Columns, said: Said) -> str | None:
+def score_among(columns: Columns, stated: Stated) -> str | None:
     """The column of a measured number, unless a column is called as classes are."""
-    found = measurement_columns(columns)
-    if said.label is not None:
-        return said.label if said.label in found else None
-    label = label_among(columns, said)
-    if not found or (label is not None and label.lower() in LABELS):
+    measurements = measurement_columns(columns)
+    if stated.label is not None:
+        return stated.label if stated.label in measurements else None
+    label = label_among(columns, stated)
+    if not measurements or (label is not None and label.lower() in LABELS):
         return None
-    named = next((name for name in found if name.lower() in SCORES), None)
-    return named or (found[-1] if label is None else None)
+    named = next((name for name in measurements if name.lower() in SCORES), None)
+    return named or (measurements[-1] if label is None else None)
 
 
 def group_among(columns: Columns, used: Iterable[str]) -> str | None:

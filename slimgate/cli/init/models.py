@@ -78,8 +78,8 @@ class ModelFound:
         return settings.is_file() and bool(read_json(settings).get("chat_template"))
 
     def _number(self, *keys: str) -> int | None:
-        found = next((self.config[key] for key in keys if key in self.config), None)
-        return found if isinstance(found, int) else None
+        number = next((self.config[key] for key in keys if key in self.config), None)
+        return number if isinstance(number, int) else None
 
     def standing(self, auto: str | None, classes: Sequence[str], stated: Sequence[str]) -> Standing:
         """Whether it can do the task as it is.
@@ -138,9 +138,9 @@ def _check_not_mistyped(text: str) -> None:
     place, name = Path(text).parent, Path(text).name
     if not place.is_dir():
         place, name = Path(), text
-    beside = [one for one in place.iterdir() if (one / "config.json").is_file()]
-    if did_you_mean(name, [one.name for one in beside]):
-        meant = did_you_mean(text, [one.as_posix() for one in beside])
+    neighbours = [folder for folder in place.iterdir() if (folder / "config.json").is_file()]
+    if did_you_mean(name, [folder.name for folder in neighbours]):
+        meant = did_you_mean(text, [folder.as_posix() for folder in neighbours])
         raise SuiteError(
             f"--model {text}: no such folder{meant} For a model of the hub name a revision: {text}@main"
         )
@@ -161,15 +161,15 @@ def count_tokens(model: ModelFound, table: Any, columns: tuple[str, ...], *, row
     tokenizer = None if model.fresh else _tokenizer(model.folder / "tokenizer.json")
     if tokenizer is None:
         return TokensFound(
-            [max(len(one.split()) * 3 // 2, len(one) // 4) + 1 + len(columns) for one in texts]
+            [max(len(text.split()) * 3 // 2, len(text) // 4) + 1 + len(columns) for text in texts]
         )
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    found = tokenizer.encode_batch(texts)
+    encodings = tokenizer.encode_batch(texts)
     unknown = getattr(tokenizer.model, "unk_token", None)  # byte-level models and Unigram state none
     return TokensFound(
-        [len(one.ids) + len(columns) - 1 for one in found],
-        sum(_is_unreadable(one, unknown) for one in found) / max(len(found), 1),
+        [len(encoding.ids) + len(columns) - 1 for encoding in encodings],
+        sum(_is_unreadable(encoding, unknown) for encoding in encodings) / max(len(encodings), 1),
     )
 
 

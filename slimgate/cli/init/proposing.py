@@ -9,11 +9,11 @@ from typing import Any
 
 from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.cli.init.models import ModelFound, Standing
-from slimgate.compress.convert.to_ctranslate2 import ENCODER_DECODERS
 from slimgate.judge.budget_kinds import suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
 from slimgate.protocols import Task
+from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
 Json = dict[str, Any]
 # More rows cost more time than they tell; a suite may state more.
@@ -48,7 +48,7 @@ def budgets_for(metric: str, sizes: tuple[int, ...]) -> Budgets:
     if not is_by_rows(metric):
         return Budgets({"drop_points": 5.0}, {"drop_points": 3.0}, False)
     common, tight = (_tightest_budget(sizes, changes) for changes in (TRAINED, CONVERTED))
-    of_common, of_int8 = ({"drop_points": one or POINTS[-1]} for one in (common, tight))
+    of_common, of_int8 = ({"drop_points": points or POINTS[-1]} for points in (common, tight))
     return Budgets(of_common, of_int8, decidable=common is not None)
 
 
@@ -82,9 +82,9 @@ def split_sizes(parts: Mapping[str, int]) -> Json:
 
 def window(tokens: Sequence[int], longest: int | None) -> int:
     """The [task] max_tokens that leaves 99 % of the rows whole, within what the model has positions for."""
-    wanted = sorted(tokens)[int(0.99 * (len(tokens) - 1))]
-    found = next((size for size in WINDOWS if size >= wanted), WINDOWS[-1])
-    return found if longest is None else min(found, longest)
+    needed = sorted(tokens)[int(0.99 * (len(tokens) - 1))]
+    size_of_window = next((size for size in WINDOWS if size >= needed), WINDOWS[-1])
+    return size_of_window if longest is None else min(size_of_window, longest)
 
 
 def kept_blocks(blocks: int | None) -> list[int] | None:

@@ -38,7 +38,9 @@ def suite_text(draft: Draft, folder: Path) -> str:
         _budgets(draft),
         _measure(draft),
     ]
-    return f"#:schema ./{SCHEMA_FILE}\n" + "\n".join("".join(f"{line}\n" for line in one) for one in blocks)
+    return f"#:schema ./{SCHEMA_FILE}\n" + "\n".join(
+        "".join(f"{line}\n" for line in block) for block in blocks
+    )
 
 
 def format_text(text: str) -> str:
@@ -110,10 +112,16 @@ def describe_rows(draft: Draft) -> Iterator[str]:
     yield f"{sum(draft.tokens) / len(draft.tokens):.0f} tokens a row on average, {max(draft.tokens)} at most."
     yield from _misread(draft)
     if draft.label is not None:
-        (most, many), (least, few) = draft.counts.most_common()[0], draft.counts.most_common()[-1]
-        fewest, largest = f"{few:,} rows ({format_text(least)})", f"{many:,} ({format_text(most)})"
+        (most_common, most_rows_text), (least, smallest) = (
+            draft.counts.most_common()[0],
+            draft.counts.most_common()[-1],
+        )
+        fewest, largest = (
+            f"{smallest:,} rows ({format_text(least)})",
+            f"{most_rows_text:,} ({format_text(most_common)})",
+        )
         yield f"{len(draft.classes)} labels, from {fewest} to {largest}."
-        if many > 0.8 * draft.table.num_rows:
+        if most_rows_text > 0.8 * draft.table.num_rows:
             yield "One label has most rows: accuracy says little of the others; see their slices."
     elif draft.classes:
         shown = ", ".join(map(format_text, draft.classes[:8]))
@@ -145,12 +153,12 @@ def _joined_rows(draft: Draft) -> int:
     if not draft.files.quotes or all(path.suffix != ".tsv" for path in files):
         return 0
     columns = [draft.table[name] for name in draft.guess.texts]
-    both = [
+    index_columns = [
         pc.and_(pc.match_substring(column, "\t"), pc.match_substring(column, "\n"))
         for column in columns
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     ]
-    return sum(pc.sum(found).as_py() or 0 for found in both)
+    return sum(pc.sum(column).as_py() or 0 for column in index_columns)
 
 
 def _describe_unknown_labels(draft: Draft) -> Iterator[str]:
@@ -196,7 +204,7 @@ def _teacher(draft: Draft) -> Iterator[str]:
 
 def _variants(draft: Draft) -> Iterator[str]:
     blocks = proposing.kept_of(draft.model)
-    yield "# What you think of shipping; `slimgate methods` lists the steps. A model built elsewhere:"
+    yield "# What you think of shipping; `slimgate steps` lists the steps. A model built elsewhere:"
     yield '# released = { model = "../exports/student" }'
     if blocks is None:
         yield "# The model has no two blocks of which one could be kept: no student here."
@@ -226,11 +234,14 @@ def _variants(draft: Draft) -> Iterator[str]:
     yield f"reason = {toml_value(PRUNED)}"
 
 
-def _blocks(draft: Draft, kept: Any) -> str:
+def _blocks(draft: Draft, kept_blocks: Any) -> str:
     """`2 of 4 blocks`, or `3 of 6 blocks of the encoder and 3 of 6 of the decoder`."""
-    if not isinstance(kept, dict):
-        return f"{len(kept)} of {draft.model.blocks} blocks"
-    counts = [f"{len(own)} of {draft.model.stacks[name]} blocks of the {name}" for name, own in kept.items()]
+    if not isinstance(kept_blocks, dict):
+        return f"{len(kept_blocks)} of {draft.model.blocks} blocks"
+    counts = [
+        f"{len(numbers)} of {draft.model.stacks[name]} blocks of the {name}"
+        for name, numbers in kept_blocks.items()
+    ]
     return " and ".join(counts)
 
 

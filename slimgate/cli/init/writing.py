@@ -12,11 +12,11 @@ from slimgate._system.files import replacing, write_atomically
 from slimgate.cli.init.draft import Draft
 from slimgate.cli.init.suite_text import SCHEMA_FILE, suite_text
 from slimgate.errors import DataError
-from slimgate.run.budget_plan import PlannedBudget, gate_groups, planned_budgets
+from slimgate.run.budget_plan import PlannedBudget, count_gate_groups, plan_budgets
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
-from slimgate.suite.schema import TITLE, suite_schema
+from slimgate.suite.schema import TITLE, make_suite_schema
 
 
 def check_free(path: Path, *, force: bool) -> None:
@@ -24,9 +24,9 @@ def check_free(path: Path, *, force: bool) -> None:
     if (path.exists() or path.is_symlink()) and not force:
         raise DataError(f"{path}: is there already; call the new suite otherwise (--name), or give --force")
     schema = path.with_name(SCHEMA_FILE)
-    for one in (path, schema):
-        if one.is_dir():
-            raise DataError(f"{one}: is a folder, expected a file, or none")
+    for file in (path, schema):
+        if file.is_dir():
+            raise DataError(f"{file}: is a folder, expected a file, or none")
     if schema.exists() and not force and not _is_ours(schema):
         raise DataError(f"{schema}: is there and no schema of slimgate's; move it, or give --force")
 
@@ -48,20 +48,20 @@ def _write_and_plan(draft: Draft, path: Path) -> list[PlannedBudget]:
         new.write_text(suite_text(draft, path.parent.resolve()), "utf-8")
         suite = load_suite(new, str(path))
         with TemporaryDirectory(prefix="slimgate-") as store:
-            gate = gate_groups(suite, prepare_rows(suite, Store(Path(store))))
-        planned = planned_budgets(suite, gate, None)
-        write_atomically(path.with_name(SCHEMA_FILE), json.dumps(suite_schema(), indent=1) + "\n")
+            gate = count_gate_groups(suite, prepare_rows(suite, Store(Path(store))))
+        planned = plan_budgets(suite, gate, None)
+        write_atomically(path.with_name(SCHEMA_FILE), json.dumps(make_suite_schema(), indent=1) + "\n")
     return planned
 
 
 @contextmanager
 def _folder_of(path: Path) -> Iterator[None]:
     """Takes the folders away again that were made for a suite which was not written."""
-    made = [folder for folder in path.parents if not folder.exists()]
+    new_folders = [folder for folder in path.parents if not folder.exists()]
     try:
         yield
     except BaseException:
-        for folder in made:
+        for folder in new_folders:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         raise

@@ -35,7 +35,7 @@ class Asked:
     warnings: tuple[str, ...] = ()
 
 
-def asked(options: argparse.Namespace) -> Asked:
+def read_request(options: argparse.Namespace) -> Asked:
     """The metrics and budgets of a command line. Raises SuiteError for what cannot be judged."""
     stated: list[str] = options.metric or []
     for name in stated:
@@ -60,8 +60,8 @@ def refuse_limits(options: argparse.Namespace) -> None:
 def _from_options(metrics: Sequence[str], points: Sequence[float], equivalent: Sequence[float]) -> Asked:
     tables = limits_of_each(metrics, points, equivalent)
     flag = "--drop-points" if points else "--equivalent-points"
-    found = resolve_budgets({"budgets": tables}, ("",), flag)
-    return Asked(tuple(metrics), found[""].quality)
+    budgets = resolve_budgets({"budgets": tables}, ("",), flag)
+    return Asked(tuple(metrics), budgets[""].quality)
 
 
 def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
@@ -73,8 +73,8 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
         raise SuiteError(f"{path} budgets: {format_value(data['budgets'])} came, expected a table [budgets]")
     tables = data["budgets"].get("variants")
     names = [name for name in tables if name != "teacher"] if isinstance(tables, Mapping) else []
-    found = resolve_budgets(data, (*names, variant), str(path), of_one_build=True)[variant]
-    budgets, over_builds = found.of_one_build()
+    resolved = resolve_budgets(data, (*names, variant), str(path), without_builds=True)[variant]
+    budgets, over_builds = resolved.drop_over_builds()
     if over_builds and not budgets.quality and budgets.behaviour == BehaviourBudgets():
         raise SuiteError(f"{path} [budgets]: {_NOT_OF_ONE}: {', '.join(over_builds)}")
     if not budgets.quality and budgets.behaviour == BehaviourBudgets():
@@ -87,8 +87,8 @@ def _from_file(path: Path, metrics: Sequence[str], variant: str) -> Asked:
     if data["budgets"].get("teacher"):
         warnings.append(f"{path}: budgets of the teacher are not judged from predictions")
     warnings += [
-        f"{path} switches off {one.budget} {one.kind} {one.limit:g} for {variant}: {one.reason}"
-        for one in budgets.switched_off
+        f"{path} switches off {budget.budget} {budget.kind} {budget.limit:g} for {variant}: {budget.reason}"
+        for budget in budgets.switched_off
     ]
     if names and variant not in names:
         warnings.append(
@@ -104,10 +104,10 @@ def _others(path: Path, budgets: VariantBudgets) -> list[str]:
     """Budgets that two files of predictions cannot answer, such as size and speed."""
     none: Any = VariantBudgets()
     names = [
-        one.name
-        for one in fields(budgets)
-        if one.name not in ("quality", "behaviour", "switched_off")
-        and getattr(budgets, one.name) != getattr(none, one.name)
+        table.name
+        for table in fields(budgets)
+        if table.name not in ("quality", "behaviour", "switched_off")
+        and getattr(budgets, table.name) != getattr(none, table.name)
     ]
     names += budgets.behaviour.tokens
     return [f"{path}: budgets on {' and '.join(names)} are not judged from predictions"] if names else []

@@ -227,11 +227,11 @@ def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
 
 
 def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
-    from slimgate.suite.budget_units import SMALL, ask_for_points
+    from slimgate.suite.budget_units import SMALL, format_points_question
 
     for limit in dict.fromkeys(limits):
         if 0 < limit < SMALL:
-            question = ask_for_points(flag, limit)
+            question = format_points_question(flag, limit)
             sys.stderr.write(f"slimgate judge: {flag} {limit:g}: {question}\n")
 
 
@@ -287,11 +287,11 @@ def _write_report(judged: Mapping[str, Judged], options: argparse.Namespace) -> 
 
 def _judge_file(options: argparse.Namespace) -> Judged:
     from slimgate._system.escape import visible
-    from slimgate.cli.judge.budgets import asked
+    from slimgate.cli.judge.budgets import read_request
     from slimgate.cli.judge.output import as_json, as_text
     from slimgate.data.predictions.pairs import read_pair
 
-    wanted = asked(options)
+    request = read_request(options)
     pair = read_pair(
         options.teacher,
         options.variant,
@@ -299,7 +299,7 @@ def _judge_file(options: argparse.Namespace) -> Judged:
         labels=options.labels or (),
         positive=options.positive,
     )
-    judged = _judge(pair, wanted, options)
+    judged = _judge(pair, request, options)
     if options.json:
         sys.stdout.write(as_json(judged) + "\n")
         sys.stderr.writelines(f"warning: {visible(line)}\n" for line in judged.warnings)
@@ -315,13 +315,13 @@ def _column_names(options: argparse.Namespace) -> ColumnNames:
     return ColumnNames(**stated, by_user=frozenset(stated))
 
 
-def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
+def _judge(pair: Pair, request: Asked, options: argparse.Namespace) -> Judged:
     from slimgate.cli.judge.output import Judged, judged_behaviour, one_judged
     from slimgate.errors import DataError
     from slimgate.judge.budget_kinds import is_two_sided
     from slimgate.judge.metrics import load_metric
 
-    metrics = {name: load_metric(name) for name in wanted.metrics}
+    metrics = {name: load_metric(name) for name in request.metrics}
     _check_of_classes(metrics)
     for path, outcomes in ((options.teacher, pair.teacher), (options.variant, pair.variant)):
         lacking = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
@@ -338,7 +338,7 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
                 name,
                 metric,
                 pair,
-                wanted.budgets.get(key, ()),
+                request.budgets.get(key, ()),
                 seed=options.seed,
                 on_inconclusive=options.on_inconclusive,
             )
@@ -347,11 +347,11 @@ def _judge(pair: Pair, wanted: Asked, options: argparse.Namespace) -> Judged:
         behaviour=judged_behaviour(
             name,
             pair,
-            wanted.behaviour,
+            request.behaviour,
             on_inconclusive=options.on_inconclusive,
-            quote_better=is_two_sided([budget for group in wanted.budgets.values() for budget in group]),
+            quote_better=is_two_sided([budget for group in request.budgets.values() for budget in group]),
         ),
-        warnings=(*wanted.warnings, *pair.warnings, *_doubts(pair)),
+        warnings=(*request.warnings, *pair.warnings, *_doubts(pair)),
     )
 
 

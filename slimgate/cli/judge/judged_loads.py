@@ -56,29 +56,33 @@ class JudgedLoads:
 
 
 def judge_pairs(
-    name: str, pairs: Sequence[LoadPair], budgets: Sequence[Budget], wish: OnInconclusive
+    name: str, pairs: Sequence[LoadPair], budgets: Sequence[Budget], on_inconclusive: OnInconclusive
 ) -> JudgedLoads:
     """Every pair and budget. name: of the target; wish: what INCONCLUSIVE does without an own wish."""
     ratios = {pair.name: [*_ratios(pair)] for pair in pairs}
-    found = [_judge_budget(name, pair, ratios[pair.name], one, wish) for pair in pairs for one in budgets]
-    return JudgedLoads(pairs, ratios, found)
+    judged = [
+        _judge_budget(name, pair, ratios[pair.name], budget, on_inconclusive)
+        for pair in pairs
+        for budget in budgets
+    ]
+    return JudgedLoads(pairs, ratios, judged)
 
 
 def _ratios(pair: LoadPair) -> Iterator[TimeRatio]:
     repeat = None if pair.repeat is None else pair.repeat.requests
     for part in LOAD_PARTS:
         for quantile in SHOWN_QUANTILES:
-            found = compare_times(pair.base.requests, pair.target.requests, repeat, part, quantile)
-            if found is not None:
-                yield found
+            ratio = compare_times(pair.base.requests, pair.target.requests, repeat, part, quantile)
+            if ratio is not None:
+                yield ratio
 
 
 def _judge_budget(
-    name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget, wish: OnInconclusive
+    name: str, pair: LoadPair, ratios: Sequence[TimeRatio], budget: Budget, on_inconclusive: OnInconclusive
 ) -> JudgedBudget:
     """Raises DataError where the tests have no time that the budget is of."""
     part = PART_OF_SPEEDUP.get(budget.kind) or PART_OF_LIMIT[budget.kind]
-    ratio = next((one for one in ratios if (one.part, one.quantile) == (part, MEDIAN)), None)
+    ratio = next((ratio for ratio in ratios if (ratio.part, ratio.quantile) == (part, MEDIAN)), None)
     if ratio is None:
         raise DataError(
             f"load {pair.name}: no answer has a time of {part}, which {budget.kind} is a budget on"
@@ -89,4 +93,4 @@ def _judge_budget(
     else:
         verdict = judge_ratio(ratio, budget)
         line = ratio_message(f"{name}: {pair.name}", ratio, verdict)
-    return JudgedBudget(pair.name, part, verdict, line, budget.on_inconclusive or wish)
+    return JudgedBudget(pair.name, part, verdict, line, budget.on_inconclusive or on_inconclusive)

@@ -54,9 +54,9 @@ def judge_kl_log(options: argparse.Namespace) -> int:
     quantiles = log.quantiles.get("p99"), log.quantiles.get("p999")
     chunks = ChunkMeans(log.kl, log.log_ratio, log.same_top, quantiles)
     known, judged = figures(chunks), judge_chunks(chunks, budgets)
-    wishes = [one.on_inconclusive or options.on_inconclusive for one in budgets]
+    actions = [budget.on_inconclusive or options.on_inconclusive for budget in budgets]
     verdicts = (budget.verdict for budget in judged)
-    run_verdict = verdict_of_budgets(zip(verdicts, wishes, strict=True))
+    run_verdict = verdict_of_budgets(zip(verdicts, actions, strict=True))
     if options.json:
         sys.stdout.write(_as_json(log, known, judged, run_verdict) + "\n")
     else:
@@ -68,10 +68,10 @@ def _budgets(path: Path, name: str) -> list[LimitBudget | QualityBudget]:
     from slimgate.suite.budgets import resolve_budgets
     from slimgate.suite.file import read_suite_text
 
-    found = resolve_budgets(read_suite_text(path, str(path)).data, (name,), str(path))[name]
-    budgets: list[LimitBudget | QualityBudget] = [*found.quality.get("perplexity", ())]
-    for own in found.behaviour.tokens.values():
-        budgets += own
+    variant_budgets = resolve_budgets(read_suite_text(path, str(path)).data, (name,), str(path))[name]
+    budgets: list[LimitBudget | QualityBudget] = [*variant_budgets.quality.get("perplexity", ())]
+    for table in variant_budgets.behaviour.tokens.values():
+        budgets += table
     if not budgets:
         raise SuiteError(
             f"{path} [budgets]: a KL log is judged by kl, top1_agreement and perplexity, such as "
@@ -82,36 +82,38 @@ def _budgets(path: Path, name: str) -> list[LimitBudget | QualityBudget]:
 
 def _as_text(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict]) -> Iterator[str]:
     yield f"{log.path.name}: {len(log.kl)} chunks, {_UNITS}"
-    by_kind = {one.kind: one for one in judged}
+    by_kind = {budget.kind: budget for budget in judged}
     for kind, words in _WORDS.items():
-        one = by_kind.get(kind)
+        budget = by_kind.get(kind)
         if kind in known:
-            yield f"{words} {_figure(known[kind])}{_verdict(one)}"
-        elif one is not None:
-            value = "not printed" if one.value is None else f"{one.value:.4g}"
-            yield f"{words} {value}, budget {one.limit:g}: INCONCLUSIVE, the log has no interval of it"
+            yield f"{words} {_figure(known[kind])}{_verdict(budget)}"
+        elif budget is not None:
+            value = "not printed" if budget.value is None else f"{budget.value:.4g}"
+            yield f"{words} {value}, budget {budget.limit:g}: INCONCLUSIVE, the log has no interval of it"
 
 
-def _figure(found: Figure) -> str:
-    low, high = found.interval
-    return f"{found.value:.4g} [{low:.4g}, {high:.4g}]"
+def _figure(figure: Figure) -> str:
+    low, high = figure.interval
+    return f"{figure.value:.4g} [{low:.4g}, {high:.4g}]"
 
 
-def _verdict(one: BudgetVerdict | None) -> str:
-    if one is None:
+def _verdict(budget: BudgetVerdict | None) -> str:
+    if budget is None:
         return ": not gated"
-    more = "" if one.n_needed is None else f", about {one.n_needed:,} chunks would tell"
-    above = "" if one.capped is None else f", {format_share_above(one.capped)}"
-    return f", {'floor' if one.kind == 'floor' else 'budget'} {one.limit:g}{above}: {one.verdict}{more}"
+    more = "" if budget.n_needed is None else f", about {budget.n_needed:,} chunks would tell"
+    above = "" if budget.capped is None else f", {format_share_above(budget.capped)}"
+    return (
+        f", {'floor' if budget.kind == 'floor' else 'budget'} {budget.limit:g}{above}: {budget.verdict}{more}"
+    )
 
 
 def _as_json(log: KlLog, known: dict[str, Figure], judged: list[BudgetVerdict], verdict: RunVerdict) -> str:
-    found = {
+    content = {
         "file": log.path.name,
         "chunks": len(log.kl),
-        "figures": {kind: one._asdict() for kind, one in known.items()},
+        "figures": {kind: figure._asdict() for kind, figure in known.items()},
         "quantiles": dict(log.quantiles),
-        "budgets": [asdict(one) for one in judged],
+        "budgets": [asdict(budget) for budget in judged],
         "verdict": verdict.model_dump(mode="json", exclude={"missing"}),
     }
-    return json.dumps(found, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1, ensure_ascii=False)

@@ -32,14 +32,16 @@ _TWO_RUNS = (
 
 def as_text(base: Log, judged: Mapping[str, JudgedLoads], *, repeated: bool) -> str:
     """For each target its table, lines, notes and verdict."""
-    found = (block for name, one in judged.items() for block in _blocks(base, name, one, repeated=repeated))
-    return "\n\n".join(block for block in found if block)
+    blocks = (
+        block for name, target in judged.items() for block in _blocks(base, name, target, repeated=repeated)
+    )
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _blocks(base: Log, name: str, judged: JudgedLoads, *, repeated: bool) -> Iterator[str]:
     yield visible(f"{name} against {base.shown}, read as load tests of {base.tool}")
     yield _table(judged, repeated=repeated)
-    yield "\n".join(visible(one.line) for one in judged.budgets)
+    yield "\n".join(visible(budget.line) for budget in judged.budgets)
     notes = [_TWO_RUNS if repeated else _ONE_RUN, *length_notes(judged.pairs), *_counts(judged)]
     yield "\n".join(f"note: {visible(note)}" for note in notes)
     yield format_verdict(judged.run_verdict)
@@ -49,14 +51,14 @@ def _table(judged: JudgedLoads, *, repeated: bool) -> str:
     rows = [
         {
             "load": visible(load),
-            "time": f"{_WORDS[one.part]} p{100 * one.quantile:.0f}",
-            "base, ms": _ms(one.base),
-            "target, ms": _ms(one.target),
-            "base / target [90 %]": _ratio(one, repeated=repeated),
-            "counted as": f"{count(one.counted[0])} / {count(one.counted[1])}",
+            "time": f"{_WORDS[ratio.part]} p{100 * ratio.quantile:.0f}",
+            "base, ms": _ms(ratio.base),
+            "target, ms": _ms(ratio.target),
+            "base / target [90 %]": _ratio(ratio, repeated=repeated),
+            "counted as": f"{count(ratio.counted[0])} / {count(ratio.counted[1])}",
         }
         for load, ratios in judged.ratios.items()
-        for one in ratios
+        for ratio in ratios
     ]
     return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
 
@@ -65,9 +67,9 @@ def _ms(value: float) -> str:
     return f"{value:.4g}" if isfinite(value) else "failed"
 
 
-def _ratio(one: TimeRatio, *, repeated: bool) -> str:
-    low, high = one.claimed_interval if repeated else one.interval
-    ratio = f"{one.ratio:.2f}" if isfinite(one.ratio) else "–"
+def _ratio(ratio_facts: TimeRatio, *, repeated: bool) -> str:
+    low, high = ratio_facts.claimed_interval if repeated else ratio_facts.interval
+    ratio = f"{ratio_facts.ratio:.2f}" if isfinite(ratio_facts.ratio) else "–"
     if low <= 0 and not isfinite(high):
         return f"{ratio}, too few for bounds"
     return f"{ratio} [{low:.2f}, {high:.2f}]" if isfinite(high) else f"{ratio} [{low:.2f}, no bound]"
@@ -88,13 +90,13 @@ def _describe_run(run: LoadRun) -> str:
 
 def as_json(base: Log, judged: Mapping[str, JudgedLoads], *, repeated: bool) -> str:
     """By target: loads with requests, ratios and budgets; null for what is not finite."""
-    found = {
+    content = {
         "base": base.shown,
         "tool": base.tool,
         "repeated": repeated,
-        "targets": {name: _json_of(one) for name, one in judged.items()},
+        "targets": {name: _json_of(loads) for name, loads in judged.items()},
     }
-    return json.dumps(found, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def _json_of(judged: JudgedLoads) -> dict[str, Any]:
@@ -102,11 +104,11 @@ def _json_of(judged: JudgedLoads) -> dict[str, Any]:
         pair.name: {
             "base": _json_of_run(pair.base),
             "target": _json_of_run(pair.target),
-            "times": [_json_of_ratio(one) for one in judged.ratios[pair.name]],
+            "times": [_json_of_ratio(ratio) for ratio in judged.ratios[pair.name]],
             "budgets": [
-                {**_finite(asdict(one.verdict)), "part": one.part, "line": one.line}
-                for one in judged.budgets
-                if one.load == pair.name
+                {**_finite(asdict(budget.verdict)), "part": budget.part, "line": budget.line}
+                for budget in judged.budgets
+                if budget.load == pair.name
             ],
         }
         for pair in judged.pairs
@@ -124,15 +126,15 @@ def _json_of_run(run: LoadRun) -> dict[str, Any]:
     }
 
 
-def _json_of_ratio(one: TimeRatio) -> dict[str, Any]:
-    return _finite({**asdict(one), "claimed_interval": one.claimed_interval})
+def _json_of_ratio(ratio: TimeRatio) -> dict[str, Any]:
+    return _finite({**asdict(ratio), "claimed_interval": ratio.claimed_interval})
 
 
-def _finite(found: Mapping[str, Any]) -> dict[str, Any]:
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has no infinity."""
     return {
-        key: [_finite_or_none(one) for one in value] if isinstance(value, tuple) else _finite_or_none(value)
-        for key, value in found.items()
+        key: [_finite_or_none(item) for item in value] if isinstance(value, tuple) else _finite_or_none(value)
+        for key, value in values.items()
     }
 
 

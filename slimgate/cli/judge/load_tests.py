@@ -65,13 +65,13 @@ def _budgets(path: Path, name: str) -> tuple[Budget, ...]:
     from slimgate.suite.budgets import resolve_budgets
     from slimgate.suite.file import read_suite_text
 
-    found = resolve_budgets(read_suite_text(path, str(path)).data, (name,), str(path))[name].on_times
-    if not found:
+    budgets = resolve_budgets(read_suite_text(path, str(path)).data, (name,), str(path))[name].on_times
+    if not budgets:
         raise SuiteError(
             f"{path} [budgets]: load tests are judged by latency, such as latency = {{ speedup_min = 1.2 }}"
         )
     able = (*PART_OF_SPEEDUP, *PART_OF_LIMIT)
-    for one in found:
-        if one.kind not in able:
-            raise SuiteError(f"{path} [budgets] latency {one.kind}: load tests take {', '.join(able)}")
-    return found
+    for budget in budgets:
+        if budget.kind not in able:
+            raise SuiteError(f"{path} [budgets] latency {budget.kind}: load tests take {', '.join(able)}")
+    return budgets

@@ -16,79 +16,86 @@ from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import format_verdict
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
-from slimgate.run.log_record import comparison_line, facts_of, verdict_of
+from slimgate.run.log_record import format_comparison, make_quality_facts, make_run_verdict
 
 _MOST_ROWS = 40
 _MOST_QUOTED = 5
 _LONGEST = 160
 
 
-def as_json(judged: Mapping[str, LogVerdicts], wish: OnInconclusive) -> str:
+def as_json(judged: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> str:
     """By target: `quality` as run.json has it, `samples`, `notes` and `verdict`."""
-    found = {name: _json_of(name, one, wish) for name, one in judged.items()}
-    return json.dumps(found, indent=1, ensure_ascii=False)
+    content = {name: _json_of(name, verdicts, on_inconclusive) for name, verdicts in judged.items()}
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def _json_of(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> dict[str, Any]:
+def _json_of(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> dict[str, Any]:
     return {
-        "quality": facts_of(name, verdicts, wish),
-        "samples": {one.name: _samples(one) for one in verdicts.everything},
+        "quality": make_quality_facts(name, verdicts, on_inconclusive),
+        "samples": {comparison.name: _samples(comparison) for comparison in verdicts.everything},
         "notes": list(verdicts.notes),
-        "verdict": verdict_of(name, verdicts, wish).model_dump(mode="json", exclude={"missing"}),
+        "verdict": make_run_verdict(name, verdicts, on_inconclusive).model_dump(
+            mode="json", exclude={"missing"}
+        ),
     }
 
 
-def _samples(one: Comparison) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        **vars(one.counts),
-        "worse": one.worse,
-        "better": one.better,
-        "changed": one.changed,
+def _samples(comparison: Comparison) -> dict[str, Any]:
+    samples: dict[str, Any] = {
+        **vars(comparison.counts),
+        "worse": comparison.worse,
+        "better": comparison.better,
+        "changed": comparison.changed,
     }
-    if one.noise is not None:
-        found |= {
-            "base_changes_share": one.noise.psi,
-            "within_noise": one.noise.covers(one.judged.drop_points),
+    if comparison.noise is not None:
+        samples |= {
+            "base_changes_share": comparison.noise.psi,
+            "within_noise": comparison.noise.covers(comparison.judged.drop_points),
         }
-    return found
+    return samples
 
 
-def as_text(judged: Mapping[str, LogVerdicts], wish: OnInconclusive) -> str:
+def as_text(judged: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> str:
     """For each target its table, totals, flipped samples, notes and verdict."""
-    return "\n\n".join(block for name, one in judged.items() for block in _blocks(name, one, wish) if block)
+    return "\n\n".join(
+        block
+        for name, verdicts in judged.items()
+        for block in _blocks(name, verdicts, on_inconclusive)
+        if block
+    )
 
 
-def _blocks(name: str, verdicts: LogVerdicts, wish: OnInconclusive) -> Iterator[str]:
+def _blocks(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> Iterator[str]:
     target, base = (log.model or log.shown.removeprefix("./") for log in (verdicts.target, verdicts.base))
-    which = target if target == name else f"{name}: {target}"
-    yield visible(f"{which} against {base}, read as logs of {verdicts.base.tool}")
+    target_name = target if target == name else f"{name}: {target}"
+    yield visible(f"{target_name} against {base}, read as logs of {verdicts.base.tool}")
     yield _table(verdicts)
     yield "\n".join(_lines(name, verdicts))
     yield visible(_totals(verdicts))
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED))
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED, better=True), "samples that got better:")
     yield "\n".join(f"note: {visible(note)}" for note in verdicts.notes)
-    yield visible(_summary(verdict_of(name, verdicts, wish), verdicts))
+    yield visible(_summary(make_run_verdict(name, verdicts, on_inconclusive), verdicts))
 
 
 def _table(verdicts: LogVerdicts) -> str:
     shown = verdicts.everything[:_MOST_ROWS]
-    noisy = any(one.noise is not None for one in shown)
+    noisy = any(row.noise is not None for row in shown)
     rows = [
         {
-            "task/metric": visible(one.name),
-            "n": count(one.counts.judged),
-            "base": to_fixed(one.judged.teacher, 3),
-            "target": to_fixed(one.judged.value, 3),
+            "task/metric": visible(row.name),
+            "n": count(row.counts.judged),
+            "base": to_fixed(row.judged.teacher, 3),
+            "target": to_fixed(row.judged.value, 3),
             "drop, points [90 %]": format_drop(
-                one.judged.drop_points, one.judged.interval, one.judged.budgets
+                row.judged.drop_points, row.judged.interval, row.judged.budgets
             ),
-            "worse / better": f"{count(one.worse)} / {count(one.better)}",
-            **(_changes(one) if noisy else {}),
-            "budget": format_limits(one.judged.budgets),
-            "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
+            "worse / better": f"{count(row.worse)} / {count(row.better)}",
+            **(_changes(row) if noisy else {}),
+            "budget": format_limits(row.judged.budgets),
+            "verdict": row.judged.verdict.value if row.judged.verdict else "not gated",
         }
-        for one in shown
+        for row in shown
     ]
     text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     more = len(verdicts.everything) - len(shown)
@@ -96,57 +103,62 @@ def _table(verdicts: LogVerdicts) -> str:
     return text + (f"\n{count(more)} more that {verb} less" if more else "")
 
 
-def _changes(one: Comparison) -> dict[str, str]:
+def _changes(comparison: Comparison) -> dict[str, str]:
     """The share of samples whose score changed: in the target, and in the base run again."""
     shares = (
-        ("–", "–") if one.noise is None else (f"{100 * s:.1f} %" for s in (one.flips_share, one.noise.psi))
+        ("–", "–")
+        if comparison.noise is None
+        else (f"{100 * s:.1f} %" for s in (comparison.flips_share, comparison.noise.psi))
     )
     return dict(zip(("changed", "in base again"), shares, strict=True))
 
 
 def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
     """A line for each comparison that does not hold; of a log with one comparison, its line."""
-    wrong = [one for one in verdicts.everything if one.judged.verdict not in (None, Verdict.PASS)]
+    wrong = [row for row in verdicts.everything if row.judged.verdict not in (None, Verdict.PASS)]
     shown = wrong or (verdicts.everything if len(verdicts.everything) == 1 else ())
-    lines = [visible(comparison_line(name, one)) for one in shown[:_MOST_ROWS]]
+    lines = [visible(format_comparison(name, row)) for row in shown[:_MOST_ROWS]]
     return lines + ([f"{count(len(shown) - _MOST_ROWS)} more"] if len(shown) > _MOST_ROWS else [])
 
 
 def _totals(verdicts: LogVerdicts) -> str:
     """`3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`."""
-    found = verdicts.comparisons
-    scores = sum(one.counts.judged for one in found)
+    comparisons = verdicts.comparisons
+    scores = sum(row.counts.judged for row in comparisons)
     line = (
-        f"{format_count(len({one.task for one in found}), 'task', 'tasks')}, "
-        f"{format_count(len(found), 'comparison', 'comparisons')}, {count(scores)} scores: "
-        f"{count(sum(one.worse for one in found))} worse, {count(sum(one.better for one in found))} better"
+        f"{format_count(len({row.task for row in comparisons}), 'task', 'tasks')}, "
+        f"{format_count(len(comparisons), 'comparison', 'comparisons')}, {count(scores)} scores: "
+        f"{count(sum(row.worse for row in comparisons))} worse, "
+        f"{count(sum(row.better for row in comparisons))} better"
     )
-    missing = sum(one.counts.missing for one in found)
-    by_filter = {(one.task, one.filter): one.counts for one in found}
-    cut = [sum(getattr(one, f"truncated_{who}") for one in by_filter.values()) for who in ("base", "target")]
+    missing = sum(row.counts.missing for row in comparisons)
+    by_filter = {(row.task, row.filter): row.counts for row in comparisons}
+    cut = [sum(getattr(row, f"truncated_{who}") for row in by_filter.values()) for who in ("base", "target")]
     if missing:
         line += f"; {count(missing)} scores missing in one log or both"
-    if other := sum(one.counts.not_of_metric for one in found):
+    if other := sum(row.counts.not_of_metric for row in comparisons):
         line += f"; a metric is not of {count(other)} samples"
-    if waiting := sum(one.counts.not_run for one in found):
+    if waiting := sum(row.counts.not_run for row in comparisons):
         line += f"; {count(waiting)} not run yet by the target"
     if any(cut):
         line += f"; answers cut off: {count(cut[0])} of the base, {count(cut[1])} of the target"
     return line
 
 
-def quotes_text(found: Sequence[QuotedSample], heading: str = "samples that got worse:") -> str:
+def quotes_text(samples: Sequence[QuotedSample], heading: str = "samples that got worse:") -> str:
     """Samples that turned, with prompt and both answers."""
-    if not any(text for one in found for text in (one.base.prompt, one.base.answer, one.target.answer)):
-        return f"{heading} {', '.join(visible(one.id) for one in found)}" if found else ""
+    if not any(
+        text for sample in samples for text in (sample.base.prompt, sample.base.answer, sample.target.answer)
+    ):
+        return f"{heading} {', '.join(visible(sample.id) for sample in samples)}" if samples else ""
     blocks = [heading]
-    for one in found:
+    for sample in samples:
         blocks.append(
-            f"  {visible(one.comparison)} {visible(one.id)}\n"
-            f"    prompt {_cut(one.base.prompt, from_end=True)}\n"
-            f"    base   {_cut(one.base.answer)}\n"
-            f"    target {_cut(one.target.answer)}"
-            + (f"\n    right  {_cut(one.base.target)}" if one.base.target is not None else "")
+            f"  {visible(sample.comparison)} {visible(sample.id)}\n"
+            f"    prompt {_cut(sample.base.prompt, from_end=True)}\n"
+            f"    base   {_cut(sample.base.answer)}\n"
+            f"    target {_cut(sample.target.answer)}"
+            + (f"\n    right  {_cut(sample.base.target)}" if sample.base.target is not None else "")
         )
     return "\n".join(blocks)
 
@@ -161,8 +173,8 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
     return visible(f'"{line}"')
 
 
-def _summary(found: RunVerdict, verdicts: LogVerdicts) -> str:
-    line = format_verdict(found)
-    if verdicts.tests > 1 and found.status != "PASS":  # a PASS needs no correction
+def _summary(verdict: RunVerdict, verdicts: LogVerdicts) -> str:
+    line = format_verdict(verdict)
+    if verdicts.tests > 1 and verdict.status != "PASS":  # a PASS needs no correction
         line += f"; one FAIL fails all, so each is corrected for {verdicts.tests} budgets (Holm)"
     return line

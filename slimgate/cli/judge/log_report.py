@@ -20,11 +20,18 @@ BEHAVIOUR = "behaviour"
 
 
 def write_log_report(
-    judged: Mapping[str, LogVerdicts], wish: OnInconclusive, folder: Path, *, command: str, seed: int
+    judged: Mapping[str, LogVerdicts],
+    on_inconclusive: OnInconclusive,
+    folder: Path,
+    *,
+    command: str,
+    seed: int,
 ) -> None:
     """Writes the folder. Raises DataError where the targets judged other samples."""
     suite = f"{folder.resolve().name}.toml"
-    write_report(write_log_record(judged, wish, folder, suite=suite, command=command, seed=seed), folder)
+    write_report(
+        write_log_record(judged, on_inconclusive, folder, suite=suite, command=command, seed=seed), folder
+    )
 
 
 def write_report(record: RunRecord, folder: Path) -> None:

@@ -40,7 +40,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
     from slimgate.cli.judge.load_tests import judge_load_tests
     from slimgate.cli.judge.log_output import as_json, as_text
-    from slimgate.run.log_record import verdict_of
+    from slimgate.run.log_record import make_run_verdict
 
     stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
     if stated:
@@ -76,7 +76,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
         judged[name] = judge_logs(
             base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat
         )
-    return _tell(options, judged, as_json if options.json else as_text, verdict_of)
+    return _tell(options, judged, as_json if options.json else as_text, make_run_verdict)
 
 
 def _looks(number: int) -> int:
@@ -101,19 +101,21 @@ def name_target(path: Path, judged: Any) -> str:
     """What a record calls the target: the file's or folder's name, with a number where two share it."""
     import re
 
-    own = path.resolve().name if path.is_dir() else path.stem
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", own).lstrip("._-") or "target"
+    own_name = path.resolve().name if path.is_dir() else path.stem
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", own_name).lstrip("._-") or "target"
     plain = "target" if plain == "teacher" else plain
     number = sum(name == plain or name.startswith(f"{plain}-") for name in judged)
     return f"{plain}-{number + 1}" if number else plain
 
 
 def _tell(options: argparse.Namespace, judged: dict[str, LogVerdicts], render: Any, verdict_of: Any) -> int:
-    wish = options.on_inconclusive
-    sys.stdout.write(render(judged, wish) + "\n")
+    on_inconclusive = options.on_inconclusive
+    sys.stdout.write(render(judged, on_inconclusive) + "\n")
     if options.report is not None:
         from slimgate.cli.judge.log_report import write_log_report
 
         command = shlex.join(["slimgate", *sys.argv[1:]])
-        write_log_report(judged, wish, options.report, command=command, seed=options.seed)
-    return exit_code(options, {name: verdict_of(name, one, wish) for name, one in judged.items()})
+        write_log_report(judged, on_inconclusive, options.report, command=command, seed=options.seed)
+    return exit_code(
+        options, {name: verdict_of(name, verdicts, on_inconclusive) for name, verdicts in judged.items()}
+    )

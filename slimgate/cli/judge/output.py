@@ -18,7 +18,7 @@ from slimgate.judge.behaviour import (
     judge_behaviour,
     undecided_wishes,
 )
-from slimgate.judge.budget_kinds import OnInconclusive, wishes
+from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import behaviour_message, message
 from slimgate.judge.metrics import Metric, load_metric
@@ -28,7 +28,7 @@ from slimgate.judge.verdict import QualityBudget, QualityJudgement
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.record.run_verdict import format_verdict, verdict
 from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed
-from slimgate.run.gate_results import now
+from slimgate.run.gate_results import format_now
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Judged:
     @property
     def quality_facts(self) -> dict[str, dict[str, Any]]:
         """The metrics as the record has them."""
-        measured = now()
+        measured = format_now()
         return {
             name: {**quality_facts(metric.judged, metric.line, metric.wishes), "measured": measured}
             for name, metric in self.metrics.items()
@@ -83,7 +83,7 @@ def one_judged(
 ) -> JudgedMetric:
     """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
     judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
-    return JudgedMetric(judged, message(name, judged), wishes(budgets, on_inconclusive))
+    return JudgedMetric(judged, message(name, judged), list_actions(budgets, on_inconclusive))
 
 
 def judged_behaviour(
@@ -100,22 +100,22 @@ def judged_behaviour(
     """
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.sliced_metrics)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
-    wish = undecided_wishes(budgets, on_inconclusive)
+    on_undecided = undecided_wishes(budgets, on_inconclusive)
     line = behaviour_message(name, judged)
     measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
-    facts = behaviour_facts(measured, judged, line, wish)
-    return {**facts, "measured": now()}
+    facts = behaviour_facts(measured, judged, line, on_undecided)
+    return {**facts, "measured": format_now()}
 
 
 def as_json(judged: Judged) -> str:
     """`quality`, `behaviour` and `verdict` as run.json has them."""
     facts = judged.quality_facts
-    found = {
+    content = {
         "quality": facts,
         "behaviour": judged.behaviour,
         "verdict": _verdict(judged, facts).model_dump(mode="json", exclude={"missing"}),
     }
-    return json.dumps(found, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def as_text(judged: Judged) -> str:
@@ -123,7 +123,7 @@ def as_text(judged: Judged) -> str:
     behaviour = judged.behaviour
     blocks = [
         _table(judged),
-        _lines(one.line for one in judged.metrics.values()),
+        _lines(metric.line for metric in judged.metrics.values()),
         _lines([str(behaviour["message"])] if behaviour["verdict"] else []),
         _changes(behaviour),
         _lines(f"warning: {line}" for line in judged.all_warnings),
@@ -139,7 +139,7 @@ def _lines(texts: Iterable[str]) -> str:
 
 def _verdict(judged: Judged, facts: Mapping[str, Any]) -> RunVerdict:
     """Counted as in a run of one variant."""
-    quality = {name: QualityFacts.model_validate(one) for name, one in facts.items()}
+    quality = {name: QualityFacts.model_validate(metric) for name, metric in facts.items()}
     changes = BehaviourFacts.model_validate(judged.behaviour)
     variant = VariantRecord(name="variant", parent=None, quality=quality, behaviour=changes)
     return verdict([variant], SelfTest(), missing=0)
@@ -149,15 +149,15 @@ def _table(judged: Judged) -> str:
     rows = [
         {
             "metric": visible(name),
-            "teacher": to_fixed(one.judged.teacher, 3),
-            "variant": to_fixed(one.judged.value, 3),
+            "teacher": to_fixed(metric.judged.teacher, 3),
+            "variant": to_fixed(metric.judged.value, 3),
             "drop, points [90 %]": format_drop(
-                one.judged.drop_points, one.judged.interval, one.judged.budgets
+                metric.judged.drop_points, metric.judged.interval, metric.judged.budgets
             ),
-            "budget": format_limits(one.judged.budgets),
-            "verdict": one.judged.verdict.value if one.judged.verdict else "not gated",
+            "budget": format_limits(metric.judged.budgets),
+            "verdict": metric.judged.verdict.value if metric.judged.verdict else "not gated",
         }
-        for name, one in judged.metrics.items()
+        for name, metric in judged.metrics.items()
     ]
     return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
 
@@ -173,8 +173,8 @@ def _changes(behaviour: Mapping[str, Any]) -> str:
 
 def _of_metrics(judged: Judged) -> list[str]:
     """The judge's warnings, each once, with the metrics that it concerns."""
-    said: dict[str, list[str]] = {}
-    for name, one in judged.metrics.items():
-        for warning in one.judged.warnings:
-            said.setdefault(warning, []).append(name)
-    return [f"few rows behind {', '.join(names)}: {warning}" for warning, names in said.items()]
+    metrics_by_warning: dict[str, list[str]] = {}
+    for name, metric in judged.metrics.items():
+        for warning in metric.judged.warnings:
+            metrics_by_warning.setdefault(warning, []).append(name)
+    return [f"few rows behind {', '.join(names)}: {warning}" for warning, names in metrics_by_warning.items()]

@@ -54,12 +54,12 @@ class _Limited:
 
     @contextmanager
     def stage(
-        self, what: str, *, expected: float | None = None, still: bool = False, ends: bool = True
+        self, activity: str, *, expected: float | None = None, still: bool = False, ends: bool = True
     ) -> Iterator[Progress]:
-        with self.watch.stage(what, expected=expected, still=still, ends=ends) as progress:
+        with self.watch.stage(activity, expected=expected, still=still, ends=ends) as progress:
 
-            def tell(what: str, done: int, total: int) -> None:
+            def tell(activity: str, done: int, total: int) -> None:
                 self.clock.check()
-                progress(what, done, total)
+                progress(activity, done, total)
 
             yield tell

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     trials = options.max_trials or tuning.max_trials
     proposer = Proposer(tuning.spaces, seed=options.seed, trials=trials)
     root = store_root(options).resolve()
-    told = _Told()
+    progress = _Told()
     bench = Bench(
         suite,
         Store(root),
@@ -73,20 +73,20 @@ def run(options: argparse.Namespace) -> int:
         clock,
         device=options.device,
         duels=Store(root, rebuild=moment()) if options.time_again else None,
-        watch=told.watch,
+        watch=progress.watch,
     )
     try:
-        searched = search(suite, reader, bench, proposer, clock, max_trials=trials, on_trial=told.trial)
+        searched = search(suite, reader, bench, proposer, clock, max_trials=trials, on_trial=progress.trial)
     finally:
         bench.close()
-    found = choose_trials(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
-    names = names_of(found, suite)
-    if found:
-        said = f"{len(searched.trials)} step lists, seed {options.seed}, {searched.stopped}"
-        text = suite_text(suite, reader, found, out.absolute(), rows=bench.rows, said=said)
+    chosen = choose_trials(searched.trials, tiers=len(tuning.tiers), keep=tuning.keep)
+    names = names_of(chosen, suite)
+    if chosen:
+        summary = f"{len(searched.trials)} step lists, seed {options.seed}, {searched.stopped}"
+        text = suite_text(suite, reader, chosen, out.absolute(), rows=bench.rows, summary=summary)
         write_suite(text, out.absolute())
-    _print(options, suite, searched, dict(zip(names, found, strict=True)), out)
-    return 0 if all(holds_by_budget(found, tiers=len(tuning.tiers))) else 1
+    _print(options, suite, searched, dict(zip(names, chosen, strict=True)), out)
+    return 0 if all(holds_by_budget(chosen, tiers=len(tuning.tiers))) else 1
 
 
 def _suite(path: Path) -> Suite:
@@ -101,13 +101,13 @@ def _suite(path: Path) -> Suite:
     return suite
 
 
-def _print(options: argparse.Namespace, suite: Suite, searched: Any, found: Any, out: Path) -> None:
+def _print(options: argparse.Namespace, suite: Suite, searched: Any, chosen: Any, out: Path) -> None:
     from slimgate.cli.tune.output import as_json, as_text
 
     if options.json:
-        text = as_json(suite, searched, found, out)
+        text = as_json(suite, searched, chosen, out)
     else:
-        text = as_text(suite, searched, found, out, everything=options.all)
+        text = as_text(suite, searched, chosen, out, everything=options.all)
     sys.stdout.write(text + "\n")
 
 

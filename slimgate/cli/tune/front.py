@@ -22,11 +22,11 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
 
     The fastest first. Of equal ones the first stays.
     """
-    timed = [one for one in trials if one.state is State.TIMED]
+    timed = [trial for trial in trials if trial.state is State.TIMED]
     front: list[Trial] = []
-    for one in sorted(timed, key=lambda trial: (-trial.speed, trial.strain, trial.number)):
-        if not front or one.strain < front[-1].strain:
-            front.append(one)
+    for candidate in sorted(timed, key=lambda trial: (-trial.speed, trial.strain, trial.number)):
+        if not front or candidate.strain < front[-1].strain:
+            front.append(candidate)
     return front
 
 
@@ -37,23 +37,23 @@ def choose_trials(trials: Sequence[Trial], *, tiers: int, keep: int) -> list[Cho
     """
     front = pareto_front(trials)
     ranked = [*front, *sorted((t for t in trials if t not in front), key=lambda t: (-t.speed, t.number))]
-    found: list[Chosen] = []
+    chosen: list[Chosen] = []
     for tier in range(tiers):
-        inside = [t for t in ranked if t.state is State.TIMED and t.found and t.found.inside[tier]]
+        inside = [t for t in ranked if t.state is State.TIMED and t.figures and t.figures.inside[tier]]
         picks = [Chosen(trial, tier, True) for trial in inside[:keep]] or _nearest_trials(trials, tier)
-        found += [one for one in picks if one.trial not in [other.trial for other in found]]
-    return found
+        chosen += [pick for pick in picks if pick.trial not in [other.trial for other in chosen]]
+    return chosen
 
 
-def holds_by_budget(found: Sequence[Chosen], *, tiers: int) -> list[bool]:
+def holds_by_budget(chosen: Sequence[Chosen], *, tiers: int) -> list[bool]:
     """By budget, whether one of the chosen trials is inside it, whichever it was chosen for."""
-    measured = [one.trial.found for one in found if one.inside and one.trial.found]
-    return [any(one.inside[tier] for one in measured) for tier in range(tiers)]
+    measured = [choice.trial.figures for choice in chosen if choice.inside and choice.trial.figures]
+    return [any(choice.inside[tier] for choice in measured) for tier in range(tiers)]
 
 
 def _nearest_trials(trials: Sequence[Trial], tier: int) -> list[Chosen]:
     """Of the timed ones the least strained; of those that were not timed where there are no others."""
-    measured = [t for t in trials if t.found is not None and t.state is not State.FAILED]
+    measured = [t for t in trials if t.figures is not None and t.state is not State.FAILED]
     timed = [t for t in measured if t.state is State.TIMED] or measured
-    nearest = sorted(timed, key=lambda t: (t.found.strains[tier] if t.found else 0.0, -t.speed, t.number))
+    nearest = sorted(timed, key=lambda t: (t.figures.strains[tier] if t.figures else 0.0, -t.speed, t.number))
     return [Chosen(trial, tier, False) for trial in nearest[:1]]

@@ -16,7 +16,7 @@ from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement, Verdict
 from slimgate.protocols import Workload
 from slimgate.run import keys
-from slimgate.run.duels import Arena
+from slimgate.run.duels import Duels
 from slimgate.run.environment import describe_machine
 from slimgate.run.progress import UNWATCHED, Watch
 from slimgate.run.run import SuiteRun
@@ -49,7 +49,7 @@ class Bench:
         suite = replace(suite, variants=self._variants)
         self._run = SuiteRun(suite, store, device=device, watch=clock.limit_watch(watch), split=SELECTION)
         self._duels, self._tiers, self._clock = duels or store, tiers, clock
-        self._arena = Arena(self._run.handle(TEACHER))
+        self._arena = Duels(self._run.handle(TEACHER))
 
     @property
     def rows(self) -> int:
@@ -72,47 +72,47 @@ class Bench:
         self._variants[variant.name] = variant
         built = self._run.build(variant.name)
         self._clock.check()
-        teacher, own = (self._run.outcomes(name) for name in (TEACHER, variant.name))
-        whole = int(self._run.build(TEACHER).artifact.manifest["bytes"])
+        teacher, outcomes = (self._run.outcomes(name) for name in (TEACHER, variant.name))
+        teacher_bytes = int(self._run.build(TEACHER).artifact.manifest["bytes"])
         size = int(built.artifact.manifest["bytes"])
         seed = self._run.suite.seed
         drops = {
-            name: judge_quality(load_metric(name), teacher, own, budgets, seed=seed)
+            name: judge_quality(load_metric(name), teacher, outcomes, budgets, seed=seed)
             for name, budgets in _by_metric(self._tiers).items()
         }
         return Found(
             drops=drops,
-            strains=tuple(_strain(tier, drops, whole / size) for tier in self._tiers),
-            inside=tuple(_inside(tier, drops, whole / size) for tier in self._tiers),
+            strains=tuple(_strain(tier, drops, teacher_bytes / size) for tier in self._tiers),
+            inside=tuple(_inside(tier, drops, teacher_bytes / size) for tier in self._tiers),
             speedups={},
             bytes=size,
-            compression=whole / size,
+            compression=teacher_bytes / size,
             seconds=sum(float(step.manifest["seconds"]) for step in built.steps),
             from_store=built.from_store,
         )
 
-    def time(self, variant: Variant, found: Found) -> Found:
+    def time(self, variant: Variant, figures: Found) -> Found:
         """The same with its speed-up on every workload of the suite. Raises MeasureError, OutOfTime."""
         speedups = {}
-        for workload in self._run.suite.dueled_on(variant.name):
+        for workload in self._run.suite.list_dueled_workloads(variant.name):
             self._clock.check()
             speedups[workload.id] = self._speedup(variant, workload)
-        return replace(found, speedups=speedups)
+        return replace(figures, speedups=speedups)
 
     def _speedup(self, variant: Variant, workload: Workload) -> Speedup:
         """By a duel in processes of their own, or as an earlier search of this machine found it.
 
         One that the clock cuts short is of that search alone: the next one takes its time.
         """
-        whole = self._run.suite.measure.max_seconds / 2
+        half_seconds = self._run.suite.measure.max_seconds / 2
 
         def fill(_folder: object) -> dict[str, Any]:
             handle = self._run.handle(variant.name)
             return {"speedup": asdict(self._arena.speedup(handle, workload, max_seconds=seconds))}
 
         key = self._key(variant, workload)
-        entry, seconds = self._duels.find("duels", key), min(whole, self._clock.seconds_left)
-        if entry is None and seconds < whole:
+        entry, seconds = self._duels.find("duels", key), min(half_seconds, self._clock.seconds_left)
+        if entry is None and seconds < half_seconds:
             return self._arena.speedup(self._run.handle(variant.name), workload, max_seconds=seconds)
         entry = entry or self._duels.make("duels", key, fill)
         stored = entry.manifest["speedup"]
@@ -121,10 +121,10 @@ class Bench:
     def _key(self, variant: Variant, workload: Workload) -> str:
         run, models = self._run, (self._run.suite.teacher, variant)
         machine = describe_machine(threads=run.suite.threads, device=run.device)
-        return keys.duel_key(
+        return keys.make_duel_key(
             run.suite,
             run.rows,
-            [(one, run.build(one.name).artifact) for one in models],
+            [(model, run.build(model.name).artifact) for model in models],
             workload,
             SELECTION,
             machine.model_dump(mode="json", exclude={"warnings", "peak_rates"}),
@@ -133,16 +133,16 @@ class Bench:
 
 def _by_metric(tiers: Sequence[Tier]) -> dict[str, list[QualityBudget]]:
     """Every tier's budgets on a metric, each once."""
-    found: dict[str, list[QualityBudget]] = {}
+    budgets_by_metric: dict[str, list[QualityBudget]] = {}
     for tier in tiers:
         for name, budgets in tier.quality.items():
-            known = found.setdefault(name, [])
+            known = budgets_by_metric.setdefault(name, [])
             known += [budget for budget in budgets if budget not in known]
-    return found
+    return budgets_by_metric
 
 
 def _strain(tier: Tier, drops: Mapping[str, QualityJudgement], compression: float) -> float:
-    shares = [_share(drops[name], one) for name, budgets in tier.quality.items() for one in budgets]
+    shares = [_share(drops[name], budget) for name, budgets in tier.quality.items() for budget in budgets]
     if tier.size is not None:
         shares.append(tier.size.compression_min / compression)
     return max(shares)
@@ -167,7 +167,7 @@ def _inside(tier: Tier, drops: Mapping[str, QualityJudgement], compression: floa
         verdict.verdict
         for name, budgets in tier.quality.items()
         for verdict in drops[name].budgets
-        if any((one.kind, one.limit) == (verdict.kind, verdict.limit) for one in budgets)
+        if any((budget.kind, budget.limit) == (verdict.kind, verdict.limit) for budget in budgets)
     ]
     small_enough = tier.size is None or compression >= tier.size.compression_min
     return small_enough and all(verdict is Verdict.PASS for verdict in verdicts)

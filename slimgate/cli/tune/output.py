@@ -27,12 +27,12 @@ def trial_line(trial: Trial) -> str:
 
 
 def _result(trial: Trial) -> str:
-    if trial.found is None:
+    if trial.figures is None:
         return f"{trial.state}: {trial.reason}"
-    parts = [f"{name} {cell}" for name, cell in _drops(trial.found).items()]
+    parts = [f"{name} {cell}" for name, cell in _drops(trial.figures).items()]
     if trial.state is State.TIMED:
         parts.append(f"at least {to_fixed(trial.speed, 2)}×")
-    parts.append(f"{megabytes(trial.found.bytes)} MB")
+    parts.append(f"{megabytes(trial.figures.bytes)} MB")
     return "; ".join(parts if trial.reason is None else [*parts, trial.reason])
 
 
@@ -41,11 +41,11 @@ def as_text(
 ) -> str:
     """The front, or all trials, then what was written and how the search ended. chosen: by its new name."""
     front = pareto_front(searched.trials)
-    listed = [t for t in searched.trials if t.found] if everything else front
+    listed = [t for t in searched.trials if t.figures] if everything else front
     blocks = [_table(suite, listed, front, chosen)] if listed else []
     if everything:
-        others = [trial_line(t) for t in searched.trials if t.found is None]
-        blocks += ["\n".join(others)] if others else []
+        other_trials = [trial_line(t) for t in searched.trials if t.figures is None]
+        blocks += ["\n".join(other_trials)] if other_trials else []
     blocks.append("\n".join(_ending(suite, searched, chosen, out)))
     return visible_lines("\n\n".join(blocks))
 
@@ -56,12 +56,12 @@ def visible_lines(text: str) -> str:
 
 
 def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, Chosen]) -> str:
-    metrics = list(dict.fromkeys(name for t in trials for name in t.found.drops))
+    metrics = list(dict.fromkeys(name for t in trials for name in t.figures.drops))
     loads = [workload.id for workload in suite.workloads]
-    names = {one.trial.number: name for name, one in chosen.items()}
+    names = {choice.trial.number: name for name, choice in chosen.items()}
     rows = []
     for trial in trials:
-        drops, speedups = _drops(trial.found), trial.found.speedups
+        drops, speedups = _drops(trial.figures), trial.figures.speedups
         rows.append(
             [
                 trial.name + ("*" if trial in front else ""),
@@ -72,8 +72,8 @@ def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, C
                     f"{to_fixed(speedups[load].claimed_interval[0], 2)}×" if load in speedups else MISSING
                     for load in loads
                 ),
-                megabytes(trial.found.bytes),
-                duration(trial.found.seconds),
+                megabytes(trial.figures.bytes),
+                duration(trial.figures.seconds),
             ]
         )
     headers = ["trial", "written as", "steps", *metrics, *(f"{load}, at least" for load in loads)]
@@ -81,10 +81,10 @@ def _table(suite: Suite, trials: Any, front: list[Trial], chosen: Mapping[str, C
     return tabulate(rows, headers=headers, disable_numparse=True)
 
 
-def _drops(found: Found) -> dict[str, str]:
+def _drops(figures: Found) -> dict[str, str]:
     return {
         name: drop_words(judged.drop_points, judged.interval, unit=judged.unit) or MISSING
-        for name, judged in found.drops.items()
+        for name, judged in figures.drops.items()
     }
 
 
@@ -117,7 +117,7 @@ _WORDS = {
 
 def as_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out: Path) -> str:
     """Every trial with all that was measured of it."""
-    found = {
+    content = {
         "suite": suite.shown,
         "split": "selection",
         "stopped": searched.stopped,
@@ -125,12 +125,12 @@ def as_json(suite: Suite, searched: Searched, chosen: Mapping[str, Chosen], out:
         "trials": [_facts(trial) for trial in searched.trials],
         "front": [trial.name for trial in pareto_front(searched.trials)],
         "chosen": [
-            {"variant": name, "trial": one.trial.name, "budget": one.tier, "inside": one.inside}
-            for name, one in chosen.items()
+            {"variant": name, "trial": choice.trial.name, "budget": choice.tier, "inside": choice.inside}
+            for name, choice in chosen.items()
         ],
         "file": str(out) if chosen else None,
     }
-    return json.dumps(found, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def _facts(trial: Trial) -> dict[str, Any]:
@@ -141,24 +141,24 @@ def _facts(trial: Trial) -> dict[str, Any]:
         "state": trial.state.value,
         "reason": trial.reason,
     }
-    found = trial.found
-    if found is None:
+    figures = trial.figures
+    if figures is None:
         return facts
     return {
         **facts,
-        "quality": {k: quality_facts(v, message(trial.name, v)) for k, v in found.drops.items()},
-        "inside": list(found.inside),
+        "quality": {k: quality_facts(v, message(trial.name, v)) for k, v in figures.drops.items()},
+        "inside": list(figures.inside),
         "latency": {
             load: {
-                "speedup": one.speedup,
-                "speedup_interval": list(one.claimed_interval),
-                "noise_floor": one.noise_floor,
-                "duel_rounds": one.rounds,
+                "speedup": speedup.speedup,
+                "speedup_interval": list(speedup.claimed_interval),
+                "noise_floor": speedup.noise_floor,
+                "duel_rounds": speedup.rounds,
             }
-            for load, one in found.speedups.items()
+            for load, speedup in figures.speedups.items()
         },
-        "artifact_bytes": found.bytes,
-        "compression_ratio": found.compression,
-        "build_seconds": found.seconds,
-        "from_store": found.from_store,
+        "artifact_bytes": figures.bytes,
+        "compression_ratio": figures.compression,
+        "build_seconds": figures.seconds,
+        "from_store": figures.from_store,
     }

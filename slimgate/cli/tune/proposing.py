@@ -15,7 +15,16 @@ from typing import Any
 
 from slimgate._system.import_extra import import_extra
 from slimgate.cli.tune.trial import State, Trial
-from slimgate.suite.tune_space import Choice, Dimension, Drawn, Json, Range, Space, draw_steps, every
+from slimgate.suite.tune_space import (
+    Choice,
+    Dimension,
+    Drawn,
+    Json,
+    Range,
+    Space,
+    draw_steps,
+    iterate_step_lists,
+)
 
 # Step lists that the sampler may draw again before one is taken that it has not drawn.
 _REPEATS = 20
@@ -42,12 +51,12 @@ class Proposer:
     def next(self) -> Drawn | None:
         """A step list that was not proposed before; None where there is none left."""
         for _ in range(_REPEATS):
-            asked = self._study.ask()
-            one = self._ask(asked)
-            if one.key not in self._told:
-                self._asked[one.key] = asked
-                return one
-            self._tell(asked, self._told[one.key])
+            question = self._study.ask()
+            drawn = self._ask(question)
+            if drawn.key not in self._told:
+                self._asked[drawn.key] = question
+                return drawn
+            self._tell(question, self._told[drawn.key])
         untried = self._draw_untried()
         if untried is None:
             return None
@@ -55,47 +64,47 @@ class Proposer:
         self._asked[untried.key] = self._study.ask()
         return self._ask(self._asked[untried.key])
 
-    def tell(self, one: Drawn, trial: Trial) -> None:
+    def tell(self, drawn: Drawn, trial: Trial) -> None:
         """What came of a proposed step list."""
-        self._told[one.key] = trial
-        self._tell(self._asked.pop(one.key), trial)
+        self._told[drawn.key] = trial
+        self._tell(self._asked.pop(drawn.key), trial)
 
-    def _tell(self, asked: Any, trial: Trial) -> None:
+    def _tell(self, question: Any, trial: Trial) -> None:
         if trial.state in (State.FAILED, State.IMPOSSIBLE):
-            self._study.tell(asked, state=self._failed)
+            self._study.tell(question, state=self._failed)
             return
         strain = min(trial.strain, _LARGEST)
-        asked.set_constraint("outside", strain - 1)
-        self._study.tell(asked, (strain, trial.speed))
+        question.set_constraint("outside", strain - 1)
+        self._study.tell(question, (strain, trial.speed))
 
-    def _ask(self, asked: Any) -> Drawn:
-        name = asked.suggest_categorical("space", list(self._spaces))
-        return draw_steps(self._spaces[name], lambda dimension: _suggest(asked, dimension))
+    def _ask(self, question: Any) -> Drawn:
+        name = question.suggest_categorical("space", list(self._spaces))
+        return draw_steps(self._spaces[name], lambda dimension: _suggest(question, dimension))
 
     def _draw_untried(self) -> Drawn | None:
         """One at random of the step lists that were not proposed; of long ranges the ends stand for all."""
-        listed = (one for one in islice(self._all(), _LISTED) if one.key not in self._told)
+        listed = (drawn for drawn in islice(self._all(), _LISTED) if drawn.key not in self._told)
         # equal step lists may come by several picks
-        left = list({one.key: one for one in listed}.values())
+        left = list({drawn.key: drawn for drawn in listed}.values())
         return self._random.choice(left) if left else None
 
     def _all(self) -> Iterator[Drawn]:
         for space in self._spaces.values():
-            yield from every(space)
+            yield from iterate_step_lists(space)
 
 
-def _suggest(asked: Any, dimension: Dimension) -> Any:
+def _suggest(question: Any, dimension: Dimension) -> Any:
     """A pick; three significant digits of a number, so that a suite of it can be read."""
     if isinstance(dimension, Choice):
         last = len(dimension.options) - 1
         if dimension.is_ordered and last:
-            return asked.suggest_int(dimension.name, 0, last)
-        return asked.suggest_categorical(dimension.name, list(range(last + 1)))
-    if dimension.whole:
+            return question.suggest_int(dimension.name, 0, last)
+        return question.suggest_categorical(dimension.name, list(range(last + 1)))
+    if dimension.is_whole:
         step = int(dimension.step or 1)
         low, high = int(dimension.low), int(dimension.high)
-        return asked.suggest_int(dimension.name, low, high, log=dimension.log, step=step)
-    drawn_value = asked.suggest_float(
+        return question.suggest_int(dimension.name, low, high, log=dimension.log, step=step)
+    drawn_value = question.suggest_float(
         dimension.name, dimension.low, dimension.high, log=dimension.log, step=dimension.step
     )
     return _round(drawn_value, dimension)

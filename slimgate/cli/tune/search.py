@@ -12,7 +12,7 @@ from slimgate.cli.tune.trial import Found, State, Trial
 from slimgate.errors import SlimgateError, SuiteError
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite, Variant
-from slimgate.suite.tune_candidate import candidate, free_name
+from slimgate.suite.tune_candidate import find_free_name, make_candidate
 from slimgate.suite.tune_space import Drawn
 
 # Step lists that cannot be cost nothing and do not count as trials; so many of them in a row end a search.
@@ -46,24 +46,24 @@ def search(
     """
     trials: list[Trial] = []
 
-    def run_one(one: Drawn) -> Trial:
+    def run_one(drawn: Drawn) -> Trial:
         number = len(trials) + 1
         try:
-            variant = candidate(reader, suite, one, free_name(f"trial-{number}", suite))
+            variant = make_candidate(reader, suite, drawn, find_free_name(f"trial-{number}", suite))
         except SuiteError as error:
-            return _trial(number, one, State.IMPOSSIBLE, str(error))
-        return _measure_trial(number, one, variant, bench)
+            return _trial(number, drawn, State.IMPOSSIBLE, str(error))
+        return _measure_trial(number, drawn, variant, bench)
 
     try:
         bench.prepare()
         impossible = counted = 0
         while counted < max_trials and impossible < _MOST_IMPOSSIBLE:
             clock.check()
-            one = proposer.next()
-            if one is None:
+            drawn = proposer.next()
+            if drawn is None:
                 return Searched(tuple(trials), "every step list was tried", clock.seconds_used)
-            trial = run_one(one)
-            proposer.tell(one, trial)
+            trial = run_one(drawn)
+            proposer.tell(drawn, trial)
             trials.append(trial)
             on_trial(trial)
             impossible = impossible + 1 if trial.state is State.IMPOSSIBLE else 0
@@ -76,23 +76,23 @@ def search(
     return Searched(tuple(trials), stopped, clock.seconds_used)
 
 
-def _measure_trial(number: int, one: Drawn, variant: Variant, bench: Bench) -> Trial:
-    found: Found | None = None
+def _measure_trial(number: int, drawn: Drawn, variant: Variant, bench: Bench) -> Trial:
+    figures: Found | None = None
     try:
-        found = bench.judge(variant)
-        if min(found.strains) > 1:
-            return _trial(number, one, State.BEYOND, "its drop's bound lies beyond every budget", found)
-        return _trial(number, one, State.TIMED, None, bench.time(variant, found))
+        figures = bench.judge(variant)
+        if min(figures.strains) > 1:
+            return _trial(number, drawn, State.BEYOND, "its drop's bound lies beyond every budget", figures)
+        return _trial(number, drawn, State.TIMED, None, bench.time(variant, figures))
     except OutOfTime:
         raise
     except SlimgateError as error:
-        return _trial(number, one, State.FAILED, str(error), found)
+        return _trial(number, drawn, State.FAILED, str(error), figures)
     except Exception as error:  # a runtime or a metric of the user's own may raise anything
-        said = " ".join(str(error).split()) or "no message"
-        return _trial(number, one, State.FAILED, f"{type(error).__name__}: {said}", found)
+        problem = " ".join(str(error).split()) or "no message"
+        return _trial(number, drawn, State.FAILED, f"{type(error).__name__}: {problem}", figures)
 
 
 def _trial(
-    number: int, one: Drawn, state: State, reason: str | None = None, found: Found | None = None
+    number: int, drawn: Drawn, state: State, reason: str | None = None, figures: Found | None = None
 ) -> Trial:
-    return Trial(number, one.space, tuple(step for _, step in one.steps), state, reason, found)
+    return Trial(number, drawn.space, tuple(step for _, step in drawn.steps), state, reason, figures)

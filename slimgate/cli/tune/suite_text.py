@@ -36,12 +36,12 @@ def check_free(path: Path) -> None:
 
 
 def suite_text(
-    suite: Suite, reader: Reader, chosen: Sequence[Chosen], path: Path, *, rows: int, said: str
+    suite: Suite, reader: Reader, chosen: Sequence[Chosen], path: Path, *, rows: int, summary: str
 ) -> str:
     """The file's text. path: where it will stand; rows: of selection; said: how the search ended."""
     extends = Path(os.path.relpath(suite.path, path.parent)).as_posix()
     lines = [
-        f"{HEADER} from {suite.path.name}: {said}.",
+        f"{HEADER} from {suite.path.name}: {summary}.",
         f"# Chosen on the {rows:,} rows of selection, which flatters what is chosen; the gate judges:",
         f"# pytest {path.name}",
         "[suite]",
@@ -50,9 +50,14 @@ def suite_text(
         "opt_in = true",
     ]
     assert suite.tuning is not None
-    for name, one in zip(names_of(chosen, suite), chosen, strict=True):
-        tier = suite.tuning.tiers[one.tier]
-        lines += ["", *_describe_trial(one), f"[variants.{name}]", *_variant(one.trial, reader, path.parent)]
+    for name, choice in zip(names_of(chosen, suite), chosen, strict=True):
+        tier = suite.tuning.tiers[choice.tier]
+        lines += [
+            "",
+            *_describe_trial(choice),
+            f"[variants.{name}]",
+            *_variant(choice.trial, reader, path.parent),
+        ]
         if tier.stated is not None:
             lines += ["", f"[budgets.variants.{name}]", *_budgets(tier)]
     return "\n".join(lines) + "\n"
@@ -65,18 +70,20 @@ def write_suite(text: str, path: Path) -> None:
     os.replace(new, path)
 
 
-def _describe_trial(one: Chosen) -> Iterator[str]:
+def _describe_trial(choice: Chosen) -> Iterator[str]:
     """What selection showed of a trial, as comments."""
-    found = one.trial.found
-    assert found is not None
+    figures = choice.trial.figures
+    assert figures is not None
     drops = [
         f"{name} {drop_words(judged.drop_points, judged.interval, unit=judged.unit)}"
-        for name, judged in found.drops.items()
+        for name, judged in figures.drops.items()
     ]
-    speeds = [f"{load} at least {to_fixed(s.claimed_interval[0], 2)}×" for load, s in found.speedups.items()]
-    yield f"# {one.trial.name}: {'; '.join(drops)}"
-    yield f"# {', '.join(speeds) or 'not timed'}; {megabytes(found.bytes)} MB"
-    if not one.inside:
+    speeds = [
+        f"{load} at least {to_fixed(s.claimed_interval[0], 2)}×" for load, s in figures.speedups.items()
+    ]
+    yield f"# {choice.trial.name}: {'; '.join(drops)}"
+    yield f"# {', '.join(speeds) or 'not timed'}; {megabytes(figures.bytes)} MB"
+    if not choice.inside:
         yield "# Not inside its budget on selection: the one that came nearest."
 
 
@@ -87,7 +94,7 @@ def _variant(trial: Trial, reader: Reader, folder: Path) -> Iterator[str]:
     yield "steps = ["
     for step in trial.steps:
         [(name, options)] = step.items()
-        params = reader.step(step, ("tune", "space", space.number)).params
+        params = reader.read_step(step, ("tune", "space", space.number)).params
         yield f"  {{ {toml_key(name)} = {toml_value(_from_folder(options, params, folder))} }},"
     yield "]"
     if space.runtime is not None:
@@ -106,7 +113,10 @@ def _from_folder(written: Any, meant: Any, folder: Path) -> Any:
     if isinstance(written, Mapping) and isinstance(meant, Mapping):
         return {key: _from_folder(value, meant.get(key), folder) for key, value in written.items()}
     if isinstance(written, tuple) and isinstance(meant, list | tuple) and len(written) == len(meant):
-        return [_from_folder(one, other, folder) for one, other in zip(written, meant, strict=True)]
+        return [
+            _from_folder(written_path, other, folder)
+            for written_path, other in zip(written, meant, strict=True)
+        ]
     return written
 
 

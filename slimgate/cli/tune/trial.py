@@ -49,7 +49,7 @@ class Trial:
     steps: tuple[Json, ...]
     state: State
     reason: str | None = None
-    found: Found | None = field(default=None, repr=False)
+    figures: Found | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -58,11 +58,11 @@ class Trial:
     @property
     def strain(self) -> float:
         """Of the budget that it fits best; infinite where nothing was measured."""
-        return min(self.found.strains) if self.found else float("inf")
+        return min(self.figures.strains) if self.figures else float("inf")
 
     @property
     def speed(self) -> float:
         """The lower bound of its speed-up on its slowest workload; 0 where it was not timed."""
-        if self.found is None:
+        if self.figures is None:
             return 0.0
-        return min((one.claimed_interval[0] for one in self.found.speedups.values()), default=0.0)
+        return min((speedup.claimed_interval[0] for speedup in self.figures.speedups.values()), default=0.0)

@@ -44,11 +44,11 @@ class LogBudgets:
 
     def of(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
         """The budgets of a comparison: those of the last pattern that matches."""
-        found: tuple[QualityBudget, ...] = ()
+        matching: tuple[QualityBudget, ...] = ()
         for pattern, budgets in self.patterns:
             if matches(pattern, name, task, metric):
-                found = budgets
-        return found
+                matching = budgets
+        return matching
 
     def range_of(self, name: str, task: str, metric: str) -> Range | None:
         """What the user declares of a comparison: the last pattern that matches; None if none does."""
@@ -56,12 +56,12 @@ class LogBudgets:
         return declared[-1] if declared else None
 
     def is_measured(self, name: str, task: str, metric: str) -> bool:
-        return not self.measured or any(matches(one, name, task, metric) for one in self.measured)
+        return not self.measured or any(matches(pattern, name, task, metric) for pattern in self.measured)
 
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Raises SuiteError for a pattern that matches no comparison."""
         for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
-            if not any(matches(pattern, *one) for one in names):
+            if not any(matches(pattern, *name) for name in names):
                 known = [name for name, _, _ in names]
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
                 raise SuiteError(
@@ -157,14 +157,14 @@ def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str]
 
 def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:
     try:
-        found = QualityBudgetTable.model_validate(value)
+        parsed = QualityBudgetTable.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SuiteError(f"{shown}{' ' + where if where else ''}: {first['msg']}") from None
-    if found.over == "builds":
+    if parsed.over == "builds":
         raise SuiteError(f'{shown} over: "builds" came, and a log is of one build; leave it out')
-    return found.budgets()
+    return parsed.budgets()
 
 
 def read_log_budgets(path: Path, metrics: Sequence[str] = ()) -> LogBudgets:

@@ -57,17 +57,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def quote(self, wanted: Iterable[int]) -> dict[int, Row]:
+    def quote(self, numbers: Iterable[int]) -> dict[int, Row]:
         """The rows at some positions, read again."""
-        places = sorted(set(wanted))
-        found: dict[int, Row] = {}
+        places = sorted(set(numbers))
+        rows: dict[int, Row] = {}
         if not places:
-            return found
+            return rows
         needed = set(places)
         for at, row in enumerate(islice(self.rows(), places[-1] + 1)):
             if at in needed:
-                found[at] = row
-        return found
+                rows[at] = row
+        return rows
 
 
 @dataclass
@@ -186,9 +186,9 @@ def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
             column.add(row, shown)
             read += 1
     except NOT_AS_WRITTEN as error:
-        said = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {error}"
         raise DataError(
-            f"{shown}: after {read:,} samples it is not as its tool writes logs ({said})"
+            f"{shown}: after {read:,} samples it is not as its tool writes logs ({problem})"
         ) from error
     if not columns:
         raise DataError(f"{shown}: no samples, expected at least one")

@@ -37,8 +37,8 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     try:
         log: Log = (find_reader(path) if name is None else load("log", name)).read(path)
     except NOT_AS_WRITTEN as error:
-        said = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is not as its tool writes logs ({said})") from error
+        problem = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} is not as its tool writes logs ({problem})") from error
     if not log.tasks and not log.loads and not log.runs:
         raise DataError(f"{path}: the log has no task")
     return log
@@ -48,19 +48,19 @@ def find_reader(path: Path) -> Reader:
     """The reader that recognizes a log. Raises DataError where none does, or more than one."""
     names = sorted(known_plugins("log"), key=lambda name: name == _LAST)
     readers: dict[str, Reader] = {name: load("log", name) for name in names}
-    found = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(path)]
-    if len(found) > 1:
-        raise DataError(f"{path} may be a log of {' or '.join(found)}; choose one by --format NAME")
-    if not found and readers[_LAST].recognizes(path):
-        found = [_LAST]
-    if not found:
+    matching = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(path)]
+    if len(matching) > 1:
+        raise DataError(f"{path} may be a log of {' or '.join(matching)}; choose one by --format NAME")
+    if not matching and readers[_LAST].recognizes(path):
+        matching = [_LAST]
+    if not matching:
         _refuse_folder_of_logs(path, readers)
-        what = "folder" if path.is_dir() else "file"
+        noun = "folder" if path.is_dir() else "file"
         raise DataError(
-            f"{path}: no reader knows this {what}; expected a log of {', '.join(readers)}; "
+            f"{path}: no reader knows this {noun}; expected a log of {', '.join(readers)}; "
             "--format NAME forces one"
         )
-    return readers[found[0]]
+    return readers[matching[0]]
 
 
 def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:

@@ -27,14 +27,14 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def read_object(path: Path) -> dict[str, Any]:
     """The object of a file. Raises DataError in one line."""
     try:
-        found = read_json(path, most=_MOST_BYTES)
+        value = read_json(path, max_bytes=_MOST_BYTES)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise DataError(f"{path}: it is no JSON object, expected the log of one run")
-    return found
+    return value
 
 
 def beginning(path: Path, size: int = 4096) -> str:

@@ -113,8 +113,8 @@ def read_base_log(file: Path, shown: str) -> Log:
 def read_about(file: Path) -> Any:
     """What the file says of its log; None of another parquet file."""
     with open_parquet(file) as parquet:
-        found = (parquet.metadata.metadata or {}).get(_ABOUT)
-    return None if found is None else json.loads(found)
+        metadata = (parquet.metadata.metadata or {}).get(_ABOUT)
+    return None if metadata is None else json.loads(metadata)
 
 
 def _rows(file: Path, groups: range) -> Iterator[Row]:

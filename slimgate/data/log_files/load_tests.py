@@ -36,18 +36,19 @@ def check_load_options(allowed: Collection[str]) -> None:
 
 def pair_loads(base: Log, target: Log, repeat: Log | None, allowed: Collection[str]) -> list[LoadPair]:
     """Every load of the base. Raises DataError where the tests differ, or too many requests failed."""
-    others = [one for one in (target, repeat) if one is not None]
-    for one in others:
-        if one.loads.keys() != base.loads.keys():
+    other_runs = [run for run in (target, repeat) if run is not None]
+    for other in other_runs:
+        if other.loads.keys() != base.loads.keys():
             raise DataError(
-                f"{one.shown} has the loads {_listed(one)}, expected those of {base.shown}: {_listed(base)}"
+                f"{other.shown} has the loads {_listed(other)}, expected those of {base.shown}: "
+                f"{_listed(base)}"
             )
-    for log in (base, *others):
+    for log in (base, *other_runs):
         for name, run in log.loads.items():
             _refuse_failures(log.shown, name, run)
-    for one in others:
+    for other in other_runs:
         for name, run in base.loads.items():
-            _refuse_differences(base.shown, one.shown, name, run, one.loads[name], allowed)
+            _refuse_differences(base.shown, other.shown, name, run, other.loads[name], allowed)
     return [
         LoadPair(name, run, target.loads[name], None if repeat is None else repeat.loads[name])
         for name, run in base.loads.items()
@@ -60,7 +61,7 @@ def _listed(log: Log) -> str:
 
 def failures(run: LoadRun) -> int:
     """How many of the requests failed."""
-    return sum(one.failed is not None for one in run.requests)
+    return sum(request.failed is not None for request in run.requests)
 
 
 def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
@@ -68,7 +69,7 @@ def _refuse_failures(file: str, name: str, run: LoadRun) -> None:
     if not total:
         raise DataError(f"{file}: load {name} has no request")
     if failed > MOST_FAILED * total:
-        first = next(one.failed for one in run.requests if one.failed is not None)
+        first = next(request.failed for request in run.requests if request.failed is not None)
         raise DataError(
             f"{file}: {failed:,} of {total:,} requests of load {name} failed ({first}); expected at most "
             f"{100 * MOST_FAILED:g} %, because the times of the others say nothing then"
@@ -89,7 +90,7 @@ def _refuse_differences(
             f"{file} has another load than {base_file}, {name}: {'; '.join(differ[:_MANY])}; --allow {LOAD} "
             "compares them nevertheless"
         )
-    before, after = (_mean(one.requests, "prompt_tokens") for one in (base, other))
+    before, after = (_mean(run.requests, "prompt_tokens") for run in (base, other))
     if PROMPT not in allowed and not _alike(before, after):
         raise DataError(
             f"{file}: prompts of load {name} have {after:.1f} tokens on average, and {before:.1f} in "
@@ -99,18 +100,19 @@ def _refuse_differences(
 
 def length_notes(pairs: Sequence[LoadPair]) -> Iterator[str]:
     """Where the answers of both are of different lengths, which complete answers are slower by."""
-    for one in pairs:
-        before, after = (_mean(run.requests, "tokens") for run in (one.base, one.target))
+    for pair in pairs:
+        before, after = (_mean(run.requests, "tokens") for run in (pair.base, pair.target))
         if not _alike(before, after):
             yield (
-                f"{one.name}: answers have {before:.1f} tokens in the base and {after:.1f} in the target, so "
+                f"{pair.name}: answers have {before:.1f} tokens in the base and {after:.1f} in "
+                "the target, so "
                 "complete answers differ in time for that reason too"
             )
 
 
 def _mean(requests: Sequence[LoadRequest], field: str) -> float:
-    found = [getattr(one, field) for one in requests if one.failed is None]
-    known = [one for one in found if one is not None]
+    values = [getattr(request, field) for request in requests if request.failed is None]
+    known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else 0.0
 
 

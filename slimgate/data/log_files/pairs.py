@@ -296,9 +296,9 @@ def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
     if order is not None:
         return np.arange(len(base)), order
     at = pc.index_in(base.ids, value_set=target.ids)
-    found = pc.fill_null(at, -1).to_numpy().astype(np.int64)
-    rows = np.flatnonzero(found >= 0)
-    return rows, found[rows]
+    places = pc.fill_null(at, -1).to_numpy().astype(np.int64)
+    rows = np.flatnonzero(places >= 0)
+    return rows, places[rows]
 
 
 def _compare_keys(
@@ -328,16 +328,16 @@ def _compare_keys(
 
 def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
     """Positions in the shared rows; some at a time, since copies of millions of rows take memory."""
-    found = []
+    differing = []
     for start in range(0, len(base_rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        found.append(start + np.flatnonzero(before[base_rows[part]] != after[target_rows[part]]))
-    return np.concatenate(found)
+        differing.append(start + np.flatnonzero(before[base_rows[part]] != after[target_rows[part]]))
+    return np.concatenate(differing)
 
 
-def _example(key: str, base: Samples, target: Samples, one: int, other: int) -> str:
+def _example(key: str, base: Samples, target: Samples, base_row: int, other: int) -> str:
     """`, first "…2+3=" and "…2+3 ="`: around where the texts part; "" where the log does not hold them."""
-    rows = base.quote([one]).get(one), target.quote([other]).get(other)
+    rows = base.quote([base_row]).get(base_row), target.quote([other]).get(other)
     texts = [_text(key, row) for row in rows]
     if any(row is not None and isinstance(row.keys.get(key), Digest) for row in rows):
         texts = [as_kept(key, text) for text in texts]

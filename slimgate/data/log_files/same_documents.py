@@ -24,12 +24,12 @@ def digest_documents(samples: Samples) -> Ints:
     key = DOCUMENT if DOCUMENT in samples.keys else PROMPT
     if key not in samples.keys:
         return -1 - rows
-    asked = samples.keys[key]
-    nothing = np.isin(asked, _NOTHING)
+    prompts = samples.keys[key]
+    nothing = np.isin(prompts, _NOTHING)
     if key == PROMPT and TARGET in samples.keys:
         # the product wraps around, as that of a hash may
-        asked = np.abs(asked * 1_000_003 ^ samples.keys[TARGET])
-    return np.where(nothing, -1 - rows, asked)
+        prompts = np.abs(prompts * 1_000_003 ^ samples.keys[TARGET])
+    return np.where(nothing, -1 - rows, prompts)
 
 
 def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:

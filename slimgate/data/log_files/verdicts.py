@@ -319,26 +319,27 @@ def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return list(first.values())
 
 
-def _look_at(one: Comparison, looks: int) -> Look | None:
+def _look_at(comparison: Comparison, looks: int) -> Look | None:
     """The look that is due; None where the log is judged once. Raises DataError before the first."""
     if looks == 1:
         return None
-    rows, planned = one.counts.judged, one.counts.judged + one.counts.not_run
-    found = look_at(rows, planned, looks)
-    if found is None:
+    rows, planned = comparison.counts.judged, comparison.counts.judged + comparison.counts.not_run
+    look = look_at(rows, planned, looks)
+    if look is None:
         raise DataError(
-            f"{one.name}: the target has {rows:,} of {planned:,} samples; the first of {looks} looks is at "
+            f"{comparison.name}: the target has {rows:,} of {planned:,} samples; the first of "
+            f"{looks} looks is at "
             f"{look_rows(planned, looks)[0]:,}"
         )
-    return found
+    return look
 
 
 def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | None]) -> list[str]:
     """A line for each number of samples at which there is a look."""
     named: dict[Look, list[str]] = {}
-    for one, look in zip(comparisons, looks, strict=True):
+    for comparison, look in zip(comparisons, looks, strict=True):
         if look is not None:
-            named.setdefault(look, []).append(one.name)
+            named.setdefault(look, []).append(comparison.name)
     lines = []
     for look, names in named.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -548,7 +549,9 @@ def _judge(
     *,
     zero_one: bool,
 ) -> QualityJudgement:
-    before, after = (score_outcomes(ids, one, groups, right=zero_one) for one in (base, target))
+    before, after = (
+        score_outcomes(ids, scores_of_side, groups, right=zero_one) for scores_of_side in (base, target)
+    )
     try:
         return judge_quality(metric, before, after, budgets, seed=seed)
     except SuiteError as error:
@@ -558,24 +561,24 @@ def _judge(
 
 def _ids(paired: PairedTask, scores: PairedScores) -> Texts:
     """(rows,) the ids, each of at most 64 characters, and distinct as they are in the log."""
-    found = np.empty(len(scores.base), dtype=_ID)
+    row_ids = np.empty(len(scores.base), dtype=_ID)
     mine, theirs = scores.base_rows >= 0, scores.base_rows < 0
     for rows, at, samples in (
         (mine, scores.base_rows, paired.base),
         (theirs, scores.target_rows, paired.target),
     ):
         if rows.any():
-            _fill(found, np.flatnonzero(rows), samples.ids, at)
-    return cast(Texts, found)
+            _fill(row_ids, np.flatnonzero(rows), samples.ids, at)
+    return cast(Texts, row_ids)
 
 
-def _fill(found: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
+def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
     """Some at a time: ten million Python texts take half a gigabyte."""
     for start in range(0, len(rows), _AT_ONCE):
         part = rows[start : start + _AT_ONCE]
         texts = ids.take(pa.array(at[part]))
         shorten = pc.max(pc.utf8_length(texts)).as_py() > _LONGEST_ID
-        found[part] = [_short_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
+        target[part] = [_short_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
 
 
 def _short_id(text: str) -> str:
@@ -588,9 +591,13 @@ def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
         return None
     changed = 0
     for start in range(0, len(scores.base_rows), _AT_ONCE):
-        rows, others = (one[start : start + _AT_ONCE] for one in (scores.base_rows, scores.target_rows))
-        both = (rows >= 0) & (others >= 0)
-        changed += int((paired.base.answers[rows[both]] != paired.target.answers[others[both]]).sum())
+        rows, target_rows = (
+            rows_of_side[start : start + _AT_ONCE] for rows_of_side in (scores.base_rows, scores.target_rows)
+        )
+        in_both = (rows >= 0) & (target_rows >= 0)
+        changed += int(
+            (paired.base.answers[rows[in_both]] != paired.target.answers[target_rows[in_both]]).sum()
+        )
     return changed
 
 
@@ -599,18 +606,22 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
 
     Raises DataError for scores that are not from 0 to 1, whose mean says nothing.
     """
-    for one in comparisons:
-        if one.score_range != SHARE:
+    for comparison in comparisons:
+        if comparison.score_range != SHARE:
             raise DataError(
-                f"{one.name}: its scores are not declared to be from 0 to 1, so they cannot be pooled; leave "
-                f"it out by --metric, or write --range {one.metric}=0:1"
+                f"{comparison.name}: its scores are not declared to be from 0 to 1, so they "
+                "cannot be pooled; leave "
+                f"it out by --metric, or write --range {comparison.metric}=0:1"
             )
-    base = np.concatenate([_upwards(one, one.base) for one in comparisons])
-    target = np.concatenate([_upwards(one, one.target) for one in comparisons])
+    base = np.concatenate([_upwards(comparison, comparison.base) for comparison in comparisons])
+    target = np.concatenate([_upwards(comparison, comparison.target) for comparison in comparisons])
     groups = _group_over_tasks(comparisons)
-    ids = cast(Texts, np.concatenate([one.ids for one in comparisons]))
-    counts = {key: sum(getattr(one.counts, key) for one in comparisons) for key in Counts.__annotations__}
-    zero_one = all(one.zero_one for one in comparisons)
+    ids = cast(Texts, np.concatenate([comparison.ids for comparison in comparisons]))
+    counts = {
+        key: sum(getattr(comparison.counts, key) for comparison in comparisons)
+        for key in Counts.__annotations__
+    }
+    zero_one = all(comparison.zero_one for comparison in comparisons)
     return Comparison(
         name=POOLED,
         task="",
@@ -630,8 +641,8 @@ def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> 
         ),
         budgets=budgets.pooled,
         counts=Counts(**counts),
-        worse=sum(one.worse for one in comparisons),
-        better=sum(one.better for one in comparisons),
+        worse=sum(comparison.worse for comparison in comparisons),
+        better=sum(comparison.better for comparison in comparisons),
         changed=None,
         lost=(),
         won=(),
@@ -656,21 +667,21 @@ def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
     return group_rows(np.concatenate(clusters), documents)
 
 
-def _upwards(one: Comparison, scores: Floats) -> Floats:
-    return scores if one.higher_is_better else 1 - scores
+def _upwards(comparison: Comparison, scores: Floats) -> Floats:
+    return scores if comparison.higher_is_better else 1 - scores
 
 
 def _pooled_groups(comparisons: Sequence[Comparison]) -> Ints | None:
     """(rows,) equal for all scores of one sample or cluster of a task; None where each stands alone."""
-    found: list[Ints] = []
+    groups: list[Ints] = []
     tasks: dict[str, dict[Any, int]] = {}
-    several = len({one.task for one in comparisons}) < len(comparisons)
-    if not several and all(one.groups is None for one in comparisons):
+    several = len({comparison.task for comparison in comparisons}) < len(comparisons)
+    if not several and all(comparison.groups is None for comparison in comparisons):
         return None
     total = 0
-    for one in comparisons:
-        known = tasks.setdefault(one.task, {})
-        keys = one.ids.tolist() if one.groups is None else one.groups.tolist()
+    for comparison in comparisons:
+        known = tasks.setdefault(comparison.task, {})
+        keys = comparison.ids.tolist() if comparison.groups is None else comparison.groups.tolist()
         codes = np.empty(len(keys), np.int64)
         for at, key in enumerate(keys):
             code = known.get(key)
@@ -678,45 +689,47 @@ def _pooled_groups(comparisons: Sequence[Comparison]) -> Ints | None:
                 code = known[key] = total
                 total += 1
             codes[at] = code
-        found.append(codes)
-    return np.concatenate(found)
+        groups.append(codes)
+    return np.concatenate(groups)
 
 
 def _noise_of(
-    base: Log, repeat: Log, rules: Rules, wanted: set[str], seed: int, budgets: LogBudgets
+    base: Log, repeat: Log, rules: Rules, metrics: set[str], seed: int, budgets: LogBudgets
 ) -> Mapping[str, Noise]:
     """By comparison what changed between two logs of the base."""
     measured = LogBudgets(measured=budgets.measured, ranges=budgets.ranges)
     again = _judge_runs(base, repeat, measured, replace(rules, looks=1, same_id="fail"), seed, None)
-    found = {}
-    for one in again.comparisons:
-        if one.name in wanted:
-            found[one.name] = Noise(one.worse + one.better, one.flips_share, one.judged)
-    return found
+    noise = {}
+    for comparison in again.comparisons:
+        if comparison.name in metrics:
+            noise[comparison.name] = Noise(
+                comparison.worse + comparison.better, comparison.flips_share, comparison.judged
+            )
+    return noise
 
 
 def quoted_samples(
-    verdicts: LogVerdicts, most: int = MOST_KEPT, *, better: bool = False
+    verdicts: LogVerdicts, limit: int = MOST_KEPT, *, better: bool = False
 ) -> list[QuotedSample]:
     """Samples that got worse: of the comparison that lost most first, each sample once.
 
     better: those that got better instead, of comparisons with a budget on both sides.
     """
-    found: list[QuotedSample] = []
+    quoted: list[QuotedSample] = []
     seen: set[tuple[str, str]] = set()
-    for one in verdicts.comparisons:
-        if len(found) >= most or one.samples is None:
+    for comparison in verdicts.comparisons:
+        if len(quoted) >= limit or comparison.samples is None:
             continue
-        turned = one.won if better else one.lost
-        pairs = [pair for pair in turned if min(pair) >= 0][: most - len(found)]
-        before = one.samples[0].quote(at for at, _ in pairs)
-        after = one.samples[1].quote(at for _, at in pairs)
+        turned = comparison.won if better else comparison.lost
+        pairs = [pair for pair in turned if min(pair) >= 0][: limit - len(quoted)]
+        before = comparison.samples[0].quote(at for at, _ in pairs)
+        after = comparison.samples[1].quote(at for _, at in pairs)
         for at, other in pairs:
             row, changed = before[at], after[other]
-            if (one.task, row.id) not in seen:
-                seen.add((one.task, row.id))
-                found.append(QuotedSample(one.name, row.id, row, changed))
-    return found
+            if (comparison.task, row.id) not in seen:
+                seen.add((comparison.task, row.id))
+                quoted.append(QuotedSample(comparison.name, row.id, row, changed))
+    return quoted
 
 
 def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
@@ -727,9 +740,11 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
     from slimgate.judge.score_metric import COMPARISON, SCORE
 
     ordered = by_name(verdicts)
-    ids = [f"{one.name}: {key}" for one in ordered for key in one.ids.tolist()]
-    scores = np.concatenate([one.base if of_base else one.target for one in ordered])
-    numbers = np.repeat(np.arange(len(ordered)), [len(one.base) for one in ordered]).astype(np.float64)
+    ids = [f"{comparison.name}: {key}" for comparison in ordered for key in comparison.ids.tolist()]
+    scores = np.concatenate([comparison.base if of_base else comparison.target for comparison in ordered])
+    numbers = np.repeat(np.arange(len(ordered)), [len(comparison.base) for comparison in ordered]).astype(
+        np.float64
+    )
     return Outcomes(
         np.array(ids, dtype=_ID),
         values={SCORE: scores, COMPARISON: numbers},
@@ -740,4 +755,4 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
 
 def by_name(verdicts: LogVerdicts) -> list[Comparison]:
     """The comparisons in the order of their names."""
-    return sorted(verdicts.comparisons, key=lambda one: one.name)
+    return sorted(verdicts.comparisons, key=lambda comparison: comparison.name)

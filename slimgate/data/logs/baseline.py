@@ -23,16 +23,16 @@ class Baseline(Reader):
         if path.is_file():
             return read_base_log(path, str(path))
         below = [path] if (path / _RECORD).is_file() else [file.parent for file in path.glob(f"*/{_RECORD}")]
-        found = sorted(folder for folder in below if (folder / BASE_LOG).is_file())
-        if len(found) > 1:
-            names = ", ".join(folder.as_posix() for folder in found)
-            raise DataError(f"{path}: it holds the logs of {len(found)} bases; name one of {names}")
-        if not found:
+        folders = sorted(folder for folder in below if (folder / BASE_LOG).is_file())
+        if len(folders) > 1:
+            names = ", ".join(folder.as_posix() for folder in folders)
+            raise DataError(f"{path}: it holds the logs of {len(folders)} bases; name one of {names}")
+        if not folders:
             raise DataError(
                 f"{path}: its record holds no log of a base; expected a folder of slimgate judge --report on "
                 "logs, or a baseline that slimgate accept made of one"
             )
-        return read_base_log(found[0] / BASE_LOG, str(path))
+        return read_base_log(folders[0] / BASE_LOG, str(path))
 
 
 reader = Baseline()

@@ -30,8 +30,8 @@ class Deepeval(Reader):
 
 def _run(path: Path) -> dict[str, Any]:
     """The run itself, which `.latest_test_run.json` keeps under a key."""
-    found = read_object(path)
-    run = found.get("testRunData", found)
+    content = read_object(path)
+    run = content.get("testRunData", content)
     if not isinstance(run, dict) or not isinstance(run.get("testCases"), list):
         raise DataError(f"{path}: no list testCases, expected a test run of deepeval")
     return run
@@ -65,7 +65,7 @@ def _rows(path: Path) -> Iterator[Row]:
     for at, case in enumerate(_run(path)["testCases"]):
         try:
             metrics = case.get("metricsData") or []
-            errors = [one["error"] for one in metrics if one.get("error")]
+            errors = [metric["error"] for metric in metrics if metric.get("error")]
             scores: dict[str, float | None] = {}
             for name, metric in _name_metrics(metrics).items():
                 scores[name] = metric.get("score")

@@ -27,9 +27,9 @@ class Guidellm(Reader):
         return path.suffix == ".json" and '"guidellm_version"' in beginning(path)
 
     def read(self, path: Path) -> Log:
-        found = read_object(path)
+        results = read_object(path)
         loads: dict[str, LoadRun] = {}
-        for benchmark in found["benchmarks"]:
+        for benchmark in results["benchmarks"]:
             name = _name(benchmark["config"]["strategy"])
             if name in loads:
                 raise DataError(
@@ -38,11 +38,11 @@ class Guidellm(Reader):
             loads[name] = _run(benchmark)
         if not loads:
             raise DataError(f"{path}: it has no benchmark")
-        return Log("guidellm", str(path), {}, _model(found), loads=loads)
+        return Log("guidellm", str(path), {}, _model(results), loads=loads)
 
 
-def _model(found: Mapping[str, Any]) -> str | None:
-    model = found["config"]["spec"]["backend"].get("model")
+def _model(results: Mapping[str, Any]) -> str | None:
+    model = results["config"]["spec"]["backend"].get("model")
     return None if model is None else str(model)
 
 
@@ -58,30 +58,30 @@ def _name(strategy: Mapping[str, Any]) -> str:
 
 def _run(benchmark: Mapping[str, Any]) -> LoadRun:
     by_status = benchmark["requests"]
-    found = [
-        (one["request_start_time"] or 0.0, _request(one, failed=status == "errored"))
+    entries = [
+        (request["request_start_time"] or 0.0, _request(request, failed=status == "errored"))
         for status in ("successful", "errored")
-        for one in by_status[status]
+        for request in by_status[status]
     ]
-    found.sort(key=lambda pair: pair[0])
+    entries.sort(key=lambda pair: pair[0])
     strategy = benchmark["config"]["strategy"]
     settings = {name: strategy[name] for name in _SETTINGS if strategy.get(name) is not None}
-    requests = tuple(one for _, one in found)
+    requests = tuple(request for _, request in entries)
     return LoadRun(requests, settings, benchmark["duration"], len(by_status["incomplete"]))
 
 
-def _request(one: Mapping[str, Any], *, failed: bool) -> LoadRequest:
-    prompt = one.get("prompt_tokens")
+def _request(entry: Mapping[str, Any], *, failed: bool) -> LoadRequest:
+    prompt = entry.get("prompt_tokens")
     if failed:
-        error = (one.get("info") or {}).get("error")
+        error = (entry.get("info") or {}).get("error")
         return LoadRequest(prompt_tokens=prompt, failed=" ".join(str(error).split())[:200])
-    latency = one["request_latency"]
+    latency = entry["request_latency"]
     return LoadRequest(
-        one["time_to_first_token_ms"],
-        one["inter_token_latency_ms"],
+        entry["time_to_first_token_ms"],
+        entry["inter_token_latency_ms"],
         None if latency is None else 1000 * latency,
         prompt,
-        one.get("output_tokens"),
+        entry.get("output_tokens"),
     )
 
 

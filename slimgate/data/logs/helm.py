@@ -57,13 +57,13 @@ def _rows(file: Path) -> Iterator[Row]:
     answers = _answers(file.with_name(_STATE))
     entries = _list(file)
     measured = _find_measured(file, entries)
-    for at, one in enumerate(entries):
+    for at, entry in enumerate(entries):
         try:
-            trial = int(one.get("train_trial_index") or 0)
-            name = str(one["instance_id"])
-            perturbed = (one.get("perturbation") or {}).get("name")
+            trial = int(entry.get("train_trial_index") or 0)
+            name = str(entry["instance_id"])
+            perturbed = (entry.get("perturbation") or {}).get("name")
             key = name if perturbed is None else f"{name} {perturbed}"
-            scores = _read_scores(one["stats"], measured)
+            scores = _read_scores(entry["stats"], measured)
             prompt, answer, target = answers.get((key, trial), (None, None, None))
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
@@ -101,19 +101,19 @@ def _read_scores(stats: list[Any], measured: set[str]) -> dict[str, float | None
 
 def _list(file: Path) -> list[Any]:
     try:
-        found = json.loads(file.read_text("utf-8"))
+        value = json.loads(file.read_text("utf-8"))
     except NOT_JSON as error:
         raise DataError(f"{file} is not JSON: {describe_json_error(error)}") from None
-    if not isinstance(found, list):
+    if not isinstance(value, list):
         raise DataError(f"{file}: no list, expected the statistics of instances")
-    return found
+    return value
 
 
 def _answers(file: Path) -> dict[tuple[str, int], tuple[str | None, str | None, str | None]]:
     """By instance and trial: prompt, answer and right answer; nothing where the file is not there."""
     if not file.is_file():
         return {}
-    found = {}
+    answers = {}
     for state in read_object(file).get("request_states") or ():
         instance, result = state.get("instance") or {}, state.get("result") or {}
         perturbed = (instance.get("perturbation") or {}).get("name")
@@ -121,17 +121,17 @@ def _answers(file: Path) -> dict[tuple[str, int], tuple[str | None, str | None, 
         key = name if perturbed is None else f"{name} {perturbed}"
         completions = result.get("completions") or [{}]
         right = [
-            (one.get("output") or {}).get("text")
-            for one in instance.get("references") or ()
-            if "correct" in (one.get("tags") or ())
+            (reference.get("output") or {}).get("text")
+            for reference in instance.get("references") or ()
+            if "correct" in (reference.get("tags") or ())
         ]
         prompt = as_text((state.get("request") or {}).get("prompt"))
-        found[key, int(state.get("train_trial_index") or 0)] = (
+        answers[key, int(state.get("train_trial_index") or 0)] = (
             prompt,
             as_text(completions[0].get("text")),
             as_text(right[0] if right else None),
         )
-    return found
+    return answers
 
 
 reader = Helm()

@@ -99,9 +99,11 @@ def _describe_incomplete(file: Path, header: Any) -> list[str]:
 
 def _task(file: Path, header: Any) -> TaskLog:
     config = header.eval.config
-    given = header.plan.config.model_dump(exclude_none=True) if header.plan else {}
+    generation_config = header.plan.config.model_dump(exclude_none=True) if header.plan else {}
     model = header.eval.model_generate_config.model_dump(exclude_none=True)
-    generation = {key: value for key, value in {**given, **model}.items() if key not in _NOT_ANSWERS}
+    generation = {
+        key: value for key, value in {**generation_config, **model}.items() if key not in _NOT_ANSWERS
+    }
     return TaskLog(
         rows=partial(_rows, file),
         ranges=_RANGES,
@@ -153,7 +155,7 @@ def _rows(file: Path) -> Iterator[Row]:
 
 
 def _messages(messages: Any) -> str:
-    return "\n".join(f"{one.role}: {one.text}" for one in messages)
+    return "\n".join(f"{message.role}: {message.text}" for message in messages)
 
 
 # What inspect_ai.scorer.value_to_float makes of texts.
@@ -178,8 +180,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, str) and (found := _GRADES.get(value, _WORDS.get(value.lower()))) is not None:
-        return found
+    if isinstance(value, str) and (grade := _GRADES.get(value, _WORDS.get(value.lower()))) is not None:
+        return grade
     return None if value is None else float(value)
 
 

@@ -104,7 +104,9 @@ def _rows(file: Path) -> Iterator[Row]:
             if lacking := [name for name in _COLUMNS if name not in parquet.schema_arrow.names]:
                 raise DataError(f"{file}: no column {lacking[0]}, expected details of lighteval")
             for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
-                for doc, response, metric in zip(*(one.to_pylist() for one in batch.columns), strict=True):
+                for doc, response, metric in zip(
+                    *(column.to_pylist() for column in batch.columns), strict=True
+                ):
                     yield _row(doc, response or {}, metric, seen)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error

@@ -67,9 +67,9 @@ def _is_results(file: Path) -> bool:
     return False
 
 
-def _run(path: Path, time: str, files: Mapping[str, Path], beside: Path | None) -> Run:
+def _run(path: Path, time: str, files: Mapping[str, Path], nearby: Path | None) -> Run:
     """The run of one time. beside: its results file, or None."""
-    results = None if beside is None else read_object(beside)
+    results = None if nearby is None else read_object(nearby)
     notes: list[str] = []
     if results is None:
         notes.append(
@@ -123,8 +123,8 @@ def _model(results: Mapping[str, Any]) -> str | None:
     config = results.get("config") or {}
     arguments = config.get("model_args")
     pretrained = arguments.get("pretrained") if isinstance(arguments, dict) else None
-    found = pretrained or results.get("model_name")
-    return None if found is None else str(found)
+    model = pretrained or results.get("model_name")
+    return None if model is None else str(model)
 
 
 def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
@@ -145,24 +145,24 @@ def _settings(
     results: Mapping[str, Any], config: Mapping[str, Any], shots: Any, samples: Any, version: Any
 ) -> dict[str, Any]:
     run = results.get("config") or {}
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if shots is not None:
-        found["shots"] = {"shots": shots} | ({"seed": run.get("fewshot_seed")} if shots else {})
+        settings["shots"] = {"shots": shots} | ({"seed": run.get("fewshot_seed")} if shots else {})
     if isinstance(samples, dict):
-        found["limit"] = _describe_limit(samples)
+        settings["limit"] = _describe_limit(samples)
     if version is not None:
-        found["version"] = version
+        settings["version"] = version
     if results:
         names = ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
-        found["chat_template"] = {name: results.get(name) for name in names}
+        settings["chat_template"] = {name: results.get(name) for name in names}
     if config:
-        found["generation"] = {
+        settings["generation"] = {
             "generation_kwargs": config.get("generation_kwargs"),
             "gen_kwargs": run.get("gen_kwargs"),
             "repeats": config.get("repeats"),
         }
-        found["filters"] = config.get("filter_list")
-    return found
+        settings["filters"] = config.get("filter_list")
+    return settings
 
 
 def _describe_limit(samples: Mapping[str, Any]) -> str:
@@ -176,7 +176,7 @@ def _rows(file: Path) -> Iterator[Row]:
         try:
             names = row["metrics"]
             scores = {name: _number(row.get(name)) for name in names}
-            found = Row(
+            sample_row = Row(
                 id=str(row["doc_id"]),
                 scores={name: value for name, value in scores.items() if value is not ...},
                 not_numbers=tuple(name for name, value in scores.items() if value is ...),
@@ -191,7 +191,7 @@ def _rows(file: Path) -> Iterator[Row]:
                 f"{file}: line {number} is no sample of lm-eval ({type(error).__name__}: {error}); expected "
                 "doc_id, metrics and a number for each metric"
             ) from None
-        yield found
+        yield sample_row
 
 
 def _number(value: Any) -> Any:
@@ -212,7 +212,9 @@ def _answer(responses: Any, arguments: Any) -> str | None:
     """The text, or of a multiple choice the likeliest continuation."""
     if not isinstance(responses, list) or not responses:
         return as_text(responses)
-    if len(responses) > 1 and all(isinstance(one, list) and len(one) == 2 for one in responses):
+    if len(responses) > 1 and all(
+        isinstance(response, list) and len(response) == 2 for response in responses
+    ):
         try:
             best = max(range(len(responses)), key=lambda k: float(responses[k][0]))
             return as_text(arguments[f"gen_args_{best}"]["arg_1"])

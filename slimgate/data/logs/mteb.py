@@ -36,11 +36,11 @@ class Mteb(Reader):
         notes: list[str] = []
         models: set[tuple[str, str | None]] = set()
         for file in files:
-            right, found = _right(file), read_object(file)
-            meta = found.pop(_META, None) or {}
+            right, results = _right(file), read_object(file)
+            meta = results.pop(_META, None) or {}
             models |= {(meta["model_name"], meta.get("revision"))} if meta.get("model_name") else set()
             answered: set[str] = set()
-            for subset, splits in found.items():
+            for subset, splits in results.items():
                 for split, queries in splits.items():
                     name = "/".join([file.name.removesuffix(_END), subset, split])
                     tasks[name] = TaskLog(partial(_rows, file, subset, split, right))
@@ -59,22 +59,22 @@ def _right(file: Path) -> Right:
     """By query the right documents with their grades."""
     task = file.name.removesuffix(_END)
     places = (file.with_name(f"{task}_{_QRELS}"), file.with_name(_QRELS))
-    beside = next((one for one in places if one.is_file()), None)
-    if beside is None:
+    nearby = next((place for place in places if place.is_file()), None)
+    if nearby is None:
         raise DataError(
             f"{file}: mteb's predictions do not say which documents are right; put {_QRELS} beside it, with "
             "the columns query-id, corpus-id, score"
         )
-    found: dict[str, dict[str, float]] = defaultdict(dict)
-    with beside.open(encoding="utf-8", newline="") as stream:
+    scores: dict[str, dict[str, float]] = defaultdict(dict)
+    with nearby.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream, delimiter="\t"):
             try:
-                found[row["query-id"]][row["corpus-id"]] = float(row["score"])
+                scores[row["query-id"]][row["corpus-id"]] = float(row["score"])
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
-                    f"{beside}: {error!r}; expected the columns query-id, corpus-id, score"
+                    f"{nearby}: {error!r}; expected the columns query-id, corpus-id, score"
                 ) from None
-    return found
+    return scores
 
 
 def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
@@ -110,8 +110,8 @@ def _ndcg(ranked: list[str], grades: Mapping[str, float]) -> float:
 
 
 def _recall(ranked: list[str], grades: Mapping[str, float]) -> float:
-    wanted = {name for name, grade in grades.items() if grade > 0}
-    return len(wanted & set(ranked)) / len(wanted) if wanted else 0.0
+    relevant = {name for name, grade in grades.items() if grade > 0}
+    return len(relevant & set(ranked)) / len(relevant) if relevant else 0.0
 
 
 reader = Mteb()

@@ -27,8 +27,8 @@ class Promptfoo(Reader):
         return path.suffix == ".json" and '"evalId"' in start[:200] and '"results"' in start
 
     def read(self, path: Path) -> Log:
-        found = read_object(path)
-        table = found.get("results")
+        results = read_object(path)
+        table = results.get("results")
         rows = table.get("results") if isinstance(table, dict) else None
         if not isinstance(rows, list):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
@@ -38,7 +38,7 @@ class Promptfoo(Reader):
                 f"{path}: answers of {len(providers)} providers ({', '.join(providers[:3])}); write one file "
                 "a provider: promptfoo eval --filter-providers NAME --output FILE"
             )
-        config = found.get("config") or {}
+        config = results.get("config") or {}
         task = TaskLog(
             partial(_rows, path),
             settings=_settings(config),
@@ -76,20 +76,20 @@ def _rows(path: Path) -> Iterator[Row]:
                 **dict.fromkeys(_list_assertions(test)),
                 **(row.get("namedScores") or {}),
             }
-            asked = [row.get("vars"), test.get("assert")]
+            inputs = [row.get("vars"), test.get("assert")]
             yield Row(
                 id=f"{row['testIdx']}.{row['promptIdx']}" if row["promptIdx"] else f"{row['testIdx']}",
                 scores=dict.fromkeys(scores) if failed else scores,
                 keys={
                     # tests that differ in nothing but their prompts say nothing of what they ask
-                    **({DOCUMENT: as_text(asked) or ""} if any(asked) else {}),
+                    **({DOCUMENT: as_text(inputs) or ""} if any(inputs) else {}),
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error")) if failed else None,
                 truncated=response.get("finishReason") == "length",
                 prompt=prompt.get("raw"),
                 answer=as_text(response.get("output")),
-                target=as_text([one.get("value") for one in test.get("assert") or ()]),
+                target=as_text([assertion.get("value") for assertion in test.get("assert") or ()]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(

@@ -33,13 +33,13 @@ class Vllm(Reader):
         loads: dict[str, LoadRun] = {}
         models: list[str] = []
         dates: dict[str, str] = {}
-        for found in _results(path):
-            name = _name(found)
+        for result in _results(path):
+            name = _name(result)
             if name in loads:
                 raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
-            loads[name] = _run(path, found)
-            models.append(str(found["model_id"]))
-            dates[name] = str(found.get("date"))
+            loads[name] = _run(path, result)
+            models.append(str(result["model_id"]))
+            dates[name] = str(result.get("date"))
         if len(set(models)) > 1:
             raise DataError(f"{path}: results of {' and '.join(sorted(set(models)))}; write one model a file")
         _check_one_run(path, dates)
@@ -66,48 +66,48 @@ def _results(path: Path) -> list[dict[str, Any]]:
     try:
         return [read_object(path)]
     except DataError:
-        lines = [found for _, found in read_objects(path)]
+        lines = [objects for _, objects in read_objects(path)]
         if len(lines) < 2:
             raise
         return lines
 
 
-def _name(found: Mapping[str, Any]) -> str:
+def _name(result: Mapping[str, Any]) -> str:
     """c8, r5, r5-c8, or all, where all requests are sent at once."""
-    rate, users = found["request_rate"], found.get("max_concurrency")
+    rate, users = result["request_rate"], result.get("max_concurrency")
     parts = [*([] if rate == "inf" else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
     return "-".join(parts) or "all"
 
 
-def _run(path: Path, found: Mapping[str, Any]) -> LoadRun:
-    lacking = [name for name in _LISTS if name not in found]
+def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
+    lacking = [name for name in _LISTS if name not in result]
     if lacking:
         raise DataError(
             f"{path}: it has no {lacking[0]}, the times of each request; run vllm bench serve with "
             "--save-result --save-detailed"
         )
-    sizes = {name: len(found[name]) for name in _LISTS}
+    sizes = {name: len(result[name]) for name in _LISTS}
     if len(set(sizes.values())) > 1:
         raise DataError(f"{path}: {sizes} entries came, expected as many of each")
-    requests = [*_requests(found)]
-    answered = sum(one.failed is None for one in requests)
-    if answered != found["completed"]:
+    requests = [*_requests(result)]
+    answered = sum(request.failed is None for request in requests)
+    if answered != result["completed"]:
         raise DataError(
-            f"{path}: {answered} requests have an answer, and completed says {found['completed']}; expected "
+            f"{path}: {answered} requests have an answer, and completed says {result['completed']}; expected "
             "the file as vllm bench serve writes it"
         )
-    order = found.get("start_times") or range(len(requests))
+    order = result.get("start_times") or range(len(requests))
     sent = sorted(range(len(requests)), key=lambda at: order[at])
-    settings = {name: found[name] for name in _SETTINGS if found.get(name) is not None}
-    return LoadRun(tuple(requests[at] for at in sent), settings, found["duration"])
+    settings = {name: result[name] for name in _SETTINGS if result.get(name) is not None}
+    return LoadRun(tuple(requests[at] for at in sent), settings, result["duration"])
 
 
-def _requests(found: Mapping[str, Any]) -> Iterator[LoadRequest]:
-    prompts = found.get("input_lens") or [None] * len(found["ttfts"])
-    whole = found.get("latencies") or [
-        ttft + sum(itls) for ttft, itls in zip(found["ttfts"], found["itls"], strict=True)
+def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
+    prompts = result.get("input_lens") or [None] * len(result["ttfts"])
+    totals = result.get("latencies") or [
+        ttft + sum(itls) for ttft, itls in zip(result["ttfts"], result["itls"], strict=True)
     ]
-    columns = (prompts, found["output_lens"], found["ttfts"], whole, found["errors"])
+    columns = (prompts, result["output_lens"], result["ttfts"], totals, result["errors"])
     for prompt, tokens, ttft, total, error in zip(*columns, strict=True):
         if error or not total:
             words = " ".join(str(error).split())[-200:]

@@ -35,18 +35,18 @@ def check_answers(teacher: Predictions, variant: Predictions) -> None:
 
 def _check(file: Predictions, known: set[str], *, scores: bool) -> None:
     """known: what an answer may be; scores: whether answers of 0 and 1 alone are scores in any case."""
-    given = _answers(file)
-    if not given:
+    predicted = _answers(file)
+    if not predicted:
         return
     named_so = file.names.prediction.lower() in SCORE_NAMES
-    if (named_so or scores) and {value.lower() for value in given} <= SCORES:
-        what = "these look like scores of the answers"
-    elif not given & known:
-        what = "no prediction is one of the labels"
+    if (named_so or scores) and {value.lower() for value in predicted} <= SCORES:
+        hint = "these look like scores of the answers"
+    elif not predicted & known:
+        hint = "no prediction is one of the labels"
     else:
         return
     raise DataError(
-        f"{_describe_values(file)}: {what}; expected the answers, written as the labels are: name their "
+        f"{_describe_values(file)}: {hint}; expected the answers, written as the labels are: name their "
         "column by --prediction COLUMN, and that of the right answers by --label COLUMN"
     )
 
@@ -58,8 +58,8 @@ def _answers(file: Predictions) -> set[str]:
 
 def _unpredicted_share(file: Predictions) -> float:
     """The share of rows whose label is no prediction of any row."""
-    given = pa.array(sorted(_answers(file)), file.labels.dictionary.type)
-    known = pc.is_in(file.labels.dictionary, value_set=given).to_numpy(zero_copy_only=False)
+    predictions = pa.array(sorted(_answers(file)), file.labels.dictionary.type)
+    known = pc.is_in(file.labels.dictionary, value_set=predictions).to_numpy(zero_copy_only=False)
     return float(np.mean(~known[file.labels.indices.to_numpy()]))
 
 

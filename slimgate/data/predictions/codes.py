@@ -27,11 +27,11 @@ def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
         block if isinstance(block, pa.DictionaryArray) else block.dictionary_encode() for block in blocks
     ]
     kind = pa.dictionary(pa.int32(), TEXT)
-    whole = pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks()
+    column = pa.chunked_array(chunks, kind).unify_dictionaries().combine_chunks()
     # older pyarrow gives a chunked array for one without chunks
-    if not isinstance(whole, pa.ChunkedArray):
-        return whole
-    return whole.chunk(0) if whole.num_chunks else pa.array([], kind)
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks else pa.array([], kind)
 
 
 def codes_of(column: pa.DictionaryArray, names: Sequence[str]) -> Ints:
@@ -44,49 +44,49 @@ def is_empty(column: pa.Array) -> pa.Array:
     """Whether each row has no text: null, or one of no letters."""
     if not isinstance(column, pa.DictionaryArray):
         return pc.fill_null(pc.equal(column, ""), True)
-    found = pc.fill_null(pc.equal(column.dictionary, ""), True).take(column.indices)
-    return pc.fill_null(found, True)
+    is_blank = pc.fill_null(pc.equal(column.dictionary, ""), True).take(column.indices)
+    return pc.fill_null(is_blank, True)
 
 
-def differ(one: pa.Array, other: pa.Array) -> Ints:
+def differ(first: pa.Array, other: pa.Array) -> Ints:
     """Positions of the rows in which two columns of one kind hold other texts; none is missing."""
-    if isinstance(one, pa.DictionaryArray) and isinstance(other, pa.DictionaryArray):
-        theirs = pc.index_in(other.dictionary, value_set=one.dictionary)
+    if isinstance(first, pa.DictionaryArray) and isinstance(other, pa.DictionaryArray):
+        theirs = pc.index_in(other.dictionary, value_set=first.dictionary)
         at = pc.fill_null(theirs, -1).take(other.indices)
-        return np.flatnonzero(one.indices.to_numpy() != at.to_numpy())
-    return np.flatnonzero(pc.not_equal(one, other).to_numpy(zero_copy_only=False))
+        return np.flatnonzero(first.indices.to_numpy() != at.to_numpy())
+    return np.flatnonzero(pc.not_equal(first, other).to_numpy(zero_copy_only=False))
 
 
 def by_id(ids: pa.Array) -> Ints:
     """(rows,) positions of the rows in the order of their ids."""
-    if all(pc.all(pc.less(one, after)).as_py() for one, after in _neighbours(ids)):
+    if all(pc.all(pc.less(before, after)).as_py() for before, after in _neighbours(ids)):
         return np.arange(len(ids))
     return np.asarray(pc.sort_indices(ids).to_numpy(), dtype=np.int64)
 
 
 def standing_twice(ids: pa.Array, order: Ints) -> pa.Array:
     """The ids that more than one row has, in the order in which they come. order: as `by_id` has it."""
-    found: list[Ints] = []
+    pairs_of_rows: list[Ints] = []
     for start in range(0, len(order) - 1, _AT_ONCE):
         rows = order[start : start + _AT_ONCE + 1]
         some = ids.take(pa.array(rows))
         same = pc.equal(some[:-1], some[1:]).to_numpy(zero_copy_only=False)
-        found += [rows[:-1][same], rows[1:][same]]
-    rows = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        pairs_of_rows += [rows[:-1][same], rows[1:][same]]
+    rows = np.unique(np.concatenate([np.empty(0, np.int64), *pairs_of_rows]))
     return pc.unique(ids.take(pa.array(rows)))
 
 
-def match_ids(ids: pa.Array, order: Ints, others: pa.Array, other_order: Ints) -> Ints | None:
+def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints) -> Ints | None:
     """(rows,) the row among the others that has the id of each row; None where the two hold other ids."""
-    if len(ids) != len(others):
+    if len(ids) != len(other_ids):
         return None
     for start in range(0, len(ids), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        if not ids.take(pa.array(order[part])).equals(others.take(pa.array(other_order[part]))):
+        if not ids.take(pa.array(order[part])).equals(other_ids.take(pa.array(other_order[part]))):
             return None
-    found = np.empty(len(ids), np.int64)
-    found[order] = other_order
-    return found
+    places = np.empty(len(ids), np.int64)
+    places[order] = other_order
+    return places
 
 
 def _neighbours(ids: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:

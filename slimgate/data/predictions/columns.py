@@ -68,30 +68,33 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
 
 def _by_class(shown: str, columns: Sequence[str]) -> dict[str, str]:
     """class -> column, for columns such as p_0 or prob_pos."""
-    found = {prefix: [c for c in columns if c.startswith(prefix) and c != prefix] for prefix in PREFIXES}
-    if all(found.values()):
-        one, other = (found[prefix][0] for prefix in PREFIXES)
+    by_prefix = {prefix: [c for c in columns if c.startswith(prefix) and c != prefix] for prefix in PREFIXES}
+    if all(by_prefix.values()):
+        first, other = (by_prefix[prefix][0] for prefix in PREFIXES)
         raise DataError(
-            f'{shown}: columns "{one}" and "{other}": probabilities begin either all with prob_ or all with '
+            f'{shown}: columns "{first}" and "{other}": probabilities begin either all with '
+            "prob_ or all with "
             "p_; rename or drop the others"
         )
-    return {column.removeprefix(prefix): column for prefix in PREFIXES for column in found[prefix]}
+    return {column.removeprefix(prefix): column for prefix in PREFIXES for column in by_prefix[prefix]}
 
 
 def _missing(shown: str, role: str, names: ColumnNames, columns: Sequence[str]) -> str:
-    wanted = names.of(role)
+    column_name = names.of(role)
     or_else = " and no probabilities (p_<class>, prob_<class> or probabilities)"
     # there may be hundreds of probabilities, and none is what is looked for
-    hint = format_suggestion(wanted, [column for column in columns if not column.startswith(PREFIXES)])
+    hint = format_suggestion(column_name, [column for column in columns if not column.startswith(PREFIXES)])
     also = ", or add a column of row numbers, equal in both files" if role == "id" else ""
     return (
-        f'{shown}: no column "{wanted}"{or_else if role == "prediction" else ""}{hint}'
+        f'{shown}: no column "{column_name}"{or_else if role == "prediction" else ""}{hint}'
         f"{'' if hint.endswith('?') else ';'} rename it, or say --{role} COLUMN to slimgate judge{also}"
     )
 
 
-def require_group(names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, found: bool) -> None:
+def require_group(
+    names: ColumnNames, files: Sequence[str], columns: Sequence[str], *, is_there: bool
+) -> None:
     """Raises DataError where --group names a column that neither file has."""
-    if "group" in names.by_user and not found:
+    if "group" in names.by_user and not is_there:
         hint = format_suggestion(names.group, columns)
         raise DataError(f'{" and ".join(files)}: neither has a column "{names.group}"{hint}')

@@ -93,19 +93,19 @@ def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Ar
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():
         of = some(pa.array(names))
-        what = (
+        problem = (
             f"probabilities (of {of}) that do not sum to 1 within {SUM_TOLERANCE:g}, first {sums[off][0]:.6g}"
         )
-        _refuse(shown, ids, off, what)
+        _refuse(shown, ids, off, problem)
     return values
 
 
-def _refuse(shown: str, ids: pa.Array, wrong: npt.ArrayLike, what: str) -> None:
+def _refuse(shown: str, ids: pa.Array, wrong: npt.ArrayLike, problem: str) -> None:
     rows = np.flatnonzero(wrong)
     if len(rows):
         have = "has" if len(rows) == 1 else "have"
         raise DataError(
-            f"{shown}: {len(rows):,} of {len(ids):,} rows {have} {what}: ids {some(ids.take(rows))}"
+            f"{shown}: {len(rows):,} of {len(ids):,} rows {have} {problem}: ids {some(ids.take(rows))}"
         )
 
 
@@ -153,8 +153,8 @@ def read_predictions(path: Path, names: ColumnNames) -> Predictions:
     try:
         columns, texts, numbers, stated_classes = _READERS.get(file.format, _read_csv)(file, names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
-        said = " ".join(str(error).split())
-        raise DataError(f"{shown} cannot be read as {file.format}: {said[:300]}") from error
+        message = " ".join(str(error).split())
+        raise DataError(f"{shown} cannot be read as {file.format}: {message[:300]}") from error
     if not sum(map(len, texts["id"])):
         raise DataError(f"{shown} has no rows, expected at least one")
     flat = {role: _column(role, texts.pop(role)) for role in list(texts)}

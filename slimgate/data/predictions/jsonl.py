@@ -49,11 +49,11 @@ def read_jsonl(
             texts[role].blocks.append(
                 pa.array([_text(path, line, row.get(column)) for line, row in block], pa.large_string())
             )
-        found = _probabilities(path, layout, block, first[1])
-        for name in found.keys() - numbers.keys():
+        probabilities = _probabilities(path, layout, block, first[1])
+        for name in probabilities.keys() - numbers.keys():
             numbers[name] = _Column(rows)
         for name in numbers:
-            values = found.get(name)
+            values = probabilities.get(name)
             numbers[name].blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
         rows += len(block)
     in_blocks = {name: numbers[name].blocks for name in _in_order(numbers, layout)}

@@ -64,8 +64,8 @@ def read_pair(
         raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
     files = [read_predictions(path, names) for path in (teacher, variant)]
     columns = [column for file in files for column in file.columns]
-    found = any(file.groups is not None for file in files)
-    require_group(names, [file.shown for file in files], columns, found=found)
+    has_groups = any(file.groups is not None for file in files)
+    require_group(names, [file.shown for file in files], columns, is_there=has_groups)
     files.reverse()
     pair = pair_predictions(
         files.pop(), files.pop(), labels=labels, positive=positive
@@ -183,11 +183,11 @@ def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
 
 def _shown_ids(ids: pa.Array) -> Texts:
     """(rows,) their first 64 characters."""
-    found = np.empty(len(ids), dtype=SHOWN_ID)
+    ids_shown = np.empty(len(ids), dtype=SHOWN_ID)
     for start in range(0, len(ids), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        found[part] = pc.utf8_slice_codeunits(ids[part], 0, LONGEST_ID).to_pylist()
-    return cast(Texts, found)
+        ids_shown[part] = pc.utf8_slice_codeunits(ids[part], 0, LONGEST_ID).to_pylist()
+    return cast(Texts, ids_shown)
 
 
 def _without_ids(file: Predictions) -> Predictions:
@@ -195,9 +195,9 @@ def _without_ids(file: Predictions) -> Predictions:
     return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))  # a slice would hold the whole
 
 
-def _same(what: str, ids: pa.Array, *both: tuple[Predictions, pa.Array]) -> None:
+def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
     """Raises DataError where two columns in the same order differ."""
-    (one, before), (other, after) = both
+    (base, before), (other, after) = sides
     rows = differ(before, after)
     if not len(rows):
         return
@@ -205,7 +205,7 @@ def _same(what: str, ids: pa.Array, *both: tuple[Predictions, pa.Array]) -> None
     examples = [f"{quoted(i)} ({quoted(a)} and {quoted(b)})" for i, a, b in zip(*named, strict=True)]
     more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
     raise DataError(
-        f"{one.shown} and {other.shown} have another {what} for {len(rows):,} of {len(ids):,} ids: "
+        f"{base.shown} and {other.shown} have another {noun} for {len(rows):,} of {len(ids):,} ids: "
         f"{', '.join(examples)}{more}"
     )
 
@@ -288,11 +288,11 @@ def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]
     if rows is None and file.classes == classes:
         return file.probabilities
     at = [classes.index(name) for name in file.classes]
-    found = np.zeros((len(file.probabilities), len(classes)))
+    spread_out = np.zeros((len(file.probabilities), len(classes)))
     for k, column in enumerate(at):
         values = file.probabilities[:, k]
-        found[:, column] = values if rows is None else values[rows]
-    return found
+        spread_out[:, column] = values if rows is None else values[rows]
+    return spread_out
 
 
 def _predictions_of(
@@ -300,8 +300,8 @@ def _predictions_of(
 ) -> Ints:
     """(rows,) what the file says, or the most probable class."""
     if file.predictions is not None:
-        found = codes_of(file.predictions, classes)
-        return found if rows is None else found[rows]
+        codes = codes_of(file.predictions, classes)
+        return codes if rows is None else codes[rows]
     if probabilities is None:
         raise DataError(f"{file.shown}: neither predictions nor probabilities")
     return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
@@ -316,29 +316,29 @@ def _warnings(
     strays: int,
 ) -> list[str]:
     """What is legal and yet likely a mistake. strays: how many of the last classes are no labels."""
-    found = []
+    warnings = []
     labelled = np.bincount(labels, minlength=len(classes))
     predicted = np.bincount(predictions, minlength=len(classes))
     if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
         no_label = odd[odd >= len(classes) - strays]
         why = "which no row is labelled" if len(no_label) < len(odd) else "which is no label"
-        found.append(
+        warnings.append(
             f"{file.shown} predicts {_list_classes(odd, classes)}, {why}, in {predicted[odd].sum():,} rows: "
             "counted as wrong"
         )
     if probabilities is None:
-        return found
+        return warnings
     lacking = np.array([k for k, name in enumerate(classes) if labelled[k] and name not in file.classes], int)
     if len(lacking):
         rows = labelled[lacking].sum()
-        found.append(
+        warnings.append(
             f"{file.shown} has no probability of {_list_classes(lacking, classes)}, which {rows:,} rows are "
             "labelled: taken as 0"
         )
-    own = probabilities[np.arange(len(predictions)), predictions]
-    if other := int((own < probabilities.max(axis=1)).sum()):
-        found.append(f"{file.shown}: in {other:,} rows the prediction is not the most probable class")
-    return found
+    chosen = probabilities[np.arange(len(predictions)), predictions]
+    if other := int((chosen < probabilities.max(axis=1)).sum()):
+        warnings.append(f"{file.shown}: in {other:,} rows the prediction is not the most probable class")
+    return warnings
 
 
 def _list_classes(indices: Ints, classes: tuple[str, ...]) -> str:

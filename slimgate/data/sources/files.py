@@ -78,9 +78,9 @@ class Params(Table):
     @model_validator(mode="after")
     def _one_kind(self) -> Params:
         named = [name for name in NAMED if getattr(self, name)]
-        given = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
-        if len(given) != 1:
-            came = " and ".join(given) or "none of them"
+        stated = ["path"] * bool(self.path) + named[:1] + ["by_label"] * bool(self.by_label is not None)
+        if len(stated) != 1:
+            came = " and ".join(stated) or "none of them"
             raise _error(f"expected path, or by_label, or some of {', '.join(NAMED)}; came {came}")
         if self.by_label is not None and len(self.by_label) < 2:
             raise _error(f"by_label needs at least two labels, came {', '.join(self.by_label) or 'none'}")
@@ -127,9 +127,9 @@ class Files(Source[Params]):
             return ("text", "label")
         names: dict[str, tuple[Path, tuple[str, ...]]] = {}
         for part, _, path in _files(params):
-            found = columns_of(_row_file(params, path))
-            _same_names(params, path, found, *names.setdefault(part, (path, found)))
-        return tuple(dict.fromkeys(name for _, found in names.values() for name in found))
+            file_columns = columns_of(_row_file(params, path))
+            _same_names(params, path, file_columns, *names.setdefault(part, (path, file_columns)))
+        return tuple(dict.fromkeys(name for _, file_columns in names.values() for name in file_columns))
 
     def parts(self, params: Params) -> tuple[str, ...]:
         """("all",), or those of train, calibration, selection, gate, confirm that are named."""
@@ -158,7 +158,7 @@ class Files(Source[Params]):
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """The rows of every part; a column has one type in all of them. Files of a part follow each other."""
-        found: dict[str, list[pa.Table]] = {}
+        tables_of_part: dict[str, list[pa.Table]] = {}
         firsts: dict[str, tuple[Path, tuple[str, ...]]] = {}
         for part, label, path in _files(params):
             table = with_images(rows_of(_row_file(params, path), scratch=scratch), params.images, path.parent)
@@ -166,13 +166,13 @@ class Files(Source[Params]):
                 table = table.append_column("label", pa.array([label] * table.num_rows, pa.string()))
             names = tuple(table.column_names)
             _same_names(params, path, names, *firsts.setdefault(part, (path, names)))
-            found.setdefault(part, []).append(table)
-        types = _common_types([table for tables in found.values() for table in tables])
+            tables_of_part.setdefault(part, []).append(table)
+        types = _common_types([table for tables in tables_of_part.values() for table in tables])
         return {
             part: pa.concat_tables(
                 [_cast_columns(table, types) for table in tables], promote_options="default"
             )
-            for part, tables in found.items()
+            for part, tables in tables_of_part.items()
         }
 
 
@@ -214,9 +214,9 @@ def _common_types(tables: list[pa.Table]) -> dict[str, pa.DataType]:
     for table in tables:
         for name in table.column_names:
             columns.setdefault(name, []).append(table[name])
-    kinds = {name: _common_type(name, [one.type for one in found]) for name, found in columns.items()}
+    kinds = {name: _common_type(name, [field.type for field in fields]) for name, fields in columns.items()}
     return {
-        name: kinds[name] if _holds(kinds[name], found) else pa.string() for name, found in columns.items()
+        name: kinds[name] if _holds(kinds[name], fields) else pa.string() for name, fields in columns.items()
     }
 
 

@@ -267,8 +267,8 @@ def _explain_errors(params: Params) -> Iterator[None]:
     except Exception as error:  # a reader of data files may raise anything; the cause stays chained
         if _unreachable(error):
             raise DataError(f"{params.shown}: {_format_not_cached(params)}") from error
-        said = " ".join(str(error.__cause__ or error).split()) or "no message"
-        raise DataError(f"{params.shown}: cannot be read: {type(error).__name__}: {said}") from error
+        message = " ".join(str(error.__cause__ or error).split()) or "no message"
+        raise DataError(f"{params.shown}: cannot be read: {type(error).__name__}: {message}") from error
 
 
 def _unreachable(error: BaseException | None) -> bool:

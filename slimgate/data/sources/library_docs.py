@@ -81,13 +81,13 @@ class LibraryDocs(Source[Params]):
 
     def read(self, params: Params, *, scratch: Path) -> Mapping[str, pa.Table]:
         """All rows, in the order of the libraries, then of the files, then of the text."""
-        found = list(_rows(params))
-        rows = list(unique_rows(found, params.max_rows_per_file))
+        paragraphs = list(_rows(params))
+        rows = list(unique_rows(paragraphs, params.max_rows_per_file))
         if not rows:
             raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
         if not params.unlabelled:
             return {"all": _table(rows, COLUMNS)}
-        more = unique_rows(found, len(found))
+        more = unique_rows(paragraphs, len(paragraphs))
         return {"unlabelled": _table(more, ("paragraph", "file")), "all": _table(rows, COLUMNS)}
 
 
@@ -101,13 +101,13 @@ def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table
 
 def unique_rows(rows: Iterable[dict[str, str]], max_per_file: int) -> Iterator[dict[str, str]]:
     """Drops texts found under two libraries, then repeats, then what exceeds the limit per file."""
-    kept = list(rows)
+    unique = list(rows)
     owners: dict[str, set[str]] = {}
-    for row in kept:
+    for row in unique:
         owners.setdefault(row["paragraph"], set()).add(row["library"])
     seen: set[str] = set()
     counts: Counter[str] = Counter()
-    for row in kept:
+    for row in unique:
         text, file = row["paragraph"], row["file"]
         if len(owners[text]) > 1 or text in seen or counts[file] >= max_per_file:
             continue
@@ -123,6 +123,6 @@ def _rows(params: Params) -> Iterator[dict[str, str]]:
         for name, path in source_files(library, asked_by="library_docs")
     ]
     texts = paragraphs_of_files([path for _, _, path in files], params.min_words, params.max_words)
-    for (library, name, _), own in zip(files, texts, strict=True):
-        for text in own:
+    for (library, name, _), texts_of_file in zip(files, texts, strict=True):
+        for text in texts_of_file:
             yield {"paragraph": text, "library": library, "file": name}

@@ -20,11 +20,11 @@ def row_scores(outcomes: ClassOutcomes) -> Floats:
     """
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "brier")
-    own = probabilities[np.arange(len(outcomes)), outcomes.labels]
-    distance = np.einsum("ij,ij->i", probabilities, probabilities) - 2 * own + 1
+    true_class = probabilities[np.arange(len(outcomes)), outcomes.labels]
+    distance = np.einsum("ij,ij->i", probabilities, probabilities) - 2 * true_class + 1
     # a sum of squares, which rounding may leave below 0
-    whole = np.maximum(distance, 0)
-    return np.asarray(whole / 2 if len(outcomes.label_set) == 2 else whole)
+    distances = np.maximum(distance, 0)
+    return np.asarray(distances / 2 if len(outcomes.label_set) == 2 else distances)
 
 
 def _ends(teacher: ClassOutcomes, _variant: ClassOutcomes) -> tuple[float, float]:

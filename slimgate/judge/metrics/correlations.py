@@ -50,10 +50,10 @@ def _correlation(first: Floats, second: Floats, weights: Floats) -> Floats:
     total = weights.sum(axis=-1, keepdims=True)
     a = first - (weights * first).sum(axis=-1, keepdims=True) / total
     b = second - (weights * second).sum(axis=-1, keepdims=True) / total
-    both = (weights * a**2).sum(axis=-1) * (weights * b**2).sum(axis=-1)
-    found = np.zeros(both.shape)
-    np.divide((weights * a * b).sum(axis=-1), np.sqrt(both), out=found, where=both > 0)
-    return np.clip(found, -1.0, 1.0)
+    product = (weights * a**2).sum(axis=-1) * (weights * b**2).sum(axis=-1)
+    correlation = np.zeros(product.shape)
+    np.divide((weights * a * b).sum(axis=-1), np.sqrt(product), out=correlation, where=product > 0)
+    return np.clip(correlation, -1.0, 1.0)
 
 
 def _metric(correlated: Correlated, statistic: Statistic) -> Metric:

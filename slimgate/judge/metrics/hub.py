@@ -52,7 +52,7 @@ def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
     import evaluate
 
     try:
-        found = evaluate.load(script, keep_in_memory=True).compute(
+        results = evaluate.load(script, keep_in_memory=True).compute(
             predictions=outcomes.predictions.tolist(), references=outcomes.labels.tolist()
         )
     except (ConnectionError, FileNotFoundError) as error:
@@ -61,14 +61,14 @@ def _value(name: str, script: str, outcomes: ClassOutcomes) -> float:
             "the hub cannot be reached; load it once with evaluate.load, or name a folder"
         ) from error
     except Exception as error:  # the script may raise anything; the cause stays chained
-        said = " ".join(str(error).split())
-        raise MeasureError(f"{name}: {type(error).__name__}: {said}") from error
-    return _only_number(name, script, found)
+        text = " ".join(str(error).split())
+        raise MeasureError(f"{name}: {type(error).__name__}: {text}") from error
+    return _only_number(name, script, results)
 
 
-def _only_number(name: str, script: str, found: Mapping[str, Any] | None) -> float:
+def _only_number(name: str, script: str, results: Mapping[str, Any] | None) -> float:
     """The value that is called like the metric, or the only one."""
-    values = dict(found or {})
+    values = dict(results or {})
     key = script.rstrip("/").rpartition("/")[2]
     value = values.get(key, next(iter(values.values())) if len(values) == 1 else nan)
     if not (isinstance(value, int | float | np.number) and isfinite(value)):

@@ -32,14 +32,14 @@ def label_columns(outcomes: Outcomes) -> tuple[Floats, Floats]:
     names = [name.removeprefix(GOLD) for name in outcomes.values if name.startswith(GOLD)]
     if not names:
         raise MeasureError(f'outcomes have no values "{GOLD}…": they are not those of a multi_label task')
-    gold, said = ([outcomes.column(f"{of}{name}") for name in names] for of in (GOLD, SAID))
-    return np.stack(gold, axis=1), np.stack(said, axis=1)
+    gold, predicted = ([outcomes.column(f"{of}{name}") for name in names] for of in (GOLD, SAID))
+    return np.stack(gold, axis=1), np.stack(predicted, axis=1)
 
 
 def _by_label(outcomes: Outcomes) -> Floats:
     """(rows, 3 · labels) told rightly, said, gold."""
-    gold, said = label_columns(outcomes)
-    return np.concatenate([gold * said, said, gold], axis=1)
+    gold, predicted = label_columns(outcomes)
+    return np.concatenate([gold * predicted, predicted, gold], axis=1)
 
 
 def _extremes(outcomes: Outcomes) -> Floats:
@@ -64,13 +64,13 @@ def _right_and_wrong(gold: Floats) -> Floats:
 
 
 def _macro(sums: Floats) -> Floats:
-    right, said, gold = np.split(sums, 3, axis=-1)
-    return np.asarray(ratio(2 * right, said + gold).mean(axis=-1))
+    right, predicted, gold = np.split(sums, 3, axis=-1)
+    return np.asarray(ratio(2 * right, predicted + gold).mean(axis=-1))
 
 
 def _micro(sums: Floats) -> Floats:
-    right, said, gold = (part.sum(axis=-1) for part in np.split(sums, 3, axis=-1))
-    return ratio(2 * right, said + gold)
+    right, predicted, gold = (part.sum(axis=-1) for part in np.split(sums, 3, axis=-1))
+    return ratio(2 * right, predicted + gold)
 
 
 def _f1(name: str, value: Callable[[Floats], Floats], extremes: Callable[[Outcomes], Floats]) -> Metric:

@@ -19,8 +19,8 @@ def row_losses(outcomes: ClassOutcomes) -> Floats:
     """(rows,) nats; probabilities are clipped to at least eps of float32, as scikit-learn does."""
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "log_loss")
-    own = probabilities[np.arange(len(outcomes)), outcomes.labels]
-    return np.asarray(-np.log(np.clip(own, _EPS, 1.0)))
+    true_class = probabilities[np.arange(len(outcomes)), outcomes.labels]
+    return np.asarray(-np.log(np.clip(true_class, _EPS, 1.0)))
 
 
 def _ends(_teacher: ClassOutcomes, _variant: ClassOutcomes) -> tuple[float, float]:

@@ -32,8 +32,8 @@ def average_precision(outcomes: ClassOutcomes, weights: Floats) -> Floats:
         by_rank = weights[..., curve.order]
         positives = by_rank[..., curve.positives]
         all_positives = positives.sum(axis=-1)
-        found = np.cumsum(positives, axis=-1)[..., curve.found]
-        precision = ratio(found, np.cumsum(by_rank, axis=-1)[..., curve.last])
+        hits = np.cumsum(positives, axis=-1)[..., curve.places]
+        precision = ratio(hits, np.cumsum(by_rank, axis=-1)[..., curve.last])
         total += ratio((positives * precision).sum(axis=-1), all_positives)
         defined += all_positives > 0
     if weights.ndim == 1 and not defined:
@@ -53,14 +53,16 @@ class _Curve(NamedTuple):
     order: npt.NDArray[np.intp]
     positives: npt.NDArray[np.intp]
     last: npt.NDArray[np.intp]
-    found: npt.NDArray[np.intp]
+    places: npt.NDArray[np.intp]
 
 
 def _curves(outcomes: ClassOutcomes) -> list[_Curve]:
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "pr_auc")
     k = len(outcomes.label_set)
-    return [_curve(probabilities[:, one], outcomes.labels == one) for one in ([1] if k == 2 else range(k))]
+    return [
+        _curve(probabilities[:, label], outcomes.labels == label) for label in ([1] if k == 2 else range(k))
+    ]
 
 
 def _curve(scores: Floats, positive: npt.NDArray[np.bool_]) -> _Curve:

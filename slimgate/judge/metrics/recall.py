@@ -22,8 +22,8 @@ def recalls(by_class: ClassCounts) -> Floats:
 def _positives(outcomes: ClassOutcomes) -> tuple[Floats, Floats]:
     """(rows,) found positives and (rows,) positives; every model has as many."""
     positive = outcomes.labels == 1
-    found = positive & (outcomes.predictions == 1)
-    return found.astype(np.float64), positive.astype(np.float64)
+    hits = positive & (outcomes.predictions == 1)
+    return hits.astype(np.float64), positive.astype(np.float64)
 
 
 _ALL = make_averages("recall", recalls)

@@ -32,27 +32,27 @@ def load_metric(name: str) -> Metric:
     if ":" in name:
         return _load_own(name)
     if path := added_path("metric", name, _metrics()):
-        found = _load_own(path)
-        if found.name != name:
-            raise SuiteError(f'metric "{name}": {path} calls itself {found.name}; expected the same name')
-        return found
+        metric = _load_own(path)
+        if metric.name != name:
+            raise SuiteError(f'metric "{name}": {path} calls itself {metric.name}; expected the same name')
+        return metric
     if name not in _metrics():
         raise SuiteError(f'"{name}": no such metric{format_suggestion(name, known_metrics())}')
     return _metrics()[name]
 
 
 def _load_own(name: str) -> Metric:
-    found = own_object("metric", name)
-    if inspect.isroutine(found):  # a score of answers, which is called by the same name
-        return mean_score(name, higher_is_better=score_direction(name, found) is not False)
-    if not isinstance(found, Metric):
+    metric = own_object("metric", name)
+    if inspect.isroutine(metric):  # a score of answers, which is called by the same name
+        return mean_score(name, higher_is_better=score_direction(name, metric) is not False)
+    if not isinstance(metric, Metric):
         raise SuiteError(
-            f'metric "{name}": it is of type {type(found).__name__}, expected a Metric (see '
+            f'metric "{name}": it is of type {type(metric).__name__}, expected a Metric (see '
             "slimgate/judge/metrics/base.py), or a function that [task] scores names"
         )
-    if found.name in _metrics():
-        raise SuiteError(f'metric "{name}": {found.name} is a metric of slimgate; call yours otherwise')
-    return found
+    if metric.name in _metrics():
+        raise SuiteError(f'metric "{name}": {metric.name} is a metric of slimgate; call yours otherwise')
+    return metric
 
 
 @cache
@@ -62,10 +62,10 @@ def _metrics() -> Mapping[str, Metric]:
     An import error of a metric file is left to rise: a broken file must not vanish from the list.
     """
     package = importlib.import_module("slimgate.judge.metrics")
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for file in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         listed = getattr(importlib.import_module(f"slimgate.judge.metrics.{file}"), "METRICS", {})
-        if twice := sorted(found.keys() & listed.keys()):
+        if twice := sorted(metrics.keys() & listed.keys()):
             raise SuiteError(f'metrics/{file}.py: metric "{twice[0]}" is listed by another file already')
-        found.update(listed)
-    return found
+        metrics.update(listed)
+    return metrics

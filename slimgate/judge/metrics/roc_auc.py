@@ -26,8 +26,8 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     by_row = np.atleast_2d(weights).T
     total = np.zeros(by_row.shape[1])
     defined = np.zeros(by_row.shape[1])
-    for one in [1] if k == 2 else range(k):
-        area, pairs = _wins(probabilities[:, one], outcomes.labels == one, by_row)
+    for label in [1] if k == 2 else range(k):
+        area, pairs = _wins(probabilities[:, label], outcomes.labels == label, by_row)
         np.divide(area, pairs, out=area, where=pairs > 0)
         total += area
         defined += pairs > 0
@@ -48,7 +48,7 @@ def structural_components(outcomes: ClassOutcomes) -> Floats:
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "roc_auc")
     k = len(outcomes.label_set)
-    sides = [(outcomes.labels == one, probabilities[:, one]) for one in ([1] if k == 2 else range(k))]
+    sides = [(outcomes.labels == label, probabilities[:, label]) for label in ([1] if k == 2 else range(k))]
     defined = [(positive, scores) for positive, scores in sides if 0 < positive.sum() < len(outcomes)]
     if not defined:
         raise MeasureError("roc_auc: all labels are of one class, so there is no curve")
@@ -61,14 +61,14 @@ def structural_components(outcomes: ClassOutcomes) -> Floats:
 def _components(scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
     """(rows,) of one class against the rest, scaled to DeLong's variance with its denominators m - 1."""
     values = np.empty(len(scores))
-    for own in (positive, ~positive):
-        others, size = np.sort(scores[~own]), int(own.sum())
-        below = np.searchsorted(others, scores[own], side="left")
-        upto = np.searchsorted(others, scores[own], side="right")
-        beaten = (below + upto) / (2 * len(others))
+    for own_side in (positive, ~positive):
+        other_scores, size = np.sort(scores[~own_side]), int(own_side.sum())
+        below = np.searchsorted(other_scores, scores[own_side], side="left")
+        upto = np.searchsorted(other_scores, scores[own_side], side="right")
+        beaten = (below + upto) / (2 * len(other_scores))
         # a high score helps a positive and harms a negative
-        sign = 1.0 if own is positive else -1.0
-        values[own] = sign * (beaten - beaten.mean()) * len(scores) / np.sqrt(size * max(size - 1, 1))
+        sign = 1.0 if own_side is positive else -1.0
+        values[own_side] = sign * (beaten - beaten.mean()) * len(scores) / np.sqrt(size * max(size - 1, 1))
     return values
 
 
@@ -79,17 +79,17 @@ def _wins(scores: Floats, positive: npt.NDArray[np.bool_], by_row: Floats) -> tu
     """
     ours = np.flatnonzero(positive)
     ours = ours[np.argsort(scores[ours], kind="stable")]
-    others = np.flatnonzero(~positive)
+    losers = np.flatnonzero(~positive)
     # below[i] is the weight of the i positives that score lowest
     below = np.zeros((len(ours) + 1, by_row.shape[1]))
     np.cumsum(by_row[ours], axis=0, out=below[1:])
-    lower = np.searchsorted(scores[ours], scores[others], side="left")
-    upto = np.searchsorted(scores[ours], scores[others], side="right")
-    lost = _weighted_lines(by_row, others, below, lower)
+    lower = np.searchsorted(scores[ours], scores[losers], side="left")
+    upto = np.searchsorted(scores[ours], scores[losers], side="right")
+    lost = _weighted_lines(by_row, losers, below, lower)
     tied = lower != upto
-    half = _weighted_lines(by_row, others[tied], below, upto[tied])
-    half -= _weighted_lines(by_row, others[tied], below, lower[tied])
-    pairs = below[-1] * by_row[others].sum(axis=0)
+    half = _weighted_lines(by_row, losers[tied], below, upto[tied])
+    half -= _weighted_lines(by_row, losers[tied], below, lower[tied])
+    pairs = below[-1] * by_row[losers].sum(axis=0)
     return pairs - lost - half / 2, pairs
 
 

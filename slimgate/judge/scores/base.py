@@ -40,7 +40,7 @@ class Score(WithParams[P]):
 
 def best_score(rate: Callable[[str, str | None], float], answer: str, references: Sequence[str]) -> float:
     """The best over a row's references, as SQuAD takes it; without any, the score of the answer alone."""
-    return max(rate(answer, one) for one in references) if references else rate(answer, None)
+    return max(rate(answer, reference) for reference in references) if references else rate(answer, None)
 
 
 def import_for_score(module: str, score: str) -> Any:

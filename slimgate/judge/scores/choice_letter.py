@@ -29,8 +29,8 @@ class ChoiceLetter(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        found = choice_letter(answer)
-        return float(found is not None and found == choice_letter(reference or ""))
+        letter = choice_letter(answer)
+        return float(letter is not None and letter == choice_letter(reference or ""))
 
 
 score = ChoiceLetter()
@@ -38,5 +38,5 @@ score = ChoiceLetter()
 
 def choice_letter(text: str) -> str | None:
     """The letter that a text names, in upper case. "A" and "I" inside a sentence are words."""
-    found = (pattern.search(text) for pattern in _PATTERNS)
-    return next((one.group(1).upper() for one in found if one), None)
+    matches = (pattern.search(text) for pattern in _PATTERNS)
+    return next((match.group(1).upper() for match in matches if match), None)

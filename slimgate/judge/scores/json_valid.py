@@ -33,13 +33,13 @@ class JsonValid(Score[Params]):
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
         try:
-            found = json.loads(answer)
+            value = json.loads(answer)
         except (ValueError, RecursionError):
             return 0.0
         if params.json_schema is None:
             return 1.0
         jsonschema, schema = import_for_score("jsonschema", "json_valid"), _with_lists(params.json_schema)
-        return float(jsonschema.validators.validator_for(schema)(schema).is_valid(found))
+        return float(jsonschema.validators.validator_for(schema)(schema).is_valid(value))
 
 
 score = JsonValid()

@@ -39,5 +39,5 @@ def _is_equal(reference: str, answer: str) -> bool:
     math_verify = import_for_score("math_verify", "maths")
     # it warns that its own time limits are off; they are alarms that would end those of a test runner
     logging.getLogger("math_verify").setLevel(logging.ERROR)
-    gold, found = (math_verify.parse(text, parsing_timeout=None) for text in (reference, answer))
-    return bool(gold and found and math_verify.verify(gold, found, timeout_seconds=None))
+    gold, parsed_answer = (math_verify.parse(text, parsing_timeout=None) for text in (reference, answer))
+    return bool(gold and parsed_answer and math_verify.verify(gold, parsed_answer, timeout_seconds=None))

@@ -27,8 +27,10 @@ class Numeric(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        found, expected = last_number(answer), last_number(reference or "")
-        return float(found is not None and expected is not None and abs(found - expected) <= params.tolerance)
+        number, expected = last_number(answer), last_number(reference or "")
+        return float(
+            number is not None and expected is not None and abs(number - expected) <= params.tolerance
+        )
 
 
 score = Numeric()
@@ -36,5 +38,5 @@ score = Numeric()
 
 def last_number(text: str) -> float | None:
     """The last number of a text."""
-    found = _NUMBER.findall(text)
-    return float(found[-1].replace(",", "")) if found else None
+    numbers = _NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "")) if numbers else None

@@ -57,8 +57,8 @@ score = PassesTests()
 
 def code_of(answer: str) -> str:
     """The first block between ```, which may have no end; else the whole answer."""
-    found = _FENCE.search(answer)
-    return found.group(1) if found else answer
+    match = _FENCE.search(answer)
+    return match.group(1) if match else answer
 
 
 def join_code(code: str, tests: str) -> str:

@@ -36,10 +36,10 @@ class Regex(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0."""
-        found = list(re.finditer(params.pattern, answer))
-        if not found or reference is None:
-            return float(bool(found))
-        last = found[-1].group(1) if found[-1].re.groups else found[-1].group()
+        matches = list(re.finditer(params.pattern, answer))
+        if not matches or reference is None:
+            return float(bool(matches))
+        last = matches[-1].group(1) if matches[-1].re.groups else matches[-1].group()
         return float((last or "").strip() == reference.strip())
 
 

@@ -23,7 +23,9 @@ def score_names() -> tuple[str, ...]:
     """The names of slimgate's own scores."""
     package = importlib.import_module("slimgate.judge.scores")
     return tuple(
-        sorted(one.name for one in pkgutil.iter_modules(package.__path__) if one.name not in _HELPERS)
+        sorted(
+            module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _HELPERS
+        )
     )
 
 
@@ -37,10 +39,10 @@ class ChosenScore:
 
     def rate(self, answer: str, reference: str | None) -> float:
         """Raises MeasureError where a user's function gives something else than a number from 0 to 1."""
-        found = self.score.rate(self.params, answer, reference)
-        if not isinstance(found, int | float) or not 0 <= found <= 1:
-            raise MeasureError(f"score {self.name} gave {found!r}, expected a number from 0 to 1")
-        return float(found)
+        score = self.score.rate(self.params, answer, reference)
+        if not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise MeasureError(f"score {self.name} gave {score!r}, expected a number from 0 to 1")
+        return float(score)
 
 
 def load_score(name: str, options: dict[str, Any]) -> ChosenScore:

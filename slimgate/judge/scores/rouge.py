@@ -29,8 +29,8 @@ class Rouge(Score[Params]):
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """F-measure."""
-        found = _scorer(params.variant).score(reference or "", answer)
-        return min(1.0, max(0.0, float(found[params.variant].fmeasure)))
+        scores = _scorer(params.variant).score(reference or "", answer)
+        return min(1.0, max(0.0, float(scores[params.variant].fmeasure)))
 
 
 score = Rouge()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.budget_kinds import QualityBudget, on_inconclusive_of, wishes
+from slimgate.judge.budget_kinds import QualityBudget, list_actions, on_inconclusive_of
 from slimgate.judge.facts import budget_facts, since_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric, value_of
@@ -14,7 +14,7 @@ from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import GATE
 from slimgate.record.comparing.since_baseline import Since, since
 from slimgate.record.results import SINCE
-from slimgate.run.gate_results import now, part
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 
@@ -30,43 +30,43 @@ def test_baseline(
     report_build(teacher, report_part)
     report_build(variant, report_part)
     baseline, metric = variant.run.baseline, baseline_metric
-    budgets, otherwise = suite.budgets_of(variant.name).baseline[metric], suite.measure.on_inconclusive
-    found = since(baseline.kept, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
+    budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
+    earlier = since(baseline.run, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
     facts: dict[str, Any]
-    if found.pair is not None:
-        judged = judge_quality(load_metric(metric), *found.pair, budgets, seed=suite.seed)
+    if earlier.pair is not None:
+        judged = judge_quality(load_metric(metric), *earlier.pair, budgets, seed=suite.seed)
         line = message(variant.name, judged, since=baseline.name)
-        facts = since_facts(judged, wishes(budgets, otherwise), line)
-        wish = on_inconclusive_of(budgets, judged.budgets, otherwise)
+        facts = since_facts(judged, list_actions(budgets, default), line)
+        action = on_inconclusive_of(budgets, judged.budgets, default)
     else:
-        facts = _make_untested_facts(suite, variant, metric, found)
-        wish = on_inconclusive_of(budgets, undecided_verdicts(budgets), otherwise)
-    report_part(part(SINCE, variant.name, metric, {**facts, "measured": now()}))
+        facts = _make_untested_facts(suite, variant, metric, earlier)
+        action = on_inconclusive_of(budgets, undecided_verdicts(budgets), default)
+    report_part(make_part(SINCE, variant.name, metric, {**facts, "measured": format_now()}))
     verdict = facts["verdict"]
-    conclude(variant, verdict and Verdict(verdict), facts["message"], wish)
+    conclude(variant, verdict and Verdict(verdict), facts["message"], action)
 
 
-def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, found: Since) -> dict[str, Any]:
+def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> dict[str, Any]:
     """The values alone, where they are known."""
-    budgets, otherwise = suite.budgets_of(variant.name).baseline[metric], suite.measure.on_inconclusive
-    then = found.model.quality.get(metric) if found.model else None
+    budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
+    then = earlier.model.quality.get(metric) if earlier.model else None
     facts = {
         "baseline": then and then.value,
         "value": value_of(load_metric(metric), variant.outcomes),
-        "note": found.why_not,
+        "note": earlier.why_not,
     }
     where = f"{variant.name}: {metric} against the baseline {variant.run.baseline.name}"
-    if found.model is None:
-        waiting = [waiting_facts(*pair) for pair in zip(budgets, wishes(budgets, otherwise), strict=True)]
-        told = f"{where}: {found.why_not}, not gated"
-        return {**facts, "new": True, "waiting": waiting, "verdict": None, "message": told}
-    told = f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {found.why_not}"
+    if earlier.model is None:
+        waiting = [waiting_facts(*pair) for pair in zip(budgets, list_actions(budgets, default), strict=True)]
+        line = f"{where}: {earlier.why_not}, not gated"
+        return {**facts, "new": True, "waiting": waiting, "verdict": None, "message": line}
+    line = f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}"
     judged = [
         budget_facts(*pair)
-        for pair in zip(undecided_verdicts(budgets), wishes(budgets, otherwise), strict=True)
+        for pair in zip(undecided_verdicts(budgets), list_actions(budgets, default), strict=True)
     ]
-    return {**facts, "budgets": judged, "verdict": Verdict.INCONCLUSIVE.value, "message": told}
+    return {**facts, "budgets": judged, "verdict": Verdict.INCONCLUSIVE.value, "message": line}
 
 
 def _limits(budgets: tuple[QualityBudget, ...]) -> str:
-    return ", ".join(f"budget {one.kind} {one.limit:g}" for one in budgets)
+    return ", ".join(f"budget {budget.kind} {budget.limit:g}" for budget in budgets)

@@ -20,11 +20,11 @@ from slimgate.judge.token_kl import kl_measured
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugin.gates.shapes import shape_facts
 from slimgate.plugin.gates.stages import stage_facts
-from slimgate.run.gate_results import now, part
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.parted_block import find_parted_block
 from slimgate.run.run import ModelHandle
-from slimgate.run.slicing import column_slices
-from slimgate.run.token_kl import token_kl
+from slimgate.run.slicing import find_column_slices
+from slimgate.run.token_kl import measure_token_kl
 from slimgate.suite.suite import Suite
 
 
@@ -33,10 +33,10 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
     report_build(teacher, report_part)
     report_build(variant, report_part)
     if stages := stage_facts(variant):
-        report_part(part("stages", variant.name, "", {"stages": stages}))
+        report_part(make_part("stages", variant.name, "", {"stages": stages}))
     for model in (teacher, variant):
         if shapes := shape_facts(model, teacher):
-            report_part(part("shapes", model.name, "", shapes))
+            report_part(make_part("shapes", model.name, "", shapes))
     task, gate = suite.setup.task, variant.run.rows.gate
     columns = task.object.quoted_columns(task.params)
     budgets = suite.budgets[variant.name].behaviour
@@ -55,7 +55,7 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         columns_of_slices = ", ".join(suite.setup.slices)
         unshown = f"no metric is 0 or 1 per row, so nothing is shown of the slices by {columns_of_slices}"
         measured["findings"] = [*measured.get("findings", ()), unshown]
-    tokens = token_kl(teacher, variant) if task.object.next_token else None
+    tokens = measure_token_kl(teacher, variant) if task.object.next_token else None
     if tokens is not None:
         measured |= kl_measured(tokens, teacher.outcomes, variant.outcomes)
     judged = judge_behaviour(
@@ -63,20 +63,20 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         variant.outcomes,
         budgets,
         metrics={name: load_metric(name) for name in (*sliced, *budgets.sliced_metrics)},
-        columns=column_slices(suite.setup, gate),
+        columns=find_column_slices(suite.setup, gate),
         tokens=tokens,
     )
     line = "; ".join([behaviour_message(variant.name, judged), *measured.get("findings", ())])
-    if any(one.kind in TOKEN_KINDS and one.verdict is Verdict.FAIL for one in judged.budgets):
+    if any(budget.kind in TOKEN_KINDS and budget.verdict is Verdict.FAIL for budget in judged.budgets):
         parted = find_parted_block(teacher, variant)
         measured["parted"] = parted.model_dump(mode="json")
         line += f"; {describe_parted(parted)}"
-    wishes = undecided_wishes(budgets, suite.measure.on_inconclusive)
-    facts = behaviour_facts(measured, judged, line, wishes)
-    report_part(part("behaviour", variant.name, "", {**facts, "measured": now()}))
-    conclude(variant, judged.verdict, line, on_inconclusive(judged, wishes))
+    actions = undecided_wishes(budgets, suite.measure.on_inconclusive)
+    facts = behaviour_facts(measured, judged, line, actions)
+    report_part(make_part("behaviour", variant.name, "", {**facts, "measured": format_now()}))
+    conclude(variant, judged.verdict, line, on_inconclusive(judged, actions))
 
 
 def _sliceable(metric: str, needs: frozenset[str]) -> bool:
-    found = load_metric(metric)
-    return found.per_row is not None and found.needs in needs
+    loaded = load_metric(metric)
+    return loaded.per_row is not None and loaded.needs in needs

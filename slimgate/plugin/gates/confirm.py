@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.judge.budget_kinds import on_inconclusive_of, wishes
+from slimgate.judge.budget_kinds import list_actions, on_inconclusive_of
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.family import bound_among
 from slimgate.judge.message import message
@@ -13,7 +13,7 @@ from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.family import builds_for
 from slimgate.plugin.gates.reporting import Report, conclude
 from slimgate.record.run_verdict import CONFIRMED
-from slimgate.run.gate_results import now, part
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 
@@ -30,7 +30,7 @@ def test_confirm(
     for model in (teacher, variant):
         passed.require_same(model.name, model.built.artifact.digest)
     same_rows(teacher.outcomes, variant.outcomes)
-    budgets, otherwise = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
+    budgets, default = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
     judged = judge_quality(
         load_metric(confirm_metric),
         teacher.outcomes,
@@ -41,7 +41,7 @@ def test_confirm(
     )
     line = f"confirm: {message(variant.name, judged)}"
     among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
-    facts = quality_facts(judged, line, wishes(budgets, otherwise)) | {"measured": now()}
+    facts = quality_facts(judged, line, list_actions(budgets, default)) | {"measured": format_now()}
     facts |= {"among": among, "bound_among": bound_among(judged, among)}
-    report_part(part(CONFIRMED, variant.name, confirm_metric, facts))
-    conclude(variant, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
+    report_part(make_part(CONFIRMED, variant.name, confirm_metric, facts))
+    conclude(variant, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, default))

@@ -27,16 +27,16 @@ Metric = tuple[str, str]  # of a variant
 
 def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
     """The judgement as the suite's family has it; unchanged for a suite without one."""
-    found = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
-    if found is None:
+    adjusted = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
+    if adjusted is None:
         return judged
-    return within_family(judged, found, sum(map(len, _adjust_p_values(run).values())))
+    return within_family(judged, adjusted, sum(map(len, _adjust_p_values(run).values())))
 
 
 def builds_for(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
     """The answers of a variant's further builds where a budget asks for them; else they are not built."""
-    asked = any(one.over == "builds" for one in budgets)
-    return tuple(run.rebuilds(name).values()) if asked else ()
+    over_builds = any(budget.over == "builds" for budget in budgets)
+    return tuple(run.rebuilds(name).values()) if over_builds else ()
 
 
 def chosen_among(suite: Suite, metric: str) -> int:
@@ -48,14 +48,14 @@ def chosen_among(suite: Suite, metric: str) -> int:
 @cache
 def _adjust_p_values(run: SuiteRun) -> Mapping[Metric, tuple[float, ...]]:
     """Holm's p-values of each budget, by variant and metric."""
-    found = {
+    adjusted = {
         (name, metric): _p_values(run, name, metric)
         for name, variant in run.suite.variants.items()
         if variant.gated
         for metric in run.suite.budgets[name].quality
     }
-    flat = adjust_by_holm(np.array([p for values in found.values() for p in values])).tolist()
-    return {key: tuple(flat.pop(0) for _ in values) for key, values in found.items()}
+    flat = adjust_by_holm(np.array([p for values in adjusted.values() for p in values])).tolist()
+    return {key: tuple(flat.pop(0) for _ in values) for key, values in adjusted.items()}
 
 
 def _p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
@@ -67,4 +67,4 @@ def _p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
         judged = judge_quality(load_metric(metric), *answers, budgets, builds=builds, seed=run.suite.seed)
     except SlimgateError:  # its own test says why
         return (1.0,) * len(budgets)
-    return tuple(1.0 if one.p_value is None else one.p_value for one in judged.budgets)
+    return tuple(1.0 if p_value_of.p_value is None else p_value_of.p_value for p_value_of in judged.budgets)

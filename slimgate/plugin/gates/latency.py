@@ -12,7 +12,7 @@ import pytest
 
 from slimgate._system.garbage import no_collection
 from slimgate._system.threads import tokenizer_threads
-from slimgate.judge.budget_kinds import OnInconclusive, on_inconclusive_of, wishes
+from slimgate.judge.budget_kinds import OnInconclusive, list_actions, on_inconclusive_of
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
     P95,
@@ -28,13 +28,13 @@ from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import END_TO_END, Rows, Workload
-from slimgate.run.gate_results import now, part
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.latency import (
     Times,
     plan_rounds,
-    summarise,
-    tokenize_ms,
+    summarise_times,
+    time_tokenizing,
 )
 from slimgate.run.measure.timed_call import TimedCall
 from slimgate.run.run import ModelHandle, WorkloadInputs
@@ -65,7 +65,7 @@ def test_latency(
     Of a workload that writes, the answer or one of its phases; of the later tokens, each by itself.
     A budget on milliseconds is judged by these rounds, of which there are enough for it.
     """
-    budgets = suite.budgets_of(timed.name).times_of(workload)
+    budgets = suite.find_budgets(timed.name).find_time_budgets(workload)
     reason = why_not_timed(request.config) or times_of_another_format(timed)
     if reason is not None:
         if budgets and timed.variant.gated:
@@ -83,13 +83,13 @@ def test_latency(
         tokenizer_threads(suite.threads, workload.batch) if end_to_end else nullcontext(),
         timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True),
     ):
-        made, rounds = plan_rounds(
+        call_times, rounds = plan_rounds(
             call,
             warmup=measure.warmup,
             rounds=measure.rounds
-            * (TIMES_FOR_P95 if any(QUANTILES[one.kind] == P95 for one in budgets) else 1),
+            * (TIMES_FOR_P95 if any(QUANTILES[budget.kind] == P95 for budget in budgets) else 1),
             max_seconds=measure.max_seconds / 2,
-            least=max((rounds_for(one.kind) for one in budgets), default=0),
+            least=max((rounds_for(budget.kind) for budget in budgets), default=0),
         )
         cascade = timed.predictor if isinstance(timed.predictor, CascadePredictor) else None
         if cascade is not None:
@@ -97,16 +97,16 @@ def test_latency(
         with no_collection():
             _time_rounds(benchmark, call, rounds)
     seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
-    times = summarise(seconds, workload.batch, by_turns=suite.has_cascade)
+    times = summarise_times(seconds, workload.batch, by_turns=suite.has_cascade)
     facts: dict[str, Any] = {
         **vars(times),
-        "warmup": made,
+        "warmup": call_times,
         "threads": suite.threads,
         "tokens": int(next(iter(batch.inputs.values())).shape[1]),
         "turns": min(len(batch.timed), times.rounds) if suite.has_cascade else None,
         "passed_on": cascade and cascade.passed_on,
         **_writing_facts(timed, workload, batch.inputs, times),
-        "measured": now(),
+        "measured": format_now(),
     }
     if not workload.writes:
         facts["tokenize_ms"] = _tokenize_ms(timed, batch)
@@ -114,13 +114,13 @@ def test_latency(
     described = request.config.stash.setdefault(BENCHMARKS, {})
     described[suite.path, timed.name, workload.id] = benchmark.extra_info
     if not budgets:
-        report_part(part("latency", timed.name, workload.id, facts))
+        report_part(make_part("latency", timed.name, workload.id, facts))
         return
     judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call)
-    line, otherwise = call_times_message(timed.name, workload.id, judged), measure.on_inconclusive
-    facts["limits"] = limit_facts(judged, budgets, otherwise, line)
-    report_part(part("latency", timed.name, workload.id, facts))
-    conclude(timed, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
+    line, default = call_times_message(timed.name, workload.id, judged), measure.on_inconclusive
+    facts["limits"] = limit_facts(judged, budgets, default, line)
+    report_part(make_part("latency", timed.name, workload.id, facts))
+    conclude(timed, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, default))
 
 
 def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
@@ -128,9 +128,9 @@ def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
     folder, first = timed.built.artifact.folder, batch.timed[0]
     if isinstance(first, Texts):
         with tokenizer_threads(timed.run.suite.threads, len(first.rows)):
-            return tokenize_ms(first.plugin, first.rows, folder)
+            return time_tokenizing(first.plugin, first.rows, folder)
     rows = Rows(timed.run.rows.gate.table.take(batch.positions))
-    return tokenize_ms(timed.run.suite.setup.task, rows, folder)
+    return time_tokenizing(timed.run.suite.setup.task, rows, folder)
 
 
 def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
@@ -156,17 +156,17 @@ def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Any, times: T
 
 
 def limit_facts(
-    judged: CallTimes, budgets: Sequence[LimitBudget], otherwise: OnInconclusive, line: str
+    judged: CallTimes, budgets: Sequence[LimitBudget], default: OnInconclusive, line: str
 ) -> dict[str, Any]:
     """Budgets on times, as the record has them. otherwise: what INCONCLUSIVE does of those without a wish."""
-    pairs = zip(judged.budgets, wishes(budgets, otherwise), strict=True)
+    pairs = zip(judged.budgets, list_actions(budgets, default), strict=True)
     return {
         "rounds": judged.rounds,
         "counted": judged.counted,
         "budgets": [budget_facts(*pair) for pair in pairs],
         "verdict": judged.verdict and judged.verdict.value,
         "message": line,
-        "measured": now(),
+        "measured": format_now(),
     }
 
 
@@ -180,14 +180,14 @@ def _describe(benchmark: Any, suite: Suite, name: str, workload: str) -> None:
     benchmark.extra_info.update(suite=suite.shown, variant=name, workload=workload)
 
 
-def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], found: Speedup) -> None:
+def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], speedup: Speedup) -> None:
     """Adds a duel's result to the entry of its latency, where that was measured in the same run.
 
     key: suite file, variant, workload.
     """
     entry = config.stash.get(BENCHMARKS, {}).get(key)
     if entry is not None:
-        entry.update(speedup=found.speedup, speedup_interval=list(found.claimed_interval))
+        entry.update(speedup=speedup.speedup, speedup_interval=list(speedup.claimed_interval))
 
 
 def times_of_another_format(*models: ModelHandle) -> str | None:

@@ -13,7 +13,7 @@ from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import READINGS, judge_memory, memory_message, memory_ratio
 from slimgate.plugin.gates.latency import times_of_another_format
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.run.gate_results import now, part
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
@@ -29,36 +29,36 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
     report_build(teacher, report_part)
     report_build(weighed, report_part)
     budget = suite.budgets[weighed.name].memory
-    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
+    action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     readings = READINGS if budget else 1
     before, after = teacher.memory(readings), weighed.memory(readings)
-    device = all(one.device_peak_bytes is not None for one in (*before, *after))
-    of_teacher, own = _peaks(before, device=device), _peaks(after, device=device)
-    found = memory_ratio(of_teacher, own)
-    judged = judge_memory(found, budget.limit, budget.reason) if budget else None
-    line = memory_message(weighed.name, found, judged)
+    device = all(reading.device_peak_bytes is not None for reading in (*before, *after))
+    of_teacher, of_variant = _peaks(before, device=device), _peaks(after, device=device)
+    ratio = memory_ratio(of_teacher, of_variant)
+    judged = judge_memory(ratio, budget.limit, budget.reason) if budget else None
+    line = memory_message(weighed.name, ratio, judged)
     workload = weighed.run.largest_workload.id
-    report_part(part("memory", TEACHER, "", _facts(before, of_teacher, workload)))
+    report_part(make_part("memory", TEACHER, "", _facts(before, of_teacher, workload)))
     facts = {
-        **_facts(after, own, workload),
-        "ratio": found.ratio,
-        "spread": list(found.spread) if found.readings > 1 else None,
-        "budgets": [budget_facts(judged, wish)] if judged else [],
+        **_facts(after, of_variant, workload),
+        "ratio": ratio.ratio,
+        "spread": list(ratio.spread) if ratio.readings > 1 else None,
+        "budgets": [budget_facts(judged, action)] if judged else [],
         "verdict": judged.verdict.value if judged else None,
         "message": line,
     }
-    report_part(part("memory", weighed.name, "", facts))
-    conclude(weighed, judged.verdict if judged else None, line, wish)
+    report_part(make_part("memory", weighed.name, "", facts))
+    conclude(weighed, judged.verdict if judged else None, line, action)
 
 
 def _peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:
     """The peak of each reading: of the device where there is one, for that is what runs out."""
-    return [one.device_peak_bytes or 0 if device else one.peak_bytes for one in readings]
+    return [reading.device_peak_bytes or 0 if device else reading.peak_bytes for reading in readings]
 
 
 def _facts(readings: Sequence[MemoryReading], peaks: Sequence[int], workload: str) -> dict[str, Any]:
     """Medians of the readings, as the record has them."""
-    rows = [asdict(one) for one in readings]
+    rows = [asdict(reading) for reading in readings]
     middle = {
         name: None if any(row[name] is None for row in rows) else median(row[name] for row in rows)
         for name in rows[0]
@@ -70,5 +70,5 @@ def _facts(readings: Sequence[MemoryReading], peaks: Sequence[int], workload: st
         "workload": workload,
         "readings": len(readings),
         "peaks": list(peaks),
-        "measured": now(),
+        "measured": format_now(),
     }

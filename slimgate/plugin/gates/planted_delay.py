@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from slimgate.judge.speed import clearance, delay_message
 from slimgate.plugin.gates.reporting import Report
-from slimgate.run.duels import Arena
-from slimgate.run.gate_results import PLANTED_DELAY, part
+from slimgate.run.duels import Duels
+from slimgate.run.gate_results import PLANTED_DELAY, make_part
 from slimgate.suite.suite import TEACHER
 
 
-def find_delay(arena: Arena, report: Report) -> float | None:
+def find_delay(arena: Duels, report: Report) -> float | None:
     """Duels once a suite's run, reports what came out, and gives the smallest delay seen; None: none was."""
     planted = arena.planted_delay()
     facts = {
         "seen": planted.visible is not None,
         "percent": 100 * planted.share,
         "clearance": clearance(planted.visible),
-        "speedup_interval": list(planted.found.claimed_interval),
-        "message": delay_message(planted.workload.id, planted.found, planted.share),
+        "speedup_interval": list(planted.speedup.claimed_interval),
+        "message": delay_message(planted.workload.id, planted.speedup, planted.share),
         "workload": planted.workload.id,
         "measured": planted.measured,
     }
-    report(part("self_test", TEACHER, PLANTED_DELAY, facts))
+    report(make_part("self_test", TEACHER, PLANTED_DELAY, facts))
     return planted.visible

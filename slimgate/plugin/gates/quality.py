@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slimgate.judge.budget_kinds import on_inconclusive_of, wishes
+from slimgate.judge.budget_kinds import list_actions, on_inconclusive_of
 from slimgate.judge.facts import budget_facts, quality_facts
 from slimgate.judge.family import bound_among
 from slimgate.judge.message import message, teacher_message
@@ -17,7 +17,7 @@ from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.plugin.gates.family import chosen_among, in_family
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.run.gate_results import now, part
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -34,33 +34,33 @@ def test_quality(
     same_rows(teacher.outcomes, variant.outcomes)
     budgets = suite.budgets[variant.name].quality.get(metric, ())
     measured = load_metric(metric)
-    others = variant.run.rebuilds(variant.name)
+    rebuilt = variant.run.rebuilds(variant.name)
     judged = judge_quality(
         measured,
         teacher.outcomes,
         variant.outcomes,
         budgets,
-        builds=tuple(others.values()),
+        builds=tuple(rebuilt.values()),
         seed=suite.seed,
     )
     judged = in_family(variant.run, variant.name, metric, judged)
     line = message(variant.name, judged) + _stored_answers(variant)
     if metric not in suite.teacher_budgets.quality:  # else its own test reports it, with the verdict
-        report_part(part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
-    otherwise = suite.measure.on_inconclusive
-    facts = quality_facts(judged, line, wishes(budgets, otherwise))
-    facts |= {"builds": builds(suite, others, measured, judged), "measured": now()}
+        report_part(make_part("quality", TEACHER, metric, _teacher_facts(judged, teacher)))
+    default = suite.measure.on_inconclusive
+    facts = quality_facts(judged, line, list_actions(budgets, default))
+    facts |= {"builds": builds(suite, rebuilt, measured, judged), "measured": format_now()}
     facts |= {"answered_on": variant.processor}
     if budgets and variant.variant.gated:
         among = chosen_among(suite, metric)
         facts |= {"among": among, "bound_among": bound_among(judged, among)}
-    report_part(part("quality", variant.name, metric, facts))
-    wish = on_inconclusive_of(budgets, judged.budgets, otherwise)
-    conclude(variant, judged.verdict, line, wish)
+    report_part(make_part("quality", variant.name, metric, facts))
+    action = on_inconclusive_of(budgets, judged.budgets, default)
+    conclude(variant, judged.verdict, line, action)
 
 
 def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part: Report) -> None:
-    budgets, otherwise = suite.teacher_budgets.quality[metric], suite.measure.on_inconclusive
+    budgets, default = suite.teacher_budgets.quality[metric], suite.measure.on_inconclusive
     outcomes = teacher.outcomes
     judged = judge_quality(load_metric(metric), outcomes, outcomes, budgets, seed=suite.seed)
     line = teacher_message(judged) + _stored_answers(teacher)
@@ -70,14 +70,14 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
         "n_needed": judged.n_needed,
         "groups": judged.groups,
         "budgets": [
-            budget_facts(*pair) for pair in zip(judged.budgets, wishes(budgets, otherwise), strict=True)
+            budget_facts(*pair) for pair in zip(judged.budgets, list_actions(budgets, default), strict=True)
         ],
         "verdict": judged.verdict and judged.verdict.value,
         "warnings": list(judged.warnings),
         "message": line,
     }
-    report_part(part("quality", TEACHER, metric, facts))
-    conclude(teacher, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, otherwise))
+    report_part(make_part("quality", TEACHER, metric, facts))
+    conclude(teacher, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, default))
 
 
 def _stored_answers(model: ModelHandle) -> str:
@@ -93,21 +93,21 @@ def _teacher_facts(judged: QualityJudgement, teacher: ModelHandle) -> dict[str, 
         "n": judged.n,
         "near_chance": describe_near_chance(teacher.outcomes),
         "answered_on": teacher.processor,
-        "measured": now(),
+        "measured": format_now(),
     }
 
 
 def builds(
-    suite: Suite, others: Mapping[int, Outcomes], metric: Metric, judged: QualityJudgement
+    suite: Suite, rebuilt: Mapping[int, Outcomes], metric: Metric, judged: QualityJudgement
 ) -> dict[str, Any] | None:
     """The drops of the builds by the suite's other seeds, beside the first one's; None without any.
 
-    others: their answers, by seed.
+    rebuilt: their answers, by seed.
     """
-    if not others:
+    if not rebuilt:
         return None
     sign = 100 if metric.higher_is_better else -100
-    drops = [sign * (judged.teacher - value_of(metric, found)) for found in others.values()]
+    drops = [sign * (judged.teacher - value_of(metric, outcomes)) for outcomes in rebuilt.values()]
     spread = build_spread(
         suite.seeds,
         [judged.drop_points, *drops],

@@ -9,11 +9,11 @@ import pytest
 
 from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
-from slimgate.run.cascade import cascade_facts
-from slimgate.run.claims import Claim, step_claims
-from slimgate.run.gate_results import Part, part
+from slimgate.run.cascade import describe_cascade
+from slimgate.run.claims import Claim, check_step_claims
+from slimgate.run.gate_results import Part, make_part
 from slimgate.run.run import ModelHandle
-from slimgate.suite.suite import SuiteStep, params_json
+from slimgate.suite.suite import SuiteStep, dump_params
 
 Report = Callable[[Part], None]
 SIZES = ("kind", "bytes", "parameters", "nonzero_parameters")
@@ -25,35 +25,35 @@ def report_build(model: ModelHandle, report: Report) -> None:
     manifest = built.artifact.manifest
     artifact = {key: manifest[key] for key in (*SIZES, "digest", "state_bytes")}
     runtime = model.variant.runtime
-    artifact.update(runtime=runtime.name, runtime_params=params_json(runtime.params))
+    artifact.update(runtime=runtime.name, runtime_params=dump_params(runtime.params))
     artifact.update(load_seconds=model.load_seconds, **model.compile_facts)
     artifact["stored"] = manifest.get("stored")
-    artifact["unreadable_rows"] = model.run.encoder.unreadable(built.artifact)
-    artifact["cascade"] = cascade_facts(built.artifact, model.passed_on)
+    artifact["unreadable_rows"] = model.run.encoder.measure_unreadable(built.artifact)
+    artifact["cascade"] = describe_cascade(built.artifact, model.passed_on)
     facts = {
         "steps": _steps(model),
         "artifact": artifact,
         "from_store": built.from_store,
         "claims": claims_of(model),
     }
-    report(part("build", model.name, "", facts))
+    report(make_part("build", model.name, "", facts))
 
 
 def _steps(model: ModelHandle) -> list[dict[str, Any]]:
     """What was built on the way, in order; loading the model comes first where the variant names one."""
-    made = [
+    built = [
         {
-            **{key: step.manifest[key] for key in ("method", "params", "seconds", "log", *SIZES)},
+            **{key: step.manifest[key] for key in ("params", "seconds", "log", *SIZES)},
             "from_store": step.entry.from_store,
         }
         for step in model.built.steps
     ]
-    own = [
-        {"given": params_json(step.params, exclude_defaults=True), "reads": _rows_read(model, step)}
+    stated = [
+        {"given": dump_params(step.params, exclude_defaults=True), "reads": _rows_read(model, step)}
         for step in model.variant.steps
     ]
-    told: list[dict[str, Any]] = [{}] * (len(made) - len(own)) + own
-    return [{**step, **more} for step, more in zip(made, told, strict=True)]
+    all_stated: list[dict[str, Any]] = [{}] * (len(built) - len(stated)) + stated
+    return [{**step, **more} for step, more in zip(built, all_stated, strict=True)]
 
 
 def _rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
@@ -80,5 +80,5 @@ def claims_of(model: ModelHandle) -> list[Claim]:
     return [
         claim
         for step, before, after in zip(model.variant.steps, chain[:-1], chain[1:], strict=True)
-        for claim in step_claims(step.name, step.object.claims, before, after)
+        for claim in check_step_claims(step.name, step.object.claims, before, after)
     ]

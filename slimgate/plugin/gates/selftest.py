@@ -16,18 +16,23 @@ from slimgate.plugin.gates.latency import why_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.run.damaged_layer import NothingToDamage
-from slimgate.run.duels import Arena
-from slimgate.run.gate_results import PLANTED_DELAY, now, part
-from slimgate.run.planted_fault import Fault, damaged_faults, exchanged_fault, exchanged_gain
+from slimgate.run.duels import Duels
+from slimgate.run.gate_results import PLANTED_DELAY, format_now, make_part
+from slimgate.run.planted_fault import (
+    Fault,
+    judge_damaged_layer,
+    judge_exchanged_answers,
+    judge_exchanged_gain,
+)
 from slimgate.run.run import ModelHandle
-from slimgate.run.selftest import default_budget, identical_copy
+from slimgate.run.selftest import make_default_budget, predict_identical_copy
 from slimgate.suite.suite import TEACHER, Suite
 
 
 def test_selftest(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Arena,
+    arena: Duels,
     check: str,
     report_part: Report,
     request: pytest.FixtureRequest,
@@ -50,7 +55,7 @@ def test_selftest(
         return
     report_build(teacher, report_part)
     facts = (_judge_identical_copy if check == "identical" else _planted_fault)(suite, teacher)
-    report_part(part("self_test", TEACHER, check, {**facts, "measured": now()}))
+    report_part(make_part("self_test", TEACHER, check, {**facts, "measured": format_now()}))
     if facts["wrong"]:
         pytest.fail(str(facts["message"]), pytrace=False)
 
@@ -61,15 +66,15 @@ def gate_budgets(suite: Suite, teacher: Outcomes) -> dict[str, QualityBudget]:
     A floor or ceiling that the teacher itself does not hold is left out: no drop is inside it.
     """
     tightest: dict[str, tuple[float, QualityBudget]] = {}
-    for own in suite.budgets.values():
-        for metric, budgets in own.quality.items():
+    for table in suite.budgets.values():
+        for metric, budgets in table.quality.items():
             value = value_of(load_metric(metric), teacher)
             for budget in budgets:
                 drop = allowed_drop(budget, value)
                 if drop > 0 and (metric not in tightest or drop < tightest[metric][0]):
                     tightest[metric] = (drop, budget)
     judged = next((name for name in suite.metrics if load_metric(name).resampled), "accuracy")
-    fallback = {judged: default_budget(load_metric(judged))}
+    fallback = {judged: make_default_budget(load_metric(judged))}
     return {metric: budget for metric, (_, budget) in tightest.items()} or fallback
 
 
@@ -87,7 +92,7 @@ def _two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
 
 
 def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
-    stored, afresh = identical_copy(teacher, seed=suite.seed)
+    stored, afresh = predict_identical_copy(teacher, seed=suite.seed)
     changed = int(stored.changed_rows(afresh).sum())
     verdicts = {
         name: judge_quality(load_metric(name), stored, afresh, [budget], seed=suite.seed).verdict
@@ -105,35 +110,35 @@ def _judge_identical_copy(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
 def _planted_fault(suite: Suite, teacher: ModelHandle) -> dict[str, Any]:
     spoil = suite.setup.task.object.with_planted_fault
     budgets = gate_budgets(suite, teacher.outcomes)
-    found = [
-        exchanged_fault(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
+    faults = [
+        judge_exchanged_answers(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
         for metric, budget in budgets.items()
     ]
-    found += [
-        exchanged_gain(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
+    faults += [
+        judge_exchanged_gain(teacher.outcomes, metric, budget, seed=suite.seed, spoil=spoil)
         for metric, budget in _two_sided_budgets(suite).items()
     ]
-    shown, note = [_worst_fault(found)], []
+    shown, note = [_worst_fault(faults)], []
     try:
-        damaged = damaged_faults(teacher, budgets, seed=suite.seed)
+        damaged = judge_damaged_layer(teacher, budgets, seed=suite.seed)
     except NothingToDamage as reason:
         note = [f"{reason}, so only answers were exchanged"]
     else:
         shown.append(_worst_fault(damaged))
     worst = _worst_fault(shown)
-    told = "; ".join([*(one.line for one in shown), *note])
+    lines = "; ".join([*(fault.line for fault in shown), *note])
     return {
         "verdict": worst.verdict and worst.verdict.value,
         "wrong": worst.wrong,
         "drop_points": shown[0].drop_points,
-        "message": f"self-test, planted fault: {told} (a fault of twice the budget must FAIL)",
+        "message": f"self-test, planted fault: {lines} (a fault of twice the budget must FAIL)",
     }
 
 
 def _worst_fault(faults: Sequence[Fault]) -> Fault:
     """First what the gate did not see, then what it could not decide, then what tested nothing."""
     order = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
-    return min(faults, key=lambda one: (not one.wrong, order.index(one.verdict)))
+    return min(faults, key=lambda fault: (not fault.wrong, order.index(fault.verdict)))
 
 
 def _weakest(verdicts: list[Verdict | None]) -> Verdict:

@@ -12,8 +12,8 @@ from slimgate.plugin.gates.latency import describe_speedup, times_of_another_for
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.protocols import Workload
-from slimgate.run.duels import Arena
-from slimgate.run.gate_results import now, part
+from slimgate.run.duels import Duels
+from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import Suite
 
@@ -21,7 +21,7 @@ from slimgate.suite.suite import Suite
 def test_speedup(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Arena,
+    arena: Duels,
     variant: ModelHandle,
     workload: Workload,
     report_part: Report,
@@ -32,8 +32,8 @@ def test_speedup(
     A verdict needs that the duel sees a planted delay that is no larger than what it decides; where
     no self-test looked for it, this test does.
     """
-    budget = suite.budgets[variant.name].speed_of(workload)
-    wish = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
+    budget = suite.budgets[variant.name].find_speed_budget(workload)
+    action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
     reason = why_not_timed(request.config) or times_of_another_format(teacher, variant)
     if reason is not None:
         if budget is not None and variant.variant.gated:
@@ -43,26 +43,26 @@ def test_speedup(
     report_build(variant, report_part)
     variant.run.measure_peak_rates()
     visible = find_delay(arena, report_part) if budget else FINE
-    found = arena.speedup(variant, workload)
+    speedup = arena.speedup(variant, workload)
     judged = (
-        judge_speedup(found, budget.limit, budget.reason, visible=visible, kind=budget.kind)
+        judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)
         if budget
         else None
     )
-    line = speed_message(variant.name, workload.id, found, judged, visible=visible)
+    line = speed_message(variant.name, workload.id, speedup, judged, visible=visible)
     facts: dict[str, Any] = {
-        "speedup": found.speedup,
-        "speedup_interval": list(found.claimed_interval),
-        "noise_floor": found.noise_floor,
+        "speedup": speedup.speedup,
+        "speedup_interval": list(speedup.claimed_interval),
+        "noise_floor": speedup.noise_floor,
         "clearance": clearance(visible),
-        "speedup_of_minima": found.of_minima,
-        "duel_rounds": found.rounds,
-        "duel_threads": found.threads,
-        "budgets": [budget_facts(judged, wish)] if judged else [],
+        "speedup_of_minima": speedup.of_minima,
+        "duel_rounds": speedup.rounds,
+        "duel_threads": speedup.threads,
+        "budgets": [budget_facts(judged, action)] if judged else [],
         "verdict": judged.verdict.value if judged else None,
         "message": line,
-        "measured": now(),
+        "measured": format_now(),
     }
-    report_part(part("speedup", variant.name, workload.id, facts))
-    describe_speedup(request.config, (suite.path, variant.name, workload.id), found)
-    conclude(variant, judged.verdict if judged else None, line, wish)
+    report_part(make_part("speedup", variant.name, workload.id, facts))
+    describe_speedup(request.config, (suite.path, variant.name, workload.id), speedup)
+    conclude(variant, judged.verdict if judged else None, line, action)

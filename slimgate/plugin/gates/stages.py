@@ -18,10 +18,10 @@ LOSS = "log_loss"
 
 def stage_facts(variant: ModelHandle) -> list[dict[str, Any]]:
     """A stage for each step, those of the variants it starts from first; none where one step says it all."""
-    found = list(run.stages(variant.run, variant.name))
-    if len(found) < 3 or not len(variant.run.rows.splits.get("selection", ())):
+    stages = list(run.list_stages(variant.run, variant.name))
+    if len(stages) < 3 or not len(variant.run.rows.splits.get("selection", ())):
         return []
-    return [_facts(variant.run, owner, step, artifact) for owner, step, artifact in found]
+    return [_facts(variant.run, owner, step, artifact) for owner, step, artifact in stages]
 
 
 def _facts(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> dict[str, Any]:
@@ -35,5 +35,5 @@ def _facts(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> d
     task = run.suite.setup.task
     needs = task.object.needs(task.params)
     metrics = [load_metric(name) for name in dict.fromkeys((*run.suite.metrics, LOSS))]
-    values = {one.name: value_of(one, outcomes) for one in metrics if one.needs in needs}
+    values = {metric.name: value_of(metric, outcomes) for metric in metrics if metric.needs in needs}
     return {**facts, "selection": values}

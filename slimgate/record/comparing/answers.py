@@ -49,7 +49,7 @@ def pair_answers(file: Path, new: Outcomes) -> Pair:
 def _same_kind(old: Outcomes, new: Outcomes) -> None:
     """Raises MeasureError where one is of a classification and the other is not."""
     if type(old) is not type(new):
-        kinds = " and ".join(type(one).__name__ for one in (old, new))
+        kinds = " and ".join(type(table).__name__ for table in (old, new))
         raise MeasureError(f"the answers are of two kinds, {kinds}")
 
 
@@ -76,9 +76,9 @@ class PairedAnswers:
         """Old and new, paired row by row; None where they cannot be."""
         if not self._same:
             return None
-        missing = [one for one in (self._old, self._new) if not one.outcomes(model).is_file()]
+        missing = [answers for answers in (self._old, self._new) if not answers.outcomes(model).is_file()]
         if missing:
-            where = " and ".join(one.outcomes(model).as_posix() for one in missing)
+            where = " and ".join(answers.outcomes(model).as_posix() for answers in missing)
             self.notes.append(f"{model}: no test was made, for want of {where}.")
             return None
         try:
@@ -99,7 +99,7 @@ class PairedAnswers:
 
     def of_another_run(self, model: str, metric: str, value: float, recorded: float) -> None:
         """Notes answers that are not those of the record beside them."""
-        told = f"{metric} of the answers is {value:.4g}, of the record {recorded:.4g}"
+        difference = f"{metric} of the answers is {value:.4g}, of the record {recorded:.4g}"
         self.notes.append(
-            f"{model}: no test was made, its outcomes are of another run than its record: {told}."
+            f"{model}: no test was made, its outcomes are of another run than its record: {difference}."
         )

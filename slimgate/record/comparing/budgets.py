@@ -69,8 +69,10 @@ def find_weaker(old: RunRecord, new: RunRecord) -> list[Weakening]:
 
 def verdict_changes(old: RunRecord, new: RunRecord) -> list[VerdictChange]:
     """Verdicts that are not what they were, of models in both: first what held and fails now."""
-    found = [change for before, after in _in_both(old, new) for change in _verdicts_of(before, after)]
-    return sorted(found, key=lambda one: (not one.regressed, _ORDER.index(one.after)))
+    changes = [change for before, after in _in_both(old, new) for change in _verdicts_of(before, after)]
+    return sorted(
+        changes, key=lambda verdict_change: (not verdict_change.regressed, _ORDER.index(verdict_change.after))
+    )
 
 
 def missing_gates(old: RunRecord, new: RunRecord) -> list[str]:
@@ -85,33 +87,33 @@ def weaker_gates(old: RunRecord, new: RunRecord) -> list[str]:
     By the results, where a record lacks the suite's demands. Without groups rows count as independent, so
     that intervals get narrower.
     """
-    found: dict[str, None] = {}
+    weaker: dict[str, None] = {}
     for before, after in _in_both(old, new):
         for name, facts in after.quality.items() if after.gated else ():
             was = before.quality.get(name)
             if was is not None and facts.budgets:
-                found |= dict.fromkeys(_weaker_metric(name, was, facts))
+                weaker |= dict.fromkeys(_weaker_metric(name, was, facts))
         if after.gated and before.behaviour is not None and after.behaviour is not None:
-            found |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
+            weaker |= dict.fromkeys(_weaker_caps("kl", before.behaviour.budgets, after.behaviour.budgets))
         for column in _sliced_columns(before) if after.gated and _slice_budgets(after) else ():
             if column not in _sliced_columns(after):
-                found[f"the slices of {column} are not judged any more"] = None
-    return list(found)
+                weaker[f"the slices of {column} are not judged any more"] = None
+    return list(weaker)
 
 
 def _weaker_metric(name: str, was: QualityFacts, now: QualityFacts) -> Iterator[str]:
     if was.groups and now.groups is None:
         yield f"{name} was judged in {was.groups:,} groups of rows and is judged row by row now"
-    builds = max((one.builds or 1 for one in was.budgets), default=1)
+    builds = max((budget.builds or 1 for budget in was.budgets), default=1)
     # 1: still over builds, which are equal now that no step is random
-    if builds > 1 and all(one.builds is None for one in now.budgets):
+    if builds > 1 and all(budget.builds is None for budget in now.budgets):
         yield f"{name} was judged over {builds} builds and is judged on one build now"
     yield from _weaker_caps(name, was.budgets, now.budgets)
 
 
 def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> Iterator[str]:
     """More rows that may lose more than the cap, by a limit that is not derived from the budget's."""
-    before = {one.kind: one.capped for one in was}
+    before = {budget.kind: budget.capped for budget in was}
     for budget in now:
         old, new = before.get(budget.kind), budget.capped
         if old is not None and new is not None and not new.derived and new.above_max > old.above_max:
@@ -123,11 +125,11 @@ def _weaker_caps(name: str, was: list[BudgetFacts], now: list[BudgetFacts]) -> I
 
 def _sliced_columns(model: VariantRecord) -> list[str]:
     slices = model.behaviour.slices if model.behaviour is not None else None
-    return list(dict.fromkeys(one.column for one in slices or () if one.verdict is not None))
+    return list(dict.fromkeys(part.column for part in slices or () if part.verdict is not None))
 
 
 def _slice_budgets(model: VariantRecord) -> list[Judged]:
-    return [one for one in judged_budgets(model) if one.of == "slices"]
+    return [judged for judged in judged_budgets(model) if judged.of == "slices"]
 
 
 def shared_variants(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, VariantRecord]]:
@@ -143,7 +145,9 @@ def _in_both(old: RunRecord, new: RunRecord) -> list[tuple[VariantRecord, Varian
 
 def _gating(model: VariantRecord) -> dict[Key, Judged]:
     """By budget and kind; nothing where the variant is shown and not gated."""
-    return {(one.name, one.facts.kind): one for one in judged_budgets(model)} if model.gated else {}
+    return (
+        {(judged.name, judged.facts.kind): judged for judged in judged_budgets(model)} if model.gated else {}
+    )
 
 
 def _verdicts_of(before: VariantRecord, after: VariantRecord) -> Iterator[VerdictChange]:
@@ -190,10 +194,10 @@ def _is_regression(was: Outcome | None, now: Outcome | None) -> bool:
     return was is Verdict.INCONCLUSIVE and now in (Verdict.FAIL, "error")
 
 
-def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> Outcome | None:
+def _outcome(model: VariantRecord, judged: Judged | None, other: Judged | None) -> Outcome | None:
     """The verdict of a budget, or why there is none; None where the suite does not have it."""
-    if own is not None:
-        return own.facts.verdict
+    if judged is not None:
+        return judged.facts.verdict
     if not model.gated or other is None:
         return None
     if not _is_awaited(model, other):
@@ -205,8 +209,8 @@ def _outcome(model: VariantRecord, own: Judged | None, other: Judged | None) -> 
 _FLIPS = "flips and slices"
 
 
-def _is_awaited(model: VariantRecord, one: Judged) -> bool:
+def _is_awaited(model: VariantRecord, judged: Judged) -> bool:
     """Whether the model's suite has a budget there that its run did not judge."""
-    if one.of not in ("flips", "slices", *TOKEN_TABLES):
-        return one.name in model.awaited
-    return any(one.of in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited
+    if judged.of not in ("flips", "slices", *TOKEN_TABLES):
+        return judged.name in model.awaited
+    return any(judged.of in words.split(" and ") for words in model.awaited) or _FLIPS in model.awaited

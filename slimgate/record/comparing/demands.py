@@ -43,7 +43,7 @@ def read_demands(record: RunRecord) -> Demands:
     demands = record.demands or _judged_demands(record)
     teacher = record.variants[0]
     # trained on one machine and on another, its files differ by rounding; then its settings and rows count
-    is_trained = any(step.method != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
+    is_trained = any(step.name != _LOAD_MODEL or step.log.get("head") for step in teacher.steps)
     tests = [name for name in _SELF_TESTS if getattr(record.self_test, name) is not None]
     known = {
         "rows": demands.rows or _judging_rows(record),

@@ -198,18 +198,23 @@ class Comparison(Part):
     @property
     def regressed(self) -> list[VerdictChange]:
         """Budgets that held in the old release and do not in the new one, or were undecided and fail now."""
-        return [one for one in self.verdicts if one.regressed]
+        return [change for change in self.verdicts if change.regressed]
 
     @property
     def fell(self) -> list[tuple[str, MetricChange]]:
         """The metrics that got worse, each with its model, the teacher's too; whatever the budgets say."""
         models = [*([self.teacher] if self.teacher else []), *self.variants]
-        return [(one.name, metric) for one in models for metric in one.metrics if metric.direction == "worse"]
+        return [
+            (model.name, metric)
+            for model in models
+            for metric in model.metrics
+            if metric.direction == "worse"
+        ]
 
     @property
     def loosened(self) -> list[BudgetChange]:
         """Budgets that allow more than they did."""
-        return [one for one in self.budgets if one.looser]
+        return [change for change in self.budgets if change.looser]
 
     @property
     def unaccepted(self) -> list[Weakening]:
@@ -219,4 +224,4 @@ class Comparison(Part):
     @property
     def unexplained(self) -> list[BudgetChange]:
         """Those of them that nobody gave a reason for."""
-        return [one for one in self.loosened if one.reason is None]
+        return [change for change in self.loosened if change.reason is None]

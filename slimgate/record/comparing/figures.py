@@ -10,31 +10,31 @@ from slimgate.record.comparing.facts import LatencyChange, SizeChange
 Interval = tuple[float, float] | None
 
 
-def same_hardware(one: Machine, other: Machine) -> bool:
+def same_hardware(machine: Machine, other: Machine) -> bool:
     """Whether times of two records may be compared: other libraries are part of what changed."""
-    return one.hardware == other.hardware
+    return machine.hardware == other.hardware
 
 
 def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
     """None where a release has no artifact of it, or no size of that."""
-    old_bytes, new_bytes = (one.artifact.bytes if one.artifact else None for one in (old, new))
+    old_bytes, new_bytes = (model.artifact.bytes if model.artifact else None for model in (old, new))
     if old_bytes is None or new_bytes is None:
         return None
     return SizeChange(
         old_bytes=old_bytes,
         new_bytes=new_bytes,
-        old_compression=old.footprint and old.footprint.compression,
-        new_compression=new.footprint and new.footprint.compression,
+        old_compression=old.size and old.size.compression,
+        new_compression=new.size and new.size.compression,
     )
 
 
 def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> list[LatencyChange]:
     """Each workload of either release. same: whether they were timed on one machine."""
     nothing = LatencyFacts(measured="")
-    found = []
+    changes = []
     for workload in dict.fromkeys([*new.latency, *old.latency]):
         before, after = old.latency.get(workload, nothing), new.latency.get(workload, nothing)
-        found.append(
+        changes.append(
             LatencyChange(
                 workload=workload,
                 old_p50_ms=before.p50_ms,
@@ -46,7 +46,7 @@ def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> li
                 change=_speed_change(before.speedup_interval, after.speedup_interval) if same else None,
             )
         )
-    return found
+    return changes
 
 
 def _speed_change(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:

@@ -67,7 +67,7 @@ def metric_changes(
     answers: PairedAnswers,
 ) -> list[MetricChange]:
     """Each metric that both releases measured of a model. pair: its answers in both."""
-    found = []
+    changes = []
     unchanged = pair is not None and same_answers(*pair)
     for name, after in new.quality.items():
         if name not in old.quality:
@@ -84,7 +84,7 @@ def metric_changes(
                 moved = _test_change(metric, *pair)
             except MeasureError as error:
                 answers.could_not(new.name, name, error)
-        found.append(
+        changes.append(
             MetricChange(
                 **{**moved.model_dump(), "old": before.value, "new": after.value},
                 metric=name,
@@ -94,12 +94,12 @@ def metric_changes(
                 new_drop_interval=after.interval,
             )
         )
-    return found
+    return changes
 
 
-def same_value(one: float, other: float) -> bool:
+def same_value(value: float, other: float) -> bool:
     """Whether two values of a metric differ by no more than rounding."""
-    return isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    return isclose(value, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
 
 def _test_change(metric: Metric, old: Outcomes, new: Outcomes) -> Moved:
@@ -147,17 +147,17 @@ def _compare_values(before: QualityFacts, after: QualityFacts, metric: Metric | 
 
 def _higher_is_better(*recorded: QualityFacts) -> bool | None:
     """As a recorded drop tells; None where none was recorded, or nothing dropped."""
-    for one in recorded:
-        if one.drop_points and one.value != one.teacher:
-            return (one.drop_points > 0) == (one.value < one.teacher)
+    for facts in recorded:
+        if facts.drop_points and facts.value != facts.teacher:
+            return (facts.drop_points > 0) == (facts.value < facts.teacher)
     return None
 
 
-def reading(own: MetricChange, teacher: MetricChange | None) -> str | None:
+def reading(change: MetricChange, teacher: MetricChange | None) -> str | None:
     """Whether the variant moved, its teacher did, or both; None where neither is shown to have moved."""
-    if teacher is None or own.drop_points is None or teacher.drop_points is None:
+    if teacher is None or change.drop_points is None or teacher.drop_points is None:
         return None
-    return _READINGS.get((own.direction, teacher.direction))
+    return _READINGS.get((change.direction, teacher.direction))
 
 
 _READINGS = {

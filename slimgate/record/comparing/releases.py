@@ -35,8 +35,8 @@ def compare(old: Kept, new: Kept) -> Comparison:
     metrics = {**known_metrics(before), **known_metrics(after), **_slice_metrics(after)}
     teacher = _model((before, before.variants[0]), (after, after.variants[0]), metrics, answers)
     variants = [
-        _model((before, one), (after, other), metrics, answers)
-        for one, other in shared_variants(before, after)
+        _model((before, old), (after, other), metrics, answers)
+        for old, other in shared_variants(before, after)
     ]
     names = [{model.name for model in record.variants} for record in (before, after)]
     return Comparison(
@@ -52,16 +52,16 @@ def compare(old: Kept, new: Kept) -> Comparison:
         gates_gone=missing_gates(before, after),
         weaker=find_weaker(before, after),
         teacher=teacher,
-        variants=[_read(one, teacher) for one in variants],
+        variants=[_read(variant, teacher) for variant in variants],
         separation=after.separation,
     )
 
 
-def _release(kept: Kept) -> Release:
-    record = kept.record
+def _release(accepted_run: Kept) -> Release:
+    record = accepted_run.record
     return Release(
-        name=kept.name,
-        file=kept.file.as_posix(),
+        name=accepted_run.name,
+        file=accepted_run.file.as_posix(),
         created=record.created,
         suite=record.suite.path,
         slimgate=record.slimgate,
@@ -97,19 +97,22 @@ def _digest(model: VariantRecord) -> str | None:
 def _slice_metrics(record: RunRecord) -> dict[str, Metric | None]:
     """Metrics that only slices have."""
     names = {
-        one.metric
+        part.metric
         for model in record.variants
         if model.behaviour is not None
-        for one in model.behaviour.slices or ()
+        for part in model.behaviour.slices or ()
     }
     named = {name for model in record.variants for name in model.quality}
     return {name: load_or_none(name) for name in sorted(names - named) if ":" not in name}
 
 
 def _read(model: ModelChange, teacher: ModelChange) -> ModelChange:
-    theirs: dict[str, MetricChange] = {one.metric: one for one in teacher.metrics}
-    told = [one.model_copy(update={"reading": reading(one, theirs.get(one.metric))}) for one in model.metrics]
-    return model.model_copy(update={"metrics": told})
+    theirs: dict[str, MetricChange] = {change.metric: change for change in teacher.metrics}
+    metrics = [
+        change.model_copy(update={"reading": reading(change, theirs.get(change.metric))})
+        for change in model.metrics
+    ]
+    return model.model_copy(update={"metrics": metrics})
 
 
 def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
@@ -121,7 +124,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
         yield f"slimgate {old.slimgate} judged the old release, {new.slimgate} the new one."
     if not same_hardware(old.machine, new.machine):
         with_instructions = old.machine.instructions != new.machine.instructions
-        machines = " and ".join(_machine(one.machine, with_instructions) for one in (old, new))
+        machines = " and ".join(_machine(run.machine, with_instructions) for run in (old, new))
         yield f"The machines differ ({machines}): no change of a time or a speed-up is told."
     if rates := list(_other_rates(old, new)):
         yield f"Measured peaks differ: {', '.join(rates)}. Times may differ for that."
@@ -132,10 +135,10 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     ]
     if libraries:
         yield f"Other versions: {', '.join(libraries)}."
-    for which, record in (("new", new), ("old", old)):
+    for side, record in (("new", new), ("old", old)):
         if record.verdict.carried:
-            found = f"{record.verdict.carried} of its results are of an earlier run than the last"
-            yield f"The {which} release is partial: {found}."
+            note = f"{record.verdict.carried} of its results are of an earlier run than the last"
+            yield f"The {side} release is partial: {note}."
     if new.verdict.missing:
         yield f"The new release is not whole: {new.verdict.missing} checks of its suite have not run."
     if old.verdict.missing:
@@ -153,8 +156,8 @@ def _other_task(old: RunRecord, new: RunRecord) -> Iterator[str]:
     names = [
         list(dict.fromkeys(n for model in record.variants for n in model.quality)) for record in (old, new)
     ]
-    for of, own, others in (("old", *names), ("new", *reversed(names))):
-        if alone := [name for name in own if name not in others]:
+    for of, own_names, other_names in (("old", *names), ("new", *reversed(names))):
+        if alone := [name for name in own_names if name not in other_names]:
             yield f"Only the {of} release measured {', '.join(alone)}."
 
 
@@ -164,13 +167,15 @@ _OTHER_RATE = 1.2
 
 def _other_rates(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """`float32 142 → 88 GFLOP/s`: the peaks with all threads that differ by more than they usually do."""
-    found = [one.machine.peak_rates and one.machine.peak_rates.all_threads for one in (old, new)]
+    rates = [run.machine.peak_rates and run.machine.peak_rates.all_threads for run in (old, new)]
     for name, (words, unit) in RATE_WORDS.items():
-        before, after = (getattr(one, name, None) for one in found)
+        before, after = (getattr(rate, name, None) for rate in rates)
         if before and after and max(before / after, after / before) > _OTHER_RATE:
             yield f"{words} {before:.3g} → {after:.3g} {unit}"
 
 
-def _machine(found: Machine, with_instructions: bool) -> str:
-    told = f"{found.cpu}, {found.cores} cores, {found.threads} threads, {found.device}"
-    return f"{told}, {' '.join(found.instructions) or 'unknown instructions'}" if with_instructions else told
+def _machine(machine: Machine, with_instructions: bool) -> str:
+    words = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.device}"
+    return (
+        f"{words}, {' '.join(machine.instructions) or 'unknown instructions'}" if with_instructions else words
+    )

@@ -39,8 +39,10 @@ def separate_variants(
     metric = None if name is None else load_or_none(name)
     if metric is None or name is None:
         return None
-    kept = Kept(folder / RECORD, record)
-    answers = {one.name: (one.inputs_digests.get("quality"), kept.outcomes(one.name)) for one in models}
+    run = Kept(folder / RECORD, record)
+    answers = {
+        model.name: (model.inputs_digests.get("quality"), run.outcomes(model.name)) for model in models
+    }
     digest = to_key(name, answers)
     if earlier is not None and digest is not None and earlier.digest == digest:
         return earlier
@@ -50,22 +52,22 @@ def separate_variants(
         models,
         key=lambda model: measure_harm(model.quality[name].drop_points or 0.0, model.quality[name].budgets),
     )
-    most = ordered[: most_models(metric)]
-    chosen = [model for model in models if model in most]
-    found = {
-        model.name: outcomes for model in chosen if (outcomes := _answers(kept, model, metric)) is not None
+    largest = ordered[: most_models(metric)]
+    chosen = [model for model in models if model in largest]
+    answers_of = {
+        model.name: outcomes for model in chosen if (outcomes := _answers(run, model, metric)) is not None
     }
-    if len(found) < 2:
+    if len(answers_of) < 2:
         return None
     left_out = [model.name for model in models if model not in chosen]
-    others = [model.name for model in chosen if model.name not in found]
+    unread = [model.name for model in chosen if model.name not in answers_of]
     try:
-        facts = separate(metric, found)
+        facts = separate(metric, answers_of)
     except MeasureError as error:
         every = [model.name for model in models]
         facts = SeparationFacts(metric=name, n=0, left_out=every, note=str(error))
         return facts.model_copy(update={"digest": digest})
-    known = {"left_out": left_out, "other_answers": others, "digest": digest}
+    known = {"left_out": left_out, "other_answers": unread, "digest": digest}
     return None if facts is None else facts.model_copy(update=known)
 
 
@@ -79,16 +81,16 @@ def _primary(record: RunRecord) -> tuple[str | None, list[VariantRecord]]:
     return None, []
 
 
-def _answers(kept: Kept, model: VariantRecord, metric: Metric) -> Outcomes | None:
+def _answers(run: Kept, model: VariantRecord, metric: Metric) -> Outcomes | None:
     """Those that the record judged; None where the file is missing or of another run."""
-    file = kept.outcomes(model.name)
+    file = run.outcomes(model.name)
     if not file.is_file():
         return None
-    found = read_outcomes(file)
-    if metric.needs == "prediction" and isinstance(found, ClassOutcomes):
-        found = replace(found, probabilities=None)  # ten models are in memory at once
+    outcomes = read_outcomes(file)
+    if metric.needs == "prediction" and isinstance(outcomes, ClassOutcomes):
+        outcomes = replace(outcomes, probabilities=None)  # ten models are in memory at once
     try:
-        value = value_of(metric, found)
+        value = value_of(metric, outcomes)
     except MeasureError:  # the file lacks what the metric reads, so it is not of the run that measured it
         return None
-    return found if same_value(value, model.quality[metric.name].value) else None
+    return outcomes if same_value(value, model.quality[metric.name].value) else None

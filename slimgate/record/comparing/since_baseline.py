@@ -25,7 +25,7 @@ class Since(NamedTuple):
 
 def since(baseline: Kept, name: str, now: Outcomes, gate_digest: str) -> Since:
     """A variant's answers now, paired with its own of the baseline. gate_digest: of the rows of now."""
-    model = next((one for one in baseline.record.variants if one.name == name), None)
+    model = next((variant for variant in baseline.record.variants if variant.name == name), None)
     if model is None:
         return Since(None, None, "new since then")
     if not model.is_measured:
@@ -55,6 +55,6 @@ def _find_difference(model: VariantRecord, then: Outcomes) -> str | None:
             continue
         value = value_of(metric, then)
         if not same_value(value, facts.value):
-            told = f"{name} of the answers is {value:.4g}, of the record {facts.value:.4g}"
-            return f"its outcomes are of another run than its record: {told}"
+            difference = f"{name} of the answers is {value:.4g}, of the record {facts.value:.4g}"
+            return f"its outcomes are of another run than its record: {difference}"
     return None

@@ -42,14 +42,14 @@ def slice_changes(
     """Each slice that both releases have of a model, the surest loss first, then the largest."""
     before, after = _slices(*old), _slices(*new)
     tested = _tests({key.metric for key in after}, metrics, pair)
-    found = []
+    changes = []
     for key, now in after.items():
         if key not in before:
             continue
         was, test = before[key], tested.get(key)
         metric = metrics.get(key.metric)
         sign = 1 if metric is None or metric.higher_is_better else -1
-        found.append(
+        changes.append(
             SliceChange(
                 metric=key.metric,
                 column=key.column,
@@ -66,17 +66,20 @@ def slice_changes(
                 p_holm=test and test.p_holm,
             )
         )
-    return sorted(found, key=lambda one: (1.0 if one.p_holm is None else one.p_holm, -(one.drop_points or 0)))
+    return sorted(
+        changes,
+        key=lambda change: (1.0 if change.p_holm is None else change.p_holm, -(change.drop_points or 0)),
+    )
 
 
 def _slices(record: RunRecord, model: VariantRecord) -> dict[Key, _Values]:
     """Of the teacher as its variants' records tell them."""
     if model.name != record.variants[0].name:
-        return {_key(one): _Values(one.variant, one.n, one.drop_points) for one in _facts(model)}
+        return {_key(part): _Values(part.variant, part.n, part.drop_points) for part in _facts(model)}
     return {
-        _key(one): _Values(one.teacher, one.n, None)
+        _key(part): _Values(part.teacher, part.n, None)
         for variant in reversed(record.variants[1:])
-        for one in _facts(variant)
+        for part in _facts(variant)
     }
 
 
@@ -84,8 +87,8 @@ def _facts(model: VariantRecord) -> list[SliceFacts]:
     return (model.behaviour.slices or []) if model.behaviour else []
 
 
-def _key(one: SliceFacts) -> Key:
-    return Key(one.metric, one.column, one.value)
+def _key(part: SliceFacts) -> Key:
+    return Key(part.metric, part.column, part.value)
 
 
 def _tests(names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None) -> dict[Key, SliceFacts]:
@@ -96,7 +99,7 @@ def _tests(names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | N
     slices = label_slices(old)
     able = [metric for name in sorted(names) if (metric := metrics.get(name)) and metric.per_row is not None]
     return {
-        Key(one.metric, one.column, one.value): one
+        Key(part.metric, part.column, part.value): part
         for metric in able
-        for one in judge_slices(metric, old, new, slices, _NO_LOSS)
+        for part in judge_slices(metric, old, new, slices, _NO_LOSS)
     }

@@ -14,11 +14,11 @@ from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
     FlopsFacts,
-    FootprintFacts,
     LatencyFacts,
     MemoryFacts,
     QualityFacts,
     SinceFacts,
+    SizeFacts,
     TimeLimitFacts,
     VariantRecord,
 )
@@ -59,10 +59,13 @@ _SLICES = "drop at most {:g} points in every slice"
 
 @dataclass(frozen=True)
 class Budget:
-    """A line of the budgets: of what, measured, limit in words; picture: the interval beside the limit."""
+    """A line of the budgets: name, measured value and limit in words.
 
-    what: str
-    found: str
+    picture: the interval beside the limit.
+    """
+
+    name: str
+    measured: str
     limit: str
     verdict: Verdict | None
     picture: Drawn | None = None
@@ -70,36 +73,36 @@ class Budget:
 
 def budgets(model: VariantRecord) -> list[Budget]:
     """Of quality, behaviour, size, memory, times."""
-    return [_budget(one, budget) for one in model.results() for budget in one.facts.budgets]
+    return [_budget(result, budget) for result in model.results() for budget in result.facts.budgets]
 
 
-def _budget(one: Result, budget: BudgetFacts) -> Budget:
-    match one.facts:
+def _budget(result: Result, budget: BudgetFacts) -> Budget:
+    match result.facts:
         case QualityFacts() as facts:
-            return _quality(escape(one.name), facts, budget)
+            return _quality(escape(result.name), facts, budget)
         case SinceFacts() as since:
-            return _quality(f"{escape(one.name)}, since the baseline", since, budget)
-        case BehaviourFacts() as found:
-            return _behaviour(found, budget)
-        case FootprintFacts(compression=ratio):
-            return _line(one.of, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
+            return _quality(f"{escape(result.name)}, since the baseline", since, budget)
+        case BehaviourFacts() as behaviour:
+            return _behaviour(behaviour, budget)
+        case SizeFacts(compression=ratio):
+            return _line(result.of, smaller(ratio) or MISSING, budget, ratio, None, zero=1.0)
         case MemoryFacts(ratio=ratio, spread=spread):
             words = MISSING if ratio is None else f"{significant(ratio)}{_bounds(spread)} of the teacher's"
-            return _line(one.of, words, budget, ratio, spread, zero=1.0)
+            return _line(result.of, words, budget, ratio, spread, zero=1.0)
         case FlopsFacts(ratio=ratio):
             words = MISSING if ratio is None else f"{significant(ratio)} of the teacher's"
             return _line("FLOPs", words, budget, ratio, None, zero=1.0)
         case LatencyFacts(speedup=speedup, speedup_interval=interval):
-            of = f"{one.of}, {workload_words(one.name)}"
+            of = f"{result.of}, {workload_words(result.name)}"
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
         case TimeLimitFacts():
-            of = f"{one.of}, {workload_words(one.name)}, {budget_words(budget.kind)}"
+            of = f"{result.of}, {workload_words(result.name)}, {budget_words(budget.kind)}"
             unit = "ms" if budget.kind.endswith("_ms_max") else "tokens a second"
             words = f"{significant(budget.value)} {unit}{_bounds(budget.interval)}"
             return _line(of, words, budget, budget.value, budget.interval)
 
 
-def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:
+def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:
     value, interval = budget.value, budget.interval
     if value is None and budget.kind in POINT_KINDS:
         value, interval = facts.drop_points, facts.interval
@@ -109,25 +112,25 @@ def _quality(what: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -
         words = drop_words(value, interval, limits) or MISSING
     elif value is not None and budget.kind not in POINT_KINDS:
         words = f"{significant(value)}{_bounds(interval)}"
-    return _line(f"{what}{format_builds(budget.builds)}", words, budget, value, interval)
+    return _line(f"{name}{format_builds(budget.builds)}", words, budget, value, interval)
 
 
-def _behaviour(found: BehaviourFacts, budget: BudgetFacts) -> Budget:
+def _behaviour(behaviour: BehaviourFacts, budget: BudgetFacts) -> Budget:
     value, interval = budget.value, budget.interval
-    if value is None and budget.kind.startswith("flips") and found.flips is not None:
-        value, interval = found.flips.percent, found.flips.interval
+    if value is None and budget.kind.startswith("flips") and behaviour.flips is not None:
+        value, interval = behaviour.flips.percent, behaviour.flips.interval
     unit = " %" if "percent" in budget.kind else ""
     words = MISSING if value is None else f"{significant(value)}{unit}{_bounds(interval)}"
-    if value is None and (sliced := budget_slices(found.slices or [], budget.kind)):
+    if value is None and (sliced := budget_slices(behaviour.slices or [], budget.kind)):
         # one that has the budget's verdict: a small slice may have lost more by chance
-        worst = max(sliced, key=lambda one: (one.verdict is budget.verdict, one.drop_points))
+        worst = max(sliced, key=lambda part: (part.verdict is budget.verdict, part.drop_points))
         value, interval = worst.drop_points, worst.interval
         words = f"{drop_words(value, interval)} in {visible(worst.column)} {shorten(worst.value, LONGEST)}"
     return _line(budget_words(budget.kind), words, budget, value, interval)
 
 
 def _line(
-    what: str,
+    name: str,
     words: str,
     budget: BudgetFacts,
     value: float | None,
@@ -139,7 +142,7 @@ def _line(
     limits = list_point_limits([budget]) or [budget.limit]
     scale = scale_of(ends, limits, zero=zero, wide=True)
     picture = draw_bar(scale, value, interval, limits, zero=zero)
-    return Budget(what, words, limit_words(budget.kind, budget.limit), budget.verdict, picture)
+    return Budget(name, words, limit_words(budget.kind, budget.limit), budget.verdict, picture)
 
 
 def limit_words(kind: str, limit: float) -> str:

@@ -60,51 +60,51 @@ def changed_rows(record: RunRecord, folder: Path | None = None, texts: Texts | N
     """
     paths = [] if folder is None else outcomes_beside(record, folder)
     teacher = read_answers(paths[0]) if paths else None
-    found, models = _Rows(), {}
-    most = min(MOST_ROWS, MOST_IN_ALL // max(1, len(record.variants)))
+    rows, models = _Rows(), {}
+    limit = min(MOST_ROWS, MOST_IN_ALL // max(1, len(record.variants)))
     by_id = {row.id: row.text for row in _iter_quoted(record)} | {row.id: row.text for row in record.followed}
     places: dict[int, int] = {}
     for path in paths[1:]:
-        one = read_answers(path)
-        if teacher is not None and one.table["id"].equals(teacher.table["id"]):
-            models[one.model] = _of_outcomes(found, places, teacher, one, most)
-    for row, place in zip(found.rows, _texts(found, places, texts, by_id), strict=True):
+        answers = read_answers(path)
+        if teacher is not None and answers.table["id"].equals(teacher.table["id"]):
+            models[answers.model] = _of_outcomes(rows, places, teacher, answers, limit)
+    for row, place in zip(rows.rows, _texts(rows, places, texts, by_id), strict=True):
         row[2] = place
-    models |= dict(_of_record(record, found, set(models)))
-    return {"rows": found.rows, "words": list(found.words), "models": models}
+    models |= dict(_of_record(record, rows, set(models)))
+    return {"rows": rows.rows, "words": list(rows.words), "models": models}
 
 
 def _texts(
-    found: _Rows, places: dict[int, int], texts: Texts | None, by_id: dict[str, str | None]
+    rows: _Rows, places: dict[int, int], texts: Texts | None, by_id: dict[str, str | None]
 ) -> list[str | None]:
     """Of the rows so far, in their order. places: of rows in the gate, in the order met."""
     if texts is None or not places:
-        return [by_id.get(str(row[0])) for row in found.rows]
+        return [by_id.get(str(row[0])) for row in rows.rows]
     return list(texts(places))
 
 
 def _of_outcomes(
-    found: _Rows, places: dict[int, int], teacher: Answers, model: Answers, most: int
+    rows: _Rows, places: dict[int, int], teacher: Answers, model: Answers, limit: int
 ) -> dict[str, Any]:
     lost, won = _flipped_places(teacher, model)
     if teacher.right is None:
-        kinds = [(int(row), MOVED) for row in _moved_places(teacher, model)[:most]]
+        kinds = [(int(row), MOVED) for row in _moved_places(teacher, model)[:limit]]
     else:
-        kinds = [(int(row), LOST) for row in _surest(model, lost)[:most]]
-        kinds += [(int(row), WON) for row in _surest(model, won)[: min(MOST_WON, most)]]
+        kinds = [(int(row), LOST) for row in _surest(model, lost)[:limit]]
+        kinds += [(int(row), WON) for row in _surest(model, won)[: min(MOST_WON, limit)]]
     sure = _confidences(model), _confidences(teacher)
 
     def of_teacher(row: int) -> list[Any]:
         places[row] = len(places)
         label = teacher.label(row) or _format_given(teacher, row)
-        answer = found.word(_format_answer(teacher, row))
-        return [shorten(teacher.ids[row], LONGEST), found.word(label), None, answer, _at(sure[1], row)]
+        answer = rows.word(_format_answer(teacher, row))
+        return [shorten(teacher.ids[row], LONGEST), rows.word(label), None, answer, _at(sure[1], row)]
 
     shown = [
         [
-            found.row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
+            rows.row(str(row), lambda row=row: of_teacher(row)),  # type: ignore[misc]
             kind,
-            found.word(_format_answer(model, row)),
+            rows.word(_format_answer(model, row)),
             _at(sure[0], row),
         ]
         for row, kind in kinds
@@ -142,16 +142,16 @@ def _at(values: npt.NDArray[np.float64] | None, row: int) -> float | None:
 
 
 def _format_answer(model: Answers, row: int) -> str | None:
-    said = model.answer_of(row)
-    if said is None and model.values:
+    words = model.answer_of(row)
+    if words is None and model.values:
         return f"{model.values[0]} {format_number(float(model.numbers(model.values[0])[row]))}"
-    return said
+    return words
 
 
 def _format_given(teacher: Answers, row: int) -> str | None:
     """A gold score stands for the label; where there are more numbers they are no label."""
-    given = teacher.given_numbers(row) if len(teacher.given_columns) == 1 else {}
-    return next((format_number(value) for value in given.values()), None)
+    numbers = teacher.given_numbers(row) if len(teacher.given_columns) == 1 else {}
+    return next((format_number(value) for value in numbers.values()), None)
 
 
 def _iter_quoted(record: RunRecord) -> Iterator[QuotedRow]:
@@ -160,7 +160,7 @@ def _iter_quoted(record: RunRecord) -> Iterator[QuotedRow]:
             yield from (*model.behaviour.flips.quoted, *model.behaviour.flips.quoted_better)
 
 
-def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _of_record(record: RunRecord, page_rows: _Rows, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the record itself quotes, of variants without outcomes."""
     for model in variants(record):
         flips = None if model.behaviour is None else model.behaviour.flips
@@ -168,9 +168,9 @@ def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tup
             continue
         shown = [
             [
-                found.row(f"id {row.id}", lambda row=row: _quoted_row(found, row)),  # type: ignore[misc]
+                page_rows.row(f"id {row.id}", lambda row=row: _quoted_row(page_rows, row)),  # type: ignore[misc]
                 kind,
-                found.word(row.variant),
+                page_rows.word(row.variant),
                 number(row.variant_confidence, 3),
             ]
             for kind, rows in ((LOST, flips.quoted), (WON, flips.quoted_better))
@@ -179,7 +179,7 @@ def _of_record(record: RunRecord, found: _Rows, known: set[str]) -> Iterator[tup
         yield model.name, {"lost": flips.right_to_wrong, "won": flips.wrong_to_right, "shown": shown}
 
 
-def _quoted_row(found: _Rows, row: QuotedRow) -> list[Any]:
-    answer, label = found.word(row.teacher), found.word(row.label)
+def _quoted_row(rows: _Rows, row: QuotedRow) -> list[Any]:
+    answer, label = rows.word(row.teacher), rows.word(row.label)
     text = None if row.text is None else shorten(row.text, LONGEST)
     return [shorten(row.id, LONGEST), label, text, answer, number(row.teacher_confidence, 3)]

@@ -44,7 +44,7 @@ def chart_data(record: RunRecord) -> dict[str, Any]:
 
 def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str, Any]:
     artifact, original = model.artifact, teacher(record)
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "name": model.name,
         "series": series_name(model.name),
         "standing": standing(record, model).replace("*", ""),
@@ -56,10 +56,10 @@ def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str
         "times": {name: _times(facts) for name, facts in model.latency.items()},
     }
     if artifact is not None and artifact.bytes is not None:
-        compression = model.footprint.compression if model.footprint else None
+        compression = model.size.compression if model.size else None
         if model.name == TEACHER:
             compression = 1.0
-        found |= {
+        entry |= {
             "bytes": artifact.bytes,
             "size": f"{megabytes(artifact.bytes)} MB",
             "compression": number(compression),
@@ -67,7 +67,7 @@ def _model(record: RunRecord, model: VariantRecord, *, inside: bool) -> dict[str
             "bits": number(8 * artifact.bytes / artifact.parameters if artifact.parameters else None, 4),
             "sparsity": number(_sparsity(artifact.parameters, artifact.nonzero_parameters), 4),
         }
-    return found
+    return entry
 
 
 def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
@@ -78,8 +78,8 @@ def _drop(model: VariantRecord, facts: QualityFacts) -> list[Any] | None:
         return None
     low, high = facts.interval or (None, None)
     words = drop_words(facts.drop_points, facts.interval, unit=facts.unit)
-    found = [number(facts.drop_points), number(low), number(high), words]
-    return None if found[0] is None else found
+    row = [number(facts.drop_points), number(low), number(high), words]
+    return None if row[0] is None else row
 
 
 def _speed(original: VariantRecord | None, model: VariantRecord, workload: str) -> list[Any] | None:
@@ -97,18 +97,18 @@ def _speed(original: VariantRecord | None, model: VariantRecord, workload: str) 
 
 
 def _times(facts: LatencyFacts) -> dict[str, Any]:
-    found = {
+    entry = {
         "min": facts.min_ms,
         "p50": facts.p50_ms,
         "p90": facts.p90_ms,
         "p95": facts.p95_ms,
         "p99": facts.p99_ms,
     }
-    known = {name: number(value, 4) for name, value in found.items()}
+    known = {name: number(value, 4) for name, value in entry.items()}
     return {
         **{name: value for name, value in known.items() if value is not None},
         "words": ", ".join(
-            f"{name} {significant(value)}" for name, value in found.items() if value is not None
+            f"{name} {significant(value)}" for name, value in entry.items() if value is not None
         ),
     }
 

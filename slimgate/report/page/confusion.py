@@ -40,24 +40,24 @@ def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
     if not moved:
         return None
     names = [shorten(name, _LONGEST) for name in record.task.classes]
-    most = max(abs(after - before) for _, _, before, after in moved)
-    found = {(a, b): _format_move(a == b, before, after, most) for a, b, before, after in cells}
+    largest = max(abs(after - before) for _, _, before, after in moved)
+    moves = {(a, b): _format_move(a == b, before, after, largest) for a, b, before, after in cells}
     if len(names) <= MOST_CLASSES:
         empty = Moved("0", "", "")
         lines = [
-            (name, [found.get((a, b), empty) for b in range(len(names))]) for a, name in enumerate(names)
+            (name, [moves.get((a, b), empty) for b in range(len(names))]) for a, name in enumerate(names)
         ]
         return Confusion(names, lines, [], len(moved))
     worst = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
     pairs = [
-        (names[a], "(right)" if a == b else names[b], count(before), found[a, b]) for a, b, before, _ in worst
+        (names[a], "(right)" if a == b else names[b], count(before), moves[a, b]) for a, b, before, _ in worst
     ]
     return Confusion(names, [], pairs, len(moved))
 
 
-def _format_move(right: bool, before: int, after: int, most: int) -> Moved:
+def _format_move(right: bool, before: int, after: int, largest: int) -> Moved:
     if before == after:
         return Moved(count(after), "", "")
-    strength = 1 + min(2, int(3 * abs(after - before) / most))
+    strength = 1 + min(2, int(3 * abs(after - before) / largest))
     tone = "better" if (after > before) == right else "worse"
     return Moved(count(after), f"{after - before:+,}", f"{tone} by-{strength}")

@@ -47,7 +47,7 @@ class Times:
     """Times of a call; those of the teacher beside them."""
 
     workload: str
-    found: Sequence[str]
+    medians: Sequence[str]
     speedup: str
     picture: Drawn | None
 
@@ -122,36 +122,41 @@ def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]
         yield "FLOPs of a row", flops_words(model.flops) or f"not known: {escape(model.flops.note or '')}"
     if model.memory is not None:
         before = teacher(record)
-        own = megabytes(model.memory.peak_bytes)
-        beside = MISSING if before is None or before.memory is None else megabytes(before.memory.peak_bytes)
-        yield "peak memory", f"{own} MB (teacher {beside} MB)"
+        own_peak = megabytes(model.memory.peak_bytes)
+        teacher_peak = (
+            MISSING if before is None or before.memory is None else megabytes(before.memory.peak_bytes)
+        )
+        yield "peak memory", f"{own_peak} MB (teacher {teacher_peak} MB)"
         if model.memory.resident_after_load_bytes is not None:
             yield "memory after loading", f"{megabytes(model.memory.resident_after_load_bytes)} MB"
     yield from _behaviour_facts(model.behaviour)
 
 
-def _behaviour_facts(found: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
-    if found is None:
+def _behaviour_facts(behaviour: BehaviourFacts | None) -> Iterator[tuple[str, str]]:
+    if behaviour is None:
         return
-    if found.agreement is not None:
-        yield "agrees with the teacher", percent(found.agreement)
-    if found.kl_to_teacher is not None:
-        yield "KL to the teacher", f"{significant(found.kl_to_teacher)} nats"
-    yield from kl_facts_of(found)
-    if found.ece is not None:
+    if behaviour.agreement is not None:
+        yield "agrees with the teacher", percent(behaviour.agreement)
+    if behaviour.kl_to_teacher is not None:
+        yield "KL to the teacher", f"{significant(behaviour.kl_to_teacher)} nats"
+    yield from kl_facts_of(behaviour)
+    if behaviour.ece is not None:
         yield (
             "calibration error",
-            f"{to_fixed(found.ece, 3)} (teacher {to_fixed(found.ece_teacher, 3)})",
+            f"{to_fixed(behaviour.ece, 3)} (teacher {to_fixed(behaviour.ece_teacher, 3)})",
         )
-    for name, one in found.figures.items():
-        yield escape(one.what or name), f"{significant(one.variant)} (teacher {significant(one.teacher)})"
+    for name, figure in behaviour.figures.items():
+        yield (
+            escape(figure.what or name),
+            f"{significant(figure.variant)} (teacher {significant(figure.teacher)})",
+        )
 
 
 def _step(step: StepFacts) -> tuple[str, str, str, str, str]:
-    """Method, options, seconds, files after it, what it noted; as markdown."""
+    """Step, options, seconds, files after it, what it noted; as markdown."""
     noted = format_value(other_log(step))
     return (
-        escape(step.method),
+        escape(step.name),
         params_cell(step),
         duration(step.seconds),
         MISSING if step.bytes is None else f"{megabytes(step.bytes)} MB",
@@ -159,27 +164,35 @@ def _step(step: StepFacts) -> tuple[str, str, str, str, str]:
     )
 
 
-def _slices(found: BehaviourFacts | None) -> list[Sliced]:
+def _slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
     """The largest drops, and every slice that is over its budget."""
-    known = (found.slices if found else None) or []
-    shown = sorted(known, key=lambda one: -one.drop_points)
-    shown = shown[:_MOST_SLICES] + [one for one in shown[_MOST_SLICES:] if one.worst is Verdict.FAIL]
-    scale = scale_of(end for one in shown for end in (one.drop_points, *one.interval))
+    known = (behaviour.slices if behaviour else None) or []
+    shown = sorted(known, key=lambda part: -part.drop_points)
+    shown = shown[:_MOST_SLICES] + [part for part in shown[_MOST_SLICES:] if part.worst is Verdict.FAIL]
+    scale = scale_of(end for part in shown for end in (part.drop_points, *part.interval))
     return [
         Sliced(
-            one,
-            f"{one.column}: {shorten(one.value, LONGEST)}",
-            (drop_words(one.drop_points, one.interval) or MISSING).removeprefix("drop "),
-            draw_bar(scale, one.drop_points, one.interval),
+            part,
+            f"{part.column}: {shorten(part.value, LONGEST)}",
+            (drop_words(part.drop_points, part.interval) or MISSING).removeprefix("drop "),
+            draw_bar(scale, part.drop_points, part.interval),
         )
-        for one in shown
+        for part in shown
     ]
 
 
 def _times(record: RunRecord, model: VariantRecord, workload: str, facts: LatencyFacts) -> Times:
     values = [facts.min_ms, facts.p50_ms, facts.p90_ms, facts.p95_ms, facts.p99_ms]
-    others: Any = [one.latency.get(workload) for one in (teacher(record), model) if one is not None]
-    highest = [top for one in others if one for top in (one.p95_ms or one.p50_ms,) if top is not None]
+    latencies: Any = [
+        measured.latency.get(workload) for measured in (teacher(record), model) if measured is not None
+    ]
+    highest = [
+        top
+        for latency in latencies
+        if latency
+        for top in (latency.p95_ms or latency.p50_ms,)
+        if top is not None
+    ]
     scale = scale_of([0.0, *highest, *(value for value in values if value is not None)])
     low, high = facts.min_ms, next((value for value in reversed(values) if value is not None), None)
     ends = None if low is None or high is None else (low, high)

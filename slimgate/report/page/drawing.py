@@ -47,8 +47,8 @@ def scale_of(
     values: Iterable[float], limits: Sequence[float] = (), *, zero: float = 0.0, wide: bool = False
 ) -> Scale:
     """A scale that holds the values, the budgets and zero; wide: however far the values reach."""
-    found = [value for value in values if isfinite(value)]
-    low, high = min([*found, *limits, zero]), max([*found, *limits, zero])
+    finite = [value for value in values if isfinite(value)]
+    low, high = min([*finite, *limits, zero]), max([*finite, *limits, zero])
     if limits and not wide:
         reach = _MOST_BUDGETS * max(abs(limit - zero) for limit in limits)
         low, high = max(low, zero - reach), min(high, zero + reach)
@@ -58,7 +58,7 @@ def scale_of(
 
 def drop_limits(facts: QualityFacts) -> list[float]:
     """The budgets on a metric's drop, in the unit in which its drop is told."""
-    of_percent = [100 * one.limit for one in facts.budgets if one.kind == "increase_relative"]
+    of_percent = [100 * budget.limit for budget in facts.budgets if budget.kind == "increase_relative"]
     return of_percent if facts.unit == "percent" else list_point_limits(facts.budgets)
 
 

@@ -58,9 +58,9 @@ def _render_folds(tokens: Sequence[Token]) -> Iterator[Token]:
 def _fold(token: Token) -> str | None:
     if token.type != "inline":
         return None
-    if found := _FOLD.fullmatch(token.content):
-        name = f"<b>{found['name']}</b>" if found["name"] else ""
-        return f'<details class="more"><summary>{name}{found["rest"]}</summary>'
+    if match := _FOLD.fullmatch(token.content):
+        name = f"<b>{match['name']}</b>" if match["name"] else ""
+        return f'<details class="more"><summary>{name}{match["rest"]}</summary>'
     return token.content if token.content == "</details>" else None
 
 

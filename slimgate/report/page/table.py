@@ -144,9 +144,9 @@ def kind_of(record: RunRecord, model: VariantRecord) -> Kind:
 
 def metric_scale(record: RunRecord, metric: str) -> Scale:
     """One scale for all variants of a metric, so that their intervals can be compared."""
-    found = [model.quality[metric] for model in record.variants if metric in model.quality]
-    ends = [bound for facts in found for bound in (facts.drop_points, *(facts.interval or ()))]
-    return scale_of([end for end in ends if end is not None], _limits(*found))
+    of_metric = [model.quality[metric] for model in record.variants if metric in model.quality]
+    ends = [bound for facts in of_metric for bound in (facts.drop_points, *(facts.interval or ()))]
+    return scale_of([end for end in ends if end is not None], _limits(*of_metric))
 
 
 def _quality(facts: QualityFacts | None, scale: Scale) -> Cell:
@@ -157,8 +157,8 @@ def _quality(facts: QualityFacts | None, scale: Scale) -> Cell:
     return Cell(quality_cell(facts), drop, picture, facts.verdict)
 
 
-def _limits(*found: QualityFacts) -> list[float]:
-    return list(dict.fromkeys(limit for facts in found for limit in drop_limits(facts)))
+def _limits(*of_metric: QualityFacts) -> list[float]:
+    return list(dict.fromkeys(limit for facts in of_metric for limit in drop_limits(facts)))
 
 
 def _shown_metrics(record: RunRecord) -> list[str]:
@@ -168,8 +168,10 @@ def _shown_metrics(record: RunRecord) -> list[str]:
 
 
 def _budget_words(record: RunRecord, metric: str) -> str:
-    found = [model.quality[metric] for model in record.variants if model.gated and metric in model.quality]
-    limits = {(budget.kind, budget.limit) for facts in found for budget in facts.budgets}
+    of_metric = [
+        model.quality[metric] for model in record.variants if model.gated and metric in model.quality
+    ]
+    limits = {(budget.kind, budget.limit) for facts in of_metric for budget in facts.budgets}
     if len(limits) == 1:
         return limit_words(*limits.pop())
     return "budgets differ" if limits else "no budget"

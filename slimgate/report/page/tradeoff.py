@@ -16,7 +16,7 @@ class Spot:
 
     x: float
     y: float
-    said: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -24,56 +24,56 @@ class Curve:
     """low: what stands at the left and at the bottom, 1 at the other ends; rows: the same as a table."""
 
     low: str
-    own: Sequence[Spot]
+    of_variant: Sequence[Spot]
     teacher: Sequence[Spot]
     rows: Sequence[tuple[str, ...]]
 
     @property
     def path(self) -> str:
         """The model's line."""
-        return "M" + "L".join(f"{spot.x} {spot.y}" for spot in self.own)
+        return "M" + "L".join(f"{spot.x} {spot.y}" for spot in self.of_variant)
 
 
 def tradeoff_curve(model: VariantRecord) -> Curve | None:
     """None where no confidences are known, or at one threshold alone."""
-    found = model.behaviour
-    if found is None or not found.tradeoff:
+    behaviour = model.behaviour
+    if behaviour is None or not behaviour.tradeoff:
         return None
-    before = found.tradeoff_teacher or []
-    values = [value for one in (*found.tradeoff, *before) for value in _ends(one)]
-    if len(found.tradeoff) < 2 or not values:
+    before = behaviour.tradeoff_teacher or []
+    values = [value for point in (*behaviour.tradeoff, *before) for value in _ends(point)]
+    if len(behaviour.tradeoff) < 2 or not values:
         return None
     low = min(0.9, floor(10 * min(values)) / 10)
     return Curve(
         f"{low:g}",
-        _spots(found.tradeoff, low),
+        _spots(behaviour.tradeoff, low),
         _spots(before, low),
         [
-            (to_fixed(one.threshold, 1), *_cells(one), *_cells_at(before, place))
-            for place, one in enumerate(found.tradeoff)
+            (to_fixed(point.threshold, 1), *_cells(point), *_cells_at(before, place))
+            for place, point in enumerate(behaviour.tradeoff)
         ],
     )
 
 
-def _ends(one: TradeoffFacts) -> tuple[float, ...]:
-    return () if one.precision is None or one.recall is None else (one.precision, one.recall)
+def _ends(point: TradeoffFacts) -> tuple[float, ...]:
+    return () if point.precision is None or point.recall is None else (point.precision, point.recall)
 
 
-def _spots(found: Sequence[TradeoffFacts], low: float) -> list[Spot]:
+def _spots(points: Sequence[TradeoffFacts], low: float) -> list[Spot]:
     return [
         Spot(
-            round(100 * (one.recall - low) / (1 - low), 1),
-            round(100 - 100 * (one.precision - low) / (1 - low), 1),
-            f"threshold {to_fixed(one.threshold, 1)}: "
-            f"precision {to_fixed(one.precision, 3)}, recall {to_fixed(one.recall, 3)}",
+            round(100 * (point.recall - low) / (1 - low), 1),
+            round(100 - 100 * (point.precision - low) / (1 - low), 1),
+            f"threshold {to_fixed(point.threshold, 1)}: "
+            f"precision {to_fixed(point.precision, 3)}, recall {to_fixed(point.recall, 3)}",
         )
-        for one in found
-        if one.precision is not None and one.recall is not None
+        for point in points
+        if point.precision is not None and point.recall is not None
     ]
 
 
-def _cells(one: TradeoffFacts) -> tuple[str, str, str]:
-    return to_fixed(one.precision, 3), to_fixed(one.recall, 3), percent(one.coverage, 0)
+def _cells(point: TradeoffFacts) -> tuple[str, str, str]:
+    return to_fixed(point.precision, 3), to_fixed(point.recall, 3), percent(point.coverage, 0)
 
 
 def _cells_at(before: Sequence[TradeoffFacts], place: int) -> tuple[str, str]:

@@ -40,19 +40,19 @@ class LiveLines:
     @contextmanager
     def stage(
         self,
-        what: str,
+        activity: str,
         *,
         expected: float | None = None,
         still: bool = False,
         ends: bool = True,  # noqa: ARG002  lines that go away do not say that a stage is over
     ) -> Iterator[Progress]:
         """As Watch has it; inside another stage it stands in its place."""
-        stage = Stage(what, self.clock(), expected)
+        stage = Stage(activity, self.clock(), expected)
         self.pause()
         self._stages.append((stage, still))
         self.resume()
         try:
-            yield lambda told, done, total: stage.tell(told, done, total, self.clock())
+            yield lambda state, done, total: stage.tell(state, done, total, self.clock())
         finally:
             self.pause()
             self._stages.pop()

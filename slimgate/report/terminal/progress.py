@@ -45,30 +45,30 @@ class PlainLines:
 
     @contextmanager
     def stage(
-        self, what: str, *, expected: float | None = None, still: bool = False, ends: bool = True
+        self, activity: str, *, expected: float | None = None, still: bool = False, ends: bool = True
     ) -> Iterator[Progress]:
         """As Watch has it; inside another stage it stands in its place."""
-        stage, ended = Stage(what, self.clock(), expected), "gave up after "
+        stage, ended = Stage(activity, self.clock(), expected), "gave up after "
         self._pause()
         if still and self._overdue():
-            self._tell(self.write, f"{visible(what)}, timed, so the next line comes when it is over")
+            self._tell(self.write, f"{visible(activity)}, timed, so the next line comes when it is over")
         self._stages.append((stage, still))
         self._resume()
         try:
-            yield lambda told, done, total: stage.tell(told, done, total, self.clock())
+            yield lambda state, done, total: stage.tell(state, done, total, self.clock())
             ended = ""
         finally:
             self._pause()
             self._stages.pop()
             seconds = self.clock() - stage.began
-            if ends and self._worth_a_line(what, seconds, still=still):
-                self._tell(self.write, f"{visible(what)}, {ended}{_seconds(seconds)}")
+            if ends and self._worth_a_line(activity, seconds, still=still):
+                self._tell(self.write, f"{visible(activity)}, {ended}{_seconds(seconds)}")
             self._resume()
 
-    def _worth_a_line(self, what: str, seconds: float, *, still: bool) -> bool:
+    def _worth_a_line(self, activity: str, seconds: float, *, still: bool) -> bool:
         if still or self.quiet:
             return seconds >= self.every
-        return seconds >= SHORT_SECONDS or " · step " in what
+        return seconds >= SHORT_SECONDS or " · step " in activity
 
     def _overdue(self) -> bool:
         if self._last is None:
@@ -91,8 +91,8 @@ class PlainLines:
             return
         self._overdue()  # the first stage starts the clock
         self._stop = threading.Event()
-        given = (self._stages[-1][0], self._stop, self.write_beside)
-        self._thread = threading.Thread(target=self._keep_telling, args=given, daemon=True)
+        previous = (self._stages[-1][0], self._stop, self.write_beside)
+        self._thread = threading.Thread(target=self._keep_telling, args=previous, daemon=True)
         self._thread.start()
 
     def _keep_telling(self, stage: Stage, stop: threading.Event, write: Callable[[str], None]) -> None:
@@ -103,7 +103,7 @@ class PlainLines:
 
 def log_line(stage: Stage, now: float) -> str:
     """`int8 · gate rows · 12 s so far · 43 % · predict 2,580/6,000 · 160/s · 21 s left`."""
-    line = f"{visible(stage.what)} · {_times(stage, now)}"
+    line = f"{visible(stage.title)} · {_times(stage, now)}"
     if stage.total > 0:
         line += f" · {100 * stage.done // stage.total} % · {visible(_format_progress(stage, now))}"
     return line
@@ -117,7 +117,7 @@ def _seconds(seconds: float) -> str:
 class Stage:
     """A stage that is going on. began, told_at: seconds of one clock; activity: what is counted."""
 
-    what: str
+    title: str
     began: float
     expected: float | None = None
     activity: str = ""
@@ -126,9 +126,9 @@ class Stage:
     total: int = 0
     activity_began: float = 0.0
 
-    def tell(self, what: str, done: int, total: int, now: float) -> None:
+    def tell(self, text: str, done: int, total: int, now: float) -> None:
         """Takes over how far it is; rate and time left count from where an activity began."""
-        activity, _, self.note = what.partition(" · ")
+        activity, _, self.note = text.partition(" · ")
         if activity != self.activity or done < self.done:
             self.activity, self.activity_began = activity, now
         self.done, self.total = done, total
@@ -147,7 +147,7 @@ def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) ->
         no_color=not colour,
         highlight=False,
     )
-    name, _, rest = visible(stage.what).partition(" · ")
+    name, _, rest = visible(stage.title).partition(" · ")
     times = "" if now is None else f" · {_times(stage, now)}"
     head = Text.assemble((name, "bold"), f" · {rest}" if rest else "", (times, "cyan"))
     with console.capture() as captured:
@@ -155,16 +155,16 @@ def stage_lines(stage: Stage, now: float | None, *, width: int, colour: bool) ->
         if stage.total > 0 and now is not None:
             bar = min(_WIDEST_BAR, width // 4)
             console.print(ProgressBar(total=stage.total, completed=stage.done, width=bar), end="")
-            told = Text(f" {visible(_format_progress(stage, now))}")
-            told.truncate(width - bar, overflow="ellipsis")
-            console.print(told, no_wrap=True)
+            text = Text(f" {visible(_format_progress(stage, now))}")
+            text.truncate(width - bar, overflow="ellipsis")
+            console.print(text, no_wrap=True)
     lines = captured.get().splitlines()
     return (lines + [""] * HEIGHT)[:HEIGHT]
 
 
 def still_lines(stage: Stage, *, width: int, colour: bool) -> list[str]:
     """The lines of a stage beside which nothing is written: they stay true until it ends."""
-    still = Stage(f"{stage.what} · timed, so nothing moves here", stage.began)
+    still = Stage(f"{stage.title} · timed, so nothing moves here", stage.began)
     return stage_lines(still, None, width=width, colour=colour)
 
 
@@ -180,14 +180,14 @@ def _times(stage: Stage, now: float) -> str:
 
 def _format_progress(stage: Stage, now: float) -> str:
     """`train 1,504/9,000 · 160/s · 47 s left · epoch 1 of 2 · loss 0.412`."""
-    told = [f"{stage.activity} {stage.done:,}/{stage.total:,}"]
+    clauses = [f"{stage.activity} {stage.done:,}/{stage.total:,}"]
     seconds = now - stage.activity_began
     if seconds > 0 and stage.done:
         rate = stage.done / seconds
-        told.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+        clauses.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
         if stage.done > EARLY * stage.total:
-            told.append(f"{duration(max(stage.total - stage.done, 0) / rate)} left")
-    return " · ".join([*told, stage.note] if stage.note else told)
+            clauses.append(f"{duration(max(stage.total - stage.done, 0) / rate)} left")
+    return " · ".join([*clauses, stage.note] if stage.note else clauses)
 
 
 def duration(seconds: float) -> str:

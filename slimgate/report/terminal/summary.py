@@ -58,7 +58,7 @@ def terminal_table(
         return [line for row, style in zip(rows, styles, strict=True) for line in _block(row, style, width)]
     head, body = lines[:2], lines[2:]
     cells = [list(row.values())[-1] for row in rows]
-    coloured = [_tail(*one) for one in zip(body, cells, styles, strict=True)]
+    coloured = [_tail(*row) for row in zip(body, cells, styles, strict=True)]
     return [*([(line, "")] for line in head), *coloured]
 
 
@@ -76,38 +76,40 @@ def wrap_text(text: str, width: int | None, indent: str = "") -> list[Line]:
 
 
 def _tail(line: str, cell: str, style: str) -> Line:
-    whole = line.rstrip()
-    start = len(whole) - len(cell)
-    return [(whole[:start], ""), (whole[start:], style)]
+    stripped = line.rstrip()
+    start = len(stripped) - len(cell)
+    return [(stripped[:start], ""), (stripped[start:], style)]
 
 
 def _block(row: Mapping[str, str], style: str, width: int) -> list[Line]:
     """`name: last cell`, and the other cells under it, each by its head."""
-    (_, name), *others, (_, last) = row.items()
+    (_, name), *middle, (_, last) = row.items()
     if len(name) + len(last) + 2 > width:
         head: list[Line] = [*wrap_text(name, width, _INDENT)]
         head += [[(to_text(line), style)] for line in wrap_text(_INDENT + last, width, _INDENT)]
     else:
         head = [[(f"{name}: ", ""), (last, style)]]
-    told = [f"{key} {cell}" for key, cell in others if cell not in ("", MISSING)]
-    return head + [line for one in told for line in wrap_text(_INDENT + one, width, _INDENT * 2)]
+    cells = [f"{key} {cell}" for key, cell in middle if cell not in ("", MISSING)]
+    return head + [line for cell in cells for line in wrap_text(_INDENT + cell, width, _INDENT * 2)]
 
 
 def summary_lines(record: RunRecord, where: str, *, width: int | None = None) -> list[Line]:
     """The whole summary of a suite. where: its report; width: of the terminal, where there is one."""
     messages = list(map(visible, (record.this_run or record.verdict).messages))
-    told = [_message(line, width) for line in messages[:MOST]]
+    budget_lines = [_message(line, width) for line in messages[:MOST]]
     more = len(messages) - MOST
     left = wrap_text(f"… and {more} more: {where}", width) if more > 0 else []
-    lost = [line for one in broken_lines(record, where)[:MOST] for line in wrap_text(one, width, "  ")]
-    doubts = [line for one in alarm_lines(record) for line in wrap_text(one, width, "  ")]
-    said = [*map(visible, unreadable_rows(record)), *machine_lines(record)]
-    machine = [line for one in said for line in wrap_text(one, width, "  ")]
+    lost = [
+        line for line_text in broken_lines(record, where)[:MOST] for line in wrap_text(line_text, width, "  ")
+    ]
+    doubts = [line for line_text in alarm_lines(record) for line in wrap_text(line_text, width, "  ")]
+    notes = [*map(visible, unreadable_rows(record)), *machine_lines(record)]
+    machine = [line for line_text in notes for line in wrap_text(line_text, width, "  ")]
     table = summary_table(record, where, width=width)
     return [
         *table,
         [("", "")],
-        *(line for one in told for line in one),
+        *(line for lines in budget_lines for line in lines),
         *left,
         *lost,
         *doubts,
@@ -121,7 +123,7 @@ def log_summary_lines(record: RunRecord, where: str, *, width: int | None = None
     messages = list(map(visible, record.verdict.messages))
     more = len(messages) - MOST
     return [
-        *(line for one in messages[:MOST] for line in _message(one, width)),
+        *(line for message in messages[:MOST] for line in _message(message, width)),
         *(wrap_text(f"… and {more} more: {where}", width) if more > 0 else []),
         *(line for note in _notes(record)[:MOST] for line in wrap_text(f"note: {note}", width, "  ")),
         *_status(record, where),
@@ -161,8 +163,8 @@ def alarm_lines(record: RunRecord) -> list[str]:
 
 def machine_lines(record: RunRecord) -> list[str]:
     """One line where the machine was not fit for timing; none where it was."""
-    found = record.machine.warnings
-    return [f"times may be off: {visible('; '.join(found))}"] if found else []
+    warnings = record.machine.warnings
+    return [f"times may be off: {visible('; '.join(warnings))}"] if warnings else []
 
 
 def _worst_first(record: RunRecord) -> list[VariantRecord]:
@@ -173,12 +175,12 @@ def _worst_first(record: RunRecord) -> list[VariantRecord]:
 def _rank(model: VariantRecord) -> int:
     if model.name == TEACHER:
         return 0
-    found = verdicts(model).values()
+    outcomes = verdicts(model).values()
     if not model.gated:
         return 4
-    if model.error is not None or Verdict.FAIL in found:
+    if model.error is not None or Verdict.FAIL in outcomes:
         return 1
-    return 2 if Verdict.INCONCLUSIVE in found else 3
+    return 2 if Verdict.INCONCLUSIVE in outcomes else 3
 
 
 def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str], where: str) -> str:
@@ -187,13 +189,13 @@ def _more(record: RunRecord, left: Sequence[VariantRecord], names: Sequence[str]
     for model in left:
         word = standing(record, model, names).replace("*", "").partition(" (")[0].partition(",")[0]
         counts[word] = counts.get(word, 0) + 1
-    told = ", ".join(f"{n} {visible(word)}" for word, n in counts.items())
-    return f"… and {len(left)} more ({told}): {where}"
+    words = ", ".join(f"{n} {visible(word)}" for word, n in counts.items())
+    return f"… and {len(left)} more ({words}): {where}"
 
 
-def _style(told: str) -> str:
+def _style(verdict_word: str) -> str:
     """Of a verdict's cell; nothing of what is not gated."""
-    word = told.partition(" ")[0].rstrip(",")
+    word = verdict_word.partition(" ")[0].rstrip(",")
     return "red" if word == "error" else _STYLES.get(word, "")
 
 
@@ -202,12 +204,12 @@ def _message(text: str, width: int | None) -> list[Line]:
     lines = wrap_text(text, width, "  ")
     for at, line in reversed(list(enumerate(lines))):
         shown = to_text(line)
-        found = max(
+        split_at = max(
             ((shown.rfind(word), word) for word in ("PASS", "FAIL", "INCONCLUSIVE")), default=(-1, "")
         )
-        if found[0] >= 0:
-            start, end = found[0], found[0] + len(found[1])
-            lines[at] = [(shown[:start], ""), (shown[start:end], _STYLES[found[1]]), (shown[end:], "")]
+        if split_at[0] >= 0:
+            start, end = split_at[0], split_at[0] + len(split_at[1])
+            lines[at] = [(shown[:start], ""), (shown[start:end], _STYLES[split_at[1]]), (shown[end:], "")]
             break
     return lines
 
@@ -225,11 +227,11 @@ def _status(record: RunRecord, where: str) -> list[Line]:
     ]
 
 
-def _verdict_line(record: RunRecord, what: str, found: RunVerdict, rest: str) -> Line:
+def _verdict_line(record: RunRecord, title: str, counts: RunVerdict, rest: str) -> Line:
     return [
-        (f"{what}: ", ""),
-        (found.status, _STYLES.get(found.status, "")),
-        (f" ({describe_counts(record, found)}){rest}", ""),
+        (f"{title}: ", ""),
+        (counts.status, _STYLES.get(counts.status, "")),
+        (f" ({describe_counts(record, counts)}){rest}", ""),
     ]
 
 
@@ -240,9 +242,11 @@ def _size(model: VariantRecord) -> str:
 
 def _speed(model: VariantRecord, shown: Sequence[str]) -> str:
     """The speed-ups on the workloads that are shown, and how many more there are."""
-    found = {name: facts for name, facts in model.latency.items() if facts.speedup}
-    cells = [_times(found[name].speedup, found[name].speedup_interval) for name in shown if name in found]
-    left = len(found) - len(cells)
+    speedups = {name: facts for name, facts in model.latency.items() if facts.speedup}
+    cells = [
+        _times(speedups[name].speedup, speedups[name].speedup_interval) for name in shown if name in speedups
+    ]
+    left = len(speedups) - len(cells)
     return " / ".join([*cells, f"{left} more"] if left else cells) or MISSING
 
 

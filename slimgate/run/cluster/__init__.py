@@ -1,13 +1,14 @@
-"""The work of a run given to other machines: which tasks there are, in which order, and who does them.
+"""Builds models of a run on other machines, with Ray.
 
-    needs.py      what a task needs of a machine, as the command line says it
+    needs.py      the resources that a task needs, from the command line
     tasks.py      the models of a suite as tasks, each after those that it is built from
-    schedule.py   which task is started next
-    packed.py     an entry of the store as bytes, for machines that do not see the store
-    worker.py     what is done on the other machine
-    cluster.py    Ray, connected and left again
-    driver.py     gives tasks away and takes in what comes back
+    missing.py    the tasks that the store has no results of, and their expected times
+    schedule.py   chooses the task to start next
+    packing.py    an entry of the store as bytes, for machines that do not see the store
+    worker.py     runs a task on the other machine
+    cluster.py    connects to Ray and disconnects
+    driver.py     sends tasks to Ray and stores their results
 
-What pytest's command line asks for is read in plugin/ray.py. Ray is imported in functions of cluster.py and
-driver.py alone, where a run asks for it.
+plugin/ray.py reads the options of pytest's command line. Only functions of cluster.py and driver.py import
+Ray, when a run uses it.
 """

@@ -1,4 +1,4 @@
-"""Ray, connected while tasks are under way: a cluster at an address, or one of this machine's own."""
+"""Connects to Ray while tasks run: to a cluster at an address, or to a local one on this machine."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ PATIENCE = 10.0
 
 
 def check_installed() -> None:
-    """Raises MissingExtra without Ray, which is not imported for it."""
+    """Raises MissingExtra if Ray is not installed; does not import it."""
     if find_spec("ray") is None:
         raise MissingExtra('--slimgate-engine ray needs an extra: pip install "slimgate[ray]"')
 
 
 @contextmanager
 def connect(address: str | None) -> Iterator[Any]:
-    """The module `ray`, connected. address: as Ray has it; None for a cluster that ends with the context.
+    """The module `ray`, connected. address: as for Ray; None for a cluster that ends with the context.
 
-    When it is left, no worker of it runs here any more. Raises BuildError where nobody answers.
+    After the context no worker of it runs on this machine. Raises BuildError if there is no answer.
     """
     check_installed()
     if address is not None:
         _check_answers(address)
-    with _keep_signals(), _no_reports_home():
+    with _keep_signals(), _disable_usage_stats():
         import ray
 
-        ours = set(_processes())
+        ours = set(_list_processes())
 
         try:
-            with _keep_signals():  # while models are made, too, SIGTERM stops a run as Ctrl-C does
+            with _keep_signals():  # SIGTERM must stop a run as Ctrl-C does, also while models are built
                 ray.init(
                     address=address or "local",
                     include_dashboard=False if address is None else None,
@@ -49,34 +49,40 @@ def connect(address: str | None) -> Iterator[Any]:
                 )
         except Exception as error:  # Ray raises what it likes: ConnectionError, RuntimeError, ValueError
             ray.shutdown()
-            said = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
             where = "a cluster of this machine's own" if address is None else f"{ADDRESS} {address}"
             hint = (
                 ""
                 if address is None
                 else "; one that asks for a token wants RAY_AUTH_MODE=token, and its token, here"
             )
-            raise BuildError(f"{where}: Ray cannot be reached: {said}{hint}") from error
+            raise BuildError(f"{where}: Ray cannot be reached: {reason}{hint}") from error
         try:
             yield ray
         finally:
-            theirs = set(_processes()) - ours
+            theirs = set(_list_processes()) - ours
             ray.shutdown()
             _wait_for_end(theirs)
 
 
-def machines(ray: Any) -> dict[str, dict[str, float]]:
-    """What each machine of the cluster has, by its id."""
+def list_machines(ray: Any) -> dict[str, dict[str, float]]:
+    """The resources of each machine of the cluster, by its id."""
     return {node["NodeID"]: dict(node["Resources"]) for node in ray.nodes() if node["Alive"]}
 
 
 def check_fits(ray: Any, name: str, needs: Needs) -> None:
-    """Raises BuildError where no machine of the cluster has what one task needs: it would wait for ever."""
-    had_by, wanted = list(machines(ray).values()), needs.resources
-    if any(all(one.get(what, 0.0) >= amount for what, amount in wanted.items()) for one in had_by):
+    """Raises BuildError if no machine of the cluster has the resources for a task: it would wait for ever."""
+    had_by, required = list(list_machines(ray).values()), needs.resources
+    if any(
+        all(machine.get(resource, 0.0) >= amount for resource, amount in required.items())
+        for machine in had_by
+    ):
         return
-    most = {what: max((one.get(what, 0.0) for one in had_by), default=0.0) for what in wanted}
-    had = ", ".join(f"{what} {amount:.15g}" for what, amount in most.items())
+    largest = {
+        resource: max((machine.get(resource, 0.0) for machine in had_by), default=0.0)
+        for resource in required
+    }
+    had = ", ".join(f"{resource} {amount:.15g}" for resource, amount in largest.items())
     raise BuildError(
         f"{name} needs {needs}, and no machine of the Ray cluster has that (the most is {had}): "
         f"say less by {OPTION} {name}:cpus=…, or add a machine"
@@ -84,22 +90,22 @@ def check_fits(ray: Any, name: str, needs: Needs) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Raises BuildError where nobody listens: Ray itself would try for a minute, and say much."""
-    host, port = _host_and_port(address)
+    """Raises BuildError if nothing listens at the address: Ray itself would retry for a minute."""
+    host, port = _parse_address(address)
     if host is None:
         return
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError as error:
-        said = error.strerror or str(error)
+        reason = error.strerror or str(error)
         raise BuildError(
-            f"{ADDRESS} {address}: nobody answers there ({said}), expected the head of a Ray cluster: "
+            f"{ADDRESS} {address}: nobody answers there ({reason}), expected the head of a Ray cluster: "
             "start one by `ray start --head`, or leave the option out for this machine alone"
         ) from error
 
 
-def _host_and_port(address: str) -> tuple[str | None, int]:
-    """None where Ray finds the cluster by itself (auto). Raises BuildError for what is no address."""
+def _parse_address(address: str) -> tuple[str | None, int]:
+    """The host and port; no host if Ray finds the cluster by itself (auto). Raises BuildError if invalid."""
     if address == "auto":
         return None, 0
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -112,7 +118,7 @@ def _host_and_port(address: str) -> tuple[str | None, int]:
 
 @contextmanager
 def _keep_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for its own; afterwards it is again whoever's it was."""
+    """Restores the handler of SIGTERM afterwards: Ray installs its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -124,8 +130,8 @@ def _keep_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _no_reports_home() -> Iterator[None]:
-    """A cluster that a run starts sends its makers no statistics, unless somebody said that it may."""
+def _disable_usage_stats() -> Iterator[None]:
+    """Turns off Ray's usage statistics for a cluster that a run starts, unless the user has set them."""
     name = "RAY_USAGE_STATS_ENABLED"
     if name in os.environ:
         yield
@@ -137,15 +143,15 @@ def _no_reports_home() -> Iterator[None]:
         os.environ.pop(name, None)
 
 
-def _processes() -> list[Any]:
-    """The processes that this one has started, at any remove."""
+def _list_processes() -> list[Any]:
+    """The processes that this one has started, directly or indirectly."""
     import psutil
 
     return list(psutil.Process().children(recursive=True))
 
 
 def _wait_for_end(processes: set[Any]) -> None:
-    """Waits until a cluster's processes are gone, so that nothing runs beside what is timed next."""
+    """Waits until a cluster's processes have ended, so that they do not disturb the next timing."""
     import psutil
 
     for process in psutil.wait_procs(processes, timeout=PATIENCE)[1]:

@@ -1,4 +1,4 @@
-"""Which tasks of a run the store has not answered yet, and what they are expected to take."""
+"""Finds the tasks of a run that the store has no results of, and estimates their times."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from slimgate.protocols import GATE
 from slimgate.run.cluster.tasks import Task, TaskId
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import Estimate
-from slimgate.run.plan import Lookup, NotStored, PlannedModel, planned_models
+from slimgate.run.plan import Lookup, NotStored, PlannedModel, plan_models
 from slimgate.run.run import SuiteRun
 
-# A step of which nothing is known, where nothing is known of any.
+# The estimate for a step if no step has a known time.
 UNKNOWN_SECONDS = 1.0
 
 
-class Looking:
-    """What the store has of one run's tasks; it builds nothing."""
+class StoreLookup:
+    """Looks up one run's tasks in the store; builds nothing."""
 
     def __init__(self, run: SuiteRun) -> None:
         self._run = run
@@ -26,20 +26,20 @@ class Looking:
         self._lookups = {run.suite.seed: self._first}
 
     def has(self, task: Task) -> bool:
-        """Whether nothing is left to do. A model that cannot be built at all counts: who asks is told why."""
+        """Whether nothing is left to do. That includes a model that cannot be built: the run reports why."""
         try:
-            found = self._lookup(task.id.seed).build(task.name).artifact
+            artifact = self._lookup(task.id.seed).build(task.name).artifact
         except NotStored:
             return False
         except SlimgateError:
             return True
         run, runtime = self._run, self._run.suite.model(task.name).runtime
         return not task.answers or has_answers(
-            run.suite, run.rows, found, runtime, GATE, run.store, device=run.device
+            run.suite, run.rows, artifact, runtime, GATE, run.store, device=run.device
         )
 
     def artifacts(self, task: Task) -> list[str]:
-        """The keys of a model's own steps, where it is there."""
+        """The keys of a model's own steps, if the store has them."""
         try:
             return [step.entry.folder.name for step in self._lookup(task.id.seed).build(task.name).steps]
         except (NotStored, SlimgateError):
@@ -51,24 +51,28 @@ class Looking:
         return self._lookups[seed]
 
 
-def missing_tasks(run: SuiteRun, tasks: Mapping[TaskId, Task]) -> dict[TaskId, Task]:
-    """The tasks for which something is to be done, in their order."""
-    looking = Looking(run)
+def find_missing_tasks(run: SuiteRun, tasks: Mapping[TaskId, Task]) -> dict[TaskId, Task]:
+    """The tasks that still have something to do, in order."""
+    looking = StoreLookup(run)
     return {key: task for key, task in tasks.items() if not looking.has(task)}
 
 
-def expected_seconds(run: SuiteRun, tasks: Iterable[TaskId]) -> dict[TaskId, float]:
-    """By earlier runs; a step of which none is known takes what the known ones take on average."""
-    planned = {model.name: model for model in planned_models(run)}
-    known = [part.seconds for model in planned.values() for part in _parts(model) if part is not None]
-    otherwise = mean(known) if known else UNKNOWN_SECONDS
+def estimate_seconds(run: SuiteRun, tasks: Iterable[TaskId]) -> dict[TaskId, float]:
+    """Estimates times by earlier runs; a step without a known time takes the mean of the known ones."""
+    planned = {model.name: model for model in plan_models(run)}
+    known = [
+        part.seconds for model in planned.values() for part in _list_estimates(model) if part is not None
+    ]
+    default_seconds = mean(known) if known else UNKNOWN_SECONDS
     return {
-        task: sum(otherwise if part is None else part.seconds for part in _parts(planned[task.name]))
+        task: sum(
+            default_seconds if part is None else part.seconds for part in _list_estimates(planned[task.name])
+        )
         for task in tasks
     }
 
 
-def _parts(model: PlannedModel) -> list[Estimate | None]:
-    """What is left to do of a model; where that is nothing, another seed has it to do still."""
+def _list_estimates(model: PlannedModel) -> list[Estimate | None]:
+    """The estimates of a model's remaining work; one unknown if only another seed has work left."""
     steps = [step.seconds for step in model.missing]
     return [*steps, *([] if model.answered else [model.predicting])] or [None]

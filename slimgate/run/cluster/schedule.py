@@ -1,4 +1,4 @@
-"""Which task is started next: of those that wait for nothing, the one with the longest way after it."""
+"""Chooses the task to start next: of the ready ones, the task with the longest chain behind it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from slimgate.run.cluster.needs import Needs
 from slimgate.run.cluster.tasks import Task, TaskId
 
-# Tasks that are given away though there is no room for them: the next one is there when a worker is free,
-# and a cluster that grows by itself sees that more is wanted.
+# Tasks that are sent though there is no room for them: a free worker can start at once, and a cluster that
+# scales automatically sees that more machines are needed.
 AHEAD = 1
 
 
 class Schedule:
-    """Tasks that wait, are under way, or are over. It knows no machine and no clock.
+    """Tasks that wait, are running, or are over. It knows no machine and no clock.
 
-    failed: not built; unanswered: those, and what is built and has no answers.
+    failed: not built; unanswered: not built, or built without answers.
     """
 
     def __init__(self, tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float]) -> None:
-        """tasks: each after those that it waits for; what it waits for and is not among them is there.
+        """tasks: each after those that it waits for; tasks that are not listed are done already.
 
-        seconds: what each is expected to take.
+        seconds: the expected time of each.
         """
         self._waiting = dict(tasks)
         self._under_way: dict[TaskId, Task] = {}
-        self._ways = ways(tasks, seconds)
+        self._ways = find_longest_ways(tasks, seconds)
         self.failed: set[TaskId] = set()
         self.unanswered: set[TaskId] = set()
 
@@ -35,7 +35,7 @@ class Schedule:
 
     @property
     def count_left(self) -> int:
-        """How many wait or are under way."""
+        """The number of tasks that wait or are running."""
         return len(self._waiting) + len(self._under_way)
 
     @property
@@ -43,59 +43,59 @@ class Schedule:
         return self._under_way.keys()
 
     def ready_tasks(self) -> list[Task]:
-        """The tasks that wait for no other, the longest way first; equal ones as the suite has them."""
+        """The tasks that wait for no other, the longest chain first; equal ones in the suite's order."""
         open_ones = self._waiting.keys() | self._under_way.keys()
         free = [task for task in self._waiting.values() if open_ones.isdisjoint(task.after)]
         return sorted(free, key=lambda task: -self._ways[task.id])
 
     def start(self, task: Task) -> None:
-        """The task is under way."""
+        """Notes that the task is running."""
         self._under_way[task.id] = self._waiting.pop(task.id)
 
     def finish(self, task: TaskId) -> None:
-        """What waited for it may start."""
+        """Notes that the task is done; tasks that waited for it may start."""
         del self._under_way[task]
 
     def fail(self, task: TaskId, *, built: bool = False) -> None:
-        """It is over; unless it was built, what comes from it is never started."""
+        """Notes that the task failed; unless it was built, tasks that depend on it never start."""
         del self._under_way[task]
         self.unanswered.add(task)
         if built:
             return
         self.failed.add(task)
-        for waiting in list(self._waiting.values()):  # in the order of what they come after
+        for waiting in list(self._waiting.values()):  # each after the tasks that it depends on
             if not self.failed.isdisjoint(waiting.after):
                 self.failed.add(waiting.id)
                 self.unanswered.add(waiting.id)
                 del self._waiting[waiting.id]
 
 
-def ways(tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float]) -> dict[TaskId, float]:
-    """From the start of each task to the end of the longest chain that it begins."""
-    found = dict.fromkeys(tasks, 0.0)
+def find_longest_ways(tasks: Mapping[TaskId, Task], seconds: Mapping[TaskId, float]) -> dict[TaskId, float]:
+    """The seconds from the start of each task to the end of the longest chain that begins with it."""
+    ways = dict.fromkeys(tasks, 0.0)
     for task in reversed(list(tasks.values())):
-        found[task.id] += seconds[task.id]
+        ways[task.id] += seconds[task.id]
         for before in task.after:
-            if before in found:
-                found[before] = max(found[before], found[task.id])
-    return found
+            if before in ways:
+                ways[before] = max(ways[before], ways[task.id])
+    return ways
 
 
-def startable(
+def choose_startable(
     ready: Iterable[Task],
-    taken: Iterable[Needs],
+    running: Iterable[Needs],
     total: Mapping[str, float],
     needs_of: Callable[[Task], Needs],
 ) -> Iterator[Task]:
-    """Those for which a cluster of so much has room beside what is taken, and AHEAD more.
+    """The ready tasks that fit into the cluster together with the running ones, and AHEAD more.
 
-    A task that finds no room does not keep smaller ones waiting.
+    A task that does not fit does not block smaller ones.
     """
     placed: list[Needs] = []
     ahead = 0
-    for one in taken:
-        if _has_room(total, placed, one):
-            placed.append(one)
+    for running_needs in running:
+        if _has_room(total, placed, running_needs):
+            placed.append(running_needs)
         else:
             ahead += 1
     for task in ready:
@@ -111,6 +111,6 @@ def startable(
 
 def _has_room(total: Mapping[str, float], placed: Collection[Needs], more: Needs) -> bool:
     return all(
-        sum(one.resources.get(name, 0.0) for one in placed) + amount <= total.get(name, 0.0)
+        sum(other.resources.get(name, 0.0) for other in placed) + amount <= total.get(name, 0.0)
         for name, amount in more.resources.items()
     )

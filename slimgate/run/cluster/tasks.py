@@ -1,6 +1,6 @@
-"""The models of a suite as tasks: a model's own steps by one seed, and its answers.
+"""Lists the models of a suite as tasks: a model's own steps with one seed, and its answers.
 
-A task comes after the models that its own is built from: the one it starts from, and those it learns from.
+A task comes after the models that its model is built from: the one it starts from, and those it learns from.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from slimgate.run.past_times import recipes
+from slimgate.run.past_times import digest_steps
 from slimgate.suite.suite import TEACHER, Suite, Variant
 
 
 class TaskId(NamedTuple):
-    """A model of a suite, built by a seed."""
+    """A model of a suite, built with a seed."""
 
     suite: Path
     name: str
@@ -23,19 +23,22 @@ class TaskId(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a run wants of a model beside its artifact. rebuilds: those of the suite's further seeds, too."""
+class Goal:
+    """What a run needs from a model in addition to its artifact. rebuilds: also with further seeds."""
 
     answers: bool = False
     rebuilds: bool = False
 
-    def __or__(self, other: Wish) -> Wish:
-        return Wish(self.answers or other.answers, self.rebuilds or other.rebuilds)
+    def __or__(self, other: Goal) -> Goal:
+        return Goal(self.answers or other.answers, self.rebuilds or other.rebuilds)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one worker does. answers: on the gate rows; stages: on `selection`, after each own step."""
+    """The work of one worker: building a model. answers: also predict the gate rows.
+
+    stages: also predict `selection` after each of the model's own steps.
+    """
 
     id: TaskId
     after: tuple[TaskId, ...] = ()
@@ -47,38 +50,38 @@ class Task:
         return self.id.name
 
 
-def tasks_of(suite: Suite, wishes: Mapping[str, Wish], *, shared: bool = True) -> dict[TaskId, Task]:
-    """The tasks for the wanted models and all that these come from, each after those that it needs.
+def list_tasks(suite: Suite, goals: Mapping[str, Goal], *, shared: bool = True) -> dict[TaskId, Task]:
+    """The tasks for the models in `goals` and all models that they are built from, in dependency order.
 
-    shared: all machines see one store, whose locks see to it that steps which variants have in common are
-    built once; where they do not, a variant also waits for the one that builds these.
+    shared: all machines see one store. Its locks ensure that common steps of variants are built once. If not
+    shared, a variant also waits for the variant that builds the common steps.
     """
-    wanted = dict(_wanted_tasks(suite, wishes))
-    found: dict[TaskId, Task] = {}
+    answers_by_task = dict(_list_goal_tasks(suite, goals))
+    tasks: dict[TaskId, Task] = {}
     owners: dict[tuple[str, int], TaskId] = {}
-    staged = _models_with_stages(suite, wishes)
+    staged = _find_staged_models(suite, goals)
 
     def visit(task: TaskId) -> None:
-        if task in found:
+        if task in tasks:
             return
         variant = suite.model(task.name)
-        after = [_id(suite, name, task.seed) for name in comes_from(variant)]
+        after = [_make_id(suite, name, task.seed) for name in list_origins(variant)]
         for other in after:
             visit(other)
-        for recipe in recipes(suite, variant):
+        for recipe in digest_steps(suite, variant):
             owner = owners.setdefault((recipe, task.seed), task)
             if not shared and owner != task:
                 after.append(owner)
         stages = task.name in staged and task.seed == suite.seed
-        found[task] = Task(task, tuple(dict.fromkeys(after)), wanted.get(task, False), stages)
+        tasks[task] = Task(task, tuple(dict.fromkeys(after)), answers_by_task.get(task, False), stages)
 
-    for task in wanted:
+    for task in answers_by_task:
         visit(task)
-    return found
+    return tasks
 
 
-def comes_from(variant: Variant) -> tuple[str, ...]:
-    """The models that must be there before a variant can be built."""
+def list_origins(variant: Variant) -> tuple[str, ...]:
+    """The models that must be built before a variant."""
     start = () if variant.ref is not None else (variant.parent or TEACHER,)
     named = [
         *(step.teachers for step in variant.steps),
@@ -88,31 +91,31 @@ def comes_from(variant: Variant) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*start, *learns, *variant.assistants)))
 
 
-def _wanted_tasks(suite: Suite, wishes: Mapping[str, Wish]) -> Iterator[tuple[TaskId, bool]]:
-    for name, wish in wishes.items():
-        yield _id(suite, name, suite.seed), wish.answers
-        if wish.rebuilds and suite.is_stochastic(name):
-            yield from ((_id(suite, name, seed), wish.answers) for seed in suite.seeds[1:])
+def _list_goal_tasks(suite: Suite, goals: Mapping[str, Goal]) -> Iterator[tuple[TaskId, bool]]:
+    for name, goal in goals.items():
+        yield _make_id(suite, name, suite.seed), goal.answers
+        if goal.rebuilds and suite.is_stochastic(name):
+            yield from ((_make_id(suite, name, seed), goal.answers) for seed in suite.seeds[1:])
 
 
-def _id(suite: Suite, name: str, seed: int) -> TaskId:
-    """What another seed would build alike is of the first one."""
+def _make_id(suite: Suite, name: str, seed: int) -> TaskId:
+    """The id of a task; a model that does not depend on the seed has the first seed."""
     return TaskId(suite.path, name, seed if suite.is_stochastic(name) else suite.seed)
 
 
-def _models_with_stages(suite: Suite, wishes: Mapping[str, Wish]) -> set[str]:
-    """The models whose stages answer on `selection`: of variants with more than one step on their way."""
-    ways = [_way(suite, name) for name, wish in wishes.items() if wish.answers and name != TEACHER]
+def _find_staged_models(suite: Suite, goals: Mapping[str, Goal]) -> set[str]:
+    """The models whose stages predict `selection`: those on the way to variants with several steps."""
+    ways = [_list_owners(suite, name) for name, goal in goals.items() if goal.answers and name != TEACHER]
     return {owner for way in ways if len(way) > 2 for owner in way}
 
 
-def _way(suite: Suite, name: str) -> list[str]:
-    """Whose stages lead to a variant: the model it starts from, then an owner a step."""
+def _list_owners(suite: Suite, name: str) -> list[str]:
+    """The owners of the stages of a variant: the model it starts from, then one owner for each step."""
     variant = suite.model(name)
     if variant.ref is not None:
         before = [name]
     elif variant.parent in (None, TEACHER):
         before = [TEACHER]
     else:
-        before = _way(suite, str(variant.parent))
+        before = _list_owners(suite, str(variant.parent))
     return [*before, *[name] * len(variant.steps)]

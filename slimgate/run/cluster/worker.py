@@ -1,7 +1,7 @@
-"""What is done on another machine: the steps of one model and its answers, in a store that is seen or not.
+"""Runs a task on another machine: builds one model and predicts its answers.
 
-A machine sees the store where it finds the mark that the run has left in it. Where it does not, what a task
-needs comes as bytes into a store of the machine's own, and what it made goes back as bytes.
+A machine sees the run's store if it finds the mark that the run has written there. If it does not, the task's
+inputs are sent as bytes into a store of the machine's own, and its results are sent back as bytes.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from typing import Any
 
 from slimgate import errors
 from slimgate.errors import BuildError, SlimgateError
-from slimgate.run.cluster.packed import Packed, pack, publish
+from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import Task
-from slimgate.run.keys import software
-from slimgate.run.run import SuiteRun, own_stages
+from slimgate.run.keys import describe_software
+from slimgate.run.run import SuiteRun, list_own_stages
 from slimgate.store.holds import held_entries, moment_of_holds
 from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.load import load_suite
 
 Key = tuple[str, str]
-SAID = 4_000  # characters of what a failing task wrote, from its end
+LOG_CHARACTERS = 4_000  # characters of what a failing task wrote, from its end
 OWN_STORE = "slimgate-{}"
-# A store in which nothing was begun for so long, and which no process uses, was left by a killed run.
+# A store without new work for so many seconds, and without a process that uses it, is from a killed run.
 LEFT_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Job:
-    """The run that a task is of. mark: the name of a file in the store's locks; threads: of the suite.
+    """The run of a task. mark: the name of a file in the store's locks; threads: the suite's.
 
-    shared: whether all machines saw the store when the run began. time_limit: as a SuiteRun has it.
+    shared: whether all machines saw the store when the run began. time_limit: see SuiteRun.
     """
 
     suite: Path
@@ -60,9 +60,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a task. used: what it asked the store for, and whether it was made now.
+    """The result of a task. used: the entries that it used, and whether each was made now.
 
-    built: whether the model is there, though it may have no answers. log: of a failure.
+    built: whether the model was built, possibly without answers. log: of a failure.
     """
 
     host: str
@@ -75,7 +75,7 @@ class Report:
 
 
 class NotingStore(Store):
-    """A store that notes what it is asked for, and whether that was made now."""
+    """A store that notes which entries are used, and whether each was made now."""
 
     def __init__(self, root: Path, *, rebuild_mark: str | None = None) -> None:
         super().__init__(root, rebuild=rebuild_mark)
@@ -89,7 +89,7 @@ class NotingStore(Store):
 
 @dataclass
 class _Place:
-    """A run as this process keeps it from task to task, with its store."""
+    """The runs and the store that this process keeps from task to task."""
 
     store: NotingStore
     shared: bool
@@ -99,65 +99,65 @@ class _Place:
 _PLACES: dict[str, _Place] = {}
 
 
-def sees_store(job: Job) -> bool:
-    """Whether this machine has the run's store at its path, to read and to write."""
+def is_store_visible(job: Job) -> bool:
+    """Whether this machine can read and write the run's store at its path."""
     return (job.store / "locks" / job.mark).is_file() and os.access(job.store, os.W_OK)
 
 
 def check_machine(job: Job) -> tuple[str, bool, str | None]:
     """(this machine's name, whether it sees the store, what is wrong with it for this run).
 
-    What runs that were killed have left on the machine goes.
+    Also removes what killed runs have left on the machine.
     """
     clear_leftovers()
     try:
-        _check(job)
+        _check_software(job)
     except SlimgateError as error:
         return socket.gethostname(), False, str(error)
-    return socket.gethostname(), sees_store(job), None
+    return socket.gethostname(), is_store_visible(job), None
 
 
-def work(
+def do_task(
     job: Job, task: Task, needed: Iterable[tuple[Key, Any]], fetch: Callable[[Any], Packed]
 ) -> tuple[Report, list[Packed]]:
-    """Builds the task's model and has it answer; what was made, as bytes where the store is not seen.
+    """Builds the task's model and predicts its answers; returns new entries as bytes without a shared store.
 
-    needed: entries to start from, and what `fetch` makes bytes of: each is fetched where it is missing.
-    Errors of the task's own come back in the report, so that nobody tries it again.
+    needed: entries to start from, each with a reference that `fetch` turns into bytes if it is missing.
+    The task's own errors are returned in the report, so that it is not retried.
     """
-    began, said, built = time.perf_counter(), StringIO(), False
+    began, output, built = time.perf_counter(), StringIO(), False
     place: _Place | None = None
     error: SlimgateError | None = None
     log = ""
     try:
-        with redirect_stdout(said), redirect_stderr(said):
-            _check(job)
-            place = _place_of(job)
-            sent = _take_in(place, needed, fetch)
-            run = _run_of(job, place)
+        with redirect_stdout(output), redirect_stderr(output):
+            _check_software(job)
+            place = _open_place(job)
+            sent = _fetch_entries(place, needed, fetch)
+            run = _open_run(job, place)
             run.build(task.name, task.id.seed)
             built = True
-            _answer(run, task)
-    except SlimgateError as found:
-        error = to_plain_error(found)
-        raised = found.log or "".join(traceback.format_exception(found))
-        log = f"{said.getvalue()[-SAID:]}\n{raised}".lstrip()
+            _predict_answers(run, task)
+    except SlimgateError as failure:
+        error = to_plain_error(failure)
+        raised = failure.log or "".join(traceback.format_exception(failure))
+        log = f"{output.getvalue()[-LOG_CHARACTERS:]}\n{raised}".lstrip()
     used = {} if place is None else dict(place.store.noted)
     shared = place is not None and place.shared
     report = Report(socket.gethostname(), time.perf_counter() - began, shared, used, error, built, log)
     if place is None or shared:
         return report, []
     entries = (place.store.find(*key) for key in used if key not in sent)
-    return report, [pack(entry) for entry in entries if entry is not None]
+    return report, [pack_entry(entry) for entry in entries if entry is not None]
 
 
-def clear(job: Job) -> None:
-    """Removes the store of this machine's own."""
-    shutil.rmtree(_own_store(job), ignore_errors=True)
+def remove_own_store(job: Job) -> None:
+    """Removes this machine's own store."""
+    shutil.rmtree(_find_own_store(job), ignore_errors=True)
 
 
 def clear_leftovers() -> None:
-    """Removes stores of this machine's own of which no process lives. What others own stays."""
+    """Removes this machine's stores that no process uses any more. Stores of other users stay."""
     for left in Path(tempfile.gettempdir()).glob(OWN_STORE.format("ray-*")):
         with suppress(OSError):
             if time.time() - (left / "locks").stat().st_mtime < LEFT_SECONDS:
@@ -166,92 +166,100 @@ def clear_leftovers() -> None:
                 if held_entries(left):
                     continue
                 gone = left.with_name(f"{left.name}.gone")
-                os.rename(left, gone)  # who opens it now finds none, and begins it anew
+                os.rename(left, gone)  # a process that opens it now starts a new one
             shutil.rmtree(gone, ignore_errors=True)
 
 
 def to_plain_error(error: SlimgateError) -> SlimgateError:
-    """The error as one of slimgate's own, which every process can read."""
+    """The error as one of slimgate's own classes, which every process can unpickle."""
     kinds = (kind for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
     kind: type[SlimgateError] = next(kinds)
     return kind(str(error))
 
 
-def _check(job: Job) -> None:
-    """Raises BuildError where this machine would make something else of the suite."""
-    here = software()
-    for name, wanted in job.software.items():
-        if here.get(name) != wanted:
-            raise _error(f"has {name} {here.get(name)}, this run {wanted}: install the same on all machines")
+def _check_software(job: Job) -> None:
+    """Raises BuildError if this machine has other software or does not see the suite."""
+    versions = describe_software()
+    for name, version in job.software.items():
+        if versions.get(name) != version:
+            raise _make_error(
+                f"has {name} {versions.get(name)}, this run {version}: install the same on all machines"
+            )
     with suppress(OSError):
-        if _suite_file(job).is_file():
+        if _find_suite_file(job).is_file():
             return
-    raise _error(f"does not see the suite {job.suite}: have the repository at the same path on all machines")
+    raise _make_error(
+        f"does not see the suite {job.suite}: have the repository at the same path on all machines"
+    )
 
 
-def _error(what: str) -> BuildError:
-    return BuildError(f"the Ray worker on {socket.gethostname()} {what}")
+def _make_error(problem: str) -> BuildError:
+    return BuildError(f"the Ray worker on {socket.gethostname()} {problem}")
 
 
-def _suite_file(job: Job) -> Path:
-    """The suite: at its path, else in the folder that Ray has brought along for the whole run."""
+def _find_suite_file(job: Job) -> Path:
+    """The suite's file: at its path, else in the folder that Ray has copied for the run."""
     if job.suite.is_file() or not job.suite.is_relative_to(job.root):
         return job.suite
     return Path.cwd() / job.suite.relative_to(job.root)
 
 
-def _place_of(job: Job) -> _Place:
+def _open_place(job: Job) -> _Place:
     if job.mark not in _PLACES:
         _PLACES.clear()  # of an earlier run
-        shared = sees_store(job)
+        shared = is_store_visible(job)
         if job.shared and not shared:
-            raise _error(f"does not see the store {job.store}, as others did at first: mount it, run again")
-        store = NotingStore(job.store if shared else _own_store(job), rebuild_mark=job.rebuild_mark)
+            raise _make_error(
+                f"does not see the store {job.store}, as others did at first: mount it, run again"
+            )
+        store = NotingStore(job.store if shared else _find_own_store(job), rebuild_mark=job.rebuild_mark)
         _PLACES[job.mark] = _Place(store, shared)
     place = _PLACES[job.mark]
     place.store.noted.clear()
     return place
 
 
-def _own_store(job: Job) -> Path:
+def _find_own_store(job: Job) -> Path:
     return Path(tempfile.gettempdir()) / OWN_STORE.format(job.mark)
 
 
-def _take_in(place: _Place, needed: Iterable[tuple[Key, Any]], fetch: Callable[[Any], Packed]) -> set[Key]:
-    """Has what a task needs in the machine's own store; the keys of all that."""
+def _fetch_entries(
+    place: _Place, needed: Iterable[tuple[Key, Any]], fetch: Callable[[Any], Packed]
+) -> set[Key]:
+    """Puts the entries that a task needs into the machine's own store; returns their keys."""
     if place.shared:
         return set()
     keys = set()
     for key, sent in needed:
         keys.add(key)
         if place.store.find(*key) is None:
-            publish(fetch(sent), place.store)
+            publish_entry(fetch(sent), place.store)
     place.store.noted.clear()
     return keys
 
 
-def _run_of(job: Job, place: _Place) -> SuiteRun:
+def _open_run(job: Job, place: _Place) -> SuiteRun:
     if job.suite not in place.runs:
-        path = _suite_file(job)
+        path = _find_suite_file(job)
         sys.path.extend(
-            folder for folder in (str(_root(job, path)), str(path.parent)) if folder not in sys.path
+            folder for folder in (str(_find_root(job, path)), str(path.parent)) if folder not in sys.path
         )
         suite = replace(load_suite(path, job.shown), threads=job.threads)
         if suite.digest != job.digest:
-            raise _error(f"has another {path}: have the same repository on all machines")
+            raise _make_error(f"has another {path}: have the same repository on all machines")
         suite = replace(suite, path=job.suite)
         place.runs[job.suite] = SuiteRun(suite, place.store, device=job.device, time_limit=job.time_limit)
     return place.runs[job.suite]
 
 
-def _root(job: Job, path: Path) -> Path:
+def _find_root(job: Job, path: Path) -> Path:
     return job.root if path == job.suite else Path.cwd()
 
 
-def _answer(run: SuiteRun, task: Task) -> None:
+def _predict_answers(run: SuiteRun, task: Task) -> None:
     if task.answers:
         run.outcomes(task.name, task.id.seed)
     if task.stages and len(run.rows.splits.get("selection", ())):
-        for owner, _, artifact in own_stages(run, task.name):
-            with suppress(SlimgateError):  # the gate that shows stages tells why one has no answers
+        for owner, _, artifact in list_own_stages(run, task.name):
+            with suppress(SlimgateError):  # the gate that shows stages reports it
                 run.selection_outcomes(owner, artifact)

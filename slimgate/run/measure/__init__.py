@@ -1,1 +1,1 @@
-"""Measuring: outcomes, times and bytes. Numbers out; nothing is judged here."""
+"""Measures outcomes, times and bytes; nothing is judged here."""

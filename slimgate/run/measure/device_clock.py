@@ -1,11 +1,11 @@
-"""How long a call takes on the device that it runs on, and how much of the device's memory was in use.
+"""Measures how long a call takes on its device, and how much of the device's memory was in use.
 
     clock = device_clock("cuda:0")
     seconds = clock.time(predictor.forward, prepared)
 
-A GPU works through a queue: the wall clock around a call that only fills the queue says nothing. So there
-the time passes between two events in the queue itself, which is empty before the first and is waited for
-after the second. On the CPU it is the wall clock.
+A GPU works through a queue, so the wall clock around a call that only fills the queue says nothing. There the
+time is taken between two events in the queue itself. The queue is empty before the first event and is waited
+for after the second. On the CPU it is the wall clock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class DeviceClock(Protocol):
 
 
 class WallClock:
-    """A call that is finished when it returns."""
+    """Times a call that is finished when it returns."""
 
     def time(self, call: Callable[[Any], object], prepared: Any) -> float:
         """Seconds of one call."""
@@ -33,7 +33,7 @@ class WallClock:
 
 
 class CudaClock:
-    """A call whose work is done by a GPU, on the stream that is current."""
+    """Times a call whose work runs on a GPU, on the current stream."""
 
     def __init__(self, device: str) -> None:
         import torch
@@ -56,23 +56,23 @@ class CudaClock:
         return float(self._began.elapsed_time(self._ended)) / 1000
 
 
-def device_clock(device: str) -> DeviceClock:
+def make_device_clock(device: str) -> DeviceClock:
     """The clock of a device: "cpu", "cuda", "cuda:1"."""
     return CudaClock(device) if device.startswith("cuda") else WallClock()
 
 
 def reset_device_peak(device: str) -> None:
-    """From now on the peak is counted anew; on the CPU nothing is counted."""
+    """Resets the peak of the device's memory; on the CPU it does nothing."""
     if device.startswith("cuda"):
         import torch
 
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def device_peak_bytes(device: str) -> int | None:
-    """The most bytes of a GPU's memory that tensors of this process held at once; None on the CPU.
+def read_device_peak(device: str) -> int | None:
+    """The peak bytes of GPU memory that this process's tensors used; None on the CPU.
 
-    Since the process began, or since reset_device_peak. What CUDA itself takes is not in it.
+    Since the process began, or since reset_device_peak. CUDA's own memory is not included.
     """
     if not device.startswith("cuda"):
         return None

@@ -1,7 +1,7 @@
-"""Contenders of a duel in a process of their own, each called when it is its turn.
+"""The process of a duel's contenders, which calls each contender when it is its turn.
 
-Between turns the process is blocked on its pipe, so that it takes nothing from the contender whose turn it
-is. Each command is a dict that names its contender, answered by a dict:
+Between turns the process is blocked on its pipe, so that it takes no time from the current contender. Each
+command is a dict that names its contender; the answer is a dict:
 
     {"name", "load": {"folder", "runtime", "params", "device", "threads"}}   -> {"seconds": …, "threads": 2}
     {"name", "inputs": [{name: array}, …], "part": "forward"}                -> {"ready": True}
@@ -9,8 +9,7 @@ is. Each command is a dict that names its contender, answered by a dict:
     {"name", "calls": 8, "discard": 2, "turns": [0]}                         -> {"seconds": [8 times],
                                                                                  "waited": [8 times]}
 
-turns: which of the inputs are called, one after another, each so many times. The inputs of the part
-e2e are Texts.
+turns: the inputs to call, one after another, each `calls` times. The inputs of the part e2e are Texts.
 
 An error is answered by {"error": "…"}; a closed pipe ends the process.
 """
@@ -30,17 +29,17 @@ from typing import Any
 from slimgate._system.threads import tokenizer_settings
 from slimgate.errors import MeasureError
 from slimgate.protocols import TimedPart
-from slimgate.run.measure.device_clock import DeviceClock, WallClock, device_clock
+from slimgate.run.measure.device_clock import DeviceClock, WallClock, make_device_clock
 from slimgate.run.measure.end_to_end import Texts
-from slimgate.run.measure.timed_call import CallInputs, TimedCall, prepare_inputs, timed_call
+from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
 
 
 class QueueClock:
-    """How long this thread was ready to run while other processes had its core, as Linux accounts for it.
+    """Measures how long this thread was ready to run while other processes had its core, on Linux.
 
-    The second number of /proc/thread-self/schedstat: nanoseconds spent waiting on a run queue. What the
-    process's own other threads may have taken is never counted, or a model that gets in its own way would
-    look fast. Elsewhere, and where the kernel does not tell, it is 0.
+    It reads the second number of /proc/thread-self/schedstat: nanoseconds spent waiting on a run queue. Time
+    that the process's own other threads may have used is not counted, or a model that blocks itself would
+    look fast. On other systems, and if the kernel does not report it, the time is 0.
     """
 
     def __init__(self, path: Path = Path("/proc/thread-self/schedstat")) -> None:
@@ -55,35 +54,35 @@ class QueueClock:
             os.close(self._file)
 
     def start(self) -> None:
-        """Begins to count."""
+        """Starts counting."""
         self._began = time.perf_counter()
-        self._others, self._queued = _cpu_of_other_threads(), self._read()
+        self._others, self._queued = _read_other_threads(), self._read()
 
     def stop(self, seconds: float) -> float:
-        """How long, of a call of so many `seconds` since `start`, somebody else's work had the core.
+        """How long, during a call of `seconds` since `start`, another process had the core.
 
-        What was waited between start, stop and the call is not the call's: all that passed there is left out.
+        Waiting before and after the call does not belong to the call: all time passed there is subtracted.
         """
         queued = self._read() - self._queued
-        others = _cpu_of_other_threads() - self._others
+        other_threads = _read_other_threads() - self._others
         between = time.perf_counter() - self._began - seconds
-        return max(0.0, queued - others - between)
+        return max(0.0, queued - other_threads - between)
 
     def _read(self) -> float:
         return 0.0 if self._file is None else int(os.pread(self._file, 64, 0).split()[1]) / 1e9
 
 
-def _cpu_of_other_threads() -> float:
+def _read_other_threads() -> float:
     return time.process_time() - time.thread_time()
 
 
-def delayed(call: Callable[[Any], object], seconds: float) -> Callable[[Any], object]:
-    """The call made slower than it need be: after it there is a busy wait of so many seconds."""
+def delay_call(call: Callable[[Any], object], seconds: float) -> Callable[[Any], object]:
+    """The call with a busy wait of `seconds` after it."""
     if not seconds:
         return call
 
     def slower(argument: Any) -> object:
-        """One call and the wait; sleeping would hand the core over and cost more than was asked."""
+        """One call and the wait; sleeping would give up the core and take longer than `seconds`."""
         output = call(argument)
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -94,7 +93,7 @@ def delayed(call: Callable[[Any], object], seconds: float) -> Callable[[Any], ob
 
 
 class Contender:
-    """A loaded model and the call that it makes on prepared inputs."""
+    """A loaded model with its calls on prepared inputs."""
 
     def __init__(self) -> None:
         self._predictor: Any = None
@@ -119,7 +118,7 @@ class Contender:
         if isinstance(inputs[0], Texts):  # before the tokenizer starts its threads
             os.environ.update(tokenizer_settings(self._threads, len(inputs[0].rows)))
         prepared = prepare_inputs(self._predictor, inputs)
-        self._calls = [timed_call(self._predictor, one, part) for one in prepared]
+        self._calls = [make_timed_call(self._predictor, call_inputs, part) for call_inputs in prepared]
         return {"ready": True}
 
     def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> dict[str, Any]:
@@ -131,18 +130,18 @@ class Contender:
         plugin = load("runtime", runtime)
         options = plugin.Params.model_validate(params)
         self._predictor = plugin.load(Path(folder), options, device=device, threads=threads)
-        self._clock = device_clock(device)
+        self._clock = make_device_clock(device)
         seconds = time.perf_counter() - start
         gc.disable()
         gc.collect()
-        gc.freeze()  # what is loaded stays: collecting between blocks then takes no time
-        return {"seconds": seconds, "threads": _threads(threads)}
+        gc.freeze()  # loaded objects stay, so collecting between blocks takes no time
+        return {"seconds": seconds, "threads": _read_threads(threads)}
 
     def _time(self, calls: int, discard: int, turns: list[int]) -> tuple[list[float], list[float]]:
-        """Seconds of each call, and those of them in which another process had the core."""
+        """Seconds of each call, and the part of them in which another process had the core."""
         if not self._calls:
             raise MeasureError("a contender was called before it had inputs")
-        timed = [(self._calls[turn].begin, delayed(self._calls[turn].call, self._delay)) for turn in turns]
+        timed = [(self._calls[turn].begin, delay_call(self._calls[turn].call, self._delay)) for turn in turns]
         gc.collect()
         begin, call = timed[0]
         for _ in range(discard):
@@ -159,30 +158,30 @@ class Contender:
 
 
 def _pin_torch(threads: int) -> None:
-    """PyTorch, where it is loaded, gets the threads whatever the runtime does with it."""
+    """Sets PyTorch's threads, if it is loaded, whatever the runtime does with it."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)
 
 
-def _threads(asked: int) -> int:
-    """The threads that PyTorch says it has after loading, where it is loaded; else those asked for."""
+def _read_threads(threads: int) -> int:
+    """The threads that PyTorch reports, if it is loaded; else `threads`."""
     torch = sys.modules.get("torch")
-    return asked if torch is None else int(torch.get_num_threads())
+    return threads if torch is None else int(torch.get_num_threads())
 
 
 def serve(pipe: Connection) -> None:
     """Answers commands until the pipe is closed."""
     contenders: dict[str, Contender] = {}
-    # the pipe breaks where the other process was killed: there is nobody to tell
+    # the pipe breaks if the other process was killed: then there is nobody to answer
     with suppress(EOFError, OSError):
         while True:
             command = pipe.recv()
-            pipe.send(_answer(contenders.setdefault(command.pop("name"), Contender()), command))
+            pipe.send(_answer_command(contenders.setdefault(command.pop("name"), Contender()), command))
 
 
-def _answer(contender: Contender, command: dict[str, Any]) -> dict[str, Any]:
+def _answer_command(contender: Contender, command: dict[str, Any]) -> dict[str, Any]:
     try:
         return contender.answer(command)
-    except Exception as error:  # the other process tells it, with the variant's name
+    except Exception as error:  # the other process raises it, with the variant's name
         return {"error": f"{type(error).__name__}: {error}"}

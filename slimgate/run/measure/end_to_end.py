@@ -1,11 +1,11 @@
-"""A call from text to answer: what users wait for who send texts and want labels, scores or vectors.
+"""A call from text to answer: the time that a user waits who sends texts and gets labels, scores or vectors.
 
     (texts,) = read_texts([texts_of(task, folder, rows, lengths=[23], tokens=25)])
     texts.answer(predictor)
 
-Timed are the tokenizer of the artifact, padding, the runtime's own tensors, the forward pass, its output as
-an array, and what the task reads of it. Loading the tokenizer is not. In a cascade each tokenizer reads only
-the rows that reach its model.
+The time includes the artifact's tokenizer, padding, conversion to the runtime's tensors, the forward pass,
+conversion of its output to an array, and what the task reads from it. Loading the tokenizer is not included.
+In a cascade each tokenizer reads only the rows that reach its model.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ import pyarrow as pa
 
 from slimgate.loading import load
 from slimgate.protocols import Arrays, Encoded, Predictor, Rows
-from slimgate.run.measure.row_encoders import row_encoders
+from slimgate.run.measure.row_encoders import make_row_encoders
 from slimgate.runtimes.cascade import CascadePredictor, Places
 from slimgate.suite.suite import Plugin, SuiteTask
 
 MAX_TOKENS = "max_tokens"
-# Tokens of a row that stand for no word: of a pair of texts three.
+# Special tokens of a row, which are not words: a pair of texts has three.
 _SPECIAL = 3
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The rows of one call, on their way into any process. task: its name; params: its options.
+    """The rows of one call, in a form that can be sent to a process. task: its name; params: its options.
 
-    folder: of the artifact, whose tokenizer reads the rows. tokens: that rows are padded or cut to; None: the
-    rows keep their own lengths, and are padded to the longest.
+    folder: of the artifact, whose tokenizer reads the rows. tokens: the length that rows are padded or cut
+    to; None: rows keep their own lengths and are padded to the longest.
     """
 
     rows: Rows
@@ -53,16 +53,16 @@ class Texts:
 
 @dataclass(frozen=True)
 class ReadTexts:
-    """Texts with what reads them. encoders: the artifact's tokenizer, or those of a cascade's models."""
+    """Texts with their tokenizers. encoders: the artifact's tokenizer, or those of a cascade's models."""
 
     texts: Texts
     task: SuiteTask
     encoders: Sequence[Callable[[Rows], Encoded]]
 
     def answer(self, predictor: Predictor) -> npt.NDArray[Any]:
-        """(rows, …) what the task reads of the model's scores: the timed call."""
+        """(rows, …) what the task reads from the model's scores. This is the timed call."""
         if isinstance(predictor, CascadePredictor):
-            return predictor.answer(self._inputs_of_cascade())
+            return predictor.answer(self._make_cascade_inputs())
         rows = self.texts.rows
         encoded, places = self.encoders[0](rows), range(len(rows))
         batch = encoded.batch(places, self.texts.tokens)
@@ -71,35 +71,35 @@ class ReadTexts:
             self.task.params, output, {**batch, **encoded.extra_arrays(places)}
         )
 
-    def _inputs_of_cascade(self) -> Callable[[int, Places | None], Arrays]:
-        """What `CascadePredictor.answer` asks for: no tokenizer reads a row twice."""
+    def _make_cascade_inputs(self) -> Callable[[int, Places | None], Arrays]:
+        """The inputs that `CascadePredictor.answer` needs; no tokenizer reads a row twice."""
         rows, known = self.texts.rows, dict[int, tuple[Places, Encoded]]()
 
-        def inputs(number: int, places: Places | None) -> Arrays:
-            wanted = np.arange(len(rows)) if places is None else places
+        def read_inputs(number: int, places: Places | None) -> Arrays:
+            positions = np.arange(len(rows)) if places is None else places
             if number not in known:
                 table = rows.table if places is None else rows.table.take(places)
-                known[number] = wanted, self.encoders[number](Rows(table))
+                known[number] = positions, self.encoders[number](Rows(table))
             read, encoded = known[number]
-            return encoded.batch(np.searchsorted(read, wanted).tolist(), self.texts.tokens)
+            return encoded.batch(np.searchsorted(read, positions).tolist(), self.texts.tokens)
 
-        return inputs
+        return read_inputs
 
 
 def read_texts(texts: Sequence[Texts]) -> list[ReadTexts]:
-    """Texts of one artifact, ready to be answered: its tokenizers are loaded once."""
+    """Makes texts of one artifact ready for calls; its tokenizers are loaded once."""
     task = texts[0].plugin
-    encoders = row_encoders(task, texts[0].folder)
-    return [ReadTexts(one, task, encoders) for one in texts]
+    encoders = make_row_encoders(task, texts[0].folder)
+    return [ReadTexts(call_texts, task, encoders) for call_texts in texts]
 
 
-def texts_of(
+def make_texts(
     task: SuiteTask, folder: Path, rows: Rows, *, lengths: Sequence[int], tokens: int | None
 ) -> Texts:
-    """The rows of one call. lengths: of each row in tokens; tokens: that each shall have.
+    """The rows of one call. lengths: the tokens of each row; tokens: the tokens that each row should have.
 
-    A row with fewer tokens begins again until it has as many. One with more words than that is cut; of the
-    tokens the tokenizer cuts the rest, so that each row has its special tokens.
+    A shorter row is repeated until it has enough tokens. A row with more words than `tokens` is cut, and the
+    tokenizer truncates the rest, so that each row keeps its special tokens.
     """
     params = task.params
     if tokens is None:
@@ -116,16 +116,16 @@ def texts_of(
 
 
 def _fit_words(value: Any, length: int, tokens: int) -> Any:
-    """A text, or a list of words, of about `length` tokens with the words for at least `tokens`.
+    """Repeats or cuts a text, or a list of words, of about `length` tokens to words for at least `tokens`.
 
-    A short one is repeated word by word. A word has a token or more, so a long one is cut to `tokens` words:
-    `length` may be that of a row that the task cuts, and the text much longer.
+    A word has at least one token, so a long text is cut to `tokens` words. The text may be much longer than
+    `length`, if the task truncates the row.
     """
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list) or not words:
         return value
-    wanted = ceil(len(words) * tokens / max(length - _SPECIAL, 1)) if length < tokens else len(words)
-    count = min(wanted, tokens)
+    words_needed = ceil(len(words) * tokens / max(length - _SPECIAL, 1)) if length < tokens else len(words)
+    count = min(words_needed, tokens)
     if count == len(words):
         return value
     fitted = (words * ceil(count / len(words)))[:count]

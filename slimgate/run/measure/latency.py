@@ -1,4 +1,4 @@
-"""How long one call takes: what is called, how often, and what the times say."""
+"""Chooses the rows and the number of timed calls of a workload, and summarizes the times."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.protocols import Rows
-from slimgate.run.measure.row_encoders import row_encoder
+from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.suite.suite import SuiteTask
 
 MIN_ROUNDS = 5
-# Rows over which all models are timed by turns, where the time of one depends on the row: a share of 20 % has
-# a standard error of 1.8 points then.
+# Rows for timing in turns, if the time of a model depends on the row: a share of 20 % then has a standard
+# error of 1.8 points.
 ROWS_BY_TURNS = 512
 # For a distribution-free 95 % upper bound of a percentile: 0.9^29, 0.95^59 and 0.99^299 are below 0.05.
 ROUNDS_FOR = {90: 29, 95: 59, 99: 299}
@@ -24,7 +24,7 @@ ROUNDS_FOR = {90: 29, 95: 59, 99: 299}
 
 @dataclass(frozen=True)
 class Times:
-    """Summary of the rounds of one workload, in milliseconds; None where they are too few."""
+    """Summary of the rounds of one workload, in milliseconds; None if there are too few rounds."""
 
     p50_ms: float
     p90_ms: float | None
@@ -37,27 +37,27 @@ class Times:
     throughput_per_s: float
 
 
-def workload_rows(lengths: Sequence[int], batch: int) -> list[int]:
-    """Positions of `batch` rows whose lengths are spread evenly over the gate; of one, the median length."""
+def choose_workload_rows(lengths: Sequence[int], batch: int) -> list[int]:
+    """Positions of `batch` rows with lengths spread evenly over the gate; the median length if it is one."""
     order = np.argsort(np.asarray(lengths), kind="stable")
     places = (np.arange(batch) + 0.5) / batch * len(order)
     return [int(order[min(int(place), len(order) - 1)]) for place in places]
 
 
-def rows_of_length(lengths: Sequence[int], batch: int, tokens: int) -> list[int]:
-    """Positions of the `batch` rows nearest to `tokens` in length; of two as near, the longer one first.
+def choose_rows_of_length(lengths: Sequence[int], batch: int, tokens: int) -> list[int]:
+    """Positions of the `batch` rows nearest to `tokens` in length; of two equally near, the longer one first.
 
-    A split with fewer rows than `batch` gives them again.
+    Rows are repeated if the split has fewer than `batch`.
     """
-    own = np.asarray(lengths)
-    order = np.lexsort((-own, np.abs(own - tokens)))
+    row_lengths = np.asarray(lengths)
+    order = np.lexsort((-row_lengths, np.abs(row_lengths - tokens)))
     return [int(order[place % len(order)]) for place in range(batch)]
 
 
-def row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:
-    """Positions of different rows in batches of that size, drawn at random: ROWS_BY_TURNS rows at most.
+def draw_row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:
+    """Random positions in batches of that size, without repetition: ROWS_BY_TURNS rows at most.
 
-    One batch at least; no row is in two. A split with fewer rows than `batch` gives what it has.
+    There is at least one batch. It is smaller than `batch` if the split has fewer rows.
     """
     order = np.random.default_rng(seed).permutation(rows)
     count = max(1, min(rows, max(ROWS_BY_TURNS, batch)) // batch)
@@ -67,35 +67,37 @@ def row_batches(rows: int, batch: int, seed: int) -> list[list[int]]:
 def plan_rounds(
     call: Callable[[], object], *, warmup: int, rounds: int, max_seconds: float, least: int = MIN_ROUNDS
 ) -> tuple[int, int]:
-    """Warms a call up and says how many rounds fit: (warm-up calls made, rounds).
+    """Warms a call up and plans how many rounds fit: (warm-up calls, rounds).
 
-    At most `warmup` calls or a third of `max_seconds`, whichever is less, but one at least. least: rounds
-    that are made however long they take, if `rounds` allows them.
+    It makes at most `warmup` calls or takes a third of `max_seconds`, whichever is less, but makes at least
+    one call. least: rounds to make however long they take, if `rounds` allows them.
     """
     start = time.perf_counter()
-    made, last = 0, 0.0
-    while made < max(warmup, 1) and (made == 0 or time.perf_counter() - start < max_seconds / 3):
+    warmup_calls, last = 0, 0.0
+    while warmup_calls < max(warmup, 1) and (
+        warmup_calls == 0 or time.perf_counter() - start < max_seconds / 3
+    ):
         before = time.perf_counter()
         call()
         last = time.perf_counter() - before
-        made += 1
+        warmup_calls += 1
     fit = int(max_seconds / max(last, 1e-9))
-    return made, min(rounds, max(MIN_ROUNDS, least, fit))
+    return warmup_calls, min(rounds, max(MIN_ROUNDS, least, fit))
 
 
-def summarise(
+def summarise_times(
     seconds: Sequence[float] | npt.NDArray[np.float64], batch: int, *, by_turns: bool = False
 ) -> Times:
     """Times of all rounds as percentiles, mean and standard deviation; throughput in rows per second.
 
-    by_turns: the rounds took different rows, so that the throughput is that of their mean, not the median.
+    by_turns: the rounds used different rows, so the throughput is computed from their mean, not the median.
     """
     ms = np.asarray(seconds) * 1000
     return Times(
         p50_ms=float(np.median(ms)),
-        p90_ms=_percentile(ms, 90),
-        p95_ms=_percentile(ms, 95),
-        p99_ms=_percentile(ms, 99),
+        p90_ms=_find_percentile(ms, 90),
+        p95_ms=_find_percentile(ms, 95),
+        p99_ms=_find_percentile(ms, 99),
         mean_ms=float(ms.mean()),
         std_ms=float(ms.std(ddof=1)) if len(ms) > 1 else 0.0,
         min_ms=float(ms.min()),
@@ -104,13 +106,13 @@ def summarise(
     )
 
 
-def _percentile(ms: npt.NDArray[np.float64], percent: int) -> float | None:
+def _find_percentile(ms: npt.NDArray[np.float64], percent: int) -> float | None:
     return float(np.percentile(ms, percent)) if len(ms) >= ROUNDS_FOR[percent] else None
 
 
-def tokenize_ms(task: SuiteTask, rows: Rows, folder: Path, *, rounds: int = 5) -> float:
+def time_tokenizing(task: SuiteTask, rows: Rows, folder: Path, *, rounds: int = 5) -> float:
     """Median time to tokenise the rows of a workload, in milliseconds."""
-    encode = row_encoder(task, folder)
+    encode = make_row_encoder(task, folder)
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()

@@ -1,9 +1,9 @@
-"""A duel of two servers under load: the same requests in the same order, by turns of a block each.
+"""Runs a duel of two servers under load: they get the same requests in the same order, in alternating blocks.
 
 The machine and the network drift, so only blocks of one round are compared. In a round the base has two
-blocks and the variant one, in random order: the base against itself is the noise floor. All blocks have the
-same prompts, and a block of each that is not timed comes first. So a server that keeps prompts in a cache has
-them there in every block.
+blocks and the variant one, in random order: the base against itself gives the noise floor. All blocks have
+the same prompts, and each contender has an untimed block first. So a server's prompt cache is warm in every
+block.
 """
 
 from __future__ import annotations
@@ -31,56 +31,56 @@ if TYPE_CHECKING:
 BASE, COPY, VARIANT = "base", "base again", "variant"
 # Up to this share of the requests of a contender may fail; their times are left out.
 MOST_FAILED = 0.05
-# The seconds of a part of a request; a request that failed is slower than all others.
+# The seconds of a part of a request; a failed request is slower than all others.
 _PARTS: Mapping[LoadPart, Callable[[Timed], float | None]] = {
-    "answer": lambda one: inf if one.failed is not None else one.total,
-    "ttft": lambda one: inf if one.failed is not None else one.first,
-    "tpot": lambda one: inf if one.failed is not None else one.between,
+    "answer": lambda request: inf if request.failed is not None else request.total,
+    "ttft": lambda request: inf if request.failed is not None else request.first,
+    "tpot": lambda request: inf if request.failed is not None else request.between,
 }
 
 
 @dataclass(frozen=True)
 class LoadTimes:
-    """What came of all blocks. seconds: by contender one list of requests a round; wall: of each block."""
+    """The times of all blocks, by contender. requests: a list for each round; wall: seconds of each block."""
 
     requests: Mapping[str, Sequence[Sequence[Timed]]]
     wall: Mapping[str, Sequence[float]]
 
     def seconds(self, name: str, part: LoadPart) -> Floats:
-        """(requests,) times of those that were answered, in seconds."""
-        return _seconds([one for block in self.requests[name] for one in block], part)
+        """(requests,) seconds of the answered requests."""
+        return _read_seconds([request for block in self.requests[name] for request in block], part)
 
     def blocks(self, name: str, part: LoadPart) -> Floats:
-        """(rounds,) medians. Raises MeasureError for a block without times of that part."""
-        found = [_seconds(block, part) for block in self.requests[name]]
-        if not all(map(len, found)):
+        """(rounds,) median seconds. Raises MeasureError for a block without times of that part."""
+        times = [_read_seconds(block, part) for block in self.requests[name]]
+        if not all(map(len, times)):
             words = "no answer of two tokens" if part == "tpot" else "no answer"
             raise MeasureError(f"{name}: a block has {words}, so {part} has no time")
-        return np.asarray([np.median(one) for one in found], dtype=np.float64)
+        return np.asarray([np.median(block_times) for block_times in times], dtype=np.float64)
 
     def sent_ms(self, name: str, part: LoadPart) -> Floats:
-        """(requests,) milliseconds in the order of sending, inf of those that failed; without those that have
+        """(requests,) milliseconds in the order of sending, inf for failed ones; without requests that have
         no time of that part."""
-        found = (_PARTS[part](one) for block in self.requests[name] for one in block)
-        return 1000 * np.asarray([one for one in found if one is not None], dtype=np.float64)
+        times = (_PARTS[part](request) for block in self.requests[name] for request in block)
+        return 1000 * np.asarray([seconds for seconds in times if seconds is not None], dtype=np.float64)
 
-    def good(self, name: str, level: ServiceLevel) -> Ints:
-        """(rounds,) how many requests of each block meet a service level."""
-        counts = [sum(meets(one, level) for one in block) for block in self.requests[name]]
+    def count_good(self, name: str, level: ServiceLevel) -> Ints:
+        """(rounds,) the number of requests in each block that meet a service level."""
+        counts = [sum(is_good(request, level) for request in block) for block in self.requests[name]]
         return np.asarray(counts, dtype=np.int64)
 
     def ms_per_good(self, name: str, level: ServiceLevel) -> Floats:
-        """(rounds,) milliseconds of a block for each of its good requests; inf where it has none."""
-        good, wall = self.good(name, level), np.asarray(self.wall[name])
+        """(rounds,) milliseconds of a block per good request; inf if it has none."""
+        good, wall = self.count_good(name, level), np.asarray(self.wall[name])
         return np.where(good > 0, 1000 * wall / np.maximum(good, 1), np.inf)
 
-    def failed(self, name: str) -> Counter[str]:
-        """How many requests failed, by why."""
-        return Counter(one.failed for block in self.requests[name] for one in block if one.failed)
+    def count_failed(self, name: str) -> Counter[str]:
+        """The number of failed requests, by reason."""
+        return Counter(request.failed for block in self.requests[name] for request in block if request.failed)
 
     def per_second(self, name: str) -> float:
         """Answered requests a second."""
-        answered = sum(one.failed is None for block in self.requests[name] for one in block)
+        answered = sum(request.failed is None for block in self.requests[name] for request in block)
         return answered / sum(self.wall[name])
 
     def speedup(self, part: LoadPart) -> Speedup:
@@ -90,9 +90,9 @@ class LoadTimes:
         return estimate_speedup(base, copy, variant, of_minima=fastest[0] / fastest[1])
 
 
-def meets(request: Timed, level: ServiceLevel) -> bool:
-    """Whether a request was answered within a service level. An answer of one token has no time between two,
-    and meets tpot_ms, as in vLLM's benchmark."""
+def is_good(request: Timed, level: ServiceLevel) -> bool:
+    """Whether a request was answered within a service level. An answer of one token has no time between
+    tokens and meets tpot_ms, as in vLLM's benchmark."""
     if request.failed is not None:
         return False
     pairs = (
@@ -100,7 +100,7 @@ def meets(request: Timed, level: ServiceLevel) -> bool:
         (request.between or 0.0, level.tpot_ms),
         (request.total, level.e2el_ms),
     )
-    return all(most is None or 1000 * seconds <= most for seconds, most in pairs)
+    return all(limit is None or 1000 * seconds <= limit for seconds, limit in pairs)
 
 
 def duel_under_load(
@@ -112,62 +112,64 @@ def duel_under_load(
     seed: int,
     progress: Progress = no_progress,
 ) -> LoadTimes:
-    """Times of the requests by turns. Raises MeasureError where too many requests of a contender fail."""
-    return asyncio.run(_duel({BASE: base, COPY: base, VARIANT: variant}, requests, load, seed, progress))
+    """Times the requests in turns. Raises MeasureError if too many requests of a contender fail."""
+    return asyncio.run(_run_duel({BASE: base, COPY: base, VARIANT: variant}, requests, load, seed, progress))
 
 
-async def _duel(
+async def _run_duel(
     contenders: Mapping[str, Endpoint],
     requests: Sequence[Request],
     load: Load,
     seed: int,
     progress: Progress,
 ) -> LoadTimes:
-    found: dict[str, list[list[Timed]]] = {name: [] for name in contenders}
+    blocks: dict[str, list[list[Timed]]] = {name: [] for name in contenders}
     wall: dict[str, list[float]] = {name: [] for name in contenders}
     draws, clock = random.Random(seed), asyncio.get_running_loop().time
     connections = load.concurrency or len(requests)
-    clients = {name: open_client(one, connections=connections) for name, one in contenders.items()}
+    clients = {
+        name: open_client(contender, connections=connections) for name, contender in contenders.items()
+    }
     try:
         for number in range(load.blocks + 1):
             for name in draws.sample(list(contenders), len(contenders)):
                 start = clock()
-                block = await _send(
+                block = await _send_block(
                     clients[name], contenders[name], requests, load, seed=hash((seed, number))
                 )
-                _refuse_failures(contenders[name], [block], 0.5)  # do not go on for long
+                _refuse_failures(contenders[name], [block], 0.5)  # stop early if most requests fail
                 if number:  # the first one warms up
-                    found[name].append(block)
+                    blocks[name].append(block)
                     wall[name].append(clock() - start)
             progress("blocks under load", number, load.blocks)
     finally:
         for client in clients.values():
             await client.aclose()
     for name, endpoint in contenders.items():
-        _refuse_failures(endpoint, found[name], MOST_FAILED)
-    return LoadTimes(found, wall)
+        _refuse_failures(endpoint, blocks[name], MOST_FAILED)
+    return LoadTimes(blocks, wall)
 
 
-async def _send(
+async def _send_block(
     client: httpx2.AsyncClient, endpoint: Endpoint, requests: Sequence[Request], load: Load, *, seed: int
 ) -> list[Timed]:
-    """One block; all contenders of a round get the same arrivals."""
+    """Sends one block; all contenders of a round get the same arrival times."""
     if load.concurrency is not None:
         return await send_closed_loop(client, endpoint, requests, users=load.concurrency)
     return await send_at_rate(client, endpoint, requests, rate=load.request_rate or 1.0, seed=seed)
 
 
-def _refuse_failures(endpoint: Endpoint, blocks: Sequence[Sequence[Timed]], most: float) -> None:
-    """Raises MeasureError where more than this share of the requests failed."""
-    why = Counter(one.failed for block in blocks for one in block if one.failed)
+def _refuse_failures(endpoint: Endpoint, blocks: Sequence[Sequence[Timed]], max_share: float) -> None:
+    """Raises MeasureError if more than this share of the requests failed."""
+    why = Counter(request.failed for block in blocks for request in block if request.failed)
     total = sum(map(len, blocks))
-    if why.total() > most * total:
+    if why.total() > max_share * total:
         [(first, _)] = why.most_common(1)
         where = f"{endpoint.model} at {endpoint.url}"
         raise MeasureError(f"{where}: {why.total()} of {total} requests failed under load: {first}")
 
 
-def _seconds(timed: Sequence[Timed], part: LoadPart) -> Floats:
-    """Of the requests that were answered."""
-    answered = (_PARTS[part](one) for one in timed if one.failed is None)
-    return np.asarray([one for one in answered if one is not None], dtype=np.float64)
+def _read_seconds(timed: Sequence[Timed], part: LoadPart) -> Floats:
+    """Seconds of a part of the answered requests."""
+    answered = (_PARTS[part](request) for request in timed if request.failed is None)
+    return np.asarray([seconds for seconds in answered if seconds is not None], dtype=np.float64)

@@ -1,6 +1,6 @@
-"""Memory: what loading an artifact and predicting with it takes, in a fresh process of its own.
+"""Measures the memory that loading an artifact and predicting with it take, in a new process.
 
-Never in the process that times: a second model there would take its caches, and its own memory would hide
+It is never the process that times: a second model would displace its caches, and its own memory would hide
 the model's.
 """
 
@@ -19,19 +19,19 @@ from slimgate.errors import MeasureError
 from slimgate.protocols import Arrays
 
 REQUEST, INPUTS, ANSWER = "request.json", "inputs.npz", "answer.json"
-# The first call allocates what the later ones reuse; a runtime that tunes itself does so in the first two.
+# The first call allocates memory that later calls reuse; a runtime tunes itself in the first two calls.
 CALLS = 3
 PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class MemoryReading:
-    """What one fresh process told, in bytes.
+    """One reading from a new process, in bytes.
 
-    baseline_bytes: resident before the runtime is imported. resident_after_load_bytes: None where the system
-    does not tell. load_peak_bytes: the most until the model was loaded; peak_bytes: the most of loading and
-    predicting; both with the baseline. device_peak_bytes: on a CUDA device what PyTorch's tensors held there.
-    load_seconds: importing the runtime and loading the artifact.
+    baseline_bytes: resident before the runtime is imported. resident_after_load_bytes: None if the system
+    does not report it. load_peak_bytes: the peak until the model was loaded; peak_bytes: the peak of loading
+    and predicting; both include the baseline. device_peak_bytes: the peak of PyTorch's tensors on a CUDA
+    device. load_seconds: importing the runtime and loading the artifact.
     """
 
     baseline_bytes: int
@@ -45,9 +45,9 @@ class MemoryReading:
 def read_memory(
     artifact: Path, runtime: str, params: Any, inputs: Arrays, *, device: str, threads: int
 ) -> MemoryReading:
-    """One reading. params: the runtime's as JSON values; inputs: the batch that is predicted.
+    """Takes one reading. params: the runtime's as JSON values; inputs: the batch to predict.
 
-    Takes as long as importing the runtime, some seconds. Raises MeasureError where the process fails.
+    It takes as long as importing the runtime, some seconds. Raises MeasureError if the process fails.
     """
     request = {
         "artifact": str(artifact.resolve()),
@@ -61,11 +61,11 @@ def read_memory(
         (folder / REQUEST).write_text(json.dumps(request), "utf-8")
         arrays: dict[str, Any] = dict(inputs)
         np.savez(folder / INPUTS, **arrays)
-        _run(folder)
+        _run_worker(folder)
         return MemoryReading(**json.loads((folder / ANSWER).read_text("utf-8")))
 
 
-def _run(folder: Path) -> None:
+def _run_worker(folder: Path) -> None:
     ended = run_worker("slimgate.run.measure.memory_worker", folder, limit=PATIENCE_SECONDS)
     if ended.code is None:
         raise MeasureError(f"no answer for {PATIENCE_SECONDS:.0f} s while memory was measured")

@@ -1,11 +1,12 @@
-"""A process of its own that loads one artifact, predicts with it, and says what memory that took.
+"""A process that loads one artifact, predicts with it, and reports the memory used.
 
     python -P -m slimgate.run.measure.memory_worker FOLDER
 
 reads FOLDER/request.json {"artifact", "runtime", "params", "device", "threads"} and FOLDER/inputs.npz, one
 batch, and writes FOLDER/answer.json: baseline_bytes, load_peak_bytes, resident_after_load_bytes, peak_bytes,
-device_peak_bytes, load_seconds. It is started afresh, never forked from a process that has torch: a runtime
-that needs no torch shows it. What it imports before the runtime (numpy, pyarrow, pydantic) is the baseline.
+device_peak_bytes, load_seconds. It is a new process, never forked from one that has imported torch, so that a
+runtime without torch shows its savings. Imports before the runtime (numpy, pyarrow, pydantic) are the
+baseline.
 """
 
 from __future__ import annotations
@@ -22,49 +23,49 @@ import numpy as np
 from slimgate._system.tuples import with_tuples
 from slimgate._system.worker import end_with_parent
 from slimgate.loading import load
-from slimgate.run.measure.device_clock import device_peak_bytes
+from slimgate.run.measure.device_clock import read_device_peak
 from slimgate.run.measure.memory import ANSWER, CALLS, INPUTS, REQUEST
 
 STATUS = Path("/proc/self/status")
 
 
-def peak_bytes(status: Path = STATUS) -> int:
-    """The most that was resident of this process since it began, in bytes.
+def read_peak_bytes(status: Path = STATUS) -> int:
+    """The peak resident memory of this process since it began, in bytes.
 
-    Resident counts all pages of the process that are in memory: its own, and those of files that it has
-    mapped, such as libraries and memory-mapped weights. Linux: VmHWM. Not ru_maxrss, which there outlives
-    exec: a small process that a large one started would be told its parent's. Elsewhere there is no other.
+    Resident counts all pages of the process that are in memory: its own, and those of mapped files, such as
+    libraries and memory-mapped weights. On Linux it is VmHWM, not ru_maxrss: that outlives exec, so a small
+    process started by a large one would get its parent's peak. Other systems have only ru_maxrss.
     """
-    found = _of_status("VmHWM", status)
-    if found is not None:
-        return found
+    peak = _read_status("VmHWM", status)
+    if peak is not None:
+        return peak
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest if sys.platform == "darwin" else 1024 * largest
 
 
-def resident_bytes(status: Path = STATUS) -> int | None:
-    """What is resident of this process now, in bytes; None where the system does not tell."""
-    return _of_status("VmRSS", status)
+def read_resident_bytes(status: Path = STATUS) -> int | None:
+    """The current resident memory of this process, in bytes; None if the system does not report it."""
+    return _read_status("VmRSS", status)
 
 
-def _of_status(name: str, status: Path) -> int | None:
+def _read_status(name: str, status: Path) -> int | None:
     if not status.exists():
         return None
     lines = dict(line.split(":", 1) for line in status.read_text("utf-8").splitlines() if ":" in line)
     return 1024 * int(lines[name].split()[0]) if name in lines else None
 
 
-def weigh(
+def measure_memory(
     *, artifact: str, runtime: str, params: Any, device: str, threads: int, inputs: Path
 ) -> dict[str, Any]:
-    """Loads the artifact, predicts the batch CALLS times, and tells what stood in memory on the way."""
-    baseline = resident_bytes() or peak_bytes()
+    """Loads the artifact, predicts the batch CALLS times, and returns the memory used at each stage."""
+    baseline = read_resident_bytes() or read_peak_bytes()
     start = time.perf_counter()
     plugin = load("runtime", runtime)
     options = plugin.Params.model_validate(with_tuples(params))
     predictor = plugin.load(Path(artifact), options, device=device, threads=threads)
     load_seconds = time.perf_counter() - start
-    resident, load_peak = resident_bytes(), peak_bytes()
+    resident, load_peak = read_resident_bytes(), read_peak_bytes()
     with np.load(inputs, allow_pickle=False) as arrays:
         batch = dict(arrays)
     for _ in range(CALLS):
@@ -73,18 +74,18 @@ def weigh(
         "baseline_bytes": baseline,
         "load_peak_bytes": load_peak,
         "resident_after_load_bytes": resident,
-        "peak_bytes": peak_bytes(),
-        # a runtime without torch holds no tensors of its
-        "device_peak_bytes": device_peak_bytes(device) if "torch" in sys.modules else None,
+        "peak_bytes": read_peak_bytes(),
+        # a runtime without torch has no torch tensors
+        "device_peak_bytes": read_device_peak(device) if "torch" in sys.modules else None,
         "load_seconds": load_seconds,
     }
 
 
 def main(folder: Path) -> None:
-    """Answers the request of a folder; what fails is one line of standard error."""
+    """Answers the request in a folder; an error is one line on standard error."""
     request = json.loads((folder / REQUEST).read_text("utf-8"))
     try:
-        answer = weigh(**request, inputs=folder / INPUTS)
+        answer = measure_memory(**request, inputs=folder / INPUTS)
     except Exception as error:  # a runtime, a user's own too, may raise anything
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
     (folder / ANSWER).write_text(json.dumps(answer), "utf-8")

@@ -1,4 +1,4 @@
-"""How much one call of an artifact computes, counted once and stored."""
+"""Counts the operations of one call of an artifact, once, and stores the count."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from slimgate.store.store import Json, Store
 from slimgate.suite.suite import SuiteRuntime
 
 FACTS = "operations"
-# Where tokens are, in the inputs of models that read text.
+# The input that has the tokens, for models that read text.
 _TOKENS = "input_ids"
-# What a network of unknown make raises: it wants other inputs, or its parts cannot be watched.
+# Errors of a network of unknown type: it needs other inputs, or its modules cannot be observed.
 _UNKNOWN = (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Operations:
-    """macs: multiply-adds; None where they are not known, which `note` explains. tokens: of the row.
+    """The operations of one call. macs: multiply-adds; None if unknown, with a `note`. tokens: of the row.
 
     by_type: the multiply-adds by the number type of their factors.
     """
@@ -34,28 +34,28 @@ class Operations:
 
     @property
     def flops(self) -> int | None:
-        """Floating-point operations: a product and a sum for each multiply-add."""
+        """Floating-point operations: two for each multiply-add."""
         return None if self.macs is None else 2 * self.macs
 
 
-def operations(
+def count_operations(
     artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, store: Store, *, device: str
 ) -> Operations:
-    """Of one call with these inputs."""
+    """The operations of one call with these inputs."""
 
     def fill(_folder: Path) -> Json:
-        return {FACTS: asdict(_count(artifact, runtime, inputs, device))}
+        return {FACTS: asdict(_count_macs(artifact, runtime, inputs, device))}
 
-    key = keys.operations_key(artifact, runtime, inputs, device)
+    key = keys.make_operations_key(artifact, runtime, inputs, device)
     return Operations(**store.make("operations", key, fill).manifest[FACTS])
 
 
-def _count(artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, device: str) -> Operations:
+def _count_macs(artifact: Artifact, runtime: SuiteRuntime, inputs: Arrays, device: str) -> Operations:
     tokens = int(inputs[_TOKENS].shape[1]) if _TOKENS in inputs else None
     try:
-        found = runtime.object.count_macs(artifact.folder, inputs, device=device)
+        macs = runtime.object.count_macs(artifact.folder, inputs, device=device)
     except (SlimgateError, *_UNKNOWN) as error:
         return Operations(None, tokens, " ".join(str(error).split()))
-    if found.total <= 0:
+    if macs.total <= 0:
         return Operations(None, tokens, "no operation that multiplies was seen")
-    return Operations(found.total, tokens, by_type=dict(found.by_type))
+    return Operations(macs.total, tokens, by_type=dict(macs.by_type))

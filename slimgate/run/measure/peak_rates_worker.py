@@ -1,7 +1,7 @@
-"""The process that measures what the CPU gives. A figure is that of the fastest call: others only take away.
+"""The process that measures the CPU's peak rates. Each rate is that of the fastest call: noise only slows.
 
-The libraries have thread pools of their own, which wait busily after a call. So all that takes one thread
-comes first, and ONNX Runtime, whose pool ends with its session, before PyTorch.
+The libraries have their own thread pools, which wait busily after a call. So single-threaded measurements
+come first, and ONNX Runtime, whose pool ends with its session, comes before PyTorch.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Any
 from slimgate.errors import SlimgateError
 
 Call = Callable[[], object]
-# Rows and columns of the matrices. The first tells how long the others would take.
+# Rows and columns of the matrices. The small one is used to estimate the time of the others.
 SMALL, SIZES = 256, (1024, 512)
-# Larger than the third-level caches of most processors, twice: what is read and what is written.
+# Larger than the third-level caches of most processors; it counts twice, for reading and for writing.
 COPIED_BYTES = 128 * 1024**2
 GIGA = 1e9
-# Calls of the large product that have to fit in the time: one that warms it up and two that count.
+# Calls of the large product that have to fit in the time: one to warm up and two that count.
 _LEAST_CALLS = 3
 
 
 def serve(pipe: Connection, threads: int, seconds: float) -> None:
-    """Sends the fields of PeakRates, but the time of day. seconds: of each figure."""
+    """Sends the fields of PeakRates except `measured`. seconds: for each figure."""
     start = time.perf_counter()
     try:
-        found = measure(threads, seconds)
+        rates = measure_rates(threads, seconds)
     except (MemoryError, OSError, RuntimeError) as error:
-        why = f"{type(error).__name__}: {_in_a_line(error)}"
-        found = {"notes": [f"nothing was measured: {why}"], "seconds": time.perf_counter() - start}
+        why = f"{type(error).__name__}: {_format_error(error)}"
+        rates = {"notes": [f"nothing was measured: {why}"], "seconds": time.perf_counter() - start}
     with suppress(OSError):  # the other process has gone
-        pipe.send(found)
+        pipe.send(rates)
         pipe.close()
 
 
-def measure(threads: int, seconds: float) -> dict[str, Any]:
-    """The fields of PeakRates, but the time of day."""
+def measure_rates(threads: int, seconds: float) -> dict[str, Any]:
+    """The fields of PeakRates except `measured`."""
     import torch
 
     start, notes = time.perf_counter(), list[str]()
@@ -46,35 +46,35 @@ def measure(threads: int, seconds: float) -> dict[str, Any]:
     source = torch.ones(COPIED_BYTES // 4)
     target = torch.zeros_like(source)
 
-    def copy_rate() -> float:
-        took = fastest(lambda: target.copy_(source), until=time.perf_counter() + seconds)
+    def measure_copy() -> float:
+        took = time_fastest(lambda: target.copy_(source), until=time.perf_counter() + seconds)
         return 2 * COPIED_BYTES / took / GIGA
 
     sizes: dict[str, int] = {}
 
-    def rates(count: int) -> dict[str, Any]:
+    def measure_with(count: int) -> dict[str, Any]:
         torch.set_num_threads(count)
         return {
             "threads": count,
-            "int8_gop_per_s": _int8_rate(count, seconds, notes, sizes),
-            "float32_gflop_per_s": _torch_rate(torch.float32, seconds, notes, sizes),
-            "bfloat16_gflop_per_s": _torch_rate(torch.bfloat16, seconds, notes, sizes),
-            "memory_gb_per_s": copy_rate(),
+            "int8_gop_per_s": _measure_int8(count, seconds, notes, sizes),
+            "float32_gflop_per_s": _measure_torch(torch.float32, seconds, notes, sizes),
+            "bfloat16_gflop_per_s": _measure_torch(torch.bfloat16, seconds, notes, sizes),
+            "memory_gb_per_s": measure_copy(),
         }
 
-    one = rates(1)
-    every = one if threads == 1 else rates(threads)
+    one_thread = measure_with(1)
+    all_threads = one_thread if threads == 1 else measure_with(threads)
     return {
-        "one_thread": one,
-        "all_threads": every,
-        "int8_by": None if every["int8_gop_per_s"] is None else "onnxruntime",
+        "one_thread": one_thread,
+        "all_threads": all_threads,
+        "int8_by": None if all_threads["int8_gop_per_s"] is None else "onnxruntime",
         "notes": list(dict.fromkeys(notes)),
         "seconds": time.perf_counter() - start,
     }
 
 
-def fastest(call: Call, *, until: float) -> float:
-    """Seconds of the fastest call; one comes first untimed, because it makes what the others use."""
+def time_fastest(call: Call, *, until: float) -> float:
+    """Seconds of the fastest call; the first call is not timed, because it allocates memory."""
     call()
     least = float("inf")
     while True:
@@ -86,26 +86,29 @@ def fastest(call: Call, *, until: float) -> float:
             return least
 
 
-def peak(product: Callable[[int], Call], seconds: float, sizes: dict[str, int], name: str) -> float:
-    """Operations a second of square matrices, two for each multiply-add.
+def measure_peak(product: Callable[[int], Call], seconds: float, sizes: dict[str, int], name: str) -> float:
+    """Operations a second for products of square matrices, two for each multiply-add.
 
-    product(size): the call that multiplies two matrices (size, size). Measured on the largest size of which
-    some calls fit in the time. sizes: by name those chosen with one thread, which more threads take again: on
-    a busy machine they wait for each other after every small product, and a large one would seem too long.
+    product(size): the call that multiplies two matrices (size, size). It is measured on the largest size of
+    which some calls fit in the time. sizes: by name the sizes chosen with one thread, which are used again
+    for more threads: on a busy machine threads wait for each other after every small product, and a large
+    one would seem too long.
     """
     end = time.perf_counter() + seconds
     if name in sizes:
-        return 2 * sizes[name] ** 3 / fastest(product(sizes[name]), until=end)
-    small = fastest(product(SMALL), until=time.perf_counter() + seconds / 10)
+        return 2 * sizes[name] ** 3 / time_fastest(product(sizes[name]), until=end)
+    small = time_fastest(product(SMALL), until=time.perf_counter() + seconds / 10)
     left = end - time.perf_counter()
     fits = [size for size in SIZES if _LEAST_CALLS * small * (size / SMALL) ** 3 <= left]
     sizes[name] = fits[0] if fits else SMALL
-    found = 2 * SMALL**3 / small
-    return max(found, 2 * fits[0] ** 3 / fastest(product(fits[0]), until=end)) if fits else found
+    small_rate = 2 * SMALL**3 / small
+    return (
+        max(small_rate, 2 * fits[0] ** 3 / time_fastest(product(fits[0]), until=end)) if fits else small_rate
+    )
 
 
-def _torch_rate(kind: Any, seconds: float, notes: list[str], sizes: dict[str, int]) -> float | None:
-    """Of PyTorch's own product, in 10⁹ operations a second."""
+def _measure_torch(kind: Any, seconds: float, notes: list[str], sizes: dict[str, int]) -> float | None:
+    """The rate of PyTorch's matrix product, in 10⁹ operations a second."""
     import torch
 
     def product(size: int) -> Call:
@@ -115,27 +118,27 @@ def _torch_rate(kind: Any, seconds: float, notes: list[str], sizes: dict[str, in
 
     try:
         with torch.inference_mode():
-            return peak(product, seconds, sizes, str(kind)) / GIGA
+            return measure_peak(product, seconds, sizes, str(kind)) / GIGA
     except RuntimeError as error:
-        notes.append(f"{str(kind).removeprefix('torch.')} was not measured: {_in_a_line(error)}")
+        notes.append(f"{str(kind).removeprefix('torch.')} was not measured: {_format_error(error)}")
         return None
 
 
-def _int8_rate(threads: int, seconds: float, notes: list[str], sizes: dict[str, int]) -> float | None:
-    """Of ONNX Runtime's, which multiplies unsigned inputs by signed weights that it knows beforehand.
+def _measure_int8(threads: int, seconds: float, notes: list[str], sizes: dict[str, int]) -> float | None:
+    """The rate of ONNX Runtime's int8 product of unsigned inputs and constant signed weights.
 
-    Not of PyTorch, whose int8 product has no fast kernel on processors without VNNI.
+    PyTorch's int8 product is not used: it has no fast kernel on processors without VNNI.
     """
     try:
-        return peak(lambda size: _int8_product(size, threads), seconds, sizes, "int8") / GIGA
+        return measure_peak(lambda size: _make_int8_product(size, threads), seconds, sizes, "int8") / GIGA
     except ModuleNotFoundError as error:
         notes.append(f'int8 was not measured: {error.name} is missing, pip install "slimgate[onnx]"')
     except SlimgateError as error:
-        notes.append(f"int8 was not measured: {_in_a_line(error)}")
+        notes.append(f"int8 was not measured: {_format_error(error)}")
     return None
 
 
-def _int8_product(size: int, threads: int) -> Call:
+def _make_int8_product(size: int, threads: int) -> Call:
     """Raises MissingExtra, or ModuleNotFoundError, without the packages of the extra `onnx`."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
@@ -161,5 +164,5 @@ def _int8_product(size: int, threads: int) -> Call:
     return lambda: session.run_with_iobinding(binding)
 
 
-def _in_a_line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Outcomes of an artifact on the rows of a split, taken once and stored."""
+"""Predicts an artifact's outcomes on the rows of a split, once, and stores them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from slimgate.outcomes import Ints, Outcomes
 from slimgate.protocols import AnswerPlan, Encoded, Predictor, Progress, Rows, no_progress
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run import contents, keys
-from slimgate.run.measure.row_encoders import row_encoder
+from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.run.past_times import Work
 from slimgate.run.rows import PreparedRows
 from slimgate.runtimes.cascade import CascadePredictor
-from slimgate.runtimes.endpoint import served_files
+from slimgate.runtimes.endpoint import read_served_files
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.suite import Suite, SuiteRuntime, SuiteTask
@@ -40,12 +40,12 @@ class StoredAnswers(UserWarning):
     """Answers of a server that slimgate did not start came from the store: it may be another one now."""
 
 
-# A row counts as unreadable where its tokenizer does not know one token in five; so many rows are looked at.
+# A row is unreadable if the tokenizer does not know one token in five; LOOKED_AT rows are checked.
 UNREADABLE, LOOKED_AT = 0.2, 2000
 
 
 class Encoder:
-    """Tokenises the rows of a split once for all artifacts that carry the same tokenizer."""
+    """Tokenises the rows of a split once for all artifacts with the same tokenizer."""
 
     def __init__(self, suite: Suite, rows: Rows, split: str = "gate") -> None:
         self._task, self.rows, self.split = suite.setup.task, rows, split
@@ -54,40 +54,40 @@ class Encoder:
 
     @cached_property
     def texts(self) -> Ints:
-        """(rows,) codes, equal for rows of one text."""
+        """(rows,) codes, equal for rows with the same text."""
         return text_codes(self.rows.table, self._task.object.text_columns(self._task.params))
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""
-        key = self._key(artifact)
+        key = self._make_key(artifact)
         if key not in self._encoded:
-            self._encoded[key] = self._row_encoder(artifact)(self.rows)
+            self._encoded[key] = self._make_row_encoder(artifact)(self.rows)
         return self._encoded[key]
 
-    def unreadable(self, artifact: Artifact) -> float | None:
-        """The share of the first rows of which the artifact's tokenizer does not know a fifth of the tokens.
+    def measure_unreadable(self, artifact: Artifact) -> float | None:
+        """The share of rows of which the artifact's tokenizer does not know a fifth of the tokens.
 
-        The rows lie in random order. None of rows that are not text alone.
+        Only the first rows are checked; rows are in random order. None if the rows are not text alone.
         """
-        key = self._key(artifact)
+        key = self._make_key(artifact)
         if key not in self._unreadable:
-            encode, table = self._row_encoder(artifact), self.rows.table
-            found: float | None = None
+            encode, table = self._make_row_encoder(artifact), self.rows.table
+            share: float | None = None
             if isinstance(encode(Rows(table.slice(0, 1))), EncodedTexts):
                 shares = encode(Rows(table.slice(0, LOOKED_AT))).unknown_shares()
-                found = float(np.mean(shares >= UNREADABLE))
-            self._unreadable[key] = found
+                share = float(np.mean(shares >= UNREADABLE))
+            self._unreadable[key] = share
         return self._unreadable[key]
 
-    def _row_encoder(self, artifact: Artifact) -> Any:
-        return row_encoder(self._task, artifact.folder)
+    def _make_row_encoder(self, artifact: Artifact) -> Any:
+        return make_row_encoder(self._task, artifact.folder)
 
-    def _key(self, artifact: Artifact) -> str:
-        """The same for artifacts that carry the same tokenizer."""
-        return keys.tokenizer_key(artifact.folder)
+    def _make_key(self, artifact: Artifact) -> str:
+        """A key that is equal for artifacts with the same tokenizer."""
+        return keys.make_tokenizer_key(artifact.folder)
 
 
-def outcomes_of(
+def make_outcomes(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
@@ -99,16 +99,16 @@ def outcomes_of(
     progress: Progress = no_progress,
     work: Work | None = None,
 ) -> tuple[Outcomes, Entry]:
-    """What the artifact answers on every row of the encoder, and the store's entry that holds it.
+    """The artifact's outcomes on every row of the encoder, and the store's entry that contains them.
 
-    work: as which the time that it took is noted.
+    work: notes the time taken in the manifest, so that later runs find it.
     """
 
     def fill(folder: Path) -> Json:
         start = time.perf_counter()
-        kept = store.unfinished_file("outcomes", key)
-        if keys.is_unknown_server(runtime.params) and kept.is_file():
-            since = datetime.fromtimestamp(kept.stat().st_mtime, UTC).isoformat(timespec="minutes")
+        partial_file = store.unfinished_file("outcomes", key)
+        if keys.is_unknown_server(runtime.params) and partial_file.is_file():
+            since = datetime.fromtimestamp(partial_file.stat().st_mtime, UTC).isoformat(timespec="minutes")
             warnings.warn(
                 f"answers until {since} of {runtime.params.shown} are kept of a run that stopped; if the "
                 "server has changed since, use --slimgate-rebuild",
@@ -116,35 +116,45 @@ def outcomes_of(
                 stacklevel=2,
             )
         noted: Json = {}
-        found = predict(
-            suite, rows, artifact, runtime, encoder, device=device, progress=progress, kept=kept, noted=noted
+        outcomes = predict_outcomes(
+            suite,
+            rows,
+            artifact,
+            runtime,
+            encoder,
+            device=device,
+            progress=progress,
+            partial_file=partial_file,
+            noted=noted,
         )
         seconds = round(time.perf_counter() - start, 3)
         try:
-            contents.check_server(runtime.params, suite.path.parent, served_files(artifact.folder))
+            contents.check_server(runtime.params, suite.path.parent, read_served_files(artifact.folder))
             keys.check_task(suite.setup.task, rows.task)
         except DataError as error:
-            kept.unlink(missing_ok=True)  # nobody knows of which version those answers are
+            partial_file.unlink(missing_ok=True)  # the version of these answers is unknown
             raise MeasureError(str(error)) from error
-        write_outcomes(found, folder / FILE)
-        kept.unlink(missing_ok=True)
-        told = {
+        write_outcomes(outcomes, folder / FILE)
+        partial_file.unlink(missing_ok=True)
+        facts = {
             "artifact": artifact.digest,
-            "rows": len(found),
-            PROCESSOR: keys.processor(suite, device),
+            "rows": len(outcomes),
+            PROCESSOR: keys.describe_suite_processor(suite, device),
             **noted,
         }
         return (
-            {**told, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest} if work else told
+            {**facts, "seconds": seconds, "runtime": runtime.name, "made": work.to_manifest}
+            if work
+            else facts
         )
 
-    key = keys.answers_key(suite, rows, artifact, runtime, encoder.split, device)
+    key = keys.make_answers_key(suite, rows, artifact, runtime, encoder.split, device)
     entry = store.make("outcomes", key, fill)
     return read_outcomes(entry.folder / FILE), entry
 
 
 def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:
-    """What a reader must know of answers from the store whose server may have changed; else None."""
+    """A note for readers if the answers are from the store and their server may have changed; else None."""
     if not entry.from_store or not keys.is_unknown_server(runtime.params):
         return None
     return (
@@ -153,7 +163,7 @@ def describe_stored_answers(runtime: SuiteRuntime, entry: Entry) -> str | None:
     )
 
 
-def share_passed_on(
+def find_share_passed_on(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
@@ -163,8 +173,8 @@ def share_passed_on(
     *,
     device: str,
 ) -> list[float] | None:
-    """Of a cascade with stored outcomes on a split, the shares that reached each model after the first."""
-    entry = store.find("outcomes", keys.answers_key(suite, rows, artifact, runtime, split, device))
+    """For a cascade with stored outcomes on a split, the share of rows that reached each further model."""
+    entry = store.find("outcomes", keys.make_answers_key(suite, rows, artifact, runtime, split, device))
     return entry.manifest.get(PASSED_ON) if entry else None
 
 
@@ -179,10 +189,13 @@ def has_answers(
     device: str,
 ) -> bool:
     """Whether the store has the artifact's outcomes on a split."""
-    return store.find("outcomes", keys.answers_key(suite, rows, artifact, runtime, split, device)) is not None
+    return (
+        store.find("outcomes", keys.make_answers_key(suite, rows, artifact, runtime, split, device))
+        is not None
+    )
 
 
-def predict(
+def predict_outcomes(
     suite: Suite,
     rows: PreparedRows,
     artifact: Artifact,
@@ -192,20 +205,20 @@ def predict(
     device: str,
     order: npt.NDArray[np.int64] | None = None,
     progress: Progress = no_progress,
-    kept: Path | None = None,
+    partial_file: Path | None = None,
     noted: Json | None = None,
 ) -> Outcomes:
-    """Outcomes of the encoder's rows, predicted now. Rows of one text are of one group.
+    """Predicts the outcomes of the encoder's rows. Rows with the same text are in one group.
 
-    kept: a file in which a server's answers are kept as they come. noted: gets `passed_on` of a cascade, the
-    shares of the rows that reached each model after the first. Raises MeasureError where scores are
-    not finite.
+    partial_file: the file to which a server's answers are written as they arrive. noted: for a cascade it
+    gets `passed_on`, the shares of the rows that reached each model after the first. Raises MeasureError if
+    scores are not finite.
     """
     task = suite.setup.task
     predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
-    plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, kept)
+    plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, partial_file)
     try:
-        scores = _scores(task, predictor, encoder.of(artifact), plan)
+        scores = _predict_scores(task, predictor, encoder.of(artifact), plan)
         if noted is not None and isinstance(predictor, CascadePredictor):
             noted[PASSED_ON] = predictor.passed_on
     except SlimgateError:
@@ -221,16 +234,20 @@ def predict(
             f"{len(bad)} of {len(scores)} {encoder.split} rows got a score that is NaN or infinite: "
             "the model is broken"
         )
-    found: Outcomes = task.object.outcomes(rows.facts, encoder.rows, scores, task.params, suite.setup.group)
-    if not np.array_equal(found.ids, np.asarray(encoder.rows.ids, dtype=np.str_)):
+    outcomes: Outcomes = task.object.outcomes(
+        rows.facts, encoder.rows, scores, task.params, suite.setup.group
+    )
+    if not np.array_equal(outcomes.ids, np.asarray(encoder.rows.ids, dtype=np.str_)):
         raise MeasureError(
-            f"task {task.name} gave {len(found)} outcomes for the {len(encoder.rows)} {encoder.split} rows, "
-            "expected one for each row, with its id, in their order"
+            f"task {task.name} gave {len(outcomes)} outcomes for the {len(encoder.rows)} {encoder.split} "
+            "rows, expected one for each row, with its id, in their order"
         )
-    return replace(found, groups=join_groups(found.groups, encoder.texts))
+    return replace(outcomes, groups=join_groups(outcomes.groups, encoder.texts))
 
 
-def _scores(task: SuiteTask, predictor: Predictor, encoded: Encoded, plan: AnswerPlan) -> npt.NDArray[Any]:
+def _predict_scores(
+    task: SuiteTask, predictor: Predictor, encoded: Encoded, plan: AnswerPlan
+) -> npt.NDArray[Any]:
     if task.object.answer is not None:
         return np.asarray(task.object.answer(task.params, predictor, encoded, plan))
     return predict_scores(

@@ -1,4 +1,4 @@
-"""Rows as the inputs of an artifact: by its tokenizer, or of a cascade by each of its models' tokenizers."""
+"""Encodes rows as the inputs of an artifact: by its tokenizer, or by those of a cascade's models."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.protocols import Arrays, Encoded, Rows
-from slimgate.runtimes.cascade import input_name, is_cascade, tokenizer_folders
+from slimgate.runtimes.cascade import format_input_name, is_cascade, list_tokenizer_folders
 from slimgate.suite.suite import SuiteTask
 
 
-def row_encoder(task: SuiteTask, folder: Path) -> Callable[[Rows], Encoded]:
-    """Makes rows the inputs of the artifact of that folder; its tokenizers are loaded once."""
-    encoders = row_encoders(task, folder)
+def make_row_encoder(task: SuiteTask, folder: Path) -> Callable[[Rows], Encoded]:
+    """A function that encodes rows for the artifact in that folder; its tokenizers are loaded once."""
+    encoders = make_row_encoders(task, folder)
     if len(encoders) == 1:
         return encoders[0]
     return lambda rows: EncodedTwice(tuple(encode(rows) for encode in encoders))
 
 
-def row_encoders(task: SuiteTask, folder: Path) -> list[Callable[[Rows], Encoded]]:
-    """One for each tokenizer of the artifact of that folder, in the order of a cascade's `inputs`."""
-    folders = tokenizer_folders(folder) if is_cascade(folder) else [folder]
-    return [task.object.row_encoder(task.params, one) for one in folders]
+def make_row_encoders(task: SuiteTask, folder: Path) -> list[Callable[[Rows], Encoded]]:
+    """One encoder for each tokenizer of the artifact in that folder, in the order of a cascade's `inputs`."""
+    folders = list_tokenizer_folders(folder) if is_cascade(folder) else [folder]
+    return [task.object.row_encoder(task.params, tokenizer_folder) for tokenizer_folder in folders]
 
 
 @dataclass(frozen=True)
 class EncodedTwice:
-    """The same rows by several tokenizers. A batch holds the inputs of all (cascade.input_name).
+    """The same rows, encoded by several tokenizers. A batch has the inputs of all (cascade.input_name).
 
-    Lengths are those of the first, whose model reads every row.
+    Lengths are those of the first tokenizer, whose model reads every row.
     """
 
     encodings: tuple[Encoded, ...]
@@ -47,21 +47,21 @@ class EncodedTwice:
 
     def take(self, positions: Sequence[int]) -> EncodedTwice:
         """Some of the rows, in that order."""
-        return EncodedTwice(tuple(one.take(positions) for one in self.encodings))
+        return EncodedTwice(tuple(encoding.take(positions) for encoding in self.encodings))
 
     def join(self, more: EncodedTwice) -> EncodedTwice:
         """These rows and more behind them."""
         pairs = zip(self.encodings, more.encodings, strict=True)
-        return EncodedTwice(tuple(one.join(other) for one, other in pairs))
+        return EncodedTwice(tuple(encoding.join(other) for encoding, other in pairs))
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """Those of the first."""
+        """The extra arrays of the first tokenizer."""
         return self.encodings[0].extra_arrays(positions)
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """Inputs of the given rows, each padded to the longest of its own kind, or padded and cut."""
+        """Inputs of these rows, padded to each tokenizer's longest row, or padded and cut to `tokens`."""
         return {
-            input_name(number, name): values
-            for number, one in enumerate(self.encodings)
-            for name, values in one.batch(positions, tokens).items()
+            format_input_name(number, name): values
+            for number, encoding in enumerate(self.encodings)
+            for name, values in encoding.batch(positions, tokens).items()
         }

@@ -1,4 +1,4 @@
-"""The way of one gate row through an artifact, taken once and stored."""
+"""Records the shapes of one gate row on its way through an artifact, once, and stores them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slimgate.store.store import Json, Store
 FACTS = "shapes"
 
 
-def row_shapes(
+def make_row_shapes(
     rows: PreparedRows,
     artifact: Artifact,
     encoder: Encoder,
@@ -24,9 +24,9 @@ def row_shapes(
     row: int,
     device: str,
 ) -> Json | None:
-    """The facts of RowShapes for the gate row in that place; None for an artifact that is no torch network.
+    """The facts of RowShapes for the gate row at that position; None if the artifact is no torch network.
 
-    They explain and judge nothing: where the network cannot be followed, a note says why.
+    They explain and do not judge. If the network cannot be followed, a note says why.
     """
     if artifact.loader is None:
         return None
@@ -34,7 +34,7 @@ def row_shapes(
     def fill(_folder: Path) -> Json:
         return {FACTS: {"id": encoder.rows.ids[row], **_follow_row(artifact, encoder, row, device)}}
 
-    key = keys.shapes_key(rows, artifact, encoder.split, row, device)
+    key = keys.make_shapes_key(rows, artifact, encoder.split, row, device)
     facts: Json = store.make("shapes", key, fill).manifest[FACTS]
     return facts
 
@@ -48,14 +48,16 @@ def _follow_row(artifact: Artifact, encoder: Encoder, row: int, device: str) -> 
         model = artifact.load(device)
         batch = encoder.of(artifact).batch([row])
         inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
-        found = follow_row(model.network, inputs)
+        facts = follow_row(model.network, inputs)
     except (SlimgateError, *UNKNOWN) as error:
         return {"note": f"not known: {' '.join(str(error).split())}"}
-    found["next_tokens"] = [(_token(model.tokenizer, token), share) for token, share in found["next_tokens"]]
-    return found
+    facts["next_tokens"] = [
+        (_format_token(model.tokenizer, token), share) for token, share in facts["next_tokens"]
+    ]
+    return facts
 
 
-def _token(tokenizer: Any, token: int) -> str:
-    """The token as it would be read; where it is only white space, as the tokenizer names it."""
+def _format_token(tokenizer: Any, token: int) -> str:
+    """The token as readers see it; if it is only white space, the tokenizer's name for it."""
     text = str(tokenizer.decode([token])).strip()
     return text or str(tokenizer.convert_ids_to_tokens(token))

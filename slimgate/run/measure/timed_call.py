@@ -1,4 +1,4 @@
-"""The call that a workload times: a forward pass, from text to answer, a whole answer, or a phase of one.
+"""Makes the call that a workload times: a forward pass, text to answer, a written answer, or its phases.
 
 | part    | before it, not timed | timed                                         |
 |---------|----------------------|-----------------------------------------------|
@@ -9,7 +9,7 @@
 | tpot    | prefill              | decode                                        |
 
 The loop that writes is slimgate's own (models/greedy.py): calls with a key-value cache, and the likeliest
-token. What `generate` of transformers does besides for each token is not in the times.
+token. The extra work of transformers' `generate` for each token is not included.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from slimgate.run.measure.end_to_end import Texts, read_texts
 
 @dataclass(frozen=True)
 class TimedCall:
-    """call(begin()) is one call, of which `call` alone is timed. begins: whether begin does any work."""
+    """call(begin()) is one call; only `call` is timed. begins: whether `begin` does any work."""
 
     begin: Callable[[], Any]
     call: Callable[[Any], object]
     begins: bool = False
 
     def __call__(self) -> object:
-        """Both, untimed."""
+        """Makes one call without timing it."""
         return self.call(self.begin())
 
 
-# What a call gets: the arrays of a batch, or of a call that is timed end to end its rows.
+# The inputs of a call: the arrays of a batch, or the rows of a call that is timed end to end.
 CallInputs = Arrays | Texts
 
 
 def prepare_inputs(predictor: Predictor, inputs: Sequence[CallInputs]) -> list[Any]:
-    """The inputs of calls, ready to be timed: the predictor's own tensors, or texts with their tokenizer.
+    """Prepares the inputs of timed calls: the predictor's own tensors, or texts with their tokenizer.
 
-    All inputs are of one artifact and one part.
+    All inputs belong to one artifact and one part.
     """
-    texts = [one for one in inputs if isinstance(one, Texts)]
+    texts = [call_inputs for call_inputs in inputs if isinstance(call_inputs, Texts)]
     if texts:
         return read_texts(texts)
-    return [predictor.prepare(one) for one in inputs if not isinstance(one, Texts)]
+    return [predictor.prepare(call_inputs) for call_inputs in inputs if not isinstance(call_inputs, Texts)]
 
 
-def timed_call(predictor: Any, prepared: Any, part: TimedPart) -> TimedCall:
-    """The call of a part. prepared: as `prepare_inputs` has it. Raises MeasureError where it cannot write in
-    phases.
+def make_timed_call(predictor: Any, prepared: Any, part: TimedPart) -> TimedCall:
+    """The call of a part. prepared: an item of `prepare_inputs`. Raises MeasureError if the predictor cannot
+    write answers in phases.
     """
 
     def begin() -> Any:

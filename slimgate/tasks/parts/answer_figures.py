@@ -27,9 +27,9 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
     """name -> what, teacher, variant."""
     assert teacher.outcomes is not None
     assert variant.outcomes is not None
-    changed = [100 * float(1 - one.outcomes.column(SAME_ANSWERS).mean()) for one in (teacher, variant)]  # type: ignore[union-attr]
-    tokens = [float(one.outcomes.column("answer_tokens").mean()) for one in (teacher, variant)]  # type: ignore[union-attr]
-    found: dict[str, dict[str, Any]] = {
+    changed = [100 * float(1 - side.outcomes.column(SAME_ANSWERS).mean()) for side in (teacher, variant)]  # type: ignore[union-attr]
+    tokens = [float(side.outcomes.column("answer_tokens").mean()) for side in (teacher, variant)]  # type: ignore[union-attr]
+    figures: dict[str, dict[str, Any]] = {
         "changed_answers": {
             "what": "% of answers that change: of the teacher by another batch size and thread count (the "
             "noise floor), of the variant from the teacher's",
@@ -38,32 +38,32 @@ def answer_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str, 
         },
     }
     # Two endpoints: no tokenizer is here.
-    local = [one.encoded.tokenizer for one in (teacher, variant) if isinstance(one.encoded, Prompts)]
+    local = [side.encoded.tokenizer for side in (teacher, variant) if isinstance(side.encoded, Prompts)]
     if local:
         prefix, first = _prefixes(teacher, variant, local[0])
-        found["common_prefix"] = {
+        figures["common_prefix"] = {
             "what": "mean % of the teacher's tokens that both answers begin with",
             "teacher": 100.0,
             "variant": prefix,
         }
-        found["first_divergent_token"] = {
+        figures["first_divergent_token"] = {
             "what": "median place of the first other token, of answers that change",
             "teacher": None,
             "variant": first,
         }
-    what = "mean tokens of an answer"
-    return {**found, "answer_tokens": {"what": what, "teacher": tokens[0], "variant": tokens[1]}}
+    label = "mean tokens of an answer"
+    return {**figures, "answer_tokens": {"what": label, "teacher": tokens[0], "variant": tokens[1]}}
 
 
 def _prefixes(teacher: Compared, variant: Compared, tokenizer: Any) -> tuple[float, float | None]:
     """Mean percentage of the teacher's tokens in common, and the median place where changed answers part."""
-    before, after = (_token_ids(tokenizer, one.outcomes) for one in (teacher, variant))
-    lengths = [common_prefix(one, other) for one, other in zip(before, after, strict=True)]
+    before, after = (_token_ids(tokenizer, side.outcomes) for side in (teacher, variant))
+    lengths = [common_prefix(first, other) for first, other in zip(before, after, strict=True)]
     shares = [
-        length / max(len(one), 1) if one else float(not other)
-        for length, one, other in zip(lengths, before, after, strict=True)
+        length / max(len(first), 1) if first else float(not other)
+        for length, first, other in zip(lengths, before, after, strict=True)
     ]
-    places = [length + 1 for length, one, other in zip(lengths, before, after, strict=True) if one != other]
+    places = [length + 1 for length, ours, other in zip(lengths, before, after, strict=True) if ours != other]
     return 100 * float(np.mean(shares)), float(np.median(places)) if places else None
 
 
@@ -79,13 +79,13 @@ def find_faults(teacher: Compared, variant: Compared, how: Writing) -> list[str]
     if not isinstance(variant.encoded, Prompts):
         return []
     if not isinstance(teacher.encoded, Prompts):
-        return [found] if (found := _reads_the_padding(variant, how)) else []
+        return [fault] if (fault := _reads_the_padding(variant, how)) else []
     looks: tuple[Callable[[], str | None], ...] = (
         lambda: _other_prompts(_prompts(teacher), _prompts(variant)),
         lambda: _other_side(_prompts(teacher), _prompts(variant)),
         lambda: _reads_the_padding(variant, how),
     )
-    return [found for look in looks if (found := look()) is not None]
+    return [fault for look in looks if (fault := look()) is not None]
 
 
 def _prompts(model: Compared) -> Prompts:
@@ -94,24 +94,25 @@ def _prompts(model: Compared) -> Prompts:
 
 
 def _other_prompts(teacher: Prompts, variant: Prompts) -> str | None:
-    others = [
+    differing = [
         place
-        for place, (one, other) in enumerate(zip(teacher.texts, variant.texts, strict=True))
-        if one != other
+        for place, (first, other) in enumerate(zip(teacher.texts, variant.texts, strict=True))
+        if first != other
     ]
-    if not others:
+    if not differing:
         return None
-    one, other = teacher.texts[others[0]], variant.texts[others[0]]
-    start = max(0, common_prefix(one, other) - _LONGEST // 3)
-    parts = (repr(text[start : start + _LONGEST]) for text in (one, other))
+    first_prompt, other = teacher.texts[differing[0]], variant.texts[differing[0]]
+    start = max(0, common_prefix(first_prompt, other) - _LONGEST // 3)
+    parts = (repr(text[start : start + _LONGEST]) for text in (first_prompt, other))
     return (
-        f"its chat template makes other prompts than the teacher's, of {len(others)} of {len(teacher)} rows "
+        f"its chat template makes other prompts than the teacher's, of {len(differing)} of "
+        f"{len(teacher)} rows "
         f"(teacher {next(parts)}, variant {next(parts)})"
     )
 
 
 def _other_side(teacher: Prompts, variant: Prompts) -> str | None:
-    sides = [one.tokenizer.padding_side for one in (teacher, variant)]
+    sides = [side.tokenizer.padding_side for side in (teacher, variant)]
     if sides[0] == sides[1] or sides[1] == variant.side:
         return None
     return (
@@ -129,7 +130,9 @@ def _reads_the_padding(variant: Compared, how: Writing) -> str | None:
         return None
     chosen = np.argsort(prompts.lengths, kind="stable")[:ALONE]
     alone = write_to_prompts(variant.predictor, prompts.take(chosen.tolist()), how, AnswerPlan(1), repeats=1)
-    changed = sum(one.text != text for (one,), text in zip(alone, outcomes.answers[chosen], strict=True))
+    changed = sum(
+        text_alone.text != text for (text_alone,), text in zip(alone, outcomes.answers[chosen], strict=True)
+    )
     if changed <= _MOST_CHANGED * len(chosen):
         return None
     return (

@@ -17,16 +17,16 @@ Floats = npt.NDArray[np.float64]
 _BATCH, _MOST_TOKENS = 32, 512
 
 
-def similarities(folder: Path, answers: Sequence[str], others: Sequence[str]) -> Floats:
+def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
     """(answers,) cosines, those below 0 as 0; equal texts have 1. folder: of an encoder.
 
     Raises MeasureError for a folder whose model gives no embeddings.
     """
-    pairs = list(zip(answers, others, strict=True))
+    pairs = list(zip(answers, references, strict=True))
     texts = sorted({text for pair in pairs if pair[0] != pair[1] for text in pair}, key=len)
     vectors = dict(zip(texts, _embed(folder, texts), strict=True))
-    found = [1.0 if one == other else float(vectors[one] @ vectors[other]) for one, other in pairs]
-    return np.clip(np.asarray(found, dtype=np.float64), 0.0, 1.0)
+    values = [1.0 if answer == other else float(vectors[answer] @ vectors[other]) for answer, other in pairs]
+    return np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)
 
 
 def _embed(folder: Path, texts: Sequence[str]) -> list[Floats]:
@@ -36,7 +36,7 @@ def _embed(folder: Path, texts: Sequence[str]) -> list[Floats]:
     if not texts:
         return []
     tokenizer, network = _load(folder)
-    found: list[Floats] = []
+    embedded: list[Floats] = []
     for start in range(0, len(texts), _BATCH):
         some = list(texts[start : start + _BATCH])
         batch = tokenizer(
@@ -46,8 +46,8 @@ def _embed(folder: Path, texts: Sequence[str]) -> list[Floats]:
         with torch.inference_mode():
             vectors = network(**{name: batch[name] for name in names}).logits
         unit = torch.nn.functional.normalize(vectors.double(), dim=-1).numpy()
-        found += list(unit)
-    return found
+        embedded += list(unit)
+    return embedded
 
 
 @lru_cache(maxsize=1)
@@ -62,10 +62,12 @@ def _load(folder: Path) -> tuple[Any, Any]:
     ref = parse_model_ref(str(folder))
     with quiet.silent(), isolated_seed(0):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        found, network = load_encoder(ref, config, {})
+        weights, network = load_encoder(ref, config, {})
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if found.missing:
-        raise MeasureError(f"encoder {folder}: no weights of {found.missing[0]}; expected a trained encoder")
+    if weights.missing:
+        raise MeasureError(
+            f"encoder {folder}: no weights of {weights.missing[0]}; expected a trained encoder"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer, network.eval()

@@ -55,12 +55,12 @@ class AskedPrompts:
 def asked_prompts(prompts: Sequence[Any], keys: Sequence[str], *, chat: bool) -> AskedPrompts:
     """chat: a prompt that is text is sent as a user's message."""
 
-    def one(prompt: Any) -> str | list[dict[str, str]]:
+    def to_prompt(prompt: Any) -> str | list[dict[str, str]]:
         if not isinstance(prompt, str):
             return [dict(message) for message in prompt]
         return [{"role": "user", "content": prompt}] if chat else prompt
 
-    return AskedPrompts([one(prompt) for prompt in prompts], list(keys))
+    return AskedPrompts([to_prompt(prompt) for prompt in prompts], list(keys))
 
 
 def ask_for_answers(
@@ -71,18 +71,18 @@ def ask_for_answers(
     plan.kept: a file with a line for each reply. What an earlier run was answered is not asked again; what
     failed is. Raises MeasureError as `ask` does.
     """
-    found = np.empty((len(prompts), repeats), dtype=np.object_)
+    answers = np.empty((len(prompts), repeats), dtype=np.object_)
     places = {f"{key}#{n}": (row, n) for row, key in enumerate(prompts.keys) for n in range(repeats)}
     for name, reply in _kept_replies(plan.kept).items():
         if name in places:
-            found[places.pop(name)] = to_written(reply, how)
+            answers[places.pop(name)] = to_written(reply, how)
     names, total = list(places), len(prompts) * repeats
     requests = [
-        Request(prompts.prompts[places[one][0]], request_options(how, places[one][1])) for one in names
+        Request(prompts.prompts[places[name][0]], request_options(how, places[name][1])) for name in names
     ]
     for name, reply in _send(predictor, names, requests, plan, total):
-        found[places[name]] = to_written(reply, how)
-    return found
+        answers[places[name]] = to_written(reply, how)
+    return answers
 
 
 def ask_for_choices(
@@ -107,17 +107,17 @@ def ask_for_choices(
         raise MeasureError(
             f"{len(failed)} of {len(texts)} requests failed: {failed[0]}; run again, answers so far are kept"
         )
-    most = max((len(choices) for _, choices in questions.prompts), default=0)
-    found = np.zeros((len(questions), most, 2))
+    most_choices = max((len(choices) for _, choices in questions.prompts), default=0)
+    scores = np.zeros((len(questions), most_choices, 2))
     for row, (key, (_, choices)) in enumerate(zip(questions.keys, questions.prompts, strict=True)):
         base = _score(replies[f"{key}#0"])
         for place in range(len(choices)):
-            found[row, place] = _score(replies[f"{key}#{place + 1}"]) - base
-    if (found[..., 1] < 0).any():
+            scores[row, place] = _score(replies[f"{key}#{place + 1}"]) - base
+    if (scores[..., 1] < 0).any():
         raise MeasureError(
             "a choice has fewer tokens than none: the server counts the same prompt differently"
         )
-    return found
+    return scores
 
 
 def _score(reply: Reply) -> npt.NDArray[np.float64]:
@@ -132,17 +132,17 @@ def _send(
     total: int,
 ) -> list[tuple[str, Reply]]:
     """The replies by the names of their requests; each is kept when it comes."""
-    found: list[tuple[str, Reply]] = []
+    replies: list[tuple[str, Reply]] = []
     before = total - len(names)
     with _log(plan.kept) as write:
 
         def answered(place: int, reply: Reply) -> None:
             write(json.dumps({"key": names[place], **vars(reply)}))
-            found.append((names[place], reply))
-            plan.progress("ask", before + len(found), total)
+            replies.append((names[place], reply))
+            plan.progress("ask", before + len(replies), total)
 
         predictor.ask(requests, answered, plan.progress)
-    return found
+    return replies
 
 
 def requests_of_load(prompts: AskedPrompts, how: Writing, count: int, seed: int) -> list[Request]:
@@ -170,15 +170,15 @@ def to_written(reply: Reply, how: Writing) -> Written:
 
 def request_options(how: Writing, repeat: int) -> dict[str, Any]:
     """What is sent beside the prompt. A seed only for drawn answers: not every server knows the field."""
-    found: dict[str, Any] = {"max_tokens": how.max_new_tokens, "temperature": how.temperature}
+    body: dict[str, Any] = {"max_tokens": how.max_new_tokens, "temperature": how.temperature}
     if how.temperature:
-        found["seed"] = how.seed + repeat
-    return {**found, "stop": list(how.stop)} if how.stop else found
+        body["seed"] = how.seed + repeat
+    return {**body, "stop": list(how.stop)} if how.stop else body
 
 
 def _kept_replies(file: Path | None) -> dict[str, Reply]:
     """What an earlier run was answered, by row and repeat."""
-    found = dict[str, Reply]()
+    replies = dict[str, Reply]()
     lines = file.read_text("utf-8", errors="replace").splitlines() if file and file.is_file() else []
     for line in lines:
         try:
@@ -187,8 +187,8 @@ def _kept_replies(file: Path | None) -> dict[str, Reply]:
         except (ValueError, TypeError, KeyError, AttributeError):
             continue  # cut off when the run was killed: that row is asked again
         if reply.failed is None:
-            found[name] = reply
-    return found
+            replies[name] = reply
+    return replies
 
 
 @contextmanager

@@ -49,8 +49,8 @@ class EncodedQuestions:
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """(rows,) tokens of a row's inputs, padded to the longest of them."""
-        found = [max(map(len, one.inputs)) * len(one.inputs) for one in self.questions]
-        return np.asarray(found, dtype=np.int64)
+        token_counts = [max(map(len, encoded.inputs)) * len(encoded.inputs) for encoded in self.questions]
+        return np.asarray(token_counts, dtype=np.int64)
 
     @property
     def row_of(self) -> None:
@@ -59,7 +59,7 @@ class EncodedQuestions:
     @property
     def cut(self) -> npt.NDArray[np.int64]:
         """(rows,) tokens of each prompt that were cut off, on its left."""
-        return np.asarray([one.cut for one in self.questions], dtype=np.int64)
+        return np.asarray([question.cut for question in self.questions], dtype=np.int64)
 
     def take(self, positions: Sequence[int]) -> EncodedQuestions:
         """Some of the rows, in that order."""
@@ -67,14 +67,14 @@ class EncodedQuestions:
 
     def join(self, more: EncodedQuestions) -> EncodedQuestions:
         """These rows and more behind them."""
-        most = max(self.most, more.most)
-        return replace(self, questions=[*self.questions, *more.questions], most=most)
+        most_choices = max(self.most, more.most)
+        return replace(self, questions=[*self.questions, *more.questions], most=most_choices)
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """input_ids, attention_mask (inputs, tokens) int64, padded on the right."""
-        ids = [one for i in positions for one in self.questions[i].inputs]
-        columns = {"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}
-        lengths = np.asarray([len(one) for one in ids], dtype=np.int64)
+        ids = [ids_of_input for i in positions for ids_of_input in self.questions[i].inputs]
+        columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
+        lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
         padding = {"input_ids": self.padding, "attention_mask": 0}
         return EncodedTexts(columns, padding, "right", lengths).batch(range(len(ids)), tokens)
 
@@ -83,21 +83,21 @@ class EncodedQuestions:
 
         start: the place of the input that predicts the choice's first token; targets are padded with -1.
         """
-        found: list[tuple[int, int, int, int, Ids]] = []
+        places: list[tuple[int, int, int, int, Ids]] = []
         before = 0
         for row, position in enumerate(positions):
-            one = self.questions[position]
-            for choice, (of, answer) in enumerate(zip(one.of, one.targets, strict=True)):
-                start = len(one.inputs[of]) - len(answer)
-                found.append((row, choice, before + of, start, answer))
-            before += len(one.inputs)
-        targets = np.full((len(found), max(len(one[-1]) for one in found)), -1, dtype=np.int64)
-        for line, (*_, ids) in zip(targets, found, strict=True):
+            question = self.questions[position]
+            for choice, (of, answer) in enumerate(zip(question.of, question.targets, strict=True)):
+                start = len(question.inputs[of]) - len(answer)
+                places.append((row, choice, before + of, start, answer))
+            before += len(question.inputs)
+        targets = np.full((len(places), max(len(place[-1]) for place in places)), -1, dtype=np.int64)
+        for line, (*_, ids) in zip(targets, places, strict=True):
             line[: len(ids)] = ids
         names = ("row", "choice", "input", "start")
-        numbers = np.asarray([one[:-1] for one in found], dtype=np.int64)
-        most = np.asarray([self.most], dtype=np.int64)
-        return {**dict(zip(names, numbers.T, strict=True)), "targets": targets, "most": most}
+        numbers = np.asarray([place[:-1] for place in places], dtype=np.int64)
+        choices = np.asarray([self.most], dtype=np.int64)
+        return {**dict(zip(names, numbers.T, strict=True)), "targets": targets, "most": choices}
 
 
 def choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray[np.float64]:
@@ -105,13 +105,13 @@ def choice_scores(logits: npt.NDArray[np.float32], batch: Arrays) -> npt.NDArray
 
     logits: (inputs, tokens, vocabulary); batch: as EncodedQuestions gives it.
     """
-    found = np.zeros((int(batch["row"][-1]) + 1, int(batch["most"][0]), 2))
+    by_row = np.zeros((int(batch["row"][-1]) + 1, int(batch["most"][0]), 2))
     places = zip(batch["row"], batch["choice"], batch["input"], batch["start"], batch["targets"], strict=True)
     for row, choice, number, start, padded in places:
         targets = torch.from_numpy(padded[padded >= 0])
         scores = torch.from_numpy(logits[number, start : start + len(targets)])
-        found[row, choice] = float(log_likelihoods(scores, targets).sum()), len(targets)
-    return found
+        by_row[row, choice] = float(log_likelihoods(scores, targets).sum()), len(targets)
+    return by_row
 
 
 def log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -132,25 +132,25 @@ def encode_pairs(tokenizer: Any, prompts: Sequence[str], answers: Sequence[str])
     """
     moved = [_move_blanks(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
     first = _first_token(tokenizer) if any(not prompt for prompt, _ in moved) else []
-    whole = _ids(tokenizer, [prompt + answer for prompt, answer in moved])
-    alone = dict(zip(given := sorted({p for p, _ in moved}), _ids(tokenizer, given), strict=True))
-    found = []
-    for (prompt, answer), ids in zip(moved, whole, strict=True):
+    joined_ids = _ids(tokenizer, [prompt + answer for prompt, answer in moved])
+    alone = dict(zip(distinct := sorted({p for p, _ in moved}), _ids(tokenizer, distinct), strict=True))
+    pairs = []
+    for (prompt, answer), ids in zip(moved, joined_ids, strict=True):
         begun = alone[prompt] if prompt else []
         added = ids[len(begun) :]
         if not prompt and added[: len(first)] == first:  # the tokenizer has put it there itself
             added = added[len(first) :]
         if not added:
             raise DataError(f"the answer {answer!r} adds no token to its prompt {prompt[-40:]!r}")
-        found.append((begun or first, added))
-    return found
+        pairs.append((begun or first, added))
+    return pairs
 
 
 def _ids(tokenizer: Any, texts: Sequence[str]) -> list[Ids]:
     """Token ids of texts, without the end token that some tokenizers put behind each."""
-    found = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"] if texts else []
+    tokenized = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"] if texts else []
     stop = -1 if _appends_end(tokenizer) else None
-    return [list(ids[:stop]) for ids in found]
+    return [list(ids[:stop]) for ids in tokenized]
 
 
 def _appends_end(tokenizer: Any) -> bool:
@@ -192,13 +192,15 @@ def encode_question(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, name: 
 
 def answer_windows(pairs: Sequence[tuple[Ids, Ids]], *, max_tokens: int, padding: int) -> Windows:
     """Prompts with their answers, to learn the answers; prompts are cut on the left."""
-    kept = [(prompt[max(0, len(prompt) + len(answer) - max_tokens) :], answer) for prompt, answer in pairs]
-    ids = [[*prompt, *answer][:max_tokens] for prompt, answer in kept]
+    windows_kept = [
+        (prompt[max(0, len(prompt) + len(answer) - max_tokens) :], answer) for prompt, answer in pairs
+    ]
+    ids = [[*prompt, *answer][:max_tokens] for prompt, answer in windows_kept]
     return Windows(
-        columns={"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]},
+        columns={"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
         padding={"input_ids": padding, "attention_mask": 0},
         side="right",
-        lengths=np.asarray([len(one) for one in ids], dtype=np.int64),
+        lengths=np.asarray([len(row) for row in ids], dtype=np.int64),
         row_of=np.arange(len(ids)),
-        context=np.asarray([max(1, len(prompt)) for prompt, _ in kept], dtype=np.int64),
+        context=np.asarray([max(1, len(prompt)) for prompt, _ in windows_kept], dtype=np.int64),
     )

@@ -197,9 +197,9 @@ def load_classifier(head: Head, ref: ModelRef, context: BuildContext, *, texts: 
 
 
 def _load_ready_made(head: Head, ref: ModelRef, context: BuildContext) -> Any:
-    found = weights_of(head.auto, ref)
-    require_weights(ref, found, context)
-    network = found.network
+    weights = weights_of(head.auto, ref)
+    require_weights(ref, weights, context)
+    network = weights.network
     context.log["head"] = "the model's own"
     if head.ordered:
         labels = model_labels(network.config.to_dict())
@@ -235,10 +235,10 @@ def _headless(head: Head, ref: ModelRef, config: Any, context: BuildContext) -> 
     # a head of another task may have another shape: it is left, and told among the fresh weights
     options = {"config": config, "ignore_mismatched_sizes": True}
     # a head is fitted in float32
-    found = weights_of("AutoModel" if head.mean else head.auto, ref, dtype="float32", **options)
-    require_weights(ref, found, context, new_head=True)
-    context.log.update(fresh_weights=found.missing)
-    return MeanPoolingClassifier(found.network.config, found.network) if head.mean else found.network
+    weights = weights_of("AutoModel" if head.mean else head.auto, ref, dtype="float32", **options)
+    require_weights(ref, weights, context, new_head=True)
+    context.log.update(fresh_weights=weights.missing)
+    return MeanPoolingClassifier(weights.network.config, weights.network) if head.mean else weights.network
 
 
 def _name_outputs(config: Any, head: Head) -> None:

@@ -26,7 +26,9 @@ def embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
     Queries may have another form than documents; it is documents that an index keeps.
     """
     theirs, mine = document_vectors(teacher), document_vectors(variant)
-    sizes = [bytes_per_embedding(one, found.shape[-1]) for one, found in ((teacher, theirs), (variant, mine))]
+    sizes = [
+        bytes_per_embedding(side, vectors.shape[-1]) for side, vectors in ((teacher, theirs), (variant, mine))
+    ]
     figures = {
         "bytes_per_embedding": _figure("bytes of an embedding in an index", *sizes),
         "index_mb_per_million": _figure(
@@ -48,8 +50,8 @@ def document_vectors(model: Compared, rows: int = ROWS) -> npt.NDArray[np.float3
         )
         for positions in iter_batches(range(count), 64)
     ]
-    found = np.concatenate(parts)
-    return found[:, 1] if found.ndim == 3 else found
+    vectors = np.concatenate(parts)
+    return vectors[:, 1] if vectors.ndim == 3 else vectors
 
 
 def bytes_per_embedding(model: Compared, dims: int) -> int:
@@ -68,5 +70,5 @@ def _stored_bits(folder: Path) -> int:
     return {"Int8Form": 8, "BinaryForm": 1}[kinds[-1]] if kinds else FLOAT_BITS
 
 
-def _figure(what: str, teacher: float | None, variant: float) -> dict[str, Any]:
-    return {"what": what, "teacher": teacher, "variant": variant}
+def _figure(label: str, teacher: float | None, variant: float) -> dict[str, Any]:
+    return {"what": label, "teacher": teacher, "variant": variant}

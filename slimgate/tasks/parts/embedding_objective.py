@@ -83,9 +83,9 @@ class EmbeddingObjective(Objective):
         """Scaled: of pairs (rows, rows), query by document; of single texts (rows, rows - 1), the others."""
         first, second = (logits[:, 0], logits[:, 1]) if logits.dim() == 3 else (logits, logits)
         if self._params.similarity == "cosine":
-            first, second = (nn.functional.normalize(one, dim=-1) for one in (first, second))
-        found = self._params.scale * first @ second.t()
-        return found if logits.dim() == 3 else _without_diagonal(found)
+            first, second = (nn.functional.normalize(vectors, dim=-1) for vectors in (first, second))
+        products = self._params.scale * first @ second.t()
+        return products if logits.dim() == 3 else _without_diagonal(products)
 
     def _over_prefixes(self, loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
         if not self._params.matryoshka:
@@ -106,10 +106,10 @@ class PairObjective(EmbeddingObjective):
 
         def loss(part: Tensor) -> Tensor:
             scores = self._candidates(part, labels)
-            found = -scores.log_softmax(-1).diagonal()
+            losses = -scores.log_softmax(-1).diagonal()
             if self._params.symmetric:
-                found = (found - scores.log_softmax(0).diagonal()) / 2
-            return found
+                losses = (losses - scores.log_softmax(0).diagonal()) / 2
+            return losses
 
         return torch.where(self.has_label(labels), self._over_prefixes(loss, logits), 0.0)
 

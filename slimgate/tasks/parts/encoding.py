@@ -42,7 +42,7 @@ class EncodedTexts:
 
     def unknown_shares(self) -> npt.NDArray[np.float64]:
         """(rows,) the share of a row's tokens, special ones left out, that the tokenizer does not know."""
-        found, tokenizer = np.zeros(len(self)), self.tokenizer
+        shares, tokenizer = np.zeros(len(self)), self.tokenizer
         unknown = getattr(tokenizer, "unk_token_id", None)
         # GPT-2 names its end of text as the unknown token, and its bytes know every text
         if unknown is None or unknown in {
@@ -50,12 +50,12 @@ class EncodedTexts:
             tokenizer.eos_token_id,
             tokenizer.pad_token_id,
         }:
-            return found
+            return shares
         special = set(tokenizer.all_special_ids) - {unknown}
         for row, ids in enumerate(self.columns["input_ids"]):
             words = [token for token in ids if token not in special]
-            found[row] = words.count(unknown) / max(len(words), 1)
-        return found
+            shares[row] = words.count(unknown) / max(len(words), 1)
+        return shares
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
         """Nothing."""
@@ -92,14 +92,14 @@ class EncodedTexts:
 
     def _pad_rows(self, rows: Sequence[Sequence[int]], padding: int, width: int) -> npt.NDArray[np.int64]:
         """(rows, width), rows cut to the width or filled up on their side."""
-        found = np.full((len(rows), width), padding, dtype=np.int64)
-        for line, values in zip(found, rows, strict=True):
-            kept = values[:width]
+        padded = np.full((len(rows), width), padding, dtype=np.int64)
+        for line, values in zip(padded, rows, strict=True):
+            shortened = values[:width]
             if self.side == "right":
-                line[: len(kept)] = kept
+                line[: len(shortened)] = shortened
             else:
-                line[width - len(kept) :] = kept
-        return found
+                line[width - len(shortened) :] = shortened
+        return padded
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedTexts:
@@ -123,13 +123,13 @@ def _encode_fast(
     inner.no_padding()
     inner.enable_truncation(max_tokens, direction=tokenizer.truncation_side)
     inner.encode_special_tokens = tokenizer.split_special_tokens
-    found = inner.encode_batch_fast(list(texts[0]) if len(texts) == 1 else list(zip(*texts, strict=True)))
-    ids = [one.ids for one in found]
+    encodings = inner.encode_batch_fast(list(texts[0]) if len(texts) == 1 else list(zip(*texts, strict=True)))
+    ids = [encoding.ids for encoding in encodings]
     columns = {"input_ids": ids}
     if "token_type_ids" in names:
-        columns["token_type_ids"] = [one.type_ids for one in found]
+        columns["token_type_ids"] = [encoding.type_ids for encoding in encodings]
     if "attention_mask" in names:
-        columns["attention_mask"] = [[1] * len(one) for one in ids]
+        columns["attention_mask"] = [[1] * len(row) for row in ids]
     return columns
 
 
@@ -171,9 +171,9 @@ class EncodedWords(EncodedTexts):
     def join(self, more: EncodedTexts) -> EncodedWords:
         """These rows and more behind them, of the same tokenizer."""
         assert isinstance(more, EncodedWords)
-        both = super().join(more)
-        assert isinstance(both, EncodedWords)
-        return replace(both, word_of=[*self.word_of, *more.word_of])
+        joined = super().join(more)
+        assert isinstance(joined, EncodedWords)
+        return replace(joined, word_of=[*self.word_of, *more.word_of])
 
 
 def encode_words(tokenizer: Any, rows: Sequence[Sequence[str]], *, max_tokens: int) -> EncodedWords:
@@ -195,12 +195,12 @@ def encode_words(tokenizer: Any, rows: Sequence[Sequence[str]], *, max_tokens: i
 def _first_tokens(words: Sequence[str], spans: Iterable[tuple[int, int]]) -> list[int]:
     """For each token (start, end) of the joined text, the word that it is the first of, or NO_WORD."""
     ends = list(accumulate((len(word) + 1 for word in words), initial=0))[1:]  # each with the blank behind it
-    found, seen = [], NO_WORD
+    places, seen = [], NO_WORD
     for start, end in spans:
         last = end - 1  # a token may begin with the blank before its word
         word = bisect_right(ends, last) if end > start else len(ends)
         inside = word < len(ends) and last < ends[word] - 1
         first = inside and word > seen
-        found.append(word if first else NO_WORD)
+        places.append(word if first else NO_WORD)
         seen = word if first else seen
-    return found
+    return places

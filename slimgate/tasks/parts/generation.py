@@ -74,7 +74,7 @@ class GenerationParams(Table):
             raise ValueError(
                 f"repeats = {self.repeats} came without a temperature: greedy answers are all the same"
             )
-        if any(not one for one in self.stop):
+        if any(not ending for ending in self.stop):
             raise ValueError('stop holds "", expected texts of a character or more')
         try:
             chosen = self.chosen
@@ -82,7 +82,7 @@ class GenerationParams(Table):
             raise
         except SlimgateError as error:
             raise ValueError(f"scores: {error}") from error
-        lacking = [one.name for one in chosen if one.score.needs_reference and self.reference is None]
+        lacking = [score.name for score in chosen if score.score.needs_reference and self.reference is None]
         if lacking:
             raise ValueError(
                 f"score {lacking[0]} compares with a reference; give reference, the column of them"
@@ -96,7 +96,7 @@ class GenerationParams(Table):
         if stated is None:
             stated = () if self.reference is None else ("exact_match",)
         named: list[dict[str, dict[str, Any]]] = [
-            {one: {}} if isinstance(one, str) else one for one in stated
+            {score: {}} if isinstance(score, str) else score for score in stated
         ]
         return tuple(load_score(name, options) for table in named for name, options in table.items())
 
@@ -131,13 +131,13 @@ class GenerationTask(Task[G]):
 
     def needs(self, params: G) -> frozenset[str]:
         """The scores too; whether a row is right, where the first score says so."""
-        names = [one.name for one in params.chosen]
+        names = [score.name for score in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
         return frozenset(self._behaviour(params)) | {FAILED, *names, *([RIGHT] if right else ())}
 
     def measured(self, params: G) -> tuple[str, ...]:
         """The scores, then how answers behave."""
-        return (*(one.name for one in params.chosen), *self._behaviour(params))
+        return (*(score.name for score in params.chosen), *self._behaviour(params))
 
     def _behaviour(self, params: G) -> tuple[str, ...]:
         """The metrics that need no reference."""
@@ -145,14 +145,19 @@ class GenerationTask(Task[G]):
 
     def code_modules(self, params: G) -> tuple[str, ...]:
         """The files of the scores."""
-        own = (one.name.partition(":")[0] for one in params.chosen if ":" in one.name)
-        return (*own, *(f"slimgate.judge.scores.{one.name}" for one in params.chosen if ":" not in one.name))
+        modules = (score.name.partition(":")[0] for score in params.chosen if ":" in score.name)
+        return (
+            *modules,
+            *(f"slimgate.judge.scores.{score.name}" for score in params.chosen if ":" not in score.name),
+        )
 
     def facts(self, params: G, splits: Mapping[str, Rows]) -> TaskFacts:
         """Nothing is learnt from the rows. Raises DataError where a gate row has no reference."""
         gate = splits.get("gate")
-        for row, found in zip(gate.ids, references(params, gate), strict=True) if gate is not None else ():
-            if params.reference is not None and not found:
+        for row, row_references in (
+            zip(gate.ids, references(params, gate), strict=True) if gate is not None else ()
+        ):
+            if params.reference is not None and not row_references:
                 raise DataError(
                     f'gate row {row} has no reference in column "{params.reference}"; give one, or leave the '
                     "row out"
@@ -161,8 +166,11 @@ class GenerationTask(Task[G]):
 
     def texts(self, params: G, rows: Rows) -> list[str]:
         """All that the rows hold, to train a tokenizer on."""
-        asked = rows.table[self.asked_column(params)].to_pylist()
-        return [*map(str, asked), *(one for own in references(params, rows) for one in own)]
+        prompts = rows.table[self.asked_column(params)].to_pylist()
+        return [
+            *map(str, prompts),
+            *(reference for row_references in references(params, rows) for reference in row_references),
+        ]
 
     @abstractmethod
     def encode_prompts(self, params: G, rows: Rows, tokenizer: Any) -> Prompts:
@@ -201,23 +209,30 @@ class GenerationTask(Task[G]):
         from slimgate.tasks.parts.prompts import is_loop
 
         values = {
-            TRUNCATED: _means(scores, lambda one: not one.ended),
-            EMPTY: _means(scores, lambda one: not one.failed and not one.text.strip()),
+            TRUNCATED: _means(scores, lambda answer: not answer.ended),
+            EMPTY: _means(scores, lambda answer: not answer.failed and not answer.text.strip()),
             LOOPING: _means(scores, is_loop),
-            FAILED: _means(scores, lambda one: one.failed),
-            TOKENS: _means(scores, lambda one: len(one.ids) if one.tokens is None else one.tokens),
+            FAILED: _means(scores, lambda answer: answer.failed),
+            TOKENS: _means(
+                scores, lambda answer: len(answer.ids) if answer.tokens is None else answer.tokens
+            ),
         }
-        found = references(params, rows)
+        references_of_rows = references(params, rows)
         for chosen in params.chosen:
             rates = [
-                np.mean([not one.failed and best_score(chosen.rate, one.text, own) for one in answers])
-                for answers, own in zip(scores, found, strict=True)
+                np.mean(
+                    [
+                        not answer.failed and best_score(chosen.rate, answer.text, row_references)
+                        for answer in answers
+                    ]
+                )
+                for answers, row_references in zip(scores, references_of_rows, strict=True)
             ]
             values[chosen.name] = np.asarray(rates, dtype=np.float64)
         if RIGHT in self.needs(params):
             values[RIGHT] = (values[params.chosen[0].name] >= 0.5).astype(np.float64)
         texts = [
-            BETWEEN_ANSWERS.join(one.text.replace(BETWEEN_ANSWERS, " ") for one in answers)
+            BETWEEN_ANSWERS.join(answer.text.replace(BETWEEN_ANSWERS, " ") for answer in answers)
             for answers in scores
         ]
         return Outcomes(
@@ -227,27 +242,27 @@ class GenerationTask(Task[G]):
             groups=row_groups(rows, group),
         )
 
-    def beside(self, params: G, found: Outcomes, others: Outcomes) -> Outcomes:
+    def score_pair(self, params: G, variant: Outcomes, other_outcomes: Outcomes) -> Outcomes:
         """same_answers: 1 where an answer equals the other, of several the share that do; similar_answers."""
-        first, second = (_answers(one) for one in (found, others))
+        first, second = (_answers(side) for side in (variant, other_outcomes))
         values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:
             from slimgate.tasks.parts.answer_similarity import similarities
 
             cosines = similarities(Path(params.encoder), first.ravel().tolist(), second.ravel().tolist())
             values[SIMILAR_ANSWERS] = cosines.reshape(first.shape).mean(axis=1)
-        for outcomes in (found, others):  # two requests that failed are no two equal answers
+        for outcomes in (variant, other_outcomes):  # two requests that failed are no two equal answers
             answered = 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes)))
             values = {name: np.minimum(column, answered) for name, column in values.items()}
-        return replace(found, values={**found.values, **values})
+        return replace(variant, values={**variant.values, **values})
 
-    def with_planted_fault(self, found: Outcomes, rows: Ints) -> Outcomes:
+    def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
         """The outcomes with those answers wrong by every score, cut off, empty and in a loop."""
-        values = {name: column.copy() for name, column in found.values.items()}
+        values = {name: column.copy() for name, column in outcomes.values.items()}
         for name, column in values.items():
             if name != TOKENS:
                 column[rows] = 1.0 if name in (*FAULTS, FAILED) else 0.0
-        return replace(found, values=values, answers=None)
+        return replace(outcomes, values=values, answers=None)
 
     def compare(self, params: G, teacher: Compared, variant: Compared) -> dict[str, Any]:
         """How far answers go together with the teacher's, and what is wrong with how they are asked for."""
@@ -263,14 +278,17 @@ def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
     """The right answers of each row; none without a column of them."""
     if params.reference is None:
         return [[] for _ in range(len(rows))]
-    found = rows.table[params.reference].to_pylist()
-    listed = (value if isinstance(value, list) else [value] for value in found)
-    return [[str(one) for one in own if one is not None and str(one).strip()] for own in listed]
+    column = rows.table[params.reference].to_pylist()
+    listed = (value if isinstance(value, list) else [value] for value in column)
+    return [
+        [str(reference) for reference in row_references if reference is not None and str(reference).strip()]
+        for row_references in listed
+    ]
 
 
 def first_references(params: GenerationParams, rows: Rows) -> list[str | None]:
     """The answer that each row teaches; None without a reference."""
-    return [found[0] if found else None for found in references(params, rows)]
+    return [row_references[0] if row_references else None for row_references in references(params, rows)]
 
 
 def writing(params: GenerationParams) -> Writing:
@@ -281,7 +299,9 @@ def writing(params: GenerationParams) -> Writing:
 
 
 def _means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDArray[np.float64]:
-    return np.asarray([np.mean([value(one) for one in own]) for own in answers], dtype=np.float64)
+    return np.asarray(
+        [np.mean([value(answer) for answer in row_answers]) for row_answers in answers], dtype=np.float64
+    )
 
 
 def _answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:

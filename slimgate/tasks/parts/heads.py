@@ -194,15 +194,15 @@ def fit_labels_head(
 def _fit(data: HeadData, strength: float, seed: int, *, has_bias: bool) -> Floats:
     """(labels, in_features + 1) weights, the bias last."""
     features, labels = data
-    found = np.zeros((labels.shape[1], features.shape[1] + 1))
-    for line, column in zip(found, labels.T, strict=True):
+    solutions = np.zeros((labels.shape[1], features.shape[1] + 1))
+    for line, column in zip(solutions, labels.T, strict=True):
         if column.min() == column.max():
             line[-1] = CERTAIN if column[0] else -CERTAIN
             continue
         model = logistic_regression((features, column.astype(np.int64)), strength, seed, has_bias)
         weights, biases, _ = raw_weights(model)
         line[:-1], line[-1] = weights[0], biases[0]
-    return found
+    return solutions
 
 
 def _cross_entropy(weights: Floats, data: HeadData) -> float:
@@ -269,10 +269,12 @@ def token_inputs(network: nn.Module, layer: nn.Linear, data: Labelled) -> TokenD
             for positions in iter_batches(range(len(data[1])), 64):
                 batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
                 network(**batch)
-                found, told = objective.flat(seen.pop(), torch.from_numpy(data[1][positions]).to(device))
-                known = objective.has_label(told)
-                features.append(found[known].cpu())
-                labels.append(told[known].cpu())
+                flat_logits, flat_labels = objective.flat(
+                    seen.pop(), torch.from_numpy(data[1][positions]).to(device)
+                )
+                known = objective.has_label(flat_labels)
+                features.append(flat_logits[known].cpu())
+                labels.append(flat_labels[known].cpu())
                 if sum(map(len, labels)) >= HEAD_ROWS:
                     break
     finally:

@@ -39,7 +39,7 @@ class OrderFound:
     """
 
     order: tuple[int, ...]
-    own: float
+    own_order: float
     other: float
     p_value: float
     rows: int
@@ -47,7 +47,7 @@ class OrderFound:
     @property
     def contradicts(self) -> bool:
         """Whether the outputs as they stand are surely in the wrong order."""
-        return self.other - self.own > GAP and self.p_value < CHANCE
+        return self.other - self.own_order > GAP and self.p_value < CHANCE
 
 
 def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderFound:
@@ -64,9 +64,9 @@ def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderFound:
     known = np.isin(np.arange(classes), labels)
     return OrderFound(
         order=tuple(int(output) for output in order),
-        own=_mean(np.diag(tried)[known]),
+        own_order=_mean(np.diag(tried)[known]),
         other=_mean(tried[np.arange(classes), order][known]),
-        p_value=_chance(own=predictions == labels, other=predictions == order[labels]),
+        p_value=_chance(stated=predictions == labels, other=predictions == order[labels]),
         rows=len(labels),
     )
 
@@ -85,19 +85,23 @@ def require_label_order(
     rows = Rows(context.rows("selection").table.slice(0, ROWS))  # a split's rows stand in random order
     labels = context.task.label_indices(context.task_params, rows, context.facts)
     classes = context.facts.classes
-    found = find_order(_predictions(model, rows, params, context), labels, len(classes))
-    if found.contradicts:
-        told = dict(zip(order, classes, strict=True))
-        right = {order[place]: name for place, name in zip(found.order, classes, strict=True)}
+    label_order = find_order(_predictions(model, rows, params, context), labels, len(classes))
+    if label_order.contradicts:
+        classes_in_order = dict(zip(order, classes, strict=True))
+        right = {order[place]: name for place, name in zip(label_order.order, classes, strict=True)}
         raise BuildError(
             _format_message(
-                found, where, names=names, told=_names_in_order(told), right=_names_in_order(right)
+                label_order,
+                where,
+                names=names,
+                classes_in_order=_names_in_order(classes_in_order),
+                right=_names_in_order(right),
             )
         )
     context.log["label_order"] = {
-        "rows": found.rows,
-        "balanced_accuracy": round(found.own, 4),
-        "in_the_best_order": round(found.other, 4),
+        "rows": label_order.rows,
+        "balanced_accuracy": round(label_order.own_order, 4),
+        "in_the_best_order": round(label_order.other, 4),
     }
 
 
@@ -123,11 +127,11 @@ def _mean(recalls: npt.NDArray[np.float64]) -> float:
     return float(recalls.mean()) if len(recalls) else 0.0
 
 
-def _chance(*, own: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+def _chance(*, stated: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
     """How often the other order would be right where its own is wrong, as it is here or more, by chance."""
     from scipy.stats import binomtest
 
-    gained, lost = int((other & ~own).sum()), int((own & ~other).sum())
+    gained, lost = int((other & ~stated).sum()), int((stated & ~other).sum())
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
 
 
@@ -136,11 +140,13 @@ def _names_in_order(by_output: dict[int, str]) -> list[str]:
 
 
 def _format_message(
-    found: OrderFound, where: str, *, names: Sequence[str], told: list[str], right: list[str]
+    order: OrderFound, where: str, *, names: Sequence[str], classes_in_order: list[str], right: list[str]
 ) -> str:
     return (
         f"{where}: its outputs do not mean what they are taken for. The model's names: {label_map(names)}. "
-        f"On {found.rows} rows of selection, taken for {label_map(told)} they have balanced accuracy "
-        f"{found.own:.3f}, taken for {label_map(right)} {found.other:.3f}. Where the second order is right, "
+        f"On {order.rows} rows of selection, taken for {label_map(classes_in_order)} they have "
+        "balanced accuracy "
+        f"{order.own_order:.3f}, taken for {label_map(right)} {order.other:.3f}. Where the "
+        "second order is right, "
         f"set [task] labels = {json.dumps(right, ensure_ascii=False)}"
     )

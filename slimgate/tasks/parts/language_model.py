@@ -66,9 +66,9 @@ def load_text_model(
     config = config_of(ref)
     tokenizer = tokenizer_of(ref, texts() if ref.fresh else (), config)
     with isolated_seed(context.seed):
-        found = weights_of(architecture.partition(":")[2], ref, config=config)
-    require_weights(ref, found, context)
-    return TorchModel(found.network.to(context.device).eval(), tokenizer, architecture)
+        weights = weights_of(architecture.partition(":")[2], ref, config=config)
+    require_weights(ref, weights, context)
+    return TorchModel(weights.network.to(context.device).eval(), tokenizer, architecture)
 
 
 def window_sums(
@@ -79,12 +79,12 @@ def window_sums(
     logits: (windows, tokens, vocabulary), of which those at a place predict the next; ids, counted:
     (windows, tokens).
     """
-    found = np.zeros((len(ids), 3))
+    sums = np.zeros((len(ids), 3))
     for row, (scores, tokens, counts) in enumerate(zip(logits, ids, counted, strict=True)):
         places = np.flatnonzero(counts[1:])
         nats, right = token_nats(torch.from_numpy(scores), torch.from_numpy(tokens), torch.from_numpy(places))
-        found[row] = nats, len(places), right
-    return found
+        sums[row] = nats, len(places), right
+    return sums
 
 
 def token_nats(logits: torch.Tensor, ids: torch.Tensor, places: torch.Tensor) -> tuple[float, float]:
@@ -130,9 +130,9 @@ class Windows(EncodedTexts):
     def join(self, more: EncodedTexts) -> Windows:
         """These windows and more behind them, of the same tokenizer."""
         assert isinstance(more, Windows)
-        both = super().join(more)
-        assert isinstance(both, Windows)
-        return replace(both, context=np.concatenate([self.context, more.context]))
+        joined = super().join(more)
+        assert isinstance(joined, Windows)
+        return replace(joined, context=np.concatenate([self.context, more.context]))
 
     def labels(self) -> list[list[int]]:
         """Of each window the tokens that count, NO_ANSWER for those that do not."""
@@ -148,14 +148,14 @@ def cut(length: int, *, max_tokens: int, stride: int) -> list[tuple[int, int, in
     context: how many of a window's first tokens are not counted; the first token of all never is. With
     stride = max_tokens the first token of each window has nothing before it, and is left out.
     """
-    found, counted = [], 0
+    pieces, counted = [], 0
     for start in range(0, max(length, 1), stride):
         end = min(start + max_tokens, length)
-        found.append((start, end, max(counted - start, 1)))
+        pieces.append((start, end, max(counted - start, 1)))
         counted = end
         if end == length:
             break
-    return found
+    return pieces
 
 
 def windows(documents: Sequence[Sequence[int]], *, max_tokens: int, stride: int, padding: int) -> Windows:
@@ -170,10 +170,10 @@ def windows(documents: Sequence[Sequence[int]], *, max_tokens: int, stride: int,
     ]
     ids = [list(documents[row][start:end]) for row, start, end, _ in placed]
     return Windows(
-        columns={"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]},
+        columns={"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
         padding={"input_ids": padding, "attention_mask": 0},
         side="right",
-        lengths=np.asarray([len(one) for one in ids], dtype=np.int64),
+        lengths=np.asarray([len(row) for row in ids], dtype=np.int64),
         row_of=np.asarray([row for row, *_ in placed], dtype=np.int64),
         context=np.asarray([context for *_, context in placed], dtype=np.int64),
     )

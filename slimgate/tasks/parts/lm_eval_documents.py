@@ -97,14 +97,16 @@ class Documents:
             return self.gate[row]
         if row not in self._made:
             name, _, number = row.rpartition(f"/{TRAIN}/")
-            found = _training_requests(self.tasks[name], self.training[name], int(number), self.prepared)
-            self._made[row] = found
+            training_requests = _training_requests(
+                self.tasks[name], self.training[name], int(number), self.prepared
+            )
+            self._made[row] = training_requests
         return self._made[row]
 
 
 @lru_cache(maxsize=4)
 def load_documents(
-    asked: Asked, chat: Path | None = None, _state: tuple[tuple[str, str], ...] = ()
+    request: Asked, chat: Path | None = None, _state: tuple[tuple[str, str], ...] = ()
 ) -> Documents:
     """Raises DataError for a task that there is not, or that cannot be run here; MissingExtra.
 
@@ -114,20 +116,20 @@ def load_documents(
     template = None if chat is None else chat_template(_load_tokenizer(chat))
     with quiet.silent(), isolated_seed(SEED), _without_cached_local_files():
         random.seed(RANDOM_SEED)
-        tasks = _load_tasks(asked)
+        tasks = _load_tasks(request)
         prepared = {
             "apply_chat_template": template is not None,
-            "fewshot_as_multiturn": asked.multiturn,
+            "fewshot_as_multiturn": request.multiturn,
             "chat_template": template,
         }
         for name, task in tasks.items():
-            _prepare(name, task, asked, prepared)
+            _prepare(name, task, request, prepared)
         requests: dict[str, list[Any]] = {
-            _row_id(one): [] for task in tasks.values() for one in task.instances
+            _row_id(instance): [] for task in tasks.values() for instance in task.instances
         }
         for task in tasks.values():
-            for one in task.instances:
-                requests[_row_id(one)].append(one)
+            for instance in task.instances:
+                requests[_row_id(instance)].append(instance)
         rows = {"gate": [_gate_row(tasks[some[0].task_name], row, some) for row, some in requests.items()]}
         training = {
             name: task.training_docs() or () for name, task in tasks.items() if task.has_training_docs()
@@ -193,14 +195,14 @@ def resolved_configuration(task: Any) -> str:
     return _ADDRESS.sub("", json.dumps(settings, sort_keys=True, default=str))
 
 
-def _load_tasks(asked: Asked) -> dict[str, Any]:
+def _load_tasks(request: Asked) -> dict[str, Any]:
     package = import_extra("lm_eval.tasks", "lm_eval", "task lm_eval")
-    files = all(name.endswith((".yaml", ".yml")) for name in asked.tasks)
+    files = all(name.endswith((".yaml", ".yml")) for name in request.tasks)
     manager = package.TaskManager(include_defaults=not files)
     try:
-        return dict(manager.load(list(asked.tasks))["tasks"])
+        return dict(manager.load(list(request.tasks))["tasks"])
     except KeyError as error:
-        for name in asked.tasks:
+        for name in request.tasks:
             if not name.endswith((".yaml", ".yml")) and name not in manager.all_tasks:
                 hint = format_suggestion(name, manager.all_tasks)
                 raise DataError(f'tasks: lm-eval has no task "{name}"{hint}') from error
@@ -242,11 +244,11 @@ def put_into_chat(
     """
     template, start = chat_template(tokenizer), tokenizer.bos_token or ""
     adds = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    asked = [template([{"role": "user", "content": prompt}]) for prompt in prompts]
-    return [one.removeprefix(start) if adds else one for one in asked], [one.lstrip() for one in targets]
+    chats = [template([{"role": "user", "content": prompt}]) for prompt in prompts]
+    return [text.removeprefix(start) if adds else text for text in chats], [text.lstrip() for text in targets]
 
 
-def _prepare(name: str, task: Any, asked: Asked, prepared: Mapping[str, Any]) -> None:
+def _prepare(name: str, task: Any, request: Asked, prepared: Mapping[str, Any]) -> None:
     """Shots and requests, as simple_evaluate makes them."""
     from lm_eval.evaluator_utils import get_sample_size
 
@@ -255,11 +257,11 @@ def _prepare(name: str, task: Any, asked: Asked, prepared: Mapping[str, Any]) ->
     if getattr(task, "MULTIMODAL", False):
         raise DataError(f"task {name} needs more than text, which slimgate does not give its models")
     stated = task.get_config("num_fewshot")
-    if stated is None or (asked.fewshot is not None and stated != 0):
-        task.set_config(key="num_fewshot", value=asked.fewshot or 0)
+    if stated is None or (request.fewshot is not None and stated != 0):
+        task.set_config(key="num_fewshot", value=request.fewshot or 0)
     task.set_fewshot_seed(seed=SEED)
     try:
-        task.build_all_requests(limit=get_sample_size(task, asked.limit), **prepared)
+        task.build_all_requests(limit=get_sample_size(task, request.limit), **prepared)
     except Exception as error:  # templates of a task's own
         raise DataError(f"task {name}: lm-eval cannot make its requests: {in_one_line(error)}") from error
 
@@ -268,26 +270,26 @@ def _training_requests(task: Any, docs: Sequence[Any], number: int, prepared: Ma
     """The requests of a training document, as build_all_requests makes them. It is no example of its own."""
     doc, sampler = docs[number], task.sampler
     pool = sampler.fewshot_docs()
-    others = [one for one in pool if one != doc] if task.config.num_fewshot else pool
+    examples = [candidate for candidate in pool if candidate != doc] if task.config.num_fewshot else pool
     sampler.set_rnd(SEED + number)
-    sampler.df = others
+    sampler.df = examples
     try:
         context = task.fewshot_context(
             doc,
-            num_fewshot=min(task.config.num_fewshot, len(others)),
+            num_fewshot=min(task.config.num_fewshot, len(examples)),
             gen_prefix=task.doc_to_prefix(doc),
             **prepared,
         )
     finally:
         sampler.df = pool
-    found = task.construct_requests(
+    requests = task.construct_requests(
         doc=doc,
         ctx=context,
         metadata=(task.config["task"], f"{TRAIN}/{number}", task.config.repeats),
         apply_chat_template=prepared["apply_chat_template"],
         chat_template=prepared["chat_template"],
     )
-    return found if isinstance(found, list) else [found]
+    return requests if isinstance(requests, list) else [requests]
 
 
 def _row_id(request: Any) -> str:
@@ -303,7 +305,7 @@ def _gate_row(task: Any, row: str, requests: Sequence[Any]) -> Row:
         "target": _target(task, first.doc) or str(first.args[-1]),
         "requests": json_digest(
             [
-                [[one.request_type, list(map(str, one.args))] for one in requests],
+                [[request.request_type, list(map(str, request.args))] for request in requests],
                 _ADDRESS.sub("", json.dumps(first.doc, sort_keys=True, default=str)),
             ]
         ),
@@ -339,28 +341,29 @@ def _target(task: Any, doc: Any) -> str:
 def score_documents(documents: Documents, rows: Sequence[str], run: Run) -> dict[str, Answered]:
     """What each row's document scores. run(kind, requests) -> an answer to each request."""
     chosen = {
-        row: [replace(one, resps=[], filtered_resps={}) for one in documents.requests(row)] for row in rows
+        row: [replace(request, resps=[], filtered_resps={}) for request in documents.requests(row)]
+        for row in rows
     }
     by_kind: dict[str, list[Any]] = defaultdict(list)
     for some in chosen.values():
-        for one in some:
-            by_kind[one.request_type] += [one] * (one.repeats or 1)
+        for request in some:
+            by_kind[request.request_type] += [request] * (request.repeats or 1)
     for kind, requests in by_kind.items():
-        for one, answer in zip(requests, run(kind, requests), strict=True):
-            one.resps.append(answer)
+        for request, answer in zip(requests, run(kind, requests), strict=True):
+            request.resps.append(answer)
     by_task: dict[str, dict[str, list[Any]]] = defaultdict(dict)
     for row, some in chosen.items():
         by_task[some[0].task_name][row] = some
     return {
-        row: found
+        row: answered
         for name, some in by_task.items()
-        for row, found in _score_task(documents.tasks[name], some).items()
+        for row, answered in _score_task(documents.tasks[name], some).items()
     }
 
 
 def _score_task(task: Any, by_row: Mapping[str, list[Any]]) -> dict[str, Answered]:
     """Filters, then scores, as lm_eval.evaluator.evaluate has them."""
-    every, task._instances = task._instances, [one for some in by_row.values() for one in some]
+    every, task._instances = task._instances, [request for some in by_row.values() for request in some]
     try:
         task.apply_filters()
     finally:
@@ -369,18 +372,18 @@ def _score_task(task: Any, by_row: Mapping[str, list[Any]]) -> dict[str, Answere
 
 
 def _values(task: Any, requests: Sequence[Any]) -> dict[str, float]:
-    ordered = sorted(requests, key=lambda one: one.idx)
+    ordered = sorted(requests, key=lambda request: request.idx)
     if task.OUTPUT_TYPE == ROLLING:
         text = str(ordered[0].args[0])
         return {"nats": -float(ordered[0].resps[0]), "bytes": float(len(text.encode()))}
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name in ordered[0].filtered_resps:
-        scores = task.process_results(ordered[0].doc, [one.filtered_resps[name] for one in ordered])
+        scores = task.process_results(ordered[0].doc, [request.filtered_resps[name] for request in ordered])
         for metric, value in scores.items():
             if isinstance(value, bool | int | float) or getattr(value, "shape", None) == ():
-                found.setdefault(metric, float(value))
-                found.setdefault(f"{metric},{name}", float(value))
-    return found
+                values.setdefault(metric, float(value))
+                values.setdefault(f"{metric},{name}", float(value))
+    return values
 
 
 def _answer(requests: Sequence[Any]) -> str:
@@ -392,5 +395,5 @@ def _answer(requests: Sequence[Any]) -> str:
         return ""
     if len(requests) == 1:
         return "likeliest" if first.resps[0][1] else ""
-    best = max(requests, key=lambda one: float(one.resps[0][0]))
+    best = max(requests, key=lambda request: float(request.resps[0][0]))
     return str(best.args[1])

@@ -69,12 +69,12 @@ class ArtifactLM(HFLM):  # type: ignore[misc]  # lm_eval has no types
             max_length=max_tokens,
         )
 
-    def _model_generate(self, *given: Any, **options: Any) -> torch.Tensor:
+    def _model_generate(self, *arguments: Any, **options: Any) -> torch.Tensor:
         if isinstance(self.model, PredictedNetwork):
             raise MeasureError(
                 "this runtime gives scores and writes no text; tasks of generate_until need a PyTorch model"
             )
-        return super()._model_generate(*given, **options)  # type: ignore[no-any-return]
+        return super()._model_generate(*arguments, **options)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,17 +99,17 @@ def document_encoder(
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    most = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
+    limit = max_tokens or resolve_max_length(config, tokenizer, default=DEFAULT_TOKENS)
 
     def encode(rows: Rows) -> EncodedDocuments:
         texts = ["".join(map(_text, documents.requests(row)[0].args)) for row in rows.ids]
-        found = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
-        ids = [list(one)[-most:] or [tokenizer.eos_token_id or 0] for one in found]
+        tokenized = tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
+        ids = [list(row)[-limit:] or [tokenizer.eos_token_id or 0] for row in tokenized]
         return EncodedDocuments(
-            columns={"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]},
+            columns={"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]},
             padding={"input_ids": tokenizer.pad_token_id or 0, "attention_mask": 0},
             side="right",
-            lengths=np.asarray([len(one) for one in ids], dtype=np.int64),
+            lengths=np.asarray([len(row) for row in ids], dtype=np.int64),
             ids=rows.ids,
             folder=folder,
         )
@@ -134,16 +134,18 @@ def answer_documents(
     try:
         with quiet.silent():
             lm = ArtifactLM(predictor, encoded.folder, batch_size=plan.batch_size, max_tokens=max_tokens)
-            found = score_documents(documents, rows, lambda kind, some: getattr(lm, kind)(some))
+            scored = score_documents(documents, rows, lambda kind, some: getattr(lm, kind)(some))
     except AssertionError as error:  # how lm-evaluation-harness refuses a request
         raise MeasureError(f"lm-eval cannot run a request: {in_one_line(error)}") from error
     scores = np.empty(len(encoded.ids), dtype=object)
     for place, row in enumerate(encoded.ids):
-        one = found[row]
+        answered = scored[row]
         first = documents.requests(row)[0]
         if first.request_type == ROLLING:
             text = first.args[0]
-            one = replace(one, values={**one.values, "tokens": float(len(lm.tok_encode(text)))})
-        scores[place] = one
+            answered = replace(
+                answered, values={**answered.values, "tokens": float(len(lm.tok_encode(text)))}
+            )
+        scores[place] = answered
     plan.progress("predict", len(rows), len(rows))
     return scores

@@ -45,13 +45,13 @@ class TopTokens:
 
 def top_tokens(predictor: Predictor, encoded: Encoded, batches: Iterator[list[int]]) -> TopTokens:
     """batches: positions of windows, each once."""
-    found: dict[int, tuple[torch.Tensor, ...]] = {}
+    tops: dict[int, tuple[torch.Tensor, ...]] = {}
     vocabulary, generator = 0, torch.Generator().manual_seed(0)
     for position, logits in _logits(predictor, encoded, batches):
         vocabulary = logits.shape[-1]
         parts = [_top(logits[some], generator) for some in _chunks(logits)]
-        found[position] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
-    ids, log_p, rest = (torch.cat([found[at][part] for at in sorted(found)]).numpy() for part in range(3))
+        tops[position] = tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    ids, log_p, rest = (torch.cat([tops[at][part] for at in sorted(tops)]).numpy() for part in range(3))
     return TopTokens(ids, log_p, rest, vocabulary)
 
 
@@ -76,7 +76,7 @@ def kl_from(
 def place_counts(encoded: Encoded) -> Ints:
     """(windows,) the places of each window at which a counted token is predicted."""
     every = range(len(encoded.lengths))
-    counts = [encoded.extra_arrays([one])["counted"][:, 1:].sum() for one in every]
+    counts = [encoded.extra_arrays([document])["counted"][:, 1:].sum() for document in every]
     return np.asarray(counts, dtype=np.int64)
 
 
@@ -100,29 +100,29 @@ def _chunks(logits: torch.Tensor) -> Iterator[slice]:
 def _top(logits: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     log_p = logits.log_softmax(-1)
     ids = log_p.topk(min(TOP, log_p.shape[-1]), dim=-1).indices
-    others = log_p.exp().scatter_(-1, ids, 0.0)
-    rest = others.sum(-1)
+    other_log = log_p.exp().scatter_(-1, ids, 0.0)
+    rest = other_log.sum(-1)
     # where nothing is left any token will do: it counts for nothing
-    others[rest <= _TINY] = 1.0
-    ids = torch.cat([ids, torch.multinomial(others, DRAWN, replacement=True, generator=generator)], dim=-1)
+    other_log[rest <= _TINY] = 1.0
+    ids = torch.cat([ids, torch.multinomial(other_log, DRAWN, replacement=True, generator=generator)], dim=-1)
     return ids.int(), log_p.gather(-1, ids), rest
 
 
 def _kl(teacher: TopTokens, places: slice, logits: torch.Tensor) -> tuple[Floats, npt.NDArray[np.bool_]]:
     ids, log_p, rest = (
-        torch.from_numpy(np.ascontiguousarray(one[places]))
-        for one in (teacher.ids, teacher.log_p, teacher.rest)
+        torch.from_numpy(np.ascontiguousarray(tensor[places]))
+        for tensor in (teacher.ids, teacher.log_p, teacher.rest)
     )
     ids, top = ids.long(), min(TOP, teacher.vocabulary)
     log_q = logits.log_softmax(-1)
-    others = log_q.exp().scatter_(-1, ids[:, :top], 0.0).sum(-1)
+    other_q = log_q.exp().scatter_(-1, ids[:, :top], 0.0).sum(-1)
     ratios = log_p.double() - log_q.gather(-1, ids).double()
     # of the others: log(r / s), and log of (p / r) / (q / s) at the tokens drawn
-    shift = (rest.double().clamp_min(_TINY) / others.double().clamp_min(_TINY)).log()
+    shift = (rest.double().clamp_min(_TINY) / other_q.double().clamp_min(_TINY)).log()
     drawn = ratios[:, top:] - shift[:, None]
     among = (drawn - 1 + (-drawn).exp()).mean(-1)
-    found = (log_p[:, :top].double().exp() * ratios[:, :top]).sum(-1)
-    found += torch.where(rest > _TINY, rest.double() * (shift + among), 0.0)
+    divergences = (log_p[:, :top].double().exp() * ratios[:, :top]).sum(-1)
+    divergences += torch.where(rest > _TINY, rest.double() * (shift + among), 0.0)
     # a tie counts as the same; rounding may leave a KL of 0 a little below it
     same = logits.gather(-1, ids[:, :1])[:, 0] == logits.max(-1).values
-    return found.clamp_min(0.0).numpy(), same.numpy()
+    return divergences.clamp_min(0.0).numpy(), same.numpy()

@@ -56,10 +56,10 @@ class TokenTargets:
         """(rows, tokens) int64, NO_ANSWER where padded."""
         chosen = [self.rows[i] for i in positions]
         width = max(map(len, chosen))
-        found = np.full((len(chosen), width), NO_ANSWER, dtype=np.int64)
-        for line, labels in zip(found, chosen, strict=True):
+        targets = np.full((len(chosen), width), NO_ANSWER, dtype=np.int64)
+        for line, labels in zip(targets, chosen, strict=True):
             line[slice(len(labels)) if self.side == "right" else slice(width - len(labels), width)] = labels
-        return found
+        return targets
 
 
 def joined_targets(first: Targets, second: Targets) -> Targets:
@@ -238,8 +238,10 @@ class LabelsObjective(Objective):
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Binary cross-entropy, mean over labels."""
-        found = nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-        return torch.where(self.has_label(labels), found.mean(-1), 0.0)
+        by_label = nn.functional.binary_cross_entropy_with_logits(
+            logits, labels.nan_to_num(), reduction="none"
+        )
+        return torch.where(self.has_label(labels), by_label.mean(-1), 0.0)
 
     def soft_losses(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """T² · KL of each label's two outcomes, mean over labels."""
@@ -262,5 +264,5 @@ class LabelsObjective(Objective):
 
 def objective_of(task: object, params: object) -> Objective:
     """The task's, by its `objective(params)`."""
-    found: Objective = task.objective(params)  # type: ignore[attr-defined]
-    return found
+    objective: Objective = task.objective(params)  # type: ignore[attr-defined]
+    return objective

@@ -47,9 +47,9 @@ class Prompts(EncodedTexts):
     def join(self, more: EncodedTexts) -> Prompts:
         """These prompts and more behind them, of the same tokenizer."""
         assert isinstance(more, Prompts)
-        both = super().join(more)
-        assert isinstance(both, Prompts)
-        return replace(both, texts=[*self.texts, *more.texts], keys=[*self.keys, *more.keys])
+        joined = super().join(more)
+        assert isinstance(joined, Prompts)
+        return replace(joined, texts=[*self.texts, *more.texts], keys=[*self.keys, *more.keys])
 
 
 def prompt_texts(tokenizer: Any, prompts: Sequence[Any], *, chat: bool) -> list[str]:
@@ -78,20 +78,21 @@ def _prompt_text(tokenizer: Any, prompt: Any, *, chat: bool) -> str:
 def prompt_ids(tokenizer: Any, texts: Sequence[str], *, templated: bool) -> list[list[int]]:
     """The ids of each prompt, without an end token behind it. templated: special tokens stand in the text."""
     with keep_truncation(tokenizer):
-        found = tokenizer(list(texts), add_special_tokens=not templated, truncation=False, verbose=False)
+        encoded = tokenizer(list(texts), add_special_tokens=not templated, truncation=False, verbose=False)
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None, tokenizer.bos_token_id}
     return [
-        ids[:-1] if not templated and len(ids) > 1 and ids[-1] in ends else ids for ids in found["input_ids"]
+        ids[:-1] if not templated and len(ids) > 1 and ids[-1] in ends else ids
+        for ids in encoded["input_ids"]
     ]
 
 
 def encode_prompts(tokenizer: Any, texts: Sequence[str], keys: Sequence[str], *, templated: bool) -> Prompts:
     """Raises DataError for a prompt without a token."""
     ids = prompt_ids(tokenizer, texts, templated=templated)
-    for key, one in zip(keys, ids, strict=True):
-        if not one:
+    for key, row in zip(keys, ids, strict=True):
+        if not row:
             raise DataError(f"row {key}: the prompt has no tokens")
-    columns = {"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids]}
+    columns = {"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]}
     fields = {**encoded_fields(tokenizer, columns), "side": "left"}
     return Prompts(**fields, texts=list(texts), keys=list(keys))
 
@@ -105,9 +106,9 @@ def answer_windows(
     """
     prompts, end = prompt_ids(tokenizer, texts, templated=templated), tokenizer.eos_token_id
     with keep_truncation(tokenizer):
-        found = tokenizer([answer or "" for answer in answers], add_special_tokens=False, truncation=False)
+        encoded = tokenizer([answer or "" for answer in answers], add_special_tokens=False, truncation=False)
     documents, starts = [], []
-    for prompt, ids, answer in zip(prompts, found["input_ids"], answers, strict=True):
+    for prompt, ids, answer in zip(prompts, encoded["input_ids"], answers, strict=True):
         documents.append(prompt if answer is None else [*prompt, *ids, *(() if end is None else (end,))])
         starts.append(1 if answer is None else len(prompt))
     return _answers_count(tokenizer, documents, starts)
@@ -120,8 +121,8 @@ def written_windows(tokenizer: Any, prompts: Sequence[Sequence[int]], answers: S
     """
     documents = []
     for prompt, answer in zip(prompts, answers, strict=True):
-        whole = answer.text == tokenizer.decode(answer.ids, skip_special_tokens=True)
-        ends = answer.ended and whole and tokenizer.eos_token_id is not None
+        is_round_trip = answer.text == tokenizer.decode(answer.ids, skip_special_tokens=True)
+        ends = answer.ended and is_round_trip and tokenizer.eos_token_id is not None
         documents.append([*prompt, *answer.ids, *([tokenizer.eos_token_id] if ends else ())])
     return _answers_count(tokenizer, documents, list(map(len, prompts)))
 
@@ -129,8 +130,10 @@ def written_windows(tokenizer: Any, prompts: Sequence[Sequence[int]], answers: S
 def _answers_count(tokenizer: Any, documents: Sequence[Sequence[int]], starts: Sequence[int]) -> Windows:
     """One window for each document, of which the tokens from `starts` on count."""
     longest = max(map(len, documents))
-    kept = windows(documents, max_tokens=longest, stride=longest, padding=tokenizer.pad_token_id or 0)
-    return replace(kept, context=np.asarray(starts, dtype=np.int64))
+    windows_of_documents = windows(
+        documents, max_tokens=longest, stride=longest, padding=tokenizer.pad_token_id or 0
+    )
+    return replace(windows_of_documents, context=np.asarray(starts, dtype=np.int64))
 
 
 def write_to_prompts(
@@ -138,18 +141,18 @@ def write_to_prompts(
 ) -> npt.NDArray[np.object_]:
     """(rows, repeats) Written, in the order of the rows; batches are filled longest prompt first."""
     order = np.argsort(-prompts.lengths, kind="stable") if plan.order is None else plan.order
-    found = np.empty((len(prompts), repeats), dtype=np.object_)
+    answers = np.empty((len(prompts), repeats), dtype=np.object_)
     done = 0
     for positions in batches(prompts.lengths, order.tolist(), plan.batch_size, plan.batch_tokens):
         ids = [list(prompts.columns["input_ids"][place]) for place in positions]
         for repeat in range(repeats):
             keys = [f"{prompts.keys[place]}#{repeat}" for place in positions]
             written = write_answers(predictor, prompts.tokenizer, ids, keys, how)
-            for place, one in zip(positions, written, strict=True):
-                found[place, repeat] = one
+            for place, answer in zip(positions, written, strict=True):
+                answers[place, repeat] = answer
         done += len(positions)
         plan.progress("write", done, len(prompts))
-    return found
+    return answers
 
 
 def is_loop(answer: Written) -> bool:
@@ -164,7 +167,7 @@ def is_loop(answer: Written) -> bool:
 
 def common_prefix(first: Sequence[Any], second: Sequence[Any]) -> int:
     """How many items two sequences begin with alike."""
-    for place, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
+    for place, (first_id, other) in enumerate(zip(first, second, strict=False)):
+        if first_id != other:
             return place
     return min(len(first), len(second))

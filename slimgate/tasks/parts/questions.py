@@ -59,12 +59,12 @@ class Question:
         names = choice_names(len(self.choices))
         lines = "\n".join(f"{name}. {choice}" for name, choice in zip(names, self.choices, strict=True))
         parts = {CONTEXT: self.context, CHOICES: lines}
-        return _PLACES.sub(lambda found: parts[found[0]], form.template)
+        return _PLACES.sub(lambda match: parts[match[0]], form.template)
 
     def answers(self, form: Form) -> tuple[str, ...]:
         """What may follow the prompt, one text for each choice."""
         shown = choice_names(len(self.choices)) if form.letters else self.choices
-        return tuple(form.separator + one for one in shown)
+        return tuple(form.separator + shown_choice for shown_choice in shown)
 
 
 def choice_names(count: int) -> tuple[str, ...]:
@@ -79,14 +79,14 @@ def read_questions(rows: Rows, columns: Columns) -> list[Question]:
     contexts = rows.table[columns.context].to_pylist()
     answers = rows.table[columns.answer].to_pylist()
     listed = _choice_values(rows, columns.choices)
-    found = []
+    questions = []
     for row, context, values, answer in zip(rows.ids, contexts, listed, answers, strict=True):
         try:
             choices, labels = _read_choices(values)
-            found.append(Question(str(context or ""), choices, _right_place(answer, choices, labels)))
+            questions.append(Question(str(context or ""), choices, _right_place(answer, choices, labels)))
         except ValueError as error:
             raise DataError(f"row {row}: {error}") from None
-    return found
+    return questions
 
 
 def _choice_values(rows: Rows, choices: str | tuple[str, ...]) -> list[Any]:
@@ -157,9 +157,9 @@ def _to_number(answer: Any) -> int | None:
     return int(answer) if isinstance(answer, str) and answer.isascii() and answer.isdigit() else None
 
 
-def _only_place(text: str, names: Sequence[str], what: str) -> int:
+def _only_place(text: str, names: Sequence[str], role: str) -> int:
     places = [place for place, name in enumerate(names) if name == text]
     if len(places) != 1:
         often = "none" if not places else f"{len(places)}"
-        raise ValueError(f"answer {text!r} is {often} of the {what} {', '.join(names)}; expected one of them")
+        raise ValueError(f"answer {text!r} is {often} of the {role} {', '.join(names)}; expected one of them")
     return places[0]

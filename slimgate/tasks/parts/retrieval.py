@@ -54,8 +54,10 @@ def rank_documents(
     rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
     ties = TIE * np.linalg.norm(queries, axis=1) * np.linalg.norm(documents, axis=1).max()
     parts = [
-        _rank_and_ndcg(queries[at] @ documents.T, relevant, own, ties[at])
-        for at, relevant, own in _chunks(query_labels, document_labels, rows, leave_one_out=leave_one_out)
+        _rank_and_ndcg(queries[at] @ documents.T, relevant, own_rows, ties[at])
+        for at, relevant, own_rows in _chunks(
+            query_labels, document_labels, rows, leave_one_out=leave_one_out
+        )
     ]
     return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
@@ -66,20 +68,23 @@ def _chunks(
     for start in range(0, len(query_labels), rows):
         at = slice(start, min(start + rows, len(query_labels)))
         relevant = query_labels[at, None] == document_labels[None, :]
-        own = None
+        own_rows = None
         if leave_one_out:
-            own = np.arange(at.start, at.stop)
-            relevant[np.arange(len(own)), own] = False
-        yield at, relevant, own
+            own_rows = np.arange(at.start, at.stop)
+            relevant[np.arange(len(own_rows)), own_rows] = False
+        yield at, relevant, own_rows
 
 
 def _rank_and_ndcg(
-    similarities: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_], own: Ints | None, ties: Vectors
+    similarities: npt.NDArray[np.floating],
+    relevant: npt.NDArray[np.bool_],
+    own_rows: Ints | None,
+    ties: Vectors,
 ) -> tuple[Floats, Floats]:
     """(queries, documents) similarities and relevance, ties (queries,) -> rank and ndcg, each (queries,)."""
     scores = similarities.astype(np.float32) - ties.astype(np.float32)[:, None] * relevant
-    if own is not None:
-        scores[np.arange(len(own)), own] = -np.inf
+    if own_rows is not None:
+        scores[np.arange(len(own_rows)), own_rows] = -np.inf
     best = np.where(relevant, scores, -np.inf).max(axis=1)
     before = (~relevant & (scores >= best[:, None])).sum(axis=1)
     some = relevant.any(axis=1)

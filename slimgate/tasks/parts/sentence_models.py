@@ -83,14 +83,14 @@ def load_sentence_model(params: SentenceParams, ref: ModelRef, context: BuildCon
     config = AutoConfig.from_pretrained(ref.folder, trust_remote_code=False)
     tokenizer = tokenizer_of(ref, _train_texts(params, context), config)
     with isolated_seed(context.seed):  # what is fresh starts from random numbers
-        found, network = load_encoder(ref, config, {**_stated_options(params), "texts": len(params.texts)})
-    require_weights(ref, found, context)
+        weights, network = load_encoder(ref, config, {**_stated_options(params), "texts": len(params.texts)})
+    require_weights(ref, weights, context)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     network.config.pad_token_id = tokenizer.pad_token_id
-    told = {name: network.config.sentence[name] for name in ("pooling", "normalize")}
+    settings = {name: network.config.sentence[name] for name in ("pooling", "normalize")}
     layout = "plain" if ref.fresh or not sentence_layout(ref.folder) else "sentence-transformers"
-    context.log.update(layout=layout, **told)
+    context.log.update(layout=layout, **settings)
     return TorchModel(network.to(context.device).eval(), tokenizer, ARCHITECTURE)
 
 
@@ -104,12 +104,12 @@ def load_encoder(ref: ModelRef, config: Any, stated: Mapping[str, Any]) -> tuple
     assert ref.folder is not None
     layout = {} if ref.fresh else sentence_layout(ref.folder)
     files: list[Path] = layout.pop("dense_files", [])
-    found = _without_pooler(weights_of("AutoModel", ref, dtype="float32", config=config))
-    encoder = found.network
+    weights = _without_pooler(weights_of("AutoModel", ref, dtype="float32", config=config))
+    encoder = weights.network
     encoder.config.sentence = {**layout, **stated}
     network = SentenceEncoder(encoder.config, encoder)
     _read_dense(network, files)
-    return found, network
+    return weights, network
 
 
 def _stated_options(params: SentenceParams) -> dict[str, Any]:
@@ -121,9 +121,9 @@ def _stated_options(params: SentenceParams) -> dict[str, Any]:
     return stated
 
 
-def _without_pooler(found: Weights) -> Weights:
+def _without_pooler(weights: Weights) -> Weights:
     """A pooler may be missing: it is not used."""
-    return replace(found, missing=[name for name in found.missing if not name.startswith(f"{POOLER}.")])
+    return replace(weights, missing=[name for name in weights.missing if not name.startswith(f"{POOLER}.")])
 
 
 def _read_dense(network: Any, files: list[Path]) -> None:

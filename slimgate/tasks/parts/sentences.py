@@ -92,7 +92,7 @@ class EncodedPairs:
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """Inputs (2 · rows, tokens) int64, padded to the longest text, or padded and cut to `tokens`."""
         width = tokens or int(max(self.lengths[i] for i in positions))
-        first, second = (one.batch(positions, width) for one in (self.first, self.second))
+        first, second = (pairs.batch(positions, width) for pairs in (self.first, self.second))
         return {name: np.concatenate([first[name], second[name]]) for name in first}
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:

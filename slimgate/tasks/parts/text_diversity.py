@@ -36,8 +36,8 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
     Falls with the amount of text: compare equal amounts. Source: Li et al. 2016 (A Diversity-Promoting
     Objective Function for Neural Conversation Models), section 5.
     """
-    found = [gram for text in texts for gram in ngrams(text.split(), n)]
-    return len(set(found)) / len(found) if found else None
+    grams = [gram for text in texts for gram in ngrams(text.split(), n)]
+    return len(set(grams)) / len(grams) if grams else None
 
 
 def repetition(texts: Sequence[str], n: int = 4) -> float | None:
@@ -74,11 +74,13 @@ def written_figures(teacher: Compared, variant: Compared) -> dict[str, dict[str,
     theirs, ours = _diversity(teacher, tokens), _diversity(variant, tokens)
     return {
         name: {
-            "what": f"{what}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows",
+            "what": (
+                f"{label}, of text written behind the first {PROMPT_TOKENS} tokens of {PROMPTS} gate rows"
+            ),
             "teacher": theirs.get(name),
             "variant": ours.get(name),
         }
-        for name, what in WORDS.items()
+        for name, label in WORDS.items()
     }
 
 
@@ -89,7 +91,7 @@ def _network(model: Compared) -> Any:
 def _tokens(*models: Compared) -> int:
     """How many tokens all of them write: fewer where one has positions for fewer."""
     rooms = [room(_network(model)) for model in models if can_write(_network(model))]
-    return min([_Plain.tokens, *(most - PROMPT_TOKENS for most in rooms if most is not None)])
+    return min([_Plain.tokens, *(room - PROMPT_TOKENS for room in rooms if room is not None)])
 
 
 def _diversity(model: Compared, tokens: int) -> dict[str, float | None]:

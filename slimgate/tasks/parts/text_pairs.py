@@ -38,7 +38,7 @@ def load_encoder_decoder(
     """
     model = load_text_model(TEXT_TO_TEXT, ref, context, texts)
     places = (model.network.generation_config, model.config)
-    start = next((one for place in places if (one := getattr(place, _START_ID, None)) is not None), None)
+    start = next((token for place in places if (token := getattr(place, _START_ID, None)) is not None), None)
     if start is None:
         raise BuildError(
             f"{ref.text}: neither config.json nor generation_config.json has {_START_ID}, the token that an "
@@ -76,10 +76,10 @@ class TextPairs(Prompts):
 
     def timed_batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
         """Inputs of a call that writes as many tokens to each text as the longest of their answers has."""
-        most = max((len(self.answers[i]) for i in positions), default=0) or self.new_tokens
+        max_tokens = max((len(self.answers[i]) for i in positions), default=0) or self.new_tokens
         inputs = dict(self.batch(positions, tokens))
         del inputs[DECODER_INPUTS]
-        return {**inputs, NEW_TOKENS: np.asarray([most], dtype=np.int64)}
+        return {**inputs, NEW_TOKENS: np.asarray([max_tokens], dtype=np.int64)}
 
     def take(self, positions: Sequence[int]) -> TextPairs:
         """Some of the rows, in that order."""
@@ -90,9 +90,9 @@ class TextPairs(Prompts):
     def join(self, more: EncodedTexts) -> TextPairs:
         """These rows and more behind them, of the same tokenizer."""
         assert isinstance(more, TextPairs)
-        both = super().join(more)
-        assert isinstance(both, TextPairs)
-        return replace(both, answers=[*self.answers, *more.answers])
+        joined = super().join(more)
+        assert isinstance(joined, TextPairs)
+        return replace(joined, answers=[*self.answers, *more.answers])
 
     def labels(self) -> list[list[int]]:
         """The tokens that the decoder learns to write. Raises DataError for a row without an answer."""

@@ -16,10 +16,10 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from fixtures.models.kept_models import KeptRun, kept_run, predict_with_readme
 from slimgate.cli.main import main
-from slimgate.compress.agreement import predictor_of
 from slimgate.loading import load, module_of
 from slimgate.models.predict import predict_scores
 from slimgate.protocols import BuildContext
+from slimgate.steps.agreement import predictor_of
 from slimgate.store.artifact import Artifact
 from slimgate.suite import extras
 from slimgate.tasks import causal_lm
@@ -61,7 +61,7 @@ def classifier(folder: Path, context: BuildContext, **task: Any) -> Any:
 def stepped(model: Any, context: BuildContext, *steps: str, **options: Any) -> Any:
     """The model after steps; options are the last one's."""
     for step in steps:
-        method = load("method", step)
+        method = load("step", step)
         params = method.Params(**(options if step == steps[-1] else {}))
         model = method.apply(model, params, context)
         model.kind = method.gives or model.kind
@@ -403,7 +403,7 @@ def test_an_artifact_that_the_store_has_not_is_told_with_the_command_that_builds
     code, _, err = export(KeptRun(run.record, tmp_path / "other"))
 
     assert (code, err.count("\n")) == (4, 1)
-    assert "pytest 'bench/films.toml::test_footprint[small]' --slimgate-store" in err
+    assert "pytest 'bench/films.toml::test_size[small]' --slimgate-store" in err
     assert not (tmp_path / "other").exists(), "a store is only read"
 
 

@@ -15,10 +15,10 @@ from fixtures.models.tiny_decoders import PARAMS as GENERATION
 from fixtures.models.tiny_decoders import answers_of as decoder_answers
 from fixtures.models.tiny_decoders import prompts_of, tiny_decoder
 from slimgate.cli.main import main
-from slimgate.compress.convert import to_ctranslate2 as step
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
 from slimgate.models.write_answers import Writing
 from slimgate.runtimes import ctranslate2 as runtime
+from slimgate.steps.convert import to_ctranslate2 as step
 
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)

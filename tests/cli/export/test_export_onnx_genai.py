@@ -12,9 +12,9 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.kept_models import kept_run, run_readme
 from slimgate.cli.main import main
-from slimgate.compress.convert import to_onnx_genai as step
 from slimgate.models.write_answers import Writing, write_answers
 from slimgate.runtimes import onnxruntime_genai as runtime
+from slimgate.steps.convert import to_onnx_genai as step
 from slimgate.tasks import text_generation
 
 pytest.importorskip("onnxruntime_genai")

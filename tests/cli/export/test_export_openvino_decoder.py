@@ -10,10 +10,10 @@ import torch
 from fixtures.models.kept_models import kept_run, run_readme
 from fixtures.models.tiny_decoders import PARAMS, answers_of, prompts_of, tiny_decoder
 from slimgate.cli.main import main
-from slimgate.compress.convert import openvino_weights
-from slimgate.compress.convert import to_openvino_decoder as step
 from slimgate.models.write_answers import Writing
 from slimgate.runtimes import openvino_decoder as runtime
+from slimgate.steps.convert import openvino_weights
+from slimgate.steps.convert import to_openvino_decoder as step
 
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.slow

@@ -15,9 +15,9 @@ from fixtures.models.gguf_models import NEXT_TOKEN, bert_encoder, byte_level_lla
 from fixtures.models.kept_models import kept_run, predict_with_readme
 from slimgate.cli.export.servers import LAYOUTS, describe_servers
 from slimgate.cli.main import main
-from slimgate.compress.convert import to_gguf
-from slimgate.compress.quantize import compressed_tensors
 from slimgate.models.served import load_served
+from slimgate.steps.convert import to_gguf
+from slimgate.steps.quantize import compressed_tensors
 from slimgate.tasks import causal_lm
 
 torch.set_num_threads(1)

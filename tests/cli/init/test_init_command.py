@@ -23,7 +23,7 @@ from slimgate.cli.main import main
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
-from slimgate.suite.schema import suite_schema
+from slimgate.suite.schema import make_suite_schema
 
 Init = Callable[..., tuple[int, str, str]]
 
@@ -77,7 +77,7 @@ def test_a_csv_and_a_model_are_enough(repository: Path, init: Init) -> None:
     assert text.startswith("#:schema ./suite.schema.json\n")
     assert "groups decide these budgets in most runs," in text
     assert "# if int8 changes 0.5 to 3 % of the answers and a student 5 to 12 %, and neither" in text
-    assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == suite_schema()
+    assert json.loads((repository / "bench/suite.schema.json").read_text("utf-8")) == make_suite_schema()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_language_model_and_questions(
 def write_pairs(repository: Path, rows: int) -> None:
     """A tiny T5, and texts with their last words."""
     write_tiny(repository / "t5", "t5", causal=True)
-    found = last_words(rows, seed=1, most=6).table.drop_columns(["id"]).rename_columns(["text", "target"])
+    found = last_words(rows, seed=1, limit=6).table.drop_columns(["id"]).rename_columns(["text", "target"])
     csv.write_csv(found.group_by(["text", "target"]).aggregate([]), repository / "pairs.csv")
 
 
@@ -262,7 +262,7 @@ def test_an_encoder_decoder_and_texts_with_targets(repository: Path, init: Init)
 def test_the_drafted_suite_of_an_encoder_decoder_runs(repository: Path, init: Init) -> None:
     write_pairs(repository, 400)
     assert init("--model", "t5", "--data", "pairs.csv")[0] == 0
-    ran = pytest_in(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or footprint")
+    ran = pytest_in(repository, "bench/pairs.toml", "-v", "-p", "no:xdist", "-k", "quality or size")
     for name in ("teacher", "student", "int8", "student-int8", "pruned-50"):
         found = ran.variant("pairs", name)
         assert found["error"] is None, found["error"]

@@ -24,7 +24,9 @@ LARGE = Space(
     "large",
     "teacher",
     (
-        StepTemplate({"low_rank": {"rank": Range("rank", 1, 900, log=False, step=None, whole=True)}}, None),
+        StepTemplate(
+            {"low_rank": {"rank": Range("rank", 1, 900, log=False, step=None, is_whole=True)}}, None
+        ),
         StepTemplate({"fine_tune": {"learning_rate": Range("rate", 1e-4, 1e-2, True, None, False)}}, None),
     ),
     None,

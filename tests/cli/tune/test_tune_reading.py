@@ -12,8 +12,8 @@ from slimgate.suite.file import read_suite_text
 from slimgate.suite.load import load_suite
 from slimgate.suite.reader import Reader
 from slimgate.suite.suite import Suite
-from slimgate.suite.tune_candidate import candidate, free_name
-from slimgate.suite.tune_space import Choice, Range, every
+from slimgate.suite.tune_candidate import find_free_name, make_candidate
+from slimgate.suite.tune_space import Choice, Range, iterate_step_lists
 
 STEP = "{ prune_ffn = { pruning_ratio = { choices = [0.25, 0.5] } }, optional = true }"
 TUNE = f"""
@@ -46,7 +46,7 @@ def test_a_table_is_read_with_its_choices(bench: Path, suite_text: str) -> None:
     assert tuning.tiers[0].quality["accuracy"][0].limit == 1.0
     [space] = tuning.spaces
     assert (space.name, space.parent) == ("students", "teacher")
-    assert len(list(every(space))) == 6
+    assert len(list(iterate_step_lists(space))) == 6
 
 
 def test_without_a_budget_of_its_own_it_is_the_suites(bench: Path, suite_text: str) -> None:
@@ -64,8 +64,8 @@ def test_steps_may_start_from_a_variant_of_any_name(bench: Path, suite_text: str
     suite = suite_of(bench, text)
     assert suite.tuning is not None
     reader = Reader(read_suite_text(suite.path, "bench/x.toml"), True)
-    one = next(iter(every(suite.tuning.spaces[0])))
-    made = candidate(reader, suite, one, free_name(name, suite))
+    one = next(iter(iterate_step_lists(suite.tuning.spaces[0])))
+    made = make_candidate(reader, suite, one, find_free_name(name, suite))
     assert (made.parent, made.name) == (name, f"{name}-again")
 
 
@@ -88,7 +88,7 @@ def test_several_budgets_a_range_and_a_parent(bench: Path, suite_text: str) -> N
 
 
 MISTAKES = [
-    ("{ keep_layers = { c", "{ keep_layer = { c", '[tune] space[0].steps[0]: "keep_layer": no such method'),
+    ("{ keep_layers = { c", "{ keep_layer = { c", '[tune] space[0].steps[0]: "keep_layer": no such step'),
     ("[[0], [0, 3]]", "[]", "[tune] space[0].steps[0].keep_layers.choices: [] came, expected a list of 1"),
     ("[[0], [0, 3]]", "3", "[tune] space[0].steps[0].keep_layers.choices: 3 came, expected a list, in [ ]"),
     (
@@ -159,9 +159,9 @@ def test_a_step_list_that_cannot_be_is_told_with_its_place_in_the_space(bench: P
     reader = Reader(read_suite_text(suite.path, "bench/x.toml"), True)
     assert suite.tuning is not None
     said = []
-    for one in every(suite.tuning.spaces[0]):
+    for one in iterate_step_lists(suite.tuning.spaces[0]):
         try:
-            variant = candidate(reader, suite, one, "trial-1")
+            variant = make_candidate(reader, suite, one, "trial-1")
         except SuiteError as error:
             said.append(str(error))
         else:

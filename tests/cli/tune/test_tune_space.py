@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.suite.tune_space import Choice, Range, Space, StepTemplate, draw_steps, ends, every
+from slimgate.suite.tune_space import (
+    Choice,
+    Range,
+    Space,
+    StepTemplate,
+    draw_steps,
+    iterate_step_lists,
+    list_ends,
+)
 
 
 def space(*steps: StepTemplate) -> Space:
@@ -18,7 +26,7 @@ PRUNE = StepTemplate(
 
 
 def steps_of(*templates: StepTemplate) -> list[list[dict[str, Any]]]:
-    return [[step for _, step in one.steps] for one in every(space(*templates))]
+    return [[step for _, step in one.steps] for one in iterate_step_lists(space(*templates))]
 
 
 def test_every_step_list_comes_once_and_a_step_that_is_left_out_asks_nothing() -> None:
@@ -32,7 +40,7 @@ def test_choices_inside_of_choices_are_asked_where_they_are_met() -> None:
         Choice("bits", ({"int8_dynamic": {}}, {"gptq": {"bits": Choice("gptq bits", (4, 3))}})), None
     )
     assert steps_of(bits) == [[{"int8_dynamic": {}}], [{"gptq": {"bits": 4}}], [{"gptq": {"bits": 3}}]]
-    first, *_ = every(space(bits))
+    first, *_ = iterate_step_lists(space(bits))
     assert first.picks == {"bits": 0}
 
 
@@ -41,9 +49,9 @@ def test_a_template_without_choices_is_one_step_list() -> None:
 
 
 def test_a_range_of_numbers_is_told_by_its_ends_and_one_of_whole_ones_by_all() -> None:
-    rate = Range("rate", 1e-4, 5e-4, log=True, step=None, whole=False)
-    assert list(ends(rate)) == [1e-4, 5e-4]
-    assert list(ends(Range("epochs", 2, 8, log=False, step=3, whole=True))) == [2, 5, 8]
+    rate = Range("rate", 1e-4, 5e-4, log=True, step=None, is_whole=False)
+    assert list(list_ends(rate)) == [1e-4, 5e-4]
+    assert list(list_ends(Range("epochs", 2, 8, log=False, step=3, is_whole=True))) == [2, 5, 8]
 
 
 def test_places_are_those_of_the_template() -> None:

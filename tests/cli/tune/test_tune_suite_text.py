@@ -13,7 +13,7 @@ from slimgate.errors import DataError
 from slimgate.suite.file import read_suite_text
 from slimgate.suite.load import load_suite
 from slimgate.suite.reader import Reader
-from slimgate.suite.tune_space import every
+from slimgate.suite.tune_space import iterate_step_lists
 
 TUNE = """
 [tune]
@@ -38,7 +38,7 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
     found = Found({}, (0.5, 0.1), (True, True), {}, 2**20, 4.0, 1.0, False)
     trials = [
         Trial(i, one.space, tuple(step for _, step in one.steps), State.BEYOND, None, found)
-        for i, one in enumerate(every(suite.tuning.spaces[0]), 1)
+        for i, one in enumerate(iterate_step_lists(suite.tuning.spaces[0]), 1)
     ]
     chosen = [Chosen(trials[0], 0, True), Chosen(trials[1], 1, False)]
     assert names_of(chosen, suite) == ["tuned-2", "tuned-3"]
@@ -62,7 +62,7 @@ def test_a_written_suite_has_the_chosen_steps_budgets_and_paths(bench: Path, sui
 
 
 def text_of(*arguments: object) -> str:
-    return suite_text(*arguments, rows=24, said="2 step lists")  # type: ignore[arg-type]
+    return suite_text(*arguments, rows=24, summary="2 step lists")  # type: ignore[arg-type]
 
 
 def test_only_a_file_of_its_own_is_written_over(tmp_path: Path) -> None:

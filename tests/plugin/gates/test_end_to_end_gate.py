@@ -14,7 +14,7 @@ from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
 from slimgate.plugin.gates import latency as gate
 from slimgate.plugin.session_start import _forget_tokenizer_threads, _set_tokenizer_threads
 from slimgate.record import LatencyFacts
-from slimgate.run.gate_results import budgeted_checks, expected_checks
+from slimgate.run.gate_results import list_budgeted_checks, list_expected_checks
 
 LIMITS = (
     "end_to_end_speedup_min = 0.5, end_to_end_p50_ms_max = 2.0, end_to_end_p95_ms_max = 0.5, p50_ms_max = 9.0"
@@ -74,10 +74,10 @@ def test_end_to_end_has_its_own_times_and_budgets(
 
 def test_end_to_end_calls_are_checks_and_those_with_a_budget_are_awaited(tmp_path: Path) -> None:
     suite = tiny_run(tmp_path, **{"[measure]\n": SUITE + WORKLOADS}).suite
-    expected = expected_checks(suite)
+    expected = list_expected_checks(suite)
     assert all((kind, "pruned", "b2-e2e") in expected for kind in ("latency", "speedup"))
     assert ("latency", "teacher", "b2-e2e") in expected
-    duels = [name for what, (kind, _, name) in budgeted_checks(suite, "pruned") if kind == "speedup"]
+    duels = [name for what, (kind, _, name) in list_budgeted_checks(suite, "pruned") if kind == "speedup"]
     assert duels == ["b2-e2e", "b2x12-e2e"]
 
 

@@ -12,7 +12,14 @@ from support.tiny_suite import tiny_run
 from slimgate.plugin.gate_properties import gate_properties
 from slimgate.plugin.gates import latency as gate
 from slimgate.record import VariantRecord
-from slimgate.run.gate_results import Parts, _latency, awaited_budgets, fails_by_verdict, part, parts_of
+from slimgate.run.gate_results import (
+    Parts,
+    _merge_latency,
+    has_failing_verdict,
+    list_awaited_budgets,
+    make_part,
+    split_record,
+)
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER
 
@@ -84,7 +91,7 @@ def test_both_quantiles_are_judged_and_the_worse_one_fails_the_test(
     ]
     assert limits["verdict"] == "FAIL"
     assert failed == limits["message"]
-    assert fails_by_verdict(found)
+    assert has_failing_verdict(found)
     assert ("slimgate.value.p95_ms_max", 1.0) in gate_properties(found)
     assert ("slimgate.verdict.p50_ms_max", "PASS") in gate_properties(found)
 
@@ -140,10 +147,13 @@ def test_a_budget_on_times_that_were_not_taken_fails(
 
 def test_a_workload_is_awaited_until_duel_and_times_have_reported(tmp_path: Path) -> None:
     run = run_with(tmp_path, "speedup_min = 1.5, p50_ms_max = 0.1")
-    assert awaited_budgets(run.suite, "pruned", Parts()) == ["latency b1"]
-    timed = part("latency", "pruned", "b1", {})
-    assert awaited_budgets(run.suite, "pruned", Parts([timed])) == ["latency b1"]
-    assert awaited_budgets(run.suite, "pruned", Parts([timed, part("speedup", "pruned", "b1", {})])) == []
+    assert list_awaited_budgets(run.suite, "pruned", Parts()) == ["latency b1"]
+    timed = make_part("latency", "pruned", "b1", {})
+    assert list_awaited_budgets(run.suite, "pruned", Parts([timed])) == ["latency b1"]
+    assert (
+        list_awaited_budgets(run.suite, "pruned", Parts([timed, make_part("speedup", "pruned", "b1", {})]))
+        == []
+    )
 
 
 def test_a_record_taken_apart_keeps_budgets_on_times_with_the_times(
@@ -152,8 +162,8 @@ def test_a_record_taken_apart_keeps_budgets_on_times_with_the_times(
     run = run_with(tmp_path, "p50_ms_max = 2.0")
     found, _ = judged(run, "pruned", Rounds(), pytestconfig)
     duel = {"speedup": 2.0, "speedup_interval": [1.9, 2.1], "budgets": [], "measured": "now"}
-    parts = Parts([found, part("speedup", "pruned", "b1", duel)])
-    latency = _latency("pruned", parts)
+    parts = Parts([found, make_part("speedup", "pruned", "b1", duel)])
+    latency = _merge_latency("pruned", parts)
     model = VariantRecord(name="pruned", parent="teacher", latency=latency)
     assert [(one.title, one.kind) for one in model.results()] == [
         ("latency b1", "speedup"),
@@ -161,7 +171,7 @@ def test_a_record_taken_apart_keeps_budgets_on_times_with_the_times(
     ]
     record = SimpleNamespace(variants=[model], self_test=SimpleNamespace(identical=None))
     record.self_test.planted_fault = record.self_test.planted_delay = None
-    again = _latency("pruned", Parts(parts_of(record)))  # type: ignore[arg-type]
+    again = _merge_latency("pruned", Parts(split_record(record)))  # type: ignore[arg-type]
     assert again == latency
     assert latency["b1"].limits is not None
     assert latency["b1"].limits.verdict == "PASS"

@@ -11,8 +11,8 @@ from support.tiny_suite import tiny_run
 from slimgate.judge.speed import Speedup
 from slimgate.plugin.gates import speedup as gate
 from slimgate.protocols import Workload
-from slimgate.run.duels import Arena, PlantedDelay
-from slimgate.run.gate_results import Parts, awaited_budgets, now
+from slimgate.run.duels import Duels, PlantedDelay
+from slimgate.run.gate_results import Parts, format_now, list_awaited_budgets
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER
 
@@ -27,7 +27,7 @@ SLOWER = Speedup(0.8, (0.75, 0.85), 0.8, 0.01, 12)
 DELAYED = Speedup(0.9, (0.88, 0.92), 0.9, 0.01, 12)
 
 
-class TimedBefore(Arena):
+class TimedBefore(Duels):
     """An arena whose duels have been timed before: by workload, what came out."""
 
     def __init__(self, teacher: ModelHandle, found: dict[str, Speedup], workload: Workload) -> None:
@@ -44,7 +44,7 @@ class TimedBefore(Arena):
         return self._found[workload.id]
 
     def planted_delay(self) -> PlantedDelay:
-        return PlantedDelay(self._workload, 0.1, DELAYED, now())
+        return PlantedDelay(self._workload, 0.1, DELAYED, format_now())
 
 
 @pytest.fixture
@@ -77,4 +77,4 @@ def test_a_workload_that_was_not_timed_is_awaited(run: SuiteRun, request: pytest
     gate.test_speedup(
         run.suite, run.handle(TEACHER), arena, run.handle("pruned"), first, reported.append, request
     )
-    assert awaited_budgets(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]
+    assert list_awaited_budgets(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]

@@ -12,7 +12,7 @@ from support.writing_suite import write_writing_suite, writing_run
 from slimgate.errors import SuiteError
 from slimgate.plugin.gates import latency as gate
 from slimgate.record import LatencyFacts
-from slimgate.run.gate_results import budgeted_checks, expected_checks
+from slimgate.run.gate_results import list_budgeted_checks, list_expected_checks
 from slimgate.suite.load import load_suite
 
 LIMITS = "ttft_p95_ms_max = 150, tokens_per_second_min = 200, tpot_speedup_min = 2.0, p50_ms_max = 90"
@@ -39,7 +39,7 @@ def test_each_phase_is_judged_by_its_own_budgets(
     monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
     run, found, lines = writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
     handle = run.handle("int8")
-    for workload in run.suite.timed_on("int8"):
+    for workload in run.suite.list_timed_workloads("int8"):
         rounds, reported = Rounds(), list[dict[str, Any]]()
         request: Any = SimpleNamespace(config=pytestconfig, getfixturevalue=lambda _, one=rounds: one)
         try:
@@ -74,9 +74,9 @@ def test_each_phase_is_judged_by_its_own_budgets(
 def test_every_phase_is_a_check_and_those_with_a_budget_are_awaited(tmp_path: Path) -> None:
     suite = writing_run(tmp_path, **{"[measure]\n": BUDGETS}).suite
     phases = ("p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot")
-    expected = expected_checks(suite)
+    expected = list_expected_checks(suite)
     assert all((kind, "int8", phase) in expected for kind in ("latency", "speedup") for phase in phases)
-    timed = [what for what, key in budgeted_checks(suite, "int8") if key[0] in ("latency", "speedup")]
+    timed = [what for what, key in list_budgeted_checks(suite, "int8") if key[0] in ("latency", "speedup")]
     assert timed == ["latency p24n8b2-tpot", "latency p24n8b2", "latency p24n8b2-ttft"]
 
 
@@ -84,7 +84,7 @@ def test_a_budget_on_answers_that_a_runtime_cannot_write_is_refused(tmp_path: Pa
     graph = "graph = { steps = [{ to_onnx = {} }] }\n"
     changes = {"[variants]\n": f"[variants]\n{graph}", "calibration = 0": "calibration = 2"}
     suite = writing_run(tmp_path, **changes).suite
-    assert suite.timed_on("graph") == suite.dueled_on("graph") == ()
+    assert suite.list_timed_workloads("graph") == suite.list_dueled_workloads("graph") == ()
     budget = "[budgets.variants.graph]\nlatency = { tpot_speedup_min = 1.5 }\n\n[measure]\n"
     file = write_writing_suite(tmp_path, **changes, **{"[measure]\n": budget})
     with pytest.raises(SuiteError) as error:

@@ -17,7 +17,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.comparing.separation import separate_variants
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
-from slimgate.run.keys import separation_key
+from slimgate.run.keys import make_separation_key
 
 ACCURACY = load_metric("accuracy")
 
@@ -41,7 +41,7 @@ def record_with(folder: Path, **lost: int) -> RunRecord:
 
 def test_gated_variants_are_compared_the_best_first(tmp_path: Path) -> None:
     record = record_with(tmp_path, bad=60, good=0, same=0)
-    found = separate_variants(record, tmp_path, to_key=separation_key)
+    found = separate_variants(record, tmp_path, to_key=make_separation_key)
     assert found is not None
     assert (found.metric, found.n, found.left_out) == ("accuracy", 8000, [])
     assert found.groups == [["good", "same"], ["bad"]]
@@ -55,18 +55,20 @@ def test_what_does_not_gate_or_has_other_answers_is_left_out(tmp_path: Path) -> 
         one.model_copy(update={"gated": False, "reason": "to see"}) if one.name == "shown" else one
         for one in record.variants
     ]
-    found = separate_variants(record.model_copy(update={"variants": models}), tmp_path, to_key=separation_key)
+    found = separate_variants(
+        record.model_copy(update={"variants": models}), tmp_path, to_key=make_separation_key
+    )
     assert found is not None
     assert (list(found.values), found.left_out, found.other_answers) == (["a", "b"], [], ["old"])
 
 
 def test_one_variant_is_not_compared(tmp_path: Path) -> None:
-    assert separate_variants(record_with(tmp_path, alone=3), tmp_path, to_key=separation_key) is None
+    assert separate_variants(record_with(tmp_path, alone=3), tmp_path, to_key=make_separation_key) is None
 
 
 def test_of_many_variants_those_that_lost_least_are_compared(tmp_path: Path) -> None:
     record = record_with(tmp_path, **{f"v{k}": k for k in range(MOST + 2)})
-    found = separate_variants(record, tmp_path, to_key=separation_key)
+    found = separate_variants(record, tmp_path, to_key=make_separation_key)
     assert found is not None
     assert found.left_out == [f"v{MOST}", f"v{MOST + 1}"]
     assert len(found.pairs) == MOST * (MOST - 1) // 2
@@ -76,23 +78,25 @@ def test_what_an_earlier_run_found_is_kept_while_the_answers_are_the_same(tmp_pa
     record = record_with(tmp_path, a=0, b=5)
     models = [one.model_copy(update={"inputs_digests": {"quality": one.name}}) for one in record.variants]
     record = record.model_copy(update={"variants": models})
-    assert separate_variants(record, tmp_path, stopped=True, to_key=separation_key) is None
-    found = separate_variants(record, tmp_path, to_key=separation_key)
+    assert separate_variants(record, tmp_path, stopped=True, to_key=make_separation_key) is None
+    found = separate_variants(record, tmp_path, to_key=make_separation_key)
     assert found is not None
     earlier = found.model_copy(update={"note": "of the earlier run"})
     assert (
-        separate_variants(record, tmp_path, earlier=earlier, stopped=True, to_key=separation_key) is earlier
+        separate_variants(record, tmp_path, earlier=earlier, stopped=True, to_key=make_separation_key)
+        is earlier
     )
     changed = models[-1].model_copy(update={"inputs_digests": {"quality": "other"}})
     for other in (
         record.model_copy(update={"variants": [*models[:-1], changed]}),  # another recipe or code
         record_with_other_answers(record, tmp_path),
     ):
-        again = separate_variants(other, tmp_path, earlier=earlier, to_key=separation_key)
+        again = separate_variants(other, tmp_path, earlier=earlier, to_key=make_separation_key)
         assert again is not None
         assert again.note is None
         assert (
-            separate_variants(other, tmp_path, earlier=earlier, stopped=True, to_key=separation_key) is None
+            separate_variants(other, tmp_path, earlier=earlier, stopped=True, to_key=make_separation_key)
+            is None
         )
 
 

@@ -167,7 +167,7 @@ def test_another_teacher_and_a_missing_self_test_are_a_weaker_gate(tmp_path: Pat
         "the self-test identical has not run",
         "the self-test planted_fault has not run",
     ]
-    trained = StepFacts(method="fine_tune", params={}, seconds=1.0, log={})
+    trained = StepFacts(name="fine_tune", params={}, seconds=1.0, log={})
     again = [teacher.model_copy(update={"artifact": other, "steps": [trained]}), int8]
     assert compare(old, as_released(tmp_path / "c", variants=again)).weaker == []
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.run.cluster.needs import AskedNeeds, Needs, asked_needs
+from slimgate.run.cluster.needs import Needs, RequestedNeeds, parse_needs
 
 MODELS = ("teacher", "student", "distilled")
 
 
 def test_a_model_takes_a_cpu_a_thread_and_a_gpu_where_the_run_is_on_one() -> None:
-    assert AskedNeeds().of("student", threads=2, device="cpu") == Needs(2)
-    assert AskedNeeds().of("student", threads=2, device="cuda:1") == Needs(2, gpus=1)
+    assert RequestedNeeds().find_needs("student", threads=2, device="cpu") == Needs(2)
+    assert RequestedNeeds().find_needs("student", threads=2, device="cuda:1") == Needs(2, gpus=1)
 
 
 def test_what_is_said_of_one_model_goes_over_what_is_said_of_all() -> None:
-    asked = asked_needs(["student:memory=500M,cpus=4", "cpus=1,memory=1.5G"], MODELS)
-    assert asked.of("student", threads=2, device="cpu") == Needs(4, memory=500 << 20)
-    assert asked.of("teacher", threads=2, device="cpu") == Needs(1, memory=3 << 29)
+    asked = parse_needs(["student:memory=500M,cpus=4", "cpus=1,memory=1.5G"], MODELS)
+    assert asked.find_needs("student", threads=2, device="cpu") == Needs(4, memory=500 << 20)
+    assert asked.find_needs("teacher", threads=2, device="cpu") == Needs(1, memory=3 << 29)
 
 
 def test_what_is_not_needed_is_no_resource() -> None:
@@ -41,6 +41,6 @@ def test_what_is_not_needed_is_no_resource() -> None:
 )
 def test_what_cannot_be_read_is_one_line(text: str, said: str) -> None:
     with pytest.raises(SuiteError) as error:
-        asked_needs([text], MODELS)
+        parse_needs([text], MODELS)
     assert said in str(error.value)
     assert "\n" not in str(error.value)

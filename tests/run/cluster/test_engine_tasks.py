@@ -9,8 +9,8 @@ from support.tiny_suite import tiny_run
 
 from fixtures.measuring import schedule_against_ideal as against
 from slimgate.run.cluster.needs import Needs
-from slimgate.run.cluster.schedule import Schedule, startable, ways
-from slimgate.run.cluster.tasks import Task, TaskId, Wish, tasks_of
+from slimgate.run.cluster.schedule import Schedule, choose_startable, find_longest_ways
+from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
 from slimgate.suite.suite import Suite
 
 VARIANTS = """
@@ -39,7 +39,7 @@ def told(tasks: dict[TaskId, Task]) -> dict[tuple[str, int], set[tuple[str, int]
 
 
 def test_a_variant_comes_after_what_it_starts_from_and_what_it_learns_from(suite: Suite) -> None:
-    tasks = tasks_of(suite, {"int8": Wish(), "helped": Wish(), "alone": Wish()})
+    tasks = list_tasks(suite, {"int8": Goal(), "helped": Goal(), "alone": Goal()})
     assert told(tasks) == {
         ("teacher", 0): set(),
         ("shorter", 0): {("teacher", 0)},
@@ -52,14 +52,14 @@ def test_a_variant_comes_after_what_it_starts_from_and_what_it_learns_from(suite
 def test_where_no_store_is_shared_a_variant_waits_for_the_one_that_builds_its_first_steps(
     suite: Suite,
 ) -> None:
-    tasks = told(tasks_of(suite, {"pruned": Wish(), "shorter": Wish(), "helped": Wish()}, shared=False))
+    tasks = told(list_tasks(suite, {"pruned": Goal(), "shorter": Goal(), "helped": Goal()}, shared=False))
     assert tasks["helped", 0] == {("teacher", 0), ("shorter", 0)}
     assert tasks["pruned", 0] == {("teacher", 0)}
 
 
 def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
-    wishes = {"int8": Wish(answers=True, rebuilds=True), "pruned": Wish(answers=True, rebuilds=True)}
-    tasks = tasks_of(suite, wishes)
+    wishes = {"int8": Goal(answers=True, rebuilds=True), "pruned": Goal(answers=True, rebuilds=True)}
+    tasks = list_tasks(suite, wishes)
     assert told(tasks) == {
         ("teacher", 0): set(),
         ("shorter", 0): {("teacher", 0)},
@@ -76,9 +76,9 @@ def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
 
 
 def test_stages_answer_where_more_than_one_step_leads_to_a_variant(suite: Suite) -> None:
-    tasks = tasks_of(suite, {"int8": Wish(answers=True), "pruned": Wish(answers=True)})
+    tasks = list_tasks(suite, {"int8": Goal(answers=True), "pruned": Goal(answers=True)})
     assert {one.name for one in tasks.values() if one.stages} == {"teacher", "shorter", "int8"}
-    assert not any(one.stages for one in tasks_of(suite, {"pruned": Wish(answers=True)}).values())
+    assert not any(one.stages for one in list_tasks(suite, {"pruned": Goal(answers=True)}).values())
 
 
 def graph(**after: str) -> dict[TaskId, Task]:
@@ -96,7 +96,9 @@ def names(tasks: list[Task]) -> list[str]:
 def test_the_longest_way_starts_first() -> None:
     tasks = graph(quick="", slow="", first="", second="first", third="second")
     seconds = dict(zip(tasks, (1.0, 3.0, 1.5, 1.5, 1.5), strict=True))
-    assert [way for _, way in sorted((one.name, way) for one, way in ways(tasks, seconds).items())] == [
+    assert [
+        way for _, way in sorted((one.name, way) for one, way in find_longest_ways(tasks, seconds).items())
+    ] == [
         4.5,
         1.0,
         3.0,
@@ -134,16 +136,16 @@ def test_a_task_without_room_keeps_no_smaller_one_waiting_and_one_more_waits_at_
     def of(task: Task) -> Needs:
         return needs[task.name]
 
-    assert names(list(startable(tasks, [], {"CPU": 2.0}, of))) == ["big", "small", "smaller"]
-    assert names(list(startable(tasks, [Needs(4)], {"CPU": 2.0}, of))) == ["small", "smaller"]
-    assert names(list(startable(tasks, [Needs(1), Needs(1)], {"CPU": 2.0}, of))) == ["big"]
+    assert names(list(choose_startable(tasks, [], {"CPU": 2.0}, of))) == ["big", "small", "smaller"]
+    assert names(list(choose_startable(tasks, [Needs(4)], {"CPU": 2.0}, of))) == ["small", "smaller"]
+    assert names(list(choose_startable(tasks, [Needs(1), Needs(1)], {"CPU": 2.0}, of))) == ["big"]
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
 def test_the_order_of_fifty_variants_is_close_to_the_ideal(workers: int, tmp_path: Path) -> None:
     sleeps = against.variants(1.0)
     suite = against.write_suite(tmp_path, sleeps)
-    tasks = tasks_of(suite, against.wishes(suite))
+    tasks = list_tasks(suite, against.wishes(suite))
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
     best = against.ideal(tasks, seconds, workers)
     assert len(sleeps) == 50

@@ -15,12 +15,12 @@ from support.tiny_suite import tiny_run
 
 from slimgate.errors import BuildError
 from slimgate.run.cluster import worker
-from slimgate.run.cluster.driver import Asked, _job
-from slimgate.run.cluster.needs import AskedNeeds
-from slimgate.run.cluster.packed import pack, publish
+from slimgate.run.cluster.driver import RayRequest, _make_job
+from slimgate.run.cluster.needs import RequestedNeeds
+from slimgate.run.cluster.packing import pack_entry, publish_entry
 from slimgate.run.cluster.tasks import Task, TaskId
-from slimgate.run.cluster.worker import Job, check_machine, work
-from slimgate.run.keys import software, splits_key
+from slimgate.run.cluster.worker import Job, check_machine, do_task
+from slimgate.run.keys import describe_software, make_splits_key
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 
@@ -38,7 +38,7 @@ def job_of(run: SuiteRun, **replaced: object) -> Job:
         rebuild_mark=None,
         device="cpu",
         threads=1,
-        software=software(),
+        software=describe_software(),
         shared=True,
     )
     return replace(job, **replaced)  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ def _own_process() -> Iterator[None]:
 def test_a_worker_that_sees_the_store_leaves_all_in_it(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     task = Task(TaskId(run.suite.path, "pruned", 0), answers=True, stages=True)
-    report, packed = work(job_of(run), task, [], fetch=pytest.fail)
+    report, packed = do_task(job_of(run), task, [], fetch=pytest.fail)
     assert (report.error, report.built, report.shared, packed) == (None, True, True, [])
     made = [kind for (kind, _), new in report.used.items() if new]
     assert sorted(made) == ["artifacts", "artifacts", "outcomes", "outcomes", "splits"]
@@ -68,18 +68,20 @@ def test_a_worker_without_the_store_gets_what_it_needs_and_gives_back_what_it_ma
     run = tiny_run(tmp_path)
     run.outcomes("teacher")
     teacher = run.build("teacher").steps[0].entry
-    splits = run.store.find("splits", splits_key(run.suite))
+    splits = run.store.find("splits", make_splits_key(run.suite))
     assert splits is not None
     needed = [(("splits", splits.folder.name), splits), (("artifacts", teacher.folder.name), teacher)]
     job = job_of(run, mark=f"ray-{tmp_path.name}-none", shared=False)
     try:
-        report, packed = work(job, Task(TaskId(run.suite.path, "pruned", 0), answers=True), needed, pack)
+        report, packed = do_task(
+            job, Task(TaskId(run.suite.path, "pruned", 0), answers=True), needed, pack_entry
+        )
     finally:
-        worker.clear(job)
+        worker.remove_own_store(job)
     assert (report.error, report.shared) == (None, False)
     assert [one.kind for one in packed] == ["artifacts", "outcomes"]  # not what it was given
     for one in packed:
-        publish(one, run.store)
+        publish_entry(one, run.store)
     assert run.build("pruned").from_store
     assert [entry for entry in run.store.root.glob("outcomes/*") if entry.name == packed[1].key]
     here = tiny_run(tmp_path, store="other").outcomes("pruned")
@@ -88,17 +90,17 @@ def test_a_worker_without_the_store_gets_what_it_needs_and_gives_back_what_it_ma
 
 def test_bytes_that_are_not_what_was_sent_are_not_published(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    packed = pack(run.build("teacher").steps[0].entry)
+    packed = pack_entry(run.build("teacher").steps[0].entry)
     name = next(iter(packed.files))
     other = Store(tmp_path / "other")
     flipped = packed.files[name].copy()
     flipped[0] ^= 1
     with pytest.raises(BuildError, match=f"{name} came damaged"):
-        publish(replace(packed, files={**packed.files, name: flipped}), other)
+        publish_entry(replace(packed, files={**packed.files, name: flipped}), other)
     with pytest.raises(BuildError, match="outside of it"):
-        publish(replace(packed, files={"../elsewhere": packed.files[name]}), other)
+        publish_entry(replace(packed, files={"../elsewhere": packed.files[name]}), other)
     assert other.find("artifacts", packed.key) is None
-    assert publish(packed, other).manifest["digest"] == packed.manifest["digest"]
+    assert publish_entry(packed, other).manifest["digest"] == packed.manifest["digest"]
 
 
 def test_an_error_of_a_step_comes_back_with_what_it_wrote(
@@ -111,7 +113,7 @@ def test_an_error_of_a_step_comes_back_with_what_it_wrote(
     )
     monkeypatch.syspath_prepend(tmp_path)
     run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"wheels:lose" = {}'})
-    report, _ = work(job_of(run), Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
+    report, _ = do_task(job_of(run), Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
     assert isinstance(report.error, BuildError)
     assert str(report.error) == "pruned: step wheels:lose: RuntimeError: the wheel came off"
     assert not report.built
@@ -127,10 +129,10 @@ def test_a_step_has_the_time_limit_of_the_run_on_another_machine_too(
     monkeypatch.syspath_prepend(tmp_path)
     run = tiny_run(tmp_path, **{"magnitude_prune = { sparsity = 0.5 }": '"sleepers:sleep" = {}'})
     run.time_limit = 1.0
-    asked = Asked(runs={run.suite.path: run}, wishes={}, needs=AskedNeeds(), root=tmp_path)
-    job = replace(_job(asked, run, "ray-here"), shown=run.suite.shown, shared=True)
+    asked = RayRequest(runs={run.suite.path: run}, goals={}, needs=RequestedNeeds(), root=tmp_path)
+    job = replace(_make_job(asked, run, "ray-here"), shown=run.suite.shown, shared=True)
     (run.store.root / "locks" / job.mark).touch()
-    report, _ = work(job, Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
+    report, _ = do_task(job, Task(TaskId(run.suite.path, "pruned", 0)), [], pytest.fail)
     assert str(report.error) == (
         "pruned: step sleepers:sleep: building pruned took longer than --slimgate-time-limit 1 (seconds)"
     )
@@ -172,5 +174,5 @@ def test_a_machine_with_other_software_or_another_suite_is_refused(tmp_path: Pat
     _, _, wrong = check_machine(replace(job, suite=tmp_path / "elsewhere.toml"))
     assert wrong is not None
     assert "does not see the suite" in wrong
-    report, _ = work(replace(job, digest="0"), Task(TaskId(job.suite, "pruned", 0)), [], pytest.fail)
+    report, _ = do_task(replace(job, digest="0"), Task(TaskId(job.suite, "pruned", 0)), [], pytest.fail)
     assert "has another" in str(report.error)

@@ -183,7 +183,7 @@ def _verdicts(told: dict[str, Any]) -> list[dict[str, Any]]:
 def _forget(store: Path, method: str) -> None:
     """Takes the artifacts of a method out of a store, and with them who answers by them."""
     for manifest in store.glob("artifacts/*/manifest.json"):
-        if json.loads(manifest.read_text())["method"] == method:
+        if json.loads(manifest.read_text())["step"] == method:
             shutil.rmtree(manifest.parent)
 
 

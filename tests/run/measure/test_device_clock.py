@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from slimgate.run.measure.device_clock import WallClock, device_clock, device_peak_bytes, reset_device_peak
+from slimgate.run.measure.device_clock import (
+    WallClock,
+    make_device_clock,
+    read_device_peak,
+    reset_device_peak,
+)
 from slimgate.run.measure.duel_worker import Contender
-from slimgate.run.measure.timed_call import timed_call
+from slimgate.run.measure.timed_call import make_timed_call
 
 pytestmark = pytest.mark.slow
 
@@ -24,14 +29,14 @@ def test_the_wall_clock_times_the_call_and_hands_over_what_was_prepared() -> Non
         given.append(prepared)
         time.sleep(0.02)
 
-    seconds = device_clock("cpu").time(call, "a batch")
+    seconds = make_device_clock("cpu").time(call, "a batch")
     assert given == ["a batch"]
     assert 0.02 <= seconds < 1
 
 
 def test_a_cpu_has_no_memory_of_its_own_to_count() -> None:
     reset_device_peak("cpu")
-    assert device_peak_bytes("cpu") is None
+    assert read_device_peak("cpu") is None
 
 
 def test_a_contender_times_every_call_by_its_clock() -> None:
@@ -46,7 +51,7 @@ def test_a_contender_times_every_call_by_its_clock() -> None:
             super().time(call, prepared)
             return 0.25
 
-    contender._calls, contender._clock = [timed_call(Counting(), "rows", "forward")], Ticking()
+    contender._calls, contender._clock = [make_timed_call(Counting(), "rows", "forward")], Ticking()
     told = contender.answer({"calls": 3, "discard": 2, "turns": [0]})
     assert told["seconds"] == [0.25, 0.25, 0.25]
     assert forwarded == ["rows"] * 5
@@ -60,7 +65,7 @@ def test_a_gpu_is_waited_for_although_the_call_only_fills_its_queue() -> None:
         for _ in range(times):
             torch.mm(matrix, matrix)
 
-    clock = device_clock("cuda")
+    clock = make_device_clock("cuda")
     clock.time(call, 2)
     few, many = clock.time(call, 2), clock.time(call, 40)
     assert many > 5 * few > 0
@@ -70,10 +75,10 @@ def test_a_gpu_is_waited_for_although_the_call_only_fills_its_queue() -> None:
 def test_the_peak_of_a_gpu_holds_what_was_freed_and_can_be_counted_anew() -> None:
     reset_device_peak("cuda")
     held = torch.zeros(2**20, dtype=torch.uint8, device="cuda")
-    peak = device_peak_bytes("cuda")
+    peak = read_device_peak("cuda")
     assert peak is not None
     assert peak >= 2**20
     del held
-    assert device_peak_bytes("cuda") == peak
+    assert read_device_peak("cuda") == peak
     reset_device_peak("cuda")
-    assert device_peak_bytes("cuda") < peak
+    assert read_device_peak("cuda") < peak

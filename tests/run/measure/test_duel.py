@@ -25,14 +25,14 @@ from slimgate.run.measure.duel import (
     Block,
     Contender,
     ContenderSpec,
-    block_seconds,
-    block_size,
-    duel,
-    fastest_call,
-    seconds_of_a_call,
-    turns_of_round,
+    choose_block_size,
+    choose_turns,
+    compute_block_seconds,
+    find_fastest_call,
+    run_duel,
+    time_call,
 )
-from slimgate.run.measure.duel_worker import QueueClock, delayed
+from slimgate.run.measure.duel_worker import QueueClock, delay_call
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> tuple[list[Any
 
 def test_rounds_go_on_until_the_time_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.004, 0.004)
-    times = duel(contenders, inputs, seed=0, max_seconds=2.0)
+    times = run_duel(contenders, inputs, seed=0, max_seconds=2.0)
     assert times.calls == {"a": 4, "b": 4}
     assert times.rounds == 50  # a round: two blocks of 4 calls and one thrown away, 40 ms
     assert times.blocks["a"].tolist() == [0.004] * 50
@@ -78,30 +78,30 @@ def test_rounds_go_on_until_the_time_is_used(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_slow_calls_get_the_least_rounds_whatever_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 1.0, 3.0)
-    times = duel(contenders, inputs, seed=0, max_seconds=0.5)
+    times = run_duel(contenders, inputs, seed=0, max_seconds=0.5)
     assert (times.rounds, times.calls) == (MIN_ROUNDS, {"a": 1, "b": 1})
     assert np.median(times.blocks["b"] / times.blocks["a"]) == 3.0
 
 
 def test_short_calls_get_more_calls_a_block_and_more_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.0005, 0.0005)
-    times = duel(contenders, inputs, seed=0, max_seconds=0.0)
+    times = run_duel(contenders, inputs, seed=0, max_seconds=0.0)
     assert (times.rounds, times.calls) == (2 * MIN_ROUNDS, {"a": 32, "b": 32})
     assert contenders[0].blocks[-1] == (32, 2)
-    assert duel(contenders, inputs, seed=0, max_seconds=1e9).rounds == MAX_ROUNDS
+    assert run_duel(contenders, inputs, seed=0, max_seconds=1e9).rounds == MAX_ROUNDS
 
 
 def test_contenders_of_nearly_the_same_speed_make_as_many_calls_a_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.006, 0.002)
-    duel(contenders, inputs, seed=0, max_seconds=0.1)
+    run_duel(contenders, inputs, seed=0, max_seconds=0.1)
     assert contenders[0].blocks[-1] == contenders[1].blocks[-1] == (4, 1)
 
 
 def test_a_fast_contender_fills_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, inputs = scripted(monkeypatch, 0.009, 0.009, 0.0004)
-    times = duel(contenders, inputs, seed=0, max_seconds=0.1)
+    times = run_duel(contenders, inputs, seed=0, max_seconds=0.1)
     assert times.calls == {"a": 3, "b": 3, "c": 32}
     assert contenders[0].blocks[-1] == contenders[1].blocks[-1] == (3, 1)
     assert contenders[2].blocks[-1] == (32, 2)
@@ -112,12 +112,12 @@ def test_a_fast_contender_fills_its_block(monkeypatch: pytest.MonkeyPatch) -> No
     [(0.0001, (32, 2)), (0.00099, (16, 2)), (0.002, (8, 1)), (0.005, (3, 1)), (0.3, (1, 1))],
 )
 def test_a_block_is_filled_by_calls(once: float, size: tuple[int, int]) -> None:
-    assert block_size(once) == size
+    assert choose_block_size(once) == size
 
 
 def test_turns_are_drawn_anew_and_then_turned_round(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, turns, inputs = scripted(monkeypatch, 1.0, 1.0, 1.0)
-    duel(contenders, inputs, seed=3, max_seconds=300.0)
+    run_duel(contenders, inputs, seed=3, max_seconds=300.0)
     warm = 3  # a call of 1 s is asked for once a contender before the rounds
     rounds = [tuple(turns[i : i + 3]) for i in range(warm, len(turns), 3)]
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
@@ -134,7 +134,7 @@ def test_enough_is_asked_only_at_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -
         asked.append(len(times["a"]))
         return asked[-1] >= 48
 
-    assert duel(contenders, inputs, seed=0, max_seconds=1e9, enough=enough).rounds == 48
+    assert run_duel(contenders, inputs, seed=0, max_seconds=1e9, enough=enough).rounds == 48
     assert asked == [12, 24, 48]
     assert LOOKS == (12, 24, 48, 96, 192)
 
@@ -142,20 +142,20 @@ def test_enough_is_asked_only_at_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -
 def test_a_block_is_told_by_its_lower_quartile_without_what_others_took() -> None:
     """Own times 2, 3, 1, 2: three quarters of the way from the lowest to the next."""
     block = Block([2.0, 9.0, 1.0, 2.5], [0.0, 6.0, 0.0, 0.5])
-    assert block_seconds([block, Block([4.0] * 4, [0.0] * 4)]).tolist() == [1.75, 4.0]
+    assert compute_block_seconds([block, Block([4.0] * 4, [0.0] * 4)]).tolist() == [1.75, 4.0]
 
 
 def test_with_many_batches_a_block_is_the_mean_over_them_of_the_lower_quartile_of_each() -> None:
     """Two batches of two calls: quartiles 1.25 and 10, so that the slow row is not lost."""
     block = Block([1.0, 2.0, 10.0, 10.0], [0.0] * 4, turns=2)
-    assert block_seconds([block]).tolist() == [5.625]
-    assert fastest_call([block, Block([1.0, 1.0, 3.0, 3.0], [0.0] * 4, turns=2)]) == 2.0
+    assert compute_block_seconds([block]).tolist() == [5.625]
+    assert find_fastest_call([block, Block([1.0, 1.0, 3.0, 3.0], [0.0] * 4, turns=2)]) == 2.0
 
 
 def test_each_round_calls_the_next_rows_and_all_contenders_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     contenders, _, _ = scripted(monkeypatch, 0.002, 0.001)
     batches = [{"input_ids": np.full((4, 2), number)} for number in range(20)]
-    times = duel(contenders, {"a": batches, "b": batches}, seed=0, max_seconds=0.1)
+    times = run_duel(contenders, {"a": batches, "b": batches}, seed=0, max_seconds=0.1)
     assert times.calls == {"a": CALLS_OF_A_ROW, "b": CALLS_OF_A_ROW}
     called = [one for one in contenders[0].called if len(one) > 1]
     assert called == [one for one in contenders[1].called if len(one) > 1]
@@ -164,7 +164,7 @@ def test_each_round_calls_the_next_rows_and_all_contenders_the_same(monkeypatch:
 
 @pytest.mark.parametrize(("batches", "rows", "size"), [(512, 1, 32), (16, 32, 1), (5, 1, 5), (128, 4, 8)])
 def test_a_round_calls_about_32_rows(batches: int, rows: int, size: int) -> None:
-    assert turns_of_round(0, batches, rows) == list(range(size))
+    assert choose_turns(0, batches, rows) == list(range(size))
 
 
 @pytest.fixture(scope="module")
@@ -192,12 +192,12 @@ def plain(spec: ContenderSpec) -> Iterator[Contender]:
 def test_a_contender_with_a_delay_of_half_a_call_is_slower_by_it(
     spec: ContenderSpec, plain: Contender, shared: bool
 ) -> None:
-    slow = Contender(named(spec, f"slow-{shared}"), beside=plain if shared else None)
+    slow = Contender(named(spec, f"slow-{shared}"), host=plain if shared else None)
     try:
-        once = seconds_of_a_call(plain)
+        once = time_call(plain)
         slow.delay(0.5 * once)
         names = ("plain", slow.spec.name)
-        times = duel([plain, slow], {name: [INPUTS] for name in names}, seed=0, max_seconds=0.5)
+        times = run_duel([plain, slow], {name: [INPUTS] for name in names}, seed=0, max_seconds=0.5)
         ratio = float(np.median(times.blocks[slow.spec.name] / times.blocks["plain"]))
         assert 1.15 < ratio < 2.5
         assert (slow._process is plain._process) is shared
@@ -217,7 +217,7 @@ def test_two_runtimes_never_share_a_process(spec: ContenderSpec, plain: Contende
     with pytest.raises(
         MeasureError, match=r"other \(onnxruntime\) and plain \(eager\) cannot share a process"
     ):
-        Contender(named(spec, "other", runtime="onnxruntime"), beside=plain)
+        Contender(named(spec, "other", runtime="onnxruntime"), host=plain)
 
 
 def test_what_cannot_be_loaded_or_dies_is_one_error_with_its_name(spec: ContenderSpec) -> None:
@@ -232,7 +232,7 @@ def test_what_cannot_be_loaded_or_dies_is_one_error_with_its_name(spec: Contende
 
 
 def test_the_delay_is_waited_on_top_of_the_call() -> None:
-    slower = delayed(lambda prepared: prepared + 1, 0.02)
+    slower = delay_call(lambda prepared: prepared + 1, 0.02)
     start = time.perf_counter()
     assert slower(1) == 2
     assert time.perf_counter() - start >= 0.02

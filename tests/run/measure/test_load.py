@@ -13,7 +13,7 @@ from slimgate.judge.decision import Verdict
 from slimgate.models.ask import Request
 from slimgate.models.stream import Timed
 from slimgate.protocols import LOAD_PARTS, Load, ServiceLevel
-from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes, duel_under_load, meets
+from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes, duel_under_load, is_good
 from slimgate.runtimes.endpoint import EndpointTable
 
 REQUESTS, BLOCKS, RUNS = 16, 12, 400
@@ -54,9 +54,9 @@ def test_good_requests_meet_every_limit_of_the_level() -> None:
     block = [slow, wordy, good, short, failed]
     times = LoadTimes({VARIANT: [block, [slow]]}, {VARIANT: [2.0, 1.0]})
     level = ServiceLevel(ttft_ms=200, tpot_ms=30)
-    assert [meets(one, level) for one in block] == [False, False, True, True, False]
-    assert [meets(one, ServiceLevel(e2el_ms=500)) for one in block] == [True, False, True, True, False]
-    assert times.good(VARIANT, level).tolist() == [2, 0]
+    assert [is_good(one, level) for one in block] == [False, False, True, True, False]
+    assert [is_good(one, ServiceLevel(e2el_ms=500)) for one in block] == [True, False, True, True, False]
+    assert times.count_good(VARIANT, level).tolist() == [2, 0]
     assert times.ms_per_good(VARIANT, level).tolist() == [1000.0, np.inf]
     assert times.sent_ms(VARIANT, "answer").tolist() == [400, 900, 200, 100, np.inf, 400]
     assert times.sent_ms(VARIANT, "tpot").tolist() == [10, 50, 10, np.inf, 10]

@@ -15,11 +15,11 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS
 from slimgate.protocols import Rows, Workload
 from slimgate.run.measure.latency import (
+    choose_rows_of_length,
+    choose_workload_rows,
     plan_rounds,
-    rows_of_length,
-    summarise,
-    tokenize_ms,
-    workload_rows,
+    summarise_times,
+    time_tokenizing,
 )
 from slimgate.tasks import text_classification
 from slimgate.tasks.parts.encoding import EncodedTexts
@@ -42,12 +42,12 @@ pytestmark = pytest.mark.slow
 def test_rows_of_a_workload_are_spread_evenly_over_the_lengths(
     lengths: list[int], batch: int, positions: list[int]
 ) -> None:
-    assert workload_rows(lengths, batch) == positions
+    assert choose_workload_rows(lengths, batch) == positions
 
 
 def test_the_mean_length_of_a_batch_is_near_that_of_the_gate() -> None:
     lengths = np.random.default_rng(0).integers(4, 60, 1000)
-    chosen = workload_rows(lengths.tolist(), 32)
+    chosen = choose_workload_rows(lengths.tolist(), 32)
     assert lengths[chosen].mean() == pytest.approx(lengths.mean(), rel=0.05)
     assert len(set(chosen)) == 32
 
@@ -65,7 +65,7 @@ def test_the_mean_length_of_a_batch_is_near_that_of_the_gate() -> None:
 def test_rows_of_a_length_are_the_nearest(
     lengths: list[int], batch: int, tokens: int, positions: list[int]
 ) -> None:
-    assert rows_of_length(lengths, batch, tokens) == positions
+    assert choose_rows_of_length(lengths, batch, tokens) == positions
 
 
 def encoded_of(lengths: list[int]) -> EncodedTexts:
@@ -75,13 +75,15 @@ def encoded_of(lengths: list[int]) -> EncodedTexts:
 
 def test_inputs_have_the_rows_own_lengths_or_the_stated_one() -> None:
     encoded = encoded_of([2, 6, 4])
-    assert encoded.batch(workload_rows(encoded.lengths.tolist(), 3), None)["input_ids"].tolist() == [
+    assert encoded.batch(choose_workload_rows(encoded.lengths.tolist(), 3), None)["input_ids"].tolist() == [
         [1, 1, 0, 0, 0, 0],
         [3, 3, 3, 3, 0, 0],
         [2, 2, 2, 2, 2, 2],
     ]
-    assert encoded.batch(workload_rows(encoded.lengths.tolist(), 1), 3)["input_ids"].tolist() == [[3, 3, 3]]
-    assert encoded.batch(workload_rows(encoded.lengths.tolist(), 2), 8)["input_ids"].shape == (2, 8)
+    assert encoded.batch(choose_workload_rows(encoded.lengths.tolist(), 1), 3)["input_ids"].tolist() == [
+        [3, 3, 3]
+    ]
+    assert encoded.batch(choose_workload_rows(encoded.lengths.tolist(), 2), 8)["input_ids"].shape == (2, 8)
     assert (Workload(1).id, Workload(32, 64).id) == ("b1", "b32x64")
 
 
@@ -132,7 +134,7 @@ def test_rounds_fit_in_the_time_and_never_exceed_the_limit(
 
 
 def test_times_by_hand() -> None:
-    times = summarise([0.010, 0.030, 0.020, 0.020], batch=8)
+    times = summarise_times([0.010, 0.030, 0.020, 0.020], batch=8)
     assert times.p50_ms == pytest.approx(20)
     assert times.mean_ms == pytest.approx(20)
     assert times.std_ms == pytest.approx((200 / 3) ** 0.5)
@@ -148,13 +150,13 @@ def test_times_by_hand() -> None:
 def test_a_percentile_needs_the_rounds_that_bound_it(name: str, share: float, rounds: int) -> None:
     """The largest of n times is an upper bound of the percentile with 95 %: share^n < 0.05."""
     assert share**rounds < 0.05 < share ** (rounds - 1)
-    assert getattr(summarise([0.001 * i for i in range(1, rounds)], 1), f"{name}_ms") is None
-    enough = summarise([0.001 * i for i in range(rounds)], 1)
+    assert getattr(summarise_times([0.001 * i for i in range(1, rounds)], 1), f"{name}_ms") is None
+    enough = summarise_times([0.001 * i for i in range(rounds)], 1)
     assert getattr(enough, f"{name}_ms") == pytest.approx(share * (rounds - 1))
 
 
 def test_one_round_has_no_deviation() -> None:
-    assert summarise([0.5], 1).std_ms == 0.0
+    assert summarise_times([0.5], 1).std_ms == 0.0
 
 
 def test_tokenising_is_timed_on_the_rows_of_the_workload(tmp_path: Path) -> None:
@@ -170,5 +172,5 @@ def test_tokenising_is_timed_on_the_rows_of_the_workload(tmp_path: Path) -> None
         return lambda few: seen.append(few.ids) or encode(few)
 
     task: Any = SimpleNamespace(object=SimpleNamespace(row_encoder=watched), params=PARAMS)
-    assert 0 < tokenize_ms(task, Rows(rows.table.take([2, 0])), tmp_path, rounds=3) < 1000
+    assert 0 < time_tokenizing(task, Rows(rows.table.take([2, 0])), tmp_path, rounds=3) < 1000
     assert seen == [["c", "a"]] * 4

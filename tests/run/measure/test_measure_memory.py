@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from slimgate.errors import MeasureError
-from slimgate.run.measure.device_clock import device_peak_bytes
+from slimgate.run.measure.device_clock import read_device_peak
 from slimgate.run.measure.memory import MemoryReading, read_memory
-from slimgate.run.measure.memory_worker import peak_bytes, resident_bytes
+from slimgate.run.measure.memory_worker import read_peak_bytes, read_resident_bytes
 
 MB = 1024**2
 RUNTIME = '''
@@ -109,11 +109,11 @@ def test_a_process_that_fails_is_one_error_of_one_line(own: Path, runtime: str, 
 
 
 def test_what_the_system_does_not_tell_is_not_known(tmp_path: Path) -> None:
-    assert resident_bytes(tmp_path / "missing") is None
-    assert peak_bytes(tmp_path / "missing") >= 10 * MB  # by getrusage
+    assert read_resident_bytes(tmp_path / "missing") is None
+    assert read_peak_bytes(tmp_path / "missing") >= 10 * MB  # by getrusage
     (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
-    assert (peak_bytes(tmp_path / "status"), resident_bytes(tmp_path / "status")) == (2 * MB, MB)
-    assert device_peak_bytes("cpu") is None
+    assert (read_peak_bytes(tmp_path / "status"), read_resident_bytes(tmp_path / "status")) == (2 * MB, MB)
+    assert read_device_peak("cpu") is None
 
 
 def test_the_worker_itself_loads_no_torch() -> None:

@@ -17,7 +17,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.loading import load
 from slimgate.params import Table
-from slimgate.run.measure.quality import Encoder, outcomes_of, predict
+from slimgate.run.measure.quality import Encoder, make_outcomes, predict_outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes import eager
 from slimgate.suite.suite import Plugin
@@ -57,7 +57,7 @@ def install(folder: Path, version: str) -> None:
 
 def entry_of(run: SuiteRun, name: str) -> Any:
     artifact, runtime = run.build(name).artifact, run.suite.model(name).runtime
-    return outcomes_of(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
+    return make_outcomes(run.suite, run.rows, artifact, runtime, run.encoder, run.store, device="cpu")[1]
 
 
 def test_outcomes_stand_in_the_order_of_the_gate_and_come_from_the_store(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_runtime_that_does_not_say_otherwise_depends_on_the_processor(tmp_path
 
 def test_the_processor_of_stored_answers_is_known_and_that_of_new_ones_is_this_one(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
-    assert run.processor_of("teacher") is None
+    assert run.find_processor("teacher") is None
     assert run.handle("teacher").processor is None  # though by now the store has them
     assert tiny_run(tmp_path).handle("teacher").processor == describe_processor("cpu", threads=1)
 
@@ -236,7 +236,9 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
 
     runtime = replace(run.suite.teacher.runtime, object=Broken())
     with pytest.raises(MeasureError, match=r"4 of 60 gate rows got a score that is NaN or infinite"):
-        predict(run.suite, run.rows, artifact, runtime, Encoder(run.suite, run.rows.gate), device="cpu")
+        predict_outcomes(
+            run.suite, run.rows, artifact, runtime, Encoder(run.suite, run.rows.gate), device="cpu"
+        )
 
 
 def test_a_task_that_leaves_rows_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.protocols import Workload
-from slimgate.run.measure.duel import Contender, ContenderSpec, duel
+from slimgate.run.measure.duel import Contender, ContenderSpec, run_duel
 from slimgate.run.measure.memory import read_memory
-from slimgate.suite.suite import TEACHER, params_json
+from slimgate.suite.suite import TEACHER, dump_params
 
 pytestmark = pytest.mark.slow
 
@@ -37,13 +37,13 @@ def test_a_graph_is_built_answers_and_duels_with_its_teacher(tmp_path: Path) -> 
             spec = ContenderSpec(name, folder, model.runtime.name, {}, "cpu", 1)
             contenders.append(Contender(spec))
         inputs = {name: [run.workload(name, Workload(1, 8)).inputs] for name in (TEACHER, "graph")}
-        times = duel(contenders, inputs, seed=0, max_seconds=0.1)
+        times = run_duel(contenders, inputs, seed=0, max_seconds=0.1)
     finally:
         for contender in contenders:
             contender.close()
     assert all((times.blocks[name] > 0).all() for name in (TEACHER, "graph"))
     assert graph.runtime.params.left_out  # a tuple, and a list once it is JSON
-    options = params_json(graph.runtime.params)
+    options = dump_params(graph.runtime.params)
     folder = run.build("graph").artifact.folder
     memory = read_memory(folder, graph.runtime.name, options, inputs["graph"][0], device="cpu", threads=1)
     assert memory.baseline_bytes < memory.peak_bytes

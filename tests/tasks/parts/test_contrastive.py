@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from slimgate.compress.training.data_parallel import Workers
 from slimgate.errors import BuildError
+from slimgate.steps.training.data_parallel import Workers
 from slimgate.tasks.parts.contrastive import ContrastiveObjective
 
 OBJECTIVE = ContrastiveObjective()
@@ -38,10 +38,10 @@ def test_rows_without_labels_have_their_own_caption() -> None:
 
 
 def test_a_batch_cannot_be_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimgate.compress.training import data_parallel
+    from slimgate.steps.training import data_parallel
 
     monkeypatch.setattr(data_parallel.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(data_parallel.distributed, "get_rank", lambda: 0)
     monkeypatch.setattr(data_parallel.distributed, "get_world_size", lambda: 2)
     with pytest.raises(BuildError, match="compares all rows of a batch with each other"):
-        Workers.here(2, OBJECTIVE)
+        Workers.join(2, OBJECTIVE)

@@ -17,7 +17,7 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.sentence_layout import sentence_layout
 from slimgate.protocols import ModelRef
-from slimgate.run.contents import model_files
+from slimgate.run.contents import list_model_files
 from slimgate.tasks.parts.sentence_models import check_sentence_model
 from slimgate.tasks.sentence_embedding import Params
 
@@ -94,7 +94,7 @@ def test_what_a_folder_may_not_say(
 
 
 def test_the_layer_behind_the_pooling_is_loaded_and_saved(tmp_path: Path) -> None:
-    dense = {"in_features": 32, "out_features": 6, "bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}  # fmt: skip # noqa: E501
+    dense = {"in_features": 32, "out_features": 6, "bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}  # fmt: skip  # noqa
     modules = ("Transformer", "Pooling", "Dense")
     folder = write_layout(tmp_path / "m", pooling=FLAGS, modules=modules, **dense)
     context = embedding_context(tmp_path / "rows", LABELS)
@@ -134,7 +134,7 @@ def test_settings_in_numbered_folders_are_in_the_stores_key(tmp_path: Path) -> N
     folder = write_layout(tmp_path / "m", pooling=FLAGS)
     (folder / "onnx").mkdir()
     (folder / "onnx/config.json").write_text("{}")
-    files = model_files(ModelRef("m", folder))
+    files = list_model_files(ModelRef("m", folder))
     assert "1_Pooling/config.json" in files
     assert "config.json" in files
     assert "onnx/config.json" in files  # every file counts

@@ -21,7 +21,7 @@ def test_the_worst_cells_are_run_again_and_what_stays_bad_once_more() -> None:
         return 0.10 if cell == 0 or (cell == 1 and number == 0) else 0.05
 
     found = in_rounds(range(100), simulate, lambda share: share, reps=40)
-    assert [(one.found, one.runs) for one in found[:2]] == [(0.10, 40 * TIMES[2]), (0.05, 40 * TIMES[1])]
+    assert [(one.result, one.runs) for one in found[:2]] == [(0.10, 40 * TIMES[2]), (0.05, 40 * TIMES[1])]
     assert sum(one.runs == 40 * TIMES[1] for one in found) == WORST - 1
     assert asked[100 + WORST :] == [(0, 40 * TIMES[2], 2)]
 

@@ -1,0 +1,81 @@
+"""`slimgate steps`: the compression steps that a suite can name; `slimgate steps NAME`: one of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from slimgate.loading import text_of
+from slimgate.protocols import Step
+
+_HEADERS = ("option", "value", "default", "what it is")
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("steps", help="list the compression steps, or tell all about one")
+    parser.add_argument("name", nargs="?", help="a step, or your own as package.module:object")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the list, or one step. Raises SuiteError for a name that is none."""
+    sys.stdout.write(overview() if options.name is None else details(options.name))
+    return 0
+
+
+def overview() -> str:
+    """One line a step."""
+    from tabulate import tabulate
+
+    from slimgate.loading import known_plugins, load
+
+    rows = [(name, step_summary(load("step", name))) for name in known_plugins("step")]
+    return tabulate(rows, headers=["step", "what it does"]) + "\n"
+
+
+def details(name: str) -> str:
+    """What its file says of a step, its options with their defaults, and what it reads and promises."""
+    from tabulate import tabulate
+
+    from slimgate.cli.options import option_tables
+    from slimgate.loading import load, own_object
+
+    step = load("step", name)
+    # a function of one's own becomes a step, which has a docstring of its own
+    parts = [step_text(own_object("step", name) if ":" in name else step)]
+    schema = step.Params.model_json_schema()
+    is_table = "properties" in schema or schema.get("type") == "object"
+    for table in option_tables(schema):
+        rows = [(option.name, option.kind, option.default, option.about) for option in table.options]
+        named = "".join(f"{name} = {{ … }}\n" for name in table.names)
+        text = tabulate(rows, _HEADERS, disable_numparse=True, maxcolwidths=[None, 30, None, 60])
+        none = "No options." if is_table else "Its value is written as above."
+        parts.append(f"{named}\n{text}".lstrip() if rows else none)
+    parts.append(tabulate(step_facts(step).items(), tablefmt="plain"))
+    return "\n\n".join(parts) + "\n"
+
+
+def step_facts(step: Any) -> dict[str, str]:
+    """What it starts from, leaves, reads and promises, in words."""
+    if type(step).resolve is not Step.resolve:
+        return {"starts from": "that depends on its options, as do what it leaves, reads and promises"}
+    return {
+        "starts from": ", ".join(sorted(step.takes)),
+        "leaves": step.gives or "the same kind",
+        "reads": ", ".join(step.reads) or "no rows",
+        "asks for the teacher": "yes" if step.uses_teacher else "no",
+        "another seed, another model": "yes" if step.stochastic else "no",
+        "promises": ", ".join(step.claims) or "nothing",
+    }
+
+
+def step_text(step: Any) -> str:
+    """What its docstring says of it, else that of its file."""
+    return text_of(step) or "It has no docstring."
+
+
+def step_summary(step: Any) -> str:
+    """The first sentence of that."""
+    return step_text(step).split("\n\n")[0].replace("\n", " ")

@@ -1,0 +1,108 @@
+"""Does a converted language model write the answers of the one that it was made from? On calibration rows.
+
+check_converted(model, converted, 0.01, context)   its scores and its answers
+check_answers(model, converted, 0.01, context)     its answers alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from slimgate.errors import BuildError
+from slimgate.models.divergence import find_divergence
+from slimgate.models.write_answers import end_tokens, is_encoder_decoder, start_of_answers
+from slimgate.protocols import AnswerPlan, Arrays, BuildContext, Predictor
+from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
+
+_BATCH = 32
+_END = "the end"
+
+
+def check_converted(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
+    """Logs how far scores and answers lie apart. Raises BuildError where that is more than the tolerance."""
+    batches = calibration_arrays(model.tokenizer, context)
+    before, after = (predictor_of(stage, context) for stage in (model, converted))
+    check_agreement(scores(before, batches), scores(after, batches), batches, context, tolerance=tolerance)
+    _check_written(before, after, model.tokenizer, tolerance, context)
+
+
+def check_answers(model: Any, converted: Any, tolerance: float | None, context: BuildContext) -> None:
+    """Compares the greedy answers to the calibration rows of a task that writes.
+
+    Logs the share that changes, and the first divergent token. Raises BuildError where that token's score
+    lies further than the tolerance under the expected one's: then it is no rounding of a near tie.
+    """
+    before, after = (predictor_of(stage, context) for stage in (model, converted))
+    _check_written(before, after, model.tokenizer, tolerance, context)
+
+
+def _check_written(
+    before: Predictor, after: Predictor, tokenizer: Any, tolerance: float | None, context: BuildContext
+) -> None:
+    task, rows = context.task, context.rows("calibration")
+    if getattr(task, "encode_prompts", None) is None:
+        return
+    options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1, "stop": ()})
+    prompts = task.encode_prompts(options, rows, tokenizer)
+    expected, written = (
+        [answer.ids for answer in task.answer(options, predictor, prompts, AnswerPlan(_BATCH))[:, 0]]
+        for predictor in (before, after)
+    )
+    ends = end_tokens(tokenizer, getattr(before, "network", None)) | {*getattr(before, "end_tokens", ())}
+    divergences = [
+        divergence
+        for row in range(len(rows))
+        if (
+            divergence := find_divergence(
+                rows.ids[row],
+                expected[row],
+                written[row],
+                partial(_scores_behind, before, prompts.columns["input_ids"][row], expected[row]),
+                ends,
+            )
+        )
+    ]
+    context.log["changed_answers"] = round(len(divergences) / len(rows), 4)
+    if not divergences:
+        return
+    first, worst = divergences[0], max(divergences, key=lambda divergence: divergence.gap)
+    format_token = partial(_format_token, tokenizer)
+    context.log["first_divergence"] = {
+        "row": first.row,
+        "token": first.place + 1,
+        "written": format_token(first.written),
+        "expected": format_token(first.expected),
+        "gap": round(first.gap, 4),
+    }
+    if tolerance is not None and worst.gap > tolerance:
+        raise BuildError(
+            "the converted model writes another answer than the one it was made from: "
+            f"{worst.describe('calibration row', tolerance, format_token)}. Give another `tolerance` if that "
+            "is meant"
+        )
+
+
+def _scores_behind(predictor: Predictor, prompt: Sequence[int], answer: Sequence[int], place: int) -> Scores:
+    """(vocabulary,) scores of the token behind so many of the answer."""
+    batch = _inputs(predictor, prompt, answer[:place])
+    scores: Scores = predictor.fetch(predictor.forward(predictor.prepare(batch)))[0, -1]
+    return scores
+
+
+def _inputs(predictor: Predictor, prompt: Sequence[int], written: Sequence[int]) -> Arrays:
+    """The inputs whose last scores are those of the token behind what is written."""
+    network = getattr(predictor, "network", None)
+    if network is not None and is_encoder_decoder(network):
+        answer = np.array([[start_of_answers(network), *written]], dtype=np.int64)
+        text, more = np.array([prompt], dtype=np.int64), {"decoder_input_ids": answer}
+    else:
+        text, more = np.array([[*prompt, *written]], dtype=np.int64), {}
+    return {"input_ids": text, "attention_mask": np.ones_like(text), **more}
+
+
+def _format_token(tokenizer: Any, token: int | None) -> str:
+    return _END if token is None else f"{token} ({tokenizer.decode([token])!r})"

@@ -1,0 +1,126 @@
+"""A process of its own that compiles a network ahead of time and tries the package on some batches.
+
+    python -P -m slimgate.steps.convert._aoti_worker FOLDER
+
+reads FOLDER/request.json {"device", "threads", "precision"}, FOLDER/model as TorchModel.save wrote it, and
+FOLDER/batches.npz ("0/input_ids", …). It writes FOLDER/model.pt2, then FOLDER/scores.npz ("0", …: what the
+package gives for each batch) and FOLDER/answer.json: inputs, weights, compile_seconds; or {"error"} alone.
+Compiled code may die: then there is no answer, and whoever asked lives on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate._system.worker import end_with_parent
+from slimgate.errors import SlimgateError
+from slimgate.protocols import Arrays
+
+REQUEST, MODEL, BATCHES = "request.json", "model", "batches.npz"
+PACKAGE, SCORES, ANSWER = "model.pt2", "scores.npz", "answer.json"
+Json = dict[str, Any]
+
+
+def compile_and_predict(folder: Path, *, device: str, threads: int, precision: str) -> Json:
+    """Compiles the folder's model and predicts its batches. Raises BuildError where it is not one graph."""
+    import torch
+
+    from slimgate.models.torch_model import load_torch_model
+    from slimgate.runtimes.aoti import AotiPredictor, open_package
+    from slimgate.runtimes.compiled import compile_in_process
+    from slimgate.steps.agreement import scores
+
+    torch.set_num_threads(threads)
+    model: Any = load_torch_model(folder / MODEL, device=device)
+    if precision == "bfloat16":
+        model.network.to(torch.bfloat16)
+    batches = read_batches(folder / BATCHES)
+    example = {
+        name: torch.from_numpy(values).to(device) for name, values in example_batch(batches[0]).items()
+    }
+    start = time.perf_counter()
+    with compile_in_process("to_aoti", device):
+        compile_network(model.network, example, folder / PACKAGE, threads)
+    seconds = time.perf_counter() - start
+    predictor = AotiPredictor(open_package(folder / PACKAGE), tuple(example), device)
+    predicted = scores(predictor, batches)
+    np.savez(folder / SCORES, **{str(place): values for place, values in enumerate(predicted)})  # type: ignore[arg-type]
+    return {"inputs": list(example), "weights": model.measure_size(), "compile_seconds": round(seconds, 3)}
+
+
+def compile_network(network: Any, example: Json, package: Path, threads: int) -> None:
+    """A package of the network's logits, in float32. example: tensors by name, on the network's device."""
+    import torch
+    from torch import nn
+    from torch.export import Dim
+
+    class Logits(nn.Module):
+        """The network's logits alone, in float32."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, inputs: dict[str, Any]) -> Any:
+            return self.network(**inputs).logits.float()
+
+    axes = {name: dict.fromkeys(range(min(value.dim(), 2)), Dim.DYNAMIC) for name, value in example.items()}
+    for name, value in example.items():
+        if value.dim() != 2:  # of images the sides are the model's
+            axes[name] = {0: Dim.DYNAMIC}
+    with torch.no_grad():
+        program = torch.export.export(Logits().eval(), (example,), dynamic_shapes=(axes,))
+        torch._inductor.aoti_compile_and_package(
+            program,
+            package_path=str(package),
+            # loops for more than one thread, however many the runtime is given
+            inductor_configs={"cpp.dynamic_threads": True, "cpp.threads": max(threads, 2)},
+        )
+
+
+def example_batch(batch: Arrays) -> Arrays:
+    """Two rows at least, and not as many as there are tokens, or the two sizes would count as one."""
+    rows, tokens = next(iter(batch.values())).shape[:2]
+    places = [place % rows for place in range(max(rows, 2))]
+    if len(places) == tokens:
+        places.append(0)
+    return {name: np.ascontiguousarray(values[places]) for name, values in batch.items()}
+
+
+def write_batches(file: Path, batches: list[Arrays]) -> None:
+    """All arrays in one file, by the batch's place and their name."""
+    arrays: Any = {
+        f"{place}/{name}": values for place, batch in enumerate(batches) for name, values in batch.items()
+    }
+    np.savez(file, **arrays)
+
+
+def read_batches(file: Path) -> list[Arrays]:
+    """What `write_batches` wrote."""
+    by_batch: dict[int, dict[str, Any]] = {}
+    with np.load(file, allow_pickle=False) as arrays:
+        for key in arrays:
+            place, _, name = key.partition("/")
+            by_batch.setdefault(int(place), {})[name] = arrays[key]
+    return [by_batch[place] for place in sorted(by_batch)]
+
+
+def main(folder: Path) -> None:
+    """Answers the request of a folder."""
+    request = json.loads((folder / REQUEST).read_text("utf-8"))
+    try:
+        answer = compile_and_predict(folder, **request)
+    except SlimgateError as error:
+        answer = {"error": str(error)}
+    (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    main(Path(sys.argv[1]))

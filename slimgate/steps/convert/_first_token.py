@@ -1,0 +1,138 @@
+"""Computes the last block of an encoder for the first token alone, where the head reads no other.
+
+with first_token_alone(network, batch) as narrowed:
+    ...  # the same logits, for less; narrowed says whether the network was one for which this holds
+
+A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) leaves the last block's
+other vectors unread: of the other tokens it needs keys and values, but no query, no FFN, no layer norm.
+Leaving tokens out is PoWER-BERT's idea (Goyal et al. 2020); here no answer changes. For ONNX graphs it is
+_onnx_first_token.py that does this.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import encoder_layers
+from slimgate.protocols import Arrays
+
+
+@contextmanager
+def first_token_alone(network: nn.Module, batch: Arrays) -> Iterator[bool]:
+    """The network with a narrower last block while the context lasts; False where it stays as it is.
+
+    batch: rows of several tokens, which show whether the logits hang on other tokens' last vectors, and that
+    they stay as they were. Blocks are narrowed that are built as BERT's: attention.self.query, .key, .value,
+    and attention.output, which adds what attention was given. Others that have these names and attend
+    otherwise (ESM turns its vectors by their places) give other logits, and stay whole.
+    """
+    block = _last_block(network)
+    if block is None or not _is_berts(block) or not reads_first_token_alone(network, batch):
+        yield False
+        return
+    before = _logits(network, batch)
+    with ExitStack() as whole_again:
+        _narrow(block.attention, whole_again)
+        same = torch.allclose(_logits(network, batch), before, rtol=1e-3, atol=1e-4 * float(before.std()))
+        if not same:
+            whole_again.close()
+        yield same
+
+
+def _narrow(attention: Any, undo: ExitStack) -> None:
+    undo.callback(setattr, attention, "self", attention.self)
+    first = attention.output.register_forward_pre_hook(lambda _, inputs: (inputs[0], inputs[1][:, :1]))
+    undo.callback(first.remove)
+    attention.self = _FirstQuery(attention.self)
+
+
+def reads_first_token_alone(network: nn.Module, batch: Arrays) -> bool:
+    """Whether the logits stay the same, to the bit, when the last block's other vectors become others."""
+    block = _last_block(network)
+    if block is None:
+        return False
+    before = _logits(network, batch)
+    handle = block.register_forward_hook(_turn_other_tokens)
+    try:
+        after = _logits(network, batch)
+    finally:
+        handle.remove()
+    return torch.equal(before, after)
+
+
+def _logits(network: nn.Module, batch: Arrays) -> torch.Tensor:
+    device = next(network.parameters()).device
+    inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+    with torch.inference_mode():
+        logits: torch.Tensor = network(**inputs).logits
+    return logits
+
+
+def _turn_other_tokens(_block: nn.Module, _given: Any, output: Any) -> Any:
+    vectors = output[0] if isinstance(output, tuple) else output
+    turned = torch.cat([vectors[:, :1], 1.0 - vectors[:, 1:]], dim=1)
+    return (turned, *output[1:]) if isinstance(output, tuple) else turned
+
+
+def _last_block(network: nn.Module) -> Any:
+    try:
+        return list(encoder_layers(network))[-1]
+    except (BuildError, IndexError):  # no blocks of one kind: two towers, or a network of the user's own
+        return None
+
+
+def _is_berts(block: Any) -> bool:
+    attention = getattr(block, "attention", None)
+    self_attention: Any = getattr(attention, "self", None)
+    named = all(
+        isinstance(getattr(self_attention, name, None), nn.Module) for name in ("query", "key", "value")
+    )
+    return (
+        named
+        and hasattr(attention, "output")
+        and hasattr(self_attention, "scaling")
+        and hasattr(self_attention, "attention_head_size")
+        and not getattr(self_attention, "is_decoder", False)
+        and list(inspect.signature(self_attention.forward).parameters)[:2]
+        == ["hidden_states", "attention_mask"]
+        and hasattr(sys.modules[type(self_attention).__module__], "eager_attention_forward")
+    )
+
+
+class _FirstQuery(nn.Module):
+    """BERT's self-attention with one query a row; the network's own way to attend is kept."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.whole = layer
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
+    ) -> tuple[torch.Tensor, Any]:
+        layer, rows = self.whole, hidden_states.shape[0]
+
+        def by_head(vectors: torch.Tensor) -> torch.Tensor:
+            return vectors.view(rows, vectors.shape[1], -1, layer.attention_head_size).transpose(1, 2)
+
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            layer.config._attn_implementation, sys.modules[type(layer).__module__].eager_attention_forward
+        )
+        attended, weights = attend(
+            layer,
+            by_head(layer.query(hidden_states[:, :1])),
+            by_head(layer.key(hidden_states)),
+            by_head(layer.value(hidden_states)),
+            None if attention_mask is None else attention_mask[:, :, :1],
+            dropout=0.0,
+            scaling=layer.scaling,
+        )
+        return attended.reshape(rows, 1, -1), weights

@@ -1,0 +1,123 @@
+"""Computes for the first token alone what only the first token's answer reads.
+
+A head that reads the first token's vector ([CLS]; Devlin et al. 2019, section 3) leaves the last block's
+other vectors unread: of the other tokens it needs keys and values, but no query, no FFN, no layer norm. The
+graph of a whole network computes all of them. Here the choice of the first token is moved from the end of the
+block to its beginning: as PoWER-BERT (Goyal et al. 2020) leaves out tokens, but no answer changes.
+
+It goes before quantizing: a scale taken over a whole tensor would be another one over its first token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from slimgate.steps.convert._onnx_graph import Graph
+
+# Operators that make a token's vector from the same token's and nothing else, with their inputs of vectors.
+BY_TOKEN = {
+    "Add": (0, 1),
+    "BiasGelu": (0,),
+    "Cast": (0,),
+    "Div": (0, 1),
+    "Erf": (0,),
+    "FastGelu": (0,),
+    "Gelu": (0,),
+    "Identity": (0,),
+    "LayerNormalization": (0,),
+    "MatMul": (0,),
+    "Mul": (0, 1),
+    "Relu": (0,),
+    "SkipLayerNormalization": (0, 1),
+    "Sub": (0, 1),
+    "Tanh": (0,),
+}
+# Of attention the query alone: keys and values are of all tokens.
+QUERY = (0,)
+# From here on its inputs have a place for each query, such as (rows, heads, queries, keys).
+BIAS_OF_PAIRS = 5
+
+
+def keep_first_token(graph: Graph) -> int:
+    """Rewrites the graph in place; gives how many operators compute one token instead of all.
+
+    0 where the answer reads more than the first token, or attention is not one operator.
+    """
+    moved_nodes = 0
+    for choice in [node for node in graph.proto.graph.node if _chooses_first(graph, node)]:
+        moved = _only_for(graph, choice)
+        if any(node.op_type == "MultiHeadAttention" for node in moved):
+            _choose_before(graph, moved)
+            moved_nodes += len(moved)
+    if moved_nodes:
+        del graph.proto.graph.value_info[:]  # shapes of all tokens
+    return moved_nodes
+
+
+def _chooses_first(graph: Graph, node: Any) -> bool:
+    """(rows, tokens, features) -> (rows, features) of the first token."""
+    if node.op_type != "Gather" or _axis(node) != 1:
+        return False
+    index = graph.value(node.input[1])
+    return index is not None and index.ndim == 0 and int(index) == 0
+
+
+def _axis(node: Any) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
+
+
+def _only_for(graph: Graph, choice: Any) -> list[Any]:
+    """The operators whose outputs nobody but the choice reads, directly or through each other; last first."""
+    needed = {choice.input[0]}
+    nodes: list[Any] = []
+    for node in reversed(graph.proto.graph.node):
+        if not needed & set(node.output) or not _moves(graph, node):
+            continue
+        readers = [reader for name in node.output for reader in graph.readers(name)]
+        inside = all(any(reader is node for node in (choice, *nodes)) for reader in readers)
+        as_vectors = all(
+            name not in (entry for i, entry in enumerate(reader.input) if i not in _vectors(reader))
+            for name in node.output
+            for reader in readers
+        )
+        if inside and as_vectors and not any(graph.is_output(name) for name in node.output):
+            nodes.append(node)
+            needed |= {node.input[i] for i in _vectors(node) if i < len(node.input)}
+    return nodes
+
+
+def _moves(graph: Graph, node: Any) -> bool:
+    if node.op_type == "MatMul":
+        weight = graph.value(node.input[1])
+        return weight is not None and weight.ndim == 2
+    if node.op_type == "LayerNormalization":
+        return next((int(a.i) for a in node.attribute if a.name == "axis"), -1) == -1
+    if node.op_type == "MultiHeadAttention":
+        return not any(node.input[BIAS_OF_PAIRS:])
+    return node.op_type in BY_TOKEN
+
+
+def _vectors(node: Any) -> tuple[int, ...]:
+    """Which inputs of an operator are tokens' vectors that may be the first one's alone."""
+    return QUERY if node.op_type in ("Gather", "MultiHeadAttention") else BY_TOKEN[node.op_type]
+
+
+def _choose_before(graph: Graph, moved: list[Any]) -> None:
+    """Chooses the first token, as (rows, 1, features), of what the moved operators read of others."""
+    from onnx import helper
+
+    inside = {name for node in moved for name in node.output}
+    for node in reversed(moved):
+        for i in _vectors(node):
+            name = node.input[i] if i < len(node.input) else ""
+            if not name or name in inside or graph.value(name) is not None:
+                continue
+            chosen = f"{name}_first"
+            if graph.maker(chosen, "Gather") is None:
+                if graph.value("first_token") is None:
+                    graph.constant("first_token", np.array([0], dtype=np.int64))
+                place = next(k for k, known in enumerate(graph.proto.graph.node) if known is node)
+                graph.insert(helper.make_node("Gather", [name, "first_token"], [chosen], axis=1), place)
+            node.input[i] = chosen

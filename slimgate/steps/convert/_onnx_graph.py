@@ -1,0 +1,132 @@
+"""Who makes and who reads each value of an ONNX graph: what a rewriting of the graph walks along."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[Any]
+MICROSOFT = "com.microsoft"
+
+
+class Graph:
+    """An index over a ModelProto that is rewritten in place."""
+
+    def __init__(self, proto: Any) -> None:
+        self.proto: Any = proto
+        self._tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+        self._makers: dict[str, Any] = {}
+        self._readers: dict[str, list[Any]] = {}
+        for node in proto.graph.node:
+            self._enter(node)
+
+    def _enter(self, node: Any) -> None:
+        self._makers.update(dict.fromkeys(node.output, node))
+        for name in node.input:
+            self._readers.setdefault(name, []).append(node)
+
+    def maker(self, name: str, *kinds: str) -> Any:
+        """The node that makes a value, where it is of one of these kinds; else None."""
+        node = self._makers.get(name)
+        return node if node is not None and node.op_type in kinds else None
+
+    def readers(self, name: str) -> list[Any]:
+        """The nodes that read a value."""
+        return self._readers.get(name, [])
+
+    def only_reader(self, name: str, *kinds: str) -> Any:
+        """The one node that reads a value, where it is of one of these kinds; else None."""
+        readers = self.readers(name)
+        if len(readers) != 1 or readers[0].op_type not in kinds or self.is_output(name):
+            return None
+        return readers[0]
+
+    def is_output(self, name: str) -> bool:
+        return any(output.name == name for output in self.proto.graph.output)
+
+    def value(self, name: str) -> Values | None:
+        """The numbers of a value that is fixed; None of one that is computed."""
+        from onnx import numpy_helper
+
+        tensor = self._tensors.get(name)
+        values: Values | None = None if tensor is None else numpy_helper.to_array(tensor)
+        return values
+
+    def constant(self, name: str, values: Values) -> str:
+        """A new initializer; gives its name."""
+        from onnx import numpy_helper
+
+        tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self.proto.graph.initializer.append(tensor)
+        self._tensors[name] = self.proto.graph.initializer[-1]
+        return name
+
+    def put(self, kind: str, inputs: list[str], outputs: list[str], *, before: Any, **options: Any) -> Any:
+        """A new node of ONNX Runtime's own kind in front of another. Its outputs are the new node's now."""
+        from onnx import helper
+
+        node = helper.make_node(
+            kind, inputs, outputs, name=f"{kind}_{outputs[0]}", domain=MICROSOFT, **options
+        )
+        place = next(i for i, known in enumerate(self.proto.graph.node) if known is before)
+        self.insert(node, place)
+        if all(known.domain != MICROSOFT for known in self.proto.opset_import):
+            self.proto.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+        return node
+
+    def insert(self, node: Any, place: int) -> None:
+        """Puts a node at a place in the order in which nodes are computed."""
+        self.proto.graph.node.insert(place, node)
+        self._enter(self.proto.graph.node[place])
+
+    def remove(self, *nodes: Any) -> None:
+        """Takes nodes out whose outputs another one makes now."""
+        for node in nodes:
+            self.proto.graph.node.remove(node)
+
+    def ancestors(self, name: str) -> list[Any]:
+        """The nodes that a value is computed by, in the graph's order."""
+        needed, above = {name}, []
+        for node in reversed(self.proto.graph.node):
+            if needed & set(node.output):
+                above.append(node)
+                needed |= set(node.input)
+        return above[::-1]
+
+
+def without_unread(proto: Any) -> None:
+    """Removes nodes whose outputs nobody reads, and the initializers that are left over."""
+    read = {output.name for output in proto.graph.output}
+    nodes = []
+    for node in reversed(proto.graph.node):
+        if read & set(node.output):
+            nodes.append(node)
+            read |= set(node.input)
+    tensors = [tensor for tensor in proto.graph.initializer if tensor.name in read]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes[::-1])
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(tensors)
+
+
+def options_of(node: Any) -> Mapping[str, Any]:
+    """A node's attributes."""
+    from onnx import helper
+
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def kinds_of(proto: Any) -> Counter[str]:
+    """How many nodes there are of each kind."""
+    return Counter(node.op_type for node in proto.graph.node)
+
+
+def weights_of(graph: Graph, *kinds: str) -> Iterator[tuple[Any, Values]]:
+    """The nodes of these kinds whose second input is fixed, with that input."""
+    for node in graph.proto.graph.node:
+        if node.op_type in kinds and (values := graph.value(node.input[1])) is not None:
+            yield node, values

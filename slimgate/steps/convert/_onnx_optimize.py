@@ -1,0 +1,318 @@
+"""Attention and embeddings of an exported encoder as one operator each, of ONNX Runtime's own kinds.
+
+    fused, narrowed = fuse(proto)        # {"MultiHeadAttention": 6, "EmbedLayerNormalization": 1, …}, 13
+
+onnxruntime.transformers knows the graphs of older exporters; on torch's of today it joins layer norms with
+what is added to them, and GELU with its bias, but finds neither attention nor embeddings. So these two are
+found here, by what the nodes compute. Attention over padding gets the mask that the tokenizer made, where
+running the graph's own mask on probes shows that it says the same; any other mask is added as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from slimgate._system.quiet import silent
+from slimgate.steps.convert._onnx_first_token import keep_first_token
+from slimgate.steps.convert._onnx_graph import Graph, Values, kinds_of, options_of, without_unread
+
+MASK = "attention_mask"
+# What ONNX Runtime reads as int32, so that no cast stands between the caller and it.
+READ_AS_INT32 = frozenset({"Cast", "Shape", "Gather", "MultiHeadAttention", "EmbedLayerNormalization"})
+FUSED = (
+    "MultiHeadAttention",
+    "EmbedLayerNormalization",
+    "SkipLayerNormalization",
+    "BiasGelu",
+    "FastGelu",
+)
+# Longer than the windows of local attention.
+LONG_PROBE = 1024
+Gelu = Literal["exact", "tanh"]
+
+
+def fuse(
+    proto: Any,
+    *,
+    attention: bool = True,
+    embeddings: bool = True,
+    first_token: bool = True,
+    layer_norms: bool = False,
+    gelu: Gelu = "exact",
+) -> tuple[dict[str, int], int]:
+    """Rewrites a graph in place.
+
+    Gives how many operators of each fused kind it has now, and how many compute the first token alone.
+    """
+    if attention:
+        _fuse_attention(Graph(proto))
+        without_unread(proto)
+    if embeddings:
+        _fuse_embeddings(Graph(proto))
+        without_unread(proto)
+    narrowed = keep_first_token(Graph(proto)) if first_token else 0
+    if layer_norms:
+        _fuse_by_library(proto)
+    if gelu == "tanh":
+        _approximate(proto)
+    _read_int32(Graph(proto))
+    without_unread(proto)
+    counted = kinds_of(proto)
+    return {kind: counted[kind] for kind in FUSED if counted[kind]}, narrowed
+
+
+def _approximate(proto: Any) -> None:
+    from onnx import helper
+
+    for node in proto.graph.node:
+        if node.op_type == "BiasGelu":
+            node.op_type = "FastGelu"
+        elif node.op_type == "Gelu":
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("approximate", "tanh"))
+
+
+def _fuse_by_library(proto: Any) -> None:
+    """Skip connections with layer norms, GELU with its bias; not attention, which needs the head count."""
+    from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    options = FusionOptions("bert")
+    options.enable_attention = options.enable_embed_layer_norm = False
+    with silent():
+        optimized = optimizer.optimize_model(proto, "bert", opt_level=0, optimization_options=options)
+    proto.CopyFrom(optimized.model)
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """y = x W + b: the names of x and of x W; W (in, out), b (out,)."""
+
+    source: str
+    product: str
+    weight: Values
+    bias: Values
+
+
+def _linear(graph: Graph, name: str) -> _Linear | None:
+    bias = None
+    if (add := graph.maker(name, "Add")) is not None:
+        fixed = [graph.value(entry) for entry in add.input]
+        place = 0 if fixed[0] is not None else 1
+        bias, name = fixed[place], add.input[1 - place]
+        if bias is None:  # a sum of two computed values, such as with an adapter's
+            return None
+    product = graph.maker(name, "MatMul")
+    weight = None if product is None else graph.value(product.input[1])
+    if weight is None or weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[1:]):
+        return None
+    return _Linear(
+        product.input[0],
+        product.output[0],
+        weight,
+        np.zeros(weight.shape[1], weight.dtype) if bias is None else bias,
+    )
+
+
+def _heads(graph: Graph, name: str, order: tuple[int, ...]) -> tuple[_Linear, int] | None:
+    """The linear layer behind a value that is its output by heads, and the numbers of a head."""
+    turned = graph.maker(name, "Transpose")
+    if turned is None or tuple(options_of(turned)["perm"]) != order:
+        return None
+    shaped = graph.maker(turned.input[0], "Reshape")
+    linear = None if shaped is None else _linear(graph, shaped.input[0])
+    size = None if shaped is None else _last(graph, shaped.input[1])
+    return None if linear is None or size is None or linear.weight.shape[1] % size else (linear, size)
+
+
+def _last(graph: Graph, shape: str) -> int | None:
+    """The last number of a shape, where it is fixed."""
+    joined = graph.maker(shape, "Concat")
+    values = graph.value(shape if joined is None else joined.input[-1])
+    return None if values is None or values.size == 0 or values.flat[-1] < 1 else int(values.flat[-1])
+
+
+def _scalar(graph: Graph, node: Any) -> tuple[str, float] | None:
+    """What a node multiplies, and by which fixed number."""
+    for place in (0, 1) if node.op_type == "Mul" else (1,):
+        values = graph.value(node.input[place])
+        if values is not None and values.size == 1:
+            number = float(values.reshape(-1)[0])
+            return node.input[1 - place], number if node.op_type == "Mul" else 1 / number
+    return None
+
+
+def _fuse_attention(graph: Graph) -> None:
+    padding: dict[str, bool] = {}
+    for softmax in [node for node in graph.proto.graph.node if node.op_type == "Softmax"]:
+        _fuse_one(graph, softmax, padding)
+
+
+def _fuse_one(graph: Graph, softmax: Any, padding: dict[str, bool]) -> None:
+    weighted = graph.only_reader(softmax.output[0], "MatMul")
+    turned = None if weighted is None else graph.only_reader(weighted.output[0], "Transpose")
+    joined = None if turned is None else graph.only_reader(turned.output[0], "Reshape")
+    if joined is None or tuple(options_of(turned)["perm"]) != (0, 2, 1, 3):
+        return
+    if options_of(softmax).get("axis", -1) not in (-1, 3):
+        return
+    scores, mask, scale = softmax.input[0], "", 1.0
+    if (added := graph.maker(scores, "Add")) is not None:
+        scores, mask = added.input
+        if graph.maker(scores, "Mul", "Div", "MatMul") is None:
+            scores, mask = mask, scores
+    if (scaled := graph.maker(scores, "Mul", "Div")) is not None:
+        scalar = _scalar(graph, scaled)
+        if scalar is None:
+            return
+        scores, scale = scalar
+    product = graph.maker(scores, "MatMul")
+    if product is None:
+        return
+    parts = [
+        _heads(graph, product.input[0], (0, 2, 1, 3)),
+        _heads(graph, product.input[1], (0, 2, 3, 1)),
+        _heads(graph, weighted.input[1], (0, 2, 1, 3)),
+    ]
+    layers = [part[0] for part in parts if part is not None]
+    if len(layers) < 3 or len({layer.source for layer in layers}) > 1:
+        return
+    sizes = [layer.weight.shape[1] for layer in layers]
+    if len(set(sizes)) > 1:
+        return
+    name, heads = joined.output[0], sizes[0] // parts[0][1]  # type: ignore[index]
+    if mask and mask not in padding:
+        padding[mask] = _is_padding(graph, mask)
+    biases = np.concatenate([layer.bias for layer in layers])
+    inputs = [*(layer.product for layer in layers), graph.constant(f"{name}_qkv_bias", biases)]
+    if mask:
+        inputs += [_mask_int32(graph)] if padding[mask] else ["", mask]
+    graph.put("MultiHeadAttention", inputs, [name], before=joined, num_heads=heads, scale=scale)
+    graph.remove(joined)
+
+
+def _mask_int32(graph: Graph) -> str:
+    name = f"{MASK}_int32"
+    if graph.maker(name, "Cast") is None:
+        from onnx import TensorProto, helper
+
+        node = helper.make_node("Cast", [MASK], [name], name=name, to=TensorProto.INT32)
+        graph.insert(node, 0)
+    return name
+
+
+def _is_padding(graph: Graph, mask: str) -> bool:
+    """Whether a mask is 0 where the tokenizer's is 1, for every query alike, and far below 0 elsewhere.
+
+    Held on texts of five tokens and on long ones, in which a window around each token would show.
+    """
+    from onnx import TensorProto, helper
+    from onnxruntime import InferenceSession
+
+    ancestors = graph.ancestors(mask)
+    read = {name for node in ancestors for name in node.input}
+    inputs = [graph_input for graph_input in graph.proto.graph.input if graph_input.name in read]
+    if MASK not in {graph_input.name for graph_input in inputs}:
+        return False
+    probe = copy.deepcopy(graph.proto)
+    del probe.graph.node[:], probe.graph.output[:], probe.graph.input[:]
+    probe.graph.node.extend(ancestors)
+    probe.graph.input.extend(inputs)
+    probe.graph.output.append(helper.make_tensor_value_info(mask, TensorProto.FLOAT, None))
+    without_unread(probe)
+    session = InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    short = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1]], dtype=np.int64)
+    long = np.ones((2, LONG_PROBE), dtype=np.int64)
+    long[1, -LONG_PROBE // 3 :] = 0
+    for feed_mask in (short, long):
+        feed = {
+            graph_input.name: feed_mask if graph_input.name == MASK else np.ones_like(feed_mask)
+            for graph_input in inputs
+        }
+        try:
+            values = np.asarray(session.run(None, feed)[0])
+        except Exception:  # a graph for fewer tokens: its errors have no common base
+            return False
+        rows, tokens = feed_mask.shape
+        values = np.broadcast_to(values, (rows, 1, tokens, tokens))
+        seen = np.broadcast_to(feed_mask[:, None, None, :], values.shape) == 1
+        if not ((values[seen] == 0).all() and (values[~seen] < -1e4).all()):
+            return False
+    return True
+
+
+def _fuse_embeddings(graph: Graph) -> None:
+    """Tables of tokens, of types and of positions 0, 1, 2 … that are added, then normalised."""
+    for norm in [node for node in graph.proto.graph.node if node.op_type == "LayerNormalization"]:
+        outer = graph.maker(norm.input[0], "Add")
+        inner = None if outer is None else graph.maker(outer.input[0], "Add")
+        if inner is None:
+            continue
+        looked_up = [graph.maker(name, "Gather") for name in (*inner.input, outer.input[1])]
+        if any(node is None or graph.value(node.input[0]) is None for node in looked_up):
+            continue
+        words, types, places = looked_up
+        inputs = {graph_input.name for graph_input in graph.proto.graph.input}
+        if not {words.input[1], types.input[1]} <= inputs or not _counts_up(graph, places.input[1]):
+            continue
+        casts = [f"{node.input[1]}_int32" for node in (words, types)]
+        tables = [node.input[0] for node in (words, places, types)]
+        graph.put(
+            "EmbedLayerNormalization",
+            [*casts, *tables, *norm.input[1:3]],
+            [norm.output[0], f"{norm.output[0]}_mask"],
+            before=norm,
+            epsilon=options_of(norm)["epsilon"],
+        )
+        graph.remove(norm)
+        _cast_first(graph, {node.input[1]: cast for node, cast in zip((words, types), casts, strict=True)})
+
+
+def _counts_up(graph: Graph, positions: str) -> bool:
+    """Whether positions are 0, 1, 2 … up to the number of tokens: a slice from 0 of a fixed row of them."""
+    cut = graph.maker(positions, "Slice")
+    row = None if cut is None else graph.value(cut.input[0])
+    if row is None or not np.array_equal(row.reshape(-1), np.arange(row.size)):
+        return False
+    start = graph.value(cut.input[1])
+    length = graph.maker(cut.input[2], "Shape")
+    return bool(
+        start is not None and not start.any() and length is not None and options_of(length)["start"] == 1
+    )
+
+
+def _cast_first(graph: Graph, names: dict[str, str]) -> None:
+    from onnx import TensorProto, helper
+
+    for source, name in names.items():
+        node = helper.make_node("Cast", [source], [name], name=name, to=TensorProto.INT32)
+        graph.insert(node, 0)
+
+
+def _read_int32(graph: Graph) -> None:
+    """Inputs of 64 bits that are cast to 32 are read in 32 from the start."""
+    from onnx import TensorProto
+
+    for graph_input in graph.proto.graph.input:
+        kind = graph_input.type.tensor_type
+        if kind.elem_type != TensorProto.INT64:
+            continue
+        readers = graph.readers(graph_input.name)
+        if not readers or not all(_takes_int32(graph, node) for node in readers):
+            continue
+        kind.elem_type = TensorProto.INT32
+        for node in readers:
+            if node.op_type == "Cast" and options_of(node)["to"] == TensorProto.INT32:
+                for reader in graph.readers(node.output[0]):
+                    reader.input[:] = [graph_input.name if n == node.output[0] else n for n in reader.input]
+    without_unread(graph.proto)
+
+
+def _takes_int32(graph: Graph, node: Any) -> bool:
+    if node.op_type == "Unsqueeze":  # of any type, and gives the same
+        return all(reader.op_type == "Cast" for reader in graph.readers(node.output[0]))
+    return node.op_type in READ_AS_INT32

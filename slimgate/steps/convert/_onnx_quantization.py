@@ -1,0 +1,211 @@
+"""What the steps that quantize an ONNX graph have in common: which products they reach, and what they check.
+
+work = Quantizing.of(model, context, output_layer=False)
+... quantize work.proto, the nodes work.products ...
+return work.finish(proto, tolerance=1.0)
+
+The token tables of an ONNX graph in int8.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate._system.processor import cpu_instructions, sums_saturate
+from slimgate.errors import BuildError
+from slimgate.models.onnx_model import OnnxModel
+from slimgate.protocols import Arrays, BuildContext
+from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
+from slimgate.steps.convert._onnx_graph import Graph, kinds_of, options_of, weights_of
+
+# Kinds that a graph gets by being quantized.
+INTEGER = (
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+    "QLinearMatMul",
+    "MatMulNBits",
+    "QuantizeLinear",
+)
+
+
+# What makes other numbers of tokens' ids: buckets of bigrams, or cutting. Positions come by Shape or CumSum.
+_OF_NUMBERS = frozenset(
+    {"Add", "Cast", "Concat", "Gather", "Mod", "Mul", "Reshape", "Slice", "Squeeze", "Unsqueeze", "Where"}
+)
+_IDS = "input_ids"
+
+
+def token_tables(proto: Any) -> list[str]:
+    """The nodes that look up the tables of tokens, by name: a fixed table by what the tokens' ids make up.
+
+    Those are the tokens' own and that of their bigrams; a table of one column holds numbers, not vectors. If
+    none is found by the ids, the largest table that is looked up. Tables of positions and token types stay as
+    they are: they are small. Raises BuildError where there is none in float.
+    """
+    graph, tables = Graph(proto), dict[str, tuple[int, str]]()
+    by_ids = set()
+    for node in proto.graph.node:
+        if node.op_type in ("Gather", "EmbedLayerNormalization"):
+            table, ids = (2, 0) if node.op_type == "EmbedLayerNormalization" else (0, 1)
+            name = node.input[table]
+            values = graph.value(name)
+            if values is not None and values.ndim == 2 and values.dtype.kind == "f":
+                tables[name] = max(tables.get(name, (0, "")), (values.size, node.name))
+                if values.shape[1] > 1 and _is_of_ids(graph, node.input[ids]):
+                    by_ids.add(name)
+    if not tables:
+        raise BuildError("the graph looks up no float table of tokens; set embeddings = false")
+    if not by_ids:
+        return [max(tables.values())[1]]
+    return sorted(tables[name][1] for name in by_ids)
+
+
+def _is_of_ids(graph: Graph, name: str) -> bool:
+    """Whether a value is made of the tokens' ids by what keeps them numbers of tokens."""
+    seen, todo = set[str](), [name]
+    while todo:
+        if (source := todo.pop()) == _IDS:
+            return True
+        node = graph.maker(source, *_OF_NUMBERS)
+        if source not in seen and node is not None:
+            todo += node.input[1:] if node.op_type == "Where" else node.input
+        seen.add(source)
+    return False
+
+
+def tables_to_int8(work: Any) -> Any:
+    """The graph of a Quantizing whose token tables, and no product, are int8; a scale for each of them."""
+    from onnx import TensorProto
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    from slimgate._system.quiet import silent
+
+    with silent():
+        quantize_dynamic(
+            work.proto,
+            work.scratch,
+            op_types_to_quantize=["Gather", "EmbedLayerNormalization"],
+            nodes_to_quantize=token_tables(work.proto),
+            weight_type=QuantType.QUInt8,
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},
+        )
+    return work.read()
+
+
+@dataclass
+class Quantizing:
+    """A graph that is being quantized, a copy of the model's.
+
+    products: names of the nodes that multiply by a fixed matrix, without the output layer's.
+    """
+
+    model: OnnxModel
+    context: BuildContext
+    proto: Any
+    products: list[str]
+    batches: list[Arrays]
+    before: list[Scores]
+
+    @classmethod
+    def of(
+        cls, model: OnnxModel, context: BuildContext, *, output_layer: bool, embeddings: bool = False
+    ) -> Quantizing:
+        """Raises BuildError where no product by a float matrix is left, and no table is to be quantized."""
+        proto = copy.deepcopy(model.proto)
+        del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
+        products_from_gemms_(proto)
+        name_nodes_(proto)
+        last = None if output_layer else output_product(proto, model.config)
+        float_products = [
+            node.name for node, values in weights_of(Graph(proto), "MatMul") if values.dtype.kind == "f"
+        ]
+        products = [name for name in float_products if name != last]
+        if not products and not embeddings:
+            integers = {k: n for k, n in kinds_of(proto).items() if k in INTEGER}
+            raise BuildError(f"the graph multiplies by no float matrix, it has {integers or 'no product'}")
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        return cls(model, context, proto, products, batches, before)
+
+    @property
+    def scratch(self) -> Path:
+        """Where a quantizer writes what it makes."""
+        return Path(self.context.scratch) / "quantized.onnx"
+
+    def read(self) -> Any:
+        """What it has written."""
+        import onnx
+
+        return onnx.load_model(self.scratch)
+
+    def finish(self, proto: Any, *, tolerance: float, reduce_range: bool = True) -> OnnxModel:
+        """The quantized model. Raises BuildError where its answers lie further away than the tolerance.
+
+        reduce_range: whether sums of int8 products cannot saturate; else the error says that they may have.
+        """
+        del proto.graph.value_info[:]
+        quantized = OnnxModel(proto, self.model.tokenizer, self.model.config, self.model.kind)
+        after = scores(predictor_of(quantized, self.context), self.batches)
+        try:
+            check_agreement(self.before, after, self.batches, self.context, tolerance=tolerance)
+        except BuildError as error:
+            if reduce_range or not sums_saturate(cpu_instructions()):
+                raise
+            hint = (
+                "this processor has no VNNI, so sums of int8 products may saturate: try reduce_range = true"
+            )
+            raise BuildError(f"{error}; {hint}") from error
+        self.context.log.update(products=len(self.products))
+        return quantized
+
+
+def products_from_gemms_(proto: Any) -> None:
+    """Writes y = x W' + b as a product and a sum, as other layers have it, of which quantizers know more."""
+    from onnx import helper
+
+    graph = Graph(proto)
+    for node in [node for node in proto.graph.node if node.op_type == "Gemm"]:
+        options, weight = options_of(node), graph.value(node.input[1])
+        plain = options.get("alpha", 1.0) == options.get("beta", 1.0) == 1.0 and not options.get("transA", 0)
+        if weight is None or not plain:
+            continue
+        matrix = graph.constant(f"{node.output[0]}_matrix", weight.T if options.get("transB", 0) else weight)
+        has_bias = len(node.input) > 2 and bool(node.input[2])
+        product = f"{node.output[0]}_product" if has_bias else node.output[0]
+        new = [helper.make_node("MatMul", [node.input[0], matrix], [product], name=f"{product}_node")]
+        if has_bias:
+            new.append(helper.make_node("Add", [product, node.input[2]], [node.output[0]]))
+        place = list(proto.graph.node).index(node)
+        for node_made in new[::-1]:
+            proto.graph.node.insert(place, node_made)
+        proto.graph.node.remove(node)
+    _drop_unread_weights(proto)
+
+
+def _drop_unread_weights(proto: Any) -> None:
+    read = {name for node in proto.graph.node for name in node.input}
+    initializers = [tensor for tensor in proto.graph.initializer if tensor.name in read]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(initializers)
+
+
+def name_nodes_(proto: Any) -> None:
+    """Quantizers name nodes by their names, which have to be there and differ."""
+    seen: set[str] = set()
+    for number, node in enumerate(proto.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{number}"
+        seen.add(node.name)
+
+
+def output_product(proto: Any, config: Any) -> str | None:
+    """The node that gives the answers: the last product, where it has a number for each label or token."""
+    widths = {getattr(config, "num_labels", None), getattr(config, "vocab_size", None)}
+    products = [(node.name, np.shape(values)[-1]) for node, values in weights_of(Graph(proto), "MatMul")]
+    return products[-1][0] if products and products[-1][1] in widths else None

@@ -1,0 +1,134 @@
+"""Products of an ONNX graph by int8 weights and activations of fixed ranges, one operator each.
+
+y = x W + b becomes QuantizeLinear(x) and MatMulIntegerToFloat, which gives float32 at once. Pairs of
+QuantizeLinear and DequantizeLinear, as onnxruntime.quantization writes them, would have ONNX Runtime round
+the outputs to 8 bits too, and it cannot place them beside operators of its own kinds.
+
+What the products of an ONNX graph receive on calibration rows: histograms, and ranges told from them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgate.models.onnx_model import OnnxModel
+from slimgate.protocols import Arrays
+from slimgate.steps.convert._onnx_graph import Graph, Values, without_unread
+from slimgate.steps.observers import BINS, Histogram, Observer, observe
+
+Ranges = dict[str, tuple[float, float]]
+LEVELS = 255
+
+
+def value_ranges(
+    model: OnnxModel,
+    proto: Any,
+    names: Sequence[str],
+    batches: Sequence[Arrays],
+    context: Any,
+    *,
+    observer: Observer,
+    percentile: float,
+) -> Ranges:
+    """(low, high) of each named value of the graph, 0 within; what stands for padding does not count."""
+    if not names:
+        return {}
+    ends = dict.fromkeys(names, (0.0, 0.0))
+    for name, values in _iter_tensor_values(model, proto, names, batches, context):
+        low, high = ends[name]
+        ends[name] = min(low, float(values.min())), max(high, float(values.max()))
+    if observer == "minmax":
+        return ends
+    counts = {name: np.zeros(BINS) for name in names}
+    for name, values in _iter_tensor_values(model, proto, names, batches, context):
+        if ends[name][1] > ends[name][0]:
+            counts[name] += np.histogram(values, BINS, ends[name])[0]
+    ranges = {
+        name: observe(observer, Histogram(counts[name], *ends[name]), percentile=percentile) for name in names
+    }
+    return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in ranges.items()}
+
+
+def _iter_tensor_values(
+    model: OnnxModel, proto: Any, names: Sequence[str], batches: Sequence[Arrays], context: Any
+) -> Iterator[tuple[str, Values]]:
+    from onnx import TensorProto, helper
+
+    from slimgate.runtimes.onnxruntime import Params, open_session
+
+    watched = copy.deepcopy(proto)
+    watched.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in names
+        if all(name != known.name for known in watched.graph.output)
+    )
+    session = open_session(
+        OnnxModel(watched, model.tokenizer, model.config).openable(Path(context.scratch) / "watched"),
+        Params(),
+        device=context.device,
+        threads=context.threads,
+    )
+    types = {
+        graph_input.name: helper.tensor_dtype_to_np_dtype(graph_input.type.tensor_type.elem_type)
+        for graph_input in proto.graph.input
+    }
+    for batch in batches:
+        feed = {name: batch[name].astype(kind) for name, kind in types.items()}
+        mask = batch.get("attention_mask")
+        for name, values in zip(names, session.run(list(names), feed), strict=True):
+            padded = mask is not None and values.ndim == 3 and values.shape[:2] == mask.shape
+            yield name, values[mask.astype(bool)] if padded and mask is not None else values
+
+
+def products_to_int8_(graph: Graph, products: Collection[str], ranges: Ranges, *, limit: int) -> None:
+    """Rewrites the products of those names. ranges: of the values they read; most: the largest weight level.
+
+    A product that already reads a quantized value of another product reads the same one.
+    """
+    from onnx import helper
+
+    quantized: dict[str, list[str]] = {}
+    for node in [node for node in graph.proto.graph.node if node.name in products]:
+        source, weight = node.input
+        if source not in quantized:
+            names = _activation(graph, source, *ranges[source])
+            quantizer = helper.make_node("QuantizeLinear", [source, *names], [f"{source}_quantized"])
+            graph.insert(quantizer, list(graph.proto.graph.node).index(node))
+            quantized[source] = names
+        scale, zero = quantized[source]
+        levels = _weight(graph, weight, limit)
+        output, last, bias = node.output[0], node, ""
+        added = graph.only_reader(output, "Add")
+        for name in () if added is None else added.input:
+            values = graph.value(name)
+            if values is not None and values.ndim == 1:
+                output, last, bias = added.output[0], added, name
+        inputs = [f"{source}_quantized", levels, scale, f"{weight}_scale", zero, "", bias]
+        graph.put("MatMulIntegerToFloat", inputs, [output], before=last)
+        graph.remove(*({id(old): old for old in (node, last)}.values()))
+    without_unread(graph.proto)
+
+
+def _activation(graph: Graph, name: str, low: float, high: float) -> list[str]:
+    scale = max((high - low) / LEVELS, float(np.finfo(np.float32).tiny))
+    zero = round(min(max(-low / scale, 0), LEVELS))
+    return [
+        graph.constant(f"{name}_scale", np.array(scale, np.float32)),
+        graph.constant(f"{name}_zero_point", np.array(zero, np.uint8)),
+    ]
+
+
+def _weight(graph: Graph, name: str, limit: int) -> str:
+    """The levels of a matrix (in, out), a scale for each output; gives their name."""
+    levels = f"{name}_quantized"
+    if graph.value(levels) is None:
+        values: Values = graph.value(name)  # type: ignore[assignment]
+        scale = np.maximum(np.abs(values).max(axis=0) / limit, np.finfo(np.float32).tiny).astype(np.float32)
+        graph.constant(levels, np.clip(np.round(values / scale), -limit, limit).astype(np.int8))
+        graph.constant(f"{name}_scale", scale)
+    return levels

@@ -1,0 +1,180 @@
+"""The quality of a compiled OpenVINO graph on a split, as nncf's accuracy control asks for it.
+
+What steps that quantize OpenVINO graphs share: rows for nncf, layers that are left out, what is logged.
+
+made = quantize_model(model, context, lambda graph: nncf.quantize(graph, …), tolerance=2.0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from slimgate.errors import BuildError, SlimgateError
+from slimgate.judge.metrics.base import value_of
+from slimgate.judge.metrics.registry import load_metric
+from slimgate.models.predict import predict_scores
+from slimgate.protocols import Arrays, BuildContext, Rows
+from slimgate.runtimes.openvino import RequestPredictor
+from slimgate.steps.agreement import predictor_of
+from slimgate.steps.answer_agreement import check_answers
+
+BATCH_SIZE = 32
+# Between a network's last layer and its answers nothing but these stands.
+_CARRIES_ON = frozenset(
+    (
+        "Add",
+        "Convert",
+        "Gather",
+        "GatherND",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "StridedSlice",
+        "Transpose",
+        "Unsqueeze",
+    )
+)
+
+
+class Validation:
+    """The task's first default metric, more is better, and of each row how near its scores are to float's.
+
+    A perplexity p counts as -ln(p), so that percent of it are what is compared.
+    """
+
+    def __init__(self, model: Any, context: BuildContext, split: str) -> None:
+        self._tokenizer, self._context = model.tokenizer, context
+        self._rows = context.rows(split)
+        names = context.task.default_metrics
+        self._metric = load_metric(names[0])
+        self._float = self._scores(predictor_of(model, context), range(len(self._rows)))
+        self.log: dict[str, Any] = {
+            "controlled_metric": names[0],
+            "controlled_split": split,
+            "values": [],
+        }
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def allowed_drop(self, points: float) -> float:
+        """What the value may drop by."""
+        return math.log1p(points / 100) if self._metric.unit == "percent" else points / 100
+
+    def inputs(self, row: int) -> Arrays:
+        """What the graph gets for one row."""
+        encoded = self._encode_rows([row])
+        return encoded.batch(range(len(encoded.lengths)))  # type: ignore[no-any-return]
+
+    def measure(self, compiled: Any, data: Iterable[int]) -> tuple[float, list[float]]:
+        """The value on the given rows, and minus each row's mean distance from float's scores."""
+        positions = list(data)
+        scores = self._scores(RequestPredictor(compiled.create_infer_request()), positions)
+        distances = np.abs(scores - self._float[positions]).reshape(len(positions), -1).mean(axis=1)
+        value = self._value(scores, positions)
+        if len(positions) == len(self):
+            self.log["values"].append(round(value, 6))
+        return value, [-float(distance) for distance in distances]
+
+    def _value(self, scores: Any, positions: list[int]) -> float:
+        context = self._context
+        rows = self._take_rows(positions)
+        outcomes = context.task.outcomes(context.facts, rows, scores, context.task_params, None)
+        value = value_of(self._metric, outcomes)
+        if self._metric.unit == "percent":
+            value = math.log(value)
+        return value if self._metric.higher_is_better else -value
+
+    def _take_rows(self, positions: Iterable[int]) -> Rows:
+        return Rows(self._rows.table.take(list(positions)))
+
+    def _encode_rows(self, positions: Iterable[int]) -> Any:
+        context = self._context
+        return context.task.encode_rows(context.task_params, self._take_rows(positions), self._tokenizer)
+
+    def _scores(self, predictor: Any, positions: Iterable[int]) -> Any:
+        task, params = self._context.task, self._context.task_params
+        return predict_scores(
+            predictor,
+            self._encode_rows(positions),
+            batch_size=BATCH_SIZE,
+            read=lambda output, batch: task.read_output(params, output, batch),
+        )
+
+
+def quantize_model(
+    model: Any, context: BuildContext, quantize: Callable[[Any], Any], *, tolerance: float
+) -> Any:
+    """The OpenVinoModel of `quantize(graph)`, whose answers on calibration rows are held against the model's.
+
+    Logs how many numbers of each type the weights are, and of a decoder the answers that change. Raises
+    BuildError in one line where quantizing fails.
+    """
+    from slimgate._system.quiet import silent
+    from slimgate._system.signals import keep_signal_stack
+    from slimgate.models.openvino_model import DECODER, weight_types
+    from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+
+    batches = calibration_arrays(model.tokenizer, context)
+    before = scores(predictor_of(model, context), batches)
+    try:
+        with silent(), keep_signal_stack():
+            graph = quantize(model.graph.clone())
+    except SlimgateError:
+        raise
+    except Exception as error:  # nncf's errors have no base of their own beside Exception
+        raise BuildError(f"nncf: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    quantized = replace(model, graph=graph)
+    after = scores(predictor_of(quantized, context), batches)
+    check_agreement(before, after, batches, context, tolerance=tolerance)
+    if model.kind == DECODER:
+        check_answers(model, quantized, None, context)
+    context.log.update(weights=weight_types(graph))
+    return quantized
+
+
+def single_rows(model: Any, context: BuildContext, limit: int) -> list[Arrays]:
+    """At most so many calibration rows, each a batch of its own: padding would be seen as values."""
+    from slimgate.models.openvino_decoder import decoder_inputs
+    from slimgate.models.openvino_model import DECODER
+
+    encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+    batches = [encoded.batch([row]) for row in range(min(limit, len(encoded.lengths)))]
+    if model.kind != DECODER:
+        return batches
+    texts = [batch["input_ids"] for batch in batches]
+    return [decoder_inputs(ids, np.arange(ids.shape[1])) for ids in texts]
+
+
+def output_layer(graph: Any) -> str | None:
+    """The name of the product with weights that gives the logits; None where other operators give them."""
+    node = graph.outputs[0].get_node().input_value(0).get_node()
+    while node.get_type_name() in _CARRIES_ON:
+        node = node.input_value(0).get_node()
+    if node.get_type_name() == "MatMul" and _constant(node.input_value(1).get_node()):
+        return str(node.get_friendly_name())
+    return None
+
+
+def embedding_lookups(graph: Any) -> list[str]:
+    """The names of the operators that look rows of a table up."""
+    return [
+        str(node.get_friendly_name())
+        for node in graph.get_ops()
+        if node.get_type_name() == "Gather"
+        and _constant(node.input_value(0).get_node())
+        and len(node.input_value(0).get_partial_shape()) == 2
+        and str(node.get_output_element_type(0).get_type_name()) in ("f32", "f16")
+    ]
+
+
+def _constant(node: Any) -> bool:
+    """Whether a node is a Constant, or one that is only stored in another type."""
+    while node.get_type_name() in ("Convert", "Multiply", "Subtract", "Reshape"):
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "Constant")

@@ -1,0 +1,123 @@
+"""A model in CTranslate2's format, by its own converter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.import_extra import import_extra
+from slimgate._system.json_text import read_json
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError
+from slimgate.models.config import blocks_of, decoder_blocks_of, longest_text
+from slimgate.models.ctranslate2_model import CONFIG, COUNTS, FOLDER, KIND, AnswerFacts, CTranslate2Model
+from slimgate.models.generate import can_write
+from slimgate.models.stock import save_plain
+from slimgate.models.write_answers import end_tokens, is_encoder_decoder
+from slimgate.models.write_by_length import check_length
+from slimgate.protocols import BuildContext, Json
+from slimgate.steps.agreement import calibration_arrays
+
+_SPECIAL = ("unk_token", "bos_token", "eos_token")
+
+
+def convert(model: Any, quantization: str, context: BuildContext) -> CTranslate2Model:
+    """The converted model. Raises BuildError for one that writes nothing, or CTranslate2 cannot hold."""
+    converters = import_extra("ctranslate2.converters", KIND, "to_ctranslate2")
+    _check_writes(model.network, context)
+    answers = _find_facts(model)
+    if answers.decoder:
+        _check_texts(model, answers, context)
+    plain, written = context.scratch / "plain", context.scratch / FOLDER
+    save_plain(model, plain)
+    _state_norms(plain / CONFIG)
+    try:
+        with silent():
+            converters.TransformersConverter(str(plain)).convert(str(written), quantization=quantization)
+    except Exception as error:  # its loaders read a model's parts, and raise anything where one is missing
+        problem = " ".join(str(error).split())
+        raise BuildError(
+            f"CTranslate2 cannot convert the model: {type(error).__name__}: {problem}"
+        ) from error
+    _complete(written / CONFIG, model)
+    counts = model.measure_size()
+    if answers.decoder:
+        context.log["longest_text"] = answers.longest
+    return CTranslate2Model(
+        written,
+        {name: counts[name] for name in COUNTS},
+        quantization,
+        answers,
+        model.tokenizer,
+        model.config,
+    )
+
+
+def _check_writes(network: Any, context: BuildContext) -> None:
+    if is_encoder_decoder(network):
+        if context.task.encode_prompts is None:
+            raise BuildError(
+                "models of this task write no answers, as CTranslate2 does; expected text_to_text"
+            )
+    elif not can_write(network):
+        raise BuildError(f"{type(network).__name__} is no causal language model, which CTranslate2 runs")
+
+
+def _check_texts(model: Any, answers: AnswerFacts, context: BuildContext) -> None:
+    """Raises MeasureError for a calibration text that is too long, before the model is converted."""
+    for batch in calibration_arrays(model.tokenizer, context):
+        check_length(batch["input_ids"].shape[1], 0, answers.longest, answers.limit)
+
+
+def _state_norms(file: Path) -> None:
+    """The converter reads where BART's norms are; transformers' configuration does not say it any more."""
+    config = read_json(file)
+    if config["model_type"] == "bart":
+        file.write_text(
+            json.dumps({"normalize_before": False, "normalize_embedding": True, **config}), "utf-8"
+        )
+
+
+def _complete(file: Path, model: Any) -> None:
+    """Writes what the library reads of config.json and its converter leaves out.
+
+    CTranslate2 opens no model without the special tokens, which a tokenizer of bytes does not have. They are
+    never read: texts come as tokens of the vocabulary, end tokens with each call. The padding token takes
+    their names. The converter forgets the epsilon of GPT-2's norms.
+    """
+    config, tokenizer = read_json(file), model.tokenizer
+    spare = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    config |= {name: spare for name in _SPECIAL if not config.get(name)}
+    if config.get("layer_norm_epsilon") is None and hasattr(model.config, "layer_norm_epsilon"):
+        config["layer_norm_epsilon"] = model.config.layer_norm_epsilon
+    file.write_text(json.dumps(config, indent=2), "utf-8")
+
+
+def _find_facts(model: Any) -> AnswerFacts:
+    network, config = model.network, model.config.to_dict()
+    if is_encoder_decoder(network):
+        forced = getattr(network.generation_config, "forced_bos_token_id", None)
+        width = config["num_heads"] * config["d_kv"] if "d_kv" in config else config["d_model"]
+        numbers = 2 * (decoder_blocks_of(config) or 0) * width
+        return AnswerFacts(False, numbers, forced=() if forced is None else (int(forced),))
+    heads = model.config.num_attention_heads  # the library repeats keys and values that heads share
+    size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
+    longest, by_window = _longest(config)
+    return AnswerFacts(
+        True,
+        2 * (blocks_of(config) or 0) * heads * size,
+        ends=tuple(sorted(end_tokens(model.tokenizer, network))),
+        longest=longest,
+        by_window=by_window,
+    )
+
+
+def _longest(config: Json) -> tuple[int | None, bool]:
+    """The longest text in tokens, and whether a window says so, beyond which the library errs."""
+    positions, window = longest_text(config), config.get("sliding_window")
+    if "sliding_attention" not in (config.get("layer_types") or ("sliding_attention",)):
+        window = None
+    if window and (positions is None or window < positions):
+        return int(window), True
+    return positions, False

@@ -1,0 +1,142 @@
+"""A process of its own that writes a model as a GGUF file, by llama.cpp's converter.
+
+    python -P -m slimgate.steps.convert._to_gguf_worker FOLDER
+
+reads FOLDER/request.json {"type"} and FOLDER/model as transformers saves it. It writes
+FOLDER/written/model.gguf and FOLDER/answer.json: what the log says, or {"error"} alone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate._system.worker import end_with_parent
+from slimgate.errors import BuildError, SlimgateError
+from slimgate.models.llama_cpp_converter import load_converter
+
+REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
+FILE = "model.gguf"
+# Weights of a block of Q4_0.
+BLOCK = 32
+# The converter writes these by itself; of the others it is told tensor by tensor.
+OWN_TYPES = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "BF16": "MOSTLY_BF16", "Q8_0": "MOSTLY_Q8_0"}
+Json = dict[str, Any]
+
+
+def convert(folder: Path, kind: str) -> Json:
+    """Writes the file; gives what the log says. Raises BuildError."""
+    import gguf
+
+    converter = load_converter()
+    name = json.loads((folder / MODEL / "config.json").read_text("utf-8"))["architectures"][0]
+    try:
+        converter_class = converter.get_model_class(name)
+    except NotImplementedError as error:
+        known = sum(1 for family in converter.TEXT_MODEL_MAP if family.endswith("ForCausalLM"))
+        raise BuildError(
+            f"llama.cpp's converter does not know {name}; it knows {known} causal language models, such as "
+            "LlamaForCausalLM, MistralForCausalLM, Qwen3ForCausalLM, Gemma3ForCausalLM"
+        ) from error
+    (folder / WRITTEN).mkdir()
+    own_type = OWN_TYPES.get(kind)
+    file_type = gguf.LlamaFileType[own_type or f"MOSTLY_{kind}"]
+    gguf.quants.quantize = _with_searched_scales(gguf)
+    if own_type is None:
+        converter_class = _with_type(converter_class, gguf, gguf.GGMLQuantizationType[kind])
+    converter_class(
+        folder / MODEL, file_type, folder / WRITTEN / FILE, eager=True, model_name="model"
+    ).write()
+    return _describe(gguf, folder / WRITTEN / FILE)
+
+
+def _with_type(base: Any, gguf: Any, kind: Any) -> Any:
+    """The converter's class with matrices of another type, as llama-quantize chooses them."""
+    tensors = gguf.MODEL_TENSOR
+    floats = (tensors.FFN_GATE_INP, tensors.POS_EMBD, tensors.TOKEN_TYPES)
+    tables = (tensors.TOKEN_EMBD, tensors.OUTPUT)
+
+    class Converter(base):  # type: ignore[misc]
+        model_arch = base.model_arch
+
+        def tensor_force_quant(self, name: str, new_name: str, bid: int | None, n_dims: int) -> Any:
+            forced = super().tensor_force_quant(name, new_name, bid, n_dims)
+            is_matrix = n_dims >= 2 and new_name.endswith(".weight")
+            if forced is not False or not is_matrix or self._is_one_of(new_name, floats, bid):
+                return forced
+            if self._is_one_of(new_name, tables, bid):
+                return gguf.GGMLQuantizationType.Q8_0
+            return kind
+
+        def _is_one_of(self, name: str, keys: Any, bid: int | None) -> bool:
+            return any(self.match_model_tensor_name(name, key, bid) for key in keys)
+
+    return Converter
+
+
+def _with_searched_scales(gguf: Any) -> Any:
+    """gguf's quantize, with a better scale for each block of Q4_0."""
+    known = gguf.quants.quantize
+
+    def quantize(values: Any, kind: Any) -> Any:
+        return (
+            quantize_q4_0(values)
+            if kind.name == "Q4_0" and values.shape[-1] % BLOCK == 0
+            else known(values, kind)
+        )
+
+    return quantize
+
+
+def quantize_q4_0(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """(…, columns) float32 -> (…, bytes) in llama.cpp's Q4_0: 32 weights share a float16 scale, levels -8..7.
+
+    Of the scales that make the weight of largest magnitude a level, the one with the least squared error.
+    gguf takes level -8 alone. So weights that lie on such a grid already, as gptq leaves them, keep their
+    levels.
+    """
+    blocks = values.reshape(-1, BLOCK).astype(np.float32)
+    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(1, keepdims=True), 1)
+    best, levels = np.zeros_like(extreme), np.zeros_like(blocks)
+    least = np.full_like(extreme, np.inf)
+    for level in (*range(-8, 0), *range(7, 0, -1)):
+        scale = (extreme / level).astype(np.float16).astype(np.float32)
+        nearest = np.clip(np.rint(blocks / np.where(scale == 0, np.inf, scale)), -8, 7)
+        error = np.square(nearest * scale - blocks).sum(1, keepdims=True)
+        better = error < least
+        least, best = np.where(better, error, least), np.where(better, scale, best)
+        levels = np.where(better, nearest, levels)
+    halves = (levels + 8).astype(np.uint8).reshape(-1, 2, BLOCK // 2)
+    packed = np.concatenate(
+        [best.astype(np.float16).view(np.uint8), halves[:, 0] | halves[:, 1] << 4], axis=1
+    )
+    return np.ascontiguousarray(packed.reshape(*values.shape[:-1], -1))
+
+
+def _describe(gguf: Any, file: Path) -> Json:
+    reader = gguf.GGUFReader(file)
+    types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
+    fields = ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre")
+    fields_found = {name: reader.fields[name].contents() for name in fields if name in reader.fields}
+    return {"tensor_types": dict(sorted(types.items())), "gguf": fields_found}
+
+
+def main(folder: Path) -> None:
+    """Answers the request of a folder."""
+    request = json.loads((folder / REQUEST).read_text("utf-8"))
+    try:
+        answer = convert(folder, request["type"])
+    except SlimgateError as error:
+        answer = {"error": str(error)}
+    (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    main(Path(sys.argv[1]))

@@ -1,0 +1,48 @@
+"""A process of its own that makes a model of ONNX Runtime GenAI, by that package's builder.
+
+    python -P -m slimgate.steps.convert._to_onnx_genai_worker FOLDER
+
+reads FOLDER/request.json (the options of the step) and FOLDER/model as transformers saves it. It writes
+FOLDER/written. The builder puts modules of common names, such as `builders`, on the search path, and prints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from slimgate._system.worker import end_with_parent
+from slimgate.protocols import Json
+
+REQUEST, MODEL, WRITTEN, CACHE = "request.json", "model", "written", "cache"
+# The builder's own names: what a product rounds its input to, and no rounding.
+ACCURACY_LEVELS = {"int8": 4, "float32": 1}
+
+
+def convert(folder: Path, options: Json) -> None:
+    """Writes the graph, its weights and genai_config.json."""
+    from onnxruntime_genai.models.builder import create_model, parse_extra_options
+
+    model, written, cache = (str(folder / name) for name in (MODEL, WRITTEN, CACHE))
+    arguments = (None, model, written, options["precision"], "cpu", cache)
+    create_model(*arguments, **parse_extra_options(*arguments, builder_options(options)))
+
+
+def builder_options(options: Json) -> list[str]:
+    """KEY=VALUE, as the builder's command line takes them. options: of the step."""
+    arguments = ["hf_token=false"]
+    if options["precision"] != "fp32":
+        level = ACCURACY_LEVELS[options["activations"]]
+        arguments += [
+            f"block_size={options['block_size']}",
+            f"algo_config={options['method']}",
+            f"accuracy_level={level}",
+        ]
+    return arguments
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    _folder = Path(sys.argv[1])
+    convert(_folder, json.loads((_folder / REQUEST).read_text("utf-8")))

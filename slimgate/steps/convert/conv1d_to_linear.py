@@ -1,0 +1,34 @@
+"""Turns transformers' Conv1D layers (GPT-2) and stacked experts (Mixtral) into nn.Linear.
+
+The outputs stay the same.
+
+    { conv1d_to_linear = {} }
+
+Every step that changes linear layers does this by itself; as a step of its own it is for steps of a user's
+own that look for nn.Linear.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    """conv1d_to_linear = {} has no options."""
+
+
+class Conv1dToLinear(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with nn.Linear where it had Conv1D or stacked experts."""
+        from slimgate.models.plain_layers import to_plain_linear_
+
+        context.log["converted"] = len(to_plain_linear_(model))
+        return model
+
+
+step = Conv1dToLinear()

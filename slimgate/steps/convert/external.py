@@ -1,0 +1,130 @@
+"""Runs a script of yours in another Python environment, for tools that pin other versions of packages.
+
+    { external = { python = "../venv-llmc/bin/python", script = "compress.py", options = { bits = 4 } } }
+
+llm-compressor and ModelOpt are such tools. The script gets one argument, a JSON file:
+
+    {"input": FOLDER, "output": FOLDER, "options": {…}, "calibration": FILE or null, "seed": 0,
+     "device": "cpu"}
+
+`input` is the model as transformers saves it, with its tokenizer. `output` is empty: the script writes a
+folder there that transformers loads. `calibration` is a JSON Lines file with the texts of the calibration
+rows; gate rows are never given. What the script prints goes to external.log beside the artifact.
+At the time limit, and on Ctrl-C, the script ends with all that it started. Libraries of Hugging Face do not
+use the network there, unless the environment variables HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE and
+HF_DATASETS_OFFLINE say otherwise.
+The store's key has the script, the options, the model before it, and the packages that are installed in the
+environment. It does not have files that the script reads or imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, Strict
+
+from slimgate.errors import SuiteError
+from slimgate.params import SuitePath, Table
+from slimgate.protocols import BuildContext, Json, Step
+
+
+def _python_path(value: Any) -> Any:
+    """The program, from the suite's folder, or a name on PATH. Links stay: a venv's Python is one."""
+    if not isinstance(value, str):
+        return value
+    if os.sep not in value:
+        return Path(shutil.which(value) or value)
+    return Path(os.path.abspath(Path(getattr(value, "base", Path.cwd()), value)))
+
+
+class Params(Table):
+    python: Annotated[Path, BeforeValidator(_python_path), Strict(False)]
+    """The Python program of the other environment: a path from the suite's folder, or a name on PATH."""
+    script: SuitePath
+    """The script, from the suite's folder."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the script gets as `options`."""
+    takes: Literal["transformers"] = "transformers"
+    """Form of the input: a folder that transformers loads."""
+    gives: Literal["transformers", "torch"] = "transformers"
+    """Form of the output: quantized weights, judged and exported as they are ("transformers"), or weights
+    that are not quantized, which further steps can change ("torch")."""
+    timeout_minutes: float = Field(default=60.0, gt=0)
+    """Time after which the script is ended, which is an error."""
+
+
+class External(Step[Params]):
+    takes = frozenset({"torch", "served"})
+    reads = ("calibration",)
+    stochastic = True
+
+    def __init__(self, gives: str = "served") -> None:
+        self.gives = gives
+
+    def resolve(self, params: Params) -> Step[Any]:
+        """The step that leaves what `gives` says."""
+        return External("torch" if params.gives == "torch" else "served")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """Calibration: not every script looks at rows."""
+        return ("calibration",)
+
+    def check(self, params: Params, config: Json) -> Json:
+        """Raises SuiteError where the program or the script is not there."""
+        check_files(params)
+        return config
+
+    def environment(self, params: Params) -> Json:
+        """The script's digest, and the packages beside its Python."""
+        from slimgate._system.digests import file_sha256
+        from slimgate.steps.convert._external import installed_packages
+
+        check_files(params)
+        return {"script": file_sha256(params.script), "packages": installed_packages(params.python)}
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """What the script wrote. Raises BuildError where it fails, writes nothing, or takes too long."""
+        from slimgate.steps.convert._external import read_result, run_script, write_input
+
+        folder = context.scratch / "external"
+        folder.mkdir()
+        request = {
+            "input": write_input(model, folder / "input"),
+            "output": str(folder / "output"),
+            "options": json.loads(json.dumps(params.options)),
+            "calibration": _write_rows(folder / "calibration.jsonl", context),
+            "seed": context.seed,
+            "device": context.device,
+        }
+        (folder / "output").mkdir()
+        run_script(params, request, folder, context)
+        return read_result(model, folder / "output", params, context)
+
+
+step = External()
+
+
+def check_files(params: Params) -> None:
+    """Raises SuiteError where the program or the script is not there."""
+    if not params.python.is_file() or not os.access(params.python, os.X_OK):
+        raise SuiteError(
+            f"python = {str(params.python)!r}: no such program, expected the Python of an environment, such "
+            "as ../venv/bin/python"
+        )
+    if not params.script.is_file():
+        raise SuiteError(f"script = {str(params.script)!r}: no such file, expected a Python script")
+
+
+def _write_rows(file: Path, context: BuildContext) -> str | None:
+    """The texts of the calibration rows, one JSON object a line; None without such rows."""
+    rows = context.splits.get("calibration")
+    if rows is None or not len(rows):
+        return None
+    table = rows.table.select(list(context.task.text_columns(context.task_params)))
+    lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
+    file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return str(file)

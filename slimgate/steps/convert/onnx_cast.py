@@ -1,0 +1,84 @@
+"""Makes the floats of an ONNX graph float16, all but the logits: half of the bytes.
+
+    { to_onnx = {} }, { onnx_optimize = {} }, { onnx_cast = {} }
+
+On a GPU ONNX Runtime computes in float16. A CPU of x86 has no such products there: ONNX Runtime makes float32
+of the weights again while it loads the graph, so that the file is smaller and nothing faster. Numbers beyond
+65,504 become that, which masks survive, and those nearer to 0 than 6e-8 become that. Refused are graphs with
+weights in 8 bits or fewer, which are smaller already, and graphs that compute rotary positions (Llama), whose
+angles would be off by up to half a radian at position 2,000. By onnxruntime.transformers.float16. For
+bfloat16 there are `cast` and OpenVINO, whose runtimes compute in it on a CPU.
+Source: Micikevicius et al. 2018.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.agreement import predictor_of
+
+
+class Params(Table):
+    tolerance: float = Field(default=0.1, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+
+class OnnxCast(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+    claims = ("smaller",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph in float16. Raises BuildError for one that float16 does not suit."""
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        from slimgate._system.quiet import silent
+        from slimgate.models.onnx_model import MOST_INSIDE, OnnxModel, array_of, stored_bytes
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+
+        _check_halvable(model.proto)
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        proto = copy.deepcopy(model.proto)
+        del proto.graph.value_info[:]  # the exporter's own, which shape inference does not agree with
+        large = stored_bytes(proto) > MOST_INSIDE  # shapes are inferred of what one protobuf message holds
+        with silent():
+            proto = convert_float_to_float16(
+                proto, keep_io_types=True, force_fp16_initializers=True, disable_shape_infer=large
+            )
+        cast_model = OnnxModel(proto, model.tokenizer, model.config, model.kind)
+        after = scores(predictor_of(cast_model, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        numbers = [array_of(tensor) for tensor in proto.graph.initializer]
+        context.log["float16_numbers"] = sum(part.size for part in numbers if part.dtype == "float16")
+        return cast_model
+
+
+step = OnnxCast()
+
+
+def _check_halvable(proto: Any) -> None:
+    from slimgate.errors import BuildError
+    from slimgate.models.onnx_model import array_of
+    from slimgate.steps.convert._onnx_graph import kinds_of
+
+    for tensor in proto.graph.initializer:
+        values = array_of(tensor)
+        if values.size > 1 and values.dtype.itemsize == 1 and values.dtype.kind != "b":
+            raise BuildError(
+                f"the graph's {tensor.name} is in 8 bits or fewer; onnx_cast is for float graphs, "
+                "leave it out"
+            )
+    counted = kinds_of(proto)
+    if waves := counted["Cos"] + counted["Sin"]:
+        raise BuildError(
+            f"the graph computes {waves} sines and cosines of rotary positions, whose angles float16 cannot "
+            "hold; use onnx_weight_only, or `cast` before a PyTorch runtime"
+        )

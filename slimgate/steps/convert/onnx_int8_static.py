@@ -1,0 +1,83 @@
+"""Quantizes the products of an ONNX graph to int8, activations by ranges that calibration rows have shown.
+
+    { onnx_int8_static = { observer = "mse" } }
+
+Weights: symmetric int8, a scale per output channel. Activations: 256 levels over a range fixed beforehand
+(slimgate/steps/observers.py), so that a row's outcome does not depend on what else is in its batch.
+Padding does not count.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+PERCENTILE = 99.99
+
+
+class Params(Table):
+    observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    """Range of the inputs that 256 levels cover: of all values ("minmax"), between percentiles, or of least
+    error ("mse", "entropy")."""
+    percentile: float | None = Field(default=None, gt=50, le=100)
+    """Percentile of observer = "percentile"; default: 99.99."""
+    symmetric_activations: bool = False
+    """Put 0 in the middle of the activations' range."""
+    reduce_range: bool = False
+    """Keep weights to 7 bits, for CPUs without VNNI, whose sums would saturate."""
+    embeddings: bool = False
+    """Quantize the token tables too, with one scale for all of each."""
+    output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
+    tolerance: float = Field(default=1.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+    @model_validator(mode="after")
+    def _percentile_has_its_observer(self) -> Params:
+        if self.percentile is not None and self.observer != "percentile":
+            raise ValueError(f'percentile goes with observer = "percentile", but "{self.observer}" came')
+        return self
+
+
+class OnnxInt8Static(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+    claims = ("smaller", "faster")
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph with static int8 products, where it has float ones by a fixed matrix."""
+        from slimgate.steps.convert._onnx_graph import Graph
+        from slimgate.steps.convert._onnx_quantization import Quantizing, tables_to_int8
+        from slimgate.steps.convert._onnx_static import products_to_int8_, value_ranges
+
+        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
+        products = set(work.products)
+        sources = list(
+            dict.fromkeys(node.input[0] for node in work.proto.graph.node if node.name in products)
+        )
+        ranges = value_ranges(
+            model,
+            work.proto,
+            sources,
+            work.batches,
+            context,
+            observer=params.observer,
+            percentile=params.percentile or PERCENTILE,
+        )
+        if params.symmetric_activations:
+            ranges = {name: (-max(-low, high), max(-low, high)) for name, (low, high) in ranges.items()}
+        products_to_int8_(Graph(work.proto), products, ranges, limit=63 if params.reduce_range else 127)
+        context.log.update(
+            ranges={name: [float(f"{end:.4g}") for end in ends] for name, ends in ranges.items()}
+        )
+        proto = tables_to_int8(work) if params.embeddings else work.proto
+        return work.finish(proto, tolerance=params.tolerance, reduce_range=params.reduce_range)
+
+
+step = OnnxInt8Static()

@@ -1,0 +1,74 @@
+"""Rewrites an ONNX graph of an encoder so that attention and embeddings are one operator each.
+
+    { onnx_optimize = {} }
+
+ONNX Runtime makes many rewritings of its own while it loads (runtime's graph_optimization), but finds neither
+attention nor embeddings in the graphs of torch's exporter: see slimgate/steps/convert/_onnx_optimize.py.
+It goes before quantizing: { to_onnx = {} }, { onnx_optimize = {} }, { onnx_int8_dynamic = {} }. Where nothing
+is found, the log says 0 and the graph stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.agreement import predictor_of
+
+
+class Params(Table):
+    attention: bool = True
+    """Make attention one operator."""
+    embeddings: bool = True
+    """Make the embeddings one operator."""
+    first_token: bool = True
+    """Compute the last block for the first token alone if the head reads nothing else."""
+    layer_norms: bool = False
+    """Join layer norms with the sums before them, and GELU with its bias; on a CPU this slows short texts."""
+    gelu: Literal["exact", "tanh"] = "exact"
+    """Compute GELU exactly, or by the approximation with tanh."""
+    tolerance: float = Field(default=0.01, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+
+class OnnxOptimize(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph with fused operators; how many of each kind is logged."""
+        from slimgate.models.onnx_model import OnnxModel
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.convert._onnx_optimize import fuse
+
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        proto, operators = copy.deepcopy(model.proto), len(model.proto.graph.node)
+        fused, narrowed = fuse(
+            proto,
+            attention=params.attention,
+            embeddings=params.embeddings,
+            first_token=params.first_token,
+            layer_norms=params.layer_norms,
+            gelu=params.gelu,
+        )
+        optimized = OnnxModel(proto, model.tokenizer, model.config, model.kind)
+        after = scores(predictor_of(optimized, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        context.log.update(
+            fused=fused,
+            first_token_operators=narrowed,
+            fused_operators=sum(fused.values()),
+            operators_before=operators,
+            operators=len(proto.graph.node),
+        )
+        return optimized
+
+
+step = OnnxOptimize()

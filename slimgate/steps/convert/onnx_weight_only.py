@@ -1,0 +1,88 @@
+"""Stores the matrices of an ONNX graph in 4 or 8 bits, in blocks that have a scale each.
+
+    { onnx_weight_only = { bits = 4, block_size = 32, embeddings = true } }
+
+A row's outcome does not depend on its batch. By onnxruntime.quantization (MatMulNBits, GatherBlockQuantized).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+ACCURACY = {"float32": 1, "int8": 4}
+
+
+class Params(Table):
+    bits: Literal[4, 8] = 4
+    """Bits of a weight in the matrices."""
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights that share a scale."""
+    symmetric: bool = True
+    """Levels on both sides of 0 alike; false adds a zero point to each scale."""
+    accuracy_level: Literal["float32", "int8"] = "int8"
+    """Format of products: "int8" rounds activations block by block within each token; "float32" is slower."""
+    embeddings: bool = False
+    """Store the token tables in 4 bits too, whatever `bits` is."""
+    output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
+    tolerance: float = Field(default=2.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+
+class OnnxWeightOnly(Step[Params]):
+    takes = frozenset({"onnx"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxruntime")
+    claims = ("smaller",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The graph with packed matrices, where it has float ones."""
+        from slimgate.errors import BuildError
+        from slimgate.steps.convert._onnx_graph import kinds_of
+        from slimgate.steps.convert._onnx_quantization import Quantizing
+
+        work = Quantizing.of(model, context, output_layer=params.output_layer, embeddings=params.embeddings)
+        proto = _pack_weights(work.proto, set(work.products), "MatMul", params.bits, params)
+        if params.embeddings:
+            from slimgate.steps.convert._onnx_quantization import token_tables
+
+            proto = _pack_weights(proto, set(token_tables(proto)), "Gather", 4, params)
+        counted = kinds_of(proto)
+        if params.embeddings and not counted["GatherBlockQuantized"]:
+            raise BuildError(
+                "the graph has no float table of tokens of its own to pack; onnx_optimize joins it with its "
+                "layer norm: give that step embeddings = false"
+            )
+        context.log.update(
+            packed_products=counted["MatMulNBits"], packed_tables=counted["GatherBlockQuantized"]
+        )
+        return work.finish(proto, tolerance=params.tolerance)
+
+
+step = OnnxWeightOnly()
+
+
+def _pack_weights(proto: Any, nodes: set[str], kind: str, bits: int, params: Params) -> Any:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    from slimgate._system.quiet import silent
+
+    excluded = [node.name for node in proto.graph.node if node.op_type == kind and node.name not in nodes]
+    with silent():
+        quantizer = MatMulNBitsQuantizer(
+            proto,
+            bits=bits,
+            block_size=params.block_size,
+            is_symmetric=params.symmetric,
+            accuracy_level=ACCURACY[params.accuracy_level],
+            nodes_to_exclude=excluded,
+            op_types_to_quantize=(kind,),
+        )
+        quantizer.process()
+    return quantizer.model.model

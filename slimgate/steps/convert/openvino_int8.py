@@ -1,0 +1,150 @@
+"""Quantizes an OpenVINO graph to int8, weights and activations, by nncf.
+
+    { openvino_int8 = { preset = "mixed", embeddings = true } }
+    { openvino_int8 = { accuracy_control = { max_drop_points = 1.0 } } }
+
+Ranges of activations are those that calibration rows show, one row at a time, so that nothing is computed
+from them later and padding does not count. accuracy_control takes quantizers out again, those first that move
+the answers most, until the task's first metric has dropped by no more than max_drop_points.
+Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); Kozlov et al. 2020 (nncf).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("true came, expected a share from 0 to 1, or false")
+    return value
+
+
+class AccuracyControl(Table):
+    max_drop_points: float = Field(default=1.0, gt=0, le=100)
+    """Percentage points that the task's first metric may lose, or percent of a perplexity."""
+    split: Literal["selection", "calibration"] = "selection"
+    """Rows that the metric is computed on."""
+    max_rounds: int = Field(default=20, ge=1)
+    """Rounds of taking quantizers out, at most."""
+
+
+class Params(Table):
+    preset: Literal["performance", "mixed"] = "mixed"
+    """Levels of activations: symmetric ("performance"), or asymmetric, with nearer answers ("mixed")."""
+    rows: int = Field(default=128, ge=1)
+    """Rows of `calibration` that show the ranges, at most."""
+    smooth_alpha: Annotated[float, Field(ge=0, le=1)] | Annotated[bool, AfterValidator(_off)] = 0.95
+    """Share of the difficulty that moves from activations to weights (SmoothQuant); false moves none."""
+    bias_correction: bool = True
+    """Correct biases by the mean error of the outputs."""
+    embeddings: bool = False
+    """Quantize the token tables too."""
+    output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
+    ignored: tuple[str, ...] = ()
+    """Regular expressions; operators whose names match stay in float."""
+    accuracy_control: AccuracyControl | None = None
+    """Take quantizers out again until the metric holds; default: none is taken out."""
+    tolerance: float = Field(default=2.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+
+class OpenVinoInt8(Step[Params]):
+    takes = frozenset({"openvino"})
+    gives = "openvino"
+    reads = ("calibration",)
+    claims = ("smaller", "faster")
+    packages = ("openvino", "nncf")
+
+    def also_reads(self, params: Params) -> tuple[str, ...]:
+        """What accuracy control judges by."""
+        control = params.accuracy_control
+        return () if control is None else (control.split,)
+
+    def by_processor(self, params: Params) -> bool:
+        """Accuracy control takes out quantizers by the answers of the int8 graph on this processor."""
+        return params.accuracy_control is not None
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The OpenVinoModel with int8 operators. Raises BuildError of nncf, or MissingExtra without it."""
+        from slimgate.models.openvino_package import load_nncf
+        from slimgate.steps.convert._openvino_quantization import (
+            embedding_lookups,
+            output_layer,
+            quantize_model,
+            single_rows,
+        )
+
+        nncf = load_nncf("openvino_int8")
+        rows = single_rows(model, context, params.rows)
+        left_out = [] if params.embeddings else embedding_lookups(model.graph)
+        last = None if params.output_layer else output_layer(model.graph)
+        left_out += [] if last is None else [last]
+        options: dict[str, Any] = {
+            "preset": nncf.QuantizationPreset(params.preset),
+            "model_type": nncf.ModelType.TRANSFORMER,
+            "subset_size": len(rows),
+            "ignored_scope": nncf.IgnoredScope(names=left_out, patterns=list(params.ignored)),
+        }
+        advanced = _advanced_parameters(nncf, params)
+
+        def quantize(graph: Any) -> Any:
+            if params.accuracy_control is None:
+                return nncf.quantize(graph, nncf.Dataset(rows), advanced_parameters=advanced, **options)
+            return _quantize_with_accuracy_control(
+                nncf, model, graph, rows, params.accuracy_control, context, advanced, options
+            )
+
+        quantized = quantize_model(model, context, quantize, tolerance=params.tolerance)
+        kinds = [node.get_type_name() for node in quantized.graph.get_ops()]
+        context.log.update(
+            calibration_rows=len(rows), fake_quantize=kinds.count("FakeQuantize"), left_in_float=len(left_out)
+        )
+        return quantized
+
+
+step = OpenVinoInt8()
+
+
+def _advanced_parameters(nncf: Any, params: Params) -> Any:
+    alpha = -1.0 if params.smooth_alpha is False else float(params.smooth_alpha)
+    return nncf.AdvancedQuantizationParameters(
+        disable_bias_correction=not params.bias_correction,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=alpha),
+    )
+
+
+def _quantize_with_accuracy_control(
+    nncf: Any,
+    model: Any,
+    graph: Any,
+    rows: Any,
+    control: AccuracyControl,
+    context: BuildContext,
+    advanced: Any,
+    options: dict[str, Any],
+) -> Any:
+    from slimgate.steps.convert._openvino_quantization import Validation
+
+    validation = Validation(model, context, control.split)
+    quantized = nncf.quantize_with_accuracy_control(
+        graph,
+        nncf.Dataset(rows),
+        nncf.Dataset(range(len(validation)), validation.inputs),
+        validation.measure,
+        max_drop=validation.allowed_drop(control.max_drop_points),
+        drop_type=nncf.DropType.ABSOLUTE,
+        advanced_quantization_parameters=advanced,
+        advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+            max_num_iterations=control.max_rounds
+        ),
+        **options,
+    )
+    context.log.update(validation.log)
+    return quantized

@@ -1,0 +1,79 @@
+"""Stores the weights of an OpenVINO graph in 8 or 4 bits, by nncf; what is computed stays in float.
+
+    { openvino_weights = { mode = "int4_sym", group_size = 64, ratio = 0.8 } }
+
+int8 modes take every weight, embeddings too, a scale per output channel. int4 modes leave what `ratio`
+leaves, embeddings and the output layer in int8. On the CPU OpenVINO may quantize activations before such
+weights while it computes: the runtime's dynamic_quantization_group_size = 0 keeps it from that.
+Of a decoder with a key-value cache the log has the share of greedy answers to calibration rows that change,
+and the first token of them that is another one.
+Sources: Lin et al. 2023 (AWQ); Kozlov et al. 2020 (nncf).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+INT4_ONLY = ("group_size", "ratio", "all_layers", "awq", "scale_estimation")
+
+
+class Params(Table):
+    mode: Literal["int8_asym", "int8_sym", "int4_asym", "int4_sym"] = "int8_asym"
+    """Bits of a weight, and whether the levels have a zero point ("asym")."""
+    group_size: int | None = Field(default=None, ge=-1)
+    """Weights that share a scale in int4 modes, -1: a channel; default: nncf's."""
+    ratio: float | None = Field(default=None, ge=0, le=1)
+    """Share of the weights that int4 modes store in 4 bits, those that bear it best; default: nncf's."""
+    all_layers: bool | None = None
+    """Store embeddings and the output layer in 4 bits too, in int4 modes."""
+    awq: bool | None = None
+    """Scale channels by what calibration rows show (AWQ), in int4 modes."""
+    scale_estimation: bool | None = None
+    """Fit the scales to calibration rows, in int4 modes."""
+    rows: int = Field(default=128, ge=1)
+    """Rows of `calibration` for awq and scale_estimation, at most."""
+    tolerance: float = Field(default=2.0, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+    @model_validator(mode="after")
+    def _fits_the_mode(self) -> Params:
+        stated = [name for name in INT4_ONLY if getattr(self, name) is not None]
+        if stated and self.mode.startswith("int8"):
+            raise ValueError(f'{stated[0]} is for int4 modes, but mode = "{self.mode}" came')
+        if self.group_size == 0:
+            raise ValueError("group_size is 0, expected -1 (a channel) or at least 1")
+        return self
+
+
+class OpenVinoWeights(Step[Params]):
+    takes = frozenset({"openvino", "openvino_decoder"})
+    reads = ("calibration",)
+    claims = ("smaller",)
+    packages = ("openvino", "nncf")
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The OpenVinoModel with stored levels. Raises BuildError of nncf, or MissingExtra without it."""
+        from slimgate.models.openvino_package import load_nncf
+        from slimgate.steps.convert._openvino_quantization import quantize_model, single_rows
+
+        nncf = load_nncf("openvino_weights")
+        options = {name: getattr(params, name) for name in INT4_ONLY if getattr(params, name) is not None}
+        if params.awq or params.scale_estimation:
+            rows = single_rows(model, context, params.rows)
+            options |= {"dataset": nncf.Dataset(rows), "subset_size": len(rows)}
+            context.log.update(calibration_rows=len(rows))
+        mode = nncf.CompressWeightsMode(params.mode)
+        return quantize_model(
+            model,
+            context,
+            lambda graph: nncf.compress_weights(graph, mode=mode, **options),
+            tolerance=params.tolerance,
+        )
+
+
+step = OpenVinoWeights()

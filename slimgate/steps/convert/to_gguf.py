@@ -1,0 +1,67 @@
+"""Writes the model as a GGUF file, which llama.cpp, and what is built on it, loads.
+
+    { to_gguf = { type = "Q4_0" } }
+
+| type             | bits of a weight | levels                                 |
+|------------------|------------------|----------------------------------------|
+| F32, F16, BF16   | 32, 16, 16       | floats                                 |
+| Q8_0, Q5_0, Q4_0 | 8.5, 5.5, 4.5    | 32 weights share a scale               |
+| Q5_1, Q4_1       | 6, 5             | 32 weights share a scale and a minimum |
+
+Weights are rounded to the nearest level. Of Q4_0 the scale is the one with the least squared error, so that
+it keeps the levels of { gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that
+gives the logits have Q8_0 below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become
+F16. Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package
+auto-round carries; it knows the causal language models of transformers that llama.cpp runs. It needs a
+tokenizer that llama.cpp has too: SentencePiece, or byte-level BPE. Sentence encoders of BERT's kind, with
+WordPiece, are written for llama.cpp's embeddings.
+The artifact is a folder with the file, config.json and the tokenizer. slimgate judges it as transformers
+loads it, which unpacks the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.agreement import predictor_of
+
+# How far rounding may move answers, in standard deviations of the scores, before something else is wrong.
+TOLERANCE = {"F32": 0.01, "F16": 0.02, "BF16": 0.2, "Q8_0": 0.5}
+
+
+class Params(Table):
+    type: Literal["F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"] = "Q8_0"
+    """Format of the weights (see the table)."""
+    tolerance: float | None = Field(default=None, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores; default: 0.01 with F32,
+    0.02 with F16, 0.2 with BF16, 0.5 with Q8_0, else any change."""
+
+
+class ToGguf(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "served"
+    reads = ("calibration",)
+    claims = ()
+    packages = ("gguf", "auto-round")
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The folder's model. Raises BuildError where llama.cpp has no place for it; MissingExtra."""
+        from slimgate.models.served import load_written
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.convert._to_gguf import convert_apart
+
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        folder = convert_apart(model, params.type, context)
+        written = load_written(folder, model, model.measure_size(), context)
+        after = scores(predictor_of(written, context), batches)
+        tolerance = params.tolerance or TOLERANCE.get(params.type)
+        check_agreement(before, after, batches, context, tolerance=tolerance)
+        return written
+
+
+step = ToGguf()

@@ -1,0 +1,59 @@
+"""Exports a PyTorch model as an ONNX graph, which other runtimes execute and other steps quantize.
+
+    { to_onnx = {} }
+
+The graph takes any number of rows and of tokens and gives the model's scores, within `tolerance` on
+calibration rows. Layers that compute in integers are not exported: export first and quantize then, by
+onnx_int8_dynamic. Weights that weight_only has packed become float32 again, with the values that they stand
+for. An output layer that is the table of tokens (GPT-2) is stored beside it once more, transposed, and
+counted so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+from slimgate.steps.agreement import predictor_of
+from slimgate.steps.convert._export import Export
+
+
+class Params(Table):
+    opset: int = Field(default=20, ge=18, le=23)
+    """Version of the graph's operators."""
+    tolerance: float = Field(default=0.01, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+
+class ToOnnx(Export[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "onnx"
+    reads = ("calibration",)
+    packages = ("onnx", "onnxscript", "onnxruntime")
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """An OnnxModel that answers as the model does. Raises BuildError where that cannot be."""
+        from slimgate.errors import BuildError
+        from slimgate.models.onnx_export import example_batches, export_onnx
+        from slimgate.models.onnx_model import OnnxModel
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+
+        if hasattr(model.network, "load_tokenizer"):
+            raise BuildError(
+                f"{type(model.network).__name__} reads more than text, which to_onnx does not export"
+            )
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+        proto = export_onnx(model.network, example_batches(encoded), opset=params.opset)
+        exported = OnnxModel(proto, model.tokenizer, model.config)
+        after = scores(predictor_of(exported, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        context.log.update(opset=params.opset, operators=len(proto.graph.node))
+        return exported
+
+
+step = ToOnnx()

@@ -1,0 +1,72 @@
+"""Exports a PyTorch model as an OpenVINO graph, which OpenVINO executes and other steps quantize.
+
+    { to_openvino = { attention = "eager" } }
+
+The graph takes any number of rows and of tokens and gives the model's scores, within `tolerance` on
+calibration rows. Weights that weight_only has packed become float32 again; layers that compute in integers
+are not exported: export first, quantize then. With compress_to_fp16 answers differ in the third digit.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext
+from slimgate.steps.agreement import predictor_of
+from slimgate.steps.convert._export import Export
+
+
+class Params(Table):
+    attention: Literal["sdpa", "eager"] = "eager"
+    """Attention as one operator ("sdpa"), or as products and softmax ("eager"), which openvino_int8 can
+    quantize and OpenVINO fuses again."""
+    compress_to_fp16: bool = False
+    """Store weights as float16 and compute in the runtime's precision: half of the bytes."""
+    first_token: bool = True
+    """Compute the last block for the first token alone if the head reads nothing else."""
+    tolerance: float = Field(default=0.01, gt=0)
+    """Largest allowed change of the answers, in standard deviations of the scores."""
+
+
+class ToOpenVino(Export[Params]):
+    gives = "openvino"
+    reads = ("calibration",)
+    packages = ("openvino",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """An OpenVinoModel that answers as the model does. Raises BuildError where that cannot be."""
+        from slimgate.errors import BuildError
+        from slimgate.models.openvino_export import export_openvino
+        from slimgate.models.openvino_model import OpenVinoModel, read_graph, write_graph
+        from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
+        from slimgate.steps.convert._first_token import first_token_alone
+
+        if hasattr(model.network, "load_tokenizer"):
+            name = type(model.network).__name__
+            raise BuildError(f"{name} reads more than text, which to_openvino does not export")
+        batches = calibration_arrays(model.tokenizer, context)
+        before = scores(predictor_of(model, context), batches)
+        network, example = model.network.eval(), _example(model, context)
+        with first_token_alone(network, example) if params.first_token else nullcontext(False) as narrowed:
+            graph = export_openvino(network, example, attention=params.attention)
+        if params.compress_to_fp16:
+            write_graph(graph, context.scratch / "half", compress_to_fp16=True)
+            graph = read_graph(context.scratch / "half")
+        exported = OpenVinoModel(graph, model.tokenizer, model.config)
+        after = scores(predictor_of(exported, context), batches)
+        check_agreement(before, after, batches, context, tolerance=params.tolerance)
+        context.log.update(operators=len(graph.get_ops()), first_token_alone=narrowed)
+        return exported
+
+
+step = ToOpenVino()
+
+
+def _example(model: Any, context: BuildContext) -> Any:
+    """Three rows of seven tokens: sizes that nothing inside a network happens to have."""
+    encoded = context.task.encode_rows(context.task_params, context.rows("calibration"), model.tokenizer)
+    return encoded.batch([0, min(1, len(encoded.lengths) - 1), 0], 7)

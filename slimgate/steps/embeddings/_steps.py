@@ -1,0 +1,118 @@
+"""Steps that act on the embeddings that an encoder gives: fewer dimensions, fewer bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.models.embedding_forms import BinaryForm, Int8Form, LeadingDimensions, Query, StoredForm
+from slimgate.models.replace_modules import replace_modules_
+from slimgate.models.sentence_encoder import SentenceEncoder
+from slimgate.protocols import BuildContext, Json
+from slimgate.steps.calibration import calibration_batches
+
+TRUNCATE, QUANTIZE = "truncate_embeddings", "quantize_embeddings"
+
+
+def truncate_(model: Any, dims: int, *, by: str, context: BuildContext) -> Json:
+    """Keeps `dims` dimensions, by "pca" or "first"; gives the log. Raises BuildError, DataError."""
+    network = _encoder(model, TRUNCATE)
+    vectors = calibration_embeddings(model, context)
+    width = vectors.shape[-1]
+    if dims >= width:
+        raise BuildError(f"{TRUNCATE}: dims = {dims}, but the embeddings have {width}; expected fewer")
+    directions, energy = principal_directions(vectors, dims)
+    if by == "first":
+        directions, energy = torch.eye(dims, width), _energy_of_first(vectors, dims)
+    name, layer = _last_linear(network)
+    if layer is None and not isinstance(network.reduce, nn.Identity):
+        raise BuildError(
+            f"{TRUNCATE}: an earlier step has cut the embeddings, in a form that takes no more; cut them once"
+        )
+    if layer is not None:
+        replace_modules_(model, TRUNCATE, {name: _merge_projection(layer, directions)})
+    else:
+        reduce = LeadingDimensions(dims) if by == "first" else _projection(directions)
+        replace_modules_(model, TRUNCATE, {"reduce": reduce.to(context.device)})
+    return {
+        "dims_before": width,
+        "dims_after": dims,
+        "by": by,
+        "energy_kept": round(energy, 4),
+        "merged": layer is not None,
+    }
+
+
+def quantize_(model: Any, *, to: str, query: Query, context: BuildContext) -> Json:
+    """Puts the embeddings into a form of fewer bits; gives the log. Raises BuildError, DataError."""
+    _encoder(model, QUANTIZE)
+    vectors = calibration_embeddings(model, context)
+    form: StoredForm = BinaryForm(vectors.shape[-1], query)
+    if to == "int8":
+        form = Int8Form.of(vectors, query=query)
+    replace_modules_(model, QUANTIZE, {"form": form.to(context.device)})
+    quantized = form.stored_values(vectors.to(context.device))
+    cosine = nn.functional.cosine_similarity(vectors.to(context.device), quantized, dim=-1).mean()
+    size = -(-form.dims * form.bits // 8)
+    return {"to": to, "query": query, "bytes_per_embedding": size, "cosine_to_float": round(float(cosine), 4)}
+
+
+def calibration_embeddings(model: Any, context: BuildContext) -> torch.Tensor:
+    """(texts, dims) float32 on the CPU, as the model gives them. Raises DataError without rows."""
+    model.network.eval()
+    with torch.no_grad():
+        parts = [model.network(**batch).logits.float().cpu() for batch in calibration_batches(model, context)]
+    return torch.cat([part.flatten(0, -2) for part in parts])
+
+
+def principal_directions(vectors: torch.Tensor, dims: int) -> tuple[torch.Tensor, float]:
+    """(dims, width) orthonormal, the one that holds most first, and the share of squares that they hold."""
+    squares, directions = torch.linalg.eigh(vectors.double().t() @ vectors.double())
+    principal = directions[:, -dims:].flip(1).t()
+    return principal.float().contiguous(), float(squares[-dims:].sum() / squares.sum())
+
+
+def _energy_of_first(vectors: torch.Tensor, dims: int) -> float:
+    return float(vectors[:, :dims].double().square().sum() / vectors.double().square().sum())
+
+
+def _encoder(model: Any, step_name: str) -> SentenceEncoder:
+    network = model.network
+    if not isinstance(network, SentenceEncoder):
+        raise BuildError(
+            f"{step_name}: {type(network).__name__} gives no embeddings; it is for the tasks "
+            "sentence_embedding "
+            "and sentence_similarity"
+        )
+    if not isinstance(network.form, nn.Identity):
+        raise BuildError(f"{step_name}: the embeddings are quantized already; put it before {QUANTIZE}")
+    return network
+
+
+def _last_linear(network: SentenceEncoder) -> tuple[str, nn.Linear | None]:
+    """The float layer that gives the embeddings, and its name; None where the pooling does."""
+    if type(network.reduce) is nn.Linear:
+        return "reduce", network.reduce
+    last = len(network.dense) - 1
+    behind = network.dense[last] if last >= 0 and isinstance(network.reduce, nn.Identity) else None
+    return (f"dense.{last}", behind) if type(behind) is nn.Linear else ("", None)
+
+
+@torch.no_grad()
+def _merge_projection(layer: nn.Linear, directions: torch.Tensor) -> nn.Linear:
+    """The layer and then the projection, as one layer."""
+    directions = directions.to(layer.weight)
+    merged = _projection(directions @ layer.weight)
+    if layer.bias is not None:
+        merged.bias = nn.Parameter(directions @ layer.bias)
+    return merged
+
+
+def _projection(weight: torch.Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=weight.device)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    return layer

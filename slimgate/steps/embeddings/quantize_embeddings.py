@@ -1,0 +1,41 @@
+"""Keeps sentence embeddings in fewer bits, so that their index is smaller.
+
+    { quantize_embeddings = { to = "int8" } }                       a quarter of the bytes
+    { quantize_embeddings = { to = "binary", query = "float" } }    a 32nd
+
+int8: 256 levels between each dimension's lowest and highest value on `calibration` rows. binary: signs, whose
+similarity is the Hamming distance. With query = "float" queries are compared with documents as rescoring
+every document would do. The encoder itself stays as it is: int8_dynamic and its like compress that. Bytes of
+an embedding stand among the report's figures.
+Sources: Jacob et al. 2018, section 2.1; Yamada et al. 2021 (binary passages).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    to: Literal["int8", "binary"] = "int8"
+    """Form of stored embeddings: 256 levels for each dimension ("int8"), or signs ("binary")."""
+    query: Literal["same", "float"] = "same"
+    """Form of queries: the same, or float."""
+
+
+class QuantizeEmbeddings(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    reads = ("calibration",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with embeddings of fewer bits."""
+        from slimgate.steps.embeddings._steps import quantize_
+
+        context.log.update(quantize_(model, to=params.to, query=params.query, context=context))
+        return model
+
+
+step = QuantizeEmbeddings()

@@ -1,0 +1,41 @@
+"""Gives sentence embeddings fewer dimensions, so that their index is smaller.
+
+    { truncate_embeddings = { dims = 128 } }                   those that hold most, by PCA
+    { truncate_embeddings = { dims = 128, by = "first" } }     the first: of matryoshka models
+
+By PCA: the eigenvectors of the embeddings' second moment on `calibration` rows (not centred, since it is
+products that are to be kept; Eckart & Young 1936), a linear layer behind the pooling; energy_kept in the log
+is the share of squares that stays. A linear layer that is there already, of the model's own or of an earlier
+step, takes it in: then nothing is added. By "first" nothing is learnt (Kusupati et al. 2022).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    dims: int = Field(ge=1)
+    """Dimensions that stay."""
+    by: Literal["pca", "first"] = "pca"
+    """Which dimensions stay: those that hold most ("pca"), or the first ones."""
+
+
+class TruncateEmbeddings(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("calibration",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with shorter embeddings."""
+        from slimgate.steps.embeddings._steps import truncate_
+
+        context.log.update(truncate_(model, params.dims, by=params.by, context=context))
+        return model
+
+
+step = TruncateEmbeddings()

@@ -1,0 +1,172 @@
+"""A model's linear layers factorised: which, at what rank, and what is put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import blocks
+from slimgate.models.linear_layers import linear_layers
+from slimgate.models.replace_modules import replace_modules_
+from slimgate.protocols import BuildContext, Json
+from slimgate.steps.calibration import Moments, calibration_batches, input_moments
+from slimgate.steps.factorize._svd import (
+    Decomposition,
+    allot_ranks,
+    decompose,
+    even_ranks,
+    kept_energy,
+    pays,
+    rank_of_energy,
+)
+from slimgate.steps.importance import gradient_moments
+from slimgate.steps.layers.low_rank_linear import LowRankLinear
+
+
+class LowRankParams(Protocol):
+    """How much stays; one of the first four is given."""
+
+    @property
+    def rank(self) -> int | None: ...
+    @property
+    def rank_ratio(self) -> float | None: ...
+    @property
+    def energy(self) -> float | None: ...
+    @property
+    def parameter_ratio(self) -> float | None: ...
+    @property
+    def activation_aware(self) -> bool: ...
+    @property
+    def loss_aware(self) -> bool: ...
+    @property
+    def parts(self) -> str: ...
+
+
+def factorize_layers_(model: Any, params: LowRankParams, context: BuildContext) -> Json:
+    """Replaces the layers that get smaller by it; gives the log. Raises BuildError where none does."""
+    layers = _layers(model, params.parts)
+    moments: dict[str, Moments] = {}
+    if params.activation_aware:
+        moments = input_moments(model, layers, calibration_batches(model, context))
+    gradients = gradient_moments(model, layers, context) if params.loss_aware else {}
+    decompositions = {
+        name: decompose(layer.weight, _second(layer, moments.get(name)), gradients.get(name))
+        for name, layer in layers.items()
+    }
+    ranks = {
+        name: rank
+        for name, rank in _ranks(decompositions, params).items()
+        if pays(decompositions[name].shape, rank)
+    }
+    if not ranks:
+        raise BuildError(_no_gain(decompositions, params))
+    layers_made = {
+        name: _factorize_layer(layers[name], decompositions[name], rank, moments.get(name))
+        for name, rank in ranks.items()
+    }
+    replace_modules_(model, "low_rank", layers_made)
+    _forget_zeros(model, layers_made)
+    return _make_log(decompositions, ranks)
+
+
+def _layers(model: Any, parts: str) -> dict[str, nn.Linear]:
+    """The blocks' linear layers of these parts; factors that an earlier step made are left as they are."""
+    layers = linear_layers(model)
+    halves = {name: m for name, m in model.network.named_modules() if isinstance(m, LowRankLinear)}
+    names = _names(model.network, parts)
+    chosen_layers = {
+        name: layer
+        for name, layer in layers.items()
+        if name.rpartition(".")[0] not in halves and (names is None or name in names)
+    }
+    if not chosen_layers:
+        raise BuildError(f"{type(model.network).__name__}: its matrices are low-rank factors already")
+    return chosen_layers
+
+
+def _names(network: nn.Module, parts: str) -> set[str] | None:
+    if parts == "all":
+        return None
+    if parts == "attention":
+        each = [
+            (b.attention.query, b.attention.key, b.attention.value, b.attention.output)
+            for b in blocks(network)
+        ]
+        return {name for names in each for name in names}
+    return {name for b in blocks(network) for name in (*b.feed_forward.inputs, b.feed_forward.output)}
+
+
+def _second(layer: nn.Linear, moments: Moments | None) -> torch.Tensor | None:
+    """What weighs the errors: with a bias, which takes over the mean's, the covariance."""
+    if moments is None:
+        return None
+    return moments.second_moment if layer.bias is None else moments.covariance
+
+
+def _ranks(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> dict[str, int]:
+    if params.parameter_ratio is not None:
+        spread = allot_ranks if params.loss_aware else even_ranks
+        return spread(decompositions, params.parameter_ratio)
+    return {name: _rank(each, params) for name, each in decompositions.items()}
+
+
+def _rank(decomposition: Decomposition, params: LowRankParams) -> int:
+    if params.rank is not None:
+        return params.rank
+    if params.rank_ratio is not None:
+        return max(1, round(params.rank_ratio * min(decomposition.shape)))
+    assert params.energy is not None
+    return rank_of_energy(decomposition.values, params.energy)
+
+
+def _factorize_layer(
+    layer: nn.Linear, decomposition: Decomposition, rank: int, moments: Moments | None
+) -> LowRankLinear:
+    up, down = decomposition.factors(rank)
+    bias = None
+    if layer.bias is not None:
+        bias = layer.bias.detach().double()
+        if moments is not None:
+            bias = bias + layer.weight.detach().double() @ moments.mean - up @ (down @ moments.mean)
+    return LowRankLinear.from_factors(up, down, bias)
+
+
+def _forget_zeros(model: Any, names: Iterable[str]) -> None:
+    """Takes the layers out of what pruning steps noted: products of factors have no zeros to keep."""
+    gone = set(names)
+    for change in model.modifications:
+        if "pruned" in change["spec"]:
+            change["spec"]["pruned"] = [name for name in change["spec"]["pruned"] if name not in gone]
+
+
+def _no_gain(decompositions: Mapping[str, Decomposition], params: LowRankParams) -> str:
+    name, each = next(iter(decompositions.items()))
+    choice = next(key for key in ("rank", "rank_ratio", "energy", "parameter_ratio") if getattr(params, key))
+    value, (rows, columns) = getattr(params, choice), each.shape
+    return (
+        f"{choice} = {value}: no matrix would get smaller; {name} of {rows} × {columns} does below rank "
+        f"{-(-rows * columns // (rows + columns))}; lower {choice}"
+    )
+
+
+def _make_log(decompositions: Mapping[str, Decomposition], ranks: Mapping[str, int]) -> Json:
+    energies = [kept_energy(decompositions[name].values, rank) for name, rank in ranks.items()]
+    sizes = {name: int(np.prod(each.shape)) for name, each in decompositions.items()}
+    after = {
+        name: ranks[name] * sum(decompositions[name].shape) if name in ranks else size
+        for name, size in sizes.items()
+    }
+    return {
+        "matrices": len(decompositions),
+        "factorized": len(ranks),
+        "weights_before": sum(sizes.values()),
+        "weights_after": sum(after.values()),
+        "energy_kept_mean": round(float(np.mean(energies)), 4),
+        "energy_kept_min": round(min(energies), 4),
+        "ranks": dict(ranks),
+    }

@@ -1,0 +1,136 @@
+"""A vocabulary trimmed to the tokens that rows use: tokenizer and model together."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from slimgate.errors import BuildError
+from slimgate.models.config import OFFSET_POSITIONS
+from slimgate.protocols import BuildContext, Json
+from slimgate.steps.factorize._tokenizer_json import commonest, needed_ids, read_state, trim_tokenizer
+from slimgate.steps.factorize._vocabulary import Counts, count_tokens, trim_network_
+
+
+class TrimParams(Protocol):
+    """Which tokens stay."""
+
+    @property
+    def corpus(self) -> tuple[str, ...]: ...
+    @property
+    def min_count(self) -> int: ...
+    @property
+    def vocab_size(self) -> int | None: ...
+    @property
+    def keep(self) -> tuple[str, ...]: ...
+
+
+def trim_vocabulary_(model: Any, params: TrimParams, context: BuildContext) -> Json:
+    """Trims the model's tokenizer and its token tables; gives the log. Raises BuildError, DataError."""
+    counts = count_tokens(model, context, params.corpus)
+    if "selection" not in counts and len(context.splits.get("selection", ())):
+        counts |= count_tokens(model, context, ("selection",))
+    state = read_state(model.tokenizer)
+    always = _always(model, params.keep)
+    kept_ids = _ids_to_keep(state, _total(counts, params.corpus), always, params)
+    if kept_ids[-1] >= model.config.vocab_size:
+        raise BuildError(
+            f"the tokenizer has id {kept_ids[-1]}, the model {model.config.vocab_size} token vectors"
+        )
+    before = len(model.tokenizer)
+    model.tokenizer = rebuilt(
+        model.tokenizer, trim_tokenizer(state, kept_ids), kept_ids, context.scratch / "tokenizer"
+    )
+    tables = trim_network_(model, "trim_vocabulary", kept_ids)
+    log: Json = {"tokens_before": before, "tokens_after": len(kept_ids), "trimmed": tables}
+    return {**log, **_shares(state, counts, always, kept_ids, params)}
+
+
+def _total(counts: Mapping[str, Counts], splits: Sequence[str]) -> Counts:
+    return np.sum([counts[split] for split in splits if split in counts], axis=0)  # type: ignore[no-any-return]
+
+
+def _ids_to_keep(state: Json, counts: Counts, always: Collection[int], params: TrimParams) -> list[int]:
+    """Ids that stay: those used often enough; with vocab_size, as many of them and then of all as it lets."""
+    often = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] >= params.min_count]
+    if params.vocab_size is None:
+        return needed_ids(state, {*often, *always})
+    often = list(dict.fromkeys([*often, *commonest(state)]))
+
+    def size(used: int) -> int:
+        return len(needed_ids(state, {*often[:used], *always}))
+
+    if size(0) > params.vocab_size:
+        raise BuildError(
+            f"vocab_size = {params.vocab_size}: special tokens and fallback characters alone are {size(0)}"
+        )
+    used = bisect_right(range(1, len(often) + 1), params.vocab_size, key=size)
+    return needed_ids(state, {*often[:used], *always})
+
+
+def _always(model: Any, words: Sequence[str]) -> set[int]:
+    """Ids that stay whatever the rows use: special ones, the words', and what positions count from."""
+    config, tokenizer = model.config, model.tokenizer
+    numbers = [value for key, value in config.to_dict().items() if key.endswith("_token_id")]
+    ids = {i for value in numbers for i in (value if isinstance(value, list) else [value]) if i is not None}
+    ids |= set(tokenizer.all_special_ids)
+    for word in words:
+        ids |= {
+            i for text in (word, f" {word}") for i in tokenizer(text, add_special_tokens=False)["input_ids"]
+        }
+    if config.model_type in OFFSET_POSITIONS:
+        ids |= set(range(config.pad_token_id + 1))  # its number is in the positions: it must not change
+    known = set(tokenizer.get_vocab().values())
+    return {i for i in ids if i in known}
+
+
+def rebuilt(tokenizer: Any, state: Json, kept_ids: Sequence[int], folder: Path) -> Any:
+    """The tokenizer as it is loaded from a file of this state. Raises BuildError where ids differ."""
+    from transformers import AutoTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+    settings = folder / "tokenizer_config.json"
+    config = json.loads(settings.read_text("utf-8"))
+    config.pop("added_tokens_decoder", None)  # tokenizer.json holds them, with their new ids
+    settings.write_text(json.dumps(config), "utf-8")
+    rebuilt_tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokens = tokenizer.convert_ids_to_tokens(list(kept_ids))
+    if rebuilt_tokenizer.convert_tokens_to_ids(tokens) != list(range(len(kept_ids))) or len(
+        rebuilt_tokenizer
+    ) != len(kept_ids):
+        raise BuildError(
+            f"{type(tokenizer).__name__}: written with {len(kept_ids)} of its {len(tokenizer)} "
+            "tokens and loaded "
+            f"again, it has {len(rebuilt_tokenizer)} or other ids"
+        )
+    return rebuilt_tokenizer
+
+
+def _shares(
+    state: Json,
+    counts: Mapping[str, Counts],
+    always: Collection[int],
+    kept_ids: Sequence[int],
+    params: TrimParams,
+) -> Json:
+    """Share of the tokens that fall to other pieces: of the corpus, of `selection`, and of `selection` had it
+    not been in the corpus, which is what new rows will meet."""
+    log = {"corpus_tokens_changed": _share(_total(counts, params.corpus), kept_ids)}
+    if "selection" in counts:
+        log["selection_tokens_changed"] = _share(counts["selection"], kept_ids)
+        further = [split for split in params.corpus if split != "selection" and split in counts]
+        if further and "selection" in params.corpus:
+            unseen = _ids_to_keep(state, _total(counts, further), always, params)
+            log["new_rows_tokens_changed"] = _share(counts["selection"], unseen)
+    return log
+
+
+def _share(counts: Counts, kept_ids: Sequence[int]) -> float:
+    return round(1 - float(counts[list(kept_ids)].sum() / counts.sum()), 5)

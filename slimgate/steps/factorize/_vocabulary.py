@@ -1,0 +1,126 @@
+"""Which tokens rows use, and a model whose vocabulary is only some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError, DataError
+from slimgate.models.plain_layers import to_plain_tables_
+from slimgate.models.replace_modules import replace_modules_
+from slimgate.models.static_encoder import StaticEncoder
+from slimgate.models.token_embeddings import token_embeddings
+from slimgate.protocols import BuildContext
+
+Counts = npt.NDArray[np.int64]
+
+
+def count_tokens(model: Any, context: BuildContext, splits: Iterable[str]) -> dict[str, Counts]:
+    """How often each token stands in the rows as the model reads them: split -> (vocab_size,).
+
+    Splits without rows are left out. Raises DataError where none has any.
+    """
+    present = [split for split in splits if len(context.splits.get(split, ()))]
+    if not present:
+        raise DataError(f"none of the splits {', '.join(splits)} has rows to take tokens from")
+    size = int(model.config.vocab_size)
+    counts = {}
+    for split in present:
+        encoded = context.task.encode_rows(context.task_params, context.rows(split), model.tokenizer)
+        # an encoder-decoder's answers have a place of their own
+        rows = [*encoded.columns["input_ids"], *getattr(encoded, "answers", ())]
+        ids = np.fromiter((i for row in rows for i in row), dtype=np.int64)
+        counts[split] = np.bincount(ids, minlength=size)
+    return counts
+
+
+def trim_network_(model: Any, step_name: str, kept_ids: Sequence[int]) -> list[str]:
+    """Keeps these rows of the token tables and of the layer that gives a logit per token, in this order.
+
+    kept_ids: old ids. Token ids in the configuration are renumbered. step_name: of the step whose file has
+    `restore`. Gives the names of what was trimmed. Raises BuildError where no float table was found, or where
+    bigrams were learnt by ids.
+    """
+    to_plain_tables_(model)
+    network, config = model.network, model.config
+    number = {old: new for new, old in enumerate(kept_ids)}
+    modules: dict[str, nn.Module] = {**token_embeddings(network), **token_heads(network)}
+    if not any(isinstance(module, nn.Embedding) for module in modules.values()):
+        raise BuildError(
+            f"{type(network).__name__} holds no float table of {config.vocab_size} token vectors: "
+            f"put {step_name} before the step that quantizes it"
+        )
+    if any(isinstance(m, StaticEncoder) and m.has_learnt_bigrams() for m in network.modules()):
+        raise BuildError(
+            f"{type(network).__name__} finds its bigrams by the ids of tokens, which {step_name} "
+            "changes: put "
+            f"{step_name} before static_student"
+        )
+    rows = torch.tensor(kept_ids, device=next(network.parameters()).device)
+    shared: dict[int, nn.Parameter] = {}
+    replace_modules_(
+        model, step_name, {name: _trim_module(m, rows, number, shared) for name, m in modules.items()}
+    )
+    config.vocab_size = len(kept_ids)
+    _renumber(config, number)
+    if getattr(config, "is_encoder_decoder", False):
+        _renumber(network.generation_config, number)
+        if hasattr(network, "final_logits_bias"):  # BART and Marian: (1, vocabulary)
+            network.final_logits_bias = network.final_logits_bias[:, rows]
+    return list(modules)
+
+
+def _renumber(config: Any, number: dict[int, int]) -> None:
+    """Token ids in a configuration; lists of words that must not be written are lists of ids."""
+    for key, value in config.to_dict().items():
+        if key.endswith("_token_id") and value is not None:
+            setattr(config, key, [number[v] for v in value] if isinstance(value, list) else number.get(value))
+    if banned := getattr(config, "bad_words_ids", None):
+        config.bad_words_ids = [
+            [number[v] for v in word] for word in banned if all(v in number for v in word)
+        ] or None
+
+
+def token_heads(network: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layer with an output per token of a language model; none in a classifier."""
+    get: Any = getattr(network, "get_output_embeddings", None)
+    head = get() if get is not None else None
+    if head is None:
+        return {}
+    size = int(network.config.vocab_size)  # type: ignore[arg-type, union-attr]
+    names = {id(m): name for name, m in network.named_modules()}
+    heads = [m for m in head.modules() if isinstance(m, nn.Linear) and m.out_features == size]
+    if not heads:
+        raise BuildError(
+            f"{type(network).__name__}: what gives a logit for each token is {type(head).__name__}, "
+            "expected nn.Linear; trim the vocabulary before the step that quantizes it"
+        )
+    return {names[id(m)]: m for m in heads[-1:]}
+
+
+def _trim_module(
+    module: nn.Module, rows: torch.Tensor, number: dict[int, int], shared: dict[int, nn.Parameter]
+) -> nn.Module:
+    """The module with these rows; a weight that two modules share they share again."""
+
+    def cut(parameter: nn.Parameter) -> nn.Parameter:
+        if id(parameter) not in shared:
+            shared[id(parameter)] = nn.Parameter(parameter.detach()[rows].clone(), parameter.requires_grad)
+        return shared[id(parameter)]
+
+    trimmed: nn.Module
+    if isinstance(module, nn.Embedding):
+        padding = None if module.padding_idx is None else number.get(module.padding_idx)
+        trimmed = nn.Embedding(len(rows), module.embedding_dim, padding, device="meta")
+    else:
+        assert isinstance(module, nn.Linear)
+        trimmed = nn.Linear(module.in_features, len(rows), bias=module.bias is not None, device="meta")
+        if module.bias is not None:
+            trimmed.bias = cut(module.bias)
+    trimmed.weight = cut(module.weight)  # type: ignore[arg-type]
+    return trimmed

@@ -1,0 +1,71 @@
+"""Replaces weight matrices of the blocks by products of two thin ones.
+
+    { low_rank = { parameter_ratio = 0.5, loss_aware = true } }   half of the numbers, where they tell most
+    { low_rank = { rank = 64 } }                                  or rank_ratio = 0.25, or energy = 0.9
+
+A matrix W (out, in) becomes up (out, rank) · down (rank, in), the best of that rank by singular values: of W
+itself, or (activation_aware) of what W does to its inputs, so that the error of its outputs is the least
+possible there; where the layer has a bias it takes over what the mean input loses. With loss_aware an
+output's error counts by its gradients' second moment (Fisher information). A matrix is replaced only where
+its factors hold fewer numbers than it. The factors are linear layers, which later steps train, prune or
+quantize.
+
+Sources: Wang et al. 2025 (SVD-LLM), section 3.1; Hsu et al. 2022 (FWSVD); Martens & Grosse 2015 (K-FAC). With
+neither of the two no rows are read, though the `calibration` split counts in the store's key.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+CHOICES = ("rank", "rank_ratio", "energy", "parameter_ratio")
+
+
+class Params(Table):
+    rank: int | None = Field(default=None, ge=1)
+    """Rank of the factors; give one of rank, rank_ratio, energy and parameter_ratio."""
+    rank_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Rank as a share of the full rank min(out, in)."""
+    energy: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the squared singular values that stays."""
+    parameter_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the numbers that stays: of each matrix, or with loss_aware of all matrices together."""
+    activation_aware: bool = True
+    """Keep what a matrix does to its inputs from `calibration`, instead of the matrix itself."""
+    loss_aware: bool = False
+    """Weigh an output's error by how much the loss on `calibration` feels it."""
+    parts: Literal["all", "attention", "feed_forward"] = "all"
+    """Layers that are replaced."""
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Params:
+        stated = [name for name in CHOICES if getattr(self, name) is not None]
+        if len(stated) != 1:
+            came = " and ".join(stated) or "none of them"
+            raise ValueError(f"{came} came, expected exactly one of {', '.join(CHOICES)}")
+        return self
+
+
+class LowRank(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return () if params.activation_aware or params.loss_aware else ("calibration",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with thin factors for its big matrices."""
+        from slimgate.steps.factorize._low_rank import factorize_layers_
+
+        context.log.update(factorize_layers_(model, params, context))
+        return model
+
+
+step = LowRank()

@@ -1,0 +1,56 @@
+"""Keeps only the tokens that rows use, in the tokenizer and in the model's token table.
+
+    { trim_vocabulary = {} }
+    { trim_vocabulary = { min_count = 2, vocab_size = 4000, keep = ["refund"] } }
+
+Tokens are counted as the model reads the rows (cut to max_tokens). With vocab_size the most frequent tokens
+stay, then, where places are left, the first of the old vocabulary, which is in order of frequency. Special
+and added tokens stay always; characters (of ASCII and of the tokens that stay) and bytes stay, so that a word
+never seen falls to pieces and is not lost. Rows whose tokens all stay are cut as before and get the same
+answers, to the bit. The log has the share of tokens that changed.
+
+For WordPiece, BPE, Unigram and word-level tokenizers (tokenizer.json). Put it before a step that quantizes
+the token table. Source: Abdaoui et al. 2020 (Load What You Need), section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    corpus: tuple[Literal["train", "calibration", "selection"], ...] = Field(
+        default=("train", "calibration", "selection"), min_length=1
+    )
+    """Splits whose tokens are counted."""
+    min_count: int = Field(default=1, ge=1)
+    """Times that a token must be used to stay."""
+    vocab_size: int | None = Field(default=None, ge=1)
+    """Tokens that stay in all; default: those that are used min_count times."""
+    keep: tuple[str, ...] = ()
+    """Words whose tokens always stay."""
+
+
+class TrimVocabulary(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("train", "calibration", "selection")
+    claims = ("smaller", "fewer_parameters")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows: tokens are counted in the splits that have rows."""
+        return ("calibration",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with a vocabulary of its own."""
+        from slimgate.steps.factorize._trim_vocabulary import trim_vocabulary_
+
+        context.log.update(trim_vocabulary_(model, params, context))
+        return model
+
+
+step = TrimVocabulary()

@@ -1,0 +1,71 @@
+"""Which rows of a pool a teacher is asked about: by uncertainty, by coverage, or at random."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Strategy = Literal["random", "least_confidence", "margin", "entropy", "k_center"]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def uncertainty(logits: npt.NDArray[np.float32], strategy: Strategy) -> Floats:
+    """How little the model knows of each row; the larger, the less. Source: Settles 2009, section 3.1.
+
+    logits: (rows, classes). least_confidence and margin in 0..1, entropy in nats. Raises ValueError for a
+    strategy that does not look at probabilities.
+    """
+    p = _softmax(logits.astype(np.float64))
+    if strategy == "entropy":
+        return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1))
+    ordered = np.sort(p, axis=1)
+    if strategy == "least_confidence":
+        return np.asarray(1 - ordered[:, -1])
+    if strategy == "margin":
+        return np.asarray(1 - (ordered[:, -1] - ordered[:, -2]))
+    raise ValueError(f"{strategy} is no measure of uncertainty")
+
+
+def most_uncertain(scores: Floats, free: Ints, count: int) -> Ints:
+    """The `count` positions among `free` of the largest score; of equal ones the first."""
+    return free[np.argsort(-scores[free], kind="stable")[:count]]
+
+
+def k_center(features: npt.NDArray[np.float32], chosen: Ints, free: Ints, count: int) -> Ints:
+    """`count` positions among `free`, each the farthest from all that are chosen by then.
+
+    features: (rows, width); distances are Euclidean. Without a chosen row it starts at the one farthest from
+    the mean. Source: Sener & Savarese 2018, algorithm 1 (k-Center-Greedy).
+    """
+    wide = features.astype(np.float64)
+    nearest = np.full(len(free), np.inf)
+    if not len(chosen):
+        nearest = _distances(wide[free], wide.mean(axis=0))
+    for center in chosen:
+        nearest = np.minimum(nearest, _distances(wide[free], wide[center]))
+    centres: list[int] = []
+    for _ in range(count):
+        place = int(nearest.argmax())
+        centres.append(place)
+        to_it = _distances(wide[free], wide[free[place]])
+        nearest = to_it if len(centres) == 1 and not len(chosen) else np.minimum(nearest, to_it)
+        nearest[centres] = -1.0  # rows of one text lie at distance 0: none is taken twice
+    return free[centres]
+
+
+def round_sizes(rows: int, rounds: int) -> list[int]:
+    """`rows` in so many parts that differ by one at most, the larger first: 10 in 3 is 4, 3, 3."""
+    each, more = divmod(rows, rounds)
+    return [each + (number < more) for number in range(rounds)]
+
+
+def _softmax(logits: Floats) -> Floats:
+    grown = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+
+
+def _distances(rows: Floats, center: Floats) -> Floats:
+    return np.asarray(np.linalg.norm(rows - center, axis=1))

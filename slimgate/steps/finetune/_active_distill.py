@@ -1,0 +1,188 @@
+"""Rounds of choosing rows, asking the teacher about them, and learning from its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import output_layer
+from slimgate.models.predict import predict_scores
+from slimgate.protocols import BuildContext, Encoded, Json
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.finetune._active_choice import (
+    Floats,
+    Ints,
+    k_center,
+    most_uncertain,
+    round_sizes,
+    uncertainty,
+)
+from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, unlike
+from slimgate.steps.training.matching import matches_of
+from slimgate.steps.training.teacher_answers import Answers, teacher_answers
+from slimgate.steps.training.trainer import train
+from slimgate.tasks.parts.heads import classifier_inputs
+from slimgate.tasks.parts.objectives import (
+    UNLABELLED,
+    ClassObjective,
+    labelled_rows,
+    objective_of,
+    training_rows,
+)
+
+if TYPE_CHECKING:
+    from slimgate.steps.finetune.active_distill import Params
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The rows that may be chosen: as the student reads them, as the teacher does, and their labels.
+
+    labels: (rows,) UNLABELLED, or indices of classes; name: where the rows come from.
+    """
+
+    name: str
+    encoded: Encoded
+    taught: Encoded
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Positions in the pool, in the order of asking, and the teacher's logits of each: (rows, classes)."""
+
+    positions: Ints
+    logits: npt.NDArray[np.float32]
+
+
+def distill_actively(model: Any, params: Params, context: BuildContext) -> None:
+    """Trains `model.network` in place; context.log["active"] tells each round, the rest is the last's."""
+    teacher = context.load_teacher()
+    pool = _checked_pool(model, teacher, params, context)
+    if warning := unlike(model, teacher, pool.encoded, pool.taught):
+        context.log["warning"] = warning
+    start = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
+    answered = Asked(np.empty(0, np.int64), np.empty((0, int(teacher.config.num_labels)), np.float32))
+    rounds: list[Json] = []
+    sizes = round_sizes(params.rows, 1 if params.strategy == "random" else params.rounds)
+    for size in sizes:
+        chosen, reason = _choose(model, pool, answered, size, params, context)
+        rows = pool.taught.take(chosen.tolist())
+        targets = teacher_answers(teacher, rows, None, ClassObjective(), context, precision=params.precision)
+        answers = np.array(targets.values)
+        answered = Asked(np.append(answered.positions, chosen), np.concatenate([answered.logits, answers]))
+        model.network.load_state_dict(start)
+        round_context = replace(context, log={})
+        _learn(model, teacher, pool, answered, params, round_context)
+        rounds.append(
+            {
+                "asked": size,
+                **reason,
+                "answers": _balance(answers, context),
+                **_best_accuracy(round_context.log),
+            }
+        )
+    context.log.update(round_context.log, teacher=params.teacher)
+    context.log["active"] = {
+        "strategy": params.strategy,
+        "pool": pool.name,
+        "pool_rows": len(pool),
+        "asked": len(answered.positions),
+        "rounds": rounds,
+    }
+
+
+def _checked_pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
+    """Raises BuildError where there is nothing to choose by, or too little to choose from."""
+    if type(objective_of(context.task, context.task_params)) is not ClassObjective:
+        raise BuildError("rows are chosen by probabilities of classes, and this task has none; use distill")
+    pool = _pool(model, teacher, params, context)
+    if params.rows > len(pool):
+        raise BuildError(
+            f"rows = {params.rows} came, but the pool ({pool.name}) has {len(pool)} rows; ask for fewer"
+        )
+    return pool
+
+
+def _pool(model: Any, teacher: Any, params: Params, context: BuildContext) -> Pool:
+    """The transfer set, or `train`."""
+    rows = DistillationRows(model, teacher, params, context)
+    own_rows, theirs = rows.encode_transfer_set(model), rows.encode_transfer_set(teacher)
+    if own_rows is None or theirs is None:
+        (encoded, labels), (taught, _) = training_rows(model, context), training_rows(teacher, context)
+        own_labels = np.asarray(labels)
+        start_labels = own_labels if params.keep_labels else np.full_like(own_labels, UNLABELLED)
+        return Pool("train", encoded, taught, start_labels)
+    return Pool("transfer set", own_rows, theirs, np.full(len(own_rows.lengths), UNLABELLED, dtype=np.int64))
+
+
+def _choose(
+    model: Any, pool: Pool, answered: Asked, size: int, params: Params, context: BuildContext
+) -> tuple[Ints, Json]:
+    """Positions of the next rows, and what the log says of them."""
+    free = np.setdiff1d(np.arange(len(pool)), answered.positions)
+    if params.strategy == "random" or (params.first == "random" and not len(answered.positions)):
+        return np.random.default_rng(context.seed).permutation(free)[:size], {"chosen": "random"}
+    model.network.eval()
+    if params.strategy == "k_center":
+        layer = output_layer(model.network, len(context.facts.classes))
+        features = classifier_inputs(model.network, layer, pool.encoded)
+        return k_center(features, answered.positions, free, size), {"chosen": "k_center"}
+    logits = predict_scores(EagerPredictor(model.network, context.device), pool.encoded, batch_size=64)
+    scores = uncertainty(logits, params.strategy)
+    chosen = most_uncertain(scores, free, size)
+    means = {"mean_of_chosen": _mean(scores[chosen]), "mean_of_pool": _mean(scores[free])}
+    return chosen, {"chosen": params.strategy, **means}
+
+
+def _learn(
+    model: Any, teacher: Any, pool: Pool, answered: Asked, params: Params, context: BuildContext
+) -> None:
+    positions = answered.positions.tolist()
+    own_encoded, theirs = pool.encoded.take(positions), pool.taught.take(positions)
+    matches = matches_of(model, teacher, params, seed=context.seed)
+    loss = DistillationLoss(
+        model,
+        teacher,
+        own_encoded,
+        theirs,
+        params,
+        context,
+        matches=matches,
+        answers=Answers.one_a_row(answered.logits),
+    )
+    train(
+        model,
+        (own_encoded, pool.labels[answered.positions]),
+        params,
+        context,
+        selection=labelled_rows(model, "selection", context),
+        loss=loss,
+        attached=loss.modules_to_train,
+        attached_learning_rate=params.projection_learning_rate,
+    )
+    context.log["loss_parts"] = loss.mean_parts()
+
+
+def _balance(answers: npt.NDArray[np.float32], context: BuildContext) -> dict[str, int]:
+    """Rows of each class by what the teacher answered."""
+    classes = context.facts.classes
+    counts = np.bincount(answers.argmax(axis=1), minlength=len(classes))
+    return dict(zip(classes, counts.tolist(), strict=True))
+
+
+def _best_accuracy(log: Json) -> Json:
+    """The accuracy on `selection` after the round, where there are such rows."""
+    qualities = [epoch["accuracy_selection"] for epoch in log["epochs"] if "accuracy_selection" in epoch]
+    return {"accuracy_selection": max(qualities)} if qualities else {}
+
+
+def _mean(scores: Floats) -> float:
+    return round(float(scores.mean()), 4)

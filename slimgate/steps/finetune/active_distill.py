@@ -1,0 +1,69 @@
+"""Trains the model on the teacher's answers to the few rows that it is worth asking about.
+
+    { active_distill = { rows = 900, strategy = "entropy", rounds = 3, epochs = 2 } }
+    { active_distill = { rows = 900, strategy = "random", unlabelled = true } }
+
+A teacher's answer costs; rows without one do not. In each round the student scores the pool, rows / rounds of
+it are chosen, the teacher answers those, and the student learns, from the weights that it had before the
+step, all that have been answered so far. The teacher sees no other row; the log counts those that it saw.
+
+strategy: the rows of which the student is least certain by its probabilities p (Settles 2009, section 3.1):
+    least_confidence   1 - the largest p
+    margin             the smallest distance between the two largest p
+    entropy            - Σ p log p
+    k_center           none: the rows far from all chosen ones, by what the student's last layer receives
+                       (Sener & Savarese 2018, greedy)
+    random             none, to compare with: in a single round, for no answer changes what is next
+The first round is random by default, for an untrained student's uncertainty says nothing.
+
+The pool is the transfer set where the step has one (transfer, unlabelled, augment, as in distill), else the
+rows of `train` without their labels: alpha counts as 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.protocols import BuildContext
+from slimgate.steps.finetune._active_choice import Strategy
+from slimgate.steps.training.distillation_params import DistillationStep, OneTeacherParams
+
+
+class Params(OneTeacherParams):
+    """What the teacher is asked, beside the options of distillation."""
+
+    rows: int = Field(ge=1)
+    """Rows that the teacher answers, in all rounds together."""
+    strategy: Strategy = "entropy"
+    """How rows are chosen: at random, where the student is least certain, or far from the chosen ones
+    ("k_center")."""
+    rounds: int = Field(default=3, ge=1, le=1000)
+    """Rounds of choosing and learning; "random" has one."""
+    first: Literal["random", "strategy"] = "random"
+    """How the first round chooses; "strategy" is for a student that has been trained before."""
+    keep_labels: bool = False
+    """Chosen rows of `train` keep their labels."""
+    stored_logits: Literal[True] | None = None
+    """Only true: the teacher's logits are always computed once, before training."""
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Params:
+        if self.rounds > self.rows:
+            raise ValueError(f"rounds = {self.rounds} came, expected at most rows = {self.rows}")
+        if self.keep_labels and self.adds_rows:
+            raise ValueError("keep_labels is of rows of train, and rows of a transfer set have no labels")
+        return self
+
+
+class ActiveDistill(DistillationStep[Params]):
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after the last round."""
+        from slimgate.steps.finetune._active_distill import distill_actively
+
+        distill_actively(model, params, context)
+        return model
+
+
+step = ActiveDistill()

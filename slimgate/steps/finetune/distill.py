@@ -1,0 +1,130 @@
+"""Trains the model to answer as a teacher does.
+
+    { distill = { alpha = 0.5, temperature = 2.0, epochs = 1 } }
+    { distill = { alpha = 0.5, epochs = 3, freeze_embeddings = true } }
+    { distill = { teacher = "assistant", hidden_weight = 0.1, relation_weight = 1.0 } }
+    { distill = { more_teachers = ["second", "third"], alpha = 0.1, epochs = 3 } }
+    { distill = { transfer = "more.txt", augment = { copies = 2, word_mask = 0.1, word_dropout = 0.1 } } }
+    { distill = { unlabelled = true, augment = { translator = "mytools.german:there_and_back" } } }
+
+loss = alpha · cross-entropy(labels)
+     + (1 - alpha) · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), batchmean     (Hinton et al. 2015)
+     + mse_weight · mean squared error of the logits                                     (Ba & Caruana 2014)
+     + hidden_weight · mean squared error of the hidden states, or 1 - cosine            (Jiao et al. 2020)
+     + attention_weight · mean squared error of the attention scores                     (Jiao et al. 2020)
+     + relation_weight · KL of query, key and value relations                            (Wang et al. 2021)
+
+A variant as the teacher is a teacher assistant (Mirzadeh et al. 2020), "self" a born-again network
+(Furlanello et al. 2018). The models of more_teachers (Hinton et al. 2015, section 1) must have as many
+outputs. Of embeddings there is no mean. What is compared inside the models is the first teacher's alone, and
+it is that one which writes rows.
+
+A student of another width learns hidden states through a projection, which is trained along and thrown away.
+
+On rows without labels (transfer, augment, unlabelled) alpha counts as 0. None of their texts may stand in
+calibration, selection or gate: such rows are dropped and counted in the log.
+
+    { distill = { generate = { rows = 2000, tokens = 50, prompt_tokens = 4, top_k = 50 }, alpha = 0.5 } }
+
+Rows that the teacher writes count as text like any other, with alpha as it is. With only_transfer and
+alpha = 1 the student sees nothing but what the teacher wrote, as generations that learn from their ancestors
+do (Shumailov et al. 2024).
+
+Stored logits are read by memory map, and every student that learns of the same rows from that teacher finds
+them in the store. Logits of several teachers are always stored. With alpha = 1, mse_weight = 0 and every row
+labelled the teacher does not run at all.
+
+The teacher reads the rows by its own tokenizer; a student of another family or tokenizer is warned about, in
+the log and the report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, model_validator
+
+from slimgate.params import VARIANT_NAME
+from slimgate.protocols import BuildContext
+from slimgate.steps.training.distillation_params import DistillationStep, OneTeacherParams
+
+
+class Params(OneTeacherParams):
+    """Options of distillation, beside those of training."""
+
+    more_teachers: tuple[Annotated[str, Field(pattern=VARIANT_NAME)], ...] = ()
+    """Models whose answers are averaged with the teacher's before the temperature, named as teacher is."""
+
+    @model_validator(mode="after")
+    def _an_ensemble(self) -> Params:
+        if repeated := [n for n, count in Counter((self.teacher, *self.more_teachers)).items() if count > 1]:
+            raise ValueError(f'more_teachers: "{repeated[0]}" came twice, teacher counted; name each once')
+        if self.more_teachers and self.stored_logits is False:
+            raise ValueError("stored_logits = false computes one teacher's answers; leave it out")
+        return self
+
+
+D = TypeVar("D", bound=Params)
+
+
+class Distill(DistillationStep[D]):
+    def also_learns_from(self, params: D) -> tuple[str, ...]:
+        """Whose answers are averaged with that one's."""
+        return params.more_teachers
+
+    def apply(self, model: Any, params: D, context: BuildContext) -> Any:
+        """The model after training on the teacher's answers."""
+        return distill_model(model, params, context)
+
+
+step = Distill[Params]()
+
+
+def distill_model(model: Any, params: Params, context: BuildContext, *, hooks: Sequence[Any] = ()) -> Any:
+    """The model after training on the teacher's answers. hooks: of trainer.py, for steps that do more."""
+    from slimgate.steps.training.distillation import DistillationLoss, DistillationRows, unlike
+    from slimgate.steps.training.matching import matches_of
+    from slimgate.steps.training.teacher_ensemble import Teaching, ensemble_answers
+    from slimgate.steps.training.trainer import train
+    from slimgate.tasks.parts.objectives import labelled_rows
+
+    teacher = context.load_teacher()
+    rows = DistillationRows(model, teacher, params, context)
+    data, taught = rows.labelled_rows(model), rows.read_by(teacher)
+    if warning := unlike(model, teacher, data[0], taught):
+        context.log["warning"] = warning
+    ensemble = None
+    if more := params.more_teachers:
+        stored, precision = bool(params.stored_logits), params.precision
+        teaching = Teaching(model, data, teacher, taught, rows, more, context, stored, precision)
+        ensemble = partial(ensemble_answers, teaching)
+        context.log["more_teachers"] = list(more)
+    matches = matches_of(model, teacher, params, seed=context.seed)
+    loss = DistillationLoss(
+        model,
+        teacher,
+        data[0],
+        taught,
+        params,
+        context,
+        targets=data[1],
+        matches=matches,
+        ensemble=ensemble,
+        stored=params.stored_logits,
+    )
+    train(
+        model,
+        data,
+        params,
+        context,
+        selection=labelled_rows(model, "selection", context),
+        loss=loss,
+        hooks=hooks,
+        attached=loss.modules_to_train,
+        attached_learning_rate=params.projection_learning_rate,
+    )
+    context.log.update(teacher=params.teacher, loss_parts=loss.mean_parts())
+    return model

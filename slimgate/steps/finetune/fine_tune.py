@@ -1,0 +1,33 @@
+"""Trains the weights, all of them or all but frozen ones, on the labels of `train`.
+
+{ fine_tune = { epochs = 1, learning_rate = 3e-4, batch_size = 32 } }
+{ fine_tune = { freeze_embeddings = true, freeze_layers = 2 } }
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.training.params import TrainingParams
+
+
+class Params(TrainingParams):
+    """Options of training."""
+
+
+class FineTune(Step[Params]):
+    reads = ("train", "selection")
+    stochastic = True
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training."""
+        from slimgate.steps.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled_rows, training_rows
+
+        selection = labelled_rows(model, "selection", context)
+        train(model, training_rows(model, context), params, context, selection=selection)
+        return model
+
+
+step = FineTune()

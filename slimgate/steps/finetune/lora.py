@@ -1,0 +1,45 @@
+"""Fine-tunes by low-rank adapters beside the linear layers; everything else but the head stays as it is.
+
+    { lora = { r = 8, alpha = 16, epochs = 3 } }                         # merged: no bytes, no latency
+    { lora = { r = 8, targets = "attention", merge = false } }           # kept beside the weights
+    { lora = { r = 16, merge = false } }                                 # after weight_only: QLoRA-style
+
+y = W x + alpha / r · B A x, with A (r, in) and B (out, r), which starts at 0 (Hu et al. 2022, LoRA, section
+4.1). On integer weights (Dettmers et al. 2023, QLoRA) gradients pass by the floats that they stand for, and
+the adapters are kept. After pruning a merged adapter changes no zero; a kept one adds to pruned weights as
+well, which themselves stay zero. Float layers are adapted by peft (extra "lora"); what is saved loads without
+it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.training.params import LoraParams
+
+
+class Params(LoraParams):
+    """Options of adapters, beside those of training."""
+
+
+class Lora(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("train", "selection")
+    stochastic = True
+    packages = ("peft",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training the adapters."""
+        from slimgate.steps.training.adapters import adapters
+        from slimgate.steps.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled_rows, training_rows
+
+        with adapters(model, "lora", params, context):
+            selection = labelled_rows(model, "selection", context)
+            data = training_rows(model, context)
+            train(model, data, params.for_training(), context, selection=selection)
+        return model
+
+
+step = Lora()

@@ -1,0 +1,67 @@
+"""Trains low-rank adapters to answer as the suite's teacher does: recovery after pruning or quantization.
+
+    { lora_distill = { r = 8, epochs = 3 } }                             # after a pruning: its zeros stay
+    { lora_distill = { r = 8, merge = false, epochs = 3 } }              # beside integer weights
+
+The adapters are those of `lora` (slimgate/steps/finetune/lora.py), the loss is that of `distill`
+(slimgate/steps/finetune/distill.py): alpha is the adapters' there, so that the share of the labels is
+label_weight.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.training.params import LoraParams
+
+
+class Params(LoraParams):
+    """Options of adapters, of training and of the loss."""
+
+    label_weight: float = Field(default=0.1, ge=0, le=1)
+    """Weight of the labels; the rest is the weight of the teacher's answers."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Divides the logits of both models before they are compared; more than 1 softens the answers."""
+    mse_weight: float = Field(default=0.0, ge=0)
+    """Weight of the mean squared error of the logits, or of embeddings."""
+    hidden_weight: float = Field(default=0.0, ge=0)
+    """Weight of the error of the hidden states."""
+
+
+class LoraDistill(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    packages = ("peft",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training the adapters on the teacher's answers."""
+        from slimgate.steps.finetune import distill
+        from slimgate.steps.training.adapters import adapters
+        from slimgate.steps.training.distillation import DistillationLoss, lesson
+        from slimgate.steps.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled_rows
+
+        shares = distill.Params(
+            alpha=params.label_weight,
+            temperature=params.temperature,
+            mse_weight=params.mse_weight,
+            hidden_weight=params.hidden_weight,
+            batch_size=params.batch_size,
+            processes=params.processes,
+            precision=params.precision,
+        )
+        data, teacher, taught = lesson(model, context)
+        with adapters(model, "lora_distill", params, context):
+            loss = DistillationLoss(model, teacher, data[0], taught, shares, context, targets=data[1])
+            selection = labelled_rows(model, "selection", context)
+            train(model, data, params.for_training(), context, selection=selection, loss=loss)
+        context.log["loss_parts"] = loss.mean_parts()
+        return model
+
+
+step = LoraDistill()

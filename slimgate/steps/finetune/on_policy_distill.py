@@ -1,0 +1,77 @@
+"""Trains the model on its own answers, scored by the teacher token by token: on-policy distillation (GKD).
+
+    { on_policy_distill = { epochs = 3, learning_rate = 5e-4 } }
+    { on_policy_distill = { student_share = 1.0, beta = 1.0, sampling_temperature = 1.0 } }
+
+A student that learns from right answers never sees where its own mistakes lead. Here it writes the answers to
+a batch's prompts itself, with the weights that it has at that step, and learns the teacher's probabilities of
+each token that it wrote. Prompts are not learnt.
+
+The loss is the generalized Jensen-Shannon divergence of the teacher's probabilities P and the student's Q,
+mean over the tokens of the answers:
+
+    beta · KL(P ‖ M) + (1 - beta) · KL(Q ‖ M),  M = beta · P + (1 - beta) · Q
+
+| beta | loss                   |                                                               |
+|------|------------------------|---------------------------------------------------------------|
+| 0    | KL(P ‖ Q), forward     | covers all that the teacher may say                           |
+| 0.5  | Jensen-Shannon         | in between                                                    |
+| 1    | KL(Q ‖ P), reverse     | keeps to what the teacher is likely to say                    |
+
+The other batches (1 - student_share) have the references, or the teacher's greedy answers if the task has
+none. Teacher and student need the same tokenizer. Stop texts end the student's answers, as they do when it is
+judged.
+Source: Agarwal et al. 2024 (On-Policy Distillation of Language Models), algorithm 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from slimgate.params import VARIANT_NAME
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.training.params import TrainingParams
+
+
+class Params(TrainingParams):
+    """Who writes, and how the student's probabilities are compared with the teacher's."""
+
+    teacher: str = Field(default="teacher", pattern=VARIANT_NAME)
+    """The model to learn from: "teacher" (the suite's), "self" (the model before the step), or a variant."""
+    student_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the batches whose answers the student writes; the others have the references."""
+    beta: float = Field(default=0.5, ge=0, le=1)
+    """Divergence: 0 is forward KL, 1 reverse KL, between them the generalized Jensen-Shannon divergence."""
+    sampling_temperature: float = Field(default=1.0, ge=0)
+    """Temperature at which the student draws its tokens; 0 takes the likeliest one."""
+
+    @model_validator(mode="after")
+    def _one_process(self) -> Self:
+        if self.processes > 1:
+            raise ValueError(
+                f"processes = {self.processes} share a batch by its references' tokens, and the student "
+                "writes others; leave it out"
+            )
+        return self
+
+
+class OnPolicyDistill(Step[Params]):
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+
+    def learns_from(self, params: Params) -> str:
+        """Whom the step learns from."""
+        return params.teacher
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training. Raises BuildError for other tasks, and for another tokenizer."""
+        from slimgate.steps.finetune._on_policy_distill import distill_on_policy
+
+        distill_on_policy(model, params, context)
+        return model
+
+
+step = OnPolicyDistill()

@@ -1,0 +1,71 @@
+"""Replaces the model by one without attention, which distill then trains.
+
+    { static_student = { dims = 256 } }
+    { static_student = { dims = 256, bigrams = 4096 } }
+
+A text's vector is the weighted mean of its tokens' vectors, and the model's own head reads it. Each token
+starts from the vector that the head gets of a text of this token alone (model2vec: van Dongen & Tulkens 2024,
+"Model2Vec: Turn any Sentence Transformer into a Small Fast Model"), reduced by principal component analysis
+and multiplied by a / (a + share of the token in `train`) (Arora et al. 2017, A Simple but Tough-to-Beat
+Baseline for Sentence Embeddings, equation 3). All weights of the mean start alike; the tokens around a text,
+such as [CLS], have none. Vectors, weights and head are trained by the step after it:
+
+    steps = [
+      { trim_vocabulary = { vocab_size = 8000 } },
+      { static_student = {} },
+      { distill = { learning_rate = 1.5e-3, dropout = 0.5, epochs = 3 } },
+    ]
+
+For models that answer a whole text by a head of one linear layer, and for sentence encoders. The order of
+words does not count, but for neighbours with bigrams, so that what needs it, such as negation, is lost. With
+bigrams trim_vocabulary goes before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.errors import SuiteError
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+_WIDTHS = ("hidden_size", "dim", "n_embd", "d_model")
+_BLOCKS = ("num_hidden_layers", "n_layers", "n_layer")
+
+
+class Params(Table):
+    dims: int = Field(default=256, ge=1)
+    """Numbers of a vector; at most the width of the model."""
+    bigrams: int = Field(default=0, ge=0)
+    """Vectors for pairs of neighbouring tokens, which share them by a hash; 0: the order does not count."""
+    sif: float = Field(default=1e-3, gt=0)
+    """a of a / (a + share of the token in `train`), by which its first vector is multiplied; with a large one
+    all tokens count alike."""
+
+
+class StaticStudent(Step[Params]):
+    reads = ("train",)
+    claims = ("smaller", "fewer_parameters", "faster")
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration after the step. Raises SuiteError where the model is no such, or too narrow."""
+        if config.get("is_encoder_decoder"):
+            raise SuiteError(
+                "an encoder-decoder writes its answers, which a mean of token vectors cannot; expected an "
+                "encoder with a head, or one of sentence vectors"
+            )
+        width = next((config[name] for name in _WIDTHS if name in config), None)
+        if isinstance(width, int) and params.dims > width:
+            raise SuiteError(f"dims = {params.dims}, but the model is {width} wide; expected at most that")
+        return {**config, **dict.fromkeys((name for name in _BLOCKS if name in config), 0)}
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model of token vectors."""
+        from slimgate.steps.finetune._static_student import static_model
+
+        return static_model(model, params, context)
+
+
+step = StaticStudent()

@@ -1,0 +1,47 @@
+"""Numbers of k bits, stored without gaps.
+
+A row is one stream of bits, the lowest bits of its first number first: two numbers of 4 bits share a byte,
+eight numbers of 3 bits fill three bytes. The stream of every row begins at a whole byte, so that rows can be
+read alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def packed_bytes(columns: int, bits: int) -> int:
+    """Bytes of a row of so many numbers."""
+    return -(-columns * bits // 8)
+
+
+def pack(levels: Tensor, bits: int) -> Tensor:
+    """The streams of (rows, columns) uint8 below 2**bits: (rows, packed_bytes) uint8; bits: 1 to 8."""
+    rows, columns = levels.shape
+    if bits == 8:
+        return levels.clone()
+    eights = functional.pad(levels, (0, -columns % 8)).view(rows, -1, 8)
+    words = (eights.long() << _steps(8, bits, levels)).sum(dim=-1, keepdim=True)
+    stream = (words >> _steps(bits, 8, levels)) & 255
+    packed_rows = stream.to(torch.uint8).view(rows, -1)[:, : packed_bytes(columns, bits)]
+    return packed_rows.clone(
+        memory_format=torch.contiguous_format
+    )  # storage of its own: safetensors wants that
+
+
+def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
+    """What `pack` was given: (rows, columns) uint8."""
+    if bits == 8:
+        return packed
+    rows = packed.shape[0]
+    stream = functional.pad(packed, (0, -packed.shape[1] % bits)).view(rows, -1, bits)
+    words = (stream.long() << _steps(bits, 8, packed)).sum(dim=-1, keepdim=True)
+    eights = (words >> _steps(8, bits, packed)) & ((1 << bits) - 1)
+    return eights.to(torch.uint8).view(rows, -1)[:, :columns]
+
+
+def _steps(count: int, width: int, like: Tensor) -> Tensor:
+    steps: Tensor = torch.arange(0, count * width, width, device=like.device)
+    return steps

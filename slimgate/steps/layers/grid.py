@@ -1,0 +1,270 @@
+"""The values that a weight quantized to k bits may take.
+
+    grid = fit_grid(weight, Scheme(bits=4))        # slimgate/steps/layers/grid.py
+    levels = quantize(weight, grid)                # (rows, columns) uint8, below 16
+    dequantize(levels, grid)                       # (level - zero point) * scale, float32
+
+A scale holds for a group of neighbours in a row, for a row (an output channel) or for the whole matrix. 0 is
+always a value of the grid, so that pruned weights stay zero. In a symmetric grid the zero point is the middle
+level, and a scale may be negative: of the levels -8 .. 7 the wider side then serves positive weights.
+
+Scales and zero points for a matrix of weights.
+
+observer "minmax": the grid reaches from the smallest to the largest weight of each group; of a symmetric one
+the weight of largest magnitude is the outermost level. observer "mse": of grids that clip more and more the
+one with the least squared error, each group by itself, weighted by the importance of the columns where that
+is given. A matrix whose values lie on such a grid already (as quantization-aware training leaves them) gets
+that grid back, whichever the observer, so that nothing is lost.
+
+Scales are float16 where the largest of them is a normal number there, and all errors are those of the scales
+as they are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from slimgate.errors import BuildError
+
+Granularity = Literal["group", "channel", "tensor"]
+Observer = Literal["minmax", "mse"]
+_Pair = tuple[Tensor, Tensor]
+
+# As many weights as a core's cache holds: the search goes over them some fifty times.
+_CHUNK = 2**17
+_CLIPPED_TO = torch.linspace(0.3, 1.0, 36).tolist()
+_FLOAT16_NORMAL = 2.0**-14
+_FLOAT16_SMALLEST = 2.0**-24
+_FLOAT16_LARGEST = 65504.0
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Form of a grid. group_size: weights that share a scale; other granularities do not use it."""
+
+    bits: int
+    granularity: Granularity = "group"
+    group_size: int = 64
+    symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8 or self.group_size < 1:
+            raise BuildError(f"{self}: expected 2 to 8 bits and a group_size of at least 1")
+
+    @property
+    def top(self) -> int:
+        """The highest level; the lowest is 0."""
+        return int(2**self.bits) - 1
+
+    @property
+    def middle(self) -> int:
+        """The zero point of a symmetric grid."""
+        return int(2 ** (self.bits - 1))
+
+    def scale_shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """Shape of the scales, and of the zero points, of a matrix (rows, columns)."""
+        if self.granularity == "tensor":
+            return 1, 1
+        return rows, -(-columns // self._width(columns))
+
+    def to_groups(self, weight: Tensor) -> Tensor:
+        """(rows, columns) -> (*scale_shape, weights that share a scale); the last group is filled with 0."""
+        if self.granularity == "tensor":
+            return weight.reshape(1, 1, -1)
+        rows, columns = weight.shape
+        width = self._width(columns)
+        return functional.pad(weight, (0, -columns % width)).view(rows, -1, width)
+
+    def from_groups(self, groups: Tensor, rows: int, columns: int) -> Tensor:
+        """What `to_groups` was given."""
+        if self.granularity == "tensor":
+            return groups.reshape(rows, columns)
+        return groups.reshape(rows, -1)[:, :columns]
+
+    def _width(self, columns: int) -> int:
+        return min(self.group_size, columns) if self.granularity == "group" else columns
+
+
+@dataclass(frozen=True)
+class Grid:
+    """scale: scheme.scale_shape, float16 or float32; zero_point: the same shape, levels as uint8."""
+
+    scheme: Scheme
+    scale: Tensor
+    zero_point: Tensor
+
+
+def quantize(weight: Tensor, grid: Grid) -> Tensor:
+    """The nearest levels of a matrix: (rows, columns) uint8."""
+    rows, columns = weight.shape
+    levels = nearest_levels(grid.scheme.to_groups(weight.float()), grid.scale, grid.zero_point, grid.scheme)
+    return grid.scheme.from_groups(levels, rows, columns).to(torch.uint8)
+
+
+def dequantize(levels: Tensor, grid: Grid) -> Tensor:
+    """The values of levels: (rows, columns) float32, exact products where scales are float16."""
+    rows, columns = levels.shape
+    values = value(grid.scheme.to_groups(levels).float(), grid.scale, grid.zero_point)
+    return grid.scheme.from_groups(values, rows, columns)
+
+
+def nearest_levels(groups: Tensor, scale: Tensor, zero_point: Tensor, scheme: Scheme) -> Tensor:
+    """Levels, as floats, of grouped weights."""
+    levels = (groups / scale.float().unsqueeze(-1)).round_()
+    return levels.add_(zero_point.float().unsqueeze(-1)).clamp_(0, scheme.top)
+
+
+def value(levels: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Values of grouped levels."""
+    return (levels - zero_point.float().unsqueeze(-1)).mul_(scale.float().unsqueeze(-1))
+
+
+@torch.no_grad()
+def fit_grid(
+    weight: Tensor, scheme: Scheme, *, observer: Observer = "mse", importance: Tensor | None = None
+) -> Grid:
+    """The grid for a matrix (rows, columns).
+
+    importance: (columns,), how much a squared error in each column counts, such as the mean square of what
+    the column is multiplied with. Raises BuildError where a weight is not finite.
+    """
+    weight = weight.detach().float()
+    if not torch.isfinite(weight).all():
+        raise BuildError(f"fit_grid: {tuple(weight.shape)} holds NaN or infinity, expected finite values")
+    groups = scheme.to_groups(weight)
+    grid = _grid_of_levels(groups, scheme)
+    if grid is None:
+        dtype = _scale_dtype(_minmax(groups, scheme)[0])
+        if importance is not None:
+            importance = scheme.to_groups(importance.float().expand_as(weight))
+        parts = [
+            _fit(part, scheme, observer, dtype, None if importance is None else importance[rows])
+            for rows, part in _chunks(groups)
+        ]
+        grid = torch.cat([scale for scale, _ in parts]), torch.cat([zero for _, zero in parts])
+    return Grid(scheme, grid[0], grid[1].to(torch.uint8))
+
+
+def _chunks(groups: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    rows = max(1, _CHUNK // groups[0].numel())
+    for start in range(0, len(groups), rows):
+        yield slice(start, start + rows), groups[start : start + rows]
+
+
+def _fit(
+    groups: Tensor, scheme: Scheme, observer: Observer, dtype: torch.dtype, importance: Tensor | None
+) -> _Pair:
+    best = _round_to_stored(_minmax(groups, scheme), dtype)
+    if observer == "minmax":
+        return best
+    least = _error(groups, best, scheme, importance)
+    for candidate in _candidates(groups, scheme):
+        pair = _round_to_stored(candidate, dtype)
+        error = _error(groups, pair, scheme, importance)
+        better = error < least
+        least = torch.where(better, error, least)
+        best = torch.where(better, pair[0], best[0]), torch.where(better, pair[1], best[1])
+    return best
+
+
+def _minmax(groups: Tensor, scheme: Scheme) -> _Pair:
+    high, low = groups.amax(-1).clamp(min=0), groups.amin(-1).clamp(max=0)
+    if not scheme.symmetric:
+        return _affine(low, high, scheme)
+    extreme = torch.where(high >= -low, high, low)
+    return _or_one(extreme / -scheme.middle), torch.full_like(extreme, scheme.middle)
+
+
+def _affine(low: Tensor, high: Tensor, scheme: Scheme) -> _Pair:
+    scale = _or_one((high - low) / scheme.top)
+    return scale, (-low / scale).round()
+
+
+def _candidates(groups: Tensor, scheme: Scheme) -> Iterator[_Pair]:
+    """Narrower grids; of symmetric ones also those whose short side reaches the extreme, and both signs."""
+    if not scheme.symmetric:
+        high, low = groups.amax(-1).clamp(min=0), groups.amin(-1).clamp(max=0)
+        yield from (_affine(low * share, high * share, scheme) for share in _CLIPPED_TO)
+        return
+    scale, zero_point = _minmax(groups, scheme)
+    widest = scheme.middle / (scheme.middle - 1)
+    for share in _CLIPPED_TO:
+        yield scale * share * widest, zero_point
+        yield scale * -share * widest, zero_point
+
+
+def _error(groups: Tensor, pair: _Pair, scheme: Scheme, importance: Tensor | None) -> Tensor:
+    squares = value(nearest_levels(groups, *pair, scheme), *pair).sub_(groups).square_()
+    return (squares if importance is None else squares.mul_(importance)).sum(-1)
+
+
+def _scale_dtype(scale: Tensor) -> torch.dtype:
+    used = scale[scale != 1].abs()
+    fits = not len(used) or _FLOAT16_NORMAL <= float(used.max()) <= _FLOAT16_LARGEST / 4
+    return torch.float16 if fits else torch.float32
+
+
+def _round_to_stored(pair: _Pair, dtype: torch.dtype) -> _Pair:
+    """The pair as it will be saved; of a scale too small for float16 the smallest number of its sign."""
+    scale = pair[0].to(dtype)
+    smallest = torch.full_like(pair[0], _FLOAT16_SMALLEST).copysign(pair[0]).to(dtype)
+    return torch.where(scale == 0, smallest, scale), pair[1]
+
+
+def _or_one(scale: Tensor) -> Tensor:
+    """Groups of zeros, and of numbers too small to divide by, have a scale of 1."""
+    return torch.where(scale.abs() < torch.finfo(torch.float32).tiny, 1.0, scale)
+
+
+def _grid_of_levels(groups: Tensor, scheme: Scheme) -> _Pair | None:
+    """The grid on which all values lie exactly, with float16 scales; None where there is none."""
+    flat = groups.reshape(-1, groups.shape[-1])
+    if not _lies_on_a_grid(flat[flat.abs().amax(-1).argmax()], scheme):
+        return None
+    scale = torch.ones(len(flat), dtype=torch.float16, device=flat.device)
+    zero_point = torch.full((len(flat),), float(scheme.middle), device=flat.device)
+    left = flat.any(-1).nonzero().flatten()
+    for divisor in _divisors(scheme).tolist():
+        pair, good = _fit_steps(flat[left], scheme, _smallest_gap(flat[left]) / divisor)
+        scale[left[good]], zero_point[left[good]] = pair[0][good], pair[1][good]
+        left = left[~good]
+        if not len(left):
+            shape = groups.shape[:-1]
+            return scale.view(shape), zero_point.view(shape)
+    return None
+
+
+def _lies_on_a_grid(group: Tensor, scheme: Scheme) -> bool:
+    values = torch.unique(group)  # of a whole matrix there may be millions, on a grid there are few
+    if len(values) > scheme.top + 1:
+        return False
+    steps = _smallest_gap(values[None]) / _divisors(scheme).to(group.device)
+    return bool(_fit_steps(values.expand(len(steps), -1), scheme, steps)[1].any())
+
+
+def _divisors(scheme: Scheme) -> Tensor:
+    """The smallest gap between the values of a group, 0 among them, is one of these many steps."""
+    counts = torch.arange(1.0, scheme.top + 1)
+    return torch.stack([counts, -counts], dim=1).flatten() if scheme.symmetric else counts
+
+
+def _fit_steps(flat: Tensor, scheme: Scheme, steps: Tensor) -> tuple[_Pair, Tensor]:
+    """The grids of these steps, and whether the values of each group (groups, width) are exactly theirs."""
+    scale = steps.to(torch.float16)
+    zero_point = torch.full_like(steps, scheme.middle)
+    if not scheme.symmetric:
+        zero_point = (-flat.amin(-1) / scale.float()).round().clamp(0, scheme.top)
+    good = (value(nearest_levels(flat, scale, zero_point, scheme), scale, zero_point) == flat).all(-1)
+    return (scale, zero_point), good
+
+
+def _smallest_gap(flat: Tensor) -> Tensor:
+    with_zero = torch.cat([flat, torch.zeros_like(flat[:, :1])], dim=1)
+    gaps = with_zero.sort(dim=-1).values.diff(dim=-1)
+    return torch.where(gaps > 0, gaps, torch.inf).amin(-1)

@@ -1,0 +1,142 @@
+"""Linear and embedding layers whose weights are kept in 16 bits.
+
+    layer = HalfLinear.from_linear(nn.Linear(384, 1536), dtype="bfloat16", compute="bfloat16")
+
+All around them stays float32 (LayerNorm, softmax, residual sums, logits), so that they fit into any network
+and nothing overflows between them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimgate.errors import BuildError
+from slimgate.steps.layers.int8_linear import frozen_parameter
+
+Half = Literal["bfloat16", "float16"]
+Compute = Literal["bfloat16", "float16", "float32"]
+
+
+class HalfLinear(nn.Module):
+    """y = x W' + b with W in 16 bits, multiplied in them or in float32.
+
+    compute "float32" widens the weight at the first call and keeps that copy until the layer is loaded or
+    moved: 6 bytes a weight in memory for float32's speed. Output in the input's dtype; gradients pass to the
+    input, not to the weight.
+    """
+
+    # Not a parameter: transformers takes the dtype of masks from the first parameter that it finds.
+    quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
+    weight: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool, dtype: Half, compute: Compute
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.dtype = dtype
+        self.compute = compute
+        self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=getattr(torch, dtype)))
+        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
+        self._wide: Tensor | None = None
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, *, dtype: Half, compute: Compute) -> HalfLinear:
+        """The layer of a float one, on its device. Raises BuildError for weights that `dtype` cannot hold."""
+        layer = cls(linear.in_features, linear.out_features, linear.bias is not None, dtype, compute)
+        layer.weight = to_half(linear.weight, dtype)
+        if linear.bias is not None:
+            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+        return layer.train(linear.training)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        weight = self.weight
+        if self.compute == "float32":
+            weight = self._float_weight()
+        bias = None if self.bias is None else self.bias.to(weight.dtype)
+        return functional.linear(inputs.to(weight.dtype), weight, bias).to(inputs.dtype)
+
+    def _float_weight(self) -> Tensor:
+        if self._wide is None:
+            with torch.inference_mode(False):  # else no gradient could pass it later
+                self._wide = self.weight.float()
+        return self._wide
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.bias is not None,
+            "dtype": self.dtype,
+            "compute": self.compute,
+        }
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.options().items())
+
+    def _apply(self, *args: Any, **kwargs: Any) -> HalfLinear:
+        self._wide = None
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._wide = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_wide": None}
+
+
+class HalfEmbedding(nn.Module):
+    """An embedding table in 16 bits; rows are given back in float32."""
+
+    quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
+    weight: Tensor
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, dtype: Half) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
+        self.dtype = dtype
+        self.register_buffer(
+            "weight", torch.zeros(num_embeddings, embedding_dim, dtype=getattr(torch, dtype))
+        )
+
+    @classmethod
+    def from_embedding(cls, embedding: nn.Embedding, *, dtype: Half) -> HalfEmbedding:
+        """The table of a float one. Raises BuildError on max_norm and weights that `dtype` cannot hold."""
+        if embedding.max_norm is not None:
+            raise BuildError(f"HalfEmbedding: max_norm {embedding.max_norm} is not supported, expected None")
+        table = cls(embedding.num_embeddings, embedding.embedding_dim, embedding.padding_idx, dtype)
+        table.weight = to_half(embedding.weight, dtype)
+        return table.train(embedding.training)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return functional.embedding(ids, self.weight).float()
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        return {**shape, "padding_idx": self.padding_idx, "dtype": self.dtype}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.options().items())
+
+
+def to_half(weight: Tensor, dtype: Half) -> Tensor:
+    """The weight in 16 bits. Raises BuildError where one becomes infinite (above 65,504 in float16)."""
+    half = weight.detach().to(getattr(torch, dtype), copy=True)
+    if not bool(torch.isfinite(half).all()):
+        largest = float(weight.detach().abs().max())
+        raise BuildError(
+            f"weights {tuple(weight.shape)} reach {largest:g}, which {dtype} cannot hold; take bfloat16"
+        )
+    return half

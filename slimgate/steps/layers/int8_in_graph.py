@@ -1,0 +1,81 @@
+"""Int8 layers as ONNX's own operators compute them: what int8_linear does, written for an exporter.
+
+with_integer_operators_(network)    # then slimgate/models/onnx_export.py takes it
+
+A row's activations are rounded and shifted as `Int8Linear` does it, step by step in float32, so that the
+levels are the same to the bit; MatMulInteger sums their products in int32. The weights stay int8 in the file.
+On x86 without VNNI ONNX Runtime's int8 product may saturate, which the layers here never do.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slimgate.steps.layers.int8_linear import ROUNDING, Int8Embedding, Int8Linear
+
+# As Int8Linear has them; a test holds both against each other.
+STEPS = 253
+SMALLEST_RANGE = 2.0**-118
+
+
+class Int8LinearInGraph(nn.Module):
+    """The same y = x W' + b; the weight stands transposed, as the operator wants it."""
+
+    weight: Tensor
+    weight_sums: Tensor
+    weight_scale: Tensor
+    bias: Tensor | None
+
+    def __init__(self, layer: Int8Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", layer.weight.t().contiguous())
+        self.register_buffer("weight_sums", layer.weight.sum(1, dtype=torch.int32))
+        self.register_buffer("weight_scale", layer.weight_scale)
+        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        rows = inputs.float()
+        high, low = rows.amax(-1, keepdim=True).clamp_min(0), rows.amin(-1, keepdim=True).clamp_max(0)
+        scale = (high - low).clamp_min(SMALLEST_RANGE) * (1 / STEPS)
+        offset = (high + low) / scale * -0.5 + ROUNDING
+        levels, zero_point = (rows / scale + offset) - ROUNDING, offset - ROUNDING
+        sums = torch.onnx.ops.symbolic(
+            "MatMulInteger",
+            (levels.to(torch.int8), self.weight),
+            dtype=torch.int32,
+            shape=(*levels.shape[:-1], self.weight.shape[1]),
+        )
+        shifted = sums - zero_point.to(torch.int32) * self.weight_sums
+        outputs = shifted.float() * self.weight_scale * scale
+        return (outputs if self.bias is None else outputs + self.bias).to(inputs.dtype)
+
+
+class Int8EmbeddingInGraph(nn.Module):
+    """The same table: a row of int8, times its scale."""
+
+    weight: Tensor
+    weight_scale: Tensor
+
+    def __init__(self, table: Int8Embedding) -> None:
+        super().__init__()
+        self.register_buffer("weight", table.weight)
+        self.register_buffer("weight_scale", table.weight_scale)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.weight[ids].to(self.weight_scale.dtype) * self.weight_scale[ids].unsqueeze(-1)
+
+
+IN_GRAPH: dict[type[nn.Module], type[nn.Module]] = {
+    Int8Linear: Int8LinearInGraph,
+    Int8Embedding: Int8EmbeddingInGraph,
+}
+
+
+def with_integer_operators_(network: nn.Module) -> int:
+    """Exchanges the int8 layers of a network; gives how many there were. It predicts no more, but exports."""
+    layers = [(name, module) for name, module in network.named_modules() if type(module) in IN_GRAPH]
+    for name, module in layers:
+        parent, _, attribute = name.rpartition(".")
+        setattr(network.get_submodule(parent), attribute, IN_GRAPH[type(module)](module))
+    return len(layers)

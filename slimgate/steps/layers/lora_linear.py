@@ -1,0 +1,100 @@
+"""A layer with a low-rank adapter beside it (Hu et al. 2022, LoRA, section 4.1).
+
+    layer = LoraLinear(nn.Linear(384, 1536), r=8, scaling=2.0)        # y = base(x) + scaling · (x A') B'
+    layer.merge_adapter()                                             # the nn.Linear of the same outputs
+
+The base is any layer of slimgate.steps.layers or a plain nn.Linear, and keeps its form: integer weights
+stay integer
+(Dettmers et al. 2023, QLoRA, section 3). A and B are plain tensors, so that it loads without peft.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimgate.errors import BuildError
+from slimgate.loading import load_object
+from slimgate.models.blocks import width
+from slimgate.models.replace_modules import describe
+
+
+class LoraLinear(nn.Module):
+    """base(x) + scaling · dropout(x) A' B': A (r, in_features), B (out_features, r) starts at 0.
+
+    base: a layer, or what `describe` says of one. dropout acts while training and is not part of the options.
+    """
+
+    def __init__(
+        self,
+        base: nn.Module | Sequence[Any],
+        *,
+        r: int,
+        scaling: float,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(base, nn.Module):
+            kind, options = base
+            base = load_object(kind)(**options)
+        assert isinstance(base, nn.Module)
+        self.base: Any = base
+        self.in_features, self.out_features = width(base)
+        self.r, self.scaling, self.dropout = r, scaling, dropout
+        device = next((t.device for t in (*base.parameters(), *base.buffers())), None)
+        self.lora_a = nn.Parameter(torch.empty(r, self.in_features, device=device))
+        self.lora_b = nn.Parameter(torch.zeros(self.out_features, r, device=device))
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as peft starts it
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's, as peft's layers have it too: what a pruning step named by this layer is found by."""
+        weight: Tensor = self.base.weight
+        return weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.base(inputs)
+        dropped = functional.dropout(inputs, self.dropout, self.training)
+        added = functional.linear(functional.linear(dropped, self.lora_a), self.lora_b)
+        return outputs + (added * self.scaling).to(outputs.dtype)
+
+    def update(self) -> Tensor:
+        """What the adapter adds to the base's weight: (out_features, in_features)."""
+        return self.lora_b @ self.lora_a * self.scaling
+
+    def merge_adapter(self) -> nn.Linear:
+        """The base with the adapter in its weight. Raises BuildError where the base is not nn.Linear."""
+        if type(self.base) is not nn.Linear:
+            raise BuildError(
+                f"an adapter cannot be merged into {type(self.base).__name__}, whose weights are not float; "
+                "set merge = false"
+            )
+        with torch.no_grad():
+            self.base.weight += self.update()
+        return self.base
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {"base": list(describe(self.base)), "r": self.r, "scaling": self.scaling}
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, r={self.r}, scaling={self.scaling}"
+
+
+class SparseLoraLinear(LoraLinear):
+    """An adapter of a pruned nn.Linear that changes no zero: merged, the layer is as sparse as before.
+
+    Dropout would act on inputs of the base as well, so there is none.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return functional.linear(inputs, self.base.weight + self.update(), self.base.bias)
+
+    def update(self) -> Tensor:
+        nonzero: Tensor = self.base.weight != 0
+        return super().update() * nonzero

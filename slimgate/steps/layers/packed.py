@@ -1,0 +1,260 @@
+"""Linear and embedding layers whose weights are stored in 2 to 8 bits, for inference.
+
+    layer = PackedLinear.from_linear(nn.Linear(384, 1536), Scheme(bits=4))
+    table = PackedEmbedding.from_embedding(nn.Embedding(30522, 384), Scheme(bits=8, granularity="channel"))
+
+The state is plain tensors: `packed` (rows, bytes of a row) uint8 without gaps, `scale` float16 (float32 where
+the weights are too small or too large for it), of affine grids `zero_points`, packed as well, and `bias`
+float32. So files are small. With float activations memory is not, nor are layers faster: PackedLinear makes
+its float32 weight when it is first called, and keeps it outside the state. With int8 activations it makes an
+Int8Linear of that weight instead, and computes as fast as one. PackedEmbedding makes the rows that are asked
+for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimgate.errors import BuildError
+from slimgate.steps.layers.bit_packing import pack, packed_bytes, unpack
+from slimgate.steps.layers.grid import Granularity, Grid, Observer, Scheme, dequantize, fit_grid, quantize
+from slimgate.steps.layers.int8_linear import Int8Linear
+
+Activations = Literal["float32", "int8"]
+
+
+class PackedWeight(nn.Module):
+    """A matrix (rows, columns) of k-bit levels with its grid."""
+
+    packed: Tensor
+    scale: Tensor
+    zero_points: Tensor | None
+    _weight: Tensor | None
+    _zeros: Tensor | None
+
+    def __init__(self, rows: int, columns: int, scheme: Scheme, scale_dtype: str) -> None:
+        super().__init__()
+        self.rows, self.columns, self.scheme = rows, columns, scheme
+        shape = scheme.scale_shape(rows, columns)
+        self.register_buffer(
+            "packed", torch.zeros(rows, packed_bytes(columns, scheme.bits), dtype=torch.uint8)
+        )
+        self.register_buffer("scale", torch.ones(shape, dtype=getattr(torch, scale_dtype)))
+        zero_points = torch.zeros(1, packed_bytes(shape[0] * shape[1], scheme.bits), dtype=torch.uint8)
+        self.register_buffer("zero_points", None if scheme.symmetric else zero_points)
+        self._forget()
+
+    @property
+    def weight(self) -> Tensor:
+        """(rows, columns) float32: made when it is first asked for, and kept; no gradient goes into it."""
+        if self._weight is None:
+            with torch.inference_mode(False), torch.no_grad():
+                self._weight = dequantize(self.levels(), self.grid())
+        return self._weight
+
+    def levels(self) -> Tensor:
+        """(rows, columns) uint8."""
+        return unpack(self.packed, self.scheme.bits, self.columns)
+
+    def grid(self) -> Grid:
+        """The values that the levels stand for."""
+        return Grid(self.scheme, self.scale, self._zero_point())
+
+    def weight_numbers(self) -> tuple[int, int]:
+        """Weights that parameters() does not list: all, and those other than zero."""
+        return self.rows * self.columns, int(torch.count_nonzero(dequantize(self.levels(), self.grid())))
+
+    def set_levels_(self, levels: Tensor, grid: Grid) -> Self:
+        """Takes over levels (rows, columns) of a grid of its own scheme; given back for chaining."""
+        if grid.scheme != self.scheme or levels.shape != (self.rows, self.columns):
+            raise BuildError(
+                f"{type(self).__name__} ({self.rows}, {self.columns}) of {self.scheme} was given levels "
+                f"{tuple(levels.shape)} of {grid.scheme}"
+            )
+        self.packed, self.scale = pack(levels, self.scheme.bits), grid.scale.clone()
+        if self.zero_points is not None:
+            self.zero_points = pack(grid.zero_point.reshape(1, -1), self.scheme.bits)
+        self._forget()
+        return self
+
+    def scheme_options(self) -> dict[str, Any]:
+        """The part of `options` that both layers have."""
+        return _options(self.scheme, self.scale)
+
+    def _zero_point(self) -> Tensor:
+        if self._zeros is None:
+            with torch.inference_mode(False), torch.no_grad():
+                self._zeros = self._unpacked_zero_point()
+        return self._zeros
+
+    def _unpacked_zero_point(self) -> Tensor:
+        if self.zero_points is None:
+            return torch.full_like(self.scale, self.scheme.middle, dtype=torch.uint8)
+        return unpack(self.zero_points, self.scheme.bits, self.scale.numel()).view(self.scale.shape)
+
+    def _forget(self) -> None:
+        self._weight = None
+        self._zeros = None
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self._forget()
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._forget()
+        super()._load_from_state_dict(*args, **kwargs)
+
+
+class PackedLinear(PackedWeight):
+    """y = x W' + b, with W stored in few bits.
+
+    activations "float32": computed in float; gradients reach x, so layers around it can learn. "int8": by an
+    Int8Linear of the weight, which is rounded once more, to 8 bits a channel; gradients stop.
+    """
+
+    bias: nn.Parameter | None
+    _int8: tuple[Int8Linear, ...]  # outside the state: a tuple is no submodule
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        bits: int,
+        granularity: Granularity = "group",
+        group_size: int = 64,
+        symmetric: bool = True,
+        scale_dtype: str = "float16",
+        activations: Activations = "float32",
+    ) -> None:
+        scheme = Scheme(bits, granularity, group_size, symmetric)
+        super().__init__(out_features, in_features, scheme, scale_dtype)
+        self.in_features, self.out_features, self.activations = in_features, out_features, activations
+        self.bias = nn.Parameter(torch.zeros(out_features), requires_grad=False) if bias else None
+
+    @classmethod
+    def from_linear(
+        cls,
+        linear: nn.Linear,
+        scheme: Scheme,
+        *,
+        observer: Observer = "mse",
+        activations: Activations = "float32",
+    ) -> Self:
+        """The layer with the nearest levels. Raises BuildError where a weight is not finite."""
+        weight = linear.weight.detach()
+        grid = fit_grid(weight, scheme, observer=observer)
+        return cls.from_levels(quantize(weight, grid), grid, bias=linear.bias, activations=activations)
+
+    @classmethod
+    def from_levels(
+        cls,
+        levels: Tensor,
+        grid: Grid,
+        *,
+        bias: Tensor | None = None,
+        activations: Activations = "float32",
+    ) -> Self:
+        """The layer of levels (out_features, in_features) that somebody else has chosen."""
+        options = {**_options(grid.scheme, grid.scale), "activations": activations}
+        layer = cls(levels.shape[1], levels.shape[0], bias is not None, **options)
+        if bias is not None:
+            values = bias.detach().to(torch.float32, copy=True)
+            layer.bias = nn.Parameter(values, requires_grad=False)
+        return layer.set_levels_(levels, grid)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.activations == "int8":
+            outputs: Tensor = self._computed_in_int8()(inputs)
+            return outputs
+        bias = None if self.bias is None else self.bias.to(inputs.dtype)
+        return functional.linear(inputs, self.weight.to(inputs.dtype), bias)
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        shape = {"in_features": self.in_features, "out_features": self.out_features}
+        layer_options = {"bias": self.bias is not None, "activations": self.activations}
+        return {**shape, **layer_options, **self.scheme_options()}
+
+    def extra_repr(self) -> str:
+        shape = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        return f"{shape}, {self.scheme}, activations={self.activations}"
+
+    def _computed_in_int8(self) -> Int8Linear:
+        """Made when it is first asked for; the float weight, which takes four times its room, goes then."""
+        if not self._int8:
+            with torch.inference_mode(False), torch.no_grad():
+                self._int8 = (Int8Linear.from_weight(self.weight, self.bias),)
+            self._weight = None
+        return self._int8[0]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._int8 = ()
+
+
+class PackedEmbedding(PackedWeight):
+    """An embedding table in few bits; a lookup unpacks its own rows and no others, into float32.
+
+    `padding_idx` is kept as information: without training it changes nothing.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        bits: int,
+        granularity: Granularity = "group",
+        group_size: int = 64,
+        symmetric: bool = True,
+        scale_dtype: str = "float16",
+    ) -> None:
+        scheme = Scheme(bits, granularity, group_size, symmetric)
+        super().__init__(num_embeddings, embedding_dim, scheme, scale_dtype)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = padding_idx
+
+    @classmethod
+    def from_embedding(cls, table: nn.Embedding, scheme: Scheme, *, observer: Observer = "mse") -> Self:
+        """The table with the nearest levels. Raises BuildError on max_norm and on NaN."""
+        if table.max_norm is not None:
+            raise BuildError(f"{cls.__name__}: max_norm {table.max_norm} is not supported, expected None")
+        weight = table.weight.detach()
+        grid = fit_grid(weight, scheme, observer=observer)
+        packed = cls(
+            table.num_embeddings, table.embedding_dim, table.padding_idx, **_options(grid.scheme, grid.scale)
+        )
+        return packed.set_levels_(quantize(weight, grid), grid)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        rows, zero_point = ids.reshape(-1), self._zero_point()
+        grid = Grid(self.scheme, self.scale, zero_point)
+        if self.scheme.granularity != "tensor":
+            grid = Grid(self.scheme, self.scale[rows], zero_point[rows])
+        levels = unpack(self.packed[rows], self.scheme.bits, self.columns)
+        return dequantize(levels, grid).view(*ids.shape, self.columns)
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        shape = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        return {**shape, "padding_idx": self.padding_idx, **self.scheme_options()}
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, {self.scheme}"
+
+
+def _options(scheme: Scheme, scale: Tensor) -> dict[str, Any]:
+    return {
+        "bits": scheme.bits,
+        "granularity": scheme.granularity,
+        "group_size": scheme.group_size,
+        "symmetric": scheme.symmetric,
+        "scale_dtype": str(scale.dtype).removeprefix("torch."),
+    }

@@ -1,0 +1,92 @@
+"""Layers of integers whose zeros are not stored, each with the outputs of its dense kind.
+
+    layer = SparseInt8Linear.from_dense(Int8Linear.from_linear(pruned))
+    layer = SparseInt8StaticLinear.from_dense(static)
+    layer = SparsePackedLinear.from_dense(PackedLinear.from_linear(pruned, Scheme(bits=4)))
+
+They share the dense layers' tensors, and compute as those do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from slimgate.errors import BuildError
+from slimgate.steps.layers.bit_packing import pack, unpack
+from slimgate.steps.layers.int8_linear import Int8Linear
+from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
+from slimgate.steps.layers.packed import PackedLinear
+from slimgate.steps.layers.sparse_code import best_layout, decode, encode, places
+from slimgate.steps.layers.sparse_linear import SparseState
+
+
+class _Integers(SparseState):
+    """What the kinds share: the constructor's options are the dense kind's and the layout."""
+
+    held = "weight"  # the buffer of the dense kind that pattern and values take the place of
+    value_bits = 8
+
+    def __init__(self, *, layout: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.layout = layout
+        self.register_buffer(self.held, self._buffers.pop(self.held), persistent=False)
+
+    @classmethod
+    def from_dense(cls, linear: nn.Module) -> Self:
+        """The same layer in the layout of least bytes."""
+        layer = cls(layout="dense", **linear.options())  # type: ignore[operator]
+        for name, tensor in (*linear.named_buffers(recurse=False), *linear.named_parameters(recurse=False)):
+            setattr(layer, name, tensor)
+        layer.layout, _ = best_layout(layer.stored_weight(), layer.value_bits)
+        return layer.train(linear.training)
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {**super().options(), "layout": self.layout}  # type: ignore[misc]
+
+
+class SparseInt8Linear(_Integers, Int8Linear):
+    """An Int8Linear whose zeros are not stored."""
+
+
+class SparseInt8StaticLinear(_Integers, Int8StaticLinear):
+    """An Int8StaticLinear whose zeros are not stored."""
+
+
+class SparsePackedLinear(_Integers, PackedLinear):
+    """A PackedLinear whose zeros are not stored; the other levels are one stream of k bits each.
+
+    Its grid must be symmetric: in an affine one another level is 0 in each group.
+    """
+
+    held = "packed"
+
+    def __init__(self, *, layout: str, **options: Any) -> None:
+        super().__init__(layout=layout, **options)
+        if not self.scheme.symmetric:
+            raise BuildError(f"SparsePackedLinear: {self.scheme} came, expected a symmetric grid")
+        self.value_bits = self.scheme.bits
+
+    def stored_weight(self) -> Tensor:
+        """Signed levels (out_features, in_features) int8: 0 is the weight 0."""
+        return (self.levels().short() - self.scheme.middle).to(torch.int8)
+
+    def take(self, stored: Tensor) -> None:
+        """Sets the packed levels."""
+        self.packed = pack((stored.short() + self.scheme.middle).to(torch.uint8), self.scheme.bits)
+
+    def sparse_state(self) -> tuple[Tensor, Tensor]:
+        """(pattern, k-bit stream of levels), both uint8."""
+        pattern, values = encode(self.stored_weight(), self.layout)
+        levels = (values.short() + self.scheme.middle).to(torch.uint8)
+        return pattern, pack(levels.view(1, -1), self.scheme.bits).flatten()
+
+    def take_state(self, pattern: Tensor, values: Tensor) -> None:
+        """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
+        shape = (self.out_features, self.in_features)
+        count = len(places(pattern, shape[0] * shape[1], self.layout))
+        levels = unpack(values.view(1, -1), self.scheme.bits, count).flatten()
+        self.take(decode(pattern, (levels.short() - self.scheme.middle).to(torch.int8), shape, self.layout))

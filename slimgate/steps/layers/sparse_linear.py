@@ -1,0 +1,152 @@
+"""A linear layer whose zeros are not stored: smaller on disk, in memory and in time as a dense one.
+
+    layer = SparseLinear.from_linear(nn.Linear(384, 1536), values="float16")
+
+`state_dict` holds `pattern` (uint8) and `values` (nn/sparse_code.py says how) in the place of `weight`;
+loading unpacks them once into a dense `weight`, which no state holds. So an artifact shrinks, and a forward
+pass costs what the dense layer's does. The weights take no gradients. Layers of integers: sparse_integers.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimgate.errors import BuildError
+from slimgate.steps.layers.int8_linear import quantize_weight
+from slimgate.steps.layers.sparse_code import best_layout, decode, encode
+
+Values = Literal["float32", "float16", "int8"]
+VALUE_BITS = {"float32": 32, "float16": 16, "int8": 8}
+
+
+class SparseState(nn.Module):
+    """Saves `stored()` as pattern and values, and takes it back when loaded."""
+
+    layout: str
+    weight: Tensor
+
+    def stored_weight(self) -> Tensor:
+        """The matrix (out_features, in_features) in the dtype that its values are stored in."""
+        return self.weight
+
+    def take(self, stored: Tensor) -> None:
+        """Sets the dense weight from what was stored."""
+        self.weight = stored.to(self.weight.dtype)
+
+    def sparse_state(self) -> tuple[Tensor, Tensor]:
+        """(pattern, values) as they are saved."""
+        return encode(self.stored_weight().detach(), self.layout)
+
+    def take_state(self, pattern: Tensor, values: Tensor) -> None:
+        """Takes what `sparse_state` gave. Raises BuildError where the parts do not fit."""
+        self.take(decode(pattern, values, (self.weight.shape[0], self.weight.shape[1]), self.layout))
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        pattern, values = self.sparse_state()
+        destination.update({f"{prefix}pattern": pattern, f"{prefix}values": values})
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        buffers = {name: state_dict.pop(prefix + name, None) for name in ("pattern", "values")}
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        absent = [prefix + name for name, value in buffers.items() if value is None]
+        missing_keys += absent
+        if not absent:
+            device = next(self.buffers()).device
+            try:
+                self.take_state(buffers["pattern"].to(device), buffers["values"].to(device))
+            except BuildError as error:
+                error_msgs.append(f"{prefix}weight: {error}")
+
+
+class SparseLinear(SparseState):
+    """y = x W' + b with a float32 W of which the values other than 0 are stored as float32, float16 or int8.
+
+    int8: symmetric, a scale per output channel, for the storage alone; the product is taken in float32.
+    """
+
+    quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)  # numbers that parameters() does not list
+    weight_scale: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, values: Values, layout: str
+    ) -> None:
+        super().__init__()
+        if values not in get_args(Values):
+            raise BuildError(
+                f"SparseLinear: values {values!r}, expected one of {', '.join(get_args(Values))}"
+            )
+        self.in_features, self.out_features = in_features, out_features
+        self.values, self.layout = values, layout
+        self.register_buffer("weight", torch.zeros(out_features, in_features), persistent=False)
+        if values == "int8":
+            self.register_buffer("weight_scale", torch.ones(out_features))
+        self.bias = nn.Parameter(torch.zeros(out_features), requires_grad=False) if bias else None
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, *, values: Values = "float32") -> SparseLinear:
+        """The layer in the layout of least bytes. Raises BuildError where a weight is not finite."""
+        rounded, scale = _round_weight(linear.weight.detach(), values)
+        layout, _ = best_layout(rounded, VALUE_BITS[values])
+        bias = linear.bias is not None
+        layer = cls(linear.in_features, linear.out_features, bias, values=values, layout=layout)
+        layer.to(linear.weight.device)
+        if scale is not None:
+            layer.weight_scale = scale
+        if bias:
+            layer.bias = nn.Parameter(linear.bias.detach().float().clone(), requires_grad=False)
+        layer.take(rounded)
+        return layer.train(linear.training)
+
+    def stored_weight(self) -> Tensor:
+        """The weight in the dtype of its values; exact, because the weight was rounded to them."""
+        if self.values == "int8":
+            return (self.weight / self.weight_scale.unsqueeze(1)).round().to(torch.int8)
+        return self.weight.to(torch.float16 if self.values == "float16" else torch.float32)
+
+    def take(self, stored: Tensor) -> None:
+        """Sets the float32 weight."""
+        dense = stored.float() + 0.0  # a weight of -0.0 would be +0.0 once loaded
+        self.weight = dense * self.weight_scale.unsqueeze(1) if self.values == "int8" else dense
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return functional.linear(inputs, self.weight, self.bias)
+
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        shape = {"in_features": self.in_features, "out_features": self.out_features}
+        return {**shape, "bias": self.bias is not None, "values": self.values, "layout": self.layout}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.options().items())
+
+
+def state_bytes(layer: nn.Module) -> int:
+    """Bytes of the tensors that an artifact holds of a layer."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in layer.state_dict().values())
+
+
+def _round_weight(weight: Tensor, values: Values) -> tuple[Tensor, Tensor | None]:
+    """The weight in the dtype of its values, and the scales of int8. Raises BuildError where not finite."""
+    if values == "int8":
+        return quantize_weight(weight)
+    rounded = weight.to(torch.float16 if values == "float16" else torch.float32)
+    if not torch.isfinite(rounded).all():
+        raise BuildError(f"SparseLinear: a weight {tuple(weight.shape)} is not finite as {values}")
+    return rounded, None

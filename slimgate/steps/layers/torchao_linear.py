@@ -1,0 +1,163 @@
+"""A linear layer whose weight is one of torchao's tensors, kept in the state as the plain tensors in it.
+
+    layer = TorchaoLinear.from_linear(nn.Linear(384, 1536), Int8WeightOnlyConfig(), compute="float32")
+
+torchao's tensors are wrappers around integers and scales. safetensors holds what they wrap, the layer's
+options the rest (as JSON, by torchao's own encoder); the wrapper is made again when it is first called.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from importlib.metadata import version
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError, MissingExtra
+from slimgate.steps.layers.int8_linear import frozen_parameter
+
+Compute = Literal["float32", "bfloat16"]
+Json = dict[str, Any]
+
+
+def torchao_quantization() -> Any:
+    """torchao.quantization, imported without what it says of other machines. Raises MissingExtra."""
+    with silent(logging.WARNING):
+        try:
+            import torchao.quantization
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "torchao":
+                raise _does_not_fit(error) from error
+            raise MissingExtra('torchao_quantize needs an extra: pip install "slimgate[torchao]"') from error
+        except (ImportError, AttributeError) as error:
+            raise _does_not_fit(error) from error
+        return torchao.quantization
+
+
+def _does_not_fit(error: Exception) -> BuildError:
+    """torchao is there, and something that it needs is not, such as a part that PyTorch has dropped."""
+    theirs = f"torchao {version('torchao')} cannot be imported with torch {torch.__version__}"
+    return BuildError(f"{theirs} ({error}): install a torchao that fits it, or use int8_dynamic")
+
+
+class TorchaoLinear(nn.Module):
+    """y = x W' + b by torchao's kernel for W. Output in the input's dtype; gradients stop here.
+
+    tensors: of what W is made, name -> (dtype, shape); wrapper: the rest of it, as torchao writes it in JSON;
+    compute: the format that the kernel is given its inputs in.
+    """
+
+    quantized_weights: ClassVar[tuple[str, ...]] = ("qdata",)
+    qdata: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool,
+        compute: Compute,
+        wrapper: Json,
+        tensors: dict[str, tuple[str, list[int]]],
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.compute = compute
+        self.wrapper = wrapper
+        for name, (dtype, shape) in tensors.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=getattr(torch, dtype)))
+        self.bias = frozen_parameter(torch.zeros(out_features)) if bias else None
+        self._weight: Any = None
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear, config: Any, *, compute: Compute) -> TorchaoLinear:
+        """The layer of a float one, on its device. Raises BuildError where torchao leaves it as it is."""
+        ao = torchao_quantization()
+        inner = copy.deepcopy(linear).to(getattr(torch, compute))
+        with silent(logging.WARNING):
+            ao.quantize_(inner, config)
+        wrapper = _describe_wrapper(inner.weight)
+        shape = f"{linear.out_features} x {linear.in_features}"
+        if wrapper is None:
+            raise BuildError(f"{type(config).__name__} leaves a weight of {shape} as it is: it does not fit")
+        tensors = {name: getattr(inner.weight, name) for name in wrapper["_tensor_data_names"]}
+        descriptions = {
+            name: (str(t.dtype).removeprefix("torch."), list(t.shape)) for name, t in tensors.items()
+        }
+        layer = cls(
+            linear.in_features, linear.out_features, linear.bias is not None, compute, wrapper, descriptions
+        )
+        for name, tensor in tensors.items():
+            setattr(layer, name, tensor.detach().contiguous())
+        if linear.bias is not None:
+            layer.bias = frozen_parameter(linear.bias.detach().to(torch.float32, copy=True))
+        return layer.train(linear.training)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self._weight is None:
+            self._weight = self._wrap_weight()
+        dtype = getattr(torch, self.compute)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return functional.linear(inputs.to(dtype), self._weight, bias).to(inputs.dtype)
+
+    def _wrap_weight(self) -> Any:
+        torchao_quantization()
+        with silent(logging.WARNING):
+            from torchao.prototype.safetensors.safetensors_utils import object_from_dict
+
+        named = {name: getattr(self, name) for name in self.wrapper["_tensor_data_names"]}
+        # torchao changes what it is given
+        wrapper = copy.deepcopy(self.wrapper)
+        with torch.inference_mode(False):
+            return object_from_dict({**wrapper, "_data": {**wrapper["_data"], **named}})
+
+    def options(self) -> Json:
+        """What its constructor takes."""
+        names = self.wrapper["_tensor_data_names"]
+        tensors = {name: getattr(self, name) for name in names}
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.bias is not None,
+            "compute": self.compute,
+            "wrapper": self.wrapper,
+            "tensors": {
+                name: [str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
+                for name, tensor in tensors.items()
+            },
+        }
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, {self.wrapper['_type']}, {self.compute}"
+
+    def _apply(self, *args: Any, **kwargs: Any) -> TorchaoLinear:
+        self._weight = None
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._weight = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> Json:
+        return {**self.__dict__, "_weight": None}
+
+
+def _describe_wrapper(weight: Any) -> Json | None:
+    """A wrapper as JSON, without the tensors in it; None for a plain tensor."""
+    with silent(logging.WARNING):
+        from torchao.prototype.safetensors.safetensors_utils import (
+            ALLOWED_TENSORS_SUBCLASSES,
+            TensorSubclassAttributeJSONEncoder,
+        )
+    if type(weight).__name__ not in ALLOWED_TENSORS_SUBCLASSES:
+        return None
+    described: Json = json.loads(json.dumps(weight, cls=TensorSubclassAttributeJSONEncoder))
+    return described

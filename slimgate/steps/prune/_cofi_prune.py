@@ -1,0 +1,229 @@
+"""How gates are learned towards a share of the parameters: what pulls them, and the teacher's hidden states.
+
+Source: Xia et al. 2022, "Structured pruning learns compact and accurate models" (CoFi), section 3.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import blocks, encoder_layers
+from slimgate.protocols import Encoded
+from slimgate.steps.prune._gradual_params import progress_of_pruning
+from slimgate.steps.prune._sublayer_gates import SublayerGates, settle_, sparsity
+from slimgate.steps.training.distillation import same_tokens
+from slimgate.steps.training.trainer import Loss
+
+TEACHER_LAYERS = 4  # of which the student learns; the paper's number
+
+
+class Target(nn.Module):
+    """λ₁ (s - t) + λ₂ (s - t)², whose λ grow as long as the expected sparsity s is not the target t.
+
+    They go up the gradient that the gates go down (section 3.1; Wang et al. 2020).
+    """
+
+    def __init__(self, gates: Sequence[SublayerGates]) -> None:
+        super().__init__()
+        self.gates = nn.ModuleList(gates)
+        self.multipliers = nn.Parameter(torch.zeros(2))
+        self.value = 0.0
+
+    def forward(self) -> Tensor:
+        excess = sparsity([*self.gates]) - self.value
+        # of the multipliers' value, with their gradient's sign turned
+        first, second = 2 * self.multipliers.detach() - self.multipliers
+        pull: Tensor = first * excess + second * excess**2
+        return pull
+
+
+class CofiSchedule:
+    """The hook that draws the gates anew, raises the target, and settles the gates in the end."""
+
+    def __init__(
+        self,
+        gates: Sequence[SublayerGates],
+        target: Target,
+        ratio: float,
+        *,
+        warm_up: float,
+        cool_down: float,
+        multiple_of: int = 1,
+    ) -> None:
+        self._gates, self._target, self._ratio, self._multiple_of = gates, target, ratio, multiple_of
+        self._warm_up, self._cool_down = warm_up, cool_down
+        self.reached: float | None = None
+        self.expected = 0.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether the gates are decided, so that an epoch's end is a model that could be kept."""
+        return self.reached is not None
+
+    def before_step(self, step: int, steps: int) -> None:
+        if self.settled:
+            return
+        if step >= (1 - self._cool_down) * steps:
+            self.settle()
+            return
+        # the target is reached half-way, so that the multipliers have time to hold it there
+        time = progress_of_pruning(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
+        self._target.value = self._ratio * min(1.0, 2 * time)
+        for gates in self._gates:
+            gates.whole.draw()
+            gates.parts.draw()
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Nothing: gates are drawn before each step."""
+
+    def settle(self) -> None:
+        """Decides the gates, where that has not been done."""
+        if not self.settled:
+            with torch.no_grad():
+                self.expected = float(sparsity(self._gates))
+            self.reached = settle_(self._gates, self._ratio, multiple_of=self._multiple_of)
+
+
+class CofiLoss:
+    """The loss of distillation + that of the layers + the pull of the target."""
+
+    def __init__(self, base: Loss, target: Target, schedule: CofiSchedule, layers: LayerLoss | None) -> None:
+        self._base, self._target, self._schedule, self._layers = base, target, schedule, layers
+        self._sums: dict[str, float] = defaultdict(float)
+        self._steps = 0
+
+    def __call__(
+        self, network: nn.Module, batch: dict[str, Tensor], labels: Tensor, positions: list[int]
+    ) -> Tensor:
+        if self._layers is None:
+            total = self._base(network, batch, labels, positions)
+        else:
+            with self._layers.watching():
+                total = self._base(network, batch, labels, positions)
+            total = total + self._note_term("layers", self._layers(batch, positions))
+        self._steps += 1
+        if not self._schedule.settled:
+            total = total + self._note_term("target", self._target())
+        return total
+
+    def mean_parts(self) -> dict[str, float]:
+        """Mean of the layers' and the target's part over all steps, as they were added."""
+        return {name: round(total / max(self._steps, 1), 4) for name, total in self._sums.items()}
+
+    def _note_term(self, name: str, value: Tensor) -> Tensor:
+        self._sums[name] += float(value.detach())
+        return value
+
+
+class LayerLoss:
+    """Mean squared error of hidden states to some of the teacher's layers (section 3.2).
+
+    A teacher's layer teaches the student's layer that is most like it in this batch, among those whose
+    feed-forward part is more open than closed, and in the teacher's order.
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        teacher: Any,
+        encoded: Encoded,
+        taught: Encoded,
+        gates: Sequence[SublayerGates],
+        weight: float,
+    ) -> None:
+        """encoded, taught: the same rows, by the student's and by the teacher's tokenizer."""
+        _check_states(student, teacher, encoded, taught)
+        self._weight, self._taught, self._teacher = weight, taught, teacher.network
+        self._students, self._teachers = encoder_layers(student.network), encoder_layers(teacher.network)
+        sizes = {gate.output: gate.whole for gate in gates}
+        self._gates = [sizes.get(block.feed_forward.output) for block in blocks(student.network)]
+        count = min(TEACHER_LAYERS, len(self._teachers))
+        self._lessons = [(i + 1) * len(self._teachers) // count - 1 for i in range(count)]
+        self._states: dict[int, Tensor] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Keeps the hidden states that the student's blocks give inside."""
+        with _outputs(self._students) as self._states:
+            yield
+
+    def __call__(self, batch: dict[str, Tensor], positions: list[int]) -> Tensor:
+        device = batch["attention_mask"].device
+        rows = {k: torch.from_numpy(v).to(device) for k, v in self._taught.batch(positions).items()}
+        with torch.no_grad(), _outputs(self._teachers) as taught:
+            self._teacher(**rows)
+        weights = batch["attention_mask"].unsqueeze(-1).float()
+        errors = torch.stack(
+            [
+                torch.stack([_error(mine, taught[layer], weights) for mine in self._states.values()])
+                for layer in self._lessons
+            ]
+        )
+        pairs = match_layers(errors.detach(), self._open())
+        self._states = {}
+        return self._weight * torch.stack([errors[i, j] for i, j in enumerate(pairs)]).mean()
+
+    def _open(self) -> list[bool]:
+        """Whether each block that ran still has its feed-forward part; all of them where none has."""
+        gates = [self._gates[number] for number in self._states]
+        is_open = [gate is not None and _is_open(gate) for gate in gates]
+        return is_open if any(is_open) else [True] * len(is_open)
+
+
+def _check_states(student: Any, teacher: Any, encoded: Encoded, taught: Encoded) -> None:
+    mine, theirs = student.config.hidden_size, teacher.config.hidden_size
+    if mine != theirs:
+        raise BuildError(
+            f"cofi_prune: layer_weight needs equal hidden sizes, the student has {mine}, the teacher "
+            f"{theirs}; set layer_weight = 0"
+        )
+    if not same_tokens(student, teacher, encoded, taught):
+        raise BuildError(
+            "cofi_prune: layer_weight compares hidden states token by token, and student and teacher have "
+            "different tokenizers; set layer_weight = 0"
+        )
+
+
+def _is_open(gate: Any) -> bool:
+    return bool(gate.fixed[0] > 0) if gate.fixed is not None else bool(gate.open_probability()[0] > 0.5)
+
+
+def match_layers(errors: Tensor, usable: Sequence[bool]) -> list[int]:
+    """For each teacher's layer (row) the student's layer (column) of least error, never going back."""
+    columns = [j for j, use in enumerate(usable) if use]
+    matched: list[int] = []
+    for row in errors:
+        later = [j for j in columns if not matched or j >= matched[-1]]
+        matched.append(min(later, key=lambda j: float(row[j])))
+    return matched
+
+
+def _error(mine: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
+    squares = (mine.float() - theirs.float()) ** 2 * weights
+    return squares.sum() / (weights.sum() * mine.shape[-1])
+
+
+@contextmanager
+def _outputs(layers: nn.ModuleList) -> Iterator[dict[int, Tensor]]:
+    """Number of each block that runs -> the hidden states (rows, tokens, features) that it gives."""
+    states: dict[int, Tensor] = {}
+
+    def keep(number: int) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            states[number] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    handles = [layer.register_forward_hook(keep(number)) for number, layer in enumerate(layers)]
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,38 @@
+"""Options of the steps that prune while they train, the teacher's answers beside the labels."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from slimgate.steps.training.params import AnswerParams
+
+
+class GradualParams(AnswerParams):
+    """Options of training and distillation, and the shape of the schedule."""
+
+    warm_up: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the training steps before pruning has any effect."""
+    cool_down: float = Field(default=0.3, ge=0, lt=1)
+    """Share of the training steps after pruning is complete; keep_best looks at the epochs that end in it."""
+
+    @model_validator(mode="after")
+    def _time_to_prune(self) -> GradualParams:
+        if self.warm_up + self.cool_down >= 1:
+            raise PydanticCustomError(
+                "schedule",
+                "warm_up + cool_down is {total}, expected less than 1: the steps between are for pruning",
+                {"total": self.warm_up + self.cool_down},
+            )
+        return self
+
+
+def progress_of_pruning(step: int, steps: int, *, warm_up: float, cool_down: float) -> float:
+    """How much of the time for pruning has gone, in [0, 1]: 0 in the warm-up, 1 in the cool-down."""
+    start, end = warm_up * steps, (1 - cool_down) * steps
+    return min(max((step - start) / (end - start), 0.0), 1.0)
+
+
+def cubic_sparsity(sparsity: float, progress: float) -> float:
+    """Rises fast at first, slowly at the end. Source: Zhu & Gupta 2017, section 3; Sanh et al. 2020."""
+    return sparsity * (1 - (1 - progress) ** 3)

@@ -1,0 +1,155 @@
+"""Weights that count while their scores are among the highest, and scores that are learned with them.
+
+A score rises when its weight moves away from zero: the gradient of the mask goes straight through to it
+(Sanh et al. 2020, section 4). One score may stand for a block of weights (Lagunas et al. 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from slimgate.steps.prune._gradual_params import cubic_sparsity, progress_of_pruning
+
+Shape = tuple[int, int]
+# Below every finite score, and above minus infinity, which is that of weights that are pruned already.
+_NO_THRESHOLD = torch.finfo(torch.float32).min
+
+
+class MaskedWeight(nn.Module):
+    """The parametrization of a weight (out, in) of which only blocks with high scores count.
+
+    scores: (blocks of rows, blocks of columns); the last of each may be cut.
+    """
+
+    def __init__(
+        self, weight: Tensor, block: Shape, *, magnitude: bool = False, pruned: bool = False
+    ) -> None:
+        """magnitude: a score starts as the mean |weight| of its block over that of the matrix, else at 0.
+
+        pruned: an earlier step set weights to zero; blocks of zeros alone are then the first to go.
+        """
+        super().__init__()
+        self.shape, self.block = weight.shape, block
+        self.threshold = _NO_THRESHOLD
+        sizes = sums_by_block(torch.ones_like(weight), block)
+        sums = sums_by_block(weight.abs(), block)
+        start = sums / sizes / weight.abs().mean() if magnitude else torch.zeros_like(sums)
+        self.scores = nn.Parameter(torch.where(sums > 0, start, -math.inf) if pruned else start)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        masked: Tensor = _Kept.apply(self.scores, self.threshold)  # type: ignore[no-untyped-call]
+        return weight * spread(masked, self.block, self.shape)
+
+    @property
+    def area(self) -> int | None:
+        """Weights of a block; None where some are cut."""
+        even = not any(size % side for size, side in zip(self.shape, self.block, strict=True))
+        return self.block[0] * self.block[1] if even else None
+
+    def sizes(self) -> Tensor:
+        """Weights of each block: as scores, int64."""
+        ones_like_weight = torch.ones(self.shape, dtype=torch.int64, device=self.scores.device)
+        return sums_by_block(ones_like_weight, self.block)
+
+
+class _Kept(torch.autograd.Function):
+    """1 for the scores at or above the threshold, else 0; the gradient passes as if it were the score."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, threshold: float) -> Tensor:  # noqa: ARG004
+        return (scores >= threshold).to(scores.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
+        return gradients[0], None
+
+
+def spread(values: Tensor, block: Shape, shape: Sequence[int]) -> Tensor:
+    """Values of blocks (rows, columns) -> one for each weight of `shape` (out, in)."""
+    if block == (1, 1):
+        return values
+    wide = values.repeat_interleave(block[0], 0).repeat_interleave(block[1], 1)
+    return wide[: shape[0], : shape[1]]
+
+
+def sums_by_block(values: Tensor, block: Shape) -> Tensor:
+    """(out, in) -> the sum in each block (rows, columns), the last of which may be smaller."""
+    out, into = values.shape
+    padded = nn.functional.pad(values, (0, -into % block[1], 0, -out % block[0]))
+    rows, columns = padded.shape[0] // block[0], padded.shape[1] // block[1]
+    return padded.view(rows, block[0], columns, block[1]).sum((1, 3))
+
+
+class MovementSchedule:
+    """Raises the sparsity step by step: the hook that sets each weight's threshold.
+
+    groups: masks whose scores are ranked together.
+    """
+
+    def __init__(
+        self, groups: Sequence[Sequence[MaskedWeight]], sparsity: float, *, warm_up: float, cool_down: float
+    ) -> None:
+        self._groups, self._sparsity = groups, sparsity
+        self._warm_up, self._cool_down = warm_up, cool_down
+        self.settled = False
+
+    def before_step(self, step: int, steps: int) -> None:
+        progress = progress_of_pruning(step, steps, warm_up=self._warm_up, cool_down=self._cool_down)
+        sparsity = cubic_sparsity(self._sparsity, progress)
+        self.settled = progress == 1
+        for group in self._groups:
+            threshold = _threshold(group, sparsity)
+            for mask in group:
+                mask.threshold = threshold
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Nothing: thresholds are set before each step."""
+
+
+def kept_weights(group: Sequence[MaskedWeight], sparsity: float) -> list[Tensor]:
+    """The final masks, (out, in) bool each: blocks go, lowest scores first, until that share is zero."""
+    scores, sizes = _scores(group), torch.cat([mask.sizes().flatten() for mask in group])
+    order = torch.argsort(scores, stable=True)
+    before = torch.cumsum(sizes[order], 0) - sizes[order]
+    keep_mask = torch.ones_like(scores, dtype=torch.bool)
+    keep_mask[order[before < round(sparsity * int(sizes.sum()))]] = False
+    parts = torch.split(keep_mask, [mask.scores.numel() for mask in group])
+    return [
+        spread(part.view_as(mask.scores), mask.block, mask.shape)
+        for part, mask in zip(parts, group, strict=True)
+    ]
+
+
+@contextmanager
+def with_masks(layers: Mapping[str, nn.Linear], masks: Sequence[MaskedWeight]) -> Iterator[None]:
+    """The layers compute with masked weights inside, with their own ones afterwards."""
+    for layer, mask in zip(layers.values(), masks, strict=True):
+        parametrize.register_parametrization(layer, "weight", mask)
+    try:
+        yield
+    finally:
+        for layer in layers.values():
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+
+
+def _threshold(group: Sequence[MaskedWeight], sparsity: float) -> float:
+    """The lowest score that is kept."""
+    scores = _scores(group)
+    if len({mask.area for mask in group}) == 1 and group[0].area:
+        count = round(sparsity * len(scores))  # blocks of one size need no sorting, which is slow
+        return max(float(torch.kthvalue(scores, min(count + 1, len(scores))).values), _NO_THRESHOLD)
+    sizes = torch.cat([mask.sizes().flatten() for mask in group])
+    order = torch.argsort(scores)
+    count = int((torch.cumsum(sizes[order], 0) <= sparsity * int(sizes.sum())).sum())
+    return max(float(scores[order[min(count, len(order) - 1)]]), _NO_THRESHOLD)
+
+
+def _scores(group: Sequence[MaskedWeight]) -> Tensor:
+    return torch.cat([mask.scores.detach().flatten() for mask in group])

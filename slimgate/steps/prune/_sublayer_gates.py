@@ -1,0 +1,323 @@
+"""Gates on the attention and feed-forward sublayers of a model, and what is left of it when they close.
+
+Each sublayer has a gate as a whole and one for each of its parts: heads (groups of heads where they share
+keys and values) or intermediate neurons. Gates scale the columns of the sublayer's output layer, whose bias
+the whole gate scales too, so that a closed gate is exactly a part that is not there.
+
+Gates between 0 and 1 that are exactly 0 or 1 most of the time, and yet are learned by gradient.
+
+Source: Louizos et al. 2018, "Learning sparse neural networks through L0 regularization", section 2.2.
+
+What closed gates leave behind, taken out of the model: heads, intermediate neurons, whole sublayers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import Attention, Block, FeedForward, blocks, encoder_layers, width
+from slimgate.models.cut_layers import check_linear, cut_linear
+from slimgate.models.replace_modules import replace_modules_
+from slimgate.steps.layers.removed import NoAttention, NoLinear
+from slimgate.steps.prune._attention_heads import kept_attention
+
+TEMPERATURE = 2 / 3
+LOW, HIGH = -0.1, 1.1  # the interval that a gate is stretched to before it is clipped to [0, 1]
+Modules = dict[str, nn.Module]
+
+
+class HardConcrete(nn.Module):
+    """A vector of gates. In training they are drawn anew by `draw`; in evaluation they are their middle.
+
+    log_alpha: (size,); a gate starts open where it is above 2.4. fixed: (size,) once the gates are decided.
+    """
+
+    fixed: Tensor | None
+    noise: Tensor | None
+
+    def __init__(self, size: int, *, log_alpha: float = 2.5) -> None:
+        super().__init__()
+        self.log_alpha = nn.Parameter(torch.full((size,), log_alpha))
+        self.register_buffer("fixed", None, persistent=False)
+        self.register_buffer("noise", None, persistent=False)
+
+    def draw(self) -> None:
+        """New noise for the next forward passes, from torch's generator."""
+        uniform = torch.rand_like(self.log_alpha).clamp_(1e-6, 1 - 1e-6)
+        self.noise = torch.logit(uniform)
+
+    def forward(self) -> Tensor:
+        """The gates: (size,) in [0, 1]."""
+        if self.fixed is not None:
+            return self.fixed
+        if self.training and self.noise is not None:
+            return _stretch((self.noise + self.log_alpha) / TEMPERATURE)
+        return _stretch(self.log_alpha)
+
+    def open_probability(self) -> Tensor:
+        """The probability of each gate to be other than 0: (size,). Equation 12."""
+        return torch.sigmoid(self.log_alpha - TEMPERATURE * math.log(-LOW / HIGH))
+
+
+def _stretch(logits: Tensor) -> Tensor:
+    return (torch.sigmoid(logits) * (HIGH - LOW) + LOW).clamp(0, 1)
+
+
+class SublayerGates(nn.Module):
+    """The gates of one sublayer.
+
+    output: name of its output layer; columns: of that layer for each part; cost: parameters of a part.
+    """
+
+    def __init__(self, output: str, parts: int, *, columns: int, cost: int) -> None:
+        super().__init__()
+        self.output, self.columns, self.cost = output, columns, cost
+        self.whole, self.parts = HardConcrete(1), HardConcrete(parts)
+
+    def forward(self) -> Tensor:
+        """What each column of the output layer is multiplied by: (parts * columns,)."""
+        scales: Tensor = (self.whole() * self.parts()).repeat_interleave(self.columns)
+        return scales
+
+    def total(self) -> int:
+        """Parameters of all parts."""
+        return self.cost * self.parts.log_alpha.numel()
+
+    def expected_parameters(self) -> Tensor:
+        """Parameters that are left in the mean of the gates' draws: a scalar."""
+        return self.whole.open_probability()[0] * self.parts.open_probability().sum() * self.cost
+
+    def open_parts(self) -> list[int]:
+        """The parts that are open, once the gates are fixed."""
+        return torch.nonzero(self.whole() * self.parts()).flatten().tolist()
+
+
+class _ScaledWeight(nn.Module):
+    def __init__(self, gates: SublayerGates) -> None:
+        super().__init__()
+        self.gates = gates
+
+    def forward(self, weight: Tensor) -> Tensor:
+        scaled: Tensor = weight * self.gates()
+        return scaled
+
+
+class _ScaledBias(nn.Module):
+    def __init__(self, gates: SublayerGates) -> None:
+        super().__init__()
+        self.gates = gates
+
+    def forward(self, bias: Tensor) -> Tensor:
+        scaled: Tensor = bias * self.gates.whole()
+        return scaled
+
+
+def gates_of(network: nn.Module) -> list[SublayerGates]:
+    """Gates for the attention and the feed-forward part of each block, in this order, all open.
+
+    A sublayer that an earlier step removed has none. Raises BuildError where no sublayer is left, or one has
+    other layers than nn.Linear.
+    """
+    parts = blocks(network)
+    check_linear(network, [name for block in parts for name in _linear_names(block)])
+    block_gates = [gates for block in parts for gates in _gates(network, block)]
+    if not block_gates:
+        raise BuildError(f"{type(network).__name__} has no attention or feed-forward part left to prune")
+    return block_gates
+
+
+def _linear_names(block: Block) -> Iterator[str]:
+    attention, feed_forward = block.attention, block.feed_forward
+    if attention.kv_heads:
+        yield from (attention.query, attention.key, attention.value, attention.output)
+    if feed_forward.width:
+        yield from (*feed_forward.inputs, feed_forward.output)
+
+
+def _gates(network: nn.Module, block: Block) -> Iterator[SublayerGates]:
+    attention, feed_forward = block.attention, block.feed_forward
+    if attention.kv_heads:
+        group = attention.heads // attention.kv_heads
+        columns = group * attention.head_dim
+        hidden, output = (width(network.get_submodule(n)) for n in (attention.query, attention.output))
+        rows = columns + 2 * attention.head_dim
+        bias = getattr(network.get_submodule(attention.query), "bias", None) is not None
+        cost = rows * (hidden[0] + bias) + columns * output[1]
+        yield SublayerGates(attention.output, attention.kv_heads, columns=columns, cost=cost)
+    if feed_forward.width:
+        into = [network.get_submodule(name) for name in feed_forward.inputs]
+        cost = sum(width(layer)[0] + (getattr(layer, "bias", None) is not None) for layer in into)
+        cost += width(network.get_submodule(feed_forward.output))[1]
+        yield SublayerGates(feed_forward.output, feed_forward.width, columns=1, cost=cost)
+
+
+@contextmanager
+def with_gates(network: nn.Module, all_gates: Sequence[SublayerGates]) -> Iterator[None]:
+    """The network computes with its gates inside; afterwards what the gates are is in its weights."""
+    layers = [network.get_submodule(gates.output) for gates in all_gates]
+    for layer, gates in zip(layers, all_gates, strict=True):
+        parametrize.register_parametrization(layer, "weight", _ScaledWeight(gates))
+        if layer.bias is not None:
+            parametrize.register_parametrization(layer, "bias", _ScaledBias(gates))
+    try:
+        yield
+    finally:
+        for layer, gates in zip(layers, all_gates, strict=True):
+            gates.eval()
+            parametrize.remove_parametrizations(layer, "weight")
+            if parametrize.is_parametrized(layer, "bias"):
+                parametrize.remove_parametrizations(layer, "bias")
+
+
+def sparsity(all_gates: Sequence[SublayerGates]) -> Tensor:
+    """The expected share of the parts' parameters that is gone: a scalar in [0, 1]."""
+    total = sum(gates.total() for gates in all_gates)
+    left = torch.stack([gates.expected_parameters() for gates in all_gates]).sum()
+    return 1 - left / total
+
+
+@torch.no_grad()
+def settle_(all_gates: Sequence[SublayerGates], ratio: float, *, multiple_of: int = 1) -> float:
+    """Fixes the gates: the least open close, until `ratio` of the parameters is gone; the others stay as open
+    as they are. Gives the share that is gone: at least the ratio.
+
+    A whole sublayer that would go too far is passed over, so that the last to close is a small part.
+    multiple_of: further neurons close until a sublayer's number of them is one.
+    """
+    opened = [_Open(gates) for gates in all_gates]
+    total = sum(gates.total() for gates in all_gates)
+    budget, slack = ratio * total, min(gates.cost for gates in all_gates)
+    gone = sum(state.close_shut() for state in opened)
+    order = sorted((value, i, part) for i, state in enumerate(opened) for part, value in state.candidates())
+    for _, i, part in order:
+        if gone >= budget:
+            break
+        if gone + opened[i].worth(part) < budget + slack:
+            gone += opened[i].close(part)
+    for state in opened:
+        gone += state.round_down(multiple_of)
+        state.fix()
+    return gone / total
+
+
+class _Open:
+    """Which parts of a sublayer are open while the gates are settled; part -1 is the whole."""
+
+    def __init__(self, gates: SublayerGates) -> None:
+        self._gates = gates.eval()
+        self._values = [gates.whole(), gates.parts()]
+        self._open = [True] * gates.parts.log_alpha.numel()
+
+    def close_shut(self) -> int:
+        """Closes what training has closed by itself; gives the parameters."""
+        if not float(self._values[0]):
+            return self.close(-1)
+        shut = torch.nonzero(self._values[1] == 0).flatten().tolist()
+        return sum(self.close(part) for part in shut)
+
+    def candidates(self) -> Iterator[tuple[int, float]]:
+        """(part, log alpha) of the gates."""
+        yield -1, float(self._gates.whole.log_alpha)
+        yield from enumerate(self._gates.parts.log_alpha.tolist())
+
+    def worth(self, part: int) -> int:
+        """Parameters that closing it would save."""
+        return self._gates.cost * (sum(self._open) if part < 0 else int(self._open[part]))
+
+    def close(self, part: int) -> int:
+        saved = self.worth(part)
+        for closed in range(len(self._open)) if part < 0 else (part,):
+            self._open[closed] = False
+        return saved
+
+    def round_down(self, multiple: int) -> int:
+        """Closes the least open neurons above a multiple; gives the parameters. Heads stay as they are."""
+        values = self._gates.parts.log_alpha.tolist()
+        left = sorted((part for part, is_open in enumerate(self._open) if is_open), key=values.__getitem__)
+        if self._gates.columns > 1 or len(left) < multiple:
+            return 0
+        return sum(self.close(part) for part in left[: len(left) % multiple])
+
+    def fix(self) -> None:
+        value, parts = self._values
+        mask = torch.tensor(self._open, device=parts.device)
+        self._gates.parts.fixed = parts * mask
+        self._gates.whole.fixed = value * bool(mask.any())
+
+
+def remove_closed_parts_(model: Any, all_gates: Sequence[SublayerGates], step_name: str) -> None:
+    """Puts smaller layers in the place of those that have closed parts, for `restore` of the step.
+
+    What the gates that are still open scale by must be in the weights already.
+    """
+    kept_units = {
+        gates.output: gates.open_parts()
+        for gates in all_gates
+        if len(gates.open_parts()) < len(gates.parts.log_alpha)
+    }
+    modules: Modules = {}
+    settings: dict[str, dict[str, int]] = {}
+    for block in blocks(model.network):
+        attention, feed_forward = block.attention, block.feed_forward
+        if units := kept_units.get(attention.output):
+            layers, values = kept_attention(model, attention, units)
+            modules |= layers
+            settings |= {attention.module: values} if values else {}
+        elif attention.output in kept_units:
+            modules |= _no_attention(model.network, attention)
+        if neurons := kept_units.get(feed_forward.output):
+            rows = feed_forward.rows_of(neurons)
+            modules |= {name: cut_linear(model, name, rows=rows[name]) for name in rows}
+            modules[feed_forward.output] = cut_linear(model, feed_forward.output, columns=neurons)
+        elif feed_forward.output in kept_units:
+            modules |= _no_feed_forward(model.network, feed_forward)
+    if modules:
+        replace_modules_(model, step_name, modules, settings)
+    number_blocks_(model.network)
+
+
+def number_blocks_(network: nn.Module) -> None:
+    """Tells each removed attention the number of its block, by which a cache of keys and values counts."""
+    for number, block in enumerate(encoder_layers(network)):
+        for module in block.modules():
+            if isinstance(module, NoAttention):
+                module.layer_idx = number
+
+
+def _no_feed_forward(network: nn.Module, part: FeedForward) -> Modules:
+    modules: Modules = {name: NoLinear(_in(network, name), 0) for name in part.inputs}
+    return {**modules, part.output: NoLinear(0, _out(network, part.output))}
+
+
+def _no_attention(network: nn.Module, part: Attention) -> Modules:
+    """One module instead of the whole attention; the output layer by itself where it stands outside."""
+    inside = f"{part.module}."
+    layers = {
+        name.removeprefix(inside): (_in(network, name), 0) for name in (part.query, part.key, part.value)
+    }
+    own_output = part.output.startswith(inside)
+    if own_output:
+        layers[part.output.removeprefix(inside)] = (0, _out(network, part.output))
+    nothing = NoAttention(
+        layers,
+        head_dim=part.head_dim,
+        output=part.output.removeprefix(inside) if own_output else None,
+    )
+    outside: Modules = {} if own_output else {part.output: NoLinear(0, _out(network, part.output))}
+    return {part.module: nothing, **outside}
+
+
+def _in(network: nn.Module, name: str) -> int:
+    return width(network.get_submodule(name))[0]
+
+
+def _out(network: nn.Module, name: str) -> int:
+    return width(network.get_submodule(name))[1]

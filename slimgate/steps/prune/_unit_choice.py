@@ -1,0 +1,76 @@
+"""Which units (heads, neurons) stay, by their scores: a share of every layer, or the model's best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import BuildError
+
+Scores = npt.NDArray[np.float64]
+Scope = Literal["global", "layer"]
+
+
+def units_to_keep(
+    scores: Mapping[str, Scores], pruning_ratio: float, scope: Scope, *, multiple_of: int = 1
+) -> dict[str, list[int]]:
+    """Layer -> the units that stay, ascending; at least one a layer, or one run of `multiple_of`.
+
+    scores: layer -> (units,), higher is better; of equal ones the earlier unit stays. "global" ranks the
+    units of all layers together, after each layer's best, which stay. Raises BuildError where the ratio
+    would leave a layer empty.
+    """
+    counts = {name: len(values) - round(pruning_ratio * len(values)) for name, values in scores.items()}
+    if scope == "global":
+        counts = _global_counts(scores, pruning_ratio)
+    elif min(counts.values()) < 1:
+        raise BuildError(_too_much(pruning_ratio, "of a layer", 1 - 1 / min(map(len, scores.values()))))
+    return {
+        name: best_units(scores[name], _round_count(count, multiple_of, len(scores[name])))
+        for name, count in counts.items()
+    }
+
+
+def check_some_go(kept_units: Mapping[str, list[int]], scores: Mapping[str, Scores], setting: str) -> None:
+    """Raises BuildError where every unit stays, and the step would do nothing. told: what was asked for."""
+    total = sum(map(len, scores.values()))
+    if sum(map(len, kept_units.values())) == total:
+        raise BuildError(f"{setting} came, by which all {total} units would stay; let more go")
+
+
+def best_units(scores: Scores, count: int) -> list[int]:
+    """The `count` units of highest score, ascending; of equal ones the earlier."""
+    return sorted(np.argsort(-scores, kind="stable")[:count].tolist())
+
+
+def _global_counts(scores: Mapping[str, Scores], pruning_ratio: float) -> dict[str, int]:
+    total = sum(map(len, scores.values()))
+    remaining = total - round(pruning_ratio * total)
+    if remaining < len(scores):
+        raise BuildError(_too_much(pruning_ratio, "of the model", 1 - len(scores) / total))
+    names = [name for name, values in scores.items() for _ in values]
+    ranked = np.concatenate([_best_first(values) for values in scores.values()])
+    stay = np.argsort(-ranked, kind="stable")[:remaining]
+    return {name: sum(names[unit] == name for unit in stay) for name in scores}
+
+
+def _best_first(values: Scores) -> Scores:
+    """The scores, the best of the layer above all others: it stays whatever it is worth."""
+    ranked = values.astype(np.float64)
+    ranked[np.argmax(ranked)] = np.inf
+    return ranked
+
+
+def _round_count(count: int, multiple_of: int, units: int) -> int:
+    nearest = multiple_of * int(count / multiple_of + 0.5)
+    return min(max(nearest, multiple_of), units)
+
+
+def _too_much(pruning_ratio: float, of: str, limit: float) -> str:
+    return (
+        f"pruning_ratio = {pruning_ratio} {of} would leave a layer without units, and every layer keeps one: "
+        f"give at most {limit:.4g}"
+    )

@@ -1,0 +1,120 @@
+"""Learns which heads, neurons and whole sublayers can go, and takes them out: CoFi.
+
+    { cofi_prune = { pruning_ratio = 0.5, epochs = 4 } }
+
+Each attention and feed-forward sublayer of the encoder blocks has a gate, and so has each head and each
+intermediate neuron. Gates and weights are trained together on the loss of distill, on the hidden states of
+up to four of the teacher's layers (each teaches the layer that is most like it), and on a pull
+that holds the expected share of parameters at a target, which rises to pruning_ratio after `warm_up`. At
+`cool_down` the least open gates close, until at least pruning_ratio of the sublayers' parameters is gone,
+and the weights alone are trained on. What is closed is then taken out: the model is smaller and answers as
+the gated one did. Blocks may keep different numbers of heads and neurons, or no attention or feed-forward
+part at all.
+
+Where heads share keys and values (Llama), whole groups go. Hidden dimensions are not gated: that is what
+prune_hidden is for. A `distill` afterwards trains what is left.
+
+Sources: Xia et al. 2022, "Structured pruning learns compact and accurate models"; the gates: Louizos et al.
+2018, "Learning sparse neural networks through L0 regularization".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.prune._gradual_params import GradualParams
+
+
+class Params(GradualParams):
+    """Options of CoFi, beside those of training and distillation."""
+
+    pruning_ratio: float = Field(gt=0, lt=1)
+    """Share of the sublayers' parameters to take out."""
+    layer_weight: float = Field(default=1.0, ge=0)
+    """Weight of the error of the hidden states of up to four of the teacher's layers."""
+    multiple_of: int = Field(default=8, ge=1, le=1024)
+    """Feed-forward widths are rounded down to a multiple of it: matrix kernels are slower on odd ones."""
+    gates_learning_rate: float = Field(default=0.1, gt=0, lt=10)
+    """Learning rate of the gates, and of what pulls them to the target."""
+
+
+class CofiPrune(Step[Params]):
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("blocks", "heads", "neurons")
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model without what its gates closed."""
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.steps.prune._cofi_prune import CofiLoss, CofiSchedule, LayerLoss, Target
+        from slimgate.steps.prune._sublayer_gates import gates_of, remove_closed_parts_, with_gates
+        from slimgate.steps.training.distillation import DistillationLoss, lesson
+        from slimgate.steps.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled_rows
+
+        data, teacher, taught = lesson(model, context)
+        before = model.measure_size()["parameters"]
+        linear_layers(model)  # Conv1D layers become nn.Linear
+        gates = gates_of(model.network)
+        target = Target(gates).to(context.device)
+        schedule = CofiSchedule(
+            gates,
+            target,
+            params.pruning_ratio,
+            warm_up=params.warm_up,
+            cool_down=params.cool_down,
+            multiple_of=params.multiple_of,
+        )
+        distil = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+        weight = params.layer_weight
+        layers = LayerLoss(model, teacher, data[0], taught, gates, weight) if weight else None
+        loss = CofiLoss(distil, target, schedule, layers)
+        with with_gates(model.network, gates):
+            train(
+                model,
+                data,
+                params,
+                context,
+                selection=labelled_rows(model, "selection", context),
+                loss=loss,
+                hooks=[schedule],
+                attached=target,
+                attached_learning_rate=params.gates_learning_rate,
+            )
+            schedule.settle()
+        remove_closed_parts_(model, gates, "cofi_prune")
+        context.log.update(
+            loss_parts={**distil.mean_parts(), **loss.mean_parts()},
+            expected_ratio=round(schedule.expected, 4),
+            pruning_ratio=round(schedule.reached or 0.0, 4),
+            parameters_before=before,
+            parameters_after=model.measure_size()["parameters"],
+            **_shapes(model),
+        )
+        return model
+
+    def restore(self, network: Any, spec: dict[str, Any]) -> None:
+        """Puts empty layers of the artifact's widths in, and what stands for removed sublayers."""
+        from slimgate.models.replace_modules import restore as again
+        from slimgate.steps.prune._sublayer_gates import number_blocks_
+
+        again(network, spec)
+        number_blocks_(network)
+
+
+step = CofiPrune()
+
+
+def _shapes(model: Any) -> dict[str, list[int]]:
+    from slimgate.models.blocks import blocks
+
+    layers = blocks(model.network)
+    return {
+        "heads_after": [block.attention.heads for block in layers],
+        "widths_after": [block.feed_forward.width for block in layers],
+    }

@@ -1,0 +1,147 @@
+"""Keeps some of the transformer's blocks and drops the others.
+
+{ keep_layers = [0, 2, 5] }                               blocks by number from 0, in the order they run in
+{ keep_layers = { encoder = [0, 2, 5], decoder = [0] } }  those of an encoder-decoder; by default all
+
+A decoder runs once for each token that is written, its encoder once for the text: a shallow decoder saves the
+most time (Kasai et al. 2021, Deep Encoder, Shallow Decoder).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, RootModel, Tag, model_validator
+
+from slimgate.errors import BuildError
+from slimgate.models.config import BlockNumbers, blocks_of, check_numbers, decoder_blocks_of, with_blocks
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Json, Step
+
+
+class Lists(Table):
+    """The numbers of the blocks that stay, of an encoder-decoder."""
+
+    encoder: BlockNumbers | None = None
+    """Of the encoder; default: all."""
+    decoder: BlockNumbers | None = None
+    """Of the decoder; default: all."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        stated = [numbers for numbers in (self.encoder, self.decoder) if numbers is not None]
+        if not stated:
+            raise ValueError("expected encoder, decoder or both, such as { decoder = [0, 5] }")
+        for numbers in stated:
+            _check_distinct(numbers)
+        return self
+
+
+def _form(value: Any) -> str:
+    """A tag in brackets is no part of a key in an error."""
+    return "[table]" if isinstance(value, dict | Lists) else "[list]"
+
+
+class Params(
+    RootModel[
+        Annotated[
+            Annotated[BlockNumbers, Tag("[list]")] | Annotated[Lists, Tag("[table]")], Discriminator(_form)
+        ]
+    ]
+):
+    """The numbers of the blocks that stay."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if not isinstance(self.root, Lists):
+            _check_distinct(self.root)
+        return self
+
+
+class KeepLayers(Step[Params]):
+    claims = ("smaller", "fewer_parameters", "faster")
+    changes: tuple[str, ...] = ("blocks",)
+
+    def resolve(self, params: Params) -> Step[Any]:
+        """What names both lists changes encoder-decoders."""
+        return KeepInBoth() if isinstance(params.root, Lists) else self
+
+    def check(self, params: Params, config: Json) -> Json:
+        """The configuration after the step. Raises SuiteError for a block that the model does not have."""
+        assert not isinstance(params.root, Lists)
+        check_numbers(params.root, blocks_of(config))
+        return {**config, "num_hidden_layers": len(params.root)}
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with only these blocks; its configuration says how many there are."""
+        from slimgate.models.block_choice import keep_blocks_
+        from slimgate.models.blocks import encoder_layers
+
+        assert not isinstance(params.root, Lists)
+        before = len(encoder_layers(model.network))
+        check_numbers(params.root, before)
+        keep_blocks_(model, params.root)
+        context.log.update(blocks_before=before, blocks_after=len(params.root))
+        return model
+
+
+class KeepInBoth(KeepLayers):
+    """Keeps blocks of an encoder and of a decoder."""
+
+    changes = ()
+
+    def check(self, params: Params, config: Json) -> Json:
+        """The same of both lists."""
+        lists = _lists(params)
+        for option, numbers, blocks in (
+            ("encoder", lists.encoder, blocks_of(config)),
+            ("decoder", lists.decoder, decoder_blocks_of(config)),
+        ):
+            check_numbers(numbers or (), blocks, option)
+        return with_blocks(config, _length(lists.encoder), _length(lists.decoder))
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with only these blocks. Raises BuildError for a model of one list."""
+        from slimgate.models.block_choice import keep_blocks_of_both_
+        from slimgate.models.blocks import block_lists
+
+        blocks_of_model, lists = block_lists(model.network), _lists(params)
+        if len(blocks_of_model) != 2:
+            raise BuildError(
+                f"{type(model.network).__name__} has one list of blocks; write keep_layers = [0, 2]"
+            )
+        before = [len(blocks) for blocks in blocks_of_model.values()]
+        remaining = [
+            tuple(range(count)) if numbers is None else numbers
+            for numbers, count in zip((lists.encoder, lists.decoder), before, strict=True)
+        ]
+        for option, numbers, count in zip(("encoder", "decoder"), remaining, before, strict=True):
+            check_numbers(numbers, count, option)
+        keep_blocks_of_both_(model, *remaining)
+        after = [len(numbers) for numbers in remaining]
+        context.log.update(blocks_before=before, blocks_after=after)
+        if model.config.model_type == "t5" and after[0] < after[1]:
+            context.log["warning"] = (
+                "transformers sizes the cache of a T5 by its encoder: for `generate` outside of slimgate "
+                "give past_key_values = EncoderDecoderCache(DynamicCache(), DynamicCache())"
+            )
+        return model
+
+
+step = KeepLayers()
+
+
+def _lists(params: Params) -> Lists:
+    assert isinstance(params.root, Lists)
+    return params.root
+
+
+def _length(numbers: tuple[int, ...] | None) -> int | None:
+    return None if numbers is None else len(numbers)
+
+
+def _check_distinct(value: tuple[int, ...]) -> None:
+    if not value:
+        raise ValueError("[] came, expected the numbers of the blocks to keep, such as [0, 2, 5]")
+    if len(set(value)) < len(value):
+        raise ValueError(f"{list(value)} came, expected each block once")

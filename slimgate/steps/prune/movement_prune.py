@@ -1,0 +1,130 @@
+"""Prunes the weights that training moves towards zero, while the model learns from the suite's teacher.
+
+    { movement_prune = { sparsity = 0.5, epochs = 2 } }
+    { movement_prune = { sparsity = 0.85, epochs = 4, block = [32, 32], alpha = 0.1 } }
+
+Each weight of the encoder blocks' linear layers has a score, learned through the mask that it decides: those
+with the highest scores count. The sparsity rises by a cubic schedule from 0, after `warm_up`, to its final
+value at `cool_down`. Afterwards that share of the weights is zero, for good: a later training step keeps the
+zeros. Zeros alone make a model neither smaller on disk nor faster. The loss is that of distill. Weights that
+an earlier step pruned stay zero and count.
+
+initial_scores "magnitude" is corrected by what training moves; "zero" is the paper's, for tens of thousands
+of steps: after 188 on banking77, 0.857 at sparsity 0.85 against 0.787 at 0.5 (teacher 0.883).
+
+Sources: Sanh et al. 2020, "Movement pruning", sections 4 and 5; blocks: Lagunas et al. 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict
+
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.prune._gradual_params import GradualParams
+
+Side = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Params(GradualParams):
+    """Options of movement pruning, beside those of training and distillation."""
+
+    sparsity: float = Field(gt=0, lt=1)
+    """Share of the blocks' linear weights that is zero afterwards."""
+    scope: Literal["global", "layer"] = "global"
+    """Scores that are ranked together: all of them ("global"), or those of a matrix ("layer")."""
+    block: Annotated[tuple[Side, Side], Strict(False)] | Literal["row", "column"] = (1, 1)
+    """Weights that share a score: [rows, columns], a row or a column."""
+    initial_scores: Literal["magnitude", "zero"] = "magnitude"
+    """Scores at the start: the weights' relative magnitudes, or 0."""
+    scores_learning_rate: float = Field(default=1e-2, gt=0, lt=10)
+    """Learning rate of the scores, by the schedule of the weights' own."""
+
+
+class MovementPrune(Step[Params]):
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    claims = ("sparser",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with its trained weights, those of the lowest scores at zero."""
+        from torch import nn
+
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.sparsity import note_pruned_layers
+        from slimgate.steps.prune._movement_prune import MovementSchedule, with_masks
+        from slimgate.steps.training.distillation import DistillationLoss, lesson
+        from slimgate.steps.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled_rows
+
+        data, teacher, taught = lesson(model, context)
+        loss = DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])
+        layers = linear_layers(model)
+        masks = _masks(model, layers, params)
+        groups = [masks] if params.scope == "global" else [[mask] for mask in masks]
+        schedule = MovementSchedule(
+            groups, params.sparsity, warm_up=params.warm_up, cool_down=params.cool_down
+        )
+        with with_masks(layers, masks):
+            train(
+                model,
+                data,
+                params,
+                context,
+                selection=labelled_rows(model, "selection", context),
+                loss=loss,
+                hooks=[schedule],
+                attached=nn.ModuleList(masks),
+                attached_learning_rate=params.scores_learning_rate,
+            )
+        _zero(layers, groups, params.sparsity)
+        context.log.update(note_pruned_layers(model, "movement_prune", layers))
+        context.log.update(
+            blocks=sum(mask.scores.numel() for mask in masks),
+            sparsity_by_matrix={
+                name: round(float((layer.weight == 0).float().mean()), 4) for name, layer in layers.items()
+            },
+            loss_parts=loss.mean_parts(),
+        )
+        return model
+
+
+step = MovementPrune()
+
+
+def _masks(model: Any, layers: dict[str, Any], params: Params) -> list[Any]:
+    """A mask for each layer, which knows what an earlier step pruned."""
+    from slimgate.models.sparsity import pruned_layers
+    from slimgate.steps.prune._movement_prune import MaskedWeight
+
+    pruned = pruned_layers(model)
+    return [
+        MaskedWeight(
+            layer.weight.detach(),
+            _block(params, layer),
+            magnitude=params.initial_scores == "magnitude",
+            pruned=name in pruned,
+        )
+        for name, layer in layers.items()
+    ]
+
+
+def _block(params: Params, layer: Any) -> tuple[int, int]:
+    if params.block == "row":
+        return 1, layer.in_features
+    if params.block == "column":
+        return layer.out_features, 1
+    return params.block
+
+
+def _zero(layers: dict[str, Any], groups: list[list[Any]], sparsity: float) -> None:
+    import torch
+
+    from slimgate.steps.prune._movement_prune import kept_weights
+
+    masks = [mask for group in groups for mask in kept_weights(group, sparsity)]
+    with torch.no_grad():
+        for layer, mask in zip(layers.values(), masks, strict=True):
+            layer.weight.mul_(mask)

@@ -1,0 +1,63 @@
+"""Keeps at most n of every m weights that follow each other along a layer's inputs: 2:4 sparsity.
+
+    { n_m_prune = { n = 2, m = 4, score = "wanda" } }
+
+Scores of "wanda" are taken block by block. A later training step keeps the zeros. The pattern is the one that
+GPUs have sparse kernels for; here the layers are computed densely, and sparse_storage makes the artifact
+smaller. Error-compensating n:m pruning: sparsegpt_prune.
+Sources: Mishra et al. 2021, section 3 ("magnitude"); Sun et al. 2023, section 3 ("wanda").
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    n: int = Field(default=2, ge=1)
+    """Weights that stay in each group, at most."""
+    m: int = Field(default=4, ge=2, le=64)
+    """Weights of a group, which follow each other along a layer's inputs."""
+    score: Literal["magnitude", "wanda"] = "magnitude"
+    """Which weights stay: the largest, or by "wanda" those of the largest |w| · ‖x‖ on `calibration`."""
+
+    @model_validator(mode="after")
+    def _some_go(self) -> Params:
+        if self.n >= self.m:
+            raise ValueError(f"n = {self.n}, m = {self.m} came, expected n below m, such as n = 2, m = 4")
+        return self
+
+
+class NMPrune(Step[Params]):
+    reads = ("calibration",)
+    claims = ("sparser",)
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.score == "magnitude" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with at least m - n zeros in every group of m weights."""
+        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.sparsity import keep_n_of_m, note_pruned_layers, zero_
+        from slimgate.steps.calibration import calibration_batches, input_norms
+
+        layers = linear_layers(model)
+        batches = calibration_batches(model, context) if params.score == "wanda" else []
+        for group in by_block(model, layers):
+            norms = input_norms(model, group, batches) if batches else {}
+            for name, layer in group.items():
+                score = layer.weight.detach().abs()
+                if batches:
+                    score = score * norms[name].to(score.dtype)
+                zero_(layer.weight, keep_n_of_m(score, params.n, params.m))
+        context.log.update(note_pruned_layers(model, "n_m_prune", layers), pattern=f"{params.n}:{params.m}")
+        return model
+
+
+step = NMPrune()

@@ -1,0 +1,109 @@
+"""Narrows the feed-forward layers: takes intermediate neurons out, the least important first.
+
+    { prune_ffn = { pruning_ratio = 0.5, scope = "global" } }
+    { prune_ffn = { pruning_ratio = 0.75, blocks = [0, 1] } }       of the first two blocks alone
+
+A neuron's rows in the layers that make it (in Llama the gate's too) and its column in the output layer go, so
+that the model answers as it would with the neuron's activation multiplied by 0.
+
+importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each neuron, which is
+|Σ activation · gradient| (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of the
+neuron's weights. With scope "global" blocks keep different widths. The ratio that was reached is in the log.
+Where a classification reads the first token alone, a last block of full width costs little in runtimes that
+compute it for that token (`onnx_optimize`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    pruning_ratio: float = Field(gt=0, lt=1)
+    """Share of the intermediate neurons to take out, of these blocks together."""
+    scope: Literal["global", "layer"] = "global"
+    """Rank the neurons of all blocks together, or take the same share of every block ("layer")."""
+    importance: Literal["gradient", "magnitude"] = "gradient"
+    """What ranks neurons: the loss's gradient on `calibration`, or the norm of their weights, which reads no
+    rows."""
+    multiple_of: int = Field(default=8, ge=1, le=1024)
+    """Widths are rounded to a multiple of it, since matrix kernels are slower on odd ones."""
+    blocks: BlockNumbers = ()
+    """Numbers, from 0, of the blocks that are narrowed; default: all."""
+
+
+class PruneFfn(Step[Params]):
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("neurons",)
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.blocks, blocks_of(config), "blocks")
+        return config
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.importance == "magnitude" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with narrower feed-forward layers."""
+        from slimgate.models.block_choice import named_blocks
+        from slimgate.models.blocks import blocks
+        from slimgate.models.cut_layers import check_linear, cut_linear
+        from slimgate.models.plain_layers import to_plain_linear_
+        from slimgate.models.replace_modules import replace_modules_
+        from slimgate.steps.prune._unit_choice import check_some_go, units_to_keep
+
+        to_plain_linear_(model)
+        before = [block.feed_forward.width for block in blocks(model.network)]
+        chosen = named_blocks(model.network, params.blocks)
+        parts = [block.feed_forward for block in chosen if block.feed_forward.width]
+        check_linear(model.network, [name for part in parts for name in (*part.inputs, part.output)])
+        scores = _scores(model, parts, params, context)
+        kept_units = units_to_keep(scores, params.pruning_ratio, params.scope, multiple_of=params.multiple_of)
+        setting = f"pruning_ratio = {params.pruning_ratio}, multiple_of = {params.multiple_of}"
+        check_some_go(kept_units, scores, f"prune_ffn: {setting}")
+        modules: dict[str, Any] = {}
+        for part in parts:
+            neurons = kept_units[part.output]
+            modules |= {
+                name: cut_linear(model, name, rows=rows) for name, rows in part.rows_of(neurons).items()
+            }
+            modules[part.output] = cut_linear(model, part.output, columns=neurons)
+        replace_modules_(model, "prune_ffn", modules)
+        after = [block.feed_forward.width for block in blocks(model.network)]
+        ratio = round(1 - sum(map(len, kept_units.values())) / sum(part.width for part in parts), 4)
+        context.log.update(widths_before=before, widths_after=after, pruning_ratio=ratio)
+        return model
+
+
+step = PruneFfn()
+
+
+def _scores(model: Any, parts: list[Any], params: Params, context: BuildContext) -> dict[str, Any]:
+    """Name of the output layer -> a score for each neuron."""
+    import torch
+    from torch import nn
+
+    from slimgate.models.cut_layers import part_to_cut
+    from slimgate.steps.importance import mask_importance
+
+    if params.importance == "gradient":
+        return mask_importance(model, {part.output: part.width for part in parts}, context)
+
+    def weight(name: str) -> Any:
+        return part_to_cut(model.network, name, nn.Linear).weight.detach().double()
+
+    rows = {
+        part.output: [w for name in dict.fromkeys(part.inputs) for w in weight(name).split(part.width)]
+        + [weight(part.output).t()]
+        for part in parts
+    }
+    return {name: torch.cat(parts, dim=1).norm(dim=1).cpu().numpy() for name, parts in rows.items()}

@@ -1,0 +1,137 @@
+"""Takes attention heads out of the model, the least important first.
+
+    { prune_heads = { pruning_ratio = 0.5 } }                      half of all heads, wherever they are
+    { prune_heads = { heads = 6, importance = "magnitude" } }      six stay in every block
+    { prune_heads = { pruning_ratio = 0.5, blocks = [0, 1] } }     half of those of the first two blocks
+
+The rows of the query, key and value layers and the columns of the output layer that belong to a head go, so
+that the model answers as it would with the head's output multiplied by 0. Blocks may keep different numbers
+of heads, at least one each. Where heads share keys and values (Llama), whole groups go.
+
+importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each head, divided by the
+Euclidean norm of its block's (Michel et al. 2019, section 4.1). "magnitude": the norm of the head's weights,
+divided likewise. Where a classification reads the first token alone, a last block of full width costs little
+in runtimes that compute it for that token (`onnx_optimize`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the heads to take out; give pruning_ratio or heads."""
+    heads: int | None = Field(default=None, ge=1)
+    """Heads that stay in each block."""
+    scope: Literal["global", "layer"] = "global"
+    """Rank the heads of all blocks together, or take the same share of every block ("layer")."""
+    importance: Literal["gradient", "magnitude"] = "gradient"
+    """What ranks heads: the loss's gradient on `calibration`, or the norm of their weights, which reads no
+    rows."""
+    blocks: BlockNumbers = ()
+    """Numbers, from 0, of the blocks that are cut; default: all."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.pruning_ratio is None) == (self.heads is None):
+            raise ValueError("expected either pruning_ratio or heads, such as pruning_ratio = 0.5")
+        return self
+
+
+class PruneHeads(Step[Params]):
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("heads",)
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.blocks, blocks_of(config), "blocks")
+        return config
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.importance == "magnitude" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model without those heads."""
+        from slimgate.models.block_choice import named_blocks
+        from slimgate.models.blocks import blocks
+        from slimgate.models.cut_layers import check_linear
+        from slimgate.models.plain_layers import to_plain_linear_
+        from slimgate.models.replace_modules import replace_modules_
+        from slimgate.steps.prune._attention_heads import kept_attention
+        from slimgate.steps.prune._unit_choice import check_some_go
+
+        to_plain_linear_(model)
+        before = [block.attention.heads for block in blocks(model.network)]
+        chosen = named_blocks(model.network, params.blocks)
+        attentions = {b.attention.module: b.attention for b in chosen if b.attention.heads}
+        check_linear(
+            model.network, [n for a in attentions.values() for n in (a.query, a.key, a.value, a.output)]
+        )
+        scores = _scores(model, attentions, params, context)
+        kept_heads = _heads_to_keep(params, scores, attentions)
+        setting = f"heads = {params.heads}" if params.heads else f"pruning_ratio = {params.pruning_ratio}"
+        check_some_go(kept_heads, scores, f"prune_heads: {setting}")
+        modules: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
+        for name, units in kept_heads.items():
+            layers, values = kept_attention(model, attentions[name], units)
+            modules |= layers
+            settings |= {name: values} if values else {}
+        replace_modules_(model, "prune_heads", modules, settings)
+        after = [block.attention.heads for block in blocks(model.network)]
+        context.log.update(
+            heads_before=before,
+            heads_after=after,
+            pruning_ratio=round(1 - sum(map(len, kept_heads.values())) / sum(map(len, scores.values())), 4),
+            kept=list(kept_heads.values()),
+        )
+        return model
+
+
+step = PruneHeads()
+
+
+def _scores(model: Any, attentions: dict[str, Any], params: Params, context: BuildContext) -> dict[str, Any]:
+    """Block's attention -> a score for each unit, of norm 1 together."""
+    import numpy as np
+
+    from slimgate.steps.importance import mask_importance
+    from slimgate.steps.prune._attention_heads import unit_magnitudes
+
+    if params.importance == "gradient":
+        sites = {attention.output: attention.kv_heads for attention in attentions.values()}
+        importance = mask_importance(model, sites, context)
+        scores = {name: importance[attention.output] for name, attention in attentions.items()}
+    else:
+        scores = {name: unit_magnitudes(model.network, attention) for name, attention in attentions.items()}
+    return {name: values / (np.linalg.norm(values) or 1.0) for name, values in scores.items()}
+
+
+def _heads_to_keep(
+    params: Params, scores: dict[str, Any], attentions: dict[str, Any]
+) -> dict[str, list[int]]:
+    from slimgate.errors import BuildError
+    from slimgate.steps.prune._unit_choice import best_units, units_to_keep
+
+    if params.heads is None:
+        assert params.pruning_ratio is not None
+        return units_to_keep(scores, params.pruning_ratio, params.scope)
+    kept_heads = {}
+    for name, attention in attentions.items():
+        shared = attention.heads // attention.kv_heads
+        if params.heads % shared or params.heads > attention.heads:
+            raise BuildError(
+                f"prune_heads: heads = {params.heads} came, but {name} has {attention.heads} heads, which "
+                f"share keys and values by {shared}; give a multiple of {shared} up to {attention.heads}"
+            )
+        kept_heads[name] = best_units(scores[name], params.heads // shared)
+    return kept_heads

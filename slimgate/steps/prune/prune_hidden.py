@@ -1,0 +1,112 @@
+"""Makes the hidden size smaller: takes features out of the residual stream, the least important first.
+
+    { prune_hidden = { pruning_ratio = 0.25 } }        384 features become 288
+    { prune_hidden = { hidden_size = 288 } }
+
+A feature goes out of everything that writes it or reads it: embeddings, projections, norms and the head's
+first layer. Attention and feed-forward keep their inner widths (prune_heads, prune_ffn), and so does a head's
+inner layer. LayerNorm and RMSNorm take their statistics over the features that stay, so that the answers are
+those of a model whose norms do so and whose other features are 0, and not quite those of one that is masked;
+rescale_norms = true multiplies and shifts the norms by what makes this up on the average token of
+`calibration`. Training afterwards is needed for all but small ratios. factorize_embeddings goes after it.
+
+The new size is a multiple of the number of attention heads that the configuration names, which is what
+transformers asks for; a pruning_ratio is rounded to it.
+
+importance "gradient": mean over the rows of `calibration` of |∂loss/∂mask| of each feature, added up over
+what each block and the head receive (Molchanov et al. 2019, section 3.1). "magnitude": the Euclidean norm of
+the weights that write it or read it. The same features go everywhere: Xia et al. 2022, section 3.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from slimgate.errors import SuiteError
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    pruning_ratio: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the features to take out; give pruning_ratio or hidden_size."""
+    hidden_size: int | None = Field(default=None, ge=1)
+    """Features that stay, a multiple of the number of attention heads."""
+    importance: Literal["gradient", "magnitude"] = "gradient"
+    """What ranks features: the loss's gradient on `calibration`, or the norm of their weights, which reads no
+    rows."""
+    rescale_norms: bool = True
+    """Make up in the norms for what the average token of `calibration` loses."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.pruning_ratio is None) == (self.hidden_size is None):
+            raise ValueError("expected either pruning_ratio or hidden_size, such as pruning_ratio = 0.25")
+        return self
+
+
+class PruneHidden(Step[Params]):
+    reads = ("calibration",)
+    claims = ("smaller", "fewer_parameters", "faster")
+    changes = ("stream",)
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration after the step. Raises SuiteError for a size that the model cannot have."""
+        width = config.get("hidden_size", config.get("dim", config.get("n_embd")))
+        heads = config.get("num_attention_heads", config.get("n_heads", config.get("n_head")))
+        if not isinstance(width, int) or not isinstance(heads, int):
+            return config
+        return {**config, "hidden_size": _new_width(params, width, heads)}
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where the weights alone are looked at."""
+        return ("calibration",) if params.importance == "magnitude" and not params.rescale_norms else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with a narrower residual stream."""
+        from slimgate.models.cut_layers import check_linear
+        from slimgate.models.plain_layers import to_plain_linear_, to_plain_tables_
+        from slimgate.steps.prune._prune_hidden import (
+            narrow_,
+            rescale_norms_,
+            residual_stream,
+            stream_importance,
+        )
+        from slimgate.steps.prune._unit_choice import best_units
+
+        to_plain_linear_(model)
+        to_plain_tables_(model)
+        stream = residual_stream(model.network)
+        check_linear(model.network, [*stream.writers, *stream.readers])
+        width = _new_width(params, stream.width, int(model.config.num_attention_heads))
+        scores = stream_importance(model, stream, context, by=params.importance)
+        kept_units = best_units(scores, width)
+        if params.rescale_norms:
+            rescale_norms_(model, stream, kept_units, context)
+        narrow_(model, "prune_hidden", stream, kept_units)
+        context.log.update(
+            hidden_size_before=stream.width,
+            hidden_size_after=width,
+            pruning_ratio=round(1 - width / stream.width, 4),
+            importance_kept=round(float(scores[kept_units].sum() / scores.sum()), 4),
+        )
+        return model
+
+
+step = PruneHidden()
+
+
+def _new_width(params: Params, width: int, heads: int) -> int:
+    """Raises SuiteError for a size that is not smaller, or no multiple of the heads."""
+    if params.hidden_size is None:
+        assert params.pruning_ratio is not None
+        new_width = max(heads * round((1 - params.pruning_ratio) * width / heads), heads)
+    else:
+        new_width = params.hidden_size
+    if new_width >= width or new_width % heads:
+        raise SuiteError(
+            f"hidden size {new_width} came, expected a multiple of the {heads} attention heads below {width}"
+        )
+    return new_width

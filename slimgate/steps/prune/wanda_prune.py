@@ -1,0 +1,48 @@
+"""Sets to zero the weights that matter least for what the layer really receives.
+
+    { wanda_prune = { sparsity = 0.5 } }
+
+A weight's score is |w| · ‖x‖: its magnitude times the norm of its input over the tokens of the `calibration`
+rows. Block by block, so that a block sees what the pruned blocks before it give. Nothing is trained, and
+the weights that stay are not changed. Source: Sun et al. 2023 (Wanda), section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    sparsity: float = Field(gt=0, lt=1)
+    """Share of the blocks' linear weights that is zero afterwards."""
+    scope: Literal["row", "layer"] = "row"
+    """Weights that are ranked together: of an output ("row"), or of a matrix ("layer")."""
+
+
+class WandaPrune(Step[Params]):
+    reads = ("calibration",)
+    claims = ("sparser",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model without the weights of the lowest scores."""
+        from slimgate.models.linear_layers import by_block, linear_layers
+        from slimgate.models.sparsity import keep_masks, note_pruned_layers, zero_
+        from slimgate.steps.calibration import calibration_batches, input_norms
+
+        layers = linear_layers(model)
+        batches = calibration_batches(model, context)
+        for group in by_block(model, layers):
+            norms = input_norms(model, group, batches)
+            for name, layer in group.items():
+                score = layer.weight.detach().abs() * norms[name].to(layer.weight.dtype)
+                zero_(layer.weight, keep_masks([score], params.sparsity, params.scope)[0])
+        context.log.update(note_pruned_layers(model, "wanda_prune", layers))
+        return model
+
+
+step = WandaPrune()

@@ -1,0 +1,136 @@
+"""Rounding that makes up for its own errors by what a layer receives from real rows.
+
+Frantar et al. 2022 (GPTQ), algorithm 1: the columns of a weight are rounded one after the other, and the
+error of each is spread over those not rounded yet, so that the layer's outputs on the calibration rows change
+least. The grid of every group is fixed before ("static groups"), so that the columns may go in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimgate.models.linear_layers import by_block
+from slimgate.models.sparsity import pruned_layers
+from slimgate.steps.calibration import Batch, Moments, input_moments, inverse_factor
+from slimgate.steps.layers.grid import Grid, Observer, Scheme, dequantize, fit_grid, quantize
+
+# Columns whose updates are gathered before the rest of the matrix is touched; changes only the speed.
+_LAZY = 128
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How to round. damping: share of the mean diagonal added to the Hessian's; bias_correction: whether the
+    mean change of the outputs is taken off the bias, where there is one (Nagel et al. 2019, section 4.2)."""
+
+    scheme: Scheme
+    observer: Observer = "mse"
+    damping: float = 0.01
+    bias_correction: bool = True
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A layer's levels (rows, columns), their grid, and the errors of its outputs: by rounding to the nearest
+    level, and by this."""
+
+    levels: Tensor
+    grid: Grid
+    nearest_error: float
+    error: float
+
+
+def compensate_(
+    model: Any,
+    layers: Mapping[str, nn.Linear],
+    batches: list[Batch],
+    rounding: Rounding,
+    progress: Callable[[str, int, int], None],
+) -> dict[str, Rounded]:
+    """Rounds the layers in place, a block on what the blocks before it, already rounded, hand on.
+
+    Zeros that an earlier step has pruned stay.
+    """
+    done: dict[str, Rounded] = {}
+    pruned = pruned_layers(model)
+    for group in by_block(model, layers):
+        for name, inputs in input_moments(model, group, batches).items():
+            done[name] = _round_(layers[name], inputs, rounding, keep_zeros=name in pruned)
+        progress("gptq", len(done), len(layers))
+    return done
+
+
+def _round_(layer: nn.Linear, inputs: Moments, rounding: Rounding, *, keep_zeros: bool) -> Rounded:
+    corrected = rounding.bias_correction and layer.bias is not None
+    hessian = inputs.covariance if corrected else inputs.second_moment
+    weight = layer.weight.detach().clone()
+    grid = fit_grid(
+        weight, rounding.scheme, observer=rounding.observer, importance=hessian.diagonal().clamp(min=0)
+    )
+    levels = round_with_compensation(weight, grid, hessian, damping=rounding.damping, keep_zeros=keep_zeros)
+    rounded, nearest = dequantize(levels, grid), dequantize(quantize(weight, grid), grid)
+    layer.weight.data.copy_(rounded)
+    if corrected:
+        layer.bias.data += ((weight - rounded).double() @ inputs.mean).to(layer.bias.dtype)
+    errors = (output_error(weight, each, hessian) for each in (nearest, rounded))
+    return Rounded(levels, grid, *errors)
+
+
+def mean_errors(rounded: Mapping[str, Rounded]) -> dict[str, float]:
+    """Means over the layers, for the log."""
+    count = max(1, len(rounded))
+    return {
+        "output_error_of_nearest": round(sum(each.nearest_error for each in rounded.values()) / count, 5),
+        "output_error": round(sum(each.error for each in rounded.values()) / count, 5),
+    }
+
+
+def round_with_compensation(
+    weight: Tensor, grid: Grid, hessian: Tensor, *, damping: float, keep_zeros: bool = False
+) -> Tensor:
+    """Levels of a weight (rows, columns) on a grid, uint8.
+
+    hessian: (columns, columns), the mean of x x'; damping: share of its mean diagonal added to the diagonal.
+    keep_zeros: weights that are 0 make up for nothing, and what they would have to is passed on.
+    Columns go in the order of their diagonal, largest first ("act order"). Raises BuildError.
+    """
+    rows, columns = weight.shape
+    order = hessian.diagonal().argsort(descending=True, stable=True)
+    left = weight.detach().float()[:, order]
+    empty = (left == 0) & keep_zeros
+    scale, zero_point = (
+        _by_column(grid, part, rows, columns)[:, order] for part in (grid.scale, grid.zero_point)
+    )
+    spread = inverse_factor(hessian[order][:, order], damping).float()  # of a column's error
+    levels = torch.empty_like(left)
+    for start in range(0, columns, _LAZY):
+        end = min(start + _LAZY, columns)
+        errors = torch.empty_like(left[:, start:end])
+        for column in range(start, end):
+            step, zero = scale[:, column], zero_point[:, column]
+            weights = left[:, column].masked_fill(empty[:, column], 0.0)
+            levels[:, column] = (weights / step).round_().add_(zero).clamp_(0, grid.scheme.top)
+            error = (left[:, column] - (levels[:, column] - zero) * step) / spread[column, column]
+            left[:, column + 1 : end] -= torch.outer(error, spread[column, column + 1 : end])
+            errors[:, column - start] = error
+        left[:, end:] -= errors @ spread[start:end, end:]
+    return levels[:, order.argsort()].to(torch.uint8)
+
+
+def _by_column(grid: Grid, values: Tensor, rows: int, columns: int) -> Tensor:
+    """Scales or zero points, one for each weight: (rows, columns) float32."""
+    shape = grid.scheme.to_groups(torch.empty(rows, columns, device=values.device)).shape
+    return grid.scheme.from_groups(values.float().unsqueeze(-1).expand(shape), rows, columns)
+
+
+def output_error(weight: Tensor, rounded: Tensor, hessian: Tensor) -> float:
+    """Mean squared change of the outputs on the calibration rows, as a share of their mean square."""
+    original = weight.detach().double()
+    lost = original - rounded.double()
+    total = float(((original @ hessian) * original).sum())
+    return float(((lost @ hessian) * lost).sum()) / total if total > 0 else 0.0

@@ -1,0 +1,121 @@
+"""Makes linear layers binary, one bit a weight, and trains the model back to its teacher's answers.
+
+    { binarize = { epochs = 5, learning_rate = 5e-4 } }             # +1 or -1 times a scale of the row
+    { binarize = { activations = true, epochs = 10 } }              # the layers' inputs are two-valued too
+    { binarize = { embeddings = true, float_blocks = [0] } }
+
+Weights: the sign, with a scale for each output channel (Rastegari et al. 2016, section 3.1, BWN), stored
+eight a byte. Binary inputs have a scale for each token and a threshold for each feature (section 3.2,
+XNOR-Net; thresholds and learned scales as in Liu et al. 2022, BiT); attention's own products stay float.
+Training starts from the float weights, goes over from float to binary in the first `ramp` of the steps,
+passes gradients straight through the sign, and learns from the suite's teacher:
+
+    alpha · cross-entropy(labels) + (1 - alpha) · T² · KL(teacher ‖ student) + mse_weight · MSE(logits)
+    + hidden_weight · MSE(hidden states)
+
+Zeros of an earlier pruning are lost: a sign is never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.training.params import AnswerParams
+
+
+class Params(AnswerParams):
+    """What becomes binary, and how the model is trained back."""
+
+    epochs: int = Field(default=5, ge=1, le=1000)
+    learning_rate: float = Field(default=5e-4, gt=0, lt=1)
+    activations: bool = False
+    """Binarize the inputs of the layers too."""
+    embeddings: bool = False
+    """Binarize the token embeddings too."""
+    output_layer: bool = False
+    """Binarize the layer that gives the logits too."""
+    float_blocks: BlockNumbers = ()
+    """Numbers, from 0, of the blocks that stay float, such as for a later step."""
+    ramp: float = Field(default=0.5, ge=0, le=1)
+    """Share of the training steps in which weights go over from float to binary."""
+    alpha: float = Field(default=0.1, ge=0, le=1)
+    hidden_weight: float = Field(default=1.0, ge=0)
+
+
+class Binarize(Step[Params]):
+    gives = "torch_quantized"
+    reads = ("train", "selection")
+    uses_teacher = True
+    stochastic = True
+    claims = ("smaller",)
+
+    def check(self, params: Params, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration, as it was. Raises SuiteError for a block that the model does not have."""
+        check_numbers(params.float_blocks, blocks_of(config), "float_blocks")
+        return config
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with binary layers, trained."""
+        from torch import nn
+
+        from slimgate.models.replace_modules import note_untied_tables, replace_modules_
+        from slimgate.models.token_embeddings import plain_token_embeddings
+        from slimgate.steps.quantize._binarize import (
+            Ramp,
+            mean_inputs,
+            put_latent_layers_,
+            sign_error,
+            turned_share,
+        )
+        from slimgate.steps.training.trainer import train
+        from slimgate.tasks.parts.objectives import labelled_rows
+
+        layers = _layers(model, params)
+        tables = plain_token_embeddings(model) if params.embeddings else {}
+        parts: dict[str, Any] = {**layers, **tables}
+        context.log.update(
+            linear_layers=len(layers),
+            embedding_tables=len(tables),
+            bits=1,
+            activation_bits=1 if params.activations else 32,
+            weights_error_of_plain_signs=round(sign_error(parts.values()), 4),
+        )
+        data, loss = _lesson(model, params, context)
+        thresholds = mean_inputs(model, layers, context) if params.activations else {}
+        before = {name: part.weight >= 0 for name, part in parts.items()}
+        context.log.update(note_untied_tables(model.network, dict.fromkeys(parts, nn.Identity())))
+        latent = put_latent_layers_(model, layers, tables, thresholds)
+        selection, hooks = labelled_rows(model, "selection", context), [Ramp(latent.values(), params.ramp)]
+        train(model, data, params, context, selection=selection, loss=loss, hooks=hooks)
+        replace_modules_(model, "binarize", {name: layer.to_packed() for name, layer in latent.items()})
+        context.log.update(
+            signs_turned_by_training=round(turned_share(latent, before), 4), loss_parts=loss.mean_parts()
+        )
+        return model
+
+
+step = Binarize()
+
+
+def _layers(model: Any, params: Params) -> dict[str, Any]:
+    """The linear layers that become binary. Raises SuiteError for a block that the model does not have."""
+    from slimgate.models.blocks import encoder_layers
+    from slimgate.models.linear_layers import linear_layers
+
+    layers = linear_layers(model, inside="network", output=params.output_layer)
+    blocks = encoder_layers(model.network)
+    check_numbers(params.float_blocks, len(blocks), "float_blocks")
+    float_modules = {id(module) for number in params.float_blocks for module in blocks[number].modules()}
+    return {name: layer for name, layer in layers.items() if id(layer) not in float_modules}
+
+
+def _lesson(model: Any, params: Params, context: BuildContext) -> tuple[Any, Any]:
+    """The train rows, and the loss that holds the teacher's answers to them."""
+    from slimgate.steps.training.distillation import DistillationLoss, lesson
+
+    data, teacher, taught = lesson(model, context)
+    return data, DistillationLoss(model, teacher, data[0], taught, params, context, targets=data[1])

@@ -1,0 +1,85 @@
+"""Keeps weights in 16 bits: half of the bytes.
+
+    { cast = { dtype = "bfloat16" } }
+
+Cast are the embedding tables and the linear layers, but the one that gives the logits only where it is a
+table too, as in GPT-2; LayerNorms, biases, softmax, residual sums and logits stay in float32, as autocast has
+them. Devices compute natively in bfloat16 (CPUs with AVX512-BF16 or AMX, newer GPUs) and float16 (GPUs);
+elsewhere products in float32 save bytes and no time. bfloat16 holds 8 significant bits at any size; float16
+holds 11 up to 65,504, and inputs of a layer beyond that overflow. The model takes part in no training
+afterwards.
+Source: Kalamkar et al. 2019 (bfloat16); Micikevicius et al. 2018 (float16).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from slimgate.models.precision import resolve_precision
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
+    """Format that weights are stored in."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Format that products are computed in: "auto" takes dtype if the device computes in it natively, else
+    float32."""
+
+    @model_validator(mode="after")
+    def _computes_in_the_same_or_in_float32(self) -> Params:
+        if self.precision not in ("auto", "float32", self.dtype):
+            raise ValueError(
+                f'precision = "{self.precision}" came, expected "auto", "float32" or "{self.dtype}"'
+            )
+        return self
+
+
+class Cast(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with its matrices in 16 bits."""
+        from torch import nn
+
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.plain_layers import to_plain_tables_
+        from slimgate.models.replace_modules import replace_modules_
+        from slimgate.models.token_embeddings import sharing, tied_heads
+        from slimgate.steps.layers.half_linear import HalfEmbedding, HalfLinear
+
+        compute = computes_in(params, context.device)
+        linear = linear_layers(model, inside="network", with_head=False)
+        to_plain_tables_(model)
+        tables = {name: m for name, m in model.network.named_modules() if type(m) is nn.Embedding}
+        tied = tied_heads(model.network, tables)
+        linear |= {name: model.network.get_submodule(name) for name in tied}
+        cast_layers: dict[str, nn.Module] = {
+            name: HalfEmbedding.from_embedding(table, dtype=params.dtype) for name, table in tables.items()
+        }
+        for name, layer in linear.items():
+            cast_layers[name] = HalfLinear.from_linear(layer, dtype=params.dtype, compute=compute)
+            if name in tied:
+                sharing(cast_layers[name], cast_layers[tied[name]], ("weight",))
+        replace_modules_(model, "cast", cast_layers)
+        context.log.update(
+            dtype=params.dtype, computes_in=compute, linear_layers=len(linear), embedding_tables=len(tables)
+        )
+        return model
+
+
+step = Cast()
+
+
+def computes_in(params: Params, device: str) -> Any:
+    """The format of the products: "bfloat16", "float16" or "float32"."""
+    if params.precision != "auto":
+        return params.precision
+    if params.dtype == "float16":  # CPUs that multiply it natively are rare, and others take minutes
+        return "float16" if device.startswith("cuda") else "float32"
+    return resolve_precision("auto", device)

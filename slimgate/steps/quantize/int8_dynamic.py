@@ -1,0 +1,60 @@
+"""Quantizes linear layers to int8, activations on the fly.
+
+    { int8_dynamic = { embeddings = true } }
+
+Weights: symmetric int8; one scale per matrix is the default of torch.ao. Activations: int8, a scale and a
+zero point per row, taken when the layer is called, so that a row's outcome does not depend on what else is in
+its batch. The layer that gives the logits stays in float32 by default: it is small, and its errors go
+straight to the answer. Where it is the token table, as in GPT-2, `embeddings` makes one int8 table of both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+
+
+class Params(Table):
+    embeddings: bool = False
+    """Quantize the token embeddings too."""
+    output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
+    granularity: Literal["channel", "tensor"] = "channel"
+    """Weights that share a scale: an output channel, or the matrix ("tensor"), which loses more."""
+
+
+class Int8Dynamic(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller", "faster")
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with int8 layers, where it has float ones."""
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.replace_modules import note_untied_tables, replace_modules_
+        from slimgate.models.token_embeddings import plain_token_embeddings, sharing, tied_heads
+        from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
+
+        tables = plain_token_embeddings(model) if params.embeddings else {}
+        linear = linear_layers(model, inside="network", output=params.output_layer, further=tables)
+        tied = tied_heads(model.network, tables)
+        linear |= {name: model.network.get_submodule(name) for name in tied}
+        layers: dict[str, Any] = {
+            name: Int8Embedding.from_embedding(m, granularity=params.granularity)
+            for name, m in tables.items()
+        }
+        for name, layer in linear.items():
+            layers[name] = Int8Linear.from_linear(layer, granularity=params.granularity)
+            if name in tied:
+                sharing(layers[name], layers[tied[name]], ("weight", "weight_scale"))
+        context.log.update(note_untied_tables(model.network, layers))
+        replace_modules_(model, "int8_dynamic", layers)
+        context.log.update(
+            linear_layers=len(linear), embedding_tables=len(tables), granularity=params.granularity
+        )
+        return model
+
+
+step = Int8Dynamic()

@@ -1,0 +1,170 @@
+"""Quantizes all but the layers that mind it most, until the accuracy on `selection` holds.
+
+    { mixed_precision = { drop_points = 1, narrow = { gptq = { bits = 3 } }, wide = { int8_dynamic = {} } } }
+
+`narrow` and `wide` name a step each (gptq, int8_dynamic, int8_static or weight_only) with its own options.
+All layers that the step reaches become narrow; where the accuracy on `selection` is then more than
+drop_points below that of the model as it came, those that are most sensitive are made wide instead, or stay
+as they were where no `wide` step is given or it does not reach them: as few as will do, at most max_layers.
+Sensitivity is the KL divergence of the answers on the first ranking_rows rows of `calibration` when the layer
+alone is narrow. The choice goes by what `selection` shows, not by an interval: the gate judges. Where
+max_layers are too few, so many are wide and the log says that the drop did not hold.
+Source: NNCF's quantization with accuracy control for the procedure; Dong et al. 2019 (HAWQ) for the ranking.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from slimgate.params import Table
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.quantize import gptq as compensated
+from slimgate.steps.quantize import int8_dynamic as dynamic
+from slimgate.steps.quantize import int8_static as static
+from slimgate.steps.quantize import weight_only as weights
+
+# Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
+TOKENS_A_ROW = 8
+STEPS: dict[str, Step[Any]] = {
+    "gptq": compensated.step,
+    "int8_dynamic": dynamic.step,
+    "int8_static": static.step,
+    "weight_only": weights.step,
+}
+
+
+class NamedStep(Table):
+    """One step with its options."""
+
+    gptq: compensated.Params | None = None
+    """Options of the step gptq."""
+    int8_dynamic: dynamic.Params | None = None
+    """Options of the step int8_dynamic."""
+    int8_static: static.Params | None = None
+    """Options of the step int8_static."""
+    weight_only: weights.Params | None = None
+    """Options of the step weight_only."""
+
+    @model_validator(mode="after")
+    def _one(self) -> NamedStep:
+        named = [name for name in STEPS if getattr(self, name) is not None]
+        if len(named) != 1:
+            raise ValueError(f"{named or 'no step'} came, expected one of {', '.join(STEPS)}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of the step."""
+        return next(name for name in STEPS if getattr(self, name) is not None)
+
+
+class Params(Table):
+    drop_points: float = Field(ge=0, lt=100)
+    """Percentage points of accuracy on `selection` that may be lost."""
+    narrow: NamedStep
+    """Step with few bits, which all layers take at first."""
+    wide: NamedStep | None = None
+    """Step that sensitive layers take instead; default: they stay as they were."""
+    max_layers: int | None = Field(default=None, ge=0)
+    """Layers that may be wide, at most; default: all."""
+    ranking_rows: int = Field(default=256, ge=1)
+    """First rows of `calibration`, on which the sensitivity of layers is measured."""
+
+
+class MixedPrecision(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    reads = ("calibration", "selection")
+    claims = ("smaller",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with narrow layers wherever they do no harm."""
+        from slimgate.models.plain_layers import to_plain_linear_
+        from slimgate.models.replace_modules import replace_modules_
+        from slimgate.steps.quantize._mixed_precision import Form, fewest_wide, sensitivities
+        from slimgate.steps.training.scoring import quality_on
+
+        to_plain_linear_(model)
+        reference = quality_on(model, context)
+        narrow = _make_modules(model, params.narrow, "narrow", context)
+        narrow_layers = {name: model.network.get_submodule(name) for name in narrow}
+        wide_layers = _make_modules(model, params.wide, "wide", context) if params.wide else {}
+        wide = narrow_layers | {name: module for name, module in wide_layers.items() if name in narrow}
+        form = Form(model.network, wide, narrow)
+        ranking = sensitivities(form, lambda: _ranking_scores(model, params, context))
+        names, drops = list(ranking), {}
+
+        def holds(count: int) -> bool:
+            form.keep_wide_(names[:count])
+            drops[count] = round(100 * (reference - quality_on(model, context)), 4)
+            return drops[count] <= params.drop_points
+
+        max_layers = len(names) if params.max_layers is None else min(params.max_layers, len(names))
+        count, holds_budget = fewest_wide(max_layers, holds)
+        chosen = {name: (wide if name in names[:count] else narrow)[name] for name in narrow}
+        replaced = {name: module for name, module in chosen.items() if module is not narrow_layers[name]}
+        form.keep_wide_(names[:count])
+        replace_modules_(model, "mixed_precision", replaced)
+        _tell(context, ranking, count, holds_budget, drops, reference, narrow_layers)
+        return model
+
+
+step = MixedPrecision()
+
+
+def _make_modules(model: Any, step: NamedStep, role: str, context: BuildContext) -> dict[str, Any]:
+    """Name -> module, as a step makes them in a copy of the model."""
+    import copy
+
+    twin = dataclasses.replace(
+        model, network=copy.deepcopy(model.network), modifications=list(model.modifications)
+    )
+    apart = dataclasses.replace(context, log={})
+    STEPS[step.name].apply(twin, getattr(step, step.name), apart)
+    context.log[role] = {step.name: apart.log}
+    changes = twin.modifications[len(model.modifications) :]
+    names = [name for change in changes for name in change["spec"]["modules"]]
+    return {name: twin.network.get_submodule(name) for name in names}
+
+
+def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
+    from slimgate.protocols import Rows
+    from slimgate.steps.training.scoring import answers
+    from slimgate.tasks.parts.objectives import labelled_rows, objective_of
+
+    rows = Rows(context.rows("calibration").table.slice(0, params.ranking_rows))
+    data = labelled_rows(model, "calibration", dataclasses.replace(context, splits={"calibration": rows}))
+    assert data is not None
+    objective = objective_of(context.task, context.task_params)
+    max_rows = len(rows) * (1 if objective.by_row else TOKENS_A_ROW)
+    model.network.eval()
+    return answers(model.network, data, objective, limit=max_rows).numpy()
+
+
+def _tell(
+    context: BuildContext,
+    ranking: dict[str, float],
+    count: int,
+    holds_budget: bool,
+    drops: dict[int, float],
+    reference: float,
+    narrow_layers: dict[str, Any],
+) -> None:
+    sizes = {name: sum(p.numel() for p in module.parameters()) for name, module in narrow_layers.items()}
+    names = list(ranking)
+    context.log.update(
+        accuracy_before=round(reference, 6),
+        drop_points={f"{wide} wide": drop for wide, drop in sorted(drops.items())},
+        held=holds_budget,
+        wide_layers=names[:count],
+        weights_wide=sum(sizes[name] for name in names[:count]),
+        weights_narrow=sum(sizes[name] for name in names[count:]),
+        sensitivity={name: float(f"{value:.4g}") for name, value in ranking.items()},
+    )
+    if not holds_budget:
+        context.log["warning"] = (
+            f"with {count} layers wide the drop on selection is {drops[count]} points: raise max_layers"
+        )

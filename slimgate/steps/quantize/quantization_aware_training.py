@@ -1,0 +1,102 @@
+"""Trains the model with its weights rounded to k bits, so that it answers well with rounded weights.
+
+    { quantization_aware_training = { bits = 2, epochs = 2 } }, { weight_only = { bits = 2 } }
+
+The forward pass computes with rounded weights, the backward pass changes the float ones behind them.
+
+The loss is that of distill, with all its options: alpha = 1 learns from the labels alone. Afterwards the
+float weights lie on the grid, so that weight_only with the same bits, granularity, group_size and symmetric
+packs them without any further loss. Any training after this step leaves the grid again; zeros of an earlier
+pruning stay.
+
+Source: Jacob et al. 2018, section 3; Esser et al. 2020 (learned scales).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from slimgate.protocols import BuildContext
+from slimgate.steps.finetune import distill
+from slimgate.steps.quantize._params import WeightGridParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.steps.layers.grid import Grid, Scheme
+
+
+class Params(distill.Params, WeightGridParams):
+    """Options of the grid and of distillation, and what is quantized beside the linear layers."""
+
+    start: Literal["nearest", "gptq"] = "nearest"
+    """Rounding of the first weights: to the nearest level, or as gptq does, by `calibration` rows."""
+    learned_scales: bool = True
+    """Learn the scales with the weights; false keeps those that fit the first weights."""
+    embeddings: int | None = Field(default=None, ge=2, le=8)
+    """Bits of the token embeddings, as in weight_only; default: they stay float. If the output layer is the
+    same table, it becomes a table of its own: in float, unless output_layer is true."""
+    output_layer: bool = False
+    """Quantize the layer that gives the logits too."""
+
+
+class QuantizationAwareTraining(distill.Distill[Params]):
+    reads = (*distill.Distill.reads, "calibration")
+
+    def does_without(self, params: Params) -> tuple[str, ...]:
+        """The calibration rows, where weights start from the nearest levels."""
+        return ("calibration",) if params.start == "nearest" else ()
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model after training, its weights on the grid."""
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.models.sparsity import pruned_layers
+        from slimgate.models.token_embeddings import plain_token_embeddings
+        from slimgate.steps.quantize._quantization_aware_training import (
+            mean_change,
+            with_fake_quantization,
+        )
+
+        linear = linear_layers(model, inside="network", output=params.output_layer)
+        tables = plain_token_embeddings(model) if params.embeddings else {}
+        if params.start == "gptq":
+            _start_by_gptq_(model, linear, params, context)
+        grids = _grids(linear, params.scheme(), params) | _grids(
+            tables, params.scheme(params.embeddings), params
+        )
+        pruned = pruned_layers(model)
+        with with_fake_quantization(
+            {**linear, **tables}, grids, learned=params.learned_scales, pruned=pruned
+        ) as rounding:
+            model = distill.distill_model(model, params, context)
+            change = mean_change(rounding)
+        context.log.update(
+            linear_layers=len(linear),
+            embedding_tables=len(tables),
+            bits=params.bits,
+            scale_change=round(change, 4),
+        )
+        return model
+
+
+step = QuantizationAwareTraining()
+
+
+def _grids(layers: Mapping[str, nn.Linear | nn.Embedding], scheme: Scheme, params: Params) -> dict[str, Grid]:
+    from slimgate.steps.layers.grid import fit_grid
+
+    return {name: fit_grid(layer.weight, scheme, observer=params.observer) for name, layer in layers.items()}
+
+
+def _start_by_gptq_(
+    model: Any, layers: Mapping[str, nn.Linear], params: Params, context: BuildContext
+) -> None:
+    from slimgate.steps.calibration import calibration_batches
+    from slimgate.steps.quantize._gptq import Rounding, compensate_, mean_errors
+
+    rounding = Rounding(params.scheme(), params.observer)
+    batches = calibration_batches(model, context)
+    context.log.update(mean_errors(compensate_(model, layers, batches, rounding, context.progress)))

@@ -1,0 +1,49 @@
+"""Stores weights in 2 to 8 bits, each rounded to the nearest level.
+
+    { weight_only = { bits = 4, group_size = 64, embeddings = 8 } }
+    { weight_only = { bits = 4, activations = "int8", embeddings = 4 } }
+
+What an earlier step has quantized stays as it is: after binarize, `embeddings` alone get fewer bits.
+The files get smaller, by 32 / (bits + scales). With float activations the model gets no faster; with int8
+ones (W4A8) it computes as after int8_dynamic. For 4 bits and fewer, gptq rounds better by looking at
+activations. Source: Gholami et al. 2021 (a survey), sections III.B to III.E; signed scales as in nncf's
+INT4_SYM.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgate.protocols import BuildContext, Step
+from slimgate.steps.quantize._params import PackedParams, WeightGridParams
+
+
+class Params(PackedParams, WeightGridParams):
+    """Options of the grid, of what is packed, and of how it computes."""
+
+
+class WeightOnly(Step[Params]):
+    takes = frozenset({"torch", "torch_quantized"})
+    gives = "torch_quantized"
+    claims = ("smaller",)
+
+    def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
+        """The model with packed layers, where it has float ones."""
+        from slimgate.models.linear_layers import linear_layers
+        from slimgate.steps.layers.packed import PackedLinear
+        from slimgate.steps.quantize._packing import packed_embeddings, put_packed_layers_, weight_error
+
+        embeddings = packed_embeddings(model, params.embeddings, params)
+        layers = linear_layers(model, inside="network", output=params.output_layer, further=embeddings)
+        linear = {
+            name: PackedLinear.from_linear(
+                layer, params.scheme(), observer=params.observer, activations=params.activations
+            )
+            for name, layer in layers.items()
+        }
+        context.log["weight_error"] = round(weight_error(model, {**linear, **embeddings}), 5)
+        put_packed_layers_(model, "weight_only", linear, embeddings, context.log)
+        return model
+
+
+step = WeightOnly()

@@ -1,0 +1,142 @@
+"""What happens around the steps and epochs of a training run: hooks, zeros that stay, the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.nn.utils.parametrize import is_parametrized
+from transformers import TrainerCallback
+
+from slimgate.models.sparsity import pruned_layers
+from slimgate.protocols import BuildContext
+from slimgate.steps.training.scoring import Score, score
+from slimgate.tasks.parts.objectives import Labelled, objective_of
+
+# The name under which weights stand that are trained along and thrown away.
+ATTACHED = "slimgate_attached"
+# The loss that progress tells is the mean of so many batches: that of one jumps.
+LATEST = 20
+
+
+class TrainingHook(Protocol):
+    """What a step does around each optimizer step: gradual pruning, masks that are learned.
+
+    It may also have `settled: bool`: False while an epoch's end is no model that could be kept as the best.
+    """
+
+    def before_step(self, step: int, steps: int) -> None:
+        """step: 0 to steps - 1, before its forward pass."""
+
+    def after_step(self, step: int, steps: int) -> None:
+        """After the weights have changed; step: 0 to steps - 1."""
+
+
+class Hooked(TrainerCallback):  # type: ignore[misc]
+    """A step's hook in the Trainer's form."""
+
+    def __init__(self, hook: TrainingHook) -> None:
+        self._hook = hook
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._hook.before_step(state.global_step, state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._hook.after_step(state.global_step - 1, state.max_steps)
+
+
+class KeepZeros(TrainerCallback):  # type: ignore[misc]
+    """Puts pruned weights back to zero after each optimizer step."""
+
+    def __init__(self, model: Any) -> None:
+        names = pruned_layers(model)
+        modules = dict(model.network.named_modules())
+        # a later step may have put modules of other names in their place, or two thin layers for one
+        masks = [
+            _own_weight(modules[name])
+            for name in sorted(names & modules.keys())
+            if hasattr(modules[name], "weight")
+        ]
+        self._masks = [(weight, weight != 0) for weight in masks]
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        with torch.no_grad():
+            for weight, mask in self._masks:
+                weight.mul_(mask)
+
+
+def _own_weight(module: Any) -> torch.Tensor:
+    """The weight that is trained, of which a parametrized layer computes with another."""
+    weight = module.parametrizations.weight.original if is_parametrized(module, "weight") else module.weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
+class Epochs(TrainerCallback):  # type: ignore[misc]
+    """Loss and quality per epoch; the state of the best epoch by the quality on `selection`."""
+
+    def __init__(
+        self,
+        model: Any,
+        keep_best: bool,
+        selection: Labelled | None,
+        context: BuildContext,
+        hooks: Sequence[TrainingHook],
+    ) -> None:
+        self._model, self._keep_best, self._hooks = model, keep_best, hooks
+        self._selection, self._context = selection, context
+        self.objective = objective_of(context.task, context.task_params)
+        self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+        self.losses: list[float] = []
+        self.history: list[dict[str, float]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        rows = round(len(kwargs["train_dataloader"].dataset) * args.num_train_epochs)
+        activity = f"train rows · epoch {len(self.history) + 1} of {args.num_train_epochs:g}"
+        if self.losses:
+            activity += f" · loss {np.mean(self.losses[-LATEST:]):.3f}"
+        self._context.progress(activity, rows * state.global_step // state.max_steps, rows)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.losses:
+            return
+        entry: dict[str, float] = {
+            "epoch": len(self.history) + 1,
+            "loss": round(float(np.mean(self.losses)), 4),
+        }
+        self.losses.clear()
+        if self._selection is not None:
+            with self._context.time_stage("evaluate"):
+                scored = self._evaluate(self._selection)
+            entry["loss_selection"] = round(scored.loss, 4)
+            entry[f"{self.objective.quality}_selection"] = round(scored.quality, 4)
+            self._remember(scored.quality, last=state.global_step >= state.max_steps)
+        self.history.append(entry)
+
+    def restore_best(self) -> None:
+        """Puts the best epoch's weights back where it was not the last one."""
+        if self._best is not None and self._best[1] < len(self.history):
+            self._model.network.load_state_dict(self._best[2])
+            self._context.log["best_epoch"] = self._best[1]
+
+    def _remember(self, quality: float, *, last: bool) -> None:
+        if not self._keep_best or (self._best is not None and quality < self._best[0]):
+            return
+        if not all(getattr(hook, "settled", True) for hook in self._hooks):
+            return
+        if last and self._best is None:
+            return  # a single epoch needs no copy
+        state = {
+            name: tensor.detach().clone()
+            for name, tensor in self._model.network.state_dict().items()
+            if not name.startswith(f"{ATTACHED}.")
+        }
+        self._best = (quality, len(self.history) + 1, state)
+
+    def _evaluate(self, data: Labelled) -> Score:
+        self._model.network.eval()
+        scored = score(self._model.network, data, self.objective)
+        self._model.network.train()
+        return scored

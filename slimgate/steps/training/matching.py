@@ -1,0 +1,312 @@
+"""What a student can learn from inside its teacher: hidden states, attention maps, relations.
+
+| part      | compares                                                        | source                       |
+|-----------|-----------------------------------------------------------------|------------------------------|
+| hidden    | what blocks give, by a learned projection where widths differ   | Jiao et al. 2020, section 3  |
+| attention | scores of every head before the softmax; needs as many heads    | Jiao et al. 2020, equation 7 |
+| relation  | relations among queries, keys, values of a block, of any width  | Wang et al. 2021, section 3  |
+
+All of them go token by token, padding left out, so that both models must read the same tokens. Scores and
+relations are computed from what the query, key and value layers give, hence the same for every attention
+implementation; in a decoder a token is compared with those before it alone.
+
+What the queries, keys and values of a block say: attention scores, and relations of tokens.
+
+All of it is computed from what the query, key and value layers give, hence the same for every attention
+implementation, and after any change of modules that keeps the layers' names.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import Attention, block_names, blocks
+from slimgate.models.module_outputs import Outputs
+from slimgate.models.seeding import isolated_seed
+from slimgate.steps.training.distillation_params import InnerParams, LayerMapping, map_layers
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class AttentionOutputs:
+    """The query, key and value layers of a block's attention, and how they are read."""
+
+    parts: Attention
+    causal: bool
+    norms: tuple[nn.Module, nn.Module] | None = None
+
+    @classmethod
+    def of(cls, model: Any, parts: Attention) -> AttentionOutputs:
+        """Raises BuildError for an attention that a pruning has taken out whole."""
+        if not parts.heads:
+            raise BuildError(
+                f"distill: {parts.module} has no heads left to compare; set attention_weight = 0 and "
+                "relation_weight = 0"
+            )
+        holder = model.network.get_submodule(parts.module)
+        return cls(parts, bool(getattr(holder, "is_causal", False)), _head_norms(holder))
+
+    @property
+    def names(self) -> list[str]:
+        """The modules to watch."""
+        return list(dict.fromkeys((self.parts.module, self.parts.query, self.parts.key, self.parts.value)))
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        return self.parts.widths
+
+    def split_projections(self, outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values: (rows, tokens, width) float32."""
+        if self.parts.fused:
+            fused = outputs.values[self.parts.query].float()
+            query, key, value = torch.split(fused, list(self.widths), dim=-1)
+        else:
+            names = (self.parts.query, self.parts.key, self.parts.value)
+            query, key, value = (outputs.values[name].float() for name in names)
+        return query, key, value
+
+    def scores(self, outputs: Outputs) -> Tensor:
+        """What the softmax of the attention gets, without its mask: (rows, heads, tokens, tokens)."""
+        query, key, _ = self.split_projections(outputs)
+        queries, keys = _split(query, self.parts.heads), _split(key, self.parts.kv_heads)
+        if self.norms is not None:
+            queries, keys = (norm(x) for norm, x in zip(self.norms, (queries, keys), strict=True))
+        if self.parts.module in outputs.rotary:
+            queries, keys = _rotate(queries, keys, outputs.rotary[self.parts.module])
+        keys = keys.repeat_interleave(self.parts.heads // self.parts.kv_heads, dim=1)
+        products: Tensor = queries @ keys.transpose(-1, -2) / self.parts.head_dim**0.5
+        return products
+
+
+def relation_loss(
+    student: Tensor, teacher: Tensor, mask: Tensor, *, heads: int, causal: bool = False
+) -> Tensor:
+    """KL between softmax(X X' / sqrt(d)) of both, mean over heads and real tokens: a scalar.
+
+    student, teacher: (rows, tokens, width), of any widths that `heads` divides; mask: (rows, tokens).
+    """
+    pairs = pair_mask(mask, causal=causal)
+    mine, theirs = (_relations(x.float(), heads, pairs) for x in (student, teacher))
+    divergence = (theirs.exp() * (theirs - mine) * pairs).sum(-1)
+    return divergence.sum() / (heads * mask.sum())
+
+
+def _relations(values: Tensor, heads: int, pairs: Tensor) -> Tensor:
+    """log softmax of the relations: (rows, heads, tokens, tokens)."""
+    parts = _split(values, heads)
+    scores = parts @ parts.transpose(-1, -2) / parts.shape[-1] ** 0.5
+    # a finite number, for 0 · (-inf + inf) would be NaN
+    return torch.log_softmax(scores.masked_fill(pairs == 0, -1e9), dim=-1)
+
+
+def _split(values: Tensor, heads: int) -> Tensor:
+    """(rows, tokens, width) -> (rows, heads, tokens, width / heads)."""
+    rows, tokens, width = values.shape
+    return values.view(rows, tokens, heads, width // heads).transpose(1, 2)
+
+
+def _head_norms(attention: Any) -> tuple[nn.Module, nn.Module] | None:
+    """The norms of each head's queries and keys (Qwen3, Gemma 3, some of Phi)."""
+    for query, key in (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm")):
+        if hasattr(attention, query):
+            return getattr(attention, query), getattr(attention, key)
+    return None
+
+
+def _rotate(queries: Tensor, keys: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Turned by their positions; of Phi, the first features of each head alone."""
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    cos, sin = (part.float() for part in rotary)
+    turned = cos.shape[-1]
+    first = apply_rotary_pos_emb(queries[..., :turned], keys[..., :turned], cos, sin)
+    pairs = zip(first, (queries, keys), strict=True)
+    query, key = (torch.cat((part, old[..., turned:]), dim=-1) for part, old in pairs)
+    return query, key
+
+
+def pair_mask(mask: Tensor, *, causal: bool) -> Tensor:
+    """1 where both tokens are real, and in a decoder the second no later: (rows, 1, tokens, tokens) float."""
+    real = mask.float()
+    pairs = real[:, None, :, None] * real[:, None, None, :]
+    return pairs.tril() if causal else pairs
+
+
+class Match(ABC):
+    """One comparison. student, teacher: names of modules whose outputs it needs; module: what it trains."""
+
+    name: ClassVar[str]
+    weight: float
+    student: list[str]
+    teacher: list[str]
+    module: nn.Module | None = None
+
+    @abstractmethod
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        """The loss of a batch, a scalar; 0 for a perfect mimic. mask: (rows, tokens), 0 where padded."""
+
+
+class HiddenMatch(Match):
+    """Mean squared error of hidden states, or 1 - cosine (Sanh et al. 2019, DistilBERT)."""
+
+    name = "hidden"
+
+    def __init__(
+        self,
+        student: Any,
+        teacher: Any,
+        *,
+        weight: float,
+        mapping: LayerMapping = "even",
+        cosine: bool = False,
+        project: bool = False,
+    ) -> None:
+        """project: learn a projection (student width, teacher width) where the widths differ, else refuse.
+
+        One projection serves all blocks, as in TinyBERT.
+        """
+        self.weight, self._cosine = weight, cosine
+        mine, theirs = student.config.hidden_size, teacher.config.hidden_size
+        if mine != theirs and not project:
+            raise BuildError(
+                f"distill: hidden_weight needs equal hidden sizes, the student has {mine}, the teacher "
+                f"{theirs}; set hidden_weight = 0"
+            )
+        self.student, self.teacher = _pair_names(
+            block_names(student.network), block_names(teacher.network), mapping
+        )
+        if mine != theirs:
+            projection = nn.Linear(mine, theirs, bias=False)
+            nn.init.orthogonal_(projection.weight)
+            self.module = projection
+
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        losses = []
+        for mine, theirs in zip(self.student, self.teacher, strict=True):
+            states = student.values[mine].float()
+            states = states if self.module is None else self.module(states)
+            losses.append(_by_token(states, teacher.values[theirs].float(), mask, cosine=self._cosine))
+        return torch.stack(losses).mean()
+
+
+class AttentionMatch(Match):
+    """Mean squared error of attention scores (query · key / sqrt(head_dim)) before the softmax."""
+
+    name = "attention"
+
+    def __init__(self, student: Any, teacher: Any, *, weight: float, mapping: LayerMapping = "even") -> None:
+        self.weight = weight
+        mine, theirs = (
+            [AttentionOutputs.of(model, b.attention) for b in blocks(model.network)]
+            for model in (student, teacher)
+        )
+        numbers = map_layers(len(mine), len(theirs), mapping)
+        self._pairs = [(mine[s], theirs[t]) for s, t in enumerate(numbers)]
+        for number, (own_parts, other) in enumerate(self._pairs):
+            if own_parts.parts.heads != other.parts.heads:
+                raise BuildError(
+                    f"distill: attention_weight compares head by head, and block {number} of the student has "
+                    f"{own_parts.parts.heads} heads, its teacher's {other.parts.heads}; use "
+                    "relation_weight instead"
+                )
+        self.student = [name for own_parts, _ in self._pairs for name in own_parts.names]
+        self.teacher = [name for _, other in self._pairs for name in other.names]
+
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        losses = []
+        for own_parts, other in self._pairs:
+            pairs = pair_mask(mask, causal=own_parts.causal)
+            squared = (own_parts.scores(student) - other.scores(teacher)) ** 2 * pairs
+            losses.append(squared.sum() / (pairs.sum() * own_parts.parts.heads))
+        return torch.stack(losses).mean()
+
+
+class RelationMatch(Match):
+    """Divergence of the relations among queries, among keys and among values: MiniLMv2.
+
+    The width of each is cut into `heads` relation heads on both sides, however many heads attend; R =
+    softmax(Q Q' / sqrt(width / heads)); the loss is KL(teacher ‖ student), mean over heads and tokens, summed
+    over the three. The student's last block learns from one block of the teacher's.
+    """
+
+    name = "relation"
+
+    def __init__(
+        self, student: Any, teacher: Any, *, weight: float, heads: int | None = None, block: int | None = None
+    ) -> None:
+        """heads: default the teacher's attention heads; block: number from 0, default the last."""
+        self.weight = weight
+        theirs = blocks(teacher.network)
+        number = len(theirs) - 1 if block is None else block
+        if number >= len(theirs):
+            raise BuildError(
+                f"distill: relation_block = {number}, but the teacher has blocks 0 to {len(theirs) - 1}"
+            )
+        self._own = AttentionOutputs.of(student, blocks(student.network)[-1].attention)
+        self._other = AttentionOutputs.of(teacher, theirs[number].attention)
+        self.heads = heads or self._other.parts.heads
+        for who, parts in (("student", self._own), ("teacher", self._other)):
+            if odd := [width for width in parts.widths if width % self.heads]:
+                raise BuildError(
+                    f"distill: {self.heads} relation heads do not divide the {who}'s width {odd[0]} of "
+                    "queries, keys or values; give relation_heads"
+                )
+        self.student, self.teacher = self._own.names, self._other.names
+
+    def __call__(self, student: Outputs, teacher: Outputs, mask: Tensor) -> Tensor:
+        total = torch.zeros((), device=mask.device)
+        for mine, theirs in zip(
+            self._own.split_projections(student), self._other.split_projections(teacher), strict=True
+        ):
+            total = total + relation_loss(mine, theirs, mask, heads=self.heads, causal=self._own.causal)
+        return total
+
+
+def matches_of(student: Any, teacher: Any, params: InnerParams, *, seed: int) -> list[Match]:
+    """The comparisons that have a weight; fresh projections start from the seed."""
+    matches: list[Match] = []
+    with isolated_seed(seed):
+        if params.hidden_weight:
+            hidden = HiddenMatch(
+                student,
+                teacher,
+                weight=params.hidden_weight,
+                mapping=params.layer_mapping,
+                cosine=params.hidden_loss == "cosine",
+                project=True,
+            )
+            matches.append(hidden)
+    if params.attention_weight:
+        weight, mapping = params.attention_weight, params.layer_mapping
+        matches.append(AttentionMatch(student, teacher, weight=weight, mapping=mapping))
+    if params.relation_weight:
+        heads, block = params.relation_heads, params.relation_block
+        matches.append(
+            RelationMatch(student, teacher, weight=params.relation_weight, heads=heads, block=block)
+        )
+    return matches
+
+
+def _pair_names(
+    student: Sequence[str], teacher: Sequence[str], mapping: LayerMapping
+) -> tuple[list[str], list[str]]:
+    numbers = map_layers(len(student), len(teacher), mapping)
+    return list(student), [teacher[number] for number in numbers]
+
+
+def _by_token(student: Tensor, teacher: Tensor, mask: Tensor, *, cosine: bool) -> Tensor:
+    """Mean over real tokens, and over features for squared errors."""
+    weights = mask.float()
+    if cosine:
+        distance = 1 - nn.functional.cosine_similarity(student, teacher, dim=-1)
+    else:
+        distance = ((student - teacher) ** 2).mean(-1)
+    return (distance * weights).sum() / weights.sum()

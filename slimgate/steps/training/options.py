@@ -1,0 +1,122 @@
+"""Weights that a training step leaves as they are: no gradient, no optimiser state, no weight decay.
+
+Backpropagation stops at the lowest block that is trained, so that freezing the embeddings saves more than
+their own share. Source: Lee et al. 2019, "What would Elsa do? Freezing layers during transformer
+fine-tuning".
+
+Dropout and LayerDrop while a network is trained, taken away again afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.models.blocks import block_names, encoder_layers
+
+
+@contextmanager
+def with_frozen_layers(network: nn.Module, *, embeddings: bool = False, layers: int = 0) -> Iterator[int]:
+    """Inside, the embeddings and the lowest blocks require no gradients; gives how many numbers still do.
+
+    embeddings: tables of tokens, positions and types, and what else stands in their module, such as a layer
+    norm; an output layer that shares a table is frozen with it. layers: how many blocks, from the first.
+    Raises BuildError where there are none, or fewer.
+    """
+    modules = [*(_embeddings(network) if embeddings else ()), *(_lowest(network, layers) if layers else ())]
+    changed = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
+    if sum(parameter.requires_grad for parameter in network.parameters()) == len(changed) > 0:
+        raise BuildError("freeze_embeddings and freeze_layers leave no weight to train; freeze less")
+    for parameter in changed.values():
+        parameter.requires_grad_(False)
+    try:
+        yield sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    finally:
+        for parameter in changed.values():
+            parameter.requires_grad_(True)
+
+
+def _embeddings(network: nn.Module) -> list[nn.Module]:
+    """Modules around the tables that stand outside the blocks; the table alone, where blocks are in there."""
+    blocks = [f"{name}." for name in block_names(network)]
+    tables = [name for name, module in network.named_modules() if isinstance(module, nn.Embedding)]
+    outside = [name for name in tables if not name.startswith(tuple(blocks))]
+    if not outside:
+        raise BuildError(
+            f"freeze_embeddings = true came, but {type(network).__name__} has no embeddings; leave it out"
+        )
+    parents = {name: name.rpartition(".")[0] for name in outside}
+    holds_blocks = {
+        parent: any(block.startswith(f"{parent}.") for block in blocks) or not parent
+        for parent in parents.values()
+    }
+    return [network.get_submodule(name if holds_blocks[up] else up) for name, up in parents.items()]
+
+
+def _lowest(network: nn.Module, layers: int) -> list[nn.Module]:
+    encoder = list(encoder_layers(network))
+    if layers > len(encoder):
+        raise BuildError(
+            f"freeze_layers = {layers} came, but the model has {len(encoder)} blocks at this step"
+        )
+    return encoder[:layers]
+
+
+@contextmanager
+def with_regularization(
+    network: nn.Module, *, dropout: float | None = None, layer_drop: float = 0.0
+) -> Iterator[None]:
+    """Other dropout in every layer that has some, and blocks left out at random, while the network trains.
+
+    dropout: the chance of every dropout layer, and of attention that keeps its own number (Llama); None
+    leaves them. layer_drop: the chance that a block passes its input on, drawn for each block and forward
+    pass (Fan et al. 2020, LayerDrop). In evaluation mode nothing is left out.
+    """
+    handles = [_skipping(block, layer_drop) for block in encoder_layers(network)] if layer_drop else []
+    before = [] if dropout is None else _set_dropout(network, dropout)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, attribute, value in before:
+            setattr(module, attribute, value)
+
+
+def _set_dropout(network: nn.Module, dropout: float) -> list[tuple[nn.Module, str, float]]:
+    before = []
+    for module in network.modules():
+        attribute = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
+        value = getattr(module, attribute, None)
+        if isinstance(value, float | int):
+            before.append((module, attribute, float(value)))
+            setattr(module, attribute, dropout)
+    return before
+
+
+def _skipping(block: nn.Module, chance: float) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        if not module.training or float(torch.rand(())) >= chance:
+            return None
+        return _pass_input(inputs, output)
+
+    return block.register_forward_hook(hook)
+
+
+@contextmanager
+def without_block(block: nn.Module) -> Iterator[None]:
+    """The block passes its input on, in whatever mode the network is."""
+    handle = block.register_forward_hook(lambda _module, inputs, output: _pass_input(inputs, output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _pass_input(inputs: tuple[Any, ...], output: Any) -> Any:
+    return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]

@@ -1,0 +1,67 @@
+"""How well a model does on a split while it is built: what choices are made by. Never the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from slimgate.errors import BuildError
+from slimgate.protocols import BuildContext, iter_batches
+from slimgate.tasks.parts.objectives import Labelled, Objective, labelled_rows, objective_of
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the answers that have a label: the objective's loss and its quality."""
+
+    loss: float
+    quality: float
+
+
+@torch.inference_mode()
+def score(network: nn.Module, data: Labelled, objective: Objective, *, batch_size: int = 64) -> Score:
+    """The network's on labelled rows, as it stands (the caller sets eval mode)."""
+    device = next(network.parameters()).device
+    order = np.argsort(-data[0].lengths, kind="stable").tolist()
+    sums, answers = np.zeros(2), 0
+    for positions in iter_batches(order, batch_size):
+        batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
+        labels = torch.from_numpy(data[1][positions]).to(device)
+        logits, flat = objective.flat(network(**batch).logits, labels)
+        known = objective.has_label(flat)
+        logits, flat = logits[known], flat[known]
+        losses = objective.losses(logits, flat), objective.qualities(logits, flat)
+        sums += [float(values.double().sum()) for values in losses]
+        answers += len(losses[0])
+    return Score(*(float(total / max(answers, 1)) for total in sums))
+
+
+@torch.inference_mode()
+def answers(network: nn.Module, data: Labelled, objective: Objective, *, limit: int) -> torch.Tensor:
+    """(answers, outputs) float32: what the network says, of at most so many answers, spread over the rows."""
+    device = next(network.parameters()).device
+    order = np.argsort(-data[0].lengths, kind="stable").tolist()
+    outputs = []
+    for positions in iter_batches(order, 64):
+        batch = {k: torch.from_numpy(v).to(device) for k, v in data[0].batch(positions).items()}
+        labels = torch.from_numpy(data[1][positions]).to(device)
+        logits, _ = objective.flat(network(**batch).logits, labels)
+        share = -(-limit * len(positions) // len(order))
+        outputs.append(logits[:: -(-len(logits) // share)].cpu())
+    return torch.cat(outputs)
+
+
+def quality_on(model: Any, context: BuildContext, split: str = "selection") -> float:
+    """The objective's quality, such as the share of rows that are right. Raises DataError without rows."""
+    context.rows(split)
+    data = labelled_rows(model, split, context)
+    assert data is not None
+    model.network.eval()
+    scored = score(model.network, data, objective_of(context.task, context.task_params)).quality
+    if not np.isfinite(scored):
+        raise BuildError(f"the model's answers on {split} are not finite")
+    return scored

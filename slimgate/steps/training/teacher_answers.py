@@ -1,0 +1,182 @@
+"""What a teacher answers on the rows of a lesson: computed once, for every student that learns from it.
+
+answers = teacher_answers(teacher, encoded, targets, objective, context)
+answers.of([3, 0])      # (answers, outputs) float32 of those rows, one row after another
+
+Answers are computed longest rows first, in batches of 64, in the format that models/precision.py finds for
+the step's option `precision`. They are kept under the teacher's digest and that of the very inputs that it
+gets, so that no other rows, tokenizer, transfer set or cut take what is not their own; students of any kind
+and seed share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from slimgate._system.files import room_for
+from slimgate.models.precision import answer_precision, in_precision, resolve_precision
+from slimgate.protocols import BuildContext, Encoded, Json, iter_batches
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.tasks.parts.objectives import Objective, Targets
+
+KIND = "teacher_answers"
+# What a line of progress says is being done.
+PROGRESS = "first, the teacher's answers"
+BATCH_SIZE = 64
+# Of answers that are tokens (rows · tokens · vocabulary · 4 bytes): more are computed beside the student.
+MOST_BYTES = 2**30
+_FILE = "answers.npy"
+COMPUTED, TAKEN = "computed once, read by memory map", "taken from the store, read by memory map"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """values: (answers, outputs), those of each row together; starts: (rows + 1,) where each row's begin.
+
+    source: where they come from, for the log.
+    """
+
+    values: npt.NDArray[np.float32]
+    starts: npt.NDArray[np.int64]
+    source: str = "given"
+
+    @classmethod
+    def one_a_row(cls, values: npt.NDArray[np.float32]) -> Answers:
+        """values: (rows, outputs)."""
+        return cls(values, np.arange(len(values) + 1))
+
+    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The answers of some rows, in that order."""
+        return np.concatenate([self.values[self.starts[i] : self.starts[i + 1]] for i in positions])
+
+
+def stored_bytes(teacher: Any, encoded: Encoded, targets: Targets, objective: Objective, device: str) -> int:
+    """How large all answers would be. Runs the teacher on the shortest row, to see its outputs."""
+    shortest = [int(np.argmin(encoded.lengths))]
+    output = _predict_batch(EagerPredictor(teacher.network.eval(), device), encoded, shortest)
+    flat, _ = objective.flat(output, _tensor(targets, shortest))
+    return int(_starts(targets, objective)[-1] * np.prod(flat.shape[1:]) * 4)
+
+
+def teacher_answers(
+    teacher: Any,
+    encoded: Encoded,
+    targets: Targets | None,
+    objective: Objective,
+    context: BuildContext,
+    *,
+    precision: str = "auto",
+) -> Answers:
+    """The teacher's answers on every row, by memory map, never all of them in memory.
+
+    encoded: the rows as the teacher reads them. targets: of tokens they say which count; not asked of rows.
+    precision: the step's option.
+    The seconds of computing or finding them are logged as those of "teacher".
+    """
+    order = np.argsort(-encoded.lengths, kind="stable").tolist()
+    counting = None if objective.by_row else targets
+    starts = np.arange(len(order) + 1) if counting is None else _starts(counting, objective)
+
+    def fill(folder: Path) -> Json:
+        path = folder / _FILE
+        used = _write(path, teacher, encoded, counting, starts, order, objective, context, precision)
+        return {"rows": len(order), "answers": int(starts[-1]), "precision": used}
+
+    resolved = resolve_precision(precision, context.device)
+    with context.time_stage("teacher"):
+        key = {
+            "inputs": _inputs_digest(encoded, counting, order),
+            "precision": precision if resolved == "bfloat16" else resolved,  # "auto" may fall back
+        }
+        folder, content = context.shared_folder(KIND, key, fill)
+    values: npt.NDArray[np.float32] = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
+    return Answers(values, starts, TAKEN if content else COMPUTED)
+
+
+def _write(
+    path: Path,
+    teacher: Any,
+    encoded: Encoded,
+    counting: Targets | None,
+    starts: npt.NDArray[np.int64],
+    order: list[int],
+    objective: Objective,
+    context: BuildContext,
+    asked_precision: str,
+) -> str:
+    """Gives the format in which they were computed."""
+    predictor = EagerPredictor(teacher.network.eval(), context.device)
+
+    def answer(positions: Sequence[int]) -> torch.Tensor:
+        return _predict_batch(predictor, encoded, positions)
+
+    precision = answer_precision(asked_precision, teacher.network, answer, order, context.device)
+    written: npt.NDArray[np.float32] | None = None
+    done = 0
+    for positions in iter_batches(order, BATCH_SIZE):
+        with in_precision(precision, context.device):
+            output = answer(positions)
+        labels = None if counting is None else _tensor(counting, positions)
+        for i, position in enumerate(positions):
+            row = output[i : i + 1]
+            flat = row if labels is None else objective.flat(row, labels[i : i + 1])[0]
+            if written is None:
+                shape = (int(starts[-1]), *flat.shape[1:])
+                written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+                room_for(path)
+            written[starts[position] : starts[position + 1]] = flat.numpy()
+        done += len(positions)
+        context.progress(PROGRESS, done, len(order))
+    assert isinstance(written, np.memmap)
+    written.flush()
+    return precision
+
+
+def _predict_batch(predictor: EagerPredictor, encoded: Encoded, positions: Sequence[int]) -> torch.Tensor:
+    batch = encoded.batch(positions)
+    return torch.from_numpy(predictor.fetch(predictor.forward(predictor.prepare(batch))))
+
+
+def _starts(targets: Targets, objective: Objective) -> npt.NDArray[np.int64]:
+    """Where each row's answers begin: as many as the objective counts of its labels."""
+    counts = np.zeros(len(targets), dtype=np.int64)
+    for i in range(len(targets)):
+        labels = _tensor(targets, [i])
+        counts[i] = len(objective.flat(labels[..., None].float(), labels)[1])
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def _inputs_digest(encoded: Encoded, counting: Targets | None, order: Sequence[int]) -> str:
+    """Of everything that the answers are computed from beside the teacher, in the order of computing."""
+    seen = hashlib.sha256()
+
+    def note(name: str, values: npt.NDArray[Any]) -> None:
+        seen.update(f"{name} {values.dtype} {values.shape}".encode())
+        seen.update(np.ascontiguousarray(values).data)
+
+    note("order", np.asarray(order, dtype=np.int64))
+    for positions in iter_batches(order, BATCH_SIZE):
+        for name, values in sorted(encoded.batch(positions).items()):
+            note(name, values)
+        if counting is not None:
+            note("labels", counting[positions])
+    return seen.hexdigest()
+
+
+def _tensor(targets: Targets, positions: Sequence[int]) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(targets[positions]))
+
+
+def has_all_labels(targets: Targets, objective: Objective) -> bool:
+    """Whether every answer has a label, so that alpha = 1 leaves nothing to learn from a teacher."""
+    parts = iter_batches(range(len(targets)), 1024)
+    known: Callable[[torch.Tensor], torch.Tensor] = objective.has_label
+    return all(bool(known(_tensor(targets, part)).all()) for part in parts)

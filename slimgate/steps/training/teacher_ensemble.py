@@ -1,0 +1,147 @@
+"""Several teachers as one: the mean of what they answer on the rows of a lesson.
+
+    answers = ensemble_answers(teaching, objective)
+    answers.of([3, 0])
+
+Of logits the mean makes the normalised geometric mean of the teachers' distributions, at any temperature
+(Hinton et al. 2015, section 1); of numbers it is what it says. Vectors have no mean: two encoders' spaces are
+turned against each other. Each teacher reads the rows by its own tokenizer, and its answers are kept in the
+store as those of an only teacher are, so that an ensemble and its members share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import BuildError
+from slimgate.protocols import BuildContext, Encoded
+from slimgate.steps.training.distillation import DistillationRows, same_tokens, unlike
+from slimgate.steps.training.teacher_answers import (
+    MOST_BYTES,
+    TAKEN,
+    Answers,
+    stored_bytes,
+    teacher_answers,
+)
+from slimgate.tasks.parts.objectives import Labelled, Objective
+
+
+class MeanAnswers:
+    """The mean of several teachers' answers on the same rows, taken row by row as they are asked for.
+
+    Raises ValueError where they have not as many answers, or not as many outputs.
+    """
+
+    def __init__(self, parts: Sequence[Answers]) -> None:
+        for part in parts[1:]:
+            if part.values.shape != parts[0].values.shape or (part.starts != parts[0].starts).any():
+                raise ValueError(f"{part.values.shape} answers, and the first {parts[0].values.shape}")
+        self._parts = tuple(parts)
+
+    def of(self, positions: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The mean answers of some rows, in that order."""
+        total = self._parts[0].of(positions)
+        for part in self._parts[1:]:
+            total += part.of(positions)
+        total /= len(self._parts)
+        return total
+
+    @property
+    def source(self) -> str:
+        """Where they come from, for the log."""
+        taken_parts = sum(part.source == TAKEN for part in self._parts)
+        return (
+            f"the mean of {len(self._parts)} teachers', {taken_parts} of them from the store, "
+            "read by memory map"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Teaching:
+    """Who learns what from whom.
+
+    data: the rows as the student reads them; taught: as the first teacher does; rows: as anybody reads them.
+    more: names of the models of context.of_more_teachers(). stored: answers of any size are stored.
+    precision: in which they are computed, as the step's option says.
+    """
+
+    student: Any
+    data: Labelled
+    teacher: Any
+    taught: Encoded
+    rows: DistillationRows
+    more: Sequence[str]
+    context: BuildContext
+    stored: bool = False
+    precision: str = "auto"
+
+
+def ensemble_answers(teaching: Teaching, objective: Objective) -> MeanAnswers:
+    """The mean of what the teacher and the further ones answer; one of the latter is loaded at a time.
+
+    context.log gets a warning of each that is no kin of the student's. Raises BuildError where answers have
+    no mean, depend on more than their row, or are more than MOST_BYTES that nobody wished to store.
+    """
+    _check_objective(objective)
+    own_context = teaching.context.of_more_teachers()
+    if len(own_context) != len(teaching.more):
+        raise BuildError("more_teachers: the step has that option and must declare also_learns_from(params)")
+    _check_size(teaching, objective)
+    targets, precision = teaching.data[1], teaching.precision
+    first = teacher_answers(
+        teaching.teacher, teaching.taught, targets, objective, teaching.context, precision=precision
+    )
+    parts = [first]
+    for name, context in zip(teaching.more, own_context, strict=True):
+        parts.append(_answers(name, teaching, objective, context))
+        try:
+            MeanAnswers(parts)
+        except ValueError as error:
+            raise BuildError(
+                f'more_teachers: "{name}" gives {error}; teachers whose answers are averaged must be alike'
+            ) from None
+    return MeanAnswers(parts)
+
+
+def _answers(name: str, teaching: Teaching, objective: Objective, context: BuildContext) -> Answers:
+    """Those of one of the further teachers, which is let go of with its rows."""
+    other = context.load_teacher()
+    encoded = teaching.rows.read_by(other)
+    if not (objective.by_row or same_tokens(teaching.teacher, other, teaching.taught, encoded)):
+        raise BuildError(
+            f'more_teachers: an answer is a token here, and "{name}" has another tokenizer than the first '
+            "teacher; teachers whose answers are averaged need the same"
+        )
+    if warning := unlike(teaching.student, other, teaching.data[0], encoded):
+        warnings = [context.log["warning"]] if "warning" in context.log else []
+        context.log["warning"] = "; ".join([*warnings, f"{name}: {warning}"])
+    targets, precision = teaching.data[1], teaching.precision
+    return teacher_answers(other, encoded, targets, objective, context, precision=precision)
+
+
+def _check_objective(objective: Objective) -> None:
+    if objective.any_width:
+        raise BuildError(
+            "more_teachers: vectors of different models have no mean, for nothing says which of their axes "
+            "belong together; learn from one teacher"
+        )
+    if not (objective.by_row or objective.by_token):
+        raise BuildError("more_teachers is for answers that depend on their row alone; leave it out")
+
+
+def _check_size(teaching: Teaching, objective: Objective) -> None:
+    """Answers that are tokens may be huge, and several teachers' cannot be computed beside the student."""
+    if objective.by_row or teaching.stored:
+        return
+    context, targets = teaching.context, teaching.data[1]
+    bytes_stored = stored_bytes(teaching.teacher, teaching.taught, targets, objective, context.device)
+    if (size := bytes_stored * (len(teaching.more) + 1)) > MOST_BYTES:
+        raise BuildError(
+            f"more_teachers: the answers of {len(teaching.more) + 1} teachers would be {size / 2**30:.1f} GiB"
+            " on disk; stored_logits = true stores them all the same, fewer rows or tokens make them less"
+        )

@@ -1,0 +1,244 @@
+"""One training run of a step: transformers' Trainer, seeded, quiet, nothing saved, best epoch kept.
+
+A killed run leaves nothing behind: the step starts again whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from slimgate.errors import BuildError
+from slimgate.models.precision import resolve_precision
+from slimgate.models.seeding import isolated_seed
+from slimgate.protocols import BuildContext
+from slimgate.steps.training.callbacks import ATTACHED, Epochs, Hooked, KeepZeros, TrainingHook
+from slimgate.steps.training.data_parallel import Workers
+from slimgate.steps.training.options import with_frozen_layers, with_regularization
+from slimgate.steps.training.params import TrainingParams
+from slimgate.tasks.parts.objectives import Labelled, Objective
+
+Loss = Callable[[nn.Module, dict[str, torch.Tensor], torch.Tensor, list[int]], torch.Tensor]
+
+
+def label_loss(objective: Objective) -> Loss:
+    """The plain loss of a batch by its labels: the mean over the answers that have one."""
+
+    def loss(
+        network: nn.Module,
+        batch: dict[str, torch.Tensor],
+        labels: torch.Tensor,
+        positions: list[int],
+    ) -> torch.Tensor:
+        logits, flat = objective.flat(network(**batch).logits, labels)
+        return objective.losses(logits, flat).sum() / objective.has_label(flat).sum().clamp(min=1)
+
+    return loss
+
+
+def train(
+    model: Any,
+    data: Labelled,
+    params: TrainingParams,
+    context: BuildContext,
+    *,
+    selection: Labelled | None = None,
+    loss: Loss | None = None,
+    hooks: Sequence[TrainingHook] = (),
+    attached: nn.Module | None = None,
+    attached_learning_rate: float | None = None,
+) -> None:
+    """Trains `model.network` in place.
+
+    context.log gets precision, rows, tokens (of the rows, each once), trained_parameters, padding (its share
+    of the tokens in batches, which are drawn from rows of about one length), loss and quality per epoch, and
+    the seconds of training and evaluating.
+    loss(network, inputs, labels, positions) -> scalar; positions are the rows' places in `data`. Default: the
+    task's own, by the labels.
+    hooks: called around every optimizer step. attached: further weights that are trained along and thrown
+    away (projections, masks), without weight decay, at attached_learning_rate (default: the same).
+    Weights that a pruning step set to zero stay zero. Raises BuildError where the loss is not finite.
+    """
+    precision = resolve_precision(params.precision, context.device)
+    epochs = Epochs(model, params.keep_best, selection, context, hooks)
+    workers = Workers.join(params.processes, epochs.objective)
+    use_cache = getattr(model.config, "use_cache", None)
+    padding = Padding()
+    with (
+        isolated_seed(context.seed),
+        with_frozen_layers(
+            model.network, embeddings=params.freeze_embeddings, layers=params.freeze_layers
+        ) as trained,
+        _with_module(model.network, attached),
+    ):
+        trainer = _Trainer(
+            model=model.network,
+            args=_arguments(params, context, precision, len(data[1])),
+            train_dataset=_Positions(data[0].lengths),
+            data_collator=lambda items: _collate(items, data, epochs.objective, workers, padding),
+            callbacks=[*map(Hooked, hooks), epochs, KeepZeros(model)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.loss, epochs.losses = loss or label_loss(epochs.objective), trainer.losses
+        trainer.attached, trainer.attached_learning_rate = attached, attached_learning_rate
+        trainer.workers = workers
+        workers.broadcast_weights_(model.network)
+        with (
+            context.time_stage("train"),
+            with_regularization(model.network, dropout=params.dropout, layer_drop=params.layer_drop),
+        ):
+            trainer.train()
+        # else the network would go on computing in bfloat16, other than what is saved of it
+        trainer.accelerator.unwrap_model(model.network, keep_fp32_wrapper=False)
+    model.network.to(context.device).eval()
+    if use_cache is not None:
+        model.config.use_cache = use_cache  # Trainer turns it off, and it would be saved so
+    epochs.restore_best()
+    tokens = int(getattr(data[0], "tokens", data[0].lengths.sum()))
+    context.log.update(precision=precision, rows=len(data[1]), tokens=tokens, epochs=epochs.history)
+    context.log.update(trained_parameters=trained, padding=padding.share)
+    if workers.count > 1:
+        context.log["processes"] = workers.count
+
+
+def _arguments(params: TrainingParams, context: BuildContext, precision: str, rows: int) -> TrainingArguments:
+    steps = math.ceil(math.ceil(rows / params.batch_size) * params.epochs)
+    return TrainingArguments(
+        output_dir=str(context.scratch),
+        num_train_epochs=params.epochs,
+        per_device_train_batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        weight_decay=params.weight_decay,
+        warmup_steps=int(steps * params.warmup_ratio),
+        lr_scheduler_type="linear",
+        bf16=precision == "bfloat16",
+        use_cpu=context.device == "cpu",
+        seed=context.seed % 2**32,
+        train_sampling_strategy="group_by_length",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+
+
+@contextmanager
+def _with_module(network: nn.Module, module: nn.Module | None) -> Iterator[None]:
+    """The module as a part of the network, so that it is trained along, and then no more."""
+    if module is not None:
+        network.add_module(ATTACHED, module)
+    try:
+        yield
+    finally:
+        if module is not None:
+            delattr(network, ATTACHED)
+
+
+@dataclass
+class Padding:
+    """Tokens that batches were made of, and those of them that are rows' own."""
+
+    computed: int = 0
+    real: int = 0
+
+    def add(self, lengths: npt.NDArray[np.int64]) -> None:
+        """A batch of rows of these lengths."""
+        self.computed += int(lengths.max()) * len(lengths)
+        self.real += int(lengths.sum())
+
+    @property
+    def share(self) -> float:
+        """0 where no row was filled up."""
+        return round(1 - self.real / max(self.computed, 1), 4)
+
+
+class _Positions(torch.utils.data.Dataset[dict[str, Any]]):
+    """Rows by position; the collator cuts the batch from the encoded texts."""
+
+    def __init__(self, lengths: npt.NDArray[np.int64]) -> None:
+        self._lengths = lengths.tolist()
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        # the sampler groups rows by the length of what has this name
+        return {"position": position, "input_ids": range(self._lengths[position])}
+
+
+def _collate(
+    items: list[dict[str, Any]], data: Labelled, objective: Objective, workers: Workers, padding: Padding
+) -> dict[str, Any]:
+    """The rows of a batch that this process computes, and which share of the batch's answers they are."""
+    row_positions = [item["position"] for item in items]
+    padding.add(data[0].lengths[row_positions])
+    positions = workers.mine(row_positions)
+    batch = {name: torch.from_numpy(values) for name, values in data[0].batch(positions).items()}
+    labels, of_all = (torch.from_numpy(data[1][some]) for some in (positions, row_positions))
+    share = workers.share(objective, of_all, len(row_positions), labels)
+    return {**batch, "labels": labels, "positions": torch.tensor(positions), "share": torch.tensor(share)}
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose loss is a plain function, and that remembers the losses of the running epoch."""
+
+    loss: Loss
+    attached: nn.Module | None = None
+    attached_learning_rate: float | None = None
+    workers: Workers = Workers()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.losses: list[float] = []
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if self.attached is not None:
+            parameters = list(self.attached.parameters())
+            ids = {id(parameter) for parameter in parameters}
+            for group in optimizer.param_groups:
+                group["params"] = [p for p in group["params"] if id(p) not in ids]
+            rate = self.attached_learning_rate or self.args.learning_rate
+            optimizer.add_param_group({"params": parameters, "lr": rate, "weight_decay": 0.0})
+        return optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        batch = dict(inputs)
+        labels, positions, share = (batch.pop(name) for name in ("labels", "positions", "share"))
+        with self.workers.own_draws(self.args.seed, self.state.global_step):
+            loss = self.loss(model, batch, labels, positions.tolist()) * share
+        self.losses.append(self.workers.total(float(loss.detach())))
+        if not math.isfinite(self.losses[-1]):
+            raise BuildError(
+                f"the training loss became {self.losses[-1]} in {self._where()}: "
+                'lower learning_rate, or set precision = "float32"'
+            )
+        return loss
+
+    def _where(self) -> str:
+        """`epoch 2, batch 3 of 10 (step 13)`: what is being computed, counted from 1."""
+        done, of_epoch = self.state.global_step, len(self.callback_handler.train_dataloader)
+        epochs, batches = divmod(done, of_epoch)
+        return f"epoch {epochs + 1}, batch {batches + 1} of {of_epoch} (step {done + 1})"
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.workers.add_gradients_(self.model)
+        return loss

@@ -1,0 +1,252 @@
+"""Rows without labels that a student learns from: files, the split unlabelled, changed copies,
+text that its teacher writes.
+
+Changed copies of texts for a teacher to label: words left out, exchanged, masked or replaced.
+
+Sources: Wei & Zou 2019 (EDA: deletion and swap); Tang et al. 2019 (masking for distillation); Xie et al. 2020
+(UDA, section 2.2: replacement by other words of the data, here by their frequency).
+
+Texts said in other words by a user's own function: back-translation where a translator is given.
+
+Rows for a student to learn from that its teacher has written.
+
+Source: Kim & Rush 2016 (Sequence-Level Knowledge Distillation), section 3.2, by sampling in place of a beam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from slimgate.data.parts import collapse_text, collapsed_texts
+from slimgate.data.row_files import columns_of, rows_of
+from slimgate.data.same_texts import BETWEEN_TEXTS
+from slimgate.errors import BuildError, DataError
+from slimgate.loading import load_object
+from slimgate.models.generate import continue_prompts
+from slimgate.protocols import UNLABELLED, BuildContext, Rows
+from slimgate.steps.training.transfer_params import (
+    Augment,
+    Generate,
+    TransferParams,
+    row_file,
+    text_columns_of,
+)
+from slimgate.tasks.parts.text_diversity import diversity
+
+Words = list[str]
+Columns = dict[str, list[str]]
+
+
+def augment_texts(texts: Sequence[str], options: Augment, *, mask: str, seed: int) -> list[str]:
+    """`copies` changed copies of every text, one copy of all texts after another. No text becomes empty.
+
+    mask: the word that takes a masked word's place. The same seed gives the same copies.
+    """
+    words = [text.split() for text in texts]
+    pool = np.asarray([word for row in words for word in row], dtype=object)
+    generators = [np.random.default_rng([seed, copy]) for copy in range(options.copies)]
+    return [
+        " ".join(_change_words(list(row), options, pool, mask, generator))
+        for generator in generators
+        for row in words
+    ]
+
+
+def _change_words(
+    words: Words, options: Augment, pool: npt.NDArray[np.object_], mask: str, generator: np.random.Generator
+) -> Words:
+    for place in np.flatnonzero(generator.random(len(words)) < options.word_replace):
+        words[place] = str(pool[generator.integers(len(pool))])
+    for place in np.flatnonzero(generator.random(len(words)) < options.word_mask):
+        words[place] = mask
+    for place in np.flatnonzero(generator.random(len(words)) < options.word_swap):
+        other = int(generator.integers(len(words)))
+        words[place], words[other] = words[other], words[place]
+    keep = generator.random(len(words)) >= options.word_dropout
+    if not keep.any():
+        keep[generator.integers(len(words))] = True
+    return [word for word, keeps in zip(words, keep, strict=True) if keeps]
+
+
+def translate_texts(texts: Sequence[str], name: str) -> list[str]:
+    """What the function "package.module:function" makes of the texts: as many, in their order.
+
+    It is called once with all of them, so that it batches as suits its model. Raises BuildError where it
+    gives anything else than a text for each.
+    """
+    translated = load_object(name)(list(texts))
+    if not isinstance(translated, list | tuple):
+        raise BuildError(f"translator {name} gave {type(translated).__name__} back, expected a list of texts")
+    if len(translated) != len(texts):
+        raise BuildError(
+            f"translator {name} gave {len(translated)} texts for {len(texts)}, expected one for each"
+        )
+    for place, text in enumerate(translated):
+        if not isinstance(text, str):
+            came = f"{type(text).__name__} for text {place}"
+            raise BuildError(f"translator {name} gave {came}, expected str")
+    return list(translated)
+
+
+def written_texts(teacher: Any, options: Generate, context: BuildContext) -> list[str]:
+    """Texts of the teacher, each with its prompt; the same seed gives the same texts.
+
+    context.log gets how varied they are, and how many were cut before their end: with add_eos = true they are
+    learnt as if they ended there. Raises BuildError for a teacher that writes no text, and for prompts.
+    """
+    if context.task.encode_prompts is not None:
+        raise BuildError(
+            "generate continues the text of rows, and rows of this task are prompts to answer; use the step "
+            "sequence_distill"
+        )
+    prompts = _prompts(teacher, options, context)
+    new = continue_prompts(
+        teacher.network,
+        teacher.tokenizer,
+        prompts,
+        options,
+        seed=context.seed,
+        seen=lambda done: context.progress("write", done, len(prompts)),
+    )
+    ids = [[*prompt, *more] for prompt, more in zip(prompts, new, strict=True)]
+    texts = [str(text) for text in teacher.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    shares = {name: share and round(share, 4) for name, share in diversity(texts).items()}
+    cut = sum(len(more) == options.tokens for more in new)
+    context.log["written"] = {"rows": len(texts), "tokens": sum(map(len, new)), "unfinished": cut, **shares}
+    return texts
+
+
+def _prompts(teacher: Any, options: Generate, context: BuildContext) -> list[list[int]]:
+    """The first tokens of train rows as the teacher reads them, each row once as long as there are some."""
+    names: tuple[str, ...] = context.task.text_columns(context.task_params)
+    if len(names) != 1:
+        raise BuildError(f"generate: the task has text columns {', '.join(names)}, expected a single one")
+    encoded = context.task.encode_rows(context.task_params, context.rows("train"), teacher.tokenizer)
+    rows = encoded.columns["input_ids"]
+    if encoded.row_of is not None:
+        rows = [rows[place] for place in np.unique(encoded.row_of, return_index=True)[1]]
+    generator = np.random.default_rng(context.seed)
+    rounds = -(-options.rows // len(rows))
+    order = [place for _ in range(rounds) for place in generator.permutation(len(rows))]
+    return [_first(rows[place], teacher.tokenizer, options) for place in order[: options.rows]]
+
+
+def _first(ids: Sequence[int], tokenizer: Any, options: Generate) -> list[int]:
+    """So many tokens, and the start token before them where there is one; a shorter row without its end."""
+    starts = int(ids[0] == tokenizer.bos_token_id)
+    if not starts and not options.prompt_tokens:
+        raise BuildError(
+            "generate: prompt_tokens = 0, but rows have no start token; set add_bos = true in [task]"
+        )
+    first = ids[starts : starts + options.prompt_tokens]
+    return [*ids[:starts], *(token for token in first if token != tokenizer.eos_token_id)]
+
+
+def transfer_rows(
+    params: TransferParams, context: BuildContext, *, tokenizer: Any, teacher: Any = None
+) -> Rows | None:
+    """The rows of `transfer`, `unlabelled`, `augment` and `generate`, each text once; None without any.
+
+    None of their texts stands in calibration, selection or gate, nor in `train`: such rows are dropped, and
+    counted in context.log. tokenizer: whose mask token stands for a masked word; teacher: who writes.
+    Raises DataError where no row is left.
+    """
+    names = context.task.text_columns(context.task_params)
+    if params.transfer or params.augment is not None:
+        _check_text(context, names)
+    parts = dict(_parts(params, context, names, tokenizer))
+    if params.generate is not None:
+        parts["written"] = {names[0]: written_texts(teacher, params.generate, context)}
+    if not parts:
+        return None
+    log = {origin: len(columns[names[0]]) for origin, columns in parts.items()}
+    read = {name: [text for columns in parts.values() for text in columns[name]] for name in names}
+    unseen, counts = _unseen(read, context)
+    context.log["transfer"] = {**log, **counts, "rows": len(unseen)}
+    if not len(unseen):
+        raise DataError(f"the transfer set has no row left: {context.log['transfer']}")
+    return unseen
+
+
+def _check_text(context: BuildContext, names: Sequence[str]) -> None:
+    table = context.rows("train").table
+    for name in names:
+        if not (pa.types.is_string(table[name].type) or pa.types.is_large_string(table[name].type)):
+            raise BuildError(f"transfer and augment make rows of text, and {name} is none; leave them out")
+
+
+def _parts(
+    params: TransferParams, context: BuildContext, names: Sequence[str], tokenizer: Any
+) -> Iterator[tuple[str, Columns]]:
+    """Where rows come from, as the log names it, and their texts."""
+    if params.transfer:
+        yield "from_files", _from_files(params, context, names)
+    if params.unlabelled:
+        table = context.rows(UNLABELLED).table
+        yield "from_unlabelled", {name: table[name].to_pylist() for name in names}
+    options = params.augment
+    if options is not None and options.changes_words:
+        yield "augmented", _changed_rows(options, context, names, tokenizer)
+    if options is not None and options.translator:
+        texts = _to_copy(options, context, names)
+        yield "translated", {name: translate_texts(texts[name], options.translator) for name in names}
+
+
+def _from_files(params: TransferParams, context: BuildContext, names: Sequence[str]) -> Columns:
+    columns_read: Columns = {name: [] for name in names}
+    for path in params.transfer:
+        file = row_file(path)
+        columns = text_columns_of(columns_of(file), names, path)
+        table = rows_of(file, scratch=context.scratch)
+        for name in names:
+            columns_read[name] += [str(value or "") for value in table[columns[name]].to_pylist()]
+    return columns_read
+
+
+def _to_copy(options: Augment, context: BuildContext, names: Sequence[str]) -> Columns:
+    """The texts of train, and of the split unlabelled where its rows are copied too."""
+    splits = ("train", UNLABELLED) if options.unlabelled else ("train",)
+    tables = [context.rows(split).table for split in splits]
+    return {name: [text for table in tables for text in table[name].to_pylist()] for name in names}
+
+
+def _changed_rows(options: Augment, context: BuildContext, names: Sequence[str], tokenizer: Any) -> Columns:
+    if options.word_mask and tokenizer.mask_token is None:
+        raise BuildError(
+            "augment: word_mask needs a tokenizer with a mask token, this one has none; use word_replace"
+        )
+    mask, texts = str(tokenizer.mask_token), _to_copy(options, context, names)
+    return {
+        name: augment_texts(
+            list(map(collapse_text, texts[name])), options, mask=mask, seed=context.seed + place
+        )
+        for place, name in enumerate(names)
+    }
+
+
+def _unseen(columns: Columns, context: BuildContext) -> tuple[Rows, dict[str, int]]:
+    """Each text once, without those of other splits; how many went, and why."""
+    names = list(columns)
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    texts = collapsed_texts(table, names)
+    held_out = context.stands_later(texts)
+    known = set(collapsed_texts(context.rows("train").table, names))
+    counts = {"dropped_empty": 0, "dropped_held_out": 0, "dropped_repeats": 0}
+    places = []
+    for place, text in enumerate(texts):
+        if not all(part for part in text.split(BETWEEN_TEXTS)):
+            counts["dropped_empty"] += 1
+        elif held_out[place]:
+            counts["dropped_held_out"] += 1
+        elif text in known:
+            counts["dropped_repeats"] += 1
+        else:
+            known.add(text)
+            places.append(place)
+    remaining = table.take(pa.array(places, pa.int64()))
+    return Rows(remaining.add_column(0, "id", [[f"transfer/{place}" for place in places]])), counts

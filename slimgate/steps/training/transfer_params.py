@@ -1,0 +1,139 @@
+"""Options of a step that learns from rows without labels: a transfer set.
+
+Options of learning from text that the teacher writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from slimgate.data.row_files import SUFFIXES, RowFile
+from slimgate.params import SuitePath, Table
+
+
+class Generate(Table):
+    """Rows that the teacher, a causal language model, writes behind the first tokens of train rows."""
+
+    rows: int = Field(default=2000, ge=1)
+    """Rows that the teacher writes."""
+    tokens: int = Field(default=50, ge=1)
+    """New tokens of a row, at most."""
+    prompt_tokens: int = Field(default=4, ge=0)
+    """First tokens of a train row that the teacher continues; 0: its start token alone."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Temperature of drawing; a higher one gives more varied text."""
+    top_k: int = Field(default=50, ge=0)
+    """Draw from the k most likely tokens; 0: from the whole vocabulary."""
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The record tells names, not where a machine keeps its files; the store's key has their digests."""
+    return [path.name for path in paths]
+
+
+TransferFiles = Annotated[
+    tuple[SuitePath, ...],
+    BeforeValidator(_as_tuple),
+    PlainSerializer(_names),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Augment(Table):
+    """Changed copies of rows; each word of a copy is changed with these chances, one after another."""
+
+    copies: int = Field(default=1, ge=1, le=100)
+    """Copies of each row whose words are changed."""
+    word_dropout: Share = 0.0
+    """Chance that a word is left out (Wei & Zou 2019, EDA)."""
+    word_swap: Share = 0.0
+    """Chance that a word changes places with another word of the row (Wei & Zou 2019, EDA)."""
+    word_mask: Share = 0.0
+    """Chance that a word becomes the tokenizer's mask (Tang et al. 2019)."""
+    word_replace: Share = 0.0
+    """Chance that a word becomes another one of the train rows, drawn by frequency (Xie et al. 2020, UDA)."""
+    translator: str | None = None
+    """Your own function, "package.module:function", from a list of texts to a list of as many, such as there
+    and back through another language (Sennrich et al. 2016; Xie et al. 2020). It gets the train texts
+    unchanged and adds one copy of each."""
+    unlabelled: bool = False
+    """Copy and translate the rows of the split unlabelled too; their words then also replace others."""
+
+    @property
+    def changes_words(self) -> bool:
+        """Whether a word of a copy has any chance to change."""
+        return bool(self.word_dropout or self.word_swap or self.word_mask or self.word_replace)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Augment:
+        if not (self.changes_words or self.translator):
+            raise ValueError(
+                "expected a chance above 0 of word_dropout, word_swap, word_mask or word_replace, "
+                "as in { copies = 2, word_dropout = 0.1 }, or a translator"
+            )
+        if "copies" in self.model_fields_set and not self.changes_words:
+            raise ValueError("copies counts copies with changed words, and a translator gives one a row")
+        return self
+
+
+class TransferParams(Table):
+    """Rows to learn from beside `train`, or instead of it."""
+
+    transfer: TransferFiles = ()
+    """Files of rows without labels, with the task's text columns."""
+    augment: Augment | None = None
+    """Changed copies of rows."""
+    unlabelled: bool = False
+    """Learn from the split unlabelled too, which `[task] splits.unlabelled` cuts."""
+    generate: Generate | None = None
+    """Rows that the teacher writes, if it is a causal language model (Kim & Rush 2016)."""
+    only_transfer: bool = False
+    """Learn from these rows alone, and not from `train`."""
+
+    @model_validator(mode="after")
+    def _check_suffixes(self) -> TransferParams:
+        for path in self.transfer:
+            if path.suffix.lower() not in SUFFIXES:
+                problem = f"suffix {path.suffix or 'none'} does not tell a format"
+                raise ValueError(f"{path.name}: {problem}; known: {' '.join(SUFFIXES)}")
+        return self
+
+    @property
+    def adds_rows(self) -> bool:
+        """Whether there are rows beside the train split's."""
+        return bool(self.transfer or self.augment or self.unlabelled or self.generate)
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> TransferParams:
+        if self.only_transfer and not self.adds_rows:
+            raise ValueError("only_transfer leaves no rows: give transfer, unlabelled, augment or generate")
+        return self
+
+
+def row_file(path: Path) -> RowFile:
+    """How a transfer file is read: by its suffix, as UTF-8."""
+    return RowFile(path=path, format=SUFFIXES[path.suffix.lower()])
+
+
+def text_columns_of(columns: Sequence[str], chosen: Sequence[str], path: Path) -> dict[str, str]:
+    """The task's text column -> the file's. Lines of text serve a task of one text column.
+
+    Raises ValueError for a column that the file has not.
+    """
+    if SUFFIXES[path.suffix.lower()] == "text" and len(chosen) == 1:
+        return {chosen[0]: "text"}
+    for name in chosen:
+        if name not in columns:
+            raise ValueError(f'{path.name} has no column "{name}"; it has {", ".join(columns)}')
+    return {name: name for name in chosen}

@@ -1,0 +1,105 @@
+"""Rows whose answers to learn are what the teacher writes: sequence-level distillation.
+
+    own = learn_from_written_answers(teacher, context)    # another train and selection, and how to read them
+
+The teacher answers greedily; Kim and Rush 2016 (Sequence-Level Knowledge Distillation, section 3.2) search
+with a beam. Its answers are kept under the teacher's digest and that of the prompts, for every student that
+learns from it. Rows whose answer is empty, or cut at `max_new_tokens`, are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from slimgate._system.digests import json_digest
+from slimgate.errors import BuildError
+from slimgate.loading import module_of
+from slimgate.models.write_answers import Written
+from slimgate.protocols import AnswerPlan, BuildContext, Json, Rows
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.training.teacher_answers import BATCH_SIZE, KIND, PROGRESS
+
+# The column of a suite whose rows have no references.
+COLUMN = "teacher_answer"
+_FILE = "answers.json"
+
+
+def check_answers_are_written(context: BuildContext) -> None:
+    """Raises BuildError for a task whose models write no answers."""
+    if context.task.encode_prompts is None:
+        name = module_of(context.task).rpartition(".")[2]
+        raise BuildError(
+            f"models of task {name} write no answers to learn from; expected text_generation or text_to_text"
+        )
+
+
+def learn_from_written_answers(teacher: Any, context: BuildContext) -> BuildContext:
+    """The same context, but that train and selection have the teacher's answers as references.
+
+    context.log gets how many rows each split keeps, and how many answers were empty or cut. Raises BuildError
+    if a split has no row left.
+    """
+    check_answers_are_written(context)
+    column = context.task_params.reference or COLUMN
+    answered = {
+        split: _answered_rows(teacher, split, column, context)
+        for split in ("train", "selection")
+        if context.splits.get(split)
+    }
+    return replace(
+        context,
+        splits={**context.splits, **answered},
+        task_params=context.task_params.model_copy(update={"reference": column}),
+    )
+
+
+def _answered_rows(teacher: Any, split: str, column: str, context: BuildContext) -> Rows:
+    rows = context.rows(split)
+    written = written_answers(teacher, rows, context)
+    empty = [not answer.text.strip() for answer in written]
+    complete = [answer.ended and not nothing for answer, nothing in zip(written, empty, strict=True)]
+    counts = {"rows": sum(complete), "dropped_empty": sum(empty)}
+    counts["dropped_cut"] = len(complete) - sum(counts.values())
+    context.log.setdefault("teacher_wrote", {})[split] = counts
+    if not any(complete):
+        raise BuildError(
+            f"the teacher's answers to all {len(complete)} rows of {split} are empty, or cut at "
+            "max_new_tokens = "
+            f"{context.task_params.max_new_tokens}; raise it, or take a teacher that ends its answers"
+        )
+    table = rows.table.drop_columns([column]) if column in rows.table.column_names else rows.table
+    texts = pa.array([answer.text for answer in written], pa.string())
+    return Rows(table.append_column(column, texts).filter(pa.array(complete)))
+
+
+def written_answers(teacher: Any, rows: Rows, context: BuildContext) -> list[Written]:
+    """The teacher's greedy answer to each row. The seconds are logged as those of "teacher"."""
+    options = context.task_params.model_copy(update={"temperature": 0.0, "repeats": 1})
+
+    def fill(folder: Path) -> Json:
+        plan = AnswerPlan(BATCH_SIZE, progress=partial(_show_progress, context))
+        predictor = EagerPredictor(teacher.network.eval(), context.device)
+        answers = context.task.answer(options, predictor, prompts, plan)[:, 0]
+        texts = json.dumps([[answer.text, answer.ids, answer.ended] for answer in answers])
+        (folder / _FILE).write_text(texts, encoding="utf-8")
+        return {"rows": len(rows)}
+
+    with context.time_stage("teacher"):
+        prompts = context.task.encode_prompts(options, rows, teacher.tokenizer)
+        key = {
+            "prompts": json_digest([[int(token) for token in ids] for ids in prompts.columns["input_ids"]]),
+            "options": options.model_dump(mode="json"),
+        }
+        folder, _ = context.shared_folder(KIND, key, fill)
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    return [Written(text, tuple(ids), ended) for text, ids, ended in content]
+
+
+def _show_progress(context: BuildContext, _what: str, done: int, total: int) -> None:
+    context.progress(PROGRESS, done, total)

@@ -1,0 +1,73 @@
+"""`slimgate steps`, as a user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from slimgate.cli.main import main
+from slimgate.loading import known_plugins
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_method_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps"]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == list(known_plugins("step"))
+    assert all(len(line.split()) > 3 and line.endswith(".") for line in lines)
+
+
+def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps", "magnitude_prune"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("Sets the smallest weights")
+    [sparsity] = [line.split() for line in told.splitlines() if line.startswith("sparsity ")]
+    assert " ".join(sparsity).startswith(
+        "sparsity number, > 0, < 1 required Share of the blocks' linear weights"
+    )
+    [scope] = [line for line in told.splitlines() if line.startswith("scope ")]
+    assert '"global" | "layer"' in scope
+    assert '"row"  "global"   Weights' in scope
+    assert "promises                     sparser" in told
+
+
+@pytest.mark.parametrize("name", known_plugins("step"))
+def test_every_method_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps", name]) == 0
+    assert "starts from" in capsys.readouterr().out
+
+
+def test_the_options_of_inner_tables_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps", "mixed_precision"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("narrow.gptq = { … }\nwide.gptq = { … }\n\noption ") == 1
+    assert told.count("\ndamping ") == 1
+
+
+def test_of_a_method_that_applies_others_they_say_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps", "in_tower"]) == 0
+    told = capsys.readouterr().out
+    assert "that depends on its options" in told
+    assert "no rows" not in told
+
+
+def test_a_method_of_a_users_own_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps", "fixtures.own.step:round_weights"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("Rounds every weight to so many decimal places.\n\noption ")
+    assert "digits" in told
+
+
+def test_an_unknown_name_is_exit_code_4_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps", "magnitude_prun"]) == 4
+    assert "Did you mean magnitude_prune?" in capsys.readouterr().err
+
+
+def test_listing_loads_no_torch() -> None:
+    code = (
+        "import sys; from slimgate.cli.main import main; main(['methods']); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -1,0 +1,77 @@
+"""The step onnx_cast: which numbers become float16, what stays, and what of the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fixtures.models.exported import Exported
+from slimgate.errors import BuildError
+from slimgate.models.onnx_model import array_of, load_onnx_model
+from slimgate.steps.agreement import predictor_of, scores
+from slimgate.steps.convert import onnx_cast, onnx_int8_dynamic, onnx_optimize, onnx_weight_only
+from slimgate.steps.convert._onnx_graph import kinds_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("optimized", [False, True], ids=["as exported", "fused"])
+def test_every_float_is_a_half_and_the_scores_are_float32(
+    tiny: Exported, tmp_path: Path, optimized: bool
+) -> None:
+    model, context = tiny.copy_model(tmp_path / "scratch")
+    if optimized:
+        model = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
+    before = model.measure_size()
+    made = onnx_cast.step.apply(model, onnx_cast.Params(), context)
+    after = made.measure_size()
+    kinds = {array_of(tensor).dtype.name for tensor in made.proto.graph.initializer}
+    assert "float32" not in kinds
+    assert "float16" in kinds
+    assert after["parameters"] == before["parameters"] == tiny.parameters
+    assert after["state_bytes"] < 0.51 * before["state_bytes"]
+    assert context.log["float16_numbers"] >= tiny.parameters
+    assert 0 < context.log["max_difference_relative"] < 0.05
+    for values, wanted in zip(scores(predictor_of(made, context), tiny.batches), tiny.answers, strict=True):
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, wanted, atol=0.02)
+    operators = {name: n for name, n in kinds_of(made.proto).items() if name != "Cast"}
+    assert operators == {name: n for name, n in kinds_of(model.proto).items() if name != "Cast"}
+
+
+def test_the_graph_that_it_was_made_from_stays_as_it_is(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copy_model(tmp_path / "scratch")
+    before = model.proto.SerializeToString()
+    onnx_cast.step.apply(model, onnx_cast.Params(), context)
+    assert model.proto.SerializeToString() == before
+
+
+def test_a_graph_too_large_for_one_message_is_cast_without_its_shapes(
+    tiny: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, context = tiny.copy_model(tmp_path / "scratch")
+    monkeypatch.setattr("slimgate.models.onnx_model.MOST_INSIDE", 1000)
+    made = onnx_cast.step.apply(model, onnx_cast.Params(), context)
+    made.save(tmp_path / "large")
+    assert (tmp_path / "large" / "model.onnx.data").stat().st_size > 1000
+    again = load_onnx_model(tmp_path / "large")
+    assert again.measure_size() == made.measure_size()
+    for values, wanted in zip(scores(predictor_of(again, context), tiny.batches), tiny.answers, strict=True):
+        np.testing.assert_allclose(values, wanted, atol=0.02)
+
+
+@pytest.mark.parametrize("method", [onnx_int8_dynamic.step, onnx_weight_only.step])
+def test_a_quantized_graph_is_refused(tiny: Exported, tmp_path: Path, method: object) -> None:
+    model, context = tiny.copy_model(tmp_path / "scratch")
+    options = {"block_size": 16} if method is onnx_weight_only.step else {}
+    small = method.apply(model, method.Params(**options), context)  # type: ignore[attr-defined]
+    with pytest.raises(BuildError, match="is in 8 bits or fewer; onnx_cast is for float graphs"):
+        onnx_cast.step.apply(small, onnx_cast.Params(), context)
+
+
+def test_answers_that_float16_cannot_hold_are_no_model(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copy_model(tmp_path / "scratch")
+    with pytest.raises(BuildError, match="the converted model disagrees with the one it was made from"):
+        onnx_cast.step.apply(model, onnx_cast.Params(tolerance=1e-6), context)

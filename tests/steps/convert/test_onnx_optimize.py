@@ -1,0 +1,74 @@
+"""The step onnx_optimize: which operators become one, and a graph in which there is nothing to fuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fixtures.models.building import tiny_context
+from fixtures.models.exported import Exported
+from fixtures.models.tiny_graph import tiny_graph, tiny_onnx_model
+from slimgate.steps.agreement import predictor_of, scores
+from slimgate.steps.convert import onnx_int8_dynamic, onnx_int8_static, onnx_optimize
+from slimgate.steps.convert._onnx_first_token import keep_first_token
+from slimgate.steps.convert._onnx_graph import Graph, kinds_of
+
+pytestmark = pytest.mark.slow
+
+
+def test_attention_and_embeddings_become_one_operator_each(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copy_model(tmp_path)
+    kinds = kinds_of(onnx_optimize.step.apply(model, onnx_optimize.Params(), context).proto)
+    assert (kinds["MultiHeadAttention"], kinds["EmbedLayerNormalization"], kinds["Softmax"]) == (4, 1, 0)
+    assert context.log["fused"] == {"MultiHeadAttention": 4, "EmbedLayerNormalization": 1}
+    assert context.log["max_difference_relative"] < 0.001
+    assert context.log["operators"] < 0.6 * context.log["operators_before"]
+
+
+def test_a_fused_graph_is_quantized_as_one_that_is_not(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copy_model(tmp_path)
+    fused = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
+    for method, kind in (
+        (onnx_int8_dynamic.step, "MatMulInteger"),
+        (onnx_int8_static.step, "MatMulIntegerToFloat"),
+    ):
+        made = method.apply(fused, method.Params(), context)
+        assert kinds_of(made.proto)[kind] == 4 * 6 + 1  # blocks, pooler
+        assert made.measure_size()["parameters"] == tiny.parameters
+
+
+def test_a_graph_with_nothing_to_fuse_says_zero(tmp_path: Path) -> None:
+    context, model = tiny_context(tmp_path / "rows", calibration=16), tiny_onnx_model(tmp_path / "hub")
+    made = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
+    assert context.log["fused_operators"] == 0
+    assert kinds_of(made.proto) == kinds_of(tiny_onnx_model(tmp_path / "hub").proto)
+
+
+def test_layer_norms_and_the_approximate_gelu_on_request(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copy_model(tmp_path)
+    params = onnx_optimize.Params(layer_norms=True, first_token=False, gelu="tanh", tolerance=0.1)
+    kinds = kinds_of(onnx_optimize.step.apply(model, params, context).proto)
+    assert (kinds["SkipLayerNormalization"], kinds["FastGelu"], kinds["BiasGelu"]) == (8, 4, 0)
+    assert context.log["max_difference_relative"] > 1e-5  # it is an approximation
+
+
+def test_the_last_block_computes_what_the_first_token_needs(tiny: Exported, tmp_path: Path) -> None:
+    model, context = tiny.copy_model(tmp_path)
+    whole = onnx_optimize.step.apply(model, onnx_optimize.Params(first_token=False), context)
+    assert context.log["first_token_operators"] == 0
+    model, context = tiny.copy_model(tmp_path)
+    made = onnx_optimize.step.apply(model, onnx_optimize.Params(), context)
+    # of the last block: attention with its query's product; output, both layers of the FFN, norms, sums, GELU
+    assert context.log["first_token_operators"] == 13
+    kinds, before = kinds_of(made.proto), kinds_of(whole.proto)
+    assert kinds["Gather"] == before["Gather"] + 1  # what enters the block is chosen once
+    assert kinds - before == {"Gather": 1}
+    after = scores(predictor_of(made, context), tiny.batches)
+    for one, other in zip(tiny.answers, after, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_head_that_reads_all_tokens_keeps_them() -> None:
+    assert keep_first_token(Graph(tiny_graph())) == 0

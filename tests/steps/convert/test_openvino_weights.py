@@ -1,0 +1,73 @@
+"""slimgate.steps.convert.openvino_weights: weights in 8 and 4 bits, counted by their true number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.openvino_models import export_random_model, model_scores
+from slimgate.errors import BuildError
+from slimgate.models.openvino_model import weight_types
+from slimgate.steps.convert import openvino_weights
+from slimgate.steps.convert.openvino_weights import Params
+
+pytestmark = pytest.mark.slow
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """An exported BERT of four blocks of width 32, and a context."""
+    return export_random_model(tmp_path_factory.mktemp("weights"))
+
+
+def applied(tiny: tuple[Any, Any], **options: Any) -> tuple[Any, dict[str, Any]]:
+    model, context = tiny
+    context.log = {}
+    return openvino_weights.step.apply(model, Params(**options), context), context.log
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("int8_asym", "u8"), ("int8_sym", "i8")])
+def test_int8_takes_every_matrix(tiny: tuple[Any, Any], mode: Any, kind: str) -> None:
+    made, log = applied(tiny, mode=mode)
+    before, after = tiny[0].measure_size(), made.measure_size()
+    assert log["weights"][kind] > 0.9 * before["parameters"]
+    assert after["parameters"] == pytest.approx(before["parameters"], rel=0.01)
+    assert after["nonzero_parameters"] > 0.9 * after["parameters"]
+    assert after["state_bytes"] < 0.5 * before["state_bytes"]
+    assert log["max_difference_relative"] < 0.5
+
+
+def test_int4_takes_the_blocks(tiny: tuple[Any, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    made, log = applied(tiny, mode="int4_sym", group_size=16)
+    assert capfd.readouterr() == ("", "")
+    model, context = tiny
+    assert log["weights"]["i4"] >= 4 * (4 * 32 * 32 + 2 * 32 * 64)
+    assert made.measure_size()["parameters"] == pytest.approx(model.measure_size()["parameters"], rel=0.01)
+    everything, _ = applied(tiny, mode="int4_sym", group_size=16, all_layers=True)
+    assert weight_types(everything.graph)["i4"] > log["weights"]["i4"]
+    assert not np.array_equal(model_scores(made, context), model_scores(model, context))
+
+
+def test_levels_fitted_on_calibration_rows(tiny: tuple[Any, Any]) -> None:
+    made, log = applied(tiny, mode="int4_asym", group_size=16, scale_estimation=True, awq=True, rows=8)
+    assert log["calibration_rows"] == 8
+    assert weight_types(made.graph)["u4"] > 0
+
+
+def test_groups_that_do_not_divide_a_row_are_one_line(tiny: tuple[Any, Any]) -> None:
+    with pytest.raises(BuildError, match=r"nncf: ") as caught:
+        applied(tiny, mode="int4_sym", group_size=24)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_of_int4_are_refused_with_int8() -> None:
+    with pytest.raises(ValidationError, match='group_size is for int4 modes, but mode = "int8_asym" came'):
+        Params(group_size=64)
+    with pytest.raises(ValidationError, match="group_size is 0"):
+        Params(mode="int4_sym", group_size=0)

@@ -1,0 +1,138 @@
+"""The method factorize_embeddings: the narrow table is the best of its width, and other steps reach it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from sklearn.decomposition import PCA
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.models.predict import predict_scores
+from slimgate.models.torch_model import load_torch_model
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.factorize import factorize_embeddings
+from slimgate.steps.factorize._factorize_embeddings import principal_directions
+from slimgate.steps.finetune import fine_tune
+from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
+from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear
+from slimgate.steps.quantize import int8_dynamic
+
+torch.set_num_threads(1)
+
+
+def build(tmp_path: Path, architecture: str = "bert") -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows")
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
+    return load_tiny(folder, context), context
+
+
+def scores(model: Any, context: Any) -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows("train"), model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=16)
+
+
+def apply(model: Any, context: Any, **options: Any) -> FactorizedEmbedding:
+    factorize_embeddings.step.apply(model, factorize_embeddings.Params(**options), context)
+    (made,) = [m for m in model.network.modules() if isinstance(m, FactorizedEmbedding)]
+    return made
+
+
+def vectors(model: Any) -> Any:
+    (name,) = [
+        n for n, m in model.network.named_modules() if n.endswith(("word_embeddings", "wte", "embed_tokens"))
+    ]
+    with torch.no_grad():
+        return model.network.get_submodule(name)(torch.arange(model.config.vocab_size)).numpy()
+
+
+@pytest.mark.parametrize("architecture", ["bert", "electra", "gpt2"])
+def test_the_table_is_narrow(tmp_path: Path, architecture: str) -> None:
+    model, context = build(tmp_path, architecture)
+    before, tokens = model.measure_size()["parameters"], model.config.vocab_size
+    made = apply(model, context, rank=6)
+    width = made.embedding_dim
+    assert width == (16 if architecture == "electra" else 32)
+    assert model.measure_size()["parameters"] == before - tokens * width + 6 * (tokens + width)
+    assert context.log["shape"] == [tokens, width]
+
+
+def test_unweighted_vectors_are_numpys_best_of_that_rank(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    old = vectors(model)
+    apply(model, context, rank=5, weighting="none")
+    left, values, right = np.linalg.svd(old, full_matrices=False)
+    assert np.allclose(vectors(model), left[:, :5] * values[:5] @ right[:5], atol=1e-5)
+    kept = (values[:5] ** 2).sum() / (values**2).sum()
+    assert context.log["energy_kept"] == pytest.approx(kept, abs=1e-4)
+
+
+def test_centred_vectors_are_scikit_learns_principal_components(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    old = vectors(model)
+    apply(model, context, rank=5, weighting="none", centre=True)
+    pca = PCA(5).fit(old)
+    assert np.allclose(vectors(model), pca.inverse_transform(pca.transform(old)), atol=1e-5)
+
+
+def test_frequent_tokens_lose_least() -> None:
+    weight = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 8)))
+    counts = torch.tensor([1000.0] * 3 + [1.0] * 17)
+    _, directions, values = principal_directions(weight, counts, centre=False)
+    kept = weight @ directions[:, :3] @ directions[:, :3].T
+    error = (weight - kept).norm(dim=1)
+    assert error[:3].max() < 0.1 * error[3:].min() + 0.1
+    weighted = np.linalg.svd(
+        weight.numpy() * (counts / counts.sum()).sqrt().numpy()[:, None], compute_uv=False
+    )
+    assert np.allclose(values, weighted)
+
+
+def test_energy_chooses_the_rank(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    values = np.linalg.svd(vectors(model), compute_uv=False) ** 2
+    made = apply(model, context, energy=0.6, weighting="none")
+    assert values[: made.rank].sum() >= 0.6 * values.sum() > values[: made.rank - 1].sum()
+
+
+@pytest.mark.slow
+def test_other_steps_train_it_and_make_it_int8(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    made = apply(model, context, rank=6)
+    before = made.table.weight.detach().clone()
+    fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2), context)
+    assert not torch.equal(made.table.weight, before)
+    int8_dynamic.step.apply(model, int8_dynamic.Params(embeddings=True), context)
+    model.kind = "torch_quantized"
+    assert [type(m) for m in made.children()] == [Int8Embedding, Int8Linear]
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    assert np.array_equal(scores(load_torch_model(tmp_path / "saved"), context), scores(model, context))
+
+
+def test_a_table_that_would_not_shrink_or_is_no_more_there_is_a_clear_error(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    with pytest.raises(BuildError, match=r"rank 14 of a token table of 23 × 32 .* expected less than 14"):
+        apply(model, context, rank=14)
+    apply(model, context, rank=13)
+    with pytest.raises(BuildError, match="no float table of 23 token vectors; it is factorised or quantized"):
+        apply(model, context, rank=4)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "neither came"),
+        ({"rank": 4, "energy": 0.9}, "both came"),
+        ({"rank": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_are_checked(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        factorize_embeddings.Params.model_validate(options)

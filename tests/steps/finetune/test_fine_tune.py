@@ -1,0 +1,59 @@
+"""The method fine_tune: what it declares, its options, and that it trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import DataError
+from slimgate.steps.finetune import fine_tune
+
+torch.set_num_threads(1)
+
+
+def test_it_declares_what_its_key_depends_on() -> None:
+    assert fine_tune.step.reads == ("train", "selection")
+    assert fine_tune.step.stochastic
+    assert not fine_tune.step.uses_teacher
+    assert fine_tune.step.gives is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"batch_size": 1.5},
+        {"precision": "fp8"},
+        {"epoch": 1},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        fine_tune.Params(**given)
+
+
+def test_it_trains_the_model_and_says_how(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    before = model.network.classifier.weight.clone()
+    assert fine_tune.step.apply(model, fine_tune.Params(precision="float32"), context) is model
+    assert not torch.equal(before, model.network.classifier.weight)
+    assert len(context.log["epochs"]) == 1
+    assert context.log["rows"] == 48
+
+
+def test_without_train_rows_it_says_so(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path / "rows")
+    model = load_tiny(write_tiny(tmp_path / "hub", "bert", labels=("neg", "pos")), context)
+    context.splits = {}
+    with pytest.raises(DataError, match="needs rows of split train"):
+        fine_tune.step.apply(model, fine_tune.Params(), context)

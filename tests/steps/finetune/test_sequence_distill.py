@@ -1,0 +1,222 @@
+"""The method sequence_distill: a student learns the answers that its teacher writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.models.write_answers import Written
+from slimgate.protocols import AnswerPlan, Rows
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.finetune import distill, fine_tune, sequence_distill
+from slimgate.steps.training.transfer_params import Generate
+from slimgate.steps.training.written_answers import (
+    COLUMN,
+    learn_from_written_answers,
+    written_answers,
+)
+from slimgate.tasks import causal_lm, text_generation
+from slimgate.tasks.parts.objectives import NO_ANSWER, labelled_rows, training_rows
+from tests.support.tiny_decoders import ASKED, UNASKED, answer_context, write_teacher_and_student
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_teacher_and_student(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def context(tmp_path: Path, folders: dict[str, Path]) -> Any:
+    return answer_context(tmp_path, folders)
+
+
+@pytest.fixture
+def teacher(context: Any) -> Any:
+    return context.load_teacher()
+
+
+def write_by_hand(monkeypatch: pytest.MonkeyPatch, *answers: Written) -> None:
+    """These, over and over, in place of the answers of a teacher: cut and empty ones do not come at will."""
+
+    def found(_teacher: Any, rows: Rows, _context: Any) -> list[Written]:
+        return [answers[place % len(answers)] for place in range(len(rows))]
+
+    monkeypatch.setattr("slimgate.steps.training.written_answers.written_answers", found)
+
+
+def says(text: str, *, ended: bool = True) -> Written:
+    return Written(text, (), ended)
+
+
+# --- the teacher's answers
+
+
+def test_the_teacher_answers_as_it_does_when_it_is_judged(
+    teacher: Any, context: Any, folders: dict[str, Path]
+) -> None:
+    rows = context.rows("selection")
+    prompts = text_generation.task.row_encoder(ASKED, folders["teacher"])(rows)
+    judged = text_generation.task.answer(
+        ASKED, EagerPredictor(teacher.network, "cpu"), prompts, AnswerPlan(1)
+    )
+    assert written_answers(teacher, rows, context) == list(judged[:, 0])
+
+
+def test_a_sampled_task_is_taught_by_greedy_answers(teacher: Any, context: Any) -> None:
+    greedy = written_answers(teacher, context.rows("selection"), context)
+    context.task_params = text_generation.Params(
+        prompt="text", reference="label", max_new_tokens=6, temperature=2.0, repeats=3
+    )
+    assert written_answers(teacher, context.rows("selection"), context) == greedy
+
+
+def test_answers_are_written_once_for_all_students(teacher: Any, context: Any, tmp_path: Path) -> None:
+    kept: dict[str, Path] = {}
+
+    def share(kind: str, key: Any, fill: Any) -> tuple[Path, bool]:
+        if found := kept.get(str(key)):
+            return found, True
+        folder = tmp_path / f"{kind}-{len(kept)}"
+        folder.mkdir()
+        fill(folder)
+        return kept.setdefault(str(key), folder), False
+
+    context.share = share
+    first = written_answers(teacher, context.rows("train"), context)
+    teacher.network = None  # it answers no more
+    assert written_answers(teacher, context.rows("train"), context) == first
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("params", [ASKED, UNASKED], ids=["in place of references", "without references"])
+def test_answers_are_what_is_learnt_and_prompts_are_not(
+    teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch, params: text_generation.Params
+) -> None:
+    write_by_hand(monkeypatch, says("good film"))
+    context.task_params = params
+    own = learn_from_written_answers(teacher, context)
+    assert own.task_params.reference == (params.reference or COLUMN)
+    assert own.rows("train").ids == context.rows("train").ids
+    prompts = context.rows("train").table["text"].to_pylist()
+    answer = teacher.tokenizer("good film", add_special_tokens=False)["input_ids"]
+    _, targets = training_rows(teacher, own)
+    for prompt, labels in zip(prompts, targets.rows, strict=True):  # type: ignore[attr-defined]
+        asked = teacher.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        assert labels == [NO_ANSWER] * len(asked) + [*answer, teacher.tokenizer.eos_token_id]
+    chosen_by = labelled_rows(teacher, "selection", own)
+    assert chosen_by is not None
+    assert set(own.rows("selection").table[own.task_params.reference].to_pylist()) == {"good film"}
+
+
+def test_rows_whose_answer_is_cut_or_empty_are_left_out_and_counted(
+    teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_by_hand(monkeypatch, says("film"), says("film film", ended=False), says(" "), says("", ended=False))
+    own = learn_from_written_answers(teacher, context)
+    assert own.rows("train").ids == context.rows("train").ids[::4]
+    assert context.log["teacher_wrote"]["train"] == {"rows": 12, "dropped_empty": 24, "dropped_cut": 12}
+
+
+def test_a_teacher_that_ends_no_answer_is_an_error(
+    teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_by_hand(monkeypatch, says("film", ended=False))
+    with pytest.raises(
+        BuildError, match="all 48 rows of train are empty, or cut at max_new_tokens = 6; raise"
+    ):
+        learn_from_written_answers(teacher, context)
+
+
+# --- the step
+
+
+def taught(context: Any, answer: str) -> Any:
+    """The teacher after learning one answer to everything."""
+    table = context.rows("train").table.drop_columns(["label"])
+    rows = Rows(table.append_column("label", pa.array([answer] * len(table))))
+    params = fine_tune.Params(epochs=10, learning_rate=1e-2, batch_size=8, precision="float32")
+    own = replace(context, splits={"train": rows}, log={})
+    return fine_tune.step.apply(context.load_teacher(), params, own)
+
+
+@pytest.mark.parametrize(
+    ("params", "parts"),
+    [({}, {"labels"}), ({"alpha": 0.5}, {"labels", "soft"})],
+    ids=["text", "probabilities"],
+)
+def test_the_student_comes_to_write_what_its_teacher_writes(
+    folders: dict[str, Path], context: Any, params: dict[str, Any], parts: set[str]
+) -> None:
+    teacher = taught(context, "nice plot")
+    own = replace(context, load_teacher=lambda: teacher, task_params=UNASKED)
+    student = load_tiny(folders["student"], own)
+    assert "nice plot" not in answers(student, own)
+    options = sequence_distill.Params(
+        epochs=10, learning_rate=1e-2, batch_size=8, precision="float32", **params
+    )
+    assert sequence_distill.step.apply(student, options, own) is student
+    assert answers(student, own) == answers(teacher, own) == ["nice plot"] * 16
+    assert set(own.log["loss_parts"]) == parts
+    assert own.log["teacher_wrote"]["train"] == {"rows": 48, "dropped_empty": 0, "dropped_cut": 0}
+
+
+def test_a_student_with_another_tokenizer_learns_the_text_and_no_probabilities(
+    context: Any, tmp_path: Path
+) -> None:
+    teacher = taught(context, "film")
+    own = replace(context, load_teacher=lambda: teacher)
+    folder = write_tiny(tmp_path / "bytes", "qwen2", causal=True, max_position_embeddings=128)
+    student = load_tiny(folder, own)
+    options = sequence_distill.Params(epochs=10, learning_rate=1e-2, batch_size=8, precision="float32")
+    sequence_distill.step.apply(student, options, own)
+    assert answers(student, own) == ["film"] * 16
+    assert "their tokenizers differ on" in own.log["warning"]
+    with pytest.raises(BuildError, match="student and teacher have different tokenizers"):
+        sequence_distill.step.apply(student, options.model_copy(update={"alpha": 0.5}), own)
+
+
+def answers(model: Any, context: Any) -> list[str]:
+    return [one.text for one in written_answers(model, context.rows("selection"), context)]
+
+
+def test_a_task_without_answers_is_refused_before_the_teacher_loads(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    params = causal_lm.Params(text=("text",), max_tokens=16)
+    context = tiny_context(tmp_path, task=causal_lm.task, params=params)
+    student = load_tiny(folders["student"], context)
+    with pytest.raises(
+        BuildError, match="models of task causal_lm write no answers to learn from; expected text"
+    ):
+        sequence_distill.step.apply(student, sequence_distill.Params(), context)
+
+
+def test_generated_text_is_no_answer_and_the_step_that_writes_them_is_named(
+    folders: dict[str, Path], context: Any
+) -> None:
+    student, params = load_tiny(folders["student"], context), distill.Params(generate=Generate(rows=4))
+    with pytest.raises(
+        BuildError, match="rows of this task are prompts to answer; use the step sequence_dist"
+    ):
+        distill.step.apply(student, params, context)
+
+
+def test_references_that_are_lists_give_way_to_texts(
+    teacher: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_by_hand(monkeypatch, says("film"))
+    table = context.rows("train").table
+    lists = pa.array([["a", "b"]] * len(table))
+    rows = Rows(table.drop_columns(["label"]).append_column("label", lists))
+    own = learn_from_written_answers(teacher, replace(context, splits={"train": rows}))
+    assert own.rows("train").table["label"].to_pylist() == ["film"] * len(table)

@@ -1,0 +1,37 @@
+"""LowRankLinear: the product of its halves, and an empty one of the same shape."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from slimgate.steps.layers.low_rank_linear import LowRankLinear
+
+
+def test_outputs_are_those_of_the_product_worked_by_hand() -> None:
+    layer = LowRankLinear.from_factors(
+        torch.tensor([[1.0], [2.0], [-1.0]]), torch.tensor([[3.0, 4.0]]), torch.tensor([0.5, 0.0, 0.0])
+    )
+    # the weight is [[3, 4], [6, 8], [-3, -4]]
+    assert layer(torch.tensor([[1.0, 1.0], [0.0, 2.0]])).tolist() == [[7.5, 14, -7], [8.5, 16, -8]]
+    assert (layer.in_features, layer.out_features, layer.rank) == (2, 3, 1)
+    assert sum(p.numel() for p in layer.parameters()) == 2 + 3 + 3
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_empty_one_of_its_options_takes_its_weights(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = LowRankLinear.from_factors(torch.randn(6, 2), torch.randn(2, 5), torch.randn(6) if bias else None)
+    again = LowRankLinear(**layer.options())
+    again.load_state_dict(layer.state_dict())
+    inputs = torch.randn(3, 4, 5)
+    assert torch.equal(again(inputs), layer(inputs))
+    assert again(inputs).shape == (3, 4, 6)
+
+
+def test_its_halves_are_plain_linear_layers_that_train() -> None:
+    layer = LowRankLinear(4, 3, 2)
+    layer(torch.ones(1, 4)).sum().backward()
+    assert type(layer.down) is type(layer.up) is nn.Linear
+    assert all(p.grad is not None for p in layer.parameters())

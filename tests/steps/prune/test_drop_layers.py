@@ -1,0 +1,124 @@
+"""The method drop_layers: which blocks go by each strategy, and that what is left loads again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.masking import ALL, logits, save_and_load, tiny_model
+from slimgate.errors import SuiteError
+from slimgate.models.blocks import blocks, encoder_layers
+from slimgate.steps.prune import drop_layers
+from slimgate.steps.prune._drop_layers import block_influence, loss_without
+
+pytestmark = pytest.mark.slow
+
+torch.set_num_threads(1)
+STRATEGIES = ("alternate", "top", "influence", "loss")
+
+
+@pytest.mark.parametrize("architecture", ALL)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_blocks_that_stay_are_the_originals_in_order(
+    tmp_path: Path, architecture: str, strategy: Any
+) -> None:
+    model, context = tiny_model(tmp_path, architecture)
+    original = list(encoder_layers(model.network))
+    drop_layers.step.apply(model, drop_layers.Params(pruning_ratio=0.5, strategy=strategy), context)
+    kept = context.log["kept"]
+    assert kept == sorted(kept)
+    assert [id(block) for block in encoder_layers(model.network)] == [id(original[i]) for i in kept]
+    assert (context.log["blocks_before"], context.log["blocks_after"]) == (4, 2)
+    again = save_and_load(model, tmp_path / "saved")
+    assert again.config.num_hidden_layers == 2
+    assert torch.equal(logits(again), logits(model))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "layers", "kept"),
+    [
+        ("alternate", 1, [0, 2, 3]),  # 0, 1.5, 3: halves go to the even number
+        ("alternate", 2, [0, 3]),
+        ("alternate", 3, [0]),
+        ("top", 1, [0, 1, 2]),
+        ("top", 3, [0]),
+    ],
+)
+def test_alternate_and_top_go_by_place_alone_and_read_no_rows(
+    tmp_path: Path, strategy: Any, layers: int, kept: list[int]
+) -> None:
+    model, context = tiny_model(tmp_path, "bert")
+    context.splits = {}
+    drop_layers.step.apply(model, drop_layers.Params(layers=layers, strategy=strategy), context)
+    assert context.log["kept"] == kept
+
+
+def test_a_block_that_passes_tokens_on_has_no_influence_and_nothing_changes_without_it(
+    tmp_path: Path,
+) -> None:
+    model, context = tiny_model(tmp_path, "llama")
+    block = blocks(model.network)[1]
+    with torch.no_grad():
+        for name in (block.attention.output, block.feed_forward.output):
+            model.network.get_submodule(name).weight.zero_()
+    before = logits(model)
+    drop_layers.step.apply(model, drop_layers.Params(layers=1, strategy="influence"), context)
+    assert context.log["kept"] == [0, 2, 3]
+    torch.testing.assert_close(logits(model), before, atol=1e-6, rtol=1e-6)
+
+
+def test_by_loss_the_blocks_go_without_which_it_is_least_and_the_log_tells_it(tmp_path: Path) -> None:
+    model, context = tiny_model(tmp_path, "bert")
+    alone = [loss_without(model, context, [block]) for block in range(4)]
+    drop_layers.step.apply(model, drop_layers.Params(layers=1, strategy="loss"), context)
+    gone = alone.index(min(alone))
+    assert context.log["kept"] == [block for block in range(4) if block != gone]
+    assert context.log["loss_after_each"] == [{"block": gone, "loss": round(min(alone), 4)}]
+
+
+def test_by_influence_the_least_of_them_go(tmp_path: Path) -> None:
+    model, context = tiny_model(tmp_path, "bert")
+    influence = block_influence(model, context)
+    drop_layers.step.apply(model, drop_layers.Params(layers=2, strategy="influence"), context)
+    assert context.log["influence"] == [round(value, 4) for value in influence]
+    gone = sorted(range(4), key=lambda block: influence[block])[:2]
+    assert context.log["kept"] == [block for block in range(4) if block not in gone]
+
+
+@pytest.mark.parametrize(
+    ("given", "blocks_left"),
+    [({"layers": 1}, 5), ({"pruning_ratio": 0.5}, 3), ({"pruning_ratio": 0.4}, 4)],
+    ids=["count", "half", "rounded"],
+)
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_layers", "n_layer"])
+def test_the_configuration_afterwards_is_known_before_the_model_is_loaded(
+    given: dict[str, Any], blocks_left: int, key: str
+) -> None:
+    config = drop_layers.step.check(drop_layers.Params.model_validate(given), {key: 6})
+    assert config["num_hidden_layers"] == blocks_left
+
+
+@pytest.mark.parametrize(("given", "count"), [({"layers": 6}, 6), ({"pruning_ratio": 0.05}, 0)], ids=str)
+def test_no_block_or_all_of_them_is_an_error_before_the_model_is_loaded(
+    given: dict[str, Any], count: int
+) -> None:
+    with pytest.raises(SuiteError, match=f"{count} of 6 blocks would go, expected 1 to 5"):
+        drop_layers.step.check(drop_layers.Params.model_validate(given), {"num_hidden_layers": 6})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "expected either layers or pruning_ratio"),
+        ({"layers": 2, "pruning_ratio": 0.5}, "expected either layers or pruning_ratio"),
+        ({"layers": 2, "strategy": "bottom"}, "'alternate', 'top', 'influence' or 'loss'"),
+    ],
+    ids=["nothing", "both", "unknown"],
+)
+def test_wrong_options_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        drop_layers.Params.model_validate(given)

@@ -1,0 +1,90 @@
+"""The method n_m_prune: at most n of every m weights along the inputs, and the right ones."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.models.linear_layers import linear_layers
+from slimgate.steps.finetune import fine_tune
+from slimgate.steps.prune import n_m_prune
+
+torch.set_num_threads(1)
+
+
+def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), initializer_range=0.2)
+    return load_tiny(folder, context), context
+
+
+def groups(layer: Any, m: int) -> Any:
+    return layer.weight.detach().reshape(-1, m)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "score"),
+    [
+        ("bert", "magnitude"),
+        ("distilbert", "wanda"),
+        ("roberta", "magnitude"),
+        ("electra", "wanda"),
+        ("gpt2", "wanda"),
+        ("llama", "magnitude"),
+    ],
+)
+def test_every_group_of_four_inputs_has_two_zeros(tmp_path: Path, architecture: str, score: Any) -> None:
+    model, context = build(tmp_path, architecture)
+    n_m_prune.step.apply(model, n_m_prune.Params(score=score), context)
+    for layer in linear_layers(model).values():
+        assert ((groups(layer, 4) == 0).sum(dim=1) == 2).all()
+    assert context.log["pattern"] == "2:4"
+    assert context.log["sparsity"] == 0.5
+
+
+def test_by_magnitude_the_largest_of_each_group_stay_as_they_were(tmp_path: Path) -> None:
+    model, context = build(tmp_path, calibration=0)  # magnitudes need no rows
+    before = copy.deepcopy(linear_layers(model))
+    n_m_prune.step.apply(model, n_m_prune.Params(n=1, m=8), context)
+    for name, layer in linear_layers(model).items():
+        old, new = groups(before[name], 8), groups(layer, 8)
+        largest = old.abs().argmax(dim=1, keepdim=True)
+        assert torch.equal(new.gather(1, largest), old.gather(1, largest))
+        assert int((new != 0).sum()) == len(new)
+
+
+def test_by_activations_an_input_that_is_large_is_kept(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    with torch.no_grad():
+        model.network.bert.embeddings.LayerNorm.weight[::4] = 1000.0
+    n_m_prune.step.apply(model, n_m_prune.Params(n=1, score="wanda"), context)
+    weight = linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
+    assert float((weight[:, ::4] != 0).float().mean()) > 0.98
+
+
+def test_later_training_keeps_the_pattern(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    n_m_prune.step.apply(model, n_m_prune.Params(), context)
+    fine_tune.step.apply(model, fine_tune.Params(learning_rate=1e-2, precision="float32"), context)
+    for layer in linear_layers(model).values():
+        assert ((groups(layer, 4) == 0).sum(dim=1) >= 2).all()
+
+
+def test_a_width_that_m_does_not_divide_is_a_clear_error(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    with pytest.raises(BuildError, match="2:5 sparsity: a layer has 32 inputs, expected a multiple of 5"):
+        n_m_prune.step.apply(model, n_m_prune.Params(n=2, m=5), context)
+
+
+@pytest.mark.parametrize("given", [{"n": 4}, {"n": 5, "m": 4}, {"n": 0}, {"m": 1}, {"score": "random"}])
+def test_patterns_that_prune_nothing_or_all_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        n_m_prune.Params(**given)

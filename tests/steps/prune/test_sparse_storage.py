@@ -1,0 +1,195 @@
+"""The method sparse_storage: pruned artifacts shrink, answers stay, and it works after int8."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.loading import load
+from slimgate.models.linear_layers import linear_layers
+from slimgate.models.predict import predict_scores
+from slimgate.models.torch_model import load_torch_model
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.layers.grid import dequantize
+from slimgate.steps.layers.sparse_integers import SparseInt8Linear
+from slimgate.steps.layers.sparse_linear import SparseLinear
+from slimgate.steps.prune import magnitude_prune, sparse_storage
+from slimgate.tasks import text_classification
+
+torch.set_num_threads(1)
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+PRUNED = ("magnitude_prune", {"sparsity": 0.5, "scope": "layer"})
+
+
+def build(tmp_path: Path, architecture: str = "bert", mean: bool = False) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", calibration=12, **({"params": MEAN} if mean else {}))
+    labels = None if mean else ("neg", "pos")
+    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
+    return load_tiny(folder, context), context
+
+
+def step(model: Any, context: Any, name: str, options: Any) -> Any:
+    method = load("step", name)
+    model = method.apply(model, method.Params.model_validate(options), context)
+    model.kind = method.gives or model.kind
+    return model
+
+
+def scores(model: Any, context: Any) -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=8)
+
+
+def saved(model: Any, folder: Path) -> int:
+    """Bytes of the weights file, without its header of names and shapes."""
+    folder.mkdir()
+    model.save(folder)
+    content = (folder / "model.safetensors").read_bytes()
+    return len(content) - 8 - int.from_bytes(content[:8], "little")
+
+
+INT8 = ("int8_dynamic", {"embeddings": True})
+GPTQ = ("gptq", {"bits": 3, "embeddings": 8})
+THREE_BITS = ("weight_only", {"bits": 3, "embeddings": 8})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "mean", "quantize"),
+    [
+        ("bert", False, None),
+        ("distilbert", False, None),
+        ("roberta", False, INT8),
+        ("distilbert", False, ("int8_static", {})),
+        ("electra", False, THREE_BITS),
+        ("gpt2", False, None),
+        ("gpt2", False, INT8),
+        ("gpt2", False, THREE_BITS),
+        ("llama", False, None),
+        ("llama", False, THREE_BITS),
+        ("distilbert", False, GPTQ),
+        ("bert", True, INT8),
+        ("bert", True, THREE_BITS),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else str(value),
+)
+def test_answers_stay_to_the_bit_before_and_after_loading(
+    tmp_path: Path, architecture: str, mean: bool, quantize: Any
+) -> None:
+    model, context = build(tmp_path, architecture, mean)
+    step(model, context, *PRUNED)
+    if quantize:
+        step(model, context, *quantize)
+    before, size = scores(model, context), model.measure_size()
+    step(model, context, "sparse_storage", {})
+    assert np.array_equal(scores(model, context), before)
+    counted = ("parameters", "nonzero_parameters")
+    assert [model.measure_size()[key] for key in counted] == [size[key] for key in counted]
+    saved(model, tmp_path / "saved")
+    again = load_torch_model(tmp_path / "saved")
+    assert np.array_equal(scores(again, context), before)
+    assert again.measure_size() == model.measure_size()
+    assert again.kind == "torch_quantized"
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_gptq_leaves_what_was_pruned_at_zero_so_that_it_is_stored_without(
+    tmp_path: Path, architecture: str
+) -> None:
+    model, context = build(tmp_path, architecture)
+    step(model, context, "sparsegpt_prune", {"n": 2, "m": 4})
+    zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}
+    step(model, context, "gptq", {"bits": 4})
+    for name, mask in zeros.items():
+        layer = model.network.get_submodule(name)
+        assert 2 * int(mask.sum()) == mask.numel()
+        assert (dequantize(layer.levels(), layer.grid())[mask] == 0).all()
+    assert context.log["output_error"] < context.log["output_error_of_nearest"]
+    step(model, context, "sparse_storage", {})
+    assert context.log["layers"] == (24 if architecture == "bert" else 16)
+    # 4 bits a weight become half of that and 2/3 of a bit for the pattern of 2:4 (scales and biases stay)
+    assert context.log["layer_bytes_after"] < 0.85 * context.log["layer_bytes_before"]
+
+
+def test_the_weights_file_is_smaller_by_what_the_zeros_took(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    step(model, context, *PRUNED)
+    before = saved(model, tmp_path / "before")
+    step(model, context, "sparse_storage", {})
+    matrices, biases = 4 * (4 * 32 * 32 + 2 * 32 * 64), 4 * (5 * 32 + 64)
+    assert context.log["layer_bytes_before"] == matrices * 4 + biases * 4
+    assert context.log["layer_bytes_after"] == matrices * 2 + matrices // 8 + biases * 4
+    assert context.log["layers"] == 24
+    assert context.log["layouts"] == {"mask": 24}
+    assert before - saved(model, tmp_path / "after") == matrices * 15 / 8
+
+
+def test_two_of_four_in_int8_takes_less_than_five_bits_a_weight(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    for name, options in (
+        ("sparsegpt_prune", {"n": 2, "m": 4}),
+        ("int8_dynamic", {}),
+        ("sparse_storage", {}),
+    ):
+        step(model, context, name, options)
+    assert context.log["layouts"] == {"2:4": 24}
+    matrices, floats = 4 * (4 * 32 * 32 + 2 * 32 * 64), 2 * 4 * (5 * 32 + 64)  # biases and scales
+    assert (context.log["layer_bytes_after"] - 4 * floats) * 8 / matrices < 4 + 0.7
+    kinds = [type(module) for module in model.network.modules()]
+    assert kinds.count(SparseInt8Linear) == 24
+
+
+@pytest.mark.parametrize(("values", "bits"), [("float32", 32), ("float16", 16), ("int8", 8)])
+def test_values_are_stored_in_the_dtype_asked_for(tmp_path: Path, values: str, bits: int) -> None:
+    model, context = build(tmp_path)
+    step(model, context, "magnitude_prune", {"sparsity": 0.9, "scope": "layer"})
+    before = scores(model, context)
+    step(model, context, "sparse_storage", {"values": values})
+    assert np.abs(scores(model, context) - before).max() <= {32: 0.0, 16: 1e-3, 8: 0.1}[bits] * np.ptp(before)
+    saved(model, tmp_path / "saved")
+    stored = safetensors.torch.load_file(tmp_path / "saved" / "model.safetensors")
+    name = "bert.encoder.layer.0.attention.self.query"
+    assert stored[f"{name}.values"].dtype == getattr(torch, values)
+    assert len(stored[f"{name}.values"]) <= 1024 - round(0.9 * 1024)
+    assert stored[f"{name}.pattern"].dtype == torch.uint8
+    assert f"{name}.weight" not in stored
+    assert stored["classifier.weight"].dtype == torch.float32
+    options = json.loads((tmp_path / "saved" / "slimgate.json").read_text("utf-8"))["modifications"][-1]
+    assert options["spec"]["modules"][name][0] == "slimgate.steps.layers.sparse_linear:SparseLinear"
+
+
+def test_layers_that_would_not_become_smaller_stay_dense(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    step(model, context, *PRUNED)
+    step(model, context, "sparse_storage", {})
+    assert type(model.network.bert.pooler.dense) is torch.nn.Linear
+    assert type(model.network.classifier) is torch.nn.Linear
+    assert type(model.network.bert.encoder.layer[0].output.dense) is SparseLinear
+
+
+def test_a_model_without_zeros_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    with pytest.raises(BuildError, match=r"none of 25 linear layers .* of float32: prune first"):
+        step(model, context, "sparse_storage", {})
+
+
+def test_a_weight_that_is_an_embeddings_too_stays_tied(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
+    network = model.network
+    table = network.bert.embeddings.word_embeddings
+    network.bert.pooler.dense = torch.nn.Linear(32, table.num_embeddings)
+    network.bert.pooler.dense.weight = table.weight
+    with torch.no_grad():
+        table.weight.mul_(torch.arange(32) % 2)
+    sparse_storage.step.apply(model, sparse_storage.Params(), context)
+    assert network.bert.pooler.dense.weight is table.weight

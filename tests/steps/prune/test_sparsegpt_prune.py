@@ -1,0 +1,85 @@
+"""The method sparsegpt_prune: zeros as asked, and outputs nearer to those before than by other scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.models.linear_layers import linear_layers
+from slimgate.models.predict import predict_scores
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.prune import magnitude_prune, n_m_prune, sparsegpt_prune, wanda_prune
+
+torch.set_num_threads(1)
+
+
+def build(tmp_path: Path, architecture: str = "bert", **config: Any) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", calibration=48, selection=64)
+    options = {"initializer_range": 0.2, **config}
+    folder = write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos"), **options)
+    return load_tiny(folder, context), context
+
+
+def scores(model: Any, context: Any) -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=32)
+
+
+def moved(tmp_path: Path, method: Any, **params: Any) -> float:
+    """How far a method moves the answers on rows that it did not see."""
+    model, context = build(tmp_path, num_hidden_layers=2)
+    before = scores(model, context)
+    method.apply(model, method.Params(**params), context)
+    return float(np.square(scores(model, context) - before).mean())
+
+
+def test_half_of_each_matrix_goes_and_the_answers_move_least(tmp_path: Path) -> None:
+    by_magnitude = moved(tmp_path, magnitude_prune.step, sparsity=0.5, scope="layer")
+    by_activations = moved(tmp_path, wanda_prune.step, sparsity=0.5)
+    assert moved(tmp_path, sparsegpt_prune.step, sparsity=0.5) < 0.7 * min(by_magnitude, by_activations)
+
+
+def test_at_two_of_four_the_answers_move_less_than_without_compensation(tmp_path: Path) -> None:
+    assert moved(tmp_path, sparsegpt_prune.step, n=2, m=4) < 0.7 * moved(
+        tmp_path, n_m_prune.step, score="wanda"
+    )
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "electra", "gpt2"])
+def test_every_matrix_of_other_families_has_its_zeros(tmp_path: Path, architecture: str) -> None:
+    model, context = build(tmp_path, architecture)
+    sparsegpt_prune.step.apply(model, sparsegpt_prune.Params(sparsity=0.25), context)
+    for layer in linear_layers(model).values():
+        assert int((layer.weight == 0).sum()) == layer.weight.numel() // 4
+    assert context.log["sparsity"] == 0.25
+
+
+def test_every_group_has_its_zeros_and_the_log_names_the_pattern(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    sparsegpt_prune.step.apply(model, sparsegpt_prune.Params(n=1, m=4), context)
+    for layer in linear_layers(model).values():
+        assert ((layer.weight.reshape(-1, 4) == 0).sum(dim=1) >= 3).all()
+    assert (context.log["pattern"], context.log["sparsity"]) == ("1:4", 0.75)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"n": 2}, {"m": 4}, {"sparsity": 0.5, "n": 2, "m": 4}, {"sparsity": 0.5, "m": 4}],
+    ids=str,
+)
+def test_either_a_share_or_n_and_m_is_expected(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="expected either sparsity, or n and m"):
+        sparsegpt_prune.Params(**given)
+
+
+@pytest.mark.parametrize("given", [{"n": 4, "m": 4}, {"sparsity": 1.0}, {"sparsity": 0.5, "damping": 0.0}])
+def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        sparsegpt_prune.Params(**given)

@@ -1,0 +1,105 @@
+"""The method wanda_prune: |w| · ‖x‖ by row, each block after those before it are pruned."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import DataError
+from slimgate.models.linear_layers import linear_layers
+from slimgate.steps.calibration import calibration_batches, watch_inputs
+from slimgate.steps.prune import magnitude_prune, wanda_prune
+from slimgate.tasks import text_classification
+
+torch.set_num_threads(1)
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+
+
+def build(tmp_path: Path, architecture: str = "bert", **options: Any) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", **{"calibration": 12, **options})
+    labels = None if options.get("params") is MEAN else ("neg", "pos")
+    folder = write_tiny(tmp_path / "hub", architecture, labels=labels, initializer_range=0.2)
+    return load_tiny(folder, context), context
+
+
+def tokens(model: Any, context: Any, name: str) -> Any:
+    """What a layer receives, concatenated: (tokens, in_features) numpy."""
+    seen: list[Any] = []
+    layers = {name: linear_layers(model)[name]}
+    watch_inputs(model, layers, calibration_batches(model, context), lambda _, x: seen.append(x.numpy()))
+    return np.concatenate(seen).astype(np.float64)
+
+
+def test_each_output_keeps_its_half_of_the_highest_scores_on_what_pruned_blocks_give(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    before = copy.deepcopy(model)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
+    old, new = linear_layers(before), linear_layers(model)
+    for name in ("bert.encoder.layer.0.attention.self.key", "bert.encoder.layer.3.attention.self.query"):
+        # the first layers of a block receive what the pruned blocks before it give, also afterwards
+        norms = np.sqrt((tokens(model, context, name) ** 2).sum(axis=0))
+        weight, kept = old[name].weight.detach().numpy(), new[name].weight.detach().numpy()
+        scores = np.abs(weight) * norms
+        for row in range(32):
+            order = np.argsort(scores[row])
+            assert (kept[row][order[:16]] == 0).all()
+            assert (kept[row][order[16:]] == weight[row][order[16:]]).all()
+    assert context.log["sparsity"] == 0.5
+    assert context.log["matrices"] == 24
+
+
+def test_inputs_that_are_large_save_small_weights(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    norm = model.network.bert.embeddings.LayerNorm
+    with torch.no_grad():
+        norm.weight[:16] = 100.0
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
+    weight = linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight
+    assert float((weight[:, :16] != 0).float().mean()) > 0.95
+
+
+def test_by_layer_rows_may_differ_and_the_share_holds_for_the_matrix(tmp_path: Path) -> None:
+    model, context = build(tmp_path)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.25, scope="layer"), context)
+    for layer in linear_layers(model).values():
+        assert int((layer.weight == 0).sum()) == layer.weight.numel() // 4
+    rows = (linear_layers(model)["bert.encoder.layer.0.attention.self.query"].weight == 0).sum(dim=1)
+    assert len(set(rows.tolist())) > 1
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "electra", "gpt2"])
+def test_other_families_are_reached_whole(tmp_path: Path, architecture: str) -> None:
+    model, context = build(tmp_path, architecture)
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
+    assert context.log["sparsity"] == 0.5
+    assert context.log["matrices"] == (16 if architecture == "gpt2" else 24)
+
+
+def test_it_works_under_mean_pooling_and_after_other_pruning(tmp_path: Path) -> None:
+    model, context = build(tmp_path, params=MEAN)
+    magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.3), context)
+    zeros = {name: layer.weight == 0 for name, layer in linear_layers(model).items()}
+    wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.75, scope="layer"), context)
+    for name, layer in linear_layers(model).items():
+        assert int((layer.weight == 0).sum()) == 0.75 * layer.weight.numel()
+        assert (layer.weight[zeros[name]] == 0).all()
+
+
+def test_without_calibration_rows_it_says_which_split_is_missing(tmp_path: Path) -> None:
+    model, context = build(tmp_path, calibration=0)
+    with pytest.raises(DataError, match="needs rows of split calibration"):
+        wanda_prune.step.apply(model, wanda_prune.Params(sparsity=0.5), context)
+
+
+@pytest.mark.parametrize("given", [{"sparsity": 1.0}, {"sparsity": 0.5, "scope": "global"}, {}])
+def test_options_out_of_range_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        wanda_prune.Params(**given)

@@ -1,0 +1,100 @@
+"""slimgate.steps.calibration: norms and second moments of what layers receive, padding left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.models.linear_layers import by_block, linear_layers
+from slimgate.steps.calibration import (
+    Moments,
+    calibration_batches,
+    input_norms,
+    inverse_factor,
+    second_moments,
+)
+
+torch.set_num_threads(1)
+
+
+def built(tmp_path: Path, architecture: str) -> tuple[Any, Any]:
+    context = tiny_context(tmp_path / "rows", calibration=9)
+    return load_tiny(write_tiny(tmp_path / "hub", architecture, labels=("neg", "pos")), context), context
+
+
+def test_they_equal_those_of_rows_run_one_by_one_without_padding(tmp_path: Path) -> None:
+    model, context = built(tmp_path, "bert")
+    layers = dict(list(linear_layers(model).items())[:5])
+    batches = calibration_batches(model, context, batch_size=4)
+    seen: dict[str, list[Any]] = {name: [] for name in layers}
+    handles = [
+        layer.register_forward_hook(lambda _m, given, _o, name=name: seen[name].append(given[0][0].numpy()))
+        for name, layer in layers.items()
+    ]
+    with torch.no_grad():
+        for batch in calibration_batches(model, context, batch_size=1):
+            model.network(**batch)
+    for handle in handles:
+        handle.remove()
+    norms, moments = input_norms(model, layers, batches), second_moments(model, layers, batches)
+    for name, parts in seen.items():
+        tokens = np.concatenate(parts).astype(np.float64)
+        np.testing.assert_allclose(norms[name].numpy(), np.sqrt((tokens**2).mean(axis=0)), rtol=1e-4)
+        expected = tokens.T @ tokens / len(tokens)
+        np.testing.assert_allclose(moments[name].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_receives_nothing_is_an_error_that_names_it(tmp_path: Path) -> None:
+    model, context = built(tmp_path, "bert")
+    with pytest.raises(BuildError, match=r"1 linear layers received nothing .*, first nowhere"):
+        input_norms(model, {"nowhere": nn.Linear(2, 2)}, calibration_batches(model, context))
+
+
+@pytest.mark.parametrize("architecture", ["distilbert", "roberta", "electra", "gpt2", "llama"])
+def test_layers_are_grouped_by_block_in_order(tmp_path: Path, architecture: str) -> None:
+    model, _ = built(tmp_path, architecture)
+    layers = linear_layers(model)
+    groups = by_block(model, layers)
+    assert len(groups) == 4
+    assert [name for group in groups for name in group] == list(layers)
+    assert [{name.split(".h.")[-1].split("layer")[-1] for name in group} for group in groups]
+    for number, group in enumerate(groups):
+        assert all(f".{number}." in name for name in group)
+    outer = linear_layers(model, inside="network", output=True)
+    alone = [group for group in by_block(model, outer) if not group.keys() & layers.keys()]
+    assert sorted(name for group in alone for name in group) == sorted(outer.keys() - layers.keys())
+    assert all(len(group) == 1 for group in alone)
+
+
+def test_moments_are_those_of_all_tokens_together() -> None:
+    tokens = torch.from_numpy(np.random.default_rng(3).normal(loc=1.0, size=(50, 4)))
+    moments = Moments.empty(4, torch.device("cpu"))
+    for part in torch.split(tokens, 20):
+        moments.add_(part)
+    assert np.allclose(moments.mean, tokens.numpy().mean(0))
+    assert np.allclose(moments.covariance, np.cov(tokens.numpy().T, bias=True))
+    assert np.allclose(moments.second_moment, tokens.numpy().T @ tokens.numpy() / 50)
+
+
+def test_the_factor_is_that_of_the_damped_inverse() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(400, 16)) @ rng.normal(size=(16, 16)))
+    matrix = x.t() @ x / len(x)
+    factor = inverse_factor(matrix, 0.01)
+    damped = matrix.numpy() + 0.01 * np.trace(matrix.numpy()) / 16 * np.eye(16)
+    np.testing.assert_allclose((factor.t() @ factor).numpy(), np.linalg.inv(damped), rtol=1e-8, atol=1e-10)
+    assert torch.equal(factor, factor.triu())
+
+
+def test_moments_that_cannot_be_inverted_say_so() -> None:
+    singular = torch.full((4, 4), float("nan"), dtype=torch.float64)
+    with pytest.raises(BuildError, match="raise damping"):
+        inverse_factor(singular, 0.01)

@@ -1,0 +1,233 @@
+"""What holds of every step, on tiny models of each task, with the options of its examples.
+
+The step runs, outputs keep their number and stay finite, what it claims came true, the artifact holds no
+pickle, and it loads again to the same outputs, to the bit. Or one BuildError says why the step cannot run.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.embeddings import LABELS, PAIRS, embedding_context
+from fixtures.models.exported import make_distinct_
+from fixtures.models.step_examples import (
+    ANSWER_EXAMPLES,
+    EMBEDDING_EXAMPLES,
+    EXAMPLES,
+    ONNX_EXAMPLES,
+    OPENVINO_EXAMPLES,
+    SERVED_EXAMPLES,
+)
+from fixtures.models.task_rows import TASKS, task_context
+from slimgate.errors import BuildError
+from slimgate.loading import known_plugins, load, runtime_of
+from slimgate.run.claims import check_step_claims
+from slimgate.steps.agreement import predictor_of
+from slimgate.store.store import files_of
+from slimgate.tasks import causal_lm, text_classification, text_generation
+
+pytestmark = pytest.mark.slow
+
+torch.set_num_threads(1)
+PICKLES = (".bin", ".pt", ".pkl", ".pickle")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task with tiny rows, and the model in it: an architecture with options."""
+
+    context: Callable[[Path], Any]
+    architecture: str = "bert"
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+CLASSES = partial(tiny_context, calibration=16)
+MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, pooling="mean")
+NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)
+TOKENS = partial(tiny_context, train=24, calibration=16, task=causal_lm.task, params=NEXT_TOKEN)
+PROMPTS = text_generation.Params(prompt="text", reference="label", max_new_tokens=4)
+ANSWERS = partial(tiny_context, train=24, task=text_generation.task, params=PROMPTS)
+SENTENCES = partial(embedding_context, calibration=16, train=16)
+ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")
+FURTHER = ("roberta", "electra")
+SETTINGS = {
+    **{name: Setting(CLASSES, name, {"labels": ("neg", "pos")}) for name in (*ARCHITECTURES, *FURTHER)},
+    **{f"causal-{name}": Setting(TOKENS, name, {"causal": True}) for name in ("gpt2", "llama")},
+    "answers": Setting(ANSWERS, "llama", {"causal": True}),
+    **{task: Setting(partial(task_context, task=task, train=24)) for task in TASKS},
+    "mean": Setting(partial(CLASSES, params=MEAN)),
+    "pairs": Setting(partial(SENTENCES, params=PAIRS)),
+    "labels": Setting(partial(SENTENCES, params=LABELS)),
+}
+# Steps that depend on the loss, which single texts with labels have another one of than pairs.
+BY_LOSS = ("cofi_prune", "distill", "low_rank", "prune_heads")
+# Steps that change each matrix or table, of which architectures and pooling differ.
+BY_MATRIX = ("factorize_embeddings", "gptq", "int8_dynamic", "int8_static", "low_rank", "weight_only")
+# Steps after which embeddings have another width or number, and tokens other scores.
+RESHAPING = {
+    *("new_student", "quantize_embeddings", "static_student", "trim_vocabulary", "truncate_embeddings"),
+}
+# What weights of so few numbers save is less than the names of new tensors and operators take.
+TOO_SMALL = {("factorize_embeddings", "causal-gpt2"), ("openvino_int8", "bert")}
+# What comes before a step, so that its input is of the kind that it takes.
+CONVERSIONS = {"onnx": "to_onnx", "openvino": "to_openvino"}
+# Pruning the residual stream needs a layer behind the embeddings, which are that stream.
+WITH_A_LAYER_BEHIND = ("truncate_embeddings", {"dims": 8})
+
+
+def cases() -> Iterator[tuple[str, str, int]]:
+    """(setting, step, number of its example)"""
+    every = [(name, number) for name, examples in EXAMPLES.items() for number in range(len(examples))]
+    for name, number in every:
+        yield from ((architecture, name, number) for architecture in ARCHITECTURES)
+    for task, (name, number) in zip(itertools.cycle(TASKS), every, strict=False):
+        yield task, name, number
+    for name, examples in EXAMPLES.items():
+        # of GPT-2 layers are Conv1D, and the output layer is the table
+        yield "causal-gpt2", name, 0
+        if len(examples) > 1:
+            yield "causal-llama", name, len(examples) - 1
+        yield "pairs", name, 0
+    for name in (*BY_LOSS, *EMBEDDING_EXAMPLES):
+        yield from (("labels", name, number) for number in range(len(example_of(name))))
+    yield from (("pairs", name, len(examples) - 1) for name, examples in EMBEDDING_EXAMPLES.items())
+    for setting, name in itertools.product((*FURTHER, "mean"), BY_MATRIX):
+        yield setting, name, len(EXAMPLES[name]) - 1
+    for name, examples in {**ONNX_EXAMPLES, **OPENVINO_EXAMPLES}.items():
+        yield from (("bert", name, number) for number in range(len(examples)))
+    for name, examples in ANSWER_EXAMPLES.items():
+        yield from (("answers", name, number) for number in range(len(examples)))
+    for name, examples in SERVED_EXAMPLES.items():
+        yield from (("causal-llama", name, number) for number in range(len(examples)))
+
+
+def example_of(name: str) -> Any:
+    every = (EXAMPLES, ANSWER_EXAMPLES, EMBEDDING_EXAMPLES, ONNX_EXAMPLES, OPENVINO_EXAMPLES, SERVED_EXAMPLES)
+    return next(examples[name] for examples in every if name in examples)
+
+
+def refusal(setting: str, name: str, example: Any) -> str | None:
+    """The reason that a step gives where it cannot run; None where it runs."""
+    if name == "active_distill" and setting not in ARCHITECTURES:
+        return "rows are chosen by probabilities of classes, and this task has none"
+    if setting == "token_classification" and "augment" in example:
+        return "transfer and augment make rows of text, and tokens is none"
+    if name == "static_student" and setting in ("token_classification", "causal-gpt2", "causal-llama"):
+        return "answers token by token"
+    return None
+
+
+def outputs(model: Any, context: Any) -> Any:
+    """What the model gives for the rows of `selection`, by the runtime of its kind."""
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    predictor = predictor_of(model, context)
+    return predictor.fetch(predictor.forward(predictor.prepare(encoded.batch(range(len(encoded))))))
+
+
+def saved(model: Any, folder: Path) -> dict[str, int]:
+    """The facts of its manifest, after saving."""
+    folder.mkdir()
+    model.save(folder)
+    return {"bytes": sum((folder / f).stat().st_size for f in files_of(folder)), **model.measure_size()}
+
+
+def applied(name: str, example: Any, model: Any, context: Any) -> Any:
+    step = load("step", name)
+    made = step.apply(model, step.Params.model_validate(example), context)
+    made.kind = step.gives or made.kind
+    return made
+
+
+@pytest.fixture(scope="module")
+def hubs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The model of each setting, weights wide enough that steps show."""
+    root = tmp_path_factory.mktemp("tiny")
+    return {
+        name: write_tiny(root / name, setting.architecture, initializer_range=0.2, **setting.model)
+        for name, setting in SETTINGS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def graphs(hubs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of a graph of each kind."""
+    root = tmp_path_factory.mktemp("graphs")
+    for kind, step in CONVERSIONS.items():
+        context = SETTINGS["bert"].context(root / f"rows-{kind}")
+        model = load_tiny(hubs["bert"], context)
+        make_distinct_(model.network)
+        saved(applied(step, {}, model, context), root / kind)
+    return {kind: root / kind for kind in CONVERSIONS}
+
+
+def test_every_step_has_an_example() -> None:
+    # test_in_tower.py has those of a tower, test_to_aoti.py those of a compiled package, test_external.py
+    # those of a script, test_to_gguf.py those of a model whose tokenizer llama.cpp has,
+    # test_sequence_distill.py those of a teacher that ends its answers, test_to_ctranslate2.py and
+    # test_to_ctranslate2_decoder.py those of models that write, test_to_onnx_genai.py those of a decoder with
+    # heads of 16, test_to_openvino_decoder.py those of a decoder that writes
+    elsewhere = {
+        *("in_tower", "to_aoti", "external", "to_gguf"),
+        *("sequence_distill", "to_ctranslate2", "to_onnx_genai", "to_openvino_decoder"),
+    }
+    assert {name for _, name, _ in cases()} | elsewhere == set(known_plugins("step"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "number"), [pytest.param(*c, id=f"{c[1]}-{c[2]}-{c[0]}") for c in cases()]
+)
+def test_step(
+    tmp_path: Path, hubs: dict[str, Path], graphs: dict[str, Path], setting: str, name: str, number: int
+) -> None:
+    step, example = load("step", name), example_of(name)[number]
+    context = SETTINGS[setting].context(tmp_path / "rows")
+    plain = copy.copy(context)
+    plain.log = {}
+    context.load_teacher = lambda: load_tiny(hubs[setting], plain)
+    [kind] = step.takes & {*graphs} or {"torch"}
+    model = load_tiny(hubs[setting], plain) if kind == "torch" else loaded(kind, graphs[kind])
+    if name == "prune_hidden" and setting == "pairs":
+        model = applied(*WITH_A_LAYER_BEHIND, model, plain)
+    before, usual = saved(model, tmp_path / "before"), outputs(model, context)
+    if (reason := refusal(setting, name, example)) is not None:
+        with pytest.raises(BuildError, match=reason):
+            applied(name, example, model, context)
+        return
+    made = applied(name, example, model, context)
+    after, given = saved(made, tmp_path / "after"), outputs(made, context)
+    assert given.shape == usual.shape or (name in RESHAPING and setting not in ARCHITECTURES)
+    assert len(given) == len(usual)
+    assert np.isfinite(given).all()
+    for claim in check_step_claims(name, step.claims, before, after):
+        assert claim["held"] is not False or (name, setting) in TOO_SMALL, claim
+    assert kind != "onnx" or after["parameters"] == before["parameters"]
+    assert made.kind == "openvino" or not [f for f in files_of(tmp_path / "after") if f.endswith(PICKLES)]
+    again = loaded(made.kind, tmp_path / "after")
+    assert np.array_equal(outputs(again, context), given)
+    assert again.measure_size() == made.measure_size()
+    assert again.kind == made.kind
+
+
+def loaded(kind: str, folder: Path) -> Any:
+    found = runtime_of(kind)
+    assert found is not None
+    assert found[1].load_model is not None
+    return found[1].load_model(folder, "cpu")
+
+
+def test_a_width_without_a_layer_behind_it_is_not_pruned(tmp_path: Path, hubs: dict[str, Path]) -> None:
+    context = SETTINGS["pairs"].context(tmp_path)
+    with pytest.raises(BuildError, match="reads 32 features; truncate_embeddings before it puts one there"):
+        applied("prune_hidden", {"pruning_ratio": 0.25}, load_tiny(hubs["pairs"], context), context)

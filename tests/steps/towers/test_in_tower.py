@@ -1,0 +1,169 @@
+"""The method in_tower: every step on either tower, which leaves the other one as it was."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.step_examples import EXAMPLES
+from fixtures.models.tiny_clip import clip_context, load_clip, write_tiny_clip
+from slimgate.errors import BuildError, SuiteError
+from slimgate.models.predict import predict_scores
+from slimgate.models.torch_model import TorchModel, load_torch_model
+from slimgate.models.two_towers import TOWERS
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.steps.towers import in_tower
+
+torch.set_num_threads(1)
+# Options that suit two towers where those of method_examples.py do not.
+OWN: dict[str, Any] = {
+    "lora": {"epochs": 1, "r": 2, "train_head": False},
+    "lora_distill": {"epochs": 1, "r": 2, "train_head": False},
+    "trim_vocabulary": {},
+}
+REFUSED = {"active_distill", "new_student", "prune_hidden", "static_student"}
+SAME_ANSWERS = {"conv1d_to_linear", "trim_vocabulary"}
+OF_VOCABULARY = {"trim_vocabulary", "factorize_embeddings"}
+CASES = [
+    pytest.param(method, OWN.get(method, examples[0]), tower, id=f"{method}-{tower}")
+    for number, (method, examples) in enumerate(EXAMPLES.items())
+    for tower in ("text" if method in OF_VOCABULARY else TOWERS[number % 2],)  # in turn: each is one code
+    if method not in REFUSED
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> TorchModel:
+    root = tmp_path_factory.mktemp("clip")
+    model: TorchModel = load_clip(write_tiny_clip(root / "model"), clip_context(root / "rows"))
+    return model
+
+
+def apply(base: TorchModel, folder: Path, tower: str, *steps: dict[str, Any]) -> tuple[TorchModel, Any]:
+    params = in_tower.Params(tower=tower, steps=steps)  # type: ignore[arg-type]
+    context = clip_context(folder / "rows", teacher=lambda: copy.deepcopy(base))
+    return in_tower.step.resolve(params).apply(copy.deepcopy(base), params, context), context
+
+
+def scores(model: TorchModel, context: Any) -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=12)
+
+
+def tower_state(model: TorchModel, tower: str) -> dict[str, torch.Tensor]:
+    state = model.network.state_dict()
+    return {
+        name: tensor for name, tensor in state.items() if tower in name or name.startswith(f"clip.{tower}")
+    }
+
+
+@pytest.mark.parametrize(("method", "options", "tower"), CASES)
+def test_a_step_changes_its_tower_alone_and_loads_the_same(
+    base: TorchModel, tmp_path: Path, method: str, options: Any, tower: str
+) -> None:
+    model, context = apply(base, tmp_path, tower, {method: options})
+    other = "text" if tower == "vision" else "vision"
+    kept = tower_state(base, other)
+    assert {n: t for n, t in tower_state(model, other).items() if not torch.equal(t, kept[n])} == {}
+    found = scores(model, context)
+    assert np.isfinite(found).all()
+    assert np.array_equal(found, scores(base, context)) == (method in SAME_ANSWERS)
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    np.testing.assert_array_equal(scores(load_torch_model(tmp_path / "saved"), context), found)
+
+
+def test_both_towers_get_the_steps_in_turn_and_the_log_tells_them_apart(
+    base: TorchModel, tmp_path: Path
+) -> None:
+    steps = ({"keep_layers": [0, 3]}, {"int8_dynamic": {}})
+    model, context = apply(base, tmp_path, "both", *steps)
+    config = model.config
+    assert config.text_config.num_hidden_layers == config.vision_config.num_hidden_layers == 2
+    assert list(context.log) == [f"{t} {m}" for t in TOWERS for m in ("keep_layers", "int8_dynamic")]
+    assert context.log["vision keep_layers"] == {"blocks_before": 4, "blocks_after": 2}
+    assert model.kind == "torch_quantized"
+
+
+def test_a_method_that_comes_twice_has_two_logs(base: TorchModel, tmp_path: Path) -> None:
+    steps = ({"magnitude_prune": {"sparsity": 0.2}}, {"magnitude_prune": {"sparsity": 0.4}})
+    _, context = apply(base, tmp_path, "vision", *steps)
+    assert list(context.log) == ["vision magnitude_prune", "vision magnitude_prune 2"]
+
+
+def test_a_step_that_needs_blocks_asks_for_a_tower(base: TorchModel, tmp_path: Path) -> None:
+    from slimgate.steps.prune import magnitude_prune
+
+    with pytest.raises(
+        BuildError, match=r'of a model of two towers name one.*in_tower = \{ tower = "vision"'
+    ):
+        magnitude_prune.step.apply(
+            copy.deepcopy(base), magnitude_prune.Params(sparsity=0.5), clip_context(tmp_path / "rows")
+        )
+
+
+def test_the_method_reads_and_gives_what_its_steps_do() -> None:
+    steps = ({"wanda_prune": {"sparsity": 0.5}}, {"distill": {}}, {"int8_dynamic": {}})
+    found = in_tower.step.resolve(in_tower.Params(steps=steps))
+    assert found.reads == ("calibration", "train", "selection")
+    assert (found.gives, found.uses_teacher, found.stochastic) == ("torch_quantized", True, True)
+    assert found.takes == frozenset({"torch"})
+    assert "slimgate.steps.prune.wanda_prune" in found.code_modules
+
+
+def test_a_configuration_is_checked_tower_by_tower() -> None:
+    params = in_tower.Params(tower="vision", steps=({"keep_layers": [0, 3]},))
+    found = in_tower.step.resolve(params)
+    config = {"vision_config": {"num_hidden_layers": 4}, "text_config": {"num_hidden_layers": 2}}
+    after = found.check(params, config)
+    assert after["vision_config"]["num_hidden_layers"] == 2
+    assert after["text_config"]["num_hidden_layers"] == 2
+    with pytest.raises(SuiteError, match="has blocks 0 to 1 at this step"):
+        found.check(params, after)
+
+
+@pytest.mark.parametrize(
+    ("tower", "step", "told"),
+    [
+        ("vision", {"int8_dynmic": {}}, r"steps\[0\]: .*Did you mean int8_dynamic\?"),
+        (
+            "vision",
+            {"magnitude_prune": {"sparsity": 2}},
+            r"steps\[0\] magnitude_prune\.sparsity: .*less than 1",
+        ),
+        ("both", {"trim_vocabulary": {}}, "needs a vocabulary, which images have none"),
+        ("text", {"new_student": {"layers": 2}}, 'start from model = "fresh:FOLDER"'),
+        ("text", {"in_tower": {"steps": []}}, "write its steps here"),
+        ("text", {"active_distill": {"rows": 9}}, "active_distill cannot be inside of in_tower"),
+        ("text", {"cast": {}, "distill": {}}, "expected one method a step"),
+        ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 came"),
+        ("text", {"distill": {"more_teachers": ("b",)}}, "a tower learns from one model"),
+    ],
+    ids=[
+        "a near name",
+        "its option",
+        "images",
+        "another network",
+        "nested",
+        "choosing",
+        "two",
+        "in processes",
+        "an ensemble",
+    ],
+)
+def test_a_step_that_cannot_be_inside_is_named(tower: str, step: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        in_tower.Params(tower=tower, steps=(step,))  # type: ignore[arg-type]
+
+
+def test_steps_that_cannot_follow_each_other_are_an_error() -> None:
+    with pytest.raises(
+        ValidationError, match="magnitude_prune cannot take an artifact of kind torch_quantized"
+    ):
+        in_tower.Params(steps=({"int8_dynamic": {}}, {"magnitude_prune": {"sparsity": 0.5}}))

@@ -1,0 +1,290 @@
+"""slimgate.steps.training.teacher_answers: computed once, kept for every student, never another's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.tiny_suite import tiny_run
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from slimgate.errors import BuildError
+from slimgate.protocols import BuildContext
+from slimgate.run.build import SharedBySteps
+from slimgate.steps.finetune.distill import Params
+from slimgate.steps.training import teacher_answers as module
+from slimgate.steps.training.distillation import DistillationLoss
+from slimgate.steps.training.teacher_answers import (
+    KIND,
+    Answers,
+    has_all_labels,
+    stored_bytes,
+    teacher_answers,
+)
+from slimgate.store.store import Store
+from slimgate.tasks.parts.objectives import (
+    NO_ANSWER,
+    UNLABELLED,
+    ClassObjective,
+    TokenObjective,
+    TokenTargets,
+    training_rows,
+)
+
+pytestmark = pytest.mark.slow
+
+torch.set_num_threads(1)
+LABELS = ("neg", "pos")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> BuildContext:
+    return tiny_context(tmp_path / "rows")
+
+
+@pytest.fixture
+def teacher(tmp_path: Path, context: BuildContext) -> Any:
+    return load_tiny(write_tiny(tmp_path / "big", "bert", labels=LABELS, initializer_range=0.3), context)
+
+
+def test_answers_are_those_of_any_batch_and_read_by_memory_map(teacher: Any, context: BuildContext) -> None:
+    encoded, _ = training_rows(teacher, context)
+    found = teacher_answers(teacher, encoded, None, ClassObjective(), context, precision="float32")
+    assert isinstance(found.values, np.memmap)
+    assert context.scratch in Path(str(found.values.filename)).parents
+    assert found.values.shape == (48, 2)
+    assert found.source == "computed once, read by memory map"
+    for positions in ([7, 0, 30], [5]):
+        batch = {k: torch.from_numpy(v) for k, v in encoded.batch(positions).items()}
+        with torch.no_grad():
+            expected = teacher.network(**batch).logits
+        torch.testing.assert_close(torch.from_numpy(found.of(positions)), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that computes bfloat16 natively, as it seems."""
+    monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda: True)
+
+
+def in_both(teacher: Any, context: BuildContext, tmp_path: Path) -> tuple[list[Answers], list[str]]:
+    """The answers as "auto" and in float32, and the formats that the store tells."""
+    store = Store(tmp_path / "store")
+    context.share = SharedBySteps(store, {"teacher": "a"})
+    encoded, _ = training_rows(teacher, context)
+    found = [
+        teacher_answers(teacher, encoded, None, ClassObjective(), context, precision=precision)
+        for precision in ("auto", "float32")
+    ]
+    folders = [Path(str(one.values.filename)).parent for one in found]
+    return found, [json.loads((folder / "manifest.json").read_text())["precision"] for folder in folders]
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_answers_are_in_bfloat16_where_they_agree(
+    teacher: Any, context: BuildContext, tmp_path: Path
+) -> None:
+    (fast, exact), formats = in_both(teacher, context, tmp_path)
+    assert formats == ["bfloat16", "float32"]
+    errors = np.abs(fast.values - exact.values)
+    assert 0 < errors.mean() < 0.05 * exact.values.std()
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_answers_that_bfloat16_cannot_tell_apart_are_in_float32(
+    teacher: Any, context: BuildContext, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        teacher.network.classifier.bias[0] += 1000  # steps of bfloat16 are 4 there
+    (fast, exact), formats = in_both(teacher, context, tmp_path)
+    assert formats == ["float32", "float32"]
+    np.testing.assert_array_equal(fast.values, exact.values)
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_a_teacher_in_another_format_computes_as_it_is(
+    teacher: Any, context: BuildContext, tmp_path: Path
+) -> None:
+    teacher.network.double()
+    (fast, exact), formats = in_both(teacher, context, tmp_path)
+    assert formats == ["float32", "float32"]
+    np.testing.assert_array_equal(fast.values, exact.values)
+
+
+class Tokens:
+    """A teacher that answers each token with (its number, 10 times its number)."""
+
+    class Network(torch.nn.Module):
+        config = None
+
+        def forward(self, input_ids: torch.Tensor, **_more: Any) -> Any:
+            class Output:
+                logits = torch.stack([input_ids, 10 * input_ids], -1).float()
+
+            return Output
+
+    network = Network()
+
+
+def test_of_tokens_those_that_count_are_kept_row_by_row(context: BuildContext) -> None:
+    from slimgate.tasks.parts.encoding import EncodedTexts
+
+    ids = [[1, 2, 3], [4], [5, 6, 7, 8]]
+    encoded = EncodedTexts({"input_ids": ids}, {"input_ids": 0}, "right", np.asarray([3, 1, 4]))
+    labels = [[0, NO_ANSWER, 1], [0], [NO_ANSWER, 1, 1, NO_ANSWER]]
+    targets, objective = TokenTargets(labels, side="right"), TokenObjective(shifted=False)
+    found = teacher_answers(Tokens(), encoded, targets, objective, context)
+    assert found.starts.tolist() == [0, 2, 3, 5]
+    assert found.of([2, 0])[:, 0].tolist() == [6, 7, 1, 3]
+    assert found.of([1]).tolist() == [[4, 40]]
+    assert stored_bytes(Tokens(), encoded, targets, objective, "cpu") == 5 * 2 * 4
+    shifted = teacher_answers(Tokens(), encoded, targets, TokenObjective(shifted=True), context)
+    assert shifted.of([0, 1, 2])[:, 0].tolist() == [2, 5, 6]  # what stands before a token that counts
+
+
+def test_the_same_inputs_are_found_again_and_others_are_not(
+    teacher: Any, context: BuildContext, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store")
+    context.share = SharedBySteps(store, {"teacher": "a"})
+    encoded, _ = training_rows(teacher, context)
+
+    def source(rows: Any = encoded) -> str:
+        return teacher_answers(teacher, rows, None, ClassObjective(), context).source
+
+    computed, taken = module.COMPUTED, module.TAKEN
+    assert [source(), source()] == [computed, taken]
+    assert source(encoded.take(range(47))) == computed
+    assert source(encoded.take([1, 0, *range(2, 48)])) == computed  # the same texts in another order
+    changed = encoded.take(range(48))
+    changed.columns["input_ids"][5] = [*changed.columns["input_ids"][5][:-1], 7]
+    assert source(changed) == computed
+    context.share = SharedBySteps(store, {"teacher": "b"})
+    assert source() == computed
+    assert len(list((tmp_path / "store" / KIND).iterdir())) == 5
+
+
+def test_answers_of_a_step_without_a_store_are_its_own(teacher: Any, context: BuildContext) -> None:
+    encoded, _ = training_rows(teacher, context)
+    both = [teacher_answers(teacher, encoded, None, ClassObjective(), context) for _ in range(2)]
+    assert [one.source for one in both] == [module.COMPUTED] * 2
+    np.testing.assert_array_equal(both[0].values, both[1].values)
+
+
+def test_labels_that_are_missing_are_seen() -> None:
+    objective = ClassObjective()
+    assert has_all_labels(np.asarray([0, 1, 1]), objective)
+    assert not has_all_labels(np.asarray([0, 1, UNLABELLED]), objective)
+    tokens = TokenObjective(shifted=False)
+    assert has_all_labels(TokenTargets([[0, NO_ANSWER], [1]], side="right"), tokens)
+    assert not has_all_labels(TokenTargets([[0, UNLABELLED], [1]], side="right"), tokens)
+
+
+def test_a_teacher_from_whom_nothing_is_learnt_does_not_run(teacher: Any, context: BuildContext) -> None:
+    data = training_rows(teacher, context)
+    calls: list[int] = []
+    teacher.network.register_forward_hook(lambda *_: calls.append(1))
+    student = load_tiny(
+        write_tiny(context.scratch / "small", "bert", seed=3, labels=LABELS, num_hidden_layers=2), context
+    )
+    batch = {k: torch.from_numpy(v) for k, v in data[0].batch([0, 1, 2]).items()}
+    labels = torch.from_numpy(np.asarray(data[1])[:3])
+
+    def value(targets: Any, **given: Any) -> float:
+        rows = (student, teacher, data[0], data[0], Params(precision="float32", **given), context)
+        loss = DistillationLoss(*rows, targets=targets)
+        with torch.no_grad():
+            return float(loss(student.network, batch, labels, [0, 1, 2]))
+
+    without = value(data[1], alpha=1.0)
+    assert calls == []
+    assert context.log["teacher_logits"] == "not needed: all is learnt by labels"
+    assert without == value(None, alpha=1.0)
+    assert len(calls) == 1  # one batch of 48 rows
+    for given, targets in (
+        ({"alpha": 1.0, "mse_weight": 0.1}, data[1]),
+        ({"alpha": 1.0, "hidden_weight": 0.1}, data[1]),
+        ({"alpha": 0.9}, data[1]),
+        ({"alpha": 1.0}, np.append(np.asarray(data[1])[:-1], UNLABELLED)),
+    ):
+        before = len(calls)
+        value(targets, **given)
+        assert len(calls) == before + 1, given
+
+
+def test_token_answers_past_the_limit_are_computed_beside_the_student(
+    teacher: Any, context: BuildContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, _ = training_rows(teacher, context)
+    loss = DistillationLoss(teacher, teacher, encoded, encoded, Params(), context)
+    loss._objective = TokenObjective(shifted=False)
+    ids = encoded.columns["input_ids"]
+    targets = TokenTargets([[0] * len(row) for row in ids], side="right")
+    monkeypatch.setattr("slimgate.steps.training.distillation.stored_bytes", lambda *_: 3 * 2**30)
+    assert not loss._stores(teacher, targets, None, context)
+    loss._answers = None
+    assert loss.source == "computed beside the student (stored they would have 3.0 GiB)"
+    assert loss._stores(teacher, targets, True, context)
+    monkeypatch.setattr("slimgate.steps.training.distillation.stored_bytes", lambda *_: 2**30)
+    assert loss._stores(teacher, targets, None, context)
+    assert not loss._stores(teacher, targets, False, context)
+    with pytest.raises(BuildError, match="stored_logits = true is for answers that depend on their row"):
+        loss._stores(teacher, None, True, context)
+
+
+VARIANTS = """[variants]
+one = {{ steps = [{{ keep_layers = [0, 2] }}, {{ distill = {{ {options} }} }}] }}
+two = {{ steps = [{{ keep_layers = [0, 3] }}, {{ distill = {{ {options}, alpha = 0.2 }} }}] }}
+"""
+
+
+def test_several_students_share_a_teachers_answers_and_are_as_without(tmp_path: Path) -> None:
+    options = 'epochs = 2, precision = "float32", learning_rate = 1e-3'
+    weights, logs = [], []
+    for stored in ("true", "false"):
+        text = VARIANTS.format(options=f"{options}, stored_logits = {stored}")
+        run = tiny_run(tmp_path, store=f"store-{stored}", **{"[variants]\n": text})
+        built = [run.build(name).artifact for name in ("one", "two")]
+        logs.append([one.manifest["log"] for one in built])
+        weights.append([one.load("cpu").network.state_dict() for one in built])
+    assert [log["teacher_logits"] for log in logs[0]] == [module.COMPUTED, module.TAKEN]
+    assert [log["teacher_logits"] for log in logs[1]] == ["computed beside the student"] * 2
+    assert all("teacher" in log["seconds"] for log in logs[0])
+    assert all("teacher" not in log["seconds"] for log in logs[1])
+    for shared, alone in zip(*weights, strict=True):
+        for name, weight in alone.items():
+            if not name.endswith("key.bias"):  # of which no answer depends: Adam's steps there are rounding
+                torch.testing.assert_close(shared[name], weight, rtol=0, atol=1e-3)
+    assert len(list((tmp_path / "store-true" / KIND).iterdir())) == 1
+    assert not (tmp_path / "store-false" / KIND).exists()
+
+
+def test_a_student_is_bit_equal_whether_its_teachers_answers_were_there(tmp_path: Path) -> None:
+    text = VARIANTS.format(options='precision = "float32", learning_rate = 1e-3')
+    first, second = (
+        tiny_run(tmp_path, store=f"store-{names[0]}", **{"[variants]\n": text})
+        for names in (("one", "two"), ("two",))
+    )
+    first.build("one")
+    digests = [run.build("two").artifact.digest for run in (first, second)]
+    logs = [run.build("two").artifact.manifest["log"]["teacher_logits"] for run in (first, second)]
+    assert logs == [module.TAKEN, module.COMPUTED]
+    assert digests[0] == digests[1]
+
+
+def test_the_processes_of_a_step_compute_the_answers_once(tmp_path: Path) -> None:
+    text = VARIANTS.format(options='precision = "float32", processes = 2')
+    run = tiny_run(tmp_path, **{"[variants]\n": text})
+    assert run.build("one").artifact.manifest["log"]["processes"] == 2
+    assert run.build("two").artifact.manifest["log"]["teacher_logits"] == module.TAKEN
+    assert len(list((tmp_path / "store" / KIND).iterdir())) == 1
+
+
+def test_answers_given_by_hand_are_one_a_row() -> None:
+    given = Answers.one_a_row(np.asarray([[1, 2], [3, 4], [5, 6]], dtype=np.float32))
+    assert given.of([2, 0, 0]).tolist() == [[5, 6], [1, 2], [1, 2]]

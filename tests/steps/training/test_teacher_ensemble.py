@@ -1,0 +1,312 @@
+"""slimgate.steps.training.teacher_ensemble: the mean of several teachers' answers, and what distillation
+makes of it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.tiny import BAD, GOOD, OTHER, tiny_tokenizer
+from slimgate.errors import BuildError
+from slimgate.protocols import BuildContext, MoreTeacher
+from slimgate.steps.finetune import active_distill, distill
+from slimgate.steps.prune import gradual_magnitude_prune
+from slimgate.steps.quantize import quantization_aware_training
+from slimgate.steps.training.distillation import DistillationRows
+from slimgate.steps.training.teacher_answers import COMPUTED, TAKEN, Answers
+from slimgate.steps.training.teacher_ensemble import MeanAnswers, Teaching, ensemble_answers
+from slimgate.suite.suite import Plugin
+from slimgate.tasks import causal_lm, sentence_embedding
+from slimgate.tasks.parts.objectives import objective_of, training_rows
+
+torch.set_num_threads(1)
+LABELS = ("neg", "pos")
+CAUSAL = causal_lm.Params(text=("text",), max_tokens=16)
+
+
+def answers(values: list[list[float]], *, source: str = COMPUTED) -> Answers:
+    return Answers(np.array(values, dtype=np.float32), np.arange(len(values) + 1), source)
+
+
+def test_the_mean_is_taken_of_the_rows_that_are_asked_for() -> None:
+    mean = MeanAnswers([answers([[0, 3], [6, 0], [1, 1]]), answers([[2, 1], [0, 6], [3, 5]], source=TAKEN)])
+    np.testing.assert_array_equal(mean.of([2, 0, 0]), [[2, 3], [1, 2], [1, 2]])
+    assert mean.of([1]).dtype == np.float32
+    assert mean.source == "the mean of 2 teachers', 1 of them from the store, read by memory map"
+
+
+def test_answers_of_different_shape_have_no_mean() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 3\) answers, and the first \(1, 2\)"):
+        MeanAnswers([answers([[0, 3]]), answers([[0, 3, 1]])])
+    tokens = [
+        Answers(np.zeros((3, 2), dtype=np.float32), np.array(starts)) for starts in ([0, 1, 3], [0, 2, 3])
+    ]
+    with pytest.raises(ValueError, match="answers, and the first"):
+        MeanAnswers(tokens)
+
+
+class Ensemble:
+    """A student of one block, its teachers (of other weights and, in part, another width), and a context."""
+
+    def __init__(self, folder: Path, teachers: int, **last: Any) -> None:
+        self.context = tiny_context(folder / "rows")
+        folders = [
+            write_tiny(folder / f"teacher-{i}", "bert", seed=i, labels=LABELS, initializer_range=0.3)
+            for i in range(teachers - 1)
+        ]
+        given = {"labels": LABELS, "initializer_range": 0.3, **last}
+        folders.append(write_tiny(folder / "last", "bert", seed=teachers, **given))
+        self.loads: list[int] = []
+
+        def loading(number: int) -> Any:
+            def load() -> Any:
+                self.loads.append(number)
+                return load_tiny(folders[number], tiny_context(folder / "rows"))
+
+            return load
+
+        self.context.load_teacher = loading(0)
+        self.context.more_teachers = tuple(MoreTeacher(loading(i)) for i in range(1, teachers))
+        small = write_tiny(folder / "small", "bert", seed=9, labels=LABELS, num_hidden_layers=1)
+        self.student = load_tiny(small, self.context)
+        self.teachers = [load_tiny(one, self.context) for one in folders]
+
+    def logits(self, model: Any) -> torch.Tensor:
+        encoded, _ = training_rows(model, self.context)
+        batch = encoded.batch(range(len(encoded.lengths)))
+        with torch.no_grad():
+            found = model.network.eval()(**{k: torch.from_numpy(v) for k, v in batch.items()}).logits
+        return found  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("teachers", [2, 3])
+def test_a_student_comes_to_answer_as_the_mean_of_its_teachers(tmp_path: Path, teachers: int) -> None:
+    ensemble = Ensemble(tmp_path, teachers, hidden_size=16, intermediate_size=32)
+    each = [ensemble.logits(one) for one in ensemble.teachers]
+    mean = torch.stack(each).mean(0)
+    names = tuple(f"teacher-{i}" for i in range(1, teachers))
+    # alpha = 0 and squared error of logits: nothing but the mean is learnt
+    options = distill.Params(
+        more_teachers=names,
+        alpha=0.0,
+        mse_weight=1.0,
+        epochs=80,
+        learning_rate=2e-3,
+        dropout=0.0,
+        precision="float32",
+        keep_best=False,
+    )
+    distill.step.apply(ensemble.student, options, ensemble.context)
+    learnt = ensemble.logits(ensemble.student)
+    to_mean = float((learnt - mean).square().mean())
+    assert to_mean < 0.5 * min(float((learnt - one).square().mean()) for one in each)
+    log = ensemble.context.log
+    assert log["more_teachers"] == list(names)
+    assert (
+        log["teacher_logits"]
+        == f"the mean of {teachers} teachers', 0 of them from the store, read by memory map"
+    )
+    assert ensemble.loads == list(range(teachers))
+
+
+@pytest.mark.slow
+def test_the_loss_is_that_of_the_mean_logits(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    student, mean = (
+        ensemble.logits(ensemble.student),
+        torch.stack([*map(ensemble.logits, ensemble.teachers)]).mean(0),
+    )
+    expected = torch.nn.functional.kl_div(
+        (student / 2).log_softmax(-1), (mean / 2).softmax(-1), reduction="batchmean"
+    )
+    # one step over all rows at a rate that changes nothing: what is logged is the loss of the first weights
+    options = distill.Params(
+        more_teachers=("second",),
+        alpha=0.0,
+        batch_size=48,
+        learning_rate=1e-12,
+        dropout=0.0,
+        precision="float32",
+    )
+    distill.step.apply(ensemble.student, options, ensemble.context)
+    assert ensemble.context.log["loss_parts"]["soft"] == pytest.approx(4 * expected.item(), abs=2e-4)
+
+
+@pytest.mark.slow
+def test_hidden_states_are_compared_with_the_first_teachers(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    options = distill.Params(more_teachers=("second",), hidden_weight=0.5, alpha=0.0, precision="float32")
+    distill.step.apply(ensemble.student, options, ensemble.context)
+    assert set(ensemble.context.log["loss_parts"]) == {"soft", "hidden"}
+
+
+def test_a_teacher_with_more_outputs_is_refused(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    wide = ensemble.teachers[1]
+    wide.network.classifier = torch.nn.Linear(wide.config.hidden_size, 3)
+    ensemble.context.more_teachers = (MoreTeacher(lambda: wide),)
+    with pytest.raises(
+        BuildError, match=r'more_teachers: "second" gives \(48, 3\) answers, and the first \(48, 2\)'
+    ):
+        distill.step.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"more_teachers": ("teacher",)}, '"teacher" came twice'),
+        ({"more_teachers": ("a", "b", "a")}, '"a" came twice'),
+        ({"teacher": "a", "more_teachers": ("a",)}, '"a" came twice'),
+        ({"more_teachers": ("a",), "stored_logits": False}, "stored_logits = false"),
+        ({"more_teachers": ("a b",)}, "more_teachers"),
+    ],
+)
+def test_names_that_make_no_ensemble_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        distill.Params(**given)
+
+
+def test_of_labels_alone_no_teacher_is_asked(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 3)
+    options = distill.Params(more_teachers=("second", "third"), alpha=1.0, precision="float32")
+    distill.step.apply(ensemble.student, options, ensemble.context)
+    assert ensemble.loads == [0]
+    assert ensemble.context.log["teacher_logits"] == "not needed: all is learnt by labels"
+
+
+@pytest.mark.slow
+def test_each_teacher_reads_train_and_the_transfer_set_by_its_own_tokenizer(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    other = ensemble.teachers[1]
+    other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD))
+    seen: list[np.ndarray[Any, Any]] = []
+    forward = other.network.forward
+
+    def watched(input_ids: torch.Tensor, **more: Any) -> Any:
+        seen.append(input_ids.numpy())
+        return forward(input_ids=input_ids, **more)
+
+    other.network.forward = watched
+    ensemble.context.more_teachers = (MoreTeacher(lambda: other),)
+    options = distill.Params(
+        more_teachers=("other",), augment={"copies": 2, "word_swap": 0.5}, alpha=0.0, precision="float32"
+    )
+    distill.step.apply(ensemble.student, options, ensemble.context)
+    log = ensemble.context.log
+    assert sum(map(len, seen)) == 48 + log["transfer"]["rows"] > 48
+    assert max(int(part.max()) for part in seen) < len(other.tokenizer)
+    assert re.fullmatch(r"other: their tokenizers differ on \d+ of \d+ train rows", log["warning"])
+
+
+def tokens(tmp_path: Path) -> tuple[Any, BuildContext]:
+    """A student that is a causal language model, and the context of its two teachers."""
+    context = tiny_context(tmp_path / "rows", task=causal_lm.task, params=CAUSAL)
+    folders = [
+        write_tiny(tmp_path / f"teacher-{i}", "gpt2", seed=i, causal=True, initializer_range=0.3)
+        for i in range(2)
+    ]
+    first, second = (load_tiny(folder, context) for folder in folders)
+    context.load_teacher = lambda: first
+    context.more_teachers = (MoreTeacher(lambda: second),)
+    student = load_tiny(write_tiny(tmp_path / "small", "gpt2", seed=9, causal=True, n_layer=1), context)
+    return student, context
+
+
+def test_where_an_answer_is_a_token_the_mean_is_of_every_token(tmp_path: Path) -> None:
+    student, context = tokens(tmp_path)
+    teachers = [context.load_teacher(), context.more_teachers[0].load()]
+    rows = DistillationRows(student, teachers[0], distill.Params(), context)
+    data, taught = rows.labelled_rows(student), rows.read_by(teachers[0])
+    objective = objective_of(context.task, context.task_params)
+    found = ensemble_answers(
+        Teaching(student, data, teachers[0], taught, rows, ("second",), context, precision="float32"),
+        objective,
+    )
+    batch = {name: torch.from_numpy(values) for name, values in taught.batch([5, 3]).items()}
+    with torch.no_grad():
+        mean = sum(one.network.eval()(**batch).logits for one in teachers) / 2
+    flat, _ = objective.flat(mean, torch.from_numpy(np.asarray(data[1][[5, 3]])))
+    np.testing.assert_allclose(found.of([5, 3]), flat.numpy(), atol=1e-5)
+
+
+def test_tokens_of_another_tokenizer_have_no_mean(tmp_path: Path) -> None:
+    student, context = tokens(tmp_path)
+    other = context.more_teachers[0].load()
+    other.tokenizer = tiny_tokenizer(tmp_path / "words", (*OTHER, *GOOD, *BAD))
+    with pytest.raises(BuildError, match='an answer is a token here, and "other" has another tokenizer'):
+        distill.step.apply(student, distill.Params(more_teachers=("other",)), context)
+
+
+@pytest.mark.slow
+def test_answers_that_are_tokens_are_not_stored_beyond_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, context = tokens(tmp_path)
+    monkeypatch.setattr("slimgate.steps.training.teacher_ensemble.stored_bytes", lambda *_: 2**30)
+    with pytest.raises(
+        BuildError, match=r"the answers of 2 teachers would be 2\.0 GiB on disk; stored_logits"
+    ):
+        distill.step.apply(student, distill.Params(more_teachers=("second",)), context)
+    options = distill.Params(more_teachers=("second",), stored_logits=True, precision="float32")
+    distill.step.apply(student, options, context)
+    assert context.log["teacher_logits"].startswith("the mean of 2 teachers'")
+
+
+def test_vectors_have_no_mean(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    data = training_rows(ensemble.student, ensemble.context)
+    rows = DistillationRows(ensemble.student, ensemble.teachers[0], distill.Params(), ensemble.context)
+    teaching = Teaching(
+        ensemble.student, data, ensemble.teachers[0], data[0], rows, ("second",), ensemble.context
+    )
+    params = sentence_embedding.Params(text="text", label="label")
+    with pytest.raises(BuildError, match="vectors of different models have no mean"):
+        ensemble_answers(teaching, objective_of(sentence_embedding.task, params))
+
+
+def test_a_method_that_does_not_say_whom_it_learns_from_is_told(tmp_path: Path) -> None:
+    ensemble = Ensemble(tmp_path, 2)
+    ensemble.context.more_teachers = ()
+    with pytest.raises(BuildError, match="must declare also_learns_from"):
+        distill.step.apply(ensemble.student, distill.Params(more_teachers=("second",)), ensemble.context)
+
+
+@pytest.mark.parametrize(
+    "method", [distill.step, gradual_magnitude_prune.step, quantization_aware_training.step]
+)
+def test_methods_with_the_option_declare_it(method: Any) -> None:
+    needed = {gradual_magnitude_prune.step: {"sparsity": 0.5}, quantization_aware_training.step: {"bits": 4}}
+    params = method.Params(more_teachers=("b", "self"), teacher="a", **needed.get(method, {}))
+    assert Plugin("step", method, params).teachers == ("a", "b", "self")
+
+
+def test_whom_rows_are_asked_of_is_one_model() -> None:
+    with pytest.raises(ValidationError, match="more_teachers"):
+        active_distill.Params(rows=10, more_teachers=("a",))
+
+
+def test_each_further_teachers_context_is_its_own_in_what_it_shares(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def share(kind: str, key: Any, fill: Any) -> Any:  # noqa: ARG001
+        asked.append(kind)
+        return Path(kind), True
+
+    context = tiny_context(tmp_path)
+    context.more_teachers = (MoreTeacher(lambda: "second", share),)
+    [own] = context.of_more_teachers()
+    assert own.load_teacher() == "second"
+    assert own.shared_folder("answers", {}, lambda _: {}) == (Path("answers"), True)
+    assert asked == ["answers"]
+    assert own.log is context.log
+    assert own.more_teachers == ()

@@ -13,9 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fixtures.measuring.large_rows import cut as cut_apart
-from fixtures.measuring.large_rows import write_rows as write_large
-from fixtures.measuring.large_rows import write_suite
 from fixtures.models.tiny import write_rows
 from slimgate.data.arrow import chosen_rows, codes_of, keys_of, standing_twice
 from slimgate.data.json_rows import AT_ONCE, to_table
@@ -23,6 +20,9 @@ from slimgate.data.row_files import BLOCK, RowFile, lines_of, rows_of, text_bloc
 from slimgate.data.sources import files
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.errors import DataError
+from tools.measuring.large_rows import cut as cut_apart
+from tools.measuring.large_rows import write_rows as write_large
+from tools.measuring.large_rows import write_suite
 
 # Of the code that read every file whole and compared strings (commit befac19). Pairs: since a pair in the
 # other order counts as the same pair, other rows are dropped; the gate keeps its rows.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.reference import reference
-from fixtures.reference.commands import arguments_of, pytest_options, subcommands
-from fixtures.reference.markdown import anchor, prose, to_plain_line
-from fixtures.reference.record_keys import unit_of
-from fixtures.reference.suite_keys import TABLES
 from slimgate.cli.main import COMMANDS
 from slimgate.cli.options import option_tables
 from slimgate.judge.metrics import known_metrics
 from slimgate.loading import known_plugins
 from slimgate.record import RunRecord
+from tools.reference import reference
+from tools.reference.commands import arguments_of, pytest_options, subcommands
+from tools.reference.markdown import anchor, prose, to_plain_line
+from tools.reference.record_keys import unit_of
+from tools.reference.suite_keys import TABLES
 
 MADE = reference()
 
@@ -45,7 +45,7 @@ def test_every_number_of_the_record_that_is_no_count_has_a_unit() -> None:
         for key, of in part.get("properties", {}).items()
         if "'number'" in str(of) and not unit_of(name, key)
     ]
-    assert bare == [], "fixtures/reference/record_keys.py says the units"
+    assert bare == [], "tools/reference/record_keys.py says the units"
 
 
 def test_every_command_and_option_is_told_with_its_help() -> None:

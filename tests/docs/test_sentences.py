@@ -11,8 +11,8 @@ import pytest
 from support.doc_blocks import PAGES, ROOT, prose
 from support.doc_checks import is_cheap, pytest_options
 
-from fixtures.reference.commands import arguments_of, subcommands
 from slimgate.cli.main import main
+from tools.reference.commands import arguments_of, subcommands
 
 
 def spans(page: Path, program: str) -> list[str]:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import slimgate
-from fixtures.site import links
-from fixtures.site.api import api_page, groups
-from fixtures.site.formulas import math_block
-from fixtures.site.hooks import SCHEMA, generate_pages, search_rank
-from fixtures.site.outside import outside_addresses
-from fixtures.site.plots import PLOTS, number, table
 from slimgate.suite.schema import make_suite_schema
+from tools.site import links
+from tools.site.api import api_page, groups
+from tools.site.formulas import math_block
+from tools.site.hooks import SCHEMA, generate_pages, search_rank
+from tools.site.outside import outside_addresses
+from tools.site.plots import PLOTS, number, table
 
 PAGES = {
     "README.md": "index.md",

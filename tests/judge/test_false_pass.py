@@ -8,7 +8,6 @@ from math import exp
 import numpy as np
 import pytest
 
-from fixtures.simulations.documents import Documents
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import drop_contrast
 from slimgate.judge.flips import flip_share, judge_flips
@@ -17,6 +16,7 @@ from slimgate.judge.metrics.base import value_of
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.random_weights import weigh_rows
 from slimgate.outcomes import ClassOutcomes, Floats
+from tools.simulations.documents import Documents
 
 pytestmark = pytest.mark.slow
 

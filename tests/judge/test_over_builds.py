@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from fixtures.simulations.build_verdicts import Cell, simulate
-from fixtures.simulations.page import TARGET
 from slimgate.errors import SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import drop_contrast
@@ -20,6 +18,8 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.over_builds import over_builds
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement
 from slimgate.outcomes import ClassOutcomes
+from tools.simulations.build_verdicts import Cell, simulate
+from tools.simulations.page import TARGET
 
 Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 ACCURACY, DROP = load_metric("accuracy"), drop_contrast(higher_is_better=True)

@@ -14,12 +14,12 @@ import pytest
 from safetensors.numpy import save_file
 from transformers import AutoConfig, BertConfig
 
-from fixtures.trust.hostile.models import Bomb
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import check_model_files, parse_model_ref, read_config
 from slimgate.models.pretrained import numbers_alone
 from slimgate.models.quantized_files import method_of, quantization_of, read_quantized
 from slimgate.models.sentence_layout import sentence_layout
+from tools.trust.hostile.models import Bomb
 
 
 def folder_of(path: Path, **config: Any) -> Path:

@@ -23,7 +23,7 @@ splits = { train = 400, selection = 100, gate = 900 }
 model = "../model"
 
 [variants]
-forget_class = { steps = [{ "fixtures.trust.planted_faults:forget_class" = {} }] }
+forget_class = { steps = [{ "tools.trust.planted_faults:forget_class" = {} }] }
 
 [budgets]
 accuracy = { equivalent_points = 3.0 }

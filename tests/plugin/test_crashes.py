@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.trust import damaged_store, kill_nine, shared_store
-from fixtures.trust.kill_nine import WHOLE
+from tools.trust import damaged_store, kill_nine, shared_store
+from tools.trust.kill_nine import WHOLE
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.user_repository import pytest_in
 
-from fixtures.trust.kill_nine import in_session
 from slimgate.record import read_record
+from tools.trust.kill_nine import in_session
 
 OWN_WAITS = '''
 """A step and a runtime that wait where they are told to: by a file of that name."""

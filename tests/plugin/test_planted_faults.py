@@ -1,4 +1,4 @@
-"""fixtures/trust/planted_faults.py on a tiny model: each costs more than twice the budget, and none
+"""tools/trust/planted_faults.py on a tiny model: each costs more than twice the budget, and none
 passes.
 """
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 BUDGET = 2.0
 FAULTS = ("forget_class", "turn_label_map", "shift_vocabulary", "lose_scales")
-VARIANT = 'NAME = { steps = [{ "fixtures.trust.planted_faults:NAME" = {} }] }\n'
+VARIANT = 'NAME = { steps = [{ "tools.trust.planted_faults:NAME" = {} }] }\n'
 SUITE = """\
 [suite]
 title = "planted faults"

@@ -9,7 +9,6 @@ import pytest
 import torch
 from support.user_repository import Ran, pytest_in
 
-from fixtures.measuring.quantization_faults import format_table, write_repository
 from fixtures.models.quantization_faults import (
     BROKEN_BLOCK,
     CASES,
@@ -19,6 +18,7 @@ from fixtures.models.quantization_faults import (
     nibbles,
     plant_fault,
 )
+from tools.measuring.quantization_faults import format_table, write_repository
 
 NAMED = f"model.layers.{BROKEN_BLOCK}"
 # Scales of both signs: what is one level too high in one group is one too low in another, so that the error

@@ -1,4 +1,4 @@
-"""fixtures/measuring/endpoint_overhead.py: a request costs little more CPU than by httpx alone."""
+"""tools/measuring/endpoint_overhead.py: a request costs little more CPU than by httpx alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.measuring.endpoint_overhead import Way, measure, serving, streamed_ways, ways
+from tools.measuring.endpoint_overhead import Way, measure, serving, streamed_ways, ways
 
 USERS, REQUESTS, ROUNDS = 8, 80, 6
 MOST_MS = 0.3

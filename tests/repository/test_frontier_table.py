@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support.sample_record import sample_record
 
-from fixtures.measuring.frontier_table import Drop, drop_of, duels_of, format_goals, format_record
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, FlopsFacts, LatencyFacts, RunRecord, VariantRecord
 from slimgate.record.machine import PeakRates, Rates
+from tools.measuring.frontier_table import Drop, drop_of, duels_of, format_goals, format_record
 
 BUILDS = BudgetFacts(
     kind="drop_points", limit=2.0, verdict=Verdict.PASS, builds=3, value=0.7, interval=(0.2, 1.4)

@@ -1,4 +1,4 @@
-"""fixtures/measuring/profile_run.py: every second belongs to one stage, and the shares add up."""
+"""tools/measuring/profile_run.py: every second belongs to one stage, and the shares add up."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import SUITE
 
-from fixtures.measuring.profile_run import Stages, logged_seconds, profile_run, table
 from fixtures.models.tiny import write_rows, write_tiny_bert
+from tools.measuring.profile_run import Stages, logged_seconds, profile_run, table
 
 pytestmark = pytest.mark.slow
 

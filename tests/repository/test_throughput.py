@@ -1,4 +1,4 @@
-"""fixtures/measuring/throughput.py: all ways answer the same rows alike, and rates are medians of ABBA
+"""tools/measuring/throughput.py: all ways answer the same rows alike, and rates are medians of ABBA
 rounds.
 """
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fixtures.measuring import throughput
-from fixtures.measuring.throughput import BARE, OURS, Case, Line, measure, table, ways
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny import write_tiny_bert
+from tools.measuring import throughput
+from tools.measuring.throughput import BARE, OURS, Case, Line, measure, table, ways
 
 torch.set_num_threads(1)
 

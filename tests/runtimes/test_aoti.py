@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.trust import doubling_package
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError, MeasureError
 from slimgate.runtimes.aoti import AotiPredictor, open_package
 from slimgate.suite.runtime_choice import find_runtime
+from tools.trust import doubling_package
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,6 @@ import yaml
 from sybil import Example
 
 import slimgate
-from fixtures.site.formulas import math_block
 from slimgate.cli.main import command_parser, main
 from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
@@ -30,6 +29,7 @@ from slimgate.suite.load import load_suite
 from slimgate.suite.log_suite import load_log_suite
 from slimgate.suite.variant_budgets import LATENCY
 from support.doc_blocks import ROOT, commands_of
+from tools.site.formulas import math_block
 
 HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval", "vllm")
 NEEDS_NO_FILES = ("steps", "schema", "--version")

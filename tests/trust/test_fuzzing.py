@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fixtures.trust.fuzz import main
-from fixtures.trust.fuzzing.mutating import mutate
-from fixtures.trust.fuzzing.seeds import SEEDS
-from fixtures.trust.fuzzing.targets import SUITE, TARGETS
 from slimgate._system.toml import toml_key, toml_value
+from tools.trust.fuzz import main
+from tools.trust.fuzzing.mutating import mutate
+from tools.trust.fuzzing.seeds import SEEDS
+from tools.trust.fuzzing.targets import SUITE, TARGETS
 
 # The same inputs every time: a machine without a network and a clock that is slow are no reason to fail.
 FEW = settings(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.trust.hostile.cases import SUITE, Case, all_cases
 from slimgate.cli.main import main
 from slimgate.errors import SlimgateError
 from slimgate.plugin.find_suites import Search, find_suites
+from tools.trust.hostile.cases import SUITE, Case, all_cases
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_it_is_answered_in_one_line(
 
 
 def test_the_page_has_every_small_input_and_no_answer_that_is_wrong() -> None:
-    """python -m fixtures.trust.hostile_inputs OUT > docs/hostile_inputs.md"""
+    """python -m tools.trust.hostile_inputs OUT > docs/hostile_inputs.md"""
     text = TABLE.read_text("utf-8")
     told = re.findall(r"^\| (\w+: .*?) \| (?:pytest|slimgate|an artifact)", text, re.MULTILINE)
     assert set(SMALL) <= set(told)

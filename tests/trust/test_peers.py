@@ -13,14 +13,14 @@ from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.peers import compare as peers
-from fixtures.peers import student_peers, student_tools
-from fixtures.peers.peer_case import Case, Result
-from fixtures.peers.peer_tools import PEERS
 from slimgate.errors import SlimgateError
 from slimgate.judge.exact_paired import paired_interval
 from slimgate.loading import known_plugins, load
 from slimgate.suite.suite import TEACHER
+from tools.peers import compare as peers
+from tools.peers import student_peers, student_tools
+from tools.peers.peer_case import Case, Result
+from tools.peers.peer_tools import PEERS
 
 
 def right(*answers: int) -> Any:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import tiny_run
 
-from fixtures.measuring import schedule_against_ideal as against
 from slimgate.run.cluster.needs import Needs
 from slimgate.run.cluster.schedule import Schedule, choose_startable, find_longest_ways
 from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
 from slimgate.suite.suite import Suite
+from tools.measuring import schedule_against_ideal as against
 
 VARIANTS = """
 shorter = { steps = [{ keep_layers = [0, 2] }] }

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.trust import kill_nine
-from fixtures.trust.kill_nine import WHOLE
+from tools.trust import kill_nine
+from tools.trust.kill_nine import WHOLE
 
 HAS_RAY = find_spec("ray") is not None
 with_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed")

@@ -15,7 +15,6 @@ from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from fixtures.trust import dying_package
 from slimgate.errors import BuildError, DataError, ProcessDied
 from slimgate.models.predict import predict_scores
 from slimgate.runtimes import aoti
@@ -27,6 +26,7 @@ from slimgate.steps.convert._aoti_worker import example_batch
 from slimgate.steps.convert.to_aoti import Params
 from slimgate.store.store import files_of
 from slimgate.tasks import text_classification
+from tools.trust import dying_package
 
 pytestmark = pytest.mark.slow
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fixtures.simulations import accuracy_verdicts
-from fixtures.simulations.page import TARGET, Options
-from fixtures.simulations.peers import LM_EVAL, RECOVERY, pass_shares, threshold, unpaired_passes
-from fixtures.simulations.power import PROMISED, simulated_power, smallest_with_power
-from fixtures.simulations.rules import POINT, TANGO, WALD
+from tools.simulations import accuracy_verdicts
+from tools.simulations.page import TARGET, Options
+from tools.simulations.peers import LM_EVAL, RECOVERY, pass_shares, threshold, unpaired_passes
+from tools.simulations.power import PROMISED, simulated_power, smallest_with_power
+from tools.simulations.rules import POINT, TANGO, WALD
 
 
 def test_tango_passes_a_drop_of_the_margin_at_most_6_percent_of_the_time_wherever() -> None:
@@ -27,7 +27,7 @@ def test_the_page_says_how_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     small = list(accuracy_verdicts.cells(Options(50, 3), rows=(200,), psis=(0.02,), margins=(0.02,)))
     monkeypatch.setattr(accuracy_verdicts, "cells", lambda _: iter(small))
     text = accuracy_verdicts.page(Options(reps=50, seed=3))
-    assert "python -m fixtures.simulations.accuracy_verdicts --reps 50 --seed 3" in text
+    assert "python -m tools.simulations.accuracy_verdicts --reps 50 --seed 3" in text
     assert "Monte Carlo standard error" in text
     row = next(line for line in text.splitlines() if line.startswith("|  ") and " 200 |" in line)
     assert [cell.strip() for cell in row.split("|")[1:5]] == ["2", "2", "200", "1.8"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fixtures.simulations.answer_verdicts import LITTLE, OTHER_KINDS, WHOLLY, Cell, cells
-from fixtures.simulations.answers import KINDS, Choices, Population, Written
+from tools.simulations.answer_verdicts import LITTLE, OTHER_KINDS, WHOLLY, Cell, cells
+from tools.simulations.answers import KINDS, Choices, Population, Written
 
 WRITTEN = [Written(kind, WHOLLY, 0.02, 4) for kind in KINDS]
 

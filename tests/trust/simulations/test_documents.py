@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fixtures.simulations.documents import Documents
-from fixtures.simulations.perplexity_verdicts import CASES, Cell
+from tools.simulations.documents import Documents
+from tools.simulations.perplexity_verdicts import CASES, Cell
 
 
 @pytest.mark.parametrize("population", CASES.values(), ids=CASES)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from fixtures.simulations.exact import fail_chance, pass_chance
-from fixtures.simulations.rules import BOOTSTRAP, PAIRED, TANGO, WALD, Rule, resampled_at_most
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes
+from tools.simulations.exact import fail_chance, pass_chance
+from tools.simulations.rules import BOOTSTRAP, PAIRED, TANGO, WALD, Rule, resampled_at_most
 
 RULES = pytest.mark.parametrize("rule", PAIRED, ids=lambda rule: rule.name)
 

@@ -3,7 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fixtures.simulations.groups import (
+from slimgate.judge import QualityBudget, Verdict, judge_quality
+from slimgate.judge.metrics import load_metric
+from slimgate.outcomes import ClassOutcomes
+from tools.simulations.groups import (
     GroupCounts,
     draw,
     draw_lost_groups,
@@ -12,9 +15,6 @@ from fixtures.simulations.groups import (
     judge_groups,
     judged_as_if_alone,
 )
-from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.metrics import load_metric
-from slimgate.outcomes import ClassOutcomes
 
 
 def rows_of(counts: GroupCounts, run: int) -> tuple[ClassOutcomes, ClassOutcomes]:

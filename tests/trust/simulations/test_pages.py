@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from fixtures.simulations import __main__ as command
-from fixtures.simulations.summary import summary
+from tools.simulations import __main__ as command
+from tools.simulations.summary import summary
 
 FOLDER = command.FOLDER
 
@@ -14,7 +14,7 @@ def test_every_script_has_its_page_and_every_page_its_script() -> None:
     pages = {path.stem for path in FOLDER.glob("*.md")}
     assert pages == {*command.NAMES, "duels", "README"}
     for name in command.NAMES:
-        assert f"python -m fixtures.simulations.{name} " in (FOLDER / f"{name}.md").read_text()
+        assert f"python -m tools.simulations.{name} " in (FOLDER / f"{name}.md").read_text()
 
 
 def test_the_summary_is_that_of_the_pages_and_no_rule_is_wrong_too_often() -> None:

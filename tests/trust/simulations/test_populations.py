@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fixtures.simulations.judging import judge_often
-from fixtures.simulations.populations import Population, Predictions, Scores
 from slimgate.judge.metrics import load_metric
+from tools.simulations.judging import judge_often
+from tools.simulations.populations import Population, Predictions, Scores
 
 POPULATIONS: list[Population] = [
     Predictions((0.70, 0.25, 0.05), 0.05, 0.02),

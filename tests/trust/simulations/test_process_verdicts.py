@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fixtures.simulations import call_time_verdicts, count_verdicts
-from fixtures.simulations.memory_verdicts import CASES, LIMIT, error_rates
-from fixtures.simulations.speed_verdicts import Cell, Machine
 from slimgate.judge.flips import flips_of, judge_flips
 from slimgate.judge.size import READINGS, judge_memory, memory_ratio
 from slimgate.judge.verdict import Verdict
+from tools.simulations import call_time_verdicts, count_verdicts
+from tools.simulations.memory_verdicts import CASES, LIMIT, error_rates
+from tools.simulations.speed_verdicts import Cell, Machine
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.simulations.page import Options, head
-from fixtures.simulations.rounds import TIMES, WORST, Rates, in_rounds, worst_cells
-from fixtures.simulations.summary import minutes_of, summary, worst_lines
+from tools.simulations.page import Options, head
+from tools.simulations.rounds import TIMES, WORST, Rates, in_rounds, worst_cells
+from tools.simulations.summary import minutes_of, summary, worst_lines
 
 
 def test_the_worst_cells_are_run_again_and_what_stays_bad_once_more() -> None:

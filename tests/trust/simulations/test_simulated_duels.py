@@ -1,4 +1,4 @@
-"""fixtures.simulations.duels in small: the script runs, its counts are right, a large delay is seen."""
+"""tools.simulations.duels in small: the script runs, its counts are right, a large delay is seen."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.simulations import duels
-from fixtures.simulations.duels import COLUMNS, Outcome, Plan, busy_core, encoder, simulate, summary
 from slimgate.judge.speed import Speedup
+from tools.simulations import duels
+from tools.simulations.duels import COLUMNS, Outcome, Plan, busy_core, encoder, simulate, summary
 
 pytestmark = pytest.mark.slow
 

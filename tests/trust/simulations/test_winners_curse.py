@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.simulations import winners_curse
-from fixtures.simulations.page import TARGET, Options
-from fixtures.simulations.winners_curse import SCENES, any_passes, outcomes
+from tools.simulations import winners_curse
+from tools.simulations.page import TARGET, Options
+from tools.simulations.winners_curse import SCENES, any_passes, outcomes
 
 OPTIONS = Options(reps=2000, seed=0)
 # Two standard errors of a share of 6 % of 2,000 runs.
@@ -47,5 +47,5 @@ def test_confirm_rows_cost_good_variants_little() -> None:
 
 def test_the_page_says_how_it_was_made() -> None:
     text = winners_curse.page(Options(reps=20, seed=3))
-    assert "python -m fixtures.simulations.winners_curse --reps 20 --seed 3" in text
+    assert "python -m tools.simulations.winners_curse --reps 20 --seed 3" in text
     assert text.count("## ") == 2 + len(SCENES)

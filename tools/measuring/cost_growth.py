@@ -1,0 +1,266 @@
+"""How the cost of judging and reporting grows with variants and rows, and where it goes.
+
+    python -m tools.measuring.cost_growth --variants 10 100 1000 --rows 10000 --quality-rows 250000 500000
+    1000000
+
+First so many stored variants, each the outcomes of `rows` gate rows in a parquet file, are read, judged
+(accuracy by Tango, f1_macro by the bootstrap, behaviour) and put together to a record and report.md. Then one
+variant's quality is judged on ever more rows. Each size runs in a process of its own, so that its peak memory
+is its own. "a doubling" is by how much a stage's cost is multiplied when the size doubles: 2 is linear.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from slimgate.judge import judge_quality
+from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import behaviour_message, message
+from slimgate.judge.metrics import load_metric
+from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.record import RunRecord, SplitFacts, TaskFactsRecord, read_record, to_json
+from slimgate.record.outcome_files import read_outcomes, write_outcomes
+from slimgate.report import suite_report
+from slimgate.run.environment import describe_machine
+from slimgate.run.gate_results import (
+    Part,
+    Parts,
+    format_now,
+    list_expected_checks,
+    make_part,
+    make_run_record,
+)
+from slimgate.run.measure.memory_worker import read_peak_bytes
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import TEACHER, Suite
+
+METRICS = ("accuracy", "f1_macro")
+CLASSES = 4
+DIFFERENT = 8  # outcomes that differ; a thousand files of their own would only test the disk
+BUDGET = QualityBudget("drop_points", 2.0)
+Seconds = dict[str, float]
+
+
+@contextmanager
+def time_stage(seconds: Seconds, stage: str) -> Iterator[None]:
+    """Adds the CPU seconds of the block: another process on the cores takes wall time, not these."""
+    start = time.process_time()
+    yield
+    seconds[stage] = seconds.get(stage, 0.0) + time.process_time() - start
+
+
+def made_up(rows: int, *, noise: float, seed: int) -> ClassOutcomes:
+    """Scores of four classes that are right in about nine of ten rows; seed: of the noise alone."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, rows)
+    scores = rng.normal(0, 1, (rows, CLASSES))
+    scores[np.arange(rows), labels] += 2.4
+    scores += np.random.default_rng(seed).normal(0, 1, scores.shape) * noise
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    ids = np.char.add("r", np.arange(rows).astype(np.str_))
+    return ClassOutcomes(ids, labels, p.argmax(axis=1), tuple("abcd"), p)
+
+
+def store(folder: Path, rows: int) -> list[Path]:
+    """Files of the teacher and of DIFFERENT variants."""
+    paths = [folder / f"{place}.parquet" for place in range(DIFFERENT + 1)]
+    for place, path in enumerate(paths):
+        write_outcomes(made_up(rows, noise=0.3 if place else 0.0, seed=place), path)
+    return paths
+
+
+def suite_of(folder: Path, variants: int) -> Suite:
+    """A suite of so many variants, read from its file; its model has a config and no weights."""
+    (folder / "model").mkdir(exist_ok=True)
+    (folder / "model/config.json").write_text('{"num_hidden_layers": 4, "max_position_embeddings": 512}')
+    (folder / "model/model.safetensors").touch()
+    (folder / "rows.csv").write_text("text,label\ngood film,a\n")
+    names = "\n".join(f"v{i} = {{ steps = [{{ keep_layers = [0, 3] }}] }}" for i in range(variants))
+    budgets = "\n".join(f"{name} = {{ drop_points = {BUDGET.limit} }}" for name in METRICS)
+    (folder / "growth.toml").write_text(
+        f"""[suite]
+title = "many variants"
+threads = 1
+[task]
+kind = "text_classification"
+source = {{ name = "files", path = "rows.csv" }}
+text = ["text"]
+label = "label"
+[teacher]
+model = "model"
+[variants]
+{names}
+[budgets]
+{budgets}
+"""
+    )
+    return load_suite(folder / "growth.toml", "growth.toml")
+
+
+def judge_variant(name: str, teacher: Outcomes, variant: Outcomes) -> list[Part]:
+    """What the gates on quality and behaviour report of one variant."""
+    parts = []
+    for metric in METRICS:
+        judgement = judge_quality(load_metric(metric), teacher, variant, [BUDGET], seed=0)
+        facts = {
+            **quality_facts(judgement, message(name, judgement)),
+            "builds": None,
+            "measured": format_now(),
+        }
+        parts.append(make_part("quality", name, metric, facts))
+    measured = behaviour(teacher, variant, texts=lambda rows: [f"row {row}" for row in rows])
+    metrics = {"accuracy": load_metric("accuracy")}
+    of_rows = judge_behaviour(teacher, variant, BehaviourBudgets(), metrics=metrics, columns={})
+    line = behaviour_message(name, of_rows)
+    facts = {**behaviour_facts(measured, of_rows, line), "measured": format_now()}
+    return [*parts, make_part("behaviour", name, "", facts)]
+
+
+def other_parts(name: str) -> list[Part]:
+    """What the other gates report: the build, the size, the times of two workloads."""
+    sizes = {"kind": "torch", "bytes": 9_000_000, "parameters": 2_000_000, "nonzero_parameters": 2_000_000}
+    artifact = {**sizes, "digest": f"{hash(name):x}", "state_bytes": 8_000_000, "runtime": "eager"}
+    step = {"name": "keep_layers", "params": [0, 3], "seconds": 0.1, "log": {"kept": [0, 3]}, **sizes}
+    facts: dict[str, Any] = {"steps": [step], "artifact": artifact, "from_store": True, "claims": []}
+    size = {"compression": 1.5, "budgets": [], "verdict": None, "message": None, "measured": format_now()}
+    times = {
+        "p50_ms": 2.0,
+        "mean_ms": 2.1,
+        "std_ms": 0.1,
+        "rounds": 100,
+        "warmup": 10,
+        "measured": format_now(),
+    }
+    duel = {"speedup": 1.5, "speedup_interval": [1.4, 1.6], "noise_floor": 0.01, "measured": format_now()}
+    parts = [make_part("build", name, "", facts)]
+    if name != TEACHER:
+        parts += [make_part("size", name, "", size), make_part("speedup", name, "b1", duel)]
+    return [*parts, make_part("latency", name, "b1", times)]
+
+
+def many_variants(variants: int, rows: int) -> Seconds:
+    """CPU seconds of each stage, and the peak memory in MB, for so many stored variants."""
+    seconds: Seconds = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        paths = store(folder, rows)
+        with time_stage(seconds, "suite"):
+            suite = suite_of(folder, variants)
+        parts = judged_all(suite, paths, seconds)
+        seconds |= _time_writing(suite, parts, rows, folder / "run.json")
+    return {**seconds, "peak MB": read_peak_bytes() / 1024**2}
+
+
+def judged_all(suite: Suite, paths: Sequence[Path], seconds: Seconds) -> Parts:
+    """The parts of every variant of the suite, judged from its outcomes."""
+    teacher, parts = read_outcomes(paths[0]), Parts()
+    for part in other_parts(TEACHER):
+        parts.add(part)
+    for place, name in enumerate(suite.variants):
+        with time_stage(seconds, "outcomes"):
+            outcomes = read_outcomes(paths[1 + place % DIFFERENT])
+        with time_stage(seconds, "judge"):
+            judged = judge_variant(name, teacher, outcomes)
+        with time_stage(seconds, "parts"):
+            for part in [*other_parts(name), *judged]:
+                parts.forget_error(f"test_quality[{name}]")
+                parts.add(part)
+    return parts
+
+
+def compose_record(suite: Suite, parts: Parts, rows: int) -> RunRecord:
+    """The record of the suite on so many gate rows."""
+    split = SplitFacts(n=rows, digest="0" * 64, dropped_overlap=0, repeats=0)
+    task = TaskFactsRecord(
+        kind="text_classification", source={}, real=False, classes=list("abcd"), splits={"gate": split}
+    )
+    machine = describe_machine(threads=1, device="cpu")
+    return make_run_record(suite, task, parts, machine, command="pytest", seconds=1, version="0")
+
+
+def _time_writing(suite: Suite, parts: Parts, rows: int, path: Path) -> Seconds:
+    """Composing a record, writing and reading it, and the report."""
+    seconds: Seconds = {}
+    with time_stage(seconds, "record"):
+        record = compose_record(suite, parts, rows)
+    with time_stage(seconds, "run.json"):
+        path.write_text(to_json(record), "utf-8")
+        again = read_record(path)
+    with time_stage(seconds, "report.md"):
+        text = suite_report(again)
+    if len(again.variants) != len(suite.variants) + 1 or text.count("\n") < len(suite.variants):
+        raise RuntimeError(f"{len(suite.variants)} variants went in, {len(again.variants) - 1} came out")
+    if any(not parts.has(key) for key in list_expected_checks(suite) if key[0] == "quality"):
+        raise RuntimeError("a variant was not judged")
+    return seconds
+
+
+def many_rows(rows: int, _: int = 0) -> Seconds:
+    """CPU seconds of one variant's quality by each metric, and the peak memory in MB."""
+    seconds: Seconds = {}
+    teacher, variant = made_up(rows, noise=0.0, seed=0), made_up(rows, noise=0.3, seed=1)
+    peak_mib = read_peak_bytes() / 1024**2
+    for metric in METRICS:
+        with time_stage(seconds, metric):
+            judge_quality(load_metric(metric), teacher, variant, [BUDGET], seed=0)
+    return {**seconds, "MB of the rows": peak_mib, "peak MB": read_peak_bytes() / 1024**2}
+
+
+def growth(sizes: Sequence[int], figures: Sequence[Mapping[str, float]]) -> list[list[str]]:
+    """A line a size, and one that says by how much each figure grew with the last doubling of it."""
+    lines = [
+        [f"{size:,}", *(f"{value:.3g}" for value in seconds.values())]
+        for size, seconds in zip(sizes, figures, strict=True)
+    ]
+    if len(sizes) < 2:
+        return lines
+    doublings = log2(sizes[-1] / sizes[-2])
+    before, after = figures[-2:]
+    by = [(after[key] / before[key]) ** (1 / doublings) if before[key] else float("nan") for key in after]
+    return [*lines, ["a doubling", *(f"{factor:.2f}" for factor in by)]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints two tables as markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--variants", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--quality-rows", type=int, nargs="*", default=[250_000, 500_000, 1_000_000])
+    parser.add_argument("--json", action="store_true", help="figures instead of tables")
+    options = parser.parse_args(arguments)
+    tables = {
+        f"variants of {options.rows:,} rows": (many_variants, options.variants, options.rows),
+        "rows of one variant": (many_rows, options.quality_rows, 0),
+    }
+    for title, (measure, sizes, rows) in tables.items():
+        figures = []
+        for size in sizes:
+            # spawned afresh: a forked process would begin with its parent's peak
+            with multiprocessing.get_context("spawn").Pool(1) as alone:
+                figures.append(alone.apply(measure, (size, rows)))
+        if options.json:
+            sys.stdout.write(json.dumps({title: dict(zip(sizes, figures, strict=True))}) + "\n")
+        elif figures:
+            table = tabulate(growth(sizes, figures), [title, *figures[0]], "pipe", disable_numparse=True)
+            sys.stdout.write(f"CPU seconds of each stage\n\n{table}\n\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The tables of reports/frontier.md, from the records of its suites.
+
+    python -m tools.measuring.frontier_table RUN.json …
+
+Of each record: its variants with their drop (over all builds where these are judged together, on the confirm
+rows where these were read); their speed-ups by duel, of the forward call and from text; and how near the
+fastest forward call comes to what its products take at the machine's measured peaks. Then, of each record and
+number of points, the one variant inside them whose least bound is the largest, for both clocks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from slimgate.record.machine import LatencyFacts, Rates
+from slimgate.record.run import RunRecord, VariantRecord, read_record
+from slimgate.report.figures import to_fixed
+from slimgate.report.peaks import peak_ms, rates_of
+from slimgate.report.status import TEACHER
+
+METRIC = "accuracy"
+POINTS = (1.0, 2.0, 5.0)
+FROM_TEXT = "-e2e"
+CLOCKS = {False: "forward call", True: "from text"}
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Drop:
+    """In points, with its 90 % interval. rows: the split that it was measured on."""
+
+    points: float
+    interval: tuple[float, float]
+    rows: str
+
+
+def drop_of(variant: VariantRecord) -> Drop | None:
+    """What the variant lost; None of the teacher, and of one that was not judged."""
+    for rows, facts in (("confirm", variant.confirm.get(METRIC)), ("gate", variant.quality.get(METRIC))):
+        if facts is None or facts.drop_points is None or facts.interval is None:
+            continue
+        for budget in facts.budgets:
+            if budget.builds is not None and budget.value is not None and budget.interval is not None:
+                return Drop(budget.value, budget.interval, rows)
+        return Drop(facts.drop_points, facts.interval, rows)
+    return None
+
+
+def duels_of(variant: VariantRecord, *, from_text: bool) -> dict[str, LatencyFacts]:
+    """The workloads that were timed beside the teacher, by one of the two clocks."""
+    return {
+        name.removesuffix(FROM_TEXT): facts
+        for name, facts in variant.latency.items()
+        if name.endswith(FROM_TEXT) == from_text and facts.speedup_interval is not None
+    }
+
+
+def format_record(record: RunRecord) -> Iterator[str]:
+    """The tables of one run: what each variant is, and, where they were timed, how fast by both clocks."""
+    judged = [variant for variant in record.variants if drop_of(variant)]
+    yield _table(["variant", "MB", "times smaller", "drop, points", "rows"], map(_quality, judged))
+    variants = [variant for variant in record.variants if duels_of(variant, from_text=False)]
+    if not variants:
+        return
+    for from_text, clock in CLOCKS.items():
+        duels = {variant.name: duels_of(variant, from_text=from_text) for variant in variants}
+        names = list(dict.fromkeys(name for duels_of_variant in duels.values() for name in duels_of_variant))
+        lines = (
+            [name, *(_speed(duels_of_variant.get(variant)) for variant in names)]
+            for name, duels_of_variant in duels.items()
+        )
+        yield _table([clock, *names], lines)
+    teacher = [variant for variant in record.variants if variant.name == TEACHER]
+    timed = {variant.name: _near_peak(variant, rates_of(record.machine)) for variant in (*teacher, *variants)}
+    names = list(dict.fromkeys(name for duels_of_variant in timed.values() for name in duels_of_variant))
+    lines = (
+        [name, *(duels_of_variant.get(variant, "") for variant in names)]
+        for name, duels_of_variant in timed.items()
+    )
+    yield _table(["ms at the peaks / ms", *names], lines)
+
+
+def format_goals(records: Sequence[RunRecord]) -> str:
+    """A row for each number of points, record and clock, with the bounds of the best variant's workloads."""
+    lines = []
+    for points in POINTS:
+        for record in records:
+            inside = [variant for variant in record.variants if _is_inside(variant, points)]
+            for from_text, clock in CLOCKS.items():
+                bounds = {variant.name: _bounds(variant, from_text=from_text) for variant in inside}
+                able = [name for name, lowest in bounds.items() if lowest]
+                best = max(able, key=lambda name: min(bounds[name]), default=None)
+                shown = ", ".join(f"{bound:.3g}" for bound in bounds[best]) if best else ""
+                lines.append([f"{points:g}", Path(record.suite.path).stem, clock, best or "none", shown])
+    return _table(["points", "suite", "clock", "variant", "lower bounds"], lines)
+
+
+def _is_inside(variant: VariantRecord, points: float) -> bool:
+    drop = drop_of(variant)
+    return drop is not None and drop.interval[1] <= points
+
+
+def _bounds(variant: VariantRecord, *, from_text: bool) -> list[float]:
+    duels = duels_of(variant, from_text=from_text).values()
+    return [facts.speedup_interval[0] for facts in duels if facts.speedup_interval is not None]
+
+
+def _near_peak(variant: VariantRecord, rates: Rates | None) -> dict[str, str]:
+    """What the products of each forward call take at the peaks, beside its fastest call."""
+    least = {
+        name: (peak_ms(variant, name, rates), facts.min_ms)
+        for name, facts in variant.latency.items()
+        if not name.endswith(FROM_TEXT)
+    }
+    return {
+        name: f"{peak:.3g} / {took:.3g}" for name, (peak, took) in least.items() if peak and took is not None
+    }
+
+
+def _quality(variant: VariantRecord) -> list[str]:
+    stored = variant.artifact.bytes if variant.artifact is not None else None
+    smaller = variant.size.compression if variant.size is not None else None
+    drop = drop_of(variant)
+    return [
+        variant.name,
+        f"{stored / MIB:.3g}" if stored else "",
+        f"{smaller:.3g}" if smaller else "",
+        "{} [{}, {}]".format(*(to_fixed(number, 1) for number in (drop.points, *drop.interval)))
+        if drop
+        else "",
+        drop.rows if drop else "",
+    ]
+
+
+def _speed(facts: LatencyFacts | None) -> str:
+    if facts is None or facts.speedup is None or facts.speedup_interval is None:
+        return ""
+    low, high = facts.speedup_interval
+    return f"{facts.speedup:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _table(heads: Sequence[str], lines: Iterator[list[str]] | Sequence[list[str]]) -> str:
+    return tabulate(list(lines), heads, "pipe", disable_numparse=True)
+
+
+def main(files: Sequence[str]) -> None:
+    """Writes the tables to stdout."""
+    records = [read_record(Path(file)) for file in files]
+    for record in records:
+        sys.stdout.write(f"## {record.suite.title}\n\n" + "\n\n".join(format_record(record)) + "\n\n")
+    sys.stdout.write("## The best inside each number of points\n\n" + format_goals(records) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

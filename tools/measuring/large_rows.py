@@ -1,0 +1,218 @@
+"""Cuts splits from large files of rows, and tells the time and the peak memory of it beside the file's bytes.
+
+    python -m tools.measuring.large_rows --rows 1000000 --formats parquet csv jsonl hub --gates 20000 rest
+
+Each cut is a process of its own. Peak memory is what the kernel says of it; of that, anonymous memory is
+what it holds (looked at fifty times a second), the rest are pages of mapped files, which the kernel takes
+back as it needs them. Bytes a row: anonymous memory above that of a file of 30,000 rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+LABELS = ("negative", "neutral", "positive")
+FORMATS = ("parquet", "csv", "jsonl", "hub")
+CHUNK = 100_000
+CORPUS = 200_000  # words that texts are cut out of
+FLOOR = 30_000  # rows: the least that the splits can be cut from
+MEBIBYTE = 2**20
+SUITE = """\
+[suite]
+title = "large"
+threads = 1
+
+[task]
+kind = "text_classification"
+source = {source}
+text = ["text"]
+label = "label"
+max_tokens = 32
+{group}
+splits = {{ train = 5000, calibration = 512, selection = 1000, gate = {gate} }}
+
+[teacher]
+model = "model"
+
+[variants]
+shorter = {{ steps = [{{ keep_layers = [0] }}] }}
+"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one cut took; digests: of its splits."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    anonymous_bytes: int
+    digests: dict[str, str]
+
+
+def chunks(rows: int) -> Iterator[pa.Table]:
+    """Texts of some 200 characters, three labels, ten rows a user; one text of a hundred stands twice."""
+    corpus = " ".join(f"w{word:04d}" for word in np.random.default_rng(1).integers(0, 5000, CORPUS))
+    for start in range(0, rows, CHUNK):
+        random = np.random.default_rng([0, start])
+        count = min(CHUNK, rows - start)
+        halves = 6 * random.integers(0, CORPUS - 17, (count, 2))
+        halves[random.random(count) < 0.01] = halves[0]
+        texts = [f"{corpus[a : a + 101]} {corpus[b : b + 101]}" for a, b in halves.tolist()]
+        labels = pa.array(LABELS).take(pa.array(random.integers(0, len(LABELS), count)))
+        users = [f"user {row // 10}" for row in range(start, start + count)]
+        yield pa.table({"text": texts, "label": labels, "user": users})
+
+
+def write_rows(folder: Path, kind: str, rows: int) -> Path:
+    """The file, chunk by chunk; of kind hub a folder with a parquet file."""
+    if kind == "hub":
+        (folder / "hub").mkdir(exist_ok=True)
+    path = folder / ("hub/train.parquet" if kind == "hub" else f"rows.{kind}")
+    with ExitStack() as stack:
+        writer: Any = None
+        for table in chunks(rows):
+            writer = writer or stack.enter_context(_writer(path, table.schema))
+            _write(writer, table)
+    return path
+
+
+def _writer(path: Path, schema: pa.Schema) -> Any:
+    if path.suffix == ".jsonl":
+        return path.open("w", encoding="utf-8")
+    return (pyarrow.csv.CSVWriter if path.suffix == ".csv" else pq.ParquetWriter)(path, schema)
+
+
+def _write(writer: Any, table: pa.Table) -> None:
+    if isinstance(writer, pq.ParquetWriter | pyarrow.csv.CSVWriter):
+        writer.write_table(table)
+        return
+    lines: TextIO = writer
+    lines.writelines(json.dumps(row) + "\n" for row in table.to_pylist())
+
+
+def write_suite(folder: Path, kind: str, gate: str, *, grouped: bool = False) -> Path:
+    """A suite on the rows, beside a tiny model that is made where it is not there."""
+    from fixtures.models.tiny import write_tiny_bert
+
+    if not (folder / "model").exists():
+        write_tiny_bert(folder / "model", labels=LABELS)
+    source = '{ name = "hub", id = "./hub", real = false }'
+    if kind != "hub":
+        source = f'{{ name = "files", path = "rows.{kind}", real = false }}'
+    path = folder / f"{kind}-{gate}.toml"
+    size = gate if gate.isdigit() else f'"{gate}"'
+    path.write_text(SUITE.format(source=source, gate=size, group='group = "user"' * grouped), "utf-8")
+    return path
+
+
+def cut(suite: Path) -> Taken:
+    """The splits of the suite in a process of its own and a store that is removed afterwards."""
+    start, anonymous = time.perf_counter(), 0
+    with TemporaryDirectory(dir=suite.parent) as store:
+        command = [sys.executable, __file__, "--cut", str(suite), store]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                anonymous = max(anonymous, _anonymous(process.pid))
+                time.sleep(0.02)
+            out = process.stdout.read() if process.stdout else ""
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+    took = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f"{suite}: no splits, exit code {process.returncode}")
+    return Taken(took, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, anonymous, json.loads(out))
+
+
+def _anonymous(process: int) -> int:
+    """Bytes that the process holds now; 0 where it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text("utf-8")
+    except OSError:
+        return 0
+    lines = (line.split() for line in status.splitlines())
+    return next((int(line[1]) * 1024 for line in lines if line[0] == "RssAnon:"), 0)
+
+
+def _cut_here(suite: Path, store: Path) -> None:
+    from slimgate.run.rows import prepare_rows
+    from slimgate.store.store import Store
+    from slimgate.suite.load import load_suite
+
+    prepared = prepare_rows(load_suite(suite, suite.name), Store(store))
+    digests = {name: report.digest for name, report in prepared.reports.items()}
+    sys.stdout.write(json.dumps(digests))
+
+
+def _line(kind: str, gate: str, path: Path, rows: int, floor: Taken, took: Taken) -> str:
+    size = path.stat().st_size
+    each = (took.anonymous_bytes - floor.anonymous_bytes) / max(1, rows - FLOOR)
+    mebibytes = [f"{value / MEBIBYTE:,.0f}" for value in (size, took.peak_bytes, took.anonymous_bytes)]
+    cells = [kind, gate, f"{rows:,}", mebibytes[0], f"{took.seconds:.1f}", f"{took.cpu_seconds:.1f}"]
+    return "| " + " | ".join([*cells, *mebibytes[1:], f"{each:,.0f}", took.digests["gate"][:8]]) + " |\n"
+
+
+def measure(kind: str, gates: Sequence[str], rows: int, folder: Path, *, grouped: bool) -> Iterator[str]:
+    """A line of the table for each gate."""
+    floors = {}
+    for count in (FLOOR, rows):
+        path = write_rows(folder, kind, count)
+        for gate in gates:
+            took = cut(write_suite(folder, kind, gate, grouped=grouped))
+            floors.setdefault(gate, took)
+            if count == rows:
+                yield _line(kind, gate, path, rows, floors[gate], took)
+    path.unlink()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table as markdown."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--gates", nargs="+", default=["20000", "rest"], help="rows of gate, or rest")
+    parser.add_argument("--grouped", action="store_true", help="rows of one user stay in one split")
+    parser.add_argument("--folder", type=Path, help="where the files go (default: a scratch folder)")
+    parser.add_argument("--cut", nargs=2, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.cut:
+        _cut_here(*options.cut)
+        return
+    names = [
+        "file",
+        "gate",
+        "rows",
+        "MiB",
+        "s",
+        "CPU s",
+        "peak MiB",
+        "anonymous MiB",
+        "bytes a row",
+        "digest",
+    ]
+    sys.stdout.write("| " + " | ".join(names) + " |\n|:--|:--|" + "--:|" * (len(names) - 2) + "\n")
+    with TemporaryDirectory(dir=options.folder) as scratch:
+        for kind in options.formats:
+            for line in measure(kind, options.gates, options.rows, Path(scratch), grouped=options.grouped):
+                sys.stdout.write(line)
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

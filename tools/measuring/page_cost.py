@@ -1,0 +1,129 @@
+"""What the pages of many variants cost: seconds to write, bytes, milliseconds until a browser has them open.
+
+    python -m tools.measuring.page_cost --variants 10 200 --rows 20000
+
+The variants' outcomes are made up, judged as a suite's are, and put together to a record; then each page is
+written as the plugin writes it. `report.html` is opened in Debian's chromium where it and playwright are
+there. "computing" is the time of the page's own thread: another process on the cores takes none of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from slimgate.record import RunRecord, to_json
+from slimgate.report import suite_report
+from slimgate.report.html import html_report
+from slimgate.report.plots import write_plots
+from slimgate.report.pr_comment import pr_comment
+from slimgate.suite.suite import TEACHER, Suite
+from tools.measuring.cost_growth import (
+    DIFFERENT,
+    Seconds,
+    compose_record,
+    judged_all,
+    store,
+    suite_of,
+    time_stage,
+)
+
+CHROMIUM = Path("/usr/bin/chromium")
+WORDS = "a made up row of about as many words as a sentence has in a text that somebody wrote by hand"
+
+
+def texts(places: Iterable[int]) -> list[str]:
+    """Of gate rows, each another."""
+    return [f"{place}: {WORDS}" for place in places]
+
+
+def record_of(folder: Path, variants: int, rows: int) -> tuple[RunRecord, Seconds]:
+    """A judged record with outcomes beside it."""
+    seconds: Seconds = {}
+    paths = store(folder, rows)
+    suite = suite_of(folder, variants)
+    _write_outcomes(folder / "outcomes", suite, paths)
+    return compose_record(suite, judged_all(suite, paths, seconds), rows), seconds
+
+
+def _write_outcomes(folder: Path, suite: Suite, paths: Sequence[Path]) -> None:
+    folder.mkdir()
+    shutil.copy(paths[0], folder / f"{TEACHER}.parquet")
+    for place, name in enumerate(suite.variants):
+        os.link(paths[1 + place % DIFFERENT], folder / f"{name}.parquet")
+
+
+def page_costs(folder: Path, variants: int, rows: int) -> list[list[str]]:
+    """A line a page: name, CPU seconds, MB."""
+    record, seconds = record_of(folder, variants, rows)
+    write: dict[str, Callable[[], str]] = {
+        "run.json": lambda: to_json(record),
+        "report.md": lambda: suite_report(record),
+        "report.html": lambda: html_report(record, folder, texts),
+        "pr-comment.md": lambda: pr_comment([record]),
+    }
+    lines = [["judging", f"{seconds['judge']:.1f}", "–"]]
+    for name, write_page in write.items():
+        with time_stage(seconds, name):
+            (folder / name).write_text(write_page(), "utf-8")
+        lines.append([name, f"{seconds[name]:.2f}", f"{(folder / name).stat().st_size / 1024**2:.2f}"])
+    with time_stage(seconds, "plots"):
+        plots = write_plots(record, folder / "plots")
+    size = sum(path.stat().st_size for path in plots) / 1024**2
+    return [*lines, [f"plots ({len(plots)})", f"{seconds['plots']:.2f}", f"{size:.2f}"]]
+
+
+def measure_opening(page: Path) -> str:
+    """Milliseconds until the page has loaded, in words; why not, where there is no browser."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return "not opened: playwright is not installed"
+    if not CHROMIUM.exists():
+        return f"not opened: {CHROMIUM} is not there"
+    with sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
+        )
+        tab = browser.new_page()
+        session = tab.context.new_cdp_session(tab)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        tab.goto(page.as_uri())
+        metrics = {
+            metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]
+        }
+        loaded = tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+        browser.close()
+    return f"open after {loaded:.0f} ms, {1000 * metrics['TaskDuration']:.0f} ms of them computing"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a table for each number of variants."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--variants", type=int, nargs="+", default=[10, 200])
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument(
+        "--keep", type=Path, help="a new folder in which the pages stay; one number of variants"
+    )
+    options = parser.parse_args(arguments)
+    for variants in options.variants:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            lines = page_costs(folder, variants, options.rows)
+            heads = [f"{variants:,} variants of {options.rows:,} rows", "CPU seconds", "MB"]
+            table = tabulate(lines, heads, "pipe", disable_numparse=True)
+            sys.stdout.write(f"{table}\n\nreport.html: {measure_opening(folder / 'report.html')}\n\n")
+            sys.stdout.flush()
+            if options.keep is not None:
+                shutil.copytree(folder, options.keep)
+
+
+if __name__ == "__main__":
+    main()

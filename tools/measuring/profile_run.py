@@ -1,0 +1,216 @@
+"""Where the time of `pytest SUITE` goes: cold, in an empty store, and warm, as a table of stages.
+
+    python -m tools.measuring.profile_run SUITE [PYTEST OPTION …]
+
+Both runs are processes of their own (`pytest SUITE -p tools.measuring.profile_run`), so that starting
+Python and importing count. A stage has its own seconds, without those of stages inside of it: judging is what
+a quality test takes beside building and predicting. The stages of building (train, teacher, …) are those that
+steps log. By hand, on a machine that does nothing else.
+
+Overhead is all but `NEEDED`: training, predicting and timing are what a run is for.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VARIABLE = "SLIMGATE_PROFILE"
+# Of building, what is not overhead: the teacher's answers are predicted, and epochs are judged by predicting.
+NEEDED = ("build: train", "build: teacher", "build: evaluate", "predict", "time", "self-test")
+TESTS = {
+    "test_quality": "judge quality",
+    "test_behaviour": "judge behaviour",
+    "test_size": "size",
+    "test_selftest": "self-test",
+    "test_latency": "time",
+    "test_speedup": "time",
+}
+# Of modules that a stage names: "module:object" or "module:Class.method", where it is looked up when called.
+WRAPPED = {
+    "slimgate.run.run:prepare_rows": "rows",
+    "slimgate.run.run:Builder._make": "build: rest",
+    "slimgate.run.run:make_outcomes": "predict",
+    "slimgate.run.run:Encoder.of": "tokenise",
+    "slimgate.plugin.session:Session._write_record": "report",
+    "slimgate.plugin.session:Session.finish": "report",
+}
+HEAVY = frozenset({"torch", "transformers", "datasets", "sklearn", "scipy", "evaluate", "accelerate", "peft"})
+
+
+class Stages:
+    """Seconds by stage: the innermost one that runs gets the time."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.seconds: dict[str, float] = {}
+        self._clock = clock
+        self._running: list[str] = []
+        self._since = clock()
+
+    @contextmanager
+    def running(self, stage: str) -> Iterator[None]:
+        """Counts the block's time for the stage."""
+        self._settle()
+        self._running.append(stage)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._running.pop()
+
+    def move(self, source: str, stage: str, seconds: float) -> None:
+        """Counts a part of a stage's time for another one."""
+        self._settle()
+        self.seconds[source] = self.seconds.get(source, 0.0) - seconds
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def _settle(self) -> None:
+        now = self._clock()
+        if self._running:
+            name = self._running[-1]
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
+        self._since = now
+
+
+class Profile:
+    """The pytest plugin: counts stages, and writes them when the session ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.stages = path, Stages()
+        for name, stage in WRAPPED.items():
+            self._wrap(name, stage)
+        self._count_imports(builtins, "__import__")
+        self._count_imports(importlib, "import_module")
+
+    def _wrap(self, name: str, stage: str) -> None:
+        module, _, path = name.partition(":")
+        *holders, attribute = path.split(".")
+        holder: Any = functools.reduce(getattr, holders, importlib.import_module(module))
+        inner = getattr(holder, attribute)
+
+        @functools.wraps(inner)
+        def timed_call(*args: Any, **kwargs: Any) -> Any:
+            with self.stages.running(stage):
+                result = inner(*args, **kwargs)
+            if stage == "build: rest":
+                self._split(result, stage)
+            return result
+
+        setattr(holder, attribute, timed_call)
+
+    def _split(self, artifact: Any, stage: str) -> None:
+        """What a step that was built now says of its own time."""
+        if artifact.entry.from_store:
+            return
+        for part, seconds in logged_seconds(artifact.manifest["log"]).items():
+            if f"build: {part}" in NEEDED:
+                self.stages.move(stage, f"build: {part}", seconds)
+
+    def _count_imports(self, holder: Any, attribute: str) -> None:
+        inner = getattr(holder, attribute)
+
+        def timed_import(name: str, *args: Any, **kwargs: Any) -> Any:
+            if name.partition(".")[0] not in HEAVY or name in sys.modules:
+                return inner(name, *args, **kwargs)
+            with self.stages.running("import"):
+                return inner(name, *args, **kwargs)
+
+        setattr(holder, attribute, timed_import)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self) -> Generator[None, Any, Any]:
+        """Collecting."""
+        with self.stages.running("collect"):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """A test, with what its fixtures make and free."""
+        with self.stages.running(TESTS.get(getattr(item, "originalname", item.name), "other tests")):
+            return (yield)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """All stages are over."""
+        self._path.write_text(json.dumps(self.stages.seconds), "utf-8")
+
+
+def logged_seconds(log: Mapping[str, Any]) -> dict[str, float]:
+    """Stage -> seconds of a step's log, with those of the logs inside of it."""
+    by_part: dict[str, float] = dict(log.get("seconds", {}))
+    inside = [*log.values(), *(log["stages"] if isinstance(log.get("stages"), list) else ())]
+    for inner in inside:
+        if isinstance(inner, Mapping) and "seconds" in inner and inner is not log.get("seconds"):
+            for stage, seconds in logged_seconds(inner).items():
+                by_part[stage] = by_part.get(stage, 0.0) + seconds
+    return by_part
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Profiles where the command below asks for it."""
+    if path := os.environ.get(VARIABLE):
+        config.pluginmanager.register(Profile(Path(path)), "profile-run")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the table to stdout; the runs' own output goes to stderr."""
+    with tempfile.TemporaryDirectory(prefix="profile-run-") as scratch:
+        runs = {name: profile_run(arguments, Path(scratch), name) for name in ("cold", "warm")}
+    sys.stdout.write(table(runs))
+    return 0
+
+
+def profile_run(arguments: Sequence[str], scratch: Path, name: str) -> dict[str, float]:
+    """Seconds by stage of one run, and of all of it under "all". Raises RuntimeError where there are none."""
+    path = scratch / f"{name}.json"
+    folders = [f"--slimgate-store={scratch / 'store'}", f"--slimgate-report={scratch / 'report'}"]
+    command = [sys.executable, "-m", "pytest", *arguments, "-p", "tools.measuring.profile_run", *folders]
+    start = time.perf_counter()
+    done = subprocess.run(command, env={**os.environ, VARIABLE: str(path)}, stdout=sys.stderr, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode not in (0, 1) or not path.is_file():  # 1: a gate failed, which is no matter here
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}")
+    return {**json.loads(path.read_text("utf-8")), "all": seconds}
+
+
+def table(runs: Mapping[str, Mapping[str, float]]) -> str:
+    """Markdown: seconds and shares of each run, the longest stage of the first run first."""
+    first = next(iter(runs.values()))
+    stages = dict.fromkeys(stage for run in runs.values() for stage in run if stage != "all")
+    ordered = sorted(stages, key=lambda stage: -first.get(stage, 0.0))
+    lines = [
+        "| stage | " + " | ".join(f"{name}, s | share" for name in runs) + " |",
+        "|---|" + "---:|---:|" * len(runs),
+    ]
+    lines += [_line(stage, [(run.get(stage, 0.0), run["all"]) for run in runs.values()]) for stage in ordered]
+    rest = [(run["all"] - _sum(run, stages), run["all"]) for run in runs.values()]
+    over = [(run["all"] - _sum(run, NEEDED), run["all"]) for run in runs.values()]
+    lines += [_line("starting Python and pytest, and the rest", rest)]
+    lines += [_line("**all**", [(run["all"], run["all"]) for run in runs.values()])]
+    lines += [_line(f"**overhead** (all but {', '.join(NEEDED)})", over)]
+    return "\n".join(lines) + "\n"
+
+
+def _sum(run: Mapping[str, float], stages: Sequence[str] | Mapping[str, Any]) -> float:
+    return sum(run.get(stage, 0.0) for stage in stages)
+
+
+def _line(name: str, cells: Sequence[tuple[float, float]]) -> str:
+    return f"| {name} | " + " | ".join(f"{s:.1f} | {100 * s / total:.1f} %" for s, total in cells) + " |"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

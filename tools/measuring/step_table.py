@@ -1,0 +1,158 @@
+"""Every step on a tiny model of every kind of transformer: what got smaller, and whether it loads the same.
+
+    python -m tools.measuring.step_table > reports/steps.md
+
+Each example of method_examples.py is applied to a random model of width 32 with a classification head. Its
+artifact is then loaded in a new process, which must give the same outputs to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from fixtures.models.architectures import write_tiny
+from fixtures.models.building import load_tiny, tiny_context
+from fixtures.models.step_examples import EXAMPLES
+from slimgate.loading import load
+from slimgate.models.predict import predict_scores
+from slimgate.models.seeding import isolated_seed
+from slimgate.models.torch_model import load_torch_model
+from slimgate.runtimes.eager import EagerPredictor
+from slimgate.store.store import files_of
+
+ARCHITECTURES = ("bert", "distilbert", "gpt2", "llama")
+LABELS = ("neg", "pos")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step with options on an architecture, and its result."""
+
+    step: str
+    options: Any
+    architecture: str
+    before: dict[str, int]
+    after: dict[str, int]
+    change: float
+    folder: Path
+
+
+def apply(step_name: str, options: Any, architecture: str, folder: Path, base: Path) -> Case:
+    """One step on a tiny model, saved in `folder` with its scores of the `selection` rows."""
+    context = tiny_context(folder / "rows", calibration=16)
+    plain = tiny_context(folder / "plain", calibration=16)
+    context.load_teacher = lambda: load_tiny(base, plain)
+    with isolated_seed(0):
+        model = load_tiny(base, plain)
+        before, scores = _save_model(model, folder / "before"), _scores(model, plain)
+        plugin = load("step", step_name)
+        model = plugin.apply(model, plugin.Params.model_validate(options), context)
+        model.kind = plugin.gives or model.kind
+    after = _save_model(model, folder / "after")
+    step_scores = _scores(model, context)
+    np.save(folder / "scores.npy", step_scores)
+    return Case(
+        step_name, options, architecture, before, after, float(np.abs(step_scores - scores).max()), folder
+    )
+
+
+def _scores(model: Any, context: Any) -> Any:
+    encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
+    return predict_scores(EagerPredictor(model.network, "cpu"), encoded, batch_size=8)
+
+
+def _save_model(model: Any, folder: Path) -> dict[str, int]:
+    folder.mkdir(parents=True)
+    model.save(folder)
+    if pickles := [file for file in files_of(folder) if file.endswith(PICKLES)]:
+        raise AssertionError(f"{folder}: pickles: {pickles}")
+    weights = (folder / "model.safetensors").stat().st_size
+    return {"weights_bytes": weights, **model.measure_size()}
+
+
+def reload_all(folders: Sequence[Path]) -> list[bool]:
+    """Whether each artifact, loaded in one new process, gives the scores that were saved beside it."""
+    loads = "from tools.measuring.step_table import again"
+    code = f"import json, sys; {loads}; print(json.dumps(again(sys.argv[1:])))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, folders)], check=True, capture_output=True, text=True
+    )
+    return [bool(value) for value in json.loads(done.stdout)]
+
+
+def again(folders: Sequence[str]) -> list[bool]:
+    """In the new process: loads and compares."""
+    tries = []
+    for folder in map(Path, folders):
+        context = tiny_context(folder / "again", calibration=16)
+        scores = _scores(load_torch_model(folder / "after"), context)
+        tries.append(bool(np.array_equal(scores, np.load(folder / "scores.npy"))))
+    return tries
+
+
+def rows(cases: Sequence[Case]) -> Iterator[list[str]]:
+    """A row for each step and its options; for each architecture what became of bytes and parameters."""
+    same = dict(
+        zip((case.folder for case in cases), reload_all([case.folder for case in cases]), strict=True)
+    )
+    named: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        named.setdefault((case.step, json.dumps(case.options)), []).append(case)
+    for (step_name, options), step_facts in named.items():
+        yield [step_name, options[1:-1] or "–", *(_cell(case, same[case.folder]) for case in step_facts)]
+
+
+def _cell(case: Case, same: bool) -> str:
+    size = case.after["weights_bytes"] / case.before["weights_bytes"]
+    parameters = case.after["parameters"] / case.before["parameters"]
+    nonzero = case.after["nonzero_parameters"] / case.after["parameters"]
+    parts = [f"{100 * size:.0f} %"]
+    if parameters < 0.995:
+        parts.append(f"{100 * parameters:.0f} % of the parameters")
+    if nonzero < 0.9:
+        parts.append(f"{100 * (1 - nonzero):.0f} % zeros")
+    parts.append(f"Δ {case.change:.2g}")
+    return ", ".join(parts) + ("" if same else ", LOADS DIFFERENTLY")
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    cases = []
+    with tempfile.TemporaryDirectory(prefix="slimgate-steps-") as root:
+        for architecture in ARCHITECTURES:
+            write_tiny(Path(root) / architecture, architecture, labels=LABELS, initializer_range=0.2)
+        for step_name in sorted(EXAMPLES):
+            for number, options in enumerate(EXAMPLES[step_name]):
+                for architecture in ARCHITECTURES:
+                    folder = Path(root) / f"{step_name}-{number}-{architecture}"
+                    cases.append(apply(step_name, options, architecture, folder, Path(root) / architecture))
+        table = tabulate(
+            rows(cases), headers=["step", "options", *ARCHITECTURES], tablefmt="pipe", disable_numparse=True
+        )
+    sys.stdout.write(f"{_HEAD}\n{table}\n")
+
+
+_HEAD = """# Every step on every kind of transformer
+
+Made by `python -m tools.measuring.step_table`: random models of width 32, so that only sizes mean
+something here.
+A cell: bytes of the weights file against before; parameters where fewer; zeros among them; Δ, the largest
+change of a logit. Every artifact was loaded in a new process and gave the same logits to the bit, unless it
+says otherwise.
+"""
+
+if __name__ == "__main__":
+    main()

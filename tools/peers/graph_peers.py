@@ -1,0 +1,177 @@
+"""Tools that read a network as a graph: onnxruntime and nncf, the latter by OpenVINO.
+
+A function takes the teacher and gives the bytes of the files that its tool writes, and its scores.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from slimgate.models.predict import predict_scores
+from slimgate.protocols import Arrays
+from tools.peers.peer_case import INPUTS, Case, Result, Scores, bytes_of
+
+
+class _Called:
+    """A function of NumPy inputs as a Predictor."""
+
+    def __init__(self, call: Callable[[dict[str, Any]], Scores]) -> None:
+        self._call = call
+
+    def prepare(self, batch: Arrays) -> dict[str, Any]:
+        return {name: batch[name] for name in INPUTS}
+
+    def forward(self, prepared: Any) -> Scores:
+        return self._call(prepared)
+
+    def fetch(self, output: Any) -> Scores:
+        return np.asarray(output, dtype=np.float32)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Logits(nn.Module):
+    """The network as a function of two tensors that gives one, which is what converters read."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+def onnxruntime_dynamic(case: Case) -> Result:
+    """onnxruntime.quantization.quantize_dynamic, QInt8, on the graph that torch.onnx exports."""
+    import onnx
+    import onnxruntime
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    plain, small = case.folder / "plain.onnx", case.folder / "int8.onnx"
+    _export_onnx(case, plain)
+    graph = onnx.load(str(plain))
+    del graph.graph.value_info[:]  # onnxruntime 1.31 fails on the dynamo exporter's shapes
+    onnx.save(graph, str(plain))
+    quantize_dynamic(str(plain), str(small), weight_type=QuantType.QInt8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = case.context.threads
+    session = onnxruntime.InferenceSession(str(small), options, providers=["CPUExecutionProvider"])
+    scores = predict_scores(_Called(lambda x: session.run(None, x)[0]), case.encoded, batch_size=32)
+    return Result(small.stat().st_size, scores)
+
+
+def nncf_weights(case: Case, *, mode: str, **options: Any) -> Result:
+    """nncf.compress_weights on the OpenVINO model."""
+    import nncf
+
+    with _quiet("nncf"):
+        model = nncf.compress_weights(
+            _openvino(case), mode=getattr(nncf.CompressWeightsMode, mode), **options
+        )
+    return _saved_openvino(case, model)
+
+
+def nncf_int8(case: Case, *, max_drop: float | None = None) -> Result:
+    """nncf.quantize, or with max_drop (a fraction) quantize_with_accuracy_control on `selection` rows."""
+    import nncf
+
+    data = nncf.Dataset([{name: batch[name].numpy() for name in INPUTS} for batch in case.batches])
+    with _quiet("nncf"):
+        if max_drop is None:
+            model = nncf.quantize(_openvino(case), data, model_type=nncf.ModelType.TRANSFORMER)
+        else:
+            rows, validate = _validation(case)
+            model = nncf.quantize_with_accuracy_control(
+                _openvino(case),
+                data,
+                nncf.Dataset(rows),
+                validate,
+                max_drop=max_drop,
+                model_type=nncf.ModelType.TRANSFORMER,
+            )
+    return _saved_openvino(case, model)
+
+
+def _export_onnx(case: Case, file: Path) -> None:
+    wide = [batch for batch in case.batches if batch["input_ids"].shape[1] > 4][-2:]
+    width = min(batch["input_ids"].shape[1] for batch in wide)
+    example = tuple(torch.cat([batch[name][:, :width] for batch in wide]) for name in INPUTS)
+    axes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+    with _quiet("torch.onnx", "onnxscript"):
+        torch.onnx.export(
+            _Logits(case.model.network).eval(),
+            example,
+            str(file),
+            input_names=list(INPUTS),
+            output_names=["logits"],
+            dynamic_shapes=dict.fromkeys(INPUTS, axes),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _openvino(case: Case) -> Any:
+    import openvino
+
+    example = {name: case.batches[-1][name] for name in INPUTS}
+    return openvino.convert_model(_Logits(case.model.network).eval(), example_input=example)
+
+
+def _saved_openvino(case: Case, model: Any) -> Result:
+    import openvino
+
+    openvino.save_model(model, case.folder / "model.xml", compress_to_fp16=False)
+    scores = predict_scores(_Called(_compile(case, model)), case.encoded, batch_size=32)
+    return Result(bytes_of(case.folder), scores)
+
+
+def _compile(case: Case, model: Any) -> Callable[[dict[str, Any]], Scores]:
+    import openvino
+
+    # on CPUs that have it bfloat16 is the default, which would be another model than the one saved
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": case.context.threads}
+    compiled = openvino.compile_model(model, "CPU", settings)
+    return lambda inputs: np.asarray(compiled(inputs)[0])
+
+
+def _validation(case: Case) -> tuple[list[dict[str, Any]], Callable[[Any, Any], tuple[float, list[float]]]]:
+    """Rows of `selection`, one by one, and the accuracy of a compiled model on some of them."""
+    context, rows = case.context, case.context.rows("selection")
+    encoded = context.task.encode_rows(context.task_params, rows, case.model.tokenizer)
+    labels = context.task.label_indices(context.task_params, rows, context.facts)
+    items = [{**encoded.batch([i]), "label": labels[i]} for i in range(min(len(rows), 500))]
+
+    def validate(compiled: Any, data: Any) -> tuple[float, list[float]]:
+        right = [
+            float(np.asarray(compiled({name: item[name] for name in INPUTS})[0]).argmax() == item["label"])
+            for item in data
+        ]
+        return float(np.mean(right)), right
+
+    return items, validate
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Without the log lines of these loggers, and with progress bars on stderr: stdout is the report."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,154 @@
+"""The latency of one model by optimum-benchmark and by slimgate, workload by workload.
+
+    python -m tools.peers.latency_peer FOLDER PYTHON [TURNS] [SECONDS]
+
+FOLDER: a classifier or an encoder in transformers' form, which gets a head of random weights where it has
+none. PYTHON: the interpreter of an environment that has optimum-benchmark, whose last release (0.6.0) needs
+transformers 4:
+
+    python -m venv peer && peer/bin/pip install torch==2.13.0 "transformers==4.53.*" optimum-benchmark
+
+On one thread, in float32. Each turn (default 4) times every workload by both, in processes of their own, and
+the next turn the other way round, for SECONDS each (default 2). Both call the network on random tokens of the
+workload's shape, as optimum-benchmark makes them. The table has the median over turns of each one's median
+call, and their ratio with the least and the largest of a turn; "bare" is the network called in
+optimum-benchmark's environment without it, for another transformers is another network. By hand, on a machine
+that does nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from statistics import median
+
+import torch
+from tabulate import tabulate
+
+from slimgate._system.garbage import no_collection
+from slimgate.errors import SlimgateError
+from slimgate.run.measure.latency import plan_rounds, summarise_times
+from slimgate.runtimes.eager import EagerPredictor
+
+SHAPES = ((1, 25), (1, 128), (32, 32), (32, 64))
+THREADS = 1  # where optimum-benchmark 0.6.0 ends, whatever intra_op_num_threads and torch were told before
+# Run by the other environment's Python, which has no slimgate.
+THEIRS = """
+import json, logging, sys, time
+from statistics import median
+import torch
+from optimum_benchmark import Benchmark, BenchmarkConfig, InferenceConfig, InlineConfig, PyTorchConfig
+from transformers import AutoModelForSequenceClassification
+
+logging.disable(logging.WARNING)
+folder, batch, tokens, seconds, threads = sys.argv[1], *map(float, sys.argv[2:])
+torch.set_num_threads(int(threads))
+shapes = {"batch_size": int(batch), "sequence_length": int(tokens)}
+report = Benchmark.launch(BenchmarkConfig(
+    name="latency",
+    backend=PyTorchConfig(model=folder, task="text-classification", library="transformers", device="cpu",
+                          inter_op_num_threads=1, intra_op_num_threads=int(threads)),
+    scenario=InferenceConfig(iterations=10, duration=max(1, round(seconds)), warmup_runs=10,
+                             input_shapes=shapes),
+    launcher=InlineConfig(),
+))
+found = {"optimum-benchmark": median(report.forward.latency.values) * 1000}
+network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+inputs = {"input_ids": torch.randint(1, network.config.vocab_size, (int(batch), int(tokens)))}
+inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+times, start = [], time.perf_counter()
+with torch.inference_mode():
+    while len(times) < 20 or time.perf_counter() - start < seconds:
+        before = time.perf_counter()
+        network(**inputs)
+        times.append(time.perf_counter() - before)
+found["bare"] = median(times[10:]) * 1000
+print(json.dumps(found))
+"""
+
+
+def ours_ms(folder: str, batch: int, tokens: int, seconds: float) -> float:
+    """slimgate's median call, in this process."""
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    torch.set_num_threads(THREADS)
+    network = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    predictor = EagerPredictor(network, "cpu")
+    ids = torch.randint(1, network.config.vocab_size, (batch, tokens))
+    inputs = {"input_ids": ids.numpy(), "attention_mask": torch.ones_like(ids).numpy()}
+    prepared = predictor.prepare(inputs)
+
+    def call() -> None:
+        predictor.forward(prepared)
+
+    _, rounds = plan_rounds(call, warmup=10, rounds=1000, max_seconds=seconds)
+    times = []
+    with no_collection():
+        for _ in range(rounds):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    return summarise_times(times, batch).p50_ms
+
+
+def theirs_ms(python: str, folder: str, batch: int, tokens: int, seconds: float) -> dict[str, float]:
+    """optimum-benchmark's median call, and the bare one of its environment."""
+    command = [python, "-c", THEIRS, folder, str(batch), str(tokens), str(seconds), str(THREADS)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SlimgateError(f"{python} failed: {ran.stderr.strip()[-500:]}")
+    milliseconds: dict[str, float] = json.loads(ran.stdout.strip().splitlines()[-1])
+    return milliseconds
+
+
+def mine_ms(folder: str, batch: int, tokens: int, seconds: float) -> float:
+    """slimgate's median call, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(ours_ms, folder, batch, tokens, seconds).result()
+
+
+def measure(folder: str, python: str, turns: int, seconds: float) -> list[list[str]]:
+    """A line a workload."""
+    by_shape: dict[tuple[int, int], list[dict[str, float]]] = {shape: [] for shape in SHAPES}
+    for turn in range(turns):
+        for shape in SHAPES:
+            ours = {} if turn % 2 else {"slimgate": mine_ms(folder, *shape, seconds)}
+            theirs = theirs_ms(python, folder, *shape, seconds)
+            ours = ours or {"slimgate": mine_ms(folder, *shape, seconds)}
+            by_shape[shape].append({**theirs, **ours})
+    return [_line(shape, times) for shape, times in by_shape.items()]
+
+
+def _line(shape: tuple[int, int], times: Sequence[dict[str, float]]) -> list[str]:
+    medians = [
+        f"{median(run_times[tool] for run_times in times):.2f}"
+        for tool in ("optimum-benchmark", "bare", "slimgate")
+    ]
+    ratios = sorted(run_times["slimgate"] / run_times["optimum-benchmark"] for run_times in times)
+    spread = f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    return [f"{shape[0]} × {shape[1]}", *medians, spread]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Writes the table to stdout."""
+    folder, python, turns, seconds = (*arguments, *("4", "2")[len(arguments) - 2 :])
+    lines = measure(folder, python, int(turns), float(seconds))
+    heads = [
+        "batch × tokens",
+        "optimum-benchmark, ms",
+        "bare, ms",
+        "slimgate, ms",
+        "slimgate / optimum-benchmark",
+    ]
+    sys.stdout.write(tabulate(lines, heads, "pipe", disable_numparse=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,35 @@
+"""The reference pages of the docs site, made from the code when the site is built.
+
+A page is a function that gives its markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tools.reference.commands import commands_page
+from tools.reference.families import families_page
+from tools.reference.metrics import metrics_page
+from tools.reference.plugins import runtimes_page, sources_page, steps_page, tasks_page
+from tools.reference.record_keys import record_page
+from tools.reference.suite_keys import suite_page
+
+PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "suite.md": ("every key of a suite file", suite_page),
+    "steps.md": ("the compression steps, with their options", steps_page),
+    "families.md": ("the families of models, and which step changes which", families_page),
+    "tasks.md": ("the tasks: what a row is, and what is learnt of it", tasks_page),
+    "metrics.md": ("the metrics, and how each is judged", metrics_page),
+    "sources.md": ("where rows come from", sources_page),
+    "runtimes.md": ("what executes an artifact", runtimes_page),
+    "record.md": ("every key of run.json, with units", record_page),
+    "commands.md": ("the command line, and the options of pytest", commands_page),
+}
+
+
+def reference() -> dict[str, str]:
+    """File name -> text of every page; README.md is the list of them."""
+    pages = {name: page() for name, (_, page) in PAGES.items()}
+    lines = [f"- [{name.removesuffix('.md')}]({name}): {about}" for name, (about, _) in PAGES.items()]
+    head = "# Reference\n\nMade from the code when the site is built. To change a page, edit the code.\n\n"
+    return {"README.md": head + "\n".join(lines) + "\n", **pages}

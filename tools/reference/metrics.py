@@ -1,0 +1,69 @@
+"""The page of the metrics: what each needs, its range, and how a drop in it is judged."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+import slimgate.judge.metrics
+from slimgate.judge import perplexity
+from slimgate.judge.evidence import contrast_method
+from slimgate.judge.metrics import known_metrics, load_metric
+from slimgate.judge.metrics.base import Metric
+from tools.reference.markdown import code, contents, prose, table
+
+HEAD = """\
+`[measure] metrics` names those that are measured, `[budgets]` those that are gated. Two further ways to
+name one: `"package.module:object"` for your own ([how](../own_step.md#your-own-metric)), and `"hub:NAME"`
+for one of `evaluate`, which is reported and never gated.
+
+Drops are in percentage points: 100 times the metric's own unit; of `perplexity` the percentage by which it
+grew. A metric that "needs" `prediction` or `probabilities` is of a classification; the other words are what
+[tasks](tasks.md) measure of a row. "Judged by": rows of a group count as one unit. "slices": it can stand in
+`[budgets.slices]`."""
+
+
+def metrics_page() -> str:
+    """reference/metrics.md"""
+    families = _families()
+    about = {name: _doc(name).split("\n\n")[0].replace("\n", " ") for name in families}
+    parts = ["# Metrics", HEAD, contents(about, ("family", "what it is"))]
+    for family, metrics in families.items():
+        rows = [_row(name, load_metric(name)) for name in metrics]
+        headers = ("metric", "needs", "better", "from, to", "judged by", "slices")
+        parts += [f"## {family}", prose(_doc(family)), table(headers, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def judging_method(metric: Metric) -> str:
+    """How a drop in it is judged, as judge/quality.py and evidence.py decide."""
+    if not metric.resampled:
+        return "not judged"
+    if metric.documents is not None:
+        return perplexity.METHOD
+    return "Tango" if metric.per_row is not None else contrast_method(metric)
+
+
+def _families() -> dict[str, list[str]]:
+    """File of metrics/ -> the names that it lists."""
+    files = sorted(info.name for info in pkgutil.iter_modules(slimgate.judge.metrics.__path__))
+    listed = {file: getattr(_module(file), "METRICS", {}) for file in files}
+    return {
+        file: [name for name in known_metrics() if name in names] for file, names in listed.items() if names
+    }
+
+
+def _module(family: str) -> ModuleType:
+    return importlib.import_module(f"slimgate.judge.metrics.{family}")
+
+
+def _doc(family: str) -> str:
+    return str(_module(family).__doc__)
+
+
+def _row(name: str, metric: Metric) -> tuple[str, ...]:
+    low, high = (f"{bound:g}".replace("inf", "∞") for bound in metric.value_range)
+    better = "higher" if metric.higher_is_better else "lower"
+    slices = "yes" if metric.per_row is not None else ""
+    return (code(name), code(metric.needs), better, f"{low}, {high}", judging_method(metric), slices)

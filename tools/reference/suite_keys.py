@@ -1,0 +1,75 @@
+"""The page of a suite's keys, table by table, from the models that the JSON Schema is made of."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from slimgate.judge import budget_tables
+from slimgate.suite import tables
+from slimgate.suite.tune_tables import TuneTable
+from tools.reference.markdown import contents, options, to_plain_line
+
+HEAD = """\
+A suite is a TOML file `bench/*.toml` with a table `[suite]`. `slimgate schema` prints the same as JSON
+Schema, for editors. Unknown keys, wrong types and values out of range end a run before any model is loaded,
+in one line, with exit code 4.
+
+`[budgets]` holds for every variant. `[budgets.variants.NAME]` takes the same tables and adds to it: a limit
+of the same metric and kind replaces the common one, every other common budget still holds. A variant gives a
+common budget up with `accuracy = { drop_points = "off", reason = "…" }`; the report shows the reason.
+
+`[budgets] family = "holm"` judges the budgets on metrics of all gated variants together, by Holm's
+correction: the chance that any variant over its budget passes is at most 5 %. Without it that holds for each
+variant alone ([choosing](../choosing.md))."""
+TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
+    "suite": (tables.SuiteTable, "what the suite is, and what runs it"),
+    "task": (tables.TaskTable, "rows and their splits; the keys of each kind are in [tasks](tasks.md)"),
+    "teacher": (tables.TeacherTable, "the model that all others are judged against"),
+    "variants.NAME": (tables.VariantTable, "a model to judge; its steps are in [steps](steps.md)"),
+    "budgets: metrics": (
+        budget_tables.QualityBudgetTable,
+        "`accuracy = { drop_points = 2.0 }`, by the name of a [metric](metrics.md); several must all hold",
+    ),
+    "budgets.teacher": (
+        budget_tables.TeacherBudgetTable,
+        "`accuracy = { floor = 0.85 }`: the teacher's own value; `[budgets.teacher.baseline]` limits "
+        "what it lost since the baseline, as in `[budgets.baseline]`",
+    ),
+    "budgets: size": (budget_tables.SizeBudget, "`size = { compression_min = 1.5 }`"),
+    "budgets: latency": (
+        budget_tables.LatencyBudgetTable,
+        "`latency = { speedup_min = 2.0, p95_ms_max = 20.0 }`, one of them is enough",
+    ),
+    "budgets: memory": (budget_tables.MemoryBudget, "`memory = { memory_ratio_max = 0.8 }`"),
+    "budgets: flops": (budget_tables.FlopsBudget, "`flops = { ratio_max = 0.5 }`"),
+    "budgets: flips": (budget_tables.FlipsBudget, "`flips = { flips_max_percent = 1.0 }`"),
+    "budgets.slices": (budget_tables.SliceBudget, "`accuracy = { drop_points = 5.0 }`, for every slice"),
+    "budgets.baseline": (
+        tables.BaselineTable,
+        "the release that variants are held against: [a release and its gate](../release.md)",
+    ),
+    "budgets.baseline: metrics": (
+        budget_tables.BaselineBudgetTable,
+        "`accuracy = { drop_points = 1.0 }`, of each variant against itself in the baseline",
+    ),
+    "measure": (tables.MeasureTable, "what is measured, and for how long"),
+    "tune": (TuneTable, "what `slimgate tune` searches: [how](../tune.md)"),
+}
+
+
+def suite_page() -> str:
+    """reference/suite.md"""
+    parts = ["# A suite", HEAD, contents({name: about for name, (_, about) in TABLES.items()}, ("table", ""))]
+    for name, (model, about) in TABLES.items():
+        parts += [f"## {name}", f"{about[0].upper()}{about[1:]}."]
+        parts += [*_more(model), options(model.model_json_schema())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _more(model: type[BaseModel]) -> list[str]:
+    """What the docstring says below its first line."""
+    _, _, rest = inspect.cleandoc(model.__doc__ or "").partition("\n\n")
+    return [to_plain_line(rest)] if rest else []

@@ -1,0 +1,63 @@
+"""Runs every simulation, one after the other, and writes their pages and the summary.
+
+python -m tools.simulations [--folder reports/simulations] [--only NAME …]
+
+`duels` is not among them: it times real models, and takes an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.simulations.summary import summary
+
+NAMES = (
+    "accuracy_verdicts",
+    "power",
+    "grouped_verdicts",
+    "count_verdicts",
+    "metric_verdicts",
+    "equivalence_verdicts",
+    "rare_damage",
+    "answer_verdicts",
+    "score_verdicts",
+    "bootstrap_verdicts",
+    "roc_auc_verdicts",
+    "build_verdicts",
+    "perplexity_verdicts",
+    "token_kl_verdicts",
+    "speed_verdicts",
+    "call_time_verdicts",
+    "memory_verdicts",
+    "winners_curse",
+    "look_verdicts",
+    "log_rules",
+    "plans",
+)
+FOLDER = Path(__file__).parents[2] / "reports" / "simulations"
+
+
+def main() -> None:
+    """Each in a process of its own, so that its minutes are its own."""
+    parser = argparse.ArgumentParser(prog="python -m tools.simulations")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES, help="the summary is of all pages")
+    options = parser.parse_args()
+    for name in options.only:
+        sys.stderr.write(f"{name}\n")
+        command = [
+            sys.executable,
+            "-m",
+            f"tools.simulations.{name}",
+            "--out",
+            str(options.folder / f"{name}.md"),
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (options.folder / "README.md").write_text(summary(options.folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""How often accuracy is judged wrongly: slimgate's Tango beside the rules that others use.
+
+python -m tools.simulations.accuracy_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.simulations.exact import fail_chance, pass_chance
+from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.peers import ACCURACY, LM_EVAL, RECOVERY, RECOVERY_DEFAULT, pass_shares, threshold
+from tools.simulations.rounds import Rates, worst_cells
+from tools.simulations.rules import PAIRED, TANGO
+
+NAME = "accuracy_verdicts"
+ROWS = (50, 200, 500, 1000, 3000, 10_000)
+PSI = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30)
+MARGINS = (0.01, 0.02, 0.05, 0.10)
+PEERS = (LM_EVAL, RECOVERY, RECOVERY_DEFAULT)
+RULES = (*(rule.name for rule in PAIRED), *PEERS)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Chances of wrong verdicts. false_pass: at a true drop of the margin, false_fail: at none, by rule."""
+
+    n: int
+    psi: float
+    margin: float
+    false_pass: dict[str, float]
+    false_fail: dict[str, float]
+    tango_fails_at_margin: float
+    tango_passes_at_none: float
+
+
+def cells(
+    options: Options,
+    *,
+    rows: Sequence[int] = ROWS,
+    psis: Sequence[float] = PSI,
+    margins: Sequence[float] = MARGINS,
+) -> Iterator[Cell]:
+    """Every cell in which a drop of the margin is possible."""
+    rng = np.random.default_rng(options.seed)
+    for margin in margins:
+        for psi in psis:
+            for n in rows:
+                if psi >= margin:
+                    yield _cell(rng, n, psi, margin, reps=options.reps)
+
+
+def _cell(rng: np.random.Generator, n: int, psi: float, margin: float, *, reps: int) -> Cell:
+    at_margin = pass_shares(rng, n, psi, margin, margin, reps=reps)
+    at_none = pass_shares(rng, n, psi, 0.0, margin, reps=reps)
+    return Cell(
+        n,
+        psi,
+        margin,
+        {rule.name: pass_chance(rule, n, psi, margin, margin) for rule in PAIRED} | at_margin,
+        {rule.name: fail_chance(rule, n, psi, 0.0, margin) for rule in PAIRED}
+        | {name: 1 - share for name, share in at_none.items()},
+        fail_chance(TANGO, n, psi, margin, margin),
+        pass_chance(TANGO, n, psi, 0.0, margin),
+    )
+
+
+def page(options: Options) -> str:
+    all_cells = list(cells(options))
+    text = head(
+        "Accuracy: how often each rule is wrong",
+        NAME,
+        options,
+        error="none for Tango, the point rule, Wald and the percentile bootstrap, whose chances are exact "
+        f"sums over all (b, c); for the others {error_at_5_percent(options.reps)}.",
+        text=_TEXT,
+    )
+    text += worst_cells([_rates(cell) for cell in all_cells])
+    text += "\n## PASS at a true drop of the margin, %\n"
+    text += _by_rule(all_cells, "false_pass", options)
+    text += "\n## FAIL at a true drop of 0, %\n"
+    text += _by_rule(all_cells, "false_fail", options)
+    return text + "\n## Tango's three verdicts, %\n" + _three_way(all_cells) + "\n" + _summary(all_cells)
+
+
+def _rates(cell: Cell) -> Rates:
+    margin, psi, n = _key(cell)
+    where = f"margin {margin}, psi {psi} %, n {n}"
+    false_pass, false_fail = cell.false_pass[TANGO.name], cell.false_fail[TANGO.name]
+    return Rates("accuracy drop_points, single rows", where, false_pass, false_fail, None)
+
+
+def _by_rule(all_cells: Sequence[Cell], kind: str, options: Options) -> str:
+    rows = [
+        [
+            *_key(cell),
+            *(percent(getattr(cell, kind)[rule], limit=TARGET, reps=_reps(rule, options)) for rule in RULES),
+        ]
+        for cell in all_cells
+    ]
+    return table([*_KEY, *RULES], rows)
+
+
+def _reps(rule: str, options: Options) -> int | None:
+    """The runs behind a rule's share; None for the exact ones."""
+    return options.reps if rule in PEERS else None
+
+
+def _three_way(all_cells: Sequence[Cell]) -> str:
+    header = [*_KEY, "drop = margin: PASS", "FAIL", "INCONCLUSIVE", "drop 0: PASS", "FAIL", "INCONCLUSIVE"]
+    rows = []
+    for cell in all_cells:
+        at_margin = cell.false_pass[TANGO.name], cell.tango_fails_at_margin
+        at_none = cell.tango_passes_at_none, cell.false_fail[TANGO.name]
+        shares = (*at_margin, 1 - sum(at_margin), *at_none, 1 - sum(at_none))
+        rows.append([*_key(cell), *map(percent, shares)])
+    return table(header, rows)
+
+
+def _summary(all_cells: Sequence[Cell]) -> str:
+    """The worst cell of each rule."""
+    rows = []
+    for rule in RULES:
+        passing = max(all_cells, key=lambda cell: cell.false_pass[rule])
+        failing = max(all_cells, key=lambda cell: cell.false_fail[rule])
+        rows.append(
+            [
+                rule,
+                percent(passing.false_pass[rule]),
+                ", ".join(_key(passing)),
+                percent(failing.false_fail[rule]),
+                ", ".join(_key(failing)),
+            ]
+        )
+    header = [
+        "rule",
+        "PASS at the margin",
+        "at (points, psi %, n)",
+        "FAIL at drop 0",
+        "at (points, psi %, n)",
+    ]
+    return "## The worst cell of each rule, %\n" + table(header, rows)
+
+
+_KEY = ("margin, points", "psi, %", "n")
+
+
+def _key(cell: Cell) -> list[str]:
+    return [f"{100 * cell.margin:g}", f"{100 * cell.psi:g}", f"{cell.n:,}"]
+
+
+_TEXT = f"""\
+psi of the rows change; where the true drop is the margin, (psi + margin) / 2 of them are lost and
+(psi - margin) / 2 won. Bold: above 6 %, where\nit is simulated by more than two standard errors.
+
+- Tango: slimgate's rule, PASS at z(margin) <= -1.6449, FAIL at z(margin) >= 1.6449, else INCONCLUSIVE.
+- point rule: the observed drop is at most the margin.
+- Wald, percentile bootstrap: the bound of the two-sided 90 % interval is inside the margin (PASS) or beyond
+  it (FAIL).
+- lm-evaluation-harness: the z of `scripts/model_comparator.py` from two standard errors as if the models
+  had rows of their own; fails a variant that is worse with a two-sided p < 0.05. It has no margin to be
+  told.
+- llm-compressor: `tests/lmeval/test_lmeval.py`, variant / teacher rounded to two digits is at least a
+  threshold. The teacher's accuracy here is {ACCURACY}, so that the nearest thresholds of two digits are
+  {threshold(0.01):.2f} for 1 point (an exact 0.9882) and {threshold(0.02):.2f} for 2 (0.9765); beside it
+  its default 0.95, which allows 4.25 points before rounding. It has no third verdict.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=20_000)

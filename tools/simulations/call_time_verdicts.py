@@ -1,0 +1,218 @@
+"""How often a verdict on milliseconds is wrong: rounds that follow each other alike, drift, rare bursts.
+
+python -m tools.simulations.call_time_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import exp
+
+import numpy as np
+
+from slimgate.judge.budget_tables import LimitBudget
+from slimgate.judge.call_times import QUANTILES, judge_call_times, quantile_interval
+from slimgate.judge.verdict import Verdict
+from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
+
+NAME = "call_time_verdicts"
+ROUNDS = (59, 100, 300, 1000)
+# What a process is faster or slower by as long as it lives, about as of a real encoder (duels.md): the
+# standard deviation of its logarithm.
+LAYOUT = 0.014
+# How much slower a call is in a burst, on the log scale.
+SLOWER = 0.7
+# How much less than its limit a quantile is, of which the power is told.
+LOWER = (1.1, 1.3, 2.0)
+# Calls before those that are judged, so that a process has forgotten how it began.
+_BEFORE = 200
+Floats = np.ndarray
+
+
+@dataclass(frozen=True)
+class Machine:
+    """noise: standard deviation of the logarithm of a call's time; follows: the autocorrelation of that noise
+    from a call to the next; bursts: the share of calls in slow moments, of `length` calls on average.
+    """
+
+    noise: float
+    follows: float = 0.0
+    bursts: float = 0.0
+    length: int = 1
+
+    @property
+    def label(self) -> str:
+        bursts = f", {self.bursts:.0%} in bursts of {self.length}" if self.bursts else ""
+        return f"noise {100 * self.noise:g} %, follows with {self.follows:g}{bursts}"
+
+    def logs(self, rng: np.random.Generator, rounds: int) -> Floats:
+        """(rounds,) logarithms of the times of one process beside its own layout."""
+        from scipy.signal import lfilter
+
+        steps = rng.standard_normal(rounds + _BEFORE) * (1 - self.follows**2) ** 0.5
+        noise = self.noise * lfilter([1.0], [1.0, -self.follows], steps)[_BEFORE:]
+        return noise + SLOWER * self._in_burst(rng, rounds)
+
+    def _in_burst(self, rng: np.random.Generator, rounds: int) -> Floats:
+        """(rounds,) 1 in a slow moment. Moments end with a chance of 1 / length a call."""
+        counts = np.zeros(rounds)
+        if not self.bursts:
+            return counts
+        quiet, slow = self.length * (1 - self.bursts) / self.bursts, float(self.length)
+        at, is_slow = 0, bool(rng.random() < self.bursts)
+        while at < rounds:
+            calls = int(rng.geometric(min(1.0, 1 / (slow if is_slow else quiet))))
+            counts[at : at + calls] = is_slow
+            at, is_slow = at + calls, not is_slow
+        return counts
+
+    def quantile(self, share: float) -> float:
+        """Of the logarithm of a call's time, over all processes' calls beside their layout."""
+        from scipy.optimize import brentq
+        from scipy.special import ndtr
+
+        def above(at: float) -> float:
+            usual, slow = ndtr(at / self.noise), ndtr((at - SLOWER) / self.noise)
+            return float((1 - self.bursts) * usual + self.bursts * slow - share)
+
+        return float(brentq(above, -10 * self.noise, SLOWER + 10 * self.noise))
+
+
+# Bursts are judged apart: no rule sees what does not happen in the seconds that are timed.
+STEADY = tuple(Machine(noise, follows) for noise in (0.005, 0.05, 0.2) for follows in (0.0, 0.3, 0.6, 0.9))
+BURSTS = tuple(Machine(0.05, bursts=share, length=length) for share in (0.02, 0.1) for length in (1, 5, 20))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the runs. passed, failed: at the limit; raw: bounds of the interval before it is widened, as if all
+    rounds were independent, that are on the wrong side; counted: mean of as how many rounds they count.
+    """
+
+    passed: float
+    failed: float
+    raw: float
+    counted: float
+    power: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """number: of its random numbers."""
+
+    machine: Machine
+    kind: str
+    rounds: int
+    number: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.machine.label}, {self.rounds:,} rounds"
+
+    def simulate(self, reps: int, *, again: int = 0) -> Shares:
+        rng, share = np.random.default_rng((*self.number, again)), QUANTILES[self.kind]
+        limit = exp(self.machine.quantile(share))
+        counts, power, counted = np.zeros(3), np.zeros(len(LOWER)), 0
+        for _ in range(reps):
+            ms = np.exp(self.machine.logs(rng, self.rounds))
+            low, high = quantile_interval(ms, share, self.rounds)
+            ms *= exp(LAYOUT * rng.standard_normal())
+            times = judge_call_times(ms, [LimitBudget(self.kind, limit)])
+            verdict, counted = times.verdict, counted + times.counted
+            counts += verdict is Verdict.PASS, verdict is Verdict.FAIL, not low <= limit <= high
+            power += [self._passes(ms / by, limit) for by in LOWER]
+        passed, failed, raw = (counts / reps).tolist()
+        return Shares(passed, failed, raw, counted / reps, tuple((power / reps).tolist()))
+
+    def _passes(self, ms: Floats, limit: float) -> bool:
+        return judge_call_times(ms, [LimitBudget(self.kind, limit)]).verdict is Verdict.PASS
+
+
+def cells(machines: tuple[Machine, ...], seed: int) -> Iterator[Cell]:
+    for at, machine in enumerate(machines):
+        for kind in QUANTILES:
+            for rounds in ROUNDS:
+                yield Cell(machine, kind, rounds, (seed, len(machines), at, rounds, len(kind)))
+
+
+def page(options: Options) -> str:
+    steady = in_rounds(
+        cells(STEADY, options.seed),
+        lambda cell, reps, number: cell.simulate(reps, again=number),
+        lambda shares: max(shares.passed, shares.failed),
+        reps=options.reps,
+    )
+    bursts = [
+        Simulated(cell, cell.simulate(options.reps), options.reps) for cell in cells(BURSTS, options.seed)
+    ]
+    text = head(
+        "Budgets on milliseconds: how often verdicts are wrong",
+        NAME,
+        options,
+        error=f"{error_at_5_percent(options.reps)}.",
+        text=_TEXT.format(again=RUN_AGAIN),
+    )
+    text += worst_cells([_rates(cell) for cell in steady])
+    for kind in QUANTILES:
+        text += f"\n## {kind}\n" + table(_HEADER, [_row(cell) for cell in steady if cell.cell.kind == kind])
+    text += f"\n## Slow moments that are rare\n\n{_BURSTS}"
+    for kind in QUANTILES:
+        text += f"\n### {kind} with bursts\n"
+        text += table(_HEADER, [_row(cell) for cell in bursts if cell.cell.kind == kind])
+    return text
+
+
+def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+    return Rates(
+        f"latency {simulated.cell.kind}",
+        simulated.cell.label,
+        simulated.result.passed,
+        simulated.result.failed,
+        simulated.runs,
+    )
+
+
+def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+    shares = simulated.result
+    return [
+        simulated.cell.machine.label,
+        f"{simulated.cell.rounds:,}",
+        f"{shares.counted:,.0f}",
+        percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        percent(shares.raw),
+        *map(percent, shares.power),
+        f"{simulated.runs:,}",
+    ]
+
+
+_HEADER = (
+    "machine",
+    "rounds",
+    "count as",
+    "PASS at the limit, %",
+    "FAIL at the limit, %",
+    "misses as if independent, %",
+    *(f"PASS where the limit is {by:g} times the quantile, %" for by in LOWER),
+    "runs",
+)
+_TEXT = f"""\
+Made-up times of calls, judged by slimgate/judge/call_times.py. The quantile is exactly its limit. Noise: of
+the time of a call, log-normal; it follows the noise of the call before with the autocorrelation that is
+stated. Each run is a process, which is {100 * LAYOUT:g} % faster or slower (one standard deviation) as long
+as it lives. "count as": as how many independent rounds the rule counts them. "misses as if independent": the
+90 % interval of the order statistics, by all rounds and without its 3 %, does not hold the quantile.
+{{again}}
+Bold: above 6 % by more than two standard errors.
+"""
+_BURSTS = f"""\
+Here a share of the calls is in slow moments, and takes {exp(SLOWER):.1f} times as long. If these moments are
+long and rare, the timed rounds often have none. Then a 95th percentile that is at its limit passes, by this
+rule and by every other. More rounds are the only remedy: `rounds` and `max_seconds` of [measure]. So read a
+budget on p95 as a statement about the seconds that were timed.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=400)

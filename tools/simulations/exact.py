@@ -1,0 +1,47 @@
+"""The exact chance of a verdict that depends on b and c only: a sum over all of them, no simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tools.simulations.rules import Decides, Rule, likely_totals
+
+
+def pass_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
+    """Of a variant that changes psi of the rows and truly loses `drop` (all fractions)."""
+    return _at_most_chance(rule.passes, n, psi, drop, margin)
+
+
+def fail_chance(rule: Rule, n: int, psi: float, drop: float, margin: float) -> float:
+    """Of the same variant."""
+
+    def not_failing(b: int, c: int, rows: int, limit: float) -> bool:
+        return not rule.fails(b, c, rows, limit)
+
+    return 1 - _at_most_chance(not_failing, n, psi, drop, margin)
+
+
+def _at_most_chance(decides: Decides, n: int, psi: float, drop: float, margin: float) -> float:
+    """Chance of a decision that, at each b + c, is taken up to some b and not above it."""
+    from scipy.special import bdtr
+    from scipy.stats import binom
+
+    totals = likely_totals(n, psi)
+    thresholds = np.array(list(_thresholds(decides, totals, n, margin)))
+    # given the total, b is binomial with the lost rows' share of the changed
+    below = np.where(thresholds < 0, 0.0, bdtr(np.maximum(thresholds, 0), totals, (psi + drop) / (2 * psi)))
+    return float((binom.pmf(totals, n, psi) * below).sum())
+
+
+def _thresholds(decides: Decides, totals: np.ndarray, n: int, margin: float) -> Iterator[int]:
+    """For each total the largest b that is decided so, -1 where none is: it moves little between totals."""
+    b = int(totals[0]) // 2
+    for total in totals.tolist():
+        b = min(b, total)
+        while b < total and decides(b + 1, total - b - 1, n, margin):
+            b += 1
+        while b >= 0 and not decides(b, total - b, n, margin):
+            b -= 1
+        yield b

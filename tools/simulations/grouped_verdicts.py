@@ -1,0 +1,233 @@
+"""How often accuracy is judged wrongly if rows come in groups that change together.
+
+python -m tools.simulations.grouped_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.simulations.groups import (
+    GroupCounts,
+    draw,
+    draw_lost_groups,
+    group_sizes,
+    judge_groups,
+    judged_as_if_alone,
+)
+from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+
+NAME = "grouped_verdicts"
+# groups × mean rows, up to 20,000 rows
+SHAPES = (
+    *((20, size) for size in (2, 10, 40, 200, 1000)),
+    *((50, size) for size in (2, 10, 40, 200, 400)),
+    *((150, size) for size in (2, 10, 40, 130)),
+    *((500, size) for size in (2, 10, 40)),
+    *((2000, size) for size in (2, 10)),
+)
+# (psi, margin), fractions: nothing won back, some, much
+CHANGES = (
+    (0.01, 0.005),
+    (0.01, 0.01),
+    (0.02, 0.02),
+    (0.05, 0.01),
+    (0.05, 0.02),
+    (0.10, 0.02),
+    (0.05, 0.05),
+    (0.30, 0.02),
+    (0.10, 0.10),
+    (0.30, 0.10),
+)
+# of the logarithms of the sizes: equal groups, and sizes that differ by factors of ten
+SPREADS = (0.0, 1.0)
+# A row takes its group's fate with this chance; whole groups are lost, all as likely or the large ones more.
+WHOLE, BY_SIZE = "whole groups lost", "whole groups lost, by size"
+DEPENDENCE: tuple[float | str, ...] = (0.0, 0.3, 0.7, 1.0, WHOLE, BY_SIZE)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated."""
+
+    groups: int
+    size: int
+    spread: float
+    dependence: float | str
+    psi: float
+    margin: float
+    seed: tuple[int, ...]
+
+    def draw(self, rng: np.random.Generator, drop: float) -> GroupCounts:
+        """One run."""
+        sizes = group_sizes(rng, self.groups * self.size, self.groups, spread=self.spread)
+        if isinstance(self.dependence, str):
+            return draw_lost_groups(rng, sizes, drop, by_size=self.dependence == BY_SIZE, runs=1)
+        return draw(rng, sizes, self.psi, drop, self.dependence, runs=1)
+
+    def simulate(self, reps: int, *, again: int = 0) -> Shares:
+        """again: the number of the round, each of which draws anew."""
+        rng = np.random.default_rng((*self.seed, again))
+        sums = np.zeros(5)
+        for _ in range(reps):
+            counts, equal = self.draw(rng, self.margin), self.draw(rng, 0.0)
+            passed, failed = judge_groups(counts, self.margin)
+            alone = judged_as_if_alone(counts, self.margin)
+            equal_passed, equal_failed = judge_groups(equal, self.margin)
+            sums += passed[0], failed[0], alone[0], equal_passed[0], equal_failed[0]
+        return Shares(*(sums / reps).tolist())
+
+    @property
+    def label(self) -> str:
+        """In the summary."""
+        return (
+            f"{self.groups:,} groups of {self.size:,}, {self.sizes}, {_format_dependence(self.dependence)}, "
+            f"psi {100 * self.psi:g} %, margin {100 * self.margin:g}"
+        )
+
+    @property
+    def sizes(self) -> str:
+        return "equal" if self.spread == 0 else "skewed"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the runs: PASS and FAIL at a true drop of the margin, PASS as if rows were alone, and at no drop."""
+
+    passed: float
+    failed: float
+    as_if_alone: float
+    equal_passed: float
+    equal_failed: float
+
+    @property
+    def worst(self) -> float:
+        return max(self.passed, self.equal_failed)
+
+
+def cells(seed: int) -> Iterator[Cell]:
+    """Every cell, not simulated yet; lost groups have no psi of their own."""
+    number = 0
+    for groups, size in SHAPES:
+        for spread in SPREADS:
+            for dependence in DEPENDENCE:
+                if dependence == BY_SIZE and spread == 0:
+                    continue
+                for psi, margin in CHANGES:
+                    if isinstance(dependence, str) and psi != margin:
+                        continue
+                    number += 1
+                    yield Cell(groups, size, spread, dependence, psi, margin, (seed, number))
+
+
+def page(options: Options) -> str:
+    simulated = simulate_cells(cells(options.seed), reps=options.reps)
+    text = head(
+        "Accuracy of grouped rows: how often verdicts are wrong",
+        NAME,
+        options,
+        error=f"{error_at_5_percent(options.reps)}.",
+        text=_TEXT.format(cells=len(simulated), again=RUN_AGAIN),
+    )
+    text += worst_cells([_rates(cell) for cell in simulated])
+    again = sorted(
+        (cell for cell in simulated if cell.runs != options.reps), key=lambda cell: -cell.result.worst
+    )
+    text += f"\n## The {len(again)} cells that were run again\n" + table(_HEADER, map(_row, again))
+    text += "\n## The worst PASS at the margin, %, by groups and dependence\n" + _worst_lines(
+        simulated, options
+    )
+    return text + "\n## PASS of an equal model, %: the largest over dependence\n" + _power(simulated)
+
+
+def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+    shares = simulated.result
+    return Rates(
+        "accuracy drop_points, groups",
+        simulated.cell.label,
+        shares.passed,
+        shares.equal_failed,
+        simulated.runs,
+    )
+
+
+def _format_dependence(dependence: float | str) -> str:
+    return dependence if isinstance(dependence, str) else f"follows with {dependence:g}"
+
+
+def _worst_lines(simulated: Sequence[Simulated[Cell, Shares]], options: Options) -> str:
+    rows = []
+    for groups in sorted({cell.cell.groups for cell in simulated}):
+        of_groups = [cell for cell in simulated if cell.cell.groups == groups]
+        by = [
+            max(cell.result.passed for cell in of_groups if cell.cell.dependence == kind)
+            for kind in DEPENDENCE
+        ]
+        rows.append([str(groups), *(percent(share, limit=TARGET, reps=options.reps) for share in by)])
+    return table(["groups", *map(_format_dependence, DEPENDENCE)], rows)
+
+
+def _power(simulated: Sequence[Simulated[Cell, Shares]]) -> str:
+    """By the number of groups and the margin; the best case is psi = 1 % or the least that the margin has."""
+    margins = sorted({cell.cell.margin for cell in simulated})
+    rows = []
+    for groups in sorted({cell.cell.groups for cell in simulated}):
+        shares = (
+            max(
+                cell.result.equal_passed
+                for cell in simulated
+                if (cell.cell.groups, cell.cell.margin) == (groups, margin)
+            )
+            for margin in margins
+        )
+        rows.append([str(groups), *(percent(share) for share in shares)])
+    return table(["groups", *(f"{100 * margin:g} points" for margin in margins)], rows)
+
+
+def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+    cell, shares = simulated.cell, simulated.result
+    return [
+        str(cell.groups),
+        str(cell.size),
+        cell.sizes,
+        _format_dependence(cell.dependence),
+        f"{100 * cell.psi:g}",
+        f"{100 * cell.margin:g}",
+        percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        percent(shares.as_if_alone, limit=TARGET, reps=simulated.runs),
+        percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        percent(shares.equal_passed),
+        percent(shares.equal_failed, limit=TARGET, reps=simulated.runs),
+        f"{simulated.runs:,}",
+    ]
+
+
+_HEADER = (
+    "groups",
+    "mean rows",
+    "sizes",
+    "dependence",
+    "psi, %",
+    "margin, points",
+    "PASS at the margin, %",
+    "PASS as if alone, %",
+    "FAIL at the margin, %",
+    "PASS at drop 0, %",
+    "FAIL at drop 0, %",
+    "runs",
+)
+_TEXT = """\
+Verdicts of slimgate's bound over groups (slimgate/judge/mean_bound.py) in {cells:,} cells: 20 to 2,000 groups
+of 2 to 1,000 rows on average, up to 20,000 rows; equal sizes, or log-normal ones with a spread of 1. A row
+takes its group's fate (lost, won, same) with the stated chance, else a fate of its own; or whole groups are
+lost, each with the same chance, or with a chance in proportion to its size. {again}
+`as if alone`: PASS of Tango's test on the same rows without groups.
+Bold: above 6 % by more than two standard errors.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=40)

@@ -1,0 +1,74 @@
+"""What rules of other tools say on the same simulated logs.
+
+python -m tools.simulations.log_rules [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from slimgate.judge.decision import Z_ALPHA
+from slimgate.judge.tango import tango_z
+from slimgate.outcomes import Floats, Ints
+from tools.simulations.page import Options, error_at_5_percent, head, percent, run, table
+
+NAME = "log_rules"
+ACCURACY, FLIPS, MARGIN = 0.75, 0.08, 0.02
+ROWS = (100, 500, 1_319, 14_042)
+HEADER = (
+    "samples",
+    "true drop",
+    "slimgate PASS",
+    "slimgate FAIL",
+    "recovery rounded to 0.97",
+    "constant − 0.02",
+    "constant − 0.08",
+    "unpaired z",
+)
+_TEXT = f"""\
+A benchmark of 0/1 scores on which the base has {100 * ACCURACY:g} %. The target changes {100 * FLIPS:g} %
+of the samples and has a true drop of nothing, of the budget ({100 * MARGIN:g} points), or of twice that. Each
+column but slimgate FAIL is the share of the runs that a rule passes. The recovery is target / base, rounded
+to two digits (llm-compressor). A constant is the base's true value minus a tolerance; 0.08 is vLLM's. The
+unpaired z is lm-eval's model_comparator: it passes what differs by less than 1.96 standard errors.
+"""
+
+
+def draw(rng: np.random.Generator, n: int, drop: float, runs: int) -> tuple[Ints, Floats, Floats]:
+    """(runs, 2) rows lost and won, and the accuracies of base and target."""
+    lost, won = (FLIPS + drop) / 2, (FLIPS - drop) / 2
+    counts = rng.multinomial(n, [lost, won, ACCURACY - lost, 1 - ACCURACY - won], size=runs)
+    return counts[:, :2], (counts[:, 0] + counts[:, 2]) / n, (counts[:, 1] + counts[:, 2]) / n
+
+
+def shares(rng: np.random.Generator, n: int, drop: float, runs: int) -> list[float]:
+    """The share of runs that each rule passes; slimgate's FAIL stands after its PASS."""
+    turned, base, target = draw(rng, n, drop, runs)
+    pairs, at = np.unique(turned, axis=0, return_inverse=True)
+    z = np.array([tango_z(int(b), int(c), n, MARGIN) for b, c in pairs])[at.ravel()]
+    error = np.sqrt((base * (1 - base) + target * (1 - target)) / (n - 1))
+    rules = (
+        z <= -Z_ALPHA,
+        z >= Z_ALPHA,
+        np.round(target / base, 2) >= 0.97,  # llm-compressor rounds the recovery to two digits
+        target >= ACCURACY - 0.02,
+        target >= ACCURACY - 0.08,  # vLLM
+        np.abs(base - target) <= 1.96 * error,  # lm-eval's model_comparator: no significant difference
+    )
+    return [float(np.mean(rule)) for rule in rules]
+
+
+def page(options: Options) -> str:
+    rng = np.random.default_rng(options.seed)
+    rows = [
+        [f"{n:,}", f"{100 * drop:g}", *map(percent, shares(rng, n, drop, options.reps))]
+        for n in ROWS
+        for drop in (0.0, MARGIN, 2 * MARGIN)
+    ]
+    error = f"{error_at_5_percent(options.reps)}."
+    text = head("What other rules say on the same logs", NAME, options, error=error, text=_TEXT)
+    return text + "\n## Runs that each rule passes, %\n" + table(HEADER, rows)
+
+
+if __name__ == "__main__":
+    run(NAME, page, reps=20_000)

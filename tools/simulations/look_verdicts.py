@@ -1,0 +1,160 @@
+"""How often a log that is judged while it grows is wrong, and how many samples that saves.
+
+python -m tools.simulations.look_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import nan
+
+import numpy as np
+
+from slimgate.judge.group_sequential import look_rows
+from slimgate.judge.power import Shares, simulate_looks
+from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.rounds import Rates, in_rounds, worst_cells
+
+NAME = "look_verdicts"
+LOOKS = (1, 2, 4, 10)
+ROWS = (200, 1_319, 14_042)
+FLIPS = (0.02, 0.08, 0.30)
+MARGINS = (0.01, 0.02, 0.05)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """late: each look but the last comes at a random number of rows before the next one is due."""
+
+    looks: int
+    late: bool
+    n: int
+    psi: float
+    margin: float
+
+    @property
+    def words(self) -> str:
+        when = "late" if self.late else "in time"
+        return f"{self.looks} looks {when}, n {self.n:,}, psi {self._percent}, margin {100 * self.margin:g}"
+
+    @property
+    def _percent(self) -> str:
+        return f"{100 * self.psi:g} %"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Targets with a drop of nothing, of the budget, and of twice as much; None where so few rows change."""
+
+    equal: Shares
+    at_budget: Shares | None
+    twice: Shares | None
+
+    @property
+    def worst(self) -> float:
+        """The larger rate of wrong verdicts: PASS of a target that lost the budget, FAIL of an equal one."""
+        return max(0.0 if self.at_budget is None else self.at_budget.passes, self.equal.fails)
+
+
+def cells() -> Iterator[Cell]:
+    for looks in LOOKS:
+        for late in (False, True) if looks > 1 else (False,):
+            for n in ROWS:
+                for psi in FLIPS:
+                    yield from (Cell(looks, late, n, psi, margin) for margin in MARGINS)
+
+
+def simulate(cell: Cell, seed: int, runs: int, number: int) -> Found:
+    """number: of the round, so that each round draws anew."""
+    drawn = (cell.looks, int(cell.late), cell.n, round(1e4 * cell.psi), round(1e4 * cell.margin))
+    rng = np.random.default_rng([seed, number, *drawn])
+    rows = list(look_rows(cell.n, cell.looks))
+    if cell.late:
+        rows = [*(int(rng.integers(due, after)) for due, after in pairwise(rows)), cell.n]
+
+    def of(drop: float) -> Shares | None:
+        return None if drop > cell.psi else simulate_looks(rng, rows, cell.psi, cell.margin, drop, runs)
+
+    equal = of(0.0)
+    assert equal is not None
+    return Found(equal, of(cell.margin), of(2 * cell.margin))
+
+
+def page(options: Options) -> str:
+    simulated = in_rounds(
+        cells(),
+        lambda cell, runs, number: simulate(cell, options.seed, runs, number),
+        lambda rates_of_cell: rates_of_cell.worst,
+        reps=options.reps,
+    )
+    text = head(
+        "Looks: a log that is judged while it grows",
+        NAME,
+        options,
+        error=f"{error_at_5_percent(options.reps)}.",
+        text=_TEXT,
+    )
+    rates = [
+        Rates(
+            "looks at a growing log",
+            cell.cell.words,
+            nan if cell.result.at_budget is None else cell.result.at_budget.passes,
+            cell.result.equal.fails,
+            cell.runs,
+        )
+        for cell in simulated
+        if cell.cell.looks > 1
+    ]
+    text += worst_cells(rates) + "\n## Every cell\n"
+    rows = []
+    for rates_of_cell in simulated:
+        cell, at = rates_of_cell.cell, rates_of_cell.result.at_budget
+        equal, twice = rates_of_cell.result.equal, rates_of_cell.result.twice
+        wrong = [
+            "-" if at is None else percent(at.passes, limit=TARGET, reps=rates_of_cell.runs),
+            "-" if at is None else percent(at.fails),
+            percent(equal.fails, limit=TARGET, reps=rates_of_cell.runs),
+        ]
+        rows.append(
+            [
+                str(cell.looks),
+                "late" if cell.late else "in time",
+                f"{cell.n:,}",
+                f"{100 * cell.psi:g}",
+                f"{100 * cell.margin:g}",
+                *wrong,
+                percent(equal.passes),
+                percent(1 - equal.rows / cell.n),
+                "-" if twice is None else percent(twice.fails),
+                "-" if twice is None else percent(1 - twice.rows / cell.n),
+            ]
+        )
+    return text + table(_HEADER, rows)
+
+
+_HEADER = (
+    "looks",
+    "when",
+    "n",
+    "psi, %",
+    "margin, points",
+    "at the margin: PASS, %",
+    "at the margin: FAIL, %",
+    "equal: FAIL, %",
+    "equal: PASS, %",
+    "equal: rows saved, %",
+    "twice the margin: FAIL, %",
+    "twice the margin: rows saved, %",
+)
+_TEXT = """\
+A target changes a share psi of the samples. Tango's test judges it at each look, at the level of that look,
+until one decides. A target that has truly lost the margin should pass in at most 5 % of the runs, and an
+equal one should fail in no more. "late": each look but the last comes at a random number of samples before
+the next one is due, with the level of the look that was due. Rows saved: the mean share of the samples that
+need not be run.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=5_000)

@@ -1,0 +1,105 @@
+"""How often a verdict on memory is wrong, by the number of readings and by how they scatter.
+
+python -m tools.simulations.memory_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from slimgate.judge.size import READINGS
+from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.rounds import Rates, worst_cells
+
+NAME = "memory_verdicts"
+LIMIT = 0.8
+COUNTS = (2, 3, 4, 5, READINGS, 8)
+Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
+
+
+def constant(_rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    return np.zeros(shape)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    return 0.01 * rng.standard_normal(shape)
+
+
+def skewed_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Exponential: some processes take much more."""
+    return 0.01 * (rng.exponential(size=shape) - np.log(2))
+
+
+def two_sizes(low: float, high: float) -> Draw:
+    """One of two peaks, each as likely; the median is next to either."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+        return np.where(rng.random(shape) < 0.5, low, high)
+
+    return draw
+
+
+# Of the logarithm of the peaks beside its median: teacher, variant.
+CASES: Mapping[str, tuple[Draw, Draw]] = {
+    "both normal, alike": (normal, normal),
+    "both exponential, alike": (skewed_noise, skewed_noise),
+    "the teacher is constant": (constant, normal),
+    "the variant is constant": (normal, constant),
+    "exponential beside normal": (skewed_noise, normal),
+    "two sizes each, the worst that there is": (two_sizes(-0.001, 0.1), two_sizes(-0.1, 0.001)),
+}
+
+
+def error_rates(
+    rng: np.random.Generator, case: tuple[Draw, Draw], readings: int, *, reps: int
+) -> tuple[float, float]:
+    """PASS and FAIL where the medians' ratio is the limit: as `judge_memory` with so many readings."""
+    teacher = np.exp(case[0](rng, (reps, readings)))
+    variant = LIMIT * np.exp(case[1](rng, (reps, readings)))
+    least, largest = variant.min(axis=1) / teacher.max(axis=1), variant.max(axis=1) / teacher.min(axis=1)
+    # a hair beside the limit, which the median itself may be
+    return float((largest <= LIMIT * (1 + 1e-9)).mean()), float((least > LIMIT * (1 + 1e-9)).mean())
+
+
+def page(options: Options) -> str:
+    rng = np.random.default_rng(options.seed)
+    rates_by_case = {
+        (name, readings): error_rates(rng, case, readings, reps=options.reps)
+        for name, case in CASES.items()
+        for readings in COUNTS
+    }
+    text = head(
+        "Memory: how often verdicts are wrong",
+        NAME,
+        options,
+        error=f"{error_at_5_percent(options.reps)}.",
+        text=_TEXT,
+    )
+    text += worst_cells(
+        [
+            Rates("memory memory_ratio_max", name, *rates_by_case[name, READINGS], options.reps)
+            for name in CASES
+        ]
+    )
+    for at, verdict in enumerate(("PASS", "FAIL")):
+        rows = [
+            [name, *(percent(rates_by_case[name, n][at], limit=TARGET, reps=options.reps) for n in COUNTS)]
+            for name in CASES
+        ]
+        text += f"\n## {verdict} where the ratio of the medians is the limit, %\n"
+        text += table(["peaks", *(f"{n} readings" for n in COUNTS)], rows)
+    return text
+
+
+_TEXT = f"""\
+PASS where the largest reading of the variant over the smallest of the teacher is within the limit, FAIL
+where the smallest over the largest is not, as slimgate/judge/size.py does with {READINGS} readings of
+each model. The peaks scatter by about 1 %. "two sizes": each model's peak has one of two values with equal
+chances, one of which is next to its median; no scatter is worse. Bold: above 6 % by more than two standard
+errors.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=200_000)

@@ -1,0 +1,61 @@
+"""How often ROC-AUC is judged wrongly, and how often its interval holds the truth.
+
+python -m tools.simulations.roc_auc_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tools.simulations.judging import HEADER, NOTE, Cell, judge_cells, line, nearly_identical, rates
+from tools.simulations.page import Options, errors_of, head, run, table
+from tools.simulations.populations import AUC, Scores
+from tools.simulations.rounds import worst_cells
+
+NAME = "roc_auc_verdicts"
+POSITIVES = {"half positive": 0.5, "10 % positive": 0.1}
+MOVES = {
+    "1 % of the scores turned round": {"psi": 0.01},
+    "2 % turned round": {"psi": 0.02},
+    "5 % turned round": {"psi": 0.05},
+    "5 % drawn anew and lower by 1": {"psi": 0.05, "moved": 1.0, "fresh": True},
+    "20 % drawn anew and lower by 0.3": {"psi": 0.20, "moved": 0.3, "fresh": True},
+    "noise on every score": {"jitter": 0.3},
+}
+
+
+def cells() -> Iterator[Cell]:
+    """Every population at every number of rows."""
+    for name, positives in POSITIVES.items():
+        for change, moves in MOVES.items():
+            for n in (200, 1000, 3000):
+                yield Cell((name, change), Scores(positives, **moves), n, moves.get("psi", 1.0))
+
+
+def page(options: Options) -> str:
+    simulated = judge_cells(cells(), options)
+    populations = {name: Scores(share, psi=0.001, moved=0.0, fresh=True) for name, share in POSITIVES.items()}
+    identical = nearly_identical(populations, options)
+    text = head(
+        "ROC-AUC: how often verdicts are wrong",
+        NAME,
+        options,
+        error=errors_of(options.reps),
+        text=_TEXT + NOTE,
+    )
+    text += worst_cells([rates(cell) for cell in simulated])
+    return (
+        text
+        + "\n## True drop = margin\n"
+        + table(["rows", "variant", *HEADER], map(line, simulated))
+        + identical
+    )
+
+
+_TEXT = f"""\
+Verdicts of `judge_quality` itself on rows drawn from populations whose true drop is computed, not drawn; the
+margin is that drop. Scores are normal around a centre for each class; the teacher's area is {AUC}.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=100)

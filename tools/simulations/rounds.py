@@ -1,0 +1,111 @@
+"""Runs every cell of a simulation, those that look bad again, and tells the worst cell of each rule.
+
+The worst of many cells is above its error rate by chance alone: of 300 cells with 100 runs and a true rate of
+5 %, some 70 show more than 6 %. So those are run again with more runs, which then count alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Generic, TypeVar
+
+from tools.simulations.page import TARGET, percent, table
+
+Cell = TypeVar("Cell")
+Found = TypeVar("Found")
+
+# So many of the worst cells are run again even if none is above the target.
+WORST = 20
+# How many times as many runs each round has as the first.
+TIMES = (1, 5, 15)
+RUN_AGAIN = f"""\
+Cells above 6 %, and the {WORST} worst, were run again with {TIMES[1]} times as many runs, those still above
+6 % with {TIMES[2]} times as many; the last round counts alone."""
+
+
+@dataclass(frozen=True)
+class Simulated(Generic[Cell, Found]):
+    """A cell, what its last round gave, and the runs of that round; None where it is exact."""
+
+    cell: Cell
+    result: Found
+    runs: int | None
+
+
+def in_rounds(
+    cells: Iterable[Cell],
+    simulate: Callable[[Cell, int, int], Found],
+    worst: Callable[[Found], float],
+    *,
+    reps: int,
+    times: Sequence[int] = TIMES,
+) -> list[Simulated[Cell, Found]]:
+    """simulate(cell, runs, number of the round) -> what it gave; worst: its largest rate of wrong verdicts.
+
+    times: how many times `reps` each round has.
+    After the first round the cells above TARGET and the WORST worst are run again; after the second those
+    that are still above it.
+    """
+    done = [Simulated(cell, simulate(cell, reps, 0), reps) for cell in cells]
+    for number in range(1, len(times)):
+        by_rate = sorted(range(len(done)), key=lambda at: -worst(done[at].result))
+        at_least = WORST if number == 1 else 0
+        for place, at in enumerate(by_rate):
+            last_round = done[at].runs == reps * times[number - 1]
+            if last_round and (place < at_least or worst(done[at].result) > TARGET):
+                runs = reps * times[number]
+                done[at] = Simulated(done[at].cell, simulate(done[at].cell, runs, number), runs)
+    return done
+
+
+def simulate_cells(cells: Iterable[Any], *, reps: int) -> list[Simulated[Any, Any]]:
+    """`in_rounds` of cells with a method `simulate(runs, again=number)`, whose result has `worst`."""
+    return in_rounds(
+        cells,
+        lambda cell, runs, number: cell.simulate(runs, again=number),
+        lambda shares: shares.worst,
+        reps=reps,
+    )
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A cell of a rule as the summary needs it.
+
+    rule: a metric and its kind of budget, or another rule; cell: its settings. false_pass: PASS of a variant
+    that is exactly at its limit; false_fail: FAIL of an equal variant, or of one at its limit where that was
+    simulated; NaN where neither was. runs: None where exact.
+    """
+
+    rule: str
+    cell: str
+    false_pass: float
+    false_fail: float
+    runs: int | None
+
+
+WORST_TITLE = "## The worst cell of each rule"
+WORST_HEADER = ("rule", "cells", "false PASS, %", "in", "runs", "false FAIL, %", "in", "runs")
+
+
+def worst_cells(rates: Sequence[Rates]) -> str:
+    """The section that the summary page takes over."""
+    rows = []
+    for rule in dict.fromkeys(rate.rule for rate in rates):
+        of_rule = [rate for rate in rates if rate.rule == rule]
+        line = [rule, str(len(of_rule))]
+        for name in ("false_pass", "false_fail"):
+            line += _worst_cells(of_rule, name)
+        rows.append(line)
+    return f"\n{WORST_TITLE}\n" + table(WORST_HEADER, rows)
+
+
+def _worst_cells(rates: Sequence[Rates], name: str) -> list[str]:
+    known = [rate for rate in rates if not isnan(getattr(rate, name))]
+    if not known:
+        return ["-", "-", "-"]
+    worst = max(known, key=lambda rate: getattr(rate, name))
+    share = percent(getattr(worst, name), limit=TARGET, reps=worst.runs)
+    return [share, worst.cell, "exact" if worst.runs is None else f"{worst.runs:,}"]

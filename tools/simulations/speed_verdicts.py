@@ -1,0 +1,205 @@
+"""How often a verdict on a speed-up is wrong: looks, noise, layouts in memory, and delays that are planted.
+
+python -m tools.simulations.speed_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import log
+
+import numpy as np
+
+from slimgate.judge.speed import (
+    PLANTED_DELAYS,
+    Speedup,
+    estimate_speedup,
+    is_settled,
+    judge_speedup,
+    visible_delay,
+)
+from slimgate.judge.verdict import Verdict
+from slimgate.run.measure.duel import LOOKS
+from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
+
+NAME = "speed_verdicts"
+MINIMUM = 1.5
+# How many times faster than its budget a variant is, of which the power is told.
+FASTER = (1.1, 1.3, 2.0)
+Floats = np.ndarray
+
+
+@dataclass(frozen=True)
+class Machine:
+    """noise: standard deviation of the logarithm of a block's time; tails: of Student's t with 2 degrees.
+
+    layout: standard deviation of what a process is faster or slower by, as long as it lives; drift: of each
+    step of a random walk that all share. rounds: that there is time for.
+    """
+
+    noise: float
+    rounds: int
+    layout: float = 0.0
+    tails: bool = False
+    drift: float = 0.0
+
+    @property
+    def label(self) -> str:
+        tails = ", heavy tails" if self.tails else ""
+        drift = f", drift {100 * self.drift:g} %" if self.drift else ""
+        layout = f", layout {100 * self.layout:g} %, {self.rounds} rounds"
+        return f"noise {100 * self.noise:g} %{tails}{drift}{layout}"
+
+    def times(self, rng: np.random.Generator, speedup: float) -> tuple[Floats, Floats, Floats]:
+        """(rounds,) seconds of the teacher, its copy, and a variant that is so many times faster."""
+        shape = (3, self.rounds)
+        noise = rng.standard_t(2, shape).clip(-100, 100) if self.tails else rng.standard_normal(shape)
+        logs = self.noise * noise + self.layout * rng.standard_normal((3, 1))
+        logs += self.drift * np.cumsum(rng.standard_normal(self.rounds))
+        logs[2] -= log(speedup)
+        teacher, copy, variant = np.exp(logs)
+        return teacher, copy, variant
+
+
+MACHINES = (
+    *(
+        Machine(noise, rounds, layout)
+        for noise in (0.005, 0.02, 0.1, 0.4)
+        for rounds in (12, 60, 400)
+        for layout in (0.0, 0.01, 0.015, 0.03)
+    ),
+    *(Machine(noise, 60, tails=True, drift=0.02) for noise in (0.02, 0.1, 0.4)),
+)
+
+
+def run_to_stop(times: tuple[Floats, Floats, Floats], minimum: float, visible: float | None) -> Speedup:
+    """The duel as `slimgate.run.measure.duel` ends it: at the first look that settles it, or at its end."""
+    end = len(times[0])
+    for rounds in LOOKS:
+        if rounds >= end:
+            break
+        so_far = times[0][:rounds], times[1][:rounds], times[2][:rounds]
+        if is_settled(*so_far, minimum=minimum, visible=visible):
+            end = rounds
+            break
+    teacher, copy, variant = (times_of_model[:end] for times_of_model in times)
+    return estimate_speedup(teacher, copy, variant, of_minima=1.0)
+
+
+def find_visible_delay(rng: np.random.Generator, machine: Machine) -> tuple[float, float | None]:
+    """The last delay that was planted, and the smallest one that was seen; None where none was."""
+    # the first duel has three times the rounds
+    patient = replace(machine, rounds=3 * machine.rounds)
+    for share in PLANTED_DELAYS:
+        delayed = patient if share == PLANTED_DELAYS[0] else machine
+        visible = visible_delay(run_to_stop(delayed.times(rng, 1 / (1 + share)), 1.0, 0.0), share)
+        if visible is not None:
+            return share, visible
+    return PLANTED_DELAYS[-1], None
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the runs. passed, failed: at the budget; raw: 95 % intervals, before the noise floor, that do not
+    hold the truth; power: PASS where the variant is so much faster than its budget; seen: each delay, and
+    none.
+    """
+
+    passed: float
+    failed: float
+    raw: float
+    power: tuple[float, ...]
+    seen: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A machine; number: of its random numbers."""
+
+    machine: Machine
+    number: tuple[int, ...]
+
+    def simulate(self, reps: int, *, again: int = 0) -> Shares:
+        """A run: the delays are planted, then the variant is judged."""
+        rng = np.random.default_rng((*self.number, again))
+        counts, power = np.zeros(3), np.zeros(len(FASTER))
+        seen = dict.fromkeys((*PLANTED_DELAYS, None), 0)
+        for _ in range(reps):
+            share, visible = find_visible_delay(rng, self.machine)
+            seen[share if visible is not None else None] += 1
+            verdict, speedup = self._judge(rng, 1.0, visible)
+            low, high = speedup.interval
+            counts += verdict is Verdict.PASS, verdict is Verdict.FAIL, not low <= MINIMUM <= high
+            power += [self._judge(rng, by, visible)[0] is Verdict.PASS for by in FASTER]
+        passed, failed, raw = (counts / reps).tolist()
+        return Shares(
+            passed, failed, raw, tuple((power / reps).tolist()), tuple(n / reps for n in seen.values())
+        )
+
+    def _judge(self, rng: np.random.Generator, by: float, visible: float | None) -> tuple[Verdict, Speedup]:
+        speedup = run_to_stop(self.machine.times(rng, by * MINIMUM), MINIMUM, visible)
+        return judge_speedup(speedup, MINIMUM, None, visible=visible).verdict, speedup
+
+
+def page(options: Options) -> str:
+    simulated = in_rounds(
+        [Cell(machine, (options.seed, number)) for number, machine in enumerate(MACHINES)],
+        lambda cell, reps, number: cell.simulate(reps, again=number),
+        lambda shares: max(shares.passed, shares.failed),
+        reps=options.reps,
+    )
+    text = head(
+        "Speed-ups: how often verdicts are wrong",
+        NAME,
+        options,
+        error=f"{error_at_5_percent(options.reps)}.",
+        text=_TEXT.format(again=RUN_AGAIN),
+    )
+    text += worst_cells([_rates(cell) for cell in simulated])
+    return text + "\n## Every machine\n" + table(_HEADER, map(_row, simulated))
+
+
+def _rates(simulated: Simulated[Cell, Shares]) -> Rates:
+    machine = simulated.cell.machine
+    return Rates(
+        "speed speedup_min", machine.label, simulated.result.passed, simulated.result.failed, simulated.runs
+    )
+
+
+def _row(simulated: Simulated[Cell, Shares]) -> list[str]:
+    shares = simulated.result
+    return [
+        simulated.cell.machine.label,
+        percent(shares.passed, limit=TARGET, reps=simulated.runs),
+        percent(shares.failed, limit=TARGET, reps=simulated.runs),
+        percent(shares.raw),
+        *map(percent, shares.power),
+        *map(percent, shares.seen),
+        f"{simulated.runs:,}",
+    ]
+
+
+_HEADER = (
+    "machine",
+    "PASS at the budget, %",
+    "FAIL at the budget, %",
+    "interval misses, %",
+    *(f"PASS at {by:g} times the budget, %" for by in FASTER),
+    *(f"{share:.0%} seen" for share in PLANTED_DELAYS),
+    "none seen",
+    "runs",
+)
+_TEXT = f"""\
+Duels of made-up times, judged by slimgate/judge/speed.py with its looks, its rule to end early, its noise
+floor and its planted delays. The variant is exactly {MINIMUM} times as fast as the teacher, which is its
+budget. Noise: of the time of a block, log-normal, or Student's t with 2 degrees ("heavy tails"). Layout:
+what a process is faster or slower by as long as it lives, drawn anew for teacher, copy and variant of each
+duel; 1 % makes a copy differ by 1.4 % from the teacher, 1.5 % by 2.1 %, and 3 % by 4.2 %. Drift: a random
+walk that all share. "interval misses": the 95 % interval before the noise floor does not hold the
+true speed-up. {{again}}
+Bold: above 6 % by more than two standard errors.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=100)

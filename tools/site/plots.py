@@ -1,0 +1,298 @@
+"""The plots of the docs and of reports/frontier.md, from the tables of the reports, for light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import BytesIO
+from itertools import dropwhile, takewhile
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tools.site.links import ROOT
+
+REPORTS = ROOT / "reports"
+INK = {"light": "#24292f", "dark": "#d7dae0"}
+# Okabe and Ito's colours, of which each can be told from the others with any colour vision.
+LINES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
+# A verdict may be wrong in 5 %.
+AIM = 5.0
+STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "slimgate", "svg.fonttype": "path"}
+
+Row = Mapping[str, str]
+
+
+def plots() -> Iterator[tuple[str, bytes]]:
+    """(path on the site, SVG) of every plot in both colours."""
+    for name, (size, draw) in PLOTS.items():
+        for scheme in INK:
+            yield f"plots/{name}-{scheme}.svg", _draw_svg(size, draw, INK[scheme])
+
+
+def table(page: str, title: str) -> list[Row]:
+    """The rows of the first table behind some words: column -> cell, without bold. page: in the reports.
+
+    Raises ValueError where the page has no such table.
+    """
+    _, title_found, rest = (REPORTS / f"{page}.md").read_text("utf-8").partition(title)
+    section = dropwhile(lambda line: not line.startswith("|"), rest.partition("\n## ")[0].splitlines())
+    lines = list(takewhile(lambda line: line.startswith("|"), section))
+    if not title_found or len(lines) < 3:
+        raise ValueError(f"reports/{page}.md has no table under {title!r}")
+    header, _, *rows = ([cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def number(cell: str) -> float:
+    """`1,000` and `4.9` as numbers."""
+    return float(cell.replace(",", ""))
+
+
+def _draw_svg(size: tuple[float, float], draw: Callable[[Figure, str], None], ink: str) -> bytes:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure, ink)
+        target = BytesIO()
+        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
+    return target.getvalue()
+
+
+def _axes(figure: Figure, ink: str, *, columns: int = 1) -> Sequence[Axes]:
+    """Axes whose lines and words have the colour `ink`."""
+    plots: Any = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+    for axes in plots:
+        axes.grid(color=ink, alpha=0.15, linewidth=0.6)
+        axes.tick_params(colors=ink, which="both")
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(ink)
+    return list(plots)
+
+
+def _words(axes: Axes, ink: str, *, x: str, y: str = "", title: str = "") -> None:
+    axes.set_xlabel(x, color=ink)
+    axes.set_ylabel(y, color=ink)
+    axes.set_title(title, color=ink, fontsize=10)
+
+
+def _legend(axes: Axes, ink: str, **where: Any) -> None:
+    axes.legend(frameon=False, labelcolor=ink, **where)
+
+
+def _series(axes: Axes, rows: Sequence[Row], x: str, columns: Mapping[str, str]) -> None:
+    """A line for each column: column -> its words."""
+    for index, (column, words) in enumerate(columns.items()):
+        values = [number(row[column]) for row in rows]
+        axes.plot(
+            [number(row[x]) for row in rows], values, "o-", color=LINES[index], label=words, markersize=4
+        )
+
+
+def worst_cells(figure: Figure, ink: str) -> None:
+    """The worst cell of every rule."""
+    rows = sorted(table("simulations/README", "# How often"), key=lambda row: number(row["false PASS, %"]))
+    [axes] = _axes(figure, ink)
+    at = range(len(rows))
+    axes.hlines(at, 0, [number(row["false PASS, %"]) for row in rows], color=LINES[0], alpha=0.35)
+    for column, colour, sign in (("false PASS, %", LINES[0], "o"), ("false FAIL, %", LINES[1], "|")):
+        points = [(number(row[column]), y) for y, row in zip(at, rows, strict=True) if row[column] != "-"]
+        axes.plot(*zip(*points, strict=True), sign, color=colour, label=column.removesuffix(", %"))
+    axes.axvline(AIM, color=LINES[3], linestyle="--", linewidth=1)
+    axes.set_yticks(at, [row["rule"] for row in rows], fontsize=8)
+    axes.set_ylim(-1, len(rows))
+    _words(axes, ink, x="share of wrong verdicts in the rule's worst cell, %")
+    _legend(axes, ink, loc="lower right")
+
+
+def rules(figure: Figure, ink: str) -> None:
+    """Other rules beside Tango's, where the drop is the margin."""
+    points = {
+        "Tango": "Tango (slimgate)",
+        "Wald": "Wald interval",
+        "percentile bootstrap": "percentile bootstrap",
+        "point rule": "measured drop ≤ budget",
+        "llm-compressor": "ratio of two digits",
+    }
+    rows = table("simulations/accuracy_verdicts", "## PASS at a true drop of the margin")
+    for axes, margin in zip(_axes(figure, ink, columns=2), ("1", "2"), strict=True):
+        shown = [row for row in rows if (row["margin, points"], row["psi, %"]) == (margin, "2")]
+        _series(axes, shown, "n", points)
+        axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
+        axes.set_xscale("log")
+        axes.set_yscale("symlog", linthresh=10)
+        axes.set_yticks([0, 5, 10, 50, 100], ["0", "5", "10", "50", "100"])
+        s = "" if margin == "1" else "s"
+        _words(axes, ink, x="gate rows", title=f"true drop = budget = {margin} point{s}")
+        if margin == "1":
+            axes.set_ylabel("passes, %", color=ink)
+        else:
+            _legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def power(figure: Figure, ink: str) -> None:
+    """How often an equal variant passes."""
+    rows = table("simulations/accuracy_verdicts", "## Tango's three verdicts")
+    for axes, psi in zip(_axes(figure, ink, columns=2), ("2", "10"), strict=True):
+        for index, margin in enumerate(("1", "2", "5", "10")):
+            shown = [row for row in rows if (row["margin, points"], row["psi, %"]) == (margin, psi)]
+            if shown:
+                values = [number(row["drop 0: PASS"]) for row in shown]
+                label = f"budget {margin}"
+                axes.plot(
+                    [number(row["n"]) for row in shown],
+                    values,
+                    "o-",
+                    color=LINES[index],
+                    label=label,
+                    markersize=4,
+                )
+        axes.axhline(80, color=ink, linestyle="--", linewidth=1)
+        axes.set_xscale("log")
+        _words(axes, ink, x="gate rows", title=f"{psi} % of the answers change")
+        if psi == "2":
+            axes.set_ylabel("an equal variant passes, %", color=ink)
+    _legend(axes, ink, loc="lower right")
+
+
+def groups(figure: Figure, ink: str) -> None:
+    """How often an equal variant can pass, by the number of groups."""
+    rows = table("simulations/grouped_verdicts", "## PASS of an equal model")
+    [axes] = _axes(figure, ink)
+    margins = ("0.5", "1", "2", "5", "10")
+    _series(axes, rows, "groups", {f"{margin} points": f"budget {margin}" for margin in margins})
+    axes.set_xscale("log")
+    axes.set_xticks([20, 50, 150, 500, 2000], ["20", "50", "150", "500", "2,000"])
+    axes.minorticks_off()
+    _words(axes, ink, x="groups (documents, users, files)", y="an equal variant passes, %")
+    _legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def duels(figure: Figure, ink: str) -> None:
+    """Verdicts on a speed budget of 1.5, by how fast the variant is, on machines of different noise."""
+    speeds = {
+        "PASS at the budget, %": 1.0,
+        "PASS at 1.1 times the budget, %": 1.1,
+        "PASS at 1.3 times the budget, %": 1.3,
+        "PASS at 2 times the budget, %": 2.0,
+    }
+    rows = {row["machine"]: row for row in table("simulations/speed_verdicts", "## Every machine")}
+    for axes, rounds in zip(_axes(figure, ink, columns=2), (12, 60), strict=True):
+        for index, noise in enumerate(("0.5", "2", "10", "40")):
+            row = rows[f"noise {noise} %, layout 1 %, {rounds} rounds"]
+            values = [number(row[column]) for column in speeds]
+            axes.plot(
+                list(speeds.values()),
+                values,
+                "o-",
+                color=LINES[index],
+                label=f"noise {noise} %",
+                markersize=4,
+            )
+        axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
+        _words(axes, ink, x="true speed-up / budget", title=f"{rounds} rounds")
+        if rounds == 12:
+            axes.set_ylabel("passes, %", color=ink)
+    _legend(axes, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def choosing(figure: Figure, ink: str) -> None:
+    """At least one of many variants that lost their whole budget passes."""
+    rows = table("simulations/winners_curse", "## At least one variant at its budget passes")
+    [axes] = _axes(figure, ink)
+    columns = {
+        "independent": "independent variants",
+        "half of the changes shared": "half of the changes shared",
+    }
+    _series(axes, rows, "variants at their budget", columns)
+    axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
+    axes.set_xticks([1, 2, 5, 10, 20])
+    _words(axes, ink, x="variants that lost exactly their budget", y="at least one passes, %")
+    _legend(axes, ink, loc="upper left")
+
+
+def log_rules(figure: Figure, ink: str) -> None:
+    """Other tools' rules on the same logs: wrong passes and wrong fails by the number of samples."""
+    points = {
+        "slimgate PASS": "slimgate",
+        "recovery rounded to 0.97": "recovery, two digits",
+        "constant − 0.02": "constant − 0.02",
+        "constant − 0.08": "constant − 0.08",
+        "unpaired z": "unpaired z",
+    }
+    rows = table("simulations/log_rules", "## Runs that each rule passes")
+    bad = [row for row in rows if row["true drop"] == "4"]
+    good = [_wrong_fails(row) for row in rows if row["true drop"] == "0"]
+    left, right = _axes(figure, ink, columns=2)
+    for axes, shown, title in (
+        (left, bad, "a loss of twice the budget: passes"),
+        (right, good, "an equal model: fails"),
+    ):
+        _series(axes, shown, "samples", points)
+        axes.axhline(AIM, color=ink, linestyle="--", linewidth=1)
+        axes.set_xscale("log")
+        _words(axes, ink, x="samples", title=title)
+    left.set_ylabel("wrong verdicts, %", color=ink)
+    _legend(right, ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def frontier(figure: Figure, ink: str) -> None:
+    """The drop and the speed-up of each variant on library_docs, with their intervals, by both clocks."""
+    drops = {_name(row): row["library_docs, 4,000 rows"] for row in table("frontier", "Accuracy drops in")}
+    titles = {"forward call": "Speed on library_docs", "from text to answer": "The same from text"}
+    panels = _axes(figure, ink, columns=2)
+    for axes, (clock, title) in zip(panels, titles.items(), strict=True):
+        for row, marker, colour in zip(table("frontier", title), "osD^v<>", (*LINES, ink), strict=True):
+            (drop, *drop_arms), (speed, *speed_arms) = map(_arms, (drops[_name(row)], row["1 × 25"]))
+            axes.errorbar(
+                [drop],
+                [speed],
+                xerr=[[arm] for arm in drop_arms],
+                yerr=[[arm] for arm in speed_arms],
+                fmt=marker,
+                color=colour,
+                label=_name(row),
+                markersize=5,
+                elinewidth=1,
+            )
+        for budget in (1, 2, 5):
+            axes.axvline(budget, color=ink, linestyle="--", linewidth=0.7)
+        axes.set_yscale("log")
+        axes.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+        axes.minorticks_off()
+        _words(axes, ink, x="accuracy drop, points", title=f"{clock}, one row of 25 tokens")
+    panels[0].set_ylabel("times as fast as the teacher", color=ink)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, labelcolor=ink)
+
+
+def _name(row: Row) -> str:
+    """The variant of a row: the cell in its first column."""
+    return next(iter(row.values()))
+
+
+def _arms(cell: str) -> tuple[float, float, float]:
+    """`2.1 [0.7, 3.5]` as the figure, and how far its interval reaches below and above."""
+    value, low, high = map(number, re.findall(r"-?[\d,.]*\d", cell)[:3])
+    return value, value - low, high - value
+
+
+def _wrong_fails(row: Row) -> Row:
+    """The row with what each rule fails; slimgate's INCONCLUSIVE is no FAIL."""
+    rules = [name for name in row if name not in ("samples", "true drop", "slimgate PASS", "slimgate FAIL")]
+    fails = {name: f"{100 - number(row[name]):g}" for name in rules}
+    return {**row, **fails, "slimgate PASS": row["slimgate FAIL"]}
+
+
+PLOTS: Mapping[str, tuple[tuple[float, float], Callable[[Figure, str], None]]] = {
+    "worst_cells": ((7.6, 8.4), worst_cells),
+    "rules": ((7.6, 3.0), rules),
+    "power": ((7.6, 3.0), power),
+    "groups": ((7.6, 3.0), groups),
+    "duels": ((7.6, 3.0), duels),
+    "choosing": ((7.6, 2.8), choosing),
+    "log_rules": ((7.6, 3.0), log_rules),
+    "frontier": ((7.6, 4.2), frontier),
+}

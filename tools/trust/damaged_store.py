@@ -1,0 +1,190 @@
+"""Damages entries of a real store, one after another: each is seen, none is served, each is made again.
+
+    python -m tools.trust.damaged_store [DAMAGES] [SEED]
+
+The store is that of the tiny suite of tools/trust/kill_nine.py. Damage is of seven kinds in turn, at
+random
+places of random entries: a file cut short, a bit turned over, two files or two entries swapped, another
+manifest, a file missing, a file too many. After each, a fresh look may not find the entry, making it must
+call for it again, and what was damaged lies aside. What is made then is a copy of the whole entry: shown is
+what the store does, not what building does.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimgate.store.seal import MANIFEST
+from slimgate.store.store import DAMAGED, DamagedEntry, Store
+from tools.trust import kill_nine
+
+Entries = list[Path]
+# Damages an entry, with a random number; the entries that are not as they were made then, none if it cannot.
+Damage = Callable[[Path, Entries, random.Random], Entries]
+
+
+def _files(entry: Path) -> list[Path]:
+    """Its files with content, the manifest among them."""
+    return [path for path in sorted(entry.rglob("*")) if path.is_file() and path.stat().st_size]
+
+
+def cut(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+    """A file cut short, as by a full disk."""
+    file = draw.choice(_files(entry))
+    with file.open("r+b") as stream:
+        stream.truncate(draw.randrange(file.stat().st_size))
+    return [entry]
+
+
+def turned_bit(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+    """One bit of a file turned over."""
+    file = draw.choice(_files(entry))
+    content = bytearray(file.read_bytes())
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    file.write_bytes(content)
+    return [entry]
+
+
+def swapped_files(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
+    """A file in the place of another entry's of that name, and that one here; none if they are alike."""
+    pairs = [(file, other / file.relative_to(entry)) for file in _files(entry) for other in other_entries]
+    pairs = [(first, two) for first, two in pairs if two.is_file() and first.read_bytes() != two.read_bytes()]
+    if not pairs:
+        return []
+    first, two = draw.choice(pairs)
+    _swap(first, two)
+    return [entry, next(other for other in other_entries if other in two.parents)]
+
+
+def swapped_entries(entry: Path, other_entries: Entries, draw: random.Random) -> Entries:
+    """Two whole entries, each under the key of the other."""
+    other = draw.choice(other_entries)
+    _swap(entry, other)
+    return [entry, other]
+
+
+def other_manifest(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+    """A manifest that is JSON, and says something else."""
+    manifest: dict[str, Any] = json.loads((entry / MANIFEST).read_text("utf-8"))
+    name = draw.choice(sorted(manifest))
+    if draw.random() < 0.5:
+        del manifest[name]
+    else:
+        manifest[name] = "another" if manifest[name] != "another" else None
+    (entry / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+    return [entry]
+
+
+def missing_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+    """A file gone."""
+    draw.choice(_files(entry)).unlink()
+    return [entry]
+
+
+def added_file(entry: Path, _others: Entries, draw: random.Random) -> Entries:
+    """A file too many, which a library might read beside the others."""
+    (entry / draw.choice(["added_tokens.json", "model.bin", "x"])).write_bytes(draw.randbytes(20))
+    return [entry]
+
+
+KINDS: tuple[Damage, ...] = (
+    cut,
+    turned_bit,
+    swapped_files,
+    swapped_entries,
+    other_manifest,
+    missing_file,
+    added_file,
+)
+
+
+def _swap(first: Path, two: Path) -> None:
+    aside = first.with_name(first.name + ".swapped")
+    first.rename(aside)
+    two.rename(first)
+    aside.rename(two)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How many entries were damaged by each kind; what went wrong by the rules."""
+
+    damages: Counter[str]
+    entries: int
+    wrong: list[str]
+
+
+def damage_all(root: Path, damages: int, seed: int = 0) -> Shown:
+    """Damages entries of a store, and looks each time what it serves."""
+    draw = random.Random(seed)
+    copy = Path(shutil.copytree(root, root.with_name(root.name + "-whole")))
+    entries = [path.parent.relative_to(root) for path in sorted(root.glob("*/*/" + MANIFEST))]
+    stored = [Store(root).find(entry.parent.name, entry.name) for entry in entries]
+    shown = Shown(Counter(), len(entries), ["an entry was damaged before"] if None in stored else [])
+    while shown.damages.total() < damages:
+        kind = KINDS[shown.damages.total() % len(KINDS)]
+        entry = draw.choice(entries)
+        other_entries = [root / name for name in entries if name != entry]
+        hit = kind(root / entry, other_entries, draw)
+        if hit:
+            shown.damages[kind.__name__] += 1
+        shown.wrong.extend(
+            wrong for entry_hit in hit for wrong in _check_damaged_entry(root, entry_hit, copy)
+        )
+    return shown
+
+
+def _check_damaged_entry(root: Path, entry: Path, copy: Path) -> list[str]:
+    """What the store does wrong about a damaged entry; it is whole again afterwards."""
+    kind, key = entry.parent.name, entry.name
+
+    def fill(folder: Path) -> dict[str, Any]:
+        shutil.copytree(copy / kind / key, folder, dirs_exist_ok=True)
+        (folder / MANIFEST).unlink()
+        facts: dict[str, Any] = json.loads((copy / kind / key / MANIFEST).read_text("utf-8"))
+        return facts
+
+    before, wrong = len(list((root / DAMAGED).glob("*"))), []
+    if Store(root).find(kind, key) is not None:
+        wrong.append(f"{kind}/{key}: served as it was")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DamagedEntry)
+        if Store(root).make(kind, key, fill).from_store:
+            wrong.append(f"{kind}/{key}: not made again")
+    if len(caught) != 1 or key not in str(caught[0].message):
+        wrong.append(f"{kind}/{key}: not one warning that names it, but {len(caught)}")
+    if len(list((root / DAMAGED).glob("*"))) != before + 1:
+        wrong.append(f"{kind}/{key}: not set aside")
+    if Store(root).find(kind, key) is None:
+        wrong.append(f"{kind}/{key}: not found though it was made again")
+    return wrong
+
+
+def main(damages: int = 300, seed: int = 0) -> int:
+    """Prints how many were damaged and seen; 0 where all were, and none was served."""
+    folder = kill_nine.write_repository(Path(tempfile.mkdtemp(prefix="damaged-store-")))
+    building = ("-k", "not latency and not speedup", "-p", "no:benchmark")
+    wrong = kill_nine.finish(folder, "store", *building)
+    shown = damage_all(folder / "store", damages, seed)
+    for kind, count in shown.damages.items():
+        sys.stdout.write(f"{kind}: {count}\n")
+    wrong += shown.wrong
+    summary = f"{shown.damages.total()} damages over {shown.entries} entries: "
+    summary += f"{len(wrong)} rules broken" if wrong else "all seen, none served, all made again"
+    sys.stdout.write("\n".join([summary, *wrong]) + "\n")
+    shutil.rmtree(folder)
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))

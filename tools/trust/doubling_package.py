@@ -1,0 +1,39 @@
+"""A package that doubles its columns, compiled and tried in a process of its own.
+
+    python -m tools.trust.doubling_package FOLDER
+
+writes FOLDER/model.pt2. Where this machine cannot run what its compiler makes, it dies of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from slimgate.runtimes.aoti import AotiPredictor, open_package
+from slimgate.runtimes.compiled import compile_in_process
+from slimgate.steps.convert._aoti_worker import PACKAGE, compile_network
+
+
+class Doubling(torch.nn.Module):
+    """Compiles in seconds."""
+
+    def forward(self, columns: Any) -> Any:
+        return type("Output", (), {"logits": columns * 2})
+
+
+def main(folder: Path) -> None:
+    """A package for any number of rows and columns, which has run."""
+    torch.set_num_threads(1)
+    with compile_in_process("the fixture", "cpu"):
+        compile_network(Doubling(), {"columns": torch.rand(3, 4)}, folder / PACKAGE, 1)
+    predictor = AotiPredictor(open_package(folder / PACKAGE), ("columns",), "cpu")
+    predictor.forward(predictor.prepare({"columns": np.ones((2, 2), np.float32)}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

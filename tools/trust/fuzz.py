@@ -1,0 +1,105 @@
+"""Feeds slimgate made-up bytes: suites, rows, predictions, records. Only its own errors may come back.
+
+    python -m tools.trust.fuzz [--seconds 600] [--target suite …]
+
+By atheris (coverage-guided, `pip install atheris`); without it by plain random mutation of the same seeds.
+Each target runs in a process of its own, with 2 GiB of memory and 20 s an input; what broke is kept below
+--keep and printed. Exit code: 1 where anything broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tools.trust.fuzzing.mutating import mutate
+from tools.trust.fuzzing.seeds import SEEDS
+from tools.trust.fuzzing.targets import TARGETS
+
+MEGABYTES = 2048
+SECONDS_AN_INPUT = 20
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the targets one after another, each its share of the seconds."""
+    parser = argparse.ArgumentParser(prog="python -m tools.trust.fuzz")
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--target", action="append", choices=[*TARGETS])
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-found"), help="where what broke is kept")
+    parser.add_argument("--one", choices=[*TARGETS], help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.one:
+        return _one(options.one, options.seconds, options.keep)
+    chosen = options.target or [*TARGETS]
+    share = max(1, options.seconds // len(chosen))
+    broken = [name for name in chosen if _in_process(name, share, options.keep)]
+    sys.stdout.write(f"broke: {', '.join(broken)}, see {options.keep}\n" if broken else "nothing broke\n")
+    return int(bool(broken))
+
+
+def _in_process(name: str, seconds: int, keep: Path) -> bool:
+    """Whether the target broke."""
+    command = [sys.executable, "-m", "tools.trust.fuzz", "--one", name, "--seconds", str(seconds)]
+    start = time.monotonic()
+    done = subprocess.run([*command, "--keep", str(keep)], check=False)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    sys.stdout.write(f"{name}: {time.monotonic() - start:.0f} s, peak {peak} MB, exit {done.returncode}\n")
+    sys.stdout.flush()
+    return done.returncode != 0
+
+
+def _one(name: str, seconds: int, keep: Path) -> int:
+    keep.mkdir(parents=True, exist_ok=True)
+    if importlib.util.find_spec("atheris") is not None:
+        return _by_atheris(name, seconds, keep)
+    return _by_mutation(name, seconds, keep)
+
+
+def _by_atheris(name: str, seconds: int, keep: Path) -> int:
+    import atheris
+
+    with atheris.instrument_imports(include=["slimgate"]):
+        for seed in SEEDS[name]:
+            TARGETS[name](seed)
+    corpus = Path(tempfile.mkdtemp(prefix="slimgate-corpus-"))
+    for number, seed in enumerate(SEEDS[name]):
+        (corpus / str(number)).write_bytes(seed)
+    longest = 2 * max(map(len, SEEDS[name]))
+
+    def once(data: bytes) -> None:  # atheris gives a meaning to what is returned
+        TARGETS[name](data)
+
+    limits = [f"-rss_limit_mb={MEGABYTES}", f"-timeout={SECONDS_AN_INPUT}", f"-max_len={longest}"]
+    where = [f"-artifact_prefix={keep}/{name}-", f"-max_total_time={seconds}", "-verbosity=0"]
+    atheris.Setup([sys.argv[0], *limits, *where, "-print_final_stats=1", str(corpus)], once)
+    try:
+        atheris.Fuzz()  # ends the process
+    finally:
+        shutil.rmtree(corpus, ignore_errors=True)
+    return 0
+
+
+def _by_mutation(name: str, seconds: int, keep: Path) -> int:
+    generator, end, tried = random.Random(0), time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        data = mutate(generator.choice(SEEDS[name]), generator)
+        tried += 1
+        try:
+            TARGETS[name](data)
+        except Exception:
+            (keep / f"{name}-{tried}").write_bytes(data)
+            raise
+    sys.stdout.write(f"{name}: {tried} inputs\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Artifacts of a store that somebody else wrote into: graphs that read other files, packages with pickles."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tools.trust.hostile.cases import OPENED
+from tools.trust.hostile.models import make_pickle
+
+Write = Callable[[Path], list[str]]
+
+
+def _external(location: str, how: str, *, linked: bool = False) -> Write:
+    """A graph whose weights stand in another file. linked: it is a link out of the folder."""
+
+    def write(folder: Path) -> list[str]:
+
+        from onnx import TensorProto, helper
+
+        (folder / "secret.data").write_bytes(np.ones(4, np.float32).tobytes())
+        (folder / "model").mkdir(exist_ok=True)
+        weight = helper.make_tensor("w", TensorProto.FLOAT, [4], np.zeros(4, np.float32))
+        weight.ClearField("float_data")
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value=location.format(folder=folder))
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("x", "logits")]
+        node = helper.make_node("Add", ["x", "w"], ["logits"])
+        graph = helper.make_graph([node], "g", ends[:1], ends[1:], [weight])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        (folder / "model/model.onnx").write_bytes(model.SerializeToString())
+        if linked and not (folder / "model/linked.data").is_symlink():
+            (folder / "model/linked.data").symlink_to("../secret.data")
+        return [how, "model"]
+
+    return write
+
+
+def _package(folder: Path) -> list[str]:
+    (folder / "model").mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / "model/model.pt2", "w") as stored:
+        stored.writestr("model/data/weights/weights.pt", make_pickle(folder))
+    return ["package", "model"]
+
+
+OUT, ABSOLUTE = "../secret.data", "{folder}/secret.data"
+CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
+    ("ONNX: weights in ../secret.data, for a step", OPENED, _external(OUT, "graph"), (4,), True),
+    ("ONNX: weights in ../secret.data, for its runtime", OPENED, _external(OUT, "session"), (4,), True),
+    ("ONNX: weights under an absolute name, for a step", OPENED, _external(ABSOLUTE, "graph"), (4,), True),
+    (
+        "ONNX: weights under an absolute name, for its runtime",
+        OPENED,
+        _external(ABSOLUTE, "session"),
+        (4,),
+        True,
+    ),
+    (
+        "ONNX: weights are a link out of the folder, for a step",
+        OPENED,
+        _external("linked.data", "graph", linked=True),
+        (4,),
+        True,
+    ),
+    (
+        "ONNX: weights are a link out of the folder, for its runtime",
+        OPENED,
+        _external("linked.data", "session", linked=True),
+        (4,),
+        True,
+    ),
+    ("AOTInductor: a package with a pickle", OPENED, _package, (4,), True),
+]

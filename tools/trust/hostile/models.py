@@ -1,0 +1,167 @@
+"""Model folders: pickles that run code, bombs, code of their own, files of other folders."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tools.trust.hostile.cases import SUITE
+from tools.trust.hostile.repository import PLAN, repository
+from tools.trust.hostile.suites import MODEL
+
+Write = Callable[[Path], list[str]]
+RUN = ["bench/x.toml", "-k", "size", "-q"]
+
+
+class Bomb:
+    """Unpickled, it writes the canary."""
+
+    def __init__(self, canary: Path) -> None:
+        self._canary = canary
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self._canary,))
+
+
+def make_pickle(folder: Path) -> bytes:
+    """A pickle that runs code where it is loaded."""
+    return pickle.dumps({"embeddings.weight": Bomb(folder / "CODE_RAN")}, protocol=2)
+
+
+def _bin(folder: Path) -> list[str]:
+    """A real model whose only weights are a pickle that runs code."""
+    from fixtures.models.tiny import write_tiny_bert
+
+    repository(folder)
+    write_tiny_bert(folder / "model", num_hidden_layers=2)
+    (folder / "model/model.safetensors").unlink()
+    (folder / "model/pytorch_model.bin").write_bytes(make_pickle(folder))
+    return RUN
+
+
+def _zipped_bin(folder: Path) -> list[str]:
+    """The same, as torch.save writes it."""
+    _bin(folder)
+    with zipfile.ZipFile(folder / "model/pytorch_model.bin", "w") as stored:
+        stored.writestr("archive/data.pkl", make_pickle(folder))
+        stored.writestr("archive/version", "3\n")
+    return RUN
+
+
+def _other(name: str) -> Write:
+    def write(folder: Path) -> list[str]:
+        repository(folder)
+        (folder / "model/model.safetensors").unlink(missing_ok=True)
+        (folder / "model" / name).write_bytes(make_pickle(folder))
+        return PLAN
+
+    return write
+
+
+def _file(folder: Path) -> list[str]:
+    repository(folder, (MODEL, 'model = "model.pkl"'))
+    (folder / "bench/model.pkl").write_bytes(make_pickle(folder))
+    return PLAN
+
+
+def _zip_bomb(folder: Path) -> list[str]:
+    """2 GB of zeros in 2 MB."""
+    repository(folder)
+    (folder / "model/model.safetensors").unlink(missing_ok=True)
+    with zipfile.ZipFile(folder / "model/pytorch_model.bin", "w", zipfile.ZIP_DEFLATED) as stored:
+        stored.writestr("archive/data.pkl", pickle.dumps({}))
+        with stored.open("archive/data/0", "w", force_zip64=True) as zeros:
+            for _ in range(128):
+                zeros.write(bytes(2**24))
+    return PLAN
+
+
+def _setting(file: str, **settings: Any) -> Write:
+    def write(folder: Path) -> list[str]:
+        repository(folder)
+        path = folder / "model" / file
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        path.write_text(json.dumps({**known, **settings}))
+        (folder / "model/modeling_own.py").write_text(f"open({str(folder / 'CODE_RAN')!r}, 'w')\n")
+        return PLAN
+
+    return write
+
+
+def _config(content: str) -> Write:
+    def write(folder: Path) -> list[str]:
+        repository(folder)
+        (folder / "model/config.json").write_text(content, "utf-8", "surrogatepass")
+        return PLAN
+
+    return write
+
+
+def _weights(content: bytes) -> Write:
+    def write(folder: Path) -> list[str]:
+        from fixtures.models.tiny import write_tiny_bert
+
+        repository(folder)
+        write_tiny_bert(folder / "model", num_hidden_layers=2)
+        (folder / "model/model.safetensors").write_bytes(content)
+        return RUN
+
+    return write
+
+
+OWN = {"AutoConfig": "modeling_own.Config", "AutoModel": "modeling_own.Model"}
+ELSEWHERE = {"x": "../../other/model.safetensors"}
+CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
+    ("model: a pickle bomb as pytorch_model.bin", SUITE, _bin, (1,), True),
+    ("model: a pickle bomb in an archive of torch", SUITE, _zipped_bin, (1,), True),
+    ("model: a pickle as model.pkl", SUITE, _file, (4,), False),
+    ("model: a folder with model.pt alone", SUITE, _other("model.pt"), (4,), False),
+    ("model: a folder with model.joblib alone", SUITE, _other("model.joblib"), (4,), False),
+    ("model: a zip bomb (2 GB in 2 MB) as .bin", SUITE, _zip_bomb, (4,), True),
+    (
+        "model: code of its own (auto_map)",
+        SUITE,
+        _setting("config.json", model_type="own", auto_map=OWN),
+        (4,),
+        False,
+    ),
+    (
+        "model: a tokenizer with code of its own",
+        SUITE,
+        _setting(
+            "tokenizer_config.json",
+            tokenizer_class="Own",
+            auto_map={"AutoTokenizer": ["tokenizing.Own", None]},
+        ),
+        (4,),
+        False,
+    ),
+    (
+        "model: shards in another folder",
+        SUITE,
+        _setting("model.safetensors.index.json", weight_map=ELSEWHERE),
+        (4,),
+        False,
+    ),
+    ("model: config.json nested 100,000 deep", SUITE, _config("[" * 100_000), (4,), False),
+    (
+        "model: config.json with a number of 5,000 digits",
+        SUITE,
+        _config('{"a": ' + "9" * 5000 + "}"),
+        (4,),
+        False,
+    ),
+    ("model: config.json is a list", SUITE, _config("[]"), (4,), False),
+    (
+        "model: config.json with -1 positions",
+        SUITE,
+        _config('{"model_type": "bert", "max_position_embeddings": -1}'),
+        (4,),
+        False,
+    ),
+    ("model: safetensors whose header has 2^63 bytes", SUITE, _weights(b"\xff" * 7 + b"\x7f{}"), (1,), True),
+]

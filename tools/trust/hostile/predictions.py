@@ -1,0 +1,182 @@
+"""Prediction files for `slimgate judge`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tools.trust.hostile.cases import JUDGE
+
+Write = Callable[[Path], list[str]]
+HEAD = b"id,label,prediction\n"
+ROWS = [b"%d,%d,%d\n" % (k, k % 2, k % 2) for k in range(100)]
+LIMIT = ["--drop-points", "10"]
+SOUND = HEAD + b"".join(ROWS)
+
+
+def write_predictions(content: bytes, suffix: str = ".csv", teacher: bytes | None = None) -> Write:
+    """Both files hold the content, or the teacher's another one."""
+
+    def write(folder: Path) -> list[str]:
+        (folder / f"teacher{suffix}").write_bytes(content if teacher is None else teacher)
+        (folder / f"variant{suffix}").write_bytes(content)
+        return ["judge", f"teacher{suffix}", f"variant{suffix}", *LIMIT]
+
+    return write
+
+
+def with_labels(first: str, second: str = "1") -> bytes:
+    """Sound rows whose labels are these texts."""
+    return HEAD + b"".join(
+        f'{k},"{text}","{text}"\n'.encode() for k in range(100) for text in [(first, second)[k % 2]]
+    )
+
+
+def _write_nested(folder: Path) -> list[str]:
+    lists = pa.array([[0.5, 0.5]] * 99 + [[0.5]])
+    table = pa.table({"id": list(range(100)), "label": [0] * 100, "probabilities": lists})
+    for name in ("a.parquet", "b.parquet"):
+        pq.write_table(table, folder / name)
+    return ["judge", "a.parquet", "b.parquet", *LIMIT]
+
+
+def _metadata(value: bytes) -> Write:
+    def write(folder: Path) -> list[str]:
+        table = pa.table({"id": list(range(9)), "label": [0] * 9, "prediction": [0] * 9})
+        for name in ("a.parquet", "b.parquet"):
+            pq.write_table(table.replace_schema_metadata({b"slimgate.classes": value}), folder / name)
+        return ["judge", "a.parquet", "b.parquet", *LIMIT]
+
+    return write
+
+
+def _long_line(folder: Path) -> list[str]:
+    for name in ("a.csv", "b.csv"):
+        with (folder / name).open("wb") as stream:
+            stream.write(HEAD)
+            for _ in range(100):
+                stream.write(b"x" * 1_000_000)
+    return ["judge", "a.csv", "b.csv", *LIMIT]
+
+
+CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
+    ("predictions: 100 MB of csv in one line", JUDGE, _long_line, (4,), True),
+    ("predictions: NUL bytes", JUDGE, write_predictions(with_labels("a\0b")), (0, 4), False),
+    (
+        "predictions: UTF-8 and Latin-1 in one file",
+        JUDGE,
+        write_predictions(SOUND + b"\xe9,0,0\n"),
+        (4,),
+        False,
+    ),
+    ("predictions: UTF-16", JUDGE, write_predictions(SOUND.decode().encode("utf-16")), (4,), False),
+    ("predictions: U+0085 in a label", JUDGE, write_predictions(with_labels("a\x85b")), (0,), False),
+    ("predictions: U+2028 in a label", JUDGE, write_predictions(with_labels("a\u2028b")), (0,), False),
+    (
+        "predictions: `<script>` as a label",
+        JUDGE,
+        write_predictions(with_labels("<script>alert(1)</script>")),
+        (0,),
+        False,
+    ),
+    (
+        "predictions: ANSI escapes as a label",
+        JUDGE,
+        write_predictions(with_labels("\x1b[2J\x1b]0;owned\x07")),
+        (0,),
+        False,
+    ),
+    ("predictions: ids twice", JUDGE, write_predictions(SOUND + ROWS[0]), (4,), False),
+    (
+        "predictions: an id twice, with ESC in it",
+        JUDGE,
+        write_predictions(HEAD + b"\x1b[2J,0,0\n" * 2),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: a column twice",
+        JUDGE,
+        write_predictions(b"id,id,label,prediction\n1,1,0,0\n"),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: other ids",
+        JUDGE,
+        write_predictions(SOUND.replace(b"\n9,", b"\n900,"), teacher=SOUND),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: probabilities of nan",
+        JUDGE,
+        write_predictions(b"id,label,p_0,p_1\n1,0,nan,nan\n2,1,0,1\n"),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: probabilities of 1e999",
+        JUDGE,
+        write_predictions(b"id,label,p_0,p_1\n1,0,1e999,0\n2,1,0,1\n"),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: a quote that never ends",
+        JUDGE,
+        write_predictions(HEAD + b'1,0,"0\n' + b"2,0,0\n" * 99),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: 20,000 columns",
+        JUDGE,
+        write_predictions(b",".join(b"c%d" % k for k in range(20_000)) + b"\n"),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: jsonl nested 100,000 deep",
+        JUDGE,
+        write_predictions(b"[" * 100_000, ".jsonl"),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: a jsonl number of 5,000 digits",
+        JUDGE,
+        write_predictions(b'{"id": ' + b"9" * 5000 + b"}\n", ".jsonl"),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: half of a surrogate pair in jsonl",
+        JUDGE,
+        write_predictions(b'{"id": "\\ud800", "label": 0, "prediction": 0}\n', ".jsonl"),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: huge integers in jsonl",
+        JUDGE,
+        write_predictions(
+            b'{"id": 1, "label": 0, "prediction": 0, "probabilities": [1' + b"0" * 400 + b", 0]}\n", ".jsonl"
+        ),
+        (4,),
+        False,
+    ),
+    (
+        "predictions: parquet of random bytes",
+        JUDGE,
+        write_predictions(b"PAR1" + b"\xff" * 99 + b"PAR1", ".parquet"),
+        (4,),
+        False,
+    ),
+    ("predictions: lists of unequal length", JUDGE, _write_nested, (4,), False),
+    ("predictions: class names that are no JSON", JUDGE, _metadata(b"[" * 5000), (4,), False),
+    ("predictions: class names that are a number", JUDGE, _metadata(b"3"), (4,), False),
+]

@@ -1,0 +1,99 @@
+"""Suite files: bad TOML, numbers without end, paths that lead elsewhere, text that acts on a terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.trust.hostile.cases import SUITE
+from tools.trust.hostile.repository import PLAN, repository
+
+Write = Callable[[Path], list[str]]
+TITLE = 'title = "hostile"'
+MODEL = 'model = "../model"'
+ROWS = 'path = "rows.csv"'
+
+
+def edit(old: str, new: str) -> Write:
+    """The suite with one text exchanged."""
+
+    def write(folder: Path) -> list[str]:
+        repository(folder, (old, new))
+        return PLAN
+
+    return write
+
+
+def replace(content: bytes) -> Write:
+    """The suite's file with other bytes."""
+
+    def write(folder: Path) -> list[str]:
+        repository(folder)
+        (folder / "bench/x.toml").write_bytes(content)
+        return PLAN
+
+    return write
+
+
+def _circle(folder: Path) -> list[str]:
+    repository(folder, (ROWS, 'path = "a.csv"'))
+    for name, to in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
+        if not (folder / "bench" / name).is_symlink():
+            os.symlink(to, folder / "bench" / name)
+    return PLAN
+
+
+def _circle_of_suites(folder: Path) -> list[str]:
+    repository(folder)
+    if not (folder / "bench/loop.toml").is_symlink():
+        os.symlink("loop.toml", folder / "bench/loop.toml")
+    return ["bench", "--slimgate-plan"]
+
+
+def _package_link(folder: Path) -> list[str]:
+    """A package whose weights are a link to a file of somebody else's."""
+    repository(folder, (MODEL, 'model = "package:linked/model"'))
+    inner = folder / "linked/model"
+    inner.mkdir(parents=True, exist_ok=True)
+    (folder / "linked/__init__.py").touch()
+    for name in ("config.json", "model.safetensors"):
+        (inner / name).unlink(missing_ok=True)
+        os.symlink(folder / "model" / name, inner / name)
+    return PLAN
+
+
+HASH, LONG = "0" * 64, "x" * 5000
+CASES: list[tuple[str, str, Write, tuple[int, ...], bool]] = [
+    ("suite: YAML in a .toml", SUITE, replace(b"suite:\n  title: x\n  opt_in: true\n"), (4,), False),
+    ("suite: brackets nested 50,000 deep", SUITE, replace(b"[suite]\nx = " + b"[" * 50_000), (4,), False),
+    ("suite: tables nested 20,000 deep", SUITE, replace(b"[suite." + b"a." * 20_000 + b"b]\n"), (4,), False),
+    ("suite: 2 MB of a comment", SUITE, replace(b"[suite]\n#" + b"x" * 2_000_000), (4,), False),
+    ("suite: NUL bytes", SUITE, replace(b"[suite]\ntitle = \"a\0b\"\n"), (4,), False),
+    ("suite: Latin-1 bytes", SUITE, replace("[suite]\ntitle = \"é\"\n".encode("latin-1")), (4,), False),
+    ("suite: UTF-16", SUITE, replace("[suite]\ntitle = \"x\"\n".encode("utf-16")), (4,), False),
+    ("suite: half of a surrogate pair", SUITE, replace(b'[suite]\ntitle = "\\ud800"\n'), (4,), False),
+    ("suite: a seed of 5,000 digits", SUITE, edit(TITLE, f"{TITLE}\nseed = {'9' * 5000}"), (4,), False),
+    ("suite: a seed of 30 digits", SUITE, edit(TITLE, f"{TITLE}\nseed = {'9' * 30}"), (4,), False),
+    ("suite: a budget of nan", SUITE, edit("50.0", "nan"), (4,), False),
+    ("suite: a budget of inf", SUITE, edit("50.0", "inf"), (4,), False),
+    ("suite: 1e18 rows", SUITE, edit("train = 40", "train = 1000000000000000000"), (4,), True),
+    ("suite: a batch of 1e15", SUITE, edit("batch = 1 }", "batch = 1000000000000000 }"), (0, 4), False),
+    ("suite: a key twice", SUITE, edit(TITLE, f"{TITLE}\n{TITLE}"), (4,), False),
+    ("suite: a variant named ../../x", SUITE, edit("student =", '"../../x" ='), (4,), False),
+    ("suite: a variant named with ESC", SUITE, edit("student =", '"\\u001b[2J" ='), (4,), False),
+    ("suite: an unknown key with ESC", SUITE, edit(TITLE, '"\\u001b]0;x\\u0007" = 1'), (4,), False),
+    ("suite: extends itself", SUITE, edit(TITLE, f'{TITLE}\nextends = "x.toml"'), (4,), False),
+    ("suite: extends a NUL", SUITE, edit(TITLE, f'{TITLE}\nextends = "\\u0000"'), (4,), False),
+    ("suite: rows of 5,000 characters of path", SUITE, edit(ROWS, f'path = "{LONG}.csv"'), (4,), False),
+    ("suite: rows in /dev/zero", SUITE, edit(ROWS, 'path = "/dev/zero", format = "csv"'), (4,), False),
+    ("suite: rows are links in a circle", SUITE, _circle, (4,), False),
+    ("suite: a link to itself in bench/", SUITE, _circle_of_suites, (0, 5), False),
+    ("suite: model of ~nobody-here", SUITE, edit(MODEL, 'model = "~nobody-here/x"'), (4,), False),
+    ("suite: package:json/../../..", SUITE, edit(MODEL, 'model = "package:json/../../.."'), (4,), False),
+    ("suite: package:json//etc", SUITE, edit(MODEL, 'model = "package:json//etc"'), (4,), False),
+    ("suite: a package's weights are a link out of it", SUITE, _package_link, (4,), False),
+    ("suite: weights of another digest", SUITE, edit(MODEL, f'{MODEL}\nsha256 = "{HASH}"'), (4,), False),
+    ("suite: trust_remote_code", SUITE, edit(MODEL, f"{MODEL}\ntrust_remote_code = true"), (4,), False),
+    ("suite: a step named os:system", SUITE, edit("keep_layers = [0]", '"os:system" = {}'), (4,), False),
+]  # fmt: skip

@@ -1,0 +1,138 @@
+"""Writes hostile inputs, runs slimgate on each, and prints what it answered as a markdown table.
+
+    python -m tools.trust.hostile_inputs OUT [--small] [--only WORD] > docs/hostile_inputs.md
+
+Every answer is an exit code and one line; a traceback, a signal, or a file that the pickles would leave is
+marked in the table, and ends the script with 1. --small leaves out what is large or builds a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import runpy
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest  # noqa: F401  what every run imports, once
+
+from slimgate._system.escape import visible
+from tools.trust.hostile.cases import Case, all_cases
+
+MINUTES = 10
+MEMORY = 12 * 1024**3  # what a case may map, so that the machine lives on
+LEAD = """\
+# Hostile inputs and what slimgate answers
+
+`python -m tools.trust.hostile_inputs OUT` wrote each input and ran the command on it. Exit code 4 means
+that slimgate refused the input with the answer shown. 0 means that it took the input as data. 1 means that a
+model could not be built, or that a budget is not shown to hold. MB is the peak memory of the process; Python
+with Arrow takes about 130 of it, and PyTorch about 400.
+
+| input | command | exit | MB | answer |
+|:--|:--|--:|--:|:--|
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run of slimgate said. wrong: why that is no answer of ours, if it is none."""
+
+    code: int
+    line: str
+    megabytes: int
+    wrong: str | None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes, runs, prints."""
+    parser = argparse.ArgumentParser(prog="python -m tools.trust.hostile_inputs")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--small", action="store_true", help="without what is large or builds a model")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    options = parser.parse_args(arguments)
+    sys.stdout.write(LEAD)
+    wrong = 0
+    for case in all_cases(options.out.resolve()):
+        if options.only in case.name and not (options.small and case.slow):
+            answer_found = answer(case)
+            wrong += answer_found.wrong is not None
+            sys.stdout.write(row(case, answer_found) + "\n")
+            sys.stdout.flush()
+    return int(wrong > 0)
+
+
+def row(case: Case, answer_found: Answer) -> str:
+    """The table's line of a case."""
+    outcome = f"**{answer_found.wrong}** " if answer_found.wrong else ""
+    cell = visible(answer_found.line).replace("|", "\\|").replace("`", "'")
+    return (
+        f"| {case.name} | {case.shown} | {answer_found.code} | {answer_found.megabytes} | {outcome}`{cell}` |"
+    )
+
+
+def answer(case: Case) -> Answer:
+    """Writes the input and runs slimgate on it, in a process of its own."""
+    module, *arguments = case.command()
+    output = case.folder / "said.txt"
+    child = os.fork()  # not a new Python: what every run imports is there already
+    if not child:
+        _run(module, arguments, case.folder, output)
+    _, status, used = os.wait4(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    text = output.read_text("utf-8", "replace")
+    return Answer(code, _line(text, case.folder), used.ru_maxrss // 1024, _find_fault(case, code, text))
+
+
+def _run(module: str, arguments: list[str], folder: Path, output: Path) -> NoReturn:
+    """In the child: `python -m module arguments` in the folder, its output in a file; ends the process."""
+    os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    os.dup2(1, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    sys.argv, code = [module, *arguments], 0
+    signal.alarm(60 * MINUTES)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _line(text: str, folder: Path) -> str:
+    """The line that says it: an error, else the verdict, else the last."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    for start in ("ERROR: ", "slimgate judge: ", "slimgate lines: ", "slimgate accept: ", "E   "):
+        answer_line = next((line.removeprefix(start) for line in lines if line.startswith(start)), None)
+        if answer_line is not None:
+            return answer_line.strip().replace(f"{folder}/", "")[:300]
+    failed = [line.partition(" - ")[2] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    return (failed or lines or [""])[-1].strip("= ").replace(f"{folder}/", "")[:300]
+
+
+def _find_fault(case: Case, code: int, text: str) -> str | None:
+    if "Traceback (most recent call last)" in text or "INTERNALERROR" in text:
+        return "TRACEBACK"
+    if case.canary.exists():
+        return "CODE RAN"
+    if code not in case.codes:
+        return f"expected exit {' or '.join(map(str, case.codes))}"
+    return None if "\x1b]" not in text else "ESCAPES"
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Faults as a release really catches them, planted on purpose: each is a step, and a gate must not pass it.
+
+{ "tools.trust.planted_faults:forget_class" = { label = 0 } }
+
+slimgate plants faults of its own in every run (slimgate/run/planted_fault.py): exchanged answers, noise on
+one layer of the teacher. These are the faults of broken exports and careless scripts.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+
+def forget_class(model: Any, context: Any, *, label: Annotated[int, Field(ge=0)] = 0) -> None:
+    """One class is never answered: its logit is far below the others."""
+    _output_layer(model).bias.data[label] = -1e4
+    context.log.update(fault="one class is never answered")
+
+
+def turn_label_map(model: Any, context: Any) -> None:
+    """The label map moved on by one: what was class 0 is answered as class 1, and so on."""
+    layer = _output_layer(model)
+    for tensor in (layer.weight.data, layer.bias.data):
+        tensor.copy_(tensor.roll(1, dims=0))
+    context.log.update(fault="each class is answered as the next")
+
+
+def shift_vocabulary(model: Any, context: Any, *, by: Annotated[int, Field(ge=1)] = 1) -> None:
+    """The tokenizer of another vocabulary: every token finds the embedding of a neighbour."""
+    from torch import nn
+
+    tables = [module for module in model.network.modules() if isinstance(module, nn.Embedding)]
+    table = max(tables, key=lambda module: module.num_embeddings).weight.data
+    table.copy_(table.roll(by, dims=0))
+    context.log.update(fault=f"embeddings of the token {by} before")
+
+
+def lose_scales(model: Any, context: Any, *, factor: Annotated[float, Field(gt=0)] = 0.0078125) -> None:
+    """Integers exported without their scales: every matrix inside the encoder comes back too small."""
+    from torch import nn
+
+    output_layer = _output_layer(model)
+    for module in model.network.modules():
+        if isinstance(module, nn.Linear) and module is not output_layer:
+            module.weight.data.mul_(factor)
+    context.log.update(fault=f"matrices times {factor}")
+
+
+def _output_layer(model: Any) -> Any:
+    from slimgate.models.blocks import output_layer
+
+    return output_layer(model.network, model.network.config.num_labels)

@@ -1,0 +1,98 @@
+"""Several processes run the same tiny suite on one store: each entry is made once, all verdicts are equal.
+
+    python -m tools.trust.shared_store [PROCESSES]
+
+The suite is that of tools/trust/kill_nine.py. Each process writes reports of its own. A conftest.py
+beside the suite leaves a line each time an entry is made, by whichever process.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.trust import kill_nine
+
+STORE = "shared"
+# Everything but times, which differ from run to run.
+UNTIMED = ("-k", "not latency and not speedup", "-p", "no:benchmark")
+COUNTED = """\
+from pathlib import Path
+
+from slimgate.store.store import Store
+
+making = Store._make
+
+
+def counted(self, kind, key, fill):
+    with Path(__file__).with_name("made.txt").open("a") as stream:
+        stream.write(f"{kind}/{key}\\n")
+    return making(self, kind, key, fill)
+
+
+Store._make = counted
+"""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How often each entry was made, and what went wrong by the rules."""
+
+    made: Counter[str]
+    wrong: list[str]
+
+
+def run_together(folder: Path, processes: int) -> Shared:
+    """Starts the processes at once, and looks at what they leave."""
+    (folder / "conftest.py").write_text(COUNTED)
+    reports = [f"{STORE}-reports-{number}" for number in range(processes)]
+    runs = [kill_nine.start(folder, STORE, *UNTIMED, "--slimgate-report", report) for report in reports]
+    codes = [run.wait(timeout=3600) for run in runs]
+    made_entries = Counter((folder / "made.txt").read_text().split())
+    wrong = [f"exit code {code} of process {number}" for number, code in enumerate(codes) if code]
+    wrong += [f"made {count} times: {name}" for name, count in made_entries.items() if count > 1]
+    wrong += [f"left in tmp: {path.name}" for path in (folder / STORE / "tmp").iterdir()]
+    if len(made_entries) != kill_nine.ENTRIES:
+        wrong.append(f"{len(made_entries)} entries were made, expected {kill_nine.ENTRIES}")
+    first, *other_records = [read_judged(folder / report / "killed/run.json") for report in reports]
+    wrong += [f"verdicts of process {n} differ" for n, other in enumerate(other_records, 1) if other != first]
+    return Shared(made_entries, wrong)
+
+
+def read_judged(file: Path) -> Any:
+    """What a run says of every model, of itself and in sum; not when, nor how long it took."""
+    record = json.loads(file.read_text("utf-8"))
+    keys = ("name", "quality", "behaviour", "size", "artifact")
+    models = [{key: model[key] for key in keys} for model in record["variants"]]
+    return _timeless([models, record["self_test"], record["verdict"]])
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        apart = ("measured", "load_seconds", "answered_on")  # who computed them is not what they are
+        return {key: _timeless(inner) for key, inner in value.items() if key not in apart}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+def main(processes: int = 8) -> int:
+    """Prints what was made how often; 0 where no rule was broken."""
+    folder = kill_nine.write_repository(Path(tempfile.mkdtemp(prefix="shared-store-")))
+    began = time.monotonic()
+    shared = run_together(folder, processes)
+    summary = f"{processes} processes, {time.monotonic() - began:.0f} s: {len(shared.made)} entries"
+    summary += f", made {shared.made.total()} times; {shared.wrong or 'each once, all verdicts equal'}\n"
+    sys.stdout.write(summary)
+    if not shared.wrong:
+        shutil.rmtree(folder)
+    return int(bool(shared.wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))

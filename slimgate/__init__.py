@@ -34,25 +34,18 @@ if TYPE_CHECKING:
     from slimgate.models.saved_files import load_beside
     from slimgate.models.torch_model import TorchModel, load_torch_model
     from slimgate.outcomes import ClassOutcomes, Outcomes, class_outcomes
-    from slimgate.params import SuitePath, Table
-    from slimgate.protocols import (
-        BuildContext,
-        Encoded,
-        Form,
-        ModelRef,
-        Predictor,
-        Rows,
-        Runtime,
-        Source,
-        Step,
-        Task,
-        TaskFacts,
-        row_groups,
-    )
+    from slimgate.plugins.context import BuildContext
+    from slimgate.plugins.models import ModelRef, Predictor
+    from slimgate.plugins.params import SuitePath, Table
+    from slimgate.plugins.reader import Log, TaskLog
+    from slimgate.plugins.reader import Reader as LogReader
+    from slimgate.plugins.reader import Row as LogRow
+    from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
+    from slimgate.plugins.runtime import Form, Runtime
+    from slimgate.plugins.source import Source
+    from slimgate.plugins.step import Step
+    from slimgate.plugins.task import Task
     from slimgate.record import RunRecord, read_record
-    from slimgate.samples import Log, TaskLog
-    from slimgate.samples import Reader as LogReader
-    from slimgate.samples import Row as LogRow
     from slimgate.steps.calibration import calibration_batches, input_norms
     from slimgate.suite.load import load_suite
     from slimgate.suite.suite import Suite
@@ -88,25 +81,25 @@ HOMES = {
     "RunRecord": "slimgate.record",
     "read_record": "slimgate.record",
     # base classes of plug-ins, and what they are given
-    "BuildContext": "slimgate.protocols",
-    "Encoded": "slimgate.protocols",
-    "ModelRef": "slimgate.protocols",
-    "Predictor": "slimgate.protocols",
-    "Rows": "slimgate.protocols",
-    "Runtime": "slimgate.protocols",
-    "Source": "slimgate.protocols",
-    "Step": "slimgate.protocols",
-    "Task": "slimgate.protocols",
-    "TaskFacts": "slimgate.protocols",
-    "row_groups": "slimgate.protocols",
-    "SuitePath": "slimgate.params",
-    "Table": "slimgate.params",
+    "BuildContext": "slimgate.plugins.context",
+    "Encoded": "slimgate.plugins.rows",
+    "ModelRef": "slimgate.plugins.models",
+    "Predictor": "slimgate.plugins.models",
+    "Rows": "slimgate.plugins.rows",
+    "Runtime": "slimgate.plugins.runtime",
+    "Source": "slimgate.plugins.source",
+    "Step": "slimgate.plugins.step",
+    "Task": "slimgate.plugins.task",
+    "TaskFacts": "slimgate.plugins.rows",
+    "row_groups": "slimgate.plugins.rows",
+    "SuitePath": "slimgate.plugins.params",
+    "Table": "slimgate.plugins.params",
     "Metric": "slimgate.judge.metrics.base",
     # to read the logs of another tool
-    "Log": "slimgate.samples",
-    "LogReader": "slimgate.samples:Reader",
-    "LogRow": "slimgate.samples:Row",
-    "TaskLog": "slimgate.samples",
+    "Log": "slimgate.plugins.reader",
+    "LogReader": "slimgate.plugins.reader:Reader",
+    "LogRow": "slimgate.plugins.reader:Row",
+    "TaskLog": "slimgate.plugins.reader",
     # to build steps with
     "calibration_batches": "slimgate.steps.calibration",
     "input_norms": "slimgate.steps.calibration",
@@ -116,7 +109,7 @@ HOMES = {
     "TorchModel": "slimgate.models.torch_model",
     "load_torch_model": "slimgate.models.torch_model",
     # to build runtimes with
-    "Form": "slimgate.protocols",
+    "Form": "slimgate.plugins.runtime",
     "Graph": "slimgate.models.graph",
     "load_beside": "slimgate.models.saved_files",
     # to build tasks, metrics and sources with

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from slimgate.errors import SuiteError
-from slimgate.loading import BASES, known_plugins, load, load_object, module_of, text_of
-from slimgate.protocols import Step
+from slimgate.plugins.loading import BASES, known_plugins, load, load_object, module_of, text_of
+from slimgate.plugins.step import Step
 
 
 def test_the_file_name_is_the_registry() -> None:
@@ -107,7 +107,7 @@ def test_what_a_plug_in_lacks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, base: str, missing: str
 ) -> None:
     (tmp_path / "loading_half.py").write_text(
-        f"from pydantic import BaseModel\nfrom slimgate.protocols import {base}\n"
+        f"from pydantic import BaseModel\nfrom slimgate.plugins.{base.lower()} import {base}\n"
         f"class Params(BaseModel): pass\nclass Half({base}[Params]): pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -115,11 +115,11 @@ def test_what_a_plug_in_lacks_is_told(
     with pytest.raises(SuiteError) as error:
         load(kind, "loading_half:Half")
     assert f"it has no {missing}" in str(error.value)
-    assert f"see {base} in slimgate/protocols.py" in str(error.value)
+    assert f"see {base} in slimgate/plugins/{base.lower()}.py" in str(error.value)
 
 
 def test_an_object_is_loaded_by_module_and_name() -> None:
-    assert load_object("slimgate.loading:known_plugins") is known_plugins
+    assert load_object("slimgate.plugins.loading:known_plugins") is known_plugins
 
 
 @pytest.mark.parametrize("name", ["a:", ":a", "a:b:c", ".a:b", "a b:c", "../x:y"])

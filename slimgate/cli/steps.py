@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from slimgate.loading import text_of
-from slimgate.protocols import Step
+from slimgate.plugins.loading import text_of
+from slimgate.plugins.step import Step
 
 _HEADERS = ("option", "value", "default", "what it is")
 
@@ -29,7 +29,7 @@ def overview() -> str:
     """One line a step."""
     from tabulate import tabulate
 
-    from slimgate.loading import known_plugins, load
+    from slimgate.plugins.loading import known_plugins, load
 
     rows = [(name, step_summary(load("step", name))) for name in known_plugins("step")]
     return tabulate(rows, headers=["step", "what it does"]) + "\n"
@@ -40,7 +40,7 @@ def details(name: str) -> str:
     from tabulate import tabulate
 
     from slimgate.cli.options import option_tables
-    from slimgate.loading import load, own_object
+    from slimgate.plugins.loading import load, own_object
 
     step = load("step", name)
     # a function of one's own becomes a step, which has a docstring of its own

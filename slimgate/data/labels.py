@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 
 GENERIC = re.compile(r"^LABEL_(\d+)$")
 NUMBER = re.compile(r"^[-+]?\d+(\.\d+)?$")

@@ -25,7 +25,7 @@ from slimgate.data.arrow import (
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, without_order
 from slimgate.errors import DataError, format_suggestion
-from slimgate.protocols import DRAWN, UNLABELLED
+from slimgate.plugins.rows import DRAWN, UNLABELLED
 
 PARTS = (UNLABELLED, "all", *DRAWN[1:])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from slimgate.data.parts import collapse_text
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 
 # A record is passed around: it shows what a row is about, and never a whole document.
 LONGEST = 160

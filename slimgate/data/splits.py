@@ -30,8 +30,8 @@ from slimgate.data.parts import Pool, pools_of, withhold
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import Floats, Ints, Mask, draw_groups, draw_rows
 from slimgate.errors import DataError, format_suggestion
-from slimgate.params import Table
-from slimgate.protocols import CONFIRM, DRAWN, SPLITS, UNLABELLED
+from slimgate.plugins.params import Table
+from slimgate.plugins.rows import CONFIRM, DRAWN, SPLITS, UNLABELLED
 
 Asked = int | Literal["rest"]
 SCHEMA = "slimgate.splits/1"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from slimgate.errors import DataError, MissingExtra
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 
 OUTSIDE = "O"
 TAG = re.compile(r"^(O|[BIES]-.+)$")

@@ -13,8 +13,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, Over, QualityBudget
-from slimgate.params import Table
-from slimgate.protocols import TimedPart
+from slimgate.plugins.params import Table
+from slimgate.plugins.workloads import TimedPart
 
 # Teacher bytes / variant bytes of a variant in float32 whose teacher is in 16 bits: about the least that a
 # conversion gives.

@@ -27,8 +27,8 @@ from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
 from slimgate.judge.speed import LAYOUT, format_noise_floor
 from slimgate.outcomes import Floats
-from slimgate.protocols import LoadPart
-from slimgate.samples import LoadRequest
+from slimgate.plugins.reader import LoadRequest
+from slimgate.plugins.workloads import LoadPart
 
 MEDIAN = 0.5
 SHOWN_QUANTILES = (MEDIAN, P95)

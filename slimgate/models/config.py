@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict
 
 from slimgate.errors import SuiteError
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 
 # Blocks that a step names by number, from 0.
 BlockNumbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Strict(False)]

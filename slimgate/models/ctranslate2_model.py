@@ -23,7 +23,7 @@ from slimgate._system.json_text import read_json
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import DESCRIPTION, load_beside, read_description
 from slimgate.models.write_by_length import POSITIONS
-from slimgate.protocols import Json
+from slimgate.plugins.base import Json
 
 KIND = "ctranslate2"  # and the package, its extra, and the folder in an artifact
 FOLDER = KIND

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 
 ROWS = (3, 5)
 TOKENS = (12, 9)

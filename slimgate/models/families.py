@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from slimgate.errors import SuiteError
-from slimgate.protocols import Step
+from slimgate.plugins.step import Step
 
 # What a step may change beyond single weights (Step.changes):
 #   blocks   the list of blocks            heads    attention heads

@@ -10,7 +10,7 @@ from pathlib import Path
 from slimgate.errors import BuildError
 from slimgate.models.model_ref import check_model_files, read_config, weights_sha256, with_stored_format
 from slimgate.models.quantized_files import read_quantized
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 
 SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError, SuiteError
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 
 FILES = ("processor_config.json", "preprocessor_config.json")
 

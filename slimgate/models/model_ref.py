@@ -25,12 +25,12 @@ from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
-from slimgate.loading import graph_forms
 from slimgate.models import gguf_file
 from slimgate.models.quantized_files import Quantized, read_quantized
 from slimgate.models.saved_files import has_tokenizer
-from slimgate.params import suite_path
-from slimgate.protocols import ModelRef
+from slimgate.plugins.loading import graph_forms
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.params import suite_path
 
 # Where transformers looks for the names of a folder's own classes (auto_map).
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")

@@ -23,7 +23,8 @@ from torch import nn
 from slimgate._system.import_extra import import_extra
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
-from slimgate.protocols import Arrays, Encoded
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.rows import Encoded
 
 OUTPUT = "logits"
 LONGEST_EXAMPLE = 16

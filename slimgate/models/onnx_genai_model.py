@@ -20,7 +20,7 @@ from typing import Any
 
 from slimgate.models.graph import Graph
 from slimgate.models.saved_files import load_beside, read_description
-from slimgate.protocols import Json
+from slimgate.plugins.base import Json
 
 KIND = "onnx_genai"  # and the extra
 PACKAGE = "onnxruntime_genai"

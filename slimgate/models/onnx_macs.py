@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from slimgate.errors import MeasureError
-from slimgate.protocols import Macs
+from slimgate.plugins.models import Macs
 
 Shape = list[int]
 # What multiplies matrices, by its name.

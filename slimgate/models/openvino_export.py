@@ -18,7 +18,7 @@ from slimgate.errors import BuildError
 from slimgate.models.onnx_export import exportable
 from slimgate.models.openvino_model import OUTPUT
 from slimgate.models.openvino_package import load_openvino
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 
 
 def export_openvino(network: nn.Module, batch: Arrays, *, attention: str) -> Any:

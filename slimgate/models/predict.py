@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import DataError
-from slimgate.protocols import Arrays, Encoded, Predictor, Progress, no_progress
+from slimgate.plugins.base import Arrays, Progress, no_progress
+from slimgate.plugins.models import Predictor
+from slimgate.plugins.rows import Encoded
 
 ReadOutput = Callable[[npt.NDArray[np.float32], Arrays], npt.NDArray[Any]]
 

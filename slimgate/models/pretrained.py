@@ -18,7 +18,8 @@ from typing import Any
 from slimgate.errors import BuildError
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
 from slimgate.models.saved_weights import describe_names, stored_dtype
-from slimgate.protocols import BuildContext, ModelRef
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
 
 # It stands behind the encoder, and most heads do without.
 POOLER = "pooler"

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.loading import load_object
+from slimgate.plugins.loading import load_object
 
 Json = dict[str, Any]
 

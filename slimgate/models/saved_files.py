@@ -12,7 +12,7 @@ from typing import Any
 
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 
 # The vocabularies of transformers' tokenizers (its vocab_files_names), one of which a folder must have.
 VOCABULARIES = (

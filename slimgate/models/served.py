@@ -25,7 +25,7 @@ from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.pretrained import weights_of
 from slimgate.models.quantized_files import SERVED, read_quantized
 from slimgate.models.saved_files import DESCRIPTION, read_description
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 
 KIND = SERVED
 COUNTS = ("parameters", "nonzero_parameters")

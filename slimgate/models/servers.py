@@ -18,8 +18,8 @@ from pydantic import Field, field_validator
 
 from slimgate._system.child_server import ChildServer, free_port, is_port_taken
 from slimgate.errors import MeasureError, SuiteError
-from slimgate.params import Table
-from slimgate.protocols import Progress, no_progress
+from slimgate.plugins.base import Progress, no_progress
+from slimgate.plugins.params import Table
 
 PORT = "{port}"
 PORT_VARIABLE = "PORT"

@@ -9,7 +9,7 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.pretrained import weights_of
 from slimgate.models.saved_files import save_tokenizer
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 
 OWNER = "transformers"
 

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
 
 from slimgate.errors import MeasureError
-from slimgate.protocols import Macs
+from slimgate.plugins.models import Macs
 
 # The outputs of these are (…, out) of inputs (…, in), the first argument; every output is `in` multiply-adds.
 _LINEAR = (

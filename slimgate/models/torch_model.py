@@ -24,10 +24,10 @@ from torch import nn
 
 from slimgate._system import quiet
 from slimgate.errors import BuildError
-from slimgate.loading import load as load_plugin
-from slimgate.loading import load_object, module_of
 from slimgate.models.replace_modules import restore
 from slimgate.models.saved_files import save_config, save_tokenizer
+from slimgate.plugins.loading import load as load_plugin
+from slimgate.plugins.loading import load_object, module_of
 
 quiet.keep_back()
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.protocols import NEW_TOKENS, Arrays
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.models import NEW_TOKENS
 
 if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from slimgate._system.files import write_atomically
 from slimgate.errors import BuildError, SuiteError
-from slimgate.protocols import CONFIRM, GATE
+from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record import (
     ConfirmFacts,
     QualityFacts,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # every run of pytest imports this file
     from slimgate.judge.speed import Speedup
     from slimgate.outcomes import Outcomes
     from slimgate.plugin.confirmation import Passed
-    from slimgate.protocols import Workload
+    from slimgate.plugins.workloads import Workload
     from slimgate.run.duels import Duels
     from slimgate.run.gate_results import Part
     from slimgate.run.load_duels import LoadDuels

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from slimgate._system.escape import visible
 from slimgate.judge.outlook import Word
-from slimgate.protocols import CONFIRM
+from slimgate.plugins.rows import CONFIRM
 from slimgate.record import RunRecord
 from slimgate.report.terminal.progress import duration
 from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text

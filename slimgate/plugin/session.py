@@ -15,7 +15,7 @@ from slimgate._system.escape import visible
 from slimgate._system.files import replacing, write_atomically
 from slimgate.judge.verdict import Verdict
 from slimgate.plugin.log_suites import LogRuns
-from slimgate.protocols import GATE
+from slimgate.plugins.rows import GATE
 from slimgate.record import (
     BaselineFacts,
     ConfirmFacts,

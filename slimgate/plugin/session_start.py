@@ -26,7 +26,7 @@ from slimgate.plugin.interrupts import Stopping
 from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.session import Session
 from slimgate.plugin.terminal_watch import watch_of
-from slimgate.protocols import CONFIRM, GATE
+from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.report.files import PR_COMMENT
 from slimgate.report.github import append_summary, in_actions
 from slimgate.report.pr_comment import weaker_comment

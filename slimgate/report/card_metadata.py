@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
-from slimgate.loading import known_plugins, load
+from slimgate.plugins.loading import known_plugins, load
 from slimgate.record import QualityFacts, RunRecord, VariantRecord
 from slimgate.record.shipping import model_status
 from slimgate.report.figures import percent, to_fixed

@@ -25,7 +25,7 @@ from slimgate.judge.outlook import CONVERTED, TRAINED, Outlook, Word, drop_outlo
 from slimgate.judge.rows_needed import planned_rows, two_sided_stretch
 from slimgate.judge.token_kl import SHARE_ABOVE, mean_cap
 from slimgate.outcomes import Floats, Ints
-from slimgate.protocols import GATE, Rows, row_groups
+from slimgate.plugins.rows import GATE, Rows, row_groups
 from slimgate.record import BudgetFacts, QualityFacts, RunRecord
 from slimgate.run.rows import PreparedRows
 from slimgate.suite.suite import Suite

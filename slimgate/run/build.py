@@ -20,15 +20,10 @@ from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, model_config, model_weights
 from slimgate.models.quantized_files import CHECKPOINTS
-from slimgate.protocols import (
-    JUDGING,
-    BuildContext,
-    ModelRef,
-    MoreTeacher,
-    Progress,
-    adds_no_rows,
-    no_progress,
-)
+from slimgate.plugins.base import Progress, no_progress
+from slimgate.plugins.context import BuildContext, MoreTeacher, adds_no_rows
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import JUDGING
 from slimgate.run import contents, graph_loading, keys
 from slimgate.run.cascade import SELECTION, make_cascade
 from slimgate.run.failure_log import LastProgress, format_step_log

@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from slimgate._system.digests import versions
 from slimgate.errors import BuildError
-from slimgate.loading import load, module_of
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load, module_of
 from slimgate.run import keys
 from slimgate.runtimes.cascade import (
     KIND,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slimgate.protocols import CLAIMS
+from slimgate.plugins.step import CLAIMS
 
 _COUNTED = {
     "smaller": ("bytes", "bytes"),

@@ -15,7 +15,7 @@ from typing import Any
 from slimgate._system.digests import file_sha256, files_below, folder_digest, imports_of_file
 from slimgate._system.distributions import package_states
 from slimgate.errors import DataError
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
 from slimgate.store.store import Json
 

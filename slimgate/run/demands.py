@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.digests import code_parts, file_sha256, folder_digest, json_digest
-from slimgate.protocols import CONFIRM, GATE
+from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record import DemandedBudget, DemandedRows, Demands, SwitchedOffBudget
 from slimgate.record.comparing.demands import CODE
 from slimgate.run.rows import PreparedRows

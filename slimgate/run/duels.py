@@ -9,7 +9,7 @@ from statistics import median
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.run.gate_results import format_now
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
 from slimgate.run.run import ModelHandle

@@ -12,7 +12,7 @@ from pathlib import Path
 from slimgate._system.digests import versions
 from slimgate._system.processor import cpu_instructions, cpu_name
 from slimgate._system.threads import CPU_MAX, quota
-from slimgate.loading import plugins
+from slimgate.plugins.loading import plugins
 from slimgate.record import Machine
 
 CPUS = Path("/sys/devices/system/cpu")

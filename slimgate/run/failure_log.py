@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimgate.errors import SlimgateError
-from slimgate.protocols import Progress
+from slimgate.plugins.base import Progress
 
 # A log is for a reader: a longer one is cut to its end.
 MOST = 50_000

@@ -10,10 +10,14 @@ from typing import Any
 
 from slimgate.data.labels import label_map, output_order
 from slimgate.errors import BuildError, SuiteError
-from slimgate.loading import runtime_of
 from slimgate.models.config import model_labels
 from slimgate.models.example_batches import example_batches
-from slimgate.protocols import BuildContext, Json, ModelRef, Runtime, TaskFacts
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import runtime_of
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import TaskFacts
+from slimgate.plugins.runtime import Runtime
 from slimgate.steps.agreement import predictor_of, scores
 
 

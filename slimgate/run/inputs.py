@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SlimgateError
-from slimgate.protocols import GATE
+from slimgate.plugins.rows import GATE
 from slimgate.run import keys
 from slimgate.run.build import Builder
 from slimgate.run.run import SuiteRun

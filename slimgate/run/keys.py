@@ -38,9 +38,12 @@ from slimgate._system.digests import (
 )
 from slimgate._system.processor import describe_processor
 from slimgate.errors import DataError
-from slimgate.loading import installed_plugins, module_of
 from slimgate.models.saved_weights import stored_dtype
-from slimgate.protocols import CONFIRM, GATE, Arrays, ModelRef, Workload
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.loading import installed_plugins, module_of
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import CONFIRM, GATE
+from slimgate.plugins.workloads import Workload
 from slimgate.record.results import SINCE
 from slimgate.record.run_verdict import CONFIRMED, SELF_TEST
 from slimgate.run import contents

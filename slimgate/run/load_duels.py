@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from slimgate.protocols import Load
+from slimgate.plugins.workloads import Load
 from slimgate.run.measure.load import LoadTimes, duel_under_load
 from slimgate.run.run import ModelHandle
 from slimgate.tasks.parts.generation import writing

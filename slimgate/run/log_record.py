@@ -27,6 +27,7 @@ from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.outcomes import Outcomes
+from slimgate.plugins.reader import BASE_LOG
 from slimgate.record import (
     QualityFacts,
     RunRecord,
@@ -43,7 +44,6 @@ from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run_verdict import verdict
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import format_now
-from slimgate.samples import BASE_LOG
 
 _LONGEST = 400
 

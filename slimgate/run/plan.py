@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate.errors import SlimgateError
-from slimgate.protocols import GATE
+from slimgate.plugins.rows import GATE
 from slimgate.run import keys
 from slimgate.run.build import Builder
 from slimgate.run.measure.quality import has_answers

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from slimgate.protocols import Progress, no_progress
+from slimgate.plugins.base import Progress, no_progress
 
 
 class Watch(Protocol):

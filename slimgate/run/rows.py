@@ -12,7 +12,7 @@ from slimgate.errors import DataError, SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.classes import conventional_positive, refuse_positive
 from slimgate.models.model_ref import model_config
-from slimgate.protocols import CALIBRATION, UNLABELLED, Rows, TaskFacts
+from slimgate.plugins.rows import CALIBRATION, UNLABELLED, Rows, TaskFacts
 from slimgate.run import keys
 from slimgate.run.slicing import check_budget_slices, find_column_slices
 from slimgate.store.store import Json, Store, scratch_beside

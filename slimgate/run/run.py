@@ -16,18 +16,10 @@ import numpy as np
 from slimgate.errors import DataError, MeasureError, SlimgateError
 from slimgate.models.servers import Servers
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import (
-    END_TO_END,
-    GATE,
-    JUDGING,
-    Arrays,
-    Compared,
-    Encoded,
-    Predictor,
-    Rows,
-    TimedPart,
-    Workload,
-)
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.models import Compared, Predictor
+from slimgate.plugins.rows import GATE, JUDGING, Encoded, Rows
+from slimgate.plugins.workloads import END_TO_END, TimedPart, Workload
 from slimgate.record import RunRecord
 from slimgate.run.baseline import Baseline
 from slimgate.run.build import Builder, Built

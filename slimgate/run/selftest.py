@@ -14,7 +14,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.metrics.base import Metric, arranged
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.damaged_layer import damage_largest_matrix_
 from slimgate.run.measure.quality import Encoder, predict_outcomes

@@ -12,7 +12,7 @@ from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.rows_needed import planned_rows
 from slimgate.judge.slices import SliceName
 from slimgate.outcomes import Ints
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.run.budget_plan import find_group_ids
 from slimgate.run.slicing import find_gate_slices
 from slimgate.suite.suite import Suite, TaskSetup

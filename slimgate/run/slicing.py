@@ -18,7 +18,7 @@ from slimgate.data.parts import collapse_text, strings
 from slimgate.errors import DataError, format_suggestion
 from slimgate.judge.slices import LABEL, Slice
 from slimgate.outcomes import Ints
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.suite.suite import Suite, TaskSetup
 from slimgate.suite.tables import LENGTH_BUCKET
 

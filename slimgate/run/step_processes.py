@@ -20,9 +20,10 @@ from typing import Any
 
 from slimgate._system.forkserver import forkserver
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.loading import load
 from slimgate.models.torch_model import TorchModel, load_torch_model, to_float32_
-from slimgate.protocols import BuildContext, MoreTeacher, Rows, Share, TaskFacts
+from slimgate.plugins.context import BuildContext, MoreTeacher, Share
+from slimgate.plugins.loading import load
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes import eager
 
 MODEL = "model"

@@ -14,7 +14,7 @@ import numpy as np
 
 from slimgate.judge.token_kl import TokenKl
 from slimgate.models.predict import batches
-from slimgate.protocols import Encoded
+from slimgate.plugins.rows import Encoded
 from slimgate.run import keys
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.store.store import Entry, Json

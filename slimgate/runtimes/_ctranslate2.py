@@ -14,7 +14,7 @@ from slimgate._system.import_extra import import_extra
 from slimgate.errors import BuildError
 from slimgate.models.ctranslate2_model import KIND
 from slimgate.models.paused_writing import PausedWriting
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 
 if TYPE_CHECKING:
     from slimgate.models.ctranslate2_model import CTranslate2Model

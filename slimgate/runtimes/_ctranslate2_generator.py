@@ -13,7 +13,7 @@ import numpy.typing as npt
 from slimgate._system.json_text import read_json
 from slimgate.models.ctranslate2_model import KIND, VOCABULARY
 from slimgate.models.write_by_length import Greedy, Ids, has_ended, read_prompts
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from slimgate.runtimes._ctranslate2 import CTranslate2Predictor, OnToken, Texts
 
 if TYPE_CHECKING:

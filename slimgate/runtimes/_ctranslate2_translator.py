@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimgate.errors import BuildError, MeasureError
-from slimgate.protocols import NEW_TOKENS, Arrays
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes._ctranslate2 import USER, CTranslate2Predictor, OnToken, Texts
 
 if TYPE_CHECKING:

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import MeasureError
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Runtime
 
 
 class Params(Table):

@@ -24,9 +24,11 @@ from pydantic import BaseModel, ConfigDict
 from slimgate._system.files import write_atomically
 from slimgate._system.tuples import with_tuples
 from slimgate.errors import BuildError, MeasureError
-from slimgate.loading import load
-from slimgate.params import Table
-from slimgate.protocols import Arrays, Macs, Predictor, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.loading import load
+from slimgate.plugins.models import Macs, Predictor
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Runtime
 
 KIND = "cascade"
 FILE = "cascade.json"

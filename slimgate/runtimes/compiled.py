@@ -26,8 +26,10 @@ from pydantic import Field
 
 from slimgate._system.quiet import silent
 from slimgate.errors import BuildError, SlimgateError
-from slimgate.params import Table
-from slimgate.protocols import NEW_TOKENS, Arrays, Macs, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.models import NEW_TOKENS, Macs
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Runtime
 from slimgate.runtimes import eager
 from slimgate.runtimes.eager import EagerPredictor
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.models.ctranslate2_model import KIND, CTranslate2Model, copy_for_export, load_ctranslate2_model
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Form, Runtime
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Form, Runtime
 from slimgate.runtimes._ctranslate2 import CTranslate2Predictor
 from slimgate.runtimes._ctranslate2_generator import GeneratorPredictor
 from slimgate.runtimes._ctranslate2_translator import TranslatorPredictor

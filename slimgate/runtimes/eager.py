@@ -10,8 +10,11 @@ import numpy.typing as npt
 
 from slimgate.models.quantized_files import CHECKPOINTS, SERVED
 from slimgate.models.saved_files import is_checkpoint
-from slimgate.params import Table
-from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, Form, Macs, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import NEW_TOKENS, Macs
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Form, Runtime
 
 # A score of a token that is nearer to the expected one's than this share of the scores' size is a near tie.
 NEAR_TIE = 0.01

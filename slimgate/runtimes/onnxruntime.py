@@ -20,8 +20,11 @@ import numpy.typing as npt
 from slimgate._system.import_extra import import_extra
 from slimgate.errors import BuildError
 from slimgate.models.onnx_model import DATA, KIND, MODEL
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Form, Macs, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import Macs
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Form, Runtime
 
 OPSET = 20
 LEVELS = {

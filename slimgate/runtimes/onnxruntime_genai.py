@@ -23,8 +23,10 @@ from slimgate._system.json_text import read_json
 from slimgate.errors import BuildError, MeasureError
 from slimgate.models.onnx_genai_model import CONFIG, KIND, PACKAGE
 from slimgate.models.write_by_length import Greedy, Prompts, read_prompts
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Form, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Form, Runtime
 
 if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing

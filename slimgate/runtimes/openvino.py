@@ -20,8 +20,10 @@ from pydantic import Field
 
 from slimgate.errors import BuildError
 from slimgate.models.openvino_model import KIND, MODEL, WEIGHTS
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Form, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Form, Runtime
 
 MAX_SHAPES = 8
 Shape = tuple[tuple[int, ...], ...]

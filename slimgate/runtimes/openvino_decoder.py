@@ -26,8 +26,10 @@ from slimgate.models.config import longest_text
 from slimgate.models.openvino_decoder import IDS, PLACES, ROWS, decoder_inputs
 from slimgate.models.openvino_model import DECODER, FILES, OUTPUT
 from slimgate.models.write_by_length import Greedy, Ids, Prompts, read_prompts
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Form, Runtime
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Form, Runtime
 
 if TYPE_CHECKING:
     from slimgate.models.write_answers import Writing

@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.loading import runtime_of
 from slimgate.models.predict import batches as cut_into_batches
-from slimgate.protocols import Arrays, BuildContext, Predictor
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import runtime_of
+from slimgate.plugins.models import Predictor
 
 Scores = npt.NDArray[np.float32]
 BATCH_SIZE = 32

@@ -15,7 +15,10 @@ import numpy as np
 from slimgate.errors import BuildError
 from slimgate.models.divergence import find_divergence
 from slimgate.models.write_answers import end_tokens, is_encoder_decoder, start_of_answers
-from slimgate.protocols import AnswerPlan, Arrays, BuildContext, Predictor
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import Predictor
+from slimgate.plugins.task import AnswerPlan
 from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
 
 _BATCH = 32

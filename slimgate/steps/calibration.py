@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from slimgate.errors import BuildError
-from slimgate.protocols import BuildContext, iter_batches
+from slimgate.plugins.base import iter_batches
+from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.encoding import EncodedTexts
 
 Batch = dict[str, torch.Tensor]

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from slimgate.protocols import BuildContext, iter_batches
+from slimgate.plugins.base import iter_batches
+from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.objectives import objective_of
 
 Scores = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError
-from slimgate.loading import plugins, runtime_of
+from slimgate.plugins.loading import plugins, runtime_of
 from slimgate.store.store import Entry
 
 

@@ -11,13 +11,16 @@ from slimgate.errors import SlimgateError, SuiteError, format_suggestion
 from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
 from slimgate.judge.call_times import rounds_for
 from slimgate.judge.slices import LABEL
-from slimgate.loading import own_object, plugins
 from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
 from slimgate.models.quantized_files import CHECKPOINTS
-from slimgate.protocols import CALIBRATION, END_TO_END, UNLABELLED, ModelRef, Task
+from slimgate.plugins.loading import own_object, plugins
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import CALIBRATION, UNLABELLED
+from slimgate.plugins.task import Task
+from slimgate.plugins.workloads import END_TO_END
 from slimgate.runtimes import eager
 from slimgate.steps.training.transfer_params import row_file, text_columns_of
 from slimgate.suite.errors import Loc

@@ -12,7 +12,7 @@ from pydantic_core.core_schema import ErrorType
 
 from slimgate._system.toml import format_value, toml_key
 from slimgate.errors import SuiteError
-from slimgate.params import VARIANT_NAME
+from slimgate.plugins.params import VARIANT_NAME
 
 Loc = Sequence[int | str]
 PYDANTICS_OWN = frozenset(get_args(ErrorType))

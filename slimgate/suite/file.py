@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.params import Located, suite_path
+from slimgate.plugins.params import Located, suite_path
 
 MAX_BYTES = 1_000_000
 

@@ -23,7 +23,7 @@ from slimgate.data.log_files.pairs import Missing, Rules, SameId, check_options
 from slimgate.data.log_files.runs import parse_choices
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.params import VARIANT_NAME, Table, suite_path
+from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.suite.errors import to_suite_error
 from slimgate.suite.file import parse_toml
 

@@ -13,21 +13,12 @@ from slimgate._system.threads import default_threads
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.answers import FAILED
-from slimgate.loading import known_plugins, load
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.outcomes import RIGHT
-from slimgate.params import Table
-from slimgate.protocols import (
-    END_TO_END,
-    LOAD_PARTS,
-    TPOT,
-    TTFT,
-    Load,
-    ModelRef,
-    Phase,
-    ServiceLevel,
-    Workload,
-)
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.params import Table
+from slimgate.plugins.workloads import END_TO_END, LOAD_PARTS, TPOT, TTFT, Load, Phase, ServiceLevel, Workload
 from slimgate.runtimes import cascade, endpoint
 from slimgate.suite.budgets import read_baseline_table, read_family, read_teacher_budgets, resolve_budgets
 from slimgate.suite.checks import (

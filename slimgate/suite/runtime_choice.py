@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from slimgate.errors import BuildError
-from slimgate.loading import plugins, runtime_of
+from slimgate.plugins.loading import plugins, runtime_of
 from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, Variant
 
 

@@ -19,7 +19,7 @@ from slimgate.judge.budget_tables import (
     Top1BudgetTable,
 )
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known_plugins, load, text_of
+from slimgate.plugins.loading import known_plugins, load, text_of
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
 from slimgate.suite.switched_off import ABOUT, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable

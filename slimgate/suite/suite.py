@@ -11,7 +11,13 @@ from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
 from slimgate.models.quantized_files import DEQUANTIZED, SERVED
-from slimgate.protocols import Load, ModelRef, Runtime, Source, Step, Task, WithParams, Workload
+from slimgate.plugins.base import WithParams
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.runtime import Runtime
+from slimgate.plugins.source import Source
+from slimgate.plugins.step import Step
+from slimgate.plugins.task import Task
+from slimgate.plugins.workloads import Load, Workload
 from slimgate.runtimes.endpoint import KIND as ENDPOINT
 from slimgate.suite.tables import CascadeTable, MeasureTable, SuiteFile
 from slimgate.suite.tune_space import Tuning

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from slimgate.data.splits import SplitSizes
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.models.servers import PORT, ServerTable
-from slimgate.params import VARIANT_NAME, SuitePath, Table
+from slimgate.plugins.params import VARIANT_NAME, SuitePath, Table
 from slimgate.runtimes.endpoint import EndpointTable
 from slimgate.suite.tune_tables import TuneTable
 

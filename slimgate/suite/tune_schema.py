@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.loading import known_plugins, load
+from slimgate.plugins.loading import known_plugins, load
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 
 _PREFIX = "tune_"

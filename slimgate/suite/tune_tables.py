@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from slimgate.params import VARIANT_NAME, Table
+from slimgate.plugins.params import VARIANT_NAME, Table
 
 SPACE_NAME = Annotated[str, StringConstraints(pattern=VARIANT_NAME)]
 

@@ -21,7 +21,7 @@ from slimgate.judge.budget_tables import (
     limits_part,
 )
 from slimgate.judge.slices import SliceName, slices_kind
-from slimgate.protocols import Load, Workload
+from slimgate.plugins.workloads import Load, Workload
 
 # How budgets on metrics are corrected over all gated variants.
 Family = Literal["holm"]

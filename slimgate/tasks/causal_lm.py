@@ -29,8 +29,12 @@ from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import Ints, Outcomes
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext, Compared, ModelRef, Rows, Task, TaskFacts, row_groups
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import Compared, ModelRef
+from slimgate.plugins.params import Table
+from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.task import Task
 
 if TYPE_CHECKING:
     from slimgate.data.guess_input import FoundRows

@@ -33,8 +33,11 @@ from slimgate.models.image_text_processor import check_processor
 from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, ModelRef, Rows, Task, TaskFacts, row_groups
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.params import Table
+from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.task import Task
 from slimgate.tasks.parts.encoding import encode_texts
 from slimgate.tasks.parts.encoding_images import EncodedImages
 

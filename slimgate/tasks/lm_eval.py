@@ -35,19 +35,13 @@ from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.params import Table, resolve_path
-from slimgate.protocols import (
-    AnswerPlan,
-    BuildContext,
-    Json,
-    ModelRef,
-    Predictor,
-    Rows,
-    Source,
-    Task,
-    TaskFacts,
-    row_groups,
-)
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef, Predictor
+from slimgate.plugins.params import Table, resolve_path
+from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.source import Source
+from slimgate.plugins.task import AnswerPlan, Task
 
 if TYPE_CHECKING:
     from slimgate.tasks.parts.language_model import Windows

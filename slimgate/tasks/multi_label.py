@@ -31,7 +31,9 @@ from slimgate.data.labels import class_names, indicators, label_sets
 from slimgate.errors import DataError
 from slimgate.judge.metrics.label_sets import GOLD, SAID, WRONG
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
-from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import texts
 from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask

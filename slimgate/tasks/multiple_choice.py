@@ -33,20 +33,12 @@ from slimgate.errors import DataError
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_language_model
 from slimgate.outcomes import ClassOutcomes, Ints, Outcomes
-from slimgate.params import Table
-from slimgate.protocols import (
-    AnswerPlan,
-    Arrays,
-    BuildContext,
-    Compared,
-    Json,
-    ModelRef,
-    Predictor,
-    Rows,
-    Task,
-    TaskFacts,
-    row_groups,
-)
+from slimgate.plugins.base import Arrays, Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import Compared, ModelRef, Predictor
+from slimgate.plugins.params import Table
+from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor, is_endpoint
 from slimgate.tasks.parts.guess_prompts import guess_choices
 from slimgate.tasks.parts.questions import (

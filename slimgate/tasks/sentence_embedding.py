@@ -32,7 +32,8 @@ from slimgate.data.labels import class_names
 from slimgate.errors import DataError
 from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.protocols import Encoded, Json, Rows, TaskFacts, row_groups
+from slimgate.plugins.base import Json
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams

@@ -23,7 +23,8 @@ from pydantic import model_validator
 
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
-from slimgate.protocols import Encoded, Json, Rows, TaskFacts, row_groups
+from slimgate.plugins.base import Json
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.retrieval import unit_vectors
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams

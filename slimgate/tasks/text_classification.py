@@ -21,7 +21,9 @@ import numpy.typing as npt
 from slimgate.data.labels import check_positive, class_names
 from slimgate.errors import DataError
 from slimgate.outcomes import ClassOutcomes
-from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import classifiers, texts
 from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask

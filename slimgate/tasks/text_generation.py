@@ -26,7 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 from slimgate.data.guess_input import FoundRows
 from slimgate.models.saved_files import check_language_model
-from slimgate.protocols import BuildContext, Json, ModelRef, Rows, TaskFacts
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes.endpoint import is_endpoint
 from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
 from slimgate.tasks.parts.guess_prompts import guess_generation

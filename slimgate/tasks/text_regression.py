@@ -23,7 +23,9 @@ import numpy.typing as npt
 
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
-from slimgate.protocols import BuildContext, Encoded, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
 from slimgate.tasks.parts import texts
 from slimgate.tasks.parts.classifiers import SEQUENCE, Head, load_classifier
 from slimgate.tasks.parts.texts import TextTask

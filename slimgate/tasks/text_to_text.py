@@ -23,7 +23,10 @@ from pydantic import Field
 from slimgate.data.guess_input import FoundRows
 from slimgate.models.config import check_positions
 from slimgate.models.saved_files import check_text_to_text
-from slimgate.protocols import BuildContext, Json, ModelRef, Rows, TaskFacts
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.tasks.parts.generation import GenerationParams, GenerationTask, first_references
 from slimgate.tasks.parts.guess_prompts import guess_text_to_text
 

@@ -27,7 +27,10 @@ from slimgate.data.parts import collapse_text
 from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, span_reader, tags_of, words_of
 from slimgate.errors import DataError
 from slimgate.outcomes import RIGHT, Ints, Outcomes
-from slimgate.protocols import Arrays, BuildContext, ModelRef, Rows, TaskFacts, row_groups
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts, row_groups
 from slimgate.tasks.parts.classifiers import TOKENS, Head, HeadParams, HeadTask, load_classifier
 from slimgate.tasks.parts.encoding import NO_WORD, EncodedWords, encode_words
 

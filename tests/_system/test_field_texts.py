@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from slimgate._system.field_texts import field_texts
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 
 class Grid(Table):
@@ -89,7 +89,7 @@ def test_a_class_without_a_source_has_no_texts(monkeypatch: pytest.MonkeyPatch) 
 
 def test_texts_come_with_modules_inside_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "tools.zip", "w") as archive:
-        source = 'from slimgate.params import Table\nclass Params(Table):\n    bits: int = 2\n    "Bits."\n'
+        source = 'from slimgate.plugins.params import Table\nclass Params(Table):\n    bits: int = 2\n    "Bits."\n'
         archive.writestr("zipped_tools.py", source)
     monkeypatch.syspath_prepend(tmp_path / "tools.zip")
     params = import_module("zipped_tools").Params

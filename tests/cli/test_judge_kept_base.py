@@ -18,7 +18,7 @@ from slimgate.data.log_files.kept import write_base_log
 from slimgate.data.log_files.pairs import Rules, shared_tasks
 from slimgate.data.log_files.verdicts import judge_logs
 from slimgate.errors import DataError
-from slimgate.samples import SETTINGS, Log, Row, TaskLog
+from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
 
 WRITTEN = Path(__file__).parents[1] / "data/logs/written_by_tools"
 RULES = Rules(missing="drop")

@@ -15,7 +15,7 @@ from slimgate.data.log_files.find import read_any_log
 from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.decision import Verdict
 from slimgate.judge.load_tests import compare_times, judge_ratio
-from slimgate.samples import LoadRequest
+from slimgate.plugins.reader import LoadRequest
 
 FASTER = SpeedBudget(speedup_min=1.1)
 

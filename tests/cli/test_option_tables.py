@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from slimgate.cli.options import kind_of, option_tables
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 
 class Inner(Table):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from slimgate.cli.main import main
-from slimgate.loading import known_plugins
+from slimgate.plugins.loading import known_plugins
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import pytest
 
 from fixtures.models.tiny import write_rows
 from slimgate.errors import DataError, SuiteError
-from slimgate.loading import known_plugins, load
-from slimgate.protocols import Step
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.step import Step
 from slimgate.run.rows import prepare_rows
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite

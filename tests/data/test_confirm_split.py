@@ -13,7 +13,7 @@ from fixtures.models.tiny import write_rows
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugin.plan_text import plan_lines
-from slimgate.protocols import CONFIRM, SPLITS
+from slimgate.plugins.rows import CONFIRM, SPLITS
 from slimgate.report.terminal.summary import to_text
 
 SIZES = 'splits = { train = "rest", calibration = 0, selection = 16 }'

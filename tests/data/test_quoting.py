@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from slimgate.data.quoting import LONGEST, quoted_texts, shorten
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 
 
 def test_the_texts_of_the_rows_asked_for_stand_in_their_order() -> None:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.data.strata import allot
 from slimgate.errors import DataError
-from slimgate.protocols import SPLITS
+from slimgate.plugins.rows import SPLITS
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 

@@ -11,7 +11,8 @@ from support.tiny_suite import tiny_run
 
 from slimgate.data.splits import Cut, SplitSizes, cut, read_splits, write_splits
 from slimgate.errors import DataError, SuiteError
-from slimgate.protocols import SPLITS, BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import SPLITS
 
 pytestmark = pytest.mark.slow
 

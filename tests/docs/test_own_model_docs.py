@@ -14,8 +14,8 @@ from support.doc_blocks import commands
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.cli.main import main
-from slimgate.loading import known_plugins, load
-from slimgate.protocols import Task
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.task import Task
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
-from slimgate.loading import known_plugins, load
+from slimgate.plugins.loading import known_plugins, load
 from slimgate.suite.load import load_suite
 
 ROOT = Path(__file__).parents[2]

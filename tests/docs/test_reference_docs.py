@@ -7,7 +7,7 @@ import pytest
 from slimgate.cli.main import COMMANDS
 from slimgate.cli.options import option_tables
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known_plugins
+from slimgate.plugins.loading import known_plugins
 from slimgate.record import RunRecord
 from tools.reference import reference
 from tools.reference.commands import arguments_of, pytest_options, subcommands

@@ -21,7 +21,7 @@ from slimgate.judge.load_tests import (
     ratio_message,
 )
 from slimgate.judge.speed import LAYOUT
-from slimgate.samples import LoadRequest
+from slimgate.plugins.reader import LoadRequest
 
 
 def requests(times: object) -> list[LoadRequest]:

@@ -12,12 +12,12 @@ from torch import nn
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.masking import INPUTS, save_and_load
 from slimgate.errors import BuildError, SuiteError
-from slimgate.loading import known_plugins, load
 from slimgate.models.blocks import block_names, blocks
 from slimgate.models.families import FAMILIES, check_family, family_of
 from slimgate.models.module_outputs import watch_outputs
 from slimgate.models.plain_layers import Experts, ScaledEmbedding, to_plain_linear_, to_plain_tables_
 from slimgate.models.torch_model import TorchModel
+from slimgate.plugins.loading import known_plugins, load
 from slimgate.steps.training.matching import AttentionOutputs
 
 torch.set_num_threads(1)

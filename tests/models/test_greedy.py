@@ -20,7 +20,7 @@ from slimgate.models.greedy import (
     new_cache,
     next_token,
 )
-from slimgate.protocols import NEW_TOKENS
+from slimgate.plugins.models import NEW_TOKENS
 from slimgate.runtimes.compiled import CompiledPredictor
 from slimgate.runtimes.compiled import Params as CompiledParams
 from slimgate.runtimes.eager import EagerPredictor

@@ -11,7 +11,7 @@ from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import BuildError
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

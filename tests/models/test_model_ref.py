@@ -12,7 +12,7 @@ import pytest
 
 from slimgate.errors import SuiteError
 from slimgate.models.model_ref import parse_model_ref, read_config, weights_sha256
-from slimgate.params import Located
+from slimgate.plugins.params import Located
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
-from slimgate.loading import load
 from slimgate.models.stock import not_stock
+from slimgate.plugins.loading import load
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "gpt2", "llama"])

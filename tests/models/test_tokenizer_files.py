@@ -14,7 +14,8 @@ from fixtures.models.tiny_clip import PARAMS, write_tiny_clip
 from slimgate.errors import SuiteError
 from slimgate.models.pretrained import tokenizer_of, trained_tokenizer
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
-from slimgate.protocols import ModelRef, Rows
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows
 from slimgate.report.cautions import warnings
 from slimgate.report.unreadable import unreadable_rows
 from slimgate.run.measure.quality import Encoder

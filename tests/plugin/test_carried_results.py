@@ -51,7 +51,7 @@ workloads = [{ batch = 1 }]
 """
 METHODS = """
 from carried_helpers import unchanged
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 class Same:
     class Params(Table):

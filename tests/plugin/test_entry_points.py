@@ -17,7 +17,7 @@ CODE = '''
 import numpy as np
 
 from slimgate.judge.metrics import Metric
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 from slimgate.tasks import text_classification
 
 

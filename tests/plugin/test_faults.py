@@ -21,7 +21,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 
 import slimgate.runtimes.eager as eager
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 from own_methods import Method
 
 

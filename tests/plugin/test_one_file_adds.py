@@ -11,13 +11,13 @@ import pytest
 from support.added_package import add_package
 from support.tiny_suite import tiny_run
 
-from slimgate import loading
 from slimgate.cli.export.forms import write_form
 from slimgate.cli.export.row_check import check_rows
 from slimgate.cli.export.snippets import snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError
 from slimgate.models.model_ref import parse_model_ref
+from slimgate.plugins import loading
 from slimgate.run.environment import describe_machine
 from slimgate.run.run import SuiteRun
 from slimgate.store.artifact import Artifact

@@ -11,7 +11,7 @@ from support.user_repository import Ran, pytest_in, write_clone
 
 from fixtures.models.tiny import tiny_tokenizer
 from fixtures.own.task import JoinedText
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.record.outcome_files import read_outcomes
 
 pytestmark = pytest.mark.slow

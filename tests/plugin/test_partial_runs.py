@@ -142,7 +142,9 @@ class Runtime:
 
 
 def test_an_error_that_nobody_foresaw_is_in_the_record_and_never_a_pass(benchmarks: Ran) -> None:
-    (benchmarks.folder / "own_runtime.py").write_text("from slimgate.params import Table\n" + BAD_RUNTIME)
+    (benchmarks.folder / "own_runtime.py").write_text(
+        "from slimgate.plugins.params import Table\n" + BAD_RUNTIME
+    )
     text = (benchmarks.folder / TWO).read_text()
     runtime = 'runtime = { name = "own_runtime:Runtime" }'
     text = text.replace(
@@ -189,7 +191,7 @@ def test_a_hand_written_test_gets_the_suite_that_its_mark_names(benchmarks: Ran)
     (benchmarks.folder / "test_mine.py").write_text(
         """
 import pytest
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 
 @pytest.mark.slimgate("bench/two.toml")
 def test_variants(suite, teacher, variant, outcomes, duel):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate import loading
+from slimgate.plugins import loading
 
 ROOT = Path(__file__).parents[2]
 HEAVY = frozenset(

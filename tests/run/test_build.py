@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
 from slimgate.run.build import Builder
 from slimgate.run.cluster.tasks import list_origins
 from slimgate.run.rows import prepare_rows

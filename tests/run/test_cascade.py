@@ -15,7 +15,8 @@ from support.tiny_suite import tiny_run
 from slimgate.errors import SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
-from slimgate.protocols import Encoded, Rows, Workload
+from slimgate.plugins.rows import Encoded, Rows
+from slimgate.plugins.workloads import Workload
 from slimgate.run.cascade import (
     Answers,
     average_answers,
@@ -478,7 +479,7 @@ def test_tasks_without_class_probabilities_of_a_row_are_refused(tmp_path: Path) 
 
 def test_an_endpoint_is_no_part_of_a_cascade() -> None:
     """Tasks for endpoints have no class probabilities, so the task is refused first."""
-    from slimgate.loading import plugins
+    from slimgate.plugins.loading import plugins
     from slimgate.suite.checks import CLASS_SCORES
 
     able = [one for one in plugins("task").values() if one.takes_endpoints and one.answer is None]

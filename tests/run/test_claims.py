@@ -9,9 +9,9 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.errors import SuiteError
-from slimgate.loading import load
 from slimgate.plugin.gates.reporting import claims_of
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load
 from slimgate.run.claims import check_speed_claims, check_step_claims
 
 BEFORE = {"bytes": 1000, "parameters": 90, "nonzero_parameters": 80}

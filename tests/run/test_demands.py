@@ -287,7 +287,7 @@ def test_a_step_of_ones_own_that_makes_the_teacher_counts_by_its_code(
     bench: Path, suite: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(bench.parent)
-    code = "from slimgate.protocols import Step\nfrom slimgate.params import Table\n"
+    code = "from slimgate.plugins.step import Step\nfrom slimgate.plugins.params import Table\n"
     code += "class Options(Table):\n    pass\nclass Keep(Step[Options]):\n"
     code += "    def apply(self, model, params, context):\n"
     (bench.parent / "own_teaching.py").write_text(f"{code}        return model\n")

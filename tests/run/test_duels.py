@@ -11,7 +11,7 @@ from support.tiny_suite import tiny_run
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.plugin.gates.planted_delay import find_delay
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.run.duels import COPY, DELAYED, Duels
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER

@@ -16,7 +16,8 @@ from support.tiny_suite import tiny_run
 from fixtures.models.tiny import write_tiny_bert
 from slimgate._system.threads import RAYON_NUM_THREADS, TOKENIZERS_PARALLELISM
 from slimgate.judge.speed import is_delay_seen
-from slimgate.protocols import END_TO_END, Rows, Workload
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.workloads import END_TO_END, Workload
 from slimgate.run.duels import Duels
 from slimgate.run.measure import duel_worker
 from slimgate.run.measure.end_to_end import Texts, make_texts, read_texts

@@ -22,7 +22,8 @@ import torch
 from pydantic import BaseModel
 
 import slimgate
-from slimgate.protocols import ModelRef, Workload
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.workloads import Workload
 from slimgate.record.results import SINCE
 from slimgate.record.run_verdict import CONFIRMED, SELF_TEST
 from slimgate.run import contents

@@ -12,7 +12,7 @@ from support.tiny_suite import tiny_run
 from slimgate._system import digests
 from slimgate._system.digests import code_digest, file_sha256, files_below
 from slimgate.errors import DataError
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 from slimgate.run import contents, keys
 from slimgate.runtimes.endpoint import EndpointTable, StartedEndpoint
 from slimgate.suite.suite import TEACHER

@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import DataError
-from slimgate.loading import load
-from slimgate.protocols import Rows, TaskFacts
+from slimgate.plugins.loading import load
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.rows import PreparedRows, prepare_rows
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite

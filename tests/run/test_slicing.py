@@ -9,7 +9,7 @@ import pytest
 
 from slimgate.data.splits import SplitSizes
 from slimgate.errors import DataError
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.run.slicing import find_column_slices, make_length_buckets
 from slimgate.suite.suite import Plugin, TaskSetup
 from slimgate.tasks import text_classification

@@ -9,7 +9,7 @@ import pytest
 from support.writing_suite import SLOW, SLOW_VARIANTS, writing_run
 
 from slimgate.judge.speed import Speedup
-from slimgate.protocols import NEW_TOKENS
+from slimgate.plugins.models import NEW_TOKENS
 from slimgate.run.duels import Duels
 from slimgate.run.run import SuiteRun
 from slimgate.suite.suite import TEACHER

@@ -13,8 +13,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder, vectors_of
 from slimgate.errors import BuildError, DataError
-from slimgate.loading import load
 from slimgate.models.embedding_forms import LeadingDimensions
+from slimgate.plugins.loading import load
 from slimgate.steps.embeddings._steps import principal_directions
 
 torch.set_num_threads(1)

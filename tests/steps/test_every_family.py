@@ -18,8 +18,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.step_examples import EXAMPLES
 from slimgate.errors import BuildError, SuiteError
-from slimgate.loading import load
 from slimgate.models.families import check_family, family_of, refusal
+from slimgate.plugins.loading import load
 from slimgate.run.claims import check_step_claims
 from slimgate.tasks import causal_lm
 

@@ -32,7 +32,7 @@ from fixtures.models.step_examples import (
 )
 from fixtures.models.task_rows import TASKS, task_context
 from slimgate.errors import BuildError
-from slimgate.loading import known_plugins, load, runtime_of
+from slimgate.plugins.loading import known_plugins, load, runtime_of
 from slimgate.run.claims import check_step_claims
 from slimgate.steps.agreement import predictor_of
 from slimgate.store.store import files_of

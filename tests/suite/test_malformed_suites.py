@@ -12,7 +12,7 @@ import pytest
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.judge.metrics import known_metrics, load_metric
-from slimgate.loading import known_plugins
+from slimgate.plugins.loading import known_plugins
 from slimgate.suite.load import load_suite
 
 # Each file holds the expected message in its first line, then the lines that it changes in `suite_text`.
@@ -158,7 +158,7 @@ class NeedsAnArgument(HalfAMethod):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own_bad:HalfAMethod", "it has no apply; see Step in slimgate/protocols.py"),
+        ("own_bad:HalfAMethod", "it has no apply; see Step in slimgate/plugins/step.py"),
         ("own_bad:NeedsAnArgument", "calling it failed: TypeError: NeedsAnArgument.__init__() missing 1"),
         ("own_broken:x", "importing own_broken failed: ZeroDivisionError: division by zero"),
         ("own_imports:x", "importing own_imports failed: No module named 'not_installed_here'"),

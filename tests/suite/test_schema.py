@@ -11,8 +11,8 @@ from slimgate.cli.init.suite_text import SCHEMA_FILE
 from slimgate.cli.main import main
 from slimgate.judge import budget_tables
 from slimgate.judge.metrics import known_metrics
-from slimgate.loading import known_plugins, load
-from slimgate.params import Table
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.params import Table
 from slimgate.suite.schema import make_suite_schema
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import TEACHER, Suite
 

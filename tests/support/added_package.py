@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slimgate import loading
+from slimgate.plugins import loading
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import TOKEN_TABLES, LatencyBudgetTable
 from slimgate.judge.metrics import load_metric
-from slimgate.loading import load
+from slimgate.plugins.loading import load
 from slimgate.suite.load import load_suite
 from slimgate.suite.log_suite import load_log_suite
 from slimgate.suite.variant_budgets import LATENCY

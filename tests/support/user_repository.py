@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 OWN_METHODS = '''
 """Methods of our own: one leaves the model as it is, one turns its answers round, one breaks."""
 
-from slimgate.params import Table
-from slimgate.protocols import Step
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 
 class Options(Table):

@@ -19,11 +19,12 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.loading import load
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import ModelRef, Rows, TaskFacts
+from slimgate.plugins.loading import load
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.quantize import int8_dynamic

@@ -16,7 +16,8 @@ from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.outcomes import ClassOutcomes
-from slimgate.protocols import ModelRef, Rows, TaskFacts
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill, fine_tune
 from slimgate.tasks import image_text

@@ -24,7 +24,8 @@ from fixtures.models.tiny import BAD, GOOD, OTHER
 from slimgate.errors import DataError, MeasureError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.outcomes import Outcomes
-from slimgate.protocols import AnswerPlan, Rows, TaskFacts
+from slimgate.plugins.rows import Rows, TaskFacts
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.convert import to_onnx
 from slimgate.steps.finetune import fine_tune

@@ -17,7 +17,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.task_rows import TOPICS, load_task_model, task_context
 from slimgate.errors import DataError, SuiteError
 from slimgate.models.blocks import output_layer
-from slimgate.protocols import ModelRef, Rows, TaskFacts
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.tasks import multi_label as task
 from slimgate.tasks.parts.heads import classifier_inputs, fit_labels_head
 

@@ -22,7 +22,8 @@ from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import ClassOutcomes
-from slimgate.protocols import Compared, Rows, TaskFacts
+from slimgate.plugins.models import Compared
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run.planted_fault import judge_exchanged_answers
 from slimgate.run.selftest import make_default_budget

@@ -17,9 +17,10 @@ from fixtures.models.embeddings import embedding_context
 from fixtures.models.task_rows import TASKS
 from fixtures.models.tiny_clip import clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
-from slimgate.loading import load
 from slimgate.models.saved_weights import saved_weights
-from slimgate.protocols import BuildContext, ModelRef
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load
+from slimgate.plugins.models import ModelRef
 from slimgate.tasks import causal_lm, text_classification
 
 Weights = dict[str, Any]

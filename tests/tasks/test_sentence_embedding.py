@@ -14,7 +14,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.protocols import Rows, TaskFacts
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.planted_fault import judge_exchanged_answers
 from slimgate.tasks import sentence_embedding as task
 

@@ -16,7 +16,7 @@ from fixtures.models.embeddings import with_pairs
 from fixtures.models.hub_layout import write_dataset
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.protocols import Rows, TaskFacts
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.run import SuiteRun
 from slimgate.run.selftest import plant_fault
 from slimgate.store.store import Store

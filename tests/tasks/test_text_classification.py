@@ -16,7 +16,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import BuildError, DataError, SuiteError
 from slimgate.models.config import model_labels
-from slimgate.protocols import ModelRef, Rows, TaskFacts
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.tasks import text_classification as task
 
 torch.set_num_threads(1)

@@ -19,7 +19,9 @@ from fixtures.models.tiny import write_tiny_bert
 from slimgate.errors import DataError
 from slimgate.models.write_answers import Written
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, Outcomes
-from slimgate.protocols import AnswerPlan, Compared, Rows, TaskFacts
+from slimgate.plugins.models import Compared
+from slimgate.plugins.rows import Rows, TaskFacts
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_generation as task
 from slimgate.tasks.parts.answer_figures import answer_figures, find_faults

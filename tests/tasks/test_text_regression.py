@@ -16,7 +16,7 @@ from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.errors import DataError
 from slimgate.judge.metrics import load_metric
 from slimgate.models.blocks import output_layer
-from slimgate.protocols import Rows, TaskFacts
+from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.run.selftest import plant_fault
 from slimgate.tasks import text_regression as task
 from slimgate.tasks.parts.heads import classifier_inputs

@@ -24,9 +24,11 @@ from fixtures.models.encoder_decoders import (
 )
 from fixtures.models.masking import save_and_load
 from slimgate.errors import BuildError, DataError, MeasureError, SuiteError
-from slimgate.loading import load
 from slimgate.outcomes import RIGHT, SAME_ANSWERS
-from slimgate.protocols import NEW_TOKENS, AnswerPlan, Compared, ModelRef, Rows, TaskFacts
+from slimgate.plugins.loading import load
+from slimgate.plugins.models import NEW_TOKENS, Compared, ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import text_to_text as task
 from slimgate.tasks.parts.answer_figures import find_faults

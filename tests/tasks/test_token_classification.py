@@ -17,7 +17,8 @@ from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.errors import DataError, MissingExtra, SuiteError
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.models.predict import predict_scores
-from slimgate.protocols import ModelRef, Rows
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.rows import Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks import token_classification as task
 from slimgate.tasks.parts.objectives import NO_ANSWER, UNLABELLED

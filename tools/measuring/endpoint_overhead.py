@@ -30,7 +30,7 @@ from slimgate.errors import SlimgateError
 from slimgate.models.ask import Request, open_client
 from slimgate.models.stream import send_closed_loop
 from slimgate.models.write_answers import Writing
-from slimgate.protocols import AnswerPlan
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
 from slimgate.tasks.parts.asked_prompts import ask_for_answers, asked_prompts, request_options
 from tools.measuring.fixed_time_server import PIECES, TEXT

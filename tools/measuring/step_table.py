@@ -23,10 +23,10 @@ from tabulate import tabulate
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.step_examples import EXAMPLES
-from slimgate.loading import load
 from slimgate.models.predict import predict_scores
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.torch_model import load_torch_model
+from slimgate.plugins.loading import load
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.store.store import files_of
 

@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from slimgate.errors import SlimgateError
 from slimgate.models.predict import batches, predict_scores
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.store.store import Store

@@ -26,9 +26,10 @@ import numpy.typing as npt
 
 from slimgate.errors import SlimgateError
 from slimgate.judge.exact_paired import paired_interval
-from slimgate.loading import known_plugins, load
 from slimgate.models.predict import predict_scores
-from slimgate.protocols import BuildContext, Rows
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.rows import Rows
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches

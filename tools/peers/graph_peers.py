@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from slimgate.models.predict import predict_scores
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from tools.peers.peer_case import INPUTS, Case, Result, Scores, bytes_of
 
 

@@ -34,7 +34,8 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget
 from slimgate.models.stock import save_plain
-from slimgate.protocols import END_TO_END, GATE
+from slimgate.plugins.rows import GATE
+from slimgate.plugins.workloads import END_TO_END
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
 from slimgate.suite.load import load_suite

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from slimgate.loading import known_plugins, load
 from slimgate.models.families import FAMILIES, Family, refusal
-from slimgate.protocols import Step
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.step import Step
 from tools.reference.markdown import code, table, to_plain_line
 
 _HEAD = """\

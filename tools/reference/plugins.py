@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from slimgate.cli.steps import step_facts, step_summary
-from slimgate.loading import known_plugins, load, text_of
+from slimgate.plugins.loading import known_plugins, load, text_of
 from slimgate.run import claims
 from tools.reference.markdown import code, contents, options, prose, table, to_plain_line
 

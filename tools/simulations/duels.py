@@ -34,7 +34,7 @@ from tabulate import tabulate
 
 from fixtures.models.tiny import tiny_tokenizer
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
 
 NAMES = ("teacher", "copy", "variant")

@@ -23,8 +23,8 @@ from slimgate.cli.export.row_check import ROWS, RowCheck, answers_of, require_sa
 from slimgate.cli.export.snippets import lines_of
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
-from slimgate.loading import form_of
-from slimgate.protocols import Rows
+from slimgate.plugins.loading import form_of
+from slimgate.plugins.rows import Rows
 from slimgate.runtimes.cascade import FILE, Member, read_cascade
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Entry

@@ -13,9 +13,9 @@ from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers,
 from slimgate.cli.export.snippets import TEXTS, example_texts, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
-from slimgate.loading import form_of, forms, known_plugins, load
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
-from slimgate.protocols import Task
+from slimgate.plugins.loading import form_of, forms, known_plugins, load
+from slimgate.plugins.task import Task
 from slimgate.record import VariantRecord
 from slimgate.record.files import Kept
 from slimgate.report.card import card

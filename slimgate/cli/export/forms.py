@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError, DataError, MissingExtra, format_suggestion
-from slimgate.loading import form_of, forms, runtime_of
 from slimgate.models import saved_files
 from slimgate.models.checkpoint import Checkpoint
 from slimgate.models.example_batches import example_batches
 from slimgate.models.model_ref import TORCH
 from slimgate.models.quantized_files import CHECKPOINTS, SERVED
 from slimgate.models.served import Served, copy_served, gguf_file, quant_method
-from slimgate.protocols import Form, Runtime
+from slimgate.plugins.loading import form_of, forms, runtime_of
+from slimgate.plugins.runtime import Form, Runtime
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
 from slimgate.steps.agreement import check_agreement, predictor_of, scores

@@ -24,7 +24,9 @@ from slimgate.errors import BuildError
 from slimgate.models.saved_files import DESCRIPTION
 from slimgate.models.served import copy_served
 from slimgate.outcomes import ClassOutcomes, Outcomes
-from slimgate.protocols import Predictor, Rows, Runtime
+from slimgate.plugins.models import Predictor
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.runtime import Runtime
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, significant
 from slimgate.run.measure.quality import Encoder, predict_outcomes
@@ -142,7 +144,7 @@ def _to_artifact(written: Written, folder: Path, scratch: Path, judged: Artifact
 
     from slimgate.models.pretrained import weights_of
     from slimgate.models.torch_model import TorchModel
-    from slimgate.protocols import ModelRef
+    from slimgate.plugins.models import ModelRef
 
     network = weights_of(str(written.auto), ModelRef(str(folder), folder)).network
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

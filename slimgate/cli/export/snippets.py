@@ -8,7 +8,8 @@ from typing import Any
 
 from slimgate.cli.export.forms import Written
 from slimgate.cli.export.servers import LAYOUTS
-from slimgate.protocols import Form, Task
+from slimgate.plugins.runtime import Form
+from slimgate.plugins.task import Task
 
 TEXTS = ("Write a text of your own here.", "And another one.")
 _LABELS = 'labels = AutoConfig.from_pretrained(".").id2label'

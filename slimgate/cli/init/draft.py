@@ -21,9 +21,10 @@ from slimgate.data.parts import collapsed_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.errors import DataError
-from slimgate.loading import load
 from slimgate.models.config import model_labels
-from slimgate.protocols import Rows, Task
+from slimgate.plugins.loading import load
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.task import Task
 from slimgate.run.budget_plan import GateGroups, count_groups
 
 

@@ -16,8 +16,8 @@ from slimgate.cli.init.guess import Guess
 from slimgate.cli.init.look import Look, group_among
 from slimgate.data.guess_input import Stated
 from slimgate.errors import DataError, format_suggestion
-from slimgate.loading import known_plugins, load, suggest_task
-from slimgate.protocols import Task
+from slimgate.plugins.loading import known_plugins, load, suggest_task
+from slimgate.plugins.task import Task
 
 
 def guess(table: pa.Table, stated: Stated, *, causal: bool, encoder_decoder: bool = False) -> Guess:

@@ -12,7 +12,7 @@ from slimgate.cli.init.models import ModelFound, Standing
 from slimgate.judge.budget_kinds import suited_kinds
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook
-from slimgate.protocols import Task
+from slimgate.plugins.task import Task
 from slimgate.steps.convert.to_ctranslate2 import ENCODER_DECODERS
 
 Json = dict[str, Any]

@@ -21,7 +21,7 @@ from slimgate.judge.load_tests import (
     part_ms,
     ratio_message,
 )
-from slimgate.protocols import LOAD_PARTS, LoadPart
+from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import verdict_of_budgets
 

@@ -14,10 +14,10 @@ from slimgate._system.escape import visible
 from slimgate.cli.judge.judged_loads import JudgedLoads
 from slimgate.data.log_files.load_tests import failures, length_notes
 from slimgate.judge.load_tests import TimeRatio
-from slimgate.protocols import LoadPart
+from slimgate.plugins.reader import LoadRun, Log
+from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run_verdict import format_verdict
 from slimgate.report.figures import count
-from slimgate.samples import LoadRun, Log
 
 _WORDS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
 _ONE_RUN = (

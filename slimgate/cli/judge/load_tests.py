@@ -13,7 +13,7 @@ from slimgate.data.log_files.find import check_repeat_files, read_any_log
 from slimgate.data.log_files.load_tests import check_load_options, pair_loads
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.load_tests import PART_OF_SPEEDUP
-from slimgate.samples import Log
+from slimgate.plugins.reader import Log
 
 _REFUSED = ("metric", "drop_points", "equivalent_points", "pooled_points", "report", "range")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from slimgate.errors import SlimgateError
-from slimgate.protocols import Progress
+from slimgate.plugins.base import Progress
 from slimgate.run.progress import Watch
 
 

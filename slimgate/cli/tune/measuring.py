@@ -14,7 +14,7 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
 from slimgate.judge.verdict import QualityJudgement, Verdict
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.run import keys
 from slimgate.run.duels import Duels
 from slimgate.run.environment import describe_machine

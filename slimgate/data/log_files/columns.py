@@ -20,7 +20,7 @@ from slimgate.data.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.data.predictions.files import some
 from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints
-from slimgate.samples import NOT_AS_WRITTEN, Digest, Row, TaskLog
+from slimgate.plugins.reader import NOT_AS_WRITTEN, Digest, Row, TaskLog
 
 # Ids wait so many at a time to become Arrow text.
 _BLOCK = 50_000

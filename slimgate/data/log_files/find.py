@@ -9,8 +9,8 @@ from slimgate._system.digests import file_sha256
 from slimgate.data.predictions.files import FORMATS
 from slimgate.data.row_files import RowFile, columns_of, require
 from slimgate.errors import DataError, SlimgateError
-from slimgate.loading import known_plugins, load
-from slimgate.samples import NOT_AS_WRITTEN, Log, Reader
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.reader import NOT_AS_WRITTEN, Log, Reader
 
 _LAST = "table"
 

@@ -21,7 +21,7 @@ from slimgate.data.log_files.columns import answer_digest, digest
 from slimgate.data.log_files.json_lines import plain_json
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
-from slimgate.samples import PER_SAMPLE, Digest, Log, Row, TaskLog
+from slimgate.plugins.reader import PER_SAMPLE, Digest, Log, Row, TaskLog
 
 _ABOUT = b"slimgate.base_log"
 # Characters that are kept of a text to quote: the last ones of a prompt, the first ones of others.

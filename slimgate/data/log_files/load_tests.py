@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.samples import LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
+from slimgate.plugins.reader import LOAD, OF_LOADS, PROMPT, LoadRequest, LoadRun, Log
 
 # Up to this share of the requests of a run may fail: the times of the others say nothing of a broken server.
 MOST_FAILED = 0.05

@@ -26,7 +26,7 @@ from slimgate.data.predictions.codes import match_ids
 from slimgate.data.predictions.files import EXAMPLES, some
 from slimgate.errors import DataError, format_suggestion
 from slimgate.outcomes import Floats, Ints
-from slimgate.samples import (
+from slimgate.plugins.reader import (
     COMPARED,
     PER_SAMPLE,
     SETTING_WORDS,

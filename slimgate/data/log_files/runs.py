@@ -12,7 +12,7 @@ from dataclasses import replace
 from slimgate.data.log_files.json_lines import plain_json
 from slimgate.data.predictions.files import EXAMPLES
 from slimgate.errors import DataError
-from slimgate.samples import SETTING_WORDS, SETTINGS, Log, Run, TaskLog
+from slimgate.plugins.reader import SETTING_WORDS, SETTINGS, Log, Run, TaskLog
 
 LATEST, EACH_TASK = "latest", "each-task"
 BASE, TARGET, REPEAT = "base", "target", "repeat"

@@ -10,7 +10,7 @@ import numpy as np
 
 from slimgate.data.log_files.columns import Samples, digest
 from slimgate.outcomes import Ints
-from slimgate.samples import DOCUMENT, PROMPT, TARGET
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET
 
 # Groups that make the variance of a mean larger by at most this share are left alone: a budget that is passed
 # wrongly in 5 % of runs is passed in 5.2 %, and rows that stand alone have the more powerful test.

@@ -55,7 +55,7 @@ from slimgate.judge.score_ranges import (
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Floats, Ints, Outcomes, Texts
-from slimgate.samples import Log, Row
+from slimgate.plugins.reader import Log, Row
 
 # Flipped samples that are kept of a comparison, to quote.
 MOST_KEPT = 10

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slimgate.data.log_files.kept import read_about, read_base_log
 from slimgate.errors import DataError
-from slimgate.samples import BASE_LOG, Log, Reader
+from slimgate.plugins.reader import BASE_LOG, Log, Reader
 
 _RECORD = "run.json"
 

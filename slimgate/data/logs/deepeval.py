@@ -13,7 +13,7 @@ from typing import Any
 
 from slimgate.data.log_files.json_lines import as_text, beginning, read_object
 from slimgate.errors import DataError
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 
 class Deepeval(Reader):

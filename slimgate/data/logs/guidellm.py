@@ -13,7 +13,7 @@ from typing import Any
 
 from slimgate.data.log_files.json_lines import beginning, read_object
 from slimgate.errors import DataError
-from slimgate.samples import LoadRequest, LoadRun, Log, Reader
+from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 # The strategies in which each of so many users waits for an answer, and those with arrivals at a rate.
 _CLOSED = ("synchronous", "concurrent")

@@ -16,7 +16,7 @@ from typing import Any
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.data.log_files.json_lines import as_text, read_object
 from slimgate.errors import DataError
-from slimgate.samples import PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 # The model of a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; what follows it stays.
 _MODEL = re.compile(r"[:,]model=([^,]*)")

@@ -15,7 +15,7 @@ from typing import Any
 from slimgate.data.log_files.json_lines import as_text, beginning
 from slimgate.data.log_files.runs import make_log
 from slimgate.errors import DataError, MissingExtra
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 

@@ -18,7 +18,7 @@ from slimgate.data.log_files.json_lines import as_text, read_object
 from slimgate.data.log_files.runs import make_log
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
 _COLUMNS = ("__doc__", "__model_response__", "__metric__")

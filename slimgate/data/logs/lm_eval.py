@@ -17,7 +17,7 @@ from typing import Any
 from slimgate.data.log_files.json_lines import as_text, beginning, read_object, read_objects
 from slimgate.data.log_files.runs import make_log
 from slimgate.errors import DataError
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")
 _KEYS = {DOCUMENT: "doc_hash", PROMPT: "prompt_hash", TARGET: "target_hash"}

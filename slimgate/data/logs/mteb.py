@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slimgate.data.log_files.json_lines import read_object
 from slimgate.errors import DataError
-from slimgate.samples import DOCUMENT, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import DOCUMENT, Log, Reader, Row, TaskLog
 
 _QRELS, _DEPTH, _END, _META = "qrels.tsv", 10, "_predictions.json", "mteb_model_meta"
 Right = Mapping[str, Mapping[str, float]]

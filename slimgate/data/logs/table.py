@@ -21,7 +21,7 @@ from slimgate.data.log_files.json_lines import as_text, read_objects
 from slimgate.data.predictions.files import FORMATS
 from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
-from slimgate.samples import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 _ROWS_AT_ONCE = 20_000
 _TEXTS = ("task", "filter", "metric", "epoch", "group", "prompt", "answer", "target", "document", "error")

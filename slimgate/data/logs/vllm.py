@@ -16,7 +16,7 @@ from typing import Any
 
 from slimgate.data.log_files.json_lines import beginning, read_object, read_objects
 from slimgate.errors import DataError
-from slimgate.samples import LoadRequest, LoadRun, Log, Reader
+from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("ttfts", "itls", "output_lens", "errors")
 _SETTINGS = ("request_rate", "max_concurrency", "burstiness", "ramp_up_strategy")

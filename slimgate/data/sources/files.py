@@ -25,8 +25,8 @@ from pydantic_core import PydanticCustomError
 from slimgate.data.images import images_digest, with_images
 from slimgate.data.row_files import SUFFIXES, RowFile, columns_of, require, rows_of
 from slimgate.errors import DataError
-from slimgate.params import SuitePath, Table
-from slimgate.protocols import Source
+from slimgate.plugins.params import SuitePath, Table
+from slimgate.plugins.source import Source
 
 NAMED = ("train", "calibration", "selection", "gate", "confirm")
 

@@ -30,8 +30,8 @@ from slimgate._system.digests import folder_digest, json_digest
 from slimgate.data.arrow import standing_twice
 from slimgate.data.parts import strings
 from slimgate.errors import DataError, SuiteError, format_suggestion
-from slimgate.params import Table, suite_path
-from slimgate.protocols import Source
+from slimgate.plugins.params import Table, suite_path
+from slimgate.plugins.source import Source
 
 NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 COMMIT = re.compile(r"^[0-9a-f]{40}$")

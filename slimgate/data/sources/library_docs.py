@@ -30,8 +30,8 @@ from slimgate.data.docstrings import (
     source_files,
 )
 from slimgate.errors import DataError
-from slimgate.params import Table
-from slimgate.protocols import Source
+from slimgate.plugins.params import Table
+from slimgate.plugins.source import Source
 
 COLUMNS = ("paragraph", "library", "file")
 

@@ -13,7 +13,7 @@ from slimgate.judge.directions import score_direction
 from slimgate.judge.metrics.answers import mean_score
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import hub_metric
-from slimgate.loading import added_path, installed_plugins, own_object
+from slimgate.plugins.loading import added_path, installed_plugins, own_object
 
 
 def known_metrics() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from slimgate._system.import_extra import import_extra
-from slimgate.protocols import WithParams
+from slimgate.plugins.base import WithParams
 
 P = TypeVar("P", bound=BaseModel)
 

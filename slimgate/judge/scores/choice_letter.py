@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from slimgate.judge.scores.base import Score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 # What says that a letter is the answer comes first; then a letter that stands alone.
 _PATTERNS = tuple(

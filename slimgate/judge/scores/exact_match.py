@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimgate.judge.scores.base import Score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 
 class Params(Table):

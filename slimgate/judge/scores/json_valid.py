@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from slimgate.judge.scores.base import Score, import_for_score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 
 class Params(Table):

@@ -7,7 +7,7 @@ import logging
 from slimgate._system.time_limit import time_limit
 from slimgate.errors import BuildError
 from slimgate.judge.scores.base import Score, import_for_score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 _SECONDS = 5.0
 

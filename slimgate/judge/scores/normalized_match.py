@@ -9,7 +9,7 @@ import re
 import string
 
 from slimgate.judge.scores.base import Score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

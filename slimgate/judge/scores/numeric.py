@@ -10,7 +10,7 @@ import re
 from pydantic import Field
 
 from slimgate.judge.scores.base import Score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|(?<![\w.])-?\.\d+")
 

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from slimgate._system.limited_program import run_limited
 from slimgate.judge.scores.base import Score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 _PLACE = "{answer}"
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)

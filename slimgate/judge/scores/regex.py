@@ -11,7 +11,7 @@ import re
 from pydantic import field_validator
 
 from slimgate.judge.scores.base import Score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 
 class Params(Table):

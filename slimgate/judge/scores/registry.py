@@ -12,8 +12,8 @@ from typing import Any
 from slimgate.errors import MeasureError, SuiteError, format_suggestion
 from slimgate.judge.directions import score_direction
 from slimgate.judge.scores.base import Score
-from slimgate.loading import own_object
-from slimgate.params import Table
+from slimgate.plugins.loading import own_object
+from slimgate.plugins.params import Table
 
 _HELPERS = ("base", "registry")
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Literal
 
 from slimgate.judge.scores.base import Score, import_for_score
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 Variant = Literal["rouge1", "rouge2", "rougeL"]
 

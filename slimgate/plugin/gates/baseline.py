@@ -11,7 +11,7 @@ from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality, undecided_verdicts, waiting_facts
 from slimgate.judge.verdict import Verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.protocols import GATE
+from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.since_baseline import Since, since
 from slimgate.record.results import SINCE
 from slimgate.run.gate_results import format_now, make_part

@@ -27,7 +27,8 @@ from slimgate.judge.speed import Speedup
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.protocols import END_TO_END, Rows, Workload
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.workloads import END_TO_END, Workload
 from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.latency import (

@@ -16,7 +16,7 @@ from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import judge_speedup, speed_message
 from slimgate.plugin.gates.latency import limit_facts, why_not_timed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.protocols import Load
+from slimgate.plugins.workloads import Load
 from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.load_duels import LoadDuels
 from slimgate.run.measure.latency import summarise_times

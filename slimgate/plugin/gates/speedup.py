@@ -11,7 +11,7 @@ from slimgate.judge.speed import FINE, clearance, judge_speedup, speed_message
 from slimgate.plugin.gates.latency import describe_speedup, times_of_another_format, why_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.run.duels import Duels
 from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.run import ModelHandle

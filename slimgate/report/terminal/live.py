@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from slimgate.protocols import Progress
+from slimgate.plugins.base import Progress
 from slimgate.report.terminal.progress import HEIGHT, Stage, stage_lines, still_lines
 
 EVERY_SECONDS = 0.25

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from slimgate._system.escape import visible
-from slimgate.protocols import Progress
+from slimgate.plugins.base import Progress
 
 # A stage that took less, such as outcomes that the store has, is not worth a line.
 SHORT_SECONDS = 1.0

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from slimgate.errors import BuildError, SlimgateError
-from slimgate.protocols import Progress
+from slimgate.plugins.base import Progress
 from slimgate.run.cluster.cluster import check_fits, connect, list_machines
 from slimgate.run.cluster.missing import StoreLookup, estimate_seconds, find_missing_tasks
 from slimgate.run.cluster.needs import OPTION, Needs, RequestedNeeds

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from statistics import mean
 
 from slimgate.errors import SlimgateError
-from slimgate.protocols import GATE
+from slimgate.plugins.rows import GATE
 from slimgate.run.cluster.tasks import Task, TaskId
 from slimgate.run.measure.quality import has_answers
 from slimgate.run.past_times import Estimate

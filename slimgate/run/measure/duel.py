@@ -32,7 +32,7 @@ import numpy.typing as npt
 from slimgate._system.forkserver import forkserver
 from slimgate._system.worker import describe_end
 from slimgate.errors import MeasureError
-from slimgate.protocols import TimedPart
+from slimgate.plugins.workloads import TimedPart
 from slimgate.run.measure.duel_worker import serve
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.timed_call import CallInputs

@@ -28,7 +28,7 @@ from typing import Any
 
 from slimgate._system.threads import tokenizer_settings
 from slimgate.errors import MeasureError
-from slimgate.protocols import TimedPart
+from slimgate.plugins.workloads import TimedPart
 from slimgate.run.measure.device_clock import DeviceClock, WallClock, make_device_clock
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.timed_call import CallInputs, TimedCall, make_timed_call, prepare_inputs
@@ -122,7 +122,7 @@ class Contender:
         return {"ready": True}
 
     def _load(self, *, folder: str, runtime: str, params: Any, device: str, threads: int) -> dict[str, Any]:
-        from slimgate.loading import load
+        from slimgate.plugins.loading import load
 
         start = time.perf_counter()
         _pin_torch(threads)

@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from slimgate.loading import load
-from slimgate.protocols import Arrays, Encoded, Predictor, Rows
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.loading import load
+from slimgate.plugins.models import Predictor
+from slimgate.plugins.rows import Encoded, Rows
 from slimgate.run.measure.row_encoders import make_row_encoders
 from slimgate.runtimes.cascade import CascadePredictor, Places
 from slimgate.suite.suite import Plugin, SuiteTask

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.run.measure.row_encoders import make_row_encoder
 from slimgate.suite.suite import SuiteTask
 

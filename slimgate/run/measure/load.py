@@ -23,7 +23,8 @@ from slimgate.judge.speed import Speedup, estimate_speedup
 from slimgate.models.ask import Endpoint, Request, open_client
 from slimgate.models.stream import Timed, send_at_rate, send_closed_loop
 from slimgate.outcomes import Floats, Ints
-from slimgate.protocols import Load, LoadPart, Progress, ServiceLevel, no_progress
+from slimgate.plugins.base import Progress, no_progress
+from slimgate.plugins.workloads import Load, LoadPart, ServiceLevel
 
 if TYPE_CHECKING:
     import httpx2

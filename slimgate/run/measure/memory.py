@@ -16,7 +16,7 @@ import numpy as np
 
 from slimgate._system.worker import run_worker
 from slimgate.errors import MeasureError
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 
 REQUEST, INPUTS, ANSWER = "request.json", "inputs.npz", "answer.json"
 # The first call allocates memory that later calls reuse; a runtime tunes itself in the first two calls.

@@ -22,7 +22,7 @@ import numpy as np
 
 from slimgate._system.tuples import with_tuples
 from slimgate._system.worker import end_with_parent
-from slimgate.loading import load
+from slimgate.plugins.loading import load
 from slimgate.run.measure.device_clock import read_device_peak
 from slimgate.run.measure.memory import ANSWER, CALLS, INPUTS, REQUEST
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from slimgate.errors import SlimgateError
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from slimgate.run import keys
 from slimgate.store.artifact import Artifact
 from slimgate.store.store import Json, Store

@@ -18,7 +18,10 @@ from slimgate.data.same_texts import join_groups
 from slimgate.errors import DataError, MeasureError, SlimgateError, in_one_line
 from slimgate.models.predict import predict_scores
 from slimgate.outcomes import Ints, Outcomes
-from slimgate.protocols import AnswerPlan, Encoded, Predictor, Progress, Rows, no_progress
+from slimgate.plugins.base import Progress, no_progress
+from slimgate.plugins.models import Predictor
+from slimgate.plugins.rows import Encoded, Rows
+from slimgate.plugins.task import AnswerPlan
 from slimgate.record.outcome_files import read_outcomes, write_outcomes
 from slimgate.run import contents, keys
 from slimgate.run.measure.row_encoders import make_row_encoder

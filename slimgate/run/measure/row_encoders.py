@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.protocols import Arrays, Encoded, Rows
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.rows import Encoded, Rows
 from slimgate.runtimes.cascade import format_input_name, is_cascade, list_tokenizer_folders
 from slimgate.suite.suite import SuiteTask
 

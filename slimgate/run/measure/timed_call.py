@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimgate.errors import MeasureError
-from slimgate.protocols import END_TO_END, Arrays, Predictor, TimedPart, TimedWriter
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.models import Predictor, TimedWriter
+from slimgate.plugins.workloads import END_TO_END, TimedPart
 from slimgate.run.measure.end_to_end import Texts, read_texts
 
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from slimgate._system.worker import Ended, run_worker
 from slimgate.errors import BuildError, ProcessDied
-from slimgate.protocols import Arrays, BuildContext
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.agreement import Scores
 from slimgate.steps.convert import _aoti_worker
 

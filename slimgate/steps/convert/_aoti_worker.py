@@ -20,7 +20,7 @@ import numpy as np
 
 from slimgate._system.worker import end_with_parent
 from slimgate.errors import SlimgateError
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 
 REQUEST, MODEL, BATCHES = "request.json", "model", "batches.npz"
 PACKAGE, SCORES, ANSWER = "model.pt2", "scores.npz", "answer.json"

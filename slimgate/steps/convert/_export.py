@@ -7,7 +7,8 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from slimgate.models.families import refuse_encoder_decoder
-from slimgate.protocols import Json, Step
+from slimgate.plugins.base import Json
+from slimgate.plugins.step import Step
 
 P = TypeVar("P", bound=BaseModel)
 

@@ -19,7 +19,8 @@ from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.served import Served, copy_served, gguf_file, load_written, quant_method
 from slimgate.models.stock import auto_class, save_plain
 from slimgate.models.torch_model import TorchModel
-from slimgate.protocols import BuildContext, ModelRef
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
 
 if TYPE_CHECKING:
     from slimgate.steps.convert.external import Params

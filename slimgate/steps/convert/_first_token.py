@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import encoder_layers
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 
 
 @contextmanager

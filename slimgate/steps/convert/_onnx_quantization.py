@@ -19,7 +19,8 @@ import numpy as np
 from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.errors import BuildError
 from slimgate.models.onnx_model import OnnxModel
-from slimgate.protocols import Arrays, BuildContext
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.agreement import Scores, calibration_arrays, check_agreement, predictor_of, scores
 from slimgate.steps.convert._onnx_graph import Graph, kinds_of, options_of, weights_of
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.models.onnx_model import OnnxModel
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from slimgate.steps.convert._onnx_graph import Graph, Values, without_unread
 from slimgate.steps.observers import BINS, Histogram, Observer, observe
 

@@ -18,7 +18,9 @@ from slimgate.errors import BuildError, SlimgateError
 from slimgate.judge.metrics.base import value_of
 from slimgate.judge.metrics.registry import load_metric
 from slimgate.models.predict import predict_scores
-from slimgate.protocols import Arrays, BuildContext, Rows
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Rows
 from slimgate.runtimes.openvino import RequestPredictor
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.answer_agreement import check_answers

@@ -16,7 +16,8 @@ from slimgate.models.generate import can_write
 from slimgate.models.stock import save_plain
 from slimgate.models.write_answers import end_tokens, is_encoder_decoder
 from slimgate.models.write_by_length import check_length
-from slimgate.protocols import BuildContext, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.agreement import calibration_arrays
 
 _SPECIAL = ("unk_token", "bos_token", "eos_token")

@@ -13,7 +13,7 @@ from slimgate.models.gguf_encoder import write_encoder
 from slimgate.models.llm_packages import require_package
 from slimgate.models.sentence_encoder import SentenceEncoder
 from slimgate.models.stock import save_plain
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.convert import _to_gguf_worker as worker
 from slimgate.steps.layers.float_layers import check_float_activations, quantized_layers, to_float_layer
 

@@ -14,7 +14,8 @@ from slimgate.models.generate import can_write
 from slimgate.models.onnx_genai_model import CONFIG, COUNTS, KIND, PACKAGE, OnnxGenaiModel
 from slimgate.models.stock import save_plain
 from slimgate.models.write_answers import end_tokens
-from slimgate.protocols import BuildContext, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.convert import _to_onnx_genai_worker as worker
 
 LIMIT_SECONDS = 24 * 3600.0

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from slimgate._system.worker import end_with_parent
-from slimgate.protocols import Json
+from slimgate.plugins.base import Json
 
 REQUEST, MODEL, WRITTEN, CACHE = "request.json", "model", "written", "cache"
 # The builder's own names: what a product rounds its input to, and no rounding.

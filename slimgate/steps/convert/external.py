@@ -28,8 +28,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, Strict
 
 from slimgate.errors import SuiteError
-from slimgate.params import SuitePath, Table
-from slimgate.protocols import BuildContext, Json, Step
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import SuitePath, Table
+from slimgate.plugins.step import Step
 
 
 def _python_path(value: Any) -> Any:

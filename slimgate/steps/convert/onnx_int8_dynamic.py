@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 BY_BATCH = (
     "activations share one scale over the whole batch, so a row's answer depends a little on the rows beside "

@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.params import Table
-from slimgate.protocols import Arrays, BuildContext
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.convert._export import Export
 

@@ -23,8 +23,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from slimgate.errors import SuiteError
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json, Step
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 ENCODER_DECODERS = ("t5", "mt5", "bart", "marian")
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")

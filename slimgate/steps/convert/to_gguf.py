@@ -25,8 +25,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
 
 # How far rounding may move answers, in standard deviations of the scores, before something else is wrong.

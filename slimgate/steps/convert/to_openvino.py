@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.convert._export import Export
 

@@ -17,8 +17,10 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.errors import SuiteError
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json, Step
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "gpt2")
 

@@ -11,7 +11,8 @@ from slimgate.errors import BuildError
 from slimgate.models.embedding_forms import BinaryForm, Int8Form, LeadingDimensions, Query, StoredForm
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.sentence_encoder import SentenceEncoder
-from slimgate.protocols import BuildContext, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches
 
 TRUNCATE, QUANTIZE = "truncate_embeddings", "quantize_embeddings"

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 
 class Params(Table):

@@ -12,7 +12,8 @@ from torch import nn
 from slimgate.errors import BuildError
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.token_embeddings import plain_token_embeddings
-from slimgate.protocols import BuildContext, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.factorize._svd import kept_energy, pays, rank_of_energy
 from slimgate.steps.factorize._vocabulary import count_tokens, token_heads
 from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding

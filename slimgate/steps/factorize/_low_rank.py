@@ -13,7 +13,8 @@ from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks
 from slimgate.models.linear_layers import linear_layers
 from slimgate.models.replace_modules import replace_modules_
-from slimgate.protocols import BuildContext, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import Moments, calibration_batches, input_moments
 from slimgate.steps.factorize._svd import (
     Decomposition,

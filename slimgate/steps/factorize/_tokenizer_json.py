@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from slimgate.errors import BuildError
-from slimgate.protocols import Json
+from slimgate.plugins.base import Json
 
 ASCII = frozenset(map(chr, range(33, 127)))
 # sentencepiece's and byte-level BPE's marks of a space

@@ -12,7 +12,8 @@ import numpy as np
 
 from slimgate.errors import BuildError
 from slimgate.models.config import OFFSET_POSITIONS
-from slimgate.protocols import BuildContext, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.factorize._tokenizer_json import commonest, needed_ids, read_state, trim_tokenizer
 from slimgate.steps.factorize._vocabulary import Counts, count_tokens, trim_network_
 

@@ -15,7 +15,7 @@ from slimgate.models.plain_layers import to_plain_tables_
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.static_encoder import StaticEncoder
 from slimgate.models.token_embeddings import token_embeddings
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 
 Counts = npt.NDArray[np.int64]
 

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from slimgate.errors import BuildError
 from slimgate.models.blocks import output_layer
 from slimgate.models.predict import predict_scores
-from slimgate.protocols import BuildContext, Encoded, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune._active_choice import (
     Floats,

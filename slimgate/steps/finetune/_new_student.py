@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.loading import load_object
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.token_embeddings import token_embeddings
 from slimgate.models.torch_model import TorchModel
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load_object
 
 INTERMEDIATE = ("intermediate_size", "hidden_dim", "n_inner", "ffn_dim")
 

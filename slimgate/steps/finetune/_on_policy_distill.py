@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.models.generate import can_write
-from slimgate.protocols import AnswerPlan, BuildContext, Json
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.training.trainer import train
 from slimgate.steps.training.written_answers import (

@@ -10,7 +10,9 @@ import torch
 
 from slimgate.models.block_choice import keep_blocks_
 from slimgate.models.blocks import encoder_layers
-from slimgate.protocols import Arrays, BuildContext, Encoded, iter_batches
+from slimgate.plugins.base import Arrays, iter_batches
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 from slimgate.steps.training.distillation import DistillationLoss, lesson
 from slimgate.steps.training.matching import matches_of
 from slimgate.steps.training.options import without_block

@@ -16,7 +16,8 @@ from slimgate.models.blocks import logits_layer
 from slimgate.models.sentence_encoder import SentenceEncoder, pool
 from slimgate.models.static_encoder import StaticClassifier, StaticEncoder, StaticSentenceEncoder
 from slimgate.models.torch_model import TorchModel
-from slimgate.protocols import BuildContext, iter_batches
+from slimgate.plugins.base import iter_batches
+from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.heads import classifier_inputs
 from slimgate.tasks.parts.objectives import objective_of

@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.finetune._active_choice import Strategy
 from slimgate.steps.training.distillation_params import DistillationStep, OneTeacherParams
 

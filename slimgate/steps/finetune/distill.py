@@ -47,8 +47,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, model_validator
 
-from slimgate.params import VARIANT_NAME
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import VARIANT_NAME
 from slimgate.steps.training.distillation_params import DistillationStep, OneTeacherParams
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.step import Step
 from slimgate.steps.training.params import TrainingParams
 
 

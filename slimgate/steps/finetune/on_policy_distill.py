@@ -30,8 +30,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from slimgate.params import VARIANT_NAME
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import VARIANT_NAME
+from slimgate.plugins.step import Step
 from slimgate.steps.training.params import TrainingParams
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from slimgate.errors import SuiteError
 from slimgate.models.config import blocks_of
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.distillation_params import InnerParams, TaughtStep
 
 

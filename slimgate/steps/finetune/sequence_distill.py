@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import Field
 
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.distillation_params import InnerParams, TaughtStep
 
 

@@ -28,8 +28,9 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.errors import SuiteError
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 _WIDTHS = ("hidden_size", "dim", "n_embd", "d_model")
 _BLOCKS = ("num_hidden_layers", "n_layers", "n_layer")

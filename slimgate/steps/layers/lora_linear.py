@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimgate.errors import BuildError
-from slimgate.loading import load_object
 from slimgate.models.blocks import width
 from slimgate.models.replace_modules import describe
+from slimgate.plugins.loading import load_object
 
 
 class LoraLinear(nn.Module):

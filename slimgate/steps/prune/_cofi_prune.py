@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from slimgate.errors import BuildError
 from slimgate.models.blocks import blocks, encoder_layers
-from slimgate.protocols import Encoded
+from slimgate.plugins.rows import Encoded
 from slimgate.steps.prune._gradual_params import progress_of_pruning
 from slimgate.steps.prune._sublayer_gates import SublayerGates, settle_, sparsity
 from slimgate.steps.training.distillation import same_tokens

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from slimgate.models.blocks import encoder_layers
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, without_padding
 from slimgate.steps.importance import labelled_batches
 from slimgate.tasks.parts.objectives import objective_of

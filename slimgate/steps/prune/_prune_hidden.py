@@ -34,7 +34,7 @@ from slimgate.models.cut_layers import (
 )
 from slimgate.models.families import family_of
 from slimgate.models.replace_modules import replace_modules_
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs
 from slimgate.steps.importance import mask_importance
 

@@ -24,7 +24,8 @@ from typing import Any
 
 from pydantic import Field
 
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.step import Step
 from slimgate.steps.prune._gradual_params import GradualParams
 
 

@@ -22,8 +22,9 @@ from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
 from slimgate.models.config import blocks_of
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 
 class Params(Table):

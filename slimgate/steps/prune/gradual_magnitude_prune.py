@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.finetune import distill
 
 

@@ -15,8 +15,10 @@ from pydantic import Discriminator, RootModel, Tag, model_validator
 
 from slimgate.errors import BuildError
 from slimgate.models.config import BlockNumbers, blocks_of, check_numbers, decoder_blocks_of, with_blocks
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json, Step
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 
 class Lists(Table):

@@ -21,7 +21,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.step import Step
 from slimgate.steps.prune._gradual_params import GradualParams
 
 Side = Annotated[int, Field(ge=1, strict=True)]

@@ -25,8 +25,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slimgate.errors import SuiteError
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 
 class Params(Table):

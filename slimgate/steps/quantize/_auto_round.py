@@ -13,7 +13,7 @@ from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError
 from slimgate.models.llm_packages import require_package
 from slimgate.models.stock import save_plain
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.quantize import _auto_round_worker as worker
 
 LIMIT_SECONDS = 7 * 24 * 3600.0

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.calibration import calibration_batches, watch_inputs
 from slimgate.steps.layers.binary_training import LatentEmbedding, LatentLinear
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 if TYPE_CHECKING:
     from slimgate.steps.layers.grid import Scheme

@@ -23,7 +23,8 @@ from typing import Any
 from pydantic import Field
 
 from slimgate.models.config import BlockNumbers, blocks_of, check_numbers
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.step import Step
 from slimgate.steps.training.params import AnswerParams
 
 

@@ -18,8 +18,9 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from slimgate.models.precision import resolve_precision
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 
 class Params(Table):

@@ -27,8 +27,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
 
 EXACT, OTHER_DTYPE, ROUNDED_ACTIVATIONS = 0.01, 0.1, 1.0

@@ -19,8 +19,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 from slimgate.steps.quantize import gptq as compensated
 from slimgate.steps.quantize import int8_dynamic as dynamic
 from slimgate.steps.quantize import int8_static as static
@@ -131,7 +132,7 @@ def _make_modules(model: Any, step: NamedStep, role: str, context: BuildContext)
 
 
 def _ranking_scores(model: Any, params: Params, context: BuildContext) -> Any:
-    from slimgate.protocols import Rows
+    from slimgate.plugins.rows import Rows
     from slimgate.steps.training.scoring import answers
     from slimgate.tasks.parts.objectives import labelled_rows, objective_of
 

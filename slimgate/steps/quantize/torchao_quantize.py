@@ -21,8 +21,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 # The least compute capability of the GPU that a configuration's kernel is for; the others run on CPUs.
 NEEDS_GPU = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}

@@ -20,11 +20,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from slimgate.errors import BuildError, SlimgateError
-from slimgate.loading import load, module_of
 from slimgate.models.families import check_family
 from slimgate.models.image_text_processor import ImageTextProcessor
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json, Step
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load, module_of
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 
 class Params(Table):

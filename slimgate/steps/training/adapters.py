@@ -25,7 +25,7 @@ from slimgate.models.plain_layers import to_plain_linear_
 from slimgate.models.replace_modules import replace_modules_
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.sparsity import pruned_layers
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.layers.lora_linear import LoraLinear, SparseLoraLinear
 from slimgate.steps.layers.straight_through import gradients_through
 from slimgate.steps.training.params import LoraParams

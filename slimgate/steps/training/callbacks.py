@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from transformers import TrainerCallback
 
 from slimgate.models.sparsity import pruned_layers
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.scoring import Score, score
 from slimgate.tasks.parts.objectives import Labelled, objective_of
 

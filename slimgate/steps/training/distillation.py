@@ -18,7 +18,8 @@ from torch import nn
 
 from slimgate.errors import BuildError
 from slimgate.models.module_outputs import Outputs, watch_outputs
-from slimgate.protocols import BuildContext, Encoded
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 from slimgate.steps.training.matching import HiddenMatch, Match
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,

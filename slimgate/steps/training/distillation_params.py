@@ -11,8 +11,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field
 
 from slimgate.errors import BuildError
-from slimgate.params import VARIANT_NAME
-from slimgate.protocols import UNLABELLED, Step
+from slimgate.plugins.params import VARIANT_NAME
+from slimgate.plugins.rows import UNLABELLED
+from slimgate.plugins.step import Step
 from slimgate.steps.training.params import AnswerParams
 from slimgate.steps.training.transfer_params import TransferParams
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from slimgate.errors import BuildError
-from slimgate.protocols import BuildContext, iter_batches
+from slimgate.plugins.base import iter_batches
+from slimgate.plugins.context import BuildContext
 from slimgate.tasks.parts.objectives import Labelled, Objective, labelled_rows, objective_of
 
 

@@ -23,7 +23,9 @@ import torch
 
 from slimgate._system.files import room_for
 from slimgate.models.precision import answer_precision, in_precision, resolve_precision
-from slimgate.protocols import BuildContext, Encoded, Json, iter_batches
+from slimgate.plugins.base import Json, iter_batches
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.tasks.parts.objectives import Objective, Targets
 

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.protocols import BuildContext, Encoded
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 from slimgate.steps.training.distillation import DistillationRows, same_tokens, unlike
 from slimgate.steps.training.teacher_answers import (
     MOST_BYTES,

@@ -20,7 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
 from slimgate.models.seeding import isolated_seed
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.callbacks import ATTACHED, Epochs, Hooked, KeepZeros, TrainingHook
 from slimgate.steps.training.data_parallel import Workers
 from slimgate.steps.training.options import with_frozen_layers, with_regularization

@@ -26,9 +26,10 @@ from slimgate.data.parts import collapse_text, collapsed_texts
 from slimgate.data.row_files import columns_of, rows_of
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
-from slimgate.loading import load_object
 from slimgate.models.generate import continue_prompts
-from slimgate.protocols import UNLABELLED, BuildContext, Rows
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load_object
+from slimgate.plugins.rows import UNLABELLED, Rows
 from slimgate.steps.training.transfer_params import (
     Augment,
     Generate,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from slimgate.data.row_files import SUFFIXES, RowFile
-from slimgate.params import SuitePath, Table
+from slimgate.plugins.params import SuitePath, Table
 
 
 class Generate(Table):

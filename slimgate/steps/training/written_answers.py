@@ -19,9 +19,12 @@ import pyarrow as pa
 
 from slimgate._system.digests import json_digest
 from slimgate.errors import BuildError
-from slimgate.loading import module_of
 from slimgate.models.write_answers import Written
-from slimgate.protocols import AnswerPlan, BuildContext, Json, Rows
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import module_of
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.training.teacher_answers import BATCH_SIZE, KIND, PROGRESS
 

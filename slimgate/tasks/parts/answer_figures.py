@@ -13,7 +13,8 @@ import numpy as np
 
 from slimgate.models.write_answers import Writing
 from slimgate.outcomes import SAME_ANSWERS, Outcomes
-from slimgate.protocols import AnswerPlan, Compared
+from slimgate.plugins.models import Compared
+from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.prompts import Prompts, common_prefix, write_to_prompts
 
 # So many prompts are answered one by one, to see whether the batch matters.

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from slimgate.errors import MeasureError
 from slimgate.models.ask import PROMPT_LOGPROBS, Reply, Request
 from slimgate.models.write_answers import Writing, Written
-from slimgate.protocols import AnswerPlan, Arrays
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor
 
 

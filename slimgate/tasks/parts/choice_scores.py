@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from slimgate.errors import DataError
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.language_model import Windows, at_once
 

@@ -25,8 +25,12 @@ from slimgate.models.model_ref import TORCH
 from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.saved_weights import saved_weights
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Json, ModelRef, Task, TaskFacts
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
+from slimgate.plugins.params import Table
+from slimgate.plugins.rows import TaskFacts
+from slimgate.plugins.task import Task
 
 SEQUENCE = "AutoModelForSequenceClassification"
 TOKENS = "AutoModelForTokenClassification"

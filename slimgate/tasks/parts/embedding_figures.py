@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.models.torch_model import DESCRIPTION
-from slimgate.protocols import Compared, Json, iter_batches
+from slimgate.plugins.base import Json, iter_batches
+from slimgate.plugins.models import Compared
 from slimgate.tasks.parts.retrieval import unit_vectors
 
 # More rows hardly move a mean cosine.

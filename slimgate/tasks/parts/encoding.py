@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.errors import BuildError
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 
 # The place of a token that is not the first of a word: special ones, padding, and the rest of words.
 NO_WORD = -1

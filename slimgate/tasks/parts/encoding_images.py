@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.data.images import Pixels
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from slimgate.tasks.parts.encoding import EncodedTexts
 
 

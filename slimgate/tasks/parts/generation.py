@@ -20,8 +20,10 @@ from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNC
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, SIMILAR_ANSWERS, Ints, Outcomes
-from slimgate.params import Table
-from slimgate.protocols import AnswerPlan, Compared, Predictor, Rows, Task, TaskFacts, row_groups
+from slimgate.plugins.models import Compared, Predictor
+from slimgate.plugins.params import Table
+from slimgate.plugins.rows import Rows, TaskFacts, row_groups
+from slimgate.plugins.task import AnswerPlan, Task
 from slimgate.runtimes.endpoint import EndpointPredictor
 
 if TYPE_CHECKING:

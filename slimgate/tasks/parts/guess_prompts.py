@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from slimgate.data.guess_input import FoundRows
-from slimgate.protocols import Json
+from slimgate.plugins.base import Json
 
 PROMPTS = ("prompt", "question", "instruction", "messages", "input")
 REFERENCES = ("reference", "references", "answer", "answers", "completion", "response", "output", "target")

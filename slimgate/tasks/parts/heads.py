@@ -24,7 +24,8 @@ import torch
 from torch import nn
 
 from slimgate.models.precision import answer_precision, in_precision
-from slimgate.protocols import Encoded, Progress, iter_batches, no_progress
+from slimgate.plugins.base import Progress, iter_batches, no_progress
+from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData
 from slimgate.tasks.parts.objectives import Labelled, TokenObjective
 

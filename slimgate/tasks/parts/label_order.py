@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from slimgate.data.labels import label_map
 from slimgate.errors import BuildError
-from slimgate.protocols import BuildContext, Rows
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Rows
 
 # How many rows of `selection` are predicted.
 ROWS = 500

@@ -22,7 +22,9 @@ from slimgate.errors import BuildError
 from slimgate.models.pretrained import config_of, require_weights, tokenizer_of, weights_of
 from slimgate.models.seeding import isolated_seed
 from slimgate.models.torch_model import TorchModel
-from slimgate.protocols import Arrays, BuildContext, ModelRef
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import ModelRef
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.objectives import NO_ANSWER
 

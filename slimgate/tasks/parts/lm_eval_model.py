@@ -25,7 +25,9 @@ from transformers import AutoConfig, AutoTokenizer
 from slimgate._system import quiet
 from slimgate.errors import MeasureError, in_one_line
 from slimgate.models.generate import can_write
-from slimgate.protocols import AnswerPlan, Predictor, Rows
+from slimgate.plugins.models import Predictor
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.lm_eval_documents import ROLLING, Documents, score_documents
 

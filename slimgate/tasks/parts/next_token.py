@@ -20,7 +20,8 @@ import numpy.typing as npt
 import torch
 
 from slimgate.outcomes import Floats, Ints
-from slimgate.protocols import Encoded, Predictor
+from slimgate.plugins.models import Predictor
+from slimgate.plugins.rows import Encoded
 from slimgate.tasks.parts.language_model import at_once
 
 # Kept of each place; each takes 8 bytes of the store.

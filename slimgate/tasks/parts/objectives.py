@@ -23,7 +23,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from slimgate.protocols import BuildContext, Encoded
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 
 # What torch's cross-entropy passes over.
 UNLABELLED = -100

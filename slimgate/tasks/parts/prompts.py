@@ -12,7 +12,9 @@ import numpy.typing as npt
 from slimgate.errors import DataError
 from slimgate.models.predict import batches
 from slimgate.models.write_answers import Writing, Written, write_answers
-from slimgate.protocols import NEW_TOKENS, AnswerPlan, Arrays, Predictor
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.models import NEW_TOKENS, Predictor
+from slimgate.plugins.task import AnswerPlan
 from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
 from slimgate.tasks.parts.language_model import Windows, windows
 

@@ -14,7 +14,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 
 CONTEXT, CHOICES = "{context}", "{choices}"
 PLAIN, LETTERED = CONTEXT, f"{CONTEXT}\n{CHOICES}\nAnswer:"

@@ -16,7 +16,11 @@ from slimgate.models.config import check_positions
 from slimgate.models.pretrained import POOLER, Weights, numbers_alone, require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
 from slimgate.models.sentence_layout import sentence_layout
-from slimgate.protocols import BuildContext, Compared, Json, ModelRef, Rows, Task, TaskFacts
+from slimgate.plugins.base import Json
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import Compared, ModelRef
+from slimgate.plugins.rows import Rows, TaskFacts
+from slimgate.plugins.task import Task
 from slimgate.tasks.parts.encoding import EncodedTexts
 from slimgate.tasks.parts.sentences import EncodedPairs, SentenceParams, encode_sentences
 

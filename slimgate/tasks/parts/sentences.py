@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from slimgate.params import Table
-from slimgate.protocols import Arrays, Rows
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.params import Table
+from slimgate.plugins.rows import Rows
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slimgate.models.generate import can_write, continue_prompts, room
-from slimgate.protocols import Compared
+from slimgate.plugins.models import Compared
 
 Words = Sequence[str]
 PROMPTS = 64

@@ -17,7 +17,9 @@ import numpy as np
 
 from slimgate.errors import BuildError, DataError
 from slimgate.models.torch_model import TorchModel
-from slimgate.protocols import NEW_TOKENS, Arrays, BuildContext, ModelRef
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.models import NEW_TOKENS, ModelRef
 from slimgate.tasks.parts.encoding import EncodedTexts, encoded_fields, keep_truncation
 from slimgate.tasks.parts.language_model import load_text_model
 from slimgate.tasks.parts.prompts import Prompts

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from slimgate.protocols import BuildContext, Rows
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Rows
 from slimgate.tasks.parts.classifiers import HEAD_ROWS, HeadData, HeadParams, HeadTask, Loaded
 from slimgate.tasks.parts.encoding import EncodedTexts, encode_texts
 

@@ -16,9 +16,9 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from fixtures.models.kept_models import KeptRun, kept_run, predict_with_readme
 from slimgate.cli.main import main
-from slimgate.loading import load, module_of
 from slimgate.models.predict import predict_scores
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.loading import load, module_of
 from slimgate.steps.agreement import predictor_of
 from slimgate.store.artifact import Artifact
 from slimgate.suite import extras

@@ -15,8 +15,8 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.kept_models import kept_run, predict_with_readme
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
-from slimgate.loading import graph_forms
 from slimgate.models.model_ref import parse_model_ref, weights_sha256
+from slimgate.plugins.loading import graph_forms
 from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow

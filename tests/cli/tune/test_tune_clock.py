@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from slimgate.cli.tune.clock import Clock, OutOfTime
-from slimgate.protocols import Progress
+from slimgate.plugins.base import Progress
 
 
 def test_a_step_that_tells_how_far_it_is_ends_with_the_time() -> None:

@@ -16,7 +16,7 @@ from support.tuned_suite import write_repository
 
 from slimgate.cli.main import main
 from slimgate.cli.tune import command as tune
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.run import run as runs
 from slimgate.run.rows import PreparedRows
 

@@ -11,7 +11,7 @@ import pytest
 from slimgate.cli.tune.clock import Clock
 from slimgate.cli.tune.measuring import Bench
 from slimgate.judge.speed import Speedup
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.store.store import Store
 
 

@@ -15,8 +15,8 @@ from support.added_package import add_package
 from slimgate.data.log_files.columns import read_samples
 from slimgate.data.log_files.find import read_log
 from slimgate.errors import DataError, SuiteError
-from slimgate.loading import known_plugins, load
-from slimgate.samples import Log, Reader, Row
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.reader import Log, Reader, Row
 
 WRITTEN = Path(__file__).parent / "written_by_tools"
 

@@ -22,7 +22,7 @@ from slimgate.data.log_files.pairs import (
     shared_tasks,
 )
 from slimgate.errors import DataError
-from slimgate.samples import Digest, Log, Row, TaskLog
+from slimgate.plugins.reader import Digest, Log, Row, TaskLog
 
 Scores = Sequence[float | None]
 

@@ -19,7 +19,7 @@ from slimgate.data.log_files.pairs import Rules
 from slimgate.data.log_files.runs import choose_repeat, choose_runs, make_log, parse_choices
 from slimgate.data.log_files.verdicts import judge_logs
 from slimgate.errors import DataError, SuiteError
-from slimgate.samples import Log, Row, Run, TaskLog
+from slimgate.plugins.reader import Log, Row, Run, TaskLog
 from slimgate.suite.log_suite import load_log_suite
 
 WRITTEN = Path(__file__).parent / "written_by_tools"

@@ -13,7 +13,7 @@ from slimgate.data.log_files.pairs import Rules
 from slimgate.data.log_files.same_documents import digest_documents, group_rows
 from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.samples import Log, Row, TaskLog
+from slimgate.plugins.reader import Log, Row, TaskLog
 
 NONE = np.array([-1, -1, -1, -1])
 POOLED = LogBudgets((), (QualityBudget("drop_points", 2.0),))

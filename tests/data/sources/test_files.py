@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from slimgate.data.sources import files
 from slimgate.errors import DataError, SuiteError
-from slimgate.params import Located
+from slimgate.plugins.params import Located
 
 DATA = Path(__file__).parents[3] / "../shared/data"
 

@@ -14,7 +14,7 @@ from fixtures.models.hub_layout import COMMIT, cache_dataset, write_dataset
 from slimgate.data.parts import pools_of
 from slimgate.data.sources import hub
 from slimgate.errors import DataError, SuiteError
-from slimgate.params import Located
+from slimgate.plugins.params import Located
 
 NAMES = ("not_duplicate", "duplicate")
 OTHER = "f" * 40

@@ -10,7 +10,7 @@ from support.tiny_suite import tiny_run
 
 from slimgate.judge.speed import Speedup
 from slimgate.plugin.gates import speedup as gate
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.run.duels import Duels, PlantedDelay
 from slimgate.run.gate_results import Parts, format_now, list_awaited_budgets
 from slimgate.run.run import ModelHandle, SuiteRun

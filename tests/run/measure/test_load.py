@@ -12,7 +12,7 @@ from slimgate.judge.call_times import judge_call_times
 from slimgate.judge.decision import Verdict
 from slimgate.models.ask import Request
 from slimgate.models.stream import Timed
-from slimgate.protocols import LOAD_PARTS, Load, ServiceLevel
+from slimgate.plugins.workloads import LOAD_PARTS, Load, ServiceLevel
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes, duel_under_load, is_good
 from slimgate.runtimes.endpoint import EndpointTable
 

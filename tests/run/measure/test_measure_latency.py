@@ -13,7 +13,8 @@ import pytest
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS
-from slimgate.protocols import Rows, Workload
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.workloads import Workload
 from slimgate.run.measure.latency import (
     choose_rows_of_length,
     choose_workload_rows,

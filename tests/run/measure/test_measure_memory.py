@@ -24,7 +24,7 @@ import sys
 
 import numpy as np
 
-from slimgate.params import Table
+from slimgate.plugins.params import Table
 
 
 class Predictor:

@@ -15,8 +15,8 @@ from slimgate._system.processor import describe_processor
 from slimgate.errors import MeasureError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
-from slimgate.loading import load
-from slimgate.params import Table
+from slimgate.plugins.loading import load
+from slimgate.plugins.params import Table
 from slimgate.run.measure.quality import Encoder, make_outcomes, predict_outcomes
 from slimgate.run.run import SuiteRun
 from slimgate.runtimes import eager

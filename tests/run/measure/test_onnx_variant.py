@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.tiny_suite import tiny_run
 
-from slimgate.protocols import Workload
+from slimgate.plugins.workloads import Workload
 from slimgate.run.measure.duel import Contender, ContenderSpec, run_duel
 from slimgate.run.measure.memory import read_memory
 from slimgate.suite.suite import TEACHER, dump_params

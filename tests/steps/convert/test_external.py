@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError, SuiteError
-from slimgate.params import Located
+from slimgate.plugins.params import Located
 from slimgate.steps.convert import external
 from slimgate.tasks import causal_lm
 from tests.support.tiny_suite import tiny_run

@@ -20,7 +20,7 @@ from fixtures.models.exported import make_distinct_
 from fixtures.models.task_rows import load_task_model, task_context
 from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.errors import BuildError
-from slimgate.protocols import Arrays
+from slimgate.plugins.base import Arrays
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.agreement import calibration_arrays, predictor_of
 from slimgate.steps.convert import onnx_cast, onnx_int8_static, onnx_optimize, to_onnx

@@ -14,9 +14,9 @@ from fixtures.models.building import tiny_context
 from fixtures.models.encoder_decoders import PARAMS, answers_of, tiny_pair_model
 from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
-from slimgate.loading import load
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
-from slimgate.protocols import NEW_TOKENS, TimedWriter
+from slimgate.plugins.loading import load
+from slimgate.plugins.models import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.runtimes._ctranslate2 import CTranslate2Predictor
 from slimgate.runtimes.eager import EagerPredictor

@@ -27,7 +27,7 @@ from slimgate._system.processor import cpu_instructions, sums_saturate
 from slimgate.errors import BuildError, MeasureError, SuiteError
 from slimgate.models.ctranslate2_model import load_ctranslate2_model
 from slimgate.models.write_answers import Writing
-from slimgate.protocols import NEW_TOKENS, TimedWriter
+from slimgate.plugins.models import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import ctranslate2 as runtime
 from slimgate.runtimes._ctranslate2_generator import GeneratorPredictor
 from slimgate.steps.convert import to_ctranslate2 as step

@@ -25,7 +25,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.onnx_genai_model import load_onnx_genai_model
-from slimgate.protocols import NEW_TOKENS, TimedWriter
+from slimgate.plugins.models import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import onnxruntime_genai as runtime
 from slimgate.steps.convert import to_onnx_genai as step
 from slimgate.suite.runtime_choice import find_runtime

@@ -25,7 +25,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny_decoders import answers_of, prompts_of, timed_batch, tiny_decoder
 from slimgate.errors import BuildError, MeasureError, MissingExtra, SuiteError
 from slimgate.models.write_answers import Writing
-from slimgate.protocols import NEW_TOKENS, TimedWriter
+from slimgate.plugins.models import NEW_TOKENS, TimedWriter
 from slimgate.runtimes import openvino_decoder as runtime
 from slimgate.steps.convert import openvino_weights
 from slimgate.steps.convert import to_openvino_decoder as step

@@ -17,7 +17,7 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.calibration import calibration_batches
 from slimgate.steps.factorize import low_rank

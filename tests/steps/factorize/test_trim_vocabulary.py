@@ -26,10 +26,10 @@ from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.encoder_decoders import tiny_pair_model
 from fixtures.models.masking import save_and_load
 from slimgate.errors import BuildError, DataError
-from slimgate.loading import load
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import TorchModel, load_torch_model
-from slimgate.protocols import Rows
+from slimgate.plugins.loading import load
+from slimgate.plugins.rows import Rows
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.factorize import factorize_embeddings, trim_vocabulary
 from slimgate.steps.finetune import fine_tune

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context, tiny_rows
 from slimgate.errors import BuildError
-from slimgate.protocols import BuildContext, Rows
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Rows
 from slimgate.steps.finetune import active_distill
 from slimgate.tasks import text_regression
 

@@ -14,7 +14,8 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.write_answers import Written
-from slimgate.protocols import AnswerPlan, Rows
+from slimgate.plugins.rows import Rows
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill, fine_tune, sequence_distill
 from slimgate.steps.training.transfer_params import Generate

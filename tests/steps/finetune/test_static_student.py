@@ -19,7 +19,7 @@ from fixtures.models.task_rows import load_task_model, task_context
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.steps.agreement import predictor_of
 from slimgate.steps.convert import onnx_int8_static, to_onnx
 from slimgate.steps.factorize import trim_vocabulary

@@ -14,10 +14,10 @@ import torch
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
-from slimgate.loading import load
 from slimgate.models.linear_layers import linear_layers
 from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
+from slimgate.plugins.loading import load
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.layers.grid import dequantize
 from slimgate.steps.layers.sparse_integers import SparseInt8Linear

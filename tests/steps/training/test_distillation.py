@@ -203,7 +203,7 @@ def test_the_teacher_is_its_own_perfect_mimic(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("in_float32")
 def test_the_teacher_reads_pairs_by_its_own_tokenizer(tmp_path: Path) -> None:
     """A DistilBERT student's tokenizer gives no token types; the BERT teacher must see them all the same."""
-    from slimgate.protocols import TaskFacts
+    from slimgate.plugins.rows import TaskFacts
     from slimgate.tasks import text_classification
 
     pair = Pair(tmp_path, architecture="distilbert")

@@ -13,7 +13,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.generate import continue_prompts
-from slimgate.protocols import Compared
+from slimgate.plugins.models import Compared
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.finetune import distill
 from slimgate.steps.training.distillation import DistillationLoss, unlike

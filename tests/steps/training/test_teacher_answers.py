@@ -14,7 +14,7 @@ from support.tiny_suite import tiny_run
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.run.build import SharedBySteps
 from slimgate.steps.finetune.distill import Params
 from slimgate.steps.training import teacher_answers as module

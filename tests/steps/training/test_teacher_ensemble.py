@@ -17,7 +17,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from fixtures.models.tiny import BAD, GOOD, OTHER, tiny_tokenizer
 from slimgate.errors import BuildError
-from slimgate.protocols import BuildContext, MoreTeacher
+from slimgate.plugins.context import BuildContext, MoreTeacher
 from slimgate.steps.finetune import active_distill, distill
 from slimgate.steps.prune import gradual_magnitude_prune
 from slimgate.steps.quantize import quantization_aware_training

@@ -18,7 +18,7 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.precision import resolve_precision
-from slimgate.protocols import BuildContext
+from slimgate.plugins.context import BuildContext
 from slimgate.steps.training.params import TrainingParams
 from slimgate.steps.training.scoring import Score
 from slimgate.steps.training.trainer import label_loss, train

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.models.building import tiny_context
 from slimgate.errors import BuildError, DataError
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.steps.finetune import distill
 from slimgate.steps.training.transfer import transfer_rows
 from slimgate.steps.training.transfer_params import Augment, TransferParams

@@ -10,7 +10,7 @@ import pytest
 from support.answer_server import serving
 
 from slimgate.errors import MeasureError
-from slimgate.protocols import AnswerPlan
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
 from slimgate.tasks.parts.asked_prompts import AskedPrompts, ask_for_choices
 

@@ -21,7 +21,7 @@ from slimgate._system.child_server import free_port, is_port_taken
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.models.ask import Reply
 from slimgate.models.write_answers import Writing
-from slimgate.protocols import AnswerPlan
+from slimgate.plugins.task import AnswerPlan
 from slimgate.runtimes.endpoint import EndpointPredictor, EndpointTable
 from slimgate.tasks.parts.asked_prompts import ask_for_answers, asked_prompts, to_written
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from slimgate.errors import DataError
-from slimgate.protocols import Rows
+from slimgate.plugins.rows import Rows
 from slimgate.tasks.parts.questions import Columns, Form, Question, choice_names, read_questions
 
 LISTED = Columns("q", "c", "a")

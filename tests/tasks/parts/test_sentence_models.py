@@ -16,7 +16,7 @@ from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_en
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.sentence_layout import sentence_layout
-from slimgate.protocols import ModelRef
+from slimgate.plugins.models import ModelRef
 from slimgate.run.contents import list_model_files
 from slimgate.tasks.parts.sentence_models import check_sentence_model
 from slimgate.tasks.sentence_embedding import Params

@@ -23,18 +23,21 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from slimgate import protocols
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.function_step import FunctionStep
-from slimgate.protocols import CLAIMS, JUDGING
-from slimgate.samples import Reader
+from slimgate.plugins.function_step import FunctionStep
+from slimgate.plugins.reader import Reader
+from slimgate.plugins.rows import JUDGING
+from slimgate.plugins.runtime import Form, Runtime
+from slimgate.plugins.source import Source
+from slimgate.plugins.step import CLAIMS, Step
+from slimgate.plugins.task import Task
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 BASES: dict[str, type[Any]] = {
-    "source": protocols.Source,
-    "task": protocols.Task,
-    "step": protocols.Step,
-    "runtime": protocols.Runtime,
+    "source": Source,
+    "task": Task,
+    "step": Step,
+    "runtime": Runtime,
     "log": Reader,
 }
 READABLE = ("train", "calibration", "selection", "unlabelled")
@@ -114,7 +117,7 @@ def plugins(kind: str) -> dict[str, Any]:
     return {**{name: load(kind, name) for name in known_plugins(kind)}, **_named.get(kind, {})}
 
 
-def runtime_of(kind: str) -> tuple[str, protocols.Runtime[Any]] | None:
+def runtime_of(kind: str) -> tuple[str, Runtime[Any]] | None:
     """The runtime that executes artifacts of a kind where a suite names none, and its name."""
     return next(
         (
@@ -126,21 +129,21 @@ def runtime_of(kind: str) -> tuple[str, protocols.Runtime[Any]] | None:
     )
 
 
-def forms() -> dict[str, tuple[str, protocols.Runtime[Any]]]:
+def forms() -> dict[str, tuple[str, Runtime[Any]]]:
     """Name of a form of `slimgate export` -> the runtime that declares it, and its name."""
     return {
         runtime.form.name: (name, runtime) for name, runtime in plugins("runtime").items() if runtime.form
     }
 
 
-def form_of(name: str) -> protocols.Form:
+def form_of(name: str) -> Form:
     """The form of that name."""
     form = forms()[name][1].form
     assert form is not None
     return form
 
 
-def graph_forms() -> dict[str, protocols.Form]:
+def graph_forms() -> dict[str, Form]:
     """Kind -> form, of the graphs that a model's folder may hold."""
     forms = (runtime.form for runtime in plugins("runtime").values())
     return {form.name: form for form in forms if form and form.files}
@@ -239,14 +242,14 @@ def _plugin(kind: str, candidate: Any) -> Any:
         return _check_plugin(kind, FunctionStep(candidate))
     params = getattr(candidate, "Params", None)
     if base is not Reader and not (inspect.isclass(params) and issubclass(params, BaseModel)):
-        raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/protocols.py")
+        raise SuiteError("it has no Params (a pydantic model of its options); see slimgate/plugins/base.py")
     _check_complete(base, sorted(getattr(candidate, "__abstractmethods__", ())))
     try:
         plugin = candidate() if inspect.isclass(candidate) else candidate
     except Exception as error:
         raise SuiteError(f"calling it failed: {type(error).__name__}: {error}") from error
     if base is Reader and not isinstance(plugin, Reader):
-        raise SuiteError("it is no Reader; see Reader in slimgate/samples.py")
+        raise SuiteError("it is no Reader; see Reader in slimgate/plugins/reader.py")
     if not isinstance(plugin, base):
         _check_complete(base, [name for name in _required_names(base) if not hasattr(plugin, name)])
         plugin = _with_defaults(base, plugin)
@@ -255,7 +258,9 @@ def _plugin(kind: str, candidate: Any) -> Any:
 
 def _check_complete(base: type, missing: Sequence[str]) -> None:
     if missing:
-        raise SuiteError(f"it has no {', '.join(missing)}; see {base.__name__} in slimgate/protocols.py")
+        raise SuiteError(
+            f"it has no {', '.join(missing)}; see {base.__name__} in slimgate/plugins/{base.__name__.lower()}.py"
+        )
 
 
 def _required_names(base: Any) -> list[str]:

@@ -6,7 +6,7 @@
     { "mytools.rounding:round_weights" = { digits = 2 } }
 
 It gives the model back, or nothing where it changed the one it was given. What else a step declares stands
-on the function, as in `round_weights.reads = ("train",)`; see Step in protocols.py.
+on the function, as in `round_weights.reads = ("train",)`; see step.py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Annotated, Any, get_origin, get_type_hints
 from pydantic import BaseModel, Strict, create_model
 
 from slimgate.errors import SuiteError
-from slimgate.params import Table
-from slimgate.protocols import BuildContext, Step
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.step import Step
 
 FORM = "a step's form is def name(model, context, *, option: type = default)"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

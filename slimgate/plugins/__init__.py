@@ -1,0 +1,1 @@
+"""The plug-ins of slimgate: a base class for each kind, and how a name leads to one."""

@@ -1,0 +1,45 @@
+"""What all kinds of plug-ins share: options, and the report of progress."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+
+import numpy.typing as npt
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    pass
+
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Json = dict[str, Any]
+P = TypeVar("P", bound=BaseModel)
+
+
+class WithParams(ABC, Generic[P]):
+    """What has a table of options: the type in brackets, or a class `Params` inside of the class."""
+
+    Params: type[P]
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            for parameter in get_args(base):
+                table = parameter.__bound__ if isinstance(parameter, TypeVar) else parameter
+                if isinstance(table, type) and issubclass(table, BaseModel):
+                    cls.Params = table  # type: ignore[assignment]
+
+
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(task: str, done: int, total: int) -> None:
+    """The progress of somebody who does not watch."""
+
+
+def iter_batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive runs of `size` positions; the last may be shorter."""
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

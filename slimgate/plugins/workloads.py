@@ -1,0 +1,102 @@
+"""What is timed: a call (`Workload`), and requests of several users at once (`Load`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    pass
+
+
+# The parts that are timed by themselves. Of writing an answer: until the first token, and each later token.
+# Of a forward pass: end to end, from the text of the rows to their answers, tokenizing included.
+Phase = Literal["ttft", "tpot", "e2e"]
+TTFT: Phase = "ttft"
+TPOT: Phase = "tpot"
+END_TO_END: Phase = "e2e"
+# What is timed of a model: one forward pass, one from text to answer, a whole answer that is written, or a
+# phase of it.
+TimedPart = Literal["forward", "answer", "ttft", "tpot", "e2e"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one timed call predicts: `batch` gate rows, padded or cut to `tokens`, or of their own lengths.
+
+    With prompt_tokens and new_tokens it writes an answer of exactly new_tokens to prompts of exactly
+    prompt_tokens. phase: the part of that which is timed; None: all of it. phase END_TO_END: what is timed
+    begins with the rows' text, where it else begins with prepared tensors.
+    """
+
+    batch: int
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    phase: Phase | None = None
+
+    @property
+    def id(self) -> str:
+        """b32x64 and b32x64-e2e; p128n64b1, p128n64b1-ttft and p128n64b1-tpot of a workload that writes."""
+        shape = f"b{self.batch}" + (f"x{self.tokens}" if self.tokens else "")
+        if self.prompt_tokens is not None:
+            shape = f"p{self.prompt_tokens}n{self.new_tokens}b{self.batch}"
+        return f"{shape}-{self.phase}" if self.phase else shape
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes an answer."""
+        return self.new_tokens is not None
+
+    @property
+    def part(self) -> TimedPart:
+        """What is timed."""
+        return self.phase or ("answer" if self.writes else "forward")
+
+    @property
+    def steps(self) -> int:
+        """By how many a call's time is divided: the tokens after the first for the time per output token."""
+        return self.new_tokens - 1 if self.phase == TPOT and self.new_tokens else 1
+
+    @property
+    def tokens_per_call(self) -> int | None:
+        """The tokens that the timed part writes divided by `steps`; None where it says no rate of tokens."""
+        if self.new_tokens is None or self.phase == TTFT:
+            return None
+        return self.batch if self.phase == TPOT else self.batch * self.new_tokens
+
+
+# What is timed of a request: all of it, until the first token, and from one token to the next.
+LoadPart = Literal["answer", "ttft", "tpot"]
+LOAD_PARTS: tuple[LoadPart, ...] = ("answer", "ttft", "tpot")
+
+
+@dataclass(frozen=True)
+class ServiceLevel:
+    """The most milliseconds that a request may take: until the first token, from one token to the next, until
+    the answer is complete. None: no limit."""
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    e2el_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a server bears: `concurrency` users who wait for their answers, or requests at a rate a second.
+
+    requests: of one turn of a model; blocks: turns of each. level: what a request that counts as good meets.
+    """
+
+    concurrency: int | None
+    request_rate: float | None
+    requests: int
+    blocks: int
+    part: LoadPart = "answer"
+    level: ServiceLevel | None = None
+
+    @property
+    def id(self) -> str:
+        """c8 or r2.5, with -ttft and -tpot for its parts."""
+        how = f"c{self.concurrency}" if self.request_rate is None else f"r{self.request_rate:g}"
+        return how if self.part == "answer" else f"{how}-{self.part}"

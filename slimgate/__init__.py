@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slimgate._system.digests import file_sha256
-    from slimgate.data.within import assert_within
     from slimgate.errors import BuildError, DataError, MeasureError, MissingExtra, SlimgateError, SuiteError
     from slimgate.judge.budget_kinds import QualityBudget
     from slimgate.judge.metrics.base import Metric
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import QualityJudgement, Verdict
+    from slimgate.logs.within import assert_within
     from slimgate.models.blocks import blocks
     from slimgate.models.config import check_positions
     from slimgate.models.cut_layers import cut_linear
@@ -66,7 +66,7 @@ HOMES = {
     "SlimgateError": "slimgate.errors",
     "SuiteError": "slimgate.errors",
     # a verdict on two models' answers, in any test
-    "assert_within": "slimgate.data.within",
+    "assert_within": "slimgate.logs.within",
     "ClassOutcomes": "slimgate.outcomes",
     "Outcomes": "slimgate.outcomes",
     "class_outcomes": "slimgate.outcomes",

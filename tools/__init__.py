@@ -1,1 +1,1 @@
-"""Programs of this repository: simulations, measurements, peers, the docs site, attacks. No suite needs them."""
+"""Programs of this repository: simulations, measurements, peers, the docs site, attacks."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slimgate.errors import MissingExtra, SuiteError
 
 if TYPE_CHECKING:
-    from slimgate.suite.log_suite import LogSuite
+    from slimgate.logs.suite import LogSuite
     from slimgate.suite.suite import Suite
 
 # The head of a table [suite], or a key suite = … or suite.x = …, whatever its case.
@@ -99,7 +99,7 @@ def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, 
     log_suites: dict[Path, LogSuite] = {}
     for path, _ in _candidates(search):
         if path not in log_suites and _has_logs(path):
-            from slimgate.suite.log_suite import load_log_suite
+            from slimgate.logs.suite import load_log_suite
 
             log_suites[path] = load_log_suite(path, os.path.relpath(path, search.root))
     _no_shared_stem({**suites, **log_suites})

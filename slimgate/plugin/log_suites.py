@@ -12,9 +12,9 @@ from slimgate.errors import SlimgateError
 from slimgate.plugin.config import SESSION
 
 if TYPE_CHECKING:
-    from slimgate.data.log_files.verdicts import Comparison, LogVerdicts
+    from slimgate.logs.suite import LogSuite
+    from slimgate.logs.verdicts import Comparison, LogVerdicts
     from slimgate.record import RunRecord
-    from slimgate.suite.log_suite import LogSuite
 
 _NAME = "test_logs"
 
@@ -29,7 +29,7 @@ class LogRuns:
 
     def judge(self, path: Path) -> Mapping[str, LogVerdicts]:
         """By target the verdicts of a suite. Raises SlimgateError where they cannot be reached."""
-        from slimgate.run.log_suite import judge_log_suite
+        from slimgate.logs.suite_run import judge_log_suite
 
         if path not in self._judged:
             self._judged[path] = judge_log_suite(self.suites[path])
@@ -41,8 +41,8 @@ class LogRuns:
 
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
         """Writes record, outcomes and reports of every suite of which a verdict was reported."""
+        from slimgate.logs.record import write_log_record
         from slimgate.report.files import write_reports
-        from slimgate.run.log_record import write_log_record
 
         records: dict[Path, RunRecord] = {}
         for path in self._reported:
@@ -108,7 +108,7 @@ class LogItem(pytest.Item):
         from slimgate._system.escape import visible
         from slimgate.judge.budget_kinds import on_inconclusive_of
         from slimgate.judge.verdict import Verdict
-        from slimgate.run.log_record import format_comparison
+        from slimgate.logs.record import format_comparison
 
         comparison, path = self._comparison, self.path.resolve()
         if comparison is None:

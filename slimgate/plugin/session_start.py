@@ -19,6 +19,7 @@ from slimgate._system.escape import escape
 from slimgate._system.files import write_atomically
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate.errors import SuiteError
+from slimgate.logs.suite import LogSuite
 from slimgate.plugin.config import SESSION, project_root, shard_of
 from slimgate.plugin.confirmation import OPTION as CONFIRM_OPTION
 from slimgate.plugin.confirmation import Confirmation
@@ -33,7 +34,6 @@ from slimgate.report.pr_comment import weaker_comment
 from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate, find_baselines, refuse_last_run
 from slimgate.run.gate_results import format_now, make_part
 from slimgate.store.store import moment
-from slimgate.suite.log_suite import LogSuite
 from slimgate.suite.suite import TEACHER, Suite
 
 

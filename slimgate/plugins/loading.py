@@ -41,13 +41,13 @@ BASES: dict[str, type[Any]] = {
     "log": Reader,
 }
 READABLE = ("train", "calibration", "selection", "unlabelled")
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "source": "data/sources",
     "task": "tasks",
     "step": "steps/*",
     "runtime": "runtimes",
-    "log": "data/logs",
+    "log": "logs/readers",
 }
 # folders of steps/ that hold what steps share
 NOT_STEPS = ("layers", "training")
@@ -259,7 +259,8 @@ def _plugin(kind: str, candidate: Any) -> Any:
 def _check_complete(base: type, missing: Sequence[str]) -> None:
     if missing:
         raise SuiteError(
-            f"it has no {', '.join(missing)}; see {base.__name__} in slimgate/plugins/{base.__name__.lower()}.py"
+            f"it has no {', '.join(missing)}; see {base.__name__} in "
+            f"slimgate/plugins/{base.__name__.lower()}.py"
         )
 
 

@@ -10,7 +10,7 @@ A load test of a server has loads in place of tasks:
     LoadRun      one load: its requests, and the settings that two tests must share
     LoadRequest  the times of one request
 
-Readers (`slimgate/data/logs/`) give these; nothing here knows a tool.
+Readers (`slimgate/logs/readers/`) give these; nothing here knows a tool.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Log:
 
 
 class Reader(ABC):
-    """The base of readers: one file in `slimgate/data/logs/`, or an entry point of the group slimgate.logs.
+    """The base of readers: one file in `slimgate/logs/readers/`, or an entry point of slimgate.logs.
 
     class MyTool(Reader):
         def recognizes(self, path):

@@ -89,7 +89,10 @@ def test_a_class_without_a_source_has_no_texts(monkeypatch: pytest.MonkeyPatch) 
 
 def test_texts_come_with_modules_inside_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "tools.zip", "w") as archive:
-        source = 'from slimgate.plugins.params import Table\nclass Params(Table):\n    bits: int = 2\n    "Bits."\n'
+        source = (
+            "from slimgate.plugins.params import Table\n"
+            'class Params(Table):\n    bits: int = 2\n    "Bits."\n'
+        )
         archive.writestr("zipped_tools.py", source)
     monkeypatch.syspath_prepend(tmp_path / "tools.zip")
     params = import_module("zipped_tools").Params

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from slimgate.cli.main import main
-from slimgate.data.log_files.budgets import LogBudgets
-from slimgate.data.log_files.differences import Differences
-from slimgate.data.log_files.find import read_log
-from slimgate.data.log_files.kept import write_base_log
-from slimgate.data.log_files.pairs import Rules, shared_tasks
-from slimgate.data.log_files.verdicts import judge_logs
 from slimgate.errors import DataError
+from slimgate.logs.base_log import write_base_log
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.differences import Differences
+from slimgate.logs.find import read_log
+from slimgate.logs.pairs import Rules, shared_tasks
+from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
 
 WRITTEN = Path(__file__).parents[1] / "data/logs/written_by_tools"

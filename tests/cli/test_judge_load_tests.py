@@ -11,10 +11,10 @@ import pytest
 from support.load_test_files import vllm_result, write_vllm
 
 from slimgate.cli.main import main
-from slimgate.data.log_files.find import read_any_log
 from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.decision import Verdict
 from slimgate.judge.load_tests import compare_times, judge_ratio
+from slimgate.logs.find import read_any_log
 from slimgate.plugins.reader import LoadRequest
 
 FASTER = SpeedBudget(speedup_min=1.1)

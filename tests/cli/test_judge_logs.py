@@ -13,8 +13,8 @@ import pytest
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
-from slimgate.data.log_files.find import read_log
-from slimgate.data.log_files.kept import write_base_log
+from slimgate.logs.base_log import write_base_log
+from slimgate.logs.find import read_log
 from slimgate.record import read_record
 
 Judge = Callable[..., tuple[int, str, str]]

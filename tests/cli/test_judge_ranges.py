@@ -12,12 +12,12 @@ import pytest
 
 from slimgate import Log, LogRow, TaskLog, assert_within
 from slimgate.cli.main import main
-from slimgate.data.log_files.budgets import LogBudgets
-from slimgate.data.log_files.kept import read_base_log, write_base_log
-from slimgate.data.log_files.pairs import Rules
-from slimgate.data.log_files.verdicts import Comparison, judge_logs
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge import QualityBudget
+from slimgate.logs.base_log import read_base_log, write_base_log
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.pairs import Rules
+from slimgate.logs.verdicts import Comparison, judge_logs
 from slimgate.record import read_record
 
 Judge = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,7 @@ from slimgate.plugins.loading import known_plugins
 pytestmark = pytest.mark.slow
 
 
-def test_every_method_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_step_has_a_line_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps"]) == 0
     lines = capsys.readouterr().out.splitlines()[2:]
     assert [line.split()[0] for line in lines] == list(known_plugins("step"))
@@ -35,7 +35,7 @@ def test_one_method_is_told_with_its_options(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("name", known_plugins("step"))
-def test_every_method_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_step_can_be_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["steps", name]) == 0
     assert "starts from" in capsys.readouterr().out
 

@@ -62,8 +62,8 @@ def used(root: Path, name: str, days: float) -> None:
 def store(tmp_path: Path) -> Path:
     """A variant, what it was built from, their outcomes, splits; the variant was used last."""
     root = tmp_path / "s"
-    made(root, "artifacts", "parent", days=5, digest="d0", method="fine_tune", told="teacher · step 2 of 2")
-    made(root, "artifacts", "child", days=1, digest="d1", method="prune", told="student", parents=["d0"])
+    made(root, "artifacts", "parent", days=5, digest="d0", step="fine_tune", told="teacher · step 2 of 2")
+    made(root, "artifacts", "child", days=1, digest="d1", step="prune", told="student", parents=["d0"])
     made(root, "outcomes", "answers", days=3, artifact="d1", rows=60)
     made(root, "splits", "rows", days=4, source="files", rows={"train": 60, "gate": 30})
     return root

@@ -66,7 +66,7 @@ def test_a_curve_stands_in_its_square_from_a_round_value_to_1() -> None:
     found = tradeoff_curve(model)
     assert found is not None
     assert found.low == "0.5"
-    assert [(spot.x, spot.y) for spot in found.own] == [(40.0, 40.0), (0.0, 10.0)]
+    assert [(spot.x, spot.y) for spot in found.of_variant] == [(40.0, 40.0), (0.0, 10.0)]
     assert found.path == "M40.0 40.0L0.0 10.0"
     assert found.rows[0] == ("0.5", "0.800", "0.700", "90 %", "0.820", "0.700")
 

@@ -83,7 +83,7 @@ def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
         MESSAGE in verdict_lines(record_of(model))
     )
     p50, p95 = budgets(model)
-    assert (p50.what, p50.measured, p50.limit) == (
+    assert (p50.name, p50.measured, p50.limit) == (
         "latency, batch 1, p50",
         "5.10 ms [4.90, 5.30]",
         "median at most 8 ms",
@@ -142,7 +142,7 @@ def test_a_call_end_to_end_has_its_own_line_and_verdict() -> None:
         "latency batch 1 × 25 tokens, end to end": Verdict.FAIL,
         "p50 batch 1 × 25 tokens, end to end": Verdict.PASS,
     }
-    shown = {one.what: (one.measured, one.limit) for one in budgets(model)}
+    shown = {one.name: (one.measured, one.limit) for one in budgets(model)}
     assert shown == {
         "latency, batch 1 × 25 tokens, end to end": (
             "3.00× [2.90, 3.10] as fast",

@@ -1,6 +1,6 @@
 """Every step on a tiny random model of every family: it runs and loads again, or is refused with the reason.
 
-test_every_method.py has BERT, DistilBERT, GPT-2 and Llama, with more options.
+test_every_step.py has BERT, DistilBERT, GPT-2 and Llama, with more options.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from steps.test_every_method import NEXT_TOKEN, applied, loaded, outputs, saved
+from steps.test_every_step import NEXT_TOKEN, applied, loaded, outputs, saved
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context

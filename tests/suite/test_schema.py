@@ -29,7 +29,7 @@ def test_wrong_usage_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
     assert "schema" in capsys.readouterr().err
 
 
-def test_the_schema_knows_every_table_method_and_metric() -> None:
+def test_the_schema_knows_every_table_step_and_metric() -> None:
     schema = make_suite_schema()
     assert set(schema["properties"]) == {"suite", "task", "teacher", "variants", "budgets", "measure", "tune"}
     assert schema["additionalProperties"] is False
@@ -117,7 +117,7 @@ def test_the_descriptions_of_all_keys_come_with_the_schema_of_a_suite() -> None:
     assert [key for key, own in task.items() if not own.get("description")] == []
     assert task["add_bos"]["description"].startswith("Put a start token before each document")
     assert "multi_label: The column of lists of labels" in task["label"]["description"]
-    alpha = schema["$defs"]["method_distill"]["properties"]["alpha"]
+    alpha = schema["$defs"]["step_distill"]["properties"]["alpha"]
     assert alpha["description"].startswith("Weight of the labels")
 
 

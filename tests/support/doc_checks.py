@@ -20,13 +20,13 @@ from sybil import Example
 
 import slimgate
 from slimgate.cli.main import command_parser, main
-from slimgate.data.log_files.budgets import budgets_of_table
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import TOKEN_TABLES, LatencyBudgetTable
 from slimgate.judge.metrics import load_metric
+from slimgate.logs.budgets import budgets_of_table
+from slimgate.logs.suite import load_log_suite
 from slimgate.plugins.loading import load
 from slimgate.suite.load import load_suite
-from slimgate.suite.log_suite import load_log_suite
 from slimgate.suite.variant_budgets import LATENCY
 from support.doc_blocks import ROOT, commands_of
 from tools.site.formulas import math_block

@@ -42,7 +42,7 @@ TESTS = {
 # Of modules that a stage names: "module:object" or "module:Class.method", where it is looked up when called.
 WRAPPED = {
     "slimgate.run.run:prepare_rows": "rows",
-    "slimgate.run.run:Builder._make": "build: rest",
+    "slimgate.run.run:Builder._make_artifact": "build: rest",
     "slimgate.run.run:make_outcomes": "predict",
     "slimgate.run.run:Encoder.of": "tokenise",
     "slimgate.plugin.session:Session._write_record": "report",

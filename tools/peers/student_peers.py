@@ -27,12 +27,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from slimgate.data.predictions.columns import ColumnNames
-from slimgate.data.predictions.pairs import read_pair
 from slimgate.errors import SlimgateError
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget
+from slimgate.logs.predictions.columns import ColumnNames
+from slimgate.logs.predictions.pairs import read_pair
 from slimgate.models.stock import save_plain
 from slimgate.plugins.rows import GATE
 from slimgate.plugins.workloads import END_TO_END

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.toml import format_value
-from slimgate.data.log_files.budgets import limits_of_each
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.verdict import QualityBudget
+from slimgate.logs.budgets import limits_of_each
 from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.file import read_suite_text
 from slimgate.suite.variant_budgets import VariantBudgets

@@ -13,9 +13,9 @@ from slimgate.cli.options import points
 if TYPE_CHECKING:
     from slimgate.cli.judge.budgets import Asked
     from slimgate.cli.judge.output import Judged
-    from slimgate.data.predictions.columns import ColumnNames
-    from slimgate.data.predictions.pairs import Pair
     from slimgate.judge.metrics import Metric
+    from slimgate.logs.predictions.columns import ColumnNames
+    from slimgate.logs.predictions.pairs import Pair
 
 DESCRIPTION = """\
 Judges the answers of a target against those of a base, sample by sample. Each is a log of an evaluation tool
@@ -237,8 +237,8 @@ def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
 
 def _judge_one_file(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.kl_log import judge_kl_log
-    from slimgate.data.kl_log import is_kl_log
     from slimgate.errors import DataError
+    from slimgate.logs.kl_log import is_kl_log
 
     if not is_kl_log(options.teacher):
         raise DataError(
@@ -268,7 +268,7 @@ def _write_report(judged: Mapping[str, Judged], options: argparse.Namespace) -> 
     import shlex
 
     from slimgate.cli.judge.log_report import write_report
-    from slimgate.run.prediction_record import JudgedFile, write_prediction_record
+    from slimgate.logs.prediction_record import JudgedFile, write_prediction_record
 
     files = {
         name: JudgedFile(
@@ -289,7 +289,7 @@ def _judge_file(options: argparse.Namespace) -> Judged:
     from slimgate._system.escape import visible
     from slimgate.cli.judge.budgets import read_request
     from slimgate.cli.judge.output import as_json, as_text
-    from slimgate.data.predictions.pairs import read_pair
+    from slimgate.logs.predictions.pairs import read_pair
 
     request = read_request(options)
     pair = read_pair(
@@ -309,7 +309,7 @@ def _judge_file(options: argparse.Namespace) -> Judged:
 
 
 def _column_names(options: argparse.Namespace) -> ColumnNames:
-    from slimgate.data.predictions.columns import ColumnNames
+    from slimgate.logs.predictions.columns import ColumnNames
 
     stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
     return ColumnNames(**stated, by_user=frozenset(stated))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from slimgate.data.log_files.load_tests import LoadPair
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import TTFT_P95, LimitBudget, SpeedBudget
@@ -21,6 +20,7 @@ from slimgate.judge.load_tests import (
     part_ms,
     ratio_message,
 )
+from slimgate.logs.load_tests import LoadPair
 from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import verdict_of_budgets

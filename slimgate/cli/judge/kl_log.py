@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from slimgate.cli.judge.exit_code import exit_code
-from slimgate.data.kl_log import KlLog, read_kl_log
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import BudgetVerdict
 from slimgate.judge.kl_log import ChunkMeans, Figure, figures, judge_chunks
 from slimgate.judge.message import format_share_above
+from slimgate.logs.kl_log import KlLog, read_kl_log
 from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import format_verdict, verdict_of_budgets
 

@@ -12,8 +12,8 @@ from tabulate import tabulate
 
 from slimgate._system.escape import visible
 from slimgate.cli.judge.judged_loads import JudgedLoads
-from slimgate.data.log_files.load_tests import failures, length_notes
 from slimgate.judge.load_tests import TimeRatio
+from slimgate.logs.load_tests import failures, length_notes
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LoadPart
 from slimgate.record.run_verdict import format_verdict

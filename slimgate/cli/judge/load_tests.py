@@ -9,10 +9,10 @@ from pathlib import Path
 from slimgate.cli.judge.exit_code import exit_code
 from slimgate.cli.judge.judged_loads import PART_OF_LIMIT, Budget, JudgedLoads, judge_pairs
 from slimgate.cli.judge.load_output import as_json, as_text
-from slimgate.data.log_files.find import check_repeat_files, read_any_log
-from slimgate.data.log_files.load_tests import check_load_options, pair_loads
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.load_tests import PART_OF_SPEEDUP
+from slimgate.logs.find import check_repeat_files, read_any_log
+from slimgate.logs.load_tests import check_load_options, pair_loads
 from slimgate.plugins.reader import Log
 
 _REFUSED = ("metric", "drop_points", "equivalent_points", "pooled_points", "report", "range")

@@ -9,14 +9,14 @@ from typing import Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.data.log_files.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
 from slimgate.judge.budget_kinds import OnInconclusive, is_two_sided
 from slimgate.judge.verdict import Verdict
+from slimgate.logs.record import format_comparison, make_quality_facts, make_run_verdict
+from slimgate.logs.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
 from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import format_verdict
 from slimgate.record.words import format_count
 from slimgate.report.figures import count, format_drop, format_limits, to_fixed
-from slimgate.run.log_record import format_comparison, make_quality_facts, make_run_verdict
 
 _MOST_ROWS = 40
 _MOST_QUOTED = 5

@@ -8,12 +8,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from slimgate._system.files import write_atomically
-from slimgate.data.log_files.verdicts import LogVerdicts
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict
+from slimgate.logs.record import write_log_record
+from slimgate.logs.verdicts import LogVerdicts
 from slimgate.record import BehaviourFacts, QualityFacts, RunRecord
 from slimgate.report.files import write_reports
-from slimgate.run.log_record import write_log_record
 
 JUNIT = "junit.xml"
 BEHAVIOUR = "behaviour"

@@ -11,14 +11,14 @@ from typing import Any
 
 from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.cli.judge.exit_code import exit_code
-from slimgate.data.log_files.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
-from slimgate.data.log_files.directions import read_directions
-from slimgate.data.log_files.find import check_repeat_files, holds_predictions, read_any_log, read_log
-from slimgate.data.log_files.pairs import Rules, check_options
-from slimgate.data.log_files.runs import parse_choices
-from slimgate.data.log_files.verdicts import LogVerdicts, judge_logs
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
+from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
+from slimgate.logs.directions import read_directions
+from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
+from slimgate.logs.pairs import Rules, check_options
+from slimgate.logs.runs import parse_choices
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
@@ -40,7 +40,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
     from slimgate.cli.judge.load_tests import judge_load_tests
     from slimgate.cli.judge.log_output import as_json, as_text
-    from slimgate.run.log_record import make_run_verdict
+    from slimgate.logs.record import make_run_verdict
 
     stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
     if stated:

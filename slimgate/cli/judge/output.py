@@ -10,7 +10,6 @@ from typing import Any, Literal
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.data.predictions.pairs import Pair
 from slimgate.judge.behaviour import (
     BehaviourBudgets,
     behaviour,
@@ -25,6 +24,7 @@ from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityBudget, QualityJudgement
+from slimgate.logs.predictions.pairs import Pair
 from slimgate.record import BehaviourFacts, QualityFacts, RunVerdict, SelfTest, VariantRecord
 from slimgate.record.run_verdict import format_verdict, verdict
 from slimgate.report.figures import count, format_drop, format_limits, percent, to_fixed

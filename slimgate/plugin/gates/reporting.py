@@ -43,6 +43,7 @@ def _steps(model: ModelHandle) -> list[dict[str, Any]]:
     """What was built on the way, in order; loading the model comes first where the variant names one."""
     built = [
         {
+            "name": step.manifest["step"],
             **{key: step.manifest[key] for key in ("params", "seconds", "log", *SIZES)},
             "from_store": step.entry.from_store,
         }

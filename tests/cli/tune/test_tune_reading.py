@@ -108,7 +108,7 @@ MISTAKES = [
     ("[0.25, 0.5] }", "[0.25, 0.5], log = true }", "pruning_ratio: unknown key log; known: choices"),
     ("pruning_ratio =", "pruning_ration =", "unknown key pruning_ration. Did you mean pruning_ratio?"),
     ("optional = true", 'optional = "yes"', 'steps[1].optional: "yes" came, expected true or false'),
-    ("optional = true", "optinal = true", "2 methods (prune_ffn, optinal) came, expected one method a step"),
+    ("optional = true", "optinal = true", "2 steps (prune_ffn, optinal) came, expected one step a table"),
     ("[tune]\n", "[tune]\ntrials = 3\n", "[tune]: unknown key trials. Did you mean max_trials?"),
     ("[tune]\n", "[tune]\nmax_minutes = 0\n", "[tune] max_minutes: 0 came, expected more than 0"),
     ("[tune]\n", "[tune]\nkeep = 0\n", "[tune] keep: 0 came, expected 1 or more"),

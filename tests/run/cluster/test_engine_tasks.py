@@ -58,8 +58,8 @@ def test_where_no_store_is_shared_a_variant_waits_for_the_one_that_builds_its_fi
 
 
 def test_other_seeds_build_only_what_draws(suite: Suite) -> None:
-    wishes = {"int8": Goal(answers=True, rebuilds=True), "pruned": Goal(answers=True, rebuilds=True)}
-    tasks = list_tasks(suite, wishes)
+    goals = {"int8": Goal(answers=True, rebuilds=True), "pruned": Goal(answers=True, rebuilds=True)}
+    tasks = list_tasks(suite, goals)
     assert told(tasks) == {
         ("teacher", 0): set(),
         ("shorter", 0): {("teacher", 0)},
@@ -145,7 +145,7 @@ def test_a_task_without_room_keeps_no_smaller_one_waiting_and_one_more_waits_at_
 def test_the_order_of_fifty_variants_is_close_to_the_ideal(workers: int, tmp_path: Path) -> None:
     sleeps = against.variants(1.0)
     suite = against.write_suite(tmp_path, sleeps)
-    tasks = list_tasks(suite, against.wishes(suite))
+    tasks = list_tasks(suite, against.read_goals(suite))
     seconds = {task: sleeps.get(task.name, (None, 0.0))[1] for task in tasks}
     best = against.ideal(tasks, seconds, workers)
     assert len(sleeps) == 50

@@ -1,4 +1,4 @@
-"""The method in_tower: every step on either tower, which leaves the other one as it was."""
+"""The step in_tower: every step on either tower, which leaves the other one as it was."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.towers import in_tower
 
 torch.set_num_threads(1)
-# Options that suit two towers where those of method_examples.py do not.
+# Options that suit two towers where those of step_examples.py do not.
 OWN: dict[str, Any] = {
     "lora": {"epochs": 1, "r": 2, "train_head": False},
     "lora_distill": {"epochs": 1, "r": 2, "train_head": False},
@@ -31,10 +31,10 @@ REFUSED = {"active_distill", "new_student", "prune_hidden", "static_student"}
 SAME_ANSWERS = {"conv1d_to_linear", "trim_vocabulary"}
 OF_VOCABULARY = {"trim_vocabulary", "factorize_embeddings"}
 CASES = [
-    pytest.param(method, OWN.get(method, examples[0]), tower, id=f"{method}-{tower}")
-    for number, (method, examples) in enumerate(EXAMPLES.items())
-    for tower in ("text" if method in OF_VOCABULARY else TOWERS[number % 2],)  # in turn: each is one code
-    if method not in REFUSED
+    pytest.param(step, OWN.get(step, examples[0]), tower, id=f"{step}-{tower}")
+    for number, (step, examples) in enumerate(EXAMPLES.items())
+    for tower in ("text" if step in OF_VOCABULARY else TOWERS[number % 2],)  # in turn: each is one code
+    if step not in REFUSED
 ]
 
 
@@ -63,17 +63,17 @@ def tower_state(model: TorchModel, tower: str) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize(("method", "options", "tower"), CASES)
+@pytest.mark.parametrize(("step", "options", "tower"), CASES)
 def test_a_step_changes_its_tower_alone_and_loads_the_same(
-    base: TorchModel, tmp_path: Path, method: str, options: Any, tower: str
+    base: TorchModel, tmp_path: Path, step: str, options: Any, tower: str
 ) -> None:
-    model, context = apply(base, tmp_path, tower, {method: options})
+    model, context = apply(base, tmp_path, tower, {step: options})
     other = "text" if tower == "vision" else "vision"
     kept = tower_state(base, other)
     assert {n: t for n, t in tower_state(model, other).items() if not torch.equal(t, kept[n])} == {}
     found = scores(model, context)
     assert np.isfinite(found).all()
-    assert np.array_equal(found, scores(base, context)) == (method in SAME_ANSWERS)
+    assert np.array_equal(found, scores(base, context)) == (step in SAME_ANSWERS)
     (tmp_path / "saved").mkdir()
     model.save(tmp_path / "saved")
     np.testing.assert_array_equal(scores(load_torch_model(tmp_path / "saved"), context), found)
@@ -141,7 +141,7 @@ def test_a_configuration_is_checked_tower_by_tower() -> None:
         ("text", {"new_student": {"layers": 2}}, 'start from model = "fresh:FOLDER"'),
         ("text", {"in_tower": {"steps": []}}, "write its steps here"),
         ("text", {"active_distill": {"rows": 9}}, "active_distill cannot be inside of in_tower"),
-        ("text", {"cast": {}, "distill": {}}, "expected one method a step"),
+        ("text", {"cast": {}, "distill": {}}, "expected one step a table"),
         ("text", {"fine_tune": {"processes": 2}}, r"steps\[0\] fine_tune: processes = 2 came"),
         ("text", {"distill": {"more_teachers": ("b",)}}, "a tower learns from one model"),
     ],

@@ -36,7 +36,7 @@ def test_a_shuffled_order_is_found_and_contradicts(classes: int, right: float) -
     assert found.contradicts
     wrong = sum(a != b for a, b in zip(found.order, np.argsort(shuffle), strict=True))
     assert wrong <= classes // 10  # of 77 classes a few have hardly a row in half of 500
-    assert found.own < 0.3 < 0.6 < found.other
+    assert found.own_order < 0.3 < 0.6 < found.other
     assert found.rows == 250
 
 
@@ -55,20 +55,20 @@ def test_a_model_that_always_answers_the_same_is_bad_and_not_renamed(answer: int
     labels = (np.random.default_rng(0).random(500) < share).astype(np.int64)
     found = find_order(np.full(500, answer), labels, 2)
     assert not found.contradicts
-    assert (found.own, found.other) == (0.5, 0.5)
+    assert (found.own_order, found.other) == (0.5, 0.5)
 
 
 def test_a_swap_of_a_rare_class_is_seen_where_accuracy_alone_would_hide_it() -> None:
     labels = np.asarray(([0] * 18 + [1] * 2) * 25)
     found = find_order(1 - labels, labels, 2)
     assert found.contradicts
-    assert (found.order, found.own, found.other) == ((1, 0), 0.0, 1.0)
+    assert (found.order, found.own_order, found.other) == ((1, 0), 0.0, 1.0)
 
 
 def test_a_dozen_rows_are_too_few_to_contradict() -> None:
     labels = np.arange(12) % 3 % 2
     found = find_order(1 - labels, labels, 2)
-    assert (found.own, found.other, found.rows) == (0.0, 1.0, 6)
+    assert (found.own_order, found.other, found.rows) == (0.0, 1.0, 6)
     assert found.p_value == 0.5**6
     assert not found.contradicts
 

@@ -1,0 +1,146 @@
+"""The log of a base as one file beside a record, so that its tool's log need not be kept.
+
+`base.parquet` has a row for each sample: its scores, and digests of all that two logs must share. What is
+quoted is cut. A target is compared with it by the same checks, and to the same verdict, as with the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from slimgate._system.files import replacing
+from slimgate.data.row_files import open_parquet
+from slimgate.errors import DataError
+from slimgate.logs.columns import answer_digest, digest
+from slimgate.logs.json_lines import plain_json
+from slimgate.plugins.reader import PER_SAMPLE, Digest, Log, Row, TaskLog
+
+_ABOUT = b"slimgate.base_log"
+# Characters that are kept of a text to quote: the last ones of a prompt, the first ones of others.
+_LONGEST = 400
+_TEXTS = ("prompt", "answer", "target")
+_ROWS_AT_ONCE = 20_000
+_SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "filter": pa.string(),
+        "cluster": pa.string(),
+        "error": pa.string(),
+        "truncated": pa.bool_(),
+        "scores": pa.map_(pa.string(), pa.float64()),
+        "not_numbers": pa.list_(pa.string()),
+        **{f"{key}_digest": pa.int64() for key in (*PER_SAMPLE, "answer")},
+        **{f"{text}_text": pa.string() for text in _TEXTS},
+    }
+)
+
+
+def write_base_log(log: Log, path: Path) -> None:
+    """Reads the log once more and writes its samples. A row group holds rows of one task."""
+    tasks: dict[str, Any] = {}
+    groups = 0
+    with replacing(path) as new, pq.ParquetWriter(new, _SCHEMA, compression="zstd") as writer:
+        for name, task in log.tasks.items():
+            first = groups
+            every = task.rows()
+            while rows := [*islice(every, _ROWS_AT_ONCE)]:
+                writer.write_table(pa.Table.from_pylist([*map(_columns_of, rows)], _SCHEMA))
+                groups += 1
+            tasks[name] = {
+                "row_groups": [first, groups],
+                "higher_is_better": dict(task.higher_is_better),
+                "settings": plain_json(task.settings),
+                "optional_metrics": task.optional_metrics,
+                "samples": task.samples,
+                "ranges": {name: [*map(str, ends)] for name, ends in task.ranges.items()},
+            }
+        about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
+        writer.add_key_value_metadata({_ABOUT: json.dumps(about, ensure_ascii=False).encode()})
+
+
+def _columns_of(row: Row) -> dict[str, Any]:
+    keys = {key: row.keys[key] for key in PER_SAMPLE if key in row.keys}
+    return {
+        "id": row.id,
+        "filter": row.filter,
+        "cluster": row.cluster,
+        "error": row.error,
+        "truncated": row.truncated,
+        "scores": [(name, None if value is None else float(value)) for name, value in row.scores.items()],
+        "not_numbers": list(row.not_numbers),
+        **{f"{key}_digest": digest(value) for key, value in keys.items()},
+        "answer_digest": answer_digest(row),
+        **{f"{name}_text": as_kept(name, getattr(row, name)) for name in _TEXTS},
+    }
+
+
+def as_kept(name: str, text: str | None) -> str | None:
+    """The part of a text that is kept. Halves of surrogate pairs are replaced: no file can hold them."""
+    if text is None:
+        return None
+    cut = text[-_LONGEST:] if name == "prompt" else text[:_LONGEST]
+    return cut.encode("utf-8", "replace").decode("utf-8")
+
+
+def read_base_log(file: Path, shown: str) -> Log:
+    """The log that the file was made of. Raises DataError where it is none."""
+    about = read_about(file)
+    if about is None:
+        raise DataError(f"{file}: not the log of a base that slimgate judge --report wrote")
+    tasks = {
+        name: TaskLog(
+            rows=partial(_rows, file, range(*task["row_groups"])),
+            higher_is_better=task["higher_is_better"],
+            settings=task["settings"],
+            optional_metrics=task["optional_metrics"],
+            samples=task["samples"],
+            ranges={key: (float(low), float(high)) for key, (low, high) in task["ranges"].items()},
+        )
+        for name, task in about["tasks"].items()
+    }
+    notes = (f"{shown}: the base is the kept log of {about['log']}", *about["notes"])
+    return Log(about["tool"], shown, tasks, about["model"], notes)
+
+
+def read_about(file: Path) -> Any:
+    """What the file says of its log; None of another parquet file."""
+    with open_parquet(file) as parquet:
+        metadata = (parquet.metadata.metadata or {}).get(_ABOUT)
+    return None if metadata is None else json.loads(metadata)
+
+
+def _rows(file: Path, groups: range) -> Iterator[Row]:
+    with open_parquet(file) as parquet:
+        for group in groups:
+            for row in parquet.read_row_group(group).to_pylist():
+                yield _row(row)
+
+
+def _row(row: dict[str, Any]) -> Row:
+    digests = {key: _digest(row[f"{key}_digest"]) for key in PER_SAMPLE}
+    return Row(
+        id=row["id"],
+        scores=dict(row["scores"]),
+        filter=row["filter"],
+        keys={key: value for key, value in digests.items() if value is not None},
+        cluster=row["cluster"],
+        error=row["error"],
+        truncated=row["truncated"],
+        not_numbers=tuple(row["not_numbers"]),
+        prompt=row["prompt_text"],
+        answer=row["answer_text"],
+        answer_digest=_digest(row["answer_digest"]),
+        target=row["target_text"],
+    )
+
+
+def _digest(value: int | None) -> Digest | None:
+    return None if value is None else Digest(value)

@@ -1,0 +1,227 @@
+"""The rows of a task as columns: 8 bytes a figure, so that millions of samples fit in memory.
+
+Texts are kept as 48-bit digests, which are the same in every process. What is quoted is read again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import islice
+from math import isfinite, isnan, nan
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from slimgate.errors import DataError
+from slimgate.logs.predictions.codes import TEXT, by_id, standing_twice
+from slimgate.logs.predictions.files import some
+from slimgate.outcomes import Floats, Ints
+from slimgate.plugins.reader import NOT_AS_WRITTEN, Digest, Row, TaskLog
+
+# Ids wait so many at a time to become Arrow text.
+_BLOCK = 50_000
+# Where `Samples.empty` has the samples that no metric is of.
+NO_METRIC = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """One task under one filter. Arrays are (rows,).
+
+    ids: Arrow text, distinct; order: positions in the order of the ids. scores: by metric, NaN where the log
+    has none. empty: where a metric may be of some samples only, by metric the positions of those that should
+    have a score and have none, and under "" of those that no metric is of; None where every metric is of
+    every sample. keys: by name, digests of what both logs must share. answers: digests, or None where there
+    are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
+    not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
+    documents: digests of what each sample asks (`same_documents`), once the keys are dropped.
+    """
+
+    ids: pa.Array
+    order: Ints
+    scores: Mapping[str, Floats]
+    empty: Mapping[str, Ints] | None
+    keys: Mapping[str, Ints]
+    answers: Ints | None
+    clusters: Ints | None
+    errors: npt.NDArray[np.uint8]
+    truncated: npt.NDArray[np.uint8]
+    not_numbers: Mapping[str, int]
+    rows: Callable[[], Iterator[Row]]
+    documents: Ints | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def quote(self, numbers: Iterable[int]) -> dict[int, Row]:
+        """The rows at some positions, read again."""
+        places = sorted(set(numbers))
+        rows: dict[int, Row] = {}
+        if not places:
+            return rows
+        needed = set(places)
+        for at, row in enumerate(islice(self.rows(), places[-1] + 1)):
+            if at in needed:
+                rows[at] = row
+        return rows
+
+
+@dataclass
+class _Column:
+    """What grows while rows are read."""
+
+    waiting: list[str] = field(default_factory=list)
+    ids: list[pa.Array] = field(default_factory=list)
+    scores: dict[str, array[float]] = field(default_factory=dict)
+    empty: dict[str, array[int]] = field(default_factory=dict)
+    keys: dict[str, array[int]] = field(default_factory=dict)
+    answers: array[int] | None = None
+    clusters: array[int] | None = None
+    flags: bytearray = field(default_factory=bytearray)
+    not_numbers: dict[str, int] = field(default_factory=dict)
+
+    def add(self, row: Row, shown: str) -> None:
+        before = len(self.flags)
+        self.waiting.append(row.id)
+        if len(self.waiting) >= _BLOCK:
+            self.flush()
+        for name, value in row.scores.items():
+            column = self.scores.get(name)
+            if column is None:
+                column = self.scores[name] = array("d", [nan]) * before
+            score = _score(row, name, value, shown)
+            column.append(score)
+            if isnan(score):
+                self.empty.setdefault(name, array("q")).append(before)
+        for name, text in row.keys.items():
+            digests = self.keys.get(name)
+            if digests is None:
+                digests = self.keys[name] = array("q", [0]) * before
+            digests.append(digest(text))
+        if not row.scores:
+            self.empty.setdefault(NO_METRIC, array("q")).append(before)
+        answer = answer_digest(row)
+        if self.answers is None and answer is not None:
+            self.answers = array("q", [0]) * before
+        if self.answers is not None:
+            self.answers.append(answer or 0)
+        for name in row.not_numbers:
+            self.not_numbers[name] = self.not_numbers.get(name, 0) + 1
+            self.empty.setdefault(name, array("q")).append(before)
+        if self.clusters is None and row.cluster is not None:
+            # rows so far stand alone: a number of their own
+            self.clusters = array("q", range(before))
+        if self.clusters is not None:
+            self.clusters.append(before if row.cluster is None else digest(row.cluster) + 2**50)
+        self.flags.append((row.error is not None) + 2 * row.truncated)
+        if len(row.scores) < len(self.scores) or len(row.keys) < len(self.keys):
+            self._even()
+
+    def _even(self) -> None:
+        """A row that lacks a score or a key has NaN or 0 there."""
+        for column in self.scores.values():
+            column.extend([nan] * (len(self.flags) - len(column)))
+        for digests in self.keys.values():
+            digests.extend([0] * (len(self.flags) - len(digests)))
+
+    def flush(self) -> None:
+        self.ids.append(pa.array(self.waiting, TEXT))
+        self.waiting.clear()
+
+
+def answer_digest(row: Row) -> int | None:
+    """Of the whole answer; None where the log has none."""
+    return digest(row.answer) if row.answer_digest is None and row.answer is not None else row.answer_digest
+
+
+def digest(text: str | Digest) -> int:
+    """48 bits that are the same in every process."""
+    if isinstance(text, Digest):
+        return text
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
+
+
+def _score(row: Row, name: str, value: float | None, shown: str) -> float:
+    if value is None:
+        return nan
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise DataError(f"{shown}: sample {row.id}: score {name} is {value!r}, expected a number") from None
+    if number == number and not isfinite(number):
+        raise DataError(f"{shown}: sample {row.id}: score {name} is {number}, expected a finite number")
+    return number
+
+
+def number_epochs(task: TaskLog) -> TaskLog:
+    """The task in which the rows of one id and filter are epochs of one sample, in the order they stand."""
+
+    def rows() -> Iterator[Row]:
+        seen: dict[tuple[str, str], int] = {}
+        for row in task.rows():
+            key = row.filter, row.id
+            seen[key] = epoch = seen.get(key, 0) + 1
+            name = row.id if epoch == 1 else f"{row.id} epoch {epoch}"
+            yield replace(row, id=name, cluster=row.id if row.cluster is None else row.cluster)
+
+    return replace(task, rows=rows)
+
+
+def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
+    """By filter the samples of a task. shown: file and task, for messages.
+
+    Raises DataError where a sample stands twice, a score is no number, or there are no rows.
+    """
+    columns: dict[str, _Column] = {}
+    read = 0
+    try:
+        for row in task.rows():
+            column = columns.get(row.filter)
+            if column is None:
+                column = columns[row.filter] = _Column()
+            column.add(row, shown)
+            read += 1
+    except NOT_AS_WRITTEN as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{shown}: after {read:,} samples it is not as its tool writes logs ({problem})"
+        ) from error
+    if not columns:
+        raise DataError(f"{shown}: no samples, expected at least one")
+    return {name: _samples(shown, name, columns.pop(name), task) for name in list(columns)}
+
+
+def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
+    column.flush()
+    ids = pa.concat_arrays(column.ids)
+    order = by_id(ids)
+    if len(twice := standing_twice(ids, order)):
+        has = "sample stands" if len(twice) == 1 else "samples stand"
+        raise DataError(
+            f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "
+            "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs"
+        )
+    flags = np.frombuffer(column.flags, np.uint8)
+
+    def rows() -> Iterator[Row]:
+        return (row for row in task.rows() if row.filter == name)
+
+    return Samples(
+        ids=ids,
+        order=order,
+        scores={metric: np.frombuffer(values, np.float64) for metric, values in column.scores.items()},
+        empty={metric: np.frombuffer(places, np.int64) for metric, places in column.empty.items()}
+        if task.optional_metrics
+        else None,
+        keys={key: np.frombuffer(values, np.int64) for key, values in column.keys.items()},
+        answers=None if column.answers is None else np.frombuffer(column.answers, np.int64),
+        clusters=None if column.clusters is None else np.frombuffer(column.clusters, np.int64),
+        errors=(flags & 1).astype(np.uint8),
+        truncated=(flags >> 1).astype(np.uint8),
+        not_numbers=column.not_numbers,
+        rows=rows,
+    )

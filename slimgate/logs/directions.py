@@ -1,0 +1,67 @@
+"""Whether a metric of a log is better when higher: as the user says, as the log says, or by a known name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from slimgate.errors import SuiteError, format_suggestion
+from slimgate.judge.directions import known_direction
+from slimgate.logs.budgets import matches
+from slimgate.logs.pairs import PairedTask
+
+_MOST_NAMED = 8
+
+
+def read_directions(higher: Sequence[str], lower: Sequence[str]) -> dict[str, bool]:
+    """By pattern whether it is better when higher. Raises SuiteError for one that came as either."""
+    if twice := sorted(set(higher) & set(lower)):
+        raise SuiteError(f'"{twice[0]}" came as better when higher and as better when lower; expected one')
+    return {**dict.fromkeys(higher, True), **dict.fromkeys(lower, False)}
+
+
+def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapping[str, bool]) -> PairedTask:
+    """The task with the direction of each measured metric that is known. measured: metric -> comparison.
+
+    stated: as in Rules. Raises SuiteError where it contradicts the log, or itself.
+    """
+    known = {metric: known_direction(metric) for metric in measured}
+    directions = {metric: better for metric, better in known.items() if better is not None}
+    directions |= paired.higher_is_better
+    for metric, name in measured.items():
+        by_user = {
+            better for pattern, better in stated.items() if matches(pattern, name, paired.task, metric)
+        }
+        if len(by_user) > 1:
+            raise SuiteError(
+                f"{name}: --higher-is-better and --lower-is-better name it; expected one of them"
+            )
+        for better in by_user:
+            if paired.higher_is_better.get(metric, better) is not better:
+                up = "lower" if better else "higher"
+                raise SuiteError(f"{name}: the log says that it is better when {up}, and you the reverse")
+            directions[metric] = better
+    return replace(paired, higher_is_better=directions)
+
+
+def describe_unknown(names: Sequence[str]) -> str:
+    """Which comparisons have no direction, and what to write."""
+    names = list(dict.fromkeys(names))
+    shown = ", ".join(names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    metric = names[0].rpartition("/")[2]
+    return (
+        f"{shown}{more}: neither the log nor the name says whether more is better; write --higher-is-better "
+        f'"{metric}" or --lower-is-better "{metric}" for each, or choose others by --metric'
+    )
+
+
+def check_directions_used(stated: Mapping[str, bool], names: Sequence[tuple[str, str, str]]) -> None:
+    """Raises SuiteError for a pattern that matches no comparison. names: comparison, task and metric."""
+    for pattern in stated:
+        if not any(matches(pattern, *name) for name in names):
+            known = [name for name, _, _ in names]
+            near = format_suggestion(pattern, known)
+            raise SuiteError(
+                f'"{pattern}", named by --higher-is-better or --lower-is-better, matches no comparison{near}'
+            )

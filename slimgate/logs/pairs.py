@@ -1,0 +1,506 @@
+"""The samples of one task in two logs, matched by id and checked: comparable, or refused with examples.
+
+Nothing is dropped in silence: samples that only one log has, that failed, or that have no score in one log
+or in both are counted, and `missing` says what happens: "fail" refuses, "drop" leaves them out, "as-wrong"
+gives them the worst score where they have none. Only a log whose reader says so has metrics of some samples,
+such as an assertion of one test; they are not missing in the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slimgate.errors import DataError, format_suggestion
+from slimgate.logs.base_log import as_kept
+from slimgate.logs.columns import NO_METRIC, Samples, read_samples
+from slimgate.logs.differences import Differences
+from slimgate.logs.json_lines import as_text, plain_json
+from slimgate.logs.predictions.codes import match_ids
+from slimgate.logs.predictions.files import EXAMPLES, some
+from slimgate.logs.same_documents import digest_documents
+from slimgate.outcomes import Floats, Ints
+from slimgate.plugins.reader import (
+    COMPARED,
+    PER_SAMPLE,
+    SETTING_WORDS,
+    SETTINGS,
+    TASKS,
+    Digest,
+    Log,
+    Row,
+    TaskLog,
+)
+
+Missing = Literal["fail", "drop", "as-wrong"]
+SameId = Literal["fail", "epochs"]
+_LONGEST = 60
+_AT_ONCE = 500_000
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`).
+
+    looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
+    directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
+    runs: which run of a log that holds several, as `parse_choices` has it. same_id: what several rows of one
+    id are: "fail" refuses, "epochs" reads them as repeats of one sample.
+    """
+
+    allow: frozenset[str] = frozenset()
+    missing: Missing = "fail"
+    looks: int = 1
+    directions: Mapping[str, bool] = field(default_factory=dict)
+    runs: Mapping[str, str] = field(default_factory=dict)
+    same_id: SameId = "fail"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Samples of one comparison: judged, and without a score in one log or both.
+
+    only_base, only_target: samples that the other log lacks; unscored_*: there, but failed or without a
+    score, in one log or in both. not_of_metric: the metric is not of them in either log, such as a named
+    score of other tests; they are not missing. truncated_*: answers that were cut off, which are judged as
+    they are. not_run: samples that the target has not run yet, where its log is judged while it grows.
+    """
+
+    judged: int
+    only_base: int = 0
+    only_target: int = 0
+    unscored_base: int = 0
+    unscored_target: int = 0
+    unscored_both: int = 0
+    not_of_metric: int = 0
+    truncated_base: int = 0
+    truncated_target: int = 0
+    not_run: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Samples without a score in one log or both."""
+        return (
+            self.only_base + self.only_target + self.unscored_base + self.unscored_target + self.unscored_both
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PairedTask:
+    """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples."""
+
+    task: str
+    filter: str
+    base: Samples
+    target: Samples
+    base_rows: Ints
+    target_rows: Ints
+    only_base: int
+    only_target: int
+    not_run: int
+    higher_is_better: Mapping[str, bool]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PairedScores:
+    """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
+
+    base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample. documents:
+    (rows,) digests of what the samples ask, as `same_documents` has them.
+    """
+
+    base: Floats
+    target: Floats
+    base_rows: Ints
+    target_rows: Ints
+    clusters: Ints | None
+    documents: Ints
+    counts: Counts
+
+
+def check_options(allow: Collection[str]) -> None:
+    """Raises DataError for what no log can be allowed to differ in."""
+    for name in allow:
+        if name not in COMPARED:
+            raise DataError(
+                f"--allow {name}: expected one of {', '.join(COMPARED)}{format_suggestion(name, COMPARED)}"
+            )
+
+
+def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
+    """The tasks of both logs; tasks of one alone are a difference. Raises DataError where they share none."""
+    shared = [name for name in base.tasks if name in target.tasks]
+    lacking = [
+        f"{log.shown} lacks {_list_tasks(names)}"
+        for log, names in (
+            (target, [name for name in base.tasks if name not in target.tasks]),
+            (base, [name for name in target.tasks if name not in base.tasks]),
+        )
+        if names
+    ]
+    if not shared:
+        raise DataError(f"no task in common: {'; '.join(lacking)}")
+    for text in lacking:
+        differences.add(TASKS, "", text)
+    return shared
+
+
+def _list_tasks(names: Sequence[str]) -> str:
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    noun = "task" if len(names) == 1 else "tasks"
+    return f"the {noun} {', '.join(names[:EXAMPLES])}{more}"
+
+
+def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Differences) -> list[PairedTask]:
+    """The samples of a task in both logs, one entry a filter. differences: gets what does not compare."""
+    _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
+    before, after = (read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name]) for log in (base, target))
+    for log, samples in ((base, before), (target, after)):
+        differences.notes += _describe_fewer(name, log, samples)
+    filters = [filter_ for filter_ in before if filter_ in after]
+    if lone := sorted(set(before) ^ set(after)):
+        text = f"filter {', '.join(map(repr, lone))} is in one log alone"
+        if filters:
+            differences.add("filters", name, text)
+        else:
+            differences.refuse(name, text)
+    better = {**target.tasks[name].higher_is_better, **base.tasks[name].higher_is_better}
+    _compare_directions(name, base.tasks[name], target.tasks[name], differences)
+    pairs = (
+        _pair(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
+        for filter_ in filters
+    )
+    return [paired for paired in pairs if paired is not None]
+
+
+def _describe_fewer(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line for each filter of which fewer samples are there than the tool says that it ran."""
+    expected = log.tasks[name].samples
+    return [
+        f"{_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, and holds {len(rows):,}"
+        for filter_, rows in samples.items()
+        if expected is not None and len(rows) < expected
+    ]
+
+
+def _place(task: str, filter_: str) -> str:
+    return f"{task} ({filter_})" if filter_ else task
+
+
+def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences: Differences) -> None:
+    for metric, better in before.higher_is_better.items():
+        if after.higher_is_better.get(metric, better) is not better:
+            differences.refuse(
+                name, f"metric {metric} is better {_up(better)} in one log and not in the other"
+            )
+
+
+def _up(better: bool) -> str:
+    return "when higher" if better else "when lower"
+
+
+def _compare_settings(
+    name: str, base: TaskLog, target: TaskLog, rules: Rules, differences: Differences
+) -> None:
+    before, after = plain_json(base.settings), plain_json(target.settings)
+    for setting in SETTINGS:
+        if setting not in before or setting not in after or before[setting] == after[setting]:
+            continue
+        if setting == "limit" and rules.looks > 1:  # the target's log is of the samples so far
+            continue
+        values = " and ".join(_short(value) for value in _differing(before[setting], after[setting]))
+        differences.add(setting, name, f"{SETTING_WORDS.get(setting, setting)} {values}")
+
+
+def _differing(before: Any, after: Any) -> tuple[Any, Any]:
+    """Of two mappings only the entries that differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return {key: before.get(key) for key in keys}, {key: after.get(key) for key in keys}
+    return before, after
+
+
+def _short(value: Any) -> str:
+    text = as_text(value) or "none"
+    return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}…"
+
+
+def _pair(
+    name: str,
+    filter_: str,
+    base: Samples,
+    target: Samples,
+    better: Mapping[str, bool],
+    rules: Rules,
+    differences: Differences,
+) -> PairedTask | None:
+    """None where the two have no sample or no metric in common, which is a difference."""
+    where = _place(name, filter_)
+    base_rows, target_rows = _same_samples(base, target)
+    if not len(base_rows):
+        differences.refuse(where, f"no sample in common: {some(base.ids)} and {some(target.ids)}")
+        return None
+    _compare_keys(where, base, target, base_rows, target_rows, differences)
+    metrics = tuple(metric for metric in base.scores if metric in target.scores)
+    if not metrics:
+        names = [", ".join(samples.scores) or "none" for samples in (base, target)]
+        differences.refuse(where, f"no metric in common: the base has {names[0]}, the target has {names[1]}")
+        return None
+    if lone := sorted(set(base.scores) ^ set(target.scores)):
+        differences.notes.append(f"{where}: metric {', '.join(lone)} is in one log alone")
+    differences.notes += _describe_not_numbers(where, base, target)
+    only_base = len(base) - len(base_rows)
+    return PairedTask(
+        task=name,
+        filter=filter_,
+        base=_without_checked_columns(base),
+        target=_without_checked_columns(target),
+        base_rows=base_rows,
+        target_rows=target_rows,
+        only_base=0 if rules.looks > 1 else only_base,
+        not_run=only_base if rules.looks > 1 else 0,
+        only_target=len(target) - len(target_rows),
+        higher_is_better=better,
+        metrics=metrics,
+    )
+
+
+def _without_checked_columns(samples: Samples) -> Samples:
+    """The samples without what only matching them took: of millions of rows that is most of the memory."""
+    return replace(samples, order=samples.order[:0].copy(), keys={}, documents=digest_documents(samples))
+
+
+def _describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
+    """A line for each metric that is a list or a text in samples, and a number in none of them."""
+    notes = []
+    for metric in sorted({**base.not_numbers, **target.not_numbers}):
+        counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
+        if metric not in base.scores or metric not in target.scores:
+            notes.append(
+                f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of "
+                "the target, so these are not judged"
+            )
+    return notes
+
+
+def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
+    """Positions of the samples that both have, in the order of the base."""
+    order = match_ids(base.ids, base.order, target.ids, target.order)
+    if order is not None:
+        return np.arange(len(base)), order
+    at = pc.index_in(base.ids, value_set=target.ids)
+    places = pc.fill_null(at, -1).to_numpy().astype(np.int64)
+    rows = np.flatnonzero(places >= 0)
+    return rows, places[rows]
+
+
+def _compare_keys(
+    where: str,
+    base: Samples,
+    target: Samples,
+    base_rows: Ints,
+    target_rows: Ints,
+    differences: Differences,
+) -> None:
+    """Documents, prompts and targets of the same samples."""
+    for key in PER_SAMPLE:
+        if key not in base.keys or key not in target.keys:
+            continue
+        rows = _rows_that_differ(base.keys[key], target.keys[key], base_rows, target_rows)
+        if not len(rows):
+            continue
+        text = (
+            f"{key}s differ in {len(rows):,} of {len(base_rows):,} samples "
+            f"({some(base.ids.take(pa.array(base_rows[rows])))})"
+        )
+        example = ""
+        if key not in differences.allow:
+            example = _example(key, base, target, int(base_rows[rows[0]]), int(target_rows[rows[0]]))
+        differences.add(key, where, text, example)
+
+
+def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
+    """Positions in the shared rows; some at a time, since copies of millions of rows take memory."""
+    differing = []
+    for start in range(0, len(base_rows), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        differing.append(start + np.flatnonzero(before[base_rows[part]] != after[target_rows[part]]))
+    return np.concatenate(differing)
+
+
+def _example(key: str, base: Samples, target: Samples, base_row: int, other: int) -> str:
+    """`, first "…2+3=" and "…2+3 ="`: around where the texts part; "" where the log does not hold them."""
+    rows = base.quote([base_row]).get(base_row), target.quote([other]).get(other)
+    texts = [_text(key, row) for row in rows]
+    if any(row is not None and isinstance(row.keys.get(key), Digest) for row in rows):
+        texts = [as_kept(key, text) for text in texts]
+    before, after = texts
+    if before is None or after is None or before == after:
+        return ""
+    at = next((k for k, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0)
+    cut = [f'"{"…" if at > 20 else ""}{text[max(0, at - 20) : at + 40]}"' for text in (before, after)]
+    return f", first {' and '.join(cut)}"
+
+
+def _text(key: str, row: Row | None) -> str | None:
+    if row is None:
+        return None
+    return {"prompt": row.prompt, "target": row.target}.get(key)
+
+
+def pair_scores(
+    paired: PairedTask, metric: str, rules: Rules, differences: Differences
+) -> PairedScores | None:
+    """The scores of a metric on all samples that count; None where some are missing and must not be.
+
+    Raises DataError where no sample has a score in both logs, or none that can be wrong.
+    """
+    base = paired.base.scores[metric][paired.base_rows]
+    target = paired.target.scores[metric][paired.target_rows]
+    no_base, no_target = np.isnan(base), np.isnan(target)
+    of_metric = _is_of_metric(paired.base, metric)[paired.base_rows]
+    of_metric |= _is_of_metric(paired.target, metric)[paired.target_rows]
+    neither = no_base & no_target
+    not_of_metric = neither & ~of_metric
+    counts = Counts(
+        judged=0,
+        only_base=paired.only_base,
+        only_target=paired.only_target,
+        not_run=paired.not_run,
+        unscored_base=int((no_base & ~no_target).sum()),
+        unscored_target=int((no_target & ~no_base).sum()),
+        unscored_both=int((neither & of_metric).sum()),
+        not_of_metric=int(not_of_metric.sum()),
+        truncated_base=int(paired.base.truncated[paired.base_rows].sum()),
+        truncated_target=int(paired.target.truncated[paired.target_rows].sum()),
+    )
+    where = comparison_name(paired.task, paired.filter, metric)
+    if counts.missing:
+        text = _describe_missing(where, paired, counts, (no_base | no_target) & ~not_of_metric)
+        if rules.missing == "fail":
+            differences.add_missing(text + _first_error(paired))
+            return None
+        done = "left out" if rules.missing == "drop" else "counted as wrong where they have no score"
+        differences.notes.append(f"{text}: {done} (--missing {rules.missing})")
+        if rules.missing == "as-wrong":
+            return _as_wrong(where, paired, metric, counts, not_of_metric)
+    scored = ~(no_base | no_target)
+    if scored.all():  # copies of millions of rows are left out
+        return _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+    rows = np.flatnonzero(scored)
+    if not len(rows):
+        raise DataError(f"{where}: no sample has a score in both logs{_first_error(paired)}")
+    return _scores_of(
+        paired, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
+    )
+
+
+def _is_of_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
+    """(samples,) whether the metric is of a sample; an optional one is of those that failed or are empty."""
+    if samples.empty is None:
+        return np.ones(len(samples), np.bool_)
+    flags = samples.errors.astype(np.bool_)
+    for name in (metric, NO_METRIC):
+        if name in samples.empty:
+            flags[samples.empty[name]] = True
+    return flags
+
+
+def _scores_of(
+    paired: PairedTask, base: Floats, target: Floats, base_rows: Ints, target_rows: Ints, counts: Counts
+) -> PairedScores:
+    clusters = None
+    if paired.base.clusters is not None and paired.target.clusters is not None:
+        clusters = _take_either(paired.base.clusters, paired.target.clusters, base_rows, target_rows)
+    documents = -1 - np.arange(len(base))
+    if paired.base.documents is not None and paired.target.documents is not None:
+        documents = _take_either(paired.base.documents, paired.target.documents, base_rows, target_rows)
+    return PairedScores(
+        base, target, base_rows, target_rows, clusters, documents, replace(counts, judged=len(base))
+    )
+
+
+def _take_either(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
+    """(rows,) the base's values; those of the target for samples that the base lacks."""
+    return np.where(base_rows >= 0, before[base_rows], after[target_rows])
+
+
+def _describe_missing(where: str, paired: PairedTask, counts: Counts, unscored: npt.NDArray[np.bool_]) -> str:
+    parts = [
+        f"{count:,} {words}"
+        for count, words in (
+            (counts.only_base, "are in the base's log alone"),
+            (counts.only_target, "are in the target's log alone"),
+            (counts.unscored_base, "have no score in the base's log"),
+            (counts.unscored_target, "have no score in the target's log"),
+            (counts.unscored_both, "have no score in either log"),
+        )
+        if count
+    ]
+    rows = paired.base_rows[np.flatnonzero(unscored)]
+    if not len(rows):
+        lone = paired.base.ids if counts.only_base else paired.target.ids
+        shared = paired.target.ids if counts.only_base else paired.base.ids
+        examples = lone.filter(pc.is_null(pc.index_in(lone, value_set=shared)))
+    else:
+        examples = paired.base.ids.take(pa.array(rows))
+    total = len(paired.base_rows) + counts.only_base + counts.only_target
+    return f"{where}: of {total:,} samples {', '.join(parts)} ({some(examples)})"
+
+
+def _first_error(paired: PairedTask) -> str:
+    """`, first error "time-out"`: why a tool has no answer, where its log says it."""
+    for samples, rows in ((paired.target, paired.target_rows), (paired.base, paired.base_rows)):
+        failed = np.flatnonzero(samples.errors[rows])
+        if len(failed):
+            at = int(rows[failed[0]])
+            row = samples.quote([at]).get(at)
+            text = " ".join(str(row.error if row else "").split())
+            return f', first error "{text[: 2 * _LONGEST]}"' if text else ""
+    return ""
+
+
+def _as_wrong(
+    where: str, paired: PairedTask, metric: str, counts: Counts, not_of_metric: npt.NDArray[np.bool_]
+) -> PairedScores:
+    """Every sample of either log that the metric is of; without a score in a log it is wrong there."""
+    scores = [paired.base.scores[metric], paired.target.scores[metric]]
+    known = np.concatenate([values[~np.isnan(values)] for values in scores])
+    if not len(known):
+        raise DataError(f"{where}: no sample has a score in either log{_first_error(paired)}")
+    if known.min() < 0 or known.max() > 1:
+        raise DataError(
+            f"{where}: scores from {known.min():g} to {known.max():g} have no value that is wrong; "
+            "--missing as-wrong needs scores from 0 to 1"
+        )
+    wrong = 0.0 if paired.higher_is_better[metric] else 1.0
+    filled = [np.where(np.isnan(values), wrong, values) for values in scores]
+    lone = [
+        np.setdiff1d(np.flatnonzero(~np.isnan(values) | _is_of_metric(samples, metric)), rows)
+        for values, samples, rows in zip(
+            scores,
+            (paired.base, paired.target),
+            (paired.base_rows, paired.target_rows),
+            strict=True,
+        )
+    ]
+    if paired.not_run:
+        lone[0] = lone[0][:0]
+    shared = paired.base_rows[~not_of_metric], paired.target_rows[~not_of_metric]
+    base = np.concatenate([filled[0][shared[0]], filled[0][lone[0]], np.full(len(lone[1]), wrong)])
+    target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])
+    base_rows = np.concatenate([shared[0], lone[0], np.full(len(lone[1]), -1)])
+    target_rows = np.concatenate([shared[1], np.full(len(lone[0]), -1), lone[1]])
+    return _scores_of(paired, base, target, base_rows, target_rows, counts)
+
+
+def comparison_name(task: str, filter_: str, metric: str) -> str:
+    """`gsm8k/strict-match/exact_match`: task, filter where there is one, metric."""
+    return "/".join(part for part in (task, filter_, metric) if part)

@@ -1,0 +1,325 @@
+"""What must hold of one prediction file: nothing missing, ids distinct, probabilities that are ones.
+
+Prediction files of any tool: csv, tsv, jsonl or parquet -> what they say of each row, checked.
+
+Read block by block, only the columns that are needed, so that ten million rows fit in memory: of each block
+labels and predictions become codes, probabilities numbers. Ids and class names are text, as written: "007"
+stays, and the number 7 is "7". slimgate's own outcomes/*.parquet name their classes in the schema's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slimgate._system.json_text import text_list
+from slimgate._system.toml import format_value as quoted
+from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
+from slimgate.errors import DataError
+from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, is_empty, standing_twice
+from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
+from slimgate.logs.predictions.jsonl import read_jsonl
+from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
+
+EXAMPLES = 3
+FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
+# Rows of a block of a parquet file.
+ROWS_AT_ONCE = 250_000
+# The roles whose texts are few.
+WORDS = ("label", "prediction")
+
+
+def some(values: pa.Array) -> str:
+    """`"a", "b", "c" and 97 more`: up to three of them."""
+    listed = ", ".join(quoted(value) for value in values[:EXAMPLES].to_pylist())
+    return listed + (f" and {len(values) - EXAMPLES:,} more" if len(values) > EXAMPLES else "")
+
+
+def check_missing(shown: str, ids: pa.Array, columns: Mapping[str, pa.Array]) -> None:
+    """Raises DataError where a row has no value in one of the columns."""
+    for name, column in columns.items():
+        # parquet and jsonl can hold an empty text where csv has nothing
+        rows = np.flatnonzero(is_empty(column).to_numpy(zero_copy_only=False))
+        if len(rows):
+            raise DataError(
+                f'{shown}: column "{name}" has no value in {len(rows):,} of {len(column):,} rows '
+                f"({_which(ids, rows)})"
+            )
+
+
+def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
+    """Ids of rows; where an id itself is missing, the rows' numbers."""
+    examples = ids.take(rows)
+    if examples[:EXAMPLES].null_count == 0 and "" not in examples[:EXAMPLES].to_pylist():
+        return f"ids {some(examples)}"
+    return f"rows {some(pa.array(rows + 1))}"
+
+
+def check_ids(shown: str, ids: pa.Array) -> Ints:
+    """(rows,) positions in the order of the ids. Raises DataError where an id stands twice."""
+    order = by_id(ids)
+    twice = standing_twice(ids, order)
+    if len(twice):
+        stand = "id stands" if len(twice) == 1 else "ids stand"
+        raise DataError(
+            f"{shown}: {len(twice):,} {stand} more than once: {some(twice)}; expected one row an id"
+        )
+    return order
+
+
+def check_probabilities(shown: str, ids: pa.Array, columns: dict[str, list[pa.Array]]) -> Floats:
+    """(rows, classes) float64 of the columns, class -> probability in blocks; takes them out as it goes.
+
+    Raises DataError where one is missing, not finite or negative, or where a row does not sum to 1.
+    """
+    values = np.empty((len(ids), len(columns)))
+    names = list(columns)
+    for k, name in enumerate(names):
+        column = pa.chunked_array(columns.pop(name), pa.float64())
+        if column.null_count:
+            missing = pc.is_null(column).to_numpy()
+            _refuse(shown, ids, missing, f'no probability of class "{name}"')
+        values[:, k] = column.to_numpy()
+    _refuse(shown, ids, np.any(~np.isfinite(values), axis=1), "a probability that is NaN or infinite")
+    _refuse(shown, ids, np.any(values < 0, axis=1), "a negative probability")
+    sums = values.sum(axis=1)
+    off = np.abs(sums - 1) > SUM_TOLERANCE
+    if off.any():
+        of = some(pa.array(names))
+        problem = (
+            f"probabilities (of {of}) that do not sum to 1 within {SUM_TOLERANCE:g}, first {sums[off][0]:.6g}"
+        )
+        _refuse(shown, ids, off, problem)
+    return values
+
+
+def _refuse(shown: str, ids: pa.Array, wrong: npt.ArrayLike, problem: str) -> None:
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        have = "has" if len(rows) == 1 else "have"
+        raise DataError(
+            f"{shown}: {len(rows):,} of {len(ids):,} rows {have} {problem}: ids {some(ids.take(rows))}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One file. ids, groups: (rows,) Arrow text; labels, predictions: the same in codes. Nothing is missing.
+
+    by_id: (rows,) positions in the order of the ids, which are distinct.
+
+    probabilities: (rows, len(classes)) float64, each row summing to 1; classes: what the file calls them.
+    predictions: None where the file leaves it to the most probable class. shown: the file, for messages;
+    names: of its columns. label_set, positive: as outcomes that slimgate wrote state them; else None.
+    """
+
+    shown: str
+    names: ColumnNames
+    columns: tuple[str, ...]
+    ids: pa.Array
+    by_id: Ints
+    labels: pa.DictionaryArray
+    predictions: pa.DictionaryArray | None
+    groups: pa.Array | None
+    probabilities: Floats | None
+    classes: tuple[str, ...]
+    label_set: tuple[str, ...] | None = None
+    positive: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def has_numbered_classes(self) -> bool:
+        """Whether the probabilities go by number (p_0, p_1 … or a list), and not by name."""
+        return bool(self.classes) and self.classes == tuple(map(str, range(len(self.classes))))
+
+    def with_classes(self, classes: tuple[str, ...]) -> Predictions:
+        """The same under other names of the probabilities' classes."""
+        return replace(self, classes=classes)
+
+
+def read_predictions(path: Path, names: ColumnNames) -> Predictions:
+    """The predictions of a file. Raises SuiteError where there is none, DataError for what is wrong in it."""
+    file = _row_file(path)
+    shown = str(path)
+    try:
+        columns, texts, numbers, stated_classes = _READERS.get(file.format, _read_csv)(file, names)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError) as error:
+        message = " ".join(str(error).split())
+        raise DataError(f"{shown} cannot be read as {file.format}: {message[:300]}") from error
+    if not sum(map(len, texts["id"])):
+        raise DataError(f"{shown} has no rows, expected at least one")
+    flat = {role: _column(role, texts.pop(role)) for role in list(texts)}
+    check_missing(shown, flat["id"], {names.of(role): column for role, column in flat.items()})
+    order = check_ids(shown, flat["id"])
+    classes = None if stated_classes is None else stated_classes.classes
+    stated = _class_names(numbers, classes)
+    probabilities = check_probabilities(shown, flat["id"], numbers) if numbers else None
+    if classes is not None:
+        for role in {"label", "prediction"} & flat.keys():
+            flat[role] = _to_class_names(shown, names.of(role), flat[role], classes)
+    pa.default_memory_pool().release_unused()  # what reading took beside, before the next file is read
+    return Predictions(
+        shown=shown,
+        names=names,
+        columns=tuple(columns),
+        ids=flat["id"],
+        by_id=order,
+        labels=flat["label"],
+        predictions=flat.get("prediction"),
+        groups=flat.get("group"),
+        probabilities=probabilities,
+        classes=stated,
+        label_set=None if stated_classes is None else stated_classes.label_set,
+        positive=None if stated_classes is None else stated_classes.positive,
+    )
+
+
+class StatedClasses(NamedTuple):
+    """What the metadata of slimgate's own outcomes say. classes: the labels, then the strays."""
+
+    classes: tuple[str, ...]
+    label_set: tuple[str, ...]
+    positive: str | None
+
+
+Blocks = list[pa.Array]
+# Columns of the file; role -> blocks of text or codes; class -> blocks of float64; the classes it states.
+Read = tuple[list[str], dict[str, Blocks], dict[str, Blocks], StatedClasses | None]
+
+
+def _row_file(path: Path) -> RowFile:
+    known = FORMATS.get(path.suffix.lower())
+    require(path)
+    if known is None:
+        came = f'"{path.suffix}"' if path.suffix else "none"
+        raise DataError(f"{path}: its extension is {came}, expected one of {', '.join(FORMATS)}")
+    try:
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if empty:
+        raise DataError(f"{path} is empty, expected rows as {known}")
+    return RowFile(path, known)
+
+
+def _read_csv(file: RowFile, names: ColumnNames) -> Read:
+    columns = list(columns_of(file))
+    layout = find_columns(str(file.path), columns, names)
+    if layout.nested is not None:
+        raise DataError(
+            f'{file.path}: column "{layout.nested}" of a {file.format} file: give a column a class, p_<class>'
+        )
+    kinds = dict.fromkeys(layout.roles.values(), TEXT)
+    kinds.update(dict.fromkeys(layout.probabilities.values(), pa.float64()))
+    with open_csv(file.path, file.format, layout.columns, kinds) as reader:
+        return columns, *_in_blocks(reader, layout), None
+
+
+def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
+    with open_parquet(file.path) as parquet:
+        schema = parquet.schema_arrow
+        layout = find_columns(str(file.path), schema.names, names)
+        flat = [column for column in layout.columns if column != layout.nested]
+        texts, numbers = _in_blocks(parquet.iter_batches(ROWS_AT_ONCE, columns=flat), layout)
+        if layout.nested is not None:  # whole: its lists are to be of one length
+            column = parquet.read(columns=[layout.nested])[layout.nested]
+            unnested = _unnest(str(file.path), layout.nested, column)
+            numbers = {name: values.chunks for name, values in unnested.items()}
+    is_index = pa.types.is_integer(schema.field(layout.roles["label"]).type)
+    stated = _stated_classes(str(file.path), schema.metadata or {}) if is_index else None
+    return schema.names, texts, numbers, stated
+
+
+def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
+    """What slimgate wrote beside its outcomes; None of another tool's file."""
+    try:
+        classes = text_list(metadata.get(b"slimgate.classes", b"[]"))
+        strays = int(metadata.get(b"slimgate.strays", b"0"))
+        positive = text_list(b"[" + metadata.get(b"slimgate.positive", b"") + b"]")
+    except ValueError as error:
+        raise DataError(f"{shown}: its metadata slimgate.classes: {error}") from error
+    if not classes:
+        return None
+    return StatedClasses(tuple(classes), tuple(classes[: len(classes) - strays]), next(iter(positive), None))
+
+
+def _read_jsonl(file: RowFile, names: ColumnNames) -> Read:
+    return *read_jsonl(file.path, names), None
+
+
+_READERS = {"parquet": _read_parquet, "jsonl": _read_jsonl}
+
+
+def _in_blocks(
+    batches: Iterable[pa.RecordBatch], layout: Layout
+) -> tuple[dict[str, Blocks], dict[str, Blocks]]:
+    """Of each block what is kept: texts, whole floating numbers (pandas makes them of integers) without
+    their ".0", and probabilities.
+    """
+    texts: dict[str, Blocks] = {role: [] for role in layout.roles}
+    numbers: dict[str, Blocks] = {name: [] for name in layout.probabilities}
+    for batch in batches:
+        for role, column in layout.roles.items():
+            values = batch.column(column)
+            if pa.types.is_floating(values.type):  # NaN is how pandas writes a missing value
+                values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+            text = pc.cast(values, TEXT)
+            texts[role].append(text.dictionary_encode() if role in WORDS else text)
+        for name, column in layout.probabilities.items():
+            numbers[name].append(pc.cast(batch.column(column), pa.float64()))
+    return texts, numbers
+
+
+def _unnest(shown: str, name: str, column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """A column of lists or structs -> one column a class."""
+    flat = column.combine_chunks()
+    if pa.types.is_struct(flat.type):
+        return {
+            field.name: pa.chunked_array([flat.field(field.name)]).cast(pa.float64()) for field in flat.type
+        }
+    if not (
+        pa.types.is_list(flat.type)
+        or pa.types.is_large_list(flat.type)
+        or pa.types.is_fixed_size_list(flat.type)
+    ):
+        raise DataError(
+            f'{shown}: column "{name}" is of type {flat.type}, expected lists or structs of numbers'
+        )
+    sizes = pc.unique(pc.list_value_length(flat)).to_pylist()
+    if flat.null_count or len(sizes) != 1:
+        raise DataError(f'{shown}: column "{name}": lists of {sizes[:3]} numbers, expected one length')
+    values = pc.list_flatten(flat).cast(pa.float64())
+    return {str(k): pa.chunked_array([values[k :: sizes[0]]]) for k in range(sizes[0])}
+
+
+def _column(role: str, blocks: Blocks) -> pa.Array:
+    return encode_blocks(blocks) if role in WORDS else pa.concat_arrays(blocks)
+
+
+def _to_class_names(
+    shown: str, column: str, indices: pa.DictionaryArray, classes: tuple[str, ...]
+) -> pa.DictionaryArray:
+    """slimgate's own class indices -> class names."""
+    at = pc.index_in(indices.dictionary, value_set=pa.array([str(k) for k in range(len(classes))], TEXT))
+    if at.null_count:
+        wrong = pc.filter(indices.dictionary, pc.is_null(at))[0].as_py()
+        raise DataError(f"{shown}: {column} {wrong} is no class index, expected 0 … {len(classes) - 1}")
+    return pa.DictionaryArray.from_arrays(indices.indices, pc.take(pa.array(classes, TEXT), at))
+
+
+def _class_names(numbers: Mapping[str, object], classes: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The probabilities' classes, in the order of their columns; numbered ones by what the metadata say."""
+    if classes is None:
+        return tuple(numbers)
+    known = {str(k): name for k, name in enumerate(classes)}
+    return tuple(known.get(name, name) for name in numbers)

@@ -1,0 +1,155 @@
+"""Prediction files of one JSON object a line, read in blocks of lines so that a long file fits in memory."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from slimgate._system.json_text import NOT_JSON, describe_json_error
+from slimgate.errors import DataError
+from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
+
+BLOCK = 50_000
+_HALVES = re.compile("[\ud800-\udfff]")
+Line = tuple[int, dict[str, Any]]
+
+
+class _Column:
+    """A column that grows by blocks; rows before its first block are 0."""
+
+    def __init__(self, rows_before: int = 0) -> None:
+        self.blocks = [pa.array(np.zeros(rows_before))] if rows_before else []
+
+
+def read_jsonl(
+    path: Path, names: ColumnNames
+) -> tuple[list[str], dict[str, list[pa.Array]], dict[str, list[pa.Array]]]:
+    """(keys of the first object, role -> text, class -> probability). Raises DataError naming the line.
+
+    A key that an object has not is null; a class that a mapping of probabilities has not is 0.
+    """
+    lines = _objects(path)
+    first = next(lines, None)
+    if first is None:
+        raise DataError(f"{path} has no rows, expected one JSON object a line")
+    columns = list(first[1])
+    layout = find_columns(str(path), columns, names)
+    texts = {role: _Column() for role in layout.roles}
+    numbers: dict[str, _Column] = {}
+    lines, rows = itertools.chain([first], lines), 0
+    while block := list(itertools.islice(lines, BLOCK)):
+        for role, column in layout.roles.items():
+            texts[role].blocks.append(
+                pa.array([_text(path, line, row.get(column)) for line, row in block], pa.large_string())
+            )
+        probabilities = _probabilities(path, layout, block, first[1])
+        for name in probabilities.keys() - numbers.keys():
+            numbers[name] = _Column(rows)
+        for name in numbers:
+            values = probabilities.get(name)
+            numbers[name].blocks.append(pa.array(np.zeros(len(block))) if values is None else values)
+        rows += len(block)
+    in_blocks = {name: numbers[name].blocks for name in _in_order(numbers, layout)}
+    return columns, {role: column.blocks for role, column in texts.items()}, in_blocks
+
+
+def _in_order(numbers: dict[str, _Column], layout: Layout) -> list[str]:
+    """The classes as the file has them; those of lists by number."""
+    if layout.probabilities:
+        return list(layout.probabilities)
+    return sorted(numbers, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+
+
+def _objects(path: Path) -> Iterator[Line]:
+    """(number, object) of each line that is not blank."""
+    with path.open(encoding="utf-8-sig", newline="\n") as stream:
+        try:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, _object(path, number, line)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path} is not UTF-8: {error.reason} (0x{error.object[error.start]:02x})"
+            ) from None
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except NOT_JSON as error:
+        raise DataError(
+            f"{path}: line {number} is not JSON ({describe_json_error(error)}): {line.strip()[:60]!r}; "
+            "expected one object a line"
+        ) from None
+    if not isinstance(row, dict):
+        raise DataError(f"{path}: line {number} is {line.strip()[:60]}, expected an object")
+    return row
+
+
+def _text(path: Path, line: int, value: Any) -> str | None:
+    if isinstance(value, str) and not value.isascii() and _HALVES.search(value):
+        raise DataError(
+            f"{path}: line {line}: {value[:60]!a} holds half of a surrogate pair, which no text can"
+        )
+    if value is None or isinstance(value, str):
+        return value
+    if value != value:  # NaN is how pandas writes a missing value
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    raise DataError(f"{path}: line {line}: {json.dumps(value)[:60]} came, expected a text or a number")
+
+
+def _probabilities(
+    path: Path, layout: Layout, block: list[Line], first: dict[str, Any]
+) -> dict[str, pa.Array]:
+    """class -> (rows,) float64 of one block. first: the object that the others must be like."""
+    if layout.nested is None:
+        return {
+            name: _numbers(path, block, [row.get(column) for _, row in block])
+            for name, column in layout.probabilities.items()
+        }
+    nested: list[Any] = [row.get(layout.nested) for _, row in block]
+    like: Any = first[layout.nested]
+    for (line, _), value in zip(block, nested, strict=True):
+        if not _is_alike(value, like):
+            raise DataError(
+                f"{path}: line {line}: {layout.nested} is {json.dumps(value)[:60]}, expected a list or a "
+                "mapping of numbers, of one kind and length in all rows"
+            )
+    if isinstance(like, list):
+        return {str(k): _numbers(path, block, [row[k] for row in nested]) for k in range(len(like))}
+    names = dict.fromkeys(name for row in nested for name in row)
+    return {name: _numbers(path, block, [row.get(name, 0.0) for row in nested]) for name in names}
+
+
+def _is_alike(value: Any, like: Any) -> bool:
+    """Whether both are mappings, or lists of one length."""
+    if isinstance(like, list):
+        return isinstance(value, list) and len(value) == len(like) > 0
+    return isinstance(value, dict) and isinstance(like, dict)
+
+
+def _numbers(path: Path, block: list[Line], values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        # all at once is fast; one by one finds the line
+        for (line, _), value in zip(block, values, strict=True):
+            if not isinstance(value, int | float | None) or abs(value or 0) > 1:
+                raise DataError(
+                    f"{path}: line {line}: {json.dumps(value)[:60]} came as a probability, expected a number "
+                    "from 0 to 1"
+                ) from None
+        raise

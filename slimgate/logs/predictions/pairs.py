@@ -1,0 +1,345 @@
+"""Two prediction files -> the outcomes of both on the same rows: matched by id, over the classes of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slimgate._system.toml import format_value as quoted
+from slimgate.data.labels import class_names
+from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.logs.predictions.answers import check_answers
+from slimgate.logs.predictions.codes import TEXT, codes_of, differ, match_ids
+from slimgate.logs.predictions.columns import ColumnNames, require_group
+from slimgate.logs.predictions.files import EXAMPLES, Predictions, read_predictions, some
+from slimgate.logs.predictions.label_sets import (
+    check_declared,
+    check_spelling,
+    read_label_set,
+    spelling_warnings,
+    stray_names,
+)
+from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
+
+# Ids only name rows in messages from here on: of a long one its beginning does, and a short one is kept in
+# 16 bytes, where text of a fixed width takes 4 bytes a character.
+LONGEST_ID = 64
+SHOWN_ID = np.dtypes.StringDType()
+_AT_ONCE = 500_000
+# Numbered probabilities are of the sorted labels where so many of a file's own predictions agree. A threshold
+# other than the largest probability moves fewer rows than a wrong order does.
+_LEAST_AGREED = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """ClassOutcomes of both on the rows of the teacher's file, in its order. warnings: likely mistakes."""
+
+    teacher: ClassOutcomes
+    variant: ClassOutcomes
+    warnings: tuple[str, ...]
+
+
+def read_pair(
+    teacher: Path,
+    variant: Path,
+    names: ColumnNames,
+    *,
+    labels: Sequence[str] = (),
+    positive: str | None = None,
+) -> Pair:
+    """Reads two prediction files and matches their rows. Raises SuiteError or DataError in one line.
+
+    labels: all that a row can have, of numbered probabilities in their order; default those of the rows.
+    positive: the label of two that precision, recall, F1 and PR-AUC are of.
+    """
+    check_declared(labels)
+    if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
+        raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
+    files = [read_predictions(path, names) for path in (teacher, variant)]
+    columns = [column for file in files for column in file.columns]
+    has_groups = any(file.groups is not None for file in files)
+    require_group(names, [file.shown for file in files], columns, is_there=has_groups)
+    files.reverse()
+    pair = pair_predictions(
+        files.pop(), files.pop(), labels=labels, positive=positive
+    )  # nothing else may hold them, so that they are freed
+    pa.default_memory_pool().release_unused()
+    return pair
+
+
+def pair_predictions(
+    teacher: Predictions, variant: Predictions, *, labels: Sequence[str] = (), positive: str | None = None
+) -> Pair:
+    """Matches rows by id. Raises DataError where they do not belong together, with examples.
+
+    labels, positive: as in `read_pair`.
+    """
+    order = _match_rows(teacher, variant)
+    _same("label", teacher.ids, (teacher, teacher.labels), (variant, variant.labels.take(pa.array(order))))
+    check_answers(teacher, variant)
+    groups = _groups(teacher, variant, order)
+    shown_ids = _shown_ids(teacher.ids)
+    teacher, variant = _without_ids(teacher), _without_ids(variant)
+    stated = _names([teacher.labels, teacher.predictions, variant.labels, variant.predictions])
+    warnings: list[str] = []
+    files = [_with_names(file, labels, stated, warnings) for file in (teacher, variant)]
+    label_set = read_label_set(files[0], files[1], labels)
+    for file in files:
+        check_spelling(file, label_set)
+    warnings += spelling_warnings(teacher.shown, label_set)
+    strays = stray_names(files, label_set)
+    classes = (*label_set, *strays)
+    positive = _positive_label(files, label_set, positive)
+    gold = codes_of(teacher.labels, classes)
+    outcomes = []
+    for file, rows in ((files[0], None), (files[1], order)):
+        probabilities = _over_classes(file, rows, classes)
+        predictions = _predictions_of(file, rows, classes, probabilities)
+        warnings += _warnings(file, gold, predictions, probabilities, classes, len(strays))
+        outcomes.append(
+            ClassOutcomes(
+                shown_ids,
+                gold,
+                predictions,
+                classes,
+                probabilities,
+                groups=groups,
+                strays=len(strays),
+                positive=positive,
+            )
+        )
+    _check_same_columns(files, gold, label_set)
+    before, after = outcomes
+    if _are_same(before, after):
+        warnings.append(
+            f"all {len(before):,} answers are the same: check that these are the files of two models"
+        )
+    return Pair(before, after, tuple(warnings))
+
+
+def _are_same(teacher: ClassOutcomes, variant: ClassOutcomes) -> bool:
+    """Whether all answers are the same, and all probabilities where both have them."""
+    same = np.array_equal(teacher.predictions, variant.predictions)
+    if teacher.probabilities is None or variant.probabilities is None:
+        return same
+    return same and np.array_equal(teacher.probabilities, variant.probabilities)
+
+
+def _check_same_columns(files: Sequence[Predictions], gold: Ints, labels: Sequence[str]) -> None:
+    """Raises DataError where one of two files with probabilities lacks a class that rows are labelled.
+
+    Taken as 0 in one file alone, it would make that model worse than it is, and the other a gain.
+    """
+    if not all(file.classes for file in files):
+        return
+    labelled = {labels[k] for k in np.unique(gold)}
+    for file, other in (files, files[::-1]):
+        if lacking := sorted((labelled - set(file.classes)) & set(other.classes)):
+            raise DataError(
+                f"{file.shown} has no probability of {some(pa.array(lacking))}, which rows are labelled, and "
+                f"{other.shown} has; expected the same classes in both"
+            )
+
+
+def _positive_label(files: Sequence[Predictions], labels: Sequence[str], stated: str | None) -> str | None:
+    """As stated, else as outcomes that slimgate wrote have it. Raises SuiteError where it is no label."""
+    if stated is None:
+        recorded = dict.fromkeys(file.positive for file in files if file.positive is not None)
+        if len(recorded) > 1:
+            raise DataError(
+                f"{files[0].shown} and {files[1].shown} have another positive label: {', '.join(recorded)}"
+            )
+        return next(iter(recorded), None)
+    if stated not in labels:
+        hint = format_suggestion(stated, labels)
+        raise SuiteError(f"--positive {stated}: no such label{hint}")
+    if len(labels) != 2:
+        raise SuiteError(
+            f"--positive {stated}: the rows have {len(labels)} labels, and a positive one is of two; use the "
+            "_macro, _micro or _weighted metrics"
+        )
+    return stated
+
+
+def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
+    """(rows,) the row of the variant's file that has the id of each row of the teacher's."""
+    order = match_ids(teacher.ids, teacher.by_id, variant.ids, variant.by_id)
+    if order is not None:
+        return order
+    lacking = [
+        f"{file.shown} lacks {len(ids):,} of the {len(other):,} ids of {other.shown}: {some(ids)}"
+        for file, other in ((variant, teacher), (teacher, variant))
+        if len(ids := other.ids.filter(pc.is_null(pc.index_in(other.ids, value_set=file.ids))))
+    ]
+    raise DataError("; ".join(lacking))
+
+
+def _shown_ids(ids: pa.Array) -> Texts:
+    """(rows,) their first 64 characters."""
+    ids_shown = np.empty(len(ids), dtype=SHOWN_ID)
+    for start in range(0, len(ids), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        ids_shown[part] = pc.utf8_slice_codeunits(ids[part], 0, LONGEST_ID).to_pylist()
+    return cast(Texts, ids_shown)
+
+
+def _without_ids(file: Predictions) -> Predictions:
+    """What is needed of a file once its rows are matched."""
+    return replace(file, ids=pa.array([], TEXT), by_id=np.empty(0, np.int64))  # a slice would hold the whole
+
+
+def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
+    """Raises DataError where two columns in the same order differ."""
+    (base, before), (other, after) = sides
+    rows = differ(before, after)
+    if not len(rows):
+        return
+    named = (column.take(rows[:EXAMPLES]).to_pylist() for column in (ids, before, after))
+    examples = [f"{quoted(i)} ({quoted(a)} and {quoted(b)})" for i, a, b in zip(*named, strict=True)]
+    more = f" and {len(rows) - EXAMPLES:,} more" if len(rows) > EXAMPLES else ""
+    raise DataError(
+        f"{base.shown} and {other.shown} have another {noun} for {len(rows):,} of {len(ids):,} ids: "
+        f"{', '.join(examples)}{more}"
+    )
+
+
+def _groups(teacher: Predictions, variant: Predictions, order: Ints) -> Ints | None:
+    """(rows,) int64, equal for rows of one group; from either file where only one has groups."""
+    theirs = None if variant.groups is None else variant.groups.take(pa.array(order))
+    if teacher.groups is not None and theirs is not None:
+        _same("group", teacher.ids, (teacher, teacher.groups), (variant, theirs))
+    groups = theirs if teacher.groups is None else teacher.groups
+    return None if groups is None else groups.dictionary_encode().indices.to_numpy().astype(np.int64)
+
+
+def _names(columns: Sequence[pa.Array | None]) -> list[str]:
+    return sorted(
+        {name for column in columns if column is not None for name in pc.unique(column).to_pylist()}
+    )
+
+
+def _with_names(
+    file: Predictions, declared: Sequence[str], stated: Sequence[str], warnings: list[str]
+) -> Predictions:
+    """The file with its probabilities under the names of the labels, where they go by number.
+
+    Raises DataError where no label is among the classes of the probabilities, and where nothing says which
+    number is which label.
+    """
+    if not file.classes or set(stated) <= set(file.classes):
+        return file
+    if file.has_numbered_classes and len(declared) == len(file.classes):
+        return file.with_classes(tuple(declared))
+    for names in (class_names(_names([file.labels])), class_names(stated)):
+        if file.has_numbered_classes and len(names) == len(file.classes):
+            warnings.append(_check_numbers(file, names))
+            return file.with_classes(names)
+    if set(pc.unique(file.labels).to_pylist()) & set(file.classes):
+        return file
+    raise DataError(
+        f"{file.shown}: {len(file.classes)} probabilities, of classes {some(pa.array(file.classes))}, none "
+        f"of which is a label; the {len(names)} classes are {some(pa.array(names))}: name the columns "
+        "p_<class>, or give a mapping"
+    )
+
+
+def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
+    """What to tell of numbered probabilities that are taken for the sorted labels.
+
+    Raises DataError unless the file's own predictions agree: in another order of two classes each loss of
+    accuracy is a gain.
+    """
+    expected = f"--labels {','.join(names)} says so, in the order of the numbers"
+    if file.predictions is None or file.probabilities is None:
+        raise DataError(
+            f"{file.shown}: its probabilities go by number, and nothing says which label each is of; "
+            f"{expected}, or add a column of predictions"
+        )
+    predicted = codes_of(file.predictions, [*names, *sorted(set(_names([file.predictions])) - set(names))])
+    agreed = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
+    if agreed < _LEAST_AGREED:
+        raise DataError(
+            f"{file.shown}: taken for {_order(names)}, its numbered probabilities agree with its predictions "
+            f"on {100 * agreed:.1f} % of the rows; {expected}"
+        )
+    return (
+        f"{file.shown}: its numbered probabilities are taken for these classes: {_order(names)}; its "
+        f"predictions agree on {100 * agreed:.1f} % of the rows"
+    )
+
+
+def _order(names: Sequence[str]) -> str:
+    """`0 = neg, 1 = neutral, 2 = pos`"""
+    listed = ", ".join(f"{k} = {name}" for k, name in enumerate(names[:EXAMPLES]))
+    return listed + (", …" if len(names) > EXAMPLES else "")
+
+
+def _over_classes(file: Predictions, rows: Ints | None, classes: tuple[str, ...]) -> Floats | None:
+    """(rows, classes) in the order of the given rows and of all classes; 0 for one that is not there."""
+    if file.probabilities is None:
+        return None
+    if rows is None and file.classes == classes:
+        return file.probabilities
+    at = [classes.index(name) for name in file.classes]
+    spread_out = np.zeros((len(file.probabilities), len(classes)))
+    for k, column in enumerate(at):
+        values = file.probabilities[:, k]
+        spread_out[:, column] = values if rows is None else values[rows]
+    return spread_out
+
+
+def _predictions_of(
+    file: Predictions, rows: Ints | None, classes: tuple[str, ...], probabilities: Floats | None
+) -> Ints:
+    """(rows,) what the file says, or the most probable class."""
+    if file.predictions is not None:
+        codes = codes_of(file.predictions, classes)
+        return codes if rows is None else codes[rows]
+    if probabilities is None:
+        raise DataError(f"{file.shown}: neither predictions nor probabilities")
+    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+
+
+def _warnings(
+    file: Predictions,
+    labels: Ints,
+    predictions: Ints,
+    probabilities: Floats | None,
+    classes: tuple[str, ...],
+    strays: int,
+) -> list[str]:
+    """What is legal and yet likely a mistake. strays: how many of the last classes are no labels."""
+    warnings = []
+    labelled = np.bincount(labels, minlength=len(classes))
+    predicted = np.bincount(predictions, minlength=len(classes))
+    if len(odd := np.flatnonzero((labelled == 0) & (predicted > 0))):
+        no_label = odd[odd >= len(classes) - strays]
+        why = "which no row is labelled" if len(no_label) < len(odd) else "which is no label"
+        warnings.append(
+            f"{file.shown} predicts {_list_classes(odd, classes)}, {why}, in {predicted[odd].sum():,} rows: "
+            "counted as wrong"
+        )
+    if probabilities is None:
+        return warnings
+    lacking = np.array([k for k, name in enumerate(classes) if labelled[k] and name not in file.classes], int)
+    if len(lacking):
+        rows = labelled[lacking].sum()
+        warnings.append(
+            f"{file.shown} has no probability of {_list_classes(lacking, classes)}, which {rows:,} rows are "
+            "labelled: taken as 0"
+        )
+    chosen = probabilities[np.arange(len(predictions)), predictions]
+    if other := int((chosen < probabilities.max(axis=1)).sum()):
+        warnings.append(f"{file.shown}: in {other:,} rows the prediction is not the most probable class")
+    return warnings
+
+
+def _list_classes(indices: Ints, classes: tuple[str, ...]) -> str:
+    return some(pa.array([classes[k] for k in indices]))

@@ -1,0 +1,38 @@
+"""A kept baseline, or a folder of `slimgate judge --report`: the log of the base that it was judged by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimgate.errors import DataError
+from slimgate.logs.base_log import read_about, read_base_log
+from slimgate.plugins.reader import BASE_LOG, Log, Reader
+
+_RECORD = "run.json"
+
+
+class Baseline(Reader):
+    """A folder with `run.json`, or the file `base.parquet` in it."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return (path / _RECORD).is_file() or any(path.glob(f"*/{_RECORD}"))
+        return path.name == BASE_LOG and read_about(path) is not None
+
+    def read(self, path: Path) -> Log:
+        if path.is_file():
+            return read_base_log(path, str(path))
+        below = [path] if (path / _RECORD).is_file() else [file.parent for file in path.glob(f"*/{_RECORD}")]
+        folders = sorted(folder for folder in below if (folder / BASE_LOG).is_file())
+        if len(folders) > 1:
+            names = ", ".join(folder.as_posix() for folder in folders)
+            raise DataError(f"{path}: it holds the logs of {len(folders)} bases; name one of {names}")
+        if not folders:
+            raise DataError(
+                f"{path}: its record holds no log of a base; expected a folder of slimgate judge --report on "
+                "logs, or a baseline that slimgate accept made of one"
+            )
+        return read_base_log(folders[0] / BASE_LOG, str(path))
+
+
+reader = Baseline()

@@ -1,0 +1,95 @@
+"""deepeval: the JSON of a test run (`DEEPEVAL_RESULTS_FOLDER`, `.latest_test_run.json`).
+
+A row is a test case; every metric of `metricsData` is a metric: its score, from 0 to 1, and its success as
+`NAME.success`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+
+class Deepeval(Reader):
+    """One test run."""
+
+    def recognizes(self, path: Path) -> bool:
+        return path.suffix == ".json" and '"testCases"' in beginning(path, 20_000)
+
+    def read(self, path: Path) -> Log:
+        ranges = dict.fromkeys(_list_metrics(path), (0.0, 1.0))
+        task = TaskLog(partial(_rows, path), optional_metrics=True, ranges=ranges)
+        return Log("deepeval", str(path), {"": task})
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """The run itself, which `.latest_test_run.json` keeps under a key."""
+    content = read_object(path)
+    run = content.get("testRunData", content)
+    if not isinstance(run, dict) or not isinstance(run.get("testCases"), list):
+        raise DataError(f"{path}: no list testCases, expected a test run of deepeval")
+    return run
+
+
+def _list_metrics(path: Path) -> list[str]:
+    """The names of all metrics; deepeval's scores are from 0 to 1. Raises DataError as `_run` does."""
+    return [
+        name
+        for case in _run(path)["testCases"]
+        if isinstance(case, dict)
+        for name in _name_metrics(
+            [m for m in case.get("metricsData") or () if isinstance(m, dict) and "name" in m]
+        )
+    ]
+
+
+def _name_metrics(metrics: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Metrics of a test case. Of two with one name the second is `NAME 2`, so that neither is lost."""
+    by_name: dict[str, dict[str, Any]] = {}
+    for metric in metrics:
+        name, count = str(metric["name"]), 1
+        while name in by_name:
+            count += 1
+            name = f"{metric['name']} {count}"
+        by_name[name] = metric
+    return by_name
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    for at, case in enumerate(_run(path)["testCases"]):
+        try:
+            metrics = case.get("metricsData") or []
+            errors = [metric["error"] for metric in metrics if metric.get("error")]
+            scores: dict[str, float | None] = {}
+            for name, metric in _name_metrics(metrics).items():
+                scores[name] = metric.get("score")
+                if metric.get("success") is not None:
+                    scores[f"{name}.success"] = None if metric.get("error") else float(metric["success"])
+            context = as_text(case.get("context"))
+            yield Row(
+                id=str(case.get("name") or at),
+                scores=scores,
+                keys={
+                    # what the system retrieved (retrievalContext) is its answer, not the document
+                    **({} if context is None else {DOCUMENT: as_text([case.get("input"), context]) or ""}),
+                    PROMPT: as_text(case.get("input")) or "",
+                    TARGET: as_text(case.get("expectedOutput")) or "",
+                },
+                error=str(errors[0]) if errors else None,
+                prompt=as_text(case.get("input")),
+                answer=as_text(case.get("actualOutput")),
+                target=as_text(case.get("expectedOutput")),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path}: testCases[{at}] is no test case of deepeval ({type(error).__name__}: {error})"
+            ) from None
+
+
+reader = Deepeval()

@@ -1,0 +1,88 @@
+"""guidellm: the JSON of `guidellm run` (benchmarks.json), a load test of a server with one or more loads.
+
+Times of a request are its own timestamps. guidellm calls the time from one token to the next
+inter_token_latency_ms; its time_per_output_token_ms has the first token in it. Report schema: version 2, of
+guidellm 0.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import beginning, read_object
+from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
+
+# The strategies in which each of so many users waits for an answer, and those with arrivals at a rate.
+_CLOSED = ("synchronous", "concurrent")
+_SETTINGS = ("type_", "streams", "rate", "max_concurrency", "rampup_duration")
+
+
+class Guidellm(Reader):
+    """One report."""
+
+    def recognizes(self, path: Path) -> bool:
+        return path.suffix == ".json" and '"guidellm_version"' in beginning(path)
+
+    def read(self, path: Path) -> Log:
+        results = read_object(path)
+        loads: dict[str, LoadRun] = {}
+        for benchmark in results["benchmarks"]:
+            name = _name(benchmark["config"]["strategy"])
+            if name in loads:
+                raise DataError(
+                    f"{path}: two benchmarks of the load {name}; write each run into its own file"
+                )
+            loads[name] = _run(benchmark)
+        if not loads:
+            raise DataError(f"{path}: it has no benchmark")
+        return Log("guidellm", str(path), {}, _model(results), loads=loads)
+
+
+def _model(results: Mapping[str, Any]) -> str | None:
+    model = results["config"]["spec"]["backend"].get("model")
+    return None if model is None else str(model)
+
+
+def _name(strategy: Mapping[str, Any]) -> str:
+    """c8 of eight users, r5 of a Poisson process; else the strategy's own word first."""
+    kind, users, rate = strategy["type_"], strategy.get("streams"), strategy.get("rate")
+    if kind in _CLOSED:
+        return f"c{users or 1}"
+    if rate is None:
+        return str(kind)
+    return f"r{rate:g}" if kind == "poisson" else f"{kind}-r{rate:g}"
+
+
+def _run(benchmark: Mapping[str, Any]) -> LoadRun:
+    by_status = benchmark["requests"]
+    entries = [
+        (request["request_start_time"] or 0.0, _request(request, failed=status == "errored"))
+        for status in ("successful", "errored")
+        for request in by_status[status]
+    ]
+    entries.sort(key=lambda pair: pair[0])
+    strategy = benchmark["config"]["strategy"]
+    settings = {name: strategy[name] for name in _SETTINGS if strategy.get(name) is not None}
+    requests = tuple(request for _, request in entries)
+    return LoadRun(requests, settings, benchmark["duration"], len(by_status["incomplete"]))
+
+
+def _request(entry: Mapping[str, Any], *, failed: bool) -> LoadRequest:
+    prompt = entry.get("prompt_tokens")
+    if failed:
+        error = (entry.get("info") or {}).get("error")
+        return LoadRequest(prompt_tokens=prompt, failed=" ".join(str(error).split())[:200])
+    latency = entry["request_latency"]
+    return LoadRequest(
+        entry["time_to_first_token_ms"],
+        entry["inter_token_latency_ms"],
+        None if latency is None else 1000 * latency,
+        prompt,
+        entry.get("output_tokens"),
+    )
+
+
+reader = Guidellm()

@@ -1,0 +1,188 @@
+"""Inspect: `.eval` and `.json` logs, read by `inspect_ai.log` (extra `inspect`).
+
+A row is a sample and an epoch; the epochs of a sample are one cluster. Each scorer is a metric; a scorer that
+gives a mapping is one metric a key. C, I, P and N count 1, 0, 0.5 and 0, as `inspect_ai` counts them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError, MissingExtra
+from slimgate.logs.json_lines import as_text, beginning
+from slimgate.logs.runs import make_log
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+
+
+class Inspect(Reader):
+    """One log, or a folder with the logs of one or more runs."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(self.recognizes(file) for file in sorted(path.iterdir()) if file.is_file())
+        if path.suffix == ".eval":
+            return True
+        start = beginning(path)
+        return path.suffix == ".json" and '"status":' in start[:200] and '"eval"' in start
+
+    def read(self, path: Path) -> Log:
+        files = [path] if path.is_file() else _logs_in(path, self)
+        logs_of: dict[str, list[tuple[Path, Any]]] = {}
+        for file in files:
+            header = _header(file)
+            logs_of.setdefault(_run_id(header), []).append((file, header))
+        return make_log("inspect", str(path), [_run(path, logs) for logs in logs_of.values()])
+
+
+def _run_id(header: Any) -> str:
+    """Equal for the logs of one call; the calls of an `eval_set` are one run."""
+    return str(getattr(header.eval, "eval_set_id", None) or header.eval.run_id)
+
+
+def _run(path: Path, logs: Sequence[tuple[Path, Any]]) -> Run:
+    """The logs of one call of Inspect. Raises DataError where they are not one model's, each task once."""
+    tasks: dict[str, TaskLog] = {}
+    at: dict[str, Path] = {}
+    models: set[str] = set()
+    problems: list[str] = []
+    for file, header in logs:
+        task = str(header.eval.task)
+        if task in tasks:
+            raise DataError(f"{path}: task {task} stands in {at[task].name} and in {file.name}; name one")
+        models.add(str(header.eval.model))
+        tasks[task], at[task] = _task(file, header), file
+        problems += _describe_incomplete(file, header)
+    if len(models) > 1:
+        raise DataError(f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one")
+    time = min(str(header.eval.created) for _, header in logs)
+    problem = "; ".join(problems) or None
+    return Run(time, dict(sorted(tasks.items())), next(iter(models)), problem=problem)
+
+
+def _logs_in(path: Path, reader: Reader) -> list[Path]:
+    return [file for file in sorted(path.iterdir()) if file.is_file() and reader.recognizes(file)]
+
+
+def _inspect_log() -> Any:
+    try:
+        from inspect_ai import log
+    except ImportError:
+        raise MissingExtra('logs of Inspect need an extra: pip install "slimgate[inspect]"') from None
+    return log
+
+
+def _header(file: Path) -> Any:
+    try:
+        return _inspect_log().read_eval_log(str(file), header_only=True)
+    except MissingExtra:
+        raise
+    except Exception as error:
+        raise DataError(f"{file} cannot be read as a log of Inspect: {error}") from error
+
+
+def _describe_incomplete(file: Path, header: Any) -> list[str]:
+    """Why a log cannot be judged; nothing where it can."""
+    if header.status == "success":
+        return []
+    why = f": {header.error.message[:200]}" if header.error else ""
+    return [
+        f"{file.name}: the run's status is {header.status}, expected success{why}; finish it by "
+        "`inspect eval-retry`"
+    ]
+
+
+def _task(file: Path, header: Any) -> TaskLog:
+    config = header.eval.config
+    generation_config = header.plan.config.model_dump(exclude_none=True) if header.plan else {}
+    model = header.eval.model_generate_config.model_dump(exclude_none=True)
+    generation = {
+        key: value for key, value in {**generation_config, **model}.items() if key not in _NOT_ANSWERS
+    }
+    return TaskLog(
+        rows=partial(_rows, file),
+        ranges=_RANGES,
+        settings={
+            "version": header.eval.task_version,
+            "limit": {"limit": as_text(config.limit), "epochs": config.epochs},
+            "generation": generation,
+            "filters": [step.solver for step in header.plan.steps] if header.plan else None,
+        },
+    )
+
+
+# Scorers of inspect_ai that give C, I, P or N, or a share.
+_SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
+_RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
+# Settings of the generation that change no answer.
+_NOT_ANSWERS = (
+    "max_connections",
+    "adaptive_connections",
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "batch",
+)
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    samples = _inspect_log().read_eval_log_samples(str(file), all_samples_required=False)
+    for sample in samples:
+        text = sample.input if isinstance(sample.input, str) else _messages(sample.input)
+        output = sample.output
+        scores = dict(_scores(sample.scores or {}))
+        yield Row(
+            id=f"{sample.id}" if sample.epoch == 1 else f"{sample.id} epoch {sample.epoch}",
+            scores={name: _number(value) for name, value in scores.items() if _is_number(value)},
+            not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
+            keys={
+                DOCUMENT: as_text([text, sample.target, sample.choices, sample.files, sample.setup]) or "",
+                PROMPT: text,
+                TARGET: as_text(sample.target) or "",
+            },
+            cluster=str(sample.id),
+            error=None if sample.error is None else sample.error.message,
+            truncated=bool(output.choices) and output.stop_reason in ("max_tokens", "model_length"),
+            prompt=text,
+            answer=output.completion,
+            target=as_text(sample.target),
+        )
+
+
+def _messages(messages: Any) -> str:
+    return "\n".join(f"{message.role}: {message.text}" for message in messages)
+
+
+# What inspect_ai.scorer.value_to_float makes of texts.
+_GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+_WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+
+
+def _scores(scores: Any) -> Iterator[tuple[str, Any]]:
+    """The values of a sample; those of a mapping are metrics of their own."""
+    for name, score in scores.items():
+        if isinstance(score.value, dict):
+            yield from ((f"{name}.{key}", value) for key, value in score.value.items())
+        else:
+            yield name, score.value
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number, stands for one, or is missing."""
+    if isinstance(value, str):
+        return value in _GRADES or value.lower() in _WORDS or _NUMBER.fullmatch(value) is not None
+    return value is None or isinstance(value, int | float)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str) and (grade := _GRADES.get(value, _WORDS.get(value.lower()))) is not None:
+        return grade
+    return None if value is None else float(value)
+
+
+reader = Inspect()

@@ -1,0 +1,165 @@
+"""lighteval: `details_<task>_<time>.parquet` of `--save-details`, one row a document.
+
+Columns `__doc__`, `__model_response__` and `__metric__` are structs; metrics are the fields of the last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from slimgate._system.digests import json_digest
+from slimgate.data.row_files import open_parquet
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import as_text, read_object
+from slimgate.logs.runs import make_log
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+
+_DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
+_COLUMNS = ("__doc__", "__model_response__", "__metric__")
+_ROWS_AT_ONCE = 2_000
+_CHAT = ("system_prompt", "use_chat_template", "override_chat_template")
+_OF_TASK = {"shots": "num_fewshots", "version": "version"}
+
+
+class Lighteval(Reader):
+    """One details file, or a folder of one or more runs of one model."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(path.glob("**/details_*.parquet"))
+        if path.suffix != ".parquet":
+            return False
+        try:
+            with open_parquet(path) as parquet:
+                return set(_COLUMNS) <= set(parquet.schema_arrow.names)
+        except DataError:
+            return False
+
+    def read(self, path: Path) -> Log:
+        details = [path] if path.is_file() else sorted(path.glob("**/details_*.parquet"))
+        folders = sorted({file.parent.parent for file in details}) if path.is_dir() else []
+        if len(folders) > 1:
+            names = ", ".join(folder.as_posix() for folder in folders[:3])
+            raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one")
+        tasks_of: dict[str, dict[str, Path]] = {}
+        for file in details:
+            task, time = _parts(file)
+            tasks_of.setdefault(time, {})[task] = file
+        model = folders[0].name if folders else None
+        return make_log("lighteval", str(path), [_run(*pair, model) for pair in tasks_of.items()])
+
+
+def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
+    results = _results(next(iter(files.values())), time)
+    tasks = {
+        task: TaskLog(partial(_rows, file), settings=_settings(results, task))
+        for task, file in sorted(files.items())
+    }
+    return Run(time, tasks, model)
+
+
+def _results(details: Path, time: str) -> Mapping[str, Any]:
+    """OUT/results/MODEL/results_TIME.json of the same run as OUT/details/MODEL/TIME; {} without one."""
+    parts = list(details.resolve().parts)
+    if "details" not in parts:
+        return {}
+    at = len(parts) - 1 - parts[::-1].index("details")
+    file = Path(*parts[:at], "results", *parts[at + 1 : -2], f"results_{time}.json")
+    return read_object(file) if file.is_file() else {}
+
+
+def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """What the results file says of a run and a task; nothing without one."""
+    if not results:
+        return {}
+    general, config = results.get("config_general") or {}, (results.get("config_tasks") or {}).get(task) or {}
+    model = general.get("model_config") or {}
+    limit = general.get("max_samples")
+    return {
+        "limit": "none" if limit is None else f"{limit} samples",
+        "chat_template": {name: model.get(name) for name in _CHAT},
+        "generation": {
+            "generation_parameters": model.get("generation_parameters"),
+            **{name: config.get(name) for name in ("generation_size", "stop_sequence")},
+        },
+        **{name: config[key] for name, key in _OF_TASK.items() if key in config},
+    }
+
+
+def _parts(file: Path) -> tuple[str, str]:
+    match = _DETAILS.fullmatch(file.name)
+    return (match["task"], match["time"]) if match else (file.stem.removeprefix("details_"), "")
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    seen: dict[str, int] = {}
+    try:
+        with open_parquet(file) as parquet:
+            if lacking := [name for name in _COLUMNS if name not in parquet.schema_arrow.names]:
+                raise DataError(f"{file}: no column {lacking[0]}, expected details of lighteval")
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
+                for doc, response, metric in zip(
+                    *(column.to_pylist() for column in batch.columns), strict=True
+                ):
+                    yield _row(doc, response or {}, metric, seen)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error
+
+
+def _row(
+    doc: Mapping[str, Any], response: Mapping[str, Any], metric: Mapping[str, Any], seen: dict[str, int]
+) -> Row:
+    query = as_text(doc.get("query")) or ""
+    named = str(doc.get("id") or "")
+    # documents of some tasks have no id: then the document itself names the row
+    key = named or json_digest([query])[:16]
+    seen[key] = count = seen.get(key, 0) + 1
+    texts = response.get("text_post_processed") or response.get("text") or []
+    truncated = response.get("truncated_tokens_count") or 0
+    prompt = as_text(response.get("input")) or query
+    return Row(
+        id=key if count == 1 else f"{key} row {count}",
+        scores={name: value for name, value in metric.items() if _is_score(value)},
+        not_numbers=tuple(name for name, value in metric.items() if not _is_score(value)),
+        keys={
+            DOCUMENT: as_text([query, doc.get("choices")]) or "",
+            PROMPT: prompt,
+            TARGET: as_text(doc.get("gold_index")) or "",
+        },
+        cluster=key,
+        truncated=bool(sum(truncated) if isinstance(truncated, list) else truncated),
+        prompt=prompt,
+        answer=_answer(texts, response, doc),
+        target=_target(doc),
+    )
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _answer(texts: Any, response: Mapping[str, Any], doc: Mapping[str, Any]) -> str | None:
+    """The text, or of a multiple choice the likeliest choice."""
+    if texts:
+        return as_text(texts[0])
+    chances, choices = response.get("logprobs") or [], doc.get("choices") or []
+    if len(chances) == len(choices) > 0:
+        return as_text(choices[max(range(len(chances)), key=chances.__getitem__)])
+    return None
+
+
+def _target(doc: Mapping[str, Any]) -> str | None:
+    gold, choices = doc.get("gold_index"), doc.get("choices") or []
+    index = gold[0] if isinstance(gold, list) and gold else gold
+    if isinstance(index, int) and 0 <= index < len(choices):
+        return as_text(choices[index])
+    return as_text(gold)
+
+
+reader = Lighteval()

@@ -1,0 +1,117 @@
+"""mteb: predictions of a retrieval task (`prediction_folder`), `<task>_predictions.json`, with the qrels.
+
+The file holds, by subset and split, the scores of documents for each query, and not which are right. So the
+right documents are read from `qrels.tsv` beside it (columns query-id, corpus-id, score, as BEIR has them). A
+row is a query; its scores are ndcg_at_10 and recall_at_10.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import log2
+from pathlib import Path
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import read_object
+from slimgate.plugins.reader import DOCUMENT, Log, Reader, Row, TaskLog
+
+_QRELS, _DEPTH, _END, _META = "qrels.tsv", 10, "_predictions.json", "mteb_model_meta"
+Right = Mapping[str, Mapping[str, float]]
+
+
+class Mteb(Reader):
+    """One predictions file, or a folder of those of one model."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(path.glob(f"*{_END}"))
+        return path.name.endswith(_END)
+
+    def read(self, path: Path) -> Log:
+        files = [path] if path.is_file() else sorted(path.glob(f"*{_END}"))
+        tasks: dict[str, TaskLog] = {}
+        notes: list[str] = []
+        models: set[tuple[str, str | None]] = set()
+        for file in files:
+            right, results = _right(file), read_object(file)
+            meta = results.pop(_META, None) or {}
+            models |= {(meta["model_name"], meta.get("revision"))} if meta.get("model_name") else set()
+            answered: set[str] = set()
+            for subset, splits in results.items():
+                for split, queries in splits.items():
+                    name = "/".join([file.name.removesuffix(_END), subset, split])
+                    tasks[name] = TaskLog(partial(_rows, file, subset, split, right))
+                    answered |= set(queries)
+            if unknown := len(answered - set(right)):
+                notes.append(f"{file}: {unknown:,} queries have no right documents and are not judged")
+        if len(models) > 1:
+            # another revision is another model
+            several = len({name for name, _ in models}) > 1
+            names = ", ".join(sorted(name if several else f"{name} {revision}" for name, revision in models))
+            raise DataError(f"{path}: predictions of {len(models)} models ({names}); name those of one")
+        return Log("mteb", str(path), tasks, next((name for name, _ in models), None), tuple(notes))
+
+
+def _right(file: Path) -> Right:
+    """By query the right documents with their grades."""
+    task = file.name.removesuffix(_END)
+    places = (file.with_name(f"{task}_{_QRELS}"), file.with_name(_QRELS))
+    nearby = next((place for place in places if place.is_file()), None)
+    if nearby is None:
+        raise DataError(
+            f"{file}: mteb's predictions do not say which documents are right; put {_QRELS} beside it, with "
+            "the columns query-id, corpus-id, score"
+        )
+    scores: dict[str, dict[str, float]] = defaultdict(dict)
+    with nearby.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream, delimiter="\t"):
+            try:
+                scores[row["query-id"]][row["corpus-id"]] = float(row["score"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{nearby}: {error!r}; expected the columns query-id, corpus-id, score"
+                ) from None
+    return scores
+
+
+def _rows(file: Path, subset: str, split: str, right: Right) -> Iterator[Row]:
+    """The queries of a split, and as missing those with right documents that no split of the file has."""
+    table = read_object(file)
+    answered = {
+        query for name, splits in table.items() if name != _META for part in splits.values() for query in part
+    }
+    for query in (query for query in right if query not in answered):
+        yield Row(id=query, scores={"ndcg_at_10": None, "recall_at_10": None}, error="no prediction")
+    for query, documents in table[subset][split].items():
+        grades = right.get(query)
+        if not grades:
+            continue
+        if not isinstance(documents, dict):
+            raise DataError(f"{file}: query {query} is no mapping of documents to scores")
+        ranked = sorted(documents, key=lambda name: (-documents[name], name))[:_DEPTH]
+        yield Row(
+            id=query,
+            scores={"ndcg_at_10": _ndcg(ranked, grades), "recall_at_10": _recall(ranked, grades)},
+            keys={DOCUMENT: " ".join([query, *sorted(grades)])},
+            answer=" ".join(ranked),
+            target=" ".join(sorted(grades)),
+        )
+
+
+def _ndcg(ranked: list[str], grades: Mapping[str, float]) -> float:
+    """Source: Järvelin and Kekäläinen 2002, with grades as gains, as pytrec_eval has it."""
+    gained = sum(grades.get(name, 0.0) / log2(at + 2) for at, name in enumerate(ranked))
+    ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:_DEPTH]
+    best = sum(grade / log2(at + 2) for at, grade in enumerate(ideal))
+    return gained / best if best else 0.0
+
+
+def _recall(ranked: list[str], grades: Mapping[str, float]) -> float:
+    relevant = {name for name, grade in grades.items() if grade > 0}
+    return len(relevant & set(ranked)) / len(relevant) if relevant else 0.0
+
+
+reader = Mteb()

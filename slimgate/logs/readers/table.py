@@ -1,0 +1,219 @@
+"""Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number a row.
+
+Further columns are read where they are there: task, filter, metric, epoch, group, prompt, answer, target,
+error. Without a score, label and prediction give one: 1 where they are equal, as the metric accuracy. The
+column higher_is_better (true or false) states the direction of a metric, which else a known name does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
+from slimgate.errors import DataError, format_suggestion
+from slimgate.logs.json_lines import as_text, read_objects
+from slimgate.logs.predictions.files import FORMATS
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+_ROWS_AT_ONCE = 20_000
+_TEXTS = ("task", "filter", "metric", "epoch", "group", "prompt", "answer", "target", "document", "error")
+# What names a sample in its task.
+_SAMPLE = ("id", "filter", "epoch")
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+Values = Mapping[str, Any]
+
+
+class Table(Reader):
+    """One file."""
+
+    def recognizes(self, path: Path) -> bool:
+        return path.is_file() and path.suffix.lower() in FORMATS
+
+    def read(self, path: Path) -> Log:
+        columns = _columns(path)
+        if "id" not in columns:
+            raise DataError(f'{path}: no column "id"{format_suggestion("id", columns)}')
+        if "score" not in columns and not {"label", "prediction"} <= set(columns):
+            raise DataError(
+                f'{path}: no column "score", and no label and prediction{format_suggestion("score", columns)}'
+            )
+        names, better = _tasks(path, columns)
+        rows = (
+            _rows
+            if "metric" not in columns
+            else _join_scattered
+            if _is_scattered(path, columns)
+            else _join_neighbours
+        )
+        tasks = {name: TaskLog(partial(rows, path, columns, name), better) for name in names}
+        return Log("table", str(path), tasks)
+
+
+def _columns(path: Path) -> list[str]:
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(f'{path}: its extension is "{path.suffix}", expected one of {", ".join(FORMATS)}')
+    return list(columns_of(RowFile(path, kind)))
+
+
+def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """The values of some columns, row by row, of a file read in blocks."""
+    names = list(columns)
+    if FORMATS[path.suffix.lower()] == "jsonl":
+        yield from (tuple(row.get(name) for name in names) for _, row in read_objects(path))
+        return
+    try:
+        for batch in _batches(path, names):
+            for start in range(0, len(batch), _ROWS_AT_ONCE):
+                part = batch.slice(start, _ROWS_AT_ONCE)
+                yield from zip(*(part.column(name).to_pylist() for name in names), strict=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    kind = FORMATS[path.suffix.lower()]
+    if kind == "parquet":
+        with open_parquet(path) as parquet:
+            yield from parquet.iter_batches(_ROWS_AT_ONCE, columns=names)
+        return
+    with open_csv(path, kind, names, {name: pa.string() for name in names}) as reader:
+        yield from reader
+
+
+def _tasks(path: Path, columns: list[str]) -> tuple[list[str], dict[str, bool]]:
+    """The tasks of the file, and the direction of each metric that it says it of."""
+    named = [name for name in ("task", "metric", "higher_is_better") if name in columns]
+    tasks, better = dict.fromkeys([] if "task" in named else [""]), dict[str, bool]()
+    if named == [] or named == ["metric"]:
+        return list(tasks), {}
+    for values in _values(path, named):
+        row = dict(zip(named, values, strict=True))
+        if "task" in row:
+            tasks[str(row["task"])] = None
+        if row.get("higher_is_better") is not None:
+            _add_direction(path, better, str(row.get("metric") or "score"), str(row["higher_is_better"]))
+    return list(tasks), better
+
+
+def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) -> None:
+    """Raises DataError for what is neither true nor false, and where two rows of a metric differ."""
+    stated = text.strip().lower()
+    if not stated:
+        return
+    if stated not in (*_TRUE, *_FALSE):
+        raise DataError(
+            f'{path}: column "higher_is_better" of {metric} holds "{text}", expected true or false'
+        )
+    if better.setdefault(metric, stated in _TRUE) is not (stated in _TRUE):
+        raise DataError(f'{path}: column "higher_is_better" of {metric} holds true and false, expected one')
+
+
+def _read_task(path: Path, columns: list[str], task: str) -> Iterator[dict[str, Any]]:
+    """The rows of a task."""
+    names = [name for name in ("id", "score", "label", "prediction", *_TEXTS) if name in columns]
+    rows = (dict(zip(names, values, strict=True)) for values in _values(path, names))
+    return (row for row in rows if str(row["task"]) == task) if "task" in columns else rows
+
+
+def _rows(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+    """A table without a column metric: each row is a sample."""
+    for row in _read_task(path, columns, task):
+        yield _row(path, row, {_metric(row): _score(path, row)})
+
+
+def _is_scattered(path: Path, columns: list[str]) -> bool:
+    """Whether the metrics of a sample do not follow each other, as in a table that is sorted by metric.
+
+    8 bytes a row: digests of the samples in the order of the file, one for rows that follow each other.
+    """
+    names = [name for name in ("task", *_SAMPLE) if name in columns]
+    samples = (hash(values) for values in _values(path, names))
+    digests = np.frombuffer(array("q", (digest for digest, _ in itertools.groupby(samples))), np.int64)
+    return len(np.unique(digests)) < len(digests)
+
+
+def _name_sample(row: Values) -> tuple[Any, ...]:
+    """What names a sample in its task."""
+    return tuple(row.get(name) for name in _SAMPLE)
+
+
+def _join_neighbours(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+    """Rows of one sample that follow each other with other metrics are one row."""
+    for _, rows in itertools.groupby(_read_task(path, columns, task), key=_name_sample):
+        yield from _merge_metrics(path, rows)
+
+
+def _join_scattered(path: Path, columns: list[str], task: str) -> Iterator[Row]:
+    """Rows of one sample are one row, wherever they stand in the table; it is held in memory."""
+    samples: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in _read_task(path, columns, task):
+        samples.setdefault(_name_sample(row), []).append(row)
+    for rows in samples.values():
+        yield from _merge_metrics(path, rows)
+
+
+def _merge_metrics(path: Path, rows: Iterable[Values]) -> Iterator[Row]:
+    """One row of all metrics of a sample; where a metric comes again, a further row of the same id."""
+    repeats: list[tuple[Values, dict[str, float | None]]] = []
+    for row in rows:
+        metric, score = _metric(row), _score(path, row)
+        scores = next((scores for _, scores in repeats if metric not in scores), None)
+        if scores is None:
+            repeats.append((row, {metric: score}))
+        else:
+            scores[metric] = score
+    return (_row(path, row, scores) for row, scores in repeats)
+
+
+def _metric(row: Values) -> str:
+    return str(row.get("metric") or ("score" if "score" in row else "accuracy"))
+
+
+def _score(path: Path, row: Values) -> float | None:
+    if "score" not in row:
+        return None if row["prediction"] is None else float(_same(row["label"], row["prediction"]))
+    value = row["score"]
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        if str(value).lower() in ("true", "false"):
+            return float(str(value).lower() == "true")
+        raise DataError(f"{path}: id {row['id']}: score {value!r}, expected a number") from None
+
+
+def _same(label: Any, prediction: Any) -> bool:
+    return as_text(label) == as_text(prediction)
+
+
+def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
+    if row["id"] is None or row["id"] == "":
+        raise DataError(f"{path}: a row has no id, expected one in each")
+    name, epoch = str(row["id"]), row.get("epoch")
+    group = row.get("group")
+    target = as_text(row.get("target") if row.get("target") is not None else row.get("label"))
+    keys = {key: text for key in (DOCUMENT, PROMPT) if (text := as_text(row.get(key))) is not None}
+    return Row(
+        id=name if epoch is None else f"{name} epoch {epoch}",
+        scores=scores,
+        filter=str(row.get("filter") or ""),
+        keys=keys if target is None else {**keys, TARGET: target},
+        cluster=str(group) if group is not None else None if epoch is None else name,
+        error=as_text(row.get("error")),
+        prompt=as_text(row.get("prompt")),
+        answer=as_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
+        target=target,
+    )
+
+
+reader = Table()

@@ -1,0 +1,120 @@
+"""vLLM: the JSON of `vllm bench serve --save-result --save-detailed`, one load test of a server.
+
+With --append-result the file has one line for each load. Of a request vLLM writes the time until the first
+token (ttfts), from each piece of the answer to the next (itls), and newer versions the whole (latencies), in
+seconds. Keys: `benchmark` and `main_async` in vllm/benchmarks/serve.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import beginning, read_object, read_objects
+from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
+
+_LISTS = ("ttfts", "itls", "output_lens", "errors")
+_SETTINGS = ("request_rate", "max_concurrency", "burstiness", "ramp_up_strategy")
+
+
+class Vllm(Reader):
+    """One result file."""
+
+    def recognizes(self, path: Path) -> bool:
+        start = beginning(path)
+        return path.suffix == ".json" and '"tokenizer_id"' in start and '"num_prompts"' in start
+
+    def read(self, path: Path) -> Log:
+        loads: dict[str, LoadRun] = {}
+        models: list[str] = []
+        dates: dict[str, str] = {}
+        for result in _results(path):
+            name = _name(result)
+            if name in loads:
+                raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
+            loads[name] = _run(path, result)
+            models.append(str(result["model_id"]))
+            dates[name] = str(result.get("date"))
+        if len(set(models)) > 1:
+            raise DataError(f"{path}: results of {' and '.join(sorted(set(models)))}; write one model a file")
+        _check_one_run(path, dates)
+        return Log("vllm", str(path), {}, models[0], loads=loads)
+
+
+def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:
+    """Raises DataError where more than a day lies between two loads: --append-result joined several runs."""
+    times = []
+    for name, date in dates.items():
+        with suppress(ValueError):
+            times.append((datetime.strptime(date, "%Y%m%d-%H%M%S"), name))
+    times.sort()
+    for (before, name), (after, later) in pairwise(times):
+        if after - before > timedelta(days=1):
+            raise DataError(
+                f"{path}: load {name} is of {dates[name]} and load {later} of {dates[later]}; a log is one "
+                "run, so write each run into its own file"
+            )
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    """One result, or one a line."""
+    try:
+        return [read_object(path)]
+    except DataError:
+        lines = [objects for _, objects in read_objects(path)]
+        if len(lines) < 2:
+            raise
+        return lines
+
+
+def _name(result: Mapping[str, Any]) -> str:
+    """c8, r5, r5-c8, or all, where all requests are sent at once."""
+    rate, users = result["request_rate"], result.get("max_concurrency")
+    parts = [*([] if rate == "inf" else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
+    return "-".join(parts) or "all"
+
+
+def _run(path: Path, result: Mapping[str, Any]) -> LoadRun:
+    lacking = [name for name in _LISTS if name not in result]
+    if lacking:
+        raise DataError(
+            f"{path}: it has no {lacking[0]}, the times of each request; run vllm bench serve with "
+            "--save-result --save-detailed"
+        )
+    sizes = {name: len(result[name]) for name in _LISTS}
+    if len(set(sizes.values())) > 1:
+        raise DataError(f"{path}: {sizes} entries came, expected as many of each")
+    requests = [*_requests(result)]
+    answered = sum(request.failed is None for request in requests)
+    if answered != result["completed"]:
+        raise DataError(
+            f"{path}: {answered} requests have an answer, and completed says {result['completed']}; expected "
+            "the file as vllm bench serve writes it"
+        )
+    order = result.get("start_times") or range(len(requests))
+    sent = sorted(range(len(requests)), key=lambda at: order[at])
+    settings = {name: result[name] for name in _SETTINGS if result.get(name) is not None}
+    return LoadRun(tuple(requests[at] for at in sent), settings, result["duration"])
+
+
+def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
+    prompts = result.get("input_lens") or [None] * len(result["ttfts"])
+    totals = result.get("latencies") or [
+        ttft + sum(itls) for ttft, itls in zip(result["ttfts"], result["itls"], strict=True)
+    ]
+    columns = (prompts, result["output_lens"], result["ttfts"], totals, result["errors"])
+    for prompt, tokens, ttft, total, error in zip(*columns, strict=True):
+        if error or not total:
+            words = " ".join(str(error).split())[-200:]
+            yield LoadRequest(prompt_tokens=prompt, failed=words or "no answer")
+            continue
+        between = 1000 * (total - ttft) / (tokens - 1) if tokens > 1 else None
+        yield LoadRequest(1000 * ttft or None, between, 1000 * total, prompt, tokens)
+
+
+reader = Vllm()

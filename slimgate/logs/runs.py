@@ -1,0 +1,230 @@
+"""A log is one run: which run of a log that holds several is judged.
+
+A folder may hold a run of January and another of February. The newest run is judged if it has every task that
+the other log has. Otherwise the command refuses and lists the runs, and `--run` chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import plain_json
+from slimgate.logs.predictions.files import EXAMPLES
+from slimgate.plugins.reader import SETTING_WORDS, SETTINGS, Log, Run, TaskLog
+
+LATEST, EACH_TASK = "latest", "each-task"
+BASE, TARGET, REPEAT = "base", "target", "repeat"
+SIDES = (BASE, TARGET, REPEAT)
+# The side of a choice that does not name one.
+ANY = ""
+_MOST_RUNS = 6
+
+
+def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
+    """The log of a file or folder. Raises DataError where its only run cannot be judged."""
+    runs = sorted(runs, key=lambda run: run.time)
+    if len(runs) > 1:
+        return Log(tool, shown, {}, runs=tuple(runs))
+    if not runs or runs[0].problem:
+        raise DataError(f"{shown}: {runs[0].problem if runs else 'it holds no run'}")
+    return _take_run(Log(tool, shown, {}), runs[0])
+
+
+def parse_choices(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
+    """By side, or "" for every side: which run. Texts are `CHOICE` or `base=CHOICE`. Raises DataError."""
+    if isinstance(texts, Mapping):
+        pairs = [(str(side), str(choice)) for side, choice in texts.items()]
+    else:
+        stated = [texts] if isinstance(texts, str) else list(texts or ())
+        pairs = [_parse_choice(text) for text in stated]
+    choices: dict[str, str] = {}
+    for side, choice in pairs:
+        shown = f"--run {side}={choice}" if side != ANY else f"--run {choice}"
+        if side not in (ANY, *SIDES):
+            raise DataError(f"{shown}: expected one of {', '.join(SIDES)} before the =")
+        if not choice.strip():
+            raise DataError(f"{shown}: expected {LATEST}, {EACH_TASK} or the beginning of a time")
+        if side in choices:
+            raise DataError(f"{shown}: {side or 'a run of every log'} came twice, expected it once")
+        choices[side] = choice.strip()
+    return choices
+
+
+def _parse_choice(text: str) -> tuple[str, str]:
+    side, separator, choice = text.partition("=")
+    return (side.strip(), choice) if separator else (ANY, text)
+
+
+def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log, Log]:
+    """Both logs with one run each. choices: as `parse_choices` has them.
+
+    Raises DataError where a choice fits no run, or where none came and more than one run may be meant.
+    """
+    if ANY in choices and not base.runs and not target.runs:
+        _check_time_known(choices[ANY], (base, target))
+    chosen_base, chosen_target = _choose(base, BASE, choices), _choose(target, TARGET, choices)
+    problems = [
+        *([] if chosen_base else _find_problems(base, BASE, chosen_target or target)),
+        *([] if chosen_target else _find_problems(target, TARGET, chosen_base or base)),
+    ]
+    if problems:
+        raise DataError("; and ".join(problems))
+    return (
+        chosen_base or _pick(base, BASE, base.runs[-1]),
+        chosen_target or _pick(target, TARGET, target.runs[-1]),
+    )
+
+
+def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
+    """The log of `--repeat` with one run. base: with its run chosen."""
+    choices = {side: choice for side, choice in choices.items() if side != ANY or repeat.runs}
+    chosen = _choose(repeat, REPEAT, choices)
+    if chosen is None and (problems := _find_problems(repeat, REPEAT, base)):
+        raise DataError("; and ".join(problems))
+    return chosen or _pick(repeat, REPEAT, repeat.runs[-1])
+
+
+def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
+    """The log with the run that the user chose; None where there are several and no choice came."""
+    choice = choices.get(side, choices.get(ANY) if log.runs else None)
+    if not log.runs:
+        if choice is not None:
+            _check_time_known(choice, (log,))
+        return log
+    if choice is None:
+        return None
+    if choice == LATEST:
+        return _pick(log, side, log.runs[-1])
+    if choice == EACH_TASK:
+        return _join_newest(log)
+    fitting = [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
+    if len(fitting) != 1:
+        count = f"{len(fitting)} runs begin so" if fitting else "no run begins so"
+        raise DataError(f"--run {choice}: {count} in {log.shown}; it holds {_list_runs(log.runs)}")
+    return _pick(log, side, fitting[0])
+
+
+def _check_time_known(choice: str, logs: Sequence[Log]) -> None:
+    """Raises DataError for a time that is not that of a log of one run."""
+    if choice in (LATEST, EACH_TASK):
+        return
+    times = [log.time for log in logs if log.time is not None]
+    if not any(_plain_time(time).startswith(_plain_time(choice)) for time in times):
+        shown = " and ".join(f"{log.shown} ({log.time or 'of no known time'})" for log in logs)
+        raise DataError(f"--run {choice}: no run of that time; there is one run in {shown}")
+
+
+def _plain_time(time: str) -> str:
+    """Tools write 03:04:05 and, in names of files, 03-04-05."""
+    return time.replace(":", "-").strip()
+
+
+def _pick(log: Log, side: str, run: Run) -> Log:
+    if run.problem:
+        judgeable = [other for other in log.runs if not other.problem]
+        hint = f", or choose {_describe_choices(side, judgeable)}" if judgeable else ""
+        raise DataError(f"{log.shown}: run {run.time}: {run.problem}{hint}")
+    rest = [other for other in log.runs if other is not run]
+    note = f"{log.shown}: it holds {len(log.runs)} runs; judged is that of {run.time}, not {_list_runs(rest)}"
+    return _take_run(replace(log, shown=f"{log.shown} (run {run.time})", notes=(*log.notes, note)), run)
+
+
+def _take_run(log: Log, run: Run) -> Log:
+    return replace(
+        log, tasks=run.tasks, model=run.model, notes=(*log.notes, *run.notes), time=run.time or None, runs=()
+    )
+
+
+def _find_problems(log: Log, side: str, other: Log) -> list[str]:
+    """Why the newest run is not judged without a choice: it cannot be, or lacks a task of the other log."""
+    newest = log.runs[-1]
+    lacking = [task for task in _list_all_tasks(other) if task not in newest.tasks]
+    if not newest.problem and not lacking:
+        return []
+    why = newest.problem or f"the newest lacks {_list_tasks(lacking)}, which {other.shown} has"
+    each = any(run.tasks.keys() - newest.tasks.keys() for run in log.runs)
+    judgeable = [run for run in log.runs if not run.problem]
+    return [
+        f"{log.shown} holds {len(log.runs)} runs: {_list_runs(log.runs, settings=True)}; {why}: choose one "
+        f"by {_describe_choices(side, judgeable)}"
+        + (f", or the newest run of each task by --run {side}={EACH_TASK}" if each else "")
+    ]
+
+
+def _list_all_tasks(log: Log) -> list[str]:
+    """Tasks of all runs, so that a task is not overlooked because a later run did not repeat it."""
+    return list(dict.fromkeys([*log.tasks, *(task for run in log.runs for task in run.tasks)]))
+
+
+def _describe_choices(side: str, runs: Sequence[Run]) -> str:
+    """`--run target=2026-01-01T…` of the newest runs."""
+    return " or ".join(f"--run {side}={run.time}" for run in list(reversed(runs))[:EXAMPLES])
+
+
+def _join_newest(log: Log) -> Log:
+    judgeable = [run for run in log.runs if not run.problem]
+    if not judgeable:
+        raise DataError(f"{log.shown}: {log.runs[-1].problem}")
+    models = sorted({run.model for run in judgeable if run.model is not None})
+    newest = {task: run for run in judgeable for task in run.tasks}
+    if len(models) > 1:
+        raise DataError(
+            f"{log.shown}: its runs are of {len(models)} models ({', '.join(models[:EXAMPLES])}), which "
+            f"{EACH_TASK} cannot join; choose one run by --run"
+        )
+    tasks = {task: newest[task].tasks[task] for task in sorted(newest)}
+    by_run: dict[str, list[str]] = {}
+    for task in tasks:
+        by_run.setdefault(newest[task].time, []).append(task)
+    times = "; ".join(f"{_list_tasks(by_run[time])} of {time}" for time in sorted(by_run))
+    notes = [f"{log.shown}: tasks of {len(by_run)} runs are judged: {times}"]
+    notes += [f"{log.shown}: run {run.time} is left out: {run.problem}" for run in log.runs if run.problem]
+    notes += [note for run in judgeable if run.time in by_run for note in run.notes]
+    return replace(
+        log,
+        shown=f"{log.shown} (runs {', '.join(sorted(by_run))})",
+        tasks=tasks,
+        model=models[0] if models else None,
+        notes=(*log.notes, *notes),
+        time=max(by_run),
+        runs=(),
+    )
+
+
+def _list_runs(runs: Sequence[Run], *, settings: bool = False) -> str:
+    """`2026-01-01T… (arc_easy, gsm8k), 2026-02-01T… (gsm8k; another chat template)`."""
+    shown = runs[-_MOST_RUNS:]
+    words = [_describe_run(run, runs[: runs.index(run)] if settings else ()) for run in shown]
+    more = len(runs) - len(shown)
+    return (f"{more} older and " if more else "") + ", ".join(words)
+
+
+def _describe_run(run: Run, older: Sequence[Run]) -> str:
+    if run.problem and not run.tasks:
+        return f"{run.time} (no samples)"
+    changed = _describe_changed(run, older)
+    return f"{run.time} ({'; '.join([_list_tasks(list(run.tasks)), *changed])})"
+
+
+def _describe_changed(run: Run, older: Sequence[Run]) -> list[str]:
+    """`other shots and chat template` than the run before, on the tasks of both; nothing where all agree."""
+    changed: dict[str, None] = {}
+    for task, log in run.tasks.items():
+        before = next((other.tasks[task] for other in reversed(older) if task in other.tasks), None)
+        changed |= dict.fromkeys(_find_changed(before, log))
+    words = [SETTING_WORDS.get(name, name) for name in SETTINGS if name in changed]
+    return [f"other {' and '.join(words)} than before"] if words else []
+
+
+def _find_changed(before: TaskLog | None, after: TaskLog) -> Collection[str]:
+    if before is None:
+        return ()
+    old, new = plain_json(before.settings), plain_json(after.settings)
+    return [name for name in SETTINGS if name in old and name in new and old[name] != new[name]]
+
+
+def _list_tasks(names: Sequence[str]) -> str:
+    shown = ", ".join(name or "its only task" for name in names[:EXAMPLES])
+    return shown + (f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else "")

@@ -1,0 +1,114 @@
+"""A suite that judges logs of evaluation tools: [logs] names the logs, [budgets] and [pooled] limit losses.
+
+[logs]
+base = "../logs/base"
+targets = { int4 = "../logs/int4" }
+[budgets]
+"*" = { drop_points = 2.0 }
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from slimgate.errors import DataError, SuiteError
+from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.logs.budgets import LogBudgets, budgets_of_table
+from slimgate.logs.directions import read_directions
+from slimgate.logs.pairs import Missing, Rules, SameId, check_options
+from slimgate.logs.runs import parse_choices
+from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
+from slimgate.suite.errors import to_suite_error
+from slimgate.suite.file import parse_toml
+
+LOGS = "logs"
+
+
+class LogsTable(Table):
+    """Paths are from the folder of the file."""
+
+    title: str | None = None
+    """What the reports call it; default: the names of base and targets."""
+    base: str
+    """The log of the base: a file, a folder, or a kept baseline."""
+    targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], str] = Field(min_length=1)
+    """By name the logs of the models to judge."""
+    repeat: str | None = None
+    """A second log of the base, from which its own noise is measured."""
+    format: str | None = None
+    """Of all logs; default: found from their content."""
+    allow: list[str] = Field(default_factory=list)
+    """What the logs may differ in, as `--allow` of `slimgate judge`."""
+    missing: Missing = "fail"
+    """What samples do that have no score in one of the logs or both."""
+    run: str | dict[str, str] | None = None
+    """Which run of a log that holds several, as `--run`; or by `base`, `target` and `repeat`."""
+    same_id: SameId = "fail"
+    """What several rows of one id are, as `--same-id`."""
+    higher_is_better: list[str] = Field(default_factory=list)
+    """Metrics, or patterns, that are better when higher, if neither the log nor their names say so."""
+    lower_is_better: list[str] = Field(default_factory=list)
+    """Metrics, or patterns, that are better when lower."""
+    on_inconclusive: OnInconclusive = "fail"
+    """What a budget does that the samples cannot decide."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the random weights."""
+
+
+@dataclass(frozen=True)
+class LogSuite:
+    """A suite of logs, read from its file.
+
+    shown: the file as messages name it. base, targets, repeat: paths relative to the working folder.
+    """
+
+    path: Path
+    shown: str
+    table: LogsTable
+    base: Path
+    targets: Mapping[str, Path]
+    repeat: Path | None
+    budgets: LogBudgets
+    rules: Rules
+
+
+def load_log_suite(path: Path, shown: str) -> LogSuite:
+    """Reads the suite file, but no log. Raises SuiteError."""
+    data = parse_toml(path, shown)
+    try:
+        table = LogsTable.model_validate(data[LOGS])
+        check_options(table.allow)
+        rules = Rules(
+            frozenset(table.allow),
+            table.missing,
+            directions=read_directions(table.higher_is_better, table.lower_is_better),
+            runs=parse_choices(table.run),
+            same_id=table.same_id,
+        )
+    except ValidationError as error:
+        raise to_suite_error(error, shown, data, (LOGS,)) from None
+    except DataError as error:
+        raise SuiteError(f"{shown} [logs] {str(error).removeprefix('--')}") from None
+    except SuiteError as error:
+        raise SuiteError(f"{shown} [logs]: {error}") from None
+    if "teacher" in table.targets:
+        raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
+    budgets = budgets_of_table({key: value for key, value in data.items() if key != LOGS}, shown)
+    targets = {name: _to_relative_path(path, text, shown) for name, text in table.targets.items()}
+    repeat = None if table.repeat is None else _to_relative_path(path, table.repeat, shown)
+    base = _to_relative_path(path, table.base, shown)
+    return LogSuite(path, shown, table, base, targets, repeat, budgets, rules)
+
+
+def _to_relative_path(file: Path, text: str, shown: str) -> Path:
+    """Converts a path in the file to one relative to the working folder."""
+    try:
+        return Path(os.path.relpath(suite_path(file.parent, text)))
+    except ValueError as error:
+        raise SuiteError(f"{shown} [logs]: {error}") from None

@@ -1,0 +1,138 @@
+"""A verdict as an assertion, for tests that already have the answers of both models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge.message import message
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.near_chance import describe_near_chance
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
+from slimgate.logs.budgets import drop_budgets, range_options
+from slimgate.logs.directions import read_directions
+from slimgate.logs.find import holds_predictions, read_log
+from slimgate.logs.pairs import Missing, Rules, SameId, check_options
+from slimgate.logs.predictions.columns import ColumnNames
+from slimgate.logs.predictions.pairs import read_pair
+from slimgate.logs.runs import parse_choices
+from slimgate.logs.verdicts import judge_logs
+from slimgate.outcomes import ClassOutcomes, Outcomes
+
+
+def assert_within(
+    teacher: Outcomes | str | Path,
+    variant: Outcomes | str | Path,
+    *,
+    metric: str | None = None,
+    drop_points: float | None = None,
+    equivalent_points: float | None = None,
+    seed: int = 0,
+    allow: Collection[str] = (),
+    missing: Missing = "fail",
+    labels: Sequence[str] = (),
+    positive: str | None = None,
+    higher_is_better: Sequence[str] = (),
+    lower_is_better: Sequence[str] = (),
+    run: str | Mapping[str, str] | None = None,
+    same_id: SameId = "fail",
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> QualityJudgement:
+    """Asserts that the variant is at most `drop_points` percentage points worse than the teacher.
+
+    drop_points: default 1.0, or none where equivalent_points is set. equivalent_points: the variant may be at
+    most so many percentage points worse or better; both sides must be shown, each at 5 %.
+
+    teacher, variant: the answers of both on the same rows, as Outcomes (see `class_outcomes`), or two
+    prediction files or logs of evaluation tools as `slimgate judge` reads them. The rows are a sample: the
+    assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
+    slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
+    metrics or task/metric, default all, each with this budget. seed: of the random weights that some metrics
+    need. allow, missing, run, same_id, higher_is_better, lower_is_better, ranges: as these options of
+    `slimgate judge`, for logs; run is "latest", or by side, {"base": "2026-01-01T", "target": "latest"};
+    ranges={"grade": (1, 10)} is --range. labels, positive: for prediction files. What the command prints as a
+    warning is a Python warning.
+
+    Returns the judgement, of logs that with the largest drop, or with the largest change under
+    equivalent_points. Raises AssertionError with the verdict's line
+    where it is FAIL, or INCONCLUSIVE because there are too few rows (the line says how many would tell);
+    SuiteError for a budget or a metric that does not exist; DataError for files that do not match;
+    MeasureError for outcomes of other rows.
+    """
+    __tracebackhide__ = True
+    equivalent = [] if equivalent_points is None else [equivalent_points]
+    points = [1.0] if drop_points is None and not equivalent else [] if drop_points is None else [drop_points]
+    if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
+        sides = Path(teacher), Path(variant)
+        if not all(holds_predictions(path) for path in sides):
+            check_options(allow)
+            rules = Rules(
+                frozenset(allow),
+                missing,
+                directions=read_directions(higher_is_better, lower_is_better),
+                runs=parse_choices(run),
+                same_id=same_id,
+            )
+            return _assert_logs_within(*sides, metric, points, equivalent, seed, rules, ranges or {})
+        pair = read_pair(*sides, ColumnNames(), labels=labels, positive=positive)
+        teacher, variant = pair.teacher, pair.variant
+        doubt = describe_near_chance(pair.teacher)
+        for text in (*pair.warnings, *([f"the teacher is near chance: {doubt}"] if doubt else [])):
+            warnings.warn(text, stacklevel=2)
+    if ranges:
+        raise SuiteError("assert_within: ranges came, which are of logs only; leave them out")
+    if not (isinstance(teacher, Outcomes) and isinstance(variant, Outcomes)):
+        came = f"{type(teacher).__name__} and {type(variant).__name__}"
+        raise SuiteError(f"assert_within: {came} came, expected two Outcomes or two paths")
+    if isinstance(teacher, ClassOutcomes) and isinstance(variant, ClassOutcomes):
+        teacher, variant = _with_same_classes(teacher, variant)
+    budgets = [
+        *(QualityBudget("drop_points", limit) for limit in points),
+        *(QualityBudget("equivalent_points", limit) for limit in equivalent),
+    ]
+    judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, budgets, seed=seed)
+    if judged.verdict is not Verdict.PASS:
+        raise AssertionError(message("variant", judged))
+    return judged
+
+
+def _assert_logs_within(
+    base: Path,
+    target: Path,
+    metric: str | None,
+    points: Sequence[float],
+    equivalent: Sequence[float],
+    seed: int,
+    rules: Rules,
+    ranges: Mapping[str, tuple[float, float]],
+) -> QualityJudgement:
+    stated = [f"{name}={low}:{high}" for name, (low, high) in ranges.items()]
+    budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
+    budgets = replace(budgets, ranges=range_options(stated))
+    comparisons = judge_logs(read_log(base), read_log(target), budgets, rules, seed=seed).comparisons
+    wrong = [comparison.judged for comparison in comparisons if comparison.judged.verdict is not Verdict.PASS]
+    if wrong:
+        raise AssertionError("\n".join(message(target.stem, judged) for judged in wrong))
+    return comparisons[0].judged
+
+
+def _with_same_classes(teacher: ClassOutcomes, variant: ClassOutcomes) -> tuple[ClassOutcomes, ClassOutcomes]:
+    """Both over the strays of both. Raises MeasureError where they have other labels or another positive."""
+    for name in sorted(set(teacher.label_set) ^ set(variant.label_set)):
+        raise MeasureError(
+            f'assert_within: only one of the two has class "{name}"; '
+            "give class_outcomes the same classes for both"
+        )
+    stated = {outcomes.positive for outcomes in (teacher, variant)} - {None}
+    if len(stated) > 1:
+        raise MeasureError("assert_within: the two have another positive label; give both the same")
+    strays = sorted({*teacher.classes, *variant.classes} - set(teacher.label_set))
+    before, after = (
+        replace(outcomes.with_strays(strays), positive=next(iter(stated), None))
+        for outcomes in (teacher, variant)
+    )
+    return before, after

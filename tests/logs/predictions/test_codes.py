@@ -1,0 +1,62 @@
+"""Rows by their ids, and columns of few words, against what hash tables and plain lists say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from slimgate.logs.predictions import codes
+from slimgate.logs.predictions.codes import TEXT, codes_of, differ, encode_blocks, is_empty
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few rows take many steps."""
+    monkeypatch.setattr(codes, "_AT_ONCE", 3)
+
+
+def texts(*values: str | None) -> pa.Array:
+    return pa.array(values, TEXT)
+
+
+def test_rows_are_matched_as_a_hash_table_matches_them() -> None:
+    rng = np.random.default_rng(0)
+    ids = pa.array([f"row {k}" for k in rng.permutation(50)], TEXT)
+    others = ids.take(pa.array(rng.permutation(50)))
+    found = codes.match_ids(ids, codes.by_id(ids), others, codes.by_id(others))
+    assert found is not None
+    assert found.tolist() == pc.index_in(ids, value_set=others).to_pylist()
+
+
+def test_other_ids_or_fewer_are_not_matched() -> None:
+    one = texts("a", "b", "c", "d")
+    for other in (texts("a", "b", "c", "e"), texts("a", "b", "c")):
+        assert codes.match_ids(one, codes.by_id(one), other, codes.by_id(other)) is None
+
+
+def test_ids_that_stand_twice_are_named_in_the_order_in_which_they_come() -> None:
+    ids = texts("d", "b", "a", "b", "c", "d", "d")
+    assert codes.standing_twice(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
+    for whole in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
+        assert codes.standing_twice(whole, codes.by_id(whole)).to_pylist() == []
+
+
+def test_rows_in_order_are_not_sorted() -> None:
+    assert codes.by_id(texts("a", "b", "c", "d", "e")).tolist() == [0, 1, 2, 3, 4]
+    assert codes.by_id(texts("a", "b", "c", "e", "d")).tolist() == [0, 1, 2, 4, 3]
+
+
+def test_blocks_of_words_become_one_column_of_codes() -> None:
+    column = encode_blocks([texts("x", "y"), texts("z", "x").dictionary_encode(), texts(None, "")])
+    assert column.to_pylist() == ["x", "y", "z", "x", None, ""]
+    assert is_empty(column).to_pylist() == [False] * 4 + [True, True]
+    assert is_empty(texts("x", None, "")).to_pylist() == [False, True, True]
+    assert codes_of(encode_blocks([texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
+
+
+def test_columns_of_words_differ_by_their_texts_and_not_by_their_codes() -> None:
+    one, other = encode_blocks([texts("x", "y", "x", "y")]), encode_blocks([texts("y", "y", "x", "z")])
+    assert differ(one, other).tolist() == [0, 3]
+    assert differ(texts("a", "b"), texts("a", "c")).tolist() == [1]

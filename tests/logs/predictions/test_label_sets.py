@@ -1,0 +1,178 @@
+"""Predictions that are no label, labels without rows, and labels in another spelling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.prediction_rows import write_predictions
+
+from slimgate import assert_within
+from slimgate.errors import DataError, SuiteError
+from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics.base import value_of
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.verdict import QualityBudget, Verdict
+from slimgate.logs.predictions.columns import ColumnNames
+from slimgate.logs.predictions.pairs import Pair, read_pair
+
+NAMES = ColumnNames()
+N = 400
+IDS = list(range(N))
+LABELS = ["neg", "pos"] * (N // 2)
+
+
+def pair(folder: Path, teacher: dict[str, Any], variant: dict[str, Any], **stated: Any) -> Pair:
+    rows = {"id": IDS, "label": LABELS}
+    files = [
+        write_predictions(folder / f"{name}.jsonl", {**rows, **columns})
+        for name, columns in (("t", teacher), ("v", variant))
+    ]
+    return read_pair(*files, NAMES, **stated)
+
+
+def wrong(rows: int, answer: str | None = None) -> list[str]:
+    """Predictions with the first rows wrong; answer: what is said there, default the other label."""
+    other = [answer or ("pos" if label == "neg" else "neg") for label in LABELS]
+    return other[:rows] + LABELS[rows:]
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "precision_macro", "recall_macro", "balanced_accuracy"])
+def test_a_stray_prediction_never_makes_a_loss_a_gain(tmp_path: Path, name: str) -> None:
+    found = pair(tmp_path, {"prediction": wrong(6, "unknown")}, {"prediction": wrong(80)})
+    assert found.teacher.label_set == ("neg", "pos")
+    assert found.teacher.strays == 1
+    judged = judge_quality(load_metric(name), found.teacher, found.variant, [QualityBudget("drop_points", 2)])
+    assert judged.verdict is Verdict.FAIL
+    assert judged.strays == (6, 0)
+    assert judged.drop_points > 15
+
+
+def test_a_stray_is_wrong_and_no_class_of_the_mean(tmp_path: Path) -> None:
+    found = pair(tmp_path, {"prediction": wrong(4, "unknown")}, {"prediction": LABELS})
+    # 2 of 200 rows of each class are lost, and no other row is said to be of it: F1 = 2 * 198 / (200 + 198)
+    assert value_of(load_metric("f1_macro"), found.teacher) == pytest.approx(396 / 398)
+    assert value_of(load_metric("accuracy"), found.teacher) == 396 / 400
+    assert value_of(load_metric("f1_macro"), found.variant) == 1
+
+
+def test_different_strays_are_one_class_for_a_metric(tmp_path: Path) -> None:
+    many = [f"text {row}" for row in range(90)] + LABELS[90:]
+    found = pair(tmp_path, {"prediction": LABELS}, {"prediction": many})
+    assert found.variant.strays == 90
+    single = pair(tmp_path, {"prediction": LABELS}, {"prediction": wrong(90, "text")})
+    for name in ("f1_macro", "mcc", "accuracy"):
+        metric = load_metric(name)
+        assert value_of(metric, found.variant) == value_of(metric, single.variant)
+
+
+def test_a_class_of_both_files_probabilities_is_a_label(tmp_path: Path) -> None:
+    columns = {"p_neg": [0.5, 0.2] * 200, "p_pos": [0.3, 0.6] * 200, "p_neutral": [0.2, 0.2] * 200}
+    found = pair(tmp_path, columns, columns)
+    assert found.teacher.label_set == ("neg", "neutral", "pos")
+    judged = judge_quality(
+        load_metric("f1_macro"), found.teacher, found.variant, [QualityBudget("drop_points", 5)]
+    )
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert judged.withheld == "no gate row has the label neutral, which counts as much as every other"
+
+
+def test_a_class_of_one_files_probabilities_is_a_stray(tmp_path: Path) -> None:
+    columns = {"p_neg": [0.7, 0.2] * 200, "p_pos": [0.3, 0.8] * 200}
+    odd = {"p_neg": [0.5, 0.2] * 200, "p_pos": [0.3, 0.6] * 200, "p_none": [0.2, 0.2] * 200}
+    found = pair(tmp_path, odd, columns)
+    assert found.teacher.label_set == ("neg", "pos")
+    assert found.teacher.strays == 1
+    # brier of two labels is half the sum over all three: rows of neg (0.25 + 0.09 + 0.04) / 2, of pos 0.12
+    assert value_of(load_metric("brier"), found.teacher) == pytest.approx((0.19 + 0.12) / 2)
+
+
+@pytest.mark.parametrize("label", ["Pos", " pos", "POS", "pos "])
+def test_a_label_in_another_spelling_is_neither_right_nor_wrong(tmp_path: Path, label: str) -> None:
+    spelled = [label if row == 1 else answer for row, answer in enumerate(LABELS)]
+    for files in (
+        ({"prediction": spelled}, {"prediction": LABELS}),
+        ({"prediction": LABELS}, {"prediction": spelled}),
+    ):
+        with pytest.raises(DataError, match=r'1 of 400 rows predict ".*", and the label is "pos"'):
+            pair(tmp_path, *files)
+
+
+@pytest.mark.parametrize(
+    ("labels", "stray"), [((0, 1), "1.0"), ((0, 1), "True"), (("false", "true"), "1"), (("no", "yes"), "YES")]
+)
+def test_numbers_and_truths_have_spellings_too(tmp_path: Path, labels: tuple[Any, ...], stray: str) -> None:
+    rows = {"id": IDS, "label": [*labels] * 200}
+    files = [
+        write_predictions(tmp_path / f"{name}.jsonl", {**rows, "prediction": answers})
+        for name, answers in (("t", [*labels] * 200), ("v", [labels[0], stray, *([*labels] * 199)]))
+    ]
+    with pytest.raises(DataError, match="neither right nor wrong"):
+        read_pair(*files, NAMES)
+
+
+def test_a_probability_of_a_label_in_another_spelling_is_refused(tmp_path: Path) -> None:
+    columns = {"p_neg": [0.7, 0.2] * 200, "p_Pos": [0.3, 0.8] * 200}
+    with pytest.raises(DataError, match=r'it has a probability of "Pos", and the label is "pos"'):
+        pair(tmp_path, columns, {"prediction": LABELS})
+
+
+def test_labels_that_differ_in_spelling_alone_are_warned_of(tmp_path: Path) -> None:
+    labels = ["us", "US"] * 200
+    files = [
+        write_predictions(tmp_path / f"{name}.jsonl", {"id": IDS, "label": labels, "prediction": labels})
+        for name in "tv"
+    ]
+    warning, _same = read_pair(*files, NAMES).warnings
+    assert warning.endswith('the labels "US", "us" differ in their spelling alone, and count as 2 classes')
+
+
+def test_declared_labels_are_the_classes_of_both(tmp_path: Path) -> None:
+    files = {"prediction": wrong(3)}, {"prediction": wrong(5)}
+    assert pair(tmp_path, *files, labels=("pos", "neg", "mixed")).variant.label_set == ("pos", "neg", "mixed")
+    with pytest.raises(DataError, match=r'label "neg", "pos" is none of --labels a,b'):
+        pair(tmp_path, *files, labels=("a", "b"))
+    with pytest.raises(SuiteError, match='"a" came twice'):
+        pair(tmp_path, *files, labels=("a", "a"))
+    with pytest.raises(SuiteError, match="expected at least two labels"):
+        pair(tmp_path, *files, labels=("a",))
+
+
+def test_numbered_probabilities_are_of_labels_that_agree(tmp_path: Path) -> None:
+    numbered = {"p_0": [0.9, 0.1] * 200, "p_1": [0.1, 0.9] * 200}
+    with pytest.raises(DataError, match="nothing says which label each is of; --labels neg,pos says so"):
+        pair(tmp_path, numbered, {"prediction": LABELS})
+    turned = {"p_0": numbered["p_1"], "p_1": numbered["p_0"]}
+    with pytest.raises(DataError, match=r"agree with its predictions on 0\.0 % of the rows"):
+        pair(tmp_path, {**turned, "prediction": LABELS}, {"prediction": LABELS})
+    found = pair(tmp_path, turned, {"prediction": LABELS}, labels=("pos", "neg"))
+    assert value_of(load_metric("accuracy"), found.teacher) == 1
+    assert value_of(load_metric("log_loss"), found.teacher) == pytest.approx(0.1054, abs=1e-4)
+
+
+def test_a_missing_number_is_a_missing_prediction(tmp_path: Path) -> None:
+    rows = {"id": IDS, "label": [0.0, 1.0] * 200}
+    files = [
+        write_predictions(
+            tmp_path / f"{name}{suffix}", {**rows, "prediction": [first, *([1.0, 0.0] * 199), 1.0]}
+        )
+        for name, suffix, first in (("t", ".parquet", float("nan")), ("v", ".jsonl", 0.0))
+    ]
+    with pytest.raises(DataError, match=r'column "prediction" has no value in 1 of 400 rows'):
+        read_pair(*files, NAMES)
+
+
+def test_a_class_that_one_file_alone_has_no_probability_of_is_refused(tmp_path: Path) -> None:
+    narrow, wide = {"p_neg": [1.0] * 400}, {"p_neg": [0.9, 0.2] * 200, "p_pos": [0.1, 0.8] * 200}
+    with pytest.raises(DataError, match=r't\.jsonl has no probability of "pos", .* and .*v\.jsonl has'):
+        pair(tmp_path, {**narrow, "prediction": LABELS}, wide)
+    both = pair(tmp_path, {**narrow, "prediction": LABELS}, {**narrow, "prediction": wrong(3)})
+    assert sum("taken as 0" in warning for warning in both.warnings) == 2
+
+
+def test_files_with_the_same_answers_are_warned_of(tmp_path: Path) -> None:
+    [warning] = pair(tmp_path, {"prediction": LABELS}, {"prediction": LABELS}).warnings
+    assert warning == "all 400 answers are the same: check that these are the files of two models"
+    with pytest.warns(UserWarning, match="all 400 answers are the same"):
+        assert_within(tmp_path / "t.jsonl", tmp_path / "v.jsonl")

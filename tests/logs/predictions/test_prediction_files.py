@@ -1,0 +1,451 @@
+"""Prediction files of any tool, read and matched."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.prediction_rows import shuffled, write_predictions
+
+from slimgate.errors import DataError, SlimgateError
+from slimgate.logs.predictions.columns import ColumnNames
+from slimgate.logs.predictions.files import Predictions, read_predictions
+from slimgate.logs.predictions.pairs import Pair, pair_predictions
+from slimgate.outcomes import ClassOutcomes
+from slimgate.record.outcome_files import write_outcomes
+
+NAMES = ColumnNames()
+PLAIN = {"id": ["a", "b", "c"], "label": ["x", "y", "x"], "prediction": ["x", "y", "y"]}
+SCORES = {"p_x": [0.9, 0.2, 0.4], "p_y": [0.1, 0.8, 0.6]}
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+def read(path: Path, **columns: Any) -> Predictions:
+    return read_predictions(write_predictions(path, columns), NAMES)
+
+
+def pair(folder: Path, teacher: dict[str, Any], variant: dict[str, Any]) -> Pair:
+    files = (write_predictions(folder / "t.jsonl", teacher), write_predictions(folder / "v.jsonl", variant))
+    one, other = (read_predictions(file, NAMES) for file in files)
+    return pair_predictions(one, other)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_says_the_same(tmp_path: Path, suffix: str) -> None:
+    found = read(tmp_path / f"rows{suffix}", **PLAIN, **SCORES, group=["g", "g", "h"], text=["1", "2", "3"])
+    assert found.ids.to_pylist() == PLAIN["id"]
+    assert found.labels.to_pylist() == PLAIN["label"]
+    assert found.predictions is not None
+    assert found.predictions.to_pylist() == PLAIN["prediction"]
+    assert found.groups is not None
+    assert found.groups.to_pylist() == ["g", "g", "h"]
+    assert found.classes == ("x", "y")
+    assert found.probabilities is not None
+    assert found.probabilities.tolist() == [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_ids_and_labels_are_text_as_written(tmp_path: Path, suffix: str) -> None:
+    zeros = read(
+        tmp_path / f"zeros{suffix}", id=["007", "7", "NA"], label=["01", "1", "None"], prediction=["1"] * 3
+    )
+    assert zeros.ids.to_pylist() == ["007", "7", "NA"]
+    assert zeros.labels.to_pylist() == ["01", "1", "None"]
+    numbers = read(tmp_path / f"numbers{suffix}", id=[7, 8, 9], label=[1, 0, 1], prediction=[1, 0, 0])
+    assert numbers.ids.to_pylist() == ["7", "8", "9"]
+    assert numbers.labels.to_pylist() == ["1", "0", "1"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_whole_numbers_that_pandas_made_floats_are_whole(tmp_path: Path, suffix: str) -> None:
+    found = read(tmp_path / f"rows{suffix}", id=[7.0, 8.0], label=[1.0, 0.0], prediction=[1.5, 0.0])
+    assert found.ids.to_pylist() == ["7", "8"]
+    assert found.predictions is not None
+    assert found.predictions.to_pylist() == ["1.5", "0"]
+
+
+def test_a_tsv_with_quotes_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes('\ufeffid\tlabel\tprediction\r\n"a\tb"\t"say ""x"""\tü\r\n"c\nd"\ty\ty\r\n'.encode())
+    found = read_predictions(path, NAMES)
+    assert found.ids.to_pylist() == ["a\tb", "c\nd"]
+    assert found.labels.to_pylist() == ['say "x"', "y"]
+
+
+@pytest.mark.parametrize("given", [{"prob_x": SCORES["p_x"], "prob_y": SCORES["p_y"]}, SCORES])
+def test_without_predictions_the_most_probable_class_is_one(tmp_path: Path, given: dict[str, Any]) -> None:
+    rows = {"id": PLAIN["id"], "label": PLAIN["label"], **given}
+    found = pair(tmp_path, rows, shuffled(rows))
+    assert found.teacher.classes == ("x", "y")
+    assert found.teacher.predictions.tolist() == found.variant.predictions.tolist() == [0, 1, 1]
+    assert [text.partition(":")[0] for text in found.warnings] == ["all 3 answers are the same"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_probabilities_as_a_mapping(tmp_path: Path, suffix: str) -> None:
+    rows = [{"x": 0.75, "y": 0.25}, {"x": 0, "y": 1}, {"y": 0.5, "x": 0.5}]
+    found = read(tmp_path / f"rows{suffix}", id=["a", "b", "c"], label=["x", "y", "x"], probabilities=rows)
+    assert dict(zip(found.classes, np.asarray(found.probabilities).T.tolist(), strict=True)) == {
+        "x": [0.75, 0.0, 0.5],
+        "y": [0.25, 1.0, 0.5],
+    }
+
+
+def test_a_class_that_a_mapping_has_not_is_0_also_in_earlier_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimgate.logs.predictions.jsonl.BLOCK", 2)
+    rows = [{"x": 1}, {"x": 1}, {"x": 0.5, "y": 0.5}, {"y": 1}, {"x": 1}]
+    found = read(tmp_path / "rows.jsonl", id=[*"abcde"], label=["x"] * 5, probabilities=rows)
+    assert found.classes == ("x", "y")
+    assert np.asarray(found.probabilities).tolist() == [[1, 0], [1, 0], [0.5, 0.5], [0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize(
+    ("labels", "classes"), [(["neg", "pos"], ("neg", "pos")), ([1, 2], ("1", "2")), ([0, 1], ("0", "1"))]
+)
+def test_a_list_of_probabilities_is_in_the_order_of_the_classes(
+    tmp_path: Path, suffix: str, labels: list[Any], classes: tuple[str, ...]
+) -> None:
+    rows = {"id": ["a", "b"], "label": labels, "probabilities": [[0.75, 0.25], [0.4, 0.6]]}
+    file = read(tmp_path / f"rows{suffix}", **rows, prediction=labels)
+    found = pair_predictions(file, file)
+    assert found.teacher.classes == classes
+    assert found.teacher.labels.tolist() == [0, 1]
+    assert np.asarray(found.teacher.probabilities).tolist() == rows["probabilities"]
+    *mapped, same = found.warnings
+    assert same.startswith("all 2 answers are the same")
+    assert len(mapped) == (0 if classes == ("0", "1") else 2)
+
+
+def test_the_number_of_classes_orders_them_as_numbers(tmp_path: Path) -> None:
+    rows = {"id": [*range(11)], "label": [*range(11)], "probabilities": np.eye(11).tolist()}
+    found = pair(tmp_path, rows, rows)
+    assert found.teacher.classes == tuple(map(str, range(11)))
+    assert np.array_equal(found.teacher.predictions, found.teacher.labels)
+
+
+def test_slimgates_own_outcomes_have_their_class_names(tmp_path: Path) -> None:
+    own = ClassOutcomes(
+        np.array(["a", "b", "c"]),
+        np.array([1, 0, 1]),
+        np.array([1, 0, 0]),
+        ("zebra", "ant"),
+        np.array([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]]),
+        groups=np.array([5, 5, 6]),
+    )
+    write_outcomes(own, tmp_path / "own.parquet")
+    rows = {"id": ["c", "a", "b"], "label": ["ant", "ant", "zebra"], "prediction": ["ant", "ant", "zebra"]}
+    file = read(tmp_path / "other.csv", **rows)
+    found = pair_predictions(read_predictions(tmp_path / "own.parquet", NAMES), file)
+    assert found.teacher.classes == ("ant", "zebra")
+    assert found.teacher.labels.tolist() == [0, 1, 0]
+    assert found.teacher.predictions.tolist() == [0, 1, 1]
+    assert np.asarray(found.teacher.probabilities).tolist() == [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
+    assert found.variant.predictions.tolist() == [0, 1, 0]
+    assert found.teacher.groups is not None
+    assert found.teacher.groups.tolist() == [0, 0, 1]
+    assert np.array_equal(np.asarray(found.variant.groups), found.teacher.groups)
+
+
+def test_rows_are_matched_by_id_in_the_order_of_the_teacher(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.dirichlet(np.ones(3), 200)
+    names = np.array(["a", "b", "c"])
+    rows = {
+        "id": [f"{i:03}" for i in range(200)],
+        "label": names[rng.integers(0, 3, 200)].tolist(),
+        **{f"p_{name}": scores[:, k].tolist() for k, name in enumerate(names)},
+    }
+    found = pair(tmp_path, rows, shuffled(rows))
+    assert found.teacher.ids.tolist() == rows["id"]
+    for one in (found.teacher, found.variant):
+        assert np.array_equal(np.asarray(one.probabilities), scores)
+        assert np.array_equal(one.predictions, scores.argmax(axis=1))
+        assert names[one.labels].tolist() == rows["label"]
+
+
+def test_a_class_of_one_file_only_is_a_class_of_both(tmp_path: Path) -> None:
+    three = {**PLAIN, "p_x": [0.9, 0.2, 0.4], "p_y": [0.1, 0.7, 0.6], "p_z": [0, 0.1, 0]}
+    found = pair(tmp_path, {**PLAIN, **SCORES}, {**three, "prediction": ["x", "z", "y"]})
+    assert found.teacher.classes == found.variant.classes == ("x", "y", "z")
+    assert np.asarray(found.teacher.probabilities)[:, 2].tolist() == [0, 0, 0]
+    predicted, unsure = found.warnings
+    assert predicted.endswith('v.jsonl predicts "z", which is no label, in 1 rows: counted as wrong')
+    assert found.teacher.label_set == ("x", "y")
+    assert "in 1 rows the prediction is not the most probable class" in unsure
+
+
+def test_a_label_without_a_probability_is_said(tmp_path: Path) -> None:
+    narrow = {**PLAIN, "prediction": ["x"] * 3, "p_x": [1, 1, 1]}
+    [warning] = pair(tmp_path, PLAIN, narrow).warnings
+    assert warning.endswith('v.jsonl has no probability of "y", which 1 rows are labelled: taken as 0')
+
+
+def test_long_ids_match_in_full_and_are_shown_short(tmp_path: Path) -> None:
+    ids = ["x" * 100 + end for end in "abc"]
+    rows = {**PLAIN, "id": ids}
+    found = pair(tmp_path, rows, shuffled(rows))
+    assert found.variant.predictions.tolist() == [0, 1, 1]
+    assert found.teacher.ids.tolist() == ["x" * 64] * 3
+
+
+def test_columns_of_other_names(tmp_path: Path) -> None:
+    rows = {"key": ["a"], "gold": ["x"], "answer": ["y"], "doc": ["d"], "id": ["?"]}
+    names = ColumnNames("key", "gold", "answer", "doc", frozenset({"id", "label", "prediction", "group"}))
+    found = read_predictions(write_predictions(tmp_path / "rows.csv", rows), names)
+    assert (found.ids[0].as_py(), found.labels[0].as_py()) == ("a", "x")
+    assert found.groups is not None
+    assert found.groups.to_pylist() == ["d"]
+
+
+BAD_COLUMNS = {
+    "no-id": ({"ids": ["a"], "label": ["x"], "prediction": ["x"]}, 'no column "id". Did you mean ids?'),
+    "no-label": (
+        {"id": ["a"], "prediction": ["x"], "labels": ["x"]},
+        'no column "label". Did you mean labels? rename it, or say --label COLUMN to slimgate judge',
+    ),
+    "no-prediction": (
+        {"id": ["a"], "label": ["x"], "predicted": ["x"]},
+        "and no probabilities (p_<class>, prob_<class> or probabilities). Did you mean predicted?",
+    ),
+    "two-kinds": ({**PLAIN, "p_x": [1] * 3, "prob_x": [1] * 3}, 'columns "prob_x" and "p_x"'),
+    "probabilities-are-no-hint": (
+        {"id": ["a"], "tag": ["x"], "p_x": [1], "p_y": [0]},
+        'no column "label"; known: tag; rename it, or say --label COLUMN to slimgate judge',
+    ),
+    "twice": ({**PLAIN, "id": ["b", "a", "b"]}, '1 id stands more than once: "b"'),
+    "many-twice": (
+        {"id": [*"aabbccdd"], "label": ["x"] * 8, "prediction": ["x"] * 8},
+        '4 ids stand more than once: "a", "b", "c" and 1 more',
+    ),
+    "empty-label": ({**PLAIN, "label": ["x", "", ""]}, '"label" has no value in 2 of 3 rows (ids "b", "c")'),
+    "empty-id": ({**PLAIN, "id": ["a", "", "c"]}, '"id" has no value in 1 of 3 rows (rows 2)'),
+    "nan": (
+        {**PLAIN, "p_x": [0.9, "nan", "nan"], "p_y": [0.1, 0.8, 0.6]},
+        '2 of 3 rows have a probability that is NaN or infinite: ids "b", "c"',
+    ),
+    "infinite": ({**PLAIN, "p_x": [0.9, "inf", 0.4], "p_y": [0.1, 0.8, 0.6]}, "NaN or infinite"),
+    "negative": (
+        {**PLAIN, "p_x": [1.1, 0.2, 0.4], "p_y": [-0.1, 0.8, 0.6]},
+        '1 of 3 rows has a negative probability: ids "a"',
+    ),
+    "sum": (
+        {**PLAIN, "p_x": [0.9, 0.2, 0.4], "p_y": [0.1, 0.8, 0.61]},
+        '(of "x", "y") that do not sum to 1 within 0.001, first 1.01: ids "c"',
+    ),
+    "no-probability": (
+        {**PLAIN, "p_x": [0.9, "", 0.4], "p_y": [0.1, 0.8, 0.6]},
+        '1 of 3 rows has no probability of class "x": ids "b"',
+    ),
+    "a-word": ({**PLAIN, "p_x": ["high", 0, 0], "p_y": [0, 1, 1]}, "invalid value 'high'"),
+    "nested": ({**PLAIN, "probabilities": ["[1]"] * 3}, "give a column a class, p_<class>"),
+    "no-rows": ({"id": [], "label": [], "prediction": []}, "has no rows"),
+}
+
+
+@pytest.mark.parametrize(("columns", "message"), BAD_COLUMNS.values(), ids=BAD_COLUMNS)
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_what_is_wrong_is_said_with_examples(
+    tmp_path: Path, suffix: str, columns: dict[str, Any], message: str
+) -> None:
+    path = write_predictions(tmp_path / f"rows{suffix}", columns)
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        read_predictions(path, NAMES)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5, None, 0.7])
+def test_a_probability_that_is_none_is_an_error_in_binary_and_json_too(
+    tmp_path: Path, suffix: str, value: float | None
+) -> None:
+    with pytest.raises(DataError, match=r'1 of 3 rows has .*: ids "b"'):
+        read(tmp_path / f"rows{suffix}", **PLAIN, p_x=[0.9, value, 0.4], p_y=SCORES["p_y"])
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("role", ["id", "label", "prediction"])
+def test_a_null_is_a_missing_value(tmp_path: Path, suffix: str, role: str) -> None:
+    with pytest.raises(DataError, match=f'column "{role}" has no value in 1 of 3 rows'):
+        read(tmp_path / f"rows{suffix}", **{**PLAIN, role: ["x", None, "y"]})
+
+
+BAD_LINES = {
+    "not-json": ('{"id": 1', "line 2 is not JSON"),
+    "deep": ("[" * 100_000, "line 2 is not JSON (nested too deeply)"),
+    "list": ("[1]", "line 2 is [1], expected an object"),
+    "value": ('{"id": {"a": 1}, "label": "x"}', 'line 2: {"a": 1} came, expected a text or a number'),
+    "not-nested": ('{"id": "b", "label": "x", "probabilities": 1}', "line 2: probabilities is 1, expected a"),
+    "length": ('{"id": "b", "label": "x", "probabilities": [1]}', "of one kind and length in all rows"),
+    "kind": ('{"id": "b", "label": "x", "probabilities": {"x": 1}}', "of one kind and length"),
+    "no-number": (
+        '{"id": "b", "label": "x", "probabilities": ["1", 0]}',
+        'line 2: "1" came as a probability, expected a number',
+    ),
+    "huge": (
+        f'{{"id": "b", "label": "x", "probabilities": [1{"0" * 400}, 0]}}',
+        "came as a probability, expected a number",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "message"), BAD_LINES.values(), ids=BAD_LINES)
+def test_a_wrong_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a", "label": "x", "probabilities": [0.5, 0.5]}\n' + line + "\n")
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_predictions(path, NAMES)
+
+
+def test_a_list_that_is_shorter_in_a_later_block_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimgate.logs.predictions.jsonl.BLOCK", 1)
+    with pytest.raises(DataError, match="line 2"):
+        read(tmp_path / "rows.jsonl", id=[1, 2], label=[0, 1], probabilities=[[0.5, 0.5], [1]])
+
+
+def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
+    (folder / "empty.csv").touch()
+    (folder / "rows.xlsx").write_text("PK")
+    (folder / "rows").write_text("PK")
+    (folder / "no.parquet").write_text("id,label\n")
+    (folder / "latin.jsonl").write_bytes(b'{"id": "\xe9"}\n')
+    (folder / "latin.csv").write_bytes(b"id,label,prediction\n1,\xe9,x\n")
+    (folder / "ragged.csv").write_text("id,label,prediction\n1,x\n")
+    (folder / "double.csv").write_text("id,label,label\n1,x,x\n")
+    (folder / "blank.jsonl").write_text("\n\n")
+    pq.write_table(pa.table({**PLAIN, "p_x": [[1.0]] * 3}), folder / "lists.parquet")
+    pq.write_table(pa.table([["a"]] * 4, ["id", "label", "prediction", "id"]), folder / "double.parquet")
+    return {
+        "missing": (folder / "emty.csv", "no such file. Did you mean empty.csv?"),
+        "folder": (folder, "is a folder"),
+        "empty": (folder / "empty.csv", "is empty, expected rows as csv"),
+        "extension": (folder / "rows.xlsx", 'is ".xlsx", expected one of .csv, .tsv, .jsonl, .parquet'),
+        "no-extension": (folder / "rows", "its extension is none, expected one of"),
+        "not-parquet": (folder / "no.parquet", "is not parquet"),
+        "not-utf-8": (folder / "latin.jsonl", "is not UTF-8"),
+        "not-utf-8-csv": (folder / "latin.csv", "cannot be read as csv"),
+        "ragged": (folder / "ragged.csv", "Expected 3 columns, got 2"),
+        "double": (folder / "double.csv", "column 'label' twice"),
+        "blank": (folder / "blank.jsonl", "has no rows"),
+        "double-parquet": (folder / "double.parquet", 'column "id" stands twice'),
+        "lists": (folder / "lists.parquet", "cannot be read as parquet"),
+    }
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    for name, (path, message) in files_that_cannot_be_read(tmp_path).items():
+        with pytest.raises(SlimgateError) as caught:
+            read_predictions(path, NAMES)
+        assert message in str(caught.value), name
+        assert str(path) in str(caught.value), name
+
+
+def test_missing_ids_are_counted_on_both_sides(tmp_path: Path) -> None:
+    less = {name: values[1:] for name, values in PLAIN.items()}
+    more = {"id": ["b", "c", *"defg"], "label": [*"yxxxxx"], "prediction": ["x"] * 6}
+    with pytest.raises(DataError, match=r'v.jsonl lacks 1 of the 3 ids of .*t.jsonl: "a"$'):
+        pair(tmp_path, PLAIN, less)
+    expected = (
+        r'lacks 1 of the 3 ids of .*: "a"; .*t.jsonl lacks 4 of the 6 ids .*: "d", "e", "f" and 1 more$'
+    )
+    with pytest.raises(DataError, match=expected):
+        pair(tmp_path, PLAIN, more)
+
+
+def test_labels_that_differ_are_shown(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r'another label for 2 of 3 ids: "a" \("x" and "y"\), "b" \("y" and "x"\)$'
+    ):
+        pair(tmp_path, PLAIN, shuffled({**PLAIN, "label": ["y", "x", "x"]}))
+
+
+def test_groups_that_differ_are_shown(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'another group for 1 of 3 ids: "c" \("h" and "g"\)$'):
+        pair(tmp_path, {**PLAIN, "group": ["g", "g", "h"]}, {**PLAIN, "group": ["g", "g", "g"]})
+
+
+def test_classes_of_probabilities_that_no_label_has(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'of classes "0", "1", "2", none of which is a label'):
+        pair(tmp_path, PLAIN, {**PLAIN, "probabilities": [[0.2, 0.2, 0.6]] * 3})
+    with pytest.raises(
+        DataError, match=r'of classes "v", "w", none of which is a label; the 2 classes are "x"'
+    ):
+        pair(tmp_path, PLAIN, {**PLAIN, "p_v": SCORES["p_x"], "p_w": SCORES["p_y"]})
+
+
+def test_an_index_beyond_slimgates_own_classes(tmp_path: Path) -> None:
+    table = pa.table({"id": ["a", "b"], "label": [0, 2], "prediction": [0, 1]})
+    pq.write_table(
+        table.replace_schema_metadata({"slimgate.classes": '["x", "y"]'}), tmp_path / "own.parquet"
+    )
+    with pytest.raises(DataError, match="label 2 is no class index, expected 0 … 1"):
+        read_predictions(tmp_path / "own.parquet", NAMES)
+
+
+def test_a_long_text_in_another_column_is_no_hindrance(tmp_path: Path) -> None:
+    found = read(tmp_path / "rows.csv", **PLAIN, text=["short", "long " * 500_000, "short"])
+    assert found.ids.to_pylist() == PLAIN["id"]
+
+
+FOUR = {"id": ["a", "b", "c", "d"], "label": ["0", "1", "2", "3"]}
+NO_ANSWERS = {
+    "scores-beside-more-labels": (
+        {**FOUR, "prediction": [1.0, 0.0, 1.0, 1.0]},
+        "prediction",
+        'column "prediction" holds "0", "1", column "label" holds "0", "1", "2" and 1 more: '
+        "these look like scores of the answers",
+    ),
+    "scores-by-name": (
+        {**FOUR, "label": ["0", "1", "1", "0"], "acc": [1.0, 0.0, 1.0, 1.0]},
+        "acc",
+        'column "acc" holds "0", "1", column "label" holds "0", "1": these look like scores',
+    ),
+    "truths": ({**FOUR, "correct": [True, False, True, True]}, "correct", "these look like scores"),
+    "letters": (
+        {**FOUR, "prediction": ["A", "B", "C", "D"]},
+        "prediction",
+        "no prediction is one of the labels; expected the answers, written as the labels are",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "column", "message"), NO_ANSWERS.values(), ids=NO_ANSWERS)
+def test_predictions_that_are_no_answers_are_refused_with_what_was_seen(
+    tmp_path: Path, rows: dict[str, Any], column: str, message: str
+) -> None:
+    files = [
+        read_predictions(
+            write_predictions(tmp_path / f"{name}.parquet", rows), ColumnNames(prediction=column)
+        )
+        for name in ("t", "v")
+    ]
+    with pytest.raises(DataError, match=re.escape(message)):
+        pair_predictions(*files)
+
+
+def test_a_variant_may_collapse_and_may_not_answer_what_nobody_does(tmp_path: Path) -> None:
+    collapsed = pair(tmp_path, {**FOUR, "prediction": FOUR["label"]}, {**FOUR, "prediction": ["0"] * 4})
+    assert collapsed.variant.predictions.tolist() == [0] * 4
+    odd = {**FOUR, "prediction": ["0", "1", "2", "9"]}
+    assert pair(tmp_path, odd, {**FOUR, "prediction": ["9"] * 4}).variant.classes[-1] == "9"
+    with pytest.raises(DataError, match=r'v\.jsonl: column "prediction" holds "x", .*: no prediction is one'):
+        pair(tmp_path, odd, {**FOUR, "prediction": ["x"] * 4})
+
+
+def test_a_column_name_that_is_no_text_is_one_clear_error(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "rows.parquet", {**PLAIN, "caf_xxxx": ["1", "2", "3"]})
+    path.write_bytes(path.read_bytes().replace(b"caf_xxxx", b"caf\xe9xxxx"))
+    with pytest.raises(
+        DataError, match=r"rows\.parquet: the column name b'caf\\xe9xxxx' is not UTF-8; rename"
+    ):
+        read_predictions(path, NAMES)

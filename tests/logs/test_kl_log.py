@@ -1,0 +1,109 @@
+"""What llama-perplexity --kl-divergence prints, and budgets on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.kl_logs import write_kl_log as written
+
+from slimgate.cli.main import main
+from slimgate.errors import DataError
+from slimgate.logs.kl_log import is_kl_log, read_kl_log
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return written(tmp_path / "q4.txt", np.random.default_rng(0).exponential(0.01, 580))
+
+
+def budgets(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "quality.toml"
+    path.write_text(f"[budgets]\n{text}\n")
+    return str(path)
+
+
+def test_chunks_get_their_own_means_back(log: Path) -> None:
+    kl = np.random.default_rng(0).exponential(0.01, 580)
+    found = read_kl_log(log)
+    assert found.kl == pytest.approx(kl, abs=1.2e-5 * 580)
+    assert found.kl.mean() == pytest.approx(kl.mean(), abs=1e-5)
+    assert found.log_ratio.mean() == pytest.approx(kl.mean() / 2, abs=1e-5)
+    assert found.same_top.mean() == pytest.approx(1 - kl.mean(), abs=1e-4)
+    assert found.quantiles == {"median": 0.004062, "p99": 0.123456, "p999": 0.412337, "maximum": 0.732611}
+
+
+def test_budgets_are_judged_over_chunks(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """\
+kl = { mean_max = 0.03, above_cap_max = 0.01 }
+top1_agreement = { floor = 0.97 }
+perplexity = { increase_relative = 0.05, above_cap_max = 0.01 }"""
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, text)]) == 0
+    out = capsys.readouterr().out
+    assert "580 chunks" in out
+    assert out.count(": PASS") == 3
+    # 3 of 580 chunks
+    assert out.count("above the cap of 1: 0 % [0, 0.52], limit 1 %: PASS") == 2
+    # 580 chunks leave 0.5 % open, and 0.03 / 8 is less
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.03 }")]) == 1
+    assert " %: INCONCLUSIVE, about" in capsys.readouterr().out
+    strict = budgets(tmp_path, "kl = { mean_max = 0.005 }")
+    assert main(["judge", str(log), "--budgets", strict, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [one["verdict"] for one in found["budgets"]] == ["FAIL"]
+    low, high = found["figures"]["mean_max"]["interval"]
+    assert 0.005 < low < found["figures"]["mean_max"]["value"] < high < 0.03
+
+
+def test_a_quantile_has_no_interval_and_is_not_decided(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = budgets(tmp_path, "kl = { p999_max = 1.0 }")
+    assert main(["judge", str(log), "--budgets", file]) == 1
+    assert "0.4123, budget 1: INCONCLUSIVE, the log has no interval of it" in capsys.readouterr().out
+    assert main(["judge", str(log), "--budgets", file, "--on-inconclusive", "warn"]) == 0
+
+
+def test_few_chunks_decide_little_and_say_how_many_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = written(tmp_path / "few.txt", np.full(20, 0.01))
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "kl = { mean_max = 0.02 }")]) == 1
+    assert "chunks would tell" in capsys.readouterr().out
+
+
+def test_without_budgets_figures_are_shown(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["judge", str(log)]) == 0
+    assert capsys.readouterr().out.count("not gated") == 3
+
+
+def test_lines_that_are_missing_or_broken_are_one_clear_error(tmp_path: Path) -> None:
+    path = written(tmp_path / "cut.txt", np.full(20, 0.01), lines=1)
+    with pytest.raises(DataError, match="1 lines of chunks came, expected at least 2"):
+        read_kl_log(path)
+    text = written(path, np.full(20, 0.01)).read_text("utf-8").splitlines()
+    del text[5]
+    path.write_text("\n".join(text), "utf-8")
+    with pytest.raises(DataError, match="chunk 5 came, expected chunk 4"):
+        read_kl_log(path)
+    path.write_text(written(path, np.full(20, 0.01)).read_text("utf-8").replace("0.01000", "nan", 1), "utf-8")
+    with pytest.raises(DataError, match="not finite: the model is broken"):
+        read_kl_log(path)
+
+
+def test_one_file_of_another_kind_and_other_options_are_refused(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("id,label\n1,a\n")
+    assert not is_kl_log(other)
+    assert main(["judge", str(other)]) == 4
+    assert "came without a TARGET" in capsys.readouterr().err
+    assert main(["judge", str(log), "--drop-points", "1"]) == 4
+    assert "--drop-points does not go with a KL log" in capsys.readouterr().err
+    assert main(["judge", str(log), "--budgets", budgets(tmp_path, "accuracy = { drop_points = 1.0 }")]) == 4
+    assert "kl = { mean_max = 0.02 }" in capsys.readouterr().err

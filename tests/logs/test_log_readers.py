@@ -1,0 +1,286 @@
+"""Each reader gives tasks, scores, directions, settings, prompts and answers of its tool's logs."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.added_package import add_package
+
+from slimgate import assert_within
+from slimgate.cli.main import main
+from slimgate.errors import DataError, SuiteError
+from slimgate.logs.columns import read_samples
+from slimgate.logs.find import read_log
+from slimgate.plugins.loading import known_plugins, load
+from slimgate.plugins.reader import Log, Reader, Row
+
+WRITTEN = Path(__file__).parent / "written_by_tools"
+
+
+def rows_of(log: Log, task: str) -> list[Row]:
+    return list(log.tasks[task].rows())
+
+
+def test_lm_eval_rows_are_those_of_its_samples_files() -> None:
+    log = read_log(WRITTEN / "lm_eval/base")
+    assert (log.tool, log.model, list(log.tasks)) == ("lm_eval", "./base", ["sums_choice", "sums_generate"])
+    choice, generate = rows_of(log, "sums_choice"), rows_of(log, "sums_generate")
+    assert [row.id for row in choice] == [str(k) for k in range(10)]
+    assert choice[0].scores.keys() == {"acc", "acc_norm"}
+    assert choice[0].prompt == "0+0="
+    assert choice[0].answer == " 0"
+    assert {row.filter for row in generate} == {"strict", "flexible"}
+    assert generate[0].answer == "0"
+    assert generate[0].target == "0"
+    settings = log.tasks["sums_generate"].settings
+    assert settings["shots"] == {"shots": 0}
+    assert settings["limit"] == "none (300 samples)"
+    assert settings["generation"]["generation_kwargs"]["max_gen_toks"] == 6
+    assert [one["name"] for one in settings["filters"]] == ["strict", "flexible"]
+    assert log.tasks["sums_choice"].higher_is_better == {"acc": True, "acc_norm": True}
+
+
+def test_lm_eval_columns_are_numbers_and_the_rows_are_read_again_to_be_quoted() -> None:
+    log = read_log(WRITTEN / "lm_eval/int4")
+    samples = read_samples("int4", log.tasks["sums_generate"])
+    assert samples.keys() == {"strict", "flexible"}
+    strict = samples["strict"]
+    assert len(strict) == 10
+    scores = [row.scores["exact_match"] for row in rows_of(log, "sums_generate") if row.filter == "strict"]
+    assert strict.scores["exact_match"].tolist() == scores
+    quoted = strict.quote([3])
+    assert quoted[3].id == strict.ids[3].as_py()
+
+
+def test_lm_eval_without_its_results_file_says_what_is_not_known(tmp_path: Path) -> None:
+    source = next((WRITTEN / "lm_eval/base").glob("samples_sums_choice_*"))
+    copy = tmp_path / source.name
+    copy.write_bytes(source.read_bytes())
+    log = read_log(copy)
+    assert log.tool == "lm_eval"
+    assert log.tasks["sums_choice"].settings == {}
+    assert "no results_*.json beside the samples" in log.notes[0]
+
+
+def test_promptfoo_gives_pass_score_and_named_scores() -> None:
+    log = read_log(WRITTEN / "promptfoo/target.json")
+    rows = rows_of(log, "")
+    assert (log.tool, log.model, len(rows)) == ("promptfoo", "echo-int8", 6)
+    assert rows[1].scores == {"pass": 0.0, "score": 0, "wording": 0}
+    assert rows[1].prompt == "What is 3+4? Say only the number."
+    assert rows[1].answer == "no"
+    assert rows[5].scores.keys() == {"pass", "score"}
+
+
+def test_promptfoo_with_several_providers_asks_for_one_a_file(tmp_path: Path) -> None:
+    found = json.loads((WRITTEN / "promptfoo/base.json").read_text("utf-8"))
+    found["results"]["results"][0]["provider"] = {"id": "other"}
+    (tmp_path / "both.json").write_text(json.dumps(found), "utf-8")
+    with pytest.raises(DataError, match=r"answers of 2 providers \(echo, other\)"):
+        read_log(tmp_path / "both.json")
+
+
+def test_promptfoo_rows_that_failed_have_no_score(tmp_path: Path) -> None:
+    found = json.loads((WRITTEN / "promptfoo/base.json").read_text("utf-8"))
+    found["results"]["results"][0] |= {"failureReason": 2, "error": "API error"}
+    (tmp_path / "failed.json").write_text(json.dumps(found), "utf-8")
+    first = rows_of(read_log(tmp_path / "failed.json"), "")[0]
+    assert first.error == "API error"
+    assert set(first.scores.values()) == {None}
+
+
+def test_lighteval_details_are_read_from_parquet(tmp_path: Path) -> None:
+    folder = tmp_path / "details/tiny/2026-01-02T03-04-05.000000"
+    folder.mkdir(parents=True)
+    rows = [
+        {
+            "__doc__": {"query": f"{k}+1=", "choices": ["1", "2"], "gold_index": 1, "id": str(k)},
+            "__model_response__": {
+                "input": f"{k}+1=",
+                "text": [],
+                "logprobs": [-2.0, -1.0],
+                "truncated_tokens_count": k,
+            },
+            "__metric__": {"acc": 1.0, "em": None if k else 0.5},
+        }
+        for k in range(2)
+    ]
+    file = folder / "details_leaderboard|arc|0_2026-01-02T03-04-05.000000.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    for path in (file, tmp_path):
+        log = read_log(path)
+        first, second = rows_of(log, "leaderboard|arc|0")
+        assert (log.tool, first.id, first.answer, first.target) == ("lighteval", "0", "2", "2")
+        assert first.scores == {"acc": 1.0, "em": 0.5}
+        assert second.scores == {"acc": 1.0, "em": None}
+        assert (first.truncated, second.truncated) == (False, True)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_deepeval_metrics_are_scores_and_successes(tmp_path: Path, inside: bool) -> None:
+    cases = [
+        {
+            "name": "test_case_0",
+            "input": "What?",
+            "actualOutput": "That.",
+            "expectedOutput": "This.",
+            "metricsData": [
+                {"name": "Answer Relevancy", "score": 0.7, "threshold": 0.5, "success": True, "error": None},
+                {"name": "Bias", "score": None, "threshold": 0.5, "success": False, "error": "no judge"},
+            ],
+        }
+    ]
+    run = {"testFile": "test_x.py", "testCases": cases}
+    path = tmp_path / "test_run_1.json"
+    path.write_text(json.dumps({"testRunData": run} if inside else run), "utf-8")
+    log = read_log(path)
+    (row,) = rows_of(log, "")
+    assert log.tool == "deepeval"
+    assert row.scores == {
+        "Answer Relevancy": 0.7,
+        "Answer Relevancy.success": 1.0,
+        "Bias": None,
+        "Bias.success": None,
+    }
+    assert (row.error, row.answer, row.target) == ("no judge", "That.", "This.")
+
+
+def test_helm_instances_have_a_mean_a_trial(tmp_path: Path) -> None:
+    folder = tmp_path / "mmlu:subject=anatomy,model=tiny"
+    folder.mkdir()
+    stats: list[dict[str, Any]] = [
+        {
+            "instance_id": f"id{k}",
+            "train_trial_index": trial,
+            "stats": [{"name": {"name": "exact_match", "split": "test"}, "count": 1, "mean": float(k)}],
+        }
+        for trial in range(2)
+        for k in range(2)
+    ]
+    (folder / "per_instance_stats.json").write_text(json.dumps(stats), "utf-8")
+    log = read_log(tmp_path)
+    rows = rows_of(log, "mmlu:subject=anatomy")
+    assert [row.id for row in rows] == ["id0", "id1", "id0 trial 1", "id1 trial 1"]
+    assert [row.scores["exact_match"] for row in rows] == [0, 1, 0, 1]
+    assert rows[2].cluster == rows[0].cluster == "id0"
+
+
+def test_mteb_predictions_are_scored_by_the_right_documents_beside_them(tmp_path: Path) -> None:
+    found = {
+        "mteb_model_meta": {"model_name": "tiny"},
+        "default": {"test": {"q1": {"d1": 0.2, "d2": 0.9}, "q2": {"d9": 1.0}, "q3": {"d1": 1.0}}},
+    }
+    (tmp_path / "NFCorpus_predictions.json").write_text(json.dumps(found), "utf-8")
+    with pytest.raises(DataError, match=r"put qrels\.tsv beside it"):
+        read_log(tmp_path)
+    qrels = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td3\t2\n"
+    (tmp_path / "qrels.tsv").write_text(qrels, "utf-8")
+    log = read_log(tmp_path)
+    first, second = rows_of(log, "NFCorpus/default/test")
+    assert (log.tool, first.id, second.id) == ("mteb", "q1", "q2")
+    assert first.scores["ndcg_at_10"] == pytest.approx(0.6309297535714575)  # 1 / log2(3): the second place
+    assert first.scores["recall_at_10"] == 1.0
+    assert second.scores == {"ndcg_at_10": 0.0, "recall_at_10": 0.0}
+
+
+ROWS = [
+    {"id": "a", "task": "sums", "metric": "em", "score": 1.0, "prompt": "1+1="},
+    {"id": "a", "task": "sums", "metric": "f1", "score": 0.25, "prompt": "1+1="},
+    {"id": "b", "task": "words", "metric": "em", "score": None, "prompt": "say"},
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_tables_have_a_number_a_row(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"scores{suffix}"
+    table = pa.Table.from_pylist(ROWS)
+    if suffix == ".parquet":
+        pq.write_table(table, path)
+    elif suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), "utf-8")
+    else:
+        comma = "," if suffix == ".csv" else "\t"
+        lines = [
+            comma.join(ROWS[0]),
+            *(comma.join("" if v is None else str(v) for v in row.values()) for row in ROWS),
+        ]
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+    log = read_log(path)
+    assert (log.tool, list(log.tasks)) == ("table", ["sums", "words"])
+    (sums,), (words,) = rows_of(log, "sums"), rows_of(log, "words")
+    assert (sums.id, sums.scores, sums.prompt) == ("a", {"em": 1.0, "f1": 0.25}, "1+1=")
+    assert words.scores == {"em": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("id,scor\n1,1\n", 'no column "score", and no label and prediction.*Did you mean scor'),
+        ("idd,score\n1,1\n", 'no column "id".*Did you mean idd'),
+        ("id,score\n1,good\n", "id 1: score 'good', expected a number"),
+        ("id,score\n,1\n", "a row has no id"),
+    ],
+)
+def test_wrong_tables_are_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(text, "utf-8")
+    with pytest.raises(DataError, match=expected):
+        list(islice(next(iter(read_log(path).tasks.values())).rows(), 5))
+
+
+def test_logs_of_inspect_need_an_extra(tmp_path: Path) -> None:
+    inspect = load("log", "inspect")
+    (tmp_path / "x.eval").write_bytes(b"PK")
+    assert inspect.recognizes(tmp_path / "x.eval")
+    assert inspect.recognizes(tmp_path)
+
+
+CODE = """
+from slimgate import Log, LogReader, LogRow, TaskLog
+class Own(LogReader):
+    def recognizes(self, path):
+        return path.suffix == ".own"
+    def read(self, path):
+        rows = [LogRow(line, {"points": float(k)}) for k, line in enumerate(path.read_text().split())]
+        return Log("own", str(path), {"task": TaskLog(lambda: iter(rows))})
+reader = Own()
+"""
+
+
+def test_an_installed_package_adds_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "x.own").write_text("a b", "utf-8")
+    with add_package(tmp_path / "site", "own_logs", CODE, "[slimgate.logs]\nown = own_logs:reader\n"):
+        assert "own" in known_plugins("log")
+        log = read_log(tmp_path / "x.own")
+        assert [row.scores for row in rows_of(log, "task")] == [{"points": 0.0}, {"points": 1.0}]
+    with pytest.raises(DataError, match="no reader knows this file"):
+        read_log(tmp_path / "x.own")
+
+
+@pytest.mark.parametrize("suffix", [".own", ".csv"])
+def test_the_reader_of_an_installed_package_is_asked_first(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also on a file with the suffix of predictions, by `slimgate judge` and by assert_within."""
+    base, target = tmp_path / f"base{suffix}", tmp_path / f"target{suffix}"
+    names = [f"sample{number}" for number in range(400)]
+    for file in (base, target):
+        file.write_text("\n".join(names), "utf-8")
+    code = CODE.replace('== ".own"', f'== "{suffix}"').replace("float(k)", "1.0")
+    with add_package(tmp_path / "site", "own_logs", code, "[slimgate.logs]\nown = own_logs:reader\n"):
+        arguments = [str(base), str(target), "--drop-points", "2", "--range", "points=0:1"]
+        assert main(["judge", *arguments, "--higher-is-better", "points"]) == 0
+        assert "read as logs of own" in capsys.readouterr().out
+        assert_within(base, target, drop_points=2.0, ranges={"points": (0, 1)}, higher_is_better=["points"])
+
+
+def test_what_is_no_reader_is_refused() -> None:
+    assert issubclass(type(load("log", "lm_eval")), Reader)
+    with pytest.raises(SuiteError, match="it is no Reader"):
+        load("log", "json:loads")

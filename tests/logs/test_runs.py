@@ -1,0 +1,457 @@
+"""One log is one run: which run of a folder is judged, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.lm_eval_logs import write_lm_eval
+
+from slimgate import assert_within
+from slimgate.errors import DataError, SuiteError
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.find import check_repeat_files, read_any_log, read_log
+from slimgate.logs.pairs import Rules
+from slimgate.logs.runs import choose_repeat, choose_runs, make_log, parse_choices
+from slimgate.logs.suite import load_log_suite
+from slimgate.logs.verdicts import judge_logs
+from slimgate.plugins.reader import Log, Row, Run, TaskLog
+
+WRITTEN = Path(__file__).parent / "written_by_tools"
+JANUARY, FEBRUARY = "2026-01-01T00-00-00.000000", "2026-02-01T00-00-00.000000"
+RIGHT = [1.0] * 200 + [0.0] * 100
+
+
+def run_of(time: str, tasks: Sequence[str], **more: Any) -> Run:
+    settings = {"shots": more.pop("shots", 0)}
+    return Run(
+        time,
+        {task: TaskLog(lambda: iter([Row("0", {"em": 1.0})]), settings=settings) for task in tasks},
+        **more,
+    )
+
+
+def log_of(shown: str, *runs: Run) -> Log:
+    return make_log("tool", shown, runs)
+
+
+def error_of(base: Log, target: Log, *choices: str) -> str:
+    with pytest.raises(DataError) as error:
+        choose_runs(base, target, parse_choices(choices))
+    return str(error.value)
+
+
+BASE = log_of("base", run_of("2026-01", ["a", "b"]))
+TWO = log_of(
+    "two",
+    run_of("2026-02", ["b"], shots=5, model="m", notes=("n2",)),
+    run_of("2026-01", ["a", "b"], model="m"),
+)
+
+
+def test_a_log_of_one_run_is_that_run() -> None:
+    assert (list(BASE.tasks), BASE.time, BASE.runs) == (["a", "b"], "2026-01", ())
+    assert choose_runs(BASE, BASE, {}) == (BASE, BASE)
+
+
+def test_a_run_that_cannot_be_judged_is_refused_when_it_is_the_only_one() -> None:
+    with pytest.raises(DataError, match=r"^x: no samples$"):
+        log_of("x", run_of("2026-01", [], problem="no samples"))
+    with pytest.raises(DataError, match=r"^x: it holds no run$"):
+        log_of("x")
+
+
+def test_a_newest_run_that_lacks_a_task_is_refused_with_every_run() -> None:
+    assert error_of(BASE, TWO) == (
+        "two holds 2 runs: 2026-01 (a, b), 2026-02 (b; other shots than before); the newest lacks a, "
+        "which base has: "
+        "choose one by --run target=2026-02 or --run target=2026-01, or the newest run of each task by "
+        "--run target=each-task"
+    )
+    assert error_of(TWO, BASE).endswith("by --run base=each-task")
+
+
+def test_a_task_that_only_older_runs_of_both_have_is_not_overlooked() -> None:
+    found = error_of(TWO, TWO)
+    assert found.count("the newest lacks a, which two has") == 2
+    assert "--run base=2026-02" in found
+    assert "--run target=2026-02" in found
+
+
+def test_the_newest_run_is_judged_where_it_has_every_task() -> None:
+    base = log_of("base", run_of("2026-01", ["b"]))
+    _, after = choose_runs(base, TWO, {})
+    assert (list(after.tasks), after.model, after.time, after.runs) == (["b"], "m", "2026-02", ())
+    assert after.shown == "two (run 2026-02)"
+    assert after.notes == ("two: it holds 2 runs; judged is that of 2026-02, not 2026-01 (a, b)", "n2")
+
+
+def test_a_newest_run_that_cannot_be_judged_is_not_skipped() -> None:
+    log = log_of("x", run_of("2026-01", ["a", "b"]), run_of("2026-02", [], problem="results without samples"))
+    assert error_of(BASE, log) == (
+        "x holds 2 runs: 2026-01 (a, b), 2026-02 (no samples); results without samples: choose one by "
+        "--run target=2026-01, or the newest run of each task by --run target=each-task"
+    )
+    assert error_of(BASE, log, "latest") == (
+        "x: run 2026-02: results without samples, or choose --run target=2026-01"
+    )
+    _, chosen = choose_runs(BASE, log, parse_choices("each-task"))
+    assert chosen.notes == (
+        "x: tasks of 1 runs are judged: a, b of 2026-01",
+        "x: run 2026-02 is left out: results without samples",
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "tasks", "time"),
+    [
+        ("latest", ["b"], "2026-02"),
+        ("2026-01", ["a", "b"], "2026-01"),
+        ("target=2026-01", ["a", "b"], "2026-01"),
+    ],
+)
+def test_a_run_is_chosen_by_its_time(choice: str, tasks: list[str], time: str) -> None:
+    _, after = choose_runs(BASE, TWO, parse_choices([choice]))
+    assert (list(after.tasks), after.time) == (tasks, time)
+
+
+def test_each_task_has_the_settings_of_its_own_run() -> None:
+    _, after = choose_runs(BASE, TWO, parse_choices("each-task"))
+    assert {name: task.settings["shots"] for name, task in after.tasks.items()} == {"a": 0, "b": 5}
+    assert after.shown == "two (runs 2026-01, 2026-02)"
+    assert after.notes == ("two: tasks of 2 runs are judged: a of 2026-01; b of 2026-02", "n2")
+    assert (after.model, after.time) == ("m", "2026-02")
+
+
+def test_tasks_of_two_models_are_not_joined() -> None:
+    log = log_of("x", run_of("2026-01", ["a"], model="m"), run_of("2026-02", ["b"], model="other"))
+    assert "its runs are of 2 models (m, other), which each-task cannot join" in error_of(
+        BASE, log, "each-task"
+    )
+
+
+def test_times_with_colons_are_found_by_dashes() -> None:
+    log = log_of("x", run_of("2026-01-01T03:04:05", ["a"]), run_of("2026-01-01T03:05:00", ["a"]))
+    _, after = choose_runs(BASE, log, parse_choices("2026-01-01T03-04"))
+    assert after.time == "2026-01-01T03:04:05"
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("2027", "--run 2027: no run begins so in two; it holds 2026-01 (a, b), 2026-02 (b)"),
+        ("2026", "--run 2026: 2 runs begin so in two; it holds 2026-01 (a, b), 2026-02 (b)"),
+        ("base=2027", "--run 2027: no run of that time; there is one run in base (2026-01)"),
+    ],
+)
+def test_a_choice_that_fits_no_run_is_refused(choice: str, expected: str) -> None:
+    assert error_of(BASE, TWO, choice) == expected
+
+
+def test_a_time_is_checked_where_no_log_holds_several_runs() -> None:
+    target = Log("tool", "target", BASE.tasks)
+    assert error_of(BASE, target, "2027") == (
+        "--run 2027: no run of that time; there is one run in base (2026-01) and target (of no known time)"
+    )
+    assert choose_runs(BASE, target, parse_choices("2026")) == (BASE, target)
+    assert choose_runs(BASE, target, parse_choices("latest")) == (BASE, target)
+
+
+def test_each_side_has_a_choice_of_its_own() -> None:
+    before, after = choose_runs(TWO, TWO, parse_choices(["base=2026-01", "target=latest"]))
+    assert (before.time, after.time) == ("2026-01", "2026-02")
+    assert choose_repeat(TWO, before, parse_choices(["2026-01"])).time == "2026-01"
+    assert choose_repeat(TWO, before, parse_choices({"repeat": "latest"})).time == "2026-02"
+    assert choose_repeat(BASE, before, parse_choices(["2026-07"])) is BASE
+    with pytest.raises(DataError, match=r"the newest lacks a, which two \(run 2026-01\) has"):
+        choose_repeat(TWO, before, {})
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["bse=latest"], "--run bse=latest: expected one of base, target, repeat before the ="),
+        ([" "], "--run  : expected latest, each-task or the beginning of a time"),
+        (["base=x", "base=y"], "--run base=y: base came twice, expected it once"),
+        (["x", "y"], "--run y: a run of every log came twice, expected it once"),
+    ],
+)
+def test_wrong_choices_are_refused(texts: list[str], expected: str) -> None:
+    with pytest.raises(DataError) as error:
+        parse_choices(texts)
+    assert str(error.value) == expected
+
+
+def test_no_choice_is_none() -> None:
+    assert parse_choices(None) == {}
+    assert parse_choices("latest") == {"": "latest"}
+
+
+def test_a_long_list_of_runs_and_tasks_ends() -> None:
+    tasks = ["a", "b", "c", "d", "e"]
+    log = log_of("x", *(run_of(f"2026-{month:02}", tasks) for month in range(1, 9)), run_of("2026-10", []))
+    found = error_of(BASE, log)
+    assert found.startswith("x holds 9 runs: 3 older and 2026-04 (a, b, c and 2 more), ")
+    assert "choose one by --run target=2026-10 or --run target=2026-08 or --run target=2026-07, or" in found
+
+
+# ---- the readers
+
+
+def test_lm_eval_compares_the_settings_of_each_run(tmp_path: Path) -> None:
+    base = write_lm_eval(tmp_path / "base", {"arc": RIGHT, "gsm8k": RIGHT}, time=JANUARY)
+    int4 = write_lm_eval(tmp_path / "int4", {"arc": RIGHT, "gsm8k": RIGHT}, time=JANUARY)
+    write_lm_eval(
+        int4, {"gsm8k": RIGHT}, time=FEBRUARY, results={"chat_template_sha": "B", "model_name": "int4"}
+    )
+    logs = read_log(base), read_log(int4)
+    with pytest.raises(DataError, match=r"gsm8k; other chat template than before\); the newest lacks arc"):
+        judge_logs(*logs, LogBudgets(), Rules())
+    with pytest.raises(
+        DataError, match=r'gsm8k: chat template \{"chat_template_sha": null\} and .*"B"'
+    ) as error:
+        judge_logs(*logs, LogBudgets(), Rules(runs={"": "each-task"}))
+    assert "arc" not in str(error.value).partition("comparable")[2]
+    assert judge_logs(*logs, LogBudgets(), Rules(runs={"target": "2026-01"})).target.time == JANUARY
+
+
+@pytest.mark.parametrize(
+    ("removed", "expected"),
+    [
+        (
+            f"samples_arc_{FEBRUARY}.jsonl",
+            r"results without samples \(arc\): run it again with --log_samples",
+        ),
+        (
+            f"results_{FEBRUARY}.json",
+            "its samples have no results file of their time, results_2026-02-01T.*json",
+        ),
+    ],
+)
+def test_half_a_run_of_lm_eval_is_not_left_out_in_silence(
+    tmp_path: Path, removed: str, expected: str
+) -> None:
+    base = write_lm_eval(tmp_path / "base", {"arc": RIGHT}, time=JANUARY)
+    int4 = write_lm_eval(tmp_path / "int4", {"arc": RIGHT}, time=JANUARY)
+    (write_lm_eval(int4, {"arc": RIGHT}, time=FEBRUARY) / removed).unlink()
+    with pytest.raises(DataError, match=expected):
+        judge_logs(read_log(base), read_log(int4), LogBudgets(), Rules())
+
+
+def test_lm_eval_without_samples_says_what_to_run(tmp_path: Path) -> None:
+    folder = write_lm_eval(tmp_path / "base", {"arc": RIGHT}, time=JANUARY)
+    next(folder.glob("samples_*")).unlink()
+    with pytest.raises(
+        DataError, match=r"base: results without samples \(arc\): run it again with --log_samples"
+    ):
+        read_log(folder)
+
+
+def test_lm_eval_names_tasks_of_which_there_are_no_samples(tmp_path: Path) -> None:
+    folder = write_lm_eval(tmp_path / "base", {"arc": RIGHT, "gsm8k": RIGHT}, time=JANUARY)
+    (folder / f"samples_gsm8k_{JANUARY}.jsonl").unlink()
+    assert read_log(folder).notes == (
+        f"{folder}: its results file also has gsm8k, of which there are no samples",
+    )
+
+
+def write_lighteval(
+    folder: Path, tasks: Mapping[str, Sequence[float]], time: str, temperature: float
+) -> Path:
+    """The details of a run and its results file."""
+    details = folder / "details/owner/tiny" / time
+    details.mkdir(parents=True)
+    for task, scores in tasks.items():
+        rows = [
+            {
+                "__doc__": {"query": f"{task} {at}", "choices": ["a"], "gold_index": 0, "id": str(at)},
+                "__model_response__": {"input": f"{task} {at}", "text": ["a"]},
+                "__metric__": {"acc": score, "parts": [1, 2]},
+            }
+            for at, score in enumerate(scores)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), details / f"details_{task}_{time}.parquet")
+    results = {
+        "config_general": {
+            "max_samples": None,
+            "model_config": {"generation_parameters": {"t": temperature}},
+        },
+        "config_tasks": {task: {"num_fewshots": 0, "version": 1} for task in tasks},
+    }
+    (folder / "results/owner/tiny").mkdir(parents=True, exist_ok=True)
+    (folder / f"results/owner/tiny/results_{time}.json").write_text(json.dumps(results), "utf-8")
+    return folder
+
+
+def test_lighteval_compares_the_settings_of_each_run(tmp_path: Path) -> None:
+    base = write_lighteval(tmp_path / "base", {"arc": RIGHT, "gsm8k": RIGHT}, JANUARY, 0)
+    int4 = write_lighteval(tmp_path / "int4", {"arc": RIGHT, "gsm8k": RIGHT}, JANUARY, 0)
+    write_lighteval(int4, {"gsm8k": RIGHT}, FEBRUARY, 1)
+    logs = read_log(base), read_log(int4)
+    with pytest.raises(DataError, match=r"holds 2 runs: .*gsm8k; other generation settings than before\)"):
+        judge_logs(*logs, LogBudgets(), Rules())
+    with pytest.raises(DataError, match=r'gsm8k: generation settings .*"t": 0.* and .*"t": 1'):
+        judge_logs(*logs, LogBudgets(), Rules(runs={"": "latest"}, allow=frozenset(["tasks"])))
+    verdicts = judge_logs(*logs, LogBudgets(), Rules(runs={"": "2026-01"}))
+    assert [comparison.name for comparison in verdicts.comparisons] == ["arc/acc", "gsm8k/acc"]
+    assert (
+        "arc: parts is no number in 300 samples of the base and 300 of the target, so these are not judged"
+        in (verdicts.notes)
+    )
+    settings = verdicts.base.tasks["arc"].settings
+    assert (settings["limit"], settings["shots"], settings["version"]) == ("none", 0, 1)
+
+
+def write_inspect(folder: Path, source: str, run: str, created: str, **changed: Any) -> None:
+    inspect_log = pytest.importorskip("inspect_ai.log")
+    log = inspect_log.read_eval_log(str(WRITTEN / "inspect" / source))
+    log.eval.run_id, log.eval.created = run, created
+    log.eval.task = changed.get("task", log.eval.task)
+    log.status = changed.get("status", log.status)
+    log.eval.model_generate_config.temperature = changed.get("temperature")
+    folder.mkdir(parents=True, exist_ok=True)
+    inspect_log.write_eval_log(log, str(folder / f"{run}-{log.eval.task}.eval"))
+
+
+def test_inspect_logs_of_one_call_are_one_run(tmp_path: Path) -> None:
+    january, february = "2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"
+    for task in ("sums", "words"):
+        write_inspect(tmp_path / "base", "base.eval", "r0", january, task=task)
+        write_inspect(tmp_path / "int4", "target.eval", "r1", january, task=task)
+    write_inspect(tmp_path / "int4", "target.eval", "r2", february, temperature=0.9)
+    logs = read_log(tmp_path / "base"), read_log(tmp_path / "int4")
+    assert list(logs[0].tasks) == ["sums", "words"]
+    with pytest.raises(
+        DataError, match=r"sums; other generation settings than before\); the newest lacks words"
+    ):
+        judge_logs(*logs, LogBudgets(), Rules())
+    assert judge_logs(*logs, LogBudgets(), Rules(runs={"": "2026-01"})).target.time == january
+    write_inspect(tmp_path / "failed", "base.eval", "r0", january)
+    write_inspect(tmp_path / "failed", "base.eval", "r1", february, status="error")
+    with pytest.raises(DataError, match="the run's status is error, expected success"):
+        judge_logs(logs[0], read_log(tmp_path / "failed"), LogBudgets(), Rules())
+
+
+def write_helm(folder: Path, name: str) -> None:
+    run = folder / name
+    run.mkdir(parents=True)
+    stats = [{"name": {"name": "em", "split": "test"}, "mean": 1.0}, {"name": {"name": "cost"}, "count": 0}]
+    entries = [{"instance_id": "id0", "train_trial_index": 0, "stats": stats}]
+    (run / "per_instance_stats.json").write_text(json.dumps(entries), "utf-8")
+
+
+def test_helm_suites_and_models_are_not_mixed(tmp_path: Path) -> None:
+    write_helm(tmp_path / "one/v1", "mmlu:subject=a,model=tiny")
+    log = read_log(tmp_path / "one")
+    assert (log.model, list(log.tasks)) == ("tiny", ["mmlu:subject=a"])
+    assert [row.scores for row in log.tasks["mmlu:subject=a"].rows()] == [{"em": 1.0}]
+    write_helm(tmp_path / "one/v1", "gsm:model=other")
+    with pytest.raises(DataError, match=r"logs of several models \(other, tiny\); name the folder of one"):
+        read_log(tmp_path / "one")
+    write_helm(tmp_path / "two/v1", "mmlu:model=tiny")
+    write_helm(tmp_path / "two/v2", "gsm:model=tiny")
+    with pytest.raises(DataError, match=r"runs of 2 suites \(.*/v1, .*/v2\); name the folder of one"):
+        read_log(tmp_path / "two")
+
+
+def test_mteb_revisions_are_two_models(tmp_path: Path) -> None:
+    for name, revision in (("A", "1"), ("B", "2")):
+        predictions = {
+            "mteb_model_meta": {"model_name": "tiny", "revision": revision},
+            "x": {"test": {"q": {}}},
+        }
+        (tmp_path / f"{name}_predictions.json").write_text(json.dumps(predictions), "utf-8")
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n", "utf-8")
+    with pytest.raises(DataError, match=r"predictions of 2 models \(tiny 1, tiny 2\)"):
+        read_log(tmp_path)
+
+
+def test_loads_of_vllm_that_were_appended_later_are_refused(tmp_path: Path) -> None:
+    def result(rate: int, date: str) -> str:
+        lists = {"ttfts": [0.1], "itls": [[0.1]], "output_lens": [2], "errors": [""], "input_lens": [3]}
+        facts = {"date": date, "model_id": "m", "tokenizer_id": "m", "num_prompts": 1, "completed": 1}
+        return json.dumps({**facts, **lists, "request_rate": rate, "duration": 1.0})
+
+    file = tmp_path / "all.json"
+    file.write_text(f"{result(1, '20260101-230000')}\n{result(2, '20260102-010000')}\n", "utf-8")
+    assert list(read_any_log(file).loads) == ["r1", "r2"]
+    file.write_text(f"{result(2, '20260201-000000')}\n{result(1, '20260101-000000')}\n", "utf-8")
+    with pytest.raises(
+        DataError, match="load r1 is of 20260101-000000 and load r2 of 20260201-000000; a log is one"
+    ):
+        read_any_log(file)
+
+
+def test_a_folder_of_outputs_names_one(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_bytes((WRITTEN / "promptfoo/base.json").read_bytes())
+    with pytest.raises(
+        DataError, match=r"a folder came, and a log of promptfoo is one file; name it, such as .*a\.json"
+    ):
+        read_log(tmp_path)
+
+
+# ---- other ways in, and the second log of the base
+
+
+def test_a_run_is_chosen_in_a_test(tmp_path: Path) -> None:
+    base = write_lm_eval(tmp_path / "base", {"arc": RIGHT}, time=JANUARY)
+    int4 = write_lm_eval(tmp_path / "int4", {"arc": RIGHT}, time=JANUARY)
+    write_lm_eval(int4, {"arc": [0.0] * 300}, time=FEBRUARY)
+    assert assert_within(base, int4, drop_points=5, run={"target": "2026-01"}).value == pytest.approx(2 / 3)
+    with pytest.raises(AssertionError, match="FAIL"):
+        assert_within(base, int4, drop_points=5)
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        ('run = "latest"', {"": "latest"}),
+        ('run = { base = "2026-01", target = "each-task" }', {"base": "2026-01", "target": "each-task"}),
+    ],
+)
+def test_a_run_is_chosen_in_a_suite(tmp_path: Path, line: str, runs: dict[str, str]) -> None:
+    file = tmp_path / "logs.toml"
+    tables = '[budgets]\n"*" = { drop_points = 2.0 }\n'
+    logs = '[logs]\nbase = "b"\ntargets = { t = "t" }\nsame_id = "epochs"\n'
+    file.write_text(f"{logs}{line}\n{tables}", "utf-8")
+    rules = load_log_suite(file, "logs.toml").rules
+    assert (rules.runs, rules.same_id) == (runs, "epochs")
+    file.write_text(f'{logs}run = {{ bse = "latest" }}\n{tables}', "utf-8")
+    with pytest.raises(
+        SuiteError, match=r"logs\.toml \[logs\] run bse=latest: expected one of base, target, rep"
+    ):
+        load_log_suite(file, "logs.toml")
+
+
+def test_a_repeat_is_no_log_of_the_target(tmp_path: Path) -> None:
+    base = write_lm_eval(tmp_path / "base", {"arc": RIGHT}, time=JANUARY)
+    target = write_lm_eval(tmp_path / "int4", {"arc": RIGHT}, time=JANUARY)
+    again = write_lm_eval(tmp_path / "again", {"arc": RIGHT}, time=FEBRUARY, results={"model_name": "int4"})
+    with pytest.raises(
+        DataError, match="it is of int4, the target's model; expected a second log of the base base"
+    ):
+        judge_logs(read_log(base), read_log(target), LogBudgets(), Rules(), repeat=read_log(again))
+    with pytest.raises(DataError, match="it is the target itself, expected another run of the base"):
+        check_repeat_files(target, base, [target])
+    with pytest.raises(DataError, match="it is the base itself, expected another run of the base"):
+        check_repeat_files(base, base, [target])
+    with pytest.raises(DataError, match=r"it is .*int4 byte by byte"):
+        check_repeat_files(again, base, [target])
+
+
+def test_a_copy_of_the_base_shows_no_noise(tmp_path: Path) -> None:
+    base = write_lm_eval(tmp_path / "base", {"arc": RIGHT}, time=JANUARY)
+    for file in base.iterdir():
+        (tmp_path / "copy").mkdir(exist_ok=True)
+        (tmp_path / "copy" / f"other_{file.name}").write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match="byte by byte, so it shows no noise"):
+        check_repeat_files(tmp_path / "copy", base, [])
+    file = next((tmp_path / "copy").iterdir())
+    file.write_bytes(file.read_bytes()[::-1])
+    check_repeat_files(tmp_path / "copy", base, [])

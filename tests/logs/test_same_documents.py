@@ -1,0 +1,168 @@
+"""Rows that ask the same count as one group: repeats under other ids, and documents that tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from slimgate.judge.budget_kinds import QualityBudget
+from slimgate.logs.budgets import LogBudgets, drop_budgets
+from slimgate.logs.columns import digest, read_samples
+from slimgate.logs.pairs import Rules
+from slimgate.logs.same_documents import digest_documents, group_rows
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
+from slimgate.plugins.reader import Log, Row, TaskLog
+
+NONE = np.array([-1, -1, -1, -1])
+POOLED = LogBudgets((), (QualityBudget("drop_points", 2.0),))
+
+
+def documents(rows: Sequence[Row]) -> list[int]:
+    (samples,) = read_samples("x", TaskLog(lambda: iter(rows))).values()
+    return digest_documents(samples).tolist()
+
+
+def row(at: int, **keys: str) -> Row:
+    return Row(str(at), {"em": 1.0}, keys=keys)
+
+
+def test_a_row_asks_its_document() -> None:
+    found = documents(
+        [row(0, document="a", prompt="p"), row(1, document="b", prompt="p"), row(2, document="a")]
+    )
+    assert found == [digest("a"), digest("b"), digest("a")]
+
+
+def test_without_documents_a_row_asks_its_prompt_and_target() -> None:
+    found = documents(
+        [row(k, prompt=p, target=t) for k, (p, t) in enumerate([("p", "t"), ("p", "u"), ("p", "t")])]
+    )
+    assert found[0] == found[2] != found[1]
+    assert min(found) >= 0
+    assert documents([row(0, prompt="p"), row(1, prompt="p")]) == [digest("p")] * 2
+
+
+def test_an_empty_text_says_nothing_of_what_a_row_asks() -> None:
+    assert documents([row(0, prompt="", target="t"), row(1, prompt="", target="t")]) == [-1, -2]
+    assert documents([row(0, document=""), row(1)]) == [-1, -2]
+    assert documents([row(0), row(1)]) == [-1, -2]
+
+
+def test_rows_that_stand_alone_have_no_groups() -> None:
+    assert group_rows(None, NONE) is None
+    assert group_rows(np.array([5, 6, 7, 8]), np.array([1, 2, 3, 4])) is None
+
+
+def test_rows_that_share_a_cluster_or_a_document_are_one_group() -> None:
+    found = group_rows(np.array([7, 7, 8, 9]), np.array([1, 2, 2, -1]))
+    assert found is not None
+    assert found.tolist() == [0, 0, 0, 1]
+    found = group_rows(np.array([7, 7, 8, 9]), NONE)
+    assert found is not None
+    assert found.tolist() == [0, 0, 1, 2]
+    found = group_rows(np.array([7, 8, 9, 10]), np.array([3, 3, 4, 4]))
+    assert found is not None
+    assert found.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("repeated", "grouped"), [(11, False), (12, True)])
+def test_few_repeated_documents_are_left_alone(repeated: int, grouped: bool) -> None:
+    # 1,000 rows of which some stand twice: the squares of the group sizes add up to 1,000 + 2 a pair
+    rows = np.arange(1000)
+    rows[1000 - repeated + 1 :] = np.arange(repeated - 1)
+    assert (group_rows(None, rows) is not None) is grouped
+
+
+def log_of(shown: str, tasks: Mapping[str, Sequence[Row]]) -> Log:
+    return Log("tool", shown, {name: TaskLog(lambda rows=rows: iter(rows)) for name, rows in tasks.items()})
+
+
+def judged(
+    before: Mapping[str, Sequence[Row]], after: Mapping[str, Sequence[Row]], budgets: LogBudgets
+) -> LogVerdicts:
+    return judge_logs(log_of("base", before), log_of("target", after), budgets, Rules())
+
+
+def asked(scores: Sequence[float], document: str, metric: str = "em") -> list[Row]:
+    return [
+        Row(str(at), {metric: score}, keys={"document": document.format(at)})
+        for at, score in enumerate(scores)
+    ]
+
+
+RIGHT, LOST = [1.0] * 300, [0.0] * 3 + [1.0] * 297
+
+
+@pytest.mark.parametrize(("names", "groups"), [(("d{}", "d{}"), 300), (("d{}", "e{}"), None)])
+def test_pooled_tasks_that_ask_the_same_documents_are_one_group_each(
+    names: tuple[str, str], groups: int | None
+) -> None:
+    before = {task: asked(RIGHT, name) for task, name in zip("ab", names, strict=True)}
+    after = {task: asked(LOST, name) for task, name in zip("ab", names, strict=True)}
+    pooled = judged(before, after, POOLED).pooled
+    assert pooled is not None
+    assert (pooled.counts.judged, pooled.judged.groups) == (600, groups)
+    assert "Tango" in pooled.judged.method if groups is None else "Tango" not in pooled.judged.method
+
+
+def test_the_pool_has_the_first_metric_of_each_task() -> None:
+    before = {
+        "a": [Row(str(at), {"acc": 1.0, "acc_norm": 0.0}) for at in range(9)],
+        "b": asked([1.0] * 9, "{}"),
+    }
+    verdicts = judged(before, before, POOLED)
+    assert verdicts.pooled is not None
+    assert verdicts.pooled.counts.judged == 18
+    assert verdicts.pooled.judged.teacher == 1.0
+    assert "pooled: a/acc, b/em, of each task its first metric in the log" in verdicts.notes
+    norm = LogBudgets((), POOLED.pooled, ("acc_norm", "em"))
+    assert (
+        "pooled: a/acc_norm, b/em, of each task its first metric in the log"
+        in judged(before, before, norm).notes
+    )
+
+
+def test_repeats_of_a_document_under_other_ids_are_one_group() -> None:
+    before = {"a": [row(at, document=f"d{at % 50}") for at in range(1000)]}
+    verdicts = judged(before, before, drop_budgets([], [2.0], None))
+    (comparison,) = verdicts.comparisons
+    assert comparison.judged.groups == 50
+    assert "a: some of 1,000 samples ask the same as others, so they count as 50 groups" in verdicts.notes
+
+
+def test_metrics_with_the_same_scores_are_one_hypothesis() -> None:
+    rows = [Row(str(at), {"pass": 1.0, "score": 1.0, "correctness": at / 9}) for at in range(9)]
+    verdicts = judged({"": rows}, {"": rows}, drop_budgets([], [2.0], None))
+    assert verdicts.tests == 2
+    assert [comparison.judged.metric for comparison in verdicts.comparisons] == [
+        "pass",
+        "score",
+        "correctness",
+    ]
+    assert "pass has in both logs the scores of score; Holm's correction counts them once" in verdicts.notes
+    patterns = [
+        ("*", drop_budgets([], [2.0], None).patterns[0][1]),
+        ("score", (QualityBudget("drop_points", 1.0),)),
+    ]
+    assert judged({"": rows}, {"": rows}, LogBudgets(tuple(patterns))).tests == 3
+
+
+def test_long_ids_stay_distinct() -> None:
+    rows = [Row("x" * 70 + str(at), {"em": 1.0}) for at in range(20)] + [Row("y" * 64, {"em": 1.0})]
+    (comparison,) = judged({"a": rows}, {"a": rows}, drop_budgets([], [2.0], None)).comparisons
+    ids = comparison.ids.tolist()
+    assert len(set(ids)) == 21
+    assert {len(name) for name in ids} == {64}
+    assert ids[20] == "y" * 64
+    assert ids[0].startswith("x" * 51 + "~")
+
+
+def test_equal_answers_are_noted() -> None:
+    line = "all answers and scores are the same in both logs: check that they are of two models"
+    before = [Row("0", {"em": 1.0}, answer="a"), Row("1", {"em": 1.0}, answer="b")]
+    after = [Row("0", {"em": 1.0}, answer="a"), Row("1", {"em": 1.0}, answer="c")]
+    assert line in judged({"a": before}, {"a": before}, LogBudgets()).notes
+    assert line not in judged({"a": before}, {"a": after}, LogBudgets()).notes
+    assert line not in judged({"a": asked(RIGHT, "{}")}, {"a": asked(RIGHT, "{}")}, LogBudgets()).notes

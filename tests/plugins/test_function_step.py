@@ -1,0 +1,145 @@
+"""A plain function as a step: its options, what it declares, and every signature that says too little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, ValidationError
+
+from slimgate._system.digests import code_digest
+from slimgate.errors import SuiteError
+from slimgate.plugins.function_step import FunctionStep
+from slimgate.plugins.loading import load, module_of
+
+
+def prune_my_way(
+    model: Any,
+    context: Any,
+    *,
+    amount: Annotated[float, Field(gt=0)] = 0.3,
+    scope: Literal["all", "layer"] = "all",
+    blocks: list[int],
+) -> Any:
+    context["options"] = (amount, scope, blocks)
+    return model
+
+
+def in_place(model: list[int], _context: Any) -> None:
+    model.append(1)
+
+
+def on_rows(model: Any, _context: Any) -> Any:
+    return model
+
+
+on_rows.takes, on_rows.gives = {"torch", "torch_quantized"}, "torch"  # type: ignore[attr-defined]
+on_rows.reads, on_rows.stochastic = ("train", "selection"), True  # type: ignore[attr-defined]
+
+
+def on_gate_rows(model: Any, _context: Any) -> Any:
+    return model
+
+
+on_gate_rows.reads = ("gate",)  # type: ignore[attr-defined]
+
+
+def on_a_string(model: Any, _context: Any) -> Any:
+    return model
+
+
+on_a_string.reads = "train"  # type: ignore[attr-defined]
+
+
+def test_keyword_only_parameters_are_the_options() -> None:
+    step = load("step", f"{__name__}:prune_my_way")
+    params = step.Params.model_validate({"amount": 0.5, "blocks": (0, 2)})  # TOML's arrays come as tuples
+    context: dict[str, Any] = {}
+    assert step.apply("model", params, context) == "model"
+    assert context["options"] == (0.5, "all", [0, 2])
+    assert step.Params.model_validate({"blocks": ()}).amount == 0.3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"blocks": (0,), "amount": 0}, {"blocks": (0,), "amount": "0.5"}, {"blocks": (0,), "scope": "none"}],
+    ids=["missing", "out of range", "another type", "no choice"],
+)
+def test_options_are_checked_as_strictly_as_slimgates_own(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        FunctionStep(prune_my_way).Params.model_validate(given)
+
+
+def test_an_unknown_option_suggests_the_nearest() -> None:
+    with pytest.raises(ValidationError, match=r"unknown key amuont\. Did you mean amount\?"):
+        FunctionStep(prune_my_way).Params.model_validate({"blocks": (), "amuont": 0.1})
+
+
+def test_a_function_that_gives_nothing_changed_the_model_it_was_given() -> None:
+    step = FunctionStep(in_place)
+    assert step.apply([0], step.Params(), None) == [0, 1]
+
+
+def test_what_else_a_method_declares_stands_on_the_function() -> None:
+    plain, told = load("step", f"{__name__}:in_place"), load("step", f"{__name__}:on_rows")
+    assert (plain.takes, plain.gives, plain.reads) == ({"torch"}, None, ())
+    assert (plain.uses_teacher, plain.stochastic) == (False, False)
+    assert (told.takes, told.gives) == ({"torch", "torch_quantized"}, "torch")
+    assert (told.reads, told.uses_teacher, told.stochastic) == (("train", "selection"), False, True)
+
+
+def test_the_stores_key_holds_the_code_of_the_functions_own_module() -> None:
+    step = load("step", f"{__name__}:in_place")
+    assert module_of(step) == __name__
+    assert code_digest(module_of(step)) != code_digest("slimgate.plugins.function_step")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "on_gate_rows",
+            'reads "gate": gate rows only judge; expected some of train, calibration, selection, unlabelled',
+        ),
+        ("on_a_string", "reads is 'train', expected (\"train\",)"),
+    ],
+)
+def test_reading_what_a_step_may_not_is_an_error(name: str, problem: str) -> None:
+    with pytest.raises(SuiteError) as caught:
+        load("step", f"{__name__}:{name}")
+    assert str(caught.value) == f'step "{__name__}:{name}": {problem}'
+
+
+FORM = "a step's form is def name(model, context, *, option: type = default)"
+
+
+def only_a_model(model: Any) -> Any: ...
+def positional(model: Any, context: Any, amount: float = 0.3) -> Any: ...
+def anything(model: Any, context: Any, **options: Any) -> Any: ...
+def untyped(model, context, *, amount=0.3): ...  # type: ignore[no-untyped-def]
+def mistyped(model: Any, context: Any, *, amount: Flaot) -> Any: ...  # type: ignore[name-defined]  # noqa
+def hiding(model: Any, context: Any, *, copy: int = 3) -> Any: ...
+def private(model: Any, context: Any, *, _amount: int = 3) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (only_a_model, f"it does not take (model, context); {FORM}"),
+        (positional, f"parameter amount: 'float' = 0.3 is not keyword-only; {FORM}"),
+        (anything, f"parameter **options: 'Any' is not keyword-only; {FORM}"),
+        (untyped, f"parameter amount has no type; {FORM}"),
+        (mistyped, "its types cannot be read: NameError: name 'Flaot' is not defined"),
+        (hiding, "its options cannot be read: "),
+        (private, "parameter _amount begins with _, which no option does"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_signature_that_does_not_say_its_options_is_an_error(
+    function: Callable[..., Any], problem: str
+) -> None:
+    with pytest.raises(SuiteError) as caught:
+        load("step", f"{__name__}:{function.__name__}")
+    assert str(caught.value).startswith(f'step "{__name__}:{function.__name__}": {problem}')
+    assert "\n" not in str(caught.value)

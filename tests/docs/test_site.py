@@ -25,7 +25,7 @@ PAGES = {
     "docs/tune.md": "tune.md",
     "docs/reference/steps.md": "reference/steps.md",
     "reports/frontier.md": "reports/frontier.md",
-    "slimgate/plugins/step.py": "source/slimgate/plugins/step.py.md",
+    "slimgate/plugins/context.py": "source/slimgate/plugins/context.py.md",
 }
 
 
@@ -34,7 +34,7 @@ PAGES = {
     [
         ("README.md", "index.md", "docs/tune.md#what-to-search", "tune.md#what-to-search"),
         ("docs/tune.md", "tune.md", "../README.md#install", "index.md#install"),
-        ("docs/tune.md", "tune.md", "../slimgate/plugins/step.py", "source/slimgate/plugins/step.py.md"),
+        ("docs/tune.md", "tune.md", "../slimgate/plugins/context.py", "source/slimgate/plugins/context.py.md"),
         ("docs/reference/steps.md", "reference/steps.md", "../tune.md", "../tune.md"),
         ("reports/frontier.md", "reports/frontier.md", "../docs/tune.md", "../tune.md"),
         ("docs/tune.md", "tune.md", "example_record/run.json", "example_record/run.json"),
@@ -52,9 +52,9 @@ def test_code_addresses_and_anchors_stay_as_they_are() -> None:
 
 def test_a_file_that_a_page_links_to_is_shown_with_its_text() -> None:
     found = links.linked_files({"README.md": "index.md", "docs/own_step.md": "own_step.md"})
-    assert found["slimgate/plugins/step.py"] == "source/slimgate/plugins/step.py.md"
-    assert "class Step(" in links.source_page("slimgate/plugins/step.py")
-    assert "````python\n" in links.source_page("slimgate/plugins/step.py")
+    assert found["slimgate/plugins/context.py"] == "source/slimgate/plugins/context.py.md"
+    assert "class BuildContext:" in links.source_page("slimgate/plugins/context.py")
+    assert "````python\n" in links.source_page("slimgate/plugins/context.py")
 
 
 def test_the_readme_is_the_first_page_and_reports_are_pages() -> None:
@@ -118,7 +118,7 @@ def test_the_site_has_the_reference_and_the_schema() -> None:
 def test_search_finds_guides_before_reports_and_no_source_files() -> None:
     guide, report = search_rank("tune.md"), search_rank("reports/frontier.md")
     assert float(str(guide["boost"])) > float(str(report["boost"]))
-    assert search_rank("source/slimgate/plugins/step.py.md") == {"exclude": True}
+    assert search_rank("source/slimgate/plugins/context.py.md") == {"exclude": True}
 
 
 def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:

@@ -1,82 +1,26 @@
-"""The kinds of quality budget, the metrics that each suits, and the limits that it takes.
-
-| kind                    | holds where                               | for metrics                 |
-|-------------------------|-------------------------------------------|-----------------------------|
-| drop_points             | the drop is under limit / 100             | all but perplexity          |
-| equivalent_points       | drop and gain are under limit / 100       | those with bounded values   |
-| drop_relative           | teacher - variant < limit × teacher       | more is better              |
-| error_increase_relative | teacher - variant < limit × (1 - teacher) | more is better, from 0 to 1 |
-| increase_relative       | variant - teacher < limit × teacher       | less is better              |
-| floor                   | variant >= limit                          | more is better              |
-| ceiling                 | variant <= limit                          | less is better              |
-
-equivalent_points looks at both sides: two one-sided tests at 5 % each must show that the variant is neither
-worse nor better by the limit or more (TOST). Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680.
-"""
+"""A budget on a metric: its kind (slimgate/budgets/), its limit, and whether a metric can have it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, log1p
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
+from slimgate.budgets.base import Measured
+from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
 from slimgate.judge.decision import BudgetVerdict, Verdict
-from slimgate.judge.metrics.base import Unit
 
 OnInconclusive = Literal["fail", "warn"]
 
 # What a verdict is about: the first build, on rows like these; or the recipe, over its builds and the rows.
 Over = Literal["rows", "builds"]
 
-BudgetKind = Literal[
-    "drop_points",
-    "equivalent_points",
-    "drop_relative",
-    "error_increase_relative",
-    "increase_relative",
-    "floor",
-    "ceiling",
-]
-KINDS: tuple[BudgetKind, ...] = get_args(BudgetKind)
-# The kind that limits a gain too.
-EQUIVALENT: BudgetKind = "equivalent_points"
-# The kinds that limit the drop in points.
-POINT_KINDS: tuple[BudgetKind, ...] = ("drop_points", EQUIVALENT)
-
-
-class Measured(Protocol):
-    """What a budget is checked against: a Metric, or a score of another kind of task."""
-
-    @property
-    def name(self) -> str:
-        """As a suite calls it."""
-
-    @property
-    def higher_is_better(self) -> bool:
-        """False for losses."""
-
-    @property
-    def value_range(self) -> tuple[float, float]:
-        """Its lowest and its highest possible value."""
-
-    @property
-    def resampled(self) -> bool:
-        """Whether it has an interval."""
-
-    @property
-    def no_budget(self) -> str:
-        """Why it takes none, if it has no interval."""
-
-    @property
-    def unit(self) -> Unit:
-        """Of its drop."""
-
-    @property
-    def over_builds(self) -> bool:
-        """Whether it can be judged over several builds."""
+# The name of a kind of budget on a metric.
+BudgetKind = str
+KINDS: tuple[BudgetKind, ...] = tuple(metric_kinds())
 
 
 @dataclass(frozen=True)
@@ -106,10 +50,10 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         raise SuiteError(f'"{budget.kind}" is no kind of budget, expected one of {", ".join(KINDS)}')
     if budget.over == "builds" and not metric.over_builds:
         raise SuiteError(f'over = "builds" is not supported for {metric.name}; leave it out')
-    suited = suited_kinds(metric)
-    if budget.kind not in suited:
+    kind, suited = metric_kinds()[budget.kind], suited_kinds(metric)
+    if not kind.suits(metric):
         raise SuiteError(
-            f"{budget.kind} does not suit {metric.name}: {_why_not(budget.kind)}; "
+            f"{budget.kind} does not suit {metric.name}: {kind.why_not}; "
             f"{metric.name} takes {', '.join(suited)}"
         )
     if not (isfinite(budget.limit) and budget.limit > 0):
@@ -120,13 +64,13 @@ def check_budget(metric: Measured, budget: QualityBudget) -> None:
         )
     _check_cap(metric, budget)
     low, high = metric.value_range
-    if budget.kind in POINT_KINDS and budget.limit >= 100 * (high - low):
-        verb = "change" if budget.kind == EQUIVALENT else "drop"
+    if kind.in_points and budget.limit >= 100 * (high - low):
+        verb = "change" if kind.two_sided else "drop"
         raise SuiteError(
             f"budget {budget.kind} is {budget.limit:g}, and {metric.name} cannot {verb} by more: it would "
             "always hold; expected less"
         )
-    if budget.kind in ("floor", "ceiling") and not low < budget.limit < high:
+    if kind.question == "own value" and not low < budget.limit < high:
         raise SuiteError(
             f"budget {budget.kind} is {budget.limit:g}, expected a value of {metric.name}, "
             f"between {low:g} and {high:g}"
@@ -195,15 +139,7 @@ def allowed_drop(budget: QualityBudget, teacher: float) -> float:
     A two-sided budget allows as large a gain.
     0 or less where the teacher itself is on the wrong side of a floor or a ceiling.
     """
-    return {
-        "drop_points": budget.limit / 100,
-        "equivalent_points": budget.limit / 100,
-        "drop_relative": budget.limit * teacher,
-        "error_increase_relative": budget.limit * (1 - teacher),
-        "increase_relative": budget.limit * teacher,
-        "floor": teacher - budget.limit,
-        "ceiling": budget.limit - teacher,
-    }[budget.kind]
+    return metric_kinds()[budget.kind].allowed_drop(budget.limit, teacher)
 
 
 class Limited(Protocol):
@@ -215,19 +151,37 @@ class Limited(Protocol):
     def limit(self) -> float: ...
 
 
+def is_in_points(kind: str) -> bool:
+    """Whether the limit of a kind is percentage points of a metric's drop."""
+    known = metric_kinds().get(kind)
+    return known is not None and known.in_points
+
+
+def is_two_sided_kind(kind: str) -> bool:
+    """Whether a kind limits a gain as it limits a drop."""
+    known = metric_kinds().get(kind)
+    return known is not None and known.two_sided
+
+
+def format_kind(kind: str) -> str:
+    """What stands before a limit: nothing or ± of one in points, else the name of the kind."""
+    known = metric_kinds().get(kind)
+    return known.sign if known is not None and known.in_points else f"{kind} "
+
+
 def list_point_limits(budgets: Iterable[Limited]) -> list[float]:
     """Where the budgets limit a drop in points, both ends of those that limit a gain too."""
     return [
         sign * budget.limit
         for budget in budgets
-        if budget.kind in POINT_KINDS
-        for sign in ((1, -1) if budget.kind == EQUIVALENT else (1,))
+        if is_in_points(budget.kind)
+        for sign in ((1, -1) if is_two_sided_kind(budget.kind) else (1,))
     ]
 
 
 def is_two_sided(budgets: Iterable[Limited]) -> bool:
     """Whether one of the budgets limits a gain as it limits a drop."""
-    return any(budget.kind == EQUIVALENT for budget in budgets)
+    return any(is_two_sided_kind(budget.kind) for budget in budgets)
 
 
 def measure_harm(drop_points: float, budgets: Collection[Limited]) -> float:
@@ -237,51 +191,4 @@ def measure_harm(drop_points: float, budgets: Collection[Limited]) -> float:
 
 def suited_kinds(metric: Measured) -> tuple[BudgetKind, ...]:
     """The kinds of budget that a metric can have."""
-    return tuple(kind for kind in KINDS if _SUITS[kind](metric))
-
-
-def _why_not(kind: BudgetKind) -> str:
-    if kind == EQUIVALENT:
-        return "it needs a metric in points that has a lowest and a highest value"
-    if kind == "drop_points":
-        return "it grows by a factor and has no points"
-    return _only_for(kind)
-
-
-def _only_for(kind: BudgetKind) -> str:
-    if kind == "error_increase_relative":
-        return "it needs a metric of which more is better, from 0 to 1, so that 1 - value is an error rate"
-    better = "less" if kind in ("increase_relative", "ceiling") else "more"
-    return f"it is for metrics of which {better} is better"
-
-
-def _in_points(metric: Measured) -> bool:
-    return metric.unit == "points"
-
-
-def _in_bounded_points(metric: Measured) -> bool:
-    """Without a lowest and a highest value no sample shows how much better a few rows can make the mean."""
-    return _in_points(metric) and all(isfinite(end) for end in metric.value_range)
-
-
-def _more_is_better(metric: Measured) -> bool:
-    return metric.higher_is_better
-
-
-def _less_is_better(metric: Measured) -> bool:
-    return not metric.higher_is_better
-
-
-def _has_error_rate(metric: Measured) -> bool:
-    return metric.higher_is_better and metric.value_range == (0.0, 1.0)
-
-
-_SUITS: dict[BudgetKind, Callable[[Measured], bool]] = {
-    "drop_points": _in_points,
-    "equivalent_points": _in_bounded_points,
-    "drop_relative": _more_is_better,
-    "error_increase_relative": _has_error_rate,
-    "increase_relative": _less_is_better,
-    "floor": _more_is_better,
-    "ceiling": _less_is_better,
-}
+    return tuple(name for name, kind in metric_kinds().items() if kind.suits(metric))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from slimgate.budgets.registry import metric_kinds
 from slimgate.judge.budget_kinds import KINDS, BudgetKind, OnInconclusive, Over, QualityBudget
 from slimgate.plugins.params import Table
 from slimgate.plugins.workloads import TimedPart
@@ -50,20 +51,9 @@ class LimitsTable(Table):
         )
 
 
-class BaselineBudgetTable(LimitsTable):
-    """Budgets on what a metric lost since the baseline, which stands in the teacher's place."""
+class _CappedLimits(LimitsTable):
+    """What tables of limits on a metric share beside the limits: the cap of a metric without a bound."""
 
-    drop_points: float | None = Field(default=None, gt=0, le=100)
-    """Percentage points that the metric may lose."""
-    equivalent_points: float | None = Field(default=None, gt=0, le=100)
-    """Percentage points that the metric may lose or gain: both are shown, each at 5 %."""
-    drop_relative: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the teacher's value that the metric may lose."""
-    error_increase_relative: float | None = Field(default=None, gt=0)
-    """Allowed growth of the error rate, as a share of the teacher's error rate."""
-    increase_relative: float | None = Field(default=None, gt=0)
-    """Allowed growth of a loss or perplexity, as a share of the teacher's: 0.03 is 3 %. From 1 on it needs a
-    reason."""
     cap: float | None = Field(default=None, gt=0)
     """Of a metric without a bound: the most that a row counts for in the mean, in the metric's unit (of
     perplexity in nats a token)."""
@@ -71,7 +61,7 @@ class BaselineBudgetTable(LimitsTable):
     """Of a metric without a bound: the largest share of rows that may lose more than the cap; default: the
     budget divided by 8 caps."""
 
-    @field_validator("increase_relative")
+    @field_validator("increase_relative", check_fields=False)
     @classmethod
     def _is_a_share(cls, limit: float | None, info: ValidationInfo) -> float | None:
         """3 is more often meant as 3 % than as four times the loss."""
@@ -85,25 +75,47 @@ class BaselineBudgetTable(LimitsTable):
         return limit
 
 
-class TeacherBudgetTable(LimitsTable):
-    """Budgets on a metric of the teacher itself, by its own interval."""
-
-    floor: float | None = None
-    """Least value of the teacher."""
-    ceiling: float | None = None
-    """Largest value of the teacher, of a loss."""
-
-
-class QualityBudgetTable(BaselineBudgetTable):
-    """Budgets on a metric, all of which must hold; judge/budget_kinds.py says what each kind means."""
-
-    floor: float | None = None
-    """Least value, by the variant's own interval."""
-    ceiling: float | None = None
-    """Largest value of a loss, by the variant's own interval."""
+class _OverBuilds(_CappedLimits):
     over: Over = "rows"
     """What the verdict is about: "rows", the first build; "builds", the mean of the builds by [suite] seeds,
     so that a recipe passes and not one lucky build."""
+
+
+def _is_of_own_value(name: str) -> bool:
+    return metric_kinds()[name].question == "own value"
+
+
+def _limit_fields(keys: Mapping[str, str | None]) -> dict[str, Any]:
+    """A field for each kind of budget on a metric. keys: by kind what the key means; None leaves it out."""
+    return {
+        name: (
+            float | None,
+            Field(default=None, gt=kind.above, lt=kind.below, le=kind.at_most, description=keys[name]),
+        )
+        for name, kind in metric_kinds().items()
+        if keys[name] is not None
+    }
+
+
+_KEYS = {name: kind.key for name, kind in metric_kinds().items()}
+BaselineBudgetTable: type[_CappedLimits] = create_model(
+    "BaselineBudgetTable",
+    __base__=_CappedLimits,
+    __doc__="Budgets on what a metric lost since the baseline, which stands in the teacher's place.",
+    **_limit_fields({name: None if _is_of_own_value(name) else key for name, key in _KEYS.items()}),
+)
+TeacherBudgetTable: type[LimitsTable] = create_model(
+    "TeacherBudgetTable",
+    __base__=LimitsTable,
+    __doc__="Budgets on a metric of the teacher itself, by its own interval.",
+    **_limit_fields({name: kind.key_of_teacher for name, kind in metric_kinds().items()}),
+)
+QualityBudgetTable: type[_CappedLimits] = create_model(
+    "QualityBudgetTable",
+    __base__=_OverBuilds,
+    __doc__="Budgets on a metric, all of which must hold; slimgate/budgets/ says what each kind means.",
+    **_limit_fields(_KEYS),
+)
 
 
 class Budget(Table):
@@ -189,16 +201,7 @@ class FlipsBudget(_UndecidedBudget):
 class SliceBudget(_UndecidedBudget):
     """A budget on a metric of 0/1 per row: what no slice may lose, or one slice that is named."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset(
-        {
-            "equivalent_points",
-            "drop_relative",
-            "error_increase_relative",
-            "increase_relative",
-            "floor",
-            "ceiling",
-        }
-    )
+    not_yet: ClassVar[frozenset[str]] = frozenset(metric_kinds()) - {"drop_points"}
     kind = "drop_points"
     drop_points: float = Field(gt=0, lt=100)
     """Percentage points that each slice may lose; all must be shown to be inside."""

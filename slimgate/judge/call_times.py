@@ -24,6 +24,7 @@ from typing import Literal
 
 import numpy as np
 
+from slimgate.budgets.registry import find_kind
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import (
     E2E_P50,
@@ -57,15 +58,6 @@ QUANTILES: Mapping[str, float] = {
     E2E_P95: P95,
 }
 # What a budget of that kind limits, and its unit, in messages.
-_WORDS: Mapping[str, tuple[str, str]] = {
-    "p50_ms_max": ("p50", "ms"),
-    "p95_ms_max": ("p95", "ms"),
-    TTFT_P95: ("first token p95", "ms"),
-    TOKENS_PER_SECOND: ("median", "tokens/s"),
-    GOODPUT: ("median", "good requests/s"),
-    E2E_P50: ("end to end p50", "ms"),
-    E2E_P95: ("end to end p95", "ms"),
-}
 _RATES = frozenset({TOKENS_PER_SECOND, GOODPUT})
 # An autocorrelation counts that is above so many standard errors of one of independent rounds.
 _SEEN = 1.0
@@ -226,8 +218,9 @@ def call_times_message(name: str, workload: str, times: CallTimes, *, of: str = 
 def _format_budget(budget: BudgetVerdict, of: str) -> str:
     low, high = budget.interval or (0.0, inf)
     bounds = f"[{low:.3g}, {high:.3g}]" if isfinite(high) else f"[{low:.3g}, no bound]"
-    words, unit = _WORDS[budget.kind]
-    line = f"{words} {budget.value:.3g} {unit} {bounds}, budget {budget.limit:g}: {budget.verdict}"
+    kind = find_kind(budget.kind)
+    assert kind is not None
+    line = f"{kind.line} {budget.value:.3g} {kind.unit} {bounds}, budget {budget.limit:g}: {budget.verdict}"
     if budget.verdict is not Verdict.INCONCLUSIVE:
         return line
     if budget.n_needed is None:

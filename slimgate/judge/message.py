@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimgate.budgets.registry import find_kind
 from slimgate.judge.behaviour import BehaviourJudgement
 from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
-from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS, list_point_limits
-from slimgate.judge.budget_tables import FlipsBudget
+from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
+from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
 from slimgate.judge.decision import CappedFigures
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.over_builds import MOST_BUILDS
@@ -27,12 +28,6 @@ _NO_ROWS_TELL = (
     "what it limits equals its limit, or the rows above the cap lose more than the budget: no number of gate "
     "rows would tell"
 )
-_TOKENS = {
-    "mean_max": "mean KL",
-    "p99_max": "99 % of the tokens' KL up to",
-    "p999_max": "99.9 % of the tokens' KL up to",
-    "floor": "same likeliest token",
-}
 
 
 def message(name: str, judgement: QualityJudgement, *, since: str | None = None) -> str:
@@ -83,7 +78,7 @@ def _value(value: float) -> str:
 
 
 def _decimals(judgement: QualityJudgement) -> int:
-    over_builds = [budget for budget in judgement.budgets if budget.kind in POINT_KINDS and budget.interval]
+    over_builds = [budget for budget in judgement.budgets if is_in_points(budget.kind) and budget.interval]
     ends = [end for budget in over_builds for end in budget.interval or ()]
     shown = (*(judgement.interval or ()), judgement.drop_points, *ends)
     return _digits_apart(shown, list_point_limits(judgement.budgets), fewest=1)
@@ -103,7 +98,7 @@ def _digits_apart(shown: Sequence[float], limits: Sequence[float], *, fewest: in
 
 
 def _budget(budget: BudgetVerdict, digits: int) -> str:
-    if budget.kind in POINT_KINDS:
+    if is_in_points(budget.kind):
         # a limit is shown as it was set: 0.25 is not 0.2
         shown = f"{budget.limit:.{digits}f}"
         limit = shown if float(shown) == budget.limit else f"{budget.limit:g}"
@@ -113,7 +108,7 @@ def _budget(budget: BudgetVerdict, digits: int) -> str:
     named += format_builds(budget.builds)
     if budget.value is not None:
         bounds = budget.interval or ()
-        if budget.kind not in POINT_KINDS:
+        if not is_in_points(budget.kind):
             digits = _digits_apart((budget.value, *bounds), [budget.limit], fewest=3)
         named += f": {budget.value:z.{digits}f}"
         if bounds:
@@ -132,7 +127,7 @@ def format_share_above(capped: CappedFigures) -> str:
 
 def _sign_of(kind: str) -> str:
     """`±` of a limit on both sides."""
-    return "±" if kind == EQUIVALENT else ""
+    return "±" if is_two_sided_kind(kind) else ""
 
 
 def format_builds(builds: int | None) -> str:
@@ -169,7 +164,7 @@ def _outcome(judgement: QualityJudgement) -> str:
 
 def _named(budget: BudgetVerdict) -> str:
     """`budget 2 over 3 builds`, or `floor 0.8`."""
-    kind = f"budget {_sign_of(budget.kind)}" if budget.kind in POINT_KINDS else f"{budget.kind} "
+    kind = f"budget {_sign_of(budget.kind)}" if is_in_points(budget.kind) else f"{budget.kind} "
     return f"{kind}{budget.limit:g}{format_builds(budget.builds)}"
 
 
@@ -216,7 +211,7 @@ def _at_the_limit(judgement: QualityJudgement) -> str:
     if any(budget.n_needed is None and budget.capped is not None for budget in undecided):
         return "what it limits equals its limit, or the rows above the cap lose more than the budget"
     kinds = [budget.kind for budget in undecided if budget.n_needed is None]
-    if set(kinds) <= set(POINT_KINDS):
+    if all(map(is_in_points, kinds)):
         return "the drop equals its budget"
     return f"what {kinds[0]} limits stands at its limit"
 
@@ -234,7 +229,7 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
     clauses += [
         _tokens(judged.tokens, budget)
         for budget in judged.budgets
-        if budget.kind in _TOKENS and judged.tokens
+        if budget.kind in TOKEN_KINDS and judged.tokens
     ]
     return f"{name}: {'; '.join(clauses) or 'rows are neither right nor wrong, not gated'}"
 
@@ -242,11 +237,12 @@ def behaviour_message(name: str, judged: BehaviourJudgement) -> str:
 def _tokens(tokens: TokenKl, budget: BudgetVerdict) -> str:
     """`mean KL 0.0123 nats [0.0112, 0.0135], budget 0.02 (n=2000 in 310 groups): PASS`."""
     low, high = (_significant(bound) for bound in budget.interval or ())
-    words, unit = _TOKENS[budget.kind], "" if budget.kind == "floor" else " nats"
+    kind = find_kind(budget.kind, "top1_agreement") or find_kind(budget.kind)
+    assert kind is not None
     rows = format_rows(tokens.documents, tokens.group_count)
     outcome = _behaviour_outcome(budget, tokens.documents)
-    limit = "floor" if budget.kind == "floor" else "budget"
-    measured = f"{words} {_significant(budget.value or 0.0)}{unit} [{low}, {high}]"
+    limit = "floor" if kind.least else "budget"
+    measured = f"{kind.line} {_significant(budget.value or 0.0)}{kind.unit} [{low}, {high}]"
     above = "" if budget.capped is None else f", {format_share_above(budget.capped)}"
     return f"{measured}, {limit} {budget.limit:g}{above} (n={rows}): {outcome}"
 

@@ -11,14 +11,15 @@ from math import ceil, isfinite
 
 import numpy as np
 
+from slimgate.budgets.base import Measured
+from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import (
-    EQUIVALENT,
-    POINT_KINDS,
     BudgetKind,
-    Measured,
     QualityBudget,
     check_budget,
+    is_in_points,
+    is_two_sided_kind,
 )
 from slimgate.judge.contrast import (
     OWN_VALUE,
@@ -169,13 +170,15 @@ def judge_budget(
 
     before, after: the metric of teacher and variant. Raises MeasureError for a fraction of a negative value.
     """
-    if budget.kind == "drop_points":
-        return _by_drop(metric, budget, before, after, evidence)
-    if budget.kind == EQUIVALENT:
-        return _by_equivalence(metric, budget, before, after, evidence)
-    if budget.kind in ("floor", "ceiling"):
-        return _by_own_value(metric, budget, after, evidence)
-    return _by_fraction(metric, budget, before, after, evidence)
+    match metric_kinds()[budget.kind].question:
+        case "drop":
+            return _by_drop(metric, budget, before, after, evidence)
+        case "change":
+            return _by_equivalence(metric, budget, before, after, evidence)
+        case "own value":
+            return _by_own_value(metric, budget, after, evidence)
+        case "share of value" | "share of errors":
+            return _by_fraction(metric, budget, before, after, evidence)
 
 
 def _over_builds(
@@ -194,12 +197,12 @@ def _over_builds(
     )
     judged = judge_budget(metric, budget, before, float(builds.after.mean()), over_builds_evidence)
     contrast, limit = _contrast_of(metric, budget)
-    if budget.kind in POINT_KINDS:
+    if is_in_points(budget.kind):
         low, high = builds.interval(contrast)
         judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return replace(judged, builds=builds.count)
-    if budget.kind == EQUIVALENT:
+    if is_two_sided_kind(budget.kind):
         needed = _equivalence_builds(builds, contrast, limit)
     else:
         needed = builds.needed(contrast, limit)
@@ -214,9 +217,9 @@ def _over_builds(
 
 def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, float]:
     """What a budget limits, and its limit as a fraction of the metric's unit."""
-    if budget.kind in POINT_KINDS:
+    if is_in_points(budget.kind):
         return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
-    if budget.kind in ("floor", "ceiling"):
+    if metric_kinds()[budget.kind].question == "own value":
         return OWN_VALUE, budget.limit
     return _relative(metric, budget).excess(budget.limit), 0.0
 
@@ -337,7 +340,7 @@ def _by_fraction(
 
 
 def _relative(metric: Measured, budget: QualityBudget) -> Relative:
-    if budget.kind == "error_increase_relative":
+    if metric_kinds()[budget.kind].question == "share of errors":
         return relative_to_errors()
     return relative_to_value(higher_is_better=metric.higher_is_better)
 
@@ -345,7 +348,7 @@ def _relative(metric: Measured, budget: QualityBudget) -> Relative:
 def _by_own_value(metric: Measured, budget: QualityBudget, after: float, evidence: Evidence) -> BudgetVerdict:
     paired, limit = _require_paired(evidence), budget.limit
     p_values = paired.p_at_most(OWN_VALUE, limit), paired.p_at_least(OWN_VALUE, limit)
-    inside, outside = p_values if budget.kind == "floor" else p_values[::-1]
+    inside, outside = p_values if metric_kinds()[budget.kind].least else p_values[::-1]
     verdict = to_verdict(inside=inside <= ALPHA, outside=outside <= ALPHA)
     rows = _rows(paired, OWN_VALUE, limit, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
     interval = _holding(after, paired.interval(OWN_VALUE), metric.value_range)

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.budget_kinds import EQUIVALENT, BudgetKind, QualityBudget
+from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.score_ranges import Range, check_range, parse_range
 
@@ -97,7 +97,7 @@ def limits_of_each(
 
     Of each kind one for each metric in order, or one for all.
     """
-    stated: dict[BudgetKind, Sequence[float]] = {"drop_points": points, EQUIVALENT: equivalent}
+    stated: dict[BudgetKind, Sequence[float]] = {"drop_points": points, "equivalent_points": equivalent}
     limits: dict[str, dict[BudgetKind, float]] = {}
     for kind, values in stated.items():
         if values and len(values) not in (1, len(metrics)):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS
+from slimgate.budgets.registry import find_kind
+from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.judge.budget_tables import (
-    GOODPUT,
-    PART_SPEEDUPS,
     TOKEN_TABLES,
-    TOKENS_PER_SECOND,
     FlipsBudget,
 )
 from slimgate.judge.verdict import Verdict
@@ -25,9 +23,6 @@ from slimgate.record import (
     VariantRecord,
 )
 from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
-
-# Kinds whose limit is the least that a variant must reach; of all others it is the most that it may lose.
-AT_LEAST = frozenset({"floor", "speedup_min", "compression_min", *PART_SPEEDUPS, TOKENS_PER_SECOND, GOODPUT})
 
 
 class Judged(NamedTuple):
@@ -77,7 +72,7 @@ def _value_and_interval(
 ) -> tuple[float | None, tuple[float, float] | None]:
     """What a budget is held against, and its interval."""
     match facts:
-        case QualityFacts() | SinceFacts() if budget.kind in POINT_KINDS and budget.value is None:
+        case QualityFacts() | SinceFacts() if is_in_points(budget.kind) and budget.value is None:
             return facts.drop_points, facts.interval
         case BehaviourFacts(flips=Flips() as flips) if budget.kind == FlipsBudget.kind:
             return flips.percent, flips.interval
@@ -132,7 +127,13 @@ def clean_reason(reason: str | None) -> str | None:
 
 def looser(kind: str, limit: float, before: float) -> bool:
     """Whether a limit allows more than the one before."""
-    return limit < before if kind in AT_LEAST else limit > before
+    return limit < before if _is_least(kind) else limit > before
+
+
+def _is_least(kind: str) -> bool:
+    """Whether a limit is the least that a variant must reach, else the most that it may lose."""
+    known = find_kind(kind)
+    return known is not None and known.least
 
 
 def verdict_under(kind: str, limit: float, judged: Judged) -> Verdict | None:
@@ -155,9 +156,9 @@ def _by_figures(kind: str, limit: float, judged: Judged) -> Verdict | None:
     if judged.measured is None:
         return None
     low, high = judged.interval or (judged.measured, judged.measured)
-    if kind == EQUIVALENT:
+    if is_two_sided_kind(kind):
         return _of_both_sides(limit, (low, high), judged.facts.fail_interval)
-    if kind in AT_LEAST:
+    if _is_least(kind):
         low, high, limit = -high, -low, -limit
     if low > limit:
         return Verdict.FAIL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slimgate._system.escape import escape
-from slimgate.judge.budget_kinds import POINT_KINDS, is_two_sided, measure_harm
+from slimgate.judge.budget_kinds import is_in_points, is_two_sided, measure_harm
 from slimgate.record import BudgetFacts, BuildsFacts, QualityFacts, RunRecord, VariantRecord
 from slimgate.report.figures import MISSING, to_fixed
 from slimgate.report.status import variants
@@ -66,13 +66,13 @@ def _built_often(record: RunRecord) -> Iterator[tuple[VariantRecord, str, Builds
 
 def _on_one_build(facts: QualityFacts) -> list[BudgetFacts]:
     """The budgets in points on the first build."""
-    return [budget for budget in facts.budgets if budget.kind in POINT_KINDS and budget.builds is None]
+    return [budget for budget in facts.budgets if is_in_points(budget.kind) and budget.builds is None]
 
 
 def _judged(facts: QualityFacts) -> BudgetFacts | None:
     """The budget on the mean drop of the builds, where there is one."""
     return next(
-        (budget for budget in facts.budgets if budget.kind in POINT_KINDS and budget.value is not None), None
+        (budget for budget in facts.budgets if is_in_points(budget.kind) and budget.value is not None), None
     )
 
 

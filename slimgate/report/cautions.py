@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from slimgate._system.escape import escape
 from slimgate._system.processor import sums_saturate
-from slimgate.judge.budget_kinds import POINT_KINDS
+from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import band
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.earlier_results import carried_by_model, describe_carried
@@ -185,7 +185,7 @@ def _fallen_slices(models: list[VariantRecord]) -> Iterator[str]:
 def _is_beyond_budget(model: VariantRecord, part: SliceFacts) -> bool:
     """Whether a slice lost more than all rows together may; without such a budget, whether that is bad."""
     facts, least = model.quality.get(part.metric), part.interval[0]
-    limits = [budget.limit for budget in facts.budgets if budget.kind in POINT_KINDS] if facts else []
+    limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)] if facts else []
     return least > min(limits) if limits else band(least) == "bad"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from slimgate._system.escape import escape
-from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS, list_point_limits
+from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.message import format_builds
 from slimgate.record import (
     ArtifactFacts,
@@ -86,8 +86,8 @@ def quality_cell(facts: QualityFacts | None, *, note: str | None = None) -> str:
 
 def _over_builds(facts: QualityFacts) -> str | None:
     """What a budget over builds is on: the mean drop, else the mean value."""
-    for budget in sorted(facts.budgets, key=lambda judged: judged.kind not in POINT_KINDS):
-        if budget.kind in POINT_KINDS and budget.value is not None:
+    for budget in sorted(facts.budgets, key=lambda judged: not is_in_points(judged.kind)):
+        if is_in_points(budget.kind) and budget.value is not None:
             drop = drop_words(budget.value, budget.interval, list_point_limits([budget])) or MISSING
             return f"{format_builds(budget.builds).strip()} {drop.removeprefix('drop ')}"
         if (budget.builds or 1) > 1 and budget.kind in ("floor", "ceiling") and budget.value is not None:
@@ -180,7 +180,7 @@ def _budget_words(budget: BudgetFacts) -> str:
     over = "" if budget.builds is None else " over builds"
     if budget.kind == "drop_points":
         return f"at most {budget.limit:g}{over}"
-    if budget.kind == EQUIVALENT:
+    if is_two_sided_kind(budget.kind):
         return f"within ±{budget.limit:g}{over}"
     return f"{escape(budget.kind)} {budget.limit:g}{over}"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import floor, isfinite, log10
 from typing import Protocol
 
-from slimgate.judge.budget_kinds import EQUIVALENT, Limited, list_point_limits
+from slimgate.judge.budget_kinds import Limited, format_kind, list_point_limits
 
 MISSING = "–"
 _MEGABYTE = 1024**2
@@ -146,10 +146,7 @@ def format_drop(
 
 def format_limits(budgets: Sequence[Limited]) -> str:
     """`2, floor 0.8`, `±1` of a limit on both sides; a dash where there is no budget."""
-    words: dict[str, str] = {"drop_points": "", EQUIVALENT: "±"}
-    return (
-        ", ".join(f"{words.get(budget.kind, f'{budget.kind} ')}{budget.limit:g}" for budget in budgets) or "–"
-    )
+    return ", ".join(f"{format_kind(budget.kind)}{budget.limit:g}" for budget in budgets) or "–"
 
 
 def bounded_drop_words(

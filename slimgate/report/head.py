@@ -12,7 +12,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape, visible
-from slimgate.judge.budget_kinds import POINT_KINDS
+from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
@@ -103,7 +103,7 @@ def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
         facts, where = model.confirm[metric], f", on {count(record.confirm.n)} confirm rows"
     if facts.among in (None, 1) or facts.bound_among is None:
         return quality_cell(facts, note=where.removeprefix(", ") or None)
-    limits = [budget.limit for budget in facts.budgets if budget.kind in POINT_KINDS]
+    limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)]
     drop = bounded_drop_words(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
     over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
     return with_note(value_words(facts.value), f"{drop} as the best of {count(facts.among)}{over}{where}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS
+from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.report.behaviour_plots import draw_behaviour
 from slimgate.report.epoch_plots import draw_epochs
@@ -125,11 +125,11 @@ def _limits(axes: Any, record: RunRecord, metric: str, points: list[Point]) -> N
         for model in record.variants
         if metric in model.quality
         for budget in model.quality[metric].budgets
-        if budget.kind in POINT_KINDS
+        if is_in_points(budget.kind)
     ]
     if limits:
         kind, common = max(dict.fromkeys(limits), key=limits.count)
-        for side in (-1, 1) if kind == EQUIVALENT else (-1,):
+        for side in (-1, 1) if is_two_sided_kind(kind) else (-1,):
             axes.axhline(teacher + side * common / 100, color="grey", linewidth=1, linestyle="--")
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from slimgate._system.escape import escape
+from slimgate.budgets.registry import find_kind
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, SwitchedOffBudget, VariantRecord
 from slimgate.record.earlier_results import describe_age
@@ -107,30 +108,15 @@ def verdicts(model: VariantRecord) -> dict[str, Verdict]:
     return {name: verdict for name, verdict in by_budget.items() if verdict is not None}
 
 
-_TOKENS = {"mean_max": "KL, mean", "p99_max": "KL, 99 %", "p999_max": "KL, 99.9 %", "floor": "same top-1"}
-
-# Kinds whose part of a call the workload says already.
-_OF_PARTS = {
-    "ttft_p95_ms_max": "p95",
-    "tokens_per_second_min": "tokens a second",
-    "goodput_min": "goodput",
-    "end_to_end_p50_ms_max": "p50",
-    "end_to_end_p95_ms_max": "p95",
-}
-
-
 def budget_words(kind: str) -> str:
     """`flips` for flips_max_percent, `slices accuracy` for slices.accuracy, `KL, mean` for mean_max,
     `p95` for p95_ms_max.
     """
-    if kind in _TOKENS:
-        return _TOKENS[kind]
-    if kind in _OF_PARTS:
-        return _OF_PARTS[kind]
-    if kind.endswith("_ms_max"):
-        return kind.removesuffix("_ms_max")
+    known = find_kind(kind, "top1_agreement") or find_kind(kind)
+    if known is not None and known.title is not None:
+        return known.title
     of, _, metric = kind.partition(".")
-    return f"{of} {escape(metric)}" if metric else escape(kind.removesuffix("_max_percent"))
+    return f"{of} {escape(metric)}" if metric else escape(kind)
 
 
 def format_switched_off(model: VariantRecord) -> list[str]:

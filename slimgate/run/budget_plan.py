@@ -12,10 +12,10 @@ import numpy as np
 from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
 from slimgate.judge.budget_kinds import (
-    EQUIVALENT,
-    POINT_KINDS,
     QualityBudget,
     allowed_drop,
+    is_in_points,
+    is_two_sided_kind,
     list_point_limits,
 )
 from slimgate.judge.budget_tables import LimitBudget
@@ -224,10 +224,10 @@ def _plan_budget(
         yield from _plan_by_earlier_run(shown, budget, gate, *known)
         return
     margin = budget.limit / 100
-    if budget.kind not in POINT_KINDS or load_metric(metric).per_row is None:
+    if not is_in_points(budget.kind) or load_metric(metric).per_row is None:
         yield _Plan(shown, budget.kind, budget.limit, (), "unknown", "a first run shows")
         return
-    two_sided = budget.kind == EQUIVALENT
+    two_sided = is_two_sided_kind(budget.kind)
     outlook: Outlook = drop_outlook(gate.sizes, margin, changes, two_sided=two_sided)
     word, basis = outlook.word, outlook.basis
     if over_builds:
@@ -287,8 +287,8 @@ def _plan_by_earlier_run(
     margin = _find_margin(budget, known)
     if margin is None or known.variance is None:
         return
-    two_sided = budget.kind == EQUIVALENT
-    if budget.kind in POINT_KINDS and known.interval is not None and known.drop_points is not None:
+    two_sided = is_two_sided_kind(budget.kind)
+    if is_in_points(budget.kind) and known.interval is not None and known.drop_points is not None:
         low, high = known.interval
         drop = f"the run of {created} measured a drop of {known.drop_points:.1f} [{low:.1f}, {high:.1f}]"
         if any(low <= limit <= high for limit in list_point_limits([budget])):
@@ -337,5 +337,5 @@ def _find_margin(budget: QualityBudget, known: QualityFacts) -> float | None:
     """The largest drop that the budget allows, in the metric's unit; None for an absolute limit."""
     if budget.kind in ("floor", "ceiling"):
         return None
-    margin = allowed_drop(budget, known.teacher if budget.kind not in POINT_KINDS else nan)
+    margin = allowed_drop(budget, known.teacher if not is_in_points(budget.kind) else nan)
     return None if margin <= 0 else margin

@@ -17,7 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.budget_kinds import EQUIVALENT, POINT_KINDS, QualityBudget, allowed_drop
+from slimgate.judge.budget_kinds import (
+    QualityBudget,
+    allowed_drop,
+    format_kind,
+    is_in_points,
+    is_two_sided_kind,
+)
 from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.metrics.base import Metric
@@ -129,7 +135,7 @@ def judge_fault(
     description = _describe_drop(judged, budget)
     # in the metric's own unit, as `allowed` is: the judgement's drop is in percent of a perplexity
     drop = (judged.teacher - judged.value) * (1 if metric.higher_is_better else -1)
-    drop = abs(drop) if budget.kind == EQUIVALENT else drop
+    drop = abs(drop) if is_two_sided_kind(budget.kind) else drop
     if drop < 2 * max(allowed, 0) - ROUNDING:
         blind = not teacher.changed_rows(damaged).any()
         verdict = judged.verdict if blind else None
@@ -151,12 +157,12 @@ def is_decidable(
     fault damages whole groups. False if nothing is known: for metrics that are not a mean over rows, and for
     budgets that are not on a drop in points.
     """
-    if metric.per_row is None or budget.kind not in POINT_KINDS:
+    if metric.per_row is None or not is_in_points(budget.kind):
         return False
     change = metric.per_row(teacher) - metric.per_row(damaged)
     drop = float(change.mean()) * (1 if metric.higher_is_better else -1)
     z_level = Z_ALPHA
-    if budget.kind == EQUIVALENT:
+    if is_two_sided_kind(budget.kind):
         drop, z_level = abs(drop), z_quantile(ALPHA / 2)
     if drop <= allowed:
         return False
@@ -173,6 +179,6 @@ def _count_independent_rows(outcomes: Outcomes) -> float:
 
 
 def _describe_drop(judged: QualityJudgement, budget: QualityBudget) -> str:
-    kind = {"drop_points": "", EQUIVALENT: "±"}.get(budget.kind, f"{budget.kind} ")
+    kind = format_kind(budget.kind)
     drop = f"drop {judged.drop_points:.1f} {judged.unit}"
     return f"{drop} of a budget of {kind}{budget.limit:g}, {judged.n:,} rows"

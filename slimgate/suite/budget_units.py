@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgate.judge.budget_kinds import POINT_KINDS, QualityBudget
+from slimgate.judge.budget_kinds import QualityBudget, is_in_points
 from slimgate.judge.budget_tables import SizeBudget
 from slimgate.suite.suite import Suite
 
@@ -42,7 +42,7 @@ def find_doubtful_budgets(suite: Suite) -> list[str]:
 def _ask_about_quality(budget: QualityBudget) -> Iterator[str]:
     """The questions about one quality budget; a small share with a reason is not questioned."""
     kind, limit = budget.kind, budget.limit
-    if kind in POINT_KINDS and limit < SMALL:
+    if is_in_points(kind) and limit < SMALL:
         yield format_points_question(kind, limit)
     elif budget.reason is None and kind in RELATIVE and limit < SMALL_SHARE:
         yield f"it is a share, so {limit:g} is {100 * limit:g} %. Did you mean {kind} = {100 * limit:g}?"

@@ -34,7 +34,12 @@ PAGES = {
     [
         ("README.md", "index.md", "docs/tune.md#what-to-search", "tune.md#what-to-search"),
         ("docs/tune.md", "tune.md", "../README.md#install", "index.md#install"),
-        ("docs/tune.md", "tune.md", "../slimgate/plugins/context.py", "source/slimgate/plugins/context.py.md"),
+        (
+            "docs/tune.md",
+            "tune.md",
+            "../slimgate/plugins/context.py",
+            "source/slimgate/plugins/context.py.md",
+        ),
         ("docs/reference/steps.md", "reference/steps.md", "../tune.md", "../tune.md"),
         ("reports/frontier.md", "reports/frontier.md", "../docs/tune.md", "../tune.md"),
         ("docs/tune.md", "tune.md", "example_record/run.json", "example_record/run.json"),

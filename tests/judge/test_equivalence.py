@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from slimgate.errors import SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, check_budget, judge_quality
-from slimgate.judge.budget_kinds import EQUIVALENT, KINDS, list_point_limits, measure_harm, suited_kinds
+from slimgate.judge.budget_kinds import KINDS, list_point_limits, measure_harm, suited_kinds
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.family import fails_within_family, within_family
 from slimgate.judge.group_sequential import Look
@@ -26,6 +26,8 @@ from slimgate.outcomes import ClassOutcomes
 from slimgate.record import QualityFacts, VariantRecord
 from slimgate.record.budgets import judged_budgets, verdict_under
 
+EQUIVALENT_POINTS = "equivalent_points"
+
 METRIC_AND_KIND = [
     (metric, kind)
     for metric in ("accuracy", "f1_macro", "log_loss")
@@ -35,7 +37,10 @@ Counted = Callable[..., tuple[ClassOutcomes, ClassOutcomes]]
 
 
 def judged(
-    pair: tuple[ClassOutcomes, ClassOutcomes], limit: float, metric: str = "accuracy", kind: str = EQUIVALENT
+    pair: tuple[ClassOutcomes, ClassOutcomes],
+    limit: float,
+    metric: str = "accuracy",
+    kind: str = EQUIVALENT_POINTS,
 ) -> QualityJudgement:
     budget = QualityBudget(kind, limit)  # type: ignore[arg-type]
     return judge_quality(load_metric(metric), *pair, [budget], resamples=500)
@@ -130,7 +135,7 @@ def test_the_own_limit_makes_the_own_verdict(
     """By the figures a limit just beside it makes the same verdict too, where the judge does so."""
     pair = counted(1000, lost, won, both_wrong=100)
     for limit in (0.02, 0.3, 0.85):
-        scaled = 100 * limit if kind in ("drop_points", EQUIVALENT) else limit
+        scaled = 100 * limit if kind in ("drop_points", EQUIVALENT_POINTS) else limit
         found = judged(pair, scaled, metric, kind)
         facts = QualityFacts.model_validate({**quality_facts(found, "line"), "measured": "now"})
         (one,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={metric: facts}))
@@ -146,10 +151,10 @@ def test_another_limit_is_read_off_both_intervals(counted: Counted) -> None:
     facts = QualityFacts.model_validate({**quality_facts(found, "line"), "measured": "now"})
     (one,) = judged_budgets(VariantRecord(name="int8", parent="teacher", quality={"accuracy": facts}))
     for limit in (0.5, 2.0, 4.8, 5.0, 6.0, 7.0, 7.1, 9.0):
-        assert verdict_under(EQUIVALENT, limit, one) is judged(pair, limit).verdict, limit
+        assert verdict_under(EQUIVALENT_POINTS, limit, one) is judged(pair, limit).verdict, limit
     old = one._replace(facts=one.facts.model_copy(update={"fail_interval": None}))
-    assert verdict_under(EQUIVALENT, 2.0, old) is None
-    assert verdict_under(EQUIVALENT, 9.0, old) is Verdict.PASS
+    assert verdict_under(EQUIVALENT_POINTS, 2.0, old) is None
+    assert verdict_under(EQUIVALENT_POINTS, 9.0, old) is Verdict.PASS
 
 
 def test_a_family_corrects_pass_and_fail(counted: Counted) -> None:
@@ -187,7 +192,7 @@ def test_over_builds_a_gain_counts_too(counted: Counted, won: list[int], verdict
         replace(teacher, predictions=np.where(np.arange(1000) < count, teacher.labels, teacher.predictions))
         for count in won
     ]
-    budget = QualityBudget(EQUIVALENT, 3.0, over="builds")
+    budget = QualityBudget(EQUIVALENT_POINTS, 3.0, over="builds")
     (found,) = judge_quality(
         load_metric("accuracy"), teacher, builds[0], [budget], builds=builds[1:], resamples=500
     ).budgets
@@ -265,15 +270,15 @@ def test_the_outlook_of_both_sides_is_never_better() -> None:
 
 def test_a_limit_that_always_holds_is_refused() -> None:
     with pytest.raises(SuiteError, match="equivalent_points is 100, and accuracy cannot change by more: it"):
-        check_budget(load_metric("accuracy"), QualityBudget(EQUIVALENT, 100.0))
+        check_budget(load_metric("accuracy"), QualityBudget(EQUIVALENT_POINTS, 100.0))
     for name in ("perplexity", "mae"):
         problem = f"equivalent_points does not suit {name}: it needs a metric in points that has a lowest"
         with pytest.raises(SuiteError, match=problem):
-            check_budget(load_metric(name), QualityBudget(EQUIVALENT, 1.0))
+            check_budget(load_metric(name), QualityBudget(EQUIVALENT_POINTS, 1.0))
 
 
 def test_results_are_ordered_by_the_size_of_a_gain_that_is_limited() -> None:
-    drop, both = QualityBudget("drop_points", 2.0), QualityBudget(EQUIVALENT, 1.0)
+    drop, both = QualityBudget("drop_points", 2.0), QualityBudget(EQUIVALENT_POINTS, 1.0)
     assert measure_harm(-6.0, [drop]) == -6.0
     assert measure_harm(-6.0, []) == -6.0
     assert measure_harm(-6.0, [drop, both]) == 6.0

@@ -45,7 +45,7 @@ def test_baselines_come_by_the_time_they_were_accepted(tmp_path: Path) -> None:
 def test_a_baseline_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     kept(tmp_path / "a" / "support", "a", "2026-11-03")
     (tmp_path / "a/support/run.json").write_text("half")
-    with pytest.raises(DataError, match=r"a/support/run\.json: not a run record of schema slimgate\.run/1"):
+    with pytest.raises(DataError, match=r"a/support/run\.json: not a run record of schema slimgate\.run/2"):
         baselines_in(tmp_path, SUITE)
 
 
@@ -80,5 +80,5 @@ def test_what_is_wrong_with_a_record_is_told_by_its_place(tmp_path: Path) -> Non
     write_release(tmp_path)
     text = (tmp_path / "run.json").read_text()
     (tmp_path / "run.json").write_text(text.replace('"cores": 2', '"cores": null'))
-    with pytest.raises(DataError, match=r"slimgate\.run/1: machine\.cores: Input should be a valid integer$"):
+    with pytest.raises(DataError, match=r"slimgate\.run/2: machine\.cores: Input should be a valid integer$"):
         read_record_file(tmp_path)

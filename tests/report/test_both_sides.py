@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.sample_record import sample_record
 
-from slimgate.judge.budget_kinds import EQUIVALENT, KINDS
+from slimgate.judge.budget_kinds import KINDS
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BudgetFacts, BuildsFacts, QualityFacts, RunRecord
 from slimgate.report import suite_report
@@ -15,7 +15,9 @@ from slimgate.report.figures import format_limits
 from slimgate.report.page.budgets import budgets, limit_words
 from slimgate.report.status import models
 
-BOTH = BudgetFacts(kind=EQUIVALENT, limit=1.0, verdict=Verdict.FAIL, fail_interval=(-7.1, -4.9))
+EQUIVALENT_POINTS = "equivalent_points"
+
+BOTH = BudgetFacts(kind=EQUIVALENT_POINTS, limit=1.0, verdict=Verdict.FAIL, fail_interval=(-7.1, -4.9))
 
 
 def with_budget(*judged: BudgetFacts, drop: float = -6.0, builds: BuildsFacts | None = None) -> RunRecord:
@@ -43,7 +45,7 @@ def test_every_kind_has_words_for_its_limit(kind: str) -> None:
 
 
 def test_the_words_of_a_limit_on_both_sides() -> None:
-    assert limit_words(EQUIVALENT, 1.0) == "drop within ±1 points"
+    assert limit_words(EQUIVALENT_POINTS, 1.0) == "drop within ±1 points"
     drop = BudgetFacts(kind="drop_points", limit=2.0, verdict=Verdict.PASS)
     assert format_limits([drop, BOTH]) == "2, ±1"
     record = with_budget(BOTH)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.budget_kinds import EQUIVALENT
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.power import simulate_looks
 from slimgate.judge.rows_needed import planned_rows
@@ -19,6 +18,8 @@ from slimgate.outcomes import ClassOutcomes
 from tools.simulations.changes import CASES, Case
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
 from tools.simulations.rounds import Rates, worst_cells
+
+EQUIVALENT_POINTS = "equivalent_points"
 
 NAME = "equivalence_verdicts"
 ROWS = (200, 1000, 3000)
@@ -61,7 +62,7 @@ class CountCell:
     margin: float
     known: dict[tuple[int, int], Verdict | None] = field(default_factory=dict, compare=False, repr=False)
 
-    rule = f"accuracy {EQUIVALENT}"
+    rule = f"accuracy {EQUIVALENT_POINTS}"
 
     @property
     def label(self) -> str:
@@ -80,7 +81,7 @@ class CountCell:
     def _judge(self, lost: int, won: int) -> Verdict | None:
         if (lost, won) not in self.known:
             pair = pair_of_counts(self.n, lost, won)
-            budget = QualityBudget(EQUIVALENT, 100 * self.margin)
+            budget = QualityBudget(EQUIVALENT_POINTS, 100 * self.margin)
             self.known[lost, won] = judge_quality(load_metric("accuracy"), *pair, [budget]).verdict
         return self.known[lost, won]
 
@@ -105,7 +106,7 @@ class CaseCell:
 
     @property
     def rule(self) -> str:
-        return f"{self.metric} {EQUIVALENT}{', groups' if self.case.grouped else ''}"
+        return f"{self.metric} {EQUIVALENT_POINTS}{', groups' if self.case.grouped else ''}"
 
     @property
     def margin(self) -> float:
@@ -124,7 +125,7 @@ class CaseCell:
 
     def _shares(self, rng: np.random.Generator, side: str, reps: int, seed: int) -> tuple[float, float]:
         """The better variant is the teacher of the worse one, with both exchanged."""
-        metric, budget = load_metric(self.metric), QualityBudget(EQUIVALENT, 100 * self.margin)
+        metric, budget = load_metric(self.metric), QualityBudget(EQUIVALENT_POINTS, 100 * self.margin)
         verdicts = []
         for number in range(reps):
             pair = self.case.draw(rng, self.n, worse=side != "equal")
@@ -178,7 +179,7 @@ def _rates(cell: Cell, shares: Shares, reps: int) -> Rates:
 
 def _row(cell: Cell, shares: Shares, reps: int) -> list[str]:
     return [
-        cell.rule.removesuffix(f" {EQUIVALENT}"),
+        cell.rule.removesuffix(f" {EQUIVALENT_POINTS}"),
         cell.label,
         *(
             percent(share, limit=TARGET, reps=reps)

@@ -12,11 +12,13 @@ import numpy as np
 
 from slimgate.errors import MeasureError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
-from slimgate.judge.budget_kinds import EQUIVALENT, BudgetKind, suited_kinds
+from slimgate.judge.budget_kinds import BudgetKind, suited_kinds
 from slimgate.judge.metrics import load_metric
 from tools.simulations.changes import CASES, GROUP, Case
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
 from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
+
+EQUIVALENT_POINTS = "equivalent_points"
 
 NAME = "metric_verdicts"
 # Chance moves a bound of so few by 0.2 standard errors, which turns an error rate of 5 % into 5.3 %.
@@ -98,7 +100,7 @@ def cells(seed: int, cases: Sequence[Case] = CASES) -> Iterator[Cell]:
         for name in case.metrics:
             for kind in suited_kinds(load_metric(name)):
                 # budgets on both sides have a page of their own, equivalence_verdicts
-                if kind == EQUIVALENT or (kind != "drop_points" and name not in OTHER_KINDS):
+                if kind == EQUIVALENT_POINTS or (kind != "drop_points" and name not in OTHER_KINDS):
                     continue
                 for n in case.rows:
                     number += 1

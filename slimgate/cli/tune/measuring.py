@@ -9,7 +9,7 @@ from typing import Any
 from slimgate.cli.tune.clock import Clock
 from slimgate.cli.tune.trial import Found
 from slimgate.errors import DataError
-from slimgate.judge.budget_kinds import EQUIVALENT, QualityBudget, allowed_drop
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_sided_kind
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.speed import Speedup
@@ -157,7 +157,7 @@ def _share(judged: QualityJudgement, budget: QualityBudget) -> float:
     percent = judged.unit == "percent"
     allowed = 100 * (budget.limit if percent else allowed_drop(budget, judged.teacher))
     low, high = judged.interval
-    bound = max(high, -low) if budget.kind == EQUIVALENT else high
+    bound = max(high, -low) if is_two_sided_kind(budget.kind) else high
     return bound / allowed if allowed > 0 else float("inf")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.budget_kinds import EQUIVALENT, QualityBudget, allowed_drop
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_sided_kind
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
@@ -84,7 +84,7 @@ def _two_sided_budgets(suite: Suite) -> dict[str, QualityBudget]:
     for of_variant in suite.budgets.values():
         for metric, budgets in of_variant.quality.items():
             for budget in budgets:
-                if budget.kind == EQUIVALENT and (
+                if is_two_sided_kind(budget.kind) and (
                     metric not in tightest or budget.limit < tightest[metric].limit
                 ):
                     tightest[metric] = budget

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape, visible
+from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
-from slimgate.judge.budget_kinds import POINT_KINDS, list_point_limits
+from slimgate.judge.budget_kinds import is_in_points, list_point_limits
 from slimgate.judge.message import format_builds
-from slimgate.judge.slices import budget_slices
+from slimgate.judge.slices import budget_slices, is_slices_kind
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,
@@ -26,35 +27,6 @@ from slimgate.record.results import Result
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
 from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
 from slimgate.report.status import budget_words, workload_words
-
-_LIMITS = {
-    "drop_points": "drop at most {:g} points",
-    "equivalent_points": "drop within ±{:g} points",
-    "flips_max_percent": "at most {:g} % of the rows right to wrong",
-    "compression_min": "at least {:g}× smaller",
-    "memory_ratio_max": "peak at most {:g} of the teacher's",
-    "ratio_max": "at most {:g} of the teacher's FLOPs",
-    "speedup_min": "at least {:g}× as fast",
-    "p50_ms_max": "median at most {:g} ms",
-    "p95_ms_max": "95 % of the calls under {:g} ms",
-    "ttft_speedup_min": "first token at least {:g}× as fast",
-    "tpot_speedup_min": "later tokens at least {:g}× as fast",
-    "ttft_p95_ms_max": "95 % of the first tokens under {:g} ms",
-    "tokens_per_second_min": "at least {:g} tokens a second",
-    "end_to_end_speedup_min": "at least {:g}× as fast end to end",
-    "end_to_end_p50_ms_max": "median end to end at most {:g} ms",
-    "end_to_end_p95_ms_max": "95 % of the calls under {:g} ms end to end",
-    "goodput_min": "at least {:g} good requests a second",
-    "drop_relative": "loses at most {:g} % of the teacher's value",
-    "error_increase_relative": "errors grow by at most {:g} %",
-    "increase_relative": "grows by at most {:g} %",
-    "mean_max": "at most {:g} nats a token",
-    "p99_max": "at most {:g} nats in 99 % of the tokens",
-    "p999_max": "at most {:g} nats in 99.9 % of the tokens",
-    "floor": "at least {:g}",
-    "ceiling": "at most {:g}",
-}
-_SLICES = "drop at most {:g} points in every slice"
 
 
 @dataclass(frozen=True)
@@ -97,20 +69,21 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             return _line(of, as_fast(speedup, interval) or MISSING, budget, speedup, interval, zero=1.0)
         case TimeLimitFacts():
             of = f"{result.of}, {workload_words(result.name)}, {budget_words(budget.kind)}"
-            unit = "ms" if budget.kind.endswith("_ms_max") else "tokens a second"
+            known = find_kind(budget.kind)
+            unit = "" if known is None else known.unit
             words = f"{significant(budget.value)} {unit}{_bounds(budget.interval)}"
             return _line(of, words, budget, budget.value, budget.interval)
 
 
 def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:
     value, interval = budget.value, budget.interval
-    if value is None and budget.kind in POINT_KINDS:
+    if value is None and is_in_points(budget.kind):
         value, interval = facts.drop_points, facts.interval
     limits = list_point_limits([budget]) or [budget.limit]
     words = drop_words(facts.drop_points, facts.interval, limits, unit=facts.unit) or MISSING
-    if budget.kind in POINT_KINDS and budget.value is not None:
+    if is_in_points(budget.kind) and budget.value is not None:
         words = drop_words(value, interval, limits) or MISSING
-    elif value is not None and budget.kind not in POINT_KINDS:
+    elif value is not None and not is_in_points(budget.kind):
         words = f"{significant(value)}{_bounds(interval)}"
     return _line(f"{name}{format_builds(budget.builds)}", words, budget, value, interval)
 
@@ -147,10 +120,8 @@ def _line(
 
 def limit_words(kind: str, limit: float) -> str:
     """`drop at most 2 points`; a kind that is not known here by its name."""
-    if kind.startswith("slices."):
-        return _SLICES.format(limit)
-    shown = 100 * limit if kind.endswith("_relative") else limit
-    return _LIMITS[kind].format(shown) if kind in _LIMITS else f"{escape(kind)} {limit:g}"
+    known = find_kind("drop_points", "slices") if is_slices_kind(kind) else find_kind(kind)
+    return f"{escape(kind)} {limit:g}" if known is None else known.format_limit(limit)
 
 
 def _bounds(interval: tuple[float, float] | None) -> str:

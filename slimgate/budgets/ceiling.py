@@ -1,0 +1,18 @@
+"""The variant's own value is at most the limit; for metrics of which less is better."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import MetricBudgetKind, is_better_lower
+
+kind = MetricBudgetKind(
+    name="ceiling",
+    order=6,
+    question="own value",
+    key="Largest value of a loss, by the variant's own interval.",
+    key_of_teacher="Largest value of the teacher, of a loss.",
+    above=None,
+    limit="at most {:g}",
+    suits=is_better_lower,
+    why_not="it is for metrics of which less is better",
+    allowed_drop=lambda limit, teacher: limit - teacher,
+)

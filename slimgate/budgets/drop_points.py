@@ -1,0 +1,17 @@
+"""The drop is under limit / 100; for all metrics but perplexity."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import MetricBudgetKind, is_in_points
+
+kind = MetricBudgetKind(
+    name="drop_points",
+    order=0,
+    question="drop",
+    key="Percentage points that the metric may lose.",
+    at_most=100.0,
+    limit="drop at most {:g} points",
+    suits=is_in_points,
+    why_not="it grows by a factor and has no points",
+    allowed_drop=lambda limit, _teacher: limit / 100,
+)

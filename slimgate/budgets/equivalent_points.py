@@ -1,0 +1,21 @@
+"""Drop and gain are under limit / 100; for metrics with bounded values.
+
+Two one-sided tests at 5 % each must show that the variant is neither worse nor better by the limit or more
+(TOST). Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680.
+"""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import MetricBudgetKind, is_in_bounded_points
+
+kind = MetricBudgetKind(
+    name="equivalent_points",
+    order=1,
+    question="change",
+    key="Percentage points that the metric may lose or gain: both are shown, each at 5 %.",
+    at_most=100.0,
+    limit="drop within ±{:g} points",
+    suits=is_in_bounded_points,
+    why_not="it needs a metric in points that has a lowest and a highest value",
+    allowed_drop=lambda limit, _teacher: limit / 100,
+)

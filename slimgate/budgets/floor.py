@@ -1,0 +1,19 @@
+"""The variant's own value is at least the limit; for metrics of which more is better."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import MetricBudgetKind, is_better_higher
+
+kind = MetricBudgetKind(
+    name="floor",
+    order=5,
+    question="own value",
+    key="Least value, by the variant's own interval.",
+    key_of_teacher="Least value of the teacher.",
+    above=None,
+    limit="at least {:g}",
+    least=True,
+    suits=is_better_higher,
+    why_not="it is for metrics of which more is better",
+    allowed_drop=lambda limit, teacher: teacher - limit,
+)

@@ -1,0 +1,14 @@
+"""At most 0.1 % of the tokens has a KL above the limit."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import BudgetKind
+
+kind = BudgetKind(
+    name="p999_max",
+    table="kl",
+    limit="at most {:g} nats in 99.9 % of the tokens",
+    title="KL, 99.9 %",
+    line="99.9 % of the tokens' KL up to",
+    unit=" nats",
+)

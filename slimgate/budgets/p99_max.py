@@ -1,0 +1,14 @@
+"""At most 1 % of the tokens has a KL above the limit."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import BudgetKind
+
+kind = BudgetKind(
+    name="p99_max",
+    table="kl",
+    limit="at most {:g} nats in 99 % of the tokens",
+    title="KL, 99 %",
+    line="99 % of the tokens' KL up to",
+    unit=" nats",
+)

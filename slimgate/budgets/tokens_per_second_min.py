@@ -1,0 +1,16 @@
+"""The tokens that the rows of a call get in a second are at least the limit."""
+
+from __future__ import annotations
+
+from slimgate.budgets.base import BudgetKind
+
+kind = BudgetKind(
+    name="tokens_per_second_min",
+    table="latency",
+    limit="at least {:g} tokens a second",
+    title="tokens a second",
+    line="median",
+    unit="tokens/s",
+    least=True,
+    part="answer",
+)

@@ -1,0 +1,114 @@
+"""slimgate/budgets: each kind of budget is one object, and every table, report and comparison knows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from slimgate.budgets.base import METRIC, BudgetKind, MetricBudgetKind
+from slimgate.budgets.registry import budget_kinds, find_kind, metric_kinds
+from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
+from slimgate.judge.budget_tables import (
+    PART_OF,
+    TOKEN_TABLES,
+    FlipsBudget,
+    FlopsBudget,
+    LatencyBudgetTable,
+    MemoryBudget,
+    QualityBudgetTable,
+    SizeBudget,
+    SliceBudget,
+)
+from slimgate.record import BudgetFacts
+from slimgate.record.budgets import Judged, looser, verdict_under
+from slimgate.report.page.budgets import limit_words
+from slimgate.report.status import budget_words
+
+# The keys of each table of [budgets] that are limits.
+KEYS = {
+    METRIC: tuple(QualityBudgetTable.model_fields.keys() & metric_kinds().keys()),
+    "size": (SizeBudget.kind,),
+    "memory": (MemoryBudget.kind,),
+    "flops": (FlopsBudget.kind,),
+    "flips": (FlipsBudget.kind,),
+    "slices": (SliceBudget.kind,),
+    "latency": LatencyBudgetTable.kinds,
+    **{name: table.kinds for name, table in TOKEN_TABLES.items()},
+}
+KINDS = [pytest.param(kind, id=f"{kind.table}-{kind.name}") for kind in budget_kinds().values()]
+
+
+def test_every_key_that_is_a_limit_has_an_object_and_no_object_lacks_a_key() -> None:
+    assert {(table, name) for table, names in KEYS.items() for name in names} == set(budget_kinds())
+    assert list(metric_kinds()) == [
+        "drop_points",
+        "equivalent_points",
+        "drop_relative",
+        "error_increase_relative",
+        "increase_relative",
+        "floor",
+        "ceiling",
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_words_of_a_limit_have_its_number(kind: BudgetKind) -> None:
+    assert kind.limit.count("{:g}") == 1
+    assert ("20" if kind.percent else "0.2") in kind.format_limit(0.2)
+    named = f"slices.{METRIC}" if kind.table == "slices" else kind.name
+    if (kind.table, kind.name) != ("top1_agreement", "floor"):
+        assert limit_words(named, 0.2) == kind.format_limit(0.2)
+    assert budget_words(named)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_limit_gets_looser_in_the_direction_of_its_kind(kind: BudgetKind) -> None:
+    assert looser(kind.name, 2.0, 1.0) is not kind.least
+    assert looser(kind.name, 1.0, 2.0) is kind.least
+    assert not looser(kind.name, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
+def test_the_limit_that_was_judged_has_the_verdict_that_was_judged(kind: BudgetKind, verdict: str) -> None:
+    facts = BudgetFacts(kind=kind.name, limit=1.0, verdict=verdict, value=1.0, interval=(0.9, 1.1))
+    assert verdict_under(kind.name, 1.0, Judged("x", None, facts, 1.0, (0.9, 1.1))) == verdict
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_limit_is_read_off_the_interval(kind: BudgetKind) -> None:
+    facts = BudgetFacts(
+        kind=kind.name, limit=1.0, verdict="INCONCLUSIVE", value=1.0, fail_interval=(0.8, 1.2)
+    )
+    judged = Judged("x", None, facts, 1.0, (0.9, 1.1))
+    easy, hard = (0.5, 2.0) if kind.least else (2.0, 0.5)
+    assert verdict_under(kind.name, easy, judged) == "PASS"
+    assert verdict_under(kind.name, hard, judged) == "FAIL"
+
+
+@pytest.mark.parametrize("kind", metric_kinds().values(), ids=lambda kind: kind.name)
+def test_what_a_kind_allows_is_worked_by_hand(kind: MetricBudgetKind) -> None:
+    expected = {
+        "drop_points": 0.006,
+        "equivalent_points": 0.006,
+        "drop_relative": 0.6 * 0.9,
+        "error_increase_relative": 0.6 * (1 - 0.9),
+        "increase_relative": 0.6 * 0.9,
+        "floor": 0.9 - 0.6,
+        "ceiling": 0.6 - 0.9,
+    }
+    assert allowed_drop(QualityBudget(kind.name, 0.6), 0.9) == pytest.approx(expected[kind.name])
+    assert kind.in_points == kind.name.endswith("_points")
+    assert kind.two_sided == (kind.name == "equivalent_points")
+
+
+def test_a_name_in_two_tables_is_found_by_its_table() -> None:
+    floor, agreement = find_kind("floor"), find_kind("floor", "top1_agreement")
+    assert isinstance(floor, MetricBudgetKind)
+    assert agreement is not None
+    assert (floor.table, agreement.table) == (METRIC, "top1_agreement")
+    assert find_kind("no_such_kind") is None
+
+
+def test_the_part_of_a_call_is_that_of_the_table() -> None:
+    parts = {kind.name: kind.part for kind in budget_kinds().values() if kind.part is not None}
+    assert parts == dict(PART_OF)

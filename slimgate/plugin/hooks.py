@@ -240,7 +240,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             if not planned:
                 check_can_ask(suite, names)
             state.run(suite).rows  # noqa: B018  preparing is what asking does
-            state.hold_rows(suite)
+            state.compare_rows(suite)
     except SlimgateError as error:
         _tell_weaker_gate(config, error)
         raise pytest.UsageError(_make_visible(error)) from error

@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.models.tiny import write_rows
 from slimgate._system import digests
-from slimgate.plugin import session
+from slimgate.plugin import suite_session
 from slimgate.plugin.session import Session
 from slimgate.record import PeakRates, RunRecord, read_record, to_json
 from slimgate.run.gate_results import Part, make_part
@@ -284,8 +284,10 @@ def test_other_values_of_a_sliced_column_void_all_results(folder: Path) -> None:
 def test_results_of_another_machine_are_void(
     folder: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = session.describe_machine
-    monkeypatch.setattr(session, "describe_machine", lambda **given: here(**given).model_copy(update=changed))
+    here = suite_session.describe_machine
+    monkeypatch.setattr(
+        suite_session, "describe_machine", lambda **given: here(**given).model_copy(update=changed)
+    )
     assert run(folder, SIZE).carried_results == []
 
 
@@ -301,9 +303,11 @@ def test_peak_rates_stay_with_the_times_that_they_explain(folder: Path) -> None:
 
 
 def test_a_busier_machine_is_the_same_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = session.describe_machine
+    here = suite_session.describe_machine
     monkeypatch.setattr(
-        session, "describe_machine", lambda **given: here(**given).model_copy(update={"warnings": ["busy"]})
+        suite_session,
+        "describe_machine",
+        lambda **given: here(**given).model_copy(update={"warnings": ["busy"]}),
     )
     assert kept(run(folder, SIZE), "released") == ALL
 

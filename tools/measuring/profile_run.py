@@ -45,7 +45,7 @@ WRAPPED = {
     "slimgate.run.run:Builder._make_artifact": "build: rest",
     "slimgate.run.run:make_outcomes": "predict",
     "slimgate.run.run:Encoder.of": "tokenise",
-    "slimgate.plugin.session:Session._write_record": "report",
+    "slimgate.plugin.suite_session:SuiteSession.write_record": "report",
     "slimgate.plugin.session:Session.finish": "report",
 }
 HEAVY = frozenset({"torch", "transformers", "datasets", "sklearn", "scipy", "evaluate", "accelerate", "peft"})

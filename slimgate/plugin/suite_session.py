@@ -1,0 +1,503 @@
+"""One suite in one pytest session: its run, the parts that tests reported, and the record made of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+import slimgate
+from slimgate._system.escape import visible
+from slimgate._system.files import replacing, write_atomically
+from slimgate.judge.verdict import Verdict
+from slimgate.plugins.rows import GATE
+from slimgate.record import (
+    BaselineFacts,
+    ConfirmFacts,
+    Demands,
+    LookFacts,
+    Machine,
+    PeakRates,
+    RunRecord,
+    SeparationFacts,
+    SplitFacts,
+    TaskFactsRecord,
+    read_record,
+    to_json,
+)
+from slimgate.record.comparing import compare
+from slimgate.record.comparing.demands import find_weakenings, read_demands
+from slimgate.record.comparing.separation import separate_variants
+from slimgate.record.files import LOGS, Kept, log_name
+from slimgate.record.looks_log import LookLog, Timing, look_facts, looks_at, model_id
+from slimgate.record.outcome_files import write_outcomes
+from slimgate.record.results import SINCE, SPEEDUP, TIMES
+from slimgate.record.run_verdict import SELF_TEST, Key
+from slimgate.record.words import format_count
+from slimgate.report.compare import compare_report
+from slimgate.report.files import write_reports
+from slimgate.report.since_baseline import COMPARISON
+from slimgate.report.terminal.summary import Line, summary_lines
+from slimgate.run.baseline import Baseline
+from slimgate.run.demands import make_demands
+from slimgate.run.environment import describe_machine, is_same_machine
+from slimgate.run.followed_rows import follow_rows, make_row_quoter, write_gate_texts
+from slimgate.run.gate_results import (
+    PLANTED_DELAY,
+    SELF_TESTS,
+    Part,
+    Parts,
+    find_key,
+    format_now,
+    list_budgeted_checks,
+    list_expected_checks,
+    make_run_record,
+    split_record,
+)
+from slimgate.run.inputs import Digests, digest_inputs
+from slimgate.run.keys import KINDS, MODEL, make_separation_key
+from slimgate.run.peak_rates import PeakProbe
+from slimgate.run.progress import Watch
+from slimgate.run.rows import PreparedRows
+from slimgate.run.run import SuiteRun
+from slimgate.run.shards import Shard, make_shard_facts
+from slimgate.store.store import Store
+from slimgate.suite.suite import TEACHER, Suite, dump_params
+
+# How old the record on disk may be while tests run: writing it after each of a thousand tests costs minutes.
+RECORD_SECONDS = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class RunSettings:
+    """What the suites of one pytest session share.
+
+    get_store: makes the store when it is first needed. shard: which of several runs this is; None for the
+    whole. time_limit: seconds that a variant's own steps may take. split: whose rows judge. load: of other
+    processes when the session began. began: when that was.
+    """
+
+    get_store: Callable[[], Store]
+    report_root: Path
+    device: str
+    workers: int
+    command: str
+    watch: Watch
+    shard: Shard | None
+    time_limit: float | None
+    split: str
+    load: float | None
+    began: str
+    probe: PeakProbe
+
+
+class SuiteSession:
+    """A suite, its run, and what is known of its results."""
+
+    def __init__(self, suite: Suite, settings: RunSettings, baseline: Baseline | None) -> None:
+        """baseline: what the budgets of the suite are compared with."""
+        self.suite, self.baseline = suite, baseline
+        self.record: RunRecord | None = None
+        self.parts: Parts | None = None
+        self._settings = settings
+        self._run: SuiteRun | None = None
+        self._inputs: Mapping[str, Digests] | None = None
+        self._demands: Demands | None = None
+        self._written = -RECORD_SECONDS
+        self._predicted: set[str] = set()
+        self._logged: set[str] = set()
+        self._timed: list[tuple[str, str, bool]] = []
+        self._skipped: dict[str, Key] = {}
+        self._look_log: LookLog | None = None
+        self._cut_log: LookLog | None = None
+        # of the record of an earlier run: keys that do not count any more, models that changed, the rest
+        self._void: list[Key] = []
+        self._changed: set[str] = set()
+        self._earlier_looks: Mapping[str, list[str]] = {}
+        self._earlier_rates: PeakRates | None = None
+        self._earlier_separation: SeparationFacts | None = None
+        self._confirmed: ConfirmFacts | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the record goes."""
+        return self._settings.report_root / self.suite.path.stem
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was built or measured in this run."""
+        return self._run is not None and self._run.has_begun
+
+    @property
+    def run(self) -> SuiteRun:
+        """The run of the suite, made when it is first needed."""
+        if self._run is None:
+            settings = self._settings
+            self._run = SuiteRun(
+                self.suite,
+                settings.get_store(),
+                device=settings.device,
+                workers=settings.workers,
+                watch=settings.watch,
+                baseline=self.baseline,
+                time_limit=settings.time_limit,
+                split=settings.split,
+                server_logs=self.folder / "servers",
+                probe=settings.probe,
+            )
+        return self._run
+
+    def stop_servers(self) -> None:
+        """Ends the servers that the run has started."""
+        if self._run is not None:
+            self._run.stop_servers()
+
+    # What tests report
+
+    def begin(self) -> Parts:
+        """The parts of this run, with the results of an earlier run that are still valid."""
+        if self.parts is None:
+            self.parts = Parts(self._read_earlier(), made_from=self.suite.find_dependents)
+        return self.parts
+
+    def add(self, test: str, parts: Iterable[Part]) -> None:
+        """Takes the parts of one test; the record on disk is at most RECORD_SECONDS behind."""
+        known = self.begin()
+        known.forget_error(test)
+        for part in parts:
+            known.add(self._keep_log(part) if part["kind"] == "error" else part)
+            if part["kind"] in ("quality", "behaviour"):
+                self._predicted |= {TEACHER, part["variant"]}
+            if (judged := _verdict_on_time(part)) is not None:
+                workload = f"{part['name']} ms" if part["kind"] == TIMES else part["name"]
+                self._timed.append((part["variant"], workload, judged == Verdict.PASS.value))
+        if time.monotonic() - self._written >= RECORD_SECONDS:
+            self.write_record()
+
+    def skip(self, test: str, check: Key) -> None:
+        """Notes a test that was selected and did not run."""
+        self._skipped[test] = check
+
+    def failures(self) -> Iterator[str]:
+        """Why this run does not pass by its record, whatever became of its tests."""
+        record = self.record
+        if record is None:
+            return
+        if record.this_run is not None and record.this_run.fails:
+            yield f"{record.suite.path}: what this run judged is {record.this_run.status}"
+        for weakening in record.baseline.weaker if record.baseline is not None else ():
+            if weakening.reason is None:
+                yield f"{record.suite.path}: the gate demands less than the baseline: {weakening.change}"
+        if tests := self._skipped_gates():
+            yield f"{record.suite.path}: skipped, and with a budget: {', '.join(tests)}"
+
+    def _skipped_gates(self) -> list[str]:
+        """The tests that were skipped although they judge a budget that gates, or the gate itself."""
+        gating = {
+            key
+            for name in (TEACHER, *self.suite.variants)
+            if self.suite.model(name).gated
+            for _, key in list_budgeted_checks(self.suite, name)
+        }
+        gating |= {(SELF_TEST, TEACHER, name) for name in SELF_TESTS if name != PLANTED_DELAY}
+        return [test for test, key in self._skipped.items() if key in gating and not self.begin().is_new(key)]
+
+    def _keep_log(self, error: Part) -> Part:
+        """The part with the name of a file in place of the log: the first of a variant's in this run."""
+        variant, log = error["variant"], error["facts"].get("log")
+        name = log_name(variant)
+        if log and variant not in self._logged:
+            write_atomically(self.folder / name, log + "\n")
+            self._logged.add(variant)
+        kept_name = name if variant in self._logged else None
+        return {**error, "facts": {**error["facts"], "log": kept_name}}
+
+    # What is written
+
+    def write_record(self) -> RunRecord:
+        """Composes run.json of all that is known, and writes it."""
+        self.record = self._compose()
+        write_atomically(self.folder / "run.json", to_json(self.record))
+        self._written = time.monotonic()
+        return self.record
+
+    def write_all(self, *, stopped: bool) -> None:
+        """Writes outcomes, reports and what moved since the baseline, and the record again with them.
+
+        stopped: whether the session ended before its tests did.
+        """
+        record = self._follow_rows(stopped=stopped)
+        texts = make_row_quoter(self.run)
+        self._drop_old_logs(record)
+        self._write_comparison(record)
+        write_reports(record, self.folder, texts)
+        if self._settings.shard is not None:
+            write_gate_texts(texts, record.task.splits["gate"].n, self.folder)
+
+    def _drop_old_logs(self, record: RunRecord) -> None:
+        """Removes the logs of variants that have been built and measured since."""
+        log_names = {model.error_log for model in record.variants}
+        for log in (self.folder / LOGS).glob("*.log"):
+            if f"{LOGS}/{log.name}" not in log_names:
+                log.unlink()
+
+    def _write_comparison(self, record: RunRecord) -> None:
+        """What moved since the baseline, teacher drift apart from variant drift; nothing without one."""
+        file = self.folder / COMPARISON
+        file.unlink(missing_ok=True)  # of an earlier run
+        if self.baseline is not None:
+            comparison = compare(self.baseline.run, Kept(self.folder / "run.json", record))
+            named = {"old": self.baseline.name, "new": "this run"}
+            releases = {
+                side: getattr(comparison, side).model_copy(update={"name": name})
+                for side, name in named.items()
+            }
+            write_atomically(file, compare_report(comparison.model_copy(update=releases)))
+
+    def _follow_rows(self, *, stopped: bool) -> RunRecord:
+        """Writes the outcomes, and the record again with what takes the answers of all models: a few rows
+        followed through them, and which variants can be told apart.
+        """
+        record = self.record or self.write_record()
+        self._write_outcomes(record)
+        followed = {
+            "followed": follow_rows(self.run, record, self.folder),
+            "separation": self._separate(record, stopped=stopped),
+        }
+        self.record = record.model_copy(update=followed)
+        write_atomically(self.folder / "run.json", to_json(self.record))
+        return self.record
+
+    def _write_outcomes(self, record: RunRecord) -> None:
+        folder = self.folder / "outcomes"
+        for variant in record.variants:
+            if not variant.is_measured:  # answers of a model that has changed since
+                (folder / f"{variant.name}.parquet").unlink(missing_ok=True)
+            if variant.name in self._predicted:
+                with replacing(folder / f"{variant.name}.parquet") as new:
+                    write_outcomes(self.run.outcomes(variant.name), new)
+
+    def _separate(self, record: RunRecord, *, stopped: bool) -> SeparationFacts | None:
+        """Which variants can be told apart; of a shard, which has some of them, `slimgate merge` says it."""
+        if self._settings.shard is not None:
+            return None
+        return separate_variants(
+            record,
+            self.folder,
+            to_key=make_separation_key,
+            earlier=self._earlier_separation,
+            stopped=stopped,
+        )
+
+    def summary(self, width: int | None) -> Iterator[Line]:
+        """For the terminal: a line a variant, what does not hold or could not be told, and a line in all."""
+        if self.record is not None:
+            where = os.path.relpath(self.folder / "report.md")
+            yield from summary_lines(self.record, where, width=width)
+            yield from self._void_lines()
+
+    def _void_lines(self) -> Iterator[Line]:
+        """A line for each model whose earlier results do not count any more and were not measured again."""
+        lost: dict[str, list[str]] = {}
+        for kind, model, check in self._void:
+            if not self.begin().has((kind, model, check)):
+                lost.setdefault(model, []).append(f"{kind.replace('_', ' ')} {check}".strip())
+        for name, results in lost.items():
+            number = format_count(len(results), "earlier result", "earlier results")
+            why = (
+                "the model, its teacher, the rows or slimgate's code have changed"
+                if name in self._changed
+                else "[measure], a budget or a metric's code has changed"
+            )
+            names = visible(", ".join(results))
+            yield [(f"  {visible(name)}: {number} dropped, because {why}: {names}", "")]
+
+    # What an earlier run measured
+
+    def read_last_record(self) -> RunRecord | None:
+        """The record of an earlier run that judged the same gate rows, whatever else has changed since."""
+        try:
+            record = read_record(self.folder / "run.json")
+        except (OSError, ValidationError):
+            return None
+        gate = record.task.splits.get("gate")
+        same = gate is not None and gate.digest == self.run.rows.reports["gate"].digest
+        return record if same else None
+
+    @property
+    def inputs(self) -> Mapping[str, Digests]:
+        """Digests of what each result depends on, by model and kind, as they are when first asked for."""
+        if self._inputs is None:
+            self._inputs = digest_inputs(self.run)
+        return self._inputs
+
+    def _read_earlier(self) -> list[Part]:
+        """The results of the last record that are still valid.
+
+        They are of the same machine and rows, and nothing that they depend on has changed: neither files and
+        recipe of the model and its teacher, nor code, nor what the suite says of them.
+        """
+        record = self.read_last_record()
+        if record is not None and record.looks is not None:
+            self._earlier_looks = record.looks.log
+        if record is None or not self._same_conditions(record):
+            return []
+        self._confirmed = record.confirm
+        self._earlier_separation = record.separation
+        self._earlier_rates = record.machine.peak_rates
+        facts = self._baseline_facts
+        since = record.baseline and facts and record.baseline.created == facts.created
+        parts = split_record(record)
+        valid = [part for part in parts if self._has_same_inputs(part, record)]
+        valid_keys, checks = set(map(find_key, valid)), set(list_expected_checks(self.suite))
+        self._changed = {
+            model.name
+            for model in record.variants
+            if model.inputs_digests.get(MODEL) != self.inputs.get(model.name, {}).get(MODEL)
+        }
+        self._void = [key for part in parts if (key := find_key(part)) in checks and key not in valid_keys]
+        return [part for part in valid if since or part["kind"] != SINCE]
+
+    def _same_conditions(self, record: RunRecord) -> bool:
+        """Whether a record is of this machine, version, task and share of the suite."""
+        shard = self._settings.shard
+        return (
+            is_same_machine(record.machine, self._machine)
+            and record.slimgate == slimgate.__version__
+            and record.task == _task_facts(self.suite, self.run.rows)
+            and [Shard(facts.number, facts.of) for facts in record.shards] == ([shard] if shard else [])
+        )
+
+    def _has_same_inputs(self, part: Part, record: RunRecord) -> bool:
+        """Whether all that a part depends on is as it was; what has no digest counts as changed."""
+        name = part["variant"]
+        kind = part["kind"] if part["kind"] in KINDS else MODEL
+        digest = self.inputs.get(name, {}).get(kind)
+        return digest is not None and record.variant(name).inputs_digests.get(kind) == digest
+
+    # The record
+
+    def _compose(self) -> RunRecord:
+        run, parts, machine, shard = self.run, self.begin(), self._machine, self._settings.shard
+        shards = [
+            make_shard_facts(self.suite, facts, parts, machine, created=format_now(), seconds=run.seconds)
+            for facts in ([shard] if shard else [])
+        ]
+        record = make_run_record(
+            run.suite,
+            _task_facts(run.suite, run.rows),
+            parts,
+            machine,
+            command=self._settings.command,
+            seconds=run.seconds,
+            version=slimgate.__version__,
+            inputs=self.inputs,
+            baseline=self._baseline_facts,
+            shards=shards,
+        )
+        confirm = self._confirmed if any(facts.confirm for facts in record.variants) else None
+        fields = {"looks": self._look(), "confirm": confirm, "demands": self._read_demands()}
+        return self._with_teacher_of_now(record.model_copy(update=fields))
+
+    def _read_demands(self) -> Demands:
+        if self._demands is None:
+            self._demands = make_demands(self.suite, self.run.rows)
+        return self._demands
+
+    def compare_rows(self) -> None:
+        """Compares the rows of now with those of the baseline. Raises WeakerGate."""
+        if self.baseline is not None:
+            self.baseline = self.baseline.with_rows(self.suite, self.run.rows)
+
+    def _with_teacher_of_now(self, record: RunRecord) -> RunRecord:
+        """The record with all in which its gate is weaker, now that the teacher is built.
+
+        A run of some tests leaves self-tests out, which is no weaker gate.
+        """
+        if self.baseline is None or record.baseline is None:
+            return record
+        now = read_demands(record).model_copy(update={"self_tests": None})
+        weaker = find_weakenings(read_demands(self.baseline.run.record), now)
+        return record.model_copy(update={"baseline": record.baseline.model_copy(update={"weaker": weaker})})
+
+    def _look(self) -> LookFacts:
+        """Notes in the store what this run has judged on these gate rows, and tells what others did."""
+        root, digest = self._settings.get_store().root, self.run.rows.reports[GATE].digest
+        self._look_log = log = self._look_log or LookLog(root, digest, self._settings.began)
+        built = {
+            name: facts["artifact"]["digest"]
+            for name in (TEACHER, *self.suite.variants)
+            if (facts := self.begin().find_facts("build", name)) is not None
+        }
+        models = {
+            name: model_id(built[TEACHER], digest)
+            for name, digest in built.items()
+            if name != TEACHER and TEACHER in built
+        }
+        judged = [model for name, model in models.items() if name in self._predicted]
+        timings = [
+            Timing(models[name], workload, passed) for name, workload, passed in self._timed if name in models
+        ]
+        log.note(judged, timings)
+        looks = looks_at(root, digest).with_log(self._earlier_looks)
+        return look_facts(looks, models, run=self._settings.began, cuts=self._count_cuts(digest, judged))
+
+    def _count_cuts(self, digest: str, judged: Sequence[str]) -> int:
+        """How many gates were cut from this suite's data and judged: another seed cuts other rows."""
+        root, data = self._settings.get_store().root, self.run.rows.source_digest
+        self._cut_log = log = self._cut_log or LookLog(root, data, self._settings.began)
+        log.note([digest] if judged else [])
+        return max(1, looks_at(root, log.digest).count)
+
+    @property
+    def _baseline_facts(self) -> BaselineFacts | None:
+        return self.baseline and self.baseline.facts
+
+    @property
+    def _machine(self) -> Machine:
+        """The machine, with what was wrong with it when the session began, and what it gave.
+
+        Its peak rates are of this run where it timed a model, else of the earlier run whose times are kept.
+        """
+        threads, settings = self.suite.threads, self._settings
+        machine = describe_machine(threads=threads, device=settings.device, load=settings.load)
+        rates = settings.probe.find(threads) or self._earlier_rates
+        return machine.model_copy(update={"peak_rates": rates})
+
+
+def _verdict_on_time(part: Part) -> str | None:
+    """What a duel, or a budget on milliseconds, came to; None of other parts and without a budget."""
+    if part["kind"] == SPEEDUP:
+        verdict: str | None = part["facts"]["verdict"]
+        return verdict
+    limits = part["facts"].get("limits") if part["kind"] == TIMES else None
+    return limits and limits["verdict"]
+
+
+def _task_facts(suite: Suite, rows: PreparedRows) -> TaskFactsRecord:
+    source = suite.setup.source
+    splits = {
+        name: SplitFacts(
+            n=report.n,
+            digest=report.digest,
+            dropped_overlap=report.dropped_overlap,
+            near_repeats=report.near_repeats,
+            repeats=report.repeats,
+            groups=report.groups,
+            label_counts=report.label_counts,
+            label_deviation_points=report.label_deviation_points,
+        )
+        for name, report in rows.reports.items()
+    }
+    return TaskFactsRecord(
+        kind=suite.setup.task.name,
+        params=dump_params(suite.setup.task.params),
+        source={"name": source.name, **dump_params(source.params)},
+        real=source.object.is_real(source.params),
+        classes=list(rows.facts.classes),
+        splits=splits,
+    )

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 import numpy.typing as npt
 from pydantic import BaseModel
-
-if TYPE_CHECKING:
-    pass
-
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Json = dict[str, Any]

@@ -8,13 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate.errors import DataError
-
-if TYPE_CHECKING:
-    pass
-
 from slimgate.plugins.base import Json, Progress, no_progress
 from slimgate.plugins.rows import JUDGING, Rows, TaskFacts
 

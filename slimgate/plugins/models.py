@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from slimgate.outcomes import Outcomes
-
-if TYPE_CHECKING:
-    pass
-
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.rows import Encoded
 

@@ -6,13 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimgate.errors import BuildError, MeasureError
-
-if TYPE_CHECKING:
-    pass
-
 from slimgate.plugins.base import Arrays, P, WithParams
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Macs, Predictor

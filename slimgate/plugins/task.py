@@ -13,15 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from slimgate.outcomes import Outcomes
-
-if TYPE_CHECKING:
-    from slimgate.data.guess_input import FoundRows
-
 from slimgate.plugins.base import Arrays, Json, P, Progress, WithParams, no_progress
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import Compared, ModelRef, Predictor
 from slimgate.plugins.rows import Encoded, Rows, TaskFacts
 from slimgate.plugins.source import Source
+
+if TYPE_CHECKING:
+    from slimgate.data.guess_input import FoundRows
 
 
 @dataclass(frozen=True)

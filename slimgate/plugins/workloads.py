@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Literal
 
 # The parts that are timed by themselves. Of writing an answer: until the first token, and each later token.
 # Of a forward pass: end to end, from the text of the rows to their answers, tokenizing included.

@@ -20,7 +20,7 @@ from slimgate.logs.pairs import Rules, shared_tasks
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
 
-WRITTEN = Path(__file__).parents[1] / "data/logs/written_by_tools"
+WRITTEN = Path(__file__).parents[1] / "logs/written_by_tools"
 RULES = Rules(missing="drop")
 Judge = Callable[..., tuple[int, Any, str]]
 

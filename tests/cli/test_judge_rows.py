@@ -214,7 +214,7 @@ def test_a_repeat_is_given_once(judge: Judge, tmp_path: Path) -> None:
 
 
 def test_options_of_answers_do_not_go_with_load_tests(judge: Judge) -> None:
-    file = Path(__file__).parents[1] / "data/logs/written_by_tools/guidellm/base.json"
+    file = Path(__file__).parents[1] / "logs/written_by_tools/guidellm/base.json"
     for option in (["--run", "latest"], ["--same-id", "epochs"]):
         code, _, err = judge(file, file, *option)
         assert code == 4

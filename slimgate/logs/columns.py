@@ -26,6 +26,8 @@ from slimgate.plugins.reader import NOT_AS_WRITTEN, Digest, Row, TaskLog
 _BLOCK = 50_000
 # Where `Samples.empty` has the samples that no metric is of.
 NO_METRIC = ""
+# Two computations of one mean differ by less.
+_MEAN_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +197,22 @@ def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
     return {name: _samples(shown, name, columns.pop(name), task) for name in list(columns)}
 
 
+def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
+    """Raises DataError where all samples are there and their mean is not the one that the tool states."""
+    rows = len(column.flags)
+    if task.samples is not None and rows != task.samples:
+        return
+    for metric, scores in column.scores.items():
+        stated, mean = task.means.get((name, metric)), float(np.frombuffer(scores).mean())
+        if stated is not None and isfinite(mean) and abs(mean - stated) > _MEAN_ROUNDING:
+            raise DataError(
+                f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples have a mean of "
+                f"{mean:.4f}: they are of two runs; put the samples of that run beside its results"
+            )
+
+
 def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
+    _check_means(shown, name, column, task)
     column.flush()
     ids = pa.concat_arrays(column.ids)
     order = by_id(ids)

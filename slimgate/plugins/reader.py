@@ -81,7 +81,9 @@ class TaskLog:
     of SETTINGS, plain JSON values; what the log does not say is not there. optional_metrics: whether a metric
     may be of some samples only, such as an assertion of one test: then a row without an entry for it in
     `scores` is not of that metric. Otherwise, and where the entry is None, the row's score is missing.
-    samples: how many the tool says that it ran, or None; a note names a log that holds fewer.
+    samples: how many the tool says that it ran, or None; a note names a log that holds fewer. means: by
+    filter and metric the mean that the tool itself states; where all samples are there and have another, they
+    are of another run, and the log is refused.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -90,6 +92,7 @@ class TaskLog:
     optional_metrics: bool = False
     samples: int | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    means: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

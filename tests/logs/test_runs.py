@@ -15,6 +15,7 @@ from support.lm_eval_logs import write_lm_eval
 from slimgate import assert_within
 from slimgate.errors import DataError, SuiteError
 from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.columns import read_samples
 from slimgate.logs.find import check_repeat_files, read_any_log, read_log
 from slimgate.logs.pairs import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs, make_log, parse_choices
@@ -455,3 +456,38 @@ def test_a_copy_of_the_base_shows_no_noise(tmp_path: Path) -> None:
     file = next((tmp_path / "copy").iterdir())
     file.write_bytes(file.read_bytes()[::-1])
     check_repeat_files(tmp_path / "copy", base, [])
+
+
+@pytest.mark.parametrize(
+    ("stated", "config", "refused"),
+    [
+        (0.75, {}, False),
+        (0.75 + 1e-9, {}, False),
+        (0.5, {}, True),
+        (0.5, {"metric_list": [{"metric": "acc", "aggregation": "mean"}]}, True),
+        (0.5, {"metric_list": [{"metric": "acc", "aggregation": "median"}]}, False),
+        ("N/A", {}, False),
+    ],
+)
+def test_samples_whose_mean_is_not_that_of_the_results_are_of_another_run(
+    tmp_path: Path, stated: object, config: dict[str, Any], refused: bool
+) -> None:
+    """The good samples of another run, put under the results of a bad one."""
+    content = {
+        "results": {"arc": {"acc,none": stated, "acc_stderr,none": 0.1, "alias": "arc"}},
+        "configs": {"arc": config},
+    }
+    log = read_log(write_lm_eval(tmp_path / "m", {"arc": [1, 1, 1, 0]}, results=content))
+    if not refused:
+        assert len(read_samples("m arc", log.tasks["arc"])[""]) == 4
+        return
+    with pytest.raises(DataError, match=r"state acc 0\.5000, and the 4 samples have a mean of 0\.7500"):
+        read_samples("m arc", log.tasks["arc"])
+
+
+def test_a_part_of_the_samples_has_a_mean_of_its_own(tmp_path: Path) -> None:
+    """Which is not that of the run; a note names the samples that are missing."""
+    counts = {"arc": {"original": 9, "effective": 9}}
+    content = {"results": {"arc": {"acc,none": 0.5}}, "n-samples": counts}
+    log = read_log(write_lm_eval(tmp_path / "m", {"arc": [1, 1, 1, 0]}, results=content))
+    assert len(read_samples("m arc", log.tasks["arc"])[""]) == 4

@@ -59,6 +59,10 @@ class LmEval(Reader):
         return make_log("lm_eval", str(path), runs)
 
 
+# Metrics that lm-eval averages over samples unless a task says otherwise.
+_MEANS = frozenset({"acc", "acc_norm", "exact_match"})
+
+
 def _is_results(file: Path) -> bool:
     """Whether it is lm-eval's, which says the shots of each task: other tools have files of that name."""
     with suppress(DataError):
@@ -138,7 +142,24 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
         higher_is_better={name: bool(value) for name, value in better.items() if value is not None},
         settings=_settings(results, of("configs") or {}, of("n-shot"), of("n-samples"), of("versions")),
         samples=(of("n-samples") or {}).get("effective"),
+        means=_read_means(of("results") or {}, of("configs") or {}),
     )
+
+
+def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+    """By filter and metric what lm-eval states of metrics whose value is the mean over samples."""
+    stated = {
+        entry["metric"]: entry.get("aggregation")
+        for entry in config.get("metric_list") or ()
+        if isinstance(entry, dict) and "metric" in entry
+    }
+    means: dict[tuple[str, str], float] = {}
+    for key, value in results.items():
+        metric, comma, name = str(key).partition(",")
+        is_mean = stated.get(metric, "mean" if metric in _MEANS else None) in ("mean", None)
+        if comma and metric in _MEANS and is_mean and isinstance(value, int | float):
+            means["" if name == _NO_FILTER else name, metric] = float(value)
+    return means
 
 
 def _settings(

@@ -61,10 +61,12 @@ class _CappedLimits(LimitsTable):
     """Of a metric without a bound: the largest share of rows that may lose more than the cap; default: the
     budget divided by 8 caps."""
 
-    @field_validator("increase_relative", check_fields=False)
+    @field_validator("*")
     @classmethod
-    def _is_a_share(cls, limit: float | None, info: ValidationInfo) -> float | None:
+    def _is_a_share(cls, limit: Any, info: ValidationInfo) -> Any:
         """3 is more often meant as 3 % than as four times the loss."""
+        if info.field_name != "increase_relative":
+            return limit
         if limit is not None and limit >= 1 and not info.data.get("reason"):
             raise PydanticCustomError(
                 "unit",

@@ -462,7 +462,7 @@ def test_a_copy_of_the_base_shows_no_noise(tmp_path: Path) -> None:
     ("stated", "config", "refused"),
     [
         (0.75, {}, False),
-        (0.75 + 1e-9, {}, False),
+        (0.75 + 1e-4, {}, False),
         (0.5, {}, True),
         (0.5, {"metric_list": [{"metric": "acc", "aggregation": "mean"}]}, True),
         (0.5, {"metric_list": [{"metric": "acc", "aggregation": "median"}]}, False),

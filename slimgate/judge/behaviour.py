@@ -199,7 +199,7 @@ def behaviour_facts(
 ) -> dict[str, Any]:
     """The record's `behaviour`: what was measured, and what was judged of it.
 
-    message: its line; wishes: what undecided budgets do, by kind.
+    message: its line; on_undecided: what undecided budgets do, by kind.
     """
     return {
         **measured,

@@ -118,7 +118,7 @@ def on_inconclusive_of(
 ) -> OnInconclusive:
     """What INCONCLUSIVE shall do: "fail" unless every undecided budget says "warn".
 
-    judged: the verdict on each of the budgets; otherwise: the wish of a budget that has none of its own.
+    judged: the verdict on each of the budgets; default: of a budget that does not say it.
     """
     undecided = [
         action
@@ -129,7 +129,7 @@ def on_inconclusive_of(
 
 
 def list_actions(budgets: Sequence[Undecided], default: OnInconclusive) -> list[OnInconclusive]:
-    """What INCONCLUSIVE shall do of each budget; otherwise: as above."""
+    """What INCONCLUSIVE shall do of each budget; default: as above."""
     return [budget.on_inconclusive or default for budget in budgets]
 
 

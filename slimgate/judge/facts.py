@@ -14,7 +14,7 @@ from slimgate.judge.verdict import BudgetVerdict, QualityJudgement
 def quality_facts(
     judged: QualityJudgement, message: str, on_undecided: Sequence[OnInconclusive] = ()
 ) -> dict[str, Any]:
-    """A judged metric of a variant. message: its line; wishes: what INCONCLUSIVE does, of each budget."""
+    """A judged metric of a variant. message: its line; on_undecided: of each budget."""
     figures = QualityFigures.model_validate(judged, from_attributes=True).model_dump(mode="json")
     budgets = [budget_facts(*pair) for pair in zip_longest(judged.budgets, on_undecided)]
     return {**figures, "budgets": budgets, "message": message}

@@ -193,7 +193,7 @@ def undecided_verdicts(budgets: Sequence[QualityBudget]) -> tuple[BudgetVerdict,
 
 
 def waiting_facts(budget: QualityBudget, on_undecided: OnInconclusive) -> dict[str, Any]:
-    """A budget of a variant that is new, as the record has it. wish: what INCONCLUSIVE will do."""
+    """A budget of a variant that is new, as the record has it. on_undecided: what INCONCLUSIVE will do."""
     return {
         "kind": budget.kind,
         "limit": budget.limit,

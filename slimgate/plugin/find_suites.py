@@ -92,7 +92,7 @@ def find_suites(
 
 
 def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, LogSuite]:
-    """Every suite of logs of the run by its path; no log is read. others: the suites of models.
+    """Every suite of logs of the run by its path; no log is read. suites: those of models.
 
     Raises SuiteError for the first file that is wrong.
     """

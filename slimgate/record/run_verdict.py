@@ -125,7 +125,7 @@ class _Count:
         self.wrong.append(message)
 
     def verdict(self, missing: int, carried: int, *, is_complete: bool) -> RunVerdict:
-        """whole: whether nothing else belongs to what is judged, so that it is not partial."""
+        """is_complete: whether nothing else belongs to what is judged, so that it is not partial."""
         return RunVerdict(
             status=_last_word(self, is_complete=is_complete),
             passed=self.passed,

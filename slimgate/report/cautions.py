@@ -85,7 +85,7 @@ def _choose_variants(record: RunRecord, *, gated: bool) -> list[VariantRecord]:
 
 
 def _of_models(record: RunRecord, models: list[VariantRecord]) -> Iterator[str]:
-    """What was lost on slices, and what was not gained. found: the gated variants, or the others."""
+    """What was lost on slices, and what was not gained. models: the gated variants, or the others."""
     yield from _fallen_slices(models)
     yield from _no_gain(record, models)
 

@@ -23,7 +23,7 @@ _NOTE = 400
 class Piece:
     """A part of the text. render(k): with its first k of `rows` rows; name: what its rows are, in words.
 
-    A piece of one row is there whole or not at all. most: of how many rows at most, even with more room.
+    A piece of one row is there whole or not at all. max_rows: of how many rows at most, even with more room.
     """
 
     name: str

@@ -153,7 +153,7 @@ def prune(
     *,
     dry_run: bool = False,
 ) -> Pruned:
-    """Removes entries until the limits hold. kept: names of those that stay whatever the limits say."""
+    """Removes entries until the limits hold. protected: names of those that stay whatever the limits say."""
     result = Pruned([], [], [])
     left = sum(entry.bytes for entry in entries)
     for entry in sorted(entries, key=age, reverse=True):

@@ -169,7 +169,7 @@ def _sets(params: Params, rows: Rows) -> list[frozenset[str]]:
 
 
 def _values(classes: tuple[str, ...], gold: Floats, predicted: Floats) -> dict[str, Floats]:
-    """The columns of outcomes; gold, said: (rows, labels) 0 or 1."""
+    """The columns of outcomes; gold, predicted: (rows, labels) 0 or 1."""
     wrong = np.asarray((gold != predicted).sum(axis=1), dtype=np.float64)
     return {
         **{f"{GOLD}{name}": column for name, column in zip(classes, gold.T, strict=True)},

@@ -142,7 +142,7 @@ def make_ranks(rng: np.random.Generator, n: int, changed: np.ndarray, worse: boo
 def make_counts(
     rows: Rows, *, in_whole: bool
 ) -> Callable[[np.random.Generator, int, np.ndarray, bool], Pair]:
-    """Rows of several answers; whole: a changed row loses all of them, else one."""
+    """Rows of several answers; in_whole: a changed row loses all of them, else one."""
 
     def make(rng: np.random.Generator, n: int, changed: np.ndarray, worse: bool) -> Pair:
         before = rows.sound(rng, n)

@@ -58,7 +58,10 @@ class JudgedLoads:
 def judge_pairs(
     name: str, pairs: Sequence[LoadPair], budgets: Sequence[Budget], on_inconclusive: OnInconclusive
 ) -> JudgedLoads:
-    """Every pair and budget. name: of the target; wish: what INCONCLUSIVE does without an own wish."""
+    """Every pair and budget.
+
+    name: of the target. on_inconclusive: of a budget that does not say it.
+    """
     ratios = {pair.name: [*_ratios(pair)] for pair in pairs}
     judged = [
         _judge_budget(name, pair, ratios[pair.name], budget, on_inconclusive)

@@ -38,7 +38,7 @@ def check_free(path: Path) -> None:
 def suite_text(
     suite: Suite, reader: Reader, chosen: Sequence[Chosen], path: Path, *, rows: int, summary: str
 ) -> str:
-    """The file's text. path: where it will stand; rows: of selection; said: how the search ended."""
+    """The file's text. path: where it will stand; rows: of selection; summary: how the search ended."""
     extends = Path(os.path.relpath(suite.path, path.parent)).as_posix()
     lines = [
         f"{HEADER} from {suite.path.name}: {summary}.",

@@ -72,7 +72,7 @@ def _is_results(file: Path) -> bool:
 
 
 def _run(path: Path, time: str, files: Mapping[str, Path], nearby: Path | None) -> Run:
-    """The run of one time. beside: its results file, or None."""
+    """The run of one time. nearby: its results file, or None."""
     results = None if nearby is None else read_object(nearby)
     notes: list[str] = []
     if results is None:

@@ -86,7 +86,7 @@ def _iter_tensor_values(
 
 
 def products_to_int8_(graph: Graph, products: Collection[str], ranges: Ranges, *, limit: int) -> None:
-    """Rewrites the products of those names. ranges: of the values they read; most: the largest weight level.
+    """Rewrites the products of those names. ranges: of the values they read; limit: the largest weight level.
 
     A product that already reads a quantized value of another product reads the same one.
     """

@@ -35,7 +35,7 @@ def units_to_keep(
 
 
 def check_some_go(kept_units: Mapping[str, list[int]], scores: Mapping[str, Scores], setting: str) -> None:
-    """Raises BuildError where every unit stays, and the step would do nothing. told: what was asked for."""
+    """Raises BuildError if every unit stays: the step would do nothing. setting: what the suite asks for."""
     total = sum(map(len, scores.values()))
     if sum(map(len, kept_units.values())) == total:
         raise BuildError(f"{setting} came, by which all {total} units would stay; let more go")

@@ -55,15 +55,18 @@ class Workers:
         """This process's part of a batch, taken in turns; where nothing is left for it, the first row."""
         return list(positions[self.rank :: self.count]) or list(positions[:1])
 
-    def share(self, objective: Objective, whole_sum: torch.Tensor, rows: int, mine: torch.Tensor) -> float:
-        """The part of the batch's answers that this process has; whole, mine: labels, of the batch and of it.
+    def share(self, objective: Objective, batch_labels: torch.Tensor, rows: int, mine: torch.Tensor) -> float:
+        """The part of the batch's answers that this process has.
 
+        batch_labels, mine: labels of the batch, and of this process.
         rows: of the batch. A process that has the first row only to have one counts for nothing.
         """
         if self.count == 1:
             return 1.0
         return (
-            0.0 if self.rank >= rows else _answers(objective, mine) / max(_answers(objective, whole_sum), 1)
+            0.0
+            if self.rank >= rows
+            else _answers(objective, mine) / max(_answers(objective, batch_labels), 1)
         )
 
     def broadcast_weights_(self, network: nn.Module) -> None:

@@ -159,7 +159,7 @@ def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Any, times: T
 def limit_facts(
     judged: CallTimes, budgets: Sequence[LimitBudget], default: OnInconclusive, line: str
 ) -> dict[str, Any]:
-    """Budgets on times, as the record has them. default: what INCONCLUSIVE does if a budget does not say it."""
+    """Budgets on times, as the record has them. default: if a budget does not say what INCONCLUSIVE does."""
     pairs = zip(judged.budgets, list_actions(budgets, default), strict=True)
     return {
         "rounds": judged.rounds,

@@ -212,7 +212,7 @@ def behaviour_facts(
     }
 
 
-def undecided_wishes(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
+def actions_by_kind(budgets: BehaviourBudgets, default: OnInconclusive) -> dict[str, OnInconclusive]:
     """What INCONCLUSIVE does, by the kind of each budget."""
     undecided: dict[str, OnInconclusive | None] = {
         limit.kind: limit.on_inconclusive for limits in budgets.tokens.values() for limit in limits
@@ -225,14 +225,6 @@ def undecided_wishes(budgets: BehaviourBudgets, default: OnInconclusive) -> dict
     if budgets.flips is not None:
         undecided[budgets.flips.kind] = budgets.flips.on_inconclusive
     return {kind: action or default for kind, action in undecided.items()}
-
-
-def on_inconclusive(judged: BehaviourJudgement, on_undecided: Mapping[str, OnInconclusive]) -> OnInconclusive:
-    """What an undecided behaviour does: "fail" unless every undecided budget says "warn"."""
-    undecided = [
-        on_undecided.get(budget.kind) for budget in judged.budgets if budget.verdict is Verdict.INCONCLUSIVE
-    ]
-    return "fail" if "fail" in undecided else "warn"
 
 
 def _share(share: FlipShare) -> dict[str, Any]:

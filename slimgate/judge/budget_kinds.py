@@ -11,7 +11,7 @@ from slimgate.budgets.base import Measured
 from slimgate.budgets.registry import metric_kinds
 from slimgate.errors import SuiteError
 from slimgate.judge.capped import check_derived_share
-from slimgate.judge.decision import BudgetVerdict, Verdict
+from slimgate.judge.decision import Verdict
 
 OnInconclusive = Literal["fail", "warn"]
 
@@ -106,6 +106,11 @@ def _check_cap(metric: Measured, budget: QualityBudget) -> None:
         )
 
 
+def ends_run(verdict: Verdict | None, on_inconclusive: OnInconclusive | None) -> bool:
+    """Whether a judged budget ends the run with exit code 1. Every test, record and command asks this."""
+    return verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and on_inconclusive != "warn")
+
+
 class Undecided(Protocol):
     """A budget that may be undecided, and what that does."""
 
@@ -113,23 +118,8 @@ class Undecided(Protocol):
     def on_inconclusive(self) -> OnInconclusive | None: ...
 
 
-def on_inconclusive_of(
-    budgets: Sequence[Undecided], judged: Sequence[BudgetVerdict], default: OnInconclusive
-) -> OnInconclusive:
-    """What INCONCLUSIVE shall do: "fail" unless every undecided budget says "warn".
-
-    judged: the verdict on each of the budgets; default: of a budget that does not say it.
-    """
-    undecided = [
-        action
-        for action, verdict in zip(list_actions(budgets, default), judged, strict=True)
-        if verdict.verdict is Verdict.INCONCLUSIVE
-    ]
-    return "fail" if "fail" in undecided else "warn"
-
-
 def list_actions(budgets: Sequence[Undecided], default: OnInconclusive) -> list[OnInconclusive]:
-    """What INCONCLUSIVE shall do of each budget; default: as above."""
+    """What INCONCLUSIVE does of each budget. default: of a budget that does not say it."""
     return [budget.on_inconclusive or default for budget in budgets]
 
 

@@ -106,17 +106,15 @@ class LogItem(pytest.Item):
 
     def runtest(self) -> None:
         from slimgate._system.escape import visible
-        from slimgate.judge.budget_kinds import on_inconclusive_of
-        from slimgate.judge.verdict import Verdict
+        from slimgate.judge.budget_kinds import ends_run, list_actions
         from slimgate.logs.record import format_comparison
 
         comparison, path = self._comparison, self.path.resolve()
         if comparison is None:
             pytest.fail(visible(str(self.error)), pytrace=False)
         default = self.config.stash[SESSION].logs.suites[path].table.on_inconclusive
-        action = on_inconclusive_of(comparison.budgets, comparison.judged.budgets, default)
-        undecided = comparison.judged.verdict is Verdict.INCONCLUSIVE and action == "fail"
-        if comparison.judged.verdict is Verdict.FAIL or undecided:
+        verdicts = (budget.verdict for budget in comparison.judged.budgets)
+        if any(map(ends_run, verdicts, list_actions(comparison.budgets, default))):
             pytest.fail(visible(format_comparison(self._target, comparison)), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from slimgate.budgets.registry import find_kind
-from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
+from slimgate.judge.budget_kinds import ends_run, is_in_points, is_two_sided_kind
 from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
     FlipsBudget,
@@ -92,27 +93,24 @@ def _deciding_interval(times: LatencyFacts) -> tuple[float, float] | None:
 
 
 def undecided_fails(record: RunRecord) -> bool:
-    """Whether a gating budget that does not only warn where it is undecided was undecided."""
-    return any(undecided_failing(model) or _confirm_fails(model) for model in record.variants)
-
-
-def _confirm_fails(model: VariantRecord) -> bool:
-    """Whether a budget that does not only warn was undecided on the confirm rows."""
-    budgets = [budget for facts in model.confirm.values() for budget in facts.budgets]
-    return model.gated and any(
-        budget.verdict is Verdict.INCONCLUSIVE and budget.on_inconclusive != "warn" for budget in budgets
+    """Whether an undecided budget ends the run, on the gate rows or on the confirm rows."""
+    return any(
+        undecided_failing(model) or (model.gated and any(map(_is_undecided_failing, _on_confirm_rows(model))))
+        for model in record.variants
     )
+
+
+def _on_confirm_rows(model: VariantRecord) -> Iterator[BudgetFacts]:
+    return (budget for facts in model.confirm.values() for budget in facts.budgets)
+
+
+def _is_undecided_failing(budget: BudgetFacts) -> bool:
+    return budget.verdict is Verdict.INCONCLUSIVE and ends_run(budget.verdict, budget.on_inconclusive)
 
 
 def undecided_failing(model: VariantRecord) -> list[Judged]:
     """The budgets of a variant that gate, are undecided, and do not only warn of it."""
-    return [
-        budget
-        for budget in judged_budgets(model)
-        if model.gated
-        and budget.facts.verdict is Verdict.INCONCLUSIVE
-        and budget.facts.on_inconclusive != "warn"
-    ]
+    return [budget for budget in judged_budgets(model) if model.gated and _is_undecided_failing(budget.facts)]
 
 
 def only_warns(record: RunRecord) -> bool:

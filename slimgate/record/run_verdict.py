@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.budget_kinds import OnInconclusive, ends_run
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     LatencyFacts,
@@ -116,8 +116,9 @@ class _Count:
         self.passed += verdicts.count(Verdict.PASS)
         self.failed += verdicts.count(Verdict.FAIL)
         self.inconclusive += verdicts.count(Verdict.INCONCLUSIVE)
-        only_warn = [verdict for verdict, action in judged if action == "warn"]
-        self.warns += only_warn.count(Verdict.INCONCLUSIVE)
+        self.warns += sum(
+            verdict is Verdict.INCONCLUSIVE and not ends_run(verdict, action) for verdict, action in judged
+        )
 
     def error(self, message: str) -> None:
         """Counts what could not be measured, or a self-test that failed."""

@@ -11,8 +11,8 @@ from slimgate.judge.budget_kinds import (
     OnInconclusive,
     QualityBudget,
     allowed_drop,
+    ends_run,
     list_actions,
-    on_inconclusive_of,
 )
 from slimgate.judge.evidence import Changed
 from slimgate.judge.facts import budget_facts, quality_facts, since_facts
@@ -162,27 +162,30 @@ def test_a_budget_that_waits_for_the_next_run_is_written_with_every_key() -> Non
 
 
 @pytest.mark.parametrize(
-    ("own", "judged", "otherwise", "expected"),
+    ("verdict", "action", "expected"),
     [
-        (["warn", None], ["INCONCLUSIVE", "INCONCLUSIVE"], "fail", "fail"),
-        (["warn", "warn"], ["INCONCLUSIVE", "INCONCLUSIVE"], "fail", "warn"),
-        (["warn", None], ["INCONCLUSIVE", "INCONCLUSIVE"], "warn", "warn"),
-        (["warn", "fail"], ["INCONCLUSIVE", "PASS"], "fail", "warn"),
-        (["fail", "warn"], ["INCONCLUSIVE", "INCONCLUSIVE"], "warn", "fail"),
+        ("PASS", "fail", False),
+        ("FAIL", "fail", True),
+        ("FAIL", "warn", True),
+        ("FAIL", None, True),
+        ("INCONCLUSIVE", "fail", True),
+        ("INCONCLUSIVE", "warn", False),
+        ("INCONCLUSIVE", None, True),
     ],
 )
-def test_an_undecided_metric_fails_unless_every_undecided_budget_only_warns(
-    own: list[OnInconclusive | None], judged: list[str], otherwise: OnInconclusive, expected: OnInconclusive
-) -> None:
-    budgets = [QualityBudget("drop_points", 1.0, on_inconclusive=wish) for wish in own]
-    verdicts = [replace(DROP, verdict=Verdict(one)) for one in judged]
-    assert on_inconclusive_of(budgets, verdicts, otherwise) == expected
-    assert list_actions(budgets, otherwise) == [wish or otherwise for wish in own]
+def test_a_budget_ends_the_run(verdict: str, action: OnInconclusive | None, expected: bool) -> None:
+    assert ends_run(Verdict(verdict), action) is expected
 
 
-def test_each_budget_has_its_verdict() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        on_inconclusive_of([QualityBudget("drop_points", 1.0)], [], "fail")
+def test_no_verdict_ends_no_run() -> None:
+    assert not ends_run(None, "fail")
+
+
+@pytest.mark.parametrize("default", ["fail", "warn"])
+def test_a_budget_without_an_action_takes_the_default(default: OnInconclusive) -> None:
+    actions: list[OnInconclusive | None] = ["warn", None, "fail"]
+    budgets = [QualityBudget("drop_points", 1.0, on_inconclusive=action) for action in actions]
+    assert list_actions(budgets, default) == ["warn", default, "fail"]
 
 
 @pytest.mark.parametrize(

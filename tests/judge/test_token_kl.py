@@ -11,10 +11,9 @@ from scipy.stats import beta, binom
 from slimgate.errors import MeasureError
 from slimgate.judge.behaviour import (
     BehaviourBudgets,
+    actions_by_kind,
     behaviour_facts,
     judge_behaviour,
-    on_inconclusive,
-    undecided_wishes,
 )
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.decision import Verdict
@@ -144,11 +143,8 @@ MEAN = LimitBudget("mean_max", 0.02)
 def judged(found: TokenKl | None, *budgets: LimitBudget) -> tuple[str, dict[str, object]]:
     own = BehaviourBudgets(tokens={"kl": budgets})
     result = judge_behaviour(OUTCOMES, OUTCOMES, own, metrics={}, tokens=found)
-    wishes = undecided_wishes(own, "fail")
     line = behaviour_message("int8", result)
-    return line, behaviour_facts({"n": ROWS, "flips": None}, result, line, wishes) | {
-        "fails": on_inconclusive(result, wishes)
-    }
+    return line, behaviour_facts({"n": ROWS, "flips": None}, result, line, actions_by_kind(own, "fail"))
 
 
 def test_the_line_says_mean_interval_budget_and_verdict() -> None:
@@ -160,11 +156,11 @@ def test_the_line_says_mean_interval_budget_and_verdict() -> None:
 
 def test_a_budget_that_only_warns_does_not_fail_where_it_is_undecided() -> None:
     few = documents([0.001], [0.002])
-    for wish in ("fail", "warn"):
-        line, facts = judged(few, LimitBudget("mean_max", 0.02, None, wish))  # type: ignore[arg-type]
+    for action in ("fail", "warn"):
+        line, facts = judged(few, LimitBudget("mean_max", 0.02, None, action))  # type: ignore[arg-type]
         assert facts["verdict"] == "INCONCLUSIVE"
         assert "gate rows would tell" in line
-        assert facts["fails"] == wish
+        assert [budget["on_inconclusive"] for budget in facts["budgets"]] == [action]  # type: ignore[attr-defined]
 
 
 def test_a_budget_of_models_that_do_not_compare_is_an_error() -> None:

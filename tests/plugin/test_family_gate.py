@@ -53,6 +53,7 @@ def test_a_variant_alone_in_its_family_is_judged_alone_and_no_other_word_is_know
 
 
 def test_a_shard_would_judge_a_part_of_the_family_only(repository: Path) -> None:
+    (repository / "bench/holm.toml").write_text(SUITE.replace("[budgets]", '[budgets]\nfamily = "holm"'))
     ran = pytest_in(repository, "bench/holm.toml", "--slimgate-shard", "1/2", "-q")
     assert ran.code == 4
     assert "[budgets] family: all variants are judged together, so without --slimgate-shard" in ran.out

@@ -12,10 +12,10 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.judge.behaviour import (
     BehaviourBudgets,
+    actions_by_kind,
     behaviour,
     behaviour_facts,
     judge_behaviour,
-    undecided_wishes,
 )
 from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
@@ -33,11 +33,11 @@ from slimgate.run.gate_results import format_now
 
 @dataclass(frozen=True)
 class JudgedMetric:
-    """line: the judgement as a gate prints it; wishes: what INCONCLUSIVE does, of each budget."""
+    """line: the judgement as a gate prints it; actions: what INCONCLUSIVE does, of each budget."""
 
     judged: QualityJudgement
     line: str
-    wishes: Sequence[OnInconclusive]
+    actions: Sequence[OnInconclusive]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Judged:
         """The metrics as the record has them."""
         measured = format_now()
         return {
-            name: {**quality_facts(metric.judged, metric.line, metric.wishes), "measured": measured}
+            name: {**quality_facts(metric.judged, metric.line, metric.actions), "measured": measured}
             for name, metric in self.metrics.items()
         }
 
@@ -100,7 +100,7 @@ def judged_behaviour(
     """
     metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.sliced_metrics)}
     judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
-    on_undecided = undecided_wishes(budgets, on_inconclusive)
+    on_undecided = actions_by_kind(budgets, on_inconclusive)
     line = behaviour_message(name, judged)
     measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
     facts = behaviour_facts(measured, judged, line, on_undecided)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.budget_kinds import QualityBudget, list_actions, on_inconclusive_of
+from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.facts import budget_facts, since_facts
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric, value_of
@@ -37,13 +37,10 @@ def test_baseline(
         judged = judge_quality(load_metric(metric), *earlier.pair, budgets, seed=suite.seed)
         line = message(variant.name, judged, since=baseline.name)
         facts = since_facts(judged, list_actions(budgets, default), line)
-        action = on_inconclusive_of(budgets, judged.budgets, default)
     else:
         facts = _make_untested_facts(suite, variant, metric, earlier)
-        action = on_inconclusive_of(budgets, undecided_verdicts(budgets), default)
     report_part(make_part(SINCE, variant.name, metric, {**facts, "measured": format_now()}))
-    verdict = facts["verdict"]
-    conclude(variant, verdict and Verdict(verdict), facts["message"], action)
+    conclude(variant, facts)
 
 
 def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from slimgate.data.quoting import quoted_texts
 from slimgate.judge.behaviour import (
+    actions_by_kind,
     behaviour,
     behaviour_facts,
     judge_behaviour,
-    on_inconclusive,
-    undecided_wishes,
 )
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
@@ -71,10 +70,10 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
         parted = find_parted_block(teacher, variant)
         measured["parted"] = parted.model_dump(mode="json")
         line += f"; {describe_parted(parted)}"
-    actions = undecided_wishes(budgets, suite.measure.on_inconclusive)
+    actions = actions_by_kind(budgets, suite.measure.on_inconclusive)
     facts = behaviour_facts(measured, judged, line, actions)
     report_part(make_part("behaviour", variant.name, "", {**facts, "measured": format_now()}))
-    conclude(variant, judged.verdict, line, on_inconclusive(judged, actions))
+    conclude(variant, facts)
 
 
 def _sliceable(metric: str, needs: frozenset[str]) -> bool:

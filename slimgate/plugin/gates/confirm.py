@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgate.judge.budget_kinds import list_actions, on_inconclusive_of
+from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.family import bound_among
 from slimgate.judge.message import message
@@ -44,4 +44,4 @@ def test_confirm(
     facts = quality_facts(judged, line, list_actions(budgets, default)) | {"measured": format_now()}
     facts |= {"among": among, "bound_among": bound_among(judged, among)}
     report_part(make_part(CONFIRMED, variant.name, confirm_metric, facts))
-    conclude(variant, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, default))
+    conclude(variant, facts)

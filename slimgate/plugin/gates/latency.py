@@ -12,7 +12,7 @@ import pytest
 
 from slimgate._system.garbage import no_collection
 from slimgate._system.threads import tokenizer_threads
-from slimgate.judge.budget_kinds import OnInconclusive, list_actions, on_inconclusive_of
+from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
     P95,
@@ -121,7 +121,7 @@ def test_latency(
     line, default = call_times_message(timed.name, workload.id, judged), measure.on_inconclusive
     facts["limits"] = limit_facts(judged, budgets, default, line)
     report_part(make_part("latency", timed.name, workload.id, facts))
-    conclude(timed, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, default))
+    conclude(timed, facts["limits"])
 
 
 def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:

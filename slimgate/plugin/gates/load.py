@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from slimgate.judge.budget_kinds import on_inconclusive_of
 from slimgate.judge.budget_tables import GOODPUT, LimitBudget
 from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times
-from slimgate.judge.decision import Verdict
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import judge_speedup, speed_message
 from slimgate.plugin.gates.latency import limit_facts, why_not_timed
@@ -50,14 +48,12 @@ def test_load(
     judged = judge_speedup(speedup, budget.limit, budget.reason, kind=budget.kind) if budget else None
     line = speed_message(variant.name, load.id, speedup, judged, more="blocks")
     judged_limits = judge_limits(times, load, limits)
-    limits_action = on_inconclusive_of(limits, judged_limits.budgets, suite.measure.on_inconclusive)
     limits_line = limits_message(variant.name, load, judged_limits)
+    limits_facts = limit_facts(judged_limits, limits, suite.measure.on_inconclusive, limits_line)
     for name, contenders in ((TEACHER, (BASE, COPY)), (variant.name, (VARIANT,))):
         found_times = _time_facts(times, contenders, load)
         if limits and name == variant.name:
-            found_times["limits"] = limit_facts(
-                judged_limits, limits, suite.measure.on_inconclusive, limits_line
-            )
+            found_times["limits"] = limits_facts
         report_part(make_part("latency", name, load.id, found_times))
     facts: dict[str, Any] = {
         "speedup": speedup.speedup,
@@ -73,15 +69,7 @@ def test_load(
         "measured": format_now(),
     }
     report_part(make_part("speedup", variant.name, load.id, facts))
-    failed = [
-        message
-        for message, verdict, inconclusive in (
-            (line, judged and judged.verdict, action),
-            (limits_line, judged_limits.verdict, limits_action),
-        )
-        if verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and inconclusive == "fail")
-    ]
-    conclude(variant, Verdict.FAIL if failed else None, "\n".join(failed), "fail")
+    conclude(variant, facts, limits_facts)
 
 
 def judge_limits(times: LoadTimes, load: Load, limits: Sequence[LimitBudget]) -> CallTimes:

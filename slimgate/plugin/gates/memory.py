@@ -48,7 +48,7 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
         "message": line,
     }
     report_part(make_part("memory", weighed.name, "", facts))
-    conclude(weighed, judged.verdict if judged else None, line, action)
+    conclude(weighed, facts)
 
 
 def _peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:

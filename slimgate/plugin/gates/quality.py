@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slimgate.judge.budget_kinds import list_actions, on_inconclusive_of
+from slimgate.judge.budget_kinds import list_actions
 from slimgate.judge.facts import budget_facts, quality_facts
 from slimgate.judge.family import bound_among
 from slimgate.judge.message import message, teacher_message
@@ -55,8 +55,7 @@ def test_quality(
         among = chosen_among(suite, metric)
         facts |= {"among": among, "bound_among": bound_among(judged, among)}
     report_part(make_part("quality", variant.name, metric, facts))
-    action = on_inconclusive_of(budgets, judged.budgets, default)
-    conclude(variant, judged.verdict, line, action)
+    conclude(variant, facts)
 
 
 def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part: Report) -> None:
@@ -77,7 +76,7 @@ def _judge_teacher(suite: Suite, teacher: ModelHandle, metric: str, report_part:
         "message": line,
     }
     report_part(make_part("quality", TEACHER, metric, facts))
-    conclude(teacher, judged.verdict, line, on_inconclusive_of(budgets, judged.budgets, default))
+    conclude(teacher, facts)
 
 
 def _stored_answers(model: ModelHandle) -> str:

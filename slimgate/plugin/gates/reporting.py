@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
 from slimgate._system.escape import visible
+from slimgate.judge.budget_kinds import ends_run
 from slimgate.judge.verdict import Verdict
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import Claim, check_step_claims
@@ -63,13 +64,18 @@ def _rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
     return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
 
 
-def conclude(
-    model: ModelHandle, verdict: Verdict | None, message: str, on_inconclusive: Literal["fail", "warn"]
-) -> None:
-    """Fails the running test where a gated budget does not hold, or is undecided and may not be."""
-    undecided = verdict is Verdict.INCONCLUSIVE and on_inconclusive == "fail"
-    if model.variant.gated and (verdict is Verdict.FAIL or undecided):
-        pytest.fail(visible(message), pytrace=False)
+def conclude(model: ModelHandle, *results: Mapping[str, Any]) -> None:
+    """Fails the running test of a gated model with the lines of the results whose budgets end the run.
+
+    results: the facts that were reported, each with its `budgets` and `message`.
+    """
+    lines = [facts["message"] for facts in results if any(map(_ends_run, facts.get("budgets", ())))]
+    if lines and model.variant.gated:
+        pytest.fail(visible("\n".join(lines)), pytrace=False)
+
+
+def _ends_run(budget: Mapping[str, Any]) -> bool:
+    return ends_run(Verdict(budget["verdict"]), budget["on_inconclusive"])
 
 
 def claims_of(model: ModelHandle) -> list[Claim]:

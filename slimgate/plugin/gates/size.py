@@ -10,7 +10,6 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.size import judge_compression, judge_flops
-from slimgate.judge.verdict import BudgetVerdict, Verdict, worst_verdict
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.record.results import FLOPS
 from slimgate.run.gate_results import format_now, make_part
@@ -43,13 +42,8 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_p
         "measured": format_now(),
     }
     report_part(make_part("size", variant.name, "", facts))
-    flops, flops_line = _judge_flops(teacher, variant, suite.budgets[variant.name].flops, report_part)
-    judgements = [(judged, line), (flops, flops_line)]
-    wrong = "; ".join(
-        text for judgement, text in judgements if judgement is not None and judgement.verdict is Verdict.FAIL
-    )
-    verdict = worst_verdict([judgement.verdict for judgement, _ in judgements if judgement is not None])
-    conclude(variant, verdict, wrong, "fail")
+    flops = _report_flops(teacher, variant, suite.budgets[variant.name].flops, report_part)
+    conclude(variant, facts, flops)
 
 
 def why_not_sized(suite: Suite, name: str) -> str | None:
@@ -60,10 +54,10 @@ def why_not_sized(suite: Suite, name: str) -> str | None:
     return f"{endpoint} is an endpoint: slimgate does not see its files, its calls and its memory"
 
 
-def _judge_flops(
+def _report_flops(
     teacher: ModelHandle, variant: ModelHandle, budget: FlopsBudget | None, report_part: Report
-) -> tuple[BudgetVerdict | None, str]:
-    """The budget on operations and its line. Raises MeasureError where it gates and they are not known."""
+) -> dict[str, Any]:
+    """The budget on a call's operations. Raises MeasureError where it gates and they are not known."""
     before, after = teacher.operations, variant.operations
     report_part(make_part(FLOPS, TEACHER, "", _facts(before)))
     facts = _facts(after)
@@ -77,7 +71,7 @@ def _judge_flops(
                 f"them cannot be judged; switch it off: [budgets.variants.{variant.name}] {off}"
             )
         report_part(make_part(FLOPS, variant.name, "", facts))
-        return None, ""
+        return facts
     ratio = after.macs / before.macs
     judged = judge_flops(before.macs, after.macs, budget.limit, budget.reason) if budget else None
     line = f"{variant.name}: {_giga(after)} vs {_giga(before)} GFLOPs a row, {ratio:.3f} of the teacher's"
@@ -90,7 +84,7 @@ def _judge_flops(
         "message": line,
     }
     report_part(make_part(FLOPS, variant.name, "", facts))
-    return judged, line
+    return facts
 
 
 def _facts(operations: Operations) -> dict[str, Any]:

@@ -65,4 +65,4 @@ def test_speedup(
     }
     report_part(make_part("speedup", variant.name, workload.id, facts))
     describe_speedup(request.config, (suite.path, variant.name, workload.id), speedup)
-    conclude(variant, judged.verdict if judged else None, line, action)
+    conclude(variant, facts)

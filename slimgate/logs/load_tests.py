@@ -98,7 +98,7 @@ def _refuse_differences(
         )
 
 
-def length_notes(pairs: Sequence[LoadPair]) -> Iterator[str]:
+def describe_lengths(pairs: Sequence[LoadPair]) -> Iterator[str]:
     """Where the answers of both are of different lengths, which complete answers are slower by."""
     for pair in pairs:
         before, after = (_mean(run.requests, "tokens") for run in (pair.base, pair.target))

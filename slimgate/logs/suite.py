@@ -1,4 +1,4 @@
-"""A suite that judges logs of evaluation tools: [logs] names the logs, [budgets] and [pooled] limit losses.
+"""A suite that judges files of other tools: [logs] names them, [budgets] and [pooled] limit losses.
 
 [logs]
 base = "../logs/base"
@@ -13,19 +13,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
+from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.logs.budgets import LogBudgets, budgets_of_table
 from slimgate.logs.directions import read_directions
+from slimgate.logs.load_tests import check_load_options
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.runs import parse_choices
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
+from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.errors import to_suite_error
 from slimgate.suite.file import parse_toml
+from slimgate.suite.variant_budgets import LATENCY
 
 LOGS = "logs"
 
@@ -35,8 +39,8 @@ class LogsTable(Table):
 
     title: str | None = None
     """What the reports call it; default: the names of base and targets."""
-    base: str
-    """The log of the base: a file, a folder, or a kept baseline."""
+    base: str | None = None
+    """The log of the base: a file, a folder, or a kept baseline; left out for KL logs, which hold both."""
     targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], str] = Field(min_length=1)
     """By name the logs of the models to judge."""
     repeat: str | None = None
@@ -65,25 +69,30 @@ class LogsTable(Table):
 class LogSuite:
     """A suite of logs, read from its file.
 
-    shown: the file as messages name it. base, targets, repeat: paths relative to the working folder.
+    shown: the file as messages name it. base, targets, repeat: paths relative to the working folder; base:
+    None of KL logs, which hold both models. tables: of the file, without [logs]. budgets: on the comparisons
+    of logs of answers; None where [budgets] is of load tests or KL logs.
     """
 
     path: Path
     shown: str
     table: LogsTable
-    base: Path
+    base: Path | None
     targets: Mapping[str, Path]
     repeat: Path | None
-    budgets: LogBudgets
+    tables: Mapping[str, Any]
+    budgets: LogBudgets | None
     rules: Rules
 
 
 def load_log_suite(path: Path, shown: str) -> LogSuite:
     """Reads the suite file, but no log. Raises SuiteError."""
     data = parse_toml(path, shown)
+    tables = {key: value for key, value in data.items() if key != LOGS}
     try:
         table = LogsTable.model_validate(data[LOGS])
-        check_options(table.allow)
+        of_answers = table.base is not None and not _limits_tool_files(tables)
+        (check_options if of_answers else check_load_options)(table.allow)
         rules = Rules(
             frozenset(table.allow),
             table.missing,
@@ -99,11 +108,25 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
         raise SuiteError(f"{shown} [logs]: {error}") from None
     if "teacher" in table.targets:
         raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
-    budgets = budgets_of_table({key: value for key, value in data.items() if key != LOGS}, shown)
-    targets = {name: _to_relative_path(path, text, shown) for name, text in table.targets.items()}
-    repeat = None if table.repeat is None else _to_relative_path(path, table.repeat, shown)
-    base = _to_relative_path(path, table.base, shown)
-    return LogSuite(path, shown, table, base, targets, repeat, budgets, rules)
+    if not of_answers:
+        resolve_budgets(tables, tuple(table.targets), shown)
+    return LogSuite(
+        path=path,
+        shown=shown,
+        table=table,
+        base=None if table.base is None else _to_relative_path(path, table.base, shown),
+        targets={name: _to_relative_path(path, text, shown) for name, text in table.targets.items()},
+        repeat=None if table.repeat is None else _to_relative_path(path, table.repeat, shown),
+        tables=tables,
+        budgets=budgets_of_table(tables, shown) if of_answers else None,
+        rules=rules,
+    )
+
+
+def _limits_tool_files(tables: Mapping[str, Any]) -> bool:
+    """Whether [budgets] limits times or KL, which only load tests and KL logs tell."""
+    stated = tables.get("budgets")
+    return isinstance(stated, Mapping) and not {LATENCY, *TOKEN_TABLES}.isdisjoint(stated)
 
 
 def _to_relative_path(file: Path, text: str, shown: str) -> Path:

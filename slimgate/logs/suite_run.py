@@ -1,24 +1,68 @@
-"""Judges a suite of logs, as `slimgate judge` judges log files."""
+"""Judges a suite of logs, load tests or KL logs, as `slimgate judge` judges such files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 
-from slimgate.logs.find import check_repeat_files, read_log
+from slimgate.errors import SuiteError
+from slimgate.logs.answers import JudgedAnswers
+from slimgate.logs.find import check_repeat_files, read_any_log, read_log
+from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.judged_kl_log import JudgedKlLogs, read_kl_budgets
+from slimgate.logs.judged_loads import (
+    JudgedLoadTests,
+    judge_load_tests,
+    read_time_budgets,
+    require_load_test,
+)
+from slimgate.logs.kl_log import read_kl_log
 from slimgate.logs.suite import LogSuite
-from slimgate.logs.verdicts import LogVerdicts, judge_logs
+from slimgate.logs.verdicts import judge_logs
+from slimgate.plugins.reader import Log
 
 
-def judge_log_suite(suite: LogSuite) -> Mapping[str, LogVerdicts]:
-    """The verdicts by target. Raises DataError for logs that are missing or cannot be compared."""
-    form = suite.table.format
-    base = read_log(suite.base, form)
-    repeat = None if suite.repeat is None else read_log(suite.repeat, form)
+def judge_log_suite(suite: LogSuite) -> JudgedFiles:
+    """Raises DataError for files that are missing or cannot be compared, SuiteError for budgets of others."""
+    if suite.base is None:
+        return _judge_kl_logs(suite)
+    base = read_any_log(suite.base, suite.table.format)
     if suite.repeat is not None:
         check_repeat_files(suite.repeat, suite.base, suite.targets.values())
-    return {
+    if base.loads:
+        return _judge_load_tests(suite, suite.base, base)
+    if suite.budgets is None:
+        raise SuiteError(
+            f"{suite.shown} [budgets]: latency and KL came, which are of load tests and KL logs; "
+            f"{suite.base.as_posix()} is a log of answers"
+        )
+    form = suite.table.format
+    repeat = None if suite.repeat is None else read_log(suite.repeat, form)
+    judged = {
         name: judge_logs(
             base, read_log(path, form), suite.budgets, suite.rules, seed=suite.table.seed, repeat=repeat
         )
         for name, path in suite.targets.items()
     }
+    return JudgedAnswers(judged, suite.table.on_inconclusive)
+
+
+def _judge_kl_logs(suite: LogSuite) -> JudgedKlLogs:
+    return JudgedKlLogs(
+        {name: read_kl_log(path) for name, path in suite.targets.items()},
+        {name: read_kl_budgets(suite.tables, name, suite.shown) for name in suite.targets},
+        suite.table.on_inconclusive,
+    )
+
+
+def _judge_load_tests(suite: LogSuite, path: Path, base: Log) -> JudgedLoadTests:
+    def read(other: Path) -> Log:
+        return require_load_test(read_any_log(other, suite.table.format), other, path)
+
+    return judge_load_tests(
+        base,
+        {name: read(target) for name, target in suite.targets.items()},
+        None if suite.repeat is None else read(suite.repeat),
+        {name: read_time_budgets(suite.tables, name, suite.shown) for name in suite.targets},
+        suite.table.allow,
+        suite.table.on_inconclusive,
+    )

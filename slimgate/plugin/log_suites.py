@@ -1,4 +1,4 @@
-"""Suites of logs as test files: a test for each comparison that has a budget."""
+"""Suites of logs as test files: a test for each result that has a budget."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from slimgate.errors import SlimgateError
 from slimgate.plugin.config import SESSION
 
 if TYPE_CHECKING:
+    from slimgate.logs.judged import JudgedFiles
     from slimgate.logs.suite import LogSuite
-    from slimgate.logs.verdicts import Comparison, LogVerdicts
     from slimgate.record import RunRecord
+    from slimgate.record.results import JudgedFacts
 
 _NAME = "test_logs"
 
@@ -24,11 +25,11 @@ class LogRuns:
 
     def __init__(self, suites: Mapping[Path, LogSuite]) -> None:
         self.suites = suites
-        self._judged: dict[Path, Mapping[str, LogVerdicts]] = {}
+        self._judged: dict[Path, JudgedFiles] = {}
         self._reported: dict[Path, None] = {}
 
-    def judge(self, path: Path) -> Mapping[str, LogVerdicts]:
-        """By target the verdicts of a suite. Raises SlimgateError where they cannot be reached."""
+    def judge(self, path: Path) -> JudgedFiles:
+        """The verdicts of a suite. Raises SlimgateError where they cannot be reached."""
         from slimgate.logs.suite_run import judge_log_suite
 
         if path not in self._judged:
@@ -41,15 +42,14 @@ class LogRuns:
 
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
         """Writes record, outcomes and reports of every suite of which a verdict was reported."""
-        from slimgate.logs.record import write_log_record
+        from slimgate.logs.record import write_record
         from slimgate.report.files import write_reports
 
         records: dict[Path, RunRecord] = {}
         for path in self._reported:
             suite, folder = self.suites[path], root / path.stem
-            records[path] = write_log_record(
+            records[path] = write_record(
                 self.judge(path),
-                suite.table.on_inconclusive,
                 folder,
                 suite=suite.shown,
                 command=command,
@@ -70,7 +70,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 class LogFile(pytest.File):
-    """The tests are the comparisons, so the logs are read when they are collected."""
+    """The tests are the results, so the logs are read when they are collected."""
 
     @property
     def runs(self) -> LogRuns:
@@ -83,39 +83,30 @@ class LogFile(pytest.File):
         except SlimgateError as error:
             yield LogItem.from_parent(self, name=_NAME, error=error)
             return
-        for target, verdicts in judged.items():
-            for comparison in verdicts.everything:
-                if comparison.budgets:
-                    name = f"{_NAME}[{target}-{comparison.name}]"
-                    yield LogItem.from_parent(self, name=name, target=target, comparison=comparison)
+        for target, record in judged.targets.items():
+            for result in record.results():
+                if result.facts.budgets:
+                    name = f"{_NAME}[{target}-{result.title}]"
+                    yield LogItem.from_parent(self, name=name, facts=result.facts)
 
 
 class LogItem(pytest.Item):
-    """The verdict on one comparison of one target; or why there is none."""
+    """The verdict on one result of one target, such as a comparison; or why there is none."""
 
     def __init__(
-        self,
-        *,
-        target: str = "",
-        comparison: Comparison | None = None,
-        error: SlimgateError | None = None,
-        **kwargs: Any,
+        self, *, facts: JudgedFacts | None = None, error: SlimgateError | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self._target, self._comparison, self.error = target, comparison, error
+        self._facts, self.error = facts, error
 
     def runtest(self) -> None:
         from slimgate._system.escape import visible
-        from slimgate.judge.budget_kinds import ends_run, list_actions
-        from slimgate.logs.record import format_comparison
+        from slimgate.judge.budget_kinds import ends_run
 
-        comparison, path = self._comparison, self.path.resolve()
-        if comparison is None:
+        if self._facts is None:
             pytest.fail(visible(str(self.error)), pytrace=False)
-        default = self.config.stash[SESSION].logs.suites[path].table.on_inconclusive
-        verdicts = (budget.verdict for budget in comparison.judged.budgets)
-        if any(map(ends_run, verdicts, list_actions(comparison.budgets, default))):
-            pytest.fail(visible(format_comparison(self._target, comparison)), pytrace=False)
+        if any(ends_run(budget.verdict, budget.on_inconclusive) for budget in self._facts.budgets):
+            pytest.fail(visible(str(self._facts.message)), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, self.name

@@ -34,6 +34,13 @@ from slimgate.record.run import SCHEMA, RunRecord, VariantRecord, read_record, t
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since_baseline import SinceFacts, WaitingBudget
 from slimgate.record.task import SplitFacts, SuiteFacts, TaskFactsRecord
+from slimgate.record.tool_files import (
+    KlFigure,
+    KlLogFacts,
+    LoadRunFacts,
+    LoadTestFacts,
+    TimeRatioFacts,
+)
 from slimgate.record.verdicts import (
     ONLY_WARNS,
     AcceptedFacts,
@@ -71,7 +78,11 @@ __all__ = [
     "FlopsFacts",
     "FollowedRow",
     "KlFacts",
+    "KlFigure",
+    "KlLogFacts",
     "LatencyFacts",
+    "LoadRunFacts",
+    "LoadTestFacts",
     "LookFacts",
     "LoosenedBudget",
     "Machine",
@@ -106,6 +117,7 @@ __all__ = [
     "TaskFactsRecord",
     "TensorFacts",
     "TimeLimitFacts",
+    "TimeRatioFacts",
     "TimingFacts",
     "TradeoffFacts",
     "UndecidedChange",

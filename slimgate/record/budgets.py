@@ -23,7 +23,9 @@ from slimgate.record import (
     SizeFacts,
     VariantRecord,
 )
-from slimgate.record.results import BEHAVIOUR, JudgedFacts, Result
+from slimgate.record.results import BEHAVIOUR, KL_LOG, JudgedFacts, Result
+
+PERPLEXITY = "perplexity"
 
 
 class Judged(NamedTuple):
@@ -56,9 +58,9 @@ def judged_budgets(model: VariantRecord) -> list[Judged]:
 
 
 def _of(result: Result, budget: BudgetFacts) -> str:
-    if result.kind != BEHAVIOUR:
-        return result.of
-    return behaviour_of(budget.kind)
+    if result.kind == KL_LOG:
+        return next((name for name, table in TOKEN_TABLES.items() if budget.kind in table.kinds), PERPLEXITY)
+    return behaviour_of(budget.kind) if result.kind == BEHAVIOUR else result.of
 
 
 def behaviour_of(kind: str) -> str:

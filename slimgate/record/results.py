@@ -8,6 +8,7 @@ from slimgate.judge.behaviour_parts import BehaviourFacts
 from slimgate.record.machine import FlopsFacts, LatencyFacts, MemoryFacts, SizeFacts, TimeLimitFacts
 from slimgate.record.quality import QualityFacts
 from slimgate.record.since_baseline import SinceFacts
+from slimgate.record.tool_files import KlLogFacts, LoadTestFacts
 from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
 # The kinds of results, as checks and parts are called; run_verdict.py has those that no budget judges here.
@@ -15,6 +16,8 @@ QUALITY, BEHAVIOUR, SIZE, MEMORY, SPEEDUP = "quality", "behaviour", "size", "mem
 SINCE = "since"  # a metric beside that of the baseline
 TIMES = "latency"  # a model's own times
 FLOPS = "flops"
+LOAD_TEST = "load_test"  # of a server, by another tool
+KL_LOG = "kl_log"
 JudgedFacts = (
     QualityFacts
     | SinceFacts
@@ -24,8 +27,10 @@ JudgedFacts = (
     | FlopsFacts
     | LatencyFacts
     | TimeLimitFacts
+    | LoadTestFacts
+    | KlLogFacts
 )
-_OF = {SINCE: BASELINE, SPEEDUP: LATENCY}
+_OF = {SINCE: BASELINE, SPEEDUP: LATENCY, LOAD_TEST: LATENCY}
 
 
 class Result(NamedTuple):
@@ -43,7 +48,7 @@ class Result(NamedTuple):
     @property
     def detail(self) -> str | None:
         """The metric that is held against the baseline, the workload of a latency."""
-        return self.name if self.kind in (SINCE, SPEEDUP, TIMES) else None
+        return self.name if self.kind in (SINCE, SPEEDUP, TIMES, LOAD_TEST) else None
 
     @property
     def title(self) -> str:

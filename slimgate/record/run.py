@@ -19,6 +19,8 @@ from slimgate.record.quality import QualityFacts
 from slimgate.record.results import (
     BEHAVIOUR,
     FLOPS,
+    KL_LOG,
+    LOAD_TEST,
     MEMORY,
     QUALITY,
     SINCE,
@@ -30,6 +32,7 @@ from slimgate.record.results import (
 from slimgate.record.shard import ShardFacts
 from slimgate.record.since_baseline import SinceFacts
 from slimgate.record.task import SuiteFacts, TaskFactsRecord
+from slimgate.record.tool_files import KlLogFacts, LoadTestFacts
 from slimgate.record.verdicts import (
     AcceptedFacts,
     BaselineFacts,
@@ -54,6 +57,7 @@ class VariantRecord(Part):
     since_baseline: metrics that have a budget against the same variant of the baseline.
     confirm: metrics with a budget, judged once more on rows that nothing had read.
     awaited: what has a budget and no run has measured yet. switched_off: budgets that its table takes away.
+    load_tests, kl_log: of files of other tools, by load.
     notes: of logs, what was allowed to differ, was left out or could not be compared.
     """
 
@@ -74,6 +78,8 @@ class VariantRecord(Part):
     latency: dict[str, LatencyFacts] = {}
     memory: MemoryFacts | None = None
     flops: FlopsFacts | None = None
+    load_tests: dict[str, LoadTestFacts] = {}
+    kl_log: KlLogFacts | None = None
     shapes: RowShapes | None = None
     since_baseline: dict[str, SinceFacts] = {}
     confirm: dict[str, QualityFacts] = {}
@@ -106,6 +112,9 @@ class VariantRecord(Part):
             yield Result(SPEEDUP, workload, times)
             if times.limits is not None:
                 yield Result(TIMES, workload, times.limits)
+        yield from (Result(LOAD_TEST, load, facts) for load, facts in self.load_tests.items())
+        if self.kl_log is not None:
+            yield Result(KL_LOG, "", self.kl_log)
 
 
 class RunRecord(Part):

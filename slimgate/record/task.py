@@ -7,8 +7,10 @@ from typing import Any
 from slimgate.judge.parts import Part
 from slimgate.judge.score_metric import RECORD_KIND
 
-# The kind of task of a record whose rows are those of prediction files.
+# The kinds of task of records of files of other tools, beside logs of answers.
 PREDICTIONS = "predictions"
+LOAD_TESTS = "load tests"
+KL_LOGS = "KL logs"
 
 
 class SuiteFacts(Part):
@@ -50,5 +52,5 @@ class TaskFactsRecord(Part):
 
     @property
     def is_of_files(self) -> bool:
-        """Whether logs or predictions of other tools were judged: slimgate has built no model of them."""
-        return self.kind in (RECORD_KIND, PREDICTIONS)
+        """Whether files of other tools were judged: slimgate has built no model of them."""
+        return self.kind in (RECORD_KIND, PREDICTIONS, LOAD_TESTS, KL_LOGS)

@@ -17,6 +17,7 @@ from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, messages
+from slimgate.record.task import KL_LOGS, LOAD_TESTS
 from slimgate.record.words import format_count, moment
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
@@ -39,6 +40,7 @@ from slimgate.report.status import (
     workloads,
 )
 from slimgate.report.tables import blocks, bullets, fold, with_heading
+from slimgate.report.tool_files import tool_files_section
 from slimgate.report.weaker import weaker_gate
 
 # The cautions that matter come first; more than these are folded.
@@ -236,6 +238,8 @@ def head(record: RunRecord) -> str:
 def _tables(record: RunRecord) -> tuple[str, ...]:
     """The table of variants; of logs, which may have hundreds of tasks, one of tasks for each variant."""
     if record.task.is_of_files:
+        if record.task.kind in (LOAD_TESTS, KL_LOGS):
+            return (tool_files_section(record),)
         return (log_comparison(record), table_words(record))
     return ("## Variants", variants_table(record, models(record)), table_words(record))
 
@@ -316,6 +320,8 @@ def origin(record: RunRecord) -> str:
     """Suite, rows, time; of logs, which model the report calls the teacher."""
     gate = record.task.splits.get("gate")
     if record.task.is_of_files:
+        if record.task.kind in (LOAD_TESTS, KL_LOGS):
+            return f"{escape(str(record.task.source['name']))} · {moment(record.created)}"
         noun, file = ("scores", "log") if record.task.kind == RECORD_KIND else ("rows", "predictions")
         counted = [] if gate is None else [f"{count(gate.n)} {noun}"]
         base = f"the base's {file} {'is' if file == 'log' else 'are'} the teacher below"

@@ -119,9 +119,9 @@ def test_every_format_gives_the_same_verdict(judge: Judge, tmp_path: Path, suffi
 def test_json_is_as_in_the_record(judge: Judge, pair: tuple[Path, Path]) -> None:
     arguments = ("--metric", "accuracy", "--metric", "f1_macro", "--drop-points", 4, "--drop-points", 0.5)
     code, out, _ = judge(*pair, *arguments, "--json")
-    found = json.loads(out)
+    (found,) = json.loads(out).values()
     assert code == 1
-    assert set(found) == {"quality", "behaviour", "verdict"}
+    assert set(found) == {"quality", "behaviour", "notes", "verdict"}
     quality = {name: QualityFacts.model_validate_json(json.dumps(f)) for name, f in found["quality"].items()}
     assert [*quality] == ["accuracy", "f1_macro"]
     assert quality["accuracy"].drop_points == pytest.approx(2.0)
@@ -157,7 +157,7 @@ def test_values_are_those_of_scikit_learn(judge: Judge, tmp_path: Path) -> None:
     ]
     paths = files(tmp_path, (tables[0], tables[1]))
     _, out, _ = judge(*paths, "--metric", "f1_macro", "--metric", "log_loss", "--json")
-    found = json.loads(out)["quality"]
+    found = json.loads(out)["int8"]["quality"]
     for key, one in (("teacher", "teacher"), ("value", "int8")):
         answers = scores[one].argmax(axis=1)
         assert found["f1_macro"][key] == pytest.approx(f1_score(labels, answers, average="macro"))
@@ -167,7 +167,7 @@ def test_values_are_those_of_scikit_learn(judge: Judge, tmp_path: Path) -> None:
 def test_the_seed_is_that_of_the_bootstrap(judge: Judge, pair: tuple[Path, Path]) -> None:
     def interval(seed: int) -> list[float]:
         out = judge(*pair, "--metric", "f1_macro", "--seed", seed, "--json")[1]
-        return list(json.loads(out)["quality"]["f1_macro"]["interval"])
+        return list(json.loads(out)["int8"]["quality"]["f1_macro"]["interval"])
 
     assert interval(1) == interval(1) != interval(2)
 
@@ -178,7 +178,7 @@ def test_groups_widen_the_interval(judge: Judge, tmp_path: Path) -> None:
     apart = judge(*files(tmp_path, (teacher, variant)), "--json")[1]
     both = ({**teacher, "doc": groups}, variant)
     together = judge(*files(tmp_path, both), "--group", "doc", "--json")[1]
-    alone, grouped = (json.loads(out)["quality"]["accuracy"] for out in (apart, together))
+    alone, grouped = (json.loads(out)["int8"]["quality"]["accuracy"] for out in (apart, together))
     assert grouped["groups"] == 100
     assert grouped["design_effect"] > 1
     assert grouped["interval"][1] > alone["interval"][1]
@@ -267,11 +267,11 @@ def test_flips_and_slices_are_judged_from_a_file_of_budgets(
     )
     found, out, _ = judge(*pair, "--budgets", tmp_path / "x.toml", "--json")
     assert found == code
-    behaviour = json.loads(out)["behaviour"]
+    behaviour = json.loads(out)["int8"]["behaviour"]
     flips = behaviour["budgets"][0]
     assert (flips["kind"], flips["verdict"]) == ("flips_max_percent", verdict)
     assert {one["column"] for one in behaviour["slices"]} == {"label"}
-    assert json.loads(out)["verdict"]["status"] == verdict
+    assert json.loads(out)["int8"]["verdict"]["status"] == verdict
     assert judge(*pair, "--budgets", tmp_path / "x.toml")[1].count(f"{verdict}") >= 1
 
 

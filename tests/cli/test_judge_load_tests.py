@@ -15,7 +15,10 @@ from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.decision import Verdict
 from slimgate.judge.load_tests import compare_times, judge_ratio
 from slimgate.logs.find import read_any_log
+from slimgate.logs.suite import load_log_suite
+from slimgate.logs.suite_run import judge_log_suite
 from slimgate.plugins.reader import LoadRequest
+from slimgate.record import read_record
 
 FASTER = SpeedBudget(speedup_min=1.1)
 
@@ -75,10 +78,10 @@ def test_limits_on_milliseconds_are_of_the_targets_own_requests(
     limits = tmp_path / "limits.toml"
     limits.write_text("[budgets]\nlatency = { ttft_p95_ms_max = 40.0, p50_ms_max = 30.0 }\n")
     assert main(["judge", base, target, "--budgets", str(limits), "--json"]) == 1
-    [found] = json.loads(capsys.readouterr().out)["targets"].values()
-    verdicts = {one["kind"]: one["verdict"] for one in found["loads"]["c8"]["budgets"]}
+    [found] = json.loads(capsys.readouterr().out).values()
+    verdicts = {one["kind"]: one["verdict"] for one in found["load_tests"]["c8"]["budgets"]}
     assert verdicts == {"ttft_p95_ms_max": "PASS", "p50_ms_max": "FAIL"}  # 20 ms to the first, 60 in all
-    parts = {(one["part"], one["quantile"]): one["base"] for one in found["loads"]["c8"]["times"]}
+    parts = {(one["part"], one["quantile"]): one["base"] for one in found["load_tests"]["c8"]["times"]}
     assert parts["answer", 0.5] == pytest.approx(60, rel=0.1)
     assert parts["ttft", 0.5] == pytest.approx(20, rel=0.1)
     assert parts["tpot", 0.5] == pytest.approx(10, rel=0.1)
@@ -211,3 +214,27 @@ def test_a_short_second_run_tells_no_noise(
     assert "(noise floor unknown: too few times), budget 1.5×: INCONCLUSIVE" in out
     assert "the two runs of the base have too few requests to tell how much they differ" in out
     assert "inf" not in out
+
+
+def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
+    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, again, target = files(tmp_path, slower=0.5)
+    folder = tmp_path / "report"
+    arguments = ["judge", base, target, "--repeat", again, "--budgets", budgets, "--report", str(folder)]
+    assert main(arguments) == 0
+    record = read_record(folder / "run.json")
+    assert record.verdict.status == "PASS"
+    assert [*record.variants[1].load_tests] == ["c8"]
+    report = (folder / "report.md").read_text("utf-8")
+    assert "first token p50" in report
+    assert "budget 1.5×: PASS" in report
+    assert 'name="latency c8"' in (folder / "junit.xml").read_text("utf-8")
+    assert "read as load tests of vllm" in capsys.readouterr().out
+    suite = tmp_path / "loads.toml"
+    suite.write_text(
+        '[logs]\nbase = "base.json"\nrepeat = "again.json"\ntargets = { faster = "target.json" }\n'
+        "[budgets]\nlatency = { speedup_min = 1.5 }\n"
+    )
+    judged = judge_log_suite(load_log_suite(suite, "loads.toml"))
+    assert judged.verdict_of("faster").status == "PASS"

@@ -57,7 +57,7 @@ def pair_of(folder: Path, base: list[float], target: list[float], **more: Any) -
 
 def figures(out: str) -> dict[str, Any]:
     """The figures of the only comparison, without what differs by its name or time."""
-    (target,) = json.loads(out).values() if "quality" not in json.loads(out) else [json.loads(out)]
+    (target,) = json.loads(out).values()
     (one,) = target["quality"].values()
     return {key: value for key, value in one.items() if key not in ("message", "measured", "warnings")}
 
@@ -89,7 +89,8 @@ def test_the_verdict_is_that_of_the_same_outcomes_as_csv(
         for name, column in (("b", base), ("t", target))
     ]
     found = [figures(judge(*both, "--drop-points", 2, "--json")[1]) for both in (logs, tables)]
-    classic = json.loads(judge(*answers, "--drop-points", 2, "--json")[1])["quality"]["accuracy"]
+    (classified,) = json.loads(judge(*answers, "--drop-points", 2, "--json")[1]).values()
+    classic = classified["quality"]["accuracy"]
     assert found[0] == found[1]
     assert {key: classic[key] for key in found[0] if key in classic} == found[0]
     assert found[0]["drop_points"] == pytest.approx(3.0)

@@ -12,6 +12,9 @@ from support.kl_logs import write_kl_log as written
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.kl_log import is_kl_log, read_kl_log
+from slimgate.logs.suite import load_log_suite
+from slimgate.logs.suite_run import judge_log_suite
+from slimgate.record import read_record
 
 
 @pytest.fixture
@@ -53,7 +56,8 @@ perplexity = { increase_relative = 0.05, above_cap_max = 0.01 }"""
     assert " %: INCONCLUSIVE, about" in capsys.readouterr().out
     strict = budgets(tmp_path, "kl = { mean_max = 0.005 }")
     assert main(["judge", str(log), "--budgets", strict, "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
+    (target,) = json.loads(capsys.readouterr().out).values()
+    found = target["kl_log"]
     assert [one["verdict"] for one in found["budgets"]] == ["FAIL"]
     low, high = found["figures"]["mean_max"]["interval"]
     assert 0.005 < low < found["figures"]["mean_max"]["value"] < high < 0.03
@@ -107,3 +111,16 @@ def test_one_file_of_another_kind_and_other_options_are_refused(
     assert "--drop-points does not go with a KL log" in capsys.readouterr().err
     assert main(["judge", str(log), "--budgets", budgets(tmp_path, "accuracy = { drop_points = 1.0 }")]) == 4
     assert "kl = { mean_max = 0.02 }" in capsys.readouterr().err
+
+
+def test_a_report_and_a_suite_of_kl_logs_have_the_verdicts(log: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    stated = budgets(tmp_path, "kl = { mean_max = 0.005 }")
+    assert main(["judge", str(log), "--budgets", stated, "--report", str(folder)]) == 1
+    record = read_record(folder / "run.json")
+    assert record.verdict.status == "FAIL"
+    assert "mean KL, nats a token" in (folder / "report.md").read_text("utf-8")
+    suite = tmp_path / "kl.toml"
+    suite.write_text(f'[logs]\ntargets = {{ q4 = "{log.name}" }}\n[budgets]\nkl = {{ mean_max = 0.005 }}\n')
+    judged = judge_log_suite(load_log_suite(suite, "kl.toml"))
+    assert judged.verdict_of("q4").status == "FAIL"

@@ -82,8 +82,8 @@ def test_guidellm_runs_are_compared_with_a_second_run_of_the_base(
     budgets.write_text("[budgets]\nlatency = { ttft_speedup_min = 1.05, p50_ms_max = 100 }\n")
     base, target, again = (str(WRITTEN / f"guidellm/{name}.json") for name in ("base", "int4", "again"))
     main(["judge", base, target, "--repeat", again, "--budgets", str(budgets), "--json"])
-    [found] = json.loads(capsys.readouterr().out)["targets"].values()
-    load = found["loads"]["c2"]
+    [found] = json.loads(capsys.readouterr().out).values()
+    load = found["load_tests"]["c2"]
     assert load["target"] == {**load["base"], "seconds": load["target"]["seconds"]}
     times = {(one["part"], one["quantile"]): one for one in load["times"]}
     assert times["ttft", 0.5]["base"] > times["ttft", 0.5]["target"] > 12

@@ -76,6 +76,17 @@ SHARES = frozenset(
     | {"ece", "ece_teacher"}
 )
 OF_PARTS = {
+    "KlFigure": {"value": "unit of the limit", "interval": "unit of the limit"},
+    "LoadRunFacts": {"seconds": "seconds"},
+    "TimeRatioFacts": {
+        "quantile": "0 to 1",
+        "base": "milliseconds",
+        "target": "milliseconds",
+        "ratio": "base / target",
+        "interval": "base / target",
+        "claimed_interval": "base / target",
+    },
+    "KlLogFacts": {"quantiles": "nats a token"},
     "QualityFacts": {
         **dict.fromkeys(("drop_points", "interval", "bound_among"), "percentage points, but see `unit`"),
         "teacher": "the metric's own",

@@ -12,9 +12,9 @@ from slimgate.cli.options import points
 
 if TYPE_CHECKING:
     from slimgate.cli.judge.budgets import Asked
-    from slimgate.cli.judge.output import Judged
     from slimgate.judge.metrics import Metric
     from slimgate.logs.predictions.columns import ColumnNames
+    from slimgate.logs.predictions.judge import JudgedPair
     from slimgate.logs.predictions.pairs import Pair
 
 DESCRIPTION = """\
@@ -140,7 +140,7 @@ def add_to(commands: Any) -> None:
         "--report",
         type=Path,
         metavar="DIR",
-        help="write run.json, outcomes and the reports there; not of load tests",
+        help="write run.json, outcomes and the reports there",
     )
     parser.add_argument(
         "--on-inconclusive",
@@ -151,7 +151,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--require-budget", action="store_true", help="end with exit code 4 where nothing was gated"
     )
-    parser.add_argument("--json", action="store_true", help="print what the run record holds of a variant")
+    parser.add_argument("--json", action="store_true", help="print what the run record holds of each target")
     parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
     parser.add_argument(
         "--labels",
@@ -236,7 +236,7 @@ def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
 
 
 def _judge_one_file(options: argparse.Namespace) -> int:
-    from slimgate.cli.judge.kl_log import judge_kl_log
+    from slimgate.cli.judge.kl_log import judge_kl_file
     from slimgate.errors import DataError
     from slimgate.logs.kl_log import is_kl_log
 
@@ -245,50 +245,34 @@ def _judge_one_file(options: argparse.Namespace) -> int:
             f"{options.teacher}: came without a TARGET to compare it with; alone stands only what "
             "llama-perplexity --kl-divergence prints"
         )
-    return judge_kl_log(options)
+    return judge_kl_file(options)
 
 
 def _judge_predictions(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
-    from slimgate.cli.judge.exit_code import exit_code
-    from slimgate.cli.judge.logs import name_target
-
-    judged: dict[str, Judged] = {}
-    for number, variant in enumerate(options.variants):
-        if number and not options.json:
-            sys.stdout.write("\n")
-        name = name_target(variant, judged)
-        judged[name] = _judge_file(argparse.Namespace(**{**vars(options), "variant": variant}))
-    if options.report is not None:
-        _write_report(judged, options)
-    return exit_code(options, {name: target.run_verdict for name, target in judged.items()})
-
-
-def _write_report(judged: Mapping[str, Judged], options: argparse.Namespace) -> None:
-    import shlex
-
-    from slimgate.cli.judge.log_report import write_report
-    from slimgate.logs.prediction_record import JudgedFile, write_prediction_record
-
-    files = {
-        name: JudgedFile(
-            target.pair.teacher,
-            target.pair.variant,
-            target.quality_facts,
-            target.behaviour,
-            target.all_warnings,
-        )
-        for name, target in judged.items()
-    }
-    base, command = options.teacher.as_posix(), shlex.join(["slimgate", *sys.argv[1:]])
-    record = write_prediction_record(files, base, options.report, command=command, seed=options.seed)
-    write_report(record, options.report)
-
-
-def _judge_file(options: argparse.Namespace) -> Judged:
     from slimgate._system.escape import visible
+    from slimgate.cli.judge.ending import finish
+    from slimgate.cli.judge.naming import name_targets
+    from slimgate.cli.judge.output import as_text
+    from slimgate.logs.predictions.judge import JudgedPredictions
+
+    pairs = {
+        name: _judge_file(argparse.Namespace(**{**vars(options), "variant": path}))
+        for name, path in name_targets(options.variants).items()
+    }
+    judged = JudgedPredictions(pairs, options.teacher.as_posix())
+    if options.json:
+        warnings = dict.fromkeys(line for pair in pairs.values() for line in pair.warnings)
+        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in warnings)
+    return finish(
+        options,
+        judged,
+        lambda: "\n\n".join(as_text(pair, judged.verdict_of(name)) for name, pair in pairs.items()),
+    )
+
+
+def _judge_file(options: argparse.Namespace) -> JudgedPair:
     from slimgate.cli.judge.budgets import read_request
-    from slimgate.cli.judge.output import as_json, as_text
     from slimgate.logs.predictions.pairs import read_pair
 
     request = read_request(options)
@@ -299,13 +283,7 @@ def _judge_file(options: argparse.Namespace) -> Judged:
         labels=options.labels or (),
         positive=options.positive,
     )
-    judged = _judge(pair, request, options)
-    if options.json:
-        sys.stdout.write(as_json(judged) + "\n")
-        sys.stderr.writelines(f"warning: {visible(line)}\n" for line in judged.warnings)
-    else:
-        sys.stdout.write(as_text(judged) + "\n")
-    return judged
+    return _judge(pair, request, options)
 
 
 def _column_names(options: argparse.Namespace) -> ColumnNames:
@@ -315,11 +293,11 @@ def _column_names(options: argparse.Namespace) -> ColumnNames:
     return ColumnNames(**stated, by_user=frozenset(stated))
 
 
-def _judge(pair: Pair, request: Asked, options: argparse.Namespace) -> Judged:
-    from slimgate.cli.judge.output import Judged, judged_behaviour, one_judged
+def _judge(pair: Pair, request: Asked, options: argparse.Namespace) -> JudgedPair:
     from slimgate.errors import DataError
     from slimgate.judge.budget_kinds import is_two_sided
     from slimgate.judge.metrics import load_metric
+    from slimgate.logs.predictions.judge import JudgedPair, judge_changes, judge_metric
 
     metrics = {name: load_metric(name) for name in request.metrics}
     _check_of_classes(metrics)
@@ -331,10 +309,10 @@ def _judge(pair: Pair, request: Asked, options: argparse.Namespace) -> Judged:
                 "add columns p_<class>"
             )
     name = str(options.variant.stem)
-    return Judged(
+    return JudgedPair(
         pair=pair,
         metrics={
-            key: one_judged(
+            key: judge_metric(
                 name,
                 metric,
                 pair,
@@ -344,7 +322,7 @@ def _judge(pair: Pair, request: Asked, options: argparse.Namespace) -> Judged:
             )
             for key, metric in metrics.items()
         },
-        behaviour=judged_behaviour(
+        behaviour=judge_changes(
             name,
             pair,
             request.behaviour,

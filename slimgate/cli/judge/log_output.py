@@ -1,17 +1,16 @@
-"""What `slimgate judge` found in logs: a table sorted by what lost most, totals, flipped samples; or JSON."""
+"""What `slimgate judge` found in logs: a table sorted by what lost most, totals, flipped samples."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.judge.budget_kinds import OnInconclusive, is_two_sided
+from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.verdict import Verdict
-from slimgate.logs.record import format_comparison, make_quality_facts, make_run_verdict
+from slimgate.logs.answers import JudgedAnswers, format_comparison
 from slimgate.logs.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
 from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import format_verdict
@@ -23,20 +22,11 @@ _MOST_QUOTED = 5
 _LONGEST = 160
 
 
-def as_json(judged: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> str:
-    """By target: `quality` as run.json has it, `samples`, `notes` and `verdict`."""
-    content = {name: _json_of(name, verdicts, on_inconclusive) for name, verdicts in judged.items()}
-    return json.dumps(content, indent=1, ensure_ascii=False)
-
-
-def _json_of(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> dict[str, Any]:
+def list_details(judged: JudgedAnswers) -> dict[str, dict[str, Any]]:
+    """By target `samples`: of each comparison how many were judged, got worse or better, or are missing."""
     return {
-        "quality": make_quality_facts(name, verdicts, on_inconclusive),
-        "samples": {comparison.name: _samples(comparison) for comparison in verdicts.everything},
-        "notes": list(verdicts.notes),
-        "verdict": make_run_verdict(name, verdicts, on_inconclusive).model_dump(
-            mode="json", exclude={"missing"}
-        ),
+        name: {"samples": {comparison.name: _samples(comparison) for comparison in verdicts.everything}}
+        for name, verdicts in judged.verdicts.items()
     }
 
 
@@ -55,17 +45,17 @@ def _samples(comparison: Comparison) -> dict[str, Any]:
     return samples
 
 
-def as_text(judged: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> str:
+def as_text(judged: JudgedAnswers) -> str:
     """For each target its table, totals, flipped samples, notes and verdict."""
     return "\n\n".join(
         block
-        for name, verdicts in judged.items()
-        for block in _blocks(name, verdicts, on_inconclusive)
+        for name, verdicts in judged.verdicts.items()
+        for block in _blocks(name, verdicts, judged.verdict_of(name))
         if block
     )
 
 
-def _blocks(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> Iterator[str]:
+def _blocks(name: str, verdicts: LogVerdicts, run_verdict: RunVerdict) -> Iterator[str]:
     target, base = (log.model or log.shown.removeprefix("./") for log in (verdicts.target, verdicts.base))
     target_name = target if target == name else f"{name}: {target}"
     yield visible(f"{target_name} against {base}, read as logs of {verdicts.base.tool}")
@@ -75,7 +65,7 @@ def _blocks(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED))
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED, better=True), "samples that got better:")
     yield "\n".join(f"note: {visible(note)}" for note in verdicts.notes)
-    yield visible(_summary(make_run_verdict(name, verdicts, on_inconclusive), verdicts))
+    yield visible(_summary(run_verdict, verdicts))
 
 
 def _table(verdicts: LogVerdicts) -> str:

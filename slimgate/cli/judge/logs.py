@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from slimgate.cli.judge.budgets import refuse_limits
-from slimgate.cli.judge.exit_code import exit_code
+from slimgate.cli.judge.naming import name_target
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
@@ -38,9 +34,10 @@ def reads_logs(options: argparse.Namespace) -> bool:
 
 def judge_log_files(options: argparse.Namespace) -> int:
     """Judges each target and prints. Raises SlimgateError for wrong input."""
-    from slimgate.cli.judge.load_tests import judge_load_tests
-    from slimgate.cli.judge.log_output import as_json, as_text
-    from slimgate.logs.record import make_run_verdict
+    from slimgate.cli.judge.ending import finish
+    from slimgate.cli.judge.load_tests import judge_load_files
+    from slimgate.cli.judge.log_output import as_text, list_details
+    from slimgate.logs.answers import JudgedAnswers
 
     stated = [name for name in _OF_PREDICTIONS if getattr(options, name)]
     if stated:
@@ -54,7 +51,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
         raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
     base = read_any_log(options.teacher, options.format)
     if base.loads:
-        return judge_load_tests(options, base)
+        return judge_load_files(options, base)
     check_options(options.allow or ())
     rules = Rules(
         frozenset(options.allow or ()),
@@ -76,7 +73,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
         judged[name] = judge_logs(
             base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat
         )
-    return _tell(options, judged, as_json if options.json else as_text, make_run_verdict)
+    files = JudgedAnswers(judged, options.on_inconclusive)
+    return finish(options, files, lambda: as_text(files), list_details(files))
 
 
 def _looks(number: int) -> int:
@@ -95,27 +93,3 @@ def _budgets(options: argparse.Namespace) -> LogBudgets:
     refuse_limits(options)
     stated = read_log_budgets(options.budgets, metrics)
     return replace(stated, ranges=(*stated.ranges, *ranges))
-
-
-def name_target(path: Path, judged: Any) -> str:
-    """What a record calls the target: the file's or folder's name, with a number where two share it."""
-    import re
-
-    own_name = path.resolve().name if path.is_dir() else path.stem
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", own_name).lstrip("._-") or "target"
-    plain = "target" if plain == "teacher" else plain
-    number = sum(name == plain or name.startswith(f"{plain}-") for name in judged)
-    return f"{plain}-{number + 1}" if number else plain
-
-
-def _tell(options: argparse.Namespace, judged: dict[str, LogVerdicts], render: Any, verdict_of: Any) -> int:
-    on_inconclusive = options.on_inconclusive
-    sys.stdout.write(render(judged, on_inconclusive) + "\n")
-    if options.report is not None:
-        from slimgate.cli.judge.log_report import write_log_report
-
-        command = shlex.join(["slimgate", *sys.argv[1:]])
-        write_log_report(judged, on_inconclusive, options.report, command=command, seed=options.seed)
-    return exit_code(
-        options, {name: verdict_of(name, verdicts, on_inconclusive) for name, verdicts in judged.items()}
-    )

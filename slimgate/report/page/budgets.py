@@ -15,7 +15,9 @@ from slimgate.record import (
     BehaviourFacts,
     BudgetFacts,
     FlopsFacts,
+    KlLogFacts,
     LatencyFacts,
+    LoadTestFacts,
     MemoryFacts,
     QualityFacts,
     SinceFacts,
@@ -73,6 +75,10 @@ def _budget(result: Result, budget: BudgetFacts) -> Budget:
             unit = "" if known is None else known.unit
             words = f"{significant(budget.value)} {unit}{_bounds(budget.interval)}"
             return _line(of, words, budget, budget.value, budget.interval)
+        case LoadTestFacts() | KlLogFacts():
+            words = f"{significant(budget.value)}{_bounds(budget.interval)}"
+            of = f"{result.title}, {budget_words(budget.kind)}"
+            return _line(escape(of), words, budget, budget.value, budget.interval)
 
 
 def _quality(name: str, facts: QualityFacts | SinceFacts, budget: BudgetFacts) -> Budget:

@@ -1,0 +1,96 @@
+"""What `slimgate judge` ends with, of every kind of file: text or JSON, the report, the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from slimgate._system.files import write_atomically
+from slimgate.errors import SuiteError
+from slimgate.judge.verdict import Verdict
+from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.record import write_record
+from slimgate.record import RunRecord
+from slimgate.record.run_verdict import NOTHING_GATED
+from slimgate.report.files import write_reports
+
+JUNIT = "junit.xml"
+_SHOWN = {"quality", "behaviour", "load_tests", "kl_log", "notes"}
+
+
+def finish(
+    options: argparse.Namespace,
+    judged: JudgedFiles,
+    text: Callable[[], str],
+    details: Mapping[str, Mapping[str, Any]] | None = None,
+) -> int:
+    """Prints, writes the report where --report asks for it, and gives the exit code.
+
+    text: what is printed without --json. details: by target, what JSON has beside the record's own keys.
+    """
+    sys.stdout.write((as_json(judged, details or {}) if options.json else text()) + "\n")
+    if options.report is not None:
+        command = shlex.join(["slimgate", *sys.argv[1:]])
+        write_report(write_record(judged, options.report, command=command, seed=options.seed), options.report)
+    return _exit_code(judged, require_budget=options.require_budget)
+
+
+def as_json(judged: JudgedFiles, details: Mapping[str, Mapping[str, Any]]) -> str:
+    """By target: what was judged, as run.json has it, `notes` and `verdict`."""
+    content = {
+        name: {
+            **{
+                key: value
+                for key, value in json.loads(target.model_dump_json(include=_SHOWN)).items()
+                if value or key == "notes"
+            },
+            **details.get(name, {}),
+            "verdict": judged.verdict_of(name).model_dump(mode="json", exclude={"missing"}),
+        }
+        for name, target in judged.targets.items()
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
+    """1 where a budget of a target does not hold, else 0.
+
+    Raises SuiteError, which is exit code 4, where --require-budget came and a target had no budget.
+    """
+    verdicts = {name: judged.verdict_of(name) for name in judged.targets}
+    bare = [name for name, verdict in verdicts.items() if not verdict.gated]
+    if bare and require_budget:
+        raise SuiteError(
+            f"--require-budget: {NOTHING_GATED} of {', '.join(bare)}; give --drop-points X, or --budgets "
+            "FILE.toml with a budget on what is judged"
+        )
+    return int(any(verdict.fails for verdict in verdicts.values()))
+
+
+def write_report(record: RunRecord, folder: Path) -> None:
+    """Writes the reports and the verdicts as JUnit beside a record, and says where they are."""
+    write_atomically(folder / JUNIT, _junit(record))
+    write_reports(record, folder, None)
+    sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
+
+
+def _junit(record: RunRecord) -> str:
+    """A test case for each result that has a budget, as JUnit."""
+    suite = ElementTree.Element("testsuite", name=f"slimgate judge {record.suite.title}")
+    for model in record.variants[1:]:
+        for result in model.results():
+            if result.facts.verdict is None:
+                continue
+            case = ElementTree.SubElement(suite, "testcase", classname=model.name, name=result.title)
+            if result.facts.verdict is not Verdict.PASS:
+                ElementTree.SubElement(case, "failure", message=result.facts.message or "")
+    failures = sum(len(case) for case in suite)
+    suite.set("tests", str(len(suite)))
+    suite.set("failures", str(failures))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

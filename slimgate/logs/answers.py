@@ -1,0 +1,201 @@
+"""Logs of answers as judged files: a result for each comparison, and flips over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from slimgate._system.digests import json_digest
+from slimgate.errors import DataError
+from slimgate.judge.budget_kinds import OnInconclusive, list_actions
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import message
+from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.verdicts import (
+    Comparison,
+    LogVerdicts,
+    QuotedSample,
+    by_name,
+    outcomes_of,
+    quoted_samples,
+)
+from slimgate.outcomes import Outcomes
+from slimgate.plugins.reader import Log
+from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
+from slimgate.record.files import TEACHER
+from slimgate.run.gate_results import format_now
+
+_LONGEST = 400
+
+
+class JudgedAnswers(JudgedFiles):
+    """verdicts: by target."""
+
+    def __init__(self, verdicts: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> None:
+        self.verdicts = verdicts
+        self.targets = {
+            name: _make_variant_record(name, judged, on_inconclusive) for name, judged in verdicts.items()
+        }
+        self._first = next(iter(verdicts.values()))
+
+    @property
+    def base_name(self) -> str:
+        return self._first.base.model or self._first.base.shown
+
+    @property
+    def base_log(self) -> Log:
+        return self._first.base
+
+    def base_record(self) -> VariantRecord:
+        quality = {
+            comparison.name: {
+                "teacher": comparison.judged.teacher,
+                "value": comparison.judged.teacher,
+                "n": comparison.judged.n,
+                "measured": format_now(),
+            }
+            for comparison in self._first.everything
+        }
+        return VariantRecord.model_validate(
+            {"name": TEACHER, "parent": self._first.base.model, "quality": quality}
+        )
+
+    def check_one_report(self) -> None:
+        ids = outcomes_of(self._first, of_base=True).ids
+        for name, judged in self.verdicts.items():
+            if not np.array_equal(outcomes_of(judged, of_base=True).ids, ids):
+                raise DataError(
+                    f"{name} was judged on other tasks, metrics or samples than the first target; "
+                    "give each target a report of its own"
+                )
+
+    def outcomes(self) -> Mapping[str, Outcomes]:
+        answers = {name: outcomes_of(judged, of_base=False) for name, judged in self.verdicts.items()}
+        return {TEACHER: outcomes_of(self._first, of_base=True), **answers}
+
+    def task_facts(self) -> TaskFactsRecord:
+        by_target = [by_name(judged) for judged in self.verdicts.values()]
+        comparisons = [
+            {
+                "name": same[0].name,
+                "higher_is_better": same[0].higher_is_better,
+                "zero_one": all(comparison.zero_one for comparison in same),
+                "range": _to_finite_ends(same[0].score_range),
+                "cap": same[0].cap,
+            }
+            for same in zip(*by_target, strict=True)
+        ]
+        base = outcomes_of(self._first, of_base=True)
+        return TaskFactsRecord(
+            kind=RECORD_KIND,
+            params={"comparisons": comparisons},
+            source={"name": self._first.base.tool, "base": self._first.base.shown},
+            real=True,
+            classes=[],
+            splits={
+                "gate": SplitFacts(
+                    n=len(base),
+                    digest=json_digest([base.ids.tolist()]),
+                    dropped_overlap=0,
+                    repeats=0,
+                    groups=None if base.groups is None else len(np.unique(base.groups)),
+                )
+            },
+        )
+
+
+def _quality_facts(
+    name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive
+) -> dict[str, dict[str, Any]]:
+    """The record's facts of each comparison, the largest drop first."""
+    measured = format_now()
+    return {
+        comparison.name: {
+            **quality_facts(
+                comparison.judged,
+                format_comparison(name, comparison),
+                list_actions(comparison.budgets, on_inconclusive),
+            ),
+            "measured": measured,
+        }
+        for comparison in verdicts.everything
+    }
+
+
+def format_comparison(name: str, comparison: Comparison) -> str:
+    """The verdict's line, with a comparison to the base's own noise."""
+    line = message(name, comparison.judged)
+    if comparison.counts.missing:
+        line += f" ({comparison.counts.missing:,} samples have no score in one log or both: --missing)"
+    noise = comparison.noise
+    if noise is None:
+        return line
+    own_share, other = (f"{100 * share:.1f} %" for share in (noise.psi, comparison.flips_share))
+    share = f"the base changes {own_share} of samples by itself, this one {other}"
+    change = "drop" if comparison.judged.drop_points >= 0 else "gain"
+    within = (
+        f"; the {change} is within the base's own noise"
+        if noise.covers(comparison.judged.drop_points)
+        else ""
+    )
+    return f"{line} ({share}{within})"
+
+
+def _to_finite_ends(score_range: tuple[float, float] | None) -> list[float | None] | None:
+    """The ends of the range for JSON; None for an infinite end."""
+    return score_range and [end if isfinite(end) else None for end in score_range]
+
+
+def _make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnInconclusive) -> VariantRecord:
+    return VariantRecord.model_validate(
+        {
+            "name": name,
+            "parent": verdicts.target.model,
+            "quality": _quality_facts(name, verdicts, on_inconclusive),
+            "behaviour": _make_behaviour(verdicts),
+            "notes": list(verdicts.notes),
+        }
+    )
+
+
+def _make_behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
+    """Flips over all comparisons of right and wrong; None if there are none."""
+    comparisons = [comparison for comparison in verdicts.comparisons if comparison.zero_one]
+    if not comparisons:
+        return None
+    n = sum(comparison.counts.judged for comparison in comparisons)
+    turned = [sum(getattr(comparison, side) for comparison in comparisons) for side in ("worse", "better")]
+    changed = max(sum(turned), sum(comparison.changed or 0 for comparison in comparisons))
+    return {
+        "n": n,
+        "flips": {
+            "right_to_wrong": turned[0],
+            "wrong_to_right": turned[1],
+            "changed": changed,
+            "quoted": [_quote_sample(sample) for sample in quoted_samples(verdicts)],
+            "quoted_better": [_quote_sample(sample) for sample in quoted_samples(verdicts, better=True)],
+        },
+        "agreement": 1 - changed / n,
+        "measured": format_now(),
+    }
+
+
+def _quote_sample(sample: QuotedSample) -> dict[str, Any]:
+    return {
+        "id": f"{sample.comparison}: {sample.id}",
+        "label": _cut_text(sample.base.target),
+        "teacher": _cut_text(sample.base.answer),
+        "variant": _cut_text(sample.target.answer),
+        "text": _cut_text(sample.base.prompt, from_end=True),
+    }
+
+
+def _cut_text(text: str | None, *, from_end: bool = False) -> str | None:
+    """The text cut to 400 characters; from_end keeps the end, which says most of a prompt."""
+    if text is None or len(text) <= _LONGEST:
+        return text
+    return f"…{text[-_LONGEST:]}" if from_end else f"{text[:_LONGEST]}…"

@@ -1,0 +1,49 @@
+"""What a base and its targets came to, whatever tool wrote their files: results in the record's own types."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from slimgate.outcomes import Outcomes
+from slimgate.plugins.reader import Log
+from slimgate.record import RunVerdict, SelfTest, TaskFactsRecord, VariantRecord
+from slimgate.record.run_verdict import verdict
+
+
+class JudgedFiles(ABC):
+    """Each kind of file has a subclass. Command, suite, assertion, record and report take it.
+
+    targets: by name, in order, as run.json has them.
+    """
+
+    targets: Mapping[str, VariantRecord]
+
+    @property
+    @abstractmethod
+    def base_name(self) -> str:
+        """The base as a title calls it."""
+
+    @abstractmethod
+    def base_record(self) -> VariantRecord:
+        """The base as run.json has it."""
+
+    @abstractmethod
+    def task_facts(self) -> TaskFactsRecord:
+        """What was judged, and on which rows."""
+
+    def check_one_report(self) -> None:  # noqa: B027  most kinds have nothing to check
+        """Raises DataError where the targets do not go into one report."""
+
+    def outcomes(self) -> Mapping[str, Outcomes]:
+        """By model the answers that a record keeps; empty where the files hold none."""
+        return {}
+
+    @property
+    def base_log(self) -> Log | None:
+        """The log of the base that a record keeps; None where it keeps none."""
+        return None
+
+    def verdict_of(self, name: str) -> RunVerdict:
+        """Counted as in a run with one variant."""
+        return verdict([self.targets[name]], SelfTest(), missing=0)

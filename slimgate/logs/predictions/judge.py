@@ -1,0 +1,179 @@
+"""Prediction files as judged files: metrics and what changed of each target beside the base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slimgate._system.digests import json_digest
+from slimgate.errors import DataError
+from slimgate.judge.behaviour import (
+    BehaviourBudgets,
+    actions_by_kind,
+    behaviour,
+    behaviour_facts,
+    judge_behaviour,
+)
+from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, list_actions
+from slimgate.judge.facts import quality_facts
+from slimgate.judge.message import behaviour_message, message
+from slimgate.judge.metrics import Metric, load_metric
+from slimgate.judge.quality import judge_quality
+from slimgate.judge.slices import SLICED
+from slimgate.judge.verdict import QualityJudgement
+from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.predictions.pairs import Pair
+from slimgate.outcomes import Outcomes, same_rows
+from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
+from slimgate.record.files import TEACHER
+from slimgate.record.task import PREDICTIONS
+from slimgate.run.gate_results import format_now
+
+
+@dataclass(frozen=True)
+class JudgedMetric:
+    """line: the judgement as a gate prints it; actions: what INCONCLUSIVE does, of each budget."""
+
+    judged: QualityJudgement
+    line: str
+    actions: Sequence[OnInconclusive]
+
+
+@dataclass(frozen=True)
+class JudgedPair:
+    """A target. pair: the outcomes of both files. metrics: by name, in the order asked for.
+
+    behaviour: as the record has it. warnings: likely mistakes.
+    """
+
+    pair: Pair
+    metrics: Mapping[str, JudgedMetric]
+    behaviour: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """Likely mistakes, and where the judge had few rows: each once, with the metrics that it concerns."""
+        metrics_by_warning: dict[str, list[str]] = {}
+        for name, metric in self.metrics.items():
+            for warning in metric.judged.warnings:
+                metrics_by_warning.setdefault(warning, []).append(name)
+        of_rows = (
+            f"few rows behind {', '.join(names)}: {text}" for text, names in metrics_by_warning.items()
+        )
+        return [*self.warnings, *of_rows]
+
+
+class JudgedPredictions(JudgedFiles):
+    """pairs: by target; base: the file, as its record names it."""
+
+    def __init__(self, pairs: Mapping[str, JudgedPair], base: str) -> None:
+        self._pairs, self._base = pairs, base
+        self._first = next(iter(pairs.values()))
+        self.targets = {name: _make_variant_record(name, judged) for name, judged in pairs.items()}
+
+    @property
+    def base_name(self) -> str:
+        return self._base
+
+    def base_record(self) -> VariantRecord:
+        values = {
+            name: {
+                "teacher": metric.judged.teacher,
+                "value": metric.judged.teacher,
+                "n": metric.judged.n,
+                "measured": format_now(),
+            }
+            for name, metric in self._first.metrics.items()
+        }
+        return VariantRecord.model_validate({"name": TEACHER, "parent": None, "quality": values})
+
+    def check_one_report(self) -> None:
+        first = self._first.pair.teacher
+        for name, judged in self._pairs.items():
+            teacher = judged.pair.teacher
+            if (teacher.classes, teacher.strays) != (first.classes, first.strays):
+                raise DataError(
+                    f"{name} has other classes than the first target ({', '.join(first.classes)}); give "
+                    "each target a report of its own"
+                )
+            same_rows(first, teacher)
+
+    def outcomes(self) -> Mapping[str, Outcomes]:
+        answers = {name: judged.pair.variant for name, judged in self._pairs.items()}
+        return {TEACHER: self._first.pair.teacher, **answers}
+
+    def task_facts(self) -> TaskFactsRecord:
+        teacher = self._first.pair.teacher
+        sizes = np.bincount(teacher.labels, minlength=len(teacher.classes)).tolist()
+        return TaskFactsRecord(
+            kind=PREDICTIONS,
+            params={"labels": list(teacher.label_set), "positive": teacher.positive},
+            source={"name": "prediction files", "base": self._base},
+            real=True,
+            classes=list(teacher.classes),
+            splits={
+                "gate": SplitFacts(
+                    n=len(teacher),
+                    digest=json_digest([teacher.ids.tolist(), teacher.labels.tolist(), teacher.classes]),
+                    dropped_overlap=0,
+                    repeats=0,
+                    groups=None if teacher.groups is None else len(np.unique(teacher.groups)),
+                    label_counts=dict(zip(teacher.label_set, sizes, strict=False)),
+                )
+            },
+        )
+
+
+def judge_metric(
+    name: str,
+    metric: Metric,
+    pair: Pair,
+    budgets: Sequence[QualityBudget],
+    *,
+    seed: int,
+    on_inconclusive: OnInconclusive,
+) -> JudgedMetric:
+    """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
+    judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
+    return JudgedMetric(judged, message(name, judged), list_actions(budgets, on_inconclusive))
+
+
+def judge_changes(
+    name: str,
+    pair: Pair,
+    budgets: BehaviourBudgets,
+    *,
+    on_inconclusive: OnInconclusive,
+    quote_better: bool = False,
+) -> Mapping[str, Any]:
+    """What changed, and the budgets on it; the slices are the labels: predictions have no others.
+
+    quote_better: quote rows that got better too.
+    """
+    metrics = {metric: load_metric(metric) for metric in (SLICED, *budgets.sliced_metrics)}
+    judged = judge_behaviour(pair.teacher, pair.variant, budgets, metrics=metrics)
+    line = behaviour_message(name, judged)
+    measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
+    facts = behaviour_facts(measured, judged, line, actions_by_kind(budgets, on_inconclusive))
+    return {**facts, "measured": format_now()}
+
+
+def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:
+    measured = format_now()
+    quality = {
+        key: {**quality_facts(metric.judged, metric.line, metric.actions), "measured": measured}
+        for key, metric in judged.metrics.items()
+    }
+    return VariantRecord.model_validate(
+        {
+            "name": name,
+            "parent": TEACHER,
+            "quality": quality,
+            "behaviour": judged.behaviour,
+            "notes": judged.all_warnings,
+        }
+    )

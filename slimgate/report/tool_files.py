@@ -1,0 +1,129 @@
+"""Load tests and KL logs of other tools: their rows and words, in a report and on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import isfinite
+
+from slimgate._system.escape import escape
+from slimgate.plugins.workloads import LoadPart
+from slimgate.record import KlFigure, KlLogFacts, LoadRunFacts, RunRecord, TimeRatioFacts, VariantRecord
+from slimgate.report.figures import count
+from slimgate.report.status import variants
+from slimgate.report.tables import Column, blocks, bullets, table
+
+_PARTS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
+_FIGURES = {
+    "mean_max": "mean KL, nats a token",
+    "floor": "same likeliest token",
+    "increase_relative": "perplexity grown by",
+}
+_ONE_RUN = (
+    "the two were not measured by turns, and nothing tells how much two runs of one server differ: the "
+    "intervals are of the requests alone, and no speed-up is decided. Give a second run of the base: --repeat"
+)
+_TWO_RUNS = (
+    "the two were not measured by turns: each interval is widened by how much the base differs from its "
+    "second run. A suite with loads measures by turns, which tells smaller differences"
+)
+
+
+def tool_files_section(record: RunRecord) -> str:
+    """The section: a table for each target, with its notes; nothing of other records."""
+    measured = [model for model in variants(record) if model.load_tests or model.kl_log is not None]
+    if not measured:
+        return ""
+    return blocks("## Figures", *(tool_files_table(model) for model in measured))
+
+
+def tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
+    """One target's table of at most so many lines, with its name above and its notes below."""
+    rows = (load_rows(model) if model.load_tests else kl_rows(model))[:limit]
+    columns = [
+        Column(head, [escape(row[head]) for row in rows], right=number > 1)
+        for number, head in enumerate(rows[0] if rows else ())
+    ]
+    notes = bullets(escape(note) for note in figure_notes(model))
+    return blocks(f"### {escape(model.name)}", table(columns), notes)
+
+
+def load_rows(model: VariantRecord) -> list[dict[str, str]]:
+    """A row for each load, part of the request and quantile."""
+    return [
+        {
+            "load": load,
+            "time": f"{_PARTS[ratio.part]} p{100 * ratio.quantile:.0f}",
+            "base, ms": _ms(ratio.base),
+            "target, ms": _ms(ratio.target),
+            "base / target [90 %]": _ratio(ratio, repeated=facts.repeated),
+            "counted as": f"{count(ratio.counted[0])} / {count(ratio.counted[1])}",
+        }
+        for load, facts in model.load_tests.items()
+        for ratio in facts.times
+    ]
+
+
+def kl_rows(model: VariantRecord) -> list[dict[str, str]]:
+    """A row for each figure of a KL log."""
+    facts = model.kl_log
+    if facts is None:
+        return []
+    rows = [
+        {"figure": _FIGURES[kind], "value [90 %]": _format_figure(figure), "limit": limit, "verdict": verdict}
+        for kind, figure in facts.figures.items()
+        for limit, verdict in [_find_budget(facts, kind)]
+    ]
+    for quantile, kind in (("p99", "p99_max"), ("p999", "p999_max")):
+        limit, verdict = _find_budget(facts, kind)
+        if limit:
+            value = facts.quantiles.get(quantile)
+            rows.append(
+                {
+                    "figure": f"{'99' if quantile == 'p99' else '99.9'} % of the tokens' KL up to",
+                    "value [90 %]": "not printed" if value is None else f"{value:.4g}, no interval",
+                    "limit": limit,
+                    "verdict": verdict,
+                }
+            )
+    return rows
+
+
+def figure_notes(model: VariantRecord) -> Iterator[str]:
+    """How the figures were measured, and how many requests or chunks they are of."""
+    if model.kl_log is not None:
+        yield f"{count(model.kl_log.chunks)} chunks; intervals 90 %, by Gaffke's bound over chunks"
+    if model.load_tests:
+        yield _TWO_RUNS if all(facts.repeated for facts in model.load_tests.values()) else _ONE_RUN
+    yield from model.notes
+    for load, facts in model.load_tests.items():
+        yield f"{load}: base {_format_run(facts.base)}; target {_format_run(facts.target)}"
+
+
+def _find_budget(facts: KlLogFacts, kind: str) -> tuple[str, str]:
+    """The limit and the verdict on a figure; empty without a budget."""
+    budget = next((budget for budget in facts.budgets if budget.kind == kind), None)
+    return ("", "not gated") if budget is None else (f"{budget.limit:g}", str(budget.verdict))
+
+
+def _format_figure(figure: KlFigure) -> str:
+    low, high = figure.interval
+    return f"{figure.value:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.4g}" if isfinite(value) else "failed"
+
+
+def _ratio(facts: TimeRatioFacts, *, repeated: bool) -> str:
+    low, high = facts.claimed_interval if repeated else facts.interval
+    ratio = f"{facts.ratio:.2f}" if isfinite(facts.ratio) else "–"
+    if low <= 0 and not isfinite(high):
+        return f"{ratio}, too few for bounds"
+    return f"{ratio} [{low:.2f}, {high:.2f}]" if isfinite(high) else f"{ratio} [{low:.2f}, no bound]"
+
+
+def _format_run(run: LoadRunFacts) -> str:
+    answered = run.requests - run.failed
+    words = f"{count(run.requests)} requests, {count(run.failed)} failed"
+    words += f", {count(run.unfinished)} cut off by its end" if run.unfinished else ""
+    return words + (f", {answered / run.seconds:.3g} answered a second" if run.seconds else "")

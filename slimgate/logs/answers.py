@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -14,7 +15,7 @@ from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.verdicts import (
     Comparison,
     LogVerdicts,
@@ -25,8 +26,9 @@ from slimgate.logs.verdicts import (
 )
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
-from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
+from slimgate.record import BehaviourFacts, RunVerdict, SelfTest, SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
+from slimgate.record.run_verdict import verdict
 from slimgate.run.gate_results import format_now
 
 _LONGEST = 400
@@ -37,10 +39,25 @@ class JudgedAnswers(JudgedFiles):
 
     def __init__(self, verdicts: Mapping[str, LogVerdicts], on_inconclusive: OnInconclusive) -> None:
         self.verdicts = verdicts
-        self.targets = {
+        self._first = next(iter(verdicts.values()))
+        self._judged = {
             name: _make_variant_record(name, judged, on_inconclusive) for name, judged in verdicts.items()
         }
-        self._first = next(iter(verdicts.values()))
+
+    @cached_property
+    def targets(self) -> Mapping[str, VariantRecord]:  # type: ignore[override]
+        """With the samples that they quote, for which the logs are read again."""
+        return {
+            name: record.model_copy(update={"behaviour": _make_behaviour(self.verdicts[name])})
+            for name, record in self._judged.items()
+        }
+
+    def verdict_of(self, name: str) -> RunVerdict:
+        return verdict([self._judged[name]], SelfTest(), missing=0)
+
+    @cached_property
+    def _base_outcomes(self) -> Outcomes:
+        return outcomes_of(self._first, of_base=True)
 
     @property
     def base_name(self) -> str:
@@ -51,22 +68,12 @@ class JudgedAnswers(JudgedFiles):
         return self._first.base
 
     def base_record(self) -> VariantRecord:
-        quality = {
-            comparison.name: {
-                "teacher": comparison.judged.teacher,
-                "value": comparison.judged.teacher,
-                "n": comparison.judged.n,
-                "measured": format_now(),
-            }
-            for comparison in self._first.everything
-        }
-        return VariantRecord.model_validate(
-            {"name": TEACHER, "parent": self._first.base.model, "quality": quality}
-        )
+        judged = {comparison.name: comparison.judged for comparison in self._first.everything}
+        return make_base_record(judged, self._first.base.model)
 
     def check_one_report(self) -> None:
-        ids = outcomes_of(self._first, of_base=True).ids
-        for name, judged in self.verdicts.items():
+        ids = self._base_outcomes.ids
+        for name, judged in [*self.verdicts.items()][1:]:
             if not np.array_equal(outcomes_of(judged, of_base=True).ids, ids):
                 raise DataError(
                     f"{name} was judged on other tasks, metrics or samples than the first target; "
@@ -75,7 +82,7 @@ class JudgedAnswers(JudgedFiles):
 
     def outcomes(self) -> Mapping[str, Outcomes]:
         answers = {name: outcomes_of(judged, of_base=False) for name, judged in self.verdicts.items()}
-        return {TEACHER: outcomes_of(self._first, of_base=True), **answers}
+        return {TEACHER: self._base_outcomes, **answers}
 
     def task_facts(self) -> TaskFactsRecord:
         by_target = [by_name(judged) for judged in self.verdicts.values()]
@@ -89,7 +96,7 @@ class JudgedAnswers(JudgedFiles):
             }
             for same in zip(*by_target, strict=True)
         ]
-        base = outcomes_of(self._first, of_base=True)
+        base = self._base_outcomes
         return TaskFactsRecord(
             kind=RECORD_KIND,
             params={"comparisons": comparisons},
@@ -156,13 +163,12 @@ def _make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnIn
             "name": name,
             "parent": verdicts.target.model,
             "quality": _quality_facts(name, verdicts, on_inconclusive),
-            "behaviour": _make_behaviour(verdicts),
             "notes": list(verdicts.notes),
         }
     )
 
 
-def _make_behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
+def _make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
     """Flips over all comparisons of right and wrong; None if there are none."""
     comparisons = [comparison for comparison in verdicts.comparisons if comparison.zero_one]
     if not comparisons:
@@ -170,7 +176,7 @@ def _make_behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
     n = sum(comparison.counts.judged for comparison in comparisons)
     turned = [sum(getattr(comparison, side) for comparison in comparisons) for side in ("worse", "better")]
     changed = max(sum(turned), sum(comparison.changed or 0 for comparison in comparisons))
-    return {
+    facts = {
         "n": n,
         "flips": {
             "right_to_wrong": turned[0],
@@ -182,6 +188,7 @@ def _make_behaviour(verdicts: LogVerdicts) -> dict[str, Any] | None:
         "agreement": 1 - changed / n,
         "measured": format_now(),
     }
+    return BehaviourFacts.model_validate(facts)
 
 
 def _quote_sample(sample: QuotedSample) -> dict[str, Any]:

@@ -5,14 +5,32 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
 from slimgate.record import RunVerdict, SelfTest, TaskFactsRecord, VariantRecord
+from slimgate.record.files import TEACHER
 from slimgate.record.run_verdict import verdict
+from slimgate.run.gate_results import format_now
+
+
+def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None) -> VariantRecord:
+    """The base of answers: its value of each metric. judged: by metric, of any target."""
+    measured = format_now()
+    values = {
+        name: {
+            "teacher": judgement.teacher,
+            "value": judgement.teacher,
+            "n": judgement.n,
+            "measured": measured,
+        }
+        for name, judgement in judged.items()
+    }
+    return VariantRecord.model_validate({"name": TEACHER, "parent": parent, "quality": values})
 
 
 class JudgedFiles(ABC):
-    """Each kind of file has a subclass. Command, suite, assertion, record and report take it.
+    """Each kind of file has a subclass. The command, the suite and the writer of records take it.
 
     targets: by name, in order, as run.json has them.
     """

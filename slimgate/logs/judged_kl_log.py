@@ -19,17 +19,10 @@ from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.files import TEACHER
 from slimgate.record.task import KL_LOGS
+from slimgate.report.tool_files import KL_WORDS
 from slimgate.run.gate_results import format_now
 from slimgate.suite.budgets import resolve_budgets
 
-WORDS = {
-    "mean_max": "mean KL, nats a token",
-    "floor": "same likeliest token",
-    "increase_relative": "perplexity grown by",
-    "p99_max": "99 % of the tokens' KL up to",
-    "p999_max": "99.9 % of the tokens' KL up to",
-}
-UNITS = "intervals 90 %, by Gaffke's bound over chunks"
 Budget = LimitBudget | QualityBudget
 
 
@@ -99,7 +92,7 @@ def _judge_log(
 
 
 def _line(judged: BudgetVerdict, known: Mapping[str, Figure]) -> str:
-    words = WORDS[judged.kind]
+    words = KL_WORDS[judged.kind]
     if judged.kind not in known:
         value = "not printed" if judged.value is None else f"{judged.value:.4g}"
         return f"{words} {value}, budget {judged.limit:g}: {judged.verdict}, the log has no interval of it"

@@ -26,12 +26,20 @@ from slimgate.logs.load_tests import check_load_options
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.runs import parse_choices
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
+from slimgate.record.budgets import PERPLEXITY
 from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.errors import to_suite_error
 from slimgate.suite.file import parse_toml
 from slimgate.suite.variant_budgets import LATENCY
 
 LOGS = "logs"
+
+
+# What of [logs] and of [budgets] goes with load tests, and with KL logs.
+_KL_KEYS = frozenset({"title", "targets", "on_inconclusive", "seed"})
+_LOAD_KEYS = _KL_KEYS | {"base", "repeat", "format", "allow"}
+_KL_LIMITS = (*TOKEN_TABLES, PERPLEXITY)
+_LOAD_LIMITS = (LATENCY,)
 
 
 class LogsTable(Table):
@@ -109,7 +117,7 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
     if "teacher" in table.targets:
         raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
     if not of_answers:
-        resolve_budgets(tables, tuple(table.targets), shown)
+        _check_tool_files(table, tables, shown)
     return LogSuite(
         path=path,
         shown=shown,
@@ -127,6 +135,27 @@ def _limits_tool_files(tables: Mapping[str, Any]) -> bool:
     """Whether [budgets] limits times or KL, which only load tests and KL logs tell."""
     stated = tables.get("budgets")
     return isinstance(stated, Mapping) and not {LATENCY, *TOKEN_TABLES}.isdisjoint(stated)
+
+
+def _check_tool_files(table: LogsTable, tables: Mapping[str, Any], shown: str) -> None:
+    """Raises SuiteError for a key or a budget that load tests, or KL logs, do not answer."""
+    of_loads = table.base is not None
+    noun, keys, limits = (
+        ("load tests", _LOAD_KEYS, _LOAD_LIMITS) if of_loads else ("KL logs", _KL_KEYS, _KL_LIMITS)
+    )
+    wrong = [f"[logs] {key}" for key in LogsTable.model_fields if key in table.model_fields_set - keys]
+    wrong += [f"[{name}]" for name in tables if name != "budgets"]
+    if wrong:
+        raise SuiteError(f"{shown} {wrong[0]}: does not go with {noun}; leave it out")
+    stated = tables.get("budgets", {})
+    of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}
+    budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
+    names = [name for table_of in budgets if isinstance(table_of, Mapping) for name in table_of]
+    for name in names:
+        if name not in (*limits, "variants"):
+            other = "" if of_loads else "; files of two models need [logs] base"
+            raise SuiteError(f'{shown} [budgets] "{name}": {noun} are judged by {", ".join(limits)}{other}')
+    resolve_budgets(tables, tuple(table.targets), shown)
 
 
 def _to_relative_path(file: Path, text: str, shown: str) -> Path:

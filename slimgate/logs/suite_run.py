@@ -28,12 +28,17 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     base = read_any_log(suite.base, suite.table.format)
     if suite.repeat is not None:
         check_repeat_files(suite.repeat, suite.base, suite.targets.values())
+    if base.loads and suite.budgets is not None:
+        raise SuiteError(
+            f"{suite.shown} [budgets]: {suite.base.as_posix()} is a load test, which is judged by latency, "
+            "such as latency = { speedup_min = 1.2 }"
+        )
     if base.loads:
         return _judge_load_tests(suite, suite.base, base)
     if suite.budgets is None:
         raise SuiteError(
-            f"{suite.shown} [budgets]: latency and KL came, which are of load tests and KL logs; "
-            f"{suite.base.as_posix()} is a log of answers"
+            f"{suite.shown} [budgets]: latency came, which is of load tests; {suite.base.as_posix()} is a "
+            "log of answers"
         )
     form = suite.table.format
     repeat = None if suite.repeat is None else read_log(suite.repeat, form)

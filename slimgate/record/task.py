@@ -53,4 +53,9 @@ class TaskFactsRecord(Part):
     @property
     def is_of_files(self) -> bool:
         """Whether files of other tools were judged: slimgate has built no model of them."""
-        return self.kind in (RECORD_KIND, PREDICTIONS, LOAD_TESTS, KL_LOGS)
+        return self.kind in (RECORD_KIND, PREDICTIONS) or not self.has_rows
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether answers on rows were judged, and not the figures of load tests or KL logs."""
+        return self.kind not in (LOAD_TESTS, KL_LOGS)

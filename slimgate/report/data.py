@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord, SplitFacts
-from slimgate.record.task import KL_LOGS, LOAD_TESTS
 from slimgate.report.figures import count, to_fixed, with_note
 from slimgate.report.stages import format_value
 from slimgate.report.tables import Column, blocks, bullets, table, with_heading, without_empty
@@ -38,7 +37,7 @@ def make_harmless(markdown: str) -> str:
 
 def data(record: RunRecord) -> str:
     """The section; nothing of load tests and KL logs, which have no rows."""
-    if record.task.kind in (LOAD_TESTS, KL_LOGS):
+    if not record.task.has_rows:
         return ""
     return blocks("## Data", _source(record), _split_table(_splits(record)), _labels(record))
 

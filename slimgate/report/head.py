@@ -17,7 +17,6 @@ from slimgate.judge.score_metric import RECORD_KIND
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
 from slimgate.record.earlier_results import describe_carried, describe_counts, messages
-from slimgate.record.task import KL_LOGS, LOAD_TESTS
 from slimgate.record.words import format_count, moment
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
@@ -238,7 +237,7 @@ def head(record: RunRecord) -> str:
 def _tables(record: RunRecord) -> tuple[str, ...]:
     """The table of variants; of logs, which may have hundreds of tasks, one of tasks for each variant."""
     if record.task.is_of_files:
-        if record.task.kind in (LOAD_TESTS, KL_LOGS):
+        if not record.task.has_rows:
             return (tool_files_section(record),)
         return (log_comparison(record), table_words(record))
     return ("## Variants", variants_table(record, models(record)), table_words(record))
@@ -320,7 +319,7 @@ def origin(record: RunRecord) -> str:
     """Suite, rows, time; of logs, which model the report calls the teacher."""
     gate = record.task.splits.get("gate")
     if record.task.is_of_files:
-        if record.task.kind in (LOAD_TESTS, KL_LOGS):
+        if not record.task.has_rows:
             return f"{escape(str(record.task.source['name']))} · {moment(record.created)}"
         noun, file = ("scores", "log") if record.task.kind == RECORD_KIND else ("rows", "predictions")
         counted = [] if gate is None else [f"{count(gate.n)} {noun}"]

@@ -31,6 +31,7 @@ from slimgate.report.stages import artifact_table, built_section, step_table
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading
 from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.token_kl import kl_tables
+from slimgate.report.tool_files import tool_files_section
 from slimgate.report.trust import how_to_read, machine, self_test
 from slimgate.report.verdicts import verdict_lines, verdict_list
 
@@ -66,6 +67,7 @@ def full_sections(record: RunRecord) -> list[str]:
     """Every section below the first screen, whole, as report.html has them; without those that are empty."""
     metrics, latency, memory = other_metrics(record), latency_table(record), memory_table(record)
     sections = [
+        tool_files_section(record),
         verdict_lines(record),
         since_baseline(record),
         confirm_section(record),

@@ -9,7 +9,6 @@ from slimgate._system.escape import escape, fence_code
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord, Weakening
 from slimgate.record.earlier_results import status_words
-from slimgate.record.task import KL_LOGS, LOAD_TESTS
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import variants_table
@@ -28,7 +27,7 @@ from slimgate.report.log_comparison import log_table
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
-from slimgate.report.tool_files import kl_rows, load_rows, tool_files_table
+from slimgate.report.tool_files import figure_rows, tool_files_table
 from slimgate.report.weaker import weaker_gate
 
 # By this line the comment of an earlier run is found again.
@@ -114,14 +113,9 @@ def _tables(record: RunRecord, models: Sequence[VariantRecord]) -> list[Piece]:
     """A line for each variant; of logs, which may have hundreds of tasks, one for each of those."""
     if not record.task.is_of_files:
         return [Piece("variants", len(models), lambda rows: _table(record, models[:rows]), _MOST_ROWS)]
-    if record.task.kind in (LOAD_TESTS, KL_LOGS):
+    if not record.task.has_rows:
         return [
-            Piece(
-                "figures",
-                len(load_rows(model)) or len(kl_rows(model)),
-                partial(tool_files_table, model),
-                _MOST_ROWS,
-            )
+            Piece("figures", len(figure_rows(model)), partial(tool_files_table, model), _MOST_ROWS)
             for model in models
         ]
     return [Piece("tasks", len(model.quality), partial(log_table, model), _MOST_ROWS) for model in models]

@@ -13,10 +13,13 @@ from slimgate.report.status import variants
 from slimgate.report.tables import Column, blocks, bullets, table
 
 _PARTS: Mapping[LoadPart, str] = {"answer": "answer", "ttft": "first token", "tpot": "later token"}
-_FIGURES = {
+# What a KL log tells, by the kind of budget that limits it.
+KL_WORDS = {
     "mean_max": "mean KL, nats a token",
     "floor": "same likeliest token",
     "increase_relative": "perplexity grown by",
+    "p99_max": "99 % of the tokens' KL up to",
+    "p999_max": "99.9 % of the tokens' KL up to",
 }
 _ONE_RUN = (
     "the two were not measured by turns, and nothing tells how much two runs of one server differ: the "
@@ -30,15 +33,14 @@ _TWO_RUNS = (
 
 def tool_files_section(record: RunRecord) -> str:
     """The section: a table for each target, with its notes; nothing of other records."""
-    measured = [model for model in variants(record) if model.load_tests or model.kl_log is not None]
-    if not measured:
+    if record.task.has_rows:
         return ""
-    return blocks("## Figures", *(tool_files_table(model) for model in measured))
+    return blocks("## Figures", *map(tool_files_table, variants(record)))
 
 
 def tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
     """One target's table of at most so many lines, with its name above and its notes below."""
-    rows = (load_rows(model) if model.load_tests else kl_rows(model))[:limit]
+    rows = figure_rows(model)[:limit]
     columns = [
         Column(head, [escape(row[head]) for row in rows], right=number > 1)
         for number, head in enumerate(rows[0] if rows else ())
@@ -47,7 +49,12 @@ def tool_files_table(model: VariantRecord, limit: int | None = None) -> str:
     return blocks(f"### {escape(model.name)}", table(columns), notes)
 
 
-def load_rows(model: VariantRecord) -> list[dict[str, str]]:
+def figure_rows(model: VariantRecord) -> list[dict[str, str]]:
+    """The rows of a target's table, by heading; none where it has neither load tests nor a KL log."""
+    return _load_rows(model) if model.kl_log is None else _kl_rows(model.kl_log)
+
+
+def _load_rows(model: VariantRecord) -> list[dict[str, str]]:
     """A row for each load, part of the request and quantile."""
     return [
         {
@@ -63,13 +70,10 @@ def load_rows(model: VariantRecord) -> list[dict[str, str]]:
     ]
 
 
-def kl_rows(model: VariantRecord) -> list[dict[str, str]]:
-    """A row for each figure of a KL log."""
-    facts = model.kl_log
-    if facts is None:
-        return []
+def _kl_rows(facts: KlLogFacts) -> list[dict[str, str]]:
+    """A row for each figure, and for each quantile that has a budget."""
     rows = [
-        {"figure": _FIGURES[kind], "value [90 %]": _format_figure(figure), "limit": limit, "verdict": verdict}
+        {"figure": KL_WORDS[kind], "value [90 %]": _format_figure(figure), "limit": limit, "verdict": verdict}
         for kind, figure in facts.figures.items()
         for limit, verdict in [_find_budget(facts, kind)]
     ]
@@ -79,7 +83,7 @@ def kl_rows(model: VariantRecord) -> list[dict[str, str]]:
             value = facts.quantiles.get(quantile)
             rows.append(
                 {
-                    "figure": f"{'99' if quantile == 'p99' else '99.9'} % of the tokens' KL up to",
+                    "figure": KL_WORDS[kind],
                     "value [90 %]": "not printed" if value is None else f"{value:.4g}, no interval",
                     "limit": limit,
                     "verdict": verdict,

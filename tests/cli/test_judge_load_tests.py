@@ -11,6 +11,7 @@ import pytest
 from support.load_test_files import vllm_result, write_vllm
 
 from slimgate.cli.main import main
+from slimgate.errors import SuiteError
 from slimgate.judge.budget_tables import SpeedBudget
 from slimgate.judge.decision import Verdict
 from slimgate.judge.load_tests import compare_times, judge_ratio
@@ -229,6 +230,7 @@ def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
     report = (folder / "report.md").read_text("utf-8")
     assert "first token p50" in report
     assert "budget 1.5×: PASS" in report
+    assert "first token p50" in (folder / "report.html").read_text("utf-8")
     assert 'name="latency c8"' in (folder / "junit.xml").read_text("utf-8")
     assert "read as load tests of vllm" in capsys.readouterr().out
     suite = tmp_path / "loads.toml"
@@ -238,3 +240,56 @@ def test_a_report_and_a_suite_of_load_tests_have_the_verdicts(
     )
     judged = judge_log_suite(load_log_suite(suite, "loads.toml"))
     assert judged.verdict_of("faster").status == "PASS"
+
+
+LOADS = 'base = "base.json"\ntargets = { faster = "target.json" }\n'
+LATENCY = "latency = { speedup_min = 1.5 }\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f'[logs]\n{LOADS}missing = "drop"\n[budgets]\n{LATENCY}',
+            r"\[logs\] missing: does not go with load",
+        ),
+        (
+            f"[logs]\n{LOADS}[budgets]\n{LATENCY}[pooled]\ndrop_points = 1.0\n",
+            r"\[pooled\]: does not go with",
+        ),
+        (
+            f"[logs]\n{LOADS}[budgets]\n{LATENCY}accuracy = {{ drop_points = 1.0 }}\n",
+            '"accuracy": load tests are judged by latency',
+        ),
+        (
+            f"[logs]\n{LOADS}[budgets]\n{LATENCY}[budgets.variants.faster]\naccuracy = {{ floor = 0.5 }}\n",
+            '"accuracy": load tests are judged by latency',
+        ),
+        (f"[logs]\n{LOADS}[budgets]\nkl = {{ mean_max = 0.1 }}\n", '"kl": load tests are judged by latency'),
+        (
+            '[logs]\ntargets = { int4 = "int4" }\n[budgets]\n"*" = { drop_points = 2.0 }\n',
+            r'"\*": KL logs are judged by kl, top1_agreement, perplexity; .* need \[logs\] base',
+        ),
+    ],
+    ids=["key", "table", "budget", "budget-of-target", "kl", "no-base"],
+)
+def test_a_suite_refuses_what_its_files_do_not_answer(text: str, message: str, tmp_path: Path) -> None:
+    suite = tmp_path / "loads.toml"
+    suite.write_text(text)
+    with pytest.raises(SuiteError, match=message):
+        load_log_suite(suite, "loads.toml")
+
+
+def test_a_suite_of_load_tests_with_budgets_on_answers_is_refused(tmp_path: Path) -> None:
+    files(tmp_path)
+    suite = tmp_path / "loads.toml"
+    suite.write_text(f'[logs]\n{LOADS}[budgets]\n"*" = {{ drop_points = 2.0 }}\n')
+    with pytest.raises(SuiteError, match=r"base\.json is a load test, which is judged by latency"):
+        judge_log_suite(load_log_suite(suite, "loads.toml"))
+
+
+def test_any_file_name_stands_in_the_heading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, target = write_vllm(tmp_path / "{x}.json", 0), write_vllm(tmp_path / "target.json", 2)
+    assert main(["judge", str(base), str(target)]) == 0
+    assert "target against" in (out := capsys.readouterr().out)
+    assert "{x}.json, read as load tests of vllm" in out

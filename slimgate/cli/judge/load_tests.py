@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from slimgate.cli.judge.ending import finish
-from slimgate.cli.judge.load_output import as_text
 from slimgate.cli.judge.naming import name_targets
+from slimgate.cli.judge.tool_files_output import as_text
 from slimgate.errors import SuiteError
 from slimgate.logs.find import check_repeat_files, read_any_log
 from slimgate.logs.judged_loads import judge_load_tests, read_time_budgets, require_load_test
@@ -37,8 +37,8 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
         for name, path in paths.items()
     }
     judged = judge_load_tests(base, targets, repeat, budgets, options.allow or (), options.on_inconclusive)
-    heading = f"{{}} against {base.shown}, read as load tests of {base.tool}"
-    return finish(options, judged, lambda: as_text(judged, heading))
+    origin = f" against {base.shown}, read as load tests of {base.tool}"
+    return finish(options, judged, lambda: as_text(judged, origin))
 
 
 def _refuse_options(options: argparse.Namespace) -> None:

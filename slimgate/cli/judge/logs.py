@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from slimgate.cli.judge.budgets import refuse_limits
-from slimgate.cli.judge.naming import name_target
+from slimgate.cli.judge.naming import name_targets
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
@@ -66,10 +66,9 @@ def judge_log_files(options: argparse.Namespace) -> int:
     if repeat is not None:
         check_repeat_files(options.repeat, options.teacher, options.variants)
     judged: dict[str, LogVerdicts] = {}
-    for path in options.variants:
+    for name, path in name_targets(options.variants).items():
         if path.exists() and options.teacher.exists() and path.samefile(options.teacher):
             raise DataError(f"{path}: base and target are one, expected the logs of two models")
-        name = name_target(path, judged)
         judged[name] = judge_logs(
             base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat
         )

@@ -11,11 +11,11 @@ def name_targets(paths: Iterable[Path]) -> dict[str, Path]:
     """By name, in order."""
     named: dict[str, Path] = {}
     for path in paths:
-        named[name_target(path, named)] = path
+        named[_name_target(path, named)] = path
     return named
 
 
-def name_target(path: Path, known: Collection[str]) -> str:
+def _name_target(path: Path, known: Collection[str]) -> str:
     """The file's or folder's name, with a number where two share it."""
     stem = path.resolve().name if path.is_dir() else path.stem
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-") or "target"

@@ -24,7 +24,7 @@ from slimgate.judge.metrics import Metric, load_metric
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityJudgement
-from slimgate.logs.judged import JudgedFiles
+from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.predictions.pairs import Pair
 from slimgate.outcomes import Outcomes, same_rows
 from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
@@ -80,16 +80,7 @@ class JudgedPredictions(JudgedFiles):
         return self._base
 
     def base_record(self) -> VariantRecord:
-        values = {
-            name: {
-                "teacher": metric.judged.teacher,
-                "value": metric.judged.teacher,
-                "n": metric.judged.n,
-                "measured": format_now(),
-            }
-            for name, metric in self._first.metrics.items()
-        }
-        return VariantRecord.model_validate({"name": TEACHER, "parent": None, "quality": values})
+        return make_base_record({name: metric.judged for name, metric in self._first.metrics.items()}, None)
 
     def check_one_report(self) -> None:
         first = self._first.pair.teacher

@@ -71,7 +71,7 @@ def conclude(model: ModelHandle, *results: Mapping[str, Any]) -> None:
     """
     lines = [facts["message"] for facts in results if any(map(_ends_run, facts.get("budgets", ())))]
     if lines and model.variant.gated:
-        pytest.fail(visible("\n".join(lines)), pytrace=False)
+        pytest.fail("\n".join(map(visible, lines)), pytrace=False)
 
 
 def _ends_run(budget: Mapping[str, Any]) -> bool:

@@ -9,25 +9,21 @@ from tabulate import tabulate
 from slimgate._system.escape import visible
 from slimgate.logs.judged import JudgedFiles
 from slimgate.record.run_verdict import format_verdict
-from slimgate.report.tool_files import figure_notes, kl_rows, load_rows
+from slimgate.report.tool_files import figure_notes, figure_rows
 
 
-def as_text(judged: JudgedFiles, heading: str) -> str:
+def as_text(judged: JudgedFiles, origin: str) -> str:
     """For each target its table, the lines of its budgets, notes and verdict.
 
-    heading: with {} for the target's name.
+    origin: what the files are, in words that follow the target's name.
     """
-    return "\n\n".join(
-        block for name in judged.targets for block in _blocks(judged, name, heading.format(name)) if block
-    )
+    return "\n\n".join(block for name in judged.targets for block in _blocks(judged, name, origin) if block)
 
 
-def _blocks(judged: JudgedFiles, name: str, heading: str) -> Iterator[str]:
+def _blocks(judged: JudgedFiles, name: str, origin: str) -> Iterator[str]:
     target = judged.targets[name]
-    rows = [
-        {head: visible(cell) for head, cell in row.items()} for row in (*load_rows(target), *kl_rows(target))
-    ]
-    yield visible(heading)
+    rows = [{head: visible(cell) for head, cell in row.items()} for row in figure_rows(target)]
+    yield visible(f"{name}{origin}")
     yield tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
     yield "\n".join(visible(result.facts.message) for result in target.results() if result.facts.message)
     yield "\n".join(f"note: {visible(note)}" for note in figure_notes(target))

@@ -39,7 +39,7 @@ def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
 def without_times(found: Any) -> Any:
     """What --json prints of one target, without when it was measured and where the base was read."""
     (target,) = found.values()
-    for facts in target["quality"].values():
+    for facts in (*target["quality"].values(), target["behaviour"]):
         del facts["measured"]
     return {key: value for key, value in target.items() if key != "notes"}
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from slimgate.judge.metrics.row_sums import mean_of, statistic_of_sums
     from slimgate.judge.quality import judge_quality
     from slimgate.judge.verdict import QualityJudgement, Verdict
-    from slimgate.logs.within import assert_within
+    from slimgate.logs.within import assert_budgets, assert_within
     from slimgate.models.blocks import blocks
     from slimgate.models.config import check_positions
     from slimgate.models.cut_layers import cut_linear
@@ -66,6 +66,7 @@ HOMES = {
     "SlimgateError": "slimgate.errors",
     "SuiteError": "slimgate.errors",
     # a verdict on two models' answers, in any test
+    "assert_budgets": "slimgate.logs.within",
     "assert_within": "slimgate.logs.within",
     "ClassOutcomes": "slimgate.outcomes",
     "Outcomes": "slimgate.outcomes",
@@ -167,6 +168,7 @@ __all__ = [
     "TorchModel",
     "Verdict",
     "__version__",
+    "assert_budgets",
     "assert_within",
     "blocks",
     "calibration_batches",

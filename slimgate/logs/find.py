@@ -77,7 +77,9 @@ def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
 
 
 def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> None:
-    """Raises DataError for a `--repeat` that is the base or a target, or a copy of one."""
+    """Raises DataError for a `--repeat` that is missing, is the base or a target, or a copy of one."""
+    if not repeat.is_dir():
+        require(repeat)
     for path, words in ((base, "base"), *((target, "target") for target in targets)):
         if not path.exists():  # whoever reads it says so
             continue

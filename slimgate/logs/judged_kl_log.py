@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from slimgate.errors import SuiteError
@@ -15,6 +16,7 @@ from slimgate.judge.message import format_share_above
 from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.kl_log import KlLog
+from slimgate.logs.unanswered import describe_unanswered
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.files import TEACHER
@@ -26,13 +28,21 @@ from slimgate.suite.budgets import resolve_budgets
 Budget = LimitBudget | QualityBudget
 
 
+@dataclass(frozen=True)
+class KlBudgets:
+    """The budgets on the tokens of a target. warnings: those of its file that a KL log does not answer."""
+
+    limits: tuple[Budget, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class JudgedKlLogs(JudgedFiles):
     """Each log compares its target with the base that it was written with."""
 
     def __init__(
         self,
         logs: Mapping[str, KlLog],
-        budgets: Mapping[str, Sequence[Budget]],
+        budgets: Mapping[str, KlBudgets],
         on_inconclusive: OnInconclusive,
     ) -> None:
         self.targets = {
@@ -58,8 +68,8 @@ class JudgedKlLogs(JudgedFiles):
         )
 
 
-def read_kl_budgets(tables: Mapping[str, Any], name: str, shown: str) -> list[Budget]:
-    """The budgets that a KL log can answer. Raises SuiteError where the file has none."""
+def read_kl_budgets(tables: Mapping[str, Any], name: str, shown: str) -> KlBudgets:
+    """tables: of the file; name: of the target. Raises SuiteError where the file has none for a KL log."""
     stated = resolve_budgets(tables, (name,), shown)[name]
     budgets: list[Budget] = [*stated.quality.get(PERPLEXITY, ())]
     for table in stated.behaviour.tokens.values():
@@ -69,16 +79,15 @@ def read_kl_budgets(tables: Mapping[str, Any], name: str, shown: str) -> list[Bu
             f"{shown} [budgets]: a KL log is judged by kl, top1_agreement and perplexity, such as "
             "kl = { mean_max = 0.02 }"
         )
-    return budgets
+    answered = (PERPLEXITY, *stated.behaviour.tokens)
+    return KlBudgets(tuple(budgets), tuple(describe_unanswered(stated, answered, "a KL log", shown)))
 
 
-def _judge_log(
-    name: str, log: KlLog, budgets: Sequence[Budget], on_inconclusive: OnInconclusive
-) -> VariantRecord:
+def _judge_log(name: str, log: KlLog, budgets: KlBudgets, on_inconclusive: OnInconclusive) -> VariantRecord:
     quantiles = log.quantiles.get("p99"), log.quantiles.get("p999")
     chunks = ChunkMeans(log.kl, log.log_ratio, log.same_top, quantiles)
-    known, judged = figures(chunks), judge_chunks(chunks, budgets)
-    actions = list_actions(budgets, on_inconclusive)
+    known, judged = figures(chunks), judge_chunks(chunks, budgets.limits)
+    actions = list_actions(budgets.limits, on_inconclusive)
     facts = {
         "chunks": len(log.kl),
         "figures": {kind: figure._asdict() for kind, figure in known.items()},
@@ -88,7 +97,9 @@ def _judge_log(
         "message": f"{name}: {'; '.join(_line(verdict, known) for verdict in judged)}" if judged else None,
         "measured": format_now(),
     }
-    return VariantRecord.model_validate({"name": name, "parent": None, "kl_log": facts})
+    return VariantRecord.model_validate(
+        {"name": name, "parent": None, "kl_log": facts, "notes": list(budgets.warnings)}
+    )
 
 
 def _line(judged: BudgetVerdict, known: Mapping[str, Figure]) -> str:

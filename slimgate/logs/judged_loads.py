@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from slimgate.judge.load_tests import (
 from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.load_tests import LoadPair, describe_lengths, failures, pair_loads
+from slimgate.logs.unanswered import describe_unanswered
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record import TaskFactsRecord, VariantRecord
@@ -33,6 +34,7 @@ from slimgate.record.files import TEACHER
 from slimgate.record.task import LOAD_TESTS
 from slimgate.run.gate_results import format_now
 from slimgate.suite.budgets import resolve_budgets
+from slimgate.suite.variant_budgets import LATENCY
 
 # The budgets on the target's own times that requests of a load test can answer.
 PART_OF_LIMIT: Mapping[str, LoadPart] = {"p50_ms_max": "answer", "p95_ms_max": "answer", TTFT_P95: "ttft"}
@@ -67,7 +69,7 @@ def judge_load_tests(
     base: Log,
     targets: Mapping[str, Log],
     repeat: Log | None,
-    budgets: Mapping[str, Sequence[Budget]],
+    budgets: Mapping[str, TimeBudgets],
     allow: Sequence[str],
     on_inconclusive: OnInconclusive,
 ) -> JudgedLoadTests:
@@ -83,9 +85,18 @@ def judge_load_tests(
     )
 
 
-def read_time_budgets(tables: Mapping[str, Any], name: str, shown: str) -> tuple[Budget, ...]:
-    """The budgets on times of a target. tables: of the file. Raises SuiteError for others, and for none."""
-    budgets = resolve_budgets(tables, (name,), shown)[name].on_times
+@dataclass(frozen=True)
+class TimeBudgets:
+    """The budgets on times of a target. warnings: the budgets of its file that load tests do not answer."""
+
+    limits: tuple[Budget, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def read_time_budgets(tables: Mapping[str, Any], name: str, shown: str) -> TimeBudgets:
+    """tables: of the file; name: of the target. Raises SuiteError for limits of models, and for none."""
+    stated = resolve_budgets(tables, (name,), shown)[name]
+    budgets = stated.on_times
     if not budgets:
         raise SuiteError(
             f"{shown} [budgets]: load tests are judged by latency, such as latency = {{ speedup_min = 1.2 }}"
@@ -94,7 +105,7 @@ def read_time_budgets(tables: Mapping[str, Any], name: str, shown: str) -> tuple
     for budget in budgets:
         if budget.kind not in able:
             raise SuiteError(f"{shown} [budgets] latency {budget.kind}: load tests take {', '.join(able)}")
-    return budgets
+    return TimeBudgets(budgets, tuple(describe_unanswered(stated, (LATENCY,), "load tests", shown)))
 
 
 def require_load_test(log: Log, path: Path, base: Path) -> Log:
@@ -110,12 +121,13 @@ def _judge_target(
     name: str,
     target: Log,
     pairs: Sequence[LoadPair],
-    budgets: Sequence[Budget],
+    budgets: TimeBudgets,
     on_inconclusive: OnInconclusive,
 ) -> VariantRecord:
-    loads = {pair.name: _judge_load(name, pair, budgets, on_inconclusive) for pair in pairs}
+    loads = {pair.name: _judge_load(name, pair, budgets.limits, on_inconclusive) for pair in pairs}
+    notes = [*budgets.warnings, *describe_lengths(pairs)]
     return VariantRecord.model_validate(
-        {"name": name, "parent": target.model, "load_tests": loads, "notes": [*describe_lengths(pairs)]}
+        {"name": name, "parent": target.model, "load_tests": loads, "notes": notes}
     )
 
 

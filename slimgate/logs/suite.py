@@ -10,10 +10,10 @@ targets = { int4 = "../logs/int4" }
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -22,9 +22,12 @@ from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import TOKEN_TABLES
 from slimgate.logs.budgets import LogBudgets, budgets_of_table
 from slimgate.logs.directions import read_directions
+from slimgate.logs.find import holds_predictions
 from slimgate.logs.load_tests import check_load_options
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
+from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.runs import parse_choices
+from slimgate.logs.unanswered import CHANGES, list_budget_tables
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.suite.budgets import resolve_budgets
@@ -35,11 +38,19 @@ from slimgate.suite.variant_budgets import LATENCY
 LOGS = "logs"
 
 
-# What of [logs] and of [budgets] goes with load tests, and with KL logs.
-_KL_KEYS = frozenset({"title", "targets", "on_inconclusive", "seed"})
-_LOAD_KEYS = _KL_KEYS | {"base", "repeat", "format", "allow"}
-_KL_LIMITS = (*TOKEN_TABLES, PERPLEXITY)
-_LOAD_LIMITS = (LATENCY,)
+FileKind = Literal["logs of answers", "prediction files", "load tests", "KL logs"]
+# What of [logs] and of [budgets] goes with files of each kind; prediction files take every metric.
+_COMMON_KEYS = frozenset({"title", "targets", "on_inconclusive", "seed"})
+_PREDICTION_KEYS = frozenset({"columns", "labels", "positive"})
+_KEYS: Mapping[FileKind, frozenset[str]] = {
+    "prediction files": _COMMON_KEYS | {"base"} | _PREDICTION_KEYS,
+    "load tests": _COMMON_KEYS | {"base", "repeat", "format", "allow"},
+    "KL logs": _COMMON_KEYS,
+}
+_LIMITS: Mapping[FileKind, Sequence[str]] = {
+    "load tests": (LATENCY,),
+    "KL logs": (*TOKEN_TABLES, PERPLEXITY),
+}
 
 
 class LogsTable(Table):
@@ -71,19 +82,30 @@ class LogsTable(Table):
     """What a budget does that the samples cannot decide."""
     seed: int = Field(default=0, ge=0)
     """Seed of the random weights."""
+    columns: dict[Role, str] = Field(default_factory=dict)
+    """Of prediction files: the columns that are not called id, label, prediction and group."""
+    labels: list[str] = Field(default_factory=list)
+    """Of prediction files: all labels of the task, as `--labels`."""
+    positive: str | None = None
+    """Of prediction files: the label of two that precision, recall and F1 are of."""
+
+    def column_names(self) -> ColumnNames:
+        """Of prediction files."""
+        return ColumnNames(**self.columns, by_user=frozenset(self.columns))
 
 
 @dataclass(frozen=True)
 class LogSuite:
     """A suite of logs, read from its file.
 
-    shown: the file as messages name it. base, targets, repeat: paths relative to the working folder; base:
-    None of KL logs, which hold both models. tables: of the file, without [logs]. budgets: on the comparisons
-    of logs of answers; None where [budgets] is of load tests or KL logs.
+    shown: the file as messages name it. kind: what files its budgets are for. base, targets, repeat: paths
+    relative to the working folder; base: None of KL logs, which hold both models. tables: of the file,
+    without [logs]. budgets: on the comparisons of logs of answers; None of the other kinds.
     """
 
     path: Path
     shown: str
+    kind: FileKind
     table: LogsTable
     base: Path | None
     targets: Mapping[str, Path]
@@ -94,13 +116,18 @@ class LogSuite:
 
 
 def load_log_suite(path: Path, shown: str) -> LogSuite:
-    """Reads the suite file, but no log. Raises SuiteError."""
-    data = parse_toml(path, shown)
+    """Reads the suite file, and of the logs only whether the base holds predictions. Raises SuiteError."""
+    return read_log_suite(parse_toml(path, shown), path, shown)
+
+
+def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
+    """The suite that data, the content of the file, describes. As `load_log_suite`."""
     tables = {key: value for key, value in data.items() if key != LOGS}
     try:
         table = LogsTable.model_validate(data[LOGS])
-        of_answers = table.base is not None and not _limits_tool_files(tables)
-        (check_options if of_answers else check_load_options)(table.allow)
+        base = None if table.base is None else _to_relative_path(path, table.base, shown)
+        kind = _find_kind(base, table.format, tables)
+        (check_load_options if kind == "load tests" else check_options)(table.allow)
         rules = Rules(
             frozenset(table.allow),
             table.missing,
@@ -116,13 +143,18 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
         raise SuiteError(f"{shown} [logs]: {error}") from None
     if "teacher" in table.targets:
         raise SuiteError(f"{shown} [logs] targets.teacher: the report calls the base so; give another name")
+    of_answers = kind == "logs of answers"
+    stated = sorted(_PREDICTION_KEYS & table.model_fields_set)
+    if of_answers and stated:
+        raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
     if not of_answers:
-        _check_tool_files(table, tables, shown)
+        _check_answered(table, tables, kind, shown)
     return LogSuite(
         path=path,
         shown=shown,
+        kind=kind,
         table=table,
-        base=None if table.base is None else _to_relative_path(path, table.base, shown),
+        base=base,
         targets={name: _to_relative_path(path, text, shown) for name, text in table.targets.items()},
         repeat=None if table.repeat is None else _to_relative_path(path, table.repeat, shown),
         tables=tables,
@@ -131,31 +163,44 @@ def load_log_suite(path: Path, shown: str) -> LogSuite:
     )
 
 
-def _limits_tool_files(tables: Mapping[str, Any]) -> bool:
-    """Whether [budgets] limits times or KL, which only load tests and KL logs tell."""
+def _find_kind(base: Path | None, log_format: str | None, tables: Mapping[str, Any]) -> FileKind:
+    """Load tests and KL logs by their budgets on times or KL, prediction files by the base's columns."""
     stated = tables.get("budgets")
-    return isinstance(stated, Mapping) and not {LATENCY, *TOKEN_TABLES}.isdisjoint(stated)
+    if base is None:
+        return "KL logs"
+    if isinstance(stated, Mapping) and not {LATENCY, *TOKEN_TABLES}.isdisjoint(stated):
+        return "load tests"
+    if log_format is None and base.is_file() and holds_predictions(base):
+        return "prediction files"
+    return "logs of answers"
 
 
-def _check_tool_files(table: LogsTable, tables: Mapping[str, Any], shown: str) -> None:
-    """Raises SuiteError for a key or a budget that load tests, or KL logs, do not answer."""
-    of_loads = table.base is not None
-    noun, keys, limits = (
-        ("load tests", _LOAD_KEYS, _LOAD_LIMITS) if of_loads else ("KL logs", _KL_KEYS, _KL_LIMITS)
-    )
-    wrong = [f"[logs] {key}" for key in LogsTable.model_fields if key in table.model_fields_set - keys]
+def _check_answered(table: LogsTable, tables: Mapping[str, Any], kind: FileKind, shown: str) -> None:
+    """Raises SuiteError for a key or a budget that files of the kind do not answer."""
+    wrong = [f"[logs] {key}" for key in LogsTable.model_fields if key in table.model_fields_set - _KEYS[kind]]
     wrong += [f"[{name}]" for name in tables if name != "budgets"]
     if wrong:
-        raise SuiteError(f"{shown} {wrong[0]}: does not go with {noun}; leave it out")
+        raise SuiteError(f"{shown} {wrong[0]}: does not go with {kind}; leave it out")
+    limits = _LIMITS.get(kind, ())
+    for name in _list_stated(tables) if limits else ():
+        if name not in limits:
+            other = "; files of two models need [logs] base" if kind == "KL logs" else ""
+            raise SuiteError(f'{shown} [budgets] "{name}": {kind} are judged by {", ".join(limits)}{other}')
+    for budgets in resolve_budgets(tables, tuple(table.targets), shown).values():
+        for name in list_budget_tables(budgets):
+            if name not in (limits or (*budgets.quality, *CHANGES)):
+                raise SuiteError(
+                    f"{shown} [budgets] {name}: {kind} are judged by metrics, flips and slices; leave it out"
+                )
+
+
+def _list_stated(tables: Mapping[str, Any]) -> list[str]:
+    """The keys of [budgets] and of [budgets.variants.NAME], as they stand in the file."""
     stated = tables.get("budgets", {})
     of_targets = stated.get("variants", {}) if isinstance(stated, Mapping) else {}
     budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
-    names = [name for table_of in budgets if isinstance(table_of, Mapping) for name in table_of]
-    for name in names:
-        if name not in (*limits, "variants"):
-            other = "" if of_loads else "; files of two models need [logs] base"
-            raise SuiteError(f'{shown} [budgets] "{name}": {noun} are judged by {", ".join(limits)}{other}')
-    resolve_budgets(tables, tuple(table.targets), shown)
+    names = [name for table in budgets if isinstance(table, Mapping) for name in table]
+    return [name for name in names if name != "variants"]
 
 
 def _to_relative_path(file: Path, text: str, shown: str) -> Path:

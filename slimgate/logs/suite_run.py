@@ -1,4 +1,4 @@
-"""Judges a suite of logs, load tests or KL logs, as `slimgate judge` judges such files."""
+"""Judges a suite of logs, predictions, load tests or KL logs, as `slimgate judge` judges such files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from slimgate.logs.judged_loads import (
     require_load_test,
 )
 from slimgate.logs.kl_log import read_kl_log
+from slimgate.logs.predictions.budgets import read_prediction_budgets
+from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
+from slimgate.logs.predictions.pairs import read_pair
 from slimgate.logs.suite import LogSuite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
@@ -25,6 +28,8 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
     """Raises DataError for files that are missing or cannot be compared, SuiteError for budgets of others."""
     if suite.base is None:
         return _judge_kl_logs(suite)
+    if suite.kind == "prediction files":
+        return _judge_predictions(suite, suite.base)
     base = read_any_log(suite.base, suite.table.format)
     if suite.repeat is not None:
         check_repeat_files(suite.repeat, suite.base, suite.targets.values())
@@ -57,6 +62,18 @@ def _judge_kl_logs(suite: LogSuite) -> JudgedKlLogs:
         {name: read_kl_budgets(suite.tables, name, suite.shown) for name in suite.targets},
         suite.table.on_inconclusive,
     )
+
+
+def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
+    table = suite.table
+    pairs: dict[str, JudgedPair] = {}
+    for name, path in suite.targets.items():
+        budgets = read_prediction_budgets(suite.tables, name, suite.shown)
+        pair = read_pair(base, path, table.column_names(), labels=table.labels, positive=table.positive)
+        pairs[name] = judge_pair(
+            name, (base, path), pair, budgets, seed=table.seed, on_inconclusive=table.on_inconclusive
+        )
+    return JudgedPredictions(pairs, base.as_posix())
 
 
 def _judge_load_tests(suite: LogSuite, path: Path, base: Log) -> JudgedLoadTests:

@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from slimgate.errors import MeasureError, SuiteError
+from slimgate.judge.budget_kinds import ends_run
 from slimgate.judge.message import message
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.near_chance import describe_near_chance
@@ -20,8 +22,12 @@ from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
 from slimgate.logs.runs import parse_choices
+from slimgate.logs.suite import LOGS, read_log_suite
+from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import ClassOutcomes, Outcomes
+from slimgate.record import VariantRecord
+from slimgate.suite.file import parse_toml
 
 
 def assert_within(
@@ -97,6 +103,44 @@ def assert_within(
     judged = judge_quality(load_metric(metric or "accuracy"), teacher, variant, budgets, seed=seed)
     if judged.verdict is not Verdict.PASS:
         raise AssertionError(message("variant", judged))
+    return judged
+
+
+def assert_budgets(
+    base: str | Path | None,
+    target: str | Path,
+    budgets: Mapping[str, Any] | str | Path,
+    **options: Any,
+) -> VariantRecord:
+    """Asserts that the target's files hold all budgets: predictions, logs, load tests or KL logs.
+
+    base, target: files or folders as `slimgate judge` reads them; base: None for a KL log of llama.cpp, which
+    holds both models. budgets: the content of a table [budgets], such as {"latency": {"speedup_min": 1.2}},
+    or a TOML file that has one. options: other keys of `[logs]` in a suite, such as repeat="base2.json",
+    allow=["prompt"] or on_inconclusive="warn".
+
+    Returns what run.json would hold of the target. Raises AssertionError with the line of each budget that
+    ends a run, SuiteError for a budget that the files do not answer or an option that there is not, and
+    DataError for files that do not match.
+    """
+    __tracebackhide__ = True
+    shown = "assert_budgets"
+    if isinstance(budgets, Mapping):
+        tables: Mapping[str, Any] = {"budgets": budgets}
+    else:
+        shown = str(budgets)
+        tables = parse_toml(Path(budgets), shown)
+    files: dict[str, Any] = {"targets": {"target": str(Path(target).resolve())}}
+    files |= {} if base is None else {"base": str(Path(base).resolve())}
+    suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / shown, shown)
+    judged = judge_log_suite(suite).targets["target"]
+    lines = [
+        str(result.facts.message)
+        for result in judged.results()
+        if any(ends_run(budget.verdict, budget.on_inconclusive) for budget in result.facts.budgets)
+    ]
+    if lines:
+        raise AssertionError("\n".join(lines))
     return judged
 
 

@@ -202,7 +202,7 @@ def test_budgets_of_a_file_go_by_the_name_of_the_variants_file(
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[2:5]] == ["mcc", "accuracy", "f1_macro"]
     assert "PASS (2 PASS, 0 FAIL, 0 INCONCLUSIVE, 1 not gated)" in out
-    assert "budgets on speed are not judged from predictions" in out
+    assert "budgets on latency are not judged from predictions" in out
     other = pair[1].rename(tmp_path / "pruned.csv")
     code, out, _ = judge(pair[0], other, "--budgets", tmp_path / "x.toml")
     assert code == 1
@@ -288,7 +288,7 @@ WRONG = {
     "unknown-metric": (["--metric", "acuracy"], '"acuracy": no such metric. Did you mean accuracy?'),
     "other-outcomes": (
         ["--metric", "acc"],
-        "--metric acc: not a metric of labels and predictions, expected one of accuracy, ",
+        "metric acc: not a metric of labels and predictions, expected one of accuracy, ",
     ),
     "needs-probabilities": (["--metric", "log_loss"], "teacher.csv: log_loss needs probabilities"),
     "binary-budget": (

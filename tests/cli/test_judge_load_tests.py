@@ -293,3 +293,14 @@ def test_any_file_name_stands_in_the_heading(tmp_path: Path, capsys: pytest.Capt
     assert main(["judge", str(base), str(target)]) == 0
     assert "target against" in (out := capsys.readouterr().out)
     assert "{x}.json, read as load tests of vllm" in out
+
+
+def test_budgets_that_load_tests_do_not_answer_are_named(
+    tmp_path: Path, budgets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "accuracy = { drop_points = 1.0 }\nflips = { flips_max_percent = 1.0 }\n"
+    Path(budgets).write_text(f"{Path(budgets).read_text()}{text}")
+    base, again, target = files(tmp_path, slower=0.5)
+    assert main(["judge", base, target, "--repeat", again, "--budgets", budgets]) == 0
+    out = capsys.readouterr().out
+    assert f"note: {budgets}: budgets on accuracy and flips are not judged from load tests" in out

@@ -124,3 +124,12 @@ def test_a_report_and_a_suite_of_kl_logs_have_the_verdicts(log: Path, tmp_path: 
     suite.write_text(f'[logs]\ntargets = {{ q4 = "{log.name}" }}\n[budgets]\nkl = {{ mean_max = 0.005 }}\n')
     judged = judge_log_suite(load_log_suite(suite, "kl.toml"))
     assert judged.verdict_of("q4").status == "FAIL"
+
+
+def test_budgets_that_a_kl_log_does_not_answer_are_named(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "kl = { mean_max = 0.03, above_cap_max = 0.01 }\nsize = { compression_min = 2.0 }"
+    file = budgets(tmp_path, text)
+    assert main(["judge", str(log), "--budgets", file]) == 0
+    assert f"note: {file}: budgets on size are not judged from a KL log" in capsys.readouterr().out

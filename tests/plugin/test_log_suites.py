@@ -140,3 +140,72 @@ def test_a_suite_of_logs_takes_a_budget_on_both_sides(repository: Path) -> None:
     text = "\n".join(ran.lines)
     assert ran.code == 1
     assert re.search(r"gsm8k/acc 0\.750 vs 0\.500, drop -25\.0 points .*budget ±5\.0 .*: FAIL", text)
+
+
+def _write_predictions(path: Path, wrong: int) -> None:
+    """200 rows of two labels, of which the first `wrong` are answered with the other label."""
+    rows = (f"r{k},{k % 2},{(k % 2) ^ (k < wrong)}" for k in range(200))
+    path.write_text("\n".join(["row,label,prediction", *rows]) + "\n", "utf-8")
+
+
+PREDICTIONS = """\
+[logs]
+base = "base.csv"
+targets = { good = "good.csv", bad = "bad.csv" }
+columns = { id = "row" }
+
+[budgets]
+accuracy = { drop_points = 5.0 }
+flips = { flips_max_percent = 5.0 }
+"""
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    (tmp_path / "bench").mkdir()
+    for name, wrong in (("base", 10), ("good", 10), ("bad", 60)):
+        _write_predictions(tmp_path / f"bench/{name}.csv", wrong)
+    (tmp_path / "bench/files.toml").write_text(PREDICTIONS, "utf-8")
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", "utf-8")
+    return tmp_path
+
+
+def test_prediction_files_are_a_suite(predictions: Path) -> None:
+    ran = pytest_in(predictions, "bench/files.toml", "-v")
+    assert ran.code == 1
+    for name, outcome in (("good-accuracy", "PASSED"), ("bad-accuracy", "FAILED")):
+        assert any(f"test_logs[{name}]" in line and outcome in line for line in ran.lines), ran.lines
+    record = read_record(predictions / "reports/latest/files/run.json")
+    assert record.variant("good").behaviour.flips.right_to_wrong == 0
+    assert record.variant("bad").behaviour.flips.right_to_wrong == 50
+    assert "bad" in (predictions / "reports/latest/files/report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("flips =", "size = { compression_min = 2.0 }\nflips =", r"\[budgets\] size: prediction files are "),
+        ("columns =", 'missing = "drop"\ncolumns =', r"\[logs\] missing: does not go with prediction files"),
+        ("accuracy =", '"*" =', r"unknown metric|\*"),
+        ("id =", "idd =", r'\[logs.columns\] idd: "idd" came, expected "id"'),
+        ("[budgets]\n", "[budgets.variants.god]\naccuracy = { floor = 0.5 }\n[budgets]\n", "god"),
+    ],
+    ids=["size", "key", "pattern", "role", "variant"],
+)
+def test_what_prediction_files_do_not_answer_is_refused(
+    predictions: Path, old: str, new: str, problem: str
+) -> None:
+    (predictions / "bench/files.toml").write_text(PREDICTIONS.replace(old, new, 1), "utf-8")
+    ran = pytest_in(predictions, "bench")
+    assert ran.code == 4
+    assert re.search(problem, "\n".join(ran.lines)), ran.lines
+
+
+def test_columns_of_predictions_do_not_go_with_logs(repository: Path) -> None:
+    text = SUITE.replace("[budgets]", 'columns = { id = "row" }\n[budgets]', 1)
+    (repository / "bench/logs.toml").write_text(text, "utf-8")
+    ran = pytest_in(repository, "bench")
+    assert ran.code == 4
+    assert any(
+        "[logs] columns: it is of prediction files, and the base is a log" in line for line in ran.lines
+    )

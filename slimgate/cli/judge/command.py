@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimgate.cli.options import points
 
 if TYPE_CHECKING:
-    from slimgate.cli.judge.budgets import Asked
-    from slimgate.judge.metrics import Metric
     from slimgate.logs.predictions.columns import ColumnNames
     from slimgate.logs.predictions.judge import JudgedPair
-    from slimgate.logs.predictions.pairs import Pair
 
 DESCRIPTION = """\
 Judges the answers of a target against those of a base, sample by sample. Each is a log of an evaluation tool
@@ -25,7 +22,6 @@ a table with the columns id and score, or a prediction file with id, label, and 
 (p_<class>, prob_<class>). Logs that do not compare are refused, with what differs. Exit codes: 0 all budgets
 hold, 1 one does not or cannot be decided, 4 wrong usage or input.
 """
-OF_CLASSES = ("prediction", "probabilities")  # what a metric may read of such a file
 ROLES = {
     "id": "what names a row",
     "label": "the right answer",
@@ -213,19 +209,6 @@ def _only_repeat(paths: Sequence[Path]) -> Path | None:
     return next(iter(paths), None)
 
 
-def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
-    """Raises SuiteError for a metric of other outcomes than labels and predictions."""
-    from slimgate.errors import SuiteError
-    from slimgate.judge.metrics import known_metrics, load_metric
-
-    fit = [name for name in known_metrics() if load_metric(name).needs in OF_CLASSES]
-    for name, metric in metrics.items():
-        if metric.needs not in OF_CLASSES:
-            raise SuiteError(
-                f"--metric {name}: not a metric of labels and predictions, expected one of {', '.join(fit)}"
-            )
-
-
 def _ask_for_points(flag: str, limits: Sequence[float]) -> None:
     from slimgate.suite.budget_units import SMALL, format_points_question
 
@@ -273,6 +256,7 @@ def _judge_predictions(options: argparse.Namespace) -> int:
 
 def _judge_file(options: argparse.Namespace) -> JudgedPair:
     from slimgate.cli.judge.budgets import read_request
+    from slimgate.logs.predictions.judge import judge_pair
     from slimgate.logs.predictions.pairs import read_pair
 
     request = read_request(options)
@@ -283,7 +267,14 @@ def _judge_file(options: argparse.Namespace) -> JudgedPair:
         labels=options.labels or (),
         positive=options.positive,
     )
-    return _judge(pair, request, options)
+    return judge_pair(
+        options.variant.stem,
+        (options.teacher, options.variant),
+        pair,
+        request,
+        seed=options.seed,
+        on_inconclusive=options.on_inconclusive,
+    )
 
 
 def _column_names(options: argparse.Namespace) -> ColumnNames:
@@ -291,51 +282,3 @@ def _column_names(options: argparse.Namespace) -> ColumnNames:
 
     stated = {role: column for role in ROLES if (column := getattr(options, f"{role}_column")) is not None}
     return ColumnNames(**stated, by_user=frozenset(stated))
-
-
-def _judge(pair: Pair, request: Asked, options: argparse.Namespace) -> JudgedPair:
-    from slimgate.errors import DataError
-    from slimgate.judge.budget_kinds import is_two_sided
-    from slimgate.judge.metrics import load_metric
-    from slimgate.logs.predictions.judge import JudgedPair, judge_changes, judge_metric
-
-    metrics = {name: load_metric(name) for name in request.metrics}
-    _check_of_classes(metrics)
-    for path, outcomes in ((options.teacher, pair.teacher), (options.variant, pair.variant)):
-        lacking = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
-        if lacking and outcomes.probabilities is None:
-            raise DataError(
-                f"{path}: {' and '.join(lacking)} needs probabilities, the file has predictions only: "
-                "add columns p_<class>"
-            )
-    name = str(options.variant.stem)
-    return JudgedPair(
-        pair=pair,
-        metrics={
-            key: judge_metric(
-                name,
-                metric,
-                pair,
-                request.budgets.get(key, ()),
-                seed=options.seed,
-                on_inconclusive=options.on_inconclusive,
-            )
-            for key, metric in metrics.items()
-        },
-        behaviour=judge_changes(
-            name,
-            pair,
-            request.behaviour,
-            on_inconclusive=options.on_inconclusive,
-            quote_better=is_two_sided([budget for group in request.budgets.values() for budget in group]),
-        ),
-        warnings=(*request.warnings, *pair.warnings, *_doubts(pair)),
-    )
-
-
-def _doubts(pair: Pair) -> Iterator[str]:
-    """What makes a drop of 0 worth little: a teacher near chance."""
-    from slimgate.judge.near_chance import describe_near_chance
-
-    if doubt := describe_near_chance(pair.teacher):
-        yield f"the teacher is near chance: {doubt}; a variant that loses nothing behind it may be as useless"

@@ -8,7 +8,7 @@ from slimgate.cli.judge.ending import finish
 from slimgate.cli.judge.naming import name_targets
 from slimgate.cli.judge.tool_files_output import as_text
 from slimgate.errors import SuiteError
-from slimgate.logs.judged_kl_log import JudgedKlLogs, read_kl_budgets
+from slimgate.logs.judged_kl_log import JudgedKlLogs, KlBudgets, read_kl_budgets
 from slimgate.logs.kl_log import read_kl_log
 from slimgate.suite.file import read_suite_text
 
@@ -36,6 +36,6 @@ def judge_kl_file(options: argparse.Namespace) -> int:
     path = options.teacher
     [name] = name_targets([path])
     tables = None if options.budgets is None else read_suite_text(options.budgets, str(options.budgets)).data
-    budgets = () if tables is None else read_kl_budgets(tables, path.stem, str(options.budgets))
+    budgets = KlBudgets() if tables is None else read_kl_budgets(tables, path.stem, str(options.budgets))
     judged = JudgedKlLogs({name: read_kl_log(path)}, {name: budgets}, options.on_inconclusive)
     return finish(options, judged, lambda: as_text(judged, ", read as a KL log of llama.cpp"))

@@ -9,7 +9,7 @@ from slimgate.cli.judge.naming import name_targets
 from slimgate.cli.judge.tool_files_output import as_text
 from slimgate.errors import SuiteError
 from slimgate.logs.find import check_repeat_files, read_any_log
-from slimgate.logs.judged_loads import judge_load_tests, read_time_budgets, require_load_test
+from slimgate.logs.judged_loads import TimeBudgets, judge_load_tests, read_time_budgets, require_load_test
 from slimgate.logs.load_tests import check_load_options
 from slimgate.plugins.reader import Log
 from slimgate.suite.file import read_suite_text
@@ -33,7 +33,7 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
     }
     tables = None if options.budgets is None else read_suite_text(options.budgets, str(options.budgets)).data
     budgets = {
-        name: () if tables is None else read_time_budgets(tables, path.stem, str(options.budgets))
+        name: TimeBudgets() if tables is None else read_time_budgets(tables, path.stem, str(options.budgets))
         for name, path in paths.items()
     }
     judged = judge_load_tests(base, targets, repeat, budgets, options.allow or (), options.on_inconclusive)

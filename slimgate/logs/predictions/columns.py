@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from slimgate.errors import DataError, format_suggestion
 
-ROLES = ("id", "label", "prediction", "group")
+Role = Literal["id", "label", "prediction", "group"]
+ROLES: tuple[Role, ...] = get_args(Role)
 PREFIXES = ("prob_", "p_")
 NESTED = "probabilities"
 
@@ -50,7 +52,7 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
 
     Raises DataError where a column is missing, with the nearest name, or where two could be meant.
     """
-    roles = {role: names.of(role) for role in ROLES if names.of(role) in columns}
+    roles: dict[str, str] = {role: names.of(role) for role in ROLES if names.of(role) in columns}
     if twice := sorted({column for column in roles.values() if list(roles.values()).count(column) > 1}):
         meant = " and ".join(role for role in roles if roles[role] == twice[0])
         raise DataError(f'{shown}: column "{twice[0]}" is meant as {meant}; name each by its own option')

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slimgate._system.digests import json_digest
-from slimgate.errors import DataError
+from slimgate.errors import DataError, SuiteError
 from slimgate.judge.behaviour import (
     BehaviourBudgets,
     actions_by_kind,
@@ -17,20 +18,24 @@ from slimgate.judge.behaviour import (
     behaviour_facts,
     judge_behaviour,
 )
-from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, list_actions
+from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, is_two_sided, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import behaviour_message, message
-from slimgate.judge.metrics import Metric, load_metric
+from slimgate.judge.metrics import Metric, known_metrics, load_metric
+from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.judged import JudgedFiles, make_base_record
+from slimgate.logs.predictions.budgets import PredictionBudgets
 from slimgate.logs.predictions.pairs import Pair
-from slimgate.outcomes import Outcomes, same_rows
+from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import PREDICTIONS
 from slimgate.run.gate_results import format_now
+
+_OF_CLASSES = ("prediction", "probabilities")  # what a metric may read of such a file
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,69 @@ def judge_changes(
     measured = behaviour(pair.teacher, pair.variant, quote_better=quote_better)
     facts = behaviour_facts(measured, judged, line, actions_by_kind(budgets, on_inconclusive))
     return {**facts, "measured": format_now()}
+
+
+def judge_pair(
+    name: str,
+    files: tuple[Path, Path],
+    pair: Pair,
+    request: PredictionBudgets,
+    *,
+    seed: int,
+    on_inconclusive: OnInconclusive,
+) -> JudgedPair:
+    """Judges a target. files: of base and target, as messages name them.
+
+    Raises SuiteError for a metric of other outcomes, DataError for one that needs probabilities that a file
+    does not have.
+    """
+    metrics = {metric: load_metric(metric) for metric in request.metrics}
+    _check_of_classes(metrics)
+    _check_probabilities(metrics, zip(files, (pair.teacher, pair.variant), strict=True))
+    return JudgedPair(
+        pair=pair,
+        metrics={
+            key: judge_metric(
+                name, metric, pair, request.budgets.get(key, ()), seed=seed, on_inconclusive=on_inconclusive
+            )
+            for key, metric in metrics.items()
+        },
+        behaviour=judge_changes(
+            name,
+            pair,
+            request.behaviour,
+            on_inconclusive=on_inconclusive,
+            quote_better=is_two_sided([budget for group in request.budgets.values() for budget in group]),
+        ),
+        warnings=(*request.warnings, *pair.warnings, *_describe_doubts(pair)),
+    )
+
+
+def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
+    fitting = [name for name in known_metrics() if load_metric(name).needs in _OF_CLASSES]
+    for name, metric in metrics.items():
+        if metric.needs not in _OF_CLASSES:
+            raise SuiteError(
+                f"metric {name}: not a metric of labels and predictions, expected one of {', '.join(fitting)}"
+            )
+
+
+def _check_probabilities(
+    metrics: Mapping[str, Metric], outcomes_by_file: Iterable[tuple[Path, ClassOutcomes]]
+) -> None:
+    lacking = [name for name, metric in metrics.items() if metric.needs == "probabilities"]
+    for path, outcomes in outcomes_by_file:
+        if lacking and outcomes.probabilities is None:
+            raise DataError(
+                f"{path}: {' and '.join(lacking)} needs probabilities, the file has predictions only: "
+                "add columns p_<class>"
+            )
+
+
+def _describe_doubts(pair: Pair) -> Iterator[str]:
+    """What makes a drop of 0 worth little: a teacher near chance."""
+    if doubt := describe_near_chance(pair.teacher):
+        yield f"the teacher is near chance: {doubt}; a variant that loses nothing behind it may be as useless"
 
 
 def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:

@@ -1,0 +1,70 @@
+"""`assert_budgets` on every kind of file: it holds what `slimgate judge` would pass, and says what fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.kl_logs import write_kl_log
+from support.lm_eval_logs import write_lm_eval
+from support.load_test_files import write_vllm
+
+from slimgate import SuiteError, assert_budgets
+
+SPEED = {"latency": {"speedup_min": 1.5}}
+
+
+def test_load_tests_hold_a_speed_up_beside_a_second_run(tmp_path: Path) -> None:
+    base, again = write_vllm(tmp_path / "base.json", 0), write_vllm(tmp_path / "again.json", 1)
+    target = write_vllm(tmp_path / "target.json", 2, slower=0.5)
+    record = assert_budgets(base, target, SPEED, repeat=str(again))
+    assert record.load_tests["c8"].verdict == "PASS"
+    with pytest.raises(AssertionError, match=r"target: c8 .*INCONCLUSIVE"):
+        assert_budgets(base, target, SPEED)
+    assert_budgets(base, target, SPEED, on_inconclusive="warn")
+
+
+def test_a_kl_log_has_no_base(tmp_path: Path) -> None:
+    log = write_kl_log(tmp_path / "q4.txt", np.random.default_rng(0).exponential(0.01, 580))
+    with pytest.raises(AssertionError, match=r"budget 0\.005, .*: FAIL"):
+        assert_budgets(None, log, {"kl": {"mean_max": 0.005}})
+    budgets = tmp_path / "quality.toml"
+    budgets.write_text("[budgets]\nkl = { mean_max = 0.03, above_cap_max = 0.01 }\n")
+    assert assert_budgets(None, log, budgets).kl_log is not None
+
+
+def test_logs_and_predictions_hold_budgets_of_their_own(tmp_path: Path) -> None:
+    scores = [1.0] * 150 + [0.0] * 50
+    for name in ("base", "target"):
+        write_lm_eval(tmp_path / name, {"gsm8k": scores})
+        rows = [f"r{k},{k % 2},{(k % 2) ^ (k < 10)}" for k in range(200)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["id,label,prediction", *rows]))
+    record = assert_budgets(tmp_path / "base", tmp_path / "target", {"*": {"drop_points": 5.0}})
+    assert "gsm8k/acc" in record.quality
+    budgets = {"accuracy": {"drop_points": 5.0}, "flips": {"flips_max_percent": 5.0}}
+    record = assert_budgets(tmp_path / "base.csv", tmp_path / "target.csv", budgets)
+    assert record.quality["accuracy"].verdict == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("budgets", "options", "problem"),
+    [
+        (
+            {**SPEED, "size": {"compression_min": 2.0}},
+            {},
+            r'"size": load tests are judged by latency',
+        ),
+        (SPEED, {"repaet": "again.json"}, "unknown key repaet. Did you mean repeat"),
+        ({}, {}, r"expected \[budgets\]"),
+        (SPEED, {"repeat": "none.json"}, "none.json: no such file"),
+    ],
+    ids=["other-budget", "option", "no-budget", "no-file"],
+)
+def test_what_is_wrong_is_no_assertion(
+    tmp_path: Path, budgets: dict[str, object], options: dict[str, str], problem: str
+) -> None:
+    base = write_vllm(tmp_path / "base.json", 0)
+    target = write_vllm(tmp_path / "target.json", 2, slower=0.5)
+    with pytest.raises(SuiteError, match=problem):
+        assert_budgets(base, target, budgets, **options)

@@ -1,6 +1,6 @@
 """A checkpoint whose weights another tool has quantized: judged from its own files, which are kept as is.
 
-The folder of an artifact of a kind in quantized_files.CHECKPOINTS:
+The folder of an artifact of kind quantized_checkpoint:
 
     config.json  weights  tokenizer files  generation_config.json  …    copies of the folder's own files
     slimgate.json                                                       architecture, kind, how it was stored
@@ -25,7 +25,7 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.dequantize import dequantized_state
 from slimgate.models.integer_packing import Packing, packing_of
-from slimgate.models.quantized_files import method_of
+from slimgate.models.quantized_files import CHECKPOINT, method_of
 from slimgate.models.saved_files import save_tokenizer
 from slimgate.models.saved_weights import stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
@@ -112,7 +112,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
         network=network.to(device).eval(),
         tokenizer=tokenizer,
         architecture=description["architecture"],
-        kind=description["kind"],
+        kind=CHECKPOINT,
         folder=folder,
         file=checkpoint["file"],
         dtype=checkpoint["dtype"],
@@ -121,7 +121,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
 
 
 def as_checkpoint(
-    model: TorchModel, folder: Path, *, file: str | None, dtype: str | None, stored: Json, kind: str
+    model: TorchModel, folder: Path, *, file: str | None, dtype: str | None, stored: Json
 ) -> Checkpoint:
     """A model that a task has loaded by `read_network`. Raises BuildError where the task added layers."""
     if model.architecture.partition(":")[0] != TRANSFORMERS:
@@ -134,7 +134,7 @@ def as_checkpoint(
         network=model.network,
         tokenizer=model.tokenizer,
         architecture=model.architecture,
-        kind=kind,
+        kind=CHECKPOINT,
         folder=folder,
         file=file,
         dtype=dtype,

@@ -26,7 +26,7 @@ from typing import Any
 from slimgate._system.json_text import read_json
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.models import gguf_file
-from slimgate.models.quantized_files import Quantized, read_quantized
+from slimgate.models.quantized_files import CHECKPOINT, Quantized, read_quantized
 from slimgate.models.saved_files import has_tokenizer
 from slimgate.plugins.loading import graph_forms
 from slimgate.plugins.models import ModelRef
@@ -221,7 +221,7 @@ def _quantized(ref: ModelRef, quantized: Quantized | None) -> ModelRef:
             "new head; leave "
             "new_head out"
         )
-    return replace(ref, kind=quantized.kind, stored=quantized.facts())
+    return replace(ref, kind=CHECKPOINT, stored=quantized.facts())
 
 
 def _is_gguf(path: Path) -> bool:

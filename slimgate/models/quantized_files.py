@@ -20,13 +20,12 @@ from slimgate.errors import SuiteError, format_suggestion
 from slimgate.models.integer_packing import Packing, packing_of
 from slimgate.models.saved_weights import Stored, describe_names, stored_tensors
 
-# Kinds of artifacts. The first is computed by kernels for its format. Of the second the weights are unpacked
-# to floating point first: its answers are those of its weights, and its times are not those of its format.
-KERNELS, DEQUANTIZED = "quantized_checkpoint", "dequantized_checkpoint"
-CHECKPOINTS = frozenset({KERNELS, DEQUANTIZED})
-COMPUTED_UNPACKED = "dequantized"
-# Of the folders that steps write for servers (served.py), whose weights are unpacked likewise.
-SERVED = "served"
+# Kinds of artifacts: a folder that another tool has quantized, and one that a step wrote for servers
+# (served.py). A runtime says which formats of weights it computes (Runtime.formats).
+CHECKPOINT, SERVED = "quantized_checkpoint", "served"
+# How a runtime computes such weights: in their format, or unpacked to floating point. The answers of unpacked
+# weights are those of the format, and their times are not.
+COMPUTED_BY_KERNELS, COMPUTED_UNPACKED = "kernels", "dequantized"
 # How slimgate loads what each quant_method of transformers names: the packages that its loader imports.
 # gptq and awq are unpacked by slimgate itself (dequantize.py).
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -48,8 +47,6 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "torchao": ("torchao",),
     "vptq": ("vptq",),
 }
-# Those whose own kernels compute also on a CPU.
-WITH_KERNELS = frozenset({"bitsandbytes", "torchao"})
 _INSTALL = {"optimum.quanto": "optimum-quanto", "quark": "amd-quark", "spqr_quant": "spqr-quant"}
 # The numbers of a 32-bit integer that GPTQ and AWQ pack.
 _WORD = 32
@@ -63,19 +60,13 @@ class Quantized:
 
     format: `gptq`, `compressed-tensors (pack-quantized)`; scheme: `W4A16`; group_size: weights that share a
     scale, None where a whole row or tensor does; left_out: layers that stay in floating point, with * for the
-    number of a block; computed: `kernels` or `dequantized`.
+    number of a block.
     """
 
     format: str
     scheme: str
     group_size: int | None = None
     left_out: tuple[str, ...] = ()
-    computed: str = COMPUTED_UNPACKED
-
-    @property
-    def kind(self) -> str:
-        """Of its artifacts."""
-        return KERNELS if self.computed == "kernels" else DEQUANTIZED
 
     def facts(self) -> dict[str, Any]:
         """For the record."""
@@ -84,8 +75,12 @@ class Quantized:
             "scheme": self.scheme,
             "group_size": self.group_size,
             "left_out": list(self.left_out),
-            "computed": self.computed,
         }
+
+
+def weight_format_of(stored: Json) -> str:
+    """`gguf`, or the quant_method of transformers. stored: Quantized.facts(), as a manifest has it."""
+    return str(stored["format"]).partition(" ")[0]
 
 
 def quantization_of(config: Json, text: str) -> Json | None:
@@ -140,7 +135,6 @@ def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
         scheme=described.scheme,
         group_size=described.group_size,
         left_out=without_numbers(described.left_out if left_out is None else left_out),
-        computed="kernels" if method in WITH_KERNELS else COMPUTED_UNPACKED,
     )
 
 

@@ -45,6 +45,9 @@ class Form:
 class Runtime(WithParams[P]):
     """What executes artifacts of the kinds that it names.
 
+    formats: of the kinds "served" and "quantized_checkpoint", the formats of weights that it computes as they
+    are: `gguf`, or a quant_method of transformers; unpacks: whether it executes all others too, unpacked to
+    floating point, so that their times are not measured.
     default_for: the kinds that it executes where the suite names no runtime; packages: those whose versions
     its answers depend on; any_processor: the kinds whose answers are the same on every processor, but for the
     rounding of float32. The answers of all other kinds are stored for the processor that computed them.
@@ -57,6 +60,8 @@ class Runtime(WithParams[P]):
     """
 
     kinds: frozenset[str]
+    formats: frozenset[str] = frozenset()
+    unpacks: bool = False
     default_for: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
     any_processor: frozenset[str] = frozenset()

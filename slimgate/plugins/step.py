@@ -38,6 +38,10 @@ class Step(WithParams[P]):
     code_modules: tuple[str, ...] = ()
     restore: Callable[[Any, Json], None] | None = None
 
+    def weight_format(self, params: P) -> str:
+        """The format of the weights that it leaves, if `gives` is "served": a quant_method, or `gguf`."""
+        return "unknown"
+
     @abstractmethod
     def apply(self, model: Any, params: P, context: BuildContext) -> Any:
         """The model after the step (it may be the same object, changed); what it did goes in context.log."""

@@ -8,6 +8,7 @@ from slimgate._system.escape import escape
 from slimgate._system.processor import sums_saturate
 from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import band
+from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
 from slimgate.record.earlier_results import carried_by_model, describe_carried
 from slimgate.record.words import format_count
@@ -137,7 +138,7 @@ def _unpacked_weights(record: RunRecord) -> Iterator[str]:
     """Models that have no times because their format was not what computed."""
     for model in models(record):
         stored = model.artifact.stored if model.artifact else None
-        if stored is not None and stored.computed == "dequantized":
+        if stored is not None and stored.computed == COMPUTED_UNPACKED:
             yield (
                 f"**Not timed**: {escape(model.name)}. Its weights ({escape(stored.format)}, "
                 f"{escape(stored.scheme)}) were unpacked to floating point to be judged, so its times and "

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 from slimgate._system.escape import escape
+from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED
 from slimgate.record import ArtifactFacts, RunRecord, StageFacts, StepFacts, VariantRecord
 from slimgate.report.epochs import epoch_table, epochs_of, logged_count, seconds_of
 from slimgate.report.figures import MISSING, count, duration, megabytes, significant, to_fixed, with_note
@@ -29,7 +30,10 @@ the first metric (percentage points, where it is a share), from the step before.
 _TRACE_EXPLAINED = """\
 Every stage in order. It starts from what stands under "from"; rows and tokens are what it read (tokens of the
 rows it trained on, each row once), parameters and files what it left. "of them": where the seconds went."""
-_COMPUTED = {"kernels": "computed by its kernels", "dequantized": "unpacked to floating point"}
+_COMPUTED = {
+    COMPUTED_BY_KERNELS: "computed by its kernels",
+    COMPUTED_UNPACKED: "unpacked to floating point",
+}
 Stage = tuple[VariantRecord, str | None, StepFacts]
 
 

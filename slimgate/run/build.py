@@ -19,7 +19,7 @@ from slimgate.data.same_texts import normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
 from slimgate.models.model_ref import TORCH, model_config, model_weights
-from slimgate.models.quantized_files import CHECKPOINTS
+from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.base import Progress, no_progress
 from slimgate.plugins.context import BuildContext, MoreTeacher, adds_no_rows
 from slimgate.plugins.models import ModelRef
@@ -234,7 +234,7 @@ class Builder:
     def _apply_step(self, variant: Variant, step: SuiteStep, parent: Artifact, place: _Place) -> Artifact:
         plugin = step.object
         where = f"{self._format_variant(variant)}: step {step.name}"
-        if parent.kind in CHECKPOINTS and parent.kind not in plugin.takes:  # a hub model's kind is known late
+        if parent.kind == CHECKPOINT and CHECKPOINT not in plugin.takes:  # a hub model's kind is known late
             raise BuildError(f"{where}: cannot take a model that is quantized already ({parent.kind})")
         teachers = self._build_teachers(where, step, parent)
         params = dump_params(step.params)
@@ -531,8 +531,6 @@ def _to_checkpoint(model: Any, ref: ModelRef, context: BuildContext) -> Any:
 
     assert ref.folder is not None
     assert ref.stored is not None
-    checkpoint = as_checkpoint(
-        model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored, kind=ref.kind
-    )
+    checkpoint = as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored)
     context.log["stored"] = checkpoint.stored
     return checkpoint

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.models.quantized_files import CHECKPOINTS, SERVED
+from slimgate.models.quantized_files import CHECKPOINT, SERVED
 from slimgate.models.saved_files import is_checkpoint
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
@@ -125,7 +125,9 @@ class EagerPredictor:
 
 
 class Eager(Runtime[Params]):
-    kinds = frozenset({"torch", "torch_quantized", SERVED, *CHECKPOINTS})
+    kinds = frozenset({"torch", "torch_quantized", SERVED, CHECKPOINT})
+    formats = frozenset({"bitsandbytes", "torchao"})  # their kernels compute on a CPU too
+    unpacks = True
     default_for = kinds
     any_processor = frozenset({"torch"})
     counts_macs = True

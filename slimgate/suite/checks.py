@@ -15,7 +15,7 @@ from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
-from slimgate.models.quantized_files import CHECKPOINTS
+from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.plugins.loading import own_object, plugins
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED
@@ -77,7 +77,7 @@ class _Change(NamedTuple):
 def _describe_wrong_kind(kind: str, takes: Iterable[str], name: str, changes: Sequence[_Change]) -> str:
     """Why a step of model `name` cannot take this kind. changes: the earlier steps that changed the kind."""
     problem = f"cannot take an artifact of kind {kind}, expected {' or '.join(sorted(takes))}"
-    if kind in CHECKPOINTS:
+    if kind == CHECKPOINT:
         return f"{problem}: the model is quantized already; start from the model before it was quantized"
     if change := next((earlier for earlier in reversed(changes) if earlier.kind_before in takes), None):
         owner = "" if change.model == name else f", a step of {change.model}"
@@ -232,6 +232,10 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
         loc: Loc = (TEACHER,) if name == TEACHER else ("variants", name, "runtime")
         if state.kind not in runtime.object.kinds:
             raise error_at(loc, f"{runtime.name} does not execute an artifact of kind {state.kind}")
+        weights = suite.find_weight_format(name)
+        if weights is not None and not (runtime.object.unpacks or weights in runtime.object.formats):
+            formats = ", ".join(sorted(runtime.object.formats)) or "floating point"
+            raise error_at(loc, f"{runtime.name} does not execute weights in {weights}, expected {formats}")
         if name != TEACHER:
             _check_timed_budgets(suite, name, error_at)
             _check_flops_budget(suite, name, error_at)
@@ -246,10 +250,10 @@ def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     if budgets.memory is not None:
         kinds.append(("memory", budgets.memory.kind))
     for key, kind in kinds[:1]:
-        dequantized = name if suite.is_dequantized(name) else TEACHER
+        unpacked = name if suite.is_unpacked(name) else TEACHER
         off = f'{kind} = "off", reason = "judged by its answers alone"'
         problem = (
-            f"{dequantized} has quantized weights that are unpacked to floating point, so its "
+            f"{unpacked} has quantized weights that are unpacked to floating point, so its "
             f"{key} would not be that of its format; switch the budget off: "
             f"[budgets.variants.{name}] {key} = {{ {off} }}"
         )

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
-from slimgate.models.quantized_files import DEQUANTIZED, SERVED
+from slimgate.models.quantized_files import SERVED, weight_format_of
 from slimgate.plugins.base import WithParams
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.runtime import Runtime
@@ -180,19 +180,26 @@ class Suite:
         """The budgets of a variant, or of the teacher, by name."""
         return self.teacher_budgets if name == TEACHER else self.budgets[name]
 
-    def is_dequantized(self, name: str) -> bool:
-        """Whether its weights are quantized in a format for servers, and unpacked for judging.
+    def find_weight_format(self, name: str) -> str | None:
+        """The format of a model's weights for servers: `gguf`, or a quant_method of transformers.
 
-        Its times are then not those of its format. For a hub model this is known once it is fetched.
+        None of all other weights. For a hub model this is known once it is fetched.
         """
         variant = self.model(name)
-        if variant.cascade is not None:
-            return any(self.is_dequantized(model) for model in variant.cascade.models)
         if variant.steps:
-            return variant.steps[-1].object.gives == SERVED
+            last = variant.steps[-1]
+            return last.object.weight_format(last.params) if last.object.gives == SERVED else None
         if variant.ref is not None:
-            return variant.ref.kind == DEQUANTIZED
-        return self.is_dequantized(variant.parent or TEACHER)
+            return None if variant.ref.stored is None else weight_format_of(variant.ref.stored)
+        return self.find_weight_format(variant.parent or TEACHER)
+
+    def is_unpacked(self, name: str) -> bool:
+        """Whether a model's runtime unpacks its weights, so that its times are not those of their format."""
+        variant = self.model(name)
+        if variant.cascade is not None:
+            return any(self.is_unpacked(model) for model in variant.cascade.models)
+        weights = self.find_weight_format(name)
+        return weights is not None and weights not in variant.runtime.object.formats
 
     @property
     def has_cascade(self) -> bool:
@@ -210,7 +217,7 @@ class Suite:
     def timed(self) -> tuple[str, ...]:
         """The models whose latency is measured, the teacher included."""
         names = (name for name in (TEACHER, *self.variants) if not self.model(name).is_endpoint)
-        return tuple(name for name in names if not self.is_dequantized(name))
+        return tuple(name for name in names if not self.is_unpacked(name))
 
     def list_timed_workloads(self, name: str) -> tuple[Workload, ...]:
         """The workloads that a model is timed on; those that write only if its runtime can time them."""

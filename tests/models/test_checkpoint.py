@@ -27,7 +27,7 @@ from slimgate._system.quiet import silent
 from slimgate.errors import BuildError
 from slimgate.models.checkpoint import as_checkpoint, checkpoint_files, load_checkpoint
 from slimgate.models.model_ref import parse_model_ref
-from slimgate.models.quantized_files import DEQUANTIZED, KERNELS
+from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.models.saved_weights import stored_tensors
 from slimgate.runtimes import eager
 from slimgate.tasks import causal_lm
@@ -64,7 +64,7 @@ def load(path: Path, scratch: Path, **options: Any) -> Any:
     if ref.stored is None:
         return model
     assert ref.folder is not None
-    return as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored, kind=ref.kind)
+    return as_checkpoint(model, ref.folder, file=ref.file, dtype=ref.dtype, stored=ref.stored)
 
 
 def answers(network: Any) -> torch.Tensor:
@@ -100,11 +100,10 @@ def test_a_checkpoint_says_how_its_weights_are_stored(written: Any, name: str, t
         "scheme": scheme,
         "group_size": group,
         "left_out": [] if name == "torchao" else ["lm_head"],
-        "computed": "kernels" if name == "torchao" else "dequantized",
         "dtype": "float16" if name in ("awq", "gptq") else "bfloat16",
     }
     assert model.stored == expected
-    assert model.kind == (KERNELS if name == "torchao" else DEQUANTIZED)
+    assert model.kind == CHECKPOINT
 
 
 # Those that slimgate unpacks itself.
@@ -282,7 +281,11 @@ def test_bitsandbytes_answers_as_transformers_alone(
     pytest.importorskip("bitsandbytes")
     folder = by_bitsandbytes(source, tmp_path / "quantized", **config)
     model, saved = load(folder, tmp_path / "rows"), tmp_path / "saved"
-    assert (model.kind, model.stored["format"], model.stored["scheme"]) == (KERNELS, "bitsandbytes", scheme)
+    assert (model.kind, model.stored["format"], model.stored["scheme"]) == (
+        CHECKPOINT,
+        "bitsandbytes",
+        scheme,
+    )
     assert torch.equal(answers(model.network), by_transformers(folder))
     saved.mkdir()
     model.save(saved)
@@ -293,7 +296,7 @@ def test_bitsandbytes_answers_as_transformers_alone(
 def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path: Path) -> None:
     file = by_gguf(source, tmp_path / f"llama.{kind}.gguf", kind)
     model, saved = load(file, tmp_path / "rows"), tmp_path / "saved"
-    assert model.kind == DEQUANTIZED
+    assert model.kind == CHECKPOINT
     assert (model.stored["format"], model.stored["scheme"], model.stored["group_size"]) == ("gguf", kind, 32)
     assert torch.equal(answers(model.network), by_transformers(tmp_path, gguf_file=file.name))
     saved.mkdir()

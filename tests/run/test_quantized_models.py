@@ -11,7 +11,7 @@ from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
 from slimgate.cli.export.forms import write_form
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.quantized_files import DEQUANTIZED
+from slimgate.models.quantized_files import CHECKPOINT
 from slimgate.run.gate_results import list_expected_checks
 from slimgate.run.run import SuiteRun
 from slimgate.store.store import Store
@@ -64,7 +64,7 @@ def run_of(folder: Path, more: str = "", **replaced: str) -> SuiteRun:
 
 def test_an_artifact_has_the_bytes_of_its_files(folder: Path) -> None:
     built = run_of(folder).build("w8").artifact
-    assert built.kind == DEQUANTIZED
+    assert built.kind == CHECKPOINT
     assert built.manifest["bytes"] == sum(file.stat().st_size for file in (folder / "w8").iterdir())
     assert built.manifest["stored"]["scheme"] == "W8A8"
     assert built.manifest["log"]["stored"]["dtype"] == "bfloat16"
@@ -115,7 +115,7 @@ def test_a_budget_on_times_of_unpacked_weights_is_an_error(folder: Path, budget:
 
 
 def test_a_step_of_floats_does_not_take_a_quantized_model(folder: Path) -> None:
-    problem = r"cannot take an artifact of kind dequantized_checkpoint, expected .* quantized already"
+    problem = r"cannot take an artifact of kind quantized_checkpoint, expected .* quantized already"
     with pytest.raises(SuiteError, match=problem):
         run_of(folder, '[variants.twice]\nfrom = "w8"\nsteps = [{ int8_dynamic = {} }]\n')
 

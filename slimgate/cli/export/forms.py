@@ -19,7 +19,7 @@ from slimgate.models import saved_files
 from slimgate.models.checkpoint import Checkpoint
 from slimgate.models.example_batches import example_batches
 from slimgate.models.model_ref import TORCH
-from slimgate.models.quantized_files import CHECKPOINTS, SERVED
+from slimgate.models.quantized_files import CHECKPOINT, SERVED
 from slimgate.models.served import Served, copy_served, gguf_file, quant_method
 from slimgate.plugins.loading import form_of, forms, runtime_of
 from slimgate.plugins.runtime import Form, Runtime
@@ -78,7 +78,7 @@ def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
     for kind in kinds:
         runtime = runtime_of(kind)
         own_form = runtime[1].form if runtime else None
-        if own_form is not None and own_form.name == TRANSFORMERS and kind not in (SERVED, *CHECKPOINTS):
+        if own_form is not None and own_form.name == TRANSFORMERS and kind not in (SERVED, CHECKPOINT):
             graphs = _graphs_of(kind)
             requested = form or (graphs[0] if graphs and kind != TORCH else TRANSFORMERS)
             if requested in graphs:
@@ -100,7 +100,7 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
             f"its artifact is of kind {artifact.kind}, which only its own runtime opens; "
             "export the variant that it was made from"
         )
-    if artifact.kind in (SERVED, *CHECKPOINTS):
+    if artifact.kind in (SERVED, CHECKPOINT):
         return _copy_served(artifact.load("cpu"), form, folder)
     if own_form.name == TRANSFORMERS:
         return _from_torch(artifact.load("cpu"), form, folder, _Here(scratch))

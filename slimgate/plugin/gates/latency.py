@@ -24,7 +24,7 @@ from slimgate.judge.call_times import (
 )
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import Speedup
-from slimgate.models.quantized_files import COMPUTED_UNPACKED
+from slimgate.models.quantized_files import weight_format_of
 from slimgate.plugin.config import BENCHMARKS
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import Rows
@@ -195,7 +195,7 @@ def times_of_another_format(*models: ModelHandle) -> str | None:
     """Why the times and the memory of these models say nothing: the weights of one were unpacked."""
     for model in models:
         stored = model.built.artifact.manifest.get("stored")
-        if stored and stored["computed"] == COMPUTED_UNPACKED:
+        if stored and weight_format_of(stored) not in model.variant.runtime.object.formats:
             return (
                 f"{model.name} is not timed: its weights ({stored['format']}, {stored['scheme']}) were "
                 "unpacked to floating point, and times of those are not times of that format"

@@ -10,6 +10,7 @@ import pytest
 from slimgate._system.escape import visible
 from slimgate.judge.budget_kinds import ends_run
 from slimgate.judge.verdict import Verdict
+from slimgate.models.quantized_files import COMPUTED_BY_KERNELS, COMPUTED_UNPACKED, weight_format_of
 from slimgate.run.cascade import describe_cascade
 from slimgate.run.claims import Claim, check_step_claims
 from slimgate.run.gate_results import Part, make_part
@@ -28,7 +29,9 @@ def report_build(model: ModelHandle, report: Report) -> None:
     runtime = model.variant.runtime
     artifact.update(runtime=runtime.name, runtime_params=dump_params(runtime.params))
     artifact.update(load_seconds=model.load_seconds, **model.compile_facts)
-    artifact["stored"] = manifest.get("stored")
+    if (stored := manifest.get("stored")) is not None:
+        computes = weight_format_of(stored) in runtime.object.formats
+        artifact["stored"] = {**stored, "computed": COMPUTED_BY_KERNELS if computes else COMPUTED_UNPACKED}
     artifact["unreadable_rows"] = model.run.encoder.measure_unreadable(built.artifact)
     artifact["cascade"] = describe_cascade(built.artifact, model.passed_on)
     facts = {

@@ -49,6 +49,10 @@ class ToGguf(Step[Params]):
     claims = ()
     packages = ("gguf", "auto-round")
 
+    def weight_format(self, params: Params) -> str:
+        """Of every type."""
+        return "gguf"
+
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The folder's model. Raises BuildError where llama.cpp has no place for it; MissingExtra."""
         from slimgate.models.served import load_written

@@ -93,6 +93,10 @@ class AutoRound(Step[Params]):
     packages = ("auto-round", "compressed-tensors", "gguf")
     stochastic = True
 
+    def weight_format(self, params: Params) -> str:
+        """The layout, as transformers calls it."""
+        return params.layout.replace("_", "-")
+
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The Served. Raises BuildError where the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written

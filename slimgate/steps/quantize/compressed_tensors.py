@@ -54,6 +54,10 @@ class CompressedTensors(Step[Params]):
     claims = ("smaller",)
     packages = ("compressed-tensors",)
 
+    def weight_format(self, params: Params) -> str:
+        """Of every scheme."""
+        return "compressed-tensors"
+
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The Served. Raises BuildError where the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written

@@ -1,0 +1,97 @@
+"""A runtime says which formats of weights it computes: models in another format are not timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.models.quantized import WRITERS, write_tiny_llama
+from fixtures.models.tiny import write_rows
+from slimgate.errors import SuiteError
+from slimgate.suite.load import load_suite
+from slimgate.suite.suite import Suite
+
+RUNTIME = '''\
+"""Predicts by a server of GGUF files."""
+
+from slimgate import Runtime, Table
+
+
+class Params(Table):
+    pass
+
+
+class Gguf(Runtime[Params]):
+    kinds = frozenset({"served"})
+    formats = frozenset({"gguf"})
+
+    def load(self, folder, params, *, device, threads):
+        raise NotImplementedError
+'''
+SUITE = """\
+[suite]
+title = "formats"
+[task]
+kind = "causal_lm"
+source = { name = "files", train = "rows.csv" }
+text = ["text"]
+max_tokens = 32
+splits = { train = "rest", calibration = 8, selection = 8, gate = 8 }
+[teacher]
+model = "llama"
+[variants.q8]
+steps = [{ to_gguf = { type = "Q8_0" } }]
+[variants.packed]
+steps = [{ compressed_tensors = { scheme = "W8A8" } }]
+[variants.w8]
+model = "w8"
+[variants.float]
+steps = [{ magnitude_prune = { sparsity = 0.5 } }]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("formats")
+    WRITERS["compressed_tensors_w8a8"](write_tiny_llama(path / "llama"), path / "w8")
+    write_rows(path / "rows.csv", 64, seed=1)
+    (path / "gguf_server.py").write_text(RUNTIME, "utf-8")
+    return path
+
+
+def _load(folder: Path, monkeypatch: pytest.MonkeyPatch, runtimes: str = "") -> Suite:
+    monkeypatch.syspath_prepend(str(folder))
+    (folder / "suite.toml").write_text(SUITE + runtimes, "utf-8")
+    return load_suite(folder / "suite.toml")
+
+
+def test_the_format_is_that_of_the_last_step_or_of_the_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = _load(folder, monkeypatch)
+    formats = {name: suite.find_weight_format(name) for name in ("teacher", *suite.variants)}
+    assert formats == {
+        "teacher": None,
+        "q8": "gguf",
+        "packed": "compressed-tensors",
+        "w8": "compressed-tensors",
+        "float": None,
+    }
+    assert suite.timed == ("teacher", "float")
+
+
+def test_a_runtime_that_computes_the_format_is_timed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_runtime = '[variants.served]\nsteps = [{ to_gguf = {} }]\nruntime = { name = "gguf_server:Gguf" }\n'
+    suite = _load(folder, monkeypatch, of_runtime)
+    assert suite.timed == ("teacher", "float", "served")
+
+
+def test_a_runtime_refuses_a_format_that_it_does_not_compute(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_runtime = '[variants.served]\nsteps = [{ compressed_tensors = { scheme = "W8A8" } }]\n'
+    of_runtime += 'runtime = { name = "gguf_server:Gguf" }\n'
+    problem = r"gguf_server:Gguf does not execute weights in compressed-tensors, expected gguf"
+    with pytest.raises(SuiteError, match=problem):
+        _load(folder, monkeypatch, of_runtime)

@@ -34,7 +34,7 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
             f"outcomes: a task's own values are called {', '.join(reserved)}, which the file has for "
             f"something else ({', '.join(_TAKEN)}, p_0, p_1, …); give them other names"
         )
-    columns: dict[str, Any] = {"id": outcomes.ids}
+    columns: dict[str, Any] = {"id": outcomes.ids.tolist()}  # pyarrow reads no StringDType below 26
     metadata = {VALUES: json.dumps(list(outcomes.values)), GIVEN: json.dumps(outcomes.given)}
     if isinstance(outcomes, ClassOutcomes):
         columns |= {"label": outcomes.labels, "prediction": outcomes.predictions}
@@ -47,7 +47,7 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
         columns |= {f"p_{k}": outcomes.probabilities[:, k] for k in range(len(outcomes.classes))}
     columns |= outcomes.values
     if outcomes.answers is not None:
-        columns[ANSWER] = outcomes.answers
+        columns[ANSWER] = outcomes.answers.tolist()
     pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
 
 

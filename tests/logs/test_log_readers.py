@@ -234,13 +234,6 @@ def test_wrong_tables_are_one_line(tmp_path: Path, text: str, expected: str) -> 
         list(islice(next(iter(read_log(path).tasks.values())).rows(), 5))
 
 
-def test_logs_of_inspect_need_an_extra(tmp_path: Path) -> None:
-    inspect = load("log", "inspect")
-    (tmp_path / "x.eval").write_bytes(b"PK")
-    assert inspect.recognizes(tmp_path / "x.eval")
-    assert inspect.recognizes(tmp_path)
-
-
 CODE = """
 from slimgate import Log, LogReader, LogRow, TaskLog
 class Own(LogReader):

@@ -14,6 +14,7 @@ from support.lm_eval_logs import write_lm_eval
 
 from slimgate import assert_within
 from slimgate.errors import DataError, SuiteError
+from slimgate.logs import inspect_files
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.columns import read_samples
 from slimgate.logs.find import check_repeat_files, read_any_log, read_log
@@ -309,22 +310,23 @@ def test_lighteval_compares_the_settings_of_each_run(tmp_path: Path) -> None:
 
 
 def write_inspect(folder: Path, source: str, run: str, created: str, **changed: Any) -> None:
-    inspect_log = pytest.importorskip("inspect_ai.log")
-    log = inspect_log.read_eval_log(str(WRITTEN / "inspect" / source))
-    log.eval.run_id, log.eval.created = run, created
-    log.eval.task = changed.get("task", log.eval.task)
-    log.status = changed.get("status", log.status)
-    log.eval.model_generate_config.temperature = changed.get("temperature")
+    file = WRITTEN / "inspect" / source
+    log = {**inspect_files.read_header(file), "samples": list(inspect_files.read_samples(file))}
+    spec = {**log["eval"], "run_id": run, "created": created, **changed.get("eval", {})}
+    log = {"status": "", **log, "eval": spec}
+    log["status"] = changed.get("status", log["status"])
     folder.mkdir(parents=True, exist_ok=True)
-    inspect_log.write_eval_log(log, str(folder / f"{run}-{log.eval.task}.eval"))
+    (folder / f"{run}-{spec['task']}.json").write_text(json.dumps(log), "utf-8")
 
 
 def test_inspect_logs_of_one_call_are_one_run(tmp_path: Path) -> None:
     january, february = "2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"
     for task in ("sums", "words"):
-        write_inspect(tmp_path / "base", "base.eval", "r0", january, task=task)
-        write_inspect(tmp_path / "int4", "target.eval", "r1", january, task=task)
-    write_inspect(tmp_path / "int4", "target.eval", "r2", february, temperature=0.9)
+        write_inspect(tmp_path / "base", "base.eval", "r0", january, eval={"task": task})
+        write_inspect(tmp_path / "int4", "target.eval", "r1", january, eval={"task": task})
+    write_inspect(
+        tmp_path / "int4", "target.eval", "r2", february, eval={"model_generate_config": {"temperature": 0.9}}
+    )
     logs = read_log(tmp_path / "base"), read_log(tmp_path / "int4")
     assert list(logs[0].tasks) == ["sums", "words"]
     with pytest.raises(

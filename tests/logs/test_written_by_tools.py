@@ -36,7 +36,6 @@ def test_deepeval_compares_scores_and_successes() -> None:
 
 
 def test_inspect_counts_grades_and_numbers_and_names_what_is_a_text() -> None:
-    pytest.importorskip("inspect_ai")
     verdicts = judged("inspect/base.eval", "inspect/target.eval", **{"length.characters": False})
     found = {one.name: one for one in verdicts.comparisons}
     assert found.keys() == {"sums/match", "sums/includes", "sums/length.characters"}

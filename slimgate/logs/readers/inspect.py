@@ -1,4 +1,4 @@
-"""Inspect: `.eval` and `.json` logs, read by `inspect_ai.log` (extra `inspect`).
+"""Inspect: `.eval` and `.json` logs; the package inspect-ai is not needed.
 
 A row is a sample and an epoch; the epochs of a sample are one cluster. Each scorer is a metric; a scorer that
 gives a mapping is one metric a key. C, I, P and N count 1, 0, 0.5 and 0, as `inspect_ai` counts them.
@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import DataError, MissingExtra
+from slimgate.errors import DataError
+from slimgate.logs.inspect_files import Json, read_header, read_samples
 from slimgate.logs.json_lines import as_text, beginning
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
@@ -33,34 +34,34 @@ class Inspect(Reader):
 
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else _logs_in(path, self)
-        logs_of: dict[str, list[tuple[Path, Any]]] = {}
+        logs_of: dict[str, list[tuple[Path, Json]]] = {}
         for file in files:
-            header = _header(file)
+            header = read_header(file)
             logs_of.setdefault(_run_id(header), []).append((file, header))
         return make_log("inspect", str(path), [_run(path, logs) for logs in logs_of.values()])
 
 
-def _run_id(header: Any) -> str:
+def _run_id(header: Json) -> str:
     """Equal for the logs of one call; the calls of an `eval_set` are one run."""
-    return str(getattr(header.eval, "eval_set_id", None) or header.eval.run_id)
+    return str(header["eval"].get("eval_set_id") or header["eval"].get("run_id"))
 
 
-def _run(path: Path, logs: Sequence[tuple[Path, Any]]) -> Run:
+def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
     """The logs of one call of Inspect. Raises DataError where they are not one model's, each task once."""
     tasks: dict[str, TaskLog] = {}
     at: dict[str, Path] = {}
     models: set[str] = set()
     problems: list[str] = []
     for file, header in logs:
-        task = str(header.eval.task)
+        task = str(header["eval"]["task"])
         if task in tasks:
             raise DataError(f"{path}: task {task} stands in {at[task].name} and in {file.name}; name one")
-        models.add(str(header.eval.model))
+        models.add(str(header["eval"]["model"]))
         tasks[task], at[task] = _task(file, header), file
         problems += _describe_incomplete(file, header)
     if len(models) > 1:
         raise DataError(f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one")
-    time = min(str(header.eval.created) for _, header in logs)
+    time = min(str(header["eval"]["created"]) for _, header in logs)
     problem = "; ".join(problems) or None
     return Run(time, dict(sorted(tasks.items())), next(iter(models)), problem=problem)
 
@@ -69,49 +70,33 @@ def _logs_in(path: Path, reader: Reader) -> list[Path]:
     return [file for file in sorted(path.iterdir()) if file.is_file() and reader.recognizes(file)]
 
 
-def _inspect_log() -> Any:
-    try:
-        from inspect_ai import log
-    except ImportError:
-        raise MissingExtra('logs of Inspect need an extra: pip install "slimgate[inspect]"') from None
-    return log
-
-
-def _header(file: Path) -> Any:
-    try:
-        return _inspect_log().read_eval_log(str(file), header_only=True)
-    except MissingExtra:
-        raise
-    except Exception as error:
-        raise DataError(f"{file} cannot be read as a log of Inspect: {error}") from error
-
-
-def _describe_incomplete(file: Path, header: Any) -> list[str]:
+def _describe_incomplete(file: Path, header: Json) -> list[str]:
     """Why a log cannot be judged; nothing where it can."""
-    if header.status == "success":
+    status, error = header.get("status"), header.get("error")
+    if status == "success":
         return []
-    why = f": {header.error.message[:200]}" if header.error else ""
+    why = f": {str(error.get('message'))[:200]}" if error else ""
     return [
-        f"{file.name}: the run's status is {header.status}, expected success{why}; finish it by "
-        "`inspect eval-retry`"
+        f"{file.name}: the run's status is {status}, expected success{why}; finish it by `inspect eval-retry`"
     ]
 
 
-def _task(file: Path, header: Any) -> TaskLog:
-    config = header.eval.config
-    generation_config = header.plan.config.model_dump(exclude_none=True) if header.plan else {}
-    model = header.eval.model_generate_config.model_dump(exclude_none=True)
-    generation = {
-        key: value for key, value in {**generation_config, **model}.items() if key not in _NOT_ANSWERS
-    }
+def _task(file: Path, header: Json) -> TaskLog:
+    spec, plan = header["eval"], header.get("plan") or {}
+    config = spec.get("config") or {}
+    generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
     return TaskLog(
         rows=partial(_rows, file),
         ranges=_RANGES,
         settings={
-            "version": header.eval.task_version,
-            "limit": {"limit": as_text(config.limit), "epochs": config.epochs},
-            "generation": generation,
-            "filters": [step.solver for step in header.plan.steps] if header.plan else None,
+            "version": spec.get("task_version"),
+            "limit": {"limit": as_text(config.get("limit")), "epochs": config.get("epochs")},
+            "generation": {
+                key: value
+                for key, value in generation.items()
+                if value is not None and key not in _NOT_ANSWERS
+            },
+            "filters": [step["solver"] for step in plan.get("steps") or ()] if plan else None,
         },
     )
 
@@ -131,31 +116,43 @@ _NOT_ANSWERS = (
 
 
 def _rows(file: Path) -> Iterator[Row]:
-    samples = _inspect_log().read_eval_log_samples(str(file), all_samples_required=False)
-    for sample in samples:
-        text = sample.input if isinstance(sample.input, str) else _messages(sample.input)
-        output = sample.output
-        scores = dict(_scores(sample.scores or {}))
+    for sample in read_samples(file):
+        text = _text_of(sample["input"])
+        target, epoch, error = sample.get("target"), sample.get("epoch", 1), sample.get("error")
+        output = sample.get("output") or {}
+        choices = output.get("choices") or [{}]
+        scores = dict(_scores(sample))
+        inputs = [text, target, *(sample.get(name) for name in ("choices", "files", "setup"))]
         yield Row(
-            id=f"{sample.id}" if sample.epoch == 1 else f"{sample.id} epoch {sample.epoch}",
+            id=f"{sample['id']}" if epoch == 1 else f"{sample['id']} epoch {epoch}",
             scores={name: _number(value) for name, value in scores.items() if _is_number(value)},
             not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
-            keys={
-                DOCUMENT: as_text([text, sample.target, sample.choices, sample.files, sample.setup]) or "",
-                PROMPT: text,
-                TARGET: as_text(sample.target) or "",
-            },
-            cluster=str(sample.id),
-            error=None if sample.error is None else sample.error.message,
-            truncated=bool(output.choices) and output.stop_reason in ("max_tokens", "model_length"),
+            keys={DOCUMENT: as_text(inputs) or "", PROMPT: text, TARGET: as_text(target) or ""},
+            cluster=str(sample["id"]),
+            error=None if error is None else str(error.get("message")),
+            truncated=choices[0].get("stop_reason") in ("max_tokens", "model_length"),
             prompt=text,
-            answer=output.completion,
-            target=as_text(sample.target),
+            answer=_completion(output, choices[0]),
+            target=as_text(target),
         )
 
 
-def _messages(messages: Any) -> str:
-    return "\n".join(f"{message.role}: {message.text}" for message in messages)
+def _text_of(prompt: Any) -> str:
+    """A prompt: a text, or messages whose contents are texts or parts."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"{message['role']}: {_content_text(message.get('content'))}" for message in prompt)
+
+
+def _content_text(content: Any) -> str:
+    if isinstance(content, str) or content is None:
+        return content or ""
+    return "".join(part.get("text", "") for part in content if part.get("type") == "text")
+
+
+def _completion(output: Json, choice: Json) -> str:
+    stated = output.get("completion")
+    return str(stated) if stated else _content_text((choice.get("message") or {}).get("content"))
 
 
 # What inspect_ai.scorer.value_to_float makes of texts.
@@ -163,13 +160,14 @@ _GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
 
-def _scores(scores: Any) -> Iterator[tuple[str, Any]]:
-    """The values of a sample; those of a mapping are metrics of their own."""
+def _scores(sample: Json) -> Iterator[tuple[str, Any]]:
+    """The values of a sample; those of a mapping are metrics of their own. Old logs have one score."""
+    scores = sample.get("scores") or ({"score": sample["score"]} if sample.get("score") else {})
     for name, score in scores.items():
-        if isinstance(score.value, dict):
-            yield from ((f"{name}.{key}", value) for key, value in score.value.items())
+        if isinstance(score["value"], dict):
+            yield from ((f"{name}.{key}", value) for key, value in score["value"].items())
         else:
-            yield name, score.value
+            yield name, score["value"]
 
 
 def _is_number(value: Any) -> bool:

@@ -1,0 +1,116 @@
+"""The JSON of an Inspect log: members of a `.eval` file, which is a zip, or one `.json` file.
+
+    header.json                      eval, plan, results, status; _journal/start.json of a run that goes on
+    samples/sum00_epoch_1.json       a sample and an epoch
+Members are stored, deflated, or (since 2026) in Zstandard, which zipfile reads from Python 3.14 on.
+Source: inspect_ai/log/_recorders/eval.py. The package inspect-ai is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import read_object
+
+Json = Mapping[str, Any]
+ZSTD = 93
+_HEADER, _START, _SAMPLES = "header.json", "_journal/start.json", "samples/"
+# A member's local header: its length, and where in it the lengths of name and extra field are.
+_LOCAL_HEADER, _NAME_LENGTH, _EXTRA_LENGTH = 30, slice(26, 28), slice(28, 30)
+_ATTACHMENT = "attachment://"
+# A sample of a long agent run has hundreds of megabytes; a larger size is a damaged or hostile file.
+_MOST_BYTES = 2 * 10**9
+
+
+def read_header(file: Path) -> Json:
+    """`eval`, `plan`, `status`. Raises DataError for a file that is no log of Inspect."""
+    header = read_object(file) if file.suffix == ".json" else _read_zip_header(file)
+    if not isinstance(header.get("eval"), dict):
+        raise DataError(f"{file} cannot be read as a log of Inspect: its header has no eval")
+    return header
+
+
+def read_samples(file: Path) -> Iterator[Json]:
+    """The samples in the order of the file, with their attachments in place. Raises DataError."""
+    if file.suffix == ".json":
+        samples = read_object(file).get("samples") or ()
+        yield from (_put_attachments(sample) for sample in samples)
+        return
+    with _open(file) as archive:
+        names = dict.fromkeys(name for name in archive.namelist() if name.startswith(_SAMPLES))
+        for name in names:
+            if name.endswith(".json"):
+                yield _put_attachments(_read_member(file, archive, name))
+
+
+def _read_zip_header(file: Path) -> Json:
+    with _open(file) as archive:
+        names = archive.namelist()
+        if _HEADER in names:
+            return _read_member(file, archive, _HEADER)
+        if _START in names:
+            return {"status": "started", **_read_member(file, archive, _START)}
+    raise DataError(f"{file} cannot be read as a log of Inspect: it holds neither {_HEADER} nor {_START}")
+
+
+def _open(file: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} cannot be read as a log of Inspect: {error}; copy it again") from error
+
+
+def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+    """The JSON object of a member. Raises DataError where it is damaged."""
+    info = archive.getinfo(name)
+    try:
+        if info.file_size > _MOST_BYTES:
+            raise ValueError(f"{info.file_size:,} bytes, at most {_MOST_BYTES:,} are read")
+        content = _decompress_zstd(file, info) if info.compress_type == ZSTD else archive.read(info)
+        value = json.loads(content)
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
+        problem = " ".join(str(error).split())
+        raise DataError(f"{file}: {name} is damaged ({problem}); copy the log again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{file}: {name} is no JSON object, expected what Inspect writes")
+    return value
+
+
+def _decompress_zstd(file: Path, info: zipfile.ZipInfo) -> bytes:
+    """Raises ValueError for content that is cut off or changed."""
+    with file.open("rb") as stream:
+        stream.seek(info.header_offset)
+        local = stream.read(_LOCAL_HEADER)
+        lengths = (int.from_bytes(local[part], "little") for part in (_NAME_LENGTH, _EXTRA_LENGTH))
+        stream.seek(info.header_offset + _LOCAL_HEADER + sum(lengths))
+        packed = stream.read(info.compress_size)
+    content: bytes = pa.decompress(packed, decompressed_size=info.file_size, codec="zstd", asbytes=True)
+    if zlib.crc32(content) != info.CRC:
+        raise ValueError("its checksum does not match")
+    return content
+
+
+def _put_attachments(sample: Json) -> Json:
+    """The sample with the long texts that Inspect keeps apart under `attachments` in their places."""
+    attachments = sample.get("attachments") or {}
+    if not attachments:
+        return sample
+    return {key: _with_texts(value, attachments) for key, value in sample.items() if key != "attachments"}
+
+
+def _with_texts(value: Any, attachments: Json) -> Any:
+    if isinstance(value, str) and value.startswith(_ATTACHMENT):
+        return attachments.get(value.removeprefix(_ATTACHMENT), value)
+    if isinstance(value, list):
+        return [_with_texts(entry, attachments) for entry in value]
+    if isinstance(value, dict):
+        return {key: _with_texts(entry, attachments) for key, entry in value.items()}
+    return value

@@ -1,0 +1,100 @@
+"""Inspect's files without its package: zip members of each compression, attachments, and damaged files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.logs.find import read_log
+from slimgate.logs.inspect_files import read_header, read_samples
+from slimgate.plugins.loading import load
+
+WRITTEN = Path(__file__).parent / "written_by_tools/inspect/base.eval"
+LONG = "a long prompt " * 20
+
+
+def _sample(number: int, **changed: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "epoch": 1,
+        "input": [{"role": "user", "content": [{"type": "text", "text": "attachment://a1"}]}],
+        "target": "yes",
+        "output": {"choices": [{"message": {"content": "yes"}, "stop_reason": "stop"}]},
+        "scores": {"match": {"value": "C"}},
+        "attachments": {"a1": LONG},
+        **changed,
+    }
+
+
+def _write_eval(path: Path, compression: int, samples: list[dict[str, Any]]) -> Path:
+    header = {"status": "success", "eval": {"task": "t", "model": "m", "run_id": "r", "created": "2026"}}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for sample in samples:
+            archive.writestr(f"samples/{sample['id']}_epoch_1.json", json.dumps(sample))
+        archive.writestr("header.json", json.dumps(header))
+    return path
+
+
+@pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"]
+)
+def test_messages_and_attachments_are_the_prompt(tmp_path: Path, compression: int) -> None:
+    file = _write_eval(
+        tmp_path / "x.eval", compression, [_sample(1), _sample(2, score={"value": "I"}, scores=None)]
+    )
+    rows = list(read_log(file).tasks["t"].rows())
+    assert [row.prompt for row in rows] == [f"user: {LONG}"] * 2
+    assert [row.scores for row in rows] == [{"match": 1.0}, {"score": 0.0}]
+    assert [row.answer for row in rows] == ["yes", "yes"]
+
+
+def test_members_in_zstandard_are_those_that_inspect_wrote() -> None:
+    assert {info.compress_type for info in zipfile.ZipFile(WRITTEN).infolist()} == {93}
+    header, samples = read_header(WRITTEN), list(read_samples(WRITTEN))
+    assert (header["status"], header["eval"]["task"]) == ("success", "sums")
+    assert len(samples) == 12
+    assert {sample["epoch"] for sample in samples} == {1, 2}
+
+
+def test_a_member_that_changed_is_damaged(tmp_path: Path) -> None:
+    content = bytearray(WRITTEN.read_bytes())
+    archive = zipfile.ZipFile(WRITTEN)
+    info = next(info for info in archive.infolist() if info.filename.startswith("samples/"))
+    packed = pa.compress(b"{" + b" " * (info.file_size - 2) + b"}", codec="zstd", asbytes=True)
+    assert len(packed) <= info.compress_size
+    start = info.header_offset + 30 + len(info.filename.encode())
+    content[start : start + len(packed)] = packed
+    (tmp_path / "x.eval").write_bytes(content)
+    with pytest.raises(DataError, match=rf"{info.filename} is damaged"):
+        list(read_samples(tmp_path / "x.eval"))
+
+
+@pytest.mark.parametrize("size", [0, 10, 5_000], ids=["empty", "short", "cut"])
+def test_a_file_that_is_cut_off_is_one_line(tmp_path: Path, size: int) -> None:
+    (tmp_path / "x.eval").write_bytes(WRITTEN.read_bytes()[:size])
+    with pytest.raises(DataError, match=r"x\.eval cannot be read as a log of Inspect: .*; copy it again"):
+        read_log(tmp_path / "x.eval")
+
+
+def test_a_run_that_goes_on_is_refused_by_its_status(tmp_path: Path) -> None:
+    start = {"eval": {"task": "t", "model": "m", "run_id": "r", "created": "2026"}, "plan": {}}
+    with zipfile.ZipFile(tmp_path / "x.eval", "w") as archive:
+        archive.writestr("_journal/start.json", json.dumps(start))
+    assert read_header(tmp_path / "x.eval")["status"] == "started"
+    with zipfile.ZipFile(tmp_path / "y.eval", "w") as archive:
+        archive.writestr("other.json", "{}")
+    with pytest.raises(DataError, match=r"holds neither header\.json nor _journal/start\.json"):
+        read_header(tmp_path / "y.eval")
+
+
+def test_the_reader_recognizes_both_forms(tmp_path: Path) -> None:
+    reader = load("log", "inspect")
+    (tmp_path / "x.eval").write_bytes(b"PK")
+    assert reader.recognizes(tmp_path / "x.eval")
+    assert reader.recognizes(tmp_path)

@@ -81,11 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except SlimgateError as error:
-        from slimgate._system.escape import visible
+        return _report_error(options.command, str(error))
+    except ModuleNotFoundError as error:
+        from slimgate._system.requirements import describe_missing_module
 
-        sys.stderr.write(f"slimgate {options.command}: {visible(str(error))}\n")
-        return WRONG_USAGE
+        missing = describe_missing_module("this command", error.name or "")
+        if missing is None:
+            raise
+        return _report_error(options.command, missing)
     return code
+
+
+def _report_error(command: str, problem: str) -> int:
+    from slimgate._system.escape import visible
+
+    sys.stderr.write(f"slimgate {command}: {visible(problem)}\n")
+    return WRONG_USAGE
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.requirements import describe_too_low
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.models.quantized_files import Quantized, without_numbers
 
@@ -59,6 +60,8 @@ def _read_stored(file: Path, text: str) -> tuple[str, dict[str, Any], Quantized]
     """Architecture, configuration, format."""
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtra(f'"{text}": reading a GGUF file needs gguf: pip install "slimgate[llm]"')
+    if problem := describe_too_low(f'"{text}": reading a GGUF file', ("transformers>=5.18",)):
+        raise MissingExtra(problem)
     stat = file.stat()
     try:
         return _read(file, stat.st_mtime_ns, stat.st_size)

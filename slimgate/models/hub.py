@@ -47,10 +47,16 @@ def fetch_settings(ref: ModelRef) -> Path:
 
 def _snapshot(ref: ModelRef, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        downloaded = snapshot_download(str(ref.hub_id), revision=ref.revision, allow_patterns=list(patterns))
+        downloaded = snapshot_download(
+            str(ref.hub_id),
+            revision=ref.revision,
+            allow_patterns=list(patterns),
+            local_files_only=HF_HUB_OFFLINE,  # or 1.30 to 2.0 ask the hub about a commit
+        )
     except LocalEntryNotFoundError as error:
         raise BuildError(
             f"{ref.text}: {_no_folder(ref)}not in the local cache of the hub, and the hub cannot be reached; "

@@ -53,7 +53,7 @@ def export_decoder(network: nn.Module) -> Any:
             exported = OpenVINOExporter().export(network, example, config)
         except Exception as error:  # the exporter's errors have no common base, and are pages long
             raise BuildError(format_export_error(network, error)) from error
-    graph = exported.program
+    graph = getattr(exported, "program", exported)  # transformers below 5.23 gives the program itself
     _repeat_heads_by_products(graph)
     _check(graph)
     return graph

@@ -49,8 +49,9 @@ class Runtime(WithParams[P]):
     are: `gguf`, or a quant_method of transformers; unpacks: whether it executes all others too, unpacked to
     floating point, so that their times are not measured.
     default_for: the kinds that it executes where the suite names no runtime; packages: those whose versions
-    its answers depend on; any_processor: the kinds whose answers are the same on every processor, but for the
-    rounding of float32. The answers of all other kinds are stored for the processor that computed them.
+    its answers depend on; requires: versions above slimgate's own floors, as of a Step; any_processor: the
+    kinds whose answers are the same on every processor, but for the rounding of float32. The answers of all
+    other kinds are stored for the processor that computed them.
     load_model(folder, device): the model of a kind in default_for, for a step to start from; None: no step
     can. form: how `slimgate export` writes it; None: it is refused. export(model, batches, folder): writes
     that form of a TorchModel, and gives the model that was written; batches: two
@@ -64,6 +65,7 @@ class Runtime(WithParams[P]):
     unpacks: bool = False
     default_for: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     any_processor: frozenset[str] = frozenset()
     counts_macs: bool = False
     times_writing: bool = False

@@ -20,9 +20,10 @@ class Step(WithParams[P]):
     takes: kinds of artifact it can start from; gives: the kind it leaves, or None for the same.
     reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
     another seed gives another model; packages: whose versions its result depends on. All of them are part of
-    the store's key. claims: what it promises of the model that it leaves (slimgate/run/claims.py). changes:
-    the parts of a transformer that it changes as a whole: a model whose family does not allow that is refused
-    (slimgate/models/families.py). code_modules: further modules whose code belongs to the key.
+    the store's key. requires: versions above slimgate's floors, such as "transformers>=5.18". claims: what it
+    promises of the model that it leaves (slimgate/run/claims.py). changes: the parts of a transformer that
+    it changes as a whole: a model whose family does not allow that is refused (slimgate/models/families.py).
+    code_modules: further modules whose code belongs to the key.
     restore(network, spec): makes the change that it noted to an empty network, before the weights are read;
     None: what `replace_modules_` noted.
     """
@@ -33,6 +34,7 @@ class Step(WithParams[P]):
     uses_teacher: bool = False
     stochastic: bool = False
     packages: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     code_modules: tuple[str, ...] = ()

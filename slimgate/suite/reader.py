@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slimgate._system.requirements import describe_missing_models
 from slimgate._system.threads import default_threads
 from slimgate.errors import MissingExtra, SuiteError, format_suggestion
 from slimgate.judge.metrics import load_metric
@@ -77,6 +78,8 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     except ValidationError as error:
         raise to_suite_error(error, text.shown, text.data) from None
     reader = Reader(text, check_data)
+    if check_data and (missing := describe_missing_models("a suite of models")):
+        raise SuiteError(f"{text.shown}: {missing}") from MissingExtra(missing)
     setup = reader.read_task()
     teacher = reader.read_teacher(tables.teacher)
     variants = reader.read_variants(tables.variants)

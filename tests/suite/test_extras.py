@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from slimgate._system import requirements
 from slimgate.errors import SuiteError
-from slimgate.suite import extras
 from slimgate.suite.load import load_suite
 
 OPENVINO = "[variants.ov]\nsteps = [{ to_openvino = {} }]\n[budgets]"
@@ -16,12 +16,12 @@ OPENVINO = "[variants.ov]\nsteps = [{ to_openvino = {} }]\n[budgets]"
 
 @pytest.fixture
 def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = extras.versions
+    installed = requirements.versions
 
     def found(packages: Iterable[str]) -> dict[str, str | None]:
         return {**installed(packages), **({"openvino": None} if "openvino" in packages else {})}
 
-    monkeypatch.setattr(extras, "versions", found)
+    monkeypatch.setattr(requirements, "versions", found)
 
 
 @pytest.mark.usefixtures("no_openvino")
@@ -51,5 +51,62 @@ def test_so_does_the_runtime_of_a_ready_made_graph(bench: Path, suite_text: str)
 
 
 def test_the_smallest_extra_is_named() -> None:
-    found = {name: extras.find_extras()[name] for name in ("onnxruntime", "nncf", "gguf", "rouge-score")}
+    found = {
+        name: requirements.find_extras()[name] for name in ("onnxruntime", "nncf", "gguf", "rouge-score")
+    }
     assert found == {"onnxruntime": "onnx", "nncf": "openvino", "gguf": "llm", "rouge-score": "answers"}
+
+
+def test_a_version_below_what_a_step_needs_is_one_line(
+    bench: Path, suite_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = requirements.versions
+    monkeypatch.setattr(
+        requirements,
+        "versions",
+        lambda packages: {
+            **installed(packages),
+            **({"transformers": "5.17.2"} if "transformers" in packages else {}),
+        },
+    )
+    file = bench / "x.toml"
+    file.write_text(
+        suite_text.replace("[budgets]", "[variants.q8]\nsteps = [{ to_gguf = {} }]\n[budgets]", 1)
+    )
+    problem = (
+        r"steps\[0\]\.to_gguf: to_gguf needs transformers>=5\.18, and transformers 5\.17\.2 is "
+        r'installed: pip install "transformers>=5\.18"'
+    )
+    with pytest.raises(SuiteError, match=problem):
+        load_suite(file, "bench/x.toml")
+
+
+def test_without_the_extra_models_a_suite_of_models_is_refused(
+    bench: Path, suite_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = requirements.versions
+    monkeypatch.setattr(
+        requirements,
+        "versions",
+        lambda packages: {**installed(packages), **({"torch": None} if "torch" in packages else {})},
+    )
+    (bench / "x.toml").write_text(suite_text)
+    with pytest.raises(SuiteError) as caught:
+        load_suite(bench / "x.toml", "bench/x.toml")
+    assert str(caught.value) == (
+        'bench/x.toml: a suite of models needs the package torch: pip install "slimgate[models]"'
+    )
+    assert load_suite(bench / "x.toml", check_data=False).teacher is not None
+
+
+@pytest.mark.parametrize(
+    ("module", "missing"),
+    [
+        ("torch.nn", 'x needs the package torch: pip install "slimgate[models]"'),
+        ("sklearn.linear_model", 'x needs the package scikit-learn: pip install "slimgate[models]"'),
+        ("lm_eval", 'x needs the package lm-eval: pip install "slimgate[lm-eval]"'),
+        ("no_such_package", None),
+    ],
+)
+def test_a_module_names_its_package_and_extra(module: str, missing: str | None) -> None:
+    assert requirements.describe_missing_module("x", module) == missing

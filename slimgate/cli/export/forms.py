@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.requirements import describe_missing
 from slimgate.errors import BuildError, DataError, MissingExtra, format_suggestion
 from slimgate.models import saved_files
 from slimgate.models.checkpoint import Checkpoint
@@ -27,7 +28,6 @@ from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
 from slimgate.steps.agreement import check_agreement, predictor_of, scores
 from slimgate.store.artifact import Artifact
-from slimgate.suite.extras import describe_missing
 
 TOLERANCE, INTEGER_TOLERANCE = 0.01, 0.5
 # The one form that is no graph: weights for a class of transformers.

@@ -48,6 +48,7 @@ class ToGguf(Step[Params]):
     reads = ("calibration",)
     claims = ()
     packages = ("gguf", "auto-round")
+    requires = ("transformers>=5.18",)  # reads the merges of such files
 
     def weight_format(self, params: Params) -> str:
         """Of every type."""

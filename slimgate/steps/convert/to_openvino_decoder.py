@@ -35,6 +35,7 @@ class ToOpenVinoDecoder(Step[Params]):
     gives = "openvino_decoder"
     reads = ("calibration",)
     packages = ("openvino",)
+    requires = ("transformers>=5.18",)  # its exporter of decoders
 
     def check(self, params: Params, config: Json) -> Json:
         """The configuration as it is. Raises SuiteError for a family that is not exported."""

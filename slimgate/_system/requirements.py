@@ -1,0 +1,63 @@
+"""Packages that are missing or too old, and the extra of slimgate that installs each."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from packaging.requirements import Requirement
+
+from slimgate._system.digests import versions
+
+MODELS = "models"
+# Packages by the name that imports them, where it is another.
+_IMPORTED_AS = {"sklearn": "scikit-learn", "PIL": "pillow"}
+# `openvino>=2026.4; extra == 'openvino'`
+_OF_EXTRA = re.compile(r"""(?P<package>[\w.-]+)[^;]*;.*extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
+
+
+def describe_missing(user: str, packages: Iterable[str]) -> str | None:
+    """What to install if a package is missing and an extra of slimgate installs it; None otherwise."""
+    for package, version in versions(packages).items():
+        if version is None and package in find_extras():
+            return f'{user} needs the package {package}: pip install "slimgate[{find_extras()[package]}]"'
+    return None
+
+
+def describe_missing_models(user: str) -> str | None:
+    """What to install for suites that build models, if one of the packages is missing; None otherwise."""
+    return describe_missing(user, [name for name, extra in find_extras().items() if extra == MODELS])
+
+
+def describe_missing_module(user: str, module: str) -> str | None:
+    """What to install for a module that cannot be imported; None if no extra of slimgate installs it."""
+    top = module.partition(".")[0]
+    package = _IMPORTED_AS.get(top, top.replace("_", "-"))
+    extra = find_extras().get(package)
+    return extra and f'{user} needs the package {package}: pip install "slimgate[{extra}]"'
+
+
+def describe_too_low(user: str, requirements: Iterable[str]) -> str | None:
+    """The first requirement, such as "transformers>=5.18", that the installed version does not meet."""
+    for requirement in map(Requirement, requirements):
+        [version] = versions([requirement.name]).values()
+        if version is not None and not requirement.specifier.contains(version, prereleases=True):
+            return (
+                f"{user} needs {requirement}, and {requirement.name} {version} is installed: "
+                f'pip install "{requirement}"'
+            )
+    return None
+
+
+@cache
+def find_extras() -> Mapping[str, str]:
+    """For each package the smallest extra that installs it."""
+    matches = [
+        match for match in map(_OF_EXTRA.match, importlib.metadata.requires("slimgate") or ()) if match
+    ]
+    sizes = Counter(match["extra"] for match in matches)
+    matches.sort(key=lambda match: -sizes[match["extra"]])
+    return {match["package"]: match["extra"] for match in matches if match["package"] != "slimgate"}

@@ -1,22 +1,27 @@
-"""Quality: is each metric's drop, on the same gate rows, inside its budget?"""
+"""Quality: is each metric's drop inside its budget, on the gate, since the baseline, on the confirm rows?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from slimgate.judge.budget_kinds import list_actions
-from slimgate.judge.facts import budget_facts, quality_facts
+from slimgate.judge.budget_kinds import QualityBudget, list_actions
+from slimgate.judge.facts import budget_facts, quality_facts, since_facts
 from slimgate.judge.family import bound_among
 from slimgate.judge.message import message, teacher_message
 from slimgate.judge.metrics import Metric, load_metric, value_of
 from slimgate.judge.near_chance import describe_near_chance
-from slimgate.judge.quality import judge_quality
+from slimgate.judge.quality import judge_quality, undecided_verdicts, waiting_facts
 from slimgate.judge.spread import build_spread, sampling_se_points
-from slimgate.judge.verdict import QualityJudgement
+from slimgate.judge.verdict import QualityJudgement, Verdict
 from slimgate.outcomes import Outcomes, same_rows
-from slimgate.plugin.gates.family import chosen_among, in_family
+from slimgate.plugin.confirmation import Passed
+from slimgate.plugin.gates.family import builds_for, chosen_among, in_family
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugins.rows import GATE
+from slimgate.record.comparing.since_baseline import Since, since
+from slimgate.record.results import SINCE
+from slimgate.record.run_verdict import CONFIRMED
 from slimgate.run.gate_results import format_now, make_part
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import TEACHER, Suite
@@ -113,3 +118,82 @@ def builds(
         sampling_se_points=sampling_se_points(judged),
     )
     return spread.model_dump(mode="json")
+
+
+def test_baseline(
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_part: Report
+) -> None:
+    """A metric of one model beside that of the same model in the baseline, on the same gate rows.
+
+    A variant that is new since then is said to be, and is not held against anything. Rows that cannot be
+    paired leave the budget undecided.
+    """
+    report_build(teacher, report_part)
+    report_build(variant, report_part)
+    baseline, metric = variant.run.baseline, baseline_metric
+    budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
+    earlier = since(baseline.run, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
+    facts: dict[str, Any]
+    if earlier.pair is not None:
+        judged = judge_quality(load_metric(metric), *earlier.pair, budgets, seed=suite.seed)
+        line = message(variant.name, judged, since=baseline.name)
+        facts = since_facts(judged, list_actions(budgets, default), line)
+    else:
+        facts = _make_untested_facts(suite, variant, metric, earlier)
+    report_part(make_part(SINCE, variant.name, metric, {**facts, "measured": format_now()}))
+    conclude(variant, facts)
+
+
+def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> dict[str, Any]:
+    """The values alone, where they are known."""
+    budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
+    then = earlier.model.quality.get(metric) if earlier.model else None
+    facts = {
+        "baseline": then and then.value,
+        "value": value_of(load_metric(metric), variant.outcomes),
+        "note": earlier.why_not,
+    }
+    where = f"{variant.name}: {metric} against the baseline {variant.run.baseline.name}"
+    if earlier.model is None:
+        waiting = [waiting_facts(*pair) for pair in zip(budgets, list_actions(budgets, default), strict=True)]
+        line = f"{where}: {earlier.why_not}, not gated"
+        return {**facts, "new": True, "waiting": waiting, "verdict": None, "message": line}
+    line = f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}"
+    judged = [
+        budget_facts(*pair)
+        for pair in zip(undecided_verdicts(budgets), list_actions(budgets, default), strict=True)
+    ]
+    return {**facts, "budgets": judged, "verdict": Verdict.INCONCLUSIVE.value, "message": line}
+
+
+def _limits(budgets: tuple[QualityBudget, ...]) -> str:
+    return ", ".join(f"budget {budget.kind} {budget.limit:g}" for budget in budgets)
+
+
+def test_confirm(
+    suite: Suite,
+    teacher: ModelHandle,
+    variant: ModelHandle,
+    confirm_metric: str,
+    passed: Passed,
+    report_part: Report,
+) -> None:
+    """A metric of one variant beside the teacher's, on the confirm rows."""
+    for model in (teacher, variant):
+        passed.require_same(model.name, model.built.artifact.digest)
+    same_rows(teacher.outcomes, variant.outcomes)
+    budgets, default = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
+    judged = judge_quality(
+        load_metric(confirm_metric),
+        teacher.outcomes,
+        variant.outcomes,
+        budgets,
+        builds=builds_for(variant.run, variant.name, budgets),
+        seed=suite.seed,
+    )
+    line = f"confirm: {message(variant.name, judged)}"
+    among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
+    facts = quality_facts(judged, line, list_actions(budgets, default)) | {"measured": format_now()}
+    facts |= {"among": among, "bound_among": bound_among(judged, among)}
+    report_part(make_part(CONFIRMED, variant.name, confirm_metric, facts))
+    conclude(variant, facts)

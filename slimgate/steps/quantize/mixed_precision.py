@@ -34,7 +34,6 @@ from slimgate.steps.quantize import weight_only as weights
 if TYPE_CHECKING:
     from torch import nn
 
-
 # Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
 TOKENS_A_ROW = 8
 STEPS: dict[str, Step[Any]] = {

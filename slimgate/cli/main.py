@@ -18,7 +18,6 @@ from slimgate.cli import (
     portability,
     power,
     runs,
-    schema,
     steps,
     store,
 )
@@ -43,7 +42,6 @@ COMMANDS = (
     power,
     portability,
     steps,
-    schema,
 )
 WRONG_USAGE = 4
 _ABOUT = (

@@ -90,8 +90,9 @@ def sparsegpt(
 ) -> Tensor:
     """The pruned weight: (out_features, in_features), in its dtype.
 
-    Algorithm 1. With H the second moments of the inputs, weight i of a row costs w_i² / [H⁻¹]_ii when it goes,
-    and the weights after it make up for it; one upper Cholesky factor of H⁻¹ holds what every column needs.
+    Algorithm 1. With H the second moments of the inputs, weight i of a row costs w_i² / [H⁻¹]_ii when it
+    goes, and the weights after it make up for it; one upper Cholesky factor of H⁻¹ holds what every column
+    needs.
 
     moments: mean of x xᵀ (in_features, in_features). block_size: columns whose weights are compared at once.
     damping: share of the mean diagonal that is added to it. Zeros stay zero.

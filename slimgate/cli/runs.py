@@ -28,16 +28,24 @@ Exit codes: 0 logged, or there already; 4 wrong usage or input, or MLflow refuse
 _EXPERIMENT = "slimgate"
 
 
-def add_to(commands: Any) -> None:
-    """Adds the three commands to argparse's subparsers."""
+def add_lines(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("lines", help="print runs as JSON lines", description=LINES)
     add_runs(parser)
     parser.set_defaults(run=print_lines)
+
+
+def add_machines(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
     parser = commands.add_parser(
         "machines", help="show the speed-ups of several machines", description=MACHINES
     )
     add_runs(parser)
     parser.set_defaults(run=print_machines)
+
+
+def add_mlflow(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("mlflow", help="log runs to MLflow", description=MLFLOW)
     add_runs(parser)
     parser.add_argument(

@@ -17,11 +17,15 @@ from slimgate.plugins.step import Step
 _HEADERS = ("option", "value", "default", "what it is")
 
 
-def add_to(commands: Any) -> None:
-    """Adds the two commands to argparse's subparsers."""
+def add_steps(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("steps", help="list the compression steps, or tell all about one")
     parser.add_argument("name", nargs="?", help="a step, or your own as package.module:object")
     parser.set_defaults(run=print_steps)
+
+
+def add_schema(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("schema", help="print the JSON Schema of a suite file, for editors")
     parser.set_defaults(run=print_schema)
 

@@ -14,13 +14,10 @@ from slimgate.cli import (
     card,
     compare,
     explain,
-    lines,
-    machines,
     merge,
-    mlflow,
     portability,
     power,
-    schema,
+    runs,
     steps,
     store,
 )
@@ -31,23 +28,23 @@ from slimgate.cli.tune import command as tune
 from slimgate.errors import SlimgateError
 
 COMMANDS = (
-    init,
-    judge,
-    tune,
-    explain,
-    compare,
-    accept,
-    merge,
-    card,
-    export,
-    lines,
-    machines,
-    mlflow,
-    store,
-    power,
-    portability,
-    steps,
-    schema,
+    init.add_to,
+    judge.add_to,
+    tune.add_to,
+    explain.add_to,
+    compare.add_to,
+    accept.add_to,
+    merge.add_to,
+    card.add_to,
+    export.add_to,
+    runs.add_lines,
+    runs.add_machines,
+    runs.add_mlflow,
+    store.add_to,
+    power.add_to,
+    portability.add_to,
+    steps.add_steps,
+    steps.add_schema,
 )
 WRONG_USAGE = 4
 _ABOUT = (
@@ -61,8 +58,8 @@ def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="slimgate", description=_ABOUT)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_to(commands)
+    for add_to in COMMANDS:
+        add_to(commands)
     return parser
 
 

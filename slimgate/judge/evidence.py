@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, inf, nan
+from math import ceil, inf, nan, sqrt
 
 import numpy as np
 
 from slimgate.errors import MeasureError
-from slimgate.judge.contrast import Paired, drop_contrast
-from slimgate.judge.decision import ALPHA
+from slimgate.judge.contrast import ByInterval, Contrast, Interval, Paired, drop_contrast
+from slimgate.judge.decision import ALPHA, t_quantile, z_quantile
 from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
-from slimgate.judge.influence import paired_influence
+from slimgate.judge.extremes import with_pseudo_changes
 from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
-from slimgate.judge.metrics.base import Metric, PerRow
+from slimgate.judge.metrics.base import Influence, Metric, PerRow
 from slimgate.judge.random_weights import METHOD as WEIGHTS_METHOD
 from slimgate.judge.random_weights import default_resamples, weigh_rows
 from slimgate.judge.rows_needed import copies_until, rows_without_change
@@ -269,3 +269,77 @@ def contrast_method(metric: Metric) -> str:
     if metric.influence is not None:
         return f"paired {metric.influence_name}"
     return WEIGHTS_METHOD
+
+
+@dataclass(frozen=True, eq=False)
+class PairedInfluence(ByInterval):
+    """A metric of teacher (line 0) and variant (line 1), pseudo-changes included, by influence values.
+
+    They say how much each row moves a metric, instead of resampling the rows; for ROC-AUC they are DeLong's
+    structural components. Their plain normal interval is too short where few rows change: with 1 % of the
+    rows turned round it passed a drop equal to its margin in 26 % of simulated runs at n = 200 and 11 % at
+    n = 3,000. One pseudo-change each way and a correction for skewness bring that to at most 6 % (with the
+    pseudo-changes alone 8 %).
+
+    sample: (2,); influence: (2, units) of rows, or summed over the rows of each group; rows: how many.
+    grouped: whether the units are groups, whose number limits what is known of their variance.
+    """
+
+    sample: Floats
+    influence: Floats
+    rows: int
+    grouped: bool
+
+    def value(self, contrast: Contrast) -> float:
+        """The contrast of the sample."""
+        return float(contrast(*self.sample))
+
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Normal bounds (Student's t for groups), both moved by the skewness.
+
+        Source: Johnson 1978, JASA 73:536-544; Hall 1992, J. R. Stat. Soc. B 54:221-228: to the same order
+        the shift of a bias-corrected bootstrap of a mean.
+        """
+        middle = self.value(contrast)
+        values = self._of(contrast)
+        error = self.standard_error(contrast)
+        if error == 0:
+            return middle, middle
+        skewness = (values**3).sum() / (6 * (values**2).sum() ** 1.5)
+        normal = z_quantile(alpha)
+        z = t_quantile(values.size - 1, alpha) if self.grouped else normal
+        shift = float(skewness) * (2 * normal**2 + 1)
+        return middle + (shift - z) * error, middle + (shift + z) * error
+
+    def standard_error(self, contrast: Contrast) -> float:
+        """Root of the sum of the squared influence values over the number of rows."""
+        values = self._of(contrast)
+        # of one group alone nothing is learned about the variation between groups
+        spread = values.size / max(values.size - 1, 0.5) if self.grouped else 1.0
+        return sqrt(spread * float((values**2).sum())) / self.rows
+
+    def _of(self, contrast: Contrast) -> Floats:
+        """(units,) the influence values of a linear contrast; its constant moves with no row."""
+        return np.asarray(contrast.teacher * self.influence[0] + contrast.variant * self.influence[1])
+
+
+def paired_influence(
+    metric: Metric, influence: Influence, teacher: ClassOutcomes, variant: ClassOutcomes
+) -> PairedInfluence:
+    """Influence values with one pseudo-change each way; rows of a group summed up (Obuchowski 1997).
+
+    Raises MeasureError where the metric is not defined on the rows.
+    """
+    padded = with_pseudo_changes(metric, teacher, variant)
+    unit_weights = np.ones(len(padded[0]))
+    values = np.stack([influence(outcomes) for outcomes in padded])
+    groups = padded[0].groups
+    if groups is not None:
+        _, member = np.unique(groups, return_inverse=True)
+        values = np.stack([np.bincount(member, weights=line) for line in values])
+    return PairedInfluence(
+        sample=np.array([float(metric.statistic(outcomes, unit_weights)) for outcomes in padded]),
+        influence=values,
+        rows=len(unit_weights),
+        grouped=groups is not None,
+    )

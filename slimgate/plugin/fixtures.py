@@ -122,7 +122,7 @@ def duel(arena: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
 @pytest.fixture
 def report_part(request: pytest.FixtureRequest) -> Callable[[Part], None]:
     """Adds a part to the record, and what a gate found to the properties of its test."""
-    from slimgate.plugin.gate_properties import gate_properties
+    from slimgate.plugin.gates.reporting import gate_properties
 
     parts: list[Part] = request.node.stash.setdefault(PARTS, [])
 

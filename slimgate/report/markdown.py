@@ -1,39 +1,50 @@
 """report.md of one suite, and the report over all suites of a run.
 
-report.md has the first screen, and folded below it what a reader asks for next. report.html has every
-section whole (`full_sections`).
-"""
+report.md has the first screen, and folded below it what a reader asks for next: first a line for each judged
+metric and size, with what the verdict rests on. report.html has every section whole (`full_sections`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
 from slimgate._system.escape import escape
 from slimgate.judge.score_metric import RECORD_KIND
-from slimgate.record import RunRecord, Status
+from slimgate.record import (
+    BudgetFacts,
+    FlopsFacts,
+    LatencyFacts,
+    MemoryFacts,
+    QualityFacts,
+    RunRecord,
+    SinceFacts,
+    SizeFacts,
+    Status,
+    TimeLimitFacts,
+    VariantRecord,
+)
 from slimgate.record.earlier_results import describe_carried
+from slimgate.record.results import SPEEDUP, Result
 from slimgate.record.words import format_count
 from slimgate.report.behaviour import answers_changed, behaviour, lost_rows, won_rows, worst_slices
 from slimgate.report.builds import builds
 from slimgate.report.cascades import cascades
-from slimgate.report.comparison import latency_table, memory_table, other_metrics, twins
+from slimgate.report.comparison import latency_table, memory_table, other_metrics, quality_cell, twins
 from slimgate.report.confirm import confirm_section
-from slimgate.report.data import data, published_section
 from slimgate.report.epochs import epoch_table
-from slimgate.report.figures import count
+from slimgate.report.figures import as_fast, count, flops_words, significant, smaller, to_fixed
 from slimgate.report.followed_rows import followed_section
 from slimgate.report.head import best, head, reasons
 from slimgate.report.separation import separation_section
 from slimgate.report.since_baseline import since_baseline
 from slimgate.report.stages import artifact_table, built_section, step_table
+from slimgate.report.status import models, workload_words
 from slimgate.report.tables import Column, blocks, bullets, fold, table, with_heading
 from slimgate.report.task_figures import task_figures, teacher_labels
 from slimgate.report.token_kl import kl_tables
 from slimgate.report.tool_files import tool_files_section
-from slimgate.report.trust import how_to_read, machine, self_test
-from slimgate.report.verdicts import verdict_lines, verdict_list
+from slimgate.report.trust import data, how_to_read, machine, published_section, self_test
 
 _WORST_FIRST: tuple[Status, ...] = ("FAIL", "INCONCLUSIVE", "partial", "measured", "PASS")
 _MORE = """\
@@ -207,3 +218,74 @@ def _default_path(record: RunRecord) -> str:
 
 def _posix(path: str | PurePath) -> str:
     return path.as_posix() if isinstance(path, PurePath) else path
+
+
+def verdict_lines(record: RunRecord) -> str:
+    """The section; lines in the suite's order."""
+    return blocks("## Verdicts", bullets(verdict_list(record)) or "Nothing was judged against a budget.")
+
+
+def verdict_list(record: RunRecord) -> list[str]:
+    """A line a judged result; what the first screen quotes is not said again, only how it was judged."""
+    quoted = set(record.verdict.messages)
+    return [line for model in models(record) for line in _lines(model, quoted)]
+
+
+def _lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[str]:
+    for result in model.results():
+        facts = result.facts
+        if not facts.budgets and (result.kind != SPEEDUP or facts.verdict is None):
+            continue
+        line = f"{escape(model.name)}: {_figures(result)}" if facts.message is None else escape(facts.message)
+        basis = _basis(facts) if isinstance(facts, QualityFacts) else []
+        if facts.message in quoted:
+            line = f"{escape(model.name)}: {escape(result.title)} {facts.verdict}, quoted above"
+        yield _line(model, line, basis, facts.budgets)
+
+
+def _line(model: VariantRecord, message: str, basis: list[str], budgets: list[BudgetFacts]) -> str:
+    parts = [message, *([] if model.gated else ["**not gated**"]), *basis]
+    reasons = [f"why this budget: {escape(budget.reason)}" for budget in budgets if budget.reason is not None]
+    return " · ".join([*parts, *reasons])
+
+
+def _basis(facts: QualityFacts) -> list[str]:
+    clauses = [] if facts.method is None else [f"method: {escape(facts.method)}"]
+    if facts.design_effect is not None:
+        clauses.append(f"design effect {to_fixed(facts.design_effect, 2)}")
+    if facts.band is not None:
+        clauses.append(f"band: {escape(facts.band)}")
+    return clauses
+
+
+def _figures(result: Result) -> str:
+    """For a record that came without its messages."""
+    facts, name = result.facts, escape(result.name)
+    budgets = ", ".join(
+        f"{escape(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
+    )
+    match facts:
+        case QualityFacts():
+            return f"{name} {quality_cell(facts)}, {budgets} {_rows(facts)}"
+        case SinceFacts():
+            return f"{name} since the baseline: {facts.verdict}"
+        case SizeFacts():
+            return f"size {smaller(facts.compression) or 'not known'}, {budgets}"
+        case MemoryFacts():
+            ratio = "not known" if facts.ratio is None else f"{significant(facts.ratio)} of the teacher's"
+            return f"peak memory {ratio}, {budgets}"
+        case FlopsFacts():
+            return f"{flops_words(facts) or 'FLOPs not known'}, {budgets}"
+        case LatencyFacts():
+            speedup = as_fast(facts.speedup, facts.speedup_interval) or "speedup not known"
+            return f"{workload_words(result.name)} {speedup}: {facts.verdict}"
+        case TimeLimitFacts():
+            return f"{workload_words(result.name)}, {budgets}"
+    return f"{result.of}, {budgets}"
+
+
+def _rows(facts: QualityFacts) -> str:
+    needed = facts.n_needed
+    return f"(n={count(facts.n)})" + (
+        "" if needed is None else f", about {significant(needed, 2)} gate rows would tell"
+    )

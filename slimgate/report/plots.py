@@ -6,17 +6,18 @@ matplotlib is an extra; where it is missing there are no plots, and the report s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
-from slimgate.record import RunRecord, VariantRecord
-from slimgate.report.behaviour_plots import draw_behaviour
-from slimgate.report.epoch_plots import draw_epochs
+from slimgate.record import RunRecord, TradeoffFacts, VariantRecord
+from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
+from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, courses
 from slimgate.report.pictures import COLOURS, picture
-from slimgate.report.status import TEACHER, budgeted_metrics, metrics, models, workload_words
+from slimgate.report.status import TEACHER, budgeted_metrics, metrics, models, variants, workload_words
 from slimgate.report.task_figures import active_log
 
 _MEGABYTE = 1024**2
@@ -24,6 +25,16 @@ _NUMBERED = re.compile(r"(.*?)-(\d+)(-.*)?$")
 _WIDTH, _HEIGHT = 9.0, 5.5
 # Points closer than this share of the plot would have their names over each other.
 _NEAR = 0.05
+# More panels, or more lines in one plot, are not told apart.
+_MOST_PANELS, _PANELS_ACROSS = 12, 4
+CONFUSION, TRADEOFF = "confusion", "precision-recall"
+_MOST_LINES = 9
+_MOST_DRAWN_CLASSES = 30
+_PANEL_SIDE = 2.6
+EPOCHS = "epochs"
+# A suite of many variants has as many plots: more in one picture would not be seen.
+_MOST_COURSES, _COURSES_ACROSS = 24, 4
+_COURSE_WIDTH, _COURSE_HEIGHT = 2.8, 2.0
 
 
 @dataclass(frozen=True)
@@ -176,3 +187,141 @@ def _line(axes: Any, series: list[Point], colour: str, below: set[str]) -> None:
         axes.annotate(
             point.name, (point.x, point.value), xytext=offset, textcoords="offset points", fontsize=8
         )
+
+
+def draw_behaviour(record: RunRecord, folder: Path) -> list[Path]:
+    """Writes confusion.svg and precision-recall.svg, of what the record has. Needs matplotlib."""
+    pictures = [_draw_confusion(record, folder), _draw_tradeoff(record, folder)]
+    return [path for path in pictures if path is not None]
+
+
+def _draw_confusion(record: RunRecord, folder: Path) -> Path | None:
+    """The teacher's rows by label and prediction, then how many more or fewer each variant has."""
+    known = [
+        (model.name, cells)
+        for model in variants(record)
+        if model.behaviour is not None and (cells := cells_of(model.behaviour))
+    ]
+    moved = [panel for panel in known if changed_cells(panel[1])][: _MOST_PANELS - 1]
+    names = record.task.classes
+    if not moved or not 2 <= len(names) <= _MOST_DRAWN_CLASSES:
+        return None
+    across = min(_PANELS_ACROSS, len(moved) + 1)
+    down = ceil((len(moved) + 1) / across)
+    path = folder / f"{CONFUSION}.svg"
+    with picture(path, (across * _PANEL_SIDE + 0.4, down * _PANEL_SIDE)) as figure:
+        plots = figure.subplots(down, across, squeeze=False).flatten()
+        _panel(plots[0], "teacher, rows", [cell[:3] for cell in known[0][1]], names)
+        largest = max(abs(after - before) for _, cells in moved for _, _, before, after in cells)
+        for axes, (name, cells) in zip(plots[1:], moved, strict=False):
+            changes = [(label, prediction, after - before) for label, prediction, before, after in cells]
+            _panel(axes, f"{name} − teacher", changes, names, largest)
+        for place, axes in enumerate(plots):
+            axes.set_axis_off() if place > len(moved) else _labels(axes, names, left=place % across == 0)
+        figure.supxlabel("prediction", fontsize=8)
+        figure.supylabel("label", fontsize=8)
+    return path
+
+
+def _panel(
+    axes: Any, title: str, cells: Sequence[tuple[int, int, int]], names: Sequence[str], change: int = 0
+) -> None:
+    """change: the largest of all panels, so that their colours compare; purple is more rows, orange fewer."""
+    grid = [[0] * len(names) for _ in names]
+    for label, prediction, rows in cells:
+        grid[label][prediction] = rows
+    largest = change or max(value for line in grid for value in line)
+    low, colours = (-largest, "PuOr") if change else (0, "Greys")
+    axes.imshow(grid, cmap=colours, vmin=low, vmax=largest)
+    axes.set_title(title, fontsize=8)
+    if len(names) > MOST_CLASSES:
+        return
+    for label, line in enumerate(grid):
+        for prediction, rows in enumerate(line):
+            text = f"{rows:+,}" if change and rows else f"{rows:,}"
+            colour = "white" if abs(rows) > 0.6 * largest else "black"
+            axes.text(prediction, label, text, ha="center", va="center", fontsize=6, color=colour)
+
+
+def _labels(axes: Any, names: Sequence[str], *, left: bool) -> None:
+    shown = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=6)
+    axes.set_yticks(range(len(names)), shown if left else [""] * len(names), fontsize=6)
+
+
+def _draw_tradeoff(record: RunRecord, folder: Path) -> Path | None:
+    """A line a model through the thresholds; the teacher's is black."""
+    behaviours = [(model, model.behaviour) for model in variants(record) if model.behaviour is not None]
+    lines = [
+        (name, shown)
+        for name, points in tradeoffs(behaviours)
+        if len(
+            shown := [point for point in points if point.precision is not None and point.recall is not None]
+        )
+        > 1
+    ][: _MOST_LINES + 1]
+    if not lines:
+        return None
+    path = folder / f"{TRADEOFF}.svg"
+    with picture(path, (8.0, 4.5)) as figure:
+        axes = figure.add_subplot()
+        for place, (name, shown) in enumerate(lines):
+            _draw_tradeoff_line(axes, name, shown, place)
+        axes.set(xlabel="recall", ylabel="precision", title="Precision and recall at thresholds 0.1 to 0.9")
+        axes.grid(alpha=0.25)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    return path
+
+
+def _draw_tradeoff_line(axes: Any, name: str, points: Sequence[TradeoffFacts], place: int) -> None:
+    colour, marker = (
+        ("black", "D") if name == TEACHER else (COLOURS[place % len(COLOURS)], "os^vPX*hp"[place % 9])
+    )
+    xs, ys = [point.recall for point in points], [point.precision for point in points]
+    axes.plot(xs, ys, color=colour, marker=marker, markersize=4, linewidth=1, label=name)
+
+
+def draw_epochs(record: RunRecord, folder: Path) -> Path | None:
+    """Writes epochs.svg; None where no step trained for two epochs. Needs matplotlib."""
+    shown = [course for course in courses(record) if len(course.epochs) > 1][:_MOST_COURSES]
+    if not shown:
+        return None
+    across = min(_COURSES_ACROSS, len(shown))
+    down = ceil(len(shown) / across)
+    path = folder / f"{EPOCHS}.svg"
+    with picture(path, (max(2, across) * _COURSE_WIDTH, down * _COURSE_HEIGHT + 0.4)) as figure:
+        plots = figure.subplots(down, across, squeeze=False).flatten()
+        lines: dict[str, Any] = {}
+        for axes, course in zip(plots, shown, strict=False):
+            lines |= _draw_course(axes, course)
+        for axes in plots[len(shown) :]:
+            axes.set_axis_off()
+        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4, fontsize=7)
+    return path
+
+
+def _draw_course(axes: Any, course: Course) -> dict[str, Any]:
+    """One step: losses by the scale on the left, qualities by that on the right. Gives the lines by name."""
+    numbers = range(1, len(course.epochs) + 1)
+    axes.set_title(f"{course.model.name}: {course.step.name}", fontsize=7)
+    right = axes.twinx()
+    lines: dict[str, Any] = {}
+    for name, key, style in (("loss, train", LOSS, "C0-"), ("loss, selection", LOSS_SELECTION, "C0--")):
+        lines |= _draw_epoch_line(axes, numbers, course.values(key), name, style)
+    for place, quality in enumerate(course.qualities, start=1):
+        name = f"{quality}, selection (right)"
+        lines |= _draw_epoch_line(right, numbers, course.values(f"{quality}_selection"), name, f"C{place}-")
+    for side in (axes, right):
+        side.tick_params(labelsize=6)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    return lines
+
+
+def _draw_epoch_line(
+    axes: Any, numbers: range, values: list[float | None], name: str, style: str
+) -> dict[str, Any]:
+    if all(value is None for value in values):
+        return {}
+    known = [float("nan") if value is None else value for value in values]
+    [line] = axes.plot(numbers, known, style, linewidth=1, marker=".", markersize=3)
+    return {name: line}

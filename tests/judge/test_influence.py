@@ -12,8 +12,8 @@ import pytest
 from slimgate.judge import QualityBudget, Verdict, judge_quality
 from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast
 from slimgate.judge.decision import t_quantile
+from slimgate.judge.evidence import PairedInfluence, paired_influence
 from slimgate.judge.extremes import with_pseudo_changes
-from slimgate.judge.influence import PairedInfluence, paired_influence
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.random_weights import weigh_rows
 from slimgate.outcomes import ClassOutcomes, Floats, Ints

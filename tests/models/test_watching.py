@@ -11,7 +11,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
 from slimgate.models.module_outputs import follow_row
-from slimgate.plugin.gates.shapes import shape_facts
+from slimgate.plugin.gates.behaviour import shape_facts
 from slimgate.record import RowShapes
 
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.user_repository import Ran, pytest_in
 
-from slimgate.plugin.gate_properties import gate_properties
+from slimgate.plugin.gates.reporting import gate_properties
 from slimgate.record.outcome_files import read_outcomes
 from slimgate.run.gate_results import make_part
 

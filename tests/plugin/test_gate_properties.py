@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.plugin.gate_properties import gate_properties
+from slimgate.plugin.gates.reporting import gate_properties
 from slimgate.run.gate_results import make_part
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}

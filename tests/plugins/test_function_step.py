@@ -10,8 +10,7 @@ from pydantic import Field, ValidationError
 
 from slimgate._system.digests import code_digest
 from slimgate.errors import SuiteError
-from slimgate.plugins.function_step import FunctionStep
-from slimgate.plugins.loading import load, module_of
+from slimgate.plugins.loading import FunctionStep, load, module_of
 
 
 def prune_my_way(
@@ -92,7 +91,7 @@ def test_what_else_a_method_declares_stands_on_the_function() -> None:
 def test_the_stores_key_holds_the_code_of_the_functions_own_module() -> None:
     step = load("step", f"{__name__}:in_place")
     assert module_of(step) == __name__
-    assert code_digest(module_of(step)) != code_digest("slimgate.plugins.function_step")
+    assert code_digest(module_of(step)) != code_digest("slimgate.plugins.loading")
 
 
 @pytest.mark.parametrize(

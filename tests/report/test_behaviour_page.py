@@ -9,11 +9,10 @@ from support.sample_record import sample_record, variant
 
 from slimgate.judge.verdict import Verdict
 from slimgate.record import BehaviourFacts, BudgetFacts, QualityFacts, RunRecord, TradeoffFacts
-from slimgate.report.behaviour_plots import draw_behaviour
 from slimgate.report.html import html_report
 from slimgate.report.page.charts import chart_data
-from slimgate.report.page.confusion import confusion
-from slimgate.report.page.tradeoff import tradeoff_curve
+from slimgate.report.page.diagrams import confusion, tradeoff_curve
+from slimgate.report.plots import draw_behaviour
 
 POINTS = [(0.5, 0.8, 0.7), (0.9, 0.95, 0.5)]
 

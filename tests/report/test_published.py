@@ -10,7 +10,7 @@ from support.sample_record import sample_record
 
 from slimgate.record import RunRecord, read_record, to_json
 from slimgate.report import suite_report
-from slimgate.report.data import make_harmless
+from slimgate.report.trust import make_harmless
 
 TABLE = "| model | F1 |\n|:--|--:|\n| teacher | 0.878 |"
 

@@ -16,9 +16,9 @@ from slimgate.record.lines import lines
 from slimgate.record.run import read_record, to_json
 from slimgate.record.run_verdict import verdict
 from slimgate.report.comparison import latency_table
+from slimgate.report.markdown import verdict_lines
 from slimgate.report.page.budgets import budgets
 from slimgate.report.status import standing, verdicts, workload_words
-from slimgate.report.verdicts import verdict_lines
 
 MESSAGE = "fast: b1 p50 5.1 ms [4.9, 5.3], budget 8: PASS; p95 19 ms [17, 21], budget 20: INCONCLUSIVE"
 

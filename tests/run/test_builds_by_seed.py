@@ -9,8 +9,7 @@ from support.tiny_suite import tiny_run
 from slimgate.judge import QualityBudget
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
-from slimgate.plugin.gates.family import builds_for
-from slimgate.plugin.gates.quality import builds
+from slimgate.plugin.gates.quality import builds, builds_for
 from slimgate.run.run import SuiteRun
 
 torch.set_num_threads(1)

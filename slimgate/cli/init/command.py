@@ -6,14 +6,13 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from slimgate.errors import DataError
 
 if TYPE_CHECKING:
-    from slimgate.cli.init.asking import Ask
     from slimgate.cli.init.data import DataFiles
     from slimgate.cli.init.draft import Draft
 
@@ -26,6 +25,7 @@ terminal it asks for what was not given. Exit codes: 0 written, 4 wrong usage or
 written.
 """
 GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
+Ask = Callable[[str, str | None], str]
 
 
 def add_to(commands: Any) -> None:
@@ -79,8 +79,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the suite and says what it found. Raises SlimgateError for wrong input."""
-    from slimgate.cli.init.asking import asker
-    from slimgate.cli.init.writing import check_free, write_suite
+    from slimgate.cli.init.suite_text import check_free, write_suite
 
     ask = asker(sys.stdin, sys.stdout) if sys.stdin.isatty() and not options.yes else None
     files = _files(options, ask)
@@ -187,3 +186,19 @@ def _tell(draft: Draft, path: Path, planned: list[str], *, in_current_folder: bo
     change_folder = "" if in_current_folder else f"cd {shlex.quote(str(path.parent.parent))} && "
     lines.append(f"next: {change_folder}pytest bench/{path.name} --slimgate-plan")
     sys.stdout.writelines(f"{visible(line)}\n" for line in lines)
+
+
+def asker(answers: TextIO, out: TextIO) -> Ask:
+    """ask(question, default) -> the answer. Raises DataError where the input ends."""
+
+    def ask(question: str, default: str | None) -> str:
+        while True:
+            out.write(f"{question}{f' [{default}]' if default else ''}: ")
+            out.flush()
+            line = answers.readline()
+            if not line:
+                raise DataError(f"the input ended at the question: {question}")
+            if (answer := line.strip()) or default is not None:
+                return answer or str(default)
+
+    return ask

@@ -1,6 +1,91 @@
-"""Scores of a written answer, from 0 to 1: one file for each. A task calls them, a metric is their mean."""
+"""Scores of a written answer, from 0 to 1: one file for each, or a function of one's own.
 
+A task calls them, a metric is their mean.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from slimgate.errors import MeasureError, SuiteError, format_suggestion
+from slimgate.judge.directions import score_direction
 from slimgate.judge.scores.base import Score, best_score
-from slimgate.judge.scores.registry import ChosenScore, load_score, score_names
+from slimgate.plugins.loading import own_object
+from slimgate.plugins.params import Table
 
 __all__ = ["ChosenScore", "Score", "best_score", "load_score", "score_names"]
+_HELPERS = ("base",)
+
+
+@cache
+def score_names() -> tuple[str, ...]:
+    """The names of slimgate's own scores."""
+    package = importlib.import_module("slimgate.judge.scores")
+    return tuple(
+        sorted(
+            module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in _HELPERS
+        )
+    )
+
+
+@dataclass(frozen=True)
+class ChosenScore:
+    """A score with its options, as a suite chose it."""
+
+    name: str
+    score: Score[Any]
+    params: Any
+
+    def rate(self, answer: str, reference: str | None) -> float:
+        """Raises MeasureError where a user's function gives something else than a number from 0 to 1."""
+        score = self.score.rate(self.params, answer, reference)
+        if not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise MeasureError(f"score {self.name} gave {score!r}, expected a number from 0 to 1")
+        return float(score)
+
+
+def load_score(name: str, options: dict[str, Any]) -> ChosenScore:
+    """The score of that name, or a user's own function "package.module:function".
+
+    Raises SuiteError with the nearest name, ValueError (of pydantic) for wrong options.
+    """
+    if ":" in name:
+        return ChosenScore(name, _OwnFunction(name), Table.model_validate(options))
+    if name not in score_names():
+        near = format_suggestion(name, score_names())
+        raise SuiteError(
+            f'"{name}": no such score{near}; your own function is named "package.module:function"'
+        )
+    score: Score[Any] = importlib.import_module(f"slimgate.judge.scores.{name}").score
+    params = score.Params.model_validate(options)
+    score.check(params)
+    return ChosenScore(name, score, params)
+
+
+class _OwnFunction(Score[Table]):
+    """A function of the answer and the reference."""
+
+    needs_reference = False
+
+    def __init__(self, name: str) -> None:
+        self._function = own_object("score", name)
+        if not inspect.isroutine(self._function):
+            came = type(self._function).__name__
+            raise SuiteError(
+                f'score "{name}": it is of type {came}, expected a function of (answer, reference)'
+            )
+        if score_direction(name, self._function) is None:
+            function_name = name.rpartition(":")[2]
+            raise SuiteError(
+                f'score "{name}": its name does not say whether more is better; write below the function '
+                f"{function_name}.higher_is_better = True, or False"
+            )
+
+    def rate(self, params: Table, answer: str, reference: str | None) -> float:
+        """What the function gives."""
+        return self._function(answer, reference)  # type: ignore[no-any-return]

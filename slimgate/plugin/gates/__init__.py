@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 
-from slimgate.plugin.gates.baseline import test_baseline
 from slimgate.plugin.gates.behaviour import test_behaviour
-from slimgate.plugin.gates.confirm import test_confirm
-from slimgate.plugin.gates.latency import test_latency
+from slimgate.plugin.gates.latency import test_latency, test_speedup
 from slimgate.plugin.gates.load import test_load
-from slimgate.plugin.gates.memory import test_memory
-from slimgate.plugin.gates.quality import test_quality
+from slimgate.plugin.gates.quality import test_baseline, test_confirm, test_quality
 from slimgate.plugin.gates.selftest import test_selftest
-from slimgate.plugin.gates.size import test_size
-from slimgate.plugin.gates.speedup import test_speedup
+from slimgate.plugin.gates.size import test_memory, test_size
 from slimgate.suite.suite import Suite
 
 OF_VARIANTS: tuple[Callable[..., None], ...] = (test_behaviour, test_size)

@@ -1,8 +1,14 @@
-"""Behaviour: which rows does a variant answer otherwise than its teacher, and where does it lose?"""
+"""Behaviour: which rows does a variant answer otherwise than its teacher, and where does it lose?
+
+Its record also has the stages, what each step on the way from the teacher cost in quality, and saved in size;
+and the shapes, the way of one gate row through a model, the same row for the teacher and every variant."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from slimgate.data.quoting import quoted_texts
+from slimgate.errors import SlimgateError
 from slimgate.judge.behaviour import (
     actions_by_kind,
     behaviour,
@@ -13,18 +19,22 @@ from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.budget_tables import TOKEN_KINDS
 from slimgate.judge.decision import Verdict
 from slimgate.judge.message import behaviour_message, describe_parted
-from slimgate.judge.metrics import load_metric
+from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.slices import SLICED
 from slimgate.judge.token_kl import kl_measured
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
-from slimgate.plugin.gates.shapes import shape_facts
-from slimgate.plugin.gates.stages import stage_facts
+from slimgate.run import run
+from slimgate.run.followed_rows import find_least_sure
 from slimgate.run.gate_results import format_now, make_part
+from slimgate.run.measure.row_shapes import make_row_shapes
 from slimgate.run.parted_block import find_parted_block
-from slimgate.run.run import ModelHandle
+from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.run.slicing import find_column_slices
 from slimgate.run.token_kl import measure_token_kl
+from slimgate.store.artifact import Artifact
 from slimgate.suite.suite import Suite
+
+LOSS = "log_loss"
 
 
 def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
@@ -79,3 +89,43 @@ def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, rep
 def _sliceable(metric: str, needs: frozenset[str]) -> bool:
     loaded = load_metric(metric)
     return loaded.per_row is not None and loaded.needs in needs
+
+
+def shape_facts(model: ModelHandle, teacher: ModelHandle) -> dict[str, Any] | None:
+    """The facts on the row of which the teacher is least sure; None for a model that is no torch network."""
+    run = model.run
+    row, _ = find_least_sure(getattr(teacher.outcomes, "probabilities", None))
+    return make_row_shapes(
+        run.rows,
+        model.built.artifact,
+        run.encoder,
+        run.store,
+        row=row,
+        device=run.device,
+    )
+
+
+def stage_facts(variant: ModelHandle) -> list[dict[str, Any]]:
+    """A stage for each step, those of the variants it starts from first; none where one step says it all.
+
+    Measured on `selection`, not on the gate: a stage is for understanding, the variant is what is judged.
+    """
+    stages = list(run.list_stages(variant.run, variant.name))
+    if len(stages) < 3 or not len(variant.run.rows.splits.get("selection", ())):
+        return []
+    return [_facts(variant.run, owner, step, artifact) for owner, step, artifact in stages]
+
+
+def _facts(run: SuiteRun, owner: str, step: str | None, artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    facts = {key: manifest[key] for key in ("kind", "bytes", "parameters", "nonzero_parameters")}
+    facts |= {"variant": owner, "step": step, "seconds": manifest["seconds"] if step else None}
+    try:
+        outcomes = run.selection_outcomes(owner, artifact)
+    except SlimgateError as error:  # a stage may be broken where the variant, after further steps, is not
+        return {**facts, "note": str(error)}
+    task = run.suite.setup.task
+    needs = task.object.needs(task.params)
+    metrics = [load_metric(name) for name in dict.fromkeys((*run.suite.metrics, LOSS))]
+    values = {metric.name: value_of(metric, outcomes) for metric in metrics if metric.needs in needs}
+    return {**facts, "selection": values}

@@ -1,25 +1,41 @@
-"""Quality: is each metric's drop, on the same gate rows, inside its budget?"""
+"""Quality: is each metric's drop inside its budget, on the gate, since the baseline, on the confirm rows?
+
+[budgets] family = "holm": the chance that any variant over one of its budgets passes is at most 5 %. The
+family is every budget on a metric of every gated variant. Whether one passes depends on all, so that all
+variants are built and answered before the first verdict.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from slimgate.judge.budget_kinds import list_actions
-from slimgate.judge.facts import budget_facts, quality_facts
-from slimgate.judge.family import bound_among
+import numpy as np
+
+from slimgate.errors import SlimgateError
+from slimgate.judge.budget_kinds import QualityBudget, list_actions
+from slimgate.judge.facts import budget_facts, quality_facts, since_facts
+from slimgate.judge.family import bound_among, within_family
 from slimgate.judge.message import message, teacher_message
 from slimgate.judge.metrics import Metric, load_metric, value_of
 from slimgate.judge.near_chance import describe_near_chance
-from slimgate.judge.quality import judge_quality
+from slimgate.judge.quality import judge_quality, undecided_verdicts, waiting_facts
+from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.spread import build_spread, sampling_se_points
-from slimgate.judge.verdict import QualityJudgement
+from slimgate.judge.verdict import QualityJudgement, Verdict
 from slimgate.outcomes import Outcomes, same_rows
-from slimgate.plugin.gates.family import chosen_among, in_family
+from slimgate.plugin.confirmation import Passed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
+from slimgate.plugins.rows import GATE
+from slimgate.record.comparing.since_baseline import Since, since
+from slimgate.record.results import SINCE
+from slimgate.record.run_verdict import CONFIRMED
 from slimgate.run.gate_results import format_now, make_part
-from slimgate.run.run import ModelHandle
+from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER, Suite
+
+VariantMetric = tuple[str, str]  # of a variant
 
 
 def test_quality(
@@ -113,3 +129,127 @@ def builds(
         sampling_se_points=sampling_se_points(judged),
     )
     return spread.model_dump(mode="json")
+
+
+def test_baseline(
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_part: Report
+) -> None:
+    """A metric of one model beside that of the same model in the baseline, on the same gate rows.
+
+    A variant that is new since then is said to be, and is not held against anything. Rows that cannot be
+    paired leave the budget undecided.
+    """
+    report_build(teacher, report_part)
+    report_build(variant, report_part)
+    baseline, metric = variant.run.baseline, baseline_metric
+    budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
+    earlier = since(baseline.run, variant.name, variant.outcomes, variant.run.rows.reports[GATE].digest)
+    facts: dict[str, Any]
+    if earlier.pair is not None:
+        judged = judge_quality(load_metric(metric), *earlier.pair, budgets, seed=suite.seed)
+        line = message(variant.name, judged, since=baseline.name)
+        facts = since_facts(judged, list_actions(budgets, default), line)
+    else:
+        facts = _make_untested_facts(suite, variant, metric, earlier)
+    report_part(make_part(SINCE, variant.name, metric, {**facts, "measured": format_now()}))
+    conclude(variant, facts)
+
+
+def _make_untested_facts(suite: Suite, variant: ModelHandle, metric: str, earlier: Since) -> dict[str, Any]:
+    """The values alone, where they are known."""
+    budgets, default = suite.find_budgets(variant.name).baseline[metric], suite.measure.on_inconclusive
+    then = earlier.model.quality.get(metric) if earlier.model else None
+    facts = {
+        "baseline": then and then.value,
+        "value": value_of(load_metric(metric), variant.outcomes),
+        "note": earlier.why_not,
+    }
+    where = f"{variant.name}: {metric} against the baseline {variant.run.baseline.name}"
+    if earlier.model is None:
+        waiting = [waiting_facts(*pair) for pair in zip(budgets, list_actions(budgets, default), strict=True)]
+        line = f"{where}: {earlier.why_not}, not gated"
+        return {**facts, "new": True, "waiting": waiting, "verdict": None, "message": line}
+    line = f"{where}, {_limits(budgets)}: {Verdict.INCONCLUSIVE}, {earlier.why_not}"
+    judged = [
+        budget_facts(*pair)
+        for pair in zip(undecided_verdicts(budgets), list_actions(budgets, default), strict=True)
+    ]
+    return {**facts, "budgets": judged, "verdict": Verdict.INCONCLUSIVE.value, "message": line}
+
+
+def _limits(budgets: tuple[QualityBudget, ...]) -> str:
+    return ", ".join(f"budget {budget.kind} {budget.limit:g}" for budget in budgets)
+
+
+def test_confirm(
+    suite: Suite,
+    teacher: ModelHandle,
+    variant: ModelHandle,
+    confirm_metric: str,
+    passed: Passed,
+    report_part: Report,
+) -> None:
+    """A metric of one variant beside the teacher's, on the confirm rows."""
+    for model in (teacher, variant):
+        passed.require_same(model.name, model.built.artifact.digest)
+    same_rows(teacher.outcomes, variant.outcomes)
+    budgets, default = suite.budgets[variant.name].quality[confirm_metric], suite.measure.on_inconclusive
+    judged = judge_quality(
+        load_metric(confirm_metric),
+        teacher.outcomes,
+        variant.outcomes,
+        budgets,
+        builds=builds_for(variant.run, variant.name, budgets),
+        seed=suite.seed,
+    )
+    line = f"confirm: {message(variant.name, judged)}"
+    among = sum(confirm_metric in metrics for metrics in passed.metrics.values())
+    facts = quality_facts(judged, line, list_actions(budgets, default)) | {"measured": format_now()}
+    facts |= {"among": among, "bound_among": bound_among(judged, among)}
+    report_part(make_part(CONFIRMED, variant.name, confirm_metric, facts))
+    conclude(variant, facts)
+
+
+def in_family(run: SuiteRun, name: str, metric: str, judged: QualityJudgement) -> QualityJudgement:
+    """The judgement as the suite's family has it; unchanged for a suite without one."""
+    adjusted = _adjust_p_values(run).get((name, metric)) if run.suite.family is not None else None
+    if adjusted is None:
+        return judged
+    return within_family(judged, adjusted, sum(map(len, _adjust_p_values(run).values())))
+
+
+def builds_for(run: SuiteRun, name: str, budgets: Sequence[QualityBudget]) -> tuple[Outcomes, ...]:
+    """The answers of a variant's further builds where a budget asks for them; else they are not built."""
+    over_builds = any(budget.over == "builds" for budget in budgets)
+    return tuple(run.rebuilds(name).values()) if over_builds else ()
+
+
+def chosen_among(suite: Suite, metric: str) -> int:
+    """How many gated variants have a budget on a metric: among so many the one that ships is chosen."""
+    gated = [name for name, variant in suite.variants.items() if variant.gated]
+    return sum(metric in suite.budgets[name].quality for name in gated)
+
+
+@cache
+def _adjust_p_values(run: SuiteRun) -> Mapping[VariantMetric, tuple[float, ...]]:
+    """Holm's p-values of each budget, by variant and metric."""
+    adjusted = {
+        (name, metric): _p_values(run, name, metric)
+        for name, variant in run.suite.variants.items()
+        if variant.gated
+        for metric in run.suite.budgets[name].quality
+    }
+    flat = adjust_by_holm(np.array([p for values in adjusted.values() for p in values])).tolist()
+    return {key: tuple(flat.pop(0) for _ in values) for key, values in adjusted.items()}
+
+
+def _p_values(run: SuiteRun, name: str, metric: str) -> tuple[float, ...]:
+    """Of each budget; 1 where the variant cannot be judged, so that it stays a member of the family."""
+    budgets = run.suite.budgets[name].quality[metric]
+    try:
+        answers = run.outcomes(TEACHER), run.outcomes(name)
+        builds = builds_for(run, name, budgets)
+        judged = judge_quality(load_metric(metric), *answers, budgets, builds=builds, seed=run.suite.seed)
+    except SlimgateError:  # its own test says why
+        return (1.0,) * len(budgets)
+    return tuple(1.0 if p_value_of.p_value is None else p_value_of.p_value for p_value_of in judged.budgets)

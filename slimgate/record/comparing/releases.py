@@ -1,12 +1,17 @@
-"""Two records side by side: what moved between an old release and a new one."""
+"""Two records side by side: what moved between an old release and a new one, in each model and its slices.
+
+The slices that the labels make are tested, for the answers hold the labels; of other columns only the
+values are known, since no record says which rows a slice has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
 
 from slimgate.judge.metrics import Metric
-from slimgate.record import Machine, RunRecord, VariantRecord
-from slimgate.record.comparing.answers import PairedAnswers, same_gate_rows
+from slimgate.judge.slices import judge_slices, label_slices
+from slimgate.record import LatencyFacts, Machine, RunRecord, SliceFacts, VariantRecord
+from slimgate.record.comparing.answers import Pair, PairedAnswers, same_gate_rows
 from slimgate.record.comparing.budgets import (
     budget_changes,
     find_weaker,
@@ -14,8 +19,15 @@ from slimgate.record.comparing.budgets import (
     shared_variants,
     verdict_changes,
 )
-from slimgate.record.comparing.facts import Comparison, MetricChange, ModelChange, Release
-from slimgate.record.comparing.figures import latency_changes, same_hardware, size_change
+from slimgate.record.comparing.facts import (
+    Comparison,
+    LatencyChange,
+    MetricChange,
+    ModelChange,
+    Release,
+    SizeChange,
+    SliceChange,
+)
 from slimgate.record.comparing.metrics import (
     known_metrics,
     load_or_none,
@@ -23,9 +35,12 @@ from slimgate.record.comparing.metrics import (
     pair_if_judged,
     reading,
 )
-from slimgate.record.comparing.slices import slice_changes
 from slimgate.record.files import Kept
 from slimgate.record.machine import RATE_WORDS
+
+Interval = tuple[float, float] | None
+# Points: a change that costs a slice nothing is what Holm's correction is taken against.
+_NO_LOSS = 0.0
 
 
 def compare(old: Kept, new: Kept) -> Comparison:
@@ -179,3 +194,137 @@ def _machine(machine: Machine, with_instructions: bool) -> str:
     return (
         f"{words}, {' '.join(machine.instructions) or 'unknown instructions'}" if with_instructions else words
     )
+
+
+def same_hardware(machine: Machine, other: Machine) -> bool:
+    """Whether times of two records may be compared: other libraries are part of what changed."""
+    return machine.hardware == other.hardware
+
+
+def size_change(old: VariantRecord, new: VariantRecord) -> SizeChange | None:
+    """None where a release has no artifact of it, or no size of that."""
+    old_bytes, new_bytes = (model.artifact.bytes if model.artifact else None for model in (old, new))
+    if old_bytes is None or new_bytes is None:
+        return None
+    return SizeChange(
+        old_bytes=old_bytes,
+        new_bytes=new_bytes,
+        old_compression=old.size and old.size.compression,
+        new_compression=new.size and new.size.compression,
+    )
+
+
+def latency_changes(old: VariantRecord, new: VariantRecord, *, same: bool) -> list[LatencyChange]:
+    """Each workload of either release. same: whether they were timed on one machine."""
+    nothing = LatencyFacts(measured="")
+    changes = []
+    for workload in dict.fromkeys([*new.latency, *old.latency]):
+        before, after = old.latency.get(workload, nothing), new.latency.get(workload, nothing)
+        changes.append(
+            LatencyChange(
+                workload=workload,
+                old_p50_ms=before.p50_ms,
+                new_p50_ms=after.p50_ms,
+                old_speedup=before.speedup,
+                old_interval=before.speedup_interval,
+                new_speedup=after.speedup,
+                new_interval=after.speedup_interval,
+                change=_speed_change(before.speedup_interval, after.speedup_interval) if same else None,
+            )
+        )
+    return changes
+
+
+def _speed_change(before: Interval, after: Interval) -> Literal["faster", "slower", "no change shown"] | None:
+    """Two duels were not paired with each other, so a change is told only where the intervals lie apart."""
+    if before is None or after is None:
+        return None
+    if after[1] < before[0]:
+        return "slower"
+    return "faster" if after[0] > before[1] else "no change shown"
+
+
+class Key(NamedTuple):
+    """What tells a slice from the others of a model."""
+
+    metric: str
+    column: str
+    value: str
+
+
+class _Values(NamedTuple):
+    value: float
+    rows: int
+    drop: float | None
+
+
+def slice_changes(
+    old: tuple[RunRecord, VariantRecord],
+    new: tuple[RunRecord, VariantRecord],
+    metrics: Mapping[str, Metric | None],
+    pair: Pair | None,
+) -> list[SliceChange]:
+    """Each slice that both releases have of a model, the surest loss first, then the largest."""
+    before, after = _slices(*old), _slices(*new)
+    tested = _tests({key.metric for key in after}, metrics, pair)
+    changes = []
+    for key, now in after.items():
+        if key not in before:
+            continue
+        was, test = before[key], tested.get(key)
+        metric = metrics.get(key.metric)
+        sign = 1 if metric is None or metric.higher_is_better else -1
+        changes.append(
+            SliceChange(
+                metric=key.metric,
+                column=key.column,
+                value=key.value,
+                rows=now.rows,
+                old=was.value,
+                new=now.value,
+                drop_points=sign * 100 * (was.value - now.value),
+                interval=test and test.interval,
+                method=test and test.method,
+                n=test and test.n,
+                old_drop=was.drop,
+                new_drop=now.drop,
+                p_holm=test and test.p_holm,
+            )
+        )
+    return sorted(
+        changes,
+        key=lambda change: (1.0 if change.p_holm is None else change.p_holm, -(change.drop_points or 0)),
+    )
+
+
+def _slices(record: RunRecord, model: VariantRecord) -> dict[Key, _Values]:
+    """Of the teacher as its variants' records tell them."""
+    if model.name != record.variants[0].name:
+        return {_key(part): _Values(part.variant, part.n, part.drop_points) for part in _facts(model)}
+    return {
+        _key(part): _Values(part.teacher, part.n, None)
+        for variant in reversed(record.variants[1:])
+        for part in _facts(variant)
+    }
+
+
+def _facts(model: VariantRecord) -> list[SliceFacts]:
+    return (model.behaviour.slices or []) if model.behaviour else []
+
+
+def _key(part: SliceFacts) -> Key:
+    return Key(part.metric, part.column, part.value)
+
+
+def _tests(names: set[str], metrics: Mapping[str, Metric | None], pair: Pair | None) -> dict[Key, SliceFacts]:
+    """The test of every label of the metrics that are 0 or 1 per row."""
+    if pair is None:
+        return {}
+    old, new = pair
+    slices = label_slices(old)
+    able = [metric for name in sorted(names) if (metric := metrics.get(name)) and metric.per_row is not None]
+    return {
+        Key(part.metric, part.column, part.value): part
+        for metric in able
+        for part in judge_slices(metric, old, new, slices, _NO_LOSS)
+    }

@@ -30,10 +30,15 @@ from slimgate.report.figures import (
     to_fixed,
 )
 from slimgate.report.page.budgets import Budget, budgets
-from slimgate.report.page.confusion import Confusion, confusion
+from slimgate.report.page.diagrams import (
+    Confusion,
+    Curve,
+    Reliability,
+    confusion,
+    reliability,
+    tradeoff_curve,
+)
 from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
-from slimgate.report.page.reliability import Reliability, reliability
-from slimgate.report.page.tradeoff import Curve, tradeoff_curve
 from slimgate.report.stages import format_value, other_log, params_cell, runtime_options
 from slimgate.report.status import models, teacher, workload_words
 from slimgate.report.token_kl import kl_facts_of

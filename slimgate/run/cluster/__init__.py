@@ -2,8 +2,7 @@
 
     needs.py      the resources that a task needs, from the command line
     tasks.py      the models of a suite as tasks, each after those that it is built from
-    missing.py    the tasks that the store has no results of, and their expected times
-    schedule.py   chooses the task to start next
+    schedule.py   the tasks that the store has no results of, their expected times, and which to start next
     packing.py    an entry of the store as bytes, for machines that do not see the store
     worker.py     runs a task on the other machine
     cluster.py    connects to Ray and disconnects

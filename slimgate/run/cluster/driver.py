@@ -14,10 +14,15 @@ from uuid import uuid4
 from slimgate.errors import BuildError, SlimgateError
 from slimgate.plugins.base import Progress
 from slimgate.run.cluster.cluster import check_fits, connect, list_machines
-from slimgate.run.cluster.missing import StoreLookup, estimate_seconds, find_missing_tasks
 from slimgate.run.cluster.needs import OPTION, Needs, RequestedNeeds
 from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
-from slimgate.run.cluster.schedule import Schedule, choose_startable
+from slimgate.run.cluster.schedule import (
+    Schedule,
+    StoreLookup,
+    choose_startable,
+    estimate_seconds,
+    find_missing_tasks,
+)
 from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
 from slimgate.run.cluster.worker import Job, Key, Report, check_machine, do_task, remove_own_store
 from slimgate.run.keys import describe_software, make_splits_key

@@ -21,17 +21,26 @@ loads it, which unpacks the weights.
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from slimgate._system.worker import run_worker
+from slimgate.errors import BuildError
+from slimgate.models.llm_packages import require_package
+from slimgate.models.stock import save_plain
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
+from slimgate.steps.convert import _to_gguf_worker as worker
 
 # How far rounding may move answers, in standard deviations of the scores, before something else is wrong.
 TOLERANCE = {"F32": 0.01, "F16": 0.02, "BF16": 0.2, "Q8_0": 0.5}
+LIMIT_SECONDS = 24 * 3600.0
 
 
 class Params(Table):
@@ -58,7 +67,6 @@ class ToGguf(Step[Params]):
         """The folder's model. Raises BuildError where llama.cpp has no place for it; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
-        from slimgate.steps.convert._to_gguf import convert_apart
 
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)
@@ -71,3 +79,36 @@ class ToGguf(Step[Params]):
 
 
 step = ToGguf()
+
+
+def convert_apart(model: Any, kind: str, context: BuildContext) -> Path:
+    """The folder with model.gguf, config.json and the tokenizer. kind: Q8_0, … Raises BuildError."""
+    from slimgate.models.gguf_encoder import write_encoder
+    from slimgate.models.sentence_encoder import SentenceEncoder
+    from slimgate.steps.layers.float_layers import check_float_activations, quantized_layers, to_float_layer
+
+    for package in ("gguf", "auto_round", "sentencepiece"):
+        require_package("to_gguf", package)
+    folder = context.scratch / "to_gguf"
+    folder.mkdir()
+    for name, layer in quantized_layers(model.network).items():
+        check_float_activations(name, layer)
+        model.network.set_submodule(name, to_float_layer(layer))
+    if isinstance(model.network, SentenceEncoder):
+        (folder / worker.MODEL).mkdir()
+        write_encoder(model, folder / worker.MODEL)
+    else:
+        save_plain(model, folder / worker.MODEL)
+    (folder / worker.REQUEST).write_text(json.dumps({"type": kind}), "utf-8")
+    ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
+    if ended.code != 0:
+        raise BuildError(f"to_gguf failed: {ended.message}")
+    answer = json.loads((folder / worker.ANSWER).read_text("utf-8"))
+    if "error" in answer:
+        raise BuildError(answer["error"])
+    context.log.update(answer)
+    written = folder / worker.WRITTEN
+    for file in (folder / worker.MODEL).iterdir():
+        if file.is_file() and ".safetensors" not in file.name and file.name != "modules.json":
+            shutil.copyfile(file, written / file.name)
+    return written

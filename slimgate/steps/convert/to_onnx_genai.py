@@ -18,21 +18,30 @@ that is another one. With fp32 the step fails where scores move by more than `to
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from slimgate.errors import SuiteError
+from slimgate._system.import_extra import import_extra
+from slimgate._system.json_text import read_json
+from slimgate._system.worker import run_worker
+from slimgate.errors import BuildError, SuiteError
+from slimgate.models.onnx_genai_model import CONFIG, COUNTS, KIND, PACKAGE, OnnxGenaiModel
+from slimgate.models.stock import save_plain
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+from slimgate.steps.convert import _to_onnx_genai_worker as worker
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "phi", "phi3")
 # ONNX Runtime's attention with a cache takes no other head sizes.
 HEAD_MULTIPLE = 16
 # Rounding of float32 moves scores by some 1e-5 of their standard deviation.
 _OF_FLOAT32 = 0.01
+LIMIT_SECONDS = 24 * 3600.0
 
 
 class Params(Table):
@@ -72,7 +81,6 @@ class ToOnnxGenai(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """An OnnxGenaiModel. Raises BuildError where the builder cannot hold it, MissingExtra."""
         from slimgate.steps.answer_agreement import check_converted
-        from slimgate.steps.convert._to_onnx_genai import convert
 
         self.check(params, model.config.to_dict())
         converted = convert(model, params.model_dump(exclude={"tolerance"}), context)
@@ -82,3 +90,51 @@ class ToOnnxGenai(Step[Params]):
 
 
 step = ToOnnxGenai()
+
+
+def convert(model: Any, options: Json, context: BuildContext) -> OnnxGenaiModel:
+    """The converted model. options: of the step. Raises BuildError where the builder cannot hold it."""
+    from slimgate.models.generate import can_write
+
+    import_extra(PACKAGE, KIND, "to_onnx_genai")
+    if not can_write(model.network):
+        raise BuildError(
+            f"{type(model.network).__name__} is no causal language model, which ONNX Runtime GenAI runs"
+        )
+    folder = context.scratch / "to_onnx_genai"
+    folder.mkdir()
+    save_plain(model, folder / worker.MODEL)
+    (folder / worker.REQUEST).write_text(json.dumps(options), "utf-8")
+    ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
+    if ended.code != 0:
+        raise BuildError(f"ONNX Runtime GenAI cannot convert the model: {ended.message}")
+    written = folder / worker.WRITTEN
+    longest = _correct_config(written / CONFIG, model)
+    context.log["longest_text"] = longest
+    counts = model.measure_size()
+    return OnnxGenaiModel(
+        written,
+        {name: counts[name] for name in COUNTS},
+        options["precision"],
+        model.tokenizer,
+        model.config,
+    )
+
+
+def _correct_config(file: Path, model: Any) -> int:
+    """Writes the end tokens of slimgate's answers, and the longest text that the graph computes rightly.
+
+    The builder leaves out some end tokens of a configuration that names several. It reads from `layer_types`
+    which blocks have a sliding window, and gives none to a model whose blocks all have it. Gives the longest
+    text, in tokens.
+    """
+    from slimgate.models.write_answers import end_tokens
+
+    content = read_json(file)
+    content["model"]["eos_token_id"] = sorted(end_tokens(model.tokenizer, model.network))
+    longest, window = content["model"]["context_length"], getattr(model.config, "sliding_window", None)
+    if window and getattr(model.config, "layer_types", None) is None:
+        longest = min(longest, window)
+        content["model"]["context_length"] = content["search"]["max_length"] = longest
+    file.write_text(json.dumps(content, indent=4), "utf-8")
+    return int(longest)

@@ -10,13 +10,24 @@ Source: Lan et al. 2020 (ALBERT), section 3.1; Chen et al. 2018 (GroupReduce) fo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from slimgate.errors import BuildError
+from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
+    from slimgate.steps.layers.low_rank_linear import LowRankLinear
 
 
 class Params(Table):
@@ -48,10 +59,106 @@ class FactorizeEmbeddings(Step[Params]):
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model with a narrow token table."""
-        from slimgate.steps.factorize._factorize_embeddings import factorize_embeddings_
 
         context.log.update(factorize_embeddings_(model, params, context))
         return model
 
 
 step = FactorizeEmbeddings()
+
+
+def factorize_embeddings_(model: Any, params: Params, context: BuildContext) -> Json:
+    """Replaces the token table; gives the log. Raises BuildError where it would not get smaller."""
+    from slimgate.models.replace_modules import replace_modules_
+    from slimgate.steps.factorize._svd import kept_energy, pays, rank_of_energy
+
+    name, table = _table(model)
+    weights = _weights(model, params, context).to(table.weight.device)
+    mean, directions, values = principal_directions(table.weight, weights, centre=params.centre)
+    rank = params.rank or rank_of_energy(values, params.energy or 1.0)
+    shape = (table.num_embeddings, table.embedding_dim)
+    if not pays(shape, rank):
+        raise BuildError(
+            f"rank {rank} of a token table of {shape[0]} × {shape[1]} holds no fewer numbers than it; "
+            f"expected less than {-(-shape[0] * shape[1] // sum(shape))}"
+        )
+    factorized = _factorize_table(table, mean, directions[:, :rank])
+    replace_modules_(model, "factorize_embeddings", {name: factorized, **_heads(model, table, factorized)})
+    energy_share = round(kept_energy(values, rank), 4)
+    return {"table": name, "shape": list(shape), "rank": rank, "energy_kept": energy_share}
+
+
+def principal_directions(
+    weight: torch.Tensor, weights: torch.Tensor, *, centre: bool
+) -> tuple[torch.Tensor | None, torch.Tensor, npt.NDArray[np.float64]]:
+    """(mean or None, directions (dim, dim), singular values): what keeps most of the weighted rows' energy.
+
+    weight: (tokens, dim); weights: (tokens,), how much each token's error counts. With centre they are the
+    principal components of the vectors around their weighted mean.
+    """
+    import torch
+
+    rows, share = weight.detach().double(), weights.double() / weights.sum()
+    mean = share @ rows if centre else None
+    apart = rows if mean is None else rows - mean
+    squares, directions = torch.linalg.eigh(apart.t() @ (apart * share.unsqueeze(1)))
+    values = squares.clamp_min(0).sqrt().flip(0).cpu().numpy()
+    return mean, directions.flip(1), values
+
+
+def _table(model: Any) -> tuple[str, nn.Embedding]:
+    from slimgate.models.token_embeddings import plain_token_embeddings
+    from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
+
+    factored = {
+        f"{name}.table" for name, m in model.network.named_modules() if isinstance(m, FactorizedEmbedding)
+    }
+    tables = {name: m for name, m in plain_token_embeddings(model).items() if name not in factored}
+    if not tables:
+        raise BuildError(
+            f"{type(model.network).__name__}: no float table of {model.config.vocab_size} token vectors; "
+            "it is factorised or quantized already"
+        )
+    return next(iter(tables.items()))
+
+
+def _weights(model: Any, params: Params, context: BuildContext) -> torch.Tensor:
+    """How much each token's error counts: (vocab_size,). Tokens that no row has count as if seen once."""
+    import torch
+
+    from slimgate.steps.factorize._vocabulary import count_tokens
+
+    if params.weighting == "none":
+        return torch.ones(model.config.vocab_size)
+    counts = count_tokens(model, context, ("train", "calibration"))
+    return torch.from_numpy(np.sum(list(counts.values()), axis=0) + 1)
+
+
+def _factorize_table(
+    table: nn.Embedding, mean: torch.Tensor | None, directions: torch.Tensor
+) -> FactorizedEmbedding:
+    from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
+
+    rows = table.weight.detach().double()
+    narrow = (rows if mean is None else rows - mean) @ directions
+    return FactorizedEmbedding.from_factors(narrow, directions.t(), mean, padding_idx=table.padding_idx)
+
+
+def _heads(model: Any, table: nn.Embedding, factorized: FactorizedEmbedding) -> dict[str, nn.Module]:
+    """A language model's output layer that is the table itself becomes the narrow table as well.
+
+    The mean of a centred table is left out: it adds the same to every token's logit.
+    """
+    from slimgate.steps.factorize._vocabulary import token_heads
+
+    heads = {name: m for name, m in token_heads(model.network).items() if m.weight is table.weight}
+    return {name: _factored_head(head, factorized) for name, head in heads.items()}
+
+
+def _factored_head(head: nn.Linear, factorized: FactorizedEmbedding) -> LowRankLinear:
+    from slimgate.steps.layers.low_rank_linear import LowRankLinear
+
+    narrow, projection = factorized.table.weight, factorized.projection.weight
+    factored = LowRankLinear.from_factors(narrow.detach(), projection.detach().t(), head.bias)
+    factored.up.weight = narrow
+    return factored

@@ -10,14 +10,28 @@ Sources: Sajjad et al. 2023 (which layers to drop, iteratively); Xu et al. 2020 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from slimgate.errors import SuiteError
 from slimgate.models.config import blocks_of
+from slimgate.plugins.base import Arrays, iter_batches
 from slimgate.plugins.context import BuildContext
+from slimgate.plugins.rows import Encoded
 from slimgate.steps.training.distillation_params import InnerParams, TaughtStep
+
+if TYPE_CHECKING:
+    import torch
+
+    from slimgate.steps.training.teacher_answers import Answers
+    from slimgate.tasks.parts.objectives import Labelled
+
+    Lesson = tuple[Labelled, Encoded]
+
+JUDGED_ROWS = 256  # train rows by which blocks are compared; a split's rows stand in random order
 
 
 class Params(InnerParams):
@@ -52,7 +66,6 @@ class ProgressiveDistill(TaughtStep[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model with fewer blocks."""
         from slimgate.models.blocks import encoder_layers
-        from slimgate.steps.finetune._progressive_distill import distill_progressively
 
         self.check(params, {"num_hidden_layers": len(encoder_layers(model.network))})
         distill_progressively(model, params, context)
@@ -60,3 +73,111 @@ class ProgressiveDistill(TaughtStep[Params]):
 
 
 step = ProgressiveDistill()
+
+
+def distill_progressively(model: Any, params: Params, context: BuildContext) -> None:
+    """Drops blocks of `model` in place until params.blocks are left; context.log gets every stage."""
+    from slimgate.models.block_choice import keep_blocks_
+    from slimgate.models.blocks import encoder_layers
+    from slimgate.steps.training.distillation import lesson
+    from slimgate.steps.training.teacher_answers import teacher_answers
+    from slimgate.tasks.parts.objectives import objective_of
+
+    numbers = list(range(len(encoder_layers(model.network))))
+    data, teacher, taught = lesson(model, context)
+    objective = objective_of(context.task, context.task_params)
+    answers = None
+    if objective.by_row:
+        answers = teacher_answers(teacher, taught, None, objective, context, precision=params.precision)
+    stages: list[dict[str, Any]] = []
+    while len(numbers) > params.blocks:
+        doomed = _blocks_to_drop(model, teacher, params, (data, taught), context)
+        stage_context = replace(context, log={}, seed=context.seed + len(stages))
+        remaining = tuple(i for i in range(len(numbers)) if i not in doomed)
+        keep_blocks_(model, remaining)
+        stage_context.log.update(blocks_before=len(numbers), blocks_after=len(remaining))
+        dropped, numbers = [numbers[i] for i in doomed], [numbers[i] for i in remaining]
+        _distill(
+            model, teacher, (data, taught, answers), params, stage_context, last=len(numbers) == params.blocks
+        )
+        stages.append({"dropped": dropped, "blocks": len(numbers), **stage_context.log})
+    context.log.update(stages=stages, blocks_kept=numbers, teacher=params.teacher)
+
+
+def _blocks_to_drop(
+    model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext
+) -> list[int]:
+    """Numbers of the blocks to drop now, in ascending order."""
+    import torch
+
+    from slimgate.models.blocks import encoder_layers
+    from slimgate.steps.training.options import without_block
+
+    blocks = encoder_layers(model.network)
+    count = min(params.at_once, len(blocks) - params.blocks)
+    if params.order == "top":
+        return list(range(len(blocks) - count, len(blocks)))
+    losses = []
+    for block in blocks:
+        with without_block(block), torch.inference_mode():
+            losses.append(_unlikeness(model, teacher, params, rows, context))
+    return sorted(np.argsort(losses, kind="stable")[:count].tolist())
+
+
+def _unlikeness(model: Any, teacher: Any, params: Params, rows: Lesson, context: BuildContext) -> float:
+    """Sum of the soft losses of the first train rows."""
+    import torch
+
+    from slimgate.tasks.parts.objectives import objective_of
+
+    objective = objective_of(context.task, context.task_params)
+    (encoded, labels), taught = rows
+    total = 0.0
+    model.network.eval()
+    for positions in iter_batches(range(min(JUDGED_ROWS, len(encoded.lengths))), 64):
+        targets = torch.from_numpy(labels[positions]).to(context.device)
+        logits = [
+            objective.flat(network.network(**_inputs(inputs.batch(positions), context)).logits, targets)[0]
+            for network, inputs in ((model, encoded), (teacher, taught))
+        ]
+        total += float(objective.soft_losses(logits[0], logits[1], params.temperature).sum())
+    return total
+
+
+def _inputs(batch: Arrays, context: BuildContext) -> dict[str, torch.Tensor]:
+    import torch
+
+    return {name: torch.from_numpy(values).to(context.device) for name, values in batch.items()}
+
+
+def _distill(
+    model: Any,
+    teacher: Any,
+    rows: tuple[Labelled, Encoded, Answers | None],
+    params: Params,
+    context: BuildContext,
+    *,
+    last: bool,
+) -> None:
+    from slimgate.steps.training.distillation import DistillationLoss
+    from slimgate.steps.training.matching import matches_of
+    from slimgate.steps.training.trainer import train
+    from slimgate.tasks.parts.objectives import labelled_rows
+
+    data, taught, answers = rows
+    matches = matches_of(model, teacher, params, seed=context.seed)
+    loss = DistillationLoss(
+        model, teacher, data[0], taught, params, context, targets=data[1], matches=matches, answers=answers
+    )
+    epochs = params.final_epochs if last and params.final_epochs else params.epochs
+    train(
+        model,
+        data,
+        params.model_copy(update={"epochs": epochs}),
+        context,
+        selection=labelled_rows(model, "selection", context),
+        loss=loss,
+        attached=loss.modules_to_train,
+        attached_learning_rate=params.projection_learning_rate,
+    )
+    context.log["loss_parts"] = loss.mean_parts()

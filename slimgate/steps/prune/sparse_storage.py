@@ -14,13 +14,26 @@ layer that gives the logits. Source: bit masks and gaps as in Han et al. 2016 (D
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from slimgate.steps.layers.sparse_integers import (
+        SparseInt8Linear,
+        SparseInt8StaticLinear,
+        SparsePackedLinear,
+    )
+    from slimgate.steps.layers.sparse_linear import SparseState, Values
 
 
 class Params(Table):
@@ -37,7 +50,6 @@ class SparseStorage(Step[Params]):
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The model with layers that store no zeros. Raises BuildError where none would become smaller."""
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.steps.prune._sparse_storage import sparse_layers
 
         layers, before, after = sparse_layers(model, params.values)
         replace_modules_(model, "sparse_storage", layers)
@@ -50,3 +62,81 @@ class SparseStorage(Step[Params]):
 
 
 step = SparseStorage()
+
+
+def sparse_layers(model: Any, values: Values) -> tuple[dict[str, SparseState], int, int]:
+    """(name -> sparse layer, bytes of these layers before, and after). values: of float layers.
+
+    Raises BuildError where no layer would become smaller.
+    """
+    from slimgate.models.plain_layers import to_plain_linear_
+    from slimgate.steps.layers.sparse_linear import state_bytes
+
+    to_plain_linear_(model)
+    layers: dict[str, SparseState] = {}
+    total_before = total_after = 0
+    candidates = _candidates(model)
+    for name, layer in candidates.items():
+        sparse = _sparse(layer, values)
+        before, after = state_bytes(layer), state_bytes(sparse)
+        if after < before:
+            layers[name] = sparse
+            total_before, total_after = total_before + before, total_after + after
+    if not layers:
+        raise BuildError(
+            f"sparse_storage: none of {len(candidates)} linear layers would become smaller with values of "
+            f'{values}: prune first (magnitude_prune, …), or set values = "float16"'
+        )
+    return layers, total_before, total_after
+
+
+def _integer_forms() -> Mapping[
+    type[nn.Module], type[SparseInt8Linear] | type[SparseInt8StaticLinear] | type[SparsePackedLinear]
+]:
+    """A layer with integers -> the same without its zeros."""
+    from slimgate.steps.layers.int8_linear import Int8Linear
+    from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
+    from slimgate.steps.layers.packed import PackedLinear
+    from slimgate.steps.layers.sparse_integers import (
+        SparseInt8Linear,
+        SparseInt8StaticLinear,
+        SparsePackedLinear,
+    )
+
+    return {
+        Int8Linear: SparseInt8Linear,
+        Int8StaticLinear: SparseInt8StaticLinear,
+        PackedLinear: SparsePackedLinear,
+    }
+
+
+def _sparse(layer: nn.Module, values: Values) -> SparseState:
+    from torch import nn
+
+    from slimgate.steps.layers.sparse_linear import SparseLinear
+
+    if isinstance(layer, nn.Linear):
+        return SparseLinear.from_linear(layer, values=values)
+    return _integer_forms()[type(layer)].from_dense(layer)
+
+
+def _candidates(model: Any) -> dict[str, nn.Module]:
+    """Linear layers but the one of the logits; a weight that is an embedding's too would be untied.
+
+    Of affine grids another level is 0 in each group: those layers stay as they are.
+    """
+    from torch import nn
+
+    from slimgate.models.linear_layers import float_output_layer
+    from slimgate.steps.layers.packed import PackedLinear
+
+    uses = Counter(id(p) for m in model.network.modules() for p in m.parameters(recurse=False))
+    last, kinds = float_output_layer(model), (nn.Linear, *_integer_forms())
+    return {
+        name: module
+        for name, module in model.network.named_modules()
+        if type(module) in kinds
+        and module is not last
+        and all(uses[id(parameter)] < 2 for parameter in module.parameters())
+        and not (isinstance(module, PackedLinear) and not module.scheme.symmetric)
+    }

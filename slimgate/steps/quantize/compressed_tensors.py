@@ -23,16 +23,31 @@ Source: the package compressed-tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from slimgate._system.quiet import silent
+from slimgate.errors import BuildError
+from slimgate.models.llm_packages import require_package
+from slimgate.models.saved_files import save_tokenizer
+from slimgate.models.stock import not_stock
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
 from slimgate.steps.agreement import predictor_of
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from slimgate.steps.layers.float_layers import Quantized
+    from slimgate.steps.layers.grid import Grid
+
+
 EXACT, OTHER_DTYPE, ROUNDED_ACTIVATIONS = 0.01, 0.1, 1.0
+Json = dict[str, Any]
 
 
 class Params(Table):
@@ -62,7 +77,6 @@ class CompressedTensors(Step[Params]):
         """The Served. Raises BuildError where the layout cannot hold the model; MissingExtra."""
         from slimgate.models.served import load_written
         from slimgate.steps.agreement import calibration_arrays, check_agreement, scores
-        from slimgate.steps.quantize._compressed_tensors import to_rounded_network, write_layout
 
         batches = calibration_arrays(model.tokenizer, context)
         layers = to_rounded_network(model, params)
@@ -84,3 +98,163 @@ def _tolerance(params: Params, layers: Mapping[str, Any]) -> float:
     if any(each.activations for each in layers.values()):
         return ROUNDED_ACTIVATIONS
     return EXACT if params.dtype is None else OTHER_DTYPE
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A layer's numbers for the layout. args: QuantizationArgs of its weights; activations: those of its
+    inputs; scale: (rows, groups)."""
+
+    args: Json
+    activations: Json | None
+    scale: Tensor
+
+
+def to_rounded_network(model: Any, params: Params) -> dict[str, Rounded]:
+    """Makes every layer a float one whose weights are rounded, and gives the numbers of each.
+
+    The package rounds a float weight by given scales. Here the weights lie on their grids already, so that it
+    finds the levels that a step before has chosen.
+
+    Raises BuildError where a layer has no place in the layout, or none is quantized.
+    """
+    import torch
+
+    from slimgate.models.linear_layers import linear_layers
+    from slimgate.steps.layers.float_layers import quantized_layers, to_float_layer
+
+    require_package("compressed_tensors", "compressed_tensors")
+    rounded: dict[str, Rounded] = {}
+    for name, layer in quantized_layers(model.network).items():
+        rounded[name] = _stored(name, layer)
+        model.network.set_submodule(name, to_float_layer(layer))
+    if params.scheme is not None:
+        float_layers = linear_layers(model, inside="blocks", with_head=not rounded)
+        for name, linear in float_layers.items():
+            if name not in rounded:
+                with torch.no_grad():
+                    rounded[name] = _rounded_(name, linear, params)
+    if not rounded:
+        raise BuildError("no layer is quantized; give `scheme`, or put gptq or weight_only before this step")
+    if other := not_stock(model):
+        raise BuildError(f"no class of transformers holds the model ({other}), so no server loads it")
+    model.kind = "torch"
+    return rounded
+
+
+def _stored(name: str, layer: Quantized) -> Rounded:
+    from slimgate.steps.layers.float_layers import check_float_activations
+    from slimgate.steps.layers.int8_linear import Int8Linear
+
+    check_float_activations(name, layer)
+    if isinstance(layer, Int8Linear):
+        return Rounded(_args(8, "channel", None), _token_args("int"), layer.weight_scale.unsqueeze(1))
+    return _of_grid(name, layer.grid(), layer.columns)
+
+
+def _of_grid(name: str, grid: Grid, columns: int) -> Rounded:
+    scheme = grid.scheme
+    if not scheme.symmetric:
+        raise BuildError(
+            f"{name} has zero points, which transformers cannot read in this layout; say symmetric = true in "
+            "the step that quantizes"
+        )
+    width = scheme.group_size if scheme.granularity == "group" else None
+    if width is not None and columns % min(width, columns):
+        raise BuildError(
+            f"{name} has {columns} columns, which groups of {width} do not divide; choose another"
+        )
+    return Rounded(_args(scheme.bits, scheme.granularity, width and min(width, columns)), None, grid.scale)
+
+
+def _rounded_(name: str, layer: nn.Linear, params: Params) -> Rounded:
+    """Rounds a float layer's weights in place."""
+    import torch
+
+    from slimgate.steps.layers.grid import Scheme, dequantize, fit_grid, quantize
+    from slimgate.steps.layers.int8_linear import quantize_weight
+
+    assert params.scheme is not None
+    weight = layer.weight.detach().float()
+    if params.scheme.startswith("FP8"):
+        float8 = torch.float8_e4m3fn
+        scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-12) / torch.finfo(float8).max
+        layer.weight.copy_((weight / scale).to(float8).float() * scale)
+        activations = _token_args("float") if params.scheme == "FP8" else None
+        return Rounded({**_args(8, "channel", None), "type": "float"}, activations, scale)
+    if params.scheme == "W8A8":
+        levels, by_row = quantize_weight(weight)
+        layer.weight.copy_(levels.float() * by_row.unsqueeze(1))
+        return Rounded(_args(8, "channel", None), _token_args("int"), by_row.unsqueeze(1))
+    scheme = Scheme(4 if params.scheme == "W4A16" else 8, "group", params.group_size)
+    grid = fit_grid(weight, scheme)
+    layer.weight.copy_(dequantize(quantize(weight, grid), grid))
+    return _of_grid(name, grid, weight.shape[1])
+
+
+def _args(bits: int, strategy: str, group_size: int | None) -> Json:
+    return {
+        "num_bits": bits,
+        "type": "int",
+        "strategy": strategy,
+        "group_size": group_size,
+        "symmetric": True,
+        "dynamic": False,
+    }
+
+
+def _token_args(kind: str) -> Json:
+    return {"num_bits": 8, "type": kind, "strategy": "token", "symmetric": True, "dynamic": True}
+
+
+def write_layout(model: Any, layers: Mapping[str, Rounded], folder: Path, *, dtype: str | None) -> None:
+    """Writes config.json, safetensors and the tokenizer. The network is of no use afterwards."""
+    import torch
+    from compressed_tensors.compressors import ModelCompressor
+    from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
+
+    network = model.network if dtype is None else model.network.to(getattr(torch, dtype))
+    config = QuantizationConfig(
+        config_groups=_groups(network, layers),
+        ignore=_left_out(network, layers),
+        quantization_status="frozen",
+    )
+    with silent():
+        apply_quantization_config(network, config, show_progress=False)
+        for name, numbers in layers.items():
+            _set_numbers_(network.get_submodule(name), numbers)
+        compressor = ModelCompressor.from_pretrained_model(network)
+        compressor.compress_model(network)
+        folder.mkdir()
+        network.save_pretrained(folder)
+        compressor.update_config(str(folder))
+    save_tokenizer(model.tokenizer, folder)
+
+
+def _groups(network: nn.Module, layers: Mapping[str, Rounded]) -> Json:
+    """Layers of the same form share a group. Of a single form the target is the class, as servers expect."""
+    forms: dict[str, tuple[Rounded, list[str]]] = {}
+    for name, numbers in layers.items():
+        forms.setdefault(repr((numbers.args, numbers.activations)), (numbers, []))[1].append(name)
+    return {
+        f"group_{place}": {
+            "targets": ["Linear"] if len(forms) == 1 else names,
+            "weights": numbers.args,
+            "input_activations": numbers.activations,
+        }
+        for place, (numbers, names) in enumerate(forms.values())
+    }
+
+
+def _left_out(network: nn.Module, layers: Mapping[str, Rounded]) -> list[str]:
+    from torch import nn
+
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    return [name for name in linear if name not in layers]
+
+
+def _set_numbers_(layer: Any, numbers: Rounded) -> None:
+    from torch import nn
+
+    shape = layer.weight_scale.shape
+    layer.weight_scale = nn.Parameter(numbers.scale.to(layer.weight.dtype).view(shape), requires_grad=False)

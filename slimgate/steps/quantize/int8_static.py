@@ -14,16 +14,27 @@ Sources: Jacob et al. 2018, section 2; Xiao et al. 2022 (SmoothQuant); slimgate/
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from slimgate.errors import BuildError
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
+from slimgate.steps.observers import BINS, Histogram, Observer, observe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from slimgate.steps.calibration import Batch
 
 PERCENTILE = 99.99
 Ranges = dict[str, tuple[float, float]]
+_SMALLEST = 1e-5
 
 
 def _off(value: bool) -> bool:
@@ -65,7 +76,6 @@ class Int8Static(Step[Params]):
         from slimgate.models.token_embeddings import plain_token_embeddings
         from slimgate.steps.calibration import calibration_batches
         from slimgate.steps.layers.int8_linear import Int8Embedding
-        from slimgate.steps.quantize._int8_static import channel_ranges, input_ranges
 
         linear = linear_layers(model, inside="network", output=params.output_layer)
         batches = calibration_batches(model, context)
@@ -96,7 +106,6 @@ step = Int8Static()
 
 
 def _divisors(layers: Any, seen: Any, alpha: float) -> dict[str, Any]:
-    from slimgate.steps.quantize._int8_static import smoothing_divisors
 
     if alpha is False:
         return {}
@@ -119,3 +128,92 @@ def _mean_share(ranges: Ranges, full_ranges: Ranges) -> float:
     wide = {name: high - low for name, (low, high) in full_ranges.items() if high > low}
     shares = [(ranges[name][1] - ranges[name][0]) / width for name, width in wide.items()]
     return round(sum(shares) / max(len(shares), 1), 4)
+
+
+@dataclass(frozen=True)
+class ChannelRange:
+    """The least and the largest value of each input channel: (in_features,) each."""
+
+    low: Tensor
+    high: Tensor
+
+    def over(self, divisors: Tensor | None) -> tuple[float, float]:
+        """(low, high) of all channels, each divided by its own number; 0 is always inside."""
+        low, high = self.low, self.high
+        if divisors is not None:
+            low, high = low / divisors, high / divisors
+        return min(float(low.min()), 0.0), max(float(high.max()), 0.0)
+
+
+def channel_ranges(
+    model: Any, layers: Mapping[str, nn.Linear], batches: list[Batch]
+) -> dict[str, ChannelRange]:
+    """Layer -> range by channel; a layer that received nothing is left out.
+
+    Raises BuildError where a layer receives NaN or infinity.
+    """
+    import torch
+
+    from slimgate.steps.calibration import watch_inputs
+
+    ranges: dict[str, ChannelRange] = {}
+
+    def see(name: str, tokens: Tensor) -> None:
+        if not len(tokens):
+            return
+        low, high = tokens.float().aminmax(dim=0)
+        if name in ranges:
+            low, high = torch.minimum(low, ranges[name].low), torch.maximum(high, ranges[name].high)
+        ranges[name] = ChannelRange(low, high)
+
+    watch_inputs(model, layers, batches, see)
+    for name, seen in ranges.items():
+        if not bool(torch.isfinite(seen.low + seen.high).all()):
+            raise BuildError(f"{name} receives NaN or infinity on the calibration rows: the model is broken")
+    return ranges
+
+
+def smoothing_divisors(seen: ChannelRange, weight: Tensor, *, alpha: float) -> Tensor:
+    """max|input|^alpha / max|weight|^(1 - alpha) by input channel: (in_features,).
+
+    Inputs are divided and weights multiplied by it; alpha is the share of the difficulty that moves from the
+    activations to the weights. Source: Xiao et al. 2022 (SmoothQuant), equation 4.
+    """
+    import torch
+
+    inputs = torch.maximum(seen.low.abs(), seen.high.abs()).clamp_min(_SMALLEST)
+    weights = weight.detach().float().abs().amax(dim=0).clamp_min(_SMALLEST)
+    return inputs**alpha / weights ** (1 - alpha)
+
+
+def input_ranges(
+    model: Any,
+    layers: Mapping[str, nn.Linear],
+    batches: list[Batch],
+    seen: Mapping[str, ChannelRange],
+    divisors: Mapping[str, Tensor],
+    *,
+    observer: Observer,
+    percentile: float,
+) -> dict[str, tuple[float, float]]:
+    """Layer -> the (low, high) that its levels shall cover, of inputs divided by its divisors."""
+    import torch
+
+    from slimgate.steps.calibration import watch_inputs
+
+    whole_ranges = {name: seen[name].over(divisors.get(name)) for name in layers}
+    if observer == "minmax":
+        return whole_ranges
+    counts = {name: np.zeros(BINS) for name in layers}
+
+    def see(name: str, tokens: Tensor) -> None:
+        values = tokens.float() / divisors[name] if name in divisors else tokens.float()
+        low, high = whole_ranges[name]
+        if high > low:
+            counts[name] += torch.histc(values.cpu(), BINS, min=low, max=high).double().numpy()
+
+    watch_inputs(model, layers, batches, see)
+    return {
+        name: observe(observer, Histogram(counts[name], *whole_ranges[name]), percentile=percentile)
+        for name in layers
+    }

@@ -15,8 +15,12 @@ Source: NNCF's quantization with accuracy control for the procedure; Dong et al.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from slimgate.plugins.context import BuildContext
@@ -27,6 +31,9 @@ from slimgate.steps.quantize import int8_dynamic as dynamic
 from slimgate.steps.quantize import int8_static as static
 from slimgate.steps.quantize import weight_only as weights
 
+if TYPE_CHECKING:
+    from torch import nn
+
 # Where a token is an answer, so many of each ranking row are looked at: all of them would fill the memory.
 TOKENS_A_ROW = 8
 STEPS: dict[str, Step[Any]] = {
@@ -35,6 +42,7 @@ STEPS: dict[str, Step[Any]] = {
     "int8_static": static.step,
     "weight_only": weights.step,
 }
+Scores = npt.NDArray[np.float32]
 
 
 class NamedStep(Table):
@@ -85,7 +93,6 @@ class MixedPrecision(Step[Params]):
         """The model with narrow layers wherever they do no harm."""
         from slimgate.models.plain_layers import to_plain_linear_
         from slimgate.models.replace_modules import replace_modules_
-        from slimgate.steps.quantize._mixed_precision import Form, fewest_wide, sensitivities
         from slimgate.steps.training.scoring import quality_on
 
         to_plain_linear_(model)
@@ -169,3 +176,68 @@ def _tell(
         context.log["warning"] = (
             f"with {count} layers wide the drop on selection is {drops[count]} points: raise max_layers"
         )
+
+
+@dataclass(frozen=True)
+class Form:
+    """A network of which each named module may stand in its wide or in its narrow form.
+
+    form = Form(network, wide, narrow)                  the same names in both: name -> module
+    ranking = sensitivities(form, scores)               the most sensitive first
+    count = fewest_wide(len(ranking), holds)
+    """
+
+    network: nn.Module
+    wide: Mapping[str, nn.Module]
+    narrow: Mapping[str, nn.Module]
+
+    def keep_wide_(self, names: Collection[str]) -> None:
+        """Puts the wide modules where the names say, and the narrow ones everywhere else."""
+        for name in self.narrow:
+            module = (self.wide if name in names else self.narrow)[name]
+            self.network.set_submodule(name, module.eval())
+
+
+def sensitivities(form: Form, scores: Callable[[], Scores]) -> dict[str, float]:
+    """Module -> KL divergence of the answers when it alone is narrow, the largest first.
+
+    scores: (rows, classes) of the network as it stands. It is wide again afterwards.
+    """
+    names = set(form.narrow)
+    form.keep_wide_(names)
+    reference, losses = scores(), {}
+    for name in form.narrow:
+        form.keep_wide_(names - {name})
+        losses[name] = mean_divergence(reference, scores())
+    form.keep_wide_(names)
+    return dict(sorted(losses.items(), key=lambda item: -item[1]))
+
+
+def mean_divergence(reference: Scores, scores: Scores) -> float:
+    """Mean over the rows of KL(softmax(reference) ‖ softmax(scores)), in nats."""
+    p, q = _log_softmax(reference), _log_softmax(scores)
+    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=1)))
+
+
+def _log_softmax(scores: Scores) -> npt.NDArray[np.float64]:
+    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True)))
+
+
+def fewest_wide(limit: int, holds: Callable[[int], bool]) -> tuple[int, bool]:
+    """(count, whether it holds): the fewest of 0 to `limit` that hold, by halving; `limit` where none does.
+
+    Halving takes it that more never hold worse; where noise breaks that, the count found holds all the same.
+    """
+    if holds(0):
+        return 0, True
+    if not limit or not holds(limit):
+        return limit, False
+    fails, enough = 0, limit
+    while enough - fails > 1:
+        middle = (fails + enough) // 2
+        if holds(middle):
+            enough = middle
+        else:
+            fails = middle
+    return enough, True

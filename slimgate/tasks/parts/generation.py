@@ -1,13 +1,16 @@
 """What tasks share whose models write answers: options, scores, how answers behave, and the noise floor.
 
+How alike two answers are in meaning is the cosine of their embeddings, by an encoder of the user's.
+
 text_generation has decoders that write behind a prompt, text_to_text encoder-decoders that write to a text.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
@@ -15,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
-from slimgate.errors import DataError, MissingExtra, SlimgateError
+from slimgate._system import quiet
+from slimgate.errors import DataError, MeasureError, MissingExtra, SlimgateError
 from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 TOKENS = "answer_tokens"
 # Between the sampled answers of one prompt, where a row has several.
 BETWEEN_ANSWERS = "\x1e"
+Floats = npt.NDArray[np.float64]
+_BATCH, _MOST_TOKENS = 32, 512
 
 
 def _encoder_folder(value: Any) -> Any:
@@ -249,8 +255,6 @@ class GenerationTask(Task[G]):
         first, second = (_answers(side) for side in (variant, other_outcomes))
         values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:
-            from slimgate.tasks.parts.answer_similarity import similarities
-
             cosines = similarities(Path(params.encoder), first.ravel().tolist(), second.ravel().tolist())
             values[SIMILAR_ANSWERS] = cosines.reshape(first.shape).mean(axis=1)
         for outcomes in (variant, other_outcomes):  # two requests that failed are no two equal answers
@@ -310,3 +314,64 @@ def _answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:
     """(rows, repeats) texts."""
     assert outcomes.answers is not None
     return np.asarray([text.split(BETWEEN_ANSWERS) for text in outcomes.answers.tolist()], dtype=np.object_)
+
+
+def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
+    """(answers,) cosines, those below 0 as 0; equal texts have 1. folder: of an encoder.
+
+    Raises MeasureError for a folder whose model gives no embeddings.
+    """
+    pairs = list(zip(answers, references, strict=True))
+    texts = sorted({text for pair in pairs if pair[0] != pair[1] for text in pair}, key=len)
+    vectors = dict(zip(texts, _embed_texts(folder, texts), strict=True))
+    values = [1.0 if answer == other else float(vectors[answer] @ vectors[other]) for answer, other in pairs]
+    return np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)
+
+
+def _embed_texts(folder: Path, texts: Sequence[str]) -> list[Floats]:
+    """A vector of unit length for each text."""
+    import torch
+
+    if not texts:
+        return []
+    tokenizer, network = _load_encoder(folder)
+    embedded: list[Floats] = []
+    for start in range(0, len(texts), _BATCH):
+        some = list(texts[start : start + _BATCH])
+        batch = tokenizer(
+            some, padding=True, truncation=True, max_length=_most_tokens(network), return_tensors="pt"
+        )
+        names = ("input_ids", "attention_mask")
+        with torch.inference_mode():
+            vectors = network(**{name: batch[name] for name in names}).logits
+        unit = torch.nn.functional.normalize(vectors.double(), dim=-1).numpy()
+        embedded += list(unit)
+    return embedded
+
+
+@lru_cache(maxsize=1)
+def _load_encoder(folder: Path) -> tuple[Any, Any]:
+    """The tokenizer and the encoder of a folder, pooled as it says, else by the mean."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    from slimgate.models.seeding import isolated_seed
+    from slimgate.tasks.parts.sentence_models import load_encoder
+
+    ref = parse_model_ref(str(folder))
+    with quiet.silent(), isolated_seed(0):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        weights, network = load_encoder(ref, config, {})
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if weights.missing:
+        raise MeasureError(
+            f"encoder {folder}: no weights of {weights.missing[0]}; expected a trained encoder"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, network.eval()
+
+
+def _most_tokens(network: Any) -> int:
+    from slimgate.models.config import longest_text
+
+    return min(_MOST_TOKENS, longest_text(network.config.to_dict()) or _MOST_TOKENS)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from support.tiny_suite import tiny_run
 
-from slimgate.plugin.gate_properties import gate_properties
 from slimgate.plugin.gates import latency as gate
+from slimgate.plugin.gates.reporting import gate_properties
 from slimgate.record import VariantRecord
 from slimgate.run.gate_results import (
     Parts,

@@ -8,7 +8,7 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.plugin.gates import as_module
-from slimgate.plugin.gates.memory import test_memory as memory_gate
+from slimgate.plugin.gates.size import test_memory as memory_gate
 from slimgate.record import MemoryFacts
 from slimgate.run.gate_results import Part
 from slimgate.run.measure.memory import MemoryReading

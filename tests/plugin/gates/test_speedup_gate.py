@@ -9,7 +9,7 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.judge.speed import Speedup
-from slimgate.plugin.gates import speedup as gate
+from slimgate.plugin.gates import latency as gate
 from slimgate.plugins.workloads import Workload
 from slimgate.run.duels import Duels, PlantedDelay
 from slimgate.run.gate_results import Parts, format_now, list_awaited_budgets

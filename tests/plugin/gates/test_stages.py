@@ -1,4 +1,4 @@
-"""slimgate.plugin.gates.stages: the way from the teacher to a variant, step by step."""
+"""slimgate.plugin.gates.behaviour: the way from the teacher to a variant, step by step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from support.tiny_suite import tiny_run
 
 from slimgate.judge.metrics import load_metric, value_of
-from slimgate.plugin.gates.stages import stage_facts
+from slimgate.plugin.gates.behaviour import stage_facts
 
 torch.set_num_threads(1)
 COMBINED = """[variants]

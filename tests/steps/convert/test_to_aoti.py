@@ -21,9 +21,8 @@ from slimgate.runtimes import aoti
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.agreement import calibration_arrays
 from slimgate.steps.convert import to_aoti
-from slimgate.steps.convert._aoti_compiling import Compiled, compile_apart
 from slimgate.steps.convert._aoti_worker import example_batch
-from slimgate.steps.convert.to_aoti import Params
+from slimgate.steps.convert.to_aoti import Compiled, Params, compile_apart
 from slimgate.store.store import files_of
 from slimgate.tasks import text_classification
 from tools.trust import dying_package

@@ -18,7 +18,7 @@ from slimgate.models.predict import predict_scores
 from slimgate.models.torch_model import load_torch_model
 from slimgate.runtimes.eager import EagerPredictor
 from slimgate.steps.factorize import factorize_embeddings
-from slimgate.steps.factorize._factorize_embeddings import principal_directions
+from slimgate.steps.factorize.factorize_embeddings import principal_directions
 from slimgate.steps.finetune import fine_tune
 from slimgate.steps.layers.factorized_embedding import FactorizedEmbedding
 from slimgate.steps.layers.int8_linear import Int8Embedding, Int8Linear

@@ -14,7 +14,7 @@ from fixtures.models.masking import tiny_model
 from slimgate.models.block_choice import keep_blocks_
 from slimgate.models.blocks import blocks
 from slimgate.steps.importance import labelled_batches
-from slimgate.steps.prune._drop_layers import block_influence, least_loss_order, loss_without
+from slimgate.steps.prune.drop_layers import block_influence, least_loss_order, loss_without
 
 torch.set_num_threads(1)
 

@@ -13,7 +13,7 @@ from fixtures.models.masking import ALL, logits, save_and_load, tiny_model
 from slimgate.errors import SuiteError
 from slimgate.models.blocks import blocks, encoder_layers
 from slimgate.steps.prune import drop_layers
-from slimgate.steps.prune._drop_layers import block_influence, loss_without
+from slimgate.steps.prune.drop_layers import block_influence, loss_without
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""slimgate.steps.prune._gradual_magnitude_prune: the cubic schedule by hand, and a hook whose zeros only
+"""slimgate.steps.prune.gradual_magnitude_prune: the cubic schedule by hand, and a hook whose zeros only
 become more.
 """
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from slimgate.steps.prune._gradual_magnitude_prune import CubicSchedule, GradualPruning
+from slimgate.steps.prune.gradual_magnitude_prune import CubicSchedule, GradualPruning
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""slimgate.steps.prune._sparsegpt_prune: against least squares, and better than leaving weights out."""
+"""slimgate.steps.prune.sparsegpt_prune: against least squares, and better than leaving weights out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slimgate.models.sparsity import keep_masks, keep_n_of_m
-from slimgate.steps.prune._sparsegpt_prune import Pattern, sparsegpt
+from slimgate.steps.prune.sparsegpt_prune import Pattern, sparsegpt
 
 torch.set_num_threads(1)
 

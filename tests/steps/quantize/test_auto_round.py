@@ -16,7 +16,7 @@ from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
 from slimgate.models.served import load_served
 from slimgate.steps.quantize import auto_round
-from slimgate.steps.quantize._auto_round import calibration_sequences
+from slimgate.steps.quantize.auto_round import calibration_sequences
 from slimgate.tasks import causal_lm
 
 pytest.importorskip("auto_round")

@@ -21,7 +21,7 @@ from slimgate.steps.layers.int8_linear import Int8Embedding
 from slimgate.steps.layers.int8_static_linear import Int8StaticLinear
 from slimgate.steps.prune import keep_layers
 from slimgate.steps.quantize import int8_dynamic, int8_static
-from slimgate.steps.quantize._int8_static import ChannelRange, channel_ranges, smoothing_divisors
+from slimgate.steps.quantize.int8_static import ChannelRange, channel_ranges, smoothing_divisors
 from slimgate.tasks import text_classification
 
 torch.set_num_threads(1)

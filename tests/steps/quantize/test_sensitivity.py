@@ -10,7 +10,7 @@ import torch
 from scipy.special import rel_entr, softmax
 from torch import nn
 
-from slimgate.steps.quantize._mixed_precision import Form, fewest_wide, mean_divergence, sensitivities
+from slimgate.steps.quantize.mixed_precision import Form, fewest_wide, mean_divergence, sensitivities
 
 
 def test_the_divergence_is_scipys() -> None:

@@ -1,0 +1,100 @@
+"""`slimgate lines`, `slimgate machines`, `slimgate mlflow`: finished runs for a dashboard, a page, MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from slimgate.cli.options import add_runs
+
+LINES = """\
+Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model, with the
+run on every line and the same keys everywhere; what was not measured is null. docs/ci.md has the columns.
+Exit codes: 0 printed, 4 wrong usage or input.
+"""
+MACHINES = """\
+Prints the speed-ups of one suite on several machines as markdown: what each machine gives, then a table for
+each workload, with the lowest bound of all. A ratio of two runtimes belongs to its machine: run the suite on
+each machine that you ship to, and give the records here. Exit codes: 0 printed, 4 wrong usage or input.
+"""
+MLFLOW = """\
+Logs runs to MLflow: one run for each suite and, below it, one for each model, with the figures of `slimgate
+lines` as metrics, verdicts and budgets as tags, run.json and report.md as artifacts. A run.json that the
+experiment has already is not logged twice. docs/ci.md has the names.
+Exit codes: 0 logged, or there already; 4 wrong usage or input, or MLflow refuses.
+"""
+_EXPERIMENT = "slimgate"
+
+
+def add_lines(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("lines", help="print runs as JSON lines", description=LINES)
+    add_runs(parser)
+    parser.set_defaults(run=print_lines)
+
+
+def add_machines(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "machines", help="show the speed-ups of several machines", description=MACHINES
+    )
+    add_runs(parser)
+    parser.set_defaults(run=print_machines)
+
+
+def add_mlflow(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser("mlflow", help="log runs to MLflow", description=MLFLOW)
+    add_runs(parser)
+    parser.add_argument(
+        "--experiment",
+        metavar="NAME",
+        help=f"made where it is new; default: MLFLOW_EXPERIMENT_NAME, else {_EXPERIMENT}",
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="of a server or store; default: MLFLOW_TRACKING_URI, else what MLflow takes by itself",
+    )
+    parser.add_argument("--again", action="store_true", help="log also what the experiment has already")
+    parser.set_defaults(run=log_to_mlflow)
+
+
+def print_lines(options: argparse.Namespace) -> int:
+    """Reads all runs, then prints their lines. Raises SlimgateError for wrong input."""
+    from slimgate.record.files import read_record_file
+    from slimgate.record.lines import lines
+
+    records = [read_record_file(path).record for path in options.runs]
+    for record in records:
+        sys.stdout.writelines(line.model_dump_json() + "\n" for line in lines(record))
+    return 0
+
+
+def print_machines(options: argparse.Namespace) -> int:
+    """Reads all runs, then prints the page. Raises SlimgateError for wrong input."""
+    from slimgate.record.files import read_record_file
+    from slimgate.report.machines import machines_text
+
+    sys.stdout.write(machines_text([read_record_file(path) for path in options.runs]))
+    return 0
+
+
+def log_to_mlflow(options: argparse.Namespace) -> int:
+    """Reads all runs, then logs each. Raises SlimgateError for wrong input, or where MLflow refuses."""
+    from slimgate.record.files import read_record_file
+    from slimgate.record.mlflow import Experiment
+
+    every = [read_record_file(path) for path in options.runs]
+    name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _EXPERIMENT
+    experiment = Experiment(name, options.tracking_uri)
+    for logged_run in every:
+        before = None if options.again else experiment.find_run(logged_run)
+        if before is not None:
+            message = f'is in "{name}" already, as run {before}; --again logs it once more'
+        else:
+            message = f'logged to "{name}" as run {experiment.log(logged_run)}'
+        sys.stdout.write(f"{logged_run.name}: {message}\n")
+    return 0

@@ -1,0 +1,200 @@
+"""What is drawn of a model beside its teacher: confusion, reliability, precision against recall.
+
+The confusion is a table whose cells are tinted by what moved in them; the others are places in a square of
+100 by 100."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+
+from slimgate.data.quoting import shorten
+from slimgate.record import ReliabilityFacts, RunRecord, TradeoffFacts, VariantRecord
+from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells
+from slimgate.report.figures import MISSING, count, percent, to_fixed
+
+_LONGEST_NAME = 40
+_MOST_PAIRS = 12
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Rows of a cell; change: in words, empty where none; tone: `better 2`, `worse 3`, or nothing."""
+
+    rows: str
+    change: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """lines: (label, cells) of a whole matrix; pairs: (label, prediction, teacher, cell) of a large one."""
+
+    names: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[Moved]]]
+    pairs: Sequence[tuple[str, str, str, Moved]]
+    moved: int
+
+
+def confusion(record: RunRecord, model: VariantRecord) -> Confusion | None:
+    """None where nothing moved, or no matrix was counted."""
+    cells = [] if model.behaviour is None else cells_of(model.behaviour)
+    moved = changed_cells(cells)
+    if not moved:
+        return None
+    names = [shorten(name, _LONGEST_NAME) for name in record.task.classes]
+    largest = max(abs(after - before) for _, _, before, after in moved)
+    moves = {(a, b): _format_move(a == b, before, after, largest) for a, b, before, after in cells}
+    if len(names) <= MOST_CLASSES:
+        empty = Moved("0", "", "")
+        lines = [
+            (name, [moves.get((a, b), empty) for b in range(len(names))]) for a, name in enumerate(names)
+        ]
+        return Confusion(names, lines, [], len(moved))
+    worst = sorted(moved, key=lambda cell: (-abs(cell[3] - cell[2]), cell[:2]))[:_MOST_PAIRS]
+    pairs = [
+        (names[a], "(right)" if a == b else names[b], count(before), moves[a, b]) for a, b, before, _ in worst
+    ]
+    return Confusion(names, [], pairs, len(moved))
+
+
+def _format_move(right: bool, before: int, after: int, largest: int) -> Moved:
+    if before == after:
+        return Moved(count(after), "", "")
+    strength = 1 + min(2, int(3 * abs(after - before) / largest))
+    tone = "better" if (after > before) == right else "worse"
+    return Moved(count(after), f"{after - before:+,}", f"{tone} by-{strength}")
+
+
+@dataclass(frozen=True)
+class Bin:
+    """(x, y): confidence and accuracy, y from the top; size: radius, its area by the rows; label: words."""
+
+    x: float
+    y: float
+    size: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Bins that hold rows, of the model and of its teacher; rows: the same as a table."""
+
+    of_variant: Sequence[Bin]
+    teacher: Sequence[Bin]
+    rows: Sequence[tuple[str, str, str, str]]
+
+
+def reliability(model: VariantRecord) -> Reliability | None:
+    """None where no confidences are known."""
+    behaviour = model.behaviour
+    if behaviour is None or not behaviour.reliability:
+        return None
+    before = behaviour.reliability_teacher or []
+    return Reliability(
+        _bins(behaviour.reliability),
+        _bins(before),
+        [
+            (
+                f"{to_fixed(bin_facts.low, 2)} to {to_fixed(bin_facts.high, 2)}",
+                *_bin_cells(bin_facts),
+                _bin_cells(old)[1] if old else MISSING,
+            )
+            for bin_facts, old in zip(
+                behaviour.reliability, [*before, *[None] * len(behaviour.reliability)], strict=False
+            )
+            if bin_facts.count
+        ],
+    )
+
+
+def _bins(bins: Sequence[ReliabilityFacts]) -> list[Bin]:
+    total = sum(bin_facts.count for bin_facts in bins) or 1
+    return [
+        Bin(
+            round(100 * bin_facts.confidence, 1),
+            round(100 - 100 * bin_facts.accuracy, 1),
+            round(1.2 + 5 * (bin_facts.count / total) ** 0.5, 2),
+            f"confidence {to_fixed(bin_facts.confidence, 2)}, accuracy {to_fixed(bin_facts.accuracy, 2)}, "
+            f"{count(bin_facts.count)} rows",
+        )
+        for bin_facts in bins
+        if bin_facts.count and bin_facts.confidence is not None and bin_facts.accuracy is not None
+    ]
+
+
+def _bin_cells(bin_facts: ReliabilityFacts) -> tuple[str, str]:
+    return count(bin_facts.count), percent(bin_facts.accuracy)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A threshold: its place, y from the top, and what it is in words."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """low: what stands at the left and at the bottom, 1 at the other ends; rows: the same as a table."""
+
+    low: str
+    of_variant: Sequence[Spot]
+    teacher: Sequence[Spot]
+    rows: Sequence[tuple[str, ...]]
+
+    @property
+    def path(self) -> str:
+        """The model's line."""
+        return "M" + "L".join(f"{spot.x} {spot.y}" for spot in self.of_variant)
+
+
+def tradeoff_curve(model: VariantRecord) -> Curve | None:
+    """None where no confidences are known, or at one threshold alone."""
+    behaviour = model.behaviour
+    if behaviour is None or not behaviour.tradeoff:
+        return None
+    before = behaviour.tradeoff_teacher or []
+    values = [value for point in (*behaviour.tradeoff, *before) for value in _ends(point)]
+    if len(behaviour.tradeoff) < 2 or not values:
+        return None
+    low = min(0.9, floor(10 * min(values)) / 10)
+    return Curve(
+        f"{low:g}",
+        _spots(behaviour.tradeoff, low),
+        _spots(before, low),
+        [
+            (to_fixed(point.threshold, 1), *_point_cells(point), *_teacher_cells(before, place))
+            for place, point in enumerate(behaviour.tradeoff)
+        ],
+    )
+
+
+def _ends(point: TradeoffFacts) -> tuple[float, ...]:
+    return () if point.precision is None or point.recall is None else (point.precision, point.recall)
+
+
+def _spots(points: Sequence[TradeoffFacts], low: float) -> list[Spot]:
+    return [
+        Spot(
+            round(100 * (point.recall - low) / (1 - low), 1),
+            round(100 - 100 * (point.precision - low) / (1 - low), 1),
+            f"threshold {to_fixed(point.threshold, 1)}: "
+            f"precision {to_fixed(point.precision, 3)}, recall {to_fixed(point.recall, 3)}",
+        )
+        for point in points
+        if point.precision is not None and point.recall is not None
+    ]
+
+
+def _point_cells(point: TradeoffFacts) -> tuple[str, str, str]:
+    return to_fixed(point.precision, 3), to_fixed(point.recall, 3), percent(point.coverage, 0)
+
+
+def _teacher_cells(before: Sequence[TradeoffFacts], place: int) -> tuple[str, str]:
+    if place >= len(before):
+        return MISSING, MISSING
+    return to_fixed(before[place].precision, 3), to_fixed(before[place].recall, 3)

@@ -12,6 +12,7 @@ import slimgate
 from slimgate.cli import (
     accept,
     card,
+    check,
     compare,
     explain,
     lines,
@@ -32,6 +33,7 @@ from slimgate.errors import SlimgateError
 
 COMMANDS = (
     init,
+    check,
     judge,
     tune,
     explain,

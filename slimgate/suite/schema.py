@@ -27,6 +27,10 @@ from slimgate.suite.tune_schema import make_tuned_step_schema
 
 OWN_PLUGIN = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# Where the docs site is, and with it the schemas: the `$id` of each, which does not change between versions.
+SITE = "https://slimgate.github.io/slimgate/"
+SUITE_SCHEMA = "suite.schema.json"
 _ABOUT = ("title", "default", "description")
 
 
@@ -37,7 +41,7 @@ def make_suite_schema() -> dict[str, Any]:
     title: they may be in a file that this one extends. A run reports what is missing.
     """
     schema = SuiteFile.model_json_schema()
-    schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE}
+    schema = {"$schema": DIALECT, "$id": SITE + SUITE_SCHEMA} | schema | {"title": TITLE}
     definitions = schema["$defs"]
     definitions["Step"] = _make_steps_schema(definitions)
     for table in ("TeacherTable", "VariantTable"):

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.judge.budget_tables import TOKEN_TABLES, LatencyBudgetTable, QualityBudgetTable
 from slimgate.logs.budgets import POOLED, RANGES
 from slimgate.logs.suite import LOGS, LogsTable
-from slimgate.suite.schema import DIALECT, SITE
-from slimgate.suite.variant_budgets import LATENCY
+from slimgate.suite.schema import DIALECT, SITE, make_limits_schema
 
 LOGS_SCHEMA = "logs.schema.json"
+# Budgets that files of other tools never answer.
+_OF_MODELS = frozenset({"size", "flops", "memory", "baseline"})
+_QUALITY = {"$ref": "#/$defs/QualityBudget"}
 _BUDGETS = (
-    "Limits of each comparison, by a pattern of its name, task or metric; the last one that matches counts."
+    "limits of each comparison, by a pattern of its name, task or metric: the last one that matches counts; "
+    "or by metric, flips, slices, latency or KL, as in a suite of models"
 )
-_POOLED = "Limits on the mean over all samples."
-_RANGES = "The lowest and the highest score of a metric, by pattern, such as grade = [1, 10]."
-_OF_TARGETS = "Budgets of one target of load tests or KL logs, by its name."
+_POOLED = "limits on the mean over all samples"
+_RANGES = "the lowest and the highest score of a metric, by pattern, such as grade = [1, 10]"
+_OF_TARGETS = "the budgets of one target, by its name"
 
 
 def make_logs_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a suite with [logs]: of logs of answers, of load tests, and of KL logs."""
-    definitions: dict[str, Any] = {}
-    quality = _add_model(definitions, "QualityBudget", QualityBudgetTable)
-    tables = {LATENCY: LatencyBudgetTable, **TOKEN_TABLES}
-    special = {name: _add_model(definitions, name, table) for name, table in tables.items()}
-    of_target = {"type": "object", "properties": special, "additionalProperties": quality}
-    variants = {"type": "object", "description": _OF_TARGETS, "additionalProperties": of_target}
+    """JSON Schema (2020-12) of a suite with [logs]: of answers, predictions, load tests and KL logs.
+
+    It takes the budgets of all of them, since only the files say of which kind they are.
+    """
+    table = LogsTable.model_json_schema(ref_template="#/$defs/{model}")
+    definitions: dict[str, Any] = table.pop("$defs", {})
+    budgets = _make_budgets_schema(definitions)
+    of_target = _make_budgets_schema(definitions, off=True)
+    budgets["properties"]["variants"] = {
+        "type": "object",
+        "description": _OF_TARGETS,
+        "additionalProperties": of_target,
+    }
     ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     return {
         "$schema": DIALECT,
@@ -36,22 +44,17 @@ def make_logs_schema() -> dict[str, Any]:
         "required": [LOGS],
         "additionalProperties": False,
         "properties": {
-            LOGS: _add_model(definitions, "LogsTable", LogsTable),
-            "budgets": {
-                "type": "object",
-                "description": _BUDGETS,
-                "properties": {**special, "variants": variants},
-                "additionalProperties": quality,
-            },
-            POOLED: {**quality, "description": _POOLED},
+            LOGS: table,
+            "budgets": {**budgets, "description": _BUDGETS},
+            POOLED: {**_QUALITY, "description": _POOLED},
             RANGES: {"type": "object", "description": _RANGES, "additionalProperties": ends},
         },
         "$defs": definitions,
     }
 
 
-def _add_model(definitions: dict[str, Any], name: str, model: Any) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/$defs/{model}")
-    definitions.update(schema.pop("$defs", {}))
-    definitions[name] = schema
-    return {"$ref": f"#/$defs/{name}"}
+def _make_budgets_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+    """The limits of a suite of models that logs can answer, and patterns. off: a limit may be "off"."""
+    limits = make_limits_schema(definitions, off=off)
+    properties = {name: table for name, table in limits["properties"].items() if name not in _OF_MODELS}
+    return {"type": "object", "properties": properties, "additionalProperties": _QUALITY}

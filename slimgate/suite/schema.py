@@ -132,10 +132,10 @@ _FAMILY_DESCRIPTION = (
 
 def _make_budgets_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
-    of_all = _make_limits_schema(definitions)
+    of_all = make_limits_schema(definitions)
     file = BaselineTable.model_json_schema()["properties"]
     of_all["properties"]["baseline"]["properties"] |= file
-    variants = {"type": "object", "additionalProperties": _make_limits_schema(definitions, off=True)}
+    variants = {"type": "object", "additionalProperties": make_limits_schema(definitions, off=True)}
     of_all["properties"]["variants"] = variants
     of_all["properties"]["teacher"] = _make_teacher_schema(definitions)
     of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
@@ -152,7 +152,7 @@ def _make_teacher_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+def make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
     """The schema of the tables of limits, for all variants or for one. off: a limit may be "off"."""
 
     def add_table(name: str, table: Any) -> dict[str, str]:

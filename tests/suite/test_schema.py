@@ -17,7 +17,7 @@ from slimgate.cli.main import main
 from slimgate.cli.schema import make_schema
 from slimgate.judge import budget_tables
 from slimgate.judge.metrics import known_metrics
-from slimgate.logs.suite import load_log_suite
+from slimgate.logs.suite import LogsTable, load_log_suite
 from slimgate.plugin.find_suites import Search, find_suites
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.params import Table
@@ -94,10 +94,19 @@ def of_kl_logs() -> dict[str, Any]:
     return {"logs": {"targets": {"int4": "../int4.txt"}}, "budgets": limits}
 
 
-@pytest.mark.parametrize("suite", [*LOG_SUITES, of_load_tests(), of_kl_logs()])
+def of_predictions() -> dict[str, Any]:
+    """A suite of prediction files, of which one target has budgets of its own."""
+    logs = {"base": "base.csv", "targets": {"int4": "int4.csv"}, "columns": {"id": "row"}}
+    limits = {"accuracy": {"drop_points": 5.0}, "flips": {"flips_max_percent": 5.0}}
+    of_target = {"flips": {"flips_max_percent": "off", "reason": "a new tokenizer"}}
+    return {"logs": logs, "budgets": {**limits, "variants": {"int4": of_target}}}
+
+
+@pytest.mark.parametrize("suite", [*LOG_SUITES, of_load_tests(), of_kl_logs(), of_predictions()])
 def test_the_schema_of_a_suite_of_logs_takes_what_the_loader_takes(
     suite: dict[str, Any], tmp_path: Path
 ) -> None:
+    (tmp_path / "base.csv").write_text("row,label,prediction\n1,a,a\n", "utf-8")
     file = tmp_path / "logs.toml"
     file.write_text(to_toml(suite), "utf-8")
     load_log_suite(file, "logs.toml")
@@ -201,6 +210,7 @@ def test_every_option_of_a_plug_in_has_a_description(kind: str) -> None:
 
 def test_every_key_of_a_suite_has_a_description() -> None:
     assert _without_description(SuiteFile.model_json_schema()) == []
+    assert _without_description(LogsTable.model_json_schema()) == []
     budgets = [
         getattr(budget_tables, name)
         for name in dir(budget_tables)

@@ -217,3 +217,12 @@ def test_a_suite_that_is_not_toml_ends_the_run_of_its_folder(repository: Path) -
     (repository / "bench/logs.toml").write_text(SUITE.replace("[budgets]", "[budgets"), "utf-8")
     with pytest.raises(SuiteError, match=r"^bench/logs\.toml line 5: not TOML: "):
         find_suites(Search(repository, [repository / "bench"], ["bench/*.toml"]))
+
+
+def test_a_baseline_is_left_to_slimgate_compare(repository: Path) -> None:
+    """A pipeline gives --slimgate-baseline from its second release on, whatever its suites are."""
+    (repository / "reports/baselines/v1").mkdir(parents=True)
+    ran = pytest_in(repository, "bench", "-k", "good", "--slimgate-baseline", "reports/baselines")
+    assert ran.code == 0
+    note = "not compared with --slimgate-baseline: bench/logs.toml: use slimgate compare for suites of logs"
+    assert any(note in line for line in ran.lines), ran.lines

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.errors import MissingExtra, SuiteError
-from slimgate.suite.recognize import has_logs, has_tables_of_a_suite, is_suite, looks_like_suite, opts_in
 
 if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
@@ -56,6 +55,7 @@ def find_suites(
     Raises SuiteError: one line for each file that is wrong.
     """
     from slimgate.suite.load import load_suite
+    from slimgate.suite.recognize import has_logs, is_suite, opts_in
 
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
@@ -90,6 +90,8 @@ def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, 
 
     Raises SuiteError for the first file that is wrong.
     """
+    from slimgate.suite.recognize import has_logs
+
     log_suites: dict[Path, LogSuite] = {}
     for path, _ in _candidates(search):
         if path not in log_suites and has_logs(path):
@@ -119,14 +121,27 @@ def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[s
 
 def _suites_in(search: Search, *, matched: bool) -> list[str]:
     """The files with the tables of a suite in the folders of the run, each once."""
-    paths = {
-        Path(os.path.relpath(path, search.root)).as_posix(): None
+    files = [
+        path
         for folder in search.paths
         if folder.is_dir()
         for path in _walk(folder, search, matched=matched)
-        if path not in search.paths and looks_like_suite(path) and has_tables_of_a_suite(path)
-    }
-    return list(paths)
+        if path not in search.paths and _mentions_suite(path)
+    ]
+    if not files:
+        return []
+    from slimgate.suite.recognize import has_tables_of_a_suite, looks_like_suite
+
+    suites = (path for path in files if looks_like_suite(path) and has_tables_of_a_suite(path))
+    return list(dict.fromkeys(Path(os.path.relpath(path, search.root)).as_posix() for path in suites))
+
+
+def _mentions_suite(path: Path) -> bool:
+    """Whether the word is in the file: where it is in none, nothing more of slimgate is imported."""
+    try:
+        return b"suite" in path.read_bytes().lower()
+    except OSError:
+        return False
 
 
 def _first(names: Sequence[str]) -> str:

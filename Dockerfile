@@ -12,13 +12,13 @@ ENV PATH=/opt/slimgate/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1
-# Any user of a container may write to HOME and to caches, so that `--user` can be the one who owns /work.
+# Any user of a container may write to HOME and to caches, so that `--user` can be the one who owns /repo.
 ENV HOME=/home/slimgate
 RUN python -m venv /opt/slimgate \
     && useradd --uid 1000 --create-home slimgate \
     && chmod 1777 /home/slimgate
 COPY constraints.txt /opt/slimgate/constraints.txt
-WORKDIR /work
+WORKDIR /repo
 CMD ["slimgate", "--help"]
 
 FROM base AS light

@@ -12,12 +12,14 @@ import slimgate
 from slimgate.cli import (
     accept,
     card,
+    check,
     compare,
     explain,
     merge,
     portability,
     power,
     runs,
+    schema,
     steps,
     store,
 )
@@ -29,6 +31,7 @@ from slimgate.errors import SlimgateError
 
 COMMANDS = (
     init.add_to,
+    check.add_to,
     judge.add_to,
     tune.add_to,
     explain.add_to,
@@ -43,8 +46,8 @@ COMMANDS = (
     store.add_to,
     power.add_to,
     portability.add_to,
-    steps.add_steps,
-    steps.add_schema,
+    steps.add_to,
+    schema.add_to,
 )
 WRONG_USAGE = 4
 _ABOUT = (

@@ -1,13 +1,8 @@
-"""What a suite can say: `slimgate steps`, `slimgate schema`.
-
-`slimgate steps` lists the compression steps, `slimgate steps NAME` tells all about one; `slimgate schema` is
-the JSON Schema of a suite, for editors.
-"""
+"""`slimgate steps`: the compression steps that a suite can name; `slimgate steps NAME`: one of them."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
@@ -17,31 +12,16 @@ from slimgate.plugins.step import Step
 _HEADERS = ("option", "value", "default", "what it is")
 
 
-def add_steps(commands: Any) -> None:
+def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser("steps", help="list the compression steps, or tell all about one")
     parser.add_argument("name", nargs="?", help="a step, or your own as package.module:object")
-    parser.set_defaults(run=print_steps)
+    parser.set_defaults(run=run)
 
 
-def add_schema(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("schema", help="print the JSON Schema of a suite file, for editors")
-    parser.set_defaults(run=print_schema)
-
-
-def print_steps(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Prints the list, or one step. Raises SuiteError for a name that is none."""
     sys.stdout.write(overview() if options.name is None else details(options.name))
-    return 0
-
-
-def print_schema(options: argparse.Namespace) -> int:  # noqa: ARG001
-    """Prints the schema."""
-    from slimgate.suite.schema import make_suite_schema
-
-    json.dump(make_suite_schema(), sys.stdout, indent=1)
-    sys.stdout.write("\n")
     return 0
 
 

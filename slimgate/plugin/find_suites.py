@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.errors import MissingExtra, SuiteError
 
@@ -16,12 +15,6 @@ if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
     from slimgate.suite.suite import Suite
 
-# The head of a table [suite], or a key suite = … or suite.x = …, whatever its case.
-SUITE_TABLE = re.compile(
-    rb"""^\s*(\[+\s*["']?suite\b|["']?suite["']?\s*[.=])""", re.MULTILINE | re.IGNORECASE
-)
-# What the suites of slimgate have beside [suite]: files of other tools may have a table of that name.
-OTHER_TABLES = frozenset({"task", "teacher", "variants", "budgets"})
 MOST_NAMED = 5
 
 
@@ -62,6 +55,7 @@ def find_suites(
     Raises SuiteError: one line for each file that is wrong.
     """
     from slimgate.suite.load import load_suite
+    from slimgate.suite.recognize import has_logs, is_suite, opts_in
 
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
@@ -71,12 +65,12 @@ def find_suites(
         shown, is_named = os.path.relpath(path, search.root), True
         try:
             matches = _matches(path, search)
-            if not _is_suite(path, shown, expected=named and matches):
-                if matches and not path.name.startswith("_") and not _has_logs(path):
+            if not is_suite(path, shown, expected=named and matches):
+                if matches and not path.name.startswith("_") and not has_logs(path):
                     note(f"{shown}: no [suite] table, not a suite")
                 continue
             enter(path.parent)
-            is_named = named or not _opts_in(path, shown)
+            is_named = named or not opts_in(path, shown)
             suite = load_suite(path, shown, check_data=is_named)
         except SuiteError as error:
             # what an opt-in suite needs is to be installed by those who run it
@@ -96,28 +90,16 @@ def find_log_suites(search: Search, suites: Mapping[Path, Suite]) -> dict[Path, 
 
     Raises SuiteError for the first file that is wrong.
     """
+    from slimgate.suite.recognize import has_logs
+
     log_suites: dict[Path, LogSuite] = {}
     for path, _ in _candidates(search):
-        if path not in log_suites and _has_logs(path):
+        if path not in log_suites and has_logs(path):
             from slimgate.logs.suite import load_log_suite
 
             log_suites[path] = load_log_suite(path, os.path.relpath(path, search.root))
     _no_shared_stem({**suites, **log_suites})
     return log_suites
-
-
-def _has_logs(path: Path) -> bool:
-    """Whether the TOML is a suite that judges logs."""
-    from slimgate.suite.file import parse_toml
-
-    try:
-        return _judges_logs(parse_toml(path, path.name))
-    except SuiteError:
-        return False
-
-
-def _judges_logs(data: Mapping[str, Any]) -> bool:
-    return "logs" in data and "suite" not in data
 
 
 def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[str]:
@@ -139,14 +121,27 @@ def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[s
 
 def _suites_in(search: Search, *, matched: bool) -> list[str]:
     """The files with the tables of a suite in the folders of the run, each once."""
-    paths = {
-        Path(os.path.relpath(path, search.root)).as_posix(): None
+    files = [
+        path
         for folder in search.paths
         if folder.is_dir()
         for path in _walk(folder, search, matched=matched)
-        if path not in search.paths and _looks_like_one(path) and _has_tables_of_a_suite(path)
-    }
-    return list(paths)
+        if path not in search.paths and _mentions_suite(path)
+    ]
+    if not files:
+        return []
+    from slimgate.suite.recognize import has_tables_of_a_suite, looks_like_suite
+
+    suites = (path for path in files if looks_like_suite(path) and has_tables_of_a_suite(path))
+    return list(dict.fromkeys(Path(os.path.relpath(path, search.root)).as_posix() for path in suites))
+
+
+def _mentions_suite(path: Path) -> bool:
+    """Whether the word is in the file: where it is in none, nothing more of slimgate is imported."""
+    try:
+        return b"suite" in path.read_bytes().lower()
+    except OSError:
+        return False
 
 
 def _first(names: Sequence[str]) -> str:
@@ -186,59 +181,6 @@ def _is_ignored(path: Path, search: Search) -> bool:
 
 def _matches(path: Path, search: Search) -> bool:
     return any(path.match(pattern) for pattern in search.patterns)
-
-
-def _is_suite(path: Path, shown: str, *, expected: bool) -> bool:
-    """Whether a TOML file has a [suite] table; foreign ones are left alone.
-
-    expected: it was named and lies where suites do, so it is told what it lacks. Raises SuiteError also for
-    a file that was meant as a suite: not TOML and with a line that says suite, or with a table [Suite].
-    """
-    from slimgate.suite.file import parse_toml
-
-    try:
-        data = parse_toml(path, shown)
-    except SuiteError:
-        if expected or _looks_like_one(path):
-            raise
-        return False
-    if "suite" in data:
-        if path.name.startswith("_"):
-            raise SuiteError(
-                f"{shown}: names that begin with _ are for suites to extend; they do not run by themselves"
-            )
-        return True
-    meant = next((key for key in data if key.lower() == "suite"), None)
-    if meant is not None:
-        raise SuiteError(f"{shown} [{meant}]: names are in small letters; expected [suite]")
-    if expected and not _judges_logs(data):
-        raise SuiteError(f"{shown}: has no [suite] table, so it is not a suite of slimgate")
-    return False
-
-
-def _has_tables_of_a_suite(path: Path) -> bool:
-    from slimgate.suite.file import parse_toml
-
-    try:
-        data: Mapping[str, Any] = parse_toml(path, path.name)
-    except SuiteError:
-        return False
-    suite_table = data.get("suite")
-    return isinstance(suite_table, dict) and ("extends" in suite_table or not OTHER_TABLES.isdisjoint(data))
-
-
-def _looks_like_one(path: Path) -> bool:
-    try:
-        return SUITE_TABLE.search(path.read_bytes()) is not None
-    except OSError:
-        return False
-
-
-def _opts_in(path: Path, shown: str) -> bool:
-    from slimgate.suite.file import read_suite_text
-
-    suite = read_suite_text(path, shown).data.get("suite")
-    return isinstance(suite, dict) and suite.get("opt_in") is True
 
 
 def _no_shared_stem(suites: Mapping[Path, Suite | LogSuite]) -> None:

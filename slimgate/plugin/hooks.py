@@ -26,6 +26,7 @@ from slimgate.plugin.find_suites import (
 from slimgate.plugin.sharding import shard_lines, shard_option
 
 if TYPE_CHECKING:
+    from slimgate.logs.suite import LogSuite
     from slimgate.plugin.session import Session
     from slimgate.report.terminal.summary import Line
     from slimgate.suite.suite import Suite
@@ -125,6 +126,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     try:
         suites = find_suites(search, enter=lambda folder: _importable(search.root, folder), note=notes.append)
         logs = {} if shard_of(config) else find_log_suites(search, suites)
+        if logs and config.getoption("slimgate_baseline") is not None:
+            notes.append(_describe_logs_without_baseline(logs))
         state = start_session(config, suites, logs)
         _check_engine(config, state)
         if config.getoption("slimgate_require_budget"):
@@ -132,6 +135,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     except SlimgateError as error:
         _tell_weaker_gate(config, error)
         raise pytest.UsageError(_make_visible(error)) from None
+
+
+def _describe_logs_without_baseline(logs: Mapping[Path, LogSuite]) -> str:
+    names = ", ".join(suite.shown for suite in logs.values())
+    return f"not compared with --slimgate-baseline: {names}: use slimgate compare for suites of logs"
 
 
 def require_budgets(suites: Mapping[Path, Suite]) -> None:

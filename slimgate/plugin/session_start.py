@@ -61,7 +61,7 @@ def start_session(
         workers=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
         command=_command(config),
         watch=watch_of(config),
-        baselines=_baselines(config, suites, report_root),
+        baselines=_baselines(config, suites, report_root, of_logs_alone=bool(logs) and not suites),
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
@@ -190,11 +190,16 @@ def rebuild_mark(config: pytest.Config) -> str | None:
 
 
 def _baselines(
-    config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path
+    config: pytest.Config, suites: Mapping[Path, Suite], report_root: Path, *, of_logs_alone: bool
 ) -> Mapping[Path, Baseline]:
-    """What the suites' budgets are held against; workers, which judge variants by it, read it again."""
+    """What the suites' budgets are held against; workers, which judge variants by it, read it again.
+
+    of_logs_alone: the run has no suite of models, so that --slimgate-baseline is about none.
+    """
     option: str | None = config.getoption("slimgate_baseline")
-    source = option and BaselineSource(Path(config.invocation_params.dir, option), option)
+    source = (
+        option and not of_logs_alone and BaselineSource(Path(config.invocation_params.dir, option), option)
+    )
     baselines = find_baselines(source or None, suites, project_root(config))
     refuse_last_run(baselines, suites, report_root)
     return baselines

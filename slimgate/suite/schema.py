@@ -27,6 +27,10 @@ from slimgate.suite.tune_schema import make_tuned_step_schema
 
 OWN_PLUGIN = "^[^:]+:[^:]+$"
 TITLE = "A suite of slimgate"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# Where the docs site is, and with it the schemas: the `$id` of each, which does not change between versions.
+SITE = "https://slimgate.github.io/slimgate/"
+SUITE_SCHEMA = "suite.schema.json"
 _ABOUT = ("title", "default", "description")
 
 
@@ -37,7 +41,7 @@ def make_suite_schema() -> dict[str, Any]:
     title: they may be in a file that this one extends. A run reports what is missing.
     """
     schema = SuiteFile.model_json_schema()
-    schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE}
+    schema = {"$schema": DIALECT, "$id": SITE + SUITE_SCHEMA} | schema | {"title": TITLE}
     definitions = schema["$defs"]
     definitions["Step"] = _make_steps_schema(definitions)
     for table in ("TeacherTable", "VariantTable"):
@@ -128,10 +132,10 @@ _FAMILY_DESCRIPTION = (
 
 def _make_budgets_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     """[budgets]; in [budgets.variants.NAME] each limit may also be "off"."""
-    of_all = _make_limits_schema(definitions)
+    of_all = make_limits_schema(definitions)
     file = BaselineTable.model_json_schema()["properties"]
     of_all["properties"]["baseline"]["properties"] |= file
-    variants = {"type": "object", "additionalProperties": _make_limits_schema(definitions, off=True)}
+    variants = {"type": "object", "additionalProperties": make_limits_schema(definitions, off=True)}
     of_all["properties"]["variants"] = variants
     of_all["properties"]["teacher"] = _make_teacher_schema(definitions)
     of_all["properties"]["family"] = {"const": HOLM, "description": _FAMILY_DESCRIPTION}
@@ -148,7 +152,7 @@ def _make_teacher_schema(definitions: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
+def make_limits_schema(definitions: dict[str, Any], *, off: bool = False) -> dict[str, Any]:
     """The schema of the tables of limits, for all variants or for one. off: a limit may be "off"."""
 
     def add_table(name: str, table: Any) -> dict[str, str]:

@@ -10,13 +10,14 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import slimgate
-from slimgate.suite.schema import make_suite_schema
+from slimgate.cli.schema import KINDS, make_schema
 from tools.site import links
 from tools.site.api import api_page, groups
 from tools.site.formulas import math_block
-from tools.site.hooks import SCHEMA, generate_pages, search_rank
+from tools.site.hooks import generate_pages, search_rank
 from tools.site.outside import outside_addresses
 from tools.site.plots import PLOTS, number, table
 
@@ -114,9 +115,12 @@ def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows() -> None:
         assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
 
 
-def test_the_site_has_the_reference_and_the_schema() -> None:
+def test_the_site_has_the_reference_and_each_schema_where_its_id_says() -> None:
     made = dict(generate_pages())
-    assert json.loads(made[SCHEMA]) == make_suite_schema()
+    site = yaml.load((links.ROOT / "mkdocs.yml").read_text("utf-8"), yaml.BaseLoader)["site_url"]
+    for kind in KINDS:
+        schema = make_schema(kind)
+        assert json.loads(made[schema["$id"].removeprefix(site)]) == schema
     assert {"reference/README.md", "reference/steps.md", "reference/python.md"} <= set(made)
 
 

@@ -9,7 +9,8 @@ import pytest
 from support.lm_eval_logs import write_lm_eval
 from support.user_repository import pytest_in
 
-from slimgate.plugin.find_suites import Search, find_log_suites
+from slimgate.errors import SuiteError
+from slimgate.plugin.find_suites import Search, find_log_suites, find_suites
 from slimgate.record import read_record
 
 SUITE = """\
@@ -209,3 +210,19 @@ def test_columns_of_predictions_do_not_go_with_logs(repository: Path) -> None:
     assert any(
         "[logs] columns: it is of prediction files, and the base is a log" in line for line in ran.lines
     )
+
+
+def test_a_suite_that_is_not_toml_ends_the_run_of_its_folder(repository: Path) -> None:
+    """Or a typo would leave its budgets unjudged, and the run of the other suites would pass."""
+    (repository / "bench/logs.toml").write_text(SUITE.replace("[budgets]", "[budgets"), "utf-8")
+    with pytest.raises(SuiteError, match=r"^bench/logs\.toml line 5: not TOML: "):
+        find_suites(Search(repository, [repository / "bench"], ["bench/*.toml"]))
+
+
+def test_a_baseline_is_left_to_slimgate_compare(repository: Path) -> None:
+    """A pipeline gives --slimgate-baseline from its second release on, whatever its suites are."""
+    (repository / "reports/baselines/v1").mkdir(parents=True)
+    ran = pytest_in(repository, "bench", "-k", "good", "--slimgate-baseline", "reports/baselines")
+    assert ran.code == 0
+    note = "not compared with --slimgate-baseline: bench/logs.toml: use slimgate compare for suites of logs"
+    assert any(note in line for line in ran.lines), ran.lines

@@ -27,6 +27,7 @@ from pathlib import Path
 def pytest_addoption(parser):
     parser.addoption("--slimgate-store")
     parser.addoption("--slimgate-report")
+    parser.addoption("--slimgate-baseline")
     parser.addoption("--slimgate-require-budget", action="store_true")
 
 
@@ -94,13 +95,76 @@ def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(file: str
 COMMITS: dict[tuple[str, str], str] = {}
 
 
-def test_the_default_installs_with_the_constraints_of_the_actions_own_checkout() -> None:
-    commands = ACTION["inputs"]["install"]["default"].split(" && ")
-    assert len(commands) == 2
-    for command in commands:
-        assert command.startswith("pip install ")
-        assert ' -c "$GITHUB_ACTION_PATH/constraints.txt" ' in command
+CONSTRAINTS = ("-c", "/act/constraints.txt")
+TORCH = ["install", "--no-deps", *CONSTRAINTS, "torch", "--index-url", "https://download.pytorch.org/whl/cpu"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "installed"),
+    [
+        ({}, [TORCH, ["install", *CONSTRAINTS, "/act[models]"]]),
+        ({"extras": "models,onnx"}, [TORCH, ["install", *CONSTRAINTS, "/act[models,onnx]"]]),
+        ({"extras": ""}, [["install", *CONSTRAINTS, "/act"]]),
+    ],
+    ids=["default", "extras", "light"],
+)
+def test_the_default_installs_the_extras_with_the_constraints_of_the_actions_own_checkout(
+    repository: Path, inputs: dict[str, str], installed: list[list[str]]
+) -> None:
+    done = install_with_fake_pip(repository, inputs, "exit 0")
+    assert (done.returncode, pip_calls(repository)) == (0, installed)
     assert (ROOT / "constraints.txt").is_file()
+
+
+def test_a_torch_that_cannot_be_installed_fails_the_job(repository: Path) -> None:
+    assert install_with_fake_pip(repository, {}, "exit 3").returncode == 3
+    assert pip_calls(repository) == [TORCH]
+
+
+def install_with_fake_pip(
+    repository: Path, inputs: dict[str, str], then: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the step with a pip that writes down its arguments."""
+    pip = repository / "bin/pip"
+    pip.parent.mkdir()
+    pip.write_text(f"""#!/bin/sh
+printf '%s\\t' "$@" >> "{repository}/pip_calls"
+echo >> "{repository}/pip_calls"
+{then}
+""")
+    pip.chmod(0o755)
+    path = f"{pip.parent}{os.pathsep}{os.environ['PATH']}"
+    return bash("Install", repository, inputs, PATH=path, GITHUB_ACTION_PATH="/act")
+
+
+def pip_calls(repository: Path) -> list[list[str]]:
+    return [line.rstrip("\t").split("\t") for line in (repository / "pip_calls").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("files", "baseline", "used"),
+    [
+        ((), "", False),
+        ((), "reports/baselines", False),
+        (("reports/baselines/.gitkeep",), "reports/baselines", False),
+        (("reports/baselines/v1/reviews/run.json",), "reports/baselines", True),
+        (("reports/my baselines/v1/reviews/run.json",), "reports/my baselines", True),
+        (("old.json",), "old.json", True),
+    ],
+    ids=["none asked for", "no folder", "an empty folder", "a folder", "a folder with a blank", "a file"],
+)
+def test_the_first_run_goes_on_without_a_baseline(
+    repository: Path, files: tuple[str, ...], baseline: str, used: bool
+) -> None:
+    for name in files:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).touch()
+    done = bash("Gate", repository, {"baseline": baseline, "args": "-k test_ok"})
+    assert (done.returncode, (repository / "output").read_text()) == (0, "exit-code=0\n")
+    arguments = (repository / "reports/latest/arguments.txt").read_text().splitlines()
+    assert arguments[-2:] == (["--slimgate-baseline", baseline] if used else ["-k", "test_ok"])
+    is_warned = f"::warning title=slimgate::there is no baseline yet at {baseline}, " in done.stdout
+    assert is_warned == (baseline != "" and not used)
 
 
 def test_shell_parts_take_inputs_from_the_environment_alone() -> None:

@@ -3,24 +3,140 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from support.doc_blocks import blocks
 
+from slimgate._system.toml import toml_value
 from slimgate.cli.init.suite_text import SCHEMA_FILE
 from slimgate.cli.main import main
+from slimgate.cli.schema import make_schema
 from slimgate.judge import budget_tables
 from slimgate.judge.metrics import known_metrics
+from slimgate.logs.suite import LogsTable, load_log_suite
+from slimgate.plugin.find_suites import Search, find_suites
 from slimgate.plugins.loading import known_plugins, load
 from slimgate.plugins.params import Table
 from slimgate.suite.schema import make_suite_schema
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_tables import ChoiceTable, RangeTable
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == make_suite_schema()
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("suite", "https://slimgate.github.io/slimgate/suite.schema.json"),
+        ("logs", "https://slimgate.github.io/slimgate/logs.schema.json"),
+        ("run", "https://slimgate.github.io/slimgate/run-2.schema.json"),
+    ],
+)
+def test_each_schema_has_an_id_that_stays(
+    kind: str, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", kind]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["$id"] == address
+    Draft202012Validator.check_schema(schema)
+
+
+def test_the_schema_of_run_json_takes_a_record() -> None:
+    validator = Draft202012Validator(make_schema("run"))
+    record = json.loads((ROOT / "docs/example_record/run.json").read_text("utf-8"))
+    assert [error.message for error in validator.iter_errors(record)] == []
+    del record["verdict"]
+    assert [error.message for error in validator.iter_errors(record)] == ["'verdict' is a required property"]
+
+
+def test_the_entry_for_schemastore_names_the_schema_and_files_that_pytest_runs(
+    bench: Path, suite_text: str
+) -> None:
+    [entry] = [
+        json.loads(block.text)
+        for block in blocks("docs/write_a_suite.md", "text")
+        if block.text.startswith("{")
+    ]
+    assert set(entry) == {"name", "description", "fileMatch", "url"}
+    assert entry["url"] == make_schema("suite")["$id"]
+    [pattern] = entry["fileMatch"]
+    file = bench / pattern.replace("*", "reviews")
+    file.write_text(suite_text, "utf-8")
+    assert list(find_suites(Search(bench.parent, [bench], ["bench/*.toml"]))) == [file]
+
+
+LOG_SUITES = [
+    text
+    for text in map(tomllib.loads, (block.text for block in blocks("docs/judge_logs.md", "toml")))
+    if "logs" in text
+]
+
+
+def of_load_tests() -> dict[str, Any]:
+    """A suite of load tests, with a budget of one target."""
+    logs = {"base": "../loads/base.json", "targets": {"int4": "../loads/int4.json"}}
+    of_target = {"int4": {"latency": {"speedup_min": 1.1}}}
+    return {"logs": logs, "budgets": {"latency": {"speedup_min": 1.2}, "variants": of_target}}
+
+
+def of_kl_logs() -> dict[str, Any]:
+    """A suite of KL logs."""
+    limits = {"kl": {"mean_max": 0.02}, "perplexity": {"increase_relative": 0.01}}
+    return {"logs": {"targets": {"int4": "../int4.txt"}}, "budgets": limits}
+
+
+def of_predictions() -> dict[str, Any]:
+    """A suite of prediction files, of which one target has budgets of its own."""
+    logs = {"base": "base.csv", "targets": {"int4": "int4.csv"}, "columns": {"id": "row"}}
+    limits = {"accuracy": {"drop_points": 5.0}, "flips": {"flips_max_percent": 5.0}}
+    of_target = {"flips": {"flips_max_percent": "off", "reason": "a new tokenizer"}}
+    return {"logs": logs, "budgets": {**limits, "variants": {"int4": of_target}}}
+
+
+@pytest.mark.parametrize("suite", [*LOG_SUITES, of_load_tests(), of_kl_logs(), of_predictions()])
+def test_the_schema_of_a_suite_of_logs_takes_what_the_loader_takes(
+    suite: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "base.csv").write_text("row,label,prediction\n1,a,a\n", "utf-8")
+    file = tmp_path / "logs.toml"
+    file.write_text(to_toml(suite), "utf-8")
+    load_log_suite(file, "logs.toml")
+    assert [error.message for error in Draft202012Validator(make_schema("logs")).iter_errors(suite)] == []
+
+
+def to_toml(tables: dict[str, Any]) -> str:
+    """The tables as TOML, with inline tables inside."""
+    return "".join(
+        f"[{name}]\n" + "".join(f'"{key}" = {toml_value(value)}\n' for key, value in table.items())
+        for name, table in tables.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ({"logs": {"targets": {"a": "b"}, "bas": "c"}}, "'bas' was unexpected"),
+        ({"logs": {"targets": {}}}, "should be non-empty"),
+        (
+            {"logs": {"targets": {"a": "b"}}, "budgets": {"*": {"drop_point": 1}}},
+            "'drop_point' was unexpected",
+        ),
+        ({"logs": {"targets": {"a": "b"}}, "ranges": {"grade": [1]}}, "[1] is too short"),
+    ],
+    ids=["key", "targets", "budget", "range"],
+)
+def test_the_schema_of_a_suite_of_logs_finds_mistakes(suite: dict[str, Any], message: str) -> None:
+    [error] = Draft202012Validator(make_schema("logs")).iter_errors(suite)
+    assert message in error.message
 
 
 def test_wrong_usage_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,9 +183,6 @@ def test_every_reference_of_the_schema_leads_somewhere() -> None:
     assert references(schema) <= {f"#/$defs/{name}" for name in schema["$defs"]}
 
 
-ROOT = Path(__file__).parents[2]
-
-
 @pytest.mark.parametrize("suite", sorted((ROOT / "bench").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_suite_names_the_schema_beside_it(suite: Path) -> None:
     """As `slimgate init` writes it. `slimgate schema > bench/suite.schema.json` makes the file."""
@@ -97,6 +210,7 @@ def test_every_option_of_a_plug_in_has_a_description(kind: str) -> None:
 
 def test_every_key_of_a_suite_has_a_description() -> None:
     assert _without_description(SuiteFile.model_json_schema()) == []
+    assert _without_description(LogsTable.model_json_schema()) == []
     budgets = [
         getattr(budget_tables, name)
         for name in dir(budget_tables)

@@ -31,7 +31,7 @@ from slimgate.suite.variant_budgets import LATENCY
 from support.doc_blocks import ROOT, commands_of
 from tools.site.formulas import math_block
 
-HARMLESS = ("llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval", "vllm")
+HARMLESS = ("docker", "llama-perplexity", "head", "cat", "cd", "git", "ls", "lm_eval", "vllm")
 NEEDS_NO_FILES = ("steps", "schema", "--version")
 CONFIG = json.dumps(
     {

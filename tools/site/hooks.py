@@ -11,14 +11,14 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from slimgate.suite.schema import make_suite_schema
+from slimgate.cli.schema import KINDS, make_schema
+from slimgate.suite.schema import SITE
 from tools.reference import reference
 from tools.site.api import api_page
 from tools.site.links import ROOT, linked_files, repository_pages, rewrite_links, source_page
 from tools.site.outside import outside_addresses
 from tools.site.plots import plots
 
-SCHEMA = "suite.schema.json"
 _pages: dict[str, str] = {}
 
 
@@ -42,7 +42,8 @@ def generate_pages() -> Iterator[tuple[str, str | bytes]]:
     """(path on the site, text) of what the code makes."""
     yield from ((f"reference/{name}", text) for name, text in reference().items())
     yield "reference/python.md", api_page()
-    yield SCHEMA, json.dumps(make_suite_schema(), indent=1) + "\n"
+    for schema in map(make_schema, KINDS):
+        yield schema["$id"].removeprefix(SITE), json.dumps(schema, indent=1) + "\n"
     yield from plots()
 
 

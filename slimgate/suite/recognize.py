@@ -1,0 +1,88 @@
+"""Which TOML files are suites, by their tables. Nothing of slimgate is imported before a file is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import SuiteError
+
+# The head of a table [suite] or [logs], or a key suite = … or suite.x = …, whatever its case.
+SUITE_TABLE = re.compile(
+    rb"""^\s*(\[+\s*["']?(suite|logs)\b|["']?(suite|logs)["']?\s*[.=])""", re.MULTILINE | re.IGNORECASE
+)
+# What the suites of slimgate have beside [suite]: files of other tools may have a table of that name.
+OTHER_TABLES = frozenset({"task", "teacher", "variants", "budgets"})
+
+
+def has_logs(path: Path) -> bool:
+    """Whether the TOML is a suite that judges logs."""
+    from slimgate.suite.file import parse_toml
+
+    try:
+        return judges_logs(parse_toml(path, path.name))
+    except SuiteError:
+        return False
+
+
+def judges_logs(data: Mapping[str, Any]) -> bool:
+    """Whether the tables are those of a suite that judges logs."""
+    return "logs" in data and "suite" not in data
+
+
+def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
+    """Whether a TOML file has a [suite] table; foreign ones are left alone.
+
+    expected: it was named and lies where suites do, so it is told what it lacks. Raises SuiteError also for
+    a file that was meant as a suite: not TOML, with a line that says suite or logs; or with a table [Suite].
+    """
+    from slimgate.suite.file import parse_toml
+
+    try:
+        data = parse_toml(path, shown)
+    except SuiteError:
+        if expected or looks_like_suite(path):
+            raise
+        return False
+    if "suite" in data:
+        if path.name.startswith("_"):
+            raise SuiteError(
+                f"{shown}: names that begin with _ are for suites to extend; they do not run by themselves"
+            )
+        return True
+    meant = next((key for key in data if key.lower() == "suite"), None)
+    if meant is not None:
+        raise SuiteError(f"{shown} [{meant}]: names are in small letters; expected [suite]")
+    if expected and not judges_logs(data):
+        raise SuiteError(f"{shown}: has no [suite] table, so it is not a suite of slimgate")
+    return False
+
+
+def has_tables_of_a_suite(path: Path) -> bool:
+    """Whether the TOML has [suite] and a further table of a suite, or extends another file."""
+    from slimgate.suite.file import parse_toml
+
+    try:
+        data: Mapping[str, Any] = parse_toml(path, path.name)
+    except SuiteError:
+        return False
+    suite_table = data.get("suite")
+    return isinstance(suite_table, dict) and ("extends" in suite_table or not OTHER_TABLES.isdisjoint(data))
+
+
+def looks_like_suite(path: Path) -> bool:
+    """Whether a line of the file, TOML or not, begins a table of a suite."""
+    try:
+        return SUITE_TABLE.search(path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def opts_in(path: Path, shown: str) -> bool:
+    """Whether the suite runs only if it is named on the command line. Raises SuiteError."""
+    from slimgate.suite.file import read_suite_text
+
+    suite = read_suite_text(path, shown).data.get("suite")
+    return isinstance(suite, dict) and suite.get("opt_in") is True

@@ -1,0 +1,224 @@
+"""`slimgate check`: one line for each suite file that is wrong, and no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slimgate.cli.main import main
+
+LOGS = """\
+[logs]
+base = "../logs/base"
+targets = { int4 = "../logs/int4" }
+[budgets]
+"*" = { drop_points = 2.0 }
+"""
+
+
+@pytest.fixture
+def repository(bench: Path, suite_text: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A suite of models and a suite of logs, both right, in the working folder; there are no logs."""
+    (bench / "reviews.toml").write_text(suite_text, "utf-8")
+    (bench / "logs.toml").write_text(LOGS, "utf-8")
+    monkeypatch.chdir(bench.parent)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return bench.parent
+
+
+def with_mistake(repository: Path, name: str, before: str, after: str) -> None:
+    """Changes a text that the file has."""
+    file = repository / "bench" / name
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), "utf-8")
+
+
+def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, list[str]]:
+    """Exit code, what is printed, and the lines of errors."""
+    code = main(["check", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err.splitlines()
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (("bench/reviews.toml",), "1 suite"),
+        (("bench/logs.toml",), "1 suite"),
+        (("bench/reviews.toml", "bench/logs.toml"), "2 suites"),
+        (("bench",), "2 suites"),
+        ((".",), "2 suites"),
+    ],
+    ids=["of models", "of logs", "several files", "a folder", "a folder above"],
+)
+def test_right_files_are_exit_code_0(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], count: str
+) -> None:
+    assert check(capsys, *arguments) == (0, f"{count} checked, no mistake found\n", [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (
+            "keep_layers",
+            "keep_layer",
+            '[variants.student] steps[0]: "keep_layer": no such step. Did you mean',
+        ),
+        ("threads = 1", "thread = 1", "[suite]: unknown key thread. Did you mean threads?"),
+        ("drop_points = 2.0", 'drop_points = "two"', '[budgets.accuracy] drop_points: "two" came, expected'),
+        ("[teacher]", "[teacher", "line 14: not TOML: "),
+    ],
+    ids=["step", "key", "value", "not TOML"],
+)
+def test_a_mistake_in_a_suite_of_models_is_one_line(
+    repository: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, line: str
+) -> None:
+    with_mistake(repository, "reviews.toml", before, after)
+    code, out, [error] = check(capsys, "bench/reviews.toml")
+    assert (code, out) == (4, "")
+    assert error.startswith(f"bench/reviews.toml {line}")
+    assert check(capsys, "bench") == (4, "", [error])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        ("targets", "target", "[logs]: unknown key target. Did you mean targets?"),
+        ("drop_points", "drop_point", '[budgets] "*": unknown key drop_point. Did you mean drop_points?'),
+        ("[budgets]", "[budgets", "line 4: not TOML: "),
+    ],
+    ids=["key", "budget", "not TOML"],
+)
+def test_a_mistake_in_a_suite_of_logs_is_one_line(
+    repository: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, line: str
+) -> None:
+    with_mistake(repository, "logs.toml", before, after)
+    code, out, [error] = check(capsys, "bench/logs.toml")
+    assert (code, out) == (4, "")
+    assert error.startswith(f"bench/logs.toml {line}")
+    assert check(capsys, "bench") == (4, "", [error])
+
+
+def test_every_wrong_file_has_its_line(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_mistake(repository, "reviews.toml", "keep_layers", "keep_layer")
+    with_mistake(repository, "logs.toml", "targets", "target")
+    code, _, errors = check(capsys, "bench/reviews.toml", "bench/nowhere.toml", "bench/logs.toml")
+    assert code == 4
+    assert [error.split(" ")[0].rstrip(":") for error in errors] == [
+        "bench/reviews.toml",
+        "bench/nowhere.toml",
+        "bench/logs.toml",
+    ]
+    assert errors[1] == "bench/nowhere.toml: cannot be read: No such file or directory"
+
+
+def test_a_file_that_is_named_must_be_a_suite_and_a_folder_must_have_one(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "pyproject.toml").write_text("[project]\nname = 'x'\n", "utf-8")
+    assert check(capsys, "pyproject.toml") == (
+        4,
+        "",
+        ["pyproject.toml: has no [suite] table, so it is not a suite of slimgate"],
+    )
+    assert check(capsys, ".")[0] == 0
+    code, _, [error] = check(capsys, "model")
+    assert (code, error) == (
+        4,
+        "model: no suite in this folder, expected a .toml file with [suite] or [logs]",
+    )
+
+
+def test_folders_of_environments_are_left_out(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (".tox", "node_modules", "env"):
+        (repository / folder).mkdir()
+        (repository / folder / "x.toml").write_text("[suite]\n", "utf-8")
+    (repository / "env/pyvenv.cfg").touch()
+    assert check(capsys, ".")[:2] == (0, "2 suites checked, no mistake found\n")
+
+
+def test_a_part_of_a_suite_may_lack_tables_and_its_mistakes_are_found_where_it_is_extended(
+    repository: Path, suite_text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "bench/_base.toml").write_text(suite_text.replace('title = "tiny"\n', ""), "utf-8")
+    (repository / "bench/_tasks.toml").write_text('[task]\nlabel = "label"\n', "utf-8")
+    (repository / "bench/reviews.toml").write_text('[suite]\ntitle = "x"\nextends = "_base.toml"\n', "utf-8")
+    assert check(capsys, "bench/_base.toml", "bench/_tasks.toml", "bench/reviews.toml")[0] == 0
+    with_mistake(repository, "_base.toml", "keep_layers", "keep_layer")
+    code, _, [error] = check(capsys, "bench")
+    assert code == 4
+    assert error.startswith("bench/reviews.toml (extends _base.toml) [variants.student] steps[0]: ")
+
+
+def test_what_is_on_this_machine_is_checked_on_request(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "bench/rows.csv").unlink()
+    assert check(capsys, "bench")[0] == 0
+    code, _, [of_models, of_logs] = sorted_lines(check(capsys, "bench", "--data"))
+    assert code == 4
+    assert of_models.startswith("bench/reviews.toml [task.source]")
+    assert "rows.csv: no such file" in of_models
+    assert of_logs == "bench/logs.toml [logs] base: logs/base: no such file or folder"
+
+
+def sorted_lines(checked: tuple[int, str, list[str]]) -> tuple[int, str, list[str]]:
+    """With the lines of errors from the last to the first."""
+    return checked[0], checked[1], sorted(checked[2], reverse=True)
+
+
+def test_an_own_step_is_found_beside_the_suite(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = "def halve(model, context, *, share: float = 0.5):\n    pass\n"
+    (repository / "bench/own_step_for_check.py").write_text(step, "utf-8")
+    own = '"own_step_for_check:halve" = { share = 0.25 }'
+    with_mistake(repository, "reviews.toml", "{ keep_layers = [0, 3] }", f"{{ {own} }}")
+    assert check(capsys, "bench")[0] == 0
+    with_mistake(repository, "reviews.toml", "share", "shar")
+    code, _, [error] = check(capsys, "bench")
+    assert code == 4
+    assert "Did you mean share?" in error
+
+
+def test_an_opt_in_suite_may_lack_a_package_unless_it_is_named(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)  # import raises
+    text = """[suite]
+title = "written"
+opt_in = true
+[task]
+kind = "text_generation"
+source = { name = "files", gate = ["prompts.jsonl"] }
+prompt = "ask"
+reference = "right"
+scores = ["rouge"]
+[teacher]
+model = "../model"
+[variants.int8]
+steps = [{ int8_dynamic = {} }]
+"""
+    (repository / "bench/written.toml").write_text(text, "utf-8")
+    assert check(capsys, "bench")[0] == 0
+    code, _, [error] = check(capsys, "bench/written.toml")
+    assert code == 4
+    assert error.startswith("bench/written.toml [task]")
+    assert "slimgate[answers]" in error
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize("arguments", [("bench",), ("bench/reviews.toml",)], ids=["folder", "file"])
+def test_torch_is_not_imported(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from slimgate.cli.main import main; code = main(['check', *sys.argv[1:]]); "
+        "print(code, [name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0 []"

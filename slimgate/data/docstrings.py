@@ -48,7 +48,7 @@ LIBRARY_NAMES = (
     "torch", "libtorch", "hugging face", "huggingface_hub", "huggingface", "sentence_transformers",
     "sentence-transformers", "transformers", "datasets library", "scikit-learn", "sklearn", "scikit",
     "scipy", "numpy", "np", "pandas", "pd", "sympy", "networkx", "nx", "pyarrow", "apache arrow",
-    "pydantic", "pytest",
+    "pydantic", "pytest", "django", "nltk", "natural language toolkit", "sqlalchemy", "sql alchemy",
 )  # fmt: skip
 
 # What a masked name is replaced with.

@@ -1,7 +1,7 @@
 """Tasks of lm-evaluation-harness, run over slimgate's models: by name, or by their YAML files.
 
 [task]
-kind = "lm_eval"                                  # needs slimgate[lm_eval]; a suite has no source here
+kind = "lm_eval"                                  # needs slimgate[lm-eval]; a suite has no source here
 tasks = ["arc_easy", "./mine.yaml"]
 fewshot = 5                                       # default: what each task says
 limit = 500                                       # documents of each task, or a share below 1

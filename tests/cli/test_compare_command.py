@@ -111,6 +111,7 @@ def baselines(folder: Path) -> Path:
 
 
 def test_a_folder_of_baselines_is_told_as_history(compare: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     new = write_release(tmp_path / "new")
     code, out, _ = compare(baselines(tmp_path / "baselines"), new, "--out", tmp_path / "out")
     assert code == 0
@@ -191,6 +192,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(compare: Run, old: Path, tm
 def test_a_release_without_metrics_or_with_a_formula_for_a_name_is_told(
     compare: Run, old: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("matplotlib")
     odd = write_release(tmp_path / "$a_{$")
     code, out, _ = compare(odd, old, "--out", tmp_path / "out")
     assert (code, "![history]" in out) == (0, True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from support.versions import needs
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, QualityJudgement, Verdict, judge_quality
@@ -51,6 +52,7 @@ def bootstrapped(columns: tuple[Floats, ...], statistic: Callable[..., Any]) -> 
     return float(interval.low), float(interval.high)
 
 
+@needs("scipy>=1.15")
 def test_the_interval_of_a_mean_holds_scipys() -> None:
     """The made-up row that lost everything moves the upper bound out by about 1 / n."""
     before, after = reciprocal_ranks(np.random.default_rng(0), 1500)

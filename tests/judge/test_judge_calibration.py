@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
+from support.versions import needs
 
 from slimgate.errors import MeasureError
 from slimgate.judge.answer_figures import (
@@ -83,6 +84,7 @@ def test_a_model_that_is_right_as_often_as_it_says_has_a_small_error() -> None:
     assert expected_calibration_error(answered(labels.tolist(), scores)) == pytest.approx(0, abs=0.01)
 
 
+@needs("scikit-learn>=1.7")
 @pytest.mark.parametrize("classes", [2, 7])
 def test_the_brier_score_is_that_of_scikit_learn(classes: int) -> None:
     rng = np.random.default_rng(2)

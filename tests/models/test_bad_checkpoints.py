@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from support.versions import needs
 
 from fixtures.models.building import tiny_context
 from fixtures.models.quantized import WRITERS, by_gguf, write_tiny_llama
@@ -106,6 +107,7 @@ def test_a_truncated_gguf_file_is_one_line(float_folder: Path, kept: float, tmp_
     assert "\n" not in str(raised.value)
 
 
+@needs("transformers>=5.18")
 def test_a_gguf_file_of_another_architecture_is_one_line(float_folder: Path, tmp_path: Path) -> None:
     file = by_gguf(float_folder, tmp_path / "model.gguf", architecture="lama")
     with pytest.raises(SuiteError, match=r"architecture 'lama', which transformers .* Did you mean llama\?"):
@@ -143,11 +145,13 @@ def test_two_gguf_files_are_one_line(float_folder: Path, tmp_path: Path) -> None
         parse_model_ref(str(tmp_path))
 
 
+@needs("transformers>=5.18")
 def test_a_folder_with_one_gguf_file_is_that_model(float_folder: Path, tmp_path: Path) -> None:
     by_gguf(float_folder, tmp_path / "llama.gguf")
     assert parse_model_ref(str(tmp_path)).file == "llama.gguf"
 
 
+@needs("transformers>=5.18")
 @pytest.mark.parametrize("options", [{"new_head": True}, {"sha256": "0" * 64}], ids=["new_head", "sha256"])
 def test_what_a_gguf_file_cannot_have(float_folder: Path, options: Any, tmp_path: Path) -> None:
     file = by_gguf(float_folder, tmp_path / "llama.gguf")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.versions import needs
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import tiny_context
@@ -292,6 +293,7 @@ def test_bitsandbytes_answers_as_transformers_alone(
     assert torch.equal(answers(load_checkpoint(saved).network), answers(model.network))
 
 
+@needs("transformers>=5.18")
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
 def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path: Path) -> None:
     file = by_gguf(source, tmp_path / f"llama.{kind}.gguf", kind)
@@ -307,6 +309,7 @@ def test_a_gguf_file_is_judged_by_its_weights(source: Path, kind: str, tmp_path:
     assert again.tokenizer("good film")["input_ids"] == model.tokenizer("good film")["input_ids"]
 
 
+@needs("transformers>=5.18")
 def test_a_gguf_file_in_bfloat16_answers_as_the_float_model(source: Path, tmp_path: Path) -> None:
     """So the rows of its q and k are in the right order: nothing of a bfloat16 weight is lost."""
     plain = answers(load(source, tmp_path / "plain", dtype="float32").network)

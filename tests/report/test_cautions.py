@@ -74,6 +74,7 @@ def test_undecided_slices_are_inconclusive_in_line_cell_and_page_and_ship_nothin
 
 
 def test_a_budget_that_a_variant_switches_off_is_told_with_its_reason() -> None:
+    pytest.importorskip("huggingface_hub")
     off = [
         SwitchedOffBudget(budget="accuracy", kind="drop_points", limit=5.0, reason="new | labels"),
         SwitchedOffBudget(budget="slices", kind="slices.accuracy", limit=8.0, reason="few rows"),

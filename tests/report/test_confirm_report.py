@@ -117,6 +117,7 @@ def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among:
 
 @pytest.mark.parametrize("outcome", [Verdict.PASS, Verdict.FAIL])
 def test_cards_and_comments_have_the_line_of_the_confirm_rows(outcome: Verdict) -> None:
+    pytest.importorskip("huggingface_hub")
     record, line = judged_again(outcome), f"- confirm: int8: accuracy, drop 0.4: {outcome}"
     assert line in card(record, record.variants[0]).split("\n")
     assert line in pr_comment([record]).split("\n")
@@ -131,6 +132,7 @@ def test_a_fail_on_the_confirm_rows_is_annotated() -> None:
 
 
 def test_other_gates_of_the_same_data_are_told_on_report_and_card() -> None:
+    pytest.importorskip("huggingface_hub")
     looks = LookFacts(runs=1, models=1, cuts=4)
     told = "4 different gates were cut from the same data, and judged"
     assert told in cautions(looks=looks)

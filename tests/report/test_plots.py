@@ -12,6 +12,8 @@ from slimgate.record import ArtifactFacts, RunRecord
 from slimgate.report import suite_report
 from slimgate.report.plots import Point, _labels_below, write_plots
 
+pytest.importorskip("matplotlib")
+
 
 def artifact(megabytes: float) -> ArtifactFacts:
     counts = {"parameters": 10, "nonzero_parameters": 10}

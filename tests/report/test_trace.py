@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
 from support.sample_record import sample_record, variant
 from test_markdown import whole
 
@@ -102,6 +103,7 @@ def test_a_long_course_shows_its_beginning_and_its_end() -> None:
 
 
 def test_a_step_that_trained_for_some_epochs_has_a_small_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     log = {"epochs": epochs(2.3, 0.7, loss_selection=0.9, f1_selection=0.5)}
     record = record_of(step("distill", log=log), step("fine_tune", log={"epochs": epochs(0.3)}))
     path = write_plots(record, tmp_path)[-1]

@@ -6,16 +6,18 @@
     label = "library"
     group = "file"
 
-Rows come from the docstrings of packages that slimgate itself installs (pinned by constraints.txt), read
-with `ast` without importing them: people wrote them to explain a library, so the rows are real. Names of
-libraries are masked by the word "library", or the question would be one of spelling. Texts found under two
-libraries, and repeats, are dropped. A suite's split unlabelled is drawn from the part unlabelled.
+Rows come from the docstrings of packages that the extra `demo` installs in exact versions, so that they are
+the same everywhere. They are read with `ast` without importing them: people wrote them to explain a library,
+so the rows are real. Names of libraries are masked by the word "library", or the question would be one of
+spelling. Texts found under two libraries, and repeats, are dropped. A suite's split unlabelled is drawn from
+the part unlabelled.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -37,7 +39,7 @@ COLUMNS = ("paragraph", "library", "file")
 
 
 class Params(Table):
-    libraries: tuple[str, ...] = ("networkx", "pandas", "sympy", "transformers")
+    libraries: tuple[str, ...] = ("django", "networkx", "nltk", "sqlalchemy", "sympy")
     """Packages, by the names that import them; they are the labels."""
     min_words: int = Field(default=5, ge=1)
     """Words of a paragraph, at least."""
@@ -47,6 +49,8 @@ class Params(Table):
     """Paragraphs from one file, at most."""
     unlabelled: bool = False
     """Make all paragraphs, without the limit per file, a part unlabelled."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Digest of the rows; other rows, as of another version of a package, are an error."""
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
@@ -85,6 +89,7 @@ class LibraryDocs(Source[Params]):
         rows = list(unique_rows(paragraphs, params.max_rows_per_file))
         if not rows:
             raise DataError(f"no paragraph of {params.min_words} to {params.max_words} words was found")
+        _check_digest(rows, params)
         if not params.unlabelled:
             return {"all": _table(rows, COLUMNS)}
         more = unique_rows(paragraphs, len(paragraphs))
@@ -92,6 +97,21 @@ class LibraryDocs(Source[Params]):
 
 
 source = LibraryDocs()
+
+
+def _check_digest(rows: Sequence[Mapping[str, str]], params: Params) -> None:
+    """Raises DataError for other rows than those that the suite expects."""
+    lines = "".join("\t".join(row[name] for name in COLUMNS) + "\n" for row in rows)
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    if params.sha256 not in (None, digest):
+        installed = ", ".join(
+            f"{package} {' '.join(versions)}"
+            for package, versions in installed_versions(params.libraries).items()
+        )
+        raise DataError(
+            f"library_docs: the rows have sha256 {digest}, the suite expects {params.sha256}; installed are "
+            f'{installed}: pip install "slimgate[demo]" brings the versions of the expected rows'
+        )
 
 
 def _table(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.class_metrics import CLASS_METRICS
+from support.versions import needs
 
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Floats
@@ -52,7 +53,7 @@ def sklearn_value(name: str, outcomes: ClassOutcomes, weights: Floats) -> float:
 
 
 CASES = [
-    (name, k)
+    pytest.param(name, k, marks=[needs("scikit-learn>=1.7")] if name == "brier" else [])
     for name in CLASS_METRICS
     for k in (2, 3, 7)
     # scikit-learn has no expected calibration error

@@ -12,6 +12,8 @@ from slimgate.judge.metrics import load_metric
 from slimgate.judge.metrics.as_evaluate import as_evaluate
 from slimgate.outcomes import ClassOutcomes
 
+pytest.importorskip("datasets")
+
 # evaluate and what it imports deprecate on their own account
 pytestmark = pytest.mark.filterwarnings("ignore")
 

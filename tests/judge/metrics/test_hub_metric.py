@@ -16,6 +16,8 @@ from slimgate.judge.verdict import QualityBudget
 from slimgate.outcomes import ClassOutcomes
 from slimgate.suite.load import load_suite
 
+pytest.importorskip("evaluate")
+
 # evaluate and what it imports deprecate on their own account
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from slimgate.report.terminal.progress import Stage, duration, stage_lines, still_lines
+
+pytest.importorskip("rich")
 
 
 def shown(stage: Stage, now: float, *, width: int = 100) -> list[str]:

@@ -19,6 +19,7 @@ from support.decoder_checks import (
     assert_writes_at_least,
     eager_of,
 )
+from support.versions import needs
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -32,6 +33,7 @@ from slimgate.steps.convert import to_openvino_decoder as step
 from slimgate.suite.runtime_choice import find_runtime
 
 pytest.importorskip("openvino")
+pytestmark = needs("transformers>=5.18")
 torch.set_num_threads(1)
 FAST = ("qwen2",)  # heads that share keys, a sliding window of 8 in one of two blocks
 WIDE = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "initializer_range": 0.1}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from support.versions import meets
 
 from fixtures.models.architectures import ENCODER_DECODERS, SHAPES, write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -36,6 +37,8 @@ def test_the_blocks_that_stay_are_the_originals_in_the_stated_order(
     tmp_path: Path, architecture: str, kept: tuple[int, ...]
 ) -> None:
     name, _, mean = architecture.partition("-")
+    if name == "modernbert" and len(kept) == 1 and not meets("transformers>=5.17"):
+        pytest.skip("transformers below 5.17 reads no config.json of a ModernBERT with blocks of one kind")
     context = tiny_context(tmp_path / "rows", **({"params": MEAN} if mean else {}))
     model = load_tiny(write_tiny(tmp_path / "hub", name, labels=None if mean else ("neg", "pos")), context)
     original = [

@@ -1,0 +1,23 @@
+"""Marks of tests that need more than the lowest versions that slimgate allows."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+from packaging.requirements import Requirement
+
+
+def meets(requirement: str) -> bool:
+    """Whether the installed version is in the range, such as "transformers>=5.18"."""
+    stated = Requirement(requirement)
+    try:
+        version = importlib.metadata.version(stated.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return stated.specifier.contains(version, prereleases=True)
+
+
+def needs(requirement: str) -> pytest.MarkDecorator:
+    """Skips a test where the installed version is not in the range."""
+    return pytest.mark.skipif(not meets(requirement), reason=f"needs {requirement}")

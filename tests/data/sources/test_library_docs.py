@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -125,8 +126,18 @@ def test_the_digest_changes_with_the_installed_version(monkeypatch: pytest.Monke
     params = library_docs.Params()
     plain = library_docs.source.digest(params)
     real = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "pandas" else real(name))
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "networkx" else real(name))
     assert library_docs.source.digest(params) != plain
+
+
+def test_other_rows_than_the_suite_expects_are_an_error_that_names_the_versions(tmp_path: Path) -> None:
+    params = library_docs.Params(libraries=("networkx", "pydantic"), sha256="0" * 64)
+    problem = r"the rows have sha256 [0-9a-f]{64}, the suite expects 0{64}; installed are networkx 3\.\S+, pydantic 2"
+    with pytest.raises(DataError, match=problem) as caught:
+        library_docs.source.read(params, scratch=tmp_path)
+    [digest] = re.findall("sha256 ([0-9a-f]{64}), the suite", str(caught.value))
+    rows = library_docs.source.read(params.model_copy(update={"sha256": digest}), scratch=tmp_path)["all"]
+    assert rows.num_rows > 100
 
 
 @pytest.mark.parametrize(

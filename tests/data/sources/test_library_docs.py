@@ -132,7 +132,7 @@ def test_the_digest_changes_with_the_installed_version(monkeypatch: pytest.Monke
 
 def test_other_rows_than_the_suite_expects_are_an_error_that_names_the_versions(tmp_path: Path) -> None:
     params = library_docs.Params(libraries=("networkx", "pydantic"), sha256="0" * 64)
-    problem = r"the rows have sha256 [0-9a-f]{64}, the suite expects 0{64}; installed are networkx 3\.\S+, pydantic 2"
+    problem = r"sha256 [0-9a-f]{64}, the suite expects 0{64}; installed are networkx 3\.\S+, pydantic 2"
     with pytest.raises(DataError, match=problem) as caught:
         library_docs.source.read(params, scratch=tmp_path)
     [digest] = re.findall("sha256 ([0-9a-f]{64}), the suite", str(caught.value))

@@ -14,6 +14,7 @@ from support.versions import needs
 from slimgate.judge.metrics import load_metric
 from slimgate.outcomes import ClassOutcomes, Floats
 
+pytest.importorskip("sklearn")
 pytestmark = [
     # scikit-learn warns where a class is missing; what it returns there is what is compared
     pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true"),

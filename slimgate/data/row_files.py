@@ -84,9 +84,10 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
             read += len(block)
             try:
                 text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                raise _wrong_byte(path, encoding, error, read - len(error.object)) from None
-            except UnicodeError as error:  # of utf-16 without the mark that tells which of its two it is
+            except UnicodeError as error:
+                # utf-16 without the mark that tells which of its two it is: a UnicodeDecodeError from Python 3.13 on
+                if isinstance(error, UnicodeDecodeError) and "BOM" not in error.reason:
+                    raise _wrong_byte(path, encoding, error, read - len(error.object)) from None
                 raise wrong_text(path, encoding, error) from None
             if text:
                 yield text if begun else text.removeprefix("\ufeff")

@@ -85,7 +85,7 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeError as error:
-                # utf-16 without the mark that tells which of its two it is: a UnicodeDecodeError from Python 3.13 on
+                # utf-16 without the mark of its byte order: a UnicodeDecodeError from Python 3.13 on
                 if isinstance(error, UnicodeDecodeError) and "BOM" not in error.reason:
                     raise _wrong_byte(path, encoding, error, read - len(error.object)) from None
                 raise wrong_text(path, encoding, error) from None

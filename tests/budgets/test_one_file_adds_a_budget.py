@@ -1,4 +1,4 @@
-"""A kind of budget is one file: the suite, its schema, the judge, the report and a comparison know it."""
+"""The kind of budget of CONTRIBUTING is one file: suite, schema, judge, report and comparison know it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.doc_blocks import blocks
+
 ROOT = Path(__file__).parents[2]
-KIND = '''
-"""Of 100 answers that the teacher gets wrong, so many more may be wrong."""
-
-from __future__ import annotations
-
-from slimgate.budgets.base import MetricBudgetKind, has_error_rate
-
-kind = MetricBudgetKind(
-    name="more_errors_relative",
-    order=9,
-    question="share of errors",
-    key="Errors that are allowed more, as a share of the teacher's.",
-    limit="at most {:g} % more errors",
-    percent=True,
-    suits=has_error_rate,
-    why_not="it needs an error rate",
-    allowed_drop=lambda limit, teacher: limit * (1 - teacher),
-)
-'''
+[KIND] = [block.text for block in blocks("CONTRIBUTING.md", "python") if "MetricBudgetKind(" in block.text]
 PROGRAM = """
 import json, sys
 import numpy as np
@@ -60,7 +44,7 @@ print(json.dumps({
 
 def test_a_kind_of_budget_is_one_file(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "slimgate", tmp_path / "slimgate", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "slimgate/budgets/more_errors_relative.py").write_text(KIND.lstrip(), "utf-8")
+    (tmp_path / "slimgate/budgets/more_errors_relative.py").write_text(KIND, "utf-8")
     (tmp_path / "program.py").write_text(PROGRAM, "utf-8")
     done = subprocess.run(
         [sys.executable, "program.py"],

@@ -15,15 +15,10 @@ from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judged import JudgedFiles, make_base_record
-from slimgate.logs.verdicts import (
-    Comparison,
-    LogVerdicts,
-    QuotedSample,
-    by_name,
-    outcomes_of,
-    quoted_samples,
-)
+from slimgate.logs.quotes import QuotedSample, by_name, outcomes_of, quoted_samples
+from slimgate.logs.verdicts import LogVerdicts
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
 from slimgate.record import BehaviourFacts, RunVerdict, SelfTest, SplitFacts, TaskFactsRecord, VariantRecord

@@ -5,124 +5,33 @@ One task is held at a time, and of it only columns of numbers; see `columns`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate.errors import DataError, SuiteError
-from slimgate.judge.budget_kinds import QualityBudget, is_two_sided, measure_harm
-from slimgate.judge.evidence import is_zero_or_one
+from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_rows
-from slimgate.judge.metrics.base import Metric
-from slimgate.judge.quality import judge_quality
-from slimgate.judge.score_metric import score_metric, score_outcomes
-from slimgate.judge.score_ranges import (
-    SHARE,
-    Range,
-    format_range,
-    is_bounded_range,
-    known_cap,
-    known_range,
-    rows_outside,
-    scales_differ,
-)
-from slimgate.judge.unbounded import is_bounded
-from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import POOLED, LogBudgets
-from slimgate.logs.columns import Samples, digest, number_epochs
+from slimgate.logs.columns import number_epochs
+from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task, find_declared_ranges
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import (
-    add_directions,
     check_directions_used,
     describe_unknown,
 )
 from slimgate.logs.pairs import (
-    Counts,
-    PairedScores,
-    PairedTask,
     Rules,
-    comparison_name,
-    pair_scores,
     pair_task,
     shared_tasks,
 )
+from slimgate.logs.pooled import pool_comparisons
 from slimgate.logs.runs import choose_repeat, choose_runs
-from slimgate.logs.same_documents import group_rows
-from slimgate.outcomes import Floats, Ints, Outcomes, Texts
-from slimgate.plugins.reader import Log, Row
+from slimgate.plugins.reader import Log
 
-# Flipped samples that are kept of a comparison, to quote.
-MOST_KEPT = 10
-_LONGEST_ID = 64
-_AT_ONCE = 500_000
 _MOST_NAMED = 5
-_ID = np.dtypes.StringDType()
-Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Noise:
-    """Two logs of the base: what changes when nothing is meant to.
-
-    flips, psi: samples whose score changed, and their share. judged: the second log in the target's place.
-    """
-
-    flips: int
-    psi: float
-    judged: QualityJudgement
-
-    def covers(self, drop_points: float) -> bool:
-        """Whether a drop or gain is no larger than the 90 % interval of the base against itself allows."""
-        low, high = self.judged.interval or (0.0, 0.0)
-        return abs(drop_points) <= max(abs(low), abs(high))
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """One metric of one task under one filter. worse, better: samples whose score fell and rose.
-
-    zero_one: a score is right or wrong, so that worse and better are flips. score_range, cap: of the metric,
-    None where not known. changed: other answers; None where the logs hold none. lost: positions of samples
-    that got worse in both logs, the first ten. won: of those that got better, of a metric with a budget on
-    both sides.
-    base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
-    what the samples ask, where all tasks are pooled.
-    """
-
-    name: str
-    task: str
-    filter: str
-    metric: str
-    higher_is_better: bool
-    zero_one: bool
-    judged: QualityJudgement
-    budgets: tuple[QualityBudget, ...]
-    counts: Counts
-    worse: int
-    better: int
-    changed: int | None
-    lost: tuple[tuple[int, int], ...]
-    won: tuple[tuple[int, int], ...]
-    base: Floats
-    target: Floats
-    ids: Texts
-    groups: Ints | None
-    documents: Ints | None = None
-    samples: tuple[Samples, Samples] | None = None
-    noise: Noise | None = None
-    score_range: Range | None = None
-    cap: float | None = None
-
-    @property
-    def flips_share(self) -> float:
-        """The share of samples whose score changed."""
-        return (self.worse + self.better) / self.counts.judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,26 +53,6 @@ class LogVerdicts:
     def everything(self) -> tuple[Comparison, ...]:
         """The pooled comparison first, where there is one."""
         return self.comparisons if self.pooled is None else (self.pooled, *self.comparisons)
-
-
-@dataclass(frozen=True)
-class QuotedSample:
-    """A sample that got worse or better, with the prompt and both answers as the logs have them."""
-
-    comparison: str
-    id: str
-    base: Row
-    target: Row
-
-
-@dataclass
-class _Collected:
-    """What grows while tasks are judged."""
-
-    comparisons: list[Comparison] = field(default_factory=list)
-    names: list[tuple[str, str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    undirected: list[str] = field(default_factory=list)
 
 
 def judge_logs(
@@ -197,11 +86,11 @@ def _judge_runs(
         base, target = _number_log_epochs(base), _number_log_epochs(target)
         repeat = None if repeat is None else _number_log_epochs(repeat)
     differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])
-    collected = _Collected(notes=differences.notes)
+    collected = Collected(notes=differences.notes)
     for task in shared_tasks(base, target, differences):
-        ranges = _ranges_of_logs(task, base, target)
+        ranges = find_declared_ranges(task, base, target)
         for paired in pair_task(task, base, target, rules, differences):
-            collected.comparisons += _task_comparisons(
+            collected.comparisons += compare_task(
                 paired, budgets, rules, seed, collected, differences, ranges
             )
     differences.check()
@@ -218,7 +107,7 @@ def _judge_runs(
     if budgets.pooled:
         parts = _choose_main(collected.comparisons)
         collected.notes.append(f"{POOLED}: {_list_names(parts)}, of each task its first metric in the log")
-        pooled = _pool(parts, budgets, seed)
+        pooled = pool_comparisons(parts, budgets, seed)
     together = [*collected.comparisons, *([pooled] if pooled else [])]
     looks = [_look_at(comparison, rules.looks) for comparison in together]
     corrected, tests = _correct_failures(together, looks, collected.notes)
@@ -356,343 +245,6 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
     return lines
 
 
-def _ranges_of_logs(task: str, base: Log, target: Log) -> Mapping[str, Range]:
-    """By metric the range that the logs declare. Raises DataError where they declare two."""
-    before, after = base.tasks[task].ranges, target.tasks[task].ranges
-    for metric in before:
-        if metric in after and tuple(before[metric]) != tuple(after[metric]):
-            raise DataError(
-                f"{task}: {metric} is from {format_range(before[metric])} in {base.shown} and from "
-                f"{format_range(after[metric])} in {target.shown}, so they do not compare"
-            )
-    return {**after, **before}
-
-
-def _task_comparisons(
-    paired: PairedTask,
-    budgets: LogBudgets,
-    rules: Rules,
-    seed: int,
-    collected: _Collected,
-    differences: Differences,
-    ranges: Mapping[str, Range],
-) -> Iterator[Comparison]:
-    """Nothing is judged once the logs are known not to compare; what differs is still collected.
-
-    Raises SuiteError for a budget on metrics of which nobody says whether they are better when higher.
-    """
-    names = {metric: comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
-    collected.names += [(name, paired.task, metric) for metric, name in names.items()]
-    measured = {
-        metric: name for metric, name in names.items() if budgets.is_measured(name, paired.task, metric)
-    }
-    paired = add_directions(paired, measured, rules.directions)
-    unknown = {metric: name for metric, name in measured.items() if metric not in paired.higher_is_better}
-    if any(budgets.pooled or budgets.of(name, paired.task, metric) for metric, name in unknown.items()):
-        raise SuiteError(describe_unknown([*unknown.values()]))
-    collected.undirected += unknown.values()
-    for metric, name in measured.items():
-        if metric in unknown:
-            continue
-        scores = pair_scores(paired, metric, rules, differences)
-        if scores is None or differences.refused:
-            continue
-        own_budgets = budgets.of(name, paired.task, metric)
-        declared = budgets.range_of(name, paired.task, metric)
-        known = ranges.get(metric) or known_range(metric)
-        comparison = _comparison(
-            name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
-        )
-        yield comparison if budgets.pooled else replace(comparison, documents=None)
-
-
-def _comparison(
-    name: str,
-    metric: str,
-    paired: PairedTask,
-    scores: PairedScores,
-    budgets: Sequence[QualityBudget],
-    seed: int,
-    notes: list[str],
-    ranges: tuple[Range | None, Range | None],
-) -> Comparison:
-    """ranges: of the metric, as the user declares it, and as the logs or its name do."""
-    better = paired.higher_is_better[metric]
-    ids = _ids(paired, scores)
-    zero_one = is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
-    declared = ranges[0] or ranges[1]
-    _check_range(name, metric, ids, scores, ranges, better)
-    zero_one = zero_one and declared in (None, SHARE)
-    score_range = SHARE if zero_one else declared
-    cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
-    lost = scores.target < scores.base if better else scores.target > scores.base
-    won = scores.target > scores.base if better else scores.target < scores.base
-    worse, better_rows = _first_positions(scores, lost), _first_positions(scores, won)
-    if not is_two_sided(budgets):
-        better_rows = ()
-    groups = group_rows(scores.clusters, scores.documents)
-    if groups is not None and groups.max() + 1 < (
-        len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
-    ):
-        notes.append(_describe_groups(paired, groups))
-    return Comparison(
-        name=name,
-        task=paired.task,
-        filter=paired.filter,
-        metric=metric,
-        higher_is_better=better,
-        zero_one=zero_one,
-        judged=_judge(
-            _metric(name, better, score_range, cap, zero_one=zero_one),
-            ids,
-            scores.base,
-            scores.target,
-            groups,
-            budgets,
-            seed,
-            zero_one=zero_one,
-        ),
-        budgets=tuple(budgets),
-        counts=scores.counts,
-        worse=int(lost.sum()),
-        better=int(won.sum()),
-        changed=_answers_changed(paired, scores),
-        lost=worse,
-        won=better_rows,
-        base=scores.base,
-        target=scores.target,
-        ids=ids,
-        groups=groups,
-        documents=scores.documents,
-        samples=(_to_quote(paired.base), _to_quote(paired.target)) if worse or better_rows else None,
-        score_range=score_range,
-        cap=cap,
-    )
-
-
-def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, int], ...]:
-    """In base and target, of the first samples that turned."""
-    rows = np.flatnonzero(turned)[:MOST_KEPT]
-    return tuple((int(scores.base_rows[at]), int(scores.target_rows[at])) for at in rows)
-
-
-def _describe_groups(paired: PairedTask, groups: Ints) -> str:
-    where = f"{paired.task} ({paired.filter})" if paired.filter else paired.task
-    return (
-        f"{where}: some of {len(groups):,} samples ask the same as others, so they count as "
-        f"{int(groups.max()) + 1:,} groups"
-    )
-
-
-def _metric(
-    name: str, better: bool, score_range: Range | None, cap: float | None, *, zero_one: bool
-) -> Metric:
-    return score_metric(name, higher_is_better=better, zero_one=zero_one, score_range=score_range, cap=cap)
-
-
-def _check_range(
-    name: str,
-    metric: str,
-    ids: Texts,
-    scores: PairedScores,
-    ranges: tuple[Range | None, Range | None],
-    better: bool,
-) -> None:
-    """Raises DataError for scores of two scales, and for a score outside the declared range."""
-    declared, known = ranges
-    ends = declared or known
-    means = float(scores.base.mean()), float(scores.target.mean())
-    unending = ends is not None and not is_bounded_range(ends)
-    # without an upper end a ruined model may be so far off: it fails, and no PASS comes of it
-    is_ruined = unending and (means[0] > means[1]) == better
-    if not is_ruined and scales_differ(scores.base, scores.target, ends):
-        shown = " and ".join(
-            f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}"
-            for who, values in (("base", scores.base), ("target", scores.target))
-        )
-        raise DataError(
-            f"{name}: the logs have scores of two scales ({shown}), so they do not compare; write both as "
-            "shares or both as percent"
-        )
-    if ends is None:
-        return
-    for who, values in (("base", scores.base), ("target", scores.target)):
-        outside = rows_outside(values, ends)
-        if len(outside):
-            at = int(outside[0])
-            source = (
-                "that --range or [ranges] declare"
-                if declared
-                else f"that its name or its log says; if it has another, write --range {metric}=LOW:HIGH"
-            )
-            raise DataError(
-                f"{name}: sample {ids[at]} of the {who} has a score of {values[at]:g}, outside of the range "
-                f"{format_range(ends)} {source}"
-            )
-
-
-def _to_quote(samples: Samples) -> Samples:
-    """The samples without their columns, so that these are freed: quoting reads the log again."""
-    none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
-    ids = pa.array([], pa.large_string())
-    return Samples(ids, none, {}, {}, {}, None, None, no_flags, no_flags, {}, samples.rows)
-
-
-def _judge(
-    metric: Metric,
-    ids: Texts,
-    base: Floats,
-    target: Floats,
-    groups: Ints | None,
-    budgets: Sequence[QualityBudget],
-    seed: int,
-    *,
-    zero_one: bool,
-) -> QualityJudgement:
-    before, after = (
-        score_outcomes(ids, scores_of_side, groups, right=zero_one) for scores_of_side in (base, target)
-    )
-    try:
-        return judge_quality(metric, before, after, budgets, seed=seed)
-    except SuiteError as error:
-        hint = "" if is_bounded(metric) else f"; {metric.open_range}"
-        raise SuiteError(f"{metric.name}: {error}{hint}") from error
-
-
-def _ids(paired: PairedTask, scores: PairedScores) -> Texts:
-    """(rows,) the ids, each of at most 64 characters, and distinct as they are in the log."""
-    row_ids = np.empty(len(scores.base), dtype=_ID)
-    mine, theirs = scores.base_rows >= 0, scores.base_rows < 0
-    for rows, at, samples in (
-        (mine, scores.base_rows, paired.base),
-        (theirs, scores.target_rows, paired.target),
-    ):
-        if rows.any():
-            _fill(row_ids, np.flatnonzero(rows), samples.ids, at)
-    return cast(Texts, row_ids)
-
-
-def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
-    """Some at a time: ten million Python texts take half a gigabyte."""
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
-        texts = ids.take(pa.array(at[part]))
-        shorten = pc.max(pc.utf8_length(texts)).as_py() > _LONGEST_ID
-        target[part] = [_short_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
-
-
-def _short_id(text: str) -> str:
-    """At most 64 characters, which differ for ids that differ: a digest takes the place of the end."""
-    return text if len(text) <= _LONGEST_ID else f"{text[: _LONGEST_ID - 13]}~{digest(text):012x}"
-
-
-def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
-    if paired.base.answers is None or paired.target.answers is None:
-        return None
-    changed = 0
-    for start in range(0, len(scores.base_rows), _AT_ONCE):
-        rows, target_rows = (
-            rows_of_side[start : start + _AT_ONCE] for rows_of_side in (scores.base_rows, scores.target_rows)
-        )
-        in_both = (rows >= 0) & (target_rows >= 0)
-        changed += int(
-            (paired.base.answers[rows[in_both]] != paired.target.answers[target_rows[in_both]]).sum()
-        )
-    return changed
-
-
-def _pool(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
-    """All samples of one comparison a task; samples that ask the same, in whatever task, are one group.
-
-    Raises DataError for scores that are not from 0 to 1, whose mean says nothing.
-    """
-    for comparison in comparisons:
-        if comparison.score_range != SHARE:
-            raise DataError(
-                f"{comparison.name}: its scores are not declared to be from 0 to 1, so they "
-                "cannot be pooled; leave "
-                f"it out by --metric, or write --range {comparison.metric}=0:1"
-            )
-    base = np.concatenate([_upwards(comparison, comparison.base) for comparison in comparisons])
-    target = np.concatenate([_upwards(comparison, comparison.target) for comparison in comparisons])
-    groups = _group_over_tasks(comparisons)
-    ids = cast(Texts, np.concatenate([comparison.ids for comparison in comparisons]))
-    counts = {
-        key: sum(getattr(comparison.counts, key) for comparison in comparisons)
-        for key in Counts.__annotations__
-    }
-    zero_one = all(comparison.zero_one for comparison in comparisons)
-    return Comparison(
-        name=POOLED,
-        task="",
-        filter="",
-        metric=POOLED,
-        higher_is_better=True,
-        zero_one=zero_one,
-        judged=_judge(
-            _metric(POOLED, True, SHARE, None, zero_one=zero_one),
-            ids,
-            base,
-            target,
-            groups,
-            budgets.pooled,
-            seed,
-            zero_one=zero_one,
-        ),
-        budgets=budgets.pooled,
-        counts=Counts(**counts),
-        worse=sum(comparison.worse for comparison in comparisons),
-        better=sum(comparison.better for comparison in comparisons),
-        changed=None,
-        lost=(),
-        won=(),
-        base=base,
-        target=target,
-        ids=ids,
-        groups=groups,
-    )
-
-
-def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
-    """(rows,) equal for samples of one cluster, and for those of any task that ask the same."""
-    documents = np.concatenate([part.documents for part in comparisons if part.documents is not None])
-    if all(part.groups is None for part in comparisons):
-        return group_rows(None, documents)
-    clusters: list[Ints] = []
-    first = 0
-    for part in comparisons:
-        codes = np.arange(len(part.base)) if part.groups is None else part.groups
-        clusters.append(first + codes)
-        first += int(codes.max()) + 1
-    return group_rows(np.concatenate(clusters), documents)
-
-
-def _upwards(comparison: Comparison, scores: Floats) -> Floats:
-    return scores if comparison.higher_is_better else 1 - scores
-
-
-def _pooled_groups(comparisons: Sequence[Comparison]) -> Ints | None:
-    """(rows,) equal for all scores of one sample or cluster of a task; None where each stands alone."""
-    groups: list[Ints] = []
-    tasks: dict[str, dict[Any, int]] = {}
-    several = len({comparison.task for comparison in comparisons}) < len(comparisons)
-    if not several and all(comparison.groups is None for comparison in comparisons):
-        return None
-    total = 0
-    for comparison in comparisons:
-        known = tasks.setdefault(comparison.task, {})
-        keys = comparison.ids.tolist() if comparison.groups is None else comparison.groups.tolist()
-        codes = np.empty(len(keys), np.int64)
-        for at, key in enumerate(keys):
-            code = known.get(key)
-            if code is None:
-                code = known[key] = total
-                total += 1
-            codes[at] = code
-        groups.append(codes)
-    return np.concatenate(groups)
-
-
 def _noise_of(
     base: Log, repeat: Log, rules: Rules, metrics: set[str], seed: int, budgets: LogBudgets
 ) -> Mapping[str, Noise]:
@@ -706,53 +258,3 @@ def _noise_of(
                 comparison.worse + comparison.better, comparison.flips_share, comparison.judged
             )
     return noise
-
-
-def quoted_samples(
-    verdicts: LogVerdicts, limit: int = MOST_KEPT, *, better: bool = False
-) -> list[QuotedSample]:
-    """Samples that got worse: of the comparison that lost most first, each sample once.
-
-    better: those that got better instead, of comparisons with a budget on both sides.
-    """
-    quoted: list[QuotedSample] = []
-    seen: set[tuple[str, str]] = set()
-    for comparison in verdicts.comparisons:
-        if len(quoted) >= limit or comparison.samples is None:
-            continue
-        turned = comparison.won if better else comparison.lost
-        pairs = [pair for pair in turned if min(pair) >= 0][: limit - len(quoted)]
-        before = comparison.samples[0].quote(at for at, _ in pairs)
-        after = comparison.samples[1].quote(at for _, at in pairs)
-        for at, other in pairs:
-            row, changed = before[at], after[other]
-            if (comparison.task, row.id) not in seen:
-                seen.add((comparison.task, row.id))
-                quoted.append(QuotedSample(comparison.name, row.id, row, changed))
-    return quoted
-
-
-def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
-    """All comparisons as one table of scores, in the order of their names.
-
-    The column `comparison` is the number of the comparison in that order; ids are `NAME: ID`.
-    """
-    from slimgate.judge.score_metric import COMPARISON, SCORE
-
-    ordered = by_name(verdicts)
-    ids = [f"{comparison.name}: {key}" for comparison in ordered for key in comparison.ids.tolist()]
-    scores = np.concatenate([comparison.base if of_base else comparison.target for comparison in ordered])
-    numbers = np.repeat(np.arange(len(ordered)), [len(comparison.base) for comparison in ordered]).astype(
-        np.float64
-    )
-    return Outcomes(
-        np.array(ids, dtype=_ID),
-        values={SCORE: scores, COMPARISON: numbers},
-        given=(COMPARISON,),
-        groups=_pooled_groups(ordered),
-    )
-
-
-def by_name(verdicts: LogVerdicts) -> list[Comparison]:
-    """The comparisons in the order of their names."""
-    return sorted(verdicts.comparisons, key=lambda comparison: comparison.name)

@@ -16,8 +16,9 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge import QualityBudget
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.comparisons import Comparison
 from slimgate.logs.pairs import Rules
-from slimgate.logs.verdicts import Comparison, judge_logs
+from slimgate.logs.verdicts import judge_logs
 from slimgate.record import read_record
 
 Judge = Callable[..., tuple[int, str, str]]

@@ -11,7 +11,9 @@ from slimgate._system.escape import visible
 from slimgate.judge.budget_kinds import is_two_sided
 from slimgate.judge.verdict import Verdict
 from slimgate.logs.answers import JudgedAnswers, format_comparison
-from slimgate.logs.verdicts import Comparison, LogVerdicts, QuotedSample, quoted_samples
+from slimgate.logs.comparisons import Comparison
+from slimgate.logs.quotes import QuotedSample, quoted_samples
+from slimgate.logs.verdicts import LogVerdicts
 from slimgate.record import RunVerdict
 from slimgate.record.run_verdict import format_verdict
 from slimgate.record.words import format_count

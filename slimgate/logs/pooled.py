@@ -1,0 +1,112 @@
+"""All comparisons as one, over the samples of all tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from slimgate.errors import DataError
+from slimgate.judge.score_ranges import (
+    SHARE,
+)
+from slimgate.logs.budgets import POOLED, LogBudgets
+from slimgate.logs.comparisons import Comparison, judge_scores, make_metric
+from slimgate.logs.pairs import (
+    Counts,
+)
+from slimgate.logs.same_documents import group_rows
+from slimgate.outcomes import Floats, Ints, Texts
+
+
+def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, seed: int) -> Comparison:
+    """All samples of one comparison a task; samples that ask the same, in whatever task, are one group.
+
+    Raises DataError for scores that are not from 0 to 1, whose mean says nothing.
+    """
+    for comparison in comparisons:
+        if comparison.score_range != SHARE:
+            raise DataError(
+                f"{comparison.name}: its scores are not declared to be from 0 to 1, so they "
+                "cannot be pooled; leave "
+                f"it out by --metric, or write --range {comparison.metric}=0:1"
+            )
+    base = np.concatenate([_upwards(comparison, comparison.base) for comparison in comparisons])
+    target = np.concatenate([_upwards(comparison, comparison.target) for comparison in comparisons])
+    groups = _group_over_tasks(comparisons)
+    ids = cast(Texts, np.concatenate([comparison.ids for comparison in comparisons]))
+    counts = {
+        key: sum(getattr(comparison.counts, key) for comparison in comparisons)
+        for key in Counts.__annotations__
+    }
+    zero_one = all(comparison.zero_one for comparison in comparisons)
+    return Comparison(
+        name=POOLED,
+        task="",
+        filter="",
+        metric=POOLED,
+        higher_is_better=True,
+        zero_one=zero_one,
+        judged=judge_scores(
+            make_metric(POOLED, True, SHARE, None, zero_one=zero_one),
+            ids,
+            base,
+            target,
+            groups,
+            budgets.pooled,
+            seed,
+            zero_one=zero_one,
+        ),
+        budgets=budgets.pooled,
+        counts=Counts(**counts),
+        worse=sum(comparison.worse for comparison in comparisons),
+        better=sum(comparison.better for comparison in comparisons),
+        changed=None,
+        lost=(),
+        won=(),
+        base=base,
+        target=target,
+        ids=ids,
+        groups=groups,
+    )
+
+
+def _group_over_tasks(comparisons: Sequence[Comparison]) -> Ints | None:
+    """(rows,) equal for samples of one cluster, and for those of any task that ask the same."""
+    documents = np.concatenate([part.documents for part in comparisons if part.documents is not None])
+    if all(part.groups is None for part in comparisons):
+        return group_rows(None, documents)
+    clusters: list[Ints] = []
+    first = 0
+    for part in comparisons:
+        codes = np.arange(len(part.base)) if part.groups is None else part.groups
+        clusters.append(first + codes)
+        first += int(codes.max()) + 1
+    return group_rows(np.concatenate(clusters), documents)
+
+
+def _upwards(comparison: Comparison, scores: Floats) -> Floats:
+    return scores if comparison.higher_is_better else 1 - scores
+
+
+def number_groups(comparisons: Sequence[Comparison]) -> Ints | None:
+    """(rows,) equal for all scores of one sample or cluster of a task; None where each stands alone."""
+    groups: list[Ints] = []
+    tasks: dict[str, dict[Any, int]] = {}
+    several = len({comparison.task for comparison in comparisons}) < len(comparisons)
+    if not several and all(comparison.groups is None for comparison in comparisons):
+        return None
+    total = 0
+    for comparison in comparisons:
+        known = tasks.setdefault(comparison.task, {})
+        keys = comparison.ids.tolist() if comparison.groups is None else comparison.groups.tolist()
+        codes = np.empty(len(keys), np.int64)
+        for at, key in enumerate(keys):
+            code = known.get(key)
+            if code is None:
+                code = known[key] = total
+                total += 1
+            codes[at] = code
+        groups.append(codes)
+    return np.concatenate(groups)

@@ -1,0 +1,77 @@
+"""Samples to quote, and the scores of all comparisons as one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimgate.logs.comparisons import Comparison
+from slimgate.logs.pooled import number_groups
+from slimgate.logs.verdicts import LogVerdicts
+from slimgate.outcomes import Outcomes
+from slimgate.plugins.reader import Row
+
+# Flipped samples that are kept of a comparison, to quote.
+MOST_KEPT = 10
+_ID = np.dtypes.StringDType()
+
+
+@dataclass(frozen=True)
+class QuotedSample:
+    """A sample that got worse or better, with the prompt and both answers as the logs have them."""
+
+    comparison: str
+    id: str
+    base: Row
+    target: Row
+
+
+def quoted_samples(
+    verdicts: LogVerdicts, limit: int = MOST_KEPT, *, better: bool = False
+) -> list[QuotedSample]:
+    """Samples that got worse: of the comparison that lost most first, each sample once.
+
+    better: those that got better instead, of comparisons with a budget on both sides.
+    """
+    quoted: list[QuotedSample] = []
+    seen: set[tuple[str, str]] = set()
+    for comparison in verdicts.comparisons:
+        if len(quoted) >= limit or comparison.samples is None:
+            continue
+        turned = comparison.won if better else comparison.lost
+        pairs = [pair for pair in turned if min(pair) >= 0][: limit - len(quoted)]
+        before = comparison.samples[0].quote(at for at, _ in pairs)
+        after = comparison.samples[1].quote(at for _, at in pairs)
+        for at, other in pairs:
+            row, changed = before[at], after[other]
+            if (comparison.task, row.id) not in seen:
+                seen.add((comparison.task, row.id))
+                quoted.append(QuotedSample(comparison.name, row.id, row, changed))
+    return quoted
+
+
+def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
+    """All comparisons as one table of scores, in the order of their names.
+
+    The column `comparison` is the number of the comparison in that order; ids are `NAME: ID`.
+    """
+    from slimgate.judge.score_metric import COMPARISON, SCORE
+
+    ordered = by_name(verdicts)
+    ids = [f"{comparison.name}: {key}" for comparison in ordered for key in comparison.ids.tolist()]
+    scores = np.concatenate([comparison.base if of_base else comparison.target for comparison in ordered])
+    numbers = np.repeat(np.arange(len(ordered)), [len(comparison.base) for comparison in ordered]).astype(
+        np.float64
+    )
+    return Outcomes(
+        np.array(ids, dtype=_ID),
+        values={SCORE: scores, COMPARISON: numbers},
+        given=(COMPARISON,),
+        groups=number_groups(ordered),
+    )
+
+
+def by_name(verdicts: LogVerdicts) -> list[Comparison]:
+    """The comparisons in the order of their names."""
+    return sorted(verdicts.comparisons, key=lambda comparison: comparison.name)

@@ -196,7 +196,14 @@ def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = HOMES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute or name)
+    try:
+        return getattr(importlib.import_module(module), attribute or name)
+    except ModuleNotFoundError as error:
+        requirements = importlib.import_module("slimgate._system.requirements")
+        missing = requirements.describe_missing_module(f"slimgate.{name}", error.name or "")
+        if missing is None:
+            raise
+        raise ModuleNotFoundError(missing, name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,10 @@ from packaging.requirements import Requirement
 from slimgate._system.digests import versions
 
 MODELS = "models"
+# Extras of this repository's own tests and pages, and those that only hold others.
+_NOT_FOR_USERS = frozenset({"all", "dev", "docs", "test"})
 # Packages by the name that imports them, where it is another.
-_IMPORTED_AS = {"sklearn": "scikit-learn", "PIL": "pillow"}
+_IMPORTED_AS = {"sklearn": "scikit-learn", "PIL": "pillow", "mlflow": "mlflow-skinny"}
 # `openvino>=2026.4; extra == 'openvino'`
 _OF_EXTRA = re.compile(r"""(?P<package>[\w.-]+)[^;]*;.*extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
 
@@ -29,7 +31,9 @@ def describe_missing(user: str, packages: Iterable[str]) -> str | None:
 
 def describe_missing_models(user: str) -> str | None:
     """What to install for suites that build models, if one of the packages is missing; None otherwise."""
-    return describe_missing(user, [name for name, extra in find_extras().items() if extra == MODELS])
+    packages = [name for name, extra in find_extras().items() if extra == MODELS]
+    missing = [name for name, version in versions(packages).items() if version is None]
+    return f'{user} needs {", ".join(missing)}: pip install "slimgate[{MODELS}]"' if missing else None
 
 
 def describe_missing_module(user: str, module: str) -> str | None:
@@ -55,9 +59,12 @@ def describe_too_low(user: str, requirements: Iterable[str]) -> str | None:
 @cache
 def find_extras() -> Mapping[str, str]:
     """For each package the smallest extra that installs it."""
+    parsed = map(_OF_EXTRA.match, importlib.metadata.requires("slimgate") or ())
     matches = [
-        match for match in map(_OF_EXTRA.match, importlib.metadata.requires("slimgate") or ()) if match
+        match
+        for match in parsed
+        if match and match["package"] != "slimgate" and match["extra"] not in _NOT_FOR_USERS
     ]
     sizes = Counter(match["extra"] for match in matches)
     matches.sort(key=lambda match: -sizes[match["extra"]])
-    return {match["package"]: match["extra"] for match in matches if match["package"] != "slimgate"}
+    return {match["package"]: match["extra"] for match in matches}

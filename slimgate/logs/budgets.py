@@ -156,6 +156,8 @@ def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str]
 
 
 def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:
+    if not isinstance(value, Mapping):
+        raise SuiteError(f"{shown}: {value!r} came, expected a table such as {{ drop_points = 2.0 }}")
     try:
         parsed = QualityBudgetTable.model_validate(value)
     except ValidationError as error:

@@ -46,7 +46,7 @@ from slimgate.logs.pairs import (
 )
 from slimgate.logs.same_documents import group_rows
 from slimgate.outcomes import Floats, Ints, Texts
-from slimgate.plugins.reader import Log
+from slimgate.plugins.reader import METRICS, Log
 
 # Flipped samples that are kept of a comparison, to quote.
 MOST_KEPT = 10
@@ -140,6 +140,15 @@ def compare_task(
     """
     names = {metric: comparison_name(paired.task, paired.filter, metric) for metric in paired.metrics}
     collected.names += [(name, paired.task, metric) for metric, name in names.items()]
+    for metric in paired.base_alone:
+        name = comparison_name(paired.task, paired.filter, metric)
+        collected.names.append((name, paired.task, metric))
+        is_measured = budgets.is_measured(name, paired.task, metric)
+        if is_measured and (budgets.pooled or budgets.of(name, paired.task, metric)):
+            text = (
+                "the base has scores of it, and the target has none: a scorer may have failed in every sample"
+            )
+            differences.add(METRICS, name, text)
     measured = {
         metric: name for metric, name in names.items() if budgets.is_measured(name, paired.task, metric)
     }

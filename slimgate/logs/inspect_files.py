@@ -9,6 +9,7 @@ Source: inspect_ai/log/_recorders/eval.py. The package inspect-ai is not needed.
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from slimgate._system.json_text import NOT_JSON
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import read_object
 
@@ -26,6 +28,8 @@ _HEADER, _START, _SAMPLES = "header.json", "_journal/start.json", "samples/"
 # A member's local header: its length, and where in it the lengths of name and extra field are.
 _LOCAL_HEADER, _NAME_LENGTH, _EXTRA_LENGTH = 30, slice(26, 28), slice(28, 30)
 _ATTACHMENT = "attachment://"
+# What zipfile and its decompressors raise; RuntimeError of an encrypted member.
+_DAMAGED = (OSError, zipfile.BadZipFile, RuntimeError, zlib.error, lzma.LZMAError, EOFError)
 # A sample of a long agent run has hundreds of megabytes; a larger size is a damaged or hostile file.
 _MOST_BYTES = 2 * 10**9
 
@@ -46,6 +50,11 @@ def read_samples(file: Path) -> Iterator[Json]:
         return
     with _open(file) as archive:
         names = dict.fromkeys(name for name in archive.namelist() if name.startswith(_SAMPLES))
+        if chunked := [name for name in names if name.count("/") > 1]:
+            raise DataError(
+                f"{file}: {chunked[0]}: a sample is in several files, a layout that slimgate does not read; "
+                "convert the log to .json by `inspect log convert`"
+            )
         for name in names:
             if name.endswith(".json"):
                 yield _put_attachments(_read_member(file, archive, name))
@@ -76,7 +85,7 @@ def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, A
             raise ValueError(f"{info.file_size:,} bytes, at most {_MOST_BYTES:,} are read")
         content = _decompress_zstd(file, info) if info.compress_type == ZSTD else archive.read(info)
         value = json.loads(content)
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
+    except (*NOT_JSON, *_DAMAGED) as error:
         problem = " ".join(str(error).split())
         raise DataError(f"{file}: {name} is damaged ({problem}); copy the log again") from error
     if not isinstance(value, dict):
@@ -101,6 +110,8 @@ def _decompress_zstd(file: Path, info: zipfile.ZipInfo) -> bytes:
 def _put_attachments(sample: Json) -> Json:
     """The sample with the long texts that Inspect keeps apart under `attachments` in their places."""
     attachments = sample.get("attachments") or {}
+    if not isinstance(attachments, dict):
+        raise DataError(f"sample {sample.get('id')}: its attachments are no JSON object")
     if not attachments:
         return sample
     return {key: _with_texts(value, attachments) for key, value in sample.items() if key != "attachments"}

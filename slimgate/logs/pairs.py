@@ -93,7 +93,10 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class PairedTask:
-    """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples."""
+    """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples.
+
+    metrics: that both have scores of; base_alone: those of which the target has none.
+    """
 
     task: str
     filter: str
@@ -106,6 +109,7 @@ class PairedTask:
     not_run: int
     higher_is_better: Mapping[str, bool]
     metrics: tuple[str, ...]
+    base_alone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +273,7 @@ def _pair(
         only_target=len(target) - len(target_rows),
         higher_is_better=better,
         metrics=metrics,
+        base_alone=tuple(metric for metric in base.scores if metric not in target.scores),
     )
 
 

@@ -126,7 +126,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     try:
         table = LogsTable.model_validate(data[LOGS])
         base = None if table.base is None else _to_relative_path(path, table.base, shown)
-        kind = _find_kind(base, table.format, tables)
+        kind = _find_kind(base, table, tables)
         (check_load_options if kind == "load tests" else check_options)(table.allow)
         rules = Rules(
             frozenset(table.allow),
@@ -163,16 +163,24 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     )
 
 
-def _find_kind(base: Path | None, log_format: str | None, tables: Mapping[str, Any]) -> FileKind:
-    """Load tests and KL logs by their budgets on times or KL, prediction files by the base's columns."""
-    stated = tables.get("budgets")
+def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, Any]) -> FileKind:
+    """KL logs have no base. Load tests have budgets on times; prediction files are known by their columns.
+
+    Of a base that is not there yet, its keys and its suffix tell: JSON Lines may be either, and are logs.
+    """
     if base is None:
         return "KL logs"
-    if isinstance(stated, Mapping) and not {LATENCY, *TOKEN_TABLES}.isdisjoint(stated):
+    if table.format is None:
+        is_there = base.is_file() and holds_predictions(base)
+        if is_there or (not base.exists() and _seems_predictions(base, table)):
+            return "prediction files"
+    if not {LATENCY, *TOKEN_TABLES}.isdisjoint(_list_stated(tables)):
         return "load tests"
-    if log_format is None and base.is_file() and holds_predictions(base):
-        return "prediction files"
     return "logs of answers"
+
+
+def _seems_predictions(base: Path, table: LogsTable) -> bool:
+    return bool(_PREDICTION_KEYS & table.model_fields_set) or base.suffix in (".csv", ".tsv", ".parquet")
 
 
 def _check_answered(table: LogsTable, tables: Mapping[str, Any], kind: FileKind, shown: str) -> None:
@@ -182,9 +190,12 @@ def _check_answered(table: LogsTable, tables: Mapping[str, Any], kind: FileKind,
     if wrong:
         raise SuiteError(f"{shown} {wrong[0]}: does not go with {kind}; leave it out")
     limits = _LIMITS.get(kind, ())
-    for name in _list_stated(tables) if limits else ():
-        if name not in limits:
+    for name in _list_stated(tables):
+        if name in ("teacher", "family"):
+            raise SuiteError(f"{shown} [budgets] {name}: does not go with {kind}; leave it out")
+        if limits and name not in limits:
             other = "; files of two models need [logs] base" if kind == "KL logs" else ""
+            other = "; KL logs hold both models: leave [logs] base out" if name in TOKEN_TABLES else other
             raise SuiteError(f'{shown} [budgets] "{name}": {kind} are judged by {", ".join(limits)}{other}')
     for budgets in resolve_budgets(tables, tuple(table.targets), shown).values():
         for name in list_budget_tables(budgets):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slimgate.data.row_files import require
 from slimgate.errors import SuiteError
 from slimgate.logs.answers import JudgedAnswers
 from slimgate.logs.find import check_repeat_files, read_any_log, read_log
@@ -15,7 +16,7 @@ from slimgate.logs.judged_loads import (
     read_time_budgets,
     require_load_test,
 )
-from slimgate.logs.kl_log import read_kl_log
+from slimgate.logs.kl_log import KlLog, read_kl_log
 from slimgate.logs.predictions.budgets import read_prediction_budgets
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
@@ -58,10 +59,15 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
 
 def _judge_kl_logs(suite: LogSuite) -> JudgedKlLogs:
     return JudgedKlLogs(
-        {name: read_kl_log(path) for name, path in suite.targets.items()},
+        {name: _read_kl_log(path) for name, path in suite.targets.items()},
         {name: read_kl_budgets(suite.tables, name, suite.shown) for name in suite.targets},
         suite.table.on_inconclusive,
     )
+
+
+def _read_kl_log(path: Path) -> KlLog:
+    require(path)
+    return read_kl_log(path)
 
 
 def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:

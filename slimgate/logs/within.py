@@ -119,6 +119,8 @@ def assert_budgets(
     or a TOML file that has one. options: other keys of `[logs]` in a suite, such as repeat="base2.json",
     allow=["prompt"] or on_inconclusive="warn".
 
+    Paths are relative to the working folder. What the command prints as a note is a Python warning.
+
     Returns what run.json would hold of the target. Raises AssertionError with the line of each budget that
     ends a run, SuiteError for a budget that the files do not answer or an option that there is not, and
     DataError for files that do not match.
@@ -127,13 +129,22 @@ def assert_budgets(
     shown = "assert_budgets"
     if isinstance(budgets, Mapping):
         tables: Mapping[str, Any] = {"budgets": budgets}
-    else:
+    elif isinstance(budgets, str | Path):
         shown = str(budgets)
         tables = parse_toml(Path(budgets), shown)
+    else:
+        raise SuiteError(f"assert_budgets: {budgets!r} came as budgets, expected a table or a TOML file")
+    if LOGS in tables or (wrong := sorted({"base", "targets"} & options.keys())):
+        raise SuiteError(
+            f"{shown}: {LOGS if LOGS in tables else wrong[0]} came; the files are arguments of assert_budgets"
+        )
+    paths = {"base": base, "repeat": options.get("repeat")}
     files: dict[str, Any] = {"targets": {"target": str(Path(target).resolve())}}
-    files |= {} if base is None else {"base": str(Path(base).resolve())}
-    suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / shown, shown)
+    files |= {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+    suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / "assert_budgets", shown)
     judged = judge_log_suite(suite).targets["target"]
+    for note in judged.notes:
+        warnings.warn(note, stacklevel=2)
     lines = [
         str(result.facts.message)
         for result in judged.results()

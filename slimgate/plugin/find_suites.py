@@ -67,7 +67,7 @@ def find_suites(
             matches = _matches(path, search)
             if not is_suite(path, shown, expected=named and matches):
                 if matches and not path.name.startswith("_") and not has_logs(path):
-                    note(f"{shown}: no [suite] table, not a suite")
+                    note(f"{shown}: neither [suite] nor [logs], not a suite")
                 continue
             enter(path.parent)
             is_named = named or not opts_in(path, shown)

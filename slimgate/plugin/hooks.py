@@ -125,10 +125,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     try:
         suites = find_suites(search, enter=lambda folder: _importable(search.root, folder), note=notes.append)
-        logs = {} if shard_of(config) else find_log_suites(search, suites)
+        logs = find_log_suites(search, suites)
         if logs and config.getoption("slimgate_baseline") is not None:
             notes.append(_describe_logs_without_baseline(logs))
         state = start_session(config, suites, logs)
+        if logs and (shard := shard_of(config)) is not None and shard.number > 1:
+            state.logs.is_judged_here = False
+            names = ", ".join(suite.shown for suite in logs.values())
+            notes.append(f"not judged in shard {shard}, as shard 1 does: {names}")
         _check_engine(config, state)
         if config.getoption("slimgate_require_budget"):
             require_budgets(suites)

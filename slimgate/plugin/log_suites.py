@@ -21,12 +21,17 @@ _NAME = "test_logs"
 
 
 class LogRuns:
-    """The suites of logs of a run, by path; each is read and judged once in a process."""
+    """The suites of logs of a run, by path; each is read and judged once in a process.
+
+    is_judged_here: not in shards behind the first.
+    """
 
     def __init__(self, suites: Mapping[Path, LogSuite]) -> None:
         self.suites = suites
+        self.is_judged_here = True
         self._judged: dict[Path, JudgedFiles] = {}
         self._reported: dict[Path, None] = {}
+        self._failures: list[str] = []
 
     def judge(self, path: Path) -> JudgedFiles:
         """The verdicts of a suite. Raises SlimgateError where they cannot be reached."""
@@ -36,9 +41,19 @@ class LogRuns:
             self._judged[path] = judge_log_suite(self.suites[path])
         return self._judged[path]
 
-    def note_report(self, path: Path) -> None:
-        """A test of the suite has run, here or in a worker of xdist, so that its record is written."""
-        self._reported[path] = None
+    def note_report(self, path: Path, failure: str | None, *, is_judged: bool) -> None:
+        """A test of the suite was selected, here or in a worker of xdist, so that its record is written.
+
+        failure: why the run does not pass, whatever becomes of the test. is_judged: the logs could be read.
+        """
+        if is_judged:
+            self._reported[path] = None
+        if failure is not None:
+            self._failures.append(failure)
+
+    def failures(self) -> Iterator[str]:
+        """Why this run does not pass, also by tests with a mark xfail or skip."""
+        yield from self._failures
 
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
         """Writes record, outcomes and reports of every suite of which a verdict was reported."""
@@ -78,6 +93,8 @@ class LogFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         path = self.path.resolve()
+        if not self.runs.is_judged_here:
+            return
         try:
             judged = self.runs.judge(path)
         except SlimgateError as error:
@@ -99,23 +116,37 @@ class LogItem(pytest.Item):
         super().__init__(**kwargs)
         self._facts, self.error = facts, error
 
-    def runtest(self) -> None:
+    def describe_failure(self) -> str | None:
+        """Why the test fails; None if it passes."""
         from slimgate._system.escape import visible
         from slimgate.judge.budget_kinds import ends_run
 
         if self._facts is None:
-            pytest.fail(visible(str(self.error)), pytrace=False)
+            return visible(str(self.error))
         if any(ends_run(budget.verdict, budget.on_inconclusive) for budget in self._facts.budgets):
-            pytest.fail(visible(str(self._facts.message)), pytrace=False)
+            return visible(str(self._facts.message))
+        return None
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        return self.path, None, self.name
+    def runtest(self) -> None:
+        if (failure := self.describe_failure()) is not None:
+            pytest.fail(failure, pytrace=False)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, self.name  # a mark skip wants a line
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Lets the process that writes the records know of a verdict, also from a worker of xdist."""
+    """Lets the process that writes the records know of a verdict, also from a worker of xdist.
+
+    Each test has a report of its setup, also one that a mark skips.
+    """
     report = yield
-    if isinstance(item, LogItem) and item.error is None and report.when == "call":
-        setattr(report, "slimgate_logs", str(item.path.resolve()))  # noqa: B010  not declared
+    if isinstance(item, LogItem) and report.when == "setup":
+        facts = {
+            "path": str(item.path.resolve()),
+            "failure": item.describe_failure(),
+            "is_judged": item.error is None,
+        }
+        setattr(report, "slimgate_logs", facts)  # noqa: B010  not declared
     return report

@@ -128,6 +128,7 @@ class Session:
             return
         for session in self._sessions.values():
             yield from session.failures()
+        yield from self.logs.failures()
 
     def to_confirm(self, path: Path) -> Passed:
         """What of a suite passed on the gate, in a run on the confirm rows."""

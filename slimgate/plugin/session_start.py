@@ -152,8 +152,8 @@ class RecordKeeper:
                 self._state.skip(Path(sent["suite"]), sent["test"], tuple(sent["skipped"]))
             else:
                 self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
-        if (path := getattr(report, "slimgate_logs", None)) is not None:
-            self._state.logs.note_report(Path(path))
+        if (logs := getattr(report, "slimgate_logs", None)) is not None:
+            self._state.logs.note_report(Path(logs["path"]), logs["failure"], is_judged=logs["is_judged"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
@@ -269,7 +269,8 @@ class Stopping:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remembers who stopped the run; nothing is begun any more."""
-        if excinfo.errisinstance(KeyboardInterrupt):
+        # pytest's Interrupted, as of files that cannot be collected, is a KeyboardInterrupt too
+        if excinfo.errisinstance(KeyboardInterrupt) and not excinfo.errisinstance(pytest.Session.Interrupted):
             self._by = self._by or "Ctrl-C"
             self._state.stopped = True
 

@@ -31,15 +31,15 @@ SETTING_WORDS = {
     "version": "task version",
     "generation": "generation settings",
 }
-TASKS = "tasks"
-COMPARED = (TASKS, *PER_SAMPLE, *SETTINGS)
+TASKS, METRICS = "tasks", "metrics"
+COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
 # The log of a base, as it is kept beside a record.
 BASE_LOG = "base.parquet"
 # What two load tests must share; `--allow NAME` accepts a difference.
 LOAD = "load"
 OF_LOADS = (LOAD, PROMPT)
 # What a reader may raise where a value of a log is not of the kind that its tool writes.
-NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
 
 
 class Digest(int):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import SuiteError
+from slimgate.errors import SuiteError, did_you_mean
 
 # The head of a table [suite] or [logs], or a key suite = … or suite.x = …, whatever its case.
 SUITE_TABLE = re.compile(
@@ -15,6 +15,7 @@ SUITE_TABLE = re.compile(
 )
 # What the suites of slimgate have beside [suite]: files of other tools may have a table of that name.
 OTHER_TABLES = frozenset({"task", "teacher", "variants", "budgets"})
+_HEADS = ("suite", "logs")
 
 
 def has_logs(path: Path) -> bool:
@@ -55,9 +56,26 @@ def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
     meant = next((key for key in data if key.lower() == "suite"), None)
     if meant is not None:
         raise SuiteError(f"{shown} [{meant}]: names are in small letters; expected [suite]")
-    if expected and not judges_logs(data):
-        raise SuiteError(f"{shown}: has no [suite] table, so it is not a suite of slimgate")
+    if judges_logs(data) or path.name.startswith("_"):
+        return False
+    if problem := _describe_headless(data):
+        raise SuiteError(f"{shown}: {problem}")
+    if expected:
+        raise SuiteError(f"{shown}: has neither [suite] nor [logs], so it is not a suite of slimgate")
     return False
+
+
+def _describe_headless(data: Mapping[str, Any]) -> str | None:
+    """Why a file with tables of a suite, or nearly those, would gate nothing; None for a foreign file."""
+    stated = [name for name in data if name in OTHER_TABLES]
+    near = [f"[{name}] came{hint}" for name in data if (hint := did_you_mean(name, _HEADS))]
+    if not stated and not near:
+        return None
+    came = near[0] if near else f"[{stated[0]}] came."
+    return (
+        f"neither [suite] nor [logs], so nothing in it would be judged; {came} If other suites extend the "
+        "file, or `slimgate judge --budgets` reads it, let its name begin with _"
+    )
 
 
 def has_tables_of_a_suite(path: Path) -> bool:

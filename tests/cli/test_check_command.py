@@ -125,7 +125,7 @@ def test_a_file_that_is_named_must_be_a_suite_and_a_folder_must_have_one(
     assert check(capsys, "pyproject.toml") == (
         4,
         "",
-        ["pyproject.toml: has no [suite] table, so it is not a suite of slimgate"],
+        ["pyproject.toml: has neither [suite] nor [logs], so it is not a suite of slimgate"],
     )
     assert check(capsys, ".")[0] == 0
     code, _, [error] = check(capsys, "model")

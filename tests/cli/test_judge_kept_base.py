@@ -103,7 +103,9 @@ def test_all_that_a_log_says_of_samples_and_tasks_is_kept(tmp_path: Path) -> Non
 
 def test_a_record_without_the_log_of_a_base_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}", "utf-8")
-    with pytest.raises(DataError, match="its record holds no log of a base; expected a folder of slimgate"):
+    with pytest.raises(
+        DataError, match="its record holds no log of a base, as a record of logs of answers does; give"
+    ):
         read_log(tmp_path)
 
 

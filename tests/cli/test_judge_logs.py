@@ -417,7 +417,10 @@ def test_an_option_of_logs_is_named_where_prediction_files_came(judge: Judge, tm
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--allow", "promt"], "--allow promt: expected one of tasks, document, prompt.*Did you mean prompt"),
+        (
+            ["--allow", "promt"],
+            "--allow promt: expected one of tasks, metrics, document, prompt.*Did you mean prompt",
+        ),
         (["--format", "lmeval"], '"lmeval": no such log.*Did you mean lm_eval'),
         (["--label", "x"], "--label came with logs"),
         (["--budgets", "missing.toml"], "missing.toml: No such file"),

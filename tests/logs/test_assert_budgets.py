@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,23 @@ def test_logs_and_predictions_hold_budgets_of_their_own(tmp_path: Path) -> None:
     assert record.quality["accuracy"].verdict == "PASS"
 
 
+def test_notes_are_warnings_and_paths_are_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "suites").mkdir()
+    budgets = tmp_path / "suites/speed.toml"
+    budgets.write_text("[budgets]\nlatency = { speedup_min = 1.5 }\n")
+    for name, seed, slower in (("base", 0, 1.0), ("again", 1, 1.0), ("target", 2, 0.5)):
+        write_vllm(tmp_path / f"{name}.json", seed, slower=slower)
+    monkeypatch.chdir(tmp_path)
+    assert assert_budgets("base.json", "target.json", budgets, repeat="again.json").load_tests
+    rows = ["id,label,prediction", *(f"r{k},{k % 2},{k // 2 % 2}" for k in range(200))]
+    for name in ("base", "target"):
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows))
+    with pytest.warns(UserWarning, match="the teacher is near chance"):
+        assert_budgets("base.csv", "target.csv", {"accuracy": {"drop_points": 10.0}})
+
+
 @pytest.mark.parametrize(
     ("budgets", "options", "problem"),
     [
@@ -57,12 +75,14 @@ def test_logs_and_predictions_hold_budgets_of_their_own(tmp_path: Path) -> None:
         ),
         (SPEED, {"repaet": "again.json"}, "unknown key repaet. Did you mean repeat"),
         ({}, {}, r"expected \[budgets\]"),
+        (SPEED, {"targets": {"x": "y"}}, "targets came; the files are arguments of assert_budgets"),
+        (3, {}, "3 came as budgets, expected a table or a TOML file"),
         (SPEED, {"repeat": "none.json"}, "none.json: no such file"),
     ],
-    ids=["other-budget", "option", "no-budget", "no-file"],
+    ids=["other-budget", "option", "no-budget", "targets", "number", "no-file"],
 )
 def test_what_is_wrong_is_no_assertion(
-    tmp_path: Path, budgets: dict[str, object], options: dict[str, str], problem: str
+    tmp_path: Path, budgets: Any, options: dict[str, Any], problem: str
 ) -> None:
     base = write_vllm(tmp_path / "base.json", 0)
     target = write_vllm(tmp_path / "target.json", 2, slower=0.5)

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.find import read_log
 from slimgate.logs.inspect_files import read_header, read_samples
@@ -98,3 +99,46 @@ def test_the_reader_recognizes_both_forms(tmp_path: Path) -> None:
     (tmp_path / "x.eval").write_bytes(b"PK")
     assert reader.recognizes(tmp_path / "x.eval")
     assert reader.recognizes(tmp_path)
+
+
+def test_samples_in_several_files_are_refused_by_name(tmp_path: Path) -> None:
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_STORED, [_sample(1)])
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("samples/2_epoch_1/sample.json", "{}")
+    with pytest.raises(DataError, match=r"samples/2_epoch_1/sample\.json: a sample is in several files"):
+        list(read_samples(file))
+
+
+def test_invalidated_logs_and_samples_have_no_scores(tmp_path: Path) -> None:
+    file = _write_eval(
+        tmp_path / "x.eval", zipfile.ZIP_STORED, [_sample(1, invalidation={"reason": "x"}), _sample(2)]
+    )
+    assert [row.scores for row in read_log(file).tasks["t"].rows()] == [{}, {"match": 1.0}]
+    header = {**read_header(WRITTEN), "invalidated": True}
+    (tmp_path / "y.json").write_text(json.dumps({"status": "success", **header, "samples": []}), "utf-8")
+    with pytest.raises(DataError, match=r"y\.json: its samples were invalidated by `inspect log`"):
+        read_log(tmp_path / "y.json")
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"id": ' + b"9" * 5_000 + b"}"], ids=["brackets", "digits"]
+)
+def test_json_that_is_none_is_one_line(tmp_path: Path, content: bytes) -> None:
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [])
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("samples/1_epoch_1.json", content)
+    with pytest.raises(DataError, match=r"samples/1_epoch_1\.json is damaged"):
+        list(read_samples(file))
+
+
+@pytest.mark.parametrize("missing", ["fail", "as-wrong", "drop"])
+def test_a_scorer_that_failed_in_every_sample_does_not_pass(tmp_path: Path, missing: str) -> None:
+    both = {"match": {"value": "C"}, "choice": {"value": "C"}}
+    for name, scores in (("base", both), ("target", {"match": {"value": "C"}})):
+        samples = [_sample(k, scores=scores, input=f"question {k}") for k in range(300)]
+        _write_eval(tmp_path / f"{name}.eval", zipfile.ZIP_DEFLATED, samples)
+    files = [str(tmp_path / f"{name}.eval") for name in ("base", "target")]
+    arguments = ["judge", *files, "--drop-points", "2", "--missing", missing]
+    assert main(arguments) == 4
+    assert main([*arguments, "--metric", "match"]) == 0
+    assert main([*arguments, "--allow", "metrics"]) == 0

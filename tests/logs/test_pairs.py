@@ -74,9 +74,8 @@ def test_what_may_differ_has_a_name() -> None:
     with pytest.raises(DataError) as error:
         check_options(["shot"])
     assert str(error.value) == (
-        "--allow shot: expected one of tasks, document, prompt, target, shots, limit, chat_template, "
-        "version, "
-        "generation, filters. Did you mean shots?"
+        "--allow shot: expected one of tasks, metrics, document, prompt, target, shots, limit, "
+        "chat_template, version, generation, filters. Did you mean shots?"
     )
 
 

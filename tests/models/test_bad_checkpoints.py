@@ -97,6 +97,7 @@ def test_a_bad_folder_is_one_line(packed_folder: Path, name: str, tmp_path: Path
     assert "\n" not in str(raised.value)
 
 
+@needs("transformers>=5.18")
 @pytest.mark.parametrize("kept", [0.5, 0.98, 0.01], ids=["half", "all_but_the_last_blocks", "header"])
 def test_a_truncated_gguf_file_is_one_line(float_folder: Path, kept: float, tmp_path: Path) -> None:
     file = by_gguf(float_folder, tmp_path / "llama.gguf")

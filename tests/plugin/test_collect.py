@@ -119,7 +119,7 @@ def test_suites_that_no_pattern_matches_are_named_in_the_head(root: Path, worker
 def test_a_toml_file_beside_suites_is_named_in_the_head(root: Path) -> None:
     (root / "bench/settings.toml").write_text("[tool]\n")
     ran = pytest_in(root, "bench", "-q", "--collect-only")
-    assert "bench/settings.toml: no [suite] table, not a suite" in ran.lines
+    assert "bench/settings.toml: neither [suite] nor [logs], not a suite" in ran.lines
 
 
 def test_pytest_alone_names_the_suites_below_where_it_found_no_test(root: Path) -> None:

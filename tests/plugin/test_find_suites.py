@@ -114,9 +114,32 @@ def test_a_foreign_toml_where_suites_lie_has_its_line(root: Path) -> None:
     search = Search(root=root, paths=[root, root / "pyproject.toml"], patterns=["bench/*.toml"])
     find_suites(search, note=notes.append)
     assert notes == [
-        "bench/broken.toml: no [suite] table, not a suite",
-        "bench/settings.toml: no [suite] table, not a suite",
+        "bench/broken.toml: neither [suite] nor [logs], not a suite",
+        "bench/settings.toml: neither [suite] nor [logs], not a suite",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "came"),
+    [
+        (
+            '[log]\nbase = "a"\ntargets = { b = "b" }\n[budgets]\n"*" = { drop_points = 2.0 }\n',
+            r"\[log\] came\. Did you mean logs\?",
+        ),
+        ('[log]\nbase = "a"\n', r"\[log\] came\. Did you mean logs\?"),
+        ('[suit]\ntitle = "x"\n', r"\[suit\] came\. Did you mean suite\?"),
+        ('base = "a"\n[budgets]\naccuracy = { drop_points = 2.0 }\n', r"\[budgets\] came\."),
+    ],
+    ids=["log", "no-budgets", "suit", "no-head"],
+)
+@pytest.mark.parametrize("named", [False, True], ids=["folder", "named"])
+def test_a_suite_without_its_head_ends_the_run(root: Path, text: str, came: str, *, named: bool) -> None:
+    """It gated nothing, and the run of its folder was green."""
+    file = root / "bench/preds.toml"
+    file.write_text(text)
+    problem = rf"bench/preds\.toml: neither \[suite\] nor \[logs\], so nothing in it would be judged; {came}"
+    with pytest.raises(SuiteError, match=problem):
+        found(root, *([file] if named else []))
 
 
 def not_run(root: Path, *paths: Path, below: bool = False, **options: object) -> list[str]:
@@ -150,7 +173,10 @@ def test_a_named_file_where_suites_lie_is_told_what_it_lacks(root: Path) -> None
     file.write_text("[tool]\nx = 1\n")
     with pytest.raises(SuiteError) as error:
         found(root, file)
-    assert str(error.value) == "bench/settings.toml: has no [suite] table, so it is not a suite of slimgate"
+    assert (
+        str(error.value)
+        == "bench/settings.toml: has neither [suite] nor [logs], so it is not a suite of slimgate"
+    )
 
 
 def test_a_suite_whose_first_line_is_broken_is_not_taken_for_a_foreign_file(root: Path) -> None:

@@ -226,3 +226,47 @@ def test_a_baseline_is_left_to_slimgate_compare(repository: Path) -> None:
     assert ran.code == 0
     note = "not compared with --slimgate-baseline: bench/logs.toml: use slimgate compare for suites of logs"
     assert any(note in line for line in ran.lines), ran.lines
+
+
+@pytest.mark.parametrize("mark", ["xfail", "xfail(run=False)", "skip"])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
+def test_a_mark_does_not_change_the_exit_code(repository: Path, mark: str, workers: tuple[str, ...]) -> None:
+    name, _, options = mark.partition("(")
+    code = f"pytest.mark.{name}({options or ')'}"
+    hook = f"def pytest_collection_modifyitems(items):\n    [item.add_marker({code}) for item in items]\n"
+    (repository / "conftest.py").write_text(f"import pytest\n\n{hook}")
+    assert pytest_in(repository, "bench/logs.toml", *workers).code == 1
+    (repository / "bench/logs.toml").write_text(
+        SUITE.replace('bad = "../logs/bad" ', 'worst = "../logs/gone"')
+    )
+    assert pytest_in(repository, "bench/logs.toml", *workers).code == 1
+    (repository / "bench/logs.toml").write_text(SUITE.replace(', bad = "../logs/bad"', ""))
+    assert pytest_in(repository, "bench/logs.toml", *workers).code == 0
+
+
+def test_the_first_shard_judges_suites_of_logs_and_the_others_say_so(repository: Path) -> None:
+    first = pytest_in(repository, "bench/logs.toml", "--slimgate-shard", "1/2")
+    assert first.code == 1
+    assert any("bad: gsm8k/acc" in line and "FAIL" in line for line in first.lines)
+    second = pytest_in(repository, "bench/logs.toml", "--slimgate-shard", "2/2")
+    assert second.code == 5
+    assert "not judged in shard 2/2, as shard 1 does: bench/logs.toml" in second.lines
+
+
+@pytest.mark.parametrize("table", ['family = "holm"', "teacher = { accuracy = { floor = 0.99 } }"])
+def test_budgets_of_models_do_not_go_with_prediction_files(predictions: Path, table: str) -> None:
+    text = PREDICTIONS.replace("[budgets]\n", f"[budgets]\n{table}\n")
+    (predictions / "bench/files.toml").write_text(text, "utf-8")
+    ran = pytest_in(predictions, "bench")
+    assert ran.code == 4
+    problem = f"[budgets] {table.split(' ')[0]}: does not go with prediction files; leave it out"
+    assert any(problem in line for line in ran.lines), ran.lines
+
+
+def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
+    text = '[logs]\ntargets = { q4 = "../logs/gone.txt" }\n[budgets]\nkl = { mean_max = 0.02 }\n'
+    (repository / "bench/logs.toml").write_text(text, "utf-8")
+    ran = pytest_in(repository, "bench")
+    assert ran.code == 1
+    assert any("gone.txt: no such file" in line for line in ran.lines), ran.lines
+    assert not any("Ctrl-C" in line or "Traceback" in line for line in ran.lines)

@@ -94,7 +94,7 @@ def test_without_the_extra_models_a_suite_of_models_is_refused(
     with pytest.raises(SuiteError) as caught:
         load_suite(bench / "x.toml", "bench/x.toml")
     assert str(caught.value) == (
-        'bench/x.toml: a suite of models needs the package torch: pip install "slimgate[models]"'
+        'bench/x.toml: a suite of models needs torch: pip install "slimgate[models]"'
     )
     assert load_suite(bench / "x.toml", check_data=False).teacher is not None
 

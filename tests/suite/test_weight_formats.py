@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.versions import needs
 
 from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
@@ -66,6 +67,7 @@ def _load(folder: Path, monkeypatch: pytest.MonkeyPatch, runtimes: str = "") -> 
     return load_suite(folder / "suite.toml")
 
 
+@needs("transformers>=5.18")
 def test_the_format_is_that_of_the_last_step_or_of_the_files(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +83,7 @@ def test_the_format_is_that_of_the_last_step_or_of_the_files(
     assert suite.timed == ("teacher", "float")
 
 
+@needs("transformers>=5.18")
 def test_a_runtime_that_computes_the_format_is_timed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_runtime = '[variants.served]\nsteps = [{ to_gguf = {} }]\nruntime = { name = "gguf_server:Gguf" }\n'
     suite = _load(folder, monkeypatch, of_runtime)

@@ -84,8 +84,9 @@ def add_to(commands: Any) -> None:
         "--allow",
         action="append",
         metavar="WHAT",
-        help="of logs, repeatable: accept that they differ in tasks, document, prompt, target, shots, limit, "
-        "chat_template, version, generation or filters (load tests: load or prompt); the output says so",
+        help="of logs, repeatable: accept that they differ in tasks, metrics, document, prompt, target, "
+        "shots, limit, chat_template, version, generation or filters (load tests: load or prompt); the "
+        "output says so",
     )
     parser.add_argument(
         "--missing",

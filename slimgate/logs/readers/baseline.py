@@ -29,8 +29,8 @@ class Baseline(Reader):
             raise DataError(f"{path}: it holds the logs of {len(folders)} bases; name one of {names}")
         if not folders:
             raise DataError(
-                f"{path}: its record holds no log of a base; expected a folder of slimgate judge --report on "
-                "logs, or a baseline that slimgate accept made of one"
+                f"{path}: its record holds no log of a base, as a record of logs of answers does; give the "
+                "base's own file of predictions, load test or log"
             )
         return read_base_log(folders[0] / BASE_LOG, str(path))
 

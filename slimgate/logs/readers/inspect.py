@@ -73,6 +73,8 @@ def _logs_in(path: Path, reader: Reader) -> list[Path]:
 def _describe_incomplete(file: Path, header: Json) -> list[str]:
     """Why a log cannot be judged; nothing where it can."""
     status, error = header.get("status"), header.get("error")
+    if header.get("invalidated"):
+        return [f"{file.name}: its samples were invalidated by `inspect log`; run them again"]
     if status == "success":
         return []
     why = f": {str(error.get('message'))[:200]}" if error else ""
@@ -115,6 +117,10 @@ _NOT_ANSWERS = (
 )
 
 
+def _row_id(sample: Any, epoch: int) -> str:
+    return f"{sample}" if epoch == 1 else f"{sample} epoch {epoch}"
+
+
 def _rows(file: Path) -> Iterator[Row]:
     for sample in read_samples(file):
         text = _text_of(sample["input"])
@@ -124,8 +130,12 @@ def _rows(file: Path) -> Iterator[Row]:
         scores = dict(_scores(sample))
         inputs = [text, target, *(sample.get(name) for name in ("choices", "files", "setup"))]
         yield Row(
-            id=f"{sample['id']}" if epoch == 1 else f"{sample['id']} epoch {epoch}",
-            scores={name: _number(value) for name, value in scores.items() if _is_number(value)},
+            id=_row_id(sample["id"], epoch),
+            scores=(
+                {}
+                if sample.get("invalidation")
+                else {name: _number(value) for name, value in scores.items() if _is_number(value)}
+            ),
             not_numbers=tuple(name for name, value in scores.items() if not _is_number(value)),
             keys={DOCUMENT: as_text(inputs) or "", PROMPT: text, TARGET: as_text(target) or ""},
             cluster=str(sample["id"]),

@@ -66,7 +66,12 @@ class PairedAnswers:
         self._old, self._new = old, new
         self._same = same_gate_rows(old.record, new.record)
         self.notes: list[str] = []
-        if not self._same:
+        if not new.record.task.has_rows:
+            self.notes.append(
+                "Load tests and KL logs have no rows: their figures are not compared here; `slimgate judge "
+                "OLD NEW` compares two load tests."
+            )
+        elif not self._same:
             self.notes.append(
                 "The gate rows are not the same (the digests of the split differ): values are of other rows, "
                 "and no test was made."

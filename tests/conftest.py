@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 
-OF_MODELS = (
+NOT_ALWAYS_THERE = (
     "torch",
     "transformers",
     "datasets",
@@ -75,9 +75,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Without the extra models, a file of tests that imports one of its packages is left out."""
+    """A file of tests that imports a package of an extra, models or docs, is left out where it is missing."""
     report = yield
-    missing = re.search(rf"No module named '({'|'.join(OF_MODELS)})[.']", str(report.longrepr))
+    missing = re.search(rf"No module named '({'|'.join(NOT_ALWAYS_THERE)})[.']", str(report.longrepr))
     if report.failed and isinstance(collector, pytest.Module) and missing and find_spec(missing[1]) is None:
         report.outcome = "skipped"
         report.longrepr = (str(collector.path), 0, f"Skipped: {missing[1]} is not installed")

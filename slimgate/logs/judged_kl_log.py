@@ -16,21 +16,20 @@ from slimgate.judge.message import format_share_above
 from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.kl_log import KlLog
-from slimgate.logs.unanswered import describe_unanswered
+from slimgate.logs.target_budgets import describe_not_judged, describe_switched_off, resolve_for_target
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.files import TEACHER
 from slimgate.record.task import KL_LOGS
 from slimgate.report.tool_files import KL_WORDS
 from slimgate.run.gate_results import format_now
-from slimgate.suite.budgets import resolve_budgets
 
 Budget = LimitBudget | QualityBudget
 
 
 @dataclass(frozen=True)
 class KlBudgets:
-    """The budgets on the tokens of a target. warnings: those of its file that a KL log does not answer."""
+    """The budgets on the tokens of a target. warnings: budgets of its file on other things."""
 
     limits: tuple[Budget, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -70,17 +69,18 @@ class JudgedKlLogs(JudgedFiles):
 
 def read_kl_budgets(tables: Mapping[str, Any], name: str, shown: str) -> KlBudgets:
     """tables: of the file; name: of the target. Raises SuiteError where the file has none for a KL log."""
-    stated = resolve_budgets(tables, (name,), shown)[name]
+    stated = resolve_for_target(tables, name, shown)
     budgets: list[Budget] = [*stated.quality.get(PERPLEXITY, ())]
     for table in stated.behaviour.tokens.values():
         budgets += table
-    if not budgets:
+    if not budgets and not stated.switched_off:
         raise SuiteError(
             f"{shown} [budgets]: a KL log is judged by kl, top1_agreement and perplexity, such as "
             "kl = { mean_max = 0.02 }"
         )
-    answered = (PERPLEXITY, *stated.behaviour.tokens)
-    return KlBudgets(tuple(budgets), tuple(describe_unanswered(stated, answered, "a KL log", shown)))
+    judged = (PERPLEXITY, *stated.behaviour.tokens)
+    warnings = describe_not_judged(stated, judged, "a KL log", shown)
+    return KlBudgets(tuple(budgets), (*warnings, *describe_switched_off(stated, name, shown)))
 
 
 def _judge_log(name: str, log: KlLog, budgets: KlBudgets, on_inconclusive: OnInconclusive) -> VariantRecord:

@@ -26,17 +26,16 @@ from slimgate.judge.load_tests import (
 from slimgate.judge.verdict import worst_verdict
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.load_tests import LoadPair, describe_lengths, failures, pair_loads
-from slimgate.logs.unanswered import describe_unanswered
+from slimgate.logs.target_budgets import describe_not_judged, describe_switched_off, resolve_for_target
 from slimgate.plugins.reader import LoadRun, Log
 from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import LOAD_TESTS
 from slimgate.run.gate_results import format_now
-from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.variant_budgets import LATENCY
 
-# The budgets on the target's own times that requests of a load test can answer.
+# The budgets on the target's own times that the requests of a load test decide.
 PART_OF_LIMIT: Mapping[str, LoadPart] = {"p50_ms_max": "answer", "p95_ms_max": "answer", TTFT_P95: "ttft"}
 Budget = SpeedBudget | LimitBudget
 
@@ -87,7 +86,7 @@ def judge_load_tests(
 
 @dataclass(frozen=True)
 class TimeBudgets:
-    """The budgets on times of a target. warnings: the budgets of its file that load tests do not answer."""
+    """The budgets on times of a target. warnings: budgets of its file on other things."""
 
     limits: tuple[Budget, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -95,9 +94,9 @@ class TimeBudgets:
 
 def read_time_budgets(tables: Mapping[str, Any], name: str, shown: str) -> TimeBudgets:
     """tables: of the file; name: of the target. Raises SuiteError for limits of models, and for none."""
-    stated = resolve_budgets(tables, (name,), shown)[name]
+    stated = resolve_for_target(tables, name, shown)
     budgets = stated.on_times
-    if not budgets:
+    if not budgets and not stated.switched_off:
         raise SuiteError(
             f"{shown} [budgets]: load tests are judged by latency, such as latency = {{ speedup_min = 1.2 }}"
         )
@@ -105,7 +104,8 @@ def read_time_budgets(tables: Mapping[str, Any], name: str, shown: str) -> TimeB
     for budget in budgets:
         if budget.kind not in able:
             raise SuiteError(f"{shown} [budgets] latency {budget.kind}: load tests take {', '.join(able)}")
-    return TimeBudgets(budgets, tuple(describe_unanswered(stated, (LATENCY,), "load tests", shown)))
+    warnings = describe_not_judged(stated, (LATENCY,), "load tests", shown)
+    return TimeBudgets(budgets, (*warnings, *describe_switched_off(stated, name, shown)))
 
 
 def require_load_test(log: Log, path: Path, base: Path) -> Log:

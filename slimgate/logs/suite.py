@@ -27,7 +27,7 @@ from slimgate.logs.load_tests import check_load_options
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.runs import parse_choices
-from slimgate.logs.unanswered import CHANGES, list_budget_tables
+from slimgate.logs.target_budgets import CHANGES, list_budget_tables
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.suite.budgets import resolve_budgets
@@ -148,7 +148,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     if of_answers and stated:
         raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
     if not of_answers:
-        _check_answered(table, tables, kind, shown)
+        _check_kind(table, tables, kind, shown)
     return LogSuite(
         path=path,
         shown=shown,
@@ -183,8 +183,8 @@ def _seems_predictions(base: Path, table: LogsTable) -> bool:
     return bool(_PREDICTION_KEYS & table.model_fields_set) or base.suffix in (".csv", ".tsv", ".parquet")
 
 
-def _check_answered(table: LogsTable, tables: Mapping[str, Any], kind: FileKind, shown: str) -> None:
-    """Raises SuiteError for a key or a budget that files of the kind do not answer."""
+def _check_kind(table: LogsTable, tables: Mapping[str, Any], kind: FileKind, shown: str) -> None:
+    """Raises SuiteError for a key or a budget that does not go with the kind of file."""
     wrong = [f"[logs] {key}" for key in LogsTable.model_fields if key in table.model_fields_set - _KEYS[kind]]
     wrong += [f"[{name}]" for name in tables if name != "budgets"]
     if wrong:

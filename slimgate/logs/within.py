@@ -122,7 +122,7 @@ def assert_budgets(
     Paths are relative to the working folder. What the command prints as a note is a Python warning.
 
     Returns what run.json would hold of the target. Raises AssertionError with the line of each budget that
-    ends a run, SuiteError for a budget that the files do not answer or an option that there is not, and
+    ends a run, SuiteError for a budget that the files cannot be judged by or an option that there is not, and
     DataError for files that do not match.
     """
     __tracebackhide__ = True

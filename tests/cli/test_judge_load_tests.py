@@ -304,3 +304,20 @@ def test_budgets_that_load_tests_do_not_answer_are_named(
     assert main(["judge", base, target, "--repeat", again, "--budgets", budgets]) == 0
     out = capsys.readouterr().out
     assert f"note: {budgets}: budgets on accuracy and flips are not judged from load tests" in out
+
+
+def test_a_target_that_switches_its_budget_off_leaves_the_others_judged(tmp_path: Path) -> None:
+    files(tmp_path, slower=0.5)
+    suite = tmp_path / "loads.toml"
+    suite.write_text(
+        '[logs]\nbase = "base.json"\nrepeat = "again.json"\n'
+        'targets = { fast = "target.json", old = "target.json" }\n'
+        "[budgets]\nlatency = { speedup_min = 1.5 }\n"
+        '[budgets.variants.old]\nlatency = { speedup_min = "off", reason = "is replaced next week" }\n'
+    )
+    judged = judge_log_suite(load_log_suite(suite, "loads.toml")).targets
+    assert [budget.verdict for budget in judged["fast"].load_tests["c8"].budgets] == ["PASS"]
+    assert judged["old"].load_tests["c8"].budgets == []
+    assert judged["old"].notes == [
+        "loads.toml switches off latency speedup_min 1.5 for old: is replaced next week"
+    ]

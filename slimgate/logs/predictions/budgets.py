@@ -10,8 +10,12 @@ from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
-from slimgate.logs.unanswered import CHANGES, describe_unanswered
-from slimgate.suite.budgets import resolve_budgets
+from slimgate.logs.target_budgets import (
+    CHANGES,
+    describe_not_judged,
+    describe_switched_off,
+    resolve_for_target,
+)
 
 DEFAULT_METRIC = "accuracy"
 _NOT_OF_ONE = 'budgets with over = "builds" are not judged from the predictions of one build'
@@ -43,23 +47,19 @@ def read_prediction_budgets(
         raise SuiteError(f"{shown} budgets: {format_value(data['budgets'])} came, expected a table [budgets]")
     tables = data["budgets"].get("variants")
     names = [name for name in tables if name != "teacher"] if isinstance(tables, Mapping) else []
-    resolved = resolve_budgets(data, (*names, target), shown, without_builds=True)[target]
-    budgets, over_builds = resolved.drop_over_builds()
+    budgets, over_builds = resolve_for_target(data, target, shown).drop_over_builds()
     behaviour = replace(budgets.behaviour, tokens={})
-    if not budgets.quality and behaviour == BehaviourBudgets():
+    if not budgets.quality and behaviour == BehaviourBudgets() and not budgets.switched_off:
         problem = "no budget on a metric, such as accuracy = { drop_points = 2.0 }"
         problem = f"{_NOT_OF_ONE}: {', '.join(over_builds)}" if over_builds else problem
         raise SuiteError(f"{shown} [budgets]: {problem}")
-    answered = (*budgets.quality, *CHANGES)
-    warnings = describe_unanswered(budgets, answered, "predictions", shown)
+    judged = (*budgets.quality, *CHANGES)
+    warnings = describe_not_judged(budgets, judged, "predictions", shown)
     if over_builds:
         warnings.append(f"{shown}: {_NOT_OF_ONE}: {', '.join(over_builds)}")
     if data["budgets"].get("teacher"):
         warnings.append(f"{shown}: budgets of the teacher are not judged from predictions")
-    warnings += [
-        f"{shown} switches off {budget.budget} {budget.kind} {budget.limit:g} for {target}: {budget.reason}"
-        for budget in budgets.switched_off
-    ]
+    warnings += describe_switched_off(budgets, target, shown)
     if names and target not in names:
         warnings.append(
             f"{shown} has budgets of {', '.join(names)} and none of {target} (the name of the variant's "

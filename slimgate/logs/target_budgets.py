@@ -1,11 +1,12 @@
-"""Budgets of a file that the judged files cannot answer, such as a budget on size and two load tests."""
+"""The budgets of one target, and those that its files cannot be judged by, such as the size of a load test."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
+from slimgate.suite.budgets import resolve_budgets
 from slimgate.suite.variant_budgets import LATENCY, VariantBudgets
 
 # The table of [budgets] that fills a field of VariantBudgets, where their names differ.
@@ -15,15 +16,30 @@ CHANGES = ("flips", "slices")
 _SPLIT = ("quality", "behaviour", "switched_off")
 
 
-def describe_unanswered(
-    budgets: VariantBudgets, answered: Collection[str], noun: str, shown: str
-) -> list[str]:
+def resolve_for_target(tables: Mapping[str, Any], target: str, shown: str) -> VariantBudgets:
+    """The budgets of one target. tables: of the file, which may have [budgets.variants.X] of others."""
+    budgets = tables.get("budgets")
+    others = budgets.get("variants") if isinstance(budgets, Mapping) else None
+    names = [name for name in others if name != "teacher"] if isinstance(others, Mapping) else []
+    return resolve_budgets(tables, (*names, target), shown, without_builds=True)[target]
+
+
+def describe_not_judged(budgets: VariantBudgets, judged: Collection[str], noun: str, shown: str) -> list[str]:
     """A warning that names the budgets that nothing judges; empty where there are none.
 
-    answered: tables of [budgets] that the files answer. noun: what the files are; shown: the file of budgets.
+    judged: tables of [budgets] that the files are judged by. noun: what the files are. shown: the file of
+    budgets.
     """
-    tables = [name for name in list_budget_tables(budgets) if name not in answered]
+    tables = [name for name in list_budget_tables(budgets) if name not in judged]
     return [f"{shown}: budgets on {' and '.join(tables)} are not judged from {noun}"] if tables else []
+
+
+def describe_switched_off(budgets: VariantBudgets, target: str, shown: str) -> list[str]:
+    """A line for each common budget that the target switches off, with its reason."""
+    return [
+        f"{shown} switches off {budget.budget} {budget.kind} {budget.limit:g} for {target}: {budget.reason}"
+        for budget in budgets.switched_off
+    ]
 
 
 def list_budget_tables(budgets: VariantBudgets) -> list[str]:

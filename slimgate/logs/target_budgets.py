@@ -1,4 +1,4 @@
-"""The budgets of one target, and those that its files cannot be judged by, such as the size of a load test."""
+"""The budgets of one target, and those that its files cannot decide, such as one on size of a load test."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SPLIT = ("quality", "behaviour", "switched_off")
 def resolve_for_target(tables: Mapping[str, Any], target: str, shown: str) -> VariantBudgets:
     """The budgets of one target. tables: of the file, which may have [budgets.variants.X] of others."""
     budgets = tables.get("budgets")
-    others = budgets.get("variants") if isinstance(budgets, Mapping) else None
-    names = [name for name in others if name != "teacher"] if isinstance(others, Mapping) else []
+    variants = budgets.get("variants") if isinstance(budgets, Mapping) else None
+    names = [name for name in variants if name != "teacher"] if isinstance(variants, Mapping) else []
     return resolve_budgets(tables, (*names, target), shown, without_builds=True)[target]
 
 

@@ -36,10 +36,9 @@ def test_a_kl_log_has_no_base(tmp_path: Path) -> None:
 
 
 def test_logs_and_predictions_hold_budgets_of_their_own(tmp_path: Path) -> None:
-    scores = [1.0] * 150 + [0.0] * 50
-    for name in ("base", "target"):
-        write_lm_eval(tmp_path / name, {"gsm8k": scores})
-        rows = [f"r{k},{k % 2},{(k % 2) ^ (k < 10)}" for k in range(200)]
+    for name, wrong in (("base", 10), ("target", 11)):
+        write_lm_eval(tmp_path / name, {"gsm8k": [1.0] * (200 - wrong) + [0.0] * wrong})
+        rows = [f"r{k},{k % 2},{(k % 2) ^ (k < wrong)}" for k in range(200)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["id,label,prediction", *rows]))
     record = assert_budgets(tmp_path / "base", tmp_path / "target", {"*": {"drop_points": 5.0}})
     assert "gsm8k/acc" in record.quality
@@ -61,7 +60,7 @@ def test_notes_are_warnings_and_paths_are_of_the_working_folder(
     rows = ["id,label,prediction", *(f"r{k},{k % 2},{k // 2 % 2}" for k in range(200))]
     for name in ("base", "target"):
         (tmp_path / f"{name}.csv").write_text("\n".join(rows))
-    with pytest.warns(UserWarning, match="the teacher is near chance"):
+    with pytest.warns(UserWarning, match="the teacher is near chance"), pytest.warns(match="are the same"):
         assert_budgets("base.csv", "target.csv", {"accuracy": {"drop_points": 10.0}})
 
 

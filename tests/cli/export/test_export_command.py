@@ -15,13 +15,13 @@ from fixtures.models.architectures import write_tiny
 from fixtures.models.building import PARAMS, load_tiny, tiny_context
 from fixtures.models.embeddings import LABELS, PAIRS, embedding_context, load_encoder
 from fixtures.models.kept_models import KeptRun, kept_run, predict_with_readme
+from slimgate._system import requirements
 from slimgate.cli.main import main
 from slimgate.models.predict import predict_scores
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load, module_of
 from slimgate.steps.agreement import predictor_of
 from slimgate.store.artifact import Artifact
-from slimgate.suite import extras
 from slimgate.tasks import causal_lm
 
 pytestmark = pytest.mark.slow
@@ -276,12 +276,12 @@ def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path
 
 @pytest.fixture
 def no_onnxscript(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = extras.versions
+    installed = requirements.versions
 
     def found(packages: Iterable[str]) -> dict[str, str | None]:
         return {**installed(packages), **({"onnxscript": None} if "onnxscript" in packages else {})}
 
-    monkeypatch.setattr(extras, "versions", found)
+    monkeypatch.setattr(requirements, "versions", found)
 
 
 @pytest.mark.usefixtures("no_onnxscript")

@@ -7,6 +7,7 @@ from pathlib import Path
 from slimgate import __version__
 from slimgate._system.digests import json_digest
 from slimgate._system.files import write_atomically
+from slimgate._system.git import describe_commit
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG
@@ -58,7 +59,13 @@ def _make_record(judged: JudgedFiles, command: str, seed: int, suite: str, title
         created=format_now(),
         command=command,
         machine=describe_machine(threads=1, device="cpu"),
-        suite=SuiteFacts(path=suite, title=title, digest=json_digest(task.params), seeds=[seed]),
+        suite=SuiteFacts(
+            path=suite,
+            title=title,
+            digest=json_digest(task.params),
+            seeds=[seed],
+            commit=describe_commit(Path()),
+        ),
         task=task,
         variants=variants,
         self_test=SelfTest(),

@@ -14,12 +14,17 @@ KL_LOGS = "KL logs"
 
 
 class SuiteFacts(Part):
-    """reference: published figures as markdown, shown beside those of this run."""
+    """reference: published figures as markdown, shown beside those of this run.
+
+    commit: the git commit of the suite's folder, with "+" if tracked files differed from it; None outside
+    of git.
+    """
 
     path: str
     title: str
     digest: str
     seeds: list[int]
+    commit: str | None = None
     reference: str | None = None
 
 

@@ -15,11 +15,20 @@ from slimgate.report.pr_comment import pr_comment
 PR_COMMENT = "pr-comment.md"
 
 
-def write_reports(record: RunRecord, folder: Path, texts: Texts | None) -> None:
-    """report.md, pr-comment.md, report.html and plots. texts: quotes gate rows by their places, short."""
+def write_reports(
+    record: RunRecord, folder: Path, texts: Texts | None, *, answers: Path | None = None
+) -> None:
+    """Writes report.md, pr-comment.md, report.html and plots.
+
+    Args:
+        record: of the run.
+        folder: where the files go.
+        texts: quotes gate rows by their places, short.
+        answers: the folder of run.json and outcomes/, if that is another.
+    """
     from slimgate.report.html import html_report
 
     plots = write_plots(record, folder / "plots") if can_plot() else []
     write_atomically(folder / "report.md", suite_report(record, [f"plots/{plot.name}" for plot in plots]))
     write_atomically(folder / PR_COMMENT, pr_comment([record]))
-    write_atomically(folder / "report.html", html_report(record, folder, texts))
+    write_atomically(folder / "report.html", html_report(record, answers or folder, texts))

@@ -24,9 +24,7 @@ from slimgate.report.cautions import warnings
 from slimgate.report.figures import count
 from slimgate.report.head import (
     MOST_CAUTIONS,
-    best,
     broken_models,
-    origin,
     reasons,
     reasons_title,
     table_words,
@@ -34,13 +32,17 @@ from slimgate.report.head import (
     verdict_line,
 )
 from slimgate.report.markdown import full_sections
+from slimgate.report.origin import describe_run, origin
+from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
 from slimgate.report.page.details import details
 from slimgate.report.page.embedding import embed_json
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
-from slimgate.report.status import inside_budgets
+from slimgate.report.recommendation import recommend
+from slimgate.report.status import inside_budgets, models
+from slimgate.report.worst_loss import list_worst_losses
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,19 +62,21 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
         this_run=this_run_line(record),
-        reasons=[escape(message) for message in reasons(record)],
+        reasons=[*(escape(message) for message in reasons(record)), *list_worst_losses(record)],
         reasons_title=reasons_title(record),
         broken=broken_models(record),
-        best=best(record),
+        best=recommend(record),
         ships=bool(inside_budgets(record)),
         warnings=list(warnings(record)),
         most_warnings=MOST_CAUTIONS,
         words=table_words(record),
         origin=origin(record),
+        described_run=describe_run(record),
         heads=heads(record),
         rows=table,
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
         details=details(record),
+        budgets=rank_budgets(models(record)),
         folded=[_split_section(text) for text in full_sections(record)],
         data=embed_json(chart_data(record)),
         changed=embed_json(changed_rows(record, folder, texts)),
@@ -85,7 +89,7 @@ def html_index(records: Sequence[RunRecord], paths: Sequence[str | PurePath]) ->
         (
             record,
             quote(path.as_posix() if isinstance(path, PurePath) else path),
-            best(record),
+            recommend(record),
             describe_carried(record),
         )
         for record, path in zip(records, paths, strict=True)

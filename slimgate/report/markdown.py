@@ -35,7 +35,8 @@ from slimgate.report.confirm import confirm_section
 from slimgate.report.epochs import epoch_table
 from slimgate.report.figures import as_fast, count, flops_words, significant, smaller, to_fixed
 from slimgate.report.followed_rows import followed_section
-from slimgate.report.head import best, head, reasons
+from slimgate.report.head import head, reasons
+from slimgate.report.recommendation import recommend
 from slimgate.report.separation import separation_section
 from slimgate.report.since_baseline import since_baseline
 from slimgate.report.stages import artifact_table, built_section, step_table
@@ -201,7 +202,7 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
 
 def _reasons(record: RunRecord, path: str) -> str:
     lines = [escape(message) for message in reasons(record)]
-    return blocks(f"## {_link(record.suite.path, path)}", bullets([*lines, *best(record)]))
+    return blocks(f"## {_link(record.suite.path, path)}", bullets([*lines, *recommend(record)]))
 
 
 def _status(status: Status) -> str:

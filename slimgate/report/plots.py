@@ -14,6 +14,7 @@ from typing import Any
 
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.record import RunRecord, TradeoffFacts, VariantRecord
+from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
 from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, courses
 from slimgate.report.pictures import COLOURS, picture
@@ -49,12 +50,13 @@ class Point:
 
 
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, the first metric that has a budget against each, behaviour, the epochs of training.
+    """Writes, as SVG, all budgets, the first metric that has one against size and speed, behaviour, epochs.
 
     Gives the files. Needs matplotlib. Nothing is drawn where fewer than two models have been measured, or
     no step trained for two epochs.
     """
-    written: list[Path] = []
+    budgets = draw_budgets(record, folder)
+    written = [] if budgets is None else [budgets]
     for metric in [*budgeted_metrics(record), *metrics(record)][:1]:
         against = {
             "size": ("files needed to predict, MB", list(_by_size(record, metric))),

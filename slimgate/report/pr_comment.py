@@ -14,7 +14,6 @@ from slimgate.report.cautions import warnings
 from slimgate.report.comparison import variants_table
 from slimgate.report.confirm import confirm_lines
 from slimgate.report.head import (
-    best,
     broken_models,
     fold_rest,
     reasons,
@@ -24,6 +23,7 @@ from slimgate.report.head import (
     verdict_line,
 )
 from slimgate.report.log_comparison import log_table
+from slimgate.report.recommendation import recommend
 from slimgate.report.since_baseline import baseline_name, since_table
 from slimgate.report.status import teacher, variants, verdicts
 from slimgate.report.tables import Piece, blocks, bullets, fit_pieces, fold, uncut, with_heading
@@ -86,7 +86,7 @@ def _pieces(record: RunRecord) -> list[Piece]:
         ),
         _lines("**What was not built or measured**", "variants that were not built", lost),
         _lines("**On the confirm rows, which judge only what passed**", "verdicts", confirm),
-        uncut("what could ship", with_heading("**What could ship**", bullets(best(record)))),
+        uncut("what to ship", with_heading("**What to ship**", bullets(recommend(record)))),
         uncut(
             "warnings", with_heading("**Before you trust this**", fold_rest(list(warnings(record)), "note"))
         ),

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from slimgate._system.git import describe_commit
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
@@ -318,6 +319,7 @@ def _make_suite_facts(suite: Suite) -> SuiteFacts:
         title=suite.title,
         digest=suite.digest,
         seeds=list(suite.seeds),
+        commit=describe_commit(suite.path.parent),
         reference=suite.reference,
     )
 

@@ -96,7 +96,7 @@ def test_a_model_that_was_replaced_has_no_verdict_until_it_is_judged_again(whole
     assert record.startswith("  whole record: partial (1 PASS, 0 FAIL")
     assert "  released: 3 earlier results dropped, because the model, its teacher, the rows" in replaced.out
     report = (replaced.folder / "reports/latest/elsewhere/report.md").read_text()
-    assert "released" not in report.partition("What could ship")[2].partition("Before you trust")[0]
+    assert "released" not in report.partition("What to ship")[2].partition("Before you trust")[0]
 
 
 def test_the_line_of_a_run_agrees_with_its_exit_code(judged: Ran, after_fail: Ran) -> None:

@@ -20,8 +20,9 @@ from slimgate.record import (
 )
 from slimgate.report.card import card
 from slimgate.report.cautions import warnings
-from slimgate.report.head import best, head, verdict_line
+from slimgate.report.head import head, verdict_line
 from slimgate.report.page.table import kind_of
+from slimgate.report.recommendation import recommend
 from slimgate.report.status import standing
 from slimgate.report.terminal.summary import summary_lines
 from slimgate.run.gate_results import verdict
@@ -67,7 +68,7 @@ def test_undecided_slices_are_inconclusive_in_line_cell_and_page_and_ship_nothin
     record = sample_record(variants=models, verdict=verdict(models, SelfTest(), 0))
     assert verdict_line(record) == "**INCONCLUSIVE** · 1 budget holds, 1 is undecided"
     assert standing(record, record.variant("pruned")) == "**INCONCLUSIVE** (slices accuracy)"
-    assert best(record) == ["No variant is shown to be inside all its budgets."]
+    assert recommend(record) == ["**Ship nothing**: no variant is shown to be inside all its budgets."]
     last = "".join(text for text, _ in summary_lines(record, "report.md")[-1])
     assert "INCONCLUSIVE (1 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 not gated)" in last
     assert kind_of(record, record.variant("pruned")) == "INCONCLUSIVE"

@@ -15,8 +15,8 @@ from slimgate.report.card import card
 from slimgate.report.cautions import warnings
 from slimgate.report.confirm import confirm_section
 from slimgate.report.github import budget_annotations
-from slimgate.report.head import best
 from slimgate.report.pr_comment import pr_comment
+from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
 
 ROWS = ConfirmFacts(digest="c" * 64, n=3000, looks=1, models=2, measured=MEASURED)
@@ -85,7 +85,7 @@ def smallest(**facts: Any) -> str:
         variant("teacher", artifact=artifact(100, 10)),
         variant("int8", quality={"accuracy": passed}, artifact=artifact(10, 10)),
     ]
-    return best(sample_record(variants=models))[0]
+    return recommend(sample_record(variants=models))[0]
 
 
 def test_what_could_ship_quotes_a_bound_that_holds_after_the_choice() -> None:
@@ -112,7 +112,7 @@ def test_confirm_rows_that_were_looked_at_once_take_its_place(looks: int, among:
         variant("int8", quality={"accuracy": gate}, confirm={"accuracy": again}, artifact=artifact(10, 10)),
     ]
     rows = ROWS.model_copy(update={"looks": looks})
-    assert told in best(sample_record(variants=models, confirm=rows))[0]
+    assert told in recommend(sample_record(variants=models, confirm=rows))[0]
 
 
 @pytest.mark.parametrize("outcome", [Verdict.PASS, Verdict.FAIL])

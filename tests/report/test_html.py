@@ -71,7 +71,9 @@ def test_the_answer_stands_on_top() -> None:
         card.all("h2")[0].text: card.text for card in page.all("section") if "card" in str(card.attributes)
     }
     assert "student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5]" in cards["What does not hold"]
-    assert "Smallest and fastest inside its budgets: distilled-int8 , 18.4 MB" in cards["What could ship"]
+    assert (
+        "Ship distilled-int8 , the smallest and fastest inside its budgets: 18.4 MB" in cards["What to ship"]
+    )
     assert "Not gated, so these cannot fail the run: pruned-50" in cards["Before you trust this"]
 
 
@@ -323,7 +325,7 @@ def test_the_page_over_all_suites_links_to_each() -> None:
         "library_docs/report.html",
         "my%20suite/report.html",
     ]
-    assert "Smallest and fastest inside its budgets" in page.text
+    assert "the smallest and fastest inside its budgets" in page.text
 
 
 def test_intervals_stand_on_one_scale_and_far_ones_at_its_edge() -> None:

@@ -214,7 +214,7 @@ def test_the_verdict_is_the_first_line_after_the_title_and_its_reasons_follow() 
     assert lines[1].startswith(
         "**FAIL** · 9 budgets hold, 4 do not, 1 is undecided · 1 variant could not be built"
     )
-    assert lines[4].startswith("- student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5], budget 2.0")
+    assert lines[5].startswith("- student: accuracy 0.800 vs 0.829, drop 2.9 points [2.3, 3.5], budget 2.0")
 
 
 def test_the_teacher_comes_first_wherever_it_stands_in_the_record() -> None:
@@ -341,7 +341,7 @@ def test_what_distillation_gained_over_its_twin_is_said_in_points() -> None:
 
 def test_the_smallest_and_the_fastest_inside_their_budgets_are_named() -> None:
     report = suite_report(sample_record())
-    line = "Smallest and fastest inside its budgets: **distilled-int8**, 18.4 MB (4.7× smaller), "
+    line = "Ship **distilled-int8**, the smallest and fastest inside its budgets: 18.4 MB (4.7× smaller), "
     assert f"- {line}2.31× [2.25, 2.38] as fast on batch 1, 31.9 ms on batch 32 × 32 tokens" in report
     assert "- Its quality: accuracy 0.824 (drop 0.5 [0.0, 1.1]), f1_macro" in report
 
@@ -356,14 +356,14 @@ def test_the_fastest_is_the_one_whose_duel_proves_most() -> None:
         variant("sure", quality=good, latency={"b1": sure}, artifact=artifact(20, 10)),
     ]
     report = suite_report(sample_record(variants=[teacher, *models]))
-    assert "- Smallest inside its budgets: **noisy**" in report
-    assert "- Fastest inside its budgets: **sure**, 2.00× [1.90, 2.10] as fast on batch 1." in report
+    assert "- For size, ship **noisy**" in report
+    assert "- For speed, ship **sure**: 2.00× [1.90, 2.10] as fast on batch 1." in report
 
 
 def test_a_smaller_variant_outside_its_budgets_is_not_the_best() -> None:
     failing = quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)
     report = suite_report(one_variant(artifact=artifact(1_000_000, 250_000), quality={"accuracy": failing}))
-    assert "No variant is shown to be inside all its budgets." in report
+    assert "**Ship nothing**: no variant is shown to be inside all its budgets." in report
 
 
 def test_a_variant_as_slow_as_the_teacher_is_not_called_fast() -> None:
@@ -429,7 +429,7 @@ def test_a_promise_that_does_not_hold_is_named() -> None:
 def test_a_variant_as_large_as_the_teacher_is_not_called_small() -> None:
     good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
     report = suite_report(one_variant(quality=good, artifact=artifact(TEACHER_BYTES, 22_714_756)))
-    assert "Inside all their budgets, but none smaller than the teacher: x." in report
+    assert "Ship **x**: inside all budgets, but not smaller than the teacher." in report
 
 
 def test_a_variant_larger_than_the_teacher_is_said_to_be_larger() -> None:
@@ -538,7 +538,7 @@ def test_a_gate_without_self_test_is_a_warning() -> None:
 @pytest.mark.parametrize("count", [0, 1], ids=["no models", "only the teacher"])
 def test_a_record_without_variants_still_gives_a_report(count: int) -> None:
     report = suite_report(sample_record(variants=sample_record().variants[:count]))
-    assert "There is no variant: only the teacher was measured." in report
+    assert "**Ship nothing**: there is no variant, only the teacher was measured." in report
     assert "Nothing was judged against a budget." in whole(sample_record(variants=[]))
     rendered(report)
 
@@ -546,7 +546,7 @@ def test_a_record_without_variants_still_gives_a_report(count: int) -> None:
 def test_a_variant_with_nothing_measured_still_gives_a_report() -> None:
     report = suite_report(one_variant())
     assert row(report, "x")[1] == "no budget"
-    assert "No variant has been judged against a budget." in report
+    assert "**Ship nothing yet**: no variant has been judged against a budget." in report
 
 
 def test_a_verdict_without_its_message_is_told_from_the_figures() -> None:

@@ -9,7 +9,7 @@ from slimgate.judge.verdict import Verdict
 from slimgate.record import CarriedResult, VariantRecord
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import size_cell
-from slimgate.report.head import best
+from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, standing
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -27,7 +27,7 @@ def test_only_what_holds_every_budget_could_ship(found: tuple[Verdict, ...]) -> 
     model = judged("odd", *found)
     record = sample_record(variants=[sample_record().variants[0], model])
     assert inside_budgets(record) == []
-    assert best(record) == ["No variant is shown to be inside all its budgets."]
+    assert recommend(record) == ["**Ship nothing**: no variant is shown to be inside all its budgets."]
 
 
 @pytest.mark.parametrize("fields", [{"gated": False}, {"error": "it broke"}, {"awaited": ["size"]}], ids=str)
@@ -72,10 +72,10 @@ def test_the_fastest_is_said_on_the_workloads_of_the_tables_and_counted_on_other
 
     good = fast("good", b1=2.0, b32x32=2.0, b3=2.0, b4=4.0, b5=4.0)
     better = fast("better", b1=3.0, b32x32=1.0, b3=3.0, b4=3.0, b5=3.0)
-    [_, line] = best(sample_record(variants=[sample_record().variants[0], better, good]))
+    [_, line] = recommend(sample_record(variants=[sample_record().variants[0], better, good]))
     assert line == (
-        "Fastest inside its budgets: **better**, 3.00× [2.70, 3.30] as fast on batch 1, on 1 more workload; "
-        "**good**, 2.00× [1.80, 2.20] as fast on batch 32 × 32 tokens, on 2 more workloads."
+        "For speed, ship **better**: 3.00× [2.70, 3.30] as fast on batch 1, on 1 more workload; "
+        "**good**: 2.00× [1.80, 2.20] as fast on batch 32 × 32 tokens, on 2 more workloads."
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slimgate._system.escape import escape, visible
+from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
 from slimgate.judge.budget_kinds import is_in_points, list_point_limits
@@ -27,15 +29,17 @@ from slimgate.record import (
 )
 from slimgate.record.results import Result
 from slimgate.report.figures import MISSING, as_fast, drop_words, significant, smaller
-from slimgate.report.page.drawing import Drawn, draw_bar, scale_of
+from slimgate.report.page.drawing import Drawn, draw_bar, draw_margin, scale_of
 from slimgate.report.status import budget_words, workload_words
+
+_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 @dataclass(frozen=True)
 class Budget:
     """A line of the budgets: name, measured value and limit in words.
 
-    picture: the interval beside the limit.
+    picture: the interval beside the limit. margin: the same as a share of what the budget allows.
     """
 
     name: str
@@ -43,6 +47,26 @@ class Budget:
     limit: str
     verdict: Verdict | None
     picture: Drawn | None = None
+    margin: Drawn | None = None
+
+
+@dataclass(frozen=True)
+class ModelBudget:
+    """A budget of a model."""
+
+    model: str
+    budget: Budget
+
+
+def rank_budgets(models: Iterable[VariantRecord]) -> list[ModelBudget]:
+    """The budgets of gated models, the worst first: by verdict, then by what is left."""
+    lines = [ModelBudget(model.name, budget) for model in models if model.gated for budget in budgets(model)]
+    return sorted(lines, key=lambda line: _rank(line.budget))
+
+
+def _rank(budget: Budget) -> tuple[int, float]:
+    verdict = len(_WORST_FIRST) if budget.verdict is None else _WORST_FIRST.index(budget.verdict)
+    return verdict, 100.0 if budget.margin is None else budget.margin.low
 
 
 def budgets(model: VariantRecord) -> list[Budget]:
@@ -121,7 +145,12 @@ def _line(
     limits = list_point_limits([budget]) or [budget.limit]
     scale = scale_of(ends, limits, zero=zero, wide=True)
     picture = draw_bar(scale, value, interval, limits, zero=zero)
-    return Budget(name, words, limit_words(budget.kind, budget.limit), budget.verdict, picture)
+    kind = find_kind("drop_points", "slices") if is_slices_kind(budget.kind) else find_kind(budget.kind)
+    margin = None
+    if kind is not None:
+        two_sided = isinstance(kind, MetricBudgetKind) and kind.two_sided
+        margin = draw_margin(value, interval, budget.limit, zero=zero, least=kind.least, two_sided=two_sided)
+    return Budget(name, words, limit_words(budget.kind, budget.limit), budget.verdict, picture, margin)
 
 
 def limit_words(kind: str, limit: float) -> str:

@@ -82,3 +82,38 @@ def draw_bar(
         tuple(scale.at(limit) for limit in limits),
         not scale.low <= value <= scale.high,
     )
+
+
+def draw_margin(
+    value: float | None,
+    interval: tuple[float, float] | None,
+    limit: float,
+    *,
+    zero: float = 0.0,
+    least: bool = False,
+    two_sided: bool = False,
+) -> Drawn | None:
+    """The interval as a share of what the budget allows, so that budgets of every kind compare.
+
+    The limit is in the middle, and right is inside: at three quarters, half of the allowance is left.
+
+    Args:
+        value: what was measured, in the limit's unit; None if nothing was.
+        interval: around the value.
+        limit: of the budget.
+        zero: the value of the teacher itself: 0 for drops, 1 for ratios.
+        least: whether the limit is the least that is allowed, not the most.
+        two_sided: whether the budget limits the distance from zero in both directions.
+    """
+    low, high = (value, value) if interval is None else interval
+    if value is None or low is None or high is None or not all(map(isfinite, (value, low, high, limit))):
+        return None
+    allowance = abs(limit - zero) or 1.0
+    values = (low, value, high)
+    if two_sided:
+        nearest = 0.0 if low < 0 < high else min(abs(low), abs(high))
+        values = (nearest, abs(value), max(abs(low), abs(high)))
+    margins = sorted((number - limit if least else limit - number) / allowance for number in values)
+    scale = Scale(-1.0, 1.0)
+    low, value, high = map(scale.at, margins)
+    return Drawn(low, value, high, 50.0, (50.0,), not -1.0 <= margins[1] <= 1.0)

@@ -1,6 +1,5 @@
 const HEIGHT = 460;
 const EDGE = { left: 62, right: 24, top: 18, bottom: 46 };
-const LARGEST = 22;
 const CROWD = 60;
 const MOST_NAMES = 24;
 
@@ -105,7 +104,7 @@ function dropChart(host, axes) {
     const front = axis.interval ? [] : frontOf(points);
     const lacking = data().models.length - points.length;
     place.replaceChildren(drawPoints(points, front, axis, state, hint), hint, make("p", { className: "quiet" },
-      `Filled: inside all its budgets; hollow: not, or not gated; dashed: by medians, without an interval; diamond: the teacher. `
+      `Filled: inside all its budgets; hollow: not inside; grey: not gated; dashed: by medians, without an interval; diamond: the teacher. `
       + `Arrow keys go from point to point, Enter opens one.${lacking ? ` ${counted(lacking, "model has", "models have")} no figure on one of the axes.` : ""}`));
     hint.textContent = "";
     fillTable(asTable, points, front, axis, state.metric);
@@ -137,7 +136,6 @@ function fillTable(asTable, points, front, axis, metric) {
 function drawPoints(points, front, axis, state, hint) {
   const limit = data().limits[state.metric];
   const unit = data().units[state.metric] === "percent" ? "growth, %" : "drop, points";
-  const size = WIDTH < 600 ? 0.6 : 1;
   const [low, high] = dropRange(points, limit, state.whole, axis.interval);
   const down = linear(low, high, EDGE.top, HEIGHT - EDGE.bottom);
   const xs = points.map((point) => point.x);
@@ -145,12 +143,11 @@ function drawPoints(points, front, axis, state, hint) {
   const across = axis.log
     ? logarithmic(from / 1.12, to * 1.18, EDGE.left, WIDTH - EDGE.right)
     : linear(from - 0.06 * (to - from || 1), to + 0.08 * (to - from || 1), EDGE.left, WIDTH - EDGE.right);
-  const most = Math.max(...points.map((point) => point.model.bytes ?? 0), 1);
   for (const point of points) {
     point.below = point.y > down.high;
     point.px = across.at(point.x);
     point.py = down.at(Math.min(point.y, down.high));
-    point.r = axis.interval ? 5 : point.model.teacher ? 7 : Math.max(4, (points.length > CROWD ? LARGEST / 2 : LARGEST * size) * Math.sqrt((point.model.bytes ?? 0) / most));
+    point.r = axis.interval || points.length > CROWD ? 5 : 7;
   }
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group",
     "aria-label": `${state.metric}, ${unit}, against ${axis.label}: ${counted(points.length, "model", "models")}` });
@@ -179,14 +176,13 @@ function drawPoints(points, front, axis, state, hint) {
       if (!below) svg.append(draw("path", { class: "reach", d: `M${px} ${down.at(Math.max(best, down.low))}V${down.at(Math.min(worst, down.high))}` }));
     }
   }
-  const ordered = [...points].sort((a, b) => b.r - a.r);
-  const marks = ordered.map((point) => markedPoint(point, state, hint));
+  const marks = points.map((point) => markedPoint(point, state, hint));
   if (points.length > CROWD) {
-    for (const [k, point] of ordered.entries()) marks[k].classList.toggle("back", front.length > 0 && !front.includes(point));
+    for (const [k, point] of points.entries()) marks[k].classList.toggle("back", front.length > 0 && !front.includes(point));
   }
   svg.append(...marks);
   svg.append(...namesOf(points, points.length <= MOST_NAMES ? points : front.slice(0, MOST_NAMES)));
-  const byPlace = [...points].sort((a, b) => a.px - b.px).map((point) => marks[ordered.indexOf(point)]);
+  const byPlace = [...points].sort((a, b) => a.px - b.px).map((point) => marks[points.indexOf(point)]);
   roving(svg, byPlace);
   return svg;
 }
@@ -199,7 +195,7 @@ function seriesOf(points) {
 
 function markedPoint(point, state, hint) {
   const { model } = point;
-  const kind = model.teacher ? "reference" : model.inside ? "inside" : "outside";
+  const kind = model.teacher ? "reference" : model.inside ? "inside" : model.gated ? "outside" : "free";
   const beyond = point.below ? ", below the axis" : "";
   const said = `${model.name}: ${point.said}; ${state.metric} ${point.drop}${beyond}; ${model.size ?? "size not known"}; ${model.standing}`;
   const mark = draw("g", { class: `point ${kind}${point.proved ? "" : " guessed"}`, role: "button", tabindex: -1, "aria-label": said }, markOf(point));

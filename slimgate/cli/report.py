@@ -1,0 +1,48 @@
+"""`slimgate report RUN`: writes the reports of a finished run again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimgate.cli.options import add_run
+
+DESCRIPTION = """\
+Writes report.md, report.html, pr-comment.md and the plots from a run.json, without measuring anything: after
+an update of slimgate, or for a record that a machine without the reports left. Answers are read from the
+files beside run.json. Exit codes: 0 written, 4 wrong usage or input.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's subparsers."""
+    parser = commands.add_parser(
+        "report", help="write the reports of a finished run again", description=DESCRIPTION
+    )
+    add_run(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="Folder for the reports (default: the folder of the run)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the reports. Raises SlimgateError for wrong input."""
+    from slimgate.errors import DataError
+    from slimgate.record.files import read_record_file
+    from slimgate.report.files import write_reports
+    from slimgate.run.followed_rows import FILE, open_gate_texts
+
+    kept = read_record_file(options.record)
+    folder = kept.file.parent
+    out = options.out or folder
+    texts = open_gate_texts(folder) if (folder / FILE).is_file() else None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_reports(kept.record, out, texts, answers=folder)
+    except OSError as error:
+        raise DataError(f"{out}: the reports cannot be written there: {error.strerror}") from error
+    sys.stdout.write(f"{(out / 'report.md').as_posix()}\n{(out / 'report.html').as_posix()}\n")
+    return 0

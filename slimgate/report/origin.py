@@ -1,0 +1,71 @@
+"""What was judged, on which machine, against which baseline, and whether the gate passed its self-test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slimgate._system.escape import escape
+from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.record import RunRecord, SelfTest
+from slimgate.record.words import format_count, moment
+from slimgate.report.figures import count
+from slimgate.report.since_baseline import baseline_name
+from slimgate.report.status import teacher
+from slimgate.report.trust import delay_words
+
+_DIGITS = 12
+
+
+def origin(record: RunRecord) -> str:
+    """Suite, rows, time and commit; of logs also which model the report calls the teacher."""
+    gate, commit = record.task.splits.get("gate"), _format_commit(record)
+    if record.task.is_of_files:
+        if not record.task.has_rows:
+            return " · ".join([escape(str(record.task.source["name"])), moment(record.created), *commit])
+        noun, file = ("scores", "log") if record.task.kind == RECORD_KIND else ("rows", "predictions")
+        counted = [] if gate is None else [f"{count(gate.n)} {noun}"]
+        base = f"the base's {file} {'is' if file == 'log' else 'are'} the teacher below"
+        return " · ".join([*counted, moment(record.created), *commit, base])
+    rows = [] if gate is None else [f"{count(gate.n)} gate rows"]
+    return " · ".join([f"Suite {escape(record.suite.path)}", *rows, moment(record.created), *commit])
+
+
+def describe_run(record: RunRecord) -> str:
+    """Teacher, machine, baseline and self-test of a suite of models; empty for a record of files."""
+    return "" if record.task.is_of_files else " · ".join(_describe_run(record))
+
+
+def _describe_run(record: RunRecord) -> Iterator[str]:
+    original = teacher(record)
+    if original is not None:
+        digest = f", digest {original.artifact.digest[:_DIGITS]}" if original.artifact else ""
+        source = f" {escape(original.parent)}" if original.parent else ""
+        yield f"Teacher{source}{digest}"
+    machine = record.machine
+    cores = format_count(machine.cores, "core", "cores")
+    device = "" if machine.device == "cpu" else f", device {escape(machine.device)}"
+    yield f"{escape(machine.cpu)}, {cores}{device}"
+    yield f"baseline {baseline_name(record) or 'none'}"
+    yield f"self-test {_count_self_tests(record.self_test)}"
+
+
+def _format_commit(record: RunRecord) -> list[str]:
+    """The commit; a "+" says that files were changed since."""
+    return [] if record.suite.commit is None else [f"commit {escape(record.suite.commit)}"]
+
+
+def _count_self_tests(self_test: SelfTest) -> str:
+    """`3 of 3 as expected`, and the names of those that were not."""
+    fault, delay = self_test.planted_fault, self_test.planted_delay
+    fault_failed = "planted_fault" in self_test.failures or self_test.undecided_fault is not None
+    outcomes = {
+        "identical copy": None if self_test.identical is None else "identical" not in self_test.failures,
+        "planted fault": None if fault is None else not fault_failed,
+        "planted delay": None if delay is None else delay.seen and not delay_words(delay),
+    }
+    known = {name: passed for name, passed in outcomes.items() if passed is not None}
+    if not known:
+        return "not run"
+    missed = [name for name, passed in known.items() if not passed]
+    note = f" (not the {' and the '.join(missed)})" if missed else ""
+    return f"{len(known) - len(missed)} of {len(known)} as expected{note}"

@@ -1,0 +1,156 @@
+"""Which variant to ship: the smallest and the fastest of those inside their budgets."""
+
+from __future__ import annotations
+
+from slimgate._system.escape import escape
+from slimgate.judge.budget_kinds import is_in_points
+from slimgate.record import RunRecord, VariantRecord
+from slimgate.record.words import format_count
+from slimgate.report.comparison import quality_cell, size_cell, value_words
+from slimgate.report.figures import as_fast, bounded_drop_words, count, significant, with_note
+from slimgate.report.status import (
+    MOST_WORKLOADS,
+    budgeted_metrics,
+    inside_budgets,
+    median_ms,
+    shown_workloads,
+    teacher,
+    variants,
+    verdicts,
+    workload_words,
+    workloads,
+)
+
+
+def recommend(record: RunRecord) -> list[str]:
+    """What to ship: the smallest and the fastest variant inside their budgets; or the one that is both."""
+    if not variants(record):
+        return ["**Ship nothing**: there is no variant, only the teacher was measured."]
+    if not any(verdicts(model) for model in variants(record)):
+        return ["**Ship nothing yet**: no variant has been judged against a budget."]
+    if failures := record.self_test.failures:
+        names = " and ".join(name.replace("_", " ") for name in failures)
+        return [f"**Ship nothing**: the gate failed its self-test ({names}), so no verdict can be trusted."]
+    able = inside_budgets(record)
+    if not able:
+        return ["**Ship nothing**: no variant is shown to be inside all its budgets."]
+    small, fast = _smallest(record, able), _fastest(record, able)
+    if small is None:
+        measured = any(model.artifact is not None and model.artifact.bytes is not None for model in able)
+        smaller = ", but not smaller than the teacher" if measured else ""
+        ship = f"Ship {' or '.join(map(_name, able))}: inside all budgets{smaller}."
+        return [ship, *_fastest_lines(record, fast)]
+    if list(fast) == [small.name]:
+        shown = ", ".join([_size(small), *_speeds(record, small, fast[small.name])])
+        lines = (
+            [f"Its quality: {', '.join(metric_words)}."]
+            if (metric_words := _first_metrics(record, small))
+            else []
+        )
+        return [f"Ship {_name(small)}, the smallest and fastest inside its budgets: {shown}.", *lines]
+    facts = [_size(small), *_first_metrics(record, small)]
+    return [
+        f"For size, ship {_name(small)}: {', '.join(facts)}.",
+        *_fastest_lines(record, fast),
+    ]
+
+
+def _smallest(record: RunRecord, able: list[VariantRecord]) -> VariantRecord | None:
+    """None if no variant is smaller than the teacher."""
+    original = teacher(record)
+    limit = None if original is None or original.artifact is None else original.artifact.bytes
+    sizes = [(model.artifact.bytes, model) for model in able if model.artifact is not None]
+    sized = [(size, model) for size, model in sizes if size is not None and (limit is None or size < limit)]
+    return min(sized, key=lambda pair: pair[0])[1] if sized else None
+
+
+def _size(model: VariantRecord) -> str:
+    return size_cell(model, unit=" MB")
+
+
+def _first_metrics(record: RunRecord, model: VariantRecord) -> list[str]:
+    """The first two metrics with a budget: `accuracy 0.826 (drop 0.3, at most 1.1 as the best of 4)`."""
+    return [f"{escape(name)} {_chosen_cell(record, model, name)}" for name in budgeted_metrics(record)[:2]]
+
+
+def _chosen_cell(record: RunRecord, model: VariantRecord, metric: str) -> str:
+    """`0.826 (drop 0.3, at most 1.1 as the best of 4)`: a bound that holds although the variant was chosen.
+
+    Of the confirm rows where they were looked at once: nothing was chosen by them.
+    """
+    facts, where = model.quality[metric], ""
+    if record.confirm is not None and record.confirm.looks == 1 and metric in model.confirm:
+        facts, where = model.confirm[metric], f", on {count(record.confirm.n)} confirm rows"
+    if facts.among in (None, 1) or facts.bound_among is None:
+        return quality_cell(facts, note=where.removeprefix(", ") or None)
+    limits = [budget.limit for budget in facts.budgets if is_in_points(budget.kind)]
+    drop = bounded_drop_words(facts.drop_points, facts.bound_among, limits, unit=facts.unit)
+    over = ", over its budget: confirm it" if any(facts.bound_among >= limit for limit in limits) else ""
+    return with_note(value_words(facts.value), f"{drop} as the best of {count(facts.among)}{over}{where}")
+
+
+Fast = dict[str | None, list[str]]
+
+
+def _fastest(record: RunRecord, able: list[VariantRecord]) -> Fast:
+    """Name of a variant -> the workloads on which it is fastest; None -> those on which none is faster."""
+    fastest: Fast = {}
+    for workload in workloads(record):
+        shown = [(rate, model) for model in able if (rate := _rate(record, model, workload)) is not None]
+        faster = [(rate, model) for rate, model in shown if rate > 1]
+        if faster:
+            model = max(faster, key=lambda pair: pair[0])[1]
+            fastest.setdefault(model.name, []).append(workload)
+        elif shown:
+            fastest.setdefault(None, []).append(workload)
+    return fastest
+
+
+def _rate(record: RunRecord, model: VariantRecord, workload: str) -> float | None:
+    """What orders variants: the lower bound of the duel's speed-up; without a duel that of the medians."""
+    facts = model.latency.get(workload)
+    if facts is None:
+        return None
+    if facts.speedup_interval is not None:
+        return facts.speedup_interval[0]
+    before = median_ms(teacher(record), workload)
+    return before / facts.p50_ms if before is not None and facts.p50_ms else None
+
+
+def _speed(record: RunRecord, model: VariantRecord, workload: str) -> str:
+    """`1.93× [1.56, 2.57] as fast on batch 1`; without a duel `4.80 ms on batch 1 (teacher 12.7 ms)`."""
+    facts, where = model.latency[workload], workload_words(workload)
+    if facts.speedup is not None:
+        return f"{as_fast(facts.speedup, facts.speedup_interval)} on {where}"
+    before = significant(median_ms(teacher(record), workload))
+    return f"{significant(facts.p50_ms)} ms on {where} (teacher {before} ms)"
+
+
+def _speeds(record: RunRecord, model: VariantRecord, lines: list[str]) -> list[str]:
+    """On the workloads of the tables; the others are counted: `on 4 more workloads`."""
+    chosen = [workload for workload in shown_workloads(record) if workload in lines]
+    left = len(lines) - len(chosen)
+    speeds = [_speed(record, model, workload) for workload in chosen]
+    return [*speeds, f"on {format_count(left, 'more workload', 'more workloads')}"] if left else speeds
+
+
+def _fastest_lines(record: RunRecord, fastest: Fast) -> list[str]:
+    """A line on the fastest variants, and on the workloads on which none is shown to be faster."""
+    shown = shown_workloads(record)
+    named = [
+        f"{_name(record.variant(name))}: {', '.join(_speeds(record, record.variant(name), faster))}"
+        for name, faster in sorted(fastest.items(), key=lambda pair: not set(shown) & set(pair[1]))
+        if name
+    ]
+    lines = [f"For speed, ship {'; '.join(named)}."] if named else []
+    if None in fastest:
+        number = f"{len(fastest[None])} of {len(workloads(record))} workloads"
+        is_long = len(fastest[None]) > MOST_WORKLOADS
+        where = number if is_long else ", ".join(map(workload_words, fastest[None]))
+        lines.append(f"None is shown to be faster than the teacher on {where}.")
+    return lines
+
+
+def _name(model: VariantRecord) -> str:
+    """In bold."""
+    return f"**{escape(model.name)}**"

@@ -35,13 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.report.files import write_reports
     from slimgate.run.followed_rows import FILE, open_gate_texts
 
-    kept = read_record_file(options.record)
-    folder = kept.file.parent
+    finished = read_record_file(options.record)
+    folder = finished.file.parent
     out = options.out or folder
     texts = open_gate_texts(folder) if (folder / FILE).is_file() else None
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_reports(kept.record, out, texts, answers=folder)
+        write_reports(finished.record, out, texts, answers=folder)
     except OSError as error:
         raise DataError(f"{out}: the reports cannot be written there: {error.strerror}") from error
     sys.stdout.write(f"{(out / 'report.md').as_posix()}\n{(out / 'report.html').as_posix()}\n")

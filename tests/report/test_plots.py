@@ -41,7 +41,9 @@ def texts(path: Path) -> list[str]:
 
 
 def test_every_model_with_a_size_and_a_metric_is_a_point(tmp_path: Path) -> None:
-    [path] = write_plots(record_of("gptq-4", "gptq-3", "plain"), tmp_path)
+    budgets, path = write_plots(record_of("gptq-4", "gptq-3", "plain"), tmp_path)
+    assert budgets.name == "budgets.svg"
+    assert {"gptq-4: accuracy, drop 0.0 [-1.0, 1.0]", "limit"} <= set(texts(budgets))
     assert path.name == "accuracy-size.svg"
     shown = texts(path)
     assert {"teacher", "gptq-4", "gptq-3", "plain", "files needed to predict, MB"} <= set(shown)

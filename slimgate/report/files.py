@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slimgate._system.files import write_atomically
 from slimgate.record import RunRecord
+from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.markdown import suite_report
 from slimgate.report.page.changed_rows import Texts
 from slimgate.report.pictures import can_plot
@@ -28,7 +29,12 @@ def write_reports(
     """
     from slimgate.report.html import html_report
 
-    plots = write_plots(record, folder / "plots") if can_plot() else []
+    plots = _write_plots(record, folder / "plots") if can_plot() else []
     write_atomically(folder / "report.md", suite_report(record, [f"plots/{plot.name}" for plot in plots]))
     write_atomically(folder / PR_COMMENT, pr_comment([record]))
     write_atomically(folder / "report.html", html_report(record, answers or folder, texts))
+
+
+def _write_plots(record: RunRecord, folder: Path) -> list[Path]:
+    budgets = draw_budgets(record, folder)
+    return [*([] if budgets is None else [budgets]), *write_plots(record, folder)]

@@ -14,7 +14,6 @@ from typing import Any
 
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind
 from slimgate.record import RunRecord, TradeoffFacts, VariantRecord
-from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.confusions import MOST_CLASSES, cells_of, changed_cells, tradeoffs
 from slimgate.report.epochs import LOSS, LOSS_SELECTION, Course, courses
 from slimgate.report.pictures import COLOURS, picture
@@ -50,13 +49,12 @@ class Point:
 
 
 def write_plots(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes, as SVG, all budgets, the first metric that has one against size and speed, behaviour, epochs.
+    """Writes, as SVG, the first metric that has a budget against each, behaviour, the epochs of training.
 
     Gives the files. Needs matplotlib. Nothing is drawn where fewer than two models have been measured, or
     no step trained for two epochs.
     """
-    budgets = draw_budgets(record, folder)
-    written = [] if budgets is None else [budgets]
+    written: list[Path] = []
     for metric in [*budgeted_metrics(record), *metrics(record)][:1]:
         against = {
             "size": ("files needed to predict, MB", list(_by_size(record, metric))),

@@ -10,6 +10,7 @@ from support.sample_record import PASS, quality, sample_record, variant
 
 from slimgate.record import ArtifactFacts, RunRecord
 from slimgate.report import suite_report
+from slimgate.report.budget_plot import draw_budgets
 from slimgate.report.plots import Point, _labels_below, write_plots
 
 pytest.importorskip("matplotlib")
@@ -41,12 +42,17 @@ def texts(path: Path) -> list[str]:
 
 
 def test_every_model_with_a_size_and_a_metric_is_a_point(tmp_path: Path) -> None:
-    budgets, path = write_plots(record_of("gptq-4", "gptq-3", "plain"), tmp_path)
-    assert budgets.name == "budgets.svg"
-    assert {"gptq-4: accuracy, drop 0.0 [-1.0, 1.0]", "limit"} <= set(texts(budgets))
+    [path] = write_plots(record_of("gptq-4", "gptq-3", "plain"), tmp_path)
     assert path.name == "accuracy-size.svg"
     shown = texts(path)
     assert {"teacher", "gptq-4", "gptq-3", "plain", "files needed to predict, MB"} <= set(shown)
+
+
+def test_every_gated_budget_is_a_line_of_the_chart_of_budgets(tmp_path: Path) -> None:
+    path = draw_budgets(record_of("gptq-4", "gptq-3"), tmp_path)
+    assert path is not None
+    assert {"gptq-4: accuracy, drop 0.0 [-1.0, 1.0]", "limit"} <= set(texts(path))
+    assert draw_budgets(record_of("gptq-4"), tmp_path) is None
 
 
 def test_the_same_record_gives_the_same_picture(tmp_path: Path) -> None:

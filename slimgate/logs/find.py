@@ -133,4 +133,6 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
         return True
     if {"label", "prediction"} <= columns:
         return True
-    return not ({"score", "doc_id", "__metric__"} & columns)
+    if "score" in columns:
+        return False
+    return not any(name != _LAST and load("log", name).recognizes(path) for name in known_plugins("log"))

@@ -60,6 +60,7 @@ def write_base_log(log: Log, path: Path) -> None:
                 "settings": plain_json(task.settings),
                 "optional_metrics": task.optional_metrics,
                 "samples": task.samples,
+                "ids": task.ids,
                 "ranges": {name: [*map(str, ends)] for name, ends in task.ranges.items()},
             }
         about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
@@ -102,6 +103,7 @@ def read_base_log(file: Path, shown: str) -> Log:
             settings=task["settings"],
             optional_metrics=task["optional_metrics"],
             samples=task["samples"],
+            ids=tuple(task.get("ids", ())),
             ranges={key: (float(low), float(high)) for key, (low, high) in task["ranges"].items()},
         )
         for name, task in about["tasks"].items()

@@ -244,8 +244,9 @@ def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, in
 
 def _describe_groups(paired: PairedTask, groups: Ints) -> str:
     where = f"{paired.task} ({paired.filter})" if paired.filter else paired.task
+    place = f"{where}: " if where else ""
     return (
-        f"{where}: some of {len(groups):,} samples ask the same as others, so they count as "
+        f"{place}some of {len(groups):,} samples ask the same as others, so they count as "
         f"{int(groups.max()) + 1:,} groups"
     )
 

@@ -39,7 +39,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is not as its tool writes logs ({problem})") from error
-    if not log.tasks and not log.loads and not log.runs:
+    if not log.tasks and not log.loads and not log.runs and not log.models:
         raise DataError(f"{path}: the log has no task")
     return log
 

@@ -81,7 +81,8 @@ class TaskLog:
     of SETTINGS, plain JSON values; what the log does not say is not there. optional_metrics: whether a metric
     may be of some samples only, such as an assertion of one test: then a row without an entry for it in
     `scores` is not of that metric. Otherwise, and where the entry is None, the row's score is missing.
-    samples: how many the tool says that it ran, or None; a note names a log that holds fewer. means: by
+    samples: how many the tool says that it ran, or None; a note names a log that holds fewer. ids: of the
+    samples that the tool lists, where it does; a note names those that are not there. means: by
     filter and metric the mean that the tool itself states; where all samples are there and have another, they
     are of another run, and the log is refused.
     """
@@ -93,6 +94,7 @@ class TaskLog:
     samples: int | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     means: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ class Log:
 
     model: what the log calls the model, or None. loads: of a load test, by the name of the load; it has no
     tasks. time: when it ran, where the log says it. runs: where the file or folder holds several runs, all of
-    them, the oldest first; then there are no tasks until a run is chosen (`--run`).
+    them, the oldest first; then there are no tasks until a run is chosen (`--run`). models: where one file
+    holds answers of several models, the log of each; then there are no tasks until one is chosen (`--model`).
     """
 
     tool: str
@@ -159,6 +162,7 @@ class Log:
     loads: Mapping[str, LoadRun] = field(default_factory=dict)
     time: str | None = None
     runs: tuple[Run, ...] = ()
+    models: tuple[Log, ...] = ()
 
 
 class Reader(ABC):

@@ -24,6 +24,9 @@ def describe_fewer(name: str, log: Log, samples: Mapping[str, Samples]) -> list[
         for filter_, rows in samples.items()
         if expected is not None and len(rows) < expected
     ]
+    if lone := [name for name in log.tasks[name].filters if name not in samples]:
+        filters = ", ".join(filter_ or "none" for filter_ in lone)
+        notes.append(f"{name}: the results of {log.shown} also have the filter {filters}, of no sample here")
     for filter_, rows in samples.items():
         lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=rows.ids)))
         if len(lacking):

@@ -40,6 +40,7 @@ from slimgate.plugins.reader import (
     SETTING_WORDS,
     SETTINGS,
     TASKS,
+    Corpus,
     Digest,
     Log,
     Row,
@@ -105,7 +106,8 @@ class Counts:
 class PairedTask:
     """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples.
 
-    metrics: that both have scores of; base_alone: those of which the target has none.
+    metrics: that both have scores of; base_alone: those of which the target has none. corpus: by metric, of
+    those whose scores have sizes, the figure of all samples.
     """
 
     task: str
@@ -120,6 +122,7 @@ class PairedTask:
     higher_is_better: Mapping[str, bool]
     metrics: tuple[str, ...]
     base_alone: tuple[str, ...] = ()
+    corpus: Mapping[str, Corpus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +130,8 @@ class PairedScores:
     """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
 
     base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample. documents:
-    (rows,) digests of what the samples ask, as `same_documents` has them.
+    (rows,) digests of what the samples ask, as `same_documents` has them. sizes: (rows,) of a figure of sums,
+    the same in both logs; None of a mean of scores.
     """
 
     base: Floats
@@ -137,6 +141,7 @@ class PairedScores:
     clusters: Ints | None
     documents: Ints
     counts: Counts
+    sizes: Floats | None = None
 
 
 def check_options(allow: Collection[str]) -> None:
@@ -191,7 +196,8 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         _pair(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
         for filter_ in filters
     )
-    return [paired for paired in pairs if paired is not None]
+    corpus = {**target.tasks[name].corpus, **base.tasks[name].corpus}
+    return [replace(paired, corpus=corpus) for paired in pairs if paired is not None]
 
 
 def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences: Differences) -> None:
@@ -389,13 +395,36 @@ def pair_scores(
             return _as_wrong(where, paired, metric, counts, not_of_metric)
     scored = ~(no_base | no_target)
     if scored.all():  # copies of millions of rows are left out
-        return _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+        scores = _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+        return _with_sizes(where, paired, metric, scores, differences)
     rows = np.flatnonzero(scored)
     if not len(rows):
         raise DataError(f"{where}: no sample has a score in both logs{_first_error(paired)}")
-    return _scores_of(
+    scores = _scores_of(
         paired, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
     )
+    return _with_sizes(where, paired, metric, scores, differences)
+
+
+def _with_sizes(
+    where: str, paired: PairedTask, metric: str, scores: PairedScores, differences: Differences
+) -> PairedScores | None:
+    """The scores with their sizes, where both logs have them; None where these are not the same."""
+    before, after = paired.base.sizes.get(metric), paired.target.sizes.get(metric)
+    if before is None and after is None:
+        return scores
+    missing = np.full(len(scores.base), np.nan)
+    sizes, other = (
+        missing if column is None else column[rows]
+        for column, rows in ((before, scores.base_rows), (after, scores.target_rows))
+    )
+    differing = int((sizes != other).sum())  # NaN differs from NaN
+    if differing:
+        differences.refuse(
+            where, f"it is a mean over other words, bytes or documents in {differing:,} samples"
+        )
+        return None
+    return replace(scores, sizes=sizes)
 
 
 def _is_of_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:

@@ -184,6 +184,8 @@ def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
         and np.array_equal(earlier.base, later.base)
         and np.array_equal(earlier.target, later.target)
         and np.array_equal(earlier.ids, later.ids)
+        and (earlier.sizes is None) is (later.sizes is None)
+        and (earlier.sizes is None or later.sizes is None or np.array_equal(earlier.sizes, later.sizes))
     )
 
 

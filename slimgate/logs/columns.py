@@ -223,9 +223,10 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             # half a sample that is right or wrong: a stated mean may be rounded
             differs = abs(mean - stated) > 0.5 / rows
         if isfinite(mean) and differs:
+            cut = " or some samples are not there" if task.samples is None else ""
             raise DataError(
                 f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples {words} "
-                f"{mean:.4f}: they are of two runs; put the samples of that run beside its results"
+                f"{mean:.4f}: they are of two runs{cut}; put the samples of that run beside its results"
             )
 
 

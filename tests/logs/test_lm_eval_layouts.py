@@ -1,4 +1,4 @@
-"""What lm-eval wrote since 2023: arrays, lines, results.json, a folder a task, and figures of a whole corpus."""
+"""What lm-eval wrote since 2023: arrays, lines, results.json, a folder a task, figures of a whole corpus."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_old(
     folder.mkdir(parents=True)
     (folder / f"pretrained__tiny_{task}.jsonl").write_text(json.dumps(rows, indent=2), "utf-8")
     results = {
-        "results": {task: {"acc,none": 0.5, "alias": task}},
+        "results": {task: {"acc_stderr,none": 0.5, "alias": task}},
         "configs": {task: {"metric_list": [{"metric": "acc", "higher_is_better": True}], **config}},
         "versions": {task: 1.0},
         "n-shot": {task: 5},
@@ -249,8 +249,10 @@ def test_a_kept_base_and_its_report_have_the_same_figures(tmp_path: Path) -> Non
     assert [row.judged.interval for row in kept.comparisons] == [
         row.judged.interval for row in whole.comparisons
     ]
-    assert main(["judge", str(base), str(target), "--report", str(tmp_path / "report")]) == 0
-    assert main(["compare", str(tmp_path / "report"), str(tmp_path / "report")]) == 0
+    reports = [str(tmp_path / name) for name in ("first", "second")]
+    for report in reports:
+        assert main(["judge", str(base), str(target), "--report", report]) == 0
+    assert main(["compare", *reports]) == 0
 
 
 def test_a_log_likelihood_called_perplexity_is_one(tmp_path: Path) -> None:

@@ -65,11 +65,12 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
     numbers = np.repeat(np.arange(len(ordered)), [len(comparison.base) for comparison in ordered]).astype(
         np.float64
     )
-    values, given = {SCORE: scores, COMPARISON: numbers}, (COMPARISON,)
+    values = {SCORE: scores, COMPARISON: numbers}
+    given: tuple[str, ...] = (COMPARISON,)
     if any(comparison.sizes is not None for comparison in ordered):
         # of a mean of scores each row counts once
         parts = [np.ones(len(row.base)) if row.sizes is None else row.sizes for row in ordered]
-        values, given = {**values, SIZE: np.concatenate(parts)}, (COMPARISON, SIZE)
+        values[SIZE], given = np.concatenate(parts), (COMPARISON, SIZE)
     return Outcomes(
         np.array(ids, dtype=_ID),
         values=values,

@@ -33,11 +33,11 @@ class Promptfoo(Reader):
         rows = table.get("results") if isinstance(table, dict) else None
         if not isinstance(rows, list):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
-        providers = sorted({_provider(row) for row in rows})
+        providers: list[str | None] = [*sorted({_provider(row) for row in rows})] or [None]
         settings = _settings(results.get("config") or {})
         logs = [
             Log("promptfoo", str(path), {"": _task(path, provider, settings)}, provider)
-            for provider in providers or [None]
+            for provider in providers
         ]
         return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))
 

@@ -66,15 +66,15 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
         np.float64
     )
     values = {SCORE: scores, COMPARISON: numbers}
-    given: tuple[str, ...] = (COMPARISON,)
+    shared: tuple[str, ...] = (COMPARISON,)
     if any(comparison.sizes is not None for comparison in ordered):
         # of a mean of scores each row counts once
         parts = [np.ones(len(row.base)) if row.sizes is None else row.sizes for row in ordered]
-        values[SIZE], given = np.concatenate(parts), (COMPARISON, SIZE)
+        values[SIZE], shared = np.concatenate(parts), (COMPARISON, SIZE)
     return Outcomes(
         np.array(ids, dtype=_ID),
         values=values,
-        given=given,
+        given=shared,
         groups=number_groups(ordered),
     )
 

@@ -245,9 +245,9 @@ def test_a_kept_base_and_its_report_have_the_same_figures(tmp_path: Path) -> Non
     kept = judge_logs(
         read_base_log(tmp_path / "base.parquet", "base"), read_log(target), LogBudgets(), Rules()
     )
-    whole = judge(base, target)
+    fresh = judge(base, target)
     assert [row.judged.interval for row in kept.comparisons] == [
-        row.judged.interval for row in whole.comparisons
+        row.judged.interval for row in fresh.comparisons
     ]
     reports = [str(tmp_path / name) for name in ("first", "second")]
     for report in reports:

@@ -37,8 +37,8 @@ class Vllm(Reader):
             return False
         if all(name in start for name in _NAMED_FIRST):
             return True
-        whole = beginning(path, _START) if '"num_prompts"' in start or '"duration"' in start else ""
-        return all(name in whole for name in _NAMED_ANYWHERE)
+        content = beginning(path, _START) if '"num_prompts"' in start or '"duration"' in start else ""
+        return all(name in content for name in _NAMED_ANYWHERE)
 
     def read(self, path: Path) -> Log:
         loads: dict[str, LoadRun] = {}

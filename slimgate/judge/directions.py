@@ -18,7 +18,7 @@ sacrebleu spearman
 _LOWER = "bits brier cer ece error errors loss mae mse nll perplexity ppl rmse ter wer"
 # Names that say it as a whole, and not as a word among others: an `answer_length` is no answer.
 _HIGHER_ALONE = """
-answer choice includes model_graded_fact model_graded_qa passed pattern score success
+answer choice exact includes model_graded_fact model_graded_qa passed pattern score success
 """
 _NEUTRAL = """
 answer at average avg balanced byte bytes char chars contextual exact extract extractive flexible info k label

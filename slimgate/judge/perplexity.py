@@ -58,8 +58,11 @@ def judge_perplexity(
     budgets: Sequence[QualityBudget],
     *,
     groups: Ints | None = None,
+    cap: float = CAP,
 ) -> QualityJudgement:
     """Judges increase_relative and ceiling. groups: (documents,) of documents that are not independent.
+
+    cap: nats a token that a document counts for at most, if the budgets do not state it.
 
     teacher, variant: (documents,) sums of negative log-likelihoods, in nats; tokens: (documents,) how many
     each sum is of. In the judgement teacher and value are perplexities, drop_points and interval percent of
@@ -69,8 +72,8 @@ def judge_perplexity(
     for budget in budgets:
         check_budget(PERPLEXITY, budget)
     _check(teacher, variant, tokens)
-    rows = _capped_rows(teacher, variant, tokens, groups, budgets)
-    change, variant_losses = rows.capped, _own_nats_per_token(teacher, variant, tokens, groups)
+    rows = _capped_rows(teacher, variant, tokens, groups, budgets, cap)
+    change, variant_losses = rows.capped, _own_nats_per_token(teacher, variant, tokens, groups, cap)
     judged = tuple(_judge(budget, rows, variant_losses) for budget in budgets)
     grown = 100 * (exp(change.mean) - 1)
     return QualityJudgement(
@@ -103,18 +106,23 @@ def perplexity_log_ratio(teacher: Outcomes, variant: Outcomes) -> UnitLosses:
 
 
 def _capped_rows(
-    teacher: Floats, variant: Floats, tokens: Ints, groups: Ints | None, budgets: Sequence[QualityBudget]
+    teacher: Floats,
+    variant: Floats,
+    tokens: Ints,
+    groups: Ints | None,
+    budgets: Sequence[QualityBudget],
+    usual: float = CAP,
 ) -> CappedRows:
     """Nats per token by which the variant is worse."""
-    return CappedRows(variant - teacher, tokens.astype(np.float64), groups, growth_cap(budgets))
+    return CappedRows(variant - teacher, tokens.astype(np.float64), groups, growth_cap(budgets, usual))
 
 
-def growth_cap(budgets: Sequence[QualityBudget]) -> float:
+def growth_cap(budgets: Sequence[QualityBudget], usual: float = CAP) -> float:
     """Nats a token that a document counts for at most; the budgets of one table have one cap."""
     relative = [budget for budget in budgets if budget.kind == "increase_relative"]
     stated = next((budget.cap for budget in relative if budget.cap is not None), None)
     allowed = max((log(1 + budget.limit) for budget in relative), default=0.0)
-    return cap_for(CAP, allowed) if stated is None else stated
+    return cap_for(usual, allowed) if stated is None else stated
 
 
 def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
@@ -134,9 +142,11 @@ def _check(teacher: Floats, variant: Floats, tokens: Ints) -> None:
         raise MeasureError(f"perplexity: document {at} has {tokens[at]} tokens, expected at least 1")
 
 
-def _own_nats_per_token(teacher: Floats, variant: Floats, tokens: Ints, groups: Ints | None) -> UnitLosses:
+def _own_nats_per_token(
+    teacher: Floats, variant: Floats, tokens: Ints, groups: Ints | None, cap: float
+) -> UnitLosses:
     """The variant's nats per token."""
-    worst = max(float((teacher / tokens).max()) + WORST * CAP, float((variant / tokens).max()))
+    worst = max(float((teacher / tokens).max()) + WORST * cap, float((variant / tokens).max()))
     return unit_losses(variant, tokens.astype(np.float64), groups, best=0.0, worst=worst)
 
 

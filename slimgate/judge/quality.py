@@ -70,7 +70,9 @@ def judge_quality(
     _check_alike(metric, teacher, variant)
     if metric.documents is not None:
         (nats, tokens), (after, _) = metric.documents.of(teacher), metric.documents.of(variant)
-        return judge_perplexity(nats, after, tokens, budgets, groups=shared_groups(teacher, variant))
+        groups, cap = shared_groups(teacher, variant), metric.documents.cap
+        judged = judge_perplexity(nats, after, tokens, budgets, groups=groups, cap=cap)
+        return replace(judged, metric=metric.name)
     if metric.correlated is not None:
         (gold, scores), (_, variant_scores) = metric.correlated.of(teacher), metric.correlated.of(variant)
         groups, count = shared_groups(teacher, variant), resamples or ROW_RESAMPLES

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from slimgate.judge.corpus_metric import SCORE, SIZE, CorpusKind, corpus_cap, corpus_metric
 from slimgate.judge.metrics.base import Metric, check_weights
 from slimgate.judge.metrics.row_sums import mean_of, row_mean
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
 
-SCORE, COMPARISON = "score", "comparison"
+COMPARISON = "comparison"
 # The kind of task of a record whose rows are scores in logs.
 RECORD_KIND = "logs"
 
@@ -31,13 +32,18 @@ def score_metric(
     score_range: Range | None,
     cap: float | None = None,
     at: int | None = None,
+    corpus: CorpusKind | None = None,
 ) -> Metric:
     """The mean score. zero_one: all scores are right or wrong, 1 or 0. at: the number of its comparison,
     where the outcomes hold several.
 
     score_range: the lowest and the highest score that a sample can have; None: not known. cap: the most that
-    a row without an end counts for.
+    a row without an end counts for. corpus: how the figure is made of the sums of scores and sizes, where it
+    is no mean of scores.
     """
+    rows = None if at is None else _rows_of(at)
+    if corpus is not None:
+        return corpus_metric(name, corpus, corpus_cap(name.rpartition("/")[2], corpus), rows)
     ends = SHARE if zero_one else score_range or (-inf, inf)
     mean = row_mean(_scores, lambda _teacher, _variant: ends)
     return Metric(
@@ -50,7 +56,7 @@ def score_metric(
         row_sums=mean_of(_scores),
         row_mean=mean if cap is None else replace(mean, cap=lambda _teacher, _variant: cap),
         open_range=_why_no_pass(name, score_range),
-        rows=None if at is None else _rows_of(at),
+        rows=rows,
     )
 
 
@@ -77,6 +83,7 @@ def metrics_of_record(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Met
             score_range=_range_of_record(comparison.get("range")),
             cap=comparison.get("cap"),
             at=at,
+            corpus=comparison.get("corpus"),
         )
         for at, comparison in enumerate(comparisons)
     }
@@ -90,9 +97,13 @@ def _range_of_record(ends: Sequence[float | None] | None) -> Range | None:
     return (-inf if low is None else low), (inf if high is None else high)
 
 
-def score_outcomes(ids: Any, scores: Floats, groups: Ints | None, *, right: bool) -> Outcomes:
-    """right: whether scores of 1 are right answers and 0 wrong ones."""
+def score_outcomes(
+    ids: Any, scores: Floats, groups: Ints | None, *, right: bool, sizes: Floats | None = None
+) -> Outcomes:
+    """right: whether scores of 1 are right answers and 0 wrong ones. sizes: of a figure of sums."""
     values = {SCORE: scores, RIGHT: scores} if right else {SCORE: scores}
+    if sizes is not None:
+        return Outcomes(ids, values={**values, SIZE: sizes}, given=(SIZE,), groups=groups)
     return Outcomes(ids, values=values, groups=groups)
 
 

@@ -88,6 +88,7 @@ class JudgedAnswers(JudgedFiles):
                 "zero_one": all(comparison.zero_one for comparison in same),
                 "range": _to_finite_ends(same[0].score_range),
                 "cap": same[0].cap,
+                **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
             }
             for same in zip(*by_target, strict=True)
         ]

@@ -36,6 +36,7 @@ _SCHEMA = pa.schema(
         "error": pa.string(),
         "truncated": pa.bool_(),
         "scores": pa.map_(pa.string(), pa.float64()),
+        "sizes": pa.map_(pa.string(), pa.float64()),
         "not_numbers": pa.list_(pa.string()),
         **{f"{key}_digest": pa.int64() for key in (*PER_SAMPLE, "answer")},
         **{f"{text}_text": pa.string() for text in _TEXTS},
@@ -60,6 +61,9 @@ def write_base_log(log: Log, path: Path) -> None:
                 "settings": plain_json(task.settings),
                 "optional_metrics": task.optional_metrics,
                 "samples": task.samples,
+                "ids": task.ids,
+                "filters": task.filters,
+                "corpus": dict(task.corpus),
                 "ranges": {name: [*map(str, ends)] for name, ends in task.ranges.items()},
             }
         about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
@@ -75,6 +79,7 @@ def _columns_of(row: Row) -> dict[str, Any]:
         "error": row.error,
         "truncated": row.truncated,
         "scores": [(name, None if value is None else float(value)) for name, value in row.scores.items()],
+        "sizes": [(name, float(size)) for name, size in row.sizes.items()],
         "not_numbers": list(row.not_numbers),
         **{f"{key}_digest": digest(value) for key, value in keys.items()},
         "answer_digest": answer_digest(row),
@@ -102,6 +107,9 @@ def read_base_log(file: Path, shown: str) -> Log:
             settings=task["settings"],
             optional_metrics=task["optional_metrics"],
             samples=task["samples"],
+            ids=tuple(task.get("ids", ())),
+            filters=tuple(task.get("filters", ())),
+            corpus=task.get("corpus", {}),
             ranges={key: (float(low), float(high)) for key, (low, high) in task["ranges"].items()},
         )
         for name, task in about["tasks"].items()
@@ -129,6 +137,7 @@ def _row(row: dict[str, Any]) -> Row:
     return Row(
         id=row["id"],
         scores=dict(row["scores"]),
+        sizes=dict(row.get("sizes") or ()),
         filter=row["filter"],
         keys={key: value for key, value in digests.items() if value is not None},
         cluster=row["cluster"],

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
-from math import isfinite, isnan, nan
+from math import exp, isfinite, isnan, nan
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,16 @@ from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.logs.predictions.files import some
 from slimgate.outcomes import Floats, Ints
-from slimgate.plugins.reader import NOT_AS_WRITTEN, Digest, Row, TaskLog
+from slimgate.plugins.reader import NOT_AS_WRITTEN, Corpus, Digest, Row, TaskLog
 
 # Ids wait so many at a time to become Arrow text.
 _BLOCK = 50_000
 # Where `Samples.empty` has the samples that no metric is of.
 NO_METRIC = ""
+# A stated perplexity may be rounded by so much of it.
+_ROUNDING = 1e-3
+# Of a larger number the exponential is no float64.
+_LARGEST = 700.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,8 @@ class Samples:
     every sample. keys: by name, digests of what both logs must share. answers: digests, or None where there
     are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
     not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
-    documents: digests of what each sample asks (`same_documents`), once the keys are dropped.
+    documents: digests of what each sample asks (`same_documents`), once the keys are dropped. sizes: by
+    metric whose figure is a ratio of two sums, of how much each score is the sum; NaN where the log has none.
     """
 
     ids: pa.Array
@@ -53,6 +58,7 @@ class Samples:
     not_numbers: Mapping[str, int]
     rows: Callable[[], Iterator[Row]]
     documents: Ints | None = None
+    sizes: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,6 +87,7 @@ class _Column:
     keys: dict[str, array[int]] = field(default_factory=dict)
     answers: array[int] | None = None
     clusters: array[int] | None = None
+    sizes: dict[str, array[float]] = field(default_factory=dict)
     flags: bytearray = field(default_factory=bytearray)
     not_numbers: dict[str, int] = field(default_factory=dict)
 
@@ -102,6 +109,8 @@ class _Column:
             if digests is None:
                 digests = self.keys[name] = array("q", [0]) * before
             digests.append(digest(text))
+        for name, size in row.sizes.items():
+            self.sizes.setdefault(name, array("d", [nan]) * before).append(_score(row, name, size, shown))
         if not row.scores:
             self.empty.setdefault(NO_METRIC, array("q")).append(before)
         answer = answer_digest(row)
@@ -118,12 +127,13 @@ class _Column:
         if self.clusters is not None:
             self.clusters.append(before if row.cluster is None else digest(row.cluster) + 2**50)
         self.flags.append((row.error is not None) + 2 * row.truncated)
-        if len(row.scores) < len(self.scores) or len(row.keys) < len(self.keys):
+        lacks_score = len(row.scores) < len(self.scores) or len(row.sizes) < len(self.sizes)
+        if lacks_score or len(row.keys) < len(self.keys):
             self._even()
 
     def _even(self) -> None:
         """A row that lacks a score or a key has NaN or 0 there."""
-        for column in self.scores.values():
+        for column in (*self.scores.values(), *self.sizes.values()):
             column.extend([nan] * (len(self.flags) - len(column)))
         for digests in self.keys.values():
             digests.extend([0] * (len(self.flags) - len(digests)))
@@ -201,13 +211,29 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
     if task.samples is not None and rows != task.samples:
         return
     for metric, scores in column.scores.items():
-        stated, mean = task.means.get((name, metric)), float(np.frombuffer(scores).mean())
-        # half a sample that is right or wrong: a stated mean may be rounded
-        if stated is not None and isfinite(mean) and abs(mean - stated) > 0.5 / rows:
+        stated, values = task.means.get((name, metric)), np.frombuffer(scores)
+        if stated is None:
+            continue
+        if metric in column.sizes:
+            sizes, words = np.frombuffer(column.sizes[metric]), "have"
+            mean = corpus_figure(task.corpus[metric], values, sizes) if metric in task.corpus else nan
+            differs = abs(mean - stated) > _ROUNDING * abs(stated)
+        else:
+            mean, words = float(values.mean()), "have a mean of"
+            # half a sample that is right or wrong: a stated mean may be rounded
+            differs = abs(mean - stated) > 0.5 / rows
+        if isfinite(mean) and differs:
+            cut = " or some samples are not there" if task.samples is None else ""
             raise DataError(
-                f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples have a mean of "
-                f"{mean:.4f}: they are of two runs; put the samples of that run beside its results"
+                f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples {words} "
+                f"{mean:.4f}: they are of two runs{cut}; put the samples of that run beside its results"
             )
+
+
+def corpus_figure(kind: Corpus, scores: Floats, sizes: Floats) -> float:
+    """The figure of all samples, of (rows,) scores and their sizes."""
+    rate = float(scores.sum() / sizes.sum())
+    return exp(min(rate, _LARGEST)) if kind == "perplexity" else rate
 
 
 def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
@@ -240,4 +266,5 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         truncated=(flags >> 1).astype(np.uint8),
         not_numbers=column.not_numbers,
         rows=rows,
+        sizes={metric: np.frombuffer(values, np.float64) for metric, values in column.sizes.items()},
     )

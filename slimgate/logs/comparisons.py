@@ -31,6 +31,7 @@ from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.columns import Samples, digest
+from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import (
     add_directions,
@@ -46,7 +47,7 @@ from slimgate.logs.pairs import (
 )
 from slimgate.logs.same_documents import group_rows
 from slimgate.outcomes import Floats, Ints, Texts
-from slimgate.plugins.reader import METRICS, Log
+from slimgate.plugins.reader import METRICS, Corpus, Log
 
 # Flipped samples that are kept of a comparison, to quote.
 MOST_KEPT = 10
@@ -82,7 +83,8 @@ class Comparison:
     that got worse in both logs, the first ten. won: of those that got better, of a metric with a budget on
     both sides.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
-    what the samples ask, where all tasks are pooled.
+    what the samples ask, where all tasks are pooled. sizes, corpus: (rows,) of a figure of sums, and how it
+    is made of them; None of a mean of scores.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Comparison:
     noise: Noise | None = None
     score_range: Range | None = None
     cap: float | None = None
+    sizes: Floats | None = None
+    corpus: Corpus | None = None
 
     @property
     def flips_share(self) -> float:
@@ -164,6 +168,8 @@ def compare_task(
         if scores is None or differences.refused:
             continue
         own_budgets = budgets.of(name, paired.task, metric)
+        if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
+            own_budgets = as_growth(name, own_budgets, differences.notes)
         declared = budgets.range_of(name, paired.task, metric)
         known = ranges.get(metric) or known_range(metric)
         comparison = _comparison(
@@ -185,11 +191,13 @@ def _comparison(
     """ranges: of the metric, as the user declares it, and as the logs or its name do."""
     better = paired.higher_is_better[metric]
     ids = _ids(paired, scores)
-    zero_one = is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
+    corpus = None if scores.sizes is None else paired.corpus[metric]
+    zero_one = corpus is None and is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
     declared = ranges[0] or ranges[1]
-    _check_range(name, metric, ids, scores, ranges, better)
+    if corpus is None:
+        _check_range(name, metric, ids, scores, ranges, better)
     zero_one = zero_one and declared in (None, SHARE)
-    score_range = SHARE if zero_one else declared
+    score_range = SHARE if zero_one else declared if corpus is None else None
     cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
     lost = scores.target < scores.base if better else scores.target > scores.base
     won = scores.target > scores.base if better else scores.target < scores.base
@@ -209,7 +217,7 @@ def _comparison(
         higher_is_better=better,
         zero_one=zero_one,
         judged=judge_scores(
-            make_metric(name, better, score_range, cap, zero_one=zero_one),
+            make_metric(name, better, score_range, cap, zero_one=zero_one, corpus=corpus),
             ids,
             scores.base,
             scores.target,
@@ -217,6 +225,7 @@ def _comparison(
             budgets,
             seed,
             zero_one=zero_one,
+            sizes=scores.sizes,
         ),
         budgets=tuple(budgets),
         counts=scores.counts,
@@ -233,6 +242,8 @@ def _comparison(
         samples=(_to_quote(paired.base), _to_quote(paired.target)) if worse or better_rows else None,
         score_range=score_range,
         cap=cap,
+        sizes=scores.sizes,
+        corpus=corpus,
     )
 
 
@@ -244,17 +255,26 @@ def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, in
 
 def _describe_groups(paired: PairedTask, groups: Ints) -> str:
     where = f"{paired.task} ({paired.filter})" if paired.filter else paired.task
+    place = f"{where}: " if where else ""
     return (
-        f"{where}: some of {len(groups):,} samples ask the same as others, so they count as "
+        f"{place}some of {len(groups):,} samples ask the same as others, so they count as "
         f"{int(groups.max()) + 1:,} groups"
     )
 
 
 def make_metric(
-    name: str, better: bool, score_range: Range | None, cap: float | None, *, zero_one: bool
+    name: str,
+    better: bool,
+    score_range: Range | None,
+    cap: float | None,
+    *,
+    zero_one: bool,
+    corpus: Corpus | None = None,
 ) -> Metric:
-    """The mean of scores as a metric."""
-    return score_metric(name, higher_is_better=better, zero_one=zero_one, score_range=score_range, cap=cap)
+    """The mean of scores as a metric, or a figure of their sums."""
+    return score_metric(
+        name, higher_is_better=better, zero_one=zero_one, score_range=score_range, cap=cap, corpus=corpus
+    )
 
 
 def _check_range(
@@ -315,10 +335,15 @@ def judge_scores(
     seed: int,
     *,
     zero_one: bool,
+    sizes: Floats | None = None,
 ) -> QualityJudgement:
-    """The verdict on (rows,) scores of both sides. Raises SuiteError for a budget that they cannot decide."""
+    """The verdict on (rows,) scores of both sides. Raises SuiteError for a budget that they cannot decide.
+
+    sizes: (rows,) of a figure of sums.
+    """
     before, after = (
-        score_outcomes(ids, scores_of_side, groups, right=zero_one) for scores_of_side in (base, target)
+        score_outcomes(ids, scores_of_side, groups, right=zero_one, sizes=sizes)
+        for scores_of_side in (base, target)
     )
     try:
         return judge_quality(metric, before, after, budgets, seed=seed)

@@ -43,7 +43,8 @@ class Differences:
 
     def refuse(self, where: str, text: str) -> None:
         """A difference that no option accepts."""
-        self._refused.setdefault(text, []).append(where)
+        places = self._refused.setdefault(text, [])
+        places += [where] if where not in places else []
         self._is_final = True
 
     def add_missing(self, text: str) -> None:

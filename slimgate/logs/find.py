@@ -39,7 +39,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
     except NOT_AS_WRITTEN as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is not as its tool writes logs ({problem})") from error
-    if not log.tasks and not log.loads and not log.runs:
+    if not log.tasks and not log.loads and not log.runs and not log.models:
         raise DataError(f"{path}: the log has no task")
     return log
 
@@ -133,4 +133,6 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
         return True
     if {"label", "prediction"} <= columns:
         return True
-    return not ({"score", "doc_id", "__metric__"} & columns)
+    if "score" in columns:
+        return False
+    return not any(name != _LAST and load("log", name).recognizes(path) for name in known_plugins("log"))

@@ -42,6 +42,14 @@ def read_header(file: Path) -> Json:
     return header
 
 
+def has_samples(file: Path, header: Json) -> bool:
+    """header: as `read_header` gives it, of a .json log with its samples."""
+    if file.suffix == ".json":
+        return bool(header.get("samples"))
+    with _open(file) as archive:
+        return any(name.startswith(_SAMPLES) for name in archive.namelist())
+
+
 def read_samples(file: Path) -> Iterator[Json]:
     """The samples in the order of the file, with their attachments in place. Raises DataError."""
     if file.suffix == ".json":

@@ -26,15 +26,27 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def read_object(path: Path) -> dict[str, Any]:
     """The object of a file. Raises DataError in one line."""
+    value = _read_value(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: it is no JSON object, expected the log of one run")
+    return value
+
+
+def read_array(path: Path) -> list[Any]:
+    """The array of a file. Raises DataError in one line."""
+    value = _read_value(path)
+    if not isinstance(value, list):
+        raise DataError(f"{path}: it is no JSON array, expected a list of entries")
+    return value
+
+
+def _read_value(path: Path) -> Any:
     try:
-        value = read_json(path, max_bytes=_MOST_BYTES)
+        return read_json(path, max_bytes=_MOST_BYTES)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: it is no JSON object, expected the log of one run")
-    return value
 
 
 def beginning(path: Path, size: int = 4096) -> str:

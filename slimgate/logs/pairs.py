@@ -22,6 +22,14 @@ from slimgate.logs.base_log import as_kept
 from slimgate.logs.columns import NO_METRIC, Samples, read_samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.json_lines import as_text, plain_json
+from slimgate.logs.pair_notes import (
+    describe_all_failed,
+    describe_fewer,
+    describe_not_numbers,
+    describe_scored_errors,
+    format_place,
+    list_metrics,
+)
 from slimgate.logs.predictions.codes import match_ids
 from slimgate.logs.predictions.files import EXAMPLES, some
 from slimgate.logs.same_documents import digest_documents
@@ -32,6 +40,7 @@ from slimgate.plugins.reader import (
     SETTING_WORDS,
     SETTINGS,
     TASKS,
+    Corpus,
     Digest,
     Log,
     Row,
@@ -50,7 +59,8 @@ class Rules:
 
     looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
     directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
-    runs: which run of a log that holds several, as `parse_choices` has it. same_id: what several rows of one
+    runs: which run of a log that holds several, as `parse_choices` has it. models: which model of a log that
+    holds several, as `parse_models` has it. same_id: what several rows of one
     id are: "fail" refuses, "epochs" reads them as repeats of one sample.
     """
 
@@ -60,6 +70,7 @@ class Rules:
     directions: Mapping[str, bool] = field(default_factory=dict)
     runs: Mapping[str, str] = field(default_factory=dict)
     same_id: SameId = "fail"
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,8 @@ class Counts:
 class PairedTask:
     """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples.
 
-    metrics: that both have scores of; base_alone: those of which the target has none.
+    metrics: that both have scores of; base_alone: those of which the target has none. corpus: by metric, of
+    those whose scores have sizes, the figure of all samples.
     """
 
     task: str
@@ -110,6 +122,7 @@ class PairedTask:
     higher_is_better: Mapping[str, bool]
     metrics: tuple[str, ...]
     base_alone: tuple[str, ...] = ()
+    corpus: Mapping[str, Corpus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +130,8 @@ class PairedScores:
     """The scores of one metric. base, target: (rows,), nothing missing. clusters: (rows,) digests, or None.
 
     base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample. documents:
-    (rows,) digests of what the samples ask, as `same_documents` has them.
+    (rows,) digests of what the samples ask, as `same_documents` has them. sizes: (rows,) of a figure of sums,
+    the same in both logs; None of a mean of scores.
     """
 
     base: Floats
@@ -127,6 +141,7 @@ class PairedScores:
     clusters: Ints | None
     documents: Ints
     counts: Counts
+    sizes: Floats | None = None
 
 
 def check_options(allow: Collection[str]) -> None:
@@ -167,7 +182,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
     before, after = (read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name]) for log in (base, target))
     for log, samples in ((base, before), (target, after)):
-        differences.notes += _describe_fewer(name, log, samples)
+        differences.notes += describe_fewer(name, log, samples)
     filters = [filter_ for filter_ in before if filter_ in after]
     if lone := sorted(set(before) ^ set(after)):
         text = f"filter {', '.join(map(repr, lone))} is in one log alone"
@@ -181,21 +196,8 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         _pair(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
         for filter_ in filters
     )
-    return [paired for paired in pairs if paired is not None]
-
-
-def _describe_fewer(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
-    """A line for each filter of which fewer samples are there than the tool says that it ran."""
-    expected = log.tasks[name].samples
-    return [
-        f"{_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, and holds {len(rows):,}"
-        for filter_, rows in samples.items()
-        if expected is not None and len(rows) < expected
-    ]
-
-
-def _place(task: str, filter_: str) -> str:
-    return f"{task} ({filter_})" if filter_ else task
+    corpus = {**target.tasks[name].corpus, **base.tasks[name].corpus}
+    return [replace(paired, corpus=corpus) for paired in pairs if paired is not None]
 
 
 def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences: Differences) -> None:
@@ -246,7 +248,7 @@ def _pair(
     differences: Differences,
 ) -> PairedTask | None:
     """None where the two have no sample or no metric in common, which is a difference."""
-    where = _place(name, filter_)
+    where = format_place(name, filter_)
     base_rows, target_rows = _same_samples(base, target)
     if not len(base_rows):
         differences.refuse(where, f"no sample in common: {some(base.ids)} and {some(target.ids)}")
@@ -254,12 +256,15 @@ def _pair(
     _compare_keys(where, base, target, base_rows, target_rows, differences)
     metrics = tuple(metric for metric in base.scores if metric in target.scores)
     if not metrics:
-        names = [", ".join(samples.scores) or "none" for samples in (base, target)]
+        names = [list_metrics(samples) for samples in (base, target)]
         differences.refuse(where, f"no metric in common: the base has {names[0]}, the target has {names[1]}")
         return None
     if lone := sorted(set(base.scores) ^ set(target.scores)):
         differences.notes.append(f"{where}: metric {', '.join(lone)} is in one log alone")
-    differences.notes += _describe_not_numbers(where, base, target)
+    differences.notes += [
+        *describe_not_numbers(where, base, target),
+        *describe_scored_errors(where, base, target),
+    ]
     only_base = len(base) - len(base_rows)
     return PairedTask(
         task=name,
@@ -280,19 +285,6 @@ def _pair(
 def _without_checked_columns(samples: Samples) -> Samples:
     """The samples without what only matching them took: of millions of rows that is most of the memory."""
     return replace(samples, order=samples.order[:0].copy(), keys={}, documents=digest_documents(samples))
-
-
-def _describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
-    """A line for each metric that is a list or a text in samples, and a number in none of them."""
-    notes = []
-    for metric in sorted({**base.not_numbers, **target.not_numbers}):
-        counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
-        if metric not in base.scores or metric not in target.scores:
-            notes.append(
-                f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of "
-                "the target, so these are not judged"
-            )
-    return notes
 
 
 def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
@@ -389,6 +381,11 @@ def pair_scores(
     where = comparison_name(paired.task, paired.filter, metric)
     if counts.missing:
         text = _describe_missing(where, paired, counts, (no_base | no_target) & ~not_of_metric)
+        if rules.missing == "fail" and (
+            all_failed := describe_all_failed(paired.base, paired.target, differences.shown)
+        ):
+            differences.refuse(format_place(paired.task, paired.filter), all_failed)
+            return None
         if rules.missing == "fail":
             differences.add_missing(text + _first_error(paired))
             return None
@@ -398,13 +395,36 @@ def pair_scores(
             return _as_wrong(where, paired, metric, counts, not_of_metric)
     scored = ~(no_base | no_target)
     if scored.all():  # copies of millions of rows are left out
-        return _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+        scores = _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+        return _with_sizes(where, paired, metric, scores, differences)
     rows = np.flatnonzero(scored)
     if not len(rows):
         raise DataError(f"{where}: no sample has a score in both logs{_first_error(paired)}")
-    return _scores_of(
+    scores = _scores_of(
         paired, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
     )
+    return _with_sizes(where, paired, metric, scores, differences)
+
+
+def _with_sizes(
+    where: str, paired: PairedTask, metric: str, scores: PairedScores, differences: Differences
+) -> PairedScores | None:
+    """The scores with their sizes, where both logs have them; None where these are not the same."""
+    before, after = paired.base.sizes.get(metric), paired.target.sizes.get(metric)
+    if before is None and after is None:
+        return scores
+    missing = np.full(len(scores.base), np.nan)
+    sizes, other = (
+        missing if column is None else column[rows]
+        for column, rows in ((before, scores.base_rows), (after, scores.target_rows))
+    )
+    differing = int((sizes != other).sum())  # NaN differs from NaN
+    if differing:
+        differences.refuse(
+            where, f"it is a mean over other words, bytes or documents in {differing:,} samples"
+        )
+        return None
+    return replace(scores, sizes=sizes)
 
 
 def _is_of_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:

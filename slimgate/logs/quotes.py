@@ -56,7 +56,8 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
 
     The column `comparison` is the number of the comparison in that order; ids are `NAME: ID`.
     """
-    from slimgate.judge.score_metric import COMPARISON, SCORE
+    from slimgate.judge.corpus_metric import SCORE, SIZE
+    from slimgate.judge.score_metric import COMPARISON
 
     ordered = by_name(verdicts)
     ids = [f"{comparison.name}: {key}" for comparison in ordered for key in comparison.ids.tolist()]
@@ -64,10 +65,16 @@ def outcomes_of(verdicts: LogVerdicts, *, of_base: bool) -> Outcomes:
     numbers = np.repeat(np.arange(len(ordered)), [len(comparison.base) for comparison in ordered]).astype(
         np.float64
     )
+    values = {SCORE: scores, COMPARISON: numbers}
+    shared: tuple[str, ...] = (COMPARISON,)
+    if any(comparison.sizes is not None for comparison in ordered):
+        # of a mean of scores each row counts once
+        parts = [np.ones(len(row.base)) if row.sizes is None else row.sizes for row in ordered]
+        values[SIZE], shared = np.concatenate(parts), (COMPARISON, SIZE)
     return Outcomes(
         np.array(ids, dtype=_ID),
-        values={SCORE: scores, COMPARISON: numbers},
-        given=(COMPARISON,),
+        values=values,
+        given=shared,
         groups=number_groups(ordered),
     )
 

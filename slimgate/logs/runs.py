@@ -1,7 +1,8 @@
 """A log is one run: which run of a log that holds several is judged.
 
 A folder may hold a run of January and another of February. The newest run is judged if it has every task that
-the other log has. Otherwise the command refuses and lists the runs, and `--run` chooses.
+the other log has. Runs of one model without a task in common are judged together. Otherwise the command
+refuses and lists the runs, and `--run` chooses.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log
     if ANY in choices and not base.runs and not target.runs:
         _check_time_known(choices[ANY], (base, target))
     chosen_base, chosen_target = _choose(base, BASE, choices), _choose(target, TARGET, choices)
+    chosen_base = chosen_base or _join_disjoint(base, chosen_target or target)
+    chosen_target = chosen_target or _join_disjoint(target, chosen_base or base)
     problems = [
         *([] if chosen_base else _find_problems(base, BASE, chosen_target or target)),
         *([] if chosen_target else _find_problems(target, TARGET, chosen_base or base)),
@@ -80,7 +83,7 @@ def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log
 def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
     """The log of `--repeat` with one run. base: with its run chosen."""
     choices = {side: choice for side, choice in choices.items() if side != ANY or repeat.runs}
-    chosen = _choose(repeat, REPEAT, choices)
+    chosen = _choose(repeat, REPEAT, choices) or _join_disjoint(repeat, base)
     if chosen is None and (problems := _find_problems(repeat, REPEAT, base)):
         raise DataError("; and ".join(problems))
     return chosen or _pick(repeat, REPEAT, repeat.runs[-1])
@@ -135,6 +138,21 @@ def _take_run(log: Log, run: Run) -> Log:
     return replace(
         log, tasks=run.tasks, model=run.model, notes=(*log.notes, *run.notes), time=run.time or None, runs=()
     )
+
+
+def _join_disjoint(log: Log, other: Log) -> Log | None:
+    """The tasks of all runs where none has a task of another, as programs write that call a tool once a task.
+
+    None where the newest run has every task of the other log, and where it is not certain that the runs are
+    of one model.
+    """
+    tasks = [task for run in log.runs for task in run.tasks]
+    models = {run.model for run in log.runs}
+    is_whole = not any(run.problem for run in log.runs) and len(set(tasks)) == len(tasks)
+    if not is_whole or len(models) != 1 or None in models:
+        return None
+    lacking = [task for task in _list_all_tasks(other) if task not in log.runs[-1].tasks]
+    return _join_newest(log) if lacking else None
 
 
 def _find_problems(log: Log, side: str, other: Log) -> list[str]:

@@ -24,6 +24,7 @@ from slimgate.logs.budgets import LogBudgets, budgets_of_table
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import holds_predictions
 from slimgate.logs.load_tests import check_load_options
+from slimgate.logs.models import parse_models
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.runs import parse_choices
@@ -72,6 +73,8 @@ class LogsTable(Table):
     """What samples do that have no score in one of the logs or both."""
     run: str | dict[str, str] | None = None
     """Which run of a log that holds several, as `--run`; or by `base`, `target` and `repeat`."""
+    model: str | dict[str, str] | None = None
+    """Which model of a log that holds answers of several, as `--model`; or by `base`, `target`, `repeat`."""
     same_id: SameId = "fail"
     """What several rows of one id are, as `--same-id`."""
     higher_is_better: list[str] = Field(default_factory=list)
@@ -133,6 +136,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
             table.missing,
             directions=read_directions(table.higher_is_better, table.lower_is_better),
             runs=parse_choices(table.run),
+            models=parse_models(table.model),
             same_id=table.same_id,
         )
     except ValidationError as error:

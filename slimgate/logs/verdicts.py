@@ -22,6 +22,7 @@ from slimgate.logs.directions import (
     check_directions_used,
     describe_unknown,
 )
+from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import (
     Rules,
     pair_task,
@@ -63,9 +64,10 @@ def judge_logs(
     Raises DataError where the logs do not compare, with all that differs; SuiteError for budgets that cannot
     be judged.
     """
+    base, target = choose_models(base, target, rules.models)
     base, target = choose_runs(base, target, rules.runs)
     if repeat is not None:
-        repeat = choose_repeat(repeat, base, rules.runs)
+        repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
         _check_repeat(repeat, base, target)
     return _judge_runs(base, target, budgets, rules, seed, repeat)
 
@@ -182,6 +184,8 @@ def _is_same_hypothesis(earlier: Comparison, later: Comparison) -> bool:
         and np.array_equal(earlier.base, later.base)
         and np.array_equal(earlier.target, later.target)
         and np.array_equal(earlier.ids, later.ids)
+        and (earlier.sizes is None) is (later.sizes is None)
+        and (earlier.sizes is None or later.sizes is None or np.array_equal(earlier.sizes, later.sizes))
     )
 
 

@@ -18,6 +18,7 @@ from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
 from slimgate.logs.budgets import drop_budgets, range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import holds_predictions, read_log
+from slimgate.logs.models import parse_models
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
@@ -45,6 +46,7 @@ def assert_within(
     higher_is_better: Sequence[str] = (),
     lower_is_better: Sequence[str] = (),
     run: str | Mapping[str, str] | None = None,
+    model: str | Mapping[str, str] | None = None,
     same_id: SameId = "fail",
     ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> QualityJudgement:
@@ -58,7 +60,7 @@ def assert_within(
     assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
     slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
     metrics or task/metric, default all, each with this budget. seed: of the random weights that some metrics
-    need. allow, missing, run, same_id, higher_is_better, lower_is_better, ranges: as these options of
+    need. allow, missing, run, model, same_id, higher_is_better, lower_is_better, ranges: as these options of
     `slimgate judge`, for logs; run is "latest", or by side, {"base": "2026-01-01T", "target": "latest"};
     ranges={"grade": (1, 10)} is --range. labels, positive: for prediction files. What the command prints as a
     warning is a Python warning.
@@ -81,6 +83,7 @@ def assert_within(
                 missing,
                 directions=read_directions(higher_is_better, lower_is_better),
                 runs=parse_choices(run),
+                models=parse_models(model),
                 same_id=same_id,
             )
             return _assert_logs_within(*sides, metric, points, equivalent, seed, rules, ranges or {})

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # What two logs must share to be compared; `--allow NAME` accepts a difference.
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
@@ -42,6 +42,10 @@ OF_LOADS = (LOAD, PROMPT)
 NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
 
 
+# What the sums of scores and sizes make: exp(scores / sizes), or the ratio itself.
+Corpus = Literal["perplexity", "rate"]
+
+
 class Digest(int):
     """48 bits of a text that is kept no more."""
 
@@ -55,7 +59,8 @@ class Row:
     hash that must be the same in both logs, or its digest. cluster: equal for rows that are not independent,
     such as the epochs of one sample; None where each row stands alone. error: why the tool has no answer.
     not_numbers: metrics whose value is a list or a text here. prompt, answer, target: to quote.
-    answer_digest: of the whole answer, where `answer` is only its beginning.
+    answer_digest: of the whole answer, where `answer` is only its beginning. sizes: by metric whose figure is
+    a ratio of two sums, of how much the score is the sum, such as the nats of so many words.
     """
 
     id: str
@@ -70,6 +75,7 @@ class Row:
     answer: str | None = None
     target: str | None = None
     answer_digest: Digest | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,11 @@ class TaskLog:
     of SETTINGS, plain JSON values; what the log does not say is not there. optional_metrics: whether a metric
     may be of some samples only, such as an assertion of one test: then a row without an entry for it in
     `scores` is not of that metric. Otherwise, and where the entry is None, the row's score is missing.
-    samples: how many the tool says that it ran, or None; a note names a log that holds fewer. means: by
-    filter and metric the mean that the tool itself states; where all samples are there and have another, they
-    are of another run, and the log is refused.
+    samples: how many the tool says that it ran, or None; a note names a log that holds fewer. ids: of the
+    samples that the tool lists, where it does; a note names those that are not there. filters: of which the
+    tool states a figure. corpus: by metric, of those that have `Row.sizes`, the figure of all samples. means:
+    by filter and metric the mean or figure that the tool itself states; where all samples are there and have
+    another, they are of another run, and the log is refused.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -93,6 +101,9 @@ class TaskLog:
     samples: int | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     means: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+    corpus: Mapping[str, Corpus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,8 @@ class Log:
 
     model: what the log calls the model, or None. loads: of a load test, by the name of the load; it has no
     tasks. time: when it ran, where the log says it. runs: where the file or folder holds several runs, all of
-    them, the oldest first; then there are no tasks until a run is chosen (`--run`).
+    them, the oldest first; then there are no tasks until a run is chosen (`--run`). models: where one file
+    holds answers of several models, the log of each; then there are no tasks until one is chosen (`--model`).
     """
 
     tool: str
@@ -159,6 +171,7 @@ class Log:
     loads: Mapping[str, LoadRun] = field(default_factory=dict)
     time: str | None = None
     runs: tuple[Run, ...] = ()
+    models: tuple[Log, ...] = ()
 
 
 class Reader(ABC):

@@ -78,14 +78,6 @@ def test_promptfoo_gives_pass_score_and_named_scores() -> None:
     assert rows[5].scores.keys() == {"pass", "score"}
 
 
-def test_promptfoo_with_several_providers_asks_for_one_a_file(tmp_path: Path) -> None:
-    found = json.loads((WRITTEN / "promptfoo/base.json").read_text("utf-8"))
-    found["results"]["results"][0]["provider"] = {"id": "other"}
-    (tmp_path / "both.json").write_text(json.dumps(found), "utf-8")
-    with pytest.raises(DataError, match=r"answers of 2 providers \(echo, other\)"):
-        read_log(tmp_path / "both.json")
-
-
 def test_promptfoo_rows_that_failed_have_no_score(tmp_path: Path) -> None:
     found = json.loads((WRITTEN / "promptfoo/base.json").read_text("utf-8"))
     found["results"]["results"][0] |= {"failureReason": 2, "error": "API error"}

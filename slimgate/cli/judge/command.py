@@ -113,6 +113,14 @@ def add_to(commands: Any) -> None:
         "the newest run, if it has every task of the other log",
     )
     parser.add_argument(
+        "--model",
+        action="append",
+        dest="models",
+        metavar="[SIDE=]NAME",
+        help="of logs with answers of several models, such as the providers of promptfoo: the one to judge; "
+        "SIDE is base, target or repeat, default each; repeatable. BASE alone is also the target then",
+    )
+    parser.add_argument(
         "--same-id",
         choices=("fail", "epochs"),
         default="fail",
@@ -192,6 +200,8 @@ def run(options: argparse.Namespace) -> int:
     _ask_for_points("--drop-points", options.drop_points or [])
     _ask_for_points("--equivalent-points", options.equivalent_points or [])
     options.repeat = _only_repeat(options.repeat or [])
+    if not options.variants and options.models:
+        options.variants = [options.teacher]
     if not options.variants:
         return _judge_one_file(options)
     if reads_logs(options):
@@ -227,7 +237,8 @@ def _judge_one_file(options: argparse.Namespace) -> int:
     if not is_kl_log(options.teacher):
         raise DataError(
             f"{options.teacher}: came without a TARGET to compare it with; alone stands only what "
-            "llama-perplexity --kl-divergence prints"
+            "llama-perplexity --kl-divergence prints, and a file with answers of several models, of which "
+            "--model base=NAME --model target=NAME choose two"
         )
     return judge_kl_file(options)
 

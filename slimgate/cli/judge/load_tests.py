@@ -49,8 +49,10 @@ def _refuse_options(options: argparse.Namespace) -> None:
                 f"--{flag.replace('_', '-')} does not go with load tests; write --budgets FILE.toml, such as "
                 "latency = { speedup_min = 1.2 }"
             )
-    if options.runs or options.same_id != "fail":
-        raise SuiteError("--run and --same-id do not go with load tests; they are of logs of answers")
+    if options.runs or options.models or options.same_id != "fail":
+        raise SuiteError(
+            "--run, --model and --same-id do not go with load tests; they are of logs of answers"
+        )
     if options.looks != 1:
         raise SuiteError("--looks does not go with load tests, whose requests are all there")
     check_load_options(options.allow or ())

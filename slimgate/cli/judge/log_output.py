@@ -80,7 +80,7 @@ def _table(verdicts: LogVerdicts) -> str:
             "base": to_fixed(row.judged.teacher, 3),
             "target": to_fixed(row.judged.value, 3),
             "drop, points [90 %]": format_drop(
-                row.judged.drop_points, row.judged.interval, row.judged.budgets
+                row.judged.drop_points, row.judged.interval, row.judged.budgets, unit=row.judged.unit
             ),
             "worse / better": f"{count(row.worse)} / {count(row.better)}",
             **(_changes(row) if noisy else {}),

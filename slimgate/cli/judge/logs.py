@@ -12,14 +12,24 @@ from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
+from slimgate.logs.models import parse_models
 from slimgate.logs.pairs import Rules, check_options
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
-_OF_LOGS = ("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs")
-_FLAGS = {"runs": "run"}
+_OF_LOGS = (
+    "pooled_points",
+    "allow",
+    "repeat",
+    "range",
+    "higher_is_better",
+    "lower_is_better",
+    "runs",
+    "models",
+)
+_FLAGS = {"runs": "run", "models": "model"}
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
@@ -60,6 +70,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
         read_directions(options.higher_is_better, options.lower_is_better),
         parse_choices(options.runs),
         options.same_id,
+        models=parse_models(options.models),
     )
     budgets = _budgets(options)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
@@ -67,7 +78,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
         check_repeat_files(options.repeat, options.teacher, options.variants)
     judged: dict[str, LogVerdicts] = {}
     for name, path in name_targets(options.variants).items():
-        if path.exists() and options.teacher.exists() and path.samefile(options.teacher):
+        is_base = path.exists() and options.teacher.exists() and path.samefile(options.teacher)
+        if is_base and not base.models:
             raise DataError(f"{path}: base and target are one, expected the logs of two models")
         judged[name] = judge_logs(
             base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat

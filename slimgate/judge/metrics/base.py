@@ -59,10 +59,12 @@ class RowMean:
 class Documents:
     """A metric of nats per token, judged by documents on the log scale.
 
-    of(outcomes) -> (rows,) nats and (rows,) int64 tokens.
+    of(outcomes) -> (rows,) nats and (rows,) int64 tokens. cap: nats a token that a document counts for at
+    most, if the budget does not state it.
     """
 
     of: Callable[[Any], tuple[Floats, Ints]]
+    cap: float = 1.0
 
 
 @dataclass(frozen=True)

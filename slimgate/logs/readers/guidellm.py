@@ -1,13 +1,13 @@
 """guidellm: the JSON of `guidellm run` (benchmarks.json), a load test of a server with one or more loads.
 
 Times of a request are its own timestamps. guidellm calls the time from one token to the next
-inter_token_latency_ms; its time_per_output_token_ms has the first token in it. Report schema: version 2, of
-guidellm 0.8.
+inter_token_latency_ms; its time_per_output_token_ms has the first token in it. Report schemas: version 1, of
+guidellm 0.5, which keeps the arguments under `args`, and version 2, of guidellm 0.8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +38,25 @@ class Guidellm(Reader):
             loads[name] = _run(benchmark)
         if not loads:
             raise DataError(f"{path}: it has no benchmark")
-        return Log("guidellm", str(path), {}, _model(results), loads=loads)
+        models = sorted(set(_list_models(results)))
+        if len(models) > 1:
+            raise DataError(f"{path}: results of {' and '.join(models)}; write one model a file")
+        return Log("guidellm", str(path), {}, next(iter(models), None), loads=loads)
 
 
-def _model(results: Mapping[str, Any]) -> str | None:
-    model = results["config"]["spec"]["backend"].get("model")
-    return None if model is None else str(model)
+def _list_models(results: Mapping[str, Any]) -> Iterator[str]:
+    """The model of each benchmark; where they do not say it, that of the arguments."""
+    backends = [benchmark["config"].get("backend") for benchmark in results["benchmarks"]]
+    stated = [backend["model"] for backend in backends if isinstance(backend, dict) and backend.get("model")]
+    config = results.get("config")
+    arguments = config["spec"]["backend"] if config else results.get("args") or {}
+    yield from map(str, stated or [arguments["model"]] if stated or arguments.get("model") else ())
 
 
 def _name(strategy: Mapping[str, Any]) -> str:
     """c8 of eight users, r5 of a Poisson process; else the strategy's own word first."""
-    kind, users, rate = strategy["type_"], strategy.get("streams"), strategy.get("rate")
+    kind, rate = strategy["type_"], strategy.get("rate")
+    users = strategy.get("streams") or strategy.get("max_concurrency")
     if kind in _CLOSED:
         return f"c{users or 1}"
     if rate is None:
@@ -61,13 +69,22 @@ def _run(benchmark: Mapping[str, Any]) -> LoadRun:
     entries = [
         (request["request_start_time"] or 0.0, _request(request, failed=status == "errored"))
         for status in ("successful", "errored")
-        for request in by_status[status]
+        for request in by_status.get(status) or ()
     ]
     entries.sort(key=lambda pair: pair[0])
     strategy = benchmark["config"]["strategy"]
     settings = {name: strategy[name] for name in _SETTINGS if strategy.get(name) is not None}
     requests = tuple(request for _, request in entries)
-    return LoadRun(requests, settings, benchmark["duration"], len(by_status["incomplete"]))
+    return LoadRun(requests, settings, _count_seconds(benchmark), len(by_status.get("incomplete") or ()))
+
+
+def _count_seconds(benchmark: Mapping[str, Any]) -> float:
+    """From the first request to the last answer; `duration` may be of a window that a warm-up has moved."""
+    answered = benchmark["requests"].get("successful") or ()
+    times = [(entry.get("request_start_time"), entry.get("request_end_time")) for entry in answered]
+    if not times or any(time is None for pair in times for time in pair):
+        return float(benchmark["duration"])
+    return float(max(end for _, end in times) - min(start for start, _ in times))
 
 
 def _request(entry: Mapping[str, Any], *, failed: bool) -> LoadRequest:

@@ -1,14 +1,16 @@
-"""HELM: a run folder with `per_instance_stats.json`, one entry an instance and trial.
+"""HELM: a run folder with `per_instance_stats.json`, one or more entries an instance and trial.
 
-Each statistic (`exact_match`, `quasi_exact_match`, ...) is a metric: its mean over the instance. What it
-answered stands in `display_predictions.json` or `scenario_state.json`, where they are there.
+Each class of metrics may write an entry of its own, so the entries of an instance are joined. Each statistic
+of quality (`exact_match`, `quasi_exact_match`, ...) is a metric: its mean over the instance. HELM also keeps
+what a run cost and how long it was there (`inference_runtime`, `num_prompt_tokens`), which is no quality.
+What a model answered stands in `scenario_state.json`, where it is there.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,15 @@ _MODEL = re.compile(r"[:,]model=([^,]*)")
 # HELM's own, from 0 to 1 where sacrebleu has 0 to 100.
 _RANGES = dict.fromkeys(("bleu_1", "bleu_4"), (0.0, 1.0))
 _STATS, _STATE = "per_instance_stats.json", "scenario_state.json"
+# Statistics of cost, size and bookkeeping, and of the model's own chance of its answer.
+_NO_QUALITY = re.compile(
+    r"num_.*|training_.*|inference_.*|estimated_.*|finish_reason_.*|batch_size|prompt_truncated|max_prob"
+    r"|logprob(_per_byte)?|predicted_index|.*_(cost|runtime|time|tokens)"
+)
+# Grades that judges of safety give: 1 is safe. Every score of HELM that is called so is better when higher.
+_SAFETY = re.compile(r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team).*_score")
+_SCORE = re.compile(r".*_score")
+_MOST_NAMED = 4
 
 
 class Helm(Reader):
@@ -45,55 +56,99 @@ class Helm(Reader):
             raise DataError(
                 f"{path}: logs of several models ({', '.join(models[:3])}); name the folder of one"
             )
+        parts = {name: _read_task(name, file) for name, file in tasks.items()}
         return Log(
             "helm",
             str(path),
-            {name: TaskLog(rows=partial(_rows, file), ranges=_RANGES) for name, file in tasks.items()},
+            {name: task for name, (task, _) in parts.items()},
             models[0] if models else None,
+            tuple(note for _, notes in parts.values() for note in notes),
         )
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
+    """The task of a run folder, and notes on statistics that are not judged."""
+    statistics = _find_statistics(file, _list(file))
+    empty = [name for name in statistics if not statistics[name]]
+    scores = [name for name in statistics if statistics[name] and not _NO_QUALITY.fullmatch(name)]
+    groups = {
+        "have no value of any sample": empty,
+        "are no measure of quality": [name for name in statistics if name not in (*empty, *scores)],
+    }
+    notes = [
+        f"{task}: statistics that {why}, and are not judged: {_list_names(names)}"
+        for why, names in groups.items()
+        if names
+    ]
+    log = TaskLog(
+        rows=partial(_rows, file, frozenset(scores)),
+        higher_is_better={name: True for name in scores if _SCORE.fullmatch(name)},
+        ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},
+    )
+    return log, notes
+
+
+def _list_names(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
+    """names: of the statistics that are scores."""
     answers = _answers(file.with_name(_STATE))
-    entries = _list(file)
-    measured = _find_measured(file, entries)
-    for at, entry in enumerate(entries):
+    instances: dict[tuple[str, int], dict[str, float | None]] = {}
+    clusters: dict[tuple[str, int], str] = {}
+    for at, entry in enumerate(_list(file)):
         try:
             trial = int(entry.get("train_trial_index") or 0)
             name = str(entry["instance_id"])
             perturbed = (entry.get("perturbation") or {}).get("name")
-            key = name if perturbed is None else f"{name} {perturbed}"
-            scores = _read_scores(entry["stats"], measured)
-            prompt, answer, target = answers.get((key, trial), (None, None, None))
+            key = name if perturbed is None else f"{name} {perturbed}", trial
+            clusters[key] = name
+            scores = instances.setdefault(key, {})
+            for statistic, value in _read_scores(entry["stats"], names).items():
+                if scores.setdefault(statistic, value) != value:
+                    raise DataError(
+                        f"{file}: entry {at}: {statistic} of instance {key[0]} is {value}, and "
+                        f"{scores[statistic]} in an entry before; expected one value an instance and trial"
+                    )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{file}: entry {at} is none of HELM's ({type(error).__name__}: {error})"
             ) from None
+    for key, scores in instances.items():
+        prompt, answer, target = answers.get(key, (None, None, None))
+        instance, trial = key
         yield Row(
-            id=key if not trial else f"{key} trial {trial}",
+            id=instance if not trial else f"{instance} trial {trial}",
             scores=scores,
             keys={} if prompt is None else {PROMPT: prompt, TARGET: target or ""},
-            cluster=name,
+            cluster=clusters[key],
             prompt=prompt,
             answer=answer,
             target=target,
         )
 
 
-def _find_measured(file: Path, entries: list[Any]) -> set[str]:
-    """The statistics that have a mean in any entry; those without, such as a cost, are no scores."""
+def _find_statistics(file: Path, entries: list[Any]) -> dict[str, bool]:
+    """By name, in order, whether a statistic has a mean in any entry."""
+    has_mean: dict[str, bool] = {}
     try:
-        return {stat["name"]["name"] for entry in entries for stat in entry["stats"] if "mean" in stat}
+        for entry in entries:
+            for stat in entry["stats"]:
+                name = str(stat["name"]["name"])
+                has_mean[name] = has_mean.get(name, False) or "mean" in stat
     except (KeyError, TypeError) as error:
         raise DataError(f"{file}: an entry is none of HELM's ({type(error).__name__}: {error})") from None
+    return has_mean
 
 
-def _read_scores(stats: list[Any], measured: set[str]) -> dict[str, float | None]:
+def _read_scores(stats: list[Any], names: Collection[str]) -> dict[str, float | None]:
     """By name the mean. A name that stands twice, as of another split, has that split in its second name."""
     scores: dict[str, float | None] = {}
     for stat in stats:
         name = str(stat["name"]["name"])
-        if name in measured:
+        if name in names:
             key = name if name not in scores else f"{name} {stat['name'].get('split')}"
             scores[key] = stat.get("mean")
     return scores

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.inspect_files import Json, read_header, read_samples
+from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import as_text, beginning
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
@@ -58,7 +58,7 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
             raise DataError(f"{path}: task {task} stands in {at[task].name} and in {file.name}; name one")
         models.add(str(header["eval"]["model"]))
         tasks[task], at[task] = _task(file, header), file
-        problems += _describe_incomplete(file, header)
+        problems += _describe_incomplete(file, header) or _describe_empty(file, header)
     if len(models) > 1:
         raise DataError(f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one")
     time = min(str(header["eval"]["created"]) for _, header in logs)
@@ -83,12 +83,33 @@ def _describe_incomplete(file: Path, header: Json) -> list[str]:
     ]
 
 
+def _describe_empty(file: Path, header: Json) -> list[str]:
+    """Why there is nothing to pair in a log without samples, with the figures that its results state."""
+    if has_samples(file, header):
+        return []
+    results = header.get("results") or {}
+    figures = [
+        f"{score.get('name')} {name} {metric['value']:.4g}"
+        for score in results.get("scores") or ()
+        for name, metric in (score.get("metrics") or {}).items()
+        if isinstance(metric.get("value"), int | float)
+    ]
+    version = "" if "version" in header else ", and no version, so it is no whole log of Inspect"
+    alone = f"; its results alone say {', '.join(figures[:_MOST_FIGURES])}" if figures else ""
+    count = f" of {results['total_samples']} samples" if alone and results.get("total_samples") else ""
+    return [
+        f"{file.name}: it has no samples{version}{alone}{count}; expected the log as `inspect eval` writes "
+        "it with log_samples"
+    ]
+
+
 def _task(file: Path, header: Json) -> TaskLog:
     spec, plan = header["eval"], header.get("plan") or {}
     config = spec.get("config") or {}
     generation = {**(plan.get("config") or {}), **(spec.get("model_generate_config") or {})}
     return TaskLog(
         rows=partial(_rows, file),
+        ids=_list_ids(spec),
         ranges=_RANGES,
         settings={
             "version": spec.get("task_version"),
@@ -103,6 +124,14 @@ def _task(file: Path, header: Json) -> TaskLog:
     )
 
 
+def _list_ids(spec: Json) -> tuple[str, ...]:
+    """The ids of the samples that the header lists, with their epochs."""
+    names = (spec.get("dataset") or {}).get("sample_ids") or ()
+    epochs = (spec.get("config") or {}).get("epochs") or 1
+    return tuple(_row_id(name, epoch) for epoch in range(1, epochs + 1) for name in names)
+
+
+_MOST_FIGURES = 4
 # Scorers of inspect_ai that give C, I, P or N, or a share.
 _SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
 _RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))

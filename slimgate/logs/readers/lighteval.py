@@ -1,12 +1,13 @@
 """lighteval: `details_<task>_<time>.parquet` of `--save-details`, one row a document.
 
-Columns `__doc__`, `__model_response__` and `__metric__` are structs; metrics are the fields of the last.
+Columns `doc`, `model_response` and `metric` are structs; metrics are the fields of the last. Before version
+0.11 their names were `__doc__`, `__model_response__` and `__metric__`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
-_COLUMNS = ("__doc__", "__model_response__", "__metric__")
+_COLUMNS = ("doc", "model_response", "metric")
+_OLD_COLUMNS = tuple(f"__{name}__" for name in _COLUMNS)
 _ROWS_AT_ONCE = 2_000
 _CHAT = ("system_prompt", "use_chat_template", "override_chat_template")
 _OF_TASK = {"shots": "num_fewshots", "version": "version"}
@@ -37,7 +39,7 @@ class Lighteval(Reader):
             return False
         try:
             with open_parquet(path) as parquet:
-                return set(_COLUMNS) <= set(parquet.schema_arrow.names)
+                return _find_columns(parquet.schema_arrow.names) is not None
         except DataError:
             return False
 
@@ -58,7 +60,11 @@ class Lighteval(Reader):
 def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
     results = _results(next(iter(files.values())), time)
     tasks = {
-        task: TaskLog(partial(_rows, file), settings=_settings(results, task))
+        task: TaskLog(
+            partial(_rows, file),
+            higher_is_better=_read_directions(results, task),
+            settings=_settings(results, task),
+        )
         for task, file in sorted(files.items())
     }
     return Run(time, tasks, model)
@@ -72,6 +78,23 @@ def _results(details: Path, time: str) -> Mapping[str, Any]:
     at = len(parts) - 1 - parts[::-1].index("details")
     file = Path(*parts[:at], "results", *parts[at + 1 : -2], f"results_{time}.json")
     return read_object(file) if file.is_file() else {}
+
+
+def _find_columns(names: Collection[str]) -> tuple[str, ...] | None:
+    """The three columns as this version calls them; None of a file of another tool."""
+    return next((columns for columns in (_COLUMNS, _OLD_COLUMNS) if set(columns) <= set(names)), None)
+
+
+def _read_directions(results: Mapping[str, Any], task: str) -> dict[str, bool]:
+    """By metric of one name whether the results file says that more is better."""
+    config = (results.get("config_tasks") or {}).get(task) or {}
+    return {
+        metric["metric_name"]: metric["higher_is_better"]
+        for metric in config.get("metrics") or config.get("metric") or ()
+        if isinstance(metric, dict)
+        and isinstance(metric.get("metric_name"), str)
+        and isinstance(metric.get("higher_is_better"), bool)
+    }
 
 
 def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
@@ -101,12 +124,16 @@ def _rows(file: Path) -> Iterator[Row]:
     seen: dict[str, int] = {}
     try:
         with open_parquet(file) as parquet:
-            if lacking := [name for name in _COLUMNS if name not in parquet.schema_arrow.names]:
-                raise DataError(f"{file}: no column {lacking[0]}, expected details of lighteval")
-            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
-                for doc, response, metric in zip(
-                    *(column.to_pylist() for column in batch.columns), strict=True
-                ):
+            names = parquet.schema_arrow.names
+            columns = _find_columns(names)
+            if columns is None:
+                raise DataError(
+                    f"{file}: the columns are {', '.join(names[:8])}, expected {', '.join(_COLUMNS)}, as the "
+                    "details of lighteval have them"
+                )
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
+                parts = (batch.column(name).to_pylist() for name in columns)
+                for doc, response, metric in zip(*parts, strict=True):
                     yield _row(doc, response or {}, metric, seen)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} cannot be read as parquet: {' '.join(str(error).split())[:200]}") from error
@@ -130,7 +157,7 @@ def _row(
         keys={
             DOCUMENT: as_text([query, doc.get("choices")]) or "",
             PROMPT: prompt,
-            TARGET: as_text(doc.get("gold_index")) or "",
+            TARGET: as_text(_only_of_list(doc.get("gold_index"))) or "",
         },
         cluster=key,
         truncated=bool(sum(truncated) if isinstance(truncated, list) else truncated),
@@ -152,6 +179,11 @@ def _answer(texts: Any, response: Mapping[str, Any], doc: Mapping[str, Any]) -> 
     if len(chances) == len(choices) > 0:
         return as_text(choices[max(range(len(chances)), key=chances.__getitem__)])
     return None
+
+
+def _only_of_list(gold: Any) -> Any:
+    """A version writes the index of the only right choice as a number, another as a list of one."""
+    return gold[0] if isinstance(gold, list) and len(gold) == 1 else gold
 
 
 def _target(doc: Mapping[str, Any]) -> str | None:

@@ -1,28 +1,22 @@
-"""lm-evaluation-harness: `samples_<task>_<time>.jsonl` of `--log_samples`, with `results_<time>.json` beside.
+"""lm-evaluation-harness since 0.4: samples of `--log_samples`, with the results file of their run.
 
-A row is a document under a filter; `metrics` names its scores. Documents, prompts and targets have hashes.
-Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13.
+A row is a document under a filter. Documents, prompts and targets have hashes. `_lm_eval_files.py` has the
+names of the files by version, `_lm_eval_rows.py` what stands in a sample.
+Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13, and `main` of 0.4.0.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, beginning, read_object, read_objects
+from slimgate.logs.readers._lm_eval_files import RunFiles, find_run_of, find_runs, holds_runs, is_samples
+from slimgate.logs.readers._lm_eval_rows import AGGREGATIONS, Aggregation, filter_name, read_rows
 from slimgate.logs.runs import make_log
-from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
-
-_SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")
-_KEYS = {DOCUMENT: "doc_hash", PROMPT: "prompt_hash", TARGET: "target_hash"}
-# A filter of this name is none.
-_NO_FILTER = "none"
+from slimgate.plugins.reader import Log, Reader, Run, TaskLog
 
 
 class LmEval(Reader):
@@ -30,32 +24,17 @@ class LmEval(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return any(path.glob("**/samples_*.jsonl")) or any(
-                map(_is_results, path.glob("**/results_*.json"))
-            )
-        start = beginning(path, 200_000)
-        return path.suffix == ".jsonl" and start.startswith('{"doc_id"') and '"filtered_resps"' in start
+            return holds_runs(path)
+        return path.suffix in (".jsonl", ".json") and is_samples(path)
 
     def read(self, path: Path) -> Log:
         if path.is_file():
-            task, time = _parts(path)
-            results = path.with_name(f"results_{time}.json")
-            run = _run(path, time, {task: path}, results if results.is_file() else None)
-            return make_log("lm_eval", str(path), [run])
-        samples = sorted(path.glob("**/samples_*.jsonl"))
-        results_files = sorted(path.glob("**/results_*.json"))
-        folders = sorted({file.parent for file in samples or filter(_is_results, results_files)})
-        if len(folders) > 1:
-            names = ", ".join(folder.as_posix() for folder in folders[:3])
-            raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one")
-        results_of = {_read_time(file): file for file in results_files if file.parent in folders}
-        tasks_of: dict[str, dict[str, Path]] = {time: {} for time in results_of}
-        for file in samples:
-            task, time = _parts(file)
-            tasks_of.setdefault(time, {})[task] = file
-        runs = [_run(path, time, files, results_of.get(time)) for time, files in tasks_of.items()]
-        if results_of:
-            runs = [_check_settings_known(run, results_of) for run in runs]
+            _, run = find_run_of(path)
+            return make_log("lm_eval", str(path), [_run(path, run)])
+        files = find_runs(path)
+        runs = [_run(path, run) for run in files]
+        if any(run.results is not None for run in files):
+            runs = [_check_settings_known(*pair) for pair in zip(runs, files, strict=True)]
         return make_log("lm_eval", str(path), runs)
 
 
@@ -63,17 +42,9 @@ class LmEval(Reader):
 _MEANS = frozenset({"acc", "acc_norm", "exact_match"})
 
 
-def _is_results(file: Path) -> bool:
-    """Whether it is lm-eval's, which says the shots of each task: other tools have files of that name."""
-    with suppress(DataError):
-        results = read_object(file)
-        return isinstance(results.get("n-shot") or results.get("configs"), dict)
-    return False
-
-
-def _run(path: Path, time: str, files: Mapping[str, Path], nearby: Path | None) -> Run:
-    """The run of one time. nearby: its results file, or None."""
-    results = None if nearby is None else read_object(nearby)
+def _run(path: Path, files: RunFiles) -> Run:
+    """The run of one time."""
+    results, samples = files.results, files.samples
     notes: list[str] = []
     if results is None:
         notes.append(
@@ -82,19 +53,30 @@ def _run(path: Path, time: str, files: Mapping[str, Path], nearby: Path | None) 
         )
     elif results.get("n-shot") is None:
         notes.append(f"{path}: its results file does not say shots and versions")
-    lacking = _find_tasks_without_samples(results or {}, files)
-    if files and lacking:
+    stated = {task: task for task in samples}
+    lacking = _find_tasks_without_samples(results or {}, samples)
+    if len(samples) == len(lacking) == 1 and not _find_tasks(results or {}) & samples.keys():
+        (task,), (other,) = samples, lacking
+        stated, lacking = {task: other}, []
+        notes.append(f"{path}: its results file calls the only task {other}, and its samples file {task}")
+    if samples and lacking:
         shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
         notes.append(f"{path}: its results file also has {shown}, of which there are no samples")
     return Run(
-        time=time,
-        tasks={task: _task(task, file, results or {}) for task, file in sorted(files.items())},
+        time=files.time,
+        tasks={task: _task(stated[task], file, results or {}) for task, file in sorted(samples.items())},
         model=_model(results or {}),
         notes=tuple(notes),
         problem=None
-        if files
+        if samples
         else f"results without samples ({', '.join(lacking) or 'no task'}): run it again with --log_samples",
     )
+
+
+def _find_tasks(results: Mapping[str, Any]) -> set[str]:
+    """The tasks of which the results file has a configuration."""
+    configs = results.get("configs")
+    return set(configs) if isinstance(configs, dict) else set()
 
 
 def _find_tasks_without_samples(results: Mapping[str, Any], files: Mapping[str, Path]) -> list[str]:
@@ -102,25 +84,15 @@ def _find_tasks_without_samples(results: Mapping[str, Any], files: Mapping[str, 
     return sorted(set(counts) - set(files)) if isinstance(counts, dict) else []
 
 
-def _check_settings_known(run: Run, results_of: Mapping[str, Path]) -> Run:
+def _check_settings_known(run: Run, files: RunFiles) -> Run:
     """A run without a results file, among others that have one, may be of any settings: it is not judged."""
-    if run.time in results_of or run.problem:
+    if files.results is not None or run.problem:
         return run
     return replace(
         run,
         problem=f"its samples have no results file of their time, results_{run.time}.json, so its settings "
         "are not known; put that file beside them, or name a samples file alone",
     )
-
-
-def _read_time(file: Path) -> str:
-    return file.stem.removeprefix("results_")
-
-
-def _parts(file: Path) -> tuple[str, str]:
-    """Task and time of a samples file, by its name."""
-    match = _SAMPLES.fullmatch(file.name)
-    return (match["task"], match["time"]) if match else (file.stem.removeprefix("samples_"), "")
 
 
 def _model(results: Mapping[str, Any]) -> str | None:
@@ -136,29 +108,75 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
         table = results.get(key)
         return table.get(task) if isinstance(table, dict) else None
 
-    better = of("higher_is_better") or {}
+    config = of("configs") or {}
+    aggregations = _read_aggregations(config)
     return TaskLog(
-        rows=partial(_rows, file),
-        higher_is_better={name: bool(value) for name, value in better.items() if value is not None},
-        settings=_settings(results, of("configs") or {}, of("n-shot"), of("n-samples"), of("versions")),
+        rows=partial(read_rows, file, _list_filters(config), aggregations),
+        higher_is_better=_read_directions(of("higher_is_better") or {}, config),
+        settings=_settings(results, config, of("n-shot"), of("n-samples"), of("versions")),
         samples=(of("n-samples") or {}).get("effective"),
-        means=_read_means(of("results") or {}, of("configs") or {}),
+        means=_read_means(of("results") or {}, config),
+        filters=_list_stated_filters(of("results") or {}),
+        corpus={
+            metric: "rate" if aggregation == "bits_per_byte" else "perplexity"
+            for metric, aggregation in aggregations.items()
+        },
     )
+
+
+def _list_metrics(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    metrics = config.get("metric_list") or ()
+    return [entry for entry in metrics if isinstance(entry, dict) and "metric" in entry]
+
+
+def _read_aggregations(config: Mapping[str, Any]) -> dict[str, Aggregation]:
+    """By metric, of those whose figure is no mean of numbers: as the task states it, else by its name."""
+    by_name = {name: name for name in AGGREGATIONS.values()}
+    aggregations = dict(AGGREGATIONS)
+    for entry in _list_metrics(config):
+        metric, stated = str(entry["metric"]), entry.get("aggregation")
+        if stated in by_name:
+            aggregations[metric] = by_name[stated]
+        elif stated is not None:
+            aggregations.pop(metric, None)
+    return aggregations
+
+
+def _read_directions(better: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, bool]:
+    """By metric; older results files state it in the list of metrics alone."""
+    directions = {
+        str(entry["metric"]): entry["higher_is_better"]
+        for entry in _list_metrics(config)
+        if isinstance(entry.get("higher_is_better"), bool)
+    }
+    stated = {name: bool(value) for name, value in better.items() if value is not None}
+    return {**directions, **stated}
+
+
+def _list_filters(config: Mapping[str, Any]) -> list[str]:
+    """The names of the task's filters, in order, which old samples do not say."""
+    filters = config.get("filter_list")
+    entries = filters if isinstance(filters, list) else []
+    return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
+
+
+def _list_stated_filters(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """The filters of which the results state a figure."""
+    names = [str(key).partition(",") for key in results if not str(key).partition(",")[0].endswith("_stderr")]
+    return tuple(dict.fromkeys(filter_name(name) for _, comma, name in names if comma))
 
 
 def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:
     """By filter and metric what lm-eval states of metrics whose value is the mean over samples."""
-    stated = {
-        entry["metric"]: entry.get("aggregation")
-        for entry in config.get("metric_list") or ()
-        if isinstance(entry, dict) and "metric" in entry
-    }
+    stated = {entry["metric"]: entry.get("aggregation") for entry in _list_metrics(config)}
+    corpus = _read_aggregations(config)
     means: dict[tuple[str, str], float] = {}
     for key, value in results.items():
         metric, comma, name = str(key).partition(",")
         is_mean = stated.get(metric, "mean" if metric in _MEANS else None) in ("mean", None)
-        if comma and metric in _MEANS and is_mean and isinstance(value, int | float):
-            means["" if name == _NO_FILTER else name, metric] = float(value)
+        is_known = metric in corpus or (metric in _MEANS and is_mean)
+        if comma and is_known and isinstance(value, int | float):
+            means[filter_name(name), metric] = float(value)
     return means
 
 
@@ -190,58 +208,6 @@ def _describe_limit(samples: Mapping[str, Any]) -> str:
     """`100 of 1319 samples`, or that there was no limit: the counts alone do not tell."""
     original, effective = samples.get("original"), samples.get("effective")
     return f"none ({effective} samples)" if original == effective else f"{effective} of {original} samples"
-
-
-def _rows(file: Path) -> Iterator[Row]:
-    for number, row in read_objects(file):
-        try:
-            names = row["metrics"]
-            scores = {name: _number(row.get(name)) for name in names}
-            sample_row = Row(
-                id=str(row["doc_id"]),
-                scores={name: value for name, value in scores.items() if value is not ...},
-                not_numbers=tuple(name for name, value in scores.items() if value is ...),
-                filter="" if (name := str(row.get("filter", ""))) == _NO_FILTER else name,
-                keys={key: row[column] for key, column in _KEYS.items() if column in row},
-                prompt=_prompt(row.get("arguments")),
-                answer=_answer(row.get("filtered_resps"), row.get("arguments")),
-                target=as_text(row.get("target")),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{file}: line {number} is no sample of lm-eval ({type(error).__name__}: {error}); expected "
-                "doc_id, metrics and a number for each metric"
-            ) from None
-        yield sample_row
-
-
-def _number(value: Any) -> Any:
-    """A score; `...` of what is no number for one sample, such as the pairs that corpus BLEU is made of."""
-    if value is None or isinstance(value, int | float):
-        return value
-    return ...
-
-
-def _prompt(arguments: Any) -> str | None:
-    if isinstance(arguments, dict) and arguments:
-        first = next(iter(arguments.values()))
-        return as_text(first.get("arg_0") if isinstance(first, dict) else first)
-    return None
-
-
-def _answer(responses: Any, arguments: Any) -> str | None:
-    """The text, or of a multiple choice the likeliest continuation."""
-    if not isinstance(responses, list) or not responses:
-        return as_text(responses)
-    if len(responses) > 1 and all(
-        isinstance(response, list) and len(response) == 2 for response in responses
-    ):
-        try:
-            best = max(range(len(responses)), key=lambda k: float(responses[k][0]))
-            return as_text(arguments[f"gen_args_{best}"]["arg_1"])
-        except (KeyError, TypeError, ValueError):
-            return as_text(responses)
-    return as_text(responses[0] if len(responses) == 1 else responses)
 
 
 reader = LmEval()

@@ -19,6 +19,8 @@ from slimgate.logs.json_lines import read_object
 from slimgate.plugins.reader import DOCUMENT, Log, Reader, Row, TaskLog
 
 _QRELS, _DEPTH, _END, _META = "qrels.tsv", 10, "_predictions.json", "mteb_model_meta"
+# HELM writes a file of this name into the folder of each run.
+_OF_HELM = "display_predictions.json"
 Right = Mapping[str, Mapping[str, float]]
 
 
@@ -27,8 +29,8 @@ class Mteb(Reader):
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
-            return any(path.glob(f"*{_END}"))
-        return path.name.endswith(_END)
+            return any(file.name != _OF_HELM for file in path.glob(f"*{_END}"))
+        return path.name.endswith(_END) and path.name != _OF_HELM
 
     def read(self, path: Path) -> Log:
         files = [path] if path.is_file() else sorted(path.glob(f"*{_END}"))

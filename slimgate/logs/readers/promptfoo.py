@@ -1,7 +1,8 @@
 """promptfoo: the JSON of `promptfoo eval --output x.json`, `results.results` of version 3.
 
 A row is a test under a prompt; `score`, from 0 to 1, and every named score are metrics. A file with several
-providers holds several models: `FILE` then needs one provider.
+providers holds several models, of which `--model` chooses one. promptfoo counts the pairs of prompt and
+provider, so prompts are numbered by their texts.
 """
 
 from __future__ import annotations
@@ -32,20 +33,22 @@ class Promptfoo(Reader):
         rows = table.get("results") if isinstance(table, dict) else None
         if not isinstance(rows, list):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
-        providers = sorted({_provider(row) for row in rows})
-        if len(providers) > 1:
-            raise DataError(
-                f"{path}: answers of {len(providers)} providers ({', '.join(providers[:3])}); write one file "
-                "a provider: promptfoo eval --filter-providers NAME --output FILE"
-            )
-        config = results.get("config") or {}
-        task = TaskLog(
-            partial(_rows, path),
-            settings=_settings(config),
-            optional_metrics=True,
-            ranges={"score": (0.0, 1.0)},
-        )
-        return Log("promptfoo", str(path), {"": task}, providers[0] if providers else None)
+        providers: list[str | None] = [*sorted({_provider(row) for row in rows})] or [None]
+        settings = _settings(results.get("config") or {})
+        logs = [
+            Log("promptfoo", str(path), {"": _task(path, provider, settings)}, provider)
+            for provider in providers
+        ]
+        return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))
+
+
+def _task(path: Path, provider: str | None, settings: Mapping[str, Any]) -> TaskLog:
+    return TaskLog(
+        partial(_rows, path, provider),
+        settings=settings,
+        optional_metrics=True,
+        ranges={"score": (0.0, 1.0)},
+    )
 
 
 def _provider(row: Mapping[str, Any]) -> str:
@@ -64,12 +67,37 @@ def _list_assertions(test: Mapping[str, Any]) -> list[str]:
     return [name for name in names if isinstance(name, str) and "{{" not in name]
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    for at, row in enumerate(read_object(path)["results"]["results"]):
+def _number_prompts(table: Mapping[str, Any]) -> dict[int, int]:
+    """By promptIdx the number of the prompt, from 0, the same for every provider that got its text."""
+    stated = enumerate(table.get("prompts") or ())
+    texts = {at: (prompt.get("raw"), prompt.get("label")) for at, prompt in stated}
+    if not texts:  # an older version, or a program that wrote the rows alone
+        texts = {row["promptIdx"]: row.get("promptId", row["promptIdx"]) for row in table["results"]}
+    numbers: dict[Any, int] = {}
+    return {at: numbers.setdefault(texts[at], len(numbers)) for at in sorted(texts)}
+
+
+def _is_failed(row: Mapping[str, Any]) -> bool:
+    """Whether there is no answer. Older versions state no reason, and an error in place of the response."""
+    reason, response = row.get("failureReason"), row.get("response") or {}
+    if reason is not None:
+        return bool(reason == _ERROR)
+    return bool(response.get("error") or (row.get("error") and response.get("output") is None))
+
+
+def _rows(path: Path, provider: str | None) -> Iterator[Row]:
+    """provider: whose answers; None of a file without a row."""
+    table = read_object(path)["results"]
+    numbers: dict[int, int] = {}
+    for at, row in enumerate(table["results"]):
         try:
+            if provider != _provider(row):
+                continue
+            numbers = numbers or _number_prompts(table)
+            number = numbers.get(row["promptIdx"], row["promptIdx"])
             test, prompt = row.get("testCase") or {}, row.get("prompt") or {}
             response = row.get("response") or {}
-            failed = row.get("failureReason") == _ERROR
+            failed = _is_failed(row)
             scores = {
                 "pass": float(bool(row["success"])),
                 "score": row["score"],
@@ -78,14 +106,14 @@ def _rows(path: Path) -> Iterator[Row]:
             }
             inputs = [row.get("vars"), test.get("assert")]
             yield Row(
-                id=f"{row['testIdx']}.{row['promptIdx']}" if row["promptIdx"] else f"{row['testIdx']}",
+                id=f"{row['testIdx']}.{number}" if number else f"{row['testIdx']}",
                 scores=dict.fromkeys(scores) if failed else scores,
                 keys={
                     # tests that differ in nothing but their prompts say nothing of what they ask
                     **({DOCUMENT: as_text(inputs) or ""} if any(inputs) else {}),
                     PROMPT: prompt.get("raw") or "",
                 },
-                error=str(row.get("error")) if failed else None,
+                error=str(row.get("error") or response.get("error")) if failed else None,
                 truncated=response.get("finishReason") == "length",
                 prompt=prompt.get("raw"),
                 answer=as_text(response.get("output")),

@@ -20,14 +20,25 @@ from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("ttfts", "itls", "output_lens", "errors")
 _SETTINGS = ("request_rate", "max_concurrency", "burstiness", "ramp_up_strategy")
+# What every result names: before the lists of the requests, or in programs that write their own order, after.
+_NAMED_FIRST = ('"num_prompts"', '"request_rate"', '"model_id"')
+_NAMED_ANYWHERE = ('"num_prompts"', '"ttfts"', '"itls"')
+_START = 2_000_000
 
 
 class Vllm(Reader):
     """One result file."""
 
     def recognizes(self, path: Path) -> bool:
+        if path.suffix != ".json":
+            return False
         start = beginning(path)
-        return path.suffix == ".json" and '"tokenizer_id"' in start and '"num_prompts"' in start
+        if not start.startswith("{"):
+            return False
+        if all(name in start for name in _NAMED_FIRST):
+            return True
+        content = beginning(path, _START) if '"num_prompts"' in start or '"duration"' in start else ""
+        return all(name in content for name in _NAMED_ANYWHERE)
 
     def read(self, path: Path) -> Log:
         loads: dict[str, LoadRun] = {}
@@ -38,7 +49,7 @@ class Vllm(Reader):
             if name in loads:
                 raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
             loads[name] = _run(path, result)
-            models.append(str(result["model_id"]))
+            models.append(str(result.get("model_id") or result.get("model_name")))
             dates[name] = str(result.get("date"))
         if len(set(models)) > 1:
             raise DataError(f"{path}: results of {' and '.join(sorted(set(models)))}; write one model a file")

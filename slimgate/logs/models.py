@@ -1,0 +1,108 @@
+"""A log is of one model: which one is judged of a file that holds answers of several.
+
+`promptfoo eval` asks several providers in one run and writes one file. `--model` chooses one of each side, so
+that two models of one file can be judged too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from slimgate.errors import DataError, format_suggestion
+from slimgate.logs.runs import ANY, BASE, REPEAT, SIDES, TARGET
+from slimgate.plugins.reader import Log
+
+_MOST_MODELS = 8
+
+
+def parse_models(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
+    """By side, or "" for every side: which model. Texts are `NAME` or `base=NAME`. Raises DataError."""
+    if isinstance(texts, Mapping):
+        pairs = [(str(side), str(name)) for side, name in texts.items()]
+    else:
+        pairs = [_parse_model(text) for text in ([texts] if isinstance(texts, str) else texts or ())]
+    models: dict[str, str] = {}
+    for side, name in pairs:
+        shown = f"--model {side}={name}" if side != ANY else f"--model {name}"
+        if side not in (ANY, *SIDES):
+            raise DataError(f"{shown}: expected one of {', '.join(SIDES)} as the side")
+        if not name.strip():
+            raise DataError(f"{shown}: expected the name of a model")
+        if side in models:
+            raise DataError(f"{shown}: {side or 'a model of every log'} came twice, expected it once")
+        models[side] = name.strip()
+    return models
+
+
+def _parse_model(text: str) -> tuple[str, str]:
+    """Names of models may have a = too, so only a side may stand before it."""
+    side, separator, name = text.partition("=")
+    return (side.strip(), name) if separator and side.strip() in SIDES else (ANY, text)
+
+
+def choose_models(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log, Log]:
+    """Both logs with one model each. choices: as `parse_models` has them.
+
+    Raises DataError where a choice fits no model, where none came and a log holds several, and where both
+    sides are one model of one file.
+    """
+    problems = [
+        _describe_several(log, side)
+        for log, side in ((base, BASE), (target, TARGET))
+        if log.models and not {side, ANY} & choices.keys()
+    ]
+    if problems:
+        raise DataError("; and ".join(problems))
+    chosen = _choose(base, BASE, choices), _choose(target, TARGET, choices)
+    if base.models and target.models and _is_same_file(base, target) and chosen[0].model == chosen[1].model:
+        raise DataError(
+            f"{base.shown}: base and target are both {chosen[0].model}; choose two models by "
+            f"{_describe_choices(base, BASE, 1)} {_describe_choices(target, TARGET, 2)}"
+        )
+    return chosen
+
+
+def choose_repeat_model(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
+    """The log of `--repeat` with one model: the one chosen, else that of the base."""
+    if repeat.models and not {REPEAT, ANY} & choices.keys() and base.model is not None:
+        choices = {**choices, REPEAT: base.model}
+    return _choose(repeat, REPEAT, choices)
+
+
+def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log:
+    name = choices.get(side, choices.get(ANY) if log.models else None)
+    if name is None:
+        return log
+    shown = f"--model {side}={name}" if side in choices else f"--model {name}"
+    if not log.models:
+        if log.model != name:
+            raise DataError(f"{shown}: {log.shown} is of {log.model or 'a model that it does not name'}")
+        return log
+    models = {str(part.model): part for part in log.models}
+    if name not in models:
+        near = format_suggestion(name, models)
+        raise DataError(f"{shown}: no such model in {log.shown}; it holds {_list_models(log)}{near}")
+    return models[name]
+
+
+def _is_same_file(log: Log, other: Log) -> bool:
+    return Path(log.shown).resolve() == Path(other.shown).resolve()
+
+
+def _describe_several(log: Log, side: str) -> str:
+    return (
+        f"{log.shown} holds answers of {len(log.models)} models ({_list_models(log)}): choose one by "
+        f"{_describe_choices(log, side, 1)}"
+    )
+
+
+def _describe_choices(log: Log, side: str, number: int) -> str:
+    """`--model base=NAME` with a model of the log. number: which one, from 1."""
+    return f'--model {side}="{log.models[min(number, len(log.models)) - 1].model}"'
+
+
+def _list_models(log: Log) -> str:
+    names = [str(part.model) for part in log.models]
+    more = len(names) - _MOST_MODELS
+    return ", ".join(names[:_MOST_MODELS]) + (f" and {more} more" if more > 0 else "")

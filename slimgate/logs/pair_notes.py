@@ -1,0 +1,90 @@
+"""What is said of the samples of two logs beside their verdict: too few, failed, texts in place of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slimgate.logs.columns import Samples
+from slimgate.logs.predictions.files import some
+from slimgate.plugins.reader import Log
+
+_LONGEST_ERROR = 300
+
+
+def describe_fewer(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line for each filter of which samples are not there that the tool counts or lists."""
+    expected, ids = log.tasks[name].samples, pa.array(log.tasks[name].ids, pa.large_string())
+    notes = [
+        f"{format_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, and holds "
+        f"{len(rows):,}"
+        for filter_, rows in samples.items()
+        if expected is not None and len(rows) < expected
+    ]
+    if lone := [name for name in log.tasks[name].filters if name not in samples]:
+        filters = ", ".join(filter_ or "none" for filter_ in lone)
+        notes.append(f"{name}: the results of {log.shown} also have the filter {filters}, of no sample here")
+    for filter_, rows in samples.items():
+        lacking = ids.filter(pc.is_null(pc.index_in(ids, value_set=rows.ids)))
+        if len(lacking):
+            notes.append(
+                f"{format_place(name, filter_)}: {log.shown} lists {len(lacking):,} samples that it does not "
+                f"hold ({some(lacking)})"
+            )
+    return notes
+
+
+def format_place(task: str, filter_: str) -> str:
+    return f"{task} ({filter_})" if filter_ else task
+
+
+def describe_all_failed(base: Samples, target: Samples, shown: tuple[str, str]) -> str:
+    """`all 15 samples of a.json failed, first error "…"`: a run of which there is nothing; "" of others."""
+    texts = []
+    for name, samples in zip(shown, (base, target), strict=True):
+        has_score = any(np.isfinite(scores).any() for scores in samples.scores.values())
+        if samples.errors.all() and not has_score:
+            row = samples.quote([0]).get(0)
+            error = " ".join(str(row.error if row else "").split())
+            quote = f', first error "{error[:_LONGEST_ERROR]}{"…" if len(error) > _LONGEST_ERROR else ""}"'
+            texts.append(f"all {len(samples):,} samples of {name} failed{quote if error else ''}")
+    return "; ".join(texts)
+
+
+def describe_not_numbers(where: str, base: Samples, target: Samples) -> list[str]:
+    """A line for each metric that is a list or a text in samples, and a number in none of them."""
+    notes = []
+    for metric in sorted({**base.not_numbers, **target.not_numbers}):
+        counts = [samples.not_numbers.get(metric, 0) for samples in (base, target)]
+        if metric not in base.scores or metric not in target.scores:
+            notes.append(
+                f"{where}: {metric} is no number in {counts[0]:,} samples of the base and {counts[1]:,} of "
+                "the target, so these are not judged"
+            )
+    return notes
+
+
+def list_metrics(samples: Samples) -> str:
+    """`acc, f1`; of a log without a number the metrics that are texts or lists, in how many samples."""
+    texts = [f"{metric} is no number in {count:,} samples" for metric, count in samples.not_numbers.items()]
+    reason = f" ({', '.join(texts)})" if texts else ""
+    return ", ".join(samples.scores) or f"none{reason}"
+
+
+def describe_scored_errors(where: str, base: Samples, target: Samples) -> list[str]:
+    """A line where samples ended in an error and have every score nevertheless: they are judged."""
+    counts = []
+    for samples in (base, target):
+        rows = np.flatnonzero(samples.errors)
+        columns = [scores[rows] for scores in samples.scores.values()]
+        counts.append(int(np.isfinite(columns).all(axis=0).sum()) if columns else 0)
+    if not any(counts):
+        return []
+    place = f"{where}: " if where else ""
+    return [
+        f"{place}{counts[0]:,} samples of the base and {counts[1]:,} of the target have an error and a "
+        "score; they are judged by the score"
+    ]

@@ -1,0 +1,147 @@
+"""The files of lm-eval in a folder: which samples and results are one run.
+
+| version       | samples                              | results                  |
+|---------------|--------------------------------------|--------------------------|
+| 0.4.4 -       | `samples_<task>_<time>.jsonl`        | `results_<time>.json`    |
+| 0.4.3         | `samples_<task>_<time>.json`         | `results_<time>.json`    |
+| 0.4.0 - 0.4.2 | `<arguments of the model>_<task>.jsonl` | `results.json`        |
+
+One call writes one folder; programs that call it once a task leave a folder a task. Runs of one model in
+several folders are runs of one log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import as_text, beginning, read_object
+
+_SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl?")
+_OLD_RESULTS = "results.json"
+_START_OF_SAMPLE = re.compile(r'(\[\s*)?\{\s*"doc_id"\s*:')
+# Characters in which a sample must show what it is.
+_START = 1_000_000
+
+
+@dataclass
+class RunFiles:
+    """The files of one run. samples: by task. results: the results file and what is in it; None without."""
+
+    time: str
+    samples: dict[str, Path] = field(default_factory=dict)
+    results_file: Path | None = None
+    results: dict[str, Any] | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The model with its arguments; None where the results do not say it."""
+        config = (self.results or {}).get("config") or {}
+        arguments = config.get("model_args") or (self.results or {}).get("model_name")
+        return None if arguments is None else f"{config.get('model')} {as_text(arguments)}"
+
+
+def is_samples(file: Path) -> bool:
+    """Whether a file begins with a sample, in a line or in an array."""
+    start = beginning(file, _START)
+    return bool(_START_OF_SAMPLE.match(start)) and '"filtered_resps"' in start
+
+
+def is_results(file: Path) -> bool:
+    """Whether it is lm-eval's, which says the shots of each task: other tools have files of that name."""
+    return _read_results(file) is not None
+
+
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder has samples or results of lm-eval."""
+    if any(folder.glob("**/samples_*.jsonl")):
+        return True
+    return any(is_samples(file) for file in folder.glob("**/samples_*.json")) or any(
+        map(is_results, folder.glob("**/results*.json"))
+    )
+
+
+def find_run_of(file: Path) -> tuple[str, RunFiles]:
+    """The task of one samples file, and its run: of that task alone, with the results file beside it."""
+    match = _SAMPLES.fullmatch(file.name)
+    name = f"results_{match['time']}.json" if match else _OLD_RESULTS
+    nearby = file.with_name(name)
+    run = RunFiles(match["time"] if match else "")
+    if nearby.is_file() and (match or is_results(nearby)):
+        run.results_file, run.results = nearby, read_object(nearby)
+    named = match["task"] if match else _find_task(file, run.results) or file.stem.removeprefix("samples_")
+    run.samples[named] = file
+    return named, run
+
+
+def find_runs(path: Path) -> list[RunFiles]:
+    """Every run below a folder. Raises DataError where they are of several models."""
+    runs: dict[tuple[Path, str], RunFiles] = {}
+
+    def of(folder: Path, time: str) -> RunFiles:
+        return runs.setdefault((folder, time), RunFiles(time))
+
+    named = sorted([*path.glob("**/samples_*.jsonl"), *path.glob("**/samples_*.json")])
+    for file in named:
+        match = _SAMPLES.fullmatch(file.name)
+        if match or file.suffix == ".jsonl" or is_samples(file):
+            task = match["task"] if match else file.stem.removeprefix("samples_")
+            of(file.parent, match["time"] if match else "").samples[task] = file
+    folders = {folder for folder, _ in runs}
+    for file in sorted(path.glob("**/results_*.json")):
+        time = file.stem.removeprefix("results_")
+        results = _read_results(file)
+        if (file.parent, time) in runs or (results is not None and file.parent in folders) or results:
+            run = of(file.parent, time)
+            run.results_file, run.results = file, results if results is not None else read_object(file)
+    for file in sorted(path.glob(f"**/{_OLD_RESULTS}")):
+        if (results := _read_results(file)) is not None:
+            run = of(file.parent, "")
+            run.results_file, run.results = file, results
+            run.samples |= dict(_find_old_samples(file.parent, results))
+    _check_one_model(path, runs)
+    return [*runs.values()]
+
+
+def _read_results(file: Path) -> dict[str, Any] | None:
+    with suppress(DataError):
+        results = read_object(file)
+        if isinstance(results.get("n-shot") or results.get("configs"), dict):
+            return results
+    return None
+
+
+def _find_old_samples(folder: Path, results: dict[str, Any]) -> Iterator[tuple[str, Path]]:
+    """(task, file) of the samples beside a `results.json`, whose names end with the task."""
+    for file in sorted(folder.glob("*.jsonl")):
+        task = _find_task(file, results)
+        if task is not None and is_samples(file):
+            yield task, file
+
+
+def _find_task(file: Path, results: dict[str, Any] | None) -> str | None:
+    """The longest name of a task with which the file's name ends; None where there is none."""
+    tables = [(results or {}).get(key) for key in ("configs", "results")]
+    tasks = {task for table in tables if isinstance(table, dict) for task in table}
+    ends = [task for task in tasks if file.stem == task or file.stem.endswith(f"_{task}")]
+    return max(ends, key=len, default=None)
+
+
+def _check_one_model(path: Path, runs: dict[tuple[Path, str], RunFiles]) -> None:
+    """Raises DataError where folders are of several models, or do not say of which."""
+    folders = sorted({folder for folder, _ in runs})
+    if len(folders) < 2:
+        return
+    models = {run.model for run in runs.values()}
+    if len(models) == 1 and None not in models:
+        return
+    names = ", ".join(folder.as_posix() for folder in folders[:3])
+    shown = sorted(str(model) for model in models if model is not None)
+    why = f"; they are of {json.dumps(shown[:2])[1:-1]}" if len(shown) > 1 else ""
+    raise DataError(f"{path}: logs of {len(folders)} models ({names}); name the folder of one{why}")

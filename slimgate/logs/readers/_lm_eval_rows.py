@@ -1,0 +1,197 @@
+"""The samples of lm-eval: a row a document and filter, of a file of lines or of one array.
+
+Version 0.4.4 and later write a line a sample with `metrics`, `filter` and hashes. Before, a file was one
+array (some with the suffix .jsonl), without these: then each key that lm-eval does not know is a metric, the
+n-th row of a document is of the n-th filter of the task, and the hashes are computed as lm-eval does.
+
+| value of a metric                 | read as                                                             |
+|-----------------------------------|---------------------------------------------------------------------|
+| a number                          | the score                                                           |
+| [log-likelihood, words or bytes]  | nats (of bits_per_byte bits) of so many words or bytes              |
+| a log-likelihood of `perplexity`  | nats of one document                                                |
+| SQuAD's [prediction, references]  | exact and f1 by SQuAD's script                                      |
+| another list or text              | no number                                                           |
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from math import log
+from pathlib import Path
+from typing import Any, Literal
+
+from slimgate.errors import DataError
+from slimgate.judge.scores.normalized_match import normalize_answer
+from slimgate.logs.json_lines import as_text, beginning, read_array, read_objects
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Row
+
+# How lm-eval makes one figure of a metric's values: exp(-sum of log-likelihoods / sum of words), bits of the
+# same, exp(-mean of log-likelihoods).
+Aggregation = Literal["weighted_perplexity", "bits_per_byte", "perplexity"]
+AGGREGATIONS: Mapping[str, Aggregation] = {
+    "word_perplexity": "weighted_perplexity",
+    "byte_perplexity": "weighted_perplexity",
+    "bits_per_byte": "bits_per_byte",
+    "perplexity": "perplexity",
+}
+_KEYS = {DOCUMENT: "doc_hash", PROMPT: "prompt_hash", TARGET: "target_hash"}
+_NO_METRICS = frozenset(
+    ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", *_KEYS.values())
+)
+# A filter of this name is none.
+_NO_FILTER = "none"
+
+
+def filter_name(name: Any) -> str:
+    """The name of a filter as slimgate has it: "" for none."""
+    return "" if str(name) == _NO_FILTER else str(name)
+
+
+def read_rows(file: Path, filters: Sequence[str], aggregations: Mapping[str, Aggregation]) -> Iterator[Row]:
+    """filters: of the task, in order. aggregations: by metric, of those that are no mean of numbers."""
+    seen: Counter[str] = Counter()
+    for place, row in _entries(file):
+        try:
+            key = str(row["doc_id"])
+            name = filter_name(row["filter"]) if "filter" in row else _nth(filters, seen[key])
+            seen[key] += 1
+            yield _row(key, name, row, aggregations)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{file}: {place} is no sample of lm-eval ({type(error).__name__}: {error}); expected "
+                "doc_id, metrics and a number for each metric"
+            ) from None
+
+
+def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row) of each sample, of lines or of an array."""
+    if beginning(file, 100).startswith("["):
+        yield from ((f"entry {at}", row) for at, row in enumerate(read_array(file)))
+    else:
+        yield from ((f"line {number}", row) for number, row in read_objects(file))
+
+
+def _nth(filters: Sequence[str], number: int) -> str:
+    """Of a file that does not name them; a row too many is of the last, and stands there more than once."""
+    return filter_name(filters[min(number, len(filters) - 1)]) if filters else ""
+
+
+def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str, Aggregation]) -> Row:
+    if "filtered_resps" in row and "metrics" not in row:
+        metrics = [metric for metric in row if metric not in _NO_METRICS]
+    else:
+        metrics = row["metrics"]
+    scores: dict[str, float | None] = {}
+    sizes: dict[str, float] = {}
+    not_numbers: list[str] = []
+    for metric in metrics:
+        value, aggregation = row.get(metric), aggregations.get(metric)
+        if aggregation is not None and (sums := _read_sums(aggregation, value)) is not None:
+            scores[metric], sizes[metric] = sums
+        elif value is None or isinstance(value, int | float):
+            scores[metric] = value
+        elif (score := _score_squad(metric, value)) is not None:
+            scores[metric] = score
+        else:
+            not_numbers.append(metric)
+    prompt = _prompt(row.get("arguments"))
+    return Row(
+        id=key,
+        scores=scores,
+        sizes=sizes,
+        not_numbers=tuple(not_numbers),
+        filter=name,
+        keys=_read_keys(row, prompt),
+        prompt=prompt,
+        answer=_answer(row.get("filtered_resps"), row.get("arguments")),
+        target=as_text(row.get("target")),
+    )
+
+
+def _read_keys(row: Mapping[str, Any], prompt: str | None) -> dict[str, str]:
+    """The hashes; where the file has none, as lm-eval computes them."""
+    if any(column in row for column in _KEYS.values()):
+        return {key: row[column] for key, column in _KEYS.items() if column in row}
+    texts = {
+        DOCUMENT: json.dumps(row["doc"], indent=2, ensure_ascii=False) if "doc" in row else None,
+        PROMPT: prompt,
+        TARGET: str(row["target"]) if "target" in row else None,
+    }
+    return {
+        key: sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        for key, text in texts.items()
+        if text is not None
+    }
+
+
+def _read_sums(aggregation: Aggregation, value: Any) -> tuple[float, float] | None:
+    """Nats or bits of a sample, and of how many words, bytes or documents; None of another value."""
+    if aggregation == "perplexity":
+        # above 0 it is no log-likelihood: a task may give the perplexity itself
+        return (-float(value), 1.0) if isinstance(value, int | float) and value <= 0 else None
+    is_pair = isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    if not is_pair or value[1] <= 0:
+        return None
+    nats = -float(value[0])
+    return (nats / log(2) if aggregation == "bits_per_byte" else nats), float(value[1])
+
+
+def _score_squad(metric: str, value: Any) -> float | None:
+    """exact and f1 of [prediction, references] in the form of SQuAD; None of other values.
+
+    Source: the evaluation script of SQuAD 2.0 (Rajpurkar et al. 2018).
+    """
+    if metric not in ("exact", "f1") or not (isinstance(value, list) and len(value) == 2):
+        return None
+    prediction, references = value
+    if not (isinstance(prediction, dict) and isinstance(references, dict)):
+        return None
+    texts = (references.get("answers") or {}).get("text")
+    answer = prediction.get("prediction_text")
+    answer = answer[0] if isinstance(answer, list) and answer else answer
+    if not isinstance(answer, str) or not isinstance(texts, list):
+        return None
+    answer = normalize_answer(answer)
+    right = [text for text in map(normalize_answer, texts) if text] or [""]
+    if metric == "exact":
+        return float(answer in right)
+    return max(_token_f1(answer.split(), text.split()) for text in right)
+
+
+def _token_f1(words: list[str], right: list[str]) -> float:
+    if not words or not right:
+        return float(words == right)
+    shared = (Counter(words) & Counter(right)).total()
+    return 2 * shared / (len(words) + len(right))
+
+
+def _arguments(arguments: Any) -> list[Any]:
+    """The arguments of each request: lists, or of newer versions `gen_args_0: {arg_0: …}`."""
+    if isinstance(arguments, dict):
+        return [[*part.values()] if isinstance(part, dict) else part for part in arguments.values()]
+    if isinstance(arguments, list) and arguments and isinstance(arguments[0], str):
+        return [arguments]
+    return arguments if isinstance(arguments, list) else []
+
+
+def _prompt(arguments: Any) -> str | None:
+    first = next(iter(_arguments(arguments)), None)
+    return as_text(first[0] if isinstance(first, list) and first else first)
+
+
+def _answer(responses: Any, arguments: Any) -> str | None:
+    """The text, or of a multiple choice the likeliest continuation."""
+    if not isinstance(responses, list) or not responses:
+        return as_text(responses)
+    if len(responses) > 1 and all(
+        isinstance(response, list) and len(response) == 2 for response in responses
+    ):
+        try:
+            best = max(range(len(responses)), key=lambda k: float(responses[k][0]))
+            return as_text(_arguments(arguments)[best][1])
+        except (IndexError, KeyError, TypeError, ValueError):
+            return as_text(responses)
+    return as_text(responses[0] if len(responses) == 1 else responses)

@@ -1,0 +1,276 @@
+"""What lm-eval wrote since 2023: arrays, lines, results.json, a folder a task, figures of a whole corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.lm_eval_logs import write_lm_eval
+
+from slimgate.cli.main import main
+from slimgate.errors import DataError
+from slimgate.logs.base_log import read_base_log, write_base_log
+from slimgate.logs.budgets import LogBudgets, drop_budgets
+from slimgate.logs.find import read_log
+from slimgate.logs.pairs import Rules
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
+from slimgate.plugins.reader import Row
+
+TIME = "2024-10-02T17-02-10.910773"
+
+
+def old_row(at: int, **metrics: Any) -> dict[str, Any]:
+    """A sample before 0.4.4: lists of arguments; no hashes, metrics or filter."""
+    return {
+        "doc_id": at,
+        "doc": {"question": f"Question {at}?"},
+        "target": "yes",
+        "arguments": [[f"Question {at}?", {"until": ["\n"]}]],
+        "resps": [["yes"]],
+        "filtered_resps": ["yes"],
+        **metrics,
+    }
+
+
+def write_old(
+    folder: Path, rows: Sequence[Mapping[str, Any]], *, task: str = "sums", config: Mapping[str, Any] = {}
+) -> Path:
+    """A folder of 0.4.0: an array with the suffix .jsonl, and results.json."""
+    folder.mkdir(parents=True)
+    (folder / f"pretrained__tiny_{task}.jsonl").write_text(json.dumps(rows, indent=2), "utf-8")
+    results = {
+        "results": {task: {"acc_stderr,none": 0.5, "alias": task}},
+        "configs": {task: {"metric_list": [{"metric": "acc", "higher_is_better": True}], **config}},
+        "versions": {task: 1.0},
+        "n-shot": {task: 5},
+        "config": {"model": "hf", "model_args": f"pretrained={folder.name}"},
+    }
+    (folder / "results.json").write_text(json.dumps(results), "utf-8")
+    return folder
+
+
+def judge(base: Path, target: Path, budgets: LogBudgets | None = None, **rules: Any) -> LogVerdicts:
+    return judge_logs(read_log(base), read_log(target), budgets or LogBudgets(), Rules(**rules))
+
+
+def rows_of(path: Path, task: str) -> list[Row]:
+    return list(read_log(path).tasks[task].rows())
+
+
+def test_an_array_beside_results_json_is_read(tmp_path: Path) -> None:
+    base = write_old(tmp_path / "base", [old_row(at, acc=1.0) for at in range(3)])
+    target = write_old(tmp_path / "target", [old_row(at, acc=float(at > 0)) for at in range(3)])
+    (comparison,) = judge(base, target).comparisons
+    assert (comparison.name, comparison.counts.judged, comparison.worse) == ("sums/acc", 3, 1)
+    log = read_log(base)
+    assert log.tasks["sums"].settings["shots"] == {"shots": 5, "seed": None}
+    assert log.tasks["sums"].higher_is_better == {"acc": True}
+    row = rows_of(base, "sums")[0]
+    assert (row.prompt, row.answer, row.filter) == ("Question 0?", "yes", "")
+    assert row.keys["prompt"] == sha256(b"Question 0?").hexdigest()
+    assert read_log(next(base.glob("*.jsonl"))).tasks.keys() == {"sums"}
+
+
+def test_old_rows_of_one_document_are_of_the_filters_in_order(tmp_path: Path) -> None:
+    config = {"filter_list": [{"name": "strict"}, {"name": "none"}]}
+    rows = [*(old_row(at, acc=0.0) for at in range(2)), *(old_row(at, acc=1.0) for at in range(2))]
+    folder = write_old(tmp_path / "base", rows, config=config)
+    assert [(row.id, row.filter, row.scores) for row in rows_of(folder, "sums")] == [
+        ("0", "strict", {"acc": 0.0}),
+        ("1", "strict", {"acc": 0.0}),
+        ("0", "", {"acc": 1.0}),
+        ("1", "", {"acc": 1.0}),
+    ]
+    thrice = write_old(tmp_path / "more", [*rows, old_row(0, acc=1.0)], config=config)
+    with pytest.raises(DataError, match="1 sample stands more than once"):
+        judge(folder, thrice)
+
+
+def squad(prediction: Any, *right: str) -> list[dict[str, Any]]:
+    return [{"id": 1, "prediction_text": prediction}, {"id": 1, "answers": {"text": [*right]}}]
+
+
+@pytest.mark.parametrize(
+    ("pair", "exact", "f1"),
+    [
+        (squad(["The cat."], "cat"), 1.0, 1.0),
+        (squad("B) option", "B"), 0.0, 2 / 3),
+        (
+            squad(
+                "",
+            ),
+            1.0,
+            1.0,
+        ),
+        (squad("A", "A"), 1.0, 1.0),  # an article alone is nothing, in both
+        (squad("red car", "blue car", "red bus stop"), 0.0, 0.5),
+        (squad("nothing", "cat"), 0.0, 0.0),
+    ],
+)
+def test_pairs_as_squad_has_them_are_scored(tmp_path: Path, pair: Any, exact: float, f1: float) -> None:
+    file = tmp_path / f"samples_qa_{TIME}.json"
+    file.write_text(json.dumps([old_row(0, exact=pair, f1=pair, info=[{"a": 1}])], indent=1), "utf-8")
+    (row,) = rows_of(file, "qa")
+    assert row.scores == {"exact": exact, "f1": pytest.approx(f1)}
+    assert row.not_numbers == ("info",)
+
+
+def test_the_only_task_may_have_two_names(tmp_path: Path) -> None:
+    folder = write_lm_eval(tmp_path / "base", {"qa": [1.0, 0.0]})
+    (folder / "samples_qa_2026-01-02T03-04-05.000000.jsonl").rename(
+        folder / "samples_qa_v1_2026-01-02T03-04-05.000000.jsonl"
+    )
+    log = read_log(folder)
+    assert log.notes == (f"{folder}: its results file calls the only task qa, and its samples file qa_v1",)
+    assert log.tasks["qa_v1"].settings["shots"] == {"shots": 0}
+
+
+def test_json_lines_may_have_the_suffix_json(tmp_path: Path) -> None:
+    folder = write_lm_eval(tmp_path / "base", {"qa": [1.0, 0.0]})
+    file = next(folder.glob("samples_*"))
+    file.rename(file.with_suffix(".json"))
+    assert [row.scores["acc"] for row in rows_of(folder, "qa")] == [1.0, 0.0]
+
+
+def same_model(folder: Path) -> dict[str, Any]:
+    return {"config": {"model": "hf", "model_args": f"pretrained={folder.name}"}, "model_name": folder.name}
+
+
+def test_task_folders_of_one_model_are_one_log(tmp_path: Path) -> None:
+    for side in ("base", "int4"):
+        model = tmp_path / side
+        for task, time in (("arc", "2026-01-01T00-00-00.000000"), ("sums", "2026-01-02T00-00-00.000000")):
+            write_lm_eval(model / task, {task: [1.0, 0.0]}, time=time, results=same_model(model))
+    verdicts = judge(tmp_path / "base", tmp_path / "int4")
+    assert [comparison.task for comparison in verdicts.comparisons] == ["arc", "sums"]
+    assert any("tasks of 2 runs are judged: arc of 2026-01-01" in note for note in verdicts.notes)
+    write_lm_eval(tmp_path / "int4/other", {"arc": [1.0]}, results=same_model(tmp_path / "other"))
+    with pytest.raises(DataError, match=r"logs of 3 models .*; they are of .*pretrained=int4.*=other"):
+        read_log(tmp_path / "int4")
+
+
+def test_a_filter_of_which_no_sample_is_there_is_noted(tmp_path: Path) -> None:
+    results = {"results": {"sums": {"acc,none": 0.5, "acc_stderr,none": 0.1, "acc,flexible": 0.5}}}
+    base = write_lm_eval(tmp_path / "base", {"sums": [1.0, 0.0]}, results=results)
+    notes = judge(base, write_lm_eval(tmp_path / "int4", {"sums": [1.0, 0.0]})).notes
+    assert f"sums: the results of {base} also have the filter flexible, of no sample here" in notes
+
+
+# ---- figures of a whole corpus
+
+
+def write_corpus(folder: Path, nats: Any, words: Any, stated: Mapping[str, float] = {}) -> Path:
+    """wikitext as lm-eval logs it: pairs of the log-likelihood, and of how many words or bytes."""
+    folder.mkdir(parents=True)
+    names = ("word_perplexity", "byte_perplexity", "bits_per_byte")
+    rows = [
+        {
+            **old_row(at),
+            "filter": "none",
+            "metrics": names,
+            **{"doc_hash": f"d{at}", "prompt_hash": f"p{at}", "target_hash": f"t{at}"},
+            **{name: [-float(loss), int(count) * (1 if "word" in name else 5)] for name in names},
+        }
+        for at, (loss, count) in enumerate(zip(nats, words, strict=True))
+    ]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (folder / f"samples_wikitext_{TIME}.jsonl").write_text(lines, "utf-8")
+    results = {
+        "results": {"wikitext": {f"{name},none": value for name, value in stated.items()}},
+        "configs": {"wikitext": {"metric_list": [{"metric": name} for name in names]}},
+        "n-shot": {"wikitext": 0},
+        "n-samples": {"wikitext": {"original": len(rows), "effective": len(rows)}},
+        "higher_is_better": {"wikitext": dict.fromkeys(names, False)},
+        "model_name": folder.name,
+    }
+    (folder / f"results_{TIME}.json").write_text(json.dumps(results), "utf-8")
+    return folder
+
+
+WORDS = np.random.default_rng(0).integers(50, 3_000, 200)
+NATS = WORDS * np.random.default_rng(1).normal(2.8, 0.2, 200)
+
+
+def test_a_perplexity_is_that_of_the_whole_corpus(tmp_path: Path) -> None:
+    worse = NATS + WORDS * np.random.default_rng(2).normal(0.3, 0.05, 200)
+    expected = exp(NATS.sum() / WORDS.sum())
+    base = write_corpus(tmp_path / "base", NATS, WORDS, {"word_perplexity": expected})
+    target = write_corpus(tmp_path / "int4", worse, WORDS)
+    verdicts = judge(base, target, drop_budgets([], [5.0], None))
+    by_metric = {comparison.metric: comparison for comparison in verdicts.comparisons}
+    word, bits = by_metric["word_perplexity"], by_metric["bits_per_byte"]
+    assert word.judged.teacher == pytest.approx(expected)
+    assert word.judged.value == pytest.approx(exp(worse.sum() / WORDS.sum()))
+    assert bits.judged.teacher == pytest.approx(NATS.sum() / (5 * WORDS.sum()) / log(2))
+    assert (word.counts.judged, word.worse, word.better) == (200, 200, 0)
+    assert {comparison.judged.verdict for comparison in verdicts.comparisons} == {"FAIL"}
+    assert word.judged.drop_points == pytest.approx(100 * (exp((worse - NATS).sum() / WORDS.sum()) - 1))
+    assert any("drop_points 5 is a growth of 5 %" in note for note in verdicts.notes)
+
+
+def test_a_perplexity_that_holds_passes(tmp_path: Path) -> None:
+    words = np.tile(WORDS, 10)
+    nats = np.tile(NATS, 10)
+    base = write_corpus(tmp_path / "base", nats, words)
+    target = write_corpus(tmp_path / "int8", nats * 1.0001, words)
+    verdicts = judge(base, target, drop_budgets(["word_perplexity", "bits_per_byte"], [10.0], None))
+    assert {comparison.judged.verdict for comparison in verdicts.comparisons} == {"PASS"}
+
+
+def test_a_stated_figure_of_another_run_is_refused(tmp_path: Path) -> None:
+    base = write_corpus(tmp_path / "base", NATS, WORDS, {"word_perplexity": 12.0})
+    with pytest.raises(
+        DataError, match=r"the results state word_perplexity 12\.0000, and the 200 samples have"
+    ):
+        judge(base, base)
+
+
+def test_figures_over_other_words_do_not_compare(tmp_path: Path) -> None:
+    base = write_corpus(tmp_path / "base", NATS, WORDS)
+    target = write_corpus(tmp_path / "int4", NATS, WORDS + 1)
+    with pytest.raises(DataError, match="it is a mean over other words, bytes or documents in 200 samples"):
+        judge(base, target)
+
+
+def test_a_kept_base_and_its_report_have_the_same_figures(tmp_path: Path) -> None:
+    base = write_corpus(tmp_path / "base", NATS, WORDS)
+    target = write_corpus(tmp_path / "int4", NATS * 1.01, WORDS)
+    write_base_log(read_log(base), tmp_path / "base.parquet")
+    kept = judge_logs(
+        read_base_log(tmp_path / "base.parquet", "base"), read_log(target), LogBudgets(), Rules()
+    )
+    fresh = judge(base, target)
+    assert [row.judged.interval for row in kept.comparisons] == [
+        row.judged.interval for row in fresh.comparisons
+    ]
+    reports = [str(tmp_path / name) for name in ("first", "second")]
+    for report in reports:
+        assert main(["judge", str(base), str(target), "--report", report]) == 0
+    assert main(["compare", *reports]) == 0
+
+
+def test_a_log_likelihood_called_perplexity_is_one(tmp_path: Path) -> None:
+    losses = np.random.default_rng(3).exponential(1.2, 50)
+    for side, factor in (("base", 1.0), ("int4", 1.1)):
+        rows = [old_row(at, perplexity=-loss * factor, acc=1.0) for at, loss in enumerate(losses)]
+        metric = {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False}
+        write_old(tmp_path / side, rows, task="lambada", config={"metric_list": [metric]})
+    by_metric = {row.metric: row for row in judge(tmp_path / "base", tmp_path / "int4").comparisons}
+    assert by_metric["perplexity"].judged.teacher == pytest.approx(exp(losses.mean()))
+    assert by_metric["perplexity"].judged.value == pytest.approx(exp(1.1 * losses.mean()))
+
+
+def test_a_perplexity_that_the_task_averages_is_a_number(tmp_path: Path) -> None:
+    metric = {"metric": "perplexity", "aggregation": "mean", "higher_is_better": False}
+    rows = [old_row(at, perplexity=10.0 + at) for at in range(4)]
+    folder = write_old(tmp_path / "base", rows, config={"metric_list": [metric]})
+    assert [(row.scores["perplexity"], row.sizes) for row in rows_of(folder, "sums")][:2] == [
+        (10, {}),
+        (11, {}),
+    ]

@@ -1,0 +1,168 @@
+"""A file with answers of several models: one is chosen of each side; prompts are matched by their texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgate import assert_within
+from slimgate.cli.main import main
+from slimgate.errors import DataError
+from slimgate.logs.budgets import LogBudgets
+from slimgate.logs.find import read_log
+from slimgate.logs.models import parse_models
+from slimgate.logs.pairs import Rules
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
+from slimgate.plugins.reader import Log
+
+PROMPTS = ("Say {{x}}", "Count {{x}}")
+
+
+def result_of(
+    test: int, prompt: int, column: int, provider: str, passed: bool, **more: Any
+) -> dict[str, Any]:
+    """A row of promptfoo. column: promptIdx, which counts the pairs of provider and prompt."""
+    return {
+        "testIdx": test,
+        "promptIdx": column,
+        "provider": {"id": f"openai:{provider}", "label": provider},
+        "prompt": {"raw": f"{PROMPTS[prompt]} of {test}", "label": str(prompt)},
+        "vars": {"x": str(test)},
+        "success": passed,
+        "score": float(passed),
+        "failureReason": 0 if passed else 1,
+        "response": {"output": f"answer {test}"},
+        **more,
+    }
+
+
+def write_promptfoo(path: Path, results: list[dict[str, Any]], columns: int = 4) -> Path:
+    prompts = [{"raw": PROMPTS[at % 2], "label": str(at % 2)} for at in range(columns)]
+    table = {"version": 3, "prompts": prompts, "results": results}
+    path.write_text(json.dumps({"evalId": "eval-1", "results": table, "config": {}}), "utf-8")
+    return path
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """Two models on 4 tests under 2 prompts; large passes all, small fails the second prompt of test 3."""
+    results = [
+        result_of(test, prompt, 2 * number + prompt, model, (model, test, prompt) != ("small", 3, 1))
+        for test in range(4)
+        for number, model in enumerate(("small", "large"))
+        for prompt in range(2)
+    ]
+    return write_promptfoo(tmp_path / "both.json", results)
+
+
+def judge(base: Log, target: Log, /, **models: str) -> LogVerdicts:
+    return judge_logs(base, target, LogBudgets(), Rules(models=models))
+
+
+def test_two_models_of_one_file_are_judged(both: Path) -> None:
+    log = read_log(both)
+    verdicts = judge(log, read_log(both), base="large", target="small")
+    figures = {row.metric: (row.counts.judged, row.worse, row.better) for row in verdicts.comparisons}
+    assert figures == {"pass": (8, 1, 0), "score": (8, 1, 0)}
+    assert (verdicts.base.model, verdicts.target.model) == ("large", "small")
+    assert [row.id for row in verdicts.base.tasks[""].rows()][:4] == ["0", "0.1", "1", "1.1"]
+
+
+def test_a_file_of_one_model_is_matched_by_the_texts_of_its_prompts(both: Path, tmp_path: Path) -> None:
+    # split by a program: the columns are still those of both models
+    rows = json.loads(both.read_text("utf-8"))["results"]["results"]
+    small = write_promptfoo(tmp_path / "small.json", [row for row in rows if row["promptIdx"] < 2])
+    large = write_promptfoo(tmp_path / "large.json", [row for row in rows if row["promptIdx"] >= 2])
+    assert read_log(large).model == "large"
+    assert {row.counts.judged for row in judge(read_log(large), read_log(small)).comparisons} == {8}
+    assert {row.worse for row in judge(read_log(both), read_log(small), base="large").comparisons} == {1}
+
+
+def test_a_model_that_is_not_chosen_is_asked_for(both: Path) -> None:
+    log = read_log(both)
+    with pytest.raises(DataError) as error:
+        judge(log, log, base="large")
+    assert str(error.value) == (
+        f'{both} holds answers of 2 models (large, small): choose one by --model target="large"'
+    )
+    with pytest.raises(DataError, match=r"both\.json: base and target are both large; choose two models by"):
+        judge(log, log, **{"": "large"})
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        (
+            {"base": "larg", "target": "small"},
+            "--model base=larg: no such model in .*large, small.*Did you mean",
+        ),
+        ({"": "medium"}, "--model medium: no such model in .*; it holds large, small"),
+    ],
+)
+def test_a_choice_that_fits_no_model_is_refused(both: Path, choices: dict[str, str], expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        judge(read_log(both), read_log(both), **choices)
+
+
+def test_a_choice_of_a_log_of_one_model_must_be_it(both: Path, tmp_path: Path) -> None:
+    one = write_promptfoo(tmp_path / "one.json", [result_of(0, 0, 0, "small", True)], columns=1)
+    with pytest.raises(DataError, match=r"--model target=large: .*one\.json is of small"):
+        judge(read_log(both), read_log(one), base="large", target="large")
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["base=x", "base=y"], "--model base=y: base came twice, expected it once"),
+        ([" "], "--model  : expected the name of a model"),
+    ],
+)
+def test_wrong_choices_are_refused(texts: list[str], expected: str) -> None:
+    with pytest.raises(DataError) as error:
+        parse_models(texts)
+    assert str(error.value) == expected
+
+
+def test_names_of_models_may_have_an_equals_sign() -> None:
+    assert parse_models(["m=1", "base=m=2"]) == {"": "m=1", "base": "m=2"}
+    assert parse_models(None) == {}
+
+
+def test_the_command_takes_one_file(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "base=large", "--model", "target=small", "--metric", "pass"]
+    assert main(["judge", str(both), *options]) == 0
+    assert "both: small against large, read as logs of promptfoo" in capsys.readouterr().out
+    assert main(["judge", str(both), str(both)]) == 4
+    assert 'choose one by --model base="large"' in capsys.readouterr().err
+
+
+def test_a_test_takes_the_choice(both: Path) -> None:
+    with pytest.raises(AssertionError, match=r"pass 0\.875 vs 1\.000"):
+        assert_within(both, both, metric="pass", model={"base": "large", "target": "small"})
+
+
+def test_a_suite_takes_the_choice(both: Path) -> None:
+    from slimgate.logs.suite import read_log_suite
+
+    table = {"base": "both.json", "targets": {"small": "both.json"}, "model": {"base": "large"}}
+    data = {"logs": table, "budgets": {"pass": {"drop_points": 2.0}}}
+    assert read_log_suite(data, both.with_name("suite.toml"), "suite.toml").rules.models == {"base": "large"}
+
+
+def test_a_file_in_which_every_row_failed_quotes_the_error(tmp_path: Path) -> None:
+    def failed(name: str, **more: Any) -> Path:
+        rows = [result_of(test, 0, 0, name, False, **more) for test in range(3)]
+        return write_promptfoo(tmp_path / f"{name}.json", rows, columns=1)
+
+    limited = failed("a", failureReason=2, error="API error: 429 Too Many\nRequests", response={})
+    # an older version: no reason, and the error in the response
+    older = failed("b", failureReason=None, response={"error": "404: no model b"})
+    with pytest.raises(DataError) as error:
+        judge(read_log(limited), read_log(older))
+    assert str(error.value) == (
+        f"{limited} and {older} are not comparable: all 3 samples of {limited} failed, first error "
+        f'"API error: 429 Too Many Requests"; all 3 samples of {older} failed, first error "404: no model b"'
+    )

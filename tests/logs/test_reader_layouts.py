@@ -1,0 +1,257 @@
+"""Layouts of other versions and programs: lighteval, HELM, vLLM, guidellm and Inspect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from slimgate.cli.main import main
+from slimgate.errors import DataError
+from slimgate.logs.budgets import LogBudgets, drop_budgets
+from slimgate.logs.find import find_reader, read_any_log, read_log
+from slimgate.logs.pairs import Rules
+from slimgate.logs.readers.helm import Helm
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
+from slimgate.plugins.reader import LoadRun
+
+TIME = "2026-08-10T17-22-11.385681"
+
+
+def judge(base: Path, target: Path, budgets: LogBudgets | None = None, **rules: Any) -> LogVerdicts:
+    return judge_logs(read_log(base), read_log(target), budgets or LogBudgets(), Rules(**rules))
+
+
+# ---- lighteval
+
+
+def write_lighteval(folder: Path, scores: Sequence[int], gold: Any) -> Path:
+    """The details of lighteval 0.13, and its results."""
+    details = folder / "details/owner/tiny" / TIME
+    details.mkdir(parents=True)
+    rows = [
+        {
+            "doc": {"query": f"Q{at}", "choices": [" a", " b"], "gold_index": gold, "id": str(at)},
+            "metric": {"drift": score},
+            "model_response": {"input": None, "logprobs": [-1.0, -2.0 + 2 * score], "text": []},
+        }
+        for at, score in enumerate(scores)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), details / f"details_anli:r1|0_{TIME}.parquet")
+    metric = {"metric_name": "drift", "higher_is_better": True}
+    config = {"config_tasks": {"anli:r1|0": {"metrics": [metric], "num_fewshots": 0, "version": 1}}}
+    (folder / "results/owner/tiny").mkdir(parents=True)
+    (folder / f"results/owner/tiny/results_{TIME}.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+def test_lighteval_since_0_11_has_other_names_of_columns(tmp_path: Path) -> None:
+    base = write_lighteval(tmp_path / "base", [1, 1, 0], 0)
+    target = write_lighteval(tmp_path / "target", [0, 1, 0], [0])  # a list of the only right choice
+    (comparison,) = judge(base, target).comparisons
+    assert (comparison.name, comparison.worse, comparison.higher_is_better) == ("anli:r1|0/drift", 1, True)
+    files = [next(folder.glob("**/*.parquet")) for folder in (base, target)]
+    assert next(iter(read_log(files[0]).tasks["anli:r1|0"].rows())).answer == " b"
+    assert main(["judge", *map(str, files), "--higher-is-better", "drift"]) == 0
+
+
+def test_details_of_another_tool_name_the_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"query": ["a"], "metrics": [1.0]}), tmp_path / f"details_a_{TIME}.parquet")
+    with pytest.raises(
+        DataError, match="the columns are query, metrics, expected doc, model_response, metric"
+    ):
+        judge(tmp_path, tmp_path)
+
+
+# ---- HELM
+
+
+def statistic(name: str, value: float | None) -> dict[str, Any]:
+    return {"name": {"name": name, "split": "test"}, "count": int(value is not None), "sum": value or 0} | (
+        {} if value is None else {"mean": value}
+    )
+
+
+def write_helm(folder: Path, entries: Sequence[tuple[str, Mapping[str, float | None]]]) -> Path:
+    """A run folder with what HELM keeps beside the statistics of instances."""
+    folder.mkdir(parents=True)
+    stats = [
+        {"instance_id": name, "train_trial_index": 0, "stats": [statistic(*pair) for pair in values.items()]}
+        for name, values in entries
+    ]
+    (folder / "per_instance_stats.json").write_text(json.dumps(stats), "utf-8")
+    (folder / "display_predictions.json").write_text("[]", "utf-8")
+    return folder
+
+
+def helm_run(folder: Path, model: str, scores: Sequence[float], tokens: float) -> Path:
+    """Two entries an instance, of two classes of metrics."""
+    quality = [(f"b{at}", {"harm_bench_score": score}) for at, score in enumerate(scores)]
+    costs = [
+        (f"b{at}", {"num_prompt_tokens": tokens, "inference_runtime": tokens, "training_co2_cost": None})
+        for at in range(len(scores))
+    ]
+    return write_helm(folder / f"harm_bench:model={model}", [*quality, *costs])
+
+
+def test_helm_joins_the_entries_of_an_instance_and_judges_quality_alone(tmp_path: Path) -> None:
+    base = helm_run(tmp_path / "base", "large", [1.0, 0.5, 0.0, 1.0], 5)
+    target = helm_run(tmp_path / "target", "small", [1.0, 1.0, 0.0, 0.5], 90)
+    assert isinstance(find_reader(base), Helm)
+    verdicts = judge(base, target, drop_budgets([], [2.0], None))
+    (comparison,) = verdicts.comparisons
+    assert (comparison.name, comparison.counts.judged) == ("harm_bench/harm_bench_score", 4)
+    assert (comparison.worse, comparison.better, comparison.score_range) == (1, 1, (0.0, 1.0))
+    assert verdicts.notes[:2] == (
+        "harm_bench: statistics that have no value of any sample, and are not judged: training_co2_cost",
+        "harm_bench: statistics that are no measure of quality, and are not judged: num_prompt_tokens, "
+        "inference_runtime",
+    )
+
+
+def test_two_values_of_one_statistic_are_refused(tmp_path: Path) -> None:
+    folder = write_helm(tmp_path / "a:model=b", [("b0", {"exact_match": 1.0}), ("b0", {"exact_match": 0.0})])
+    with pytest.raises(DataError, match=r"entry 1: exact_match of instance b0 is 0\.0, and 1\.0 in an entry"):
+        judge(folder, folder)
+
+
+# ---- load tests
+
+
+def load_of(path: Path) -> LoadRun:
+    (run,) = read_any_log(path).loads.values()
+    return run
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["figures first", "lists first"])
+def test_a_vllm_result_of_another_program_is_recognized(tmp_path: Path, first: bool) -> None:
+    lists = {
+        "ttfts": [0.2, 0.1],
+        "itls": [[0.01, 0.03], []],
+        "output_lens": [3, 1],
+        "errors": ["", ""],
+        "generated_texts": ["x" * 9_000, "b"],
+    }
+    figures = {
+        "num_prompts": 2,
+        "request_rate": "inf",
+        "duration": 0.5,
+        "completed": 2,
+        "model_id": "tiny",
+    }
+    content = {**figures, **lists} if first else {"duration": 0.5, **lists, **figures, "model_id": None}
+    (tmp_path / "a.json").write_text(json.dumps(content), "utf-8")
+    run = load_of(tmp_path / "a.json")
+    assert [(request.first, request.between) for request in run.requests] == [
+        (200.0, pytest.approx(20.0)),
+        (100.0, None),
+    ]
+
+
+def test_guidellm_0_5_keeps_its_arguments_apart(tmp_path: Path) -> None:
+    def request(at: int) -> dict[str, Any]:
+        return {
+            "request_start_time": 100.0 + at,
+            "request_end_time": 100.8 + at,
+            "request_latency": 0.8,
+            "time_to_first_token_ms": 40.0,
+            "inter_token_latency_ms": 20.0,
+            "prompt_tokens": 7,
+            "output_tokens": 30,
+        }
+
+    strategy = {"type_": "concurrent", "worker_count": 1, "max_concurrency": 4}
+    benchmark = {
+        "config": {"strategy": strategy, "backend": {"model": "owner/tiny"}},
+        "requests": {"successful": [request(at) for at in range(3)], "errored": [], "incomplete": None},
+        "duration": 720.0,  # of a window that a warm-up moved
+    }
+    content = {
+        "metadata": {"version": 1, "guidellm_version": "0.5.0"},
+        "args": {"model": "other name"},
+        "benchmarks": [benchmark],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content), "utf-8")
+    log = read_any_log(tmp_path / "a.json")
+    assert (log.model, list(log.loads)) == ("owner/tiny", ["c4"])
+    assert log.loads["c4"].seconds == pytest.approx(2.8)
+    del benchmark["config"]["backend"]  # type: ignore[attr-defined]
+    (tmp_path / "a.json").write_text(json.dumps(content), "utf-8")
+    assert read_any_log(tmp_path / "a.json").model == "other name"
+
+
+# ---- Inspect
+
+
+def write_inspect(path: Path, samples: Sequence[Mapping[str, Any]], **header: Any) -> Path:
+    ids = header.pop("ids", [sample["id"] for sample in samples])
+    spec = {
+        "run_id": path.stem,
+        "created": "2026-01-01T00:00:00+00:00",
+        "task": "sums",
+        "model": path.stem,
+        "dataset": {"sample_ids": ids, "samples": len(ids)},
+        "config": {"epochs": 1},
+    }
+    log = {"version": 2, "status": "success", "eval": spec, "plan": {}, "samples": [*samples], **header}
+    path.write_text(json.dumps({key: value for key, value in log.items() if value is not None}), "utf-8")
+    return path
+
+
+def sample(key: int, value: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "id": key,
+        "epoch": 1,
+        "input": f"{key}+1=",
+        "target": str(key + 1),
+        "output": {"completion": "x"},
+        "scores": {"grade": {"value": value}},
+        **more,
+    }
+
+
+def test_a_sample_that_the_header_lists_and_no_log_holds_is_said(tmp_path: Path) -> None:
+    base = write_inspect(tmp_path / "base.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3, 4])
+    target = write_inspect(tmp_path / "int4.json", [sample(key, "C") for key in (1, 2, 4)], ids=[1, 2, 3])
+    verdicts = judge(base, target, directions={"grade": True})
+    assert verdicts.comparisons[0].counts.judged == 3
+    notes = [note for note in verdicts.notes if "lists" in note]
+    assert notes == [f'sums: {log} lists 1 samples that it does not hold ("3")' for log in (base, target)]
+
+
+def test_samples_with_an_error_and_a_score_are_judged_and_said(tmp_path: Path) -> None:
+    failed = {"error": {"message": "time-out"}}
+    base = write_inspect(tmp_path / "base.json", [sample(1, "C"), sample(2, "C", **failed)])
+    target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "I")])
+    verdicts = judge(base, target, directions={"grade": True})
+    assert (verdicts.comparisons[0].counts.judged, verdicts.comparisons[0].worse) == (2, 1)
+    assert (
+        "sums: 1 samples of the base and 0 of the target have an error and a score; they are judged by the "
+        "score"
+    ) in verdicts.notes
+
+
+def test_a_scorer_of_texts_alone_is_named(tmp_path: Path) -> None:
+    base = write_inspect(tmp_path / "base.json", [sample(1, "good"), sample(2, "fair")])
+    target = write_inspect(tmp_path / "int4.json", [sample(1, "C"), sample(2, "I")])
+    with pytest.raises(DataError) as error:
+        judge(base, target)
+    assert "the base has none (grade is no number in 2 samples), the target has grade" in str(error.value)
+
+
+@pytest.mark.parametrize("version", [2, None])
+def test_a_log_without_samples_says_what_its_results_do(tmp_path: Path, version: int | None) -> None:
+    metrics = {"accuracy": {"name": "accuracy", "value": 13 / 30}}
+    results = {"total_samples": 30, "scores": [{"name": "grade", "metrics": metrics}]}
+    file = write_inspect(tmp_path / "base.json", [], ids=[1], version=version, results=results)
+    with pytest.raises(DataError) as error:
+        read_any_log(file, "inspect")
+    shown = "it has no samples" + ("" if version else ", and no version, so it is no whole log of Inspect")
+    assert str(error.value).startswith(
+        f"{file}: base.json: {shown}; its results alone say grade accuracy 0.4333 of 30 samples; expected"
+    )

@@ -120,7 +120,8 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
     kind = FORMATS.get(path.suffix.lower())
     if not path.is_file():
         return True
-    names = known_plugins("log") if kind is None else installed_plugins("log")
+    # slimgate's own readers know a parquet file by its columns, below
+    names = installed_plugins("log") if kind == "parquet" else known_plugins("log")
     if any(name != _LAST and load("log", name).recognizes(path) for name in names):
         return False
     if kind is None:

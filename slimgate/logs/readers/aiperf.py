@@ -73,7 +73,9 @@ def _find_files(path: Path) -> tuple[Path | None, Path | None]:
         folders = sorted({file.parent for file in (*requests, *summaries)})
         if len(folders) > 1 or len(requests) > 1:
             names = ", ".join(file.as_posix() for file in (requests or summaries)[:3])
-            raise DataError(f"{path}: requests of {max(len(folders), len(requests))} runs ({names}); name one")
+            raise DataError(
+                f"{path}: requests of {max(len(folders), len(requests))} runs ({names}); name one"
+            )
         return next(iter(requests), None), next(iter(summaries), None)
     if _is_summary(path):
         requests_file = path.with_name(path.name.removesuffix(_SUMMARY) + ".jsonl")
@@ -92,8 +94,8 @@ def _model(config: Json) -> str | None:
 def _read_load(config: Json) -> dict[str, Any]:
     """Concurrency, rate and arrivals, of the old layout (`loadgen`) or the new one (`phases`)."""
     phases = config.get("phases") or ()
-    phase = next((phase for phase in phases if phase.get("kind", phase.get("name")) == _PROFILING), {})
-    stated = config.get("loadgen") or phase
+    profiling = [phase for phase in phases if phase.get("kind", phase.get("name")) == _PROFILING]
+    stated: Json = config.get("loadgen") or next(iter(profiling), {})
     return {name: stated[name] for name in _SETTINGS if stated.get(name) is not None}
 
 

@@ -50,7 +50,9 @@ class EveryEvalEver(Reader):
         runs = [*map(_run, sorted(summaries)), *map(_run, alone)]
         models = sorted({str(run.model) for run in runs})
         if len(models) > 1:
-            raise DataError(f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one")
+            raise DataError(
+                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one"
+            )
         return make_log("every_eval_ever", str(path), runs)
 
 
@@ -109,7 +111,9 @@ def _read_run(samples: Path, summary: Json) -> Run:
     detailed = summary.get("detailed_evaluation_results") or {}
     total = detailed.get("total_rows") if len(counts) == 1 else None
     tasks = {
-        name if shared[name] == 1 else key: _task(samples, key, results.get(key) or _find(results, name), total)
+        name if shared[name] == 1 else key: _task(
+            samples, key, results.get(key) or _find(results, name), total
+        )
         for key, name in names.items()
     }
     notes = () if summary else (f"{samples}: no JSON of the run beside it, so its metric is not known",)
@@ -179,7 +183,7 @@ def _rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
             )
         except (KeyError, TypeError, AttributeError, IndexError) as problem:
             raise DataError(
-                f"{samples}: line {line} is no sample of every_eval_ever ({type(problem).__name__}: {problem})"
+                f"{samples}: line {line} is no sample of the schema ({type(problem).__name__}: {problem})"
             ) from None
 
 

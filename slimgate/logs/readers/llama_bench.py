@@ -57,7 +57,9 @@ class LlamaBench(Reader):
         entries = _read_entries(path)
         models = sorted({Path(str(entry["model_filename"])).name for entry in entries})
         if len(models) > 1:
-            raise DataError(f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one a file")
+            raise DataError(
+                f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one a file"
+            )
         varied = _list_varied(entries)
         loads: dict[str, LoadRun] = {}
         notes = []
@@ -67,7 +69,9 @@ class LlamaBench(Reader):
                 raise DataError(f"{path}: two tests {name}; write each run into its own file")
             loads[name] = _run(path, name, entry)
             speeds = entry["samples_ts"]
-            notes.append(f"{path}: {name} {fmean(speeds):,.6g} tokens a second, mean of {len(speeds)} repetitions")
+            notes.append(
+                f"{path}: {name} {fmean(speeds):,.6g} tokens a second, mean of {len(speeds)} repetitions"
+            )
         return Log("llama_bench", str(path), {}, models[0], tuple(notes), loads)
 
 

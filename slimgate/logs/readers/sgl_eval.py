@@ -1,4 +1,4 @@
-"""sgl-eval: the folder of a task, `metrics.json` with `output-rs0.jsonl`, `output-rs1.jsonl`, ... of the repeats.
+"""sgl-eval: the folder of a task, `metrics.json` with `output-rs0.jsonl` and on, a file a repeat.
 
 A row is a sample in a repeat; the repeats of a sample are one cluster. Source: sgl_eval/predictions.py of
 version 0.1.3.
@@ -41,7 +41,9 @@ class SglEval(Reader):
         runs = [_run(folder, _list_repeats(folder)) for folder in folders]
         models = sorted({str(run.model) for run in runs})
         if len(models) > 1:
-            raise DataError(f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one")
+            raise DataError(
+                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one"
+            )
         tasks = {name: task for run in runs for name, task in run.tasks.items()}
         if len(tasks) == len(runs):  # sgl-eval writes each task into a folder
             return Log("sgl_eval", str(path), tasks, runs[0].model, time=max(run.time for run in runs))
@@ -55,29 +57,29 @@ def _list_folders(path: Path) -> list[Path]:
 
 
 def _list_repeats(folder: Path) -> list[Path]:
-    """The files of the repeats. Raises DataError where there are none, with the figures."""
+    """The files of the repeats. Raises DataError where there are none, with the figures, or not all."""
     files = {int(match[1]): file for file in folder.iterdir() if (match := _REPEAT.fullmatch(file.name))}
+    summary = read_object(folder / _METRICS)
     if not files:
-        figures = read_object(folder / _METRICS)["aggregate"]
+        figures = summary["aggregate"]
         raise figures_alone(
             folder / _METRICS,
             [(name, value) for name, value in figures.items() if isinstance(value, int | float)],
             "the score of each sample",
             "run sgl-eval without --no-dump-predictions, which leaves output-rs0.jsonl beside it",
         )
+    if len(files) != (repeats := summary.get("n_repeats", len(files))):
+        raise DataError(f"{folder}: {_METRICS} says {repeats} repeats, and {len(files)} files are there")
     return [files[number] for number in sorted(files)]
 
 
 def _run(folder: Path, files: Sequence[Path]) -> Run:
     summary = read_object(folder / _METRICS) if (folder / _METRICS).is_file() else {}
-    repeats = summary.get("n_repeats")
-    if repeats is not None and 1 < len(files) != repeats:
-        raise DataError(f"{folder}: {_METRICS} says {repeats} repeats, and {len(files)} files are there")
     metric = _find_metric(files[0])
     generation = dict(summary.get("gen") or {})
     samples = summary.get("num_examples")
     stated = (summary.get("aggregate") or {}).get("pass@1")
-    complete = samples is not None and len(files) == repeats
+    complete = samples is not None and len(files) == summary.get("n_repeats")
     task = TaskLog(
         partial(_rows, files, metric),
         {metric: True},
@@ -95,7 +97,9 @@ def _find_metric(file: Path) -> str:
     row: dict[str, Any] = next((row for _, row in read_objects(file)), {})
     metric = next((name for name in _SCORES if name in row), None)
     if metric is None:
-        raise DataError(f"{file}: its first sample has none of {', '.join(_SCORES)}, expected a score of sgl-eval")
+        raise DataError(
+            f"{file}: its first sample has none of {', '.join(_SCORES)}, expected a score of sgl-eval"
+        )
     return metric
 
 
@@ -109,9 +113,7 @@ def _rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
                 yield Row(
                     id=name if not number else f"{name} repeat {number}",
                     scores={metric: None if failed else row[metric]},
-                    keys={
-                        key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None
-                    },
+                    keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
                     cluster=name if len(files) > 1 else None,
                     error="finish_reason is error" if failed else None,
                     truncated=ending == "length",

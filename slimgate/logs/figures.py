@@ -1,4 +1,4 @@
-"""The error of a log that holds the figures of a run and none of its samples."""
+"""Figures that a tool states of a whole run: alone they are refused, beside samples they may be rounded."""
 
 from __future__ import annotations
 
@@ -25,3 +25,9 @@ def figures_alone(path: Path, figures: Iterable[tuple[str, float]], needed: str,
     return DataError(
         f"{path}: it holds figures alone ({shown or 'none'}{more}), and a verdict needs {needed}; {remedy}"
     )
+
+
+def has_decimals_for(mean: float, samples: int) -> bool:
+    """Whether a stated mean is written with decimals enough to tell one sample of so many from none."""
+    decimals = repr(float(mean)).partition(".")[2]
+    return "e" in decimals or samples < 10 ** len(decimals)

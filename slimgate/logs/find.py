@@ -120,8 +120,7 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
     kind = FORMATS.get(path.suffix.lower())
     if not path.is_file():
         return True
-    # slimgate's own readers know a parquet file by its columns, below
-    names = installed_plugins("log") if kind == "parquet" else known_plugins("log")
+    names = known_plugins("log") if kind is None else installed_plugins("log")
     if any(name != _LAST and load("log", name).recognizes(path) for name in names):
         return False
     if kind is None:
@@ -134,4 +133,6 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
         return True
     if {"label", "prediction"} <= columns:
         return True
-    return not ({"score", "doc_id", "__metric__"} & columns)
+    if "score" in columns:
+        return False
+    return not any(name != _LAST and load("log", name).recognizes(path) for name in known_plugins("log"))

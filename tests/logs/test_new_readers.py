@@ -375,6 +375,19 @@ def test_samples_of_another_run_than_its_figures_are_refused(tmp_path: Path, rea
     refused(path, "they are of two runs")
 
 
+def test_a_figure_of_few_decimals_is_not_held_against_many_samples(tmp_path: Path) -> None:
+    scores = [float(number % 3 == 0) for number in range(300)]
+    folder = SCORED["every_eval_ever"](tmp_path / "log", scores)
+    file = folder / "4dd9d95a.json"
+    written = file.read_text("utf-8")
+    for stated, accepted in (("0.33", True), ("0.333", True), ("0.336", False)):
+        file.write_text(re.sub(r'"score": 0\.333+', f'"score": {stated}', written), "utf-8")
+        if accepted:
+            read_whole(folder)
+        else:
+            refused(folder, "they are of two runs")
+
+
 def test_settings_that_differ_are_refused(tmp_path: Path) -> None:
     base = write_evalution(tmp_path / "base", BASE)
     target = write_evalution(tmp_path / "target", TARGET)

@@ -19,6 +19,8 @@ LOGS = {
     "deepeval": ["deepeval/base.json"],
     "guidellm": ["guidellm/base.json"],
     "mteb": ["mteb/base", "mteb/base/Greek_predictions.json"],
+    "evalscope": ["evalscope/base"],
+    "mlperf": ["mlperf/base", "mlperf/base/mlperf_log_accuracy.json"],
 }
 
 

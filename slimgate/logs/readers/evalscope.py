@@ -1,25 +1,29 @@
 """EvalScope: `reviews/MODEL/BENCHMARK_SUBSET.jsonl` of a run, a line a sample.
 
-Each entry of `sample_score.score.value` is a metric. Repeats of a sample have one `group_id` and are one
-cluster. Source: evalscope/api/evaluator/cache.py (ReviewResult) of version 1.14.1; lines of 1.0 differ in
-`input`, a text in place of the messages.
+Each entry of `sample_score.score.value` is a metric; `reports/MODEL/BENCHMARK.json` says its direction, its
+range and its mean, where that file is there. Repeats of a sample have one `group_id` and are one cluster.
+Source: evalscope/api/evaluator/cache.py (ReviewResult) of version 1.14.1; lines of 1.0 have `input`, a text,
+in place of the messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import as_text, first_keys, read_objects
+from slimgate.logs.figures import has_decimals_for
+from slimgate.logs.json_lines import as_text, first_keys, read_object, read_objects
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _REVIEWS = "reviews"
 # Of a score that counts (evalscope.constants.ScoreStatus); the others are none.
 _USABLE = frozenset({"success", "fallback", "degraded"})
+_DIRECTIONS = {"higher_is_better": True, "lower_is_better": False}
 Json = Mapping[str, Any]
 
 
@@ -66,7 +70,37 @@ def _model_of(file: Path) -> str | None:
 
 def _task(file: Path) -> TaskLog:
     groups = [row["sample_score"].get("group_id") for _, row in read_objects(file)]
-    return TaskLog(partial(_rows, file, repeated=len(set(groups)) < len(groups)))
+    better: dict[str, bool] = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    means: dict[tuple[str, str], float] = {}
+    for name, metric, mean in _read_means(file, len(groups)):
+        if has_decimals_for(mean, len(groups)):
+            means["", name] = mean
+        semantics = metric.get("semantics") or {}
+        if semantics.get("direction") in _DIRECTIONS:
+            better[name] = _DIRECTIONS[semantics["direction"]]
+        if bounds := semantics.get("value_range"):
+            low, high = bounds.get("min"), bounds.get("max")
+            ranges[name] = (-inf if low is None else float(low), inf if high is None else float(high))
+    rows = partial(_rows, file, repeated=len(set(groups)) < len(groups))
+    return TaskLog(rows, better, ranges=ranges, means=means)
+
+
+def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
+    """(name, metric, mean over the samples of this file) as `reports/MODEL/BENCHMARK.json` states them."""
+    reports = file.parent.parent.parent / "reports" / file.parent.name
+    for report in sorted(reports.glob("*.json")):
+        if not file.stem.startswith(f"{report.stem}_"):
+            continue
+        subset_name = file.stem.removeprefix(f"{report.stem}_")
+        for metric in read_object(report).get("metrics") or ():
+            identity = metric.get("identity") or {}
+            if identity.get("aggregation") != "mean" or identity.get("dimensions"):
+                continue
+            for category in metric["categories"]:
+                for subset in category["subsets"]:
+                    if subset["name"] == subset_name and subset["num"] == samples:
+                        yield str(identity["name"]), metric, subset["score"]
 
 
 def _rows(file: Path, *, repeated: bool) -> Iterator[Row]:

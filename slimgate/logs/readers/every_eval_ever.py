@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import DataError
-from slimgate.logs.figures import figures_alone
+from slimgate.logs.figures import figures_alone, has_decimals_for
 from slimgate.logs.json_lines import as_text, beginning, first_keys, read_object, read_objects
 from slimgate.logs.runs import make_log
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
@@ -140,14 +140,16 @@ def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
     in_unit = config.get("metric_unit") != "percent" and high != 100
     stated = (result.get("score_details") or {}).get("score")
     generation = (result.get("generation_config") or {}).get("generation_args")
-    is_mean = high == 1 and str(config.get("metric_kind") or metric).casefold() in _MEANS
+    is_mean = (
+        stated is not None and high == 1 and str(config.get("metric_kind") or metric).casefold() in _MEANS
+    )
     return TaskLog(
         partial(_rows, samples, key, metric),
         {metric: not config["lower_is_better"]} if "lower_is_better" in config else {},
         {"generation": generation} if generation else {},
         samples=total,
         ranges={metric: (low, high)} if in_unit and (low, high) != (-inf, inf) else {},
-        means={("", metric): stated} if is_mean and stated is not None and total is not None else {},
+        means={("", metric): stated} if is_mean and total and has_decimals_for(stated, total) else {},
     )
 
 

@@ -143,13 +143,16 @@ def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
     is_mean = (
         stated is not None and high == 1 and str(config.get("metric_kind") or metric).casefold() in _MEANS
     )
+    means = {("", metric): float(stated)} if is_mean and stated is not None else {}
+    if total is None or not all(has_decimals_for(mean, total) for mean in means.values()):
+        means = {}
     return TaskLog(
         partial(_rows, samples, key, metric),
         {metric: not config["lower_is_better"]} if "lower_is_better" in config else {},
         {"generation": generation} if generation else {},
         samples=total,
         ranges={metric: (low, high)} if in_unit and (low, high) != (-inf, inf) else {},
-        means={("", metric): stated} if is_mean and total and has_decimals_for(stated, total) else {},
+        means=means,
     )
 
 

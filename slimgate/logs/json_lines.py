@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slimgate._system.json_text import read_json
+from slimgate._system.json_text import NOT_JSON, read_json
 from slimgate.data.json_rows import numbered_objects
 from slimgate.errors import DataError
 
 # A log of one object is read whole; promptfoo and deepeval write such.
 _MOST_BYTES = 2 * 10**9
+# Of a longer first line the keys are not read.
+_LONGEST_LINE = 4 * 2**20
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -47,6 +49,19 @@ def _read_value(path: Path) -> Any:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def first_keys(path: Path) -> frozenset[str]:
+    """The keys of the object in the first line of a file, to recognize it by; none of any other file."""
+    if not path.is_file():
+        return frozenset()
+    try:
+        with path.open("rb") as stream:
+            line = stream.readline(_LONGEST_LINE).decode("utf-8-sig", "ignore")
+        value = json.loads(line) if line.startswith("{") else None
+    except (OSError, *NOT_JSON):
+        return frozenset()
+    return frozenset(value) if isinstance(value, dict) else frozenset()
 
 
 def beginning(path: Path, size: int = 4096) -> str:

@@ -77,7 +77,7 @@ def judge_load_tests(
         base,
         {
             name: _judge_target(
-                name, target, pair_loads(base, target, repeat, allow), budgets[name], on_inconclusive
+                name, base, target, pair_loads(base, target, repeat, allow), budgets[name], on_inconclusive
             )
             for name, target in targets.items()
         },
@@ -119,13 +119,14 @@ def require_load_test(log: Log, path: Path, base: Path) -> Log:
 
 def _judge_target(
     name: str,
+    base: Log,
     target: Log,
     pairs: Sequence[LoadPair],
     budgets: TimeBudgets,
     on_inconclusive: OnInconclusive,
 ) -> VariantRecord:
     loads = {pair.name: _judge_load(name, pair, budgets.limits, on_inconclusive) for pair in pairs}
-    notes = [*budgets.warnings, *describe_lengths(pairs)]
+    notes = [*budgets.warnings, *base.notes, *target.notes, *describe_lengths(pairs)]
     return VariantRecord.model_validate(
         {"name": name, "parent": target.model, "load_tests": loads, "notes": notes}
     )

@@ -129,5 +129,5 @@ def _ratio(facts: TimeRatioFacts, *, repeated: bool) -> str:
 def _format_run(run: LoadRunFacts) -> str:
     answered = run.requests - run.failed
     words = f"{count(run.requests)} requests, {count(run.failed)} failed"
-    words += f", {count(run.unfinished)} cut off by its end" if run.unfinished else ""
+    words += f", {count(run.unfinished)} cancelled or cut off by its end" if run.unfinished else ""
     return words + (f", {answered / run.seconds:.3g} answered a second" if run.seconds else "")

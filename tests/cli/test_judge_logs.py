@@ -387,7 +387,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "several models": (_two_models, r"logs of 2 models \(.*/target/a, .*/target/b\); name the folder of one"),
     "no log": (
         _no_log,
-        "no reader knows this folder; expected a log of baseline, deepeval, guidellm, helm, inspect, ",
+        "no reader knows this folder; expected a log of aiperf, baseline, deepeval, evalscope, evalution, ",
     ),
     "broken results": (_broken_results, "results_.*json: not JSON: Expecting value"),
     "rows of another tool": (_foreign_rows, "line 1 is no sample of lm-eval .*expected doc_id, metrics"),

@@ -108,3 +108,22 @@ def test_mteb_predictions_of_two_models_are_refused(tmp_path: Path) -> None:
     (tmp_path / "qrels.tsv").write_text((WRITTEN / "mteb/base/qrels.tsv").read_text("utf-8"), "utf-8")
     with pytest.raises(DataError, match=r"predictions of 2 models \(demo/base, demo/target\)"):
         read_log(tmp_path)
+
+
+def test_mlperf_answers_are_right_where_they_are_the_labels() -> None:
+    [accuracy] = judged("mlperf/base", "mlperf/target").comparisons
+    # of 40 samples the base got each 9th wrong and the target each 4th; 0 and 36 are wrong in both
+    assert (accuracy.judged.teacher, accuracy.judged.value) == (35 / 40, 30 / 40)
+    assert (accuracy.worse, accuracy.better) == (8, 3)
+
+
+def test_evalscope_scores_direction_and_range_are_those_of_its_report() -> None:
+    verdicts = judged("evalscope/base", "evalscope/target")
+    [accuracy] = verdicts.comparisons
+    assert (verdicts.base.tool, accuracy.name) == ("evalscope", "general_mcq_sums/accuracy")
+    assert (accuracy.judged.teacher, accuracy.judged.value) == (9 / 12, 8 / 12)
+    assert (accuracy.worse, accuracy.better) == (3, 2)
+    task = verdicts.base.tasks["general_mcq_sums"]
+    assert task.higher_is_better == {"accuracy": True}
+    assert task.ranges == {"accuracy": (0.0, 1.0)}
+    assert task.means == {("", "accuracy"): 0.75}

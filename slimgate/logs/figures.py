@@ -1,0 +1,33 @@
+"""Figures that a tool states of a whole run: alone they are refused, beside samples they may be rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from slimgate.errors import DataError
+
+_MOST_SHOWN = 8
+
+
+def figures_alone(path: Path, figures: Iterable[tuple[str, float]], needed: str, remedy: str) -> DataError:
+    """One line with the figures of a file that cannot be judged.
+
+    Args:
+        path: the file.
+        figures: (name, value) of each; the first eight are quoted.
+        needed: what a verdict needs, such as "the score of each sample".
+        remedy: what to do.
+    """
+    named = list(figures)
+    shown = ", ".join(f"{name} {value:.6g}" for name, value in named[:_MOST_SHOWN])
+    more = f" and {len(named) - _MOST_SHOWN} more" if len(named) > _MOST_SHOWN else ""
+    return DataError(
+        f"{path}: it holds figures alone ({shown or 'none'}{more}), and a verdict needs {needed}; {remedy}"
+    )
+
+
+def has_decimals_for(mean: float, samples: int) -> bool:
+    """Whether a stated mean is written with decimals enough to tell one sample of so many from none."""
+    decimals = repr(float(mean)).partition(".")[2]
+    return "e" in decimals or samples < 10 ** len(decimals)

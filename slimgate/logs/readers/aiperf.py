@@ -1,0 +1,157 @@
+"""NVIDIA aiperf: `profile_export.jsonl`, a line a request, with the summary `profile_export_aiperf.json`.
+
+Version 0.1.1 calls the time until the first token `ttft`, later ones `time_to_first_token`. Of a request
+`inter_token_latency` is the mean time from one token to the next. Requests of the warm-up are left out.
+Requests that aiperf cancelled itself (`--request-cancellation-rate`) are counted as unfinished, and not as
+failures of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import beginning, first_keys, read_object, read_objects
+from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
+
+_SUMMARY = "_aiperf.json"
+_FIRST = ("time_to_first_token", "ttft")
+_FIGURES = (*_FIRST, "inter_token_latency", "request_latency")
+# Milliseconds in a unit of aiperf.
+_UNITS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "sec": 1e3, "s": 1e3}
+_PROFILING, _CANCELLED = "profiling", "RequestCancellationError"
+_SETTINGS = ("concurrency", "request_rate", "rate", "request_rate_mode", "type", "request_cancellation_rate")
+Json = Mapping[str, Any]
+
+
+class Aiperf(Reader):
+    """The folder of one run, or its file of requests."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(_is_summary(file) for file in path.glob(f"**/*{_SUMMARY}")) or any(
+                map(_holds_requests, path.glob("**/profile_export.jsonl"))
+            )
+        return _is_summary(path) or _holds_requests(path)
+
+    def read(self, path: Path) -> Log:
+        requests, summary_file = _find_files(path)
+        summary = {} if summary_file is None else read_object(summary_file)
+        if requests is None:
+            records = summary.get("records", summary)
+            figures = [
+                (f"median {name} {records[name].get('unit')}", records[name]["p50"])
+                for name in _FIGURES
+                if (records.get(name) or {}).get("p50") is not None
+            ]
+            remedy = "give the folder with profile_export.jsonl too (aiperf --export-level records)"
+            raise figures_alone(summary_file or path, figures, "the times of each request", remedy)
+        config = summary.get("input_config") or {}
+        load = _read_load(config)
+        run = _run(requests, load)
+        return Log("aiperf", str(path), {}, _model(config), loads={_name(load): run})
+
+
+def _holds_requests(path: Path) -> bool:
+    return path.suffix == ".jsonl" and {"metadata", "metrics"} <= first_keys(path)
+
+
+def _is_summary(path: Path) -> bool:
+    start = beginning(path)
+    return path.name.endswith(_SUMMARY) and ('"aiperf_version"' in start or '"records"' in start[:200])
+
+
+def _find_files(path: Path) -> tuple[Path | None, Path | None]:
+    """The requests and the summary. Raises DataError for a folder of several runs."""
+    if path.is_dir():
+        requests = sorted(filter(_holds_requests, path.glob("**/*.jsonl")))
+        requests = [file for file in requests if not file.stem.endswith("_raw")]
+        summaries = sorted(filter(_is_summary, path.glob(f"**/*{_SUMMARY}")))
+        folders = sorted({file.parent for file in (*requests, *summaries)})
+        if len(folders) > 1 or len(requests) > 1:
+            names = ", ".join(file.as_posix() for file in (requests or summaries)[:3])
+            raise DataError(
+                f"{path}: requests of {max(len(folders), len(requests))} runs ({names}); name one"
+            )
+        return next(iter(requests), None), next(iter(summaries), None)
+    if _is_summary(path):
+        requests_file = path.with_name(path.name.removesuffix(_SUMMARY) + ".jsonl")
+        return (requests_file if requests_file.is_file() else None), path
+    summary = path.with_name(path.stem + _SUMMARY)
+    return path, summary if summary.is_file() else None
+
+
+def _model(config: Json) -> str | None:
+    names = (config.get("endpoint") or {}).get("model_names") or [
+        item.get("name") for item in (config.get("models") or {}).get("items") or ()
+    ]
+    return str(names[0]) if names else None
+
+
+def _read_load(config: Json) -> dict[str, Any]:
+    """Concurrency, rate and arrivals, of the old layout (`loadgen`) or the new one (`phases`)."""
+    phases = config.get("phases") or ()
+    profiling = [phase for phase in phases if phase.get("kind", phase.get("name")) == _PROFILING]
+    stated: Json = config.get("loadgen") or next(iter(profiling), {})
+    return {name: stated[name] for name in _SETTINGS if stated.get(name) is not None}
+
+
+def _name(load: Json) -> str:
+    """c8, r5, r5-c8, or all, where the log does not say the load."""
+    rate, users = load.get("request_rate", load.get("rate")), load.get("concurrency")
+    parts = [*([] if rate is None else [f"r{rate:g}"]), *([] if users is None else [f"c{users}"])]
+    return "-".join(parts) or "all"
+
+
+def _run(path: Path, load: Json) -> LoadRun:
+    entries: list[tuple[int, LoadRequest]] = []
+    ends: list[int] = []
+    unfinished = 0
+    for line, record in read_objects(path):
+        try:
+            metadata, metrics = record["metadata"], record["metrics"]
+            if (metadata.get("benchmark_phase") or metadata.get("credit_phase")) not in (None, _PROFILING):
+                continue
+            sent = int(metadata.get("request_start_ns") or metadata["timestamp_ns"])
+            error = record.get("error")
+            if metadata.get("was_cancelled") or (error or {}).get("type") == _CANCELLED:
+                unfinished += 1
+                continue
+            entries.append((sent, _request(metrics, error)))
+            ends.append(sent + int(1e6 * (entries[-1][1].total or 0)))
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise DataError(
+                f"{path}: line {line} is no request of aiperf ({type(problem).__name__}: {problem})"
+            ) from None
+    entries.sort(key=lambda pair: pair[0])
+    seconds = (max(ends) - entries[0][0]) / 1e9 if entries else None
+    return LoadRun(tuple(request for _, request in entries), dict(load), seconds, unfinished)
+
+
+def _request(metrics: Json, error: Json | None) -> LoadRequest:
+    prompt = _count(metrics, "input_sequence_length")
+    if error:
+        words = " ".join(f"{error.get('type')}: {error.get('message')}".split())
+        return LoadRequest(prompt_tokens=prompt, failed=words[:200])
+    total = _ms(metrics, "request_latency")
+    if total is None:
+        return LoadRequest(prompt_tokens=prompt, failed="no request_latency")
+    first = next((time for name in _FIRST if (time := _ms(metrics, name)) is not None), None)
+    tokens = _count(metrics, "output_sequence_length")
+    return LoadRequest(first, _ms(metrics, "inter_token_latency"), total, prompt, tokens)
+
+
+def _ms(metrics: Json, name: str) -> float | None:
+    metric = metrics.get(name)
+    return None if metric is None else float(metric["value"]) * _UNITS[metric["unit"]]
+
+
+def _count(metrics: Json, name: str) -> int | None:
+    metric = metrics.get(name)
+    return None if metric is None else int(metric["value"])
+
+
+reader = Aiperf()

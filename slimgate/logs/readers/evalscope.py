@@ -1,0 +1,145 @@
+"""EvalScope: `reviews/MODEL/BENCHMARK_SUBSET.jsonl` of a run, a line a sample.
+
+Each entry of `sample_score.score.value` is a metric; `reports/MODEL/BENCHMARK.json` says its direction, its
+range and its mean, where that file is there. Repeats of a sample have one `group_id` and are one cluster.
+Source: evalscope/api/evaluator/cache.py (ReviewResult) of version 1.14.1; lines of 1.0 have `input`, a text,
+in place of the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import has_decimals_for
+from slimgate.logs.json_lines import as_text, first_keys, read_object, read_objects
+from slimgate.logs.runs import make_log
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+
+_REVIEWS = "reviews"
+# Of a score that counts (evalscope.constants.ScoreStatus); the others are none.
+_USABLE = frozenset({"success", "fallback", "degraded"})
+_DIRECTIONS = {"higher_is_better": True, "lower_is_better": False}
+Json = Mapping[str, Any]
+
+
+class Evalscope(Reader):
+    """The folder of one run or of several, or the reviews file of one subset."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(_holds_reviews(file) for file in _list_reviews(path))
+        return _holds_reviews(path)
+
+    def read(self, path: Path) -> Log:
+        if path.is_file():
+            return make_log("evalscope", str(path), [Run("", {path.stem: _task(path)}, _model_of(path))])
+        files = [file for file in _list_reviews(path) if _holds_reviews(file)]
+        models = sorted({file.parent.name for file in files})
+        if len(models) > 1:
+            raise DataError(
+                f"{path}: reviews of {len(models)} models ({', '.join(models[:3])}); name the folder "
+                f"{_REVIEWS}/MODEL of one"
+            )
+        by_run: dict[Path, dict[str, TaskLog]] = {}
+        for file in files:
+            by_run.setdefault(file.parent.parent.parent, {})[file.stem] = _task(file)
+        runs = [Run(folder.name, tasks, models[0]) for folder, tasks in by_run.items()]
+        return make_log("evalscope", str(path), runs)
+
+
+def _holds_reviews(path: Path) -> bool:
+    return path.suffix == ".jsonl" and {"index", "sample_score"} <= first_keys(path)
+
+
+def _list_reviews(path: Path) -> list[Path]:
+    """`reviews/MODEL/*.jsonl` below a folder, which may be `reviews` or `reviews/MODEL` itself."""
+    files = {*path.glob(f"**/{_REVIEWS}/*/*.jsonl")}
+    files |= {*path.glob("*/*.jsonl")} if path.name == _REVIEWS else set()
+    files |= {*path.glob("*.jsonl")} if path.parent.name == _REVIEWS else set()
+    return sorted(files)
+
+
+def _model_of(file: Path) -> str | None:
+    return file.parent.name if file.parent.parent.name == _REVIEWS else None
+
+
+def _task(file: Path) -> TaskLog:
+    groups = [row["sample_score"].get("group_id") for _, row in read_objects(file)]
+    better: dict[str, bool] = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    means: dict[tuple[str, str], float] = {}
+    for name, metric, mean in _read_means(file, len(groups)):
+        if has_decimals_for(mean, len(groups)):
+            means["", name] = mean
+        semantics = metric.get("semantics") or {}
+        if semantics.get("direction") in _DIRECTIONS:
+            better[name] = _DIRECTIONS[semantics["direction"]]
+        if bounds := semantics.get("value_range"):
+            low, high = bounds.get("min"), bounds.get("max")
+            ranges[name] = (-inf if low is None else float(low), inf if high is None else float(high))
+    rows = partial(_rows, file, repeated=len(set(groups)) < len(groups))
+    return TaskLog(rows, better, ranges=ranges, means=means)
+
+
+def _read_means(file: Path, samples: int) -> Iterator[tuple[str, Json, float]]:
+    """(name, metric, mean over the samples of this file) as `reports/MODEL/BENCHMARK.json` states them."""
+    reports = file.parent.parent.parent / "reports" / file.parent.name
+    for report in sorted(reports.glob("*.json")):
+        if not file.stem.startswith(f"{report.stem}_"):
+            continue
+        subset_name = file.stem.removeprefix(f"{report.stem}_")
+        for metric in read_object(report).get("metrics") or ():
+            identity = metric.get("identity") or {}
+            if identity.get("aggregation") != "mean" or identity.get("dimensions"):
+                continue
+            for category in metric["categories"]:
+                for subset in category["subsets"]:
+                    if subset["name"] == subset_name and subset["num"] == samples:
+                        yield str(identity["name"]), metric, subset["score"]
+
+
+def _rows(file: Path, *, repeated: bool) -> Iterator[Row]:
+    for line, row in read_objects(file):
+        try:
+            sample = row["sample_score"]
+            score, group = sample["score"], sample.get("group_id")
+            usable = score.get("status", "success") in _USABLE
+            summary = score.get("judge_summary") or {}
+            prompt, right = _read_prompt(row), as_text(row.get("target"))
+            yield Row(
+                id=str(row["index"]),
+                scores={
+                    name: float(value) if usable and isinstance(value, int | float) else None
+                    for name, value in score["value"].items()
+                },
+                keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                cluster=str(group) if repeated and group is not None else None,
+                error=None if usable else str(summary.get("error") or score["status"]),
+                prompt=prompt,
+                answer=as_text(score.get("prediction")),
+                target=right,
+            )
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise DataError(
+                f"{file}: line {line} is no review of EvalScope ({type(problem).__name__}: {problem})"
+            ) from None
+
+
+def _read_prompt(row: Json) -> str | None:
+    """What the model was asked: the messages before its first answer, without the ids of each run."""
+    if row.get("input") is not None:
+        return as_text(row["input"])
+    questions = []
+    for message in row.get("messages") or ():
+        if message.get("role") == "assistant":
+            break
+        questions.append(message.get("content"))
+    return as_text(questions[0] if len(questions) == 1 else questions) if questions else None
+
+
+reader = Evalscope()

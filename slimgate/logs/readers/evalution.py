@@ -1,0 +1,83 @@
+"""Evalution, which GPTQModel uses: the JSON of a run, `model`, `engine`, `tests` and `versions`.
+
+A row is a sample of a test; each entry of its `scores` is a metric, such as `acc,num`. Source:
+evalution/results.py of version 0.0.17.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+# Metrics that are means over samples by definition.
+_MEANS = frozenset({"acc", "em"})
+_GENERATION = ("max_new_tokens", "seed")
+_TEMPLATE = ("apply_chat_template", "fewshot_as_multiturn")
+Json = Mapping[str, Any]
+
+
+class Evalution(Reader):
+    """One run."""
+
+    def recognizes(self, path: Path) -> bool:
+        start = beginning(path, 20_000)
+        return path.suffix == ".json" and all(
+            f'"{key}"' in start for key in ("model", "engine", "tests", "resolved_engine")
+        )
+
+    def read(self, path: Path) -> Log:
+        run = read_object(path)
+        tasks: dict[str, TaskLog] = {}
+        for at, test in enumerate(run["tests"]):
+            name = str(test["name"])
+            if name in tasks:
+                raise DataError(f"{path}: two tests {name}; write each run into its own file")
+            if not test.get("samples"):
+                figures = [(f"{name} {metric}", value) for metric, value in test["metrics"].items()]
+                remedy = "write the run with its samples"
+                raise figures_alone(path, figures, "the scores of each sample", remedy)
+            tasks[name] = _task(path, at, test, run.get("engine") or {})
+        model = run["model"].get("label") or run["model"].get("path")
+        return Log("evalution", str(path), tasks, None if model is None else str(model))
+
+
+def _task(path: Path, at: int, test: Json, engine: Json) -> TaskLog:
+    stated = test.get("metadata") or {}
+    settings: dict[str, Any] = {"generation": {key: engine.get(key) for key in _GENERATION}}
+    if "num_fewshot" in stated:
+        settings["shots"] = {"shots": stated["num_fewshot"]}
+    if template := {key: stated[key] for key in _TEMPLATE if key in stated}:
+        settings["chat_template"] = template
+    means = {
+        ("", metric): value for metric, value in test["metrics"].items() if metric.partition(",")[0] in _MEANS
+    }
+    return TaskLog(partial(_rows, path, at), settings=settings, means=means)
+
+
+def _rows(path: Path, at: int) -> Iterator[Row]:
+    for number, sample in enumerate(read_object(path)["tests"][at]["samples"]):
+        try:
+            prompt, right = as_text(sample.get("prompt")), as_text(sample.get("target"))
+            yield Row(
+                id=str(sample["index"]),
+                scores=dict(sample["scores"]),
+                keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                prompt=prompt,
+                answer=as_text(sample.get("prediction")),
+                target=right,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as problem:
+            raise DataError(
+                f"{path}: tests[{at}].samples[{number}] is no sample of evalution "
+                f"({type(problem).__name__}: {problem})"
+            ) from None
+
+
+reader = Evalution()

@@ -1,0 +1,195 @@
+"""Every Eval Ever: `UUID.json` of a run in the shared schema, with its samples in `UUID_samples.jsonl`.
+
+The samples file has a line for each sample and result; the JSON says of each result what its metric is, which
+way is better, and its range. A run without samples, as of a leaderboard, has figures alone and is refused.
+Schema: versions 0.2.0 to 0.3.0 (eval.schema.json, instance_level_eval.schema.json).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone, has_decimals_for
+from slimgate.logs.json_lines import as_text, beginning, first_keys, read_object, read_objects
+from slimgate.logs.runs import make_log
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+
+_END = "_samples.jsonl"
+# A mean over samples by definition, in the unit of a sample's score.
+_MEANS = frozenset({"accuracy", "exact_match"})
+_NEEDED = "the score of each sample"
+Json = Mapping[str, Any]
+
+
+class EveryEvalEver(Reader):
+    """A run's JSON or samples file, or a folder of the runs of one model."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(map(self.recognizes, sorted(path.glob("*.json*"))))
+        if path.suffix == ".jsonl":
+            return {"evaluation_id", "sample_id", "evaluation"} <= first_keys(path)
+        start = beginning(path, 20_000)
+        return path.suffix == ".json" and all(
+            f'"{key}"' in start for key in ("schema_version", "evaluation_id", "source_metadata")
+        )
+
+    def read(self, path: Path) -> Log:
+        if path.is_file():
+            return make_log("every_eval_ever", str(path), [_run(path)])
+        files = [file for file in sorted(path.glob("*.json*")) if self.recognizes(file)]
+        summaries = {file for file in files if file.suffix == ".json"}
+        alone = [file for file in files if file.suffix == ".jsonl" and _summary_of(file) not in summaries]
+        runs = [*map(_run, sorted(summaries)), *map(_run, alone)]
+        models = sorted({str(run.model) for run in runs})
+        if len(models) > 1:
+            raise DataError(
+                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one"
+            )
+        return make_log("every_eval_ever", str(path), runs)
+
+
+def _summary_of(samples: Path) -> Path:
+    return samples.with_name(samples.name.removesuffix(_END) + ".json")
+
+
+def _run(path: Path) -> Run:
+    """The run of a JSON or samples file; one without samples has a problem in place of tasks."""
+    if path.suffix == ".jsonl":
+        summary_file = _summary_of(path)
+        summary = read_object(summary_file) if summary_file.is_file() else {}
+        return _read_run(path, summary)
+    summary = read_object(path)
+    detailed = summary.get("detailed_evaluation_results")
+    names = [path.stem + _END, *([Path(str(detailed["file_path"])).name] if detailed else [])]
+    samples = next((file for name in names if (file := path.with_name(name)).is_file()), None)
+    if samples is not None:
+        return _read_run(samples, summary)
+    figures = [
+        (str(result["evaluation_name"]), result["score_details"]["score"])
+        for result in summary.get("evaluation_results") or ()
+    ]
+    remedy = f"put {names[-1]} beside it" if detailed else "give a run that has a samples file"
+    return Run(_read_time(summary), {}, _read_model(summary), problem=_describe(path, figures, remedy))
+
+
+def _describe(path: Path, figures: Sequence[tuple[str, float]], remedy: str) -> str:
+    return str(figures_alone(path, figures, _NEEDED, remedy)).removeprefix(f"{path}: ")
+
+
+def _read_time(summary: Json) -> str:
+    return str(summary.get("evaluation_timestamp") or summary.get("retrieved_timestamp") or "")
+
+
+def _read_model(summary: Json) -> str | None:
+    model = summary.get("model_info") or {}
+    name = model.get("id") or model.get("name")
+    return None if name is None else str(name)
+
+
+def _read_run(samples: Path, summary: Json) -> Run:
+    """Tasks by result: samples name theirs by `evaluation_result_id`, or by the name of the evaluation."""
+    results = {_key(result): result for result in summary.get("evaluation_results") or ()}
+    counts: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    models: set[str] = set()
+    for _, row in read_objects(samples):
+        key = _key(row)
+        counts[key] += 1
+        names.setdefault(key, str(row["evaluation_name"]))
+        models.add(str(row["model_id"]))
+    if len(models) > 1:
+        raise DataError(f"{samples}: samples of {len(models)} models ({', '.join(sorted(models)[:3])})")
+    shared = Counter(names.values())
+    detailed = summary.get("detailed_evaluation_results") or {}
+    total = detailed.get("total_rows") if len(counts) == 1 else None
+    tasks = {
+        name if shared[name] == 1 else key: _task(
+            samples, key, results.get(key) or _find(results, name), total
+        )
+        for key, name in names.items()
+    }
+    notes = () if summary else (f"{samples}: no JSON of the run beside it, so its metric is not known",)
+    model = next(iter(models), None)
+    return Run(_read_time(summary), tasks, model if model is not None else _read_model(summary), notes)
+
+
+def _key(entry: Json) -> str:
+    """What joins a sample to its result."""
+    return str(entry.get("evaluation_result_id") or entry["evaluation_name"])
+
+
+def _find(results: Mapping[str, Json], name: str) -> Json:
+    """The only result of an evaluation whose samples do not name its id; {} where there are several."""
+    named = [result for result in results.values() if result["evaluation_name"] == name]
+    return named[0] if len(named) == 1 else {}
+
+
+def _task(samples: Path, key: str, result: Json, total: int | None) -> TaskLog:
+    config = result.get("metric_config") or {}
+    metric = str(config.get("metric_id") or config.get("metric_name") or "score")
+    low, high = _bound(config.get("min_score"), -inf), _bound(config.get("max_score"), inf)
+    # a figure in percent has the range of percent, and its samples may be 0 or 1
+    in_unit = config.get("metric_unit") != "percent" and high != 100
+    stated = (result.get("score_details") or {}).get("score")
+    generation = (result.get("generation_config") or {}).get("generation_args")
+    is_mean = (
+        stated is not None and high == 1 and str(config.get("metric_kind") or metric).casefold() in _MEANS
+    )
+    means = {("", metric): float(stated)} if is_mean and stated is not None else {}
+    if total is None or not all(has_decimals_for(mean, total) for mean in means.values()):
+        means = {}
+    return TaskLog(
+        partial(_rows, samples, key, metric),
+        {metric: not config["lower_is_better"]} if "lower_is_better" in config else {},
+        {"generation": generation} if generation else {},
+        samples=total,
+        ranges={metric: (low, high)} if in_unit and (low, high) != (-inf, inf) else {},
+        means=means,
+    )
+
+
+def _bound(value: Any, unknown: float) -> float:
+    """A number, or a text such as "Infinity"."""
+    with suppress(TypeError, ValueError):
+        return float(value)
+    return unknown
+
+
+def _rows(samples: Path, key: str, metric: str) -> Iterator[Row]:
+    for line, row in read_objects(samples):
+        if _key(row) != key:
+            continue
+        try:
+            question, answer = row["input"], row.get("output") or {}
+            right, error = as_text(question.get("reference")), row.get("error")
+            prompt = as_text(question.get("formatted") or question.get("raw"))
+            document = as_text([question["raw"], right]) if question.get("raw") else row.get("sample_hash")
+            raw = answer.get("raw") if row.get("output") else row.get("messages")
+            yield Row(
+                id=str(row["sample_id"]),
+                scores={metric: None if error else row["evaluation"]["score"]},
+                keys={
+                    name: text
+                    for name, text in ((DOCUMENT, document), (PROMPT, prompt), (TARGET, right))
+                    if text is not None
+                },
+                error=None if error is None else str(error),
+                prompt=prompt,
+                answer=as_text(raw[0] if isinstance(raw, list) and len(raw) == 1 else raw),
+                target=right,
+            )
+        except (KeyError, TypeError, AttributeError, IndexError) as problem:
+            raise DataError(
+                f"{samples}: line {line} is no sample of the schema ({type(problem).__name__}: {problem})"
+            ) from None
+
+
+reader = EveryEvalEver()

@@ -1,0 +1,140 @@
+"""llama-bench of llama.cpp: `-o json` or `-o jsonl`, an entry a test with the times of its repetitions.
+
+Each test is a load (pp512, tg128, pp512+tg128@d4096) and each repetition a request of it: the time that it
+took. So a speed-up has the rules of load tests, and is decided only with a second run of the base: five
+repetitions in one process say nothing of the next process. `-o csv`, `md` and `sql` have the mean and its
+deviation alone, and are refused. Fields: tools/llama-bench/README.md of builds 5163 and 10700.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import beginning, first_keys, read_array, read_objects
+from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
+
+# What changes the speed and is no property of the model or of the build: two files must share it.
+_SETTINGS = (
+    "cpu_info",
+    "gpu_info",
+    "backends",
+    "n_batch",
+    "n_ubatch",
+    "n_threads",
+    "type_k",
+    "type_v",
+    "n_gpu_layers",
+    "split_mode",
+    "no_kv_offload",
+    "flash_attn",
+)
+_MARKDOWN = re.compile(r"^\|\s*model\s*\|.*\|\s*t/s\s*\|\s*$", re.MULTILINE)
+_REMEDY = "run llama-bench -o json"
+_NEEDED = "the time of each repetition"
+Entry = Mapping[str, Any]
+
+
+class LlamaBench(Reader):
+    """One output of one model."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.suffix == ".jsonl":
+            return {"build_commit", "avg_ts"} <= first_keys(path)
+        start = beginning(path)
+        if start.startswith("["):
+            return '"build_commit"' in start and '"n_gen"' in start
+        return start.startswith("build_commit,") or bool(_MARKDOWN.search(start)) or _is_sql(start)
+
+    def read(self, path: Path) -> Log:
+        entries = _read_entries(path)
+        models = sorted({Path(str(entry["model_filename"])).name for entry in entries})
+        if len(models) > 1:
+            raise DataError(
+                f"{path}: tests of {len(models)} models ({', '.join(models[:3])}); write one a file"
+            )
+        varied = _list_varied(entries)
+        loads: dict[str, LoadRun] = {}
+        notes = []
+        for entry in entries:
+            name = _name(entry, varied)
+            if name in loads:
+                raise DataError(f"{path}: two tests {name}; write each run into its own file")
+            loads[name] = _run(path, name, entry)
+            speeds = entry["samples_ts"]
+            notes.append(
+                f"{path}: {name} {fmean(speeds):,.6g} tokens a second, mean of {len(speeds)} repetitions"
+            )
+        return Log("llama_bench", str(path), {}, models[0], tuple(notes), loads)
+
+
+def _is_sql(start: str) -> bool:
+    return start.startswith("CREATE TABLE IF NOT EXISTS") and "build_commit" in start
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    """The tests. Raises DataError for a file without the repetitions, with its figures."""
+    start = beginning(path)
+    if start.startswith("["):
+        entries = read_array(path)
+    elif start.startswith("{"):
+        entries = [entry for _, entry in read_objects(path)]
+    else:
+        raise figures_alone(path, _list_figures(path, start), _NEEDED, _REMEDY)
+    if not entries:
+        raise DataError(f"{path}: it has no test of llama-bench")
+    if any(not entry.get("samples_ns") for entry in entries):
+        figures = [(f"{_name(entry)} t/s", entry["avg_ts"]) for entry in entries]
+        raise figures_alone(path, figures, _NEEDED, _REMEDY)
+    return entries
+
+
+def _list_figures(path: Path, start: str) -> Iterator[tuple[str, float]]:
+    """(test, mean tokens a second) of a csv or markdown file; nothing of SQL."""
+    text = path.read_text("utf-8", "replace")
+    if start.startswith("build_commit,"):
+        for row in csv.DictReader(text.splitlines()):
+            yield f"{_name(row)} t/s", float(row["avg_ts"])
+    elif not _is_sql(start):
+        for line in text.splitlines():
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            speed = cells[-1].split("±")[0].strip()
+            if len(cells) > 2 and re.fullmatch(r"[\d.]+", speed):
+                yield f"{cells[-2].replace(' ', '')} t/s", float(speed)
+
+
+def _list_varied(entries: Sequence[Entry]) -> list[str]:
+    """The settings by which tests of one shape differ, as of `-t 4,8`."""
+    if max(Counter(map(_name, entries)).values()) == 1:
+        return []
+    return [key for key in _SETTINGS if len({str(entry.get(key)) for entry in entries}) > 1]
+
+
+def _name(entry: Entry, varied: Sequence[str] = ()) -> str:
+    """pp512, tg128, pp512+tg128, with @d4096 after a context of so many tokens."""
+    prompt, answer, depth = (int(entry.get(key) or 0) for key in ("n_prompt", "n_gen", "n_depth"))
+    parts = [*([f"pp{prompt}"] if prompt else []), *([f"tg{answer}"] if answer else [])]
+    name = "+".join(parts) + (f"@d{depth}" if depth else "")
+    return " ".join([name, *(f"{key}={entry.get(key)}" for key in varied)])
+
+
+def _run(path: Path, name: str, entry: Entry) -> LoadRun:
+    times, prompt, answer = entry["samples_ns"], int(entry["n_prompt"]), int(entry["n_gen"])
+    if len(times) != len(entry["samples_ts"]):
+        raise DataError(
+            f"{path}: test {name} has {len(times)} samples_ns and {len(entry['samples_ts'])} samples_ts, "
+            "expected one of each a repetition"
+        )
+    settings = {key: str(entry[key]).strip() for key in _SETTINGS if key in entry}
+    requests = (LoadRequest(total=time / 1e6, prompt_tokens=prompt, tokens=answer) for time in times)
+    return LoadRun(tuple(requests), settings, sum(times) / 1e9)
+
+
+reader = LlamaBench()

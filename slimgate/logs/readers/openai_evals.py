@@ -1,0 +1,112 @@
+"""OpenAI evals: the JSON lines of `oaieval`: `spec`, `final_report` and the events of each sample.
+
+A row is a sample. An event `match` gives the metric of that name; an event `metrics` gives each number in it.
+Prompt and answer are those of the sample's first `sampling`. Source: evals/record.py of version 3.0.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.json_lines import as_text, first_keys, read_objects
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+_MATCH, _METRICS, _SAMPLING, _ERROR = "match", "metrics", "sampling", "error"
+Json = Mapping[str, Any]
+
+
+class OpenaiEvals(Reader):
+    """The log of one eval."""
+
+    def recognizes(self, path: Path) -> bool:
+        return path.suffix in (".jsonl", ".json") and first_keys(path) == {"spec"}
+
+    def read(self, path: Path) -> Log:
+        spec, report = _read_head(path)
+        evaluated = spec.get("completion_fns") or spec.get("model_names") or spec.get("model_name")
+        names = list(evaluated.values()) if isinstance(evaluated, Mapping) else evaluated
+        model = names[0] if isinstance(names, list) and names else names
+        configured = spec.get("run_config") or {}
+        settings: dict[str, Any] = {"limit": configured.get("max_samples")}
+        if configured.get("eval_spec"):
+            settings["filters"] = {key: configured["eval_spec"].get(key) for key in ("cls", "args")}
+        accuracy = None if report is None else report.get("accuracy")
+        task = TaskLog(
+            partial(_rows, path),
+            {_MATCH: True},
+            settings,
+            means={("", _MATCH): accuracy} if isinstance(accuracy, int | float) else {},
+        )
+        notes = () if report is not None else (f"{path}: it has no final_report, so oaieval did not finish",)
+        return Log(
+            "openai_evals",
+            str(path),
+            {str(spec["eval_name"]): task},
+            None if model is None else str(model),
+            notes,
+            time=None if spec.get("created_at") is None else str(spec["created_at"]),
+        )
+
+
+def _read_head(path: Path) -> tuple[Json, Json | None]:
+    """spec and final_report, which may stand anywhere. Raises DataError where there are two runs."""
+    specs, reports = [], []
+    for _, row in read_objects(path):
+        if "spec" in row:
+            specs.append(row["spec"])
+        elif "final_report" in row:
+            reports.append(row["final_report"])
+    if len(specs) != 1 or len(reports) > 1:
+        raise DataError(
+            f"{path}: {len(specs)} spec and {len(reports)} final_report came, expected the log of one run"
+        )
+    return specs[0], reports[0] if reports else None
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    """Samples in the order in which they began; their events stand among those of others."""
+    events: dict[str, list[Json]] = {}
+    for _, row in read_objects(path):
+        if row.get("sample_id") is not None:
+            events.setdefault(str(row["sample_id"]), []).append(row)
+    for name, of_sample in events.items():
+        try:
+            yield from _read_sample(name, of_sample)
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise DataError(
+                f"{path}: the events of sample {name} are none of oaieval's "
+                f"({type(problem).__name__}: {problem})"
+            ) from None
+
+
+def _read_sample(name: str, events: Sequence[Json]) -> Iterator[Row]:
+    """A row, or one for each match of a sample that has several."""
+    by_type: dict[str, list[Json]] = {}
+    for event in events:
+        by_type.setdefault(str(event["type"]), []).append(event.get("data") or {})
+    matches = by_type.get(_MATCH, [])
+    stated = {key: value for data in by_type.get(_METRICS, []) for key, value in data.items()}
+    numbers = {key: float(value) for key, value in stated.items() if isinstance(value, int | float)}
+    sampling = next(iter(by_type.get(_SAMPLING, [])), {})
+    error = next(iter(by_type.get(_ERROR, [])), None)
+    for number, match in enumerate(matches or [{}]):
+        correct, right = match.get("correct"), as_text(match.get("expected"))
+        prompt = as_text(sampling.get("prompt"))
+        yield Row(
+            id=name if not number else f"{name} match {number + 1}",
+            scores={**({_MATCH: float(correct)} if correct is not None else {}), **numbers},
+            keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+            cluster=name if len(matches) > 1 else None,
+            error=None if error is None else f"{error.get('type')}: {error.get('message')}",
+            not_numbers=tuple(key for key in stated if key not in numbers),
+            prompt=prompt,
+            answer=as_text(match.get("sampled") or sampling.get("sampled")),
+            target=right,
+        )
+
+
+reader = OpenaiEvals()

@@ -1,0 +1,144 @@
+"""OpenCompass: `results/MODEL/DATASET.json` of a run, with the details of each sample.
+
+A row is a sample, and of a dataset with `n` runs a sample and a run; the runs of a sample are one cluster.
+What it was asked stands in `predictions/MODEL/DATASET.json`, where that file is there. Source:
+opencompass/tasks/openicl_eval.py and icl_base_evaluator.py of version 0.5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.logs.runs import make_log
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+
+_RESULTS, _PREDICTIONS = "results", "predictions"
+# Which field says that an answer is right, what it answered, and the right answer, by evaluator.
+_CORRECT = ("correct", "is_correct", "cascade_correct")
+_ANSWER = ("pred", "predictions", "prediction", "origin_prediction")
+_TARGET = ("answer", "references", "refr", "ref", "gold")
+_METRIC = "correct"
+Json = Mapping[str, Any]
+
+
+class Opencompass(Reader):
+    """The folder of one run or of several, or the results file of one dataset."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return bool(_list_results(path))
+        start = beginning(path, 200_000)
+        return (
+            path.suffix == ".json"
+            and '"details"' in start
+            and any(f'"{key}"' in start for key in ("example_abbr", "origin_prediction"))
+        )
+
+    def read(self, path: Path) -> Log:
+        if path.is_file():
+            return make_log("opencompass", str(path), [_run("", [path])])
+        files = _list_results(path)
+        models = sorted({file.parent.name for file in files})
+        if len(models) > 1:
+            raise DataError(
+                f"{path}: results of {len(models)} models ({', '.join(models[:3])}); name the folder "
+                f"{_RESULTS}/MODEL of one"
+            )
+        by_run: dict[Path, list[Path]] = {}
+        for file in files:
+            by_run.setdefault(file.parent.parent.parent, []).append(file)
+        return make_log("opencompass", str(path), [_run(run.name, of_run) for run, of_run in by_run.items()])
+
+
+def _list_results(path: Path) -> list[Path]:
+    """`results/MODEL/*.json` below a folder, which may be `results` or `results/MODEL` itself."""
+    files = {*path.glob(f"**/{_RESULTS}/*/*.json")}
+    files |= {*path.glob("*/*.json")} if path.name == _RESULTS else set()
+    files |= {*path.glob("*.json")} if path.parent.name == _RESULTS else set()
+    return sorted(filter(_is_result, files))
+
+
+def _is_result(file: Path) -> bool:
+    """Whether the answers lie beside the results, as OpenCompass has them, or the details say it."""
+    return _predictions_of(file).parent.is_dir() or '"details"' in beginning(file, 20_000)
+
+
+def _predictions_of(file: Path) -> Path:
+    return file.parent.parent.parent / _PREDICTIONS / file.parent.name / file.name
+
+
+def _run(time: str, files: list[Path]) -> Run:
+    tasks = {}
+    for file in files:
+        results = read_object(file)
+        entries = _list_entries(results)
+        if not any(name in entry for _, entry in entries for name in _CORRECT):
+            figures = [(name, value) for name, value in results.items() if isinstance(value, int | float)]
+            remedy = (
+                "its details do not say which answers are right"
+                if entries
+                else "run opencompass with --dump-eval-details"
+            )
+            raise figures_alone(file, figures, "which answers are right", remedy)
+        tasks[file.stem] = TaskLog(partial(_rows, file), {_METRIC: True})
+    return Run(time, tasks, files[0].parent.name)
+
+
+def _list_entries(results: Json) -> list[tuple[str, Json]]:
+    """(key, detail) of each sample: a list, or a mapping by number that has the type beside."""
+    details = results.get("details") or []
+    pairs = details.items() if isinstance(details, dict) else enumerate(details)
+    return [(str(key), entry) for key, entry in pairs if isinstance(entry, dict)]
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    prompts = _read_prompts(file)
+    entries = _list_entries(read_object(file))
+    for at, (key, entry) in enumerate(entries):
+        # the base evaluator makes a list of each field, with an entry for each run of the sample
+        listed = "example_abbr" in entry
+        name = str(entry.get("example_abbr", key))
+        values = [_find(entry, names) for names in (_CORRECT, _ANSWER, _TARGET)]
+        runs = max((len(value) for value in values if isinstance(value, list)), default=1) if listed else 1
+        for run in range(runs):
+            correct, answer, target = (
+                value[run] if listed and isinstance(value, list) and run < len(value) else value
+                for value in values
+            )
+            prompt = as_text(entry.get("prompt") if not listed else None)
+            prompt = prompts.get(str(at + run * len(entries)), prompt)
+            right = as_text(target)
+            yield Row(
+                id=name if not run else f"{name} run {run}",
+                scores={_METRIC: None if correct is None else float(correct)},
+                keys={k: text for k, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                cluster=name if runs > 1 else None,
+                prompt=prompt,
+                answer=as_text(answer),
+                target=right,
+            )
+
+
+def _find(entry: Json, names: tuple[str, ...]) -> Any:
+    return next((entry[name] for name in names if name in entry), None)
+
+
+def _read_prompts(file: Path) -> dict[str, str]:
+    """By number what each sample was asked; nothing where the predictions are not there."""
+    predictions = _predictions_of(file)
+    if not predictions.is_file():
+        return {}
+    return {
+        number: as_text(answer["origin_prompt"]) or ""
+        for number, answer in read_object(predictions).items()
+        if isinstance(answer, dict) and answer.get("origin_prompt") is not None
+    }
+
+
+reader = Opencompass()

@@ -1,0 +1,130 @@
+"""sgl-eval: the folder of a task, `metrics.json` with `output-rs0.jsonl` and on, a file a repeat.
+
+A row is a sample in a repeat; the repeats of a sample are one cluster. Source: sgl_eval/predictions.py of
+version 0.1.3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import as_text, beginning, read_object, read_objects
+from slimgate.logs.runs import make_log
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+
+_REPEAT = re.compile(r"output-rs(\d+)\.jsonl")
+_METRICS = "metrics.json"
+# Fields of a sample's score: right or wrong, and the share of RULER2's needles.
+_SCORES = ("symbolic_correct", "is_correct")
+
+
+class SglEval(Reader):
+    """The folder of a task, a folder of several, or the file of one repeat."""
+
+    def recognizes(self, path: Path) -> bool:
+        if path.is_dir():
+            return bool(_list_folders(path))
+        if path.name == _METRICS:
+            return '"sgl_eval_version"' in beginning(path, 20_000)
+        return bool(_REPEAT.fullmatch(path.name)) and '"generation"' in beginning(path)[:40]
+
+    def read(self, path: Path) -> Log:
+        if _REPEAT.fullmatch(path.name):
+            return make_log("sgl_eval", str(path), [_run(path.parent, [path])])
+        folders = [path.parent] if path.is_file() else _list_folders(path)
+        runs = [_run(folder, _list_repeats(folder)) for folder in folders]
+        models = sorted({str(run.model) for run in runs})
+        if len(models) > 1:
+            raise DataError(
+                f"{path}: runs of {len(models)} models ({', '.join(models[:3])}); name those of one"
+            )
+        tasks = {name: task for run in runs for name, task in run.tasks.items()}
+        if len(tasks) == len(runs):  # sgl-eval writes each task into a folder
+            return Log("sgl_eval", str(path), tasks, runs[0].model, time=max(run.time for run in runs))
+        return make_log("sgl_eval", str(path), runs)
+
+
+def _list_folders(path: Path) -> list[Path]:
+    """Those that sgl-eval wrote, in a folder or the folder itself."""
+    files = sorted([*path.glob(_METRICS), *path.glob(f"*/{_METRICS}")])
+    return [file.parent for file in files if '"sgl_eval_version"' in beginning(file, 20_000)]
+
+
+def _list_repeats(folder: Path) -> list[Path]:
+    """The files of the repeats. Raises DataError where there are none, with the figures, or not all."""
+    files = {int(match[1]): file for file in folder.iterdir() if (match := _REPEAT.fullmatch(file.name))}
+    summary = read_object(folder / _METRICS)
+    if not files:
+        figures = summary["aggregate"]
+        raise figures_alone(
+            folder / _METRICS,
+            [(name, value) for name, value in figures.items() if isinstance(value, int | float)],
+            "the score of each sample",
+            "run sgl-eval without --no-dump-predictions, which leaves output-rs0.jsonl beside it",
+        )
+    if len(files) != (repeats := summary.get("n_repeats", len(files))):
+        raise DataError(f"{folder}: {_METRICS} says {repeats} repeats, and {len(files)} files are there")
+    return [files[number] for number in sorted(files)]
+
+
+def _run(folder: Path, files: Sequence[Path]) -> Run:
+    summary = read_object(folder / _METRICS) if (folder / _METRICS).is_file() else {}
+    metric = _find_metric(files[0])
+    generation = dict(summary.get("gen") or {})
+    samples = summary.get("num_examples")
+    stated = (summary.get("aggregate") or {}).get("pass@1")
+    complete = samples is not None and len(files) == summary.get("n_repeats")
+    task = TaskLog(
+        partial(_rows, files, metric),
+        {metric: True},
+        {"generation": generation} if generation else {},
+        samples=None if samples is None else samples * len(files),
+        ranges={metric: (0.0, 1.0)},
+        means={("", metric): stated} if complete and stated is not None else {},
+    )
+    name, model = str(summary.get("name") or folder.name), summary.get("model")
+    return Run(str(summary.get("timestamp") or ""), {name: task}, None if model is None else str(model))
+
+
+def _find_metric(file: Path) -> str:
+    """The field that holds the score. Raises DataError where the first sample has none."""
+    row: dict[str, Any] = next((row for _, row in read_objects(file)), {})
+    metric = next((name for name in _SCORES if name in row), None)
+    if metric is None:
+        raise DataError(
+            f"{file}: its first sample has none of {', '.join(_SCORES)}, expected a score of sgl-eval"
+        )
+    return metric
+
+
+def _rows(files: Sequence[Path], metric: str) -> Iterator[Row]:
+    for number, file in enumerate(files):
+        for line, row in read_objects(file):
+            try:
+                name, ending = str(row["id"]), row.get("finish_reason")
+                prompt, right = as_text(row.get("problem")) or None, as_text(row["expected_answer"])
+                failed = ending == "error"
+                yield Row(
+                    id=name if not number else f"{name} repeat {number}",
+                    scores={metric: None if failed else row[metric]},
+                    keys={key: text for key, text in ((PROMPT, prompt), (TARGET, right)) if text is not None},
+                    cluster=name if len(files) > 1 else None,
+                    error="finish_reason is error" if failed else None,
+                    truncated=ending == "length",
+                    prompt=prompt,
+                    answer=as_text(row["generation"]),
+                    target=right,
+                )
+            except (KeyError, TypeError, AttributeError) as problem:
+                raise DataError(
+                    f"{file}: line {line} is no sample of sgl-eval ({type(problem).__name__}: {problem})"
+                ) from None
+
+
+reader = SglEval()

@@ -1,0 +1,107 @@
+"""SGLang: the output of `python -m sglang.bench_serving --output-file`, one load test a line.
+
+Only `--output-details` adds the lists of requests: ttfts and itls in seconds, output_lens, errors. Without
+them a line has figures alone, which is refused. Source: sglang/benchmark/serving.py of version 0.5.23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import beginning, read_objects
+from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
+
+_LISTS = ("input_lens", "output_lens", "ttfts", "itls", "errors")
+_SETTINGS = (
+    "dataset_name",
+    "request_rate",
+    "max_concurrency",
+    "sharegpt_output_len",
+    "random_input_len",
+    "random_output_len",
+    "random_range_ratio",
+)
+_FIGURES = ("median_ttft_ms", "median_tpot_ms", "median_itl_ms", "median_e2e_latency_ms", "output_throughput")
+
+
+class Sglang(Reader):
+    """One result file, with one or more loads."""
+
+    def recognizes(self, path: Path) -> bool:
+        start = beginning(path)
+        return (
+            path.suffix in (".jsonl", ".json")
+            and start.startswith("{")
+            and all(f'"{key}"' in start for key in ("backend", "request_rate", "sharegpt_output_len"))
+        )
+
+    def read(self, path: Path) -> Log:
+        loads: dict[str, LoadRun] = {}
+        for line, result in read_objects(path):
+            if lacking := [name for name in _LISTS if name not in result]:
+                figures = [(name, result[name]) for name in _FIGURES if result.get(name) is not None]
+                remedy = f"line {line} has no {lacking[0]}: run bench_serving with --output-details"
+                raise figures_alone(path, figures, "the times of each request", remedy)
+            name = _name(result)
+            if name in loads:
+                raise DataError(
+                    f"{path}: line {line}: a second result of the load {name}, which bench_serving appends; "
+                    "write each run into its own file"
+                )
+            loads[name] = _run(path, line, result)
+        if not loads:
+            raise DataError(f"{path}: it has no result of bench_serving")
+        return Log("sglang", str(path), {}, loads=loads)
+
+
+def _name(result: Mapping[str, Any]) -> str:
+    """c8, r5, r5-c8, or all, where all requests are sent at once."""
+    rate, users = result["request_rate"], result.get("max_concurrency")
+    known = isinstance(rate, int | float) and rate != float("inf")
+    parts = [
+        *([f"r{rate:g}"] if known else [rate] if rate == "trace" else []),
+        *([] if users is None else [f"c{users}"]),
+    ]
+    return "-".join(parts) or "all"
+
+
+def _run(path: Path, line: int, result: Mapping[str, Any]) -> LoadRun:
+    sizes = {name: len(result[name]) for name in _LISTS}
+    if len(set(sizes.values())) > 1:
+        raise DataError(f"{path}: line {line}: {sizes} entries came, expected as many of each")
+    requests = tuple(_requests(result))
+    answered = sum(request.failed is None for request in requests)
+    if answered != result["completed"]:
+        raise DataError(
+            f"{path}: line {line}: {answered} requests have an answer, and completed says "
+            f"{result['completed']}; expected the file as bench_serving writes it"
+        )
+    settings = {
+        name: str(result[name]) if name == "request_rate" else result[name]
+        for name in _SETTINGS
+        if result.get(name) is not None
+    }
+    return LoadRun(requests, settings, result["duration"])
+
+
+def _requests(result: Mapping[str, Any]) -> Iterator[LoadRequest]:
+    """In the order of sending. The whole answer takes until the last of its pieces."""
+    for prompt, tokens, first, between, error in zip(*(result[name] for name in _LISTS), strict=True):
+        if error or not tokens:
+            yield LoadRequest(prompt_tokens=prompt, failed=" ".join(str(error).split())[-200:] or "no answer")
+            continue
+        later = sum(between)
+        yield LoadRequest(
+            1000 * first or None,
+            1000 * later / (tokens - 1) if tokens > 1 and between else None,
+            1000 * (first + later) or None,
+            prompt,
+            tokens,
+        )
+
+
+reader = Sglang()

@@ -1,0 +1,134 @@
+"""OpenAI simple-evals: `NAME_allresults.json`, which has the examples; `NAME.json` has the figures alone.
+
+The score of an example stands in `metadata.example_level_metadata` (HealthBench), and of the other evals only
+in the page made of it (`htmls`: "Score: 1.0"). Conversations are `convos`. Source: common.py, simple_evals.py
+and healthbench_eval.py as of 2025.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slimgate.errors import DataError
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
+
+_END = "_allresults.json"
+_STATISTICS = (":std", ":n_samples", ":bootstrap_std")
+_SCORE = re.compile(r"<p>Score: ([^<]*)</p>")
+_RIGHT = re.compile(r"<p>Correct Answer: (.*?)</p>", re.DOTALL)
+_METRIC = "score"
+Json = Mapping[str, Any]
+
+
+class SimpleEvals(Reader):
+    """The results of one eval."""
+
+    def recognizes(self, path: Path) -> bool:
+        start = beginning(path, 20_000)
+        if path.suffix != ".json" or not start.startswith("{"):
+            return False
+        if path.name.endswith(_END):
+            return '"score"' in start or '"htmls"' in start
+        return '"htmls"' in start or _holds_figures(path, start)
+
+    def read(self, path: Path) -> Log:
+        results = read_object(path)
+        if "htmls" not in results and "metadata" not in results:
+            examples = path.with_name(path.stem + _END)
+            remedy = f"give {examples.name}" + (
+                ", which is beside it" if examples.is_file() else ", which simple-evals writes too"
+            )
+            raise figures_alone(path, _list_figures(results), "the score of each example", remedy)
+        metadata = _list_metadata(results)
+        pages = results.get("htmls") or []
+        if not any("score" in entry for entry in metadata) and not any(map(_SCORE.search, map(str, pages))):
+            raise figures_alone(
+                path,
+                _list_figures({_METRIC: results.get("score"), **(results.get("metrics") or {})}),
+                "the score of each example",
+                "neither its metadata nor its pages have one",
+            )
+        count = max(len(metadata), len(pages))
+        # HealthBench cuts its mean off at 0 and 1
+        stated = None if metadata else results.get("score")
+        task = TaskLog(
+            partial(_rows, path),
+            {_METRIC: True},
+            samples=count,
+            means={} if stated is None else {("", _METRIC): float(stated)},
+        )
+        return Log("simple_evals", str(path), {_read_name(path): task})
+
+
+def _holds_figures(path: Path, start: str) -> bool:
+    """Whether a small file has a score and its deviation, and nothing but numbers."""
+    if '"score"' not in start or not any(f'{end}"' in start for end in _STATISTICS) or len(start) == 20_000:
+        return False
+    try:
+        figures = read_object(path)
+    except DataError:
+        return False
+    return "score" in figures and len(_list_figures(figures)) == len(figures)
+
+
+def _list_figures(results: Json) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in results.items() if isinstance(value, int | float)]
+
+
+def _read_name(path: Path) -> str:
+    """The eval, which the name of the file begins with: `mmlu_MODEL_TIME_allresults.json`."""
+    return path.name.partition("_")[0]
+
+
+def _list_metadata(results: Json) -> Sequence[Json]:
+    """That of each example; nothing where no example has any."""
+    entries = (results.get("metadata") or {}).get("example_level_metadata") or []
+    return [entry or {} for entry in entries] if any(entries) else []
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    results = read_object(path)
+    metadata, pages, convos = _list_metadata(results), results.get("htmls") or [], results.get("convos") or []
+    for at in range(max(len(metadata), len(pages))):
+        entry = metadata[at] if at < len(metadata) else {}
+        page = str(pages[at]) if at < len(pages) else ""
+        convo = convos[at] if at < len(convos) and convos[at] else []
+        messages = entry.get("prompt") or convo[:-1]
+        answers = entry.get("completion") or convo[-1:]
+        right = _RIGHT.search(page)
+        prompt, target = (
+            as_text(messages) if messages else None,
+            right[1] if right else entry.get("correct_answer"),
+        )
+        keys = {PROMPT: prompt, TARGET: as_text(target)}
+        yield Row(
+            id=str(entry.get("prompt_id") or at),
+            scores={_METRIC: _read_score(path, at, entry, page)},
+            keys={key: text for key, text in keys.items() if text is not None},
+            prompt=prompt,
+            answer=as_text(answers[-1].get("content")) if answers else None,
+            target=as_text(target),
+        )
+
+
+def _read_score(path: Path, at: int, entry: Json, page: str) -> float | None:
+    """From the metadata, else from the page. Raises DataError where the page's is no number."""
+    if "score" in entry:
+        return None if entry["score"] is None else float(entry["score"])
+    match = _SCORE.search(page)
+    if match is None or match[1] == "None":
+        return None
+    text = match[1].strip()
+    try:
+        return float(text == "True") if text in ("True", "False") else float(text)
+    except ValueError:
+        raise DataError(f'{path}: htmls[{at}] says Score: "{text}", expected a number') from None
+
+
+reader = SimpleEvals()

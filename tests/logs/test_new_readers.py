@@ -1,0 +1,561 @@
+"""Readers of tools of 2025 and 2026: scores, times, repeats, settings, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.tool_logs import (
+    SCORED,
+    TIMED,
+    aiperf_line,
+    evalscope_line,
+    every_eval_ever_run,
+    every_eval_ever_sample,
+    llama_bench_entry,
+    openai_event,
+    openai_head,
+    sgl_eval_line,
+    sglang_result,
+    write_aiperf,
+    write_evalution,
+    write_json,
+    write_lines,
+    write_llama_bench,
+    write_mlperf,
+    write_opencompass,
+    write_sgl_eval,
+)
+
+from slimgate.cli.main import main
+from slimgate.errors import DataError
+from slimgate.logs.budgets import drop_budgets
+from slimgate.logs.columns import read_samples
+from slimgate.logs.find import read_any_log, read_log
+from slimgate.logs.pairs import Rules
+from slimgate.logs.verdicts import LogVerdicts, judge_logs
+from slimgate.plugins.reader import LoadRun, Log, Row
+
+# 2 worse, 1 better
+BASE = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]
+TARGET = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+METRICS = {
+    "every_eval_ever": "sums/accuracy",
+    "sgl_eval": "sums/symbolic_correct",
+    "evalution": "sums/acc,num",
+    "openai_evals": "sums.s1.simple-v0/match",
+    "opencompass": "sums/correct",
+    "evalscope": "sums_main/acc",
+    "simple_evals": "mmlu/score",
+    "mlperf": "accuracy",
+}
+TIMES = [100.0, 110.0, 105.0, 98.0, 120.0]
+
+
+def only_rows(log: Log) -> list[Row]:
+    [task] = log.tasks.values()
+    return list(task.rows())
+
+
+def only_load(path: Path) -> LoadRun:
+    [load] = read_any_log(path).loads.values()
+    return load
+
+
+def judged(base: Path, target: Path) -> LogVerdicts:
+    return judge_logs(read_log(base), read_log(target), drop_budgets([], [50.0], None), Rules())
+
+
+def read_whole(path: Path) -> None:
+    log = read_any_log(path)
+    for name, task in log.tasks.items():
+        read_samples(name, task)
+
+
+def refused(path: Path, words: str) -> None:
+    """A log that is read whole is refused in one line."""
+    with pytest.raises(DataError, match=words) as caught:
+        read_whole(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reader", SCORED)
+def test_two_logs_are_compared_sample_by_sample(tmp_path: Path, reader: str) -> None:
+    base, target = (
+        SCORED[reader](tmp_path / name, scores) for name, scores in (("base", BASE), ("target", TARGET))
+    )
+    assert read_log(base).tool == reader
+    [comparison] = judged(base, target).comparisons
+    assert comparison.name == METRICS[reader]
+    assert (comparison.counts.judged, comparison.worse, comparison.better) == (8, 2, 1)
+    assert (comparison.judged.teacher, comparison.judged.value) == (0.75, 0.625)
+    assert comparison.zero_one
+
+
+@pytest.mark.parametrize("reader", sorted(SCORED.keys() - {"mlperf"}))
+def test_a_sample_has_its_prompt_its_answer_and_the_right_answer(tmp_path: Path, reader: str) -> None:
+    by_id = sorted(only_rows(read_log(SCORED[reader](tmp_path / "log", BASE))), key=lambda row: row.id)
+    assert all(row.prompt and row.answer for row in by_id)
+    assert "2" in str(by_id[2].prompt)
+    assert set(by_id[2].keys) >= {"prompt", "target"}
+
+
+@pytest.mark.parametrize("reader", SCORED)
+def test_other_prompts_or_right_answers_are_refused(tmp_path: Path, reader: str) -> None:
+    base = SCORED[reader](tmp_path / "base", BASE)
+    target = SCORED[reader](tmp_path / "target", TARGET)
+    changed = [file for file in (tmp_path / "target").rglob("*") if file.is_file()]
+    for file in changed:
+        text = file.read_text("utf-8")
+        for before, after in (("2?", "22?"), ("2+0?", "22+0?"), ("2+1?", "22+1?"), ("2.png 4", "2.png 9")):
+            text = text.replace(before, after)
+        file.write_text(text, "utf-8")
+    with pytest.raises(DataError, match=r"(prompt|document|target)s differ in"):
+        judged(base, target)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_a_load_test_gives_the_times_of_each_request(tmp_path: Path, name: str) -> None:
+    reader, write = TIMED[name]
+    path = write(tmp_path / "log", TIMES)
+    assert read_any_log(path).tool == reader
+    requests = only_load(path).requests
+    assert [request.total for request in requests] == pytest.approx(TIMES)
+    if reader != "llama_bench":
+        assert [request.first for request in requests] == pytest.approx([time / 10 for time in TIMES])
+        assert [request.between for request in requests] == pytest.approx([time / 10 for time in TIMES])
+        assert {(request.prompt_tokens, request.tokens) for request in requests} == {(32, 10)}
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_a_speed_up_is_judged_with_a_second_run_of_the_base(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draws = np.random.default_rng(0)
+    times = [100 * np.exp(0.02 * draws.standard_normal(60)) for _ in range(3)]
+    times[2] /= 2
+    paths = [TIMED[name][1](tmp_path / str(at), list(run)) for at, run in enumerate(times)]
+    budgets = tmp_path / "speed.toml"
+    budgets.write_text("[budgets]\nlatency = { speedup_min = 1.5 }\n")
+    arguments = ["judge", str(paths[0]), str(paths[2]), "--budgets", str(budgets)]
+    assert main([*arguments, "--repeat", str(paths[1])]) == 0
+    assert main(arguments) == 1
+    assert "one run of each does not tell" in capsys.readouterr().out
+
+
+# Figures alone
+
+
+def _figures_of_llama_bench(folder: Path, kind: str) -> Path:
+    entry = llama_bench_entry(TIMES, avg_ts=4818.25)
+    plain = {key: value for key, value in entry.items() if not key.startswith("samples")}
+    if kind == "json":
+        return write_json(folder / "bench.json", [plain])
+    if kind == "csv":
+        text = ",".join(plain) + "\n" + ",".join(f'"{value}"' for value in plain.values()) + "\n"
+    elif kind == "sql":
+        text = "CREATE TABLE IF NOT EXISTS llama_bench (\n  build_commit TEXT,\n  avg_ts REAL\n);\n"
+    else:
+        text = (
+            "ggml_cuda_init: found 1 CUDA devices\n"
+            "| model        |       size | backend    | ngl |            test |                  t/s |\n"
+            "| ------------ | ---------: | ---------- | --: | --------------: | -------------------: |\n"
+            "| qwen2 7B     |   4.36 GiB | CUDA       |  99 |           pp512 |      4818.25 ± 23.45 |\n"
+            "\nbuild: 8cf427ff (5163)\n"
+        )
+    folder.mkdir()
+    (folder / f"bench.{kind}").write_text(text, "utf-8")
+    return folder / f"bench.{kind}"
+
+
+@pytest.mark.parametrize("kind", ["csv", "md", "txt", "json", "sql"])
+def test_llama_bench_without_repetitions_is_refused_with_its_figures(tmp_path: Path, kind: str) -> None:
+    shown = r"\(none\)" if kind == "sql" else r"\(pp512 t/s 4818.25\)"
+    refused(_figures_of_llama_bench(tmp_path / "log", kind), shown + r", .*run llama-bench -o json")
+
+
+def test_sglang_without_details_is_refused_with_its_figures(tmp_path: Path) -> None:
+    lists = ("input_lens", "output_lens", "ttfts", "itls", "generated_texts", "errors")
+    result = {key: value for key, value in sglang_result(TIMES).items() if key not in lists}
+    path = write_lines(tmp_path / "bench.jsonl", [result])
+    refused(path, r"median_ttft_ms 10.5, median_e2e_latency_ms 105\).*--output-details")
+
+
+def test_a_run_of_every_eval_ever_without_samples_is_refused_with_its_figures(tmp_path: Path) -> None:
+    run = every_eval_ever_run(schema_version="0.2.0")
+    refused(write_json(tmp_path / "board.json", run), r"figures alone \(sums 0.5\).*the score of each sample")
+    run["detailed_evaluation_results"] = {"file_path": "data/x/board_samples.jsonl"}
+    refused(write_json(tmp_path / "board.json", run), r"put board_samples\.jsonl beside it")
+
+
+def test_simple_evals_without_examples_names_the_file_that_has_them(tmp_path: Path) -> None:
+    figures = {"chars": 42.0, "chars:std": 3.5, "score": 0.5, "score:std": 0.5}
+    path = write_json(tmp_path / "mmlu_m.json", figures)
+    refused(path, r"\(chars 42, chars:std 3.5, score 0.5, .*give mmlu_m_allresults.json, which simple-evals")
+    empty = {"score": 0.5, "metrics": {}, "htmls": ["<p>no score</p>"], "convos": [], "metadata": None}
+    refused(write_json(tmp_path / "mmlu_m_allresults.json", empty), r"neither its metadata nor its pages")
+    refused(path, "which is beside it")
+
+
+def test_aiperf_without_its_requests_is_refused_with_its_figures(tmp_path: Path) -> None:
+    folder = write_aiperf(tmp_path / "log", TIMES)
+    (folder / "profile_export.jsonl").unlink()
+    refused(folder, r"median request_latency ms 105\).*profile_export\.jsonl")
+
+
+def test_sgl_eval_without_predictions_is_refused_with_its_figures(tmp_path: Path) -> None:
+    folder = write_sgl_eval(tmp_path / "log", BASE)
+    [repeat] = folder.rglob("output-rs0.jsonl")
+    repeat.unlink()
+    refused(folder, r"pass@1 0.75, score 0.75\)")
+
+
+def test_evalution_without_samples_is_refused_with_its_figures(tmp_path: Path) -> None:
+    path = write_evalution(tmp_path / "log", BASE)
+    run = json.loads(path.read_text("utf-8"))
+    run["tests"][0]["samples"] = []
+    refused(write_json(path, run), r"sums acc,num 0.75\)")
+
+
+def test_opencompass_without_details_is_refused_with_its_figures(tmp_path: Path) -> None:
+    folder = write_opencompass(tmp_path / "log", BASE)
+    [results] = folder.glob("*/results/*/*.json")
+    write_json(results, {"accuracy": 75.0})
+    refused(folder, r"accuracy 75\).*--dump-eval-details")
+    write_json(results, {"bleu": 75.0, "details": {"type": "GEN", "0": {"origin_prediction": "a"}}})
+    refused(folder, r"bleu 75\).*do not say which answers are right")
+
+
+def test_mlperf_without_labels_is_refused(tmp_path: Path) -> None:
+    folder = write_mlperf(tmp_path / "log", BASE)
+    (folder / "val_map.txt").unlink()
+    refused(folder, r"8 answers, and not which are right; put val_map\.txt beside it")
+
+
+# Repeats
+
+
+def test_repeats_of_sgl_eval_are_clusters(tmp_path: Path) -> None:
+    base = write_sgl_eval(tmp_path / "base", BASE, BASE)
+    target = write_sgl_eval(tmp_path / "target", TARGET, BASE)
+    [comparison] = judged(base, target).comparisons
+    assert (comparison.counts.judged, comparison.judged.groups) == (16, 8)
+    assert (comparison.judged.teacher, comparison.judged.value) == (0.75, 11 / 16)
+    [rs0] = (tmp_path / "target").rglob("output-rs0.jsonl")
+    assert [row.cluster for row in only_rows(read_log(rs0))] == [None] * 8
+    rs0.unlink()
+    refused(target, "says 2 repeats, and 1 files are there")
+
+
+def test_two_tasks_of_sgl_eval_are_one_log_and_two_runs_of_one_are_runs(tmp_path: Path) -> None:
+    write_sgl_eval(tmp_path / "log", BASE)
+    write_sgl_eval(tmp_path / "log", BASE, name="words")
+    assert list(read_log(tmp_path / "log").tasks) == ["sums", "words"]
+    write_sgl_eval(tmp_path / "log/later", BASE)
+    [first] = (tmp_path / "log").glob("sgl_eval_sums_*")
+    [later] = (tmp_path / "log/later").iterdir()
+    later.rename(first.with_name("sgl_eval_sums_20261126-003818"))
+    assert len(read_log(tmp_path / "log").runs) == 3
+
+
+def test_runs_of_opencompass_are_clusters(tmp_path: Path) -> None:
+    folder = write_opencompass(tmp_path / "log", BASE)
+    [results] = folder.glob("*/results/*/*.json")
+    written = json.loads(results.read_text("utf-8"))
+    for detail in written["details"]:
+        detail |= {"pred": ["a", "b"], "answer": ["a", "a"], "correct": [True, False]}
+    write_json(results, written)
+    rows = only_rows(read_log(folder))
+    assert [(row.id, row.cluster, row.scores["correct"], row.answer) for row in rows[:2]] == [
+        ("sums_0", "sums_0", 1.0, "a"),
+        ("sums_0 run 1", "sums_0", 0.0, "b"),
+    ]
+
+
+def test_repeats_of_evalscope_are_clusters(tmp_path: Path) -> None:
+    rows = [evalscope_line(number, 1.0, group_id=number // 2) for number in range(4)]
+    path = write_lines(tmp_path / "reviews/m/sums_main.jsonl", rows)
+    log = read_log(path)
+    assert log.model == "m"
+    assert [row.cluster for row in only_rows(log)] == ["0", "0", "1", "1"]
+
+
+def test_several_matches_of_a_sample_of_openai_evals_are_a_cluster(tmp_path: Path) -> None:
+    events = [openai_event(0, "match", correct=True), openai_event(0, "match", correct=False)]
+    rows = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(0.5), *events])))
+    assert [(row.id, row.cluster) for row in rows] == [("sums.0", "sums.0"), ("sums.0 match 2", "sums.0")]
+
+
+# What has no score
+
+
+def test_a_sample_that_failed_has_no_score(tmp_path: Path) -> None:
+    lines = [every_eval_ever_sample(0, 0.0, error="timeout"), every_eval_ever_sample(1, 1.0)]
+    rows = only_rows(read_log(write_lines(tmp_path / "x_samples.jsonl", lines)))
+    assert [(row.scores, row.error) for row in rows] == [({"score": None}, "timeout"), ({"score": 1.0}, None)]
+    failed = sgl_eval_line(0, 0.0, finish_reason="error")
+    cut = sgl_eval_line(1, 0.0, finish_reason="length")
+    rows = only_rows(read_log(write_lines(tmp_path / "output-rs0.jsonl", [failed, cut])))
+    assert [row.scores["symbolic_correct"] for row in rows] == [None, False]
+    assert [row.truncated for row in rows] == [False, True]
+    unusable = evalscope_line(0, 0.0)
+    unusable["sample_score"]["score"] |= {"status": "parse_error", "judge_summary": {"error": "no verdict"}}
+    [row] = only_rows(read_log(write_lines(tmp_path / "sums.jsonl", [unusable])))
+    assert (row.scores, row.error) == ({"acc": None}, "no verdict")
+    error = openai_event(0, "error", type="RateLimit", message="slow down")
+    [row] = only_rows(read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(), error])))
+    assert (row.scores, row.error) == ({}, "RateLimit: slow down")
+
+
+def test_openai_evals_gives_the_numbers_of_its_metrics(tmp_path: Path) -> None:
+    event = openai_event(0, "metrics", score=0.25, choice="B", passed=True)
+    log = read_log(write_lines(tmp_path / "run.jsonl", [*openai_head(), event]))
+    [row] = only_rows(log)
+    assert (row.scores, row.not_numbers) == ({"score": 0.25, "passed": 1.0}, ("choice",))
+    assert "oaieval did not finish" in log.notes[0]
+    assert log.model == "model-a"
+
+
+def test_a_health_bench_example_has_the_score_of_its_metadata(tmp_path: Path) -> None:
+    entry = {
+        "score": -0.5,
+        "prompt": [{"role": "user", "content": "Hi"}],
+        "completion": [{"role": "assistant", "content": "Hello"}],
+        "prompt_id": "p1",
+    }
+    results = {"score": 0.0, "metrics": {}, "htmls": ["x"], "convos": [[]]}
+    path = tmp_path / "healthbench_m_allresults.json"
+    write_json(path, {**results, "metadata": {"example_level_metadata": [entry]}})
+    [row] = only_rows(read_log(path))
+    assert (row.id, row.scores, row.answer) == ("p1", {"score": -0.5}, "Hello")
+
+
+# Ranges, directions, settings, figures that the tool states
+
+
+def test_every_eval_ever_says_direction_range_and_settings(tmp_path: Path) -> None:
+    run = every_eval_ever_run()
+    [result] = run["evaluation_results"]
+    result["metric_config"] = {"metric_id": "loss", "lower_is_better": True, "min_score": 0}
+    result["metric_config"]["max_score"] = "Infinity"
+    result["generation_config"] = {"generation_args": {"temperature": 0.5}}
+    write_json(tmp_path / "a.json", run)
+    write_lines(tmp_path / "a_samples.jsonl", [every_eval_ever_sample(0, 3.5)])
+    task = read_log(tmp_path / "a.json").tasks["sums"]
+    assert task.higher_is_better == {"loss": False}
+    assert task.ranges == {"loss": (0.0, float("inf"))}
+    assert task.settings == {"generation": {"temperature": 0.5}}
+    assert read_log(tmp_path / "a_samples.jsonl").tasks["sums"].ranges == task.ranges
+
+
+def test_two_results_of_one_evaluation_are_two_tasks(tmp_path: Path) -> None:
+    lines = [
+        every_eval_ever_sample(0, score, evaluation_result_id=name)
+        for name, score in (("a", 1.0), ("b", 0.0))
+    ]
+    log = read_log(write_lines(tmp_path / "x_samples.jsonl", lines))
+    assert {name: [row.scores for row in task.rows()] for name, task in log.tasks.items()} == {
+        "a": [{"score": 1.0}],
+        "b": [{"score": 0.0}],
+    }
+    assert "so its metric is not known" in log.notes[0]
+
+
+@pytest.mark.parametrize(
+    "reader", ["every_eval_ever", "sgl_eval", "evalution", "openai_evals", "simple_evals"]
+)
+def test_samples_of_another_run_than_its_figures_are_refused(tmp_path: Path, reader: str) -> None:
+    path = SCORED[reader](tmp_path / "log", BASE)
+    for file in (tmp_path / "log").rglob("*.json*"):
+        file.write_text(re.sub(r"(?<![\d.])0\.75(?!\d)", "0.25", file.read_text("utf-8")), "utf-8")
+    refused(path, "they are of two runs")
+
+
+def test_a_figure_of_few_decimals_is_not_held_against_many_samples(tmp_path: Path) -> None:
+    scores = [float(number % 3 == 0) for number in range(300)]
+    folder = SCORED["every_eval_ever"](tmp_path / "log", scores)
+    file = folder / "4dd9d95a.json"
+    written = file.read_text("utf-8")
+    for stated, accepted in (("0.33", True), ("0.333", True), ("0.336", False)):
+        file.write_text(re.sub(r'"score": 0\.333+', f'"score": {stated}', written), "utf-8")
+        if accepted:
+            read_whole(folder)
+        else:
+            refused(folder, "they are of two runs")
+
+
+def test_settings_that_differ_are_refused(tmp_path: Path) -> None:
+    base = write_evalution(tmp_path / "base", BASE)
+    target = write_evalution(tmp_path / "target", TARGET)
+    target.write_text(target.read_text("utf-8").replace('"num_fewshot": 8', '"num_fewshot": 5'), "utf-8")
+    with pytest.raises(DataError, match="shots"):
+        judged(base, target)
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<i4", "<i8", "<f8"])
+def test_labels_of_mlperf_are_read_whatever_their_type(tmp_path: Path, kind: str) -> None:
+    folder = write_mlperf(tmp_path / "log", BASE, kind=kind)
+    scores = {row.id: row.scores["accuracy"] for row in only_rows(read_log(folder))}
+    assert [scores[str(k)] for k in range(8)] == BASE
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"data" : "', '"data" : "0000', "answers of up to 6 bytes"),
+        ('"data" : "00', '"data" : "zz', "data that is not hexadecimal"),
+        ('"qsl_idx" : 7', '"qsl_idx" : 70', "an answer to sample 70, and val_map.txt has 8 labels"),
+        ('"qsl_idx"', '"index"', "no reader knows this"),
+    ],
+)
+def test_answers_of_mlperf_that_are_no_labels_are_refused(
+    tmp_path: Path, before: str, after: str, words: str
+) -> None:
+    file = write_mlperf(tmp_path / "log", BASE) / "mlperf_log_accuracy.json"
+    file.write_text(file.read_text("utf-8").replace(before, after), "utf-8")
+    refused(file, words)
+
+
+def test_of_a_sample_that_loadgen_sent_twice_the_first_answer_counts(tmp_path: Path) -> None:
+    file = write_mlperf(tmp_path / "log", BASE) / "mlperf_log_accuracy.json"
+    file.write_text(file.read_text("utf-8").replace('"qsl_idx" : 0', '"qsl_idx" : 1'), "utf-8")
+    assert len(only_rows(read_log(file))) == 7
+
+
+# Load tests
+
+
+def test_tests_of_llama_bench_have_names_and_their_speed_is_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [
+        llama_bench_entry([64.0, 64.0]),
+        llama_bench_entry(TIMES, n_prompt=0, n_gen=128),
+        llama_bench_entry(TIMES, n_gen=128, n_depth=4096, n_threads=4),
+        llama_bench_entry(TIMES, n_gen=128, n_depth=4096, n_threads=8),
+    ]
+    path = write_json(tmp_path / "base.json", entries)
+    names = ["pp512 n_threads=8", "tg128 n_threads=8"]
+    names += [f"pp512+tg128@d4096 n_threads={threads}" for threads in (4, 8)]
+    assert list(read_any_log(path).loads) == names
+    plain = write_json(tmp_path / "plain.json", entries[:1])
+    assert main(["judge", str(plain), str(write_json(tmp_path / "target.json", entries[:1]))]) == 0
+    assert "plain.json: pp512 8,000 tokens a second, mean of 2 repetitions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([{}, {}], "two tests pp512"),
+        (
+            [{}, {"n_gen": 9, "model_filename": "other.gguf"}],
+            r"tests of 2 models \(model-7b-q8_0.gguf, other",
+        ),
+        ([{"samples_ts": [1.0]}], "5 samples_ns and 1 samples_ts"),
+    ],
+)
+def test_two_runs_or_models_of_llama_bench_are_refused(
+    tmp_path: Path, entries: list[dict[str, Any]], words: str
+) -> None:
+    refused(write_json(tmp_path / "x.json", [llama_bench_entry(TIMES, **entry) for entry in entries]), words)
+
+
+def test_other_hardware_is_another_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = write_llama_bench(tmp_path / "base", TIMES)
+    target = write_json(tmp_path / "target.json", [llama_bench_entry(TIMES, gpu_info="GPU 80GB")])
+    assert main(["judge", str(base), str(target)]) == 4
+    assert "gpu_info GPU 80GB for GPU 16GB; --allow load" in capsys.readouterr().err
+
+
+def test_requests_of_sglang_that_failed_are_counted(tmp_path: Path) -> None:
+    errors = ["", "Internal Server Error", "", "", ""]
+    result = sglang_result(TIMES, errors=errors, completed=4, request_rate=5.0)
+    log = read_any_log(write_lines(tmp_path / "bench.jsonl", [result]))
+    [(name, run)] = log.loads.items()
+    assert name == "r5-c8"
+    assert [request.failed for request in run.requests] == [None, "Internal Server Error", None, None, None]
+    refused(write_lines(tmp_path / "x.jsonl", [{**result, "completed": 5}]), "4 requests have an answer")
+    refused(write_lines(tmp_path / "x.jsonl", [result, result]), "line 2: a second result of the load r5-c8")
+    refused(write_lines(tmp_path / "x.jsonl", [{**result, "itls": []}]), "expected as many of each")
+
+
+def test_aiperf_counts_failures_cancellations_and_no_warm_up(tmp_path: Path) -> None:
+    cancelled = {"code": 499, "type": "RequestCancellationError", "message": "cancelled"}
+    failed = {"code": 500, "type": "ServerError", "message": "no memory"}
+    old = {"timestamp_ns": 10**18, "credit_phase": "profiling"}
+    metrics = {
+        "ttft": {"value": 0.1, "unit": "sec"},
+        "request_latency": {"value": 2 * 10**8, "unit": "ns"},
+        "request_count": {"value": 1, "unit": "requests"},
+    }
+    rows = [
+        {"metadata": {**old, "credit_phase": "warmup"}, "metrics": metrics, "error": None},
+        {"metadata": old, "metrics": {}, "error": cancelled},
+        {"metadata": {**old, "timestamp_ns": 10**18 + 5}, "metrics": {}, "error": failed},
+        {"metadata": {**old, "timestamp_ns": 10**18 + 1}, "metrics": metrics, "error": None},
+        aiperf_line(2, 50.0, was_cancelled=True),
+    ]
+    run = only_load(write_lines(tmp_path / "profile_export.jsonl", rows))
+    answered, broken = run.requests
+    assert (answered.first, answered.total, answered.failed) == (100.0, 200.0, None)
+    assert broken.failed == "ServerError: no memory"
+    assert run.unfinished == 2
+
+
+def test_a_folder_with_two_runs_of_aiperf_is_refused(tmp_path: Path) -> None:
+    write_aiperf(tmp_path / "run_1", TIMES)
+    write_aiperf(tmp_path / "run_2", TIMES)
+    refused(tmp_path, "requests of 2 runs")
+
+
+# Folders and malformed lines
+
+
+@pytest.mark.parametrize("reader", ["every_eval_ever", "sgl_eval", "opencompass", "evalscope"])
+def test_a_folder_of_two_models_is_refused(tmp_path: Path, reader: str) -> None:
+    SCORED[reader](tmp_path / "a", BASE)
+    other = SCORED[reader](tmp_path / "b", BASE)
+    for file in list(other.rglob("*.json*")):
+        file.write_text(file.read_text("utf-8").replace("model-a", "model-b"), "utf-8")
+        moved = (
+            tmp_path / "a" / str(file.relative_to(other)).replace("model-a", "model-b").replace("4dd", "5dd")
+        )
+        moved = Path(str(moved).replace("003818", "003819"))
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(moved)
+    refused(tmp_path / "a", r"of 2 models \((example/)?model-a, (example/)?model-b\)")
+
+
+@pytest.mark.parametrize("reader", ["opencompass", "evalscope"])
+def test_an_inner_folder_and_a_file_are_read_too(tmp_path: Path, reader: str) -> None:
+    folder = SCORED[reader](tmp_path / "log", BASE)
+    [file] = [*folder.glob("*/results/*/*.json"), *folder.glob("*/reviews/*/*.jsonl")]
+    for path in (file, file.parent, file.parent.parent, file.parent.parent.parent):
+        assert len(only_rows(read_log(path))) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "words"),
+    [
+        (
+            "x_samples.jsonl",
+            {**every_eval_ever_sample(1, 1.0), "input": 3},
+            "line 2 is no sample of the schema",
+        ),
+        ("output-rs0.jsonl", {"id": "q1"}, "line 2 is no sample of sgl-eval"),
+        ("reviews.jsonl", {**evalscope_line(1, 1.0), "target": 3, "messages": [3]}, "line 2 is no review"),
+        ("profile_export.jsonl", {"metadata": {}, "metrics": {}}, "line 2 is no request of aiperf"),
+    ],
+)
+def test_a_line_of_another_shape_is_named(tmp_path: Path, name: str, row: dict[str, Any], words: str) -> None:
+    first = {
+        "x_samples.jsonl": every_eval_ever_sample(0, 1.0),
+        "output-rs0.jsonl": sgl_eval_line(0, 1.0),
+        "reviews.jsonl": evalscope_line(0, 1.0),
+        "profile_export.jsonl": aiperf_line(0, 5.0),
+    }
+    refused(write_lines(tmp_path / name, [first[name], row]), words)

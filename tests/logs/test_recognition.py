@@ -1,0 +1,74 @@
+"""Every kind of log, file and folder, is recognized by its own reader and by no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.tool_logs import OLDER, SCORED, TIMED
+
+from slimgate.logs.find import find_reader, holds_predictions
+from slimgate.plugins.loading import known_plugins, load
+
+WRITTEN = Path(__file__).parent / "written_by_tools"
+RIGHT = [1.0, 0.0, 1.0, 1.0]
+LOGS = {
+    "lm_eval": ["lm_eval/base", "lm_eval/base/samples_sums_choice_2026-11-22T14-50-51.168755.jsonl"],
+    "promptfoo": ["promptfoo/base.json"],
+    "inspect": ["inspect/base.eval", "inspect"],
+    "deepeval": ["deepeval/base.json"],
+    "guidellm": ["guidellm/base.json"],
+    "mteb": ["mteb/base", "mteb/base/Greek_predictions.json"],
+    "evalscope": ["evalscope/base"],
+    "mlperf": ["mlperf/base", "mlperf/base/mlperf_log_accuracy.json"],
+}
+
+
+def readers_of(path: Path) -> list[str]:
+    """The readers that take a path for theirs; that of tables looks at the suffix alone."""
+    return [name for name in known_plugins("log") if name != "table" and load("log", name).recognizes(path)]
+
+
+@pytest.mark.parametrize("reader", [*SCORED, *OLDER])
+def test_a_log_of_answers_is_recognized_by_its_reader_alone(tmp_path: Path, reader: str) -> None:
+    path = (SCORED | OLDER)[reader](tmp_path / "log", RIGHT)
+    assert readers_of(path) == ([] if reader == "table" else [reader])
+    assert find_reader(path) is load("log", reader)
+    assert not holds_predictions(path)
+    inner = [file for file in (tmp_path / "log").rglob("*") if file.is_file()]
+    assert all(readers_of(file) in ([], [reader]) for file in inner)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_a_load_test_is_recognized_by_its_reader_alone(tmp_path: Path, name: str) -> None:
+    reader, write = TIMED[name]
+    path = write(tmp_path / "log", [100.0, 110.0])
+    assert readers_of(path) == [reader]
+    assert not holds_predictions(path)
+
+
+@pytest.mark.parametrize(
+    ("reader", "name"), [(reader, name) for reader, names in LOGS.items() for name in names]
+)
+def test_a_log_that_its_tool_wrote_is_recognized_by_its_reader_alone(reader: str, name: str) -> None:
+    assert readers_of(WRITTEN / name) == [reader]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("empty.jsonl", ""),
+        ("list.json", "[]"),
+        ("list.jsonl", "[1, 2]\n"),
+        ("number.json", "7"),
+        ("cut.jsonl", '{"metadata": {"a": 1}, "metr'),
+        ("table.md", "| model | score |\n| --- | --- |\n| a | 0.5 |\n"),
+        ("predictions.csv", "id,label,prediction\n1,a,b\n"),
+        ("flat.json", '{"score": 0.5, "name": "x"}'),
+        ("metrics.json", '{"aggregate": {"accuracy": 0.5}}'),
+    ],
+)
+def test_other_files_are_recognized_by_no_reader(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    assert readers_of(tmp_path / name) == []
+    assert readers_of(tmp_path) == []

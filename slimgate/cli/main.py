@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import slimgate
+from slimgate._system.closed_pipes import ignore_closed_pipes
 from slimgate.cli import (
     accept,
     card,
@@ -70,6 +71,11 @@ def command_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Exit codes: 0 all budgets hold, 1 a budget does not, 4 wrong usage or input."""
+    with ignore_closed_pipes():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe that is not UTF-8 cannot hold every sign
             stream.reconfigure(errors="backslashreplace")

@@ -189,7 +189,10 @@ class Suite:
         variant = self.model(name)
         if variant.steps:
             last = variant.steps[-1]
-            is_quantized = find_kind(variant, {TEACHER: self.teacher, **self.variants}) in (CHECKPOINT, SERVED)
+            is_quantized = find_kind(variant, {TEACHER: self.teacher, **self.variants}) in (
+                CHECKPOINT,
+                SERVED,
+            )
             return last.object.weight_format(last.params) if is_quantized else None
         if variant.ref is not None:
             return None if variant.ref.stored is None else weight_format_of(variant.ref.stored)

@@ -113,7 +113,7 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
 
     The readers of installed packages are asked first, then slimgate's own. A broken or missing file is one of
     predictions, so that it has the error of predictions. stated: whether the columns of predictions were
-    named.
+    named. Raises DataError for a table that may be both: its labels and its scores can say different things.
     """
     if path.is_dir():
         return False
@@ -131,6 +131,11 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
         columns = set(columns_of(RowFile(path, kind)))
     except (SlimgateError, OSError, ValueError):
         return True
-    if {"label", "prediction"} <= columns:
-        return True
-    return not ({"score", "doc_id", "__metric__"} & columns)
+    of_scores = sorted({"score", "doc_id", "__metric__"} & columns)
+    if of_scores and {"label", "prediction"} <= columns:
+        raise DataError(
+            f"{path}: it may be predictions (columns label and prediction) or a log of scores (column "
+            f"{of_scores[0]}); --prediction prediction or --format table says which, or in a suite "
+            '[logs] kind = "predictions" or "answers"'
+        )
+    return not of_scores

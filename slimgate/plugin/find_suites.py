@@ -87,8 +87,9 @@ def find_suites(
             suites[path] = suite
     if problems and (block is None or len(problems) > len(blocked)):
         raise SuiteError("\n".join(dict.fromkeys(problems)))
-    for path, line in blocked.items() if block is not None else ():
-        block(path, line)
+    if block is not None:
+        for path, line in blocked.items():
+            block(path, line)
     _no_shared_stem(suites)
     return suites
 

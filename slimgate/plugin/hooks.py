@@ -164,12 +164,10 @@ def _describe_logs_without_baseline(logs: Mapping[Path, LogSuite]) -> str:
 
 def require_budgets(suites: Mapping[Path, Suite]) -> None:
     """Raises SuiteError for a suite without budgets, or with informational variants alone."""
-    from slimgate.run.gate_results import list_budgeted_checks
+    from slimgate.run.gate_results import describe_ungated
 
     for suite in suites.values():
-        gated = [name for name in suite.variants if suite.model(name).gated]
-        if not any(list_budgeted_checks(suite, name) for name in gated):
-            why = "it has no budget" if gated else "none of its variants is gated"
+        if why := describe_ungated(suite):
             raise describe_no_budget(suite.shown, why)
 
 

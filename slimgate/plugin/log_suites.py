@@ -109,7 +109,7 @@ class LogFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         path = self.path.resolve()
         if path in self.runs.blocked:
-            yield self._make_error(SuiteError(self.runs.blocked[path]))
+            yield self._make_error(SuiteError(self.runs.blocked[path]), name="test_suite")
             return
         if not self.runs.is_judged_here:
             return
@@ -127,13 +127,15 @@ class LogFile(pytest.File):
         if not budgeted:
             yield from self._report_no_budget(self.runs.suites[path].shown)
 
-    def _make_error(self, error: SlimgateError) -> pytest.Item:
-        item: pytest.Item = LogItem.from_parent(self, name=_NAME, error=error)
+    def _make_error(self, error: SlimgateError, name: str = _NAME) -> pytest.Item:
+        item: pytest.Item = LogItem.from_parent(self, name=name, error=error)
         return item
 
     def _report_no_budget(self, shown: str) -> Iterator[pytest.Item]:
+        from slimgate.run.gate_results import NO_BUDGET
+
         if self.config.getoption("slimgate_require_budget"):
-            yield self._make_error(describe_no_budget(shown, "it has no budget"))
+            yield self._make_error(describe_no_budget(shown, NO_BUDGET))
         else:
             self.config.stash[NOTES].append(f"{shown}: no budget, so nothing in it is judged")
 

@@ -297,15 +297,43 @@ def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
     assert not any("Ctrl-C" in line or "Traceback" in line for line in ran.lines)
 
 
-def test_a_suite_without_budgets_is_named_and_may_be_refused(repository: Path) -> None:
-    (repository / "bench/logs.toml").write_text(SUITE.partition("[budgets]")[0], "utf-8")
-    ran = pytest_in(repository, "bench")
-    assert (ran.code, "bench/logs.toml: no budget, so nothing in it is judged" in ran.lines) == (5, True)
-    ran = pytest_in(repository, "bench", "--slimgate-require-budget")
+def test_a_suite_without_budgets_is_named_and_may_be_refused(predictions: Path) -> None:
+    (predictions / "bench/files.toml").write_text(PREDICTIONS.partition("[budgets]")[0], "utf-8")
+    ran = pytest_in(predictions, "bench")
+    assert (ran.code, "bench/files.toml: no budget, so nothing in it is judged" in ran.lines) == (5, True)
+    ran = pytest_in(predictions, "bench", "--slimgate-require-budget")
     assert ran.code == 4
-    assert any(
-        "bench/logs.toml: --slimgate-require-budget: nothing would be gated" in line for line in ran.lines
-    )
+    problem = "bench/files.toml: --slimgate-require-budget: nothing would be gated"
+    assert any(problem in line for line in ran.lines)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("", 4, "it may be predictions (columns label and prediction) or a log of scores (column score)"),
+        ('kind = "predictions"\n', 0, "1 PASS, 0 FAIL"),
+        ('kind = "answers"\n', 1, "good: score 0.667 vs 1.000"),
+    ],
+    ids=["not said", "predictions", "scores"],
+)
+def test_a_table_that_may_be_two_things_needs_its_kind(
+    predictions: Path, kind: str, code: int, words: str
+) -> None:
+    """A judge gave the scores: the answers of both are as often the gold text, and the grades fell."""
+    for name, grades in (("base", (1.0, 1.0, 1.0)), ("good", (1.0, 0.0, 1.0))):
+        rows = (f"r{k},{k % 2},{k % 2},{grades[k % 3]}" for k in range(300))
+        text = "\n".join(["id,label,prediction,score", *rows]) + "\n"
+        (predictions / f"bench/{name}.csv").write_text(text, "utf-8")
+    budgets = "[budgets]\naccuracy = { drop_points = 5.0 }\n"
+    if "answers" in kind:
+        budgets = "[ranges]\nscore = [0, 1]\n[budgets]\nscore = { drop_points = 5.0 }\n"
+    logs = f'[logs]\n{kind}base = "base.csv"\ntargets = {{ good = "good.csv" }}\n'
+    if "answers" in kind:
+        logs += 'higher_is_better = ["score"]\n'
+    (predictions / "bench/files.toml").write_text(logs + budgets, "utf-8")
+    ran = pytest_in(predictions, "bench")
+    assert ran.code == code, ran.out
+    assert words in ran.out
 
 
 WITHOUT_TORCH = """\

@@ -131,11 +131,12 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
         columns = set(columns_of(RowFile(path, kind)))
     except (SlimgateError, OSError, ValueError):
         return True
-    of_scores = sorted({"score", "doc_id", "__metric__"} & columns)
-    if of_scores and {"label", "prediction"} <= columns:
-        raise DataError(
-            f"{path}: it may be predictions (columns label and prediction) or a log of scores (column "
-            f"{of_scores[0]}); --prediction prediction or --format table says which, or in a suite "
-            '[logs] kind = "predictions" or "answers"'
-        )
-    return not of_scores
+    if {"label", "prediction"} <= columns:
+        if "score" in columns:
+            raise DataError(
+                f"{path}: it may be predictions (columns label and prediction) or a log of scores (column "
+                "score); --prediction prediction or --format table says which, or in a suite [logs] kind = "
+                '"predictions" or "answers"'
+            )
+        return True
+    return not ({"score", "doc_id", "__metric__"} & columns)

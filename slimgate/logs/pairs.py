@@ -167,7 +167,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
     before, after = (read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name]) for log in (base, target))
     for log, samples in ((base, before), (target, after)):
-        differences.notes += _describe_fewer(name, log, samples)
+        differences.notes += _describe_other_count(name, log, samples)
     filters = [filter_ for filter_ in before if filter_ in after]
     if lone := sorted(set(before) ^ set(after)):
         text = f"filter {', '.join(map(repr, lone))} is in one log alone"
@@ -184,13 +184,13 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     return [paired for paired in pairs if paired is not None]
 
 
-def _describe_fewer(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
-    """A line for each filter of which fewer samples are there than the tool says that it ran."""
+def _describe_other_count(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line for each filter of which fewer or more samples are there than the tool says that it ran."""
     expected = log.tasks[name].samples
     return [
         f"{_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, and holds {len(rows):,}"
         for filter_, rows in samples.items()
-        if expected is not None and len(rows) < expected
+        if expected is not None and len(rows) != expected
     ]
 
 

@@ -15,15 +15,15 @@ _FLIPS_AND_SLICES = "flips and slices"
 def drop_unchosen(target: VariantRecord, titles: Collection[str]) -> tuple[VariantRecord, int]:
     """The record without the results that have a budget and whose title is none of these; their number."""
     dropped = [result for result in target.results() if result.facts.budgets and result.title not in titles]
-    kept = target
+    record = target
     for result in dropped:
-        kept = _drop(kept, result)
+        record = _drop(record, result)
     names = {judged.name: None for judged in judged_budgets(target)}
-    remaining = {judged.name for judged in judged_budgets(kept)}
+    remaining = {judged.name for judged in judged_budgets(record)}
     awaited = [name for name in names if name not in remaining]
     if any(result.kind == BEHAVIOUR for result in dropped):
         awaited.append(_FLIPS_AND_SLICES)
-    return kept.model_copy(update={"awaited": awaited}), len(dropped)
+    return record.model_copy(update={"awaited": awaited}), len(dropped)
 
 
 def _drop(target: VariantRecord, result: Result) -> VariantRecord:

@@ -298,7 +298,7 @@ def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
 
 
 def test_a_suite_without_budgets_is_named_and_may_be_refused(predictions: Path) -> None:
-    (predictions / "bench/files.toml").write_text(PREDICTIONS.partition("[budgets]")[0], "utf-8")
+    (predictions / "bench/files.toml").write_text(PREDICTIONS.partition("accuracy")[0], "utf-8")
     ran = pytest_in(predictions, "bench")
     assert (ran.code, "bench/files.toml: no budget, so nothing in it is judged" in ran.lines) == (5, True)
     ran = pytest_in(predictions, "bench", "--slimgate-require-budget")

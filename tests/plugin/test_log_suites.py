@@ -297,8 +297,11 @@ def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
     assert not any("Ctrl-C" in line or "Traceback" in line for line in ran.lines)
 
 
-def test_a_suite_without_budgets_is_named_and_may_be_refused(predictions: Path) -> None:
-    (predictions / "bench/files.toml").write_text(PREDICTIONS.partition("accuracy")[0], "utf-8")
+def test_a_suite_whose_budgets_are_switched_off_is_named_and_may_be_refused(predictions: Path) -> None:
+    logs = '[logs]\nbase = "base.csv"\ntargets = { good = "good.csv" }\ncolumns = { id = "row" }\n'
+    budgets = "[budgets]\naccuracy = { drop_points = 5.0 }\n[budgets.variants.good]\n"
+    off = 'accuracy = { drop_points = "off", reason = "known" }\n'
+    (predictions / "bench/files.toml").write_text(logs + budgets + off, "utf-8")
     ran = pytest_in(predictions, "bench")
     assert (ran.code, "bench/files.toml: no budget, so nothing in it is judged" in ran.lines) == (5, True)
     ran = pytest_in(predictions, "bench", "--slimgate-require-budget")

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError
 
@@ -15,9 +15,11 @@ DESCRIPTION = """\
 Checks suite files, of models and of logs, as pytest does before a run: tables, keys, names, options, budgets.
 No model is loaded. Plug-ins of your own that a suite names are imported, so their code runs.
 Prints one line for each file that is wrong: file, key, what came, what is expected.
+A suite without a budget is wrong too, since it gates nothing.
 Exit codes: 0 all files are right, 4 a file is wrong or missing.
 """
 _WRONG = 4
+_MOST_NAMED = 5
 # Folders that pytest does not look into either, unless its norecursedirs says otherwise.
 _SKIPPED = frozenset({"build", "dist", "node_modules", "venv"})
 
@@ -37,7 +39,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--data",
         action="store_true",
-        help="Also check that rows, their columns, model folders, logs and packages are on this machine",
+        help="Also check that rows, their columns, model folders and packages are on this machine, and that "
+        "logs are there and can be judged by these budgets",
+    )
+    parser.add_argument(
+        "--without-budgets", action="store_true", help="Accept suites that have no budget, so measure alone"
     )
     parser.set_defaults(run=run)
 
@@ -46,37 +52,57 @@ def run(options: argparse.Namespace) -> int:
     """Checks every file, and prints all problems."""
     from slimgate._system.escape import visible
 
-    problems, count = check_paths(options.files, data=options.data)
-    if problems:
-        sys.stderr.writelines(f"{visible(line)}\n" for line in problems)
+    checked = check_paths(options.files, data=options.data, without_budgets=options.without_budgets)
+    if checked.problems:
+        sys.stderr.writelines(f"{visible(line)}\n" for line in checked.problems)
         return _WRONG
+    count = checked.suites
     sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found\n")
+    if checked.no_suites:
+        names = [path.as_posix() for path in checked.no_suites[:_MOST_NAMED]]
+        more = len(checked.no_suites) - len(names)
+        listed = ", ".join(names) + (f" and {more} more" if more else "")
+        sys.stdout.write(visible(f"not suites, so not checked: {listed}") + "\n")
     return 0
 
 
-def check_paths(paths: Sequence[Path], *, data: bool) -> tuple[list[str], int]:
-    """The first problem of each file, each line once, and how many files are suites or parts of suites."""
+class Checked(NamedTuple):
+    """The first problem of each file, how many files are suites or parts of suites, and which are none."""
+
+    problems: list[str]
+    suites: int
+    no_suites: list[Path]
+
+
+def check_paths(paths: Sequence[Path], *, data: bool, without_budgets: bool = False) -> Checked:
+    """Checks files, and the TOML files of folders. without_budgets: accepts suites that gate nothing."""
     problems: dict[str, None] = {}
+    no_suites: list[Path] = []
     count = 0
     for path in paths:
         before = count + len(problems)
         for file in _toml_files(path) if path.is_dir() else [path]:
             try:
-                count += check_file(file, named=file is path, data=data)
+                if check_file(file, named=file is path, data=data, without_budgets=without_budgets):
+                    count += 1
+                else:
+                    no_suites.append(file)
             except SlimgateError as error:
                 problems[str(error)] = None
         if path.is_dir() and before == count + len(problems):
             problems[
                 f"{path.as_posix()}: no suite in this folder, expected a .toml file with [suite] or [logs]"
             ] = None
-    return list(problems), count
+    return Checked(list(problems), count, no_suites)
 
 
-def check_file(file: Path, *, named: bool, data: bool) -> bool:
+def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = False) -> bool:
     """Whether the file is a suite; if it is named, it must be one.
 
-    named: on the command line, not by its folder. Raises SlimgateError for what is wrong with it.
+    named: on the command line, not by its folder. without_budgets: whether it may gate nothing. Raises
+    SlimgateError for what is wrong with it.
     """
+    from slimgate.run.gate_results import NO_BUDGET, describe_ungated
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.load import load_suite
     from slimgate.suite.recognize import has_logs, is_suite, opts_in
@@ -87,7 +113,7 @@ def check_file(file: Path, *, named: bool, data: bool) -> bool:
         return True
     if not is_suite(file, shown, expected=named):
         if has_logs(file):
-            _check_log_suite(file, shown, data=data)
+            _check_log_suite(file, shown, data=data, without_budgets=without_budgets)
             return True
         return False
     # where pytest looks for plug-ins that lie beside the suite; last, so that it hides nothing
@@ -95,23 +121,43 @@ def check_file(file: Path, *, named: bool, data: bool) -> bool:
         sys.path.append(folder)
     is_named = named or not opts_in(file, shown)
     try:
-        load_suite(file, shown, check_data=data and is_named)
+        suite = load_suite(file, shown, check_data=data and is_named)
     except SuiteError as error:
         # what an opt-in suite needs is installed by those who run it
         if is_named or not isinstance(error.__cause__, MissingExtra):
             raise
+        return True
+    # gated = false on every variant is stated, with its reason
+    if not without_budgets and describe_ungated(suite) == NO_BUDGET:
+        raise _describe_no_gate(shown)
     return True
 
 
-def _check_log_suite(file: Path, shown: str, *, data: bool) -> None:
+def _describe_no_gate(shown: str) -> SuiteError:
+    return SuiteError(
+        f"{shown}: no budget, so it gates nothing; give [budgets] a limit, or accept it by --without-budgets"
+    )
+
+
+def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: bool) -> None:
     from slimgate.logs.suite import load_log_suite
 
     suite = load_log_suite(file, shown)
+    if not without_budgets and not suite.has_budget:
+        raise _describe_no_gate(shown)
     targets = {f"targets.{name}": path for name, path in suite.targets.items()}
     paths = {"base": suite.base, **targets, "repeat": suite.repeat} if data else {}
     for key, path in paths.items():
         if path is not None and not path.exists():
             raise SuiteError(f"{shown} [logs] {key}: {path.as_posix()}: no such file or folder")
+    if data:
+        from slimgate.logs.suite_run import judge_log_suite
+
+        try:
+            judge_log_suite(suite)  # whatever the verdict: logs that do not compare, patterns of nothing
+        except SlimgateError as error:
+            problem = str(error)
+            raise SuiteError(problem if problem.startswith(shown) else f"{shown}: {problem}") from None
 
 
 def _toml_files(folder: Path) -> Iterator[Path]:

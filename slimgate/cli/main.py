@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import slimgate
+from slimgate._system.closed_pipes import ignore_closed_pipes
 from slimgate.cli import (
     accept,
     card,
@@ -51,7 +53,7 @@ COMMANDS = (
     steps.add_to,
     schema.add_to,
 )
-WRONG_USAGE = 4
+WRONG_USAGE, INTERNAL_ERROR = 4, 3
 _ABOUT = (
     "`pytest bench` builds, measures and judges compressed language models. These commands write a suite, "
     "judge results of other tools, and work on finished runs."
@@ -69,7 +71,19 @@ def command_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command. Exit codes: 0 all budgets hold, 1 a budget does not, 4 wrong usage or input."""
+    """Runs a command. Exit codes: 0 all budgets hold, 1 a budget does not, 4 wrong usage or input.
+
+    3 is an error in slimgate, as in pytest: Python's own code for it, 1, would look like a verdict.
+    """
+    with ignore_closed_pipes():
+        try:
+            return _run(arguments)
+        except Exception:
+            traceback.print_exc()
+            return INTERNAL_ERROR
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe that is not UTF-8 cannot hold every sign
             stream.reconfigure(errors="backslashreplace")
@@ -91,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing is None:
             raise
         return _report_error(options.command, missing)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _report_error(options.command, f"{error.filename}: {error.strerror}")
     return code
 
 

@@ -113,7 +113,7 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
 
     The readers of installed packages are asked first, then slimgate's own. A broken or missing file is one of
     predictions, so that it has the error of predictions. stated: whether the columns of predictions were
-    named.
+    named. Raises DataError for a table that may be both: its labels and its scores can say different things.
     """
     if path.is_dir():
         return False
@@ -132,6 +132,12 @@ def holds_predictions(path: Path, *, stated: bool = False) -> bool:
     except (SlimgateError, OSError, ValueError):
         return True
     if {"label", "prediction"} <= columns:
+        if "score" in columns:
+            raise DataError(
+                f"{path}: it may be predictions (columns label and prediction) or a log of scores (column "
+                "score); --prediction prediction or --format table says which, or in a suite [logs] kind = "
+                '"predictions" or "answers"'
+            )
         return True
     if "score" in columns:
         return False

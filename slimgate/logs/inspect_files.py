@@ -30,8 +30,10 @@ _LOCAL_HEADER, _NAME_LENGTH, _EXTRA_LENGTH = 30, slice(26, 28), slice(28, 30)
 _ATTACHMENT = "attachment://"
 # What zipfile and its decompressors raise; RuntimeError of an encrypted member.
 _DAMAGED = (OSError, zipfile.BadZipFile, RuntimeError, zlib.error, lzma.LZMAError, EOFError)
-# A sample of a long agent run has hundreds of megabytes; a larger size is a damaged or hostile file.
+# A sample of a long agent run has hundreds of megabytes; a larger size is a damaged or hostile file. So is a
+# large member that is compressed more than JSON can be: the directory of a zip may claim any size.
 _MOST_BYTES = 2 * 10**9
+_LARGE, _MOST_COMPRESSED = 100 * 10**6, 200
 
 
 def read_header(file: Path) -> Json:
@@ -91,6 +93,11 @@ def _read_member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, A
     try:
         if info.file_size > _MOST_BYTES:
             raise ValueError(f"{info.file_size:,} bytes, at most {_MOST_BYTES:,} are read")
+        if info.file_size > _LARGE and info.file_size > _MOST_COMPRESSED * info.compress_size:
+            raise ValueError(
+                f"{info.file_size:,} bytes in {info.compress_size:,}, at most {_MOST_COMPRESSED} times as "
+                "many are read"
+            )
         content = _decompress_zstd(file, info) if info.compress_type == ZSTD else archive.read(info)
         value = json.loads(content)
     except (*NOT_JSON, *_DAMAGED) as error:

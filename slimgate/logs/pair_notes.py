@@ -15,14 +15,14 @@ from slimgate.plugins.reader import Log
 _LONGEST_ERROR = 300
 
 
-def describe_fewer(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
-    """A line for each filter of which samples are not there that the tool counts or lists."""
+def describe_counts(name: str, log: Log, samples: Mapping[str, Samples]) -> list[str]:
+    """A line for each filter with another count than the tool states, or without samples that it lists."""
     expected, ids = log.tasks[name].samples, pa.array(log.tasks[name].ids, pa.large_string())
     notes = [
         f"{format_place(name, filter_)}: {log.shown} says that {expected:,} samples ran, and holds "
         f"{len(rows):,}"
         for filter_, rows in samples.items()
-        if expected is not None and len(rows) < expected
+        if expected is not None and len(rows) != expected
     ]
     if lone := [name for name in log.tasks[name].filters if name not in samples]:
         filters = ", ".join(filter_ or "none" for filter_ in lone)

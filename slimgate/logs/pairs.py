@@ -24,7 +24,7 @@ from slimgate.logs.differences import Differences
 from slimgate.logs.json_lines import as_text, plain_json
 from slimgate.logs.pair_notes import (
     describe_all_failed,
-    describe_fewer,
+    describe_counts,
     describe_not_numbers,
     describe_scored_errors,
     format_place,
@@ -182,7 +182,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
     before, after = (read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name]) for log in (base, target))
     for log, samples in ((base, before), (target, after)):
-        differences.notes += describe_fewer(name, log, samples)
+        differences.notes += describe_counts(name, log, samples)
     filters = [filter_ for filter_ in before if filter_ in after]
     if lone := sorted(set(before) ^ set(after)):
         text = f"filter {', '.join(map(repr, lone))} is in one log alone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from slimgate import __version__
@@ -9,12 +10,13 @@ from slimgate._system.digests import json_digest
 from slimgate._system.files import write_atomically
 from slimgate._system.git import describe_commit
 from slimgate.logs.base_log import write_base_log
+from slimgate.logs.chosen_results import drop_unchosen
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG
 from slimgate.record import RunRecord, SelfTest, SuiteFacts, to_json
 from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
-from slimgate.record.run_verdict import verdict
+from slimgate.record.run_verdict import verdict, verdict_of_this_run
 from slimgate.run.environment import describe_machine
 from slimgate.run.gate_results import format_now
 
@@ -27,11 +29,14 @@ def write_record(
     seed: int,
     suite: str | None = None,
     title: str | None = None,
+    chosen: Mapping[str, Collection[str]] | None = None,
 ) -> RunRecord:
     """Writes the record from which reports are made into a folder.
 
     suite: its path in the record, default by the folder's name. seed: of the random weights. title: default
-    is the names of targets and base. Raises DataError where the targets do not go into one report.
+    is the names of targets and base. chosen: by target the titles of the results that the run was asked for;
+    the others with a budget are left out, and the record is partial. None: all. Raises DataError where the
+    targets do not go into one report.
     """
     judged.check_one_report()
     record = _make_record(
@@ -40,6 +45,7 @@ def write_record(
         seed,
         suite or f"{folder.resolve().name}.toml",
         title or f"{', '.join(judged.targets)} against {judged.base_name}",
+        chosen,
     )
     (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
     for name, outcomes in judged.outcomes().items():
@@ -50,10 +56,20 @@ def write_record(
     return record
 
 
-def _make_record(judged: JudgedFiles, command: str, seed: int, suite: str, title: str) -> RunRecord:
+def _make_record(
+    judged: JudgedFiles,
+    command: str,
+    seed: int,
+    suite: str,
+    title: str,
+    chosen: Mapping[str, Collection[str]] | None,
+) -> RunRecord:
     task = judged.task_facts()
-    variants = [judged.base_record(), *judged.targets.values()]
-    run_verdict = verdict(variants, SelfTest(), missing=0)
+    targets, missing = list(judged.targets.values()), 0
+    if chosen is not None:
+        pairs = [drop_unchosen(target, chosen.get(target.name, ())) for target in targets]
+        targets, missing = [target for target, _ in pairs], sum(dropped for _, dropped in pairs)
+    variants = [judged.base_record(), *targets]
     return RunRecord(
         slimgate=__version__,
         created=format_now(),
@@ -69,6 +85,6 @@ def _make_record(judged: JudgedFiles, command: str, seed: int, suite: str, title
         task=task,
         variants=variants,
         self_test=SelfTest(),
-        verdict=run_verdict,
-        this_run=run_verdict,
+        verdict=verdict(variants, SelfTest(), missing),
+        this_run=verdict_of_this_run(variants, SelfTest(), missing),
     )

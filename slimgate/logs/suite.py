@@ -29,6 +29,7 @@ from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.target_budgets import CHANGES, list_budget_tables
+from slimgate.plugins.loading import load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.record.budgets import PERPLEXITY
 from slimgate.suite.budgets import resolve_budgets
@@ -40,8 +41,15 @@ LOGS = "logs"
 
 
 FileKind = Literal["logs of answers", "prediction files", "load tests", "KL logs"]
+_KINDS: Mapping[str, FileKind] = {
+    "answers": "logs of answers",
+    "predictions": "prediction files",
+    "load_tests": "load tests",
+    "kl_logs": "KL logs",
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 # What of [logs] and of [budgets] goes with files of each kind; prediction files take every metric.
-_COMMON_KEYS = frozenset({"title", "targets", "on_inconclusive", "seed"})
+_COMMON_KEYS = frozenset({"kind", "title", "targets", "on_inconclusive", "seed"})
 _PREDICTION_KEYS = frozenset({"columns", "labels", "positive"})
 _KEYS: Mapping[FileKind, frozenset[str]] = {
     "prediction files": _COMMON_KEYS | {"base"} | _PREDICTION_KEYS,
@@ -59,6 +67,8 @@ class LogsTable(Table):
 
     title: str | None = None
     """What the reports call it; default: the names of base and targets."""
+    kind: Literal["answers", "predictions", "load_tests", "kl_logs"] | None = None
+    """What the files are; default: found from their content and the budgets."""
     base: str | None = None
     """The log of the base: a file, a folder, or a kept baseline; left out for KL logs, which hold both."""
     targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], str] = Field(min_length=1)
@@ -92,6 +102,11 @@ class LogsTable(Table):
     positive: str | None = None
     """Of prediction files: the label of two that precision, recall and F1 are of."""
 
+    @property
+    def states_columns(self) -> bool:
+        """Whether a key came that prediction files alone have."""
+        return bool(_PREDICTION_KEYS & self.model_fields_set)
+
     def column_names(self) -> ColumnNames:
         """Of prediction files."""
         return ColumnNames(**self.columns, by_user=frozenset(self.columns))
@@ -117,6 +132,14 @@ class LogSuite:
     budgets: LogBudgets | None
     rules: Rules
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether the file states a limit for any target."""
+        if self.budgets is not None:
+            return bool(self.budgets.pooled or any(limits for _, limits in self.budgets.patterns))
+        of_targets = resolve_budgets(self.tables, tuple(self.targets), self.shown)
+        return any(list_budget_tables(budgets) for budgets in of_targets.values())
+
 
 def load_log_suite(path: Path, shown: str) -> LogSuite:
     """Reads the suite file, and of the logs only whether the base holds predictions. Raises SuiteError."""
@@ -129,7 +152,10 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     try:
         table = LogsTable.model_validate(data[LOGS])
         base = None if table.base is None else _to_relative_path(path, table.base, shown)
-        kind = _find_kind(base, table, tables)
+        kind = _find_kind(base, table, tables) if table.kind is None else _KINDS[table.kind]
+        _check_base(base, kind)
+        if table.format is not None:
+            load("log", table.format)
         (check_load_options if kind == "load tests" else check_options)(table.allow)
         rules = Rules(
             frozenset(table.allow),
@@ -175,7 +201,7 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, Any]) -
     if base is None:
         return "KL logs"
     if table.format is None:
-        is_there = base.is_file() and holds_predictions(base)
+        is_there = base.is_file() and holds_predictions(base, stated=table.states_columns)
         if is_there or (not base.exists() and _seems_predictions(base, table)):
             return "prediction files"
     if not {LATENCY, *TOKEN_TABLES}.isdisjoint(_list_stated(tables)):
@@ -183,8 +209,15 @@ def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, Any]) -
     return "logs of answers"
 
 
+def _check_base(base: Path | None, kind: FileKind) -> None:
+    """Raises SuiteError for a base of KL logs, and for none of other files."""
+    if (base is None) != (kind == "KL logs"):
+        key, hint = ("base", "leave it out") if base is not None else ("no base", "name the log of the base")
+        raise SuiteError(f'{key} came with kind = "{_NAMES[kind]}"; {hint}')
+
+
 def _seems_predictions(base: Path, table: LogsTable) -> bool:
-    return bool(_PREDICTION_KEYS & table.model_fields_set) or base.suffix in (".csv", ".tsv", ".parquet")
+    return table.states_columns or base.suffix in (".csv", ".tsv", ".parquet")
 
 
 def _check_kind(table: LogsTable, tables: Mapping[str, Any], kind: FileKind, shown: str) -> None:

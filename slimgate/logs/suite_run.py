@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from slimgate.data.row_files import require
-from slimgate.errors import SuiteError
+from slimgate.errors import DataError, SuiteError
 from slimgate.logs.answers import JudgedAnswers
-from slimgate.logs.find import check_repeat_files, read_any_log, read_log
+from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.logs.judged_kl_log import JudgedKlLogs, read_kl_budgets
 from slimgate.logs.judged_loads import (
@@ -72,6 +73,8 @@ def _read_kl_log(path: Path) -> KlLog:
 
 def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
     table = suite.table
+    if table.kind is None:
+        _check_predictions([base, *suite.targets.values()], stated=table.states_columns)
     pairs: dict[str, JudgedPair] = {}
     for name, path in suite.targets.items():
         budgets = read_prediction_budgets(suite.tables, name, suite.shown)
@@ -80,6 +83,16 @@ def _judge_predictions(suite: LogSuite, base: Path) -> JudgedPredictions:
             name, (base, path), pair, budgets, seed=table.seed, on_inconclusive=table.on_inconclusive
         )
     return JudgedPredictions(pairs, base.as_posix())
+
+
+def _check_predictions(files: Iterable[Path], *, stated: bool) -> None:
+    """Raises DataError for a file that is a log, if the suite does not say what its files are."""
+    for file in files:
+        if not holds_predictions(file, stated=stated):
+            raise DataError(
+                f'{file.as_posix()}: it is a log, and the others are predictions; [logs] kind = "answers" '
+                "judges all by their scores"
+            )
 
 
 def _judge_load_tests(suite: LogSuite, path: Path, base: Log) -> JudgedLoadTests:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from slimgate.errors import SuiteError
+
 if TYPE_CHECKING:
     from slimgate.plugin.session import Session
     from slimgate.run.gate_results import Part
@@ -49,3 +51,11 @@ def shard_of(config: pytest.Config) -> Shard | None:
     from slimgate.run.shards import parse_shard
 
     return parse_shard(text)
+
+
+def describe_no_budget(shown: str, why: str) -> SuiteError:
+    """The error of --slimgate-require-budget on a suite."""
+    return SuiteError(
+        f"{shown}: --slimgate-require-budget: nothing would be gated, since {why}; give [budgets] a limit, "
+        "or leave the suite out"
+    )

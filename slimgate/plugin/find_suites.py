@@ -46,11 +46,13 @@ def find_suites(
     *,
     enter: Callable[[Path], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
+    block: Callable[[Path, str], None] | None = None,
 ) -> dict[Path, Suite]:
     """Every suite of the run by its path, validated.
 
     enter: called with the folder of a suite before it is read, so that plug-ins beside it can be imported.
-    note: called with a line on each file that lies where suites do and is none.
+    note: called with a line on each file that lies where suites do and is none. block: called with a suite
+    for which a package is missing, and the line that says so, if nothing else is wrong; None: that is wrong.
     An opt-in suite counts only where it is named itself; else it is checked by syntax and schema alone.
     Raises SuiteError: one line for each file that is wrong.
     """
@@ -59,6 +61,7 @@ def find_suites(
 
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
+    blocked: dict[Path, str] = {}
     for path, named in _candidates(search):
         if path in suites:
             continue
@@ -74,13 +77,19 @@ def find_suites(
             suite = load_suite(path, shown, check_data=is_named)
         except SuiteError as error:
             # what an opt-in suite needs is to be installed by those who run it
-            if is_named or not isinstance(error.__cause__, MissingExtra):
+            lacks_package = isinstance(error.__cause__, MissingExtra)
+            if is_named or not lacks_package:
                 problems.append(str(error))
+            if is_named and lacks_package:
+                blocked[path] = str(error)
             continue
         if named or not suite.opt_in:
             suites[path] = suite
-    if problems:
+    if problems and (block is None or len(problems) > len(blocked)):
         raise SuiteError("\n".join(dict.fromkeys(problems)))
+    if block is not None:
+        for path, line in blocked.items():
+            block(path, line)
     _no_shared_stem(suites)
     return suites
 

@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.errors import SlimgateError
+from slimgate.errors import SlimgateError, SuiteError
 from slimgate.plugin.collect import UNTIMED, check_of, models_of, params_of, suite_of, takes_times
-from slimgate.plugin.config import NOTES, PARTS, SERVER_CONSIDERED, SESSION, project_root, shard_of
+from slimgate.plugin.config import (
+    NOTES,
+    PARTS,
+    SERVER_CONSIDERED,
+    SESSION,
+    describe_no_budget,
+    project_root,
+    shard_of,
+)
 from slimgate.plugin.find_suites import (
     Search,
     find_log_suites,
@@ -124,11 +132,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     from slimgate.plugin.session_start import start_session
 
     try:
-        suites = find_suites(search, enter=lambda folder: _importable(search.root, folder), note=notes.append)
+        blocked: dict[Path, str] = {}
+        suites = find_suites(
+            search,
+            enter=lambda folder: _importable(search.root, folder),
+            note=notes.append,
+            block=blocked.__setitem__,
+        )
         logs = find_log_suites(search, suites)
+        if blocked and (suites or not logs):  # else they are errors beside the logs
+            raise SuiteError("\n".join(dict.fromkeys(blocked.values())))
         if logs and config.getoption("slimgate_baseline") is not None:
             notes.append(_describe_logs_without_baseline(logs))
-        state = start_session(config, suites, logs)
+        state = start_session(config, suites, logs, blocked)
         if logs and (shard := shard_of(config)) is not None and shard.number > 1:
             state.logs.is_judged_here = False
             names = ", ".join(suite.shown for suite in logs.values())
@@ -148,17 +164,11 @@ def _describe_logs_without_baseline(logs: Mapping[Path, LogSuite]) -> str:
 
 def require_budgets(suites: Mapping[Path, Suite]) -> None:
     """Raises SuiteError for a suite without budgets, or with informational variants alone."""
-    from slimgate.errors import SuiteError
-    from slimgate.run.gate_results import list_budgeted_checks
+    from slimgate.run.gate_results import describe_ungated
 
     for suite in suites.values():
-        gated = [name for name in suite.variants if suite.model(name).gated]
-        if not any(list_budgeted_checks(suite, name) for name in gated):
-            why = "it has no budget" if gated else "none of its variants is gated"
-            raise SuiteError(
-                f"{suite.shown}: --slimgate-require-budget: nothing would be gated, since {why}; give "
-                "[budgets] a limit, or leave the suite out"
-            )
+        if why := describe_ungated(suite):
+            raise describe_no_budget(suite.shown, why)
 
 
 def _tell_weaker_gate(config: pytest.Config, error: SlimgateError) -> None:
@@ -191,7 +201,8 @@ def pytest_configure_node(node: Any) -> None:
         from slimgate.plugin.session_start import session_of
 
         state = session_of(config)
-        node.workerinput["slimgate_suites"] = [str(path) for path in (*state.suites, *state.logs.suites)]
+        paths = (*state.suites, *state.logs.suites, *state.logs.blocked)
+        node.workerinput["slimgate_suites"] = [str(path) for path in paths]
         node.workerinput["slimgate_rebuild_mark"] = state.rebuild_mark
 
 
@@ -401,16 +412,22 @@ def _failed_variant(item: pytest.Item) -> str:
     return str(next(iter(models_of(item)), TEACHER))
 
 
+# How a run ends in which nothing but a test failed.
+_JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes record, outcomes and report of every suite that reported something.
 
     If the record says that the run does not pass, the exit code is 1, even if no test failed: a test may have
-    a mark xfail or skip.
+    a mark xfail or skip. If a suite could not be judged, it is 4.
     """
     state = session.config.stash.get(SESSION, None)
     if state is not None and not hasattr(session.config, "workerinput"):
         state.finish()
+        if session.exitstatus in _JUDGED and any(state.errors()):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if session.exitstatus == pytest.ExitCode.OK and any(state.failures()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -419,9 +436,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """What does not hold or could not be told, and a line a suite: its status and where its report is."""
     state = terminalreporter.config.stash.get(SESSION, None)
-    if state is None or not state.written_records:
+    if state is None:
+        return
+    errors = list(state.errors())
+    if not errors and not state.written_records:
         return
     terminalreporter.section("slimgate")
+    for line in errors if exitstatus in _JUDGED else ():
+        terminalreporter.write_line(_make_visible(f"exit code 4: {line}"))
+    if not state.written_records:
+        return
     if state.confirmation is not None:
         for line in state.confirmation.summary():
             terminalreporter.write_line(line)

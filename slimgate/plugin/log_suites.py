@@ -1,4 +1,7 @@
-"""Suites of logs as test files: a test for each result that has a budget."""
+"""Suites of logs as test files: a test for each result that has a budget.
+
+A suite that cannot be judged is one test, which no -k or -m leaves out: nobody knows which tests it has.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate.errors import SlimgateError
-from slimgate.plugin.config import SESSION
+from slimgate.errors import SlimgateError, SuiteError
+from slimgate.plugin.config import NOTES, SESSION, describe_no_budget
 
 if TYPE_CHECKING:
     from slimgate.logs.judged import JudgedFiles
@@ -23,15 +26,17 @@ _NAME = "test_logs"
 class LogRuns:
     """The suites of logs of a run, by path; each is read and judged once in a process.
 
+    blocked: suites of models beside them for which a package is missing, each with its line.
     is_judged_here: not in shards behind the first.
     """
 
-    def __init__(self, suites: Mapping[Path, LogSuite]) -> None:
-        self.suites = suites
+    def __init__(self, suites: Mapping[Path, LogSuite], blocked: Mapping[Path, str] | None = None) -> None:
+        self.suites, self.blocked = suites, blocked or {}
         self.is_judged_here = True
         self._judged: dict[Path, JudgedFiles] = {}
-        self._reported: dict[Path, None] = {}
+        self._reported: dict[Path, dict[str, list[str]]] = {}
         self._failures: list[str] = []
+        self._errors: list[str] = []
 
     def judge(self, path: Path) -> JudgedFiles:
         """The verdicts of a suite. Raises SlimgateError where they cannot be reached."""
@@ -41,27 +46,36 @@ class LogRuns:
             self._judged[path] = judge_log_suite(self.suites[path])
         return self._judged[path]
 
-    def note_report(self, path: Path, failure: str | None, *, is_judged: bool) -> None:
+    def note_report(self, path: Path, result: tuple[str, str] | None, failure: str | None) -> None:
         """A test of the suite was selected, here or in a worker of xdist, so that its record is written.
 
-        failure: why the run does not pass, whatever becomes of the test. is_judged: the logs could be read.
+        result: the target and the title of what it judges; None where the suite could not be judged.
+        failure: why the run does not pass, whatever becomes of the test.
         """
-        if is_judged:
-            self._reported[path] = None
+        if result is not None:
+            target, title = result
+            self._reported.setdefault(path, {}).setdefault(target, []).append(title)
         if failure is not None:
-            self._failures.append(failure)
+            (self._errors if result is None else self._failures).append(failure)
 
     def failures(self) -> Iterator[str]:
         """Why this run does not pass, also by tests with a mark xfail or skip."""
         yield from self._failures
 
+    def errors(self) -> Iterator[str]:
+        """Why suites could not be judged."""
+        yield from self._errors
+
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
-        """Writes record, outcomes and reports of every suite of which a verdict was reported."""
+        """Writes record, outcomes and reports of every suite of which a verdict was reported.
+
+        Results whose tests did not run are left out.
+        """
         from slimgate.logs.record import write_record
         from slimgate.report.files import write_reports
 
         records: dict[Path, RunRecord] = {}
-        for path in self._reported:
+        for path, chosen in self._reported.items():
             suite, folder = self.suites[path], root / path.stem
             records[path] = write_record(
                 self.judge(path),
@@ -70,6 +84,7 @@ class LogRuns:
                 command=command,
                 seed=suite.table.seed,
                 title=suite.table.title,
+                chosen=chosen,
             )
             write_reports(records[path], folder, None)
         return records
@@ -78,7 +93,7 @@ class LogRuns:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """A suite of logs is a test file."""
     state = parent.config.stash.get(SESSION, None)
-    if state is None or file_path.resolve() not in state.logs.suites:
+    if state is None or file_path.resolve() not in {**state.logs.suites, **state.logs.blocked}:
         return None
     node: pytest.Collector = LogFile.from_parent(parent, path=file_path)
     return node
@@ -93,28 +108,52 @@ class LogFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         path = self.path.resolve()
+        if path in self.runs.blocked:
+            yield self._make_error(SuiteError(self.runs.blocked[path]), name="test_suite")
+            return
         if not self.runs.is_judged_here:
             return
         try:
             judged = self.runs.judge(path)
         except SlimgateError as error:
-            yield LogItem.from_parent(self, name=_NAME, error=error)
+            yield self._make_error(error)
             return
-        for target, record in judged.targets.items():
-            for result in record.results():
-                if result.facts.budgets:
-                    name = f"{_NAME}[{target}-{result.title}]"
-                    yield LogItem.from_parent(self, name=name, facts=result.facts)
+        results = [(target, result) for target in judged.targets.values() for result in target.results()]
+        budgeted = [(target, result) for target, result in results if result.facts.budgets]
+        for target, result in budgeted:
+            name = f"{_NAME}[{target.name}-{result.title}]"
+            chosen = (target.name, result.title)
+            yield LogItem.from_parent(self, name=name, facts=result.facts, result=chosen)
+        if not budgeted:
+            yield from self._report_no_budget(self.runs.suites[path].shown)
+
+    def _make_error(self, error: SlimgateError, name: str = _NAME) -> pytest.Item:
+        item: pytest.Item = LogItem.from_parent(self, name=name, error=error)
+        return item
+
+    def _report_no_budget(self, shown: str) -> Iterator[pytest.Item]:
+        from slimgate.run.gate_results import NO_BUDGET
+
+        if self.config.getoption("slimgate_require_budget"):
+            yield self._make_error(describe_no_budget(shown, NO_BUDGET))
+        else:
+            self.config.stash[NOTES].append(f"{shown}: no budget, so nothing in it is judged")
 
 
 class LogItem(pytest.Item):
     """The verdict on one result of one target, such as a comparison; or why there is none."""
 
     def __init__(
-        self, *, facts: JudgedFacts | None = None, error: SlimgateError | None = None, **kwargs: Any
+        self,
+        *,
+        facts: JudgedFacts | None = None,
+        result: tuple[str, str] | None = None,
+        error: SlimgateError | None = None,
+        **kwargs: Any,
     ) -> None:
+        """result: target and title of what is judged."""
         super().__init__(**kwargs)
-        self._facts, self.error = facts, error
+        self._facts, self.result, self.error = facts, result, error
 
     def describe_failure(self) -> str | None:
         """Why the test fails; None if it passes."""
@@ -145,8 +184,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if isinstance(item, LogItem) and report.when == "setup":
         facts = {
             "path": str(item.path.resolve()),
+            "result": item.result,
             "failure": item.describe_failure(),
-            "is_judged": item.error is None,
         }
         setattr(report, "slimgate_logs", facts)  # noqa: B010  not declared
     return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Keeps the tests of suites that could not be judged, whatever -k, -m or --deselect leave out."""
+    broken = [item for item in items if isinstance(item, LogItem) and item.error is not None]
+    yield
+    items.extend(item for item in broken if item not in items)

@@ -130,6 +130,10 @@ class Session:
             yield from session.failures()
         yield from self.logs.failures()
 
+    def errors(self) -> Iterator[str]:
+        """Why suites of this run could not be judged: a line for each."""
+        yield from self.logs.errors()
+
     def to_confirm(self, path: Path) -> Passed:
         """What of a suite passed on the gate, in a run on the confirm rows."""
         if self.confirmation is None:

@@ -48,9 +48,15 @@ def session_of(config: pytest.Config) -> Session:
 
 
 def start_session(
-    config: pytest.Config, suites: dict[Path, Suite], logs: Mapping[Path, LogSuite] | None = None
+    config: pytest.Config,
+    suites: dict[Path, Suite],
+    logs: Mapping[Path, LogSuite] | None = None,
+    blocked: Mapping[Path, str] | None = None,
 ) -> Session:
-    """Makes the session of the run, and has it collect what tests report. Raises SuiteError."""
+    """Makes the session of the run, and has it collect what tests report. Raises SuiteError.
+
+    blocked: the suites of models that cannot run here, each with the line that says why.
+    """
     report_root = _folder(config, config.getoption("slimgate_report"), "reports/latest")
     state = Session(
         suites,
@@ -65,7 +71,7 @@ def start_session(
         shard=shard_of(config),
         time_limit=config.getoption("slimgate_time_limit"),
         split=CONFIRM if config.getoption("slimgate_confirm") else GATE,
-        logs=LogRuns(logs or {}),
+        logs=LogRuns(logs or {}, blocked),
     )
     refuse_shard_of_family(config, suites)
     _set_tokenizer_threads(config, suites)
@@ -153,7 +159,9 @@ class RecordKeeper:
             else:
                 self._state.add(Path(sent["suite"]), sent["test"], sent["parts"])
         if (logs := getattr(report, "slimgate_logs", None)) is not None:
-            self._state.logs.note_report(Path(logs["path"]), logs["failure"], is_judged=logs["is_judged"])
+            result = logs["result"]
+            chosen = None if result is None else (result[0], result[1])  # a list, of a worker of xdist
+            self._state.logs.note_report(Path(logs["path"]), chosen, logs["failure"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:

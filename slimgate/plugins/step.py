@@ -41,7 +41,7 @@ class Step(WithParams[P]):
     restore: Callable[[Any, Json], None] | None = None
 
     def weight_format(self, params: P) -> str:
-        """The format of the weights that it leaves, if `gives` is "served": a quant_method, or `gguf`."""
+        """The format of the weights if it leaves a model of the kind "served": a quant_method, or `gguf`."""
         return "unknown"
 
     @abstractmethod

@@ -81,6 +81,17 @@ def list_budgeted_checks(suite: Suite, name: str) -> list[tuple[str, Key]]:
     return [(judged, key) for key, judged in _list_checks(suite, name) if judged is not None]
 
 
+NO_BUDGET = "it has no budget"
+
+
+def describe_ungated(suite: Suite) -> str | None:
+    """Why a suite gates nothing; None if a variant that gates has a budget."""
+    gated = [name for name in suite.variants if suite.model(name).gated]
+    if any(list_budgeted_checks(suite, name) for name in gated):
+        return None
+    return NO_BUDGET if gated else "none of its variants is gated"
+
+
 def _list_checks(suite: Suite, name: str) -> Iterator[tuple[Key, str | None]]:
     """The checks of a model, each with the quantity that its budget limits; None if it has no budget."""
     budgets = suite.find_budgets(name)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from slimgate.errors import BuildError
 from slimgate.plugins.loading import plugins, runtime_of
-from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, Variant
+from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, Variant, find_kind
 
 
 def find_runtime(kind: str) -> SuiteRuntime:
@@ -37,13 +36,3 @@ def add_default_runtimes(suite: Suite, stated: frozenset[str]) -> Suite:
                 continue
     teacher = models.pop(TEACHER)
     return replace(suite, teacher=teacher, variants=models)
-
-
-def find_kind(variant: Variant, models: Mapping[str, Variant]) -> str:
-    """The kind of artifact after a variant's last step."""
-    for step in reversed(variant.steps):
-        if step.object.gives is not None:
-            return str(step.object.gives)
-    if variant.ref is not None:
-        return variant.ref.kind
-    return find_kind(models[variant.parent or TEACHER], models)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from slimgate.data.splits import SplitSizes
-from slimgate.models.quantized_files import SERVED, weight_format_of
+from slimgate.models.quantized_files import CHECKPOINT, SERVED, weight_format_of
 from slimgate.plugins.base import WithParams
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.runtime import Runtime
@@ -183,12 +183,17 @@ class Suite:
     def find_weight_format(self, name: str) -> str | None:
         """The format of a model's weights for servers: `gguf`, or a quant_method of transformers.
 
-        None of all other weights. For a hub model this is known once it is fetched.
+        None of all other weights. For a hub model this is known once it is fetched. A step that keeps the
+        kind of the model may have changed the format, so it is what that step says.
         """
         variant = self.model(name)
         if variant.steps:
             last = variant.steps[-1]
-            return last.object.weight_format(last.params) if last.object.gives == SERVED else None
+            is_quantized = find_kind(variant, {TEACHER: self.teacher, **self.variants}) in (
+                CHECKPOINT,
+                SERVED,
+            )
+            return last.object.weight_format(last.params) if is_quantized else None
         if variant.ref is not None:
             return None if variant.ref.stored is None else weight_format_of(variant.ref.stored)
         return self.find_weight_format(variant.parent or TEACHER)
@@ -286,6 +291,16 @@ class Suite:
         has_stochastic_step = any(step.object.stochastic for step in variant.steps)
         from_others = [name for name in (variant.parent, *variant.assistants) if name is not None]
         return has_stochastic_step or any(self.is_stochastic(name) for name in from_others)
+
+
+def find_kind(variant: Variant, models: Mapping[str, Variant]) -> str:
+    """The kind of artifact after a variant's last step."""
+    for step in reversed(variant.steps):
+        if step.object.gives is not None:
+            return str(step.object.gives)
+    if variant.ref is not None:
+        return variant.ref.kind
+    return find_kind(models[variant.parent or TEACHER], models)
 
 
 def dump_params(params: BaseModel, *, exclude_defaults: bool = False) -> Any:

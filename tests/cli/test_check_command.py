@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
 
@@ -133,6 +134,84 @@ def test_a_file_that_is_named_must_be_a_suite_and_a_folder_must_have_one(
         4,
         "model: no suite in this folder, expected a .toml file with [suite] or [logs]",
     )
+
+
+def test_files_of_a_folder_that_are_no_suites_are_named(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for at in range(7):
+        (repository / f"bench/notes{at}.toml").write_text("[server]\nport = 1\n", "utf-8")
+    code, out, _ = check(capsys, "bench")
+    assert code == 0
+    assert out.splitlines()[1] == (
+        "not suites, so not checked: bench/notes0.toml, bench/notes1.toml, bench/notes2.toml, "
+        "bench/notes3.toml, bench/notes4.toml and 2 more"
+    )
+    code, _, [error] = check(capsys, "bench/*.tml")
+    assert (code, error) == (4, "bench/*.tml: cannot be read: No such file or directory")
+
+
+@pytest.mark.parametrize("name", ["reviews", "files"])
+def test_a_suite_without_a_budget_gates_nothing(
+    repository: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (repository / "bench/files.toml").write_text(
+        '[logs]\nkind = "predictions"\nbase = "a.csv"\ntargets = { b = "b.csv" }\n[budgets]\n', "utf-8"
+    )
+    file = repository / f"bench/{name}.toml"
+    file.write_text(file.read_text("utf-8").partition("[budgets]")[0], "utf-8")
+    code, _, [error] = check(capsys, f"bench/{name}.toml")
+    assert code == 4
+    assert error.startswith(f"bench/{name}.toml: no budget, so it gates nothing; give [budgets] a limit")
+    assert check(capsys, f"bench/{name}.toml", "--without-budgets")[0] == 0
+
+
+def test_variants_that_say_that_they_do_not_gate_need_no_budget(
+    repository: Path, suite_text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = suite_text
+    for before in ("= { steps", '= { from = "student", steps'):
+        assert before in text
+        text = text.replace(before, before.replace("{", '{ gated = false, reason = "to look at",'))
+    (repository / "bench/reviews.toml").write_text(text, "utf-8")
+    assert check(capsys, "bench/reviews.toml") == (0, "1 suite checked, no mistake found\n", [])
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('format = "lmeval"', "no such log. Did you mean lm_eval?"),
+        ('kind = "kl_logs"', 'base came with kind = "kl_logs"; leave it out'),
+        ('kind = "prediction"', '[logs] kind: "prediction" came, expected'),
+    ],
+    ids=["a format", "a base", "a kind"],
+)
+def test_what_a_suite_of_logs_says_of_its_files_is_checked(
+    repository: Path, capsys: pytest.CaptureFixture[str], line: str, problem: str
+) -> None:
+    with_mistake(repository, "logs.toml", "[budgets]", f"{line}\n[budgets]")
+    code, _, [error] = check(capsys, "bench/logs.toml")
+    assert code == 4
+    assert error.startswith("bench/logs.toml [logs]")
+    assert problem in error
+
+
+def test_logs_that_cannot_be_judged_are_found_on_request(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A verdict of FAIL is no mistake of the suite; a pattern of nothing is."""
+    for name, right in (("base", 1.0), ("int4", 0.0)):
+        write_lm_eval(repository / "logs" / name, {"gsm8k": [right] * 100})
+    assert check(capsys, "bench/logs.toml", "--data")[0] == 0
+    with_mistake(repository, "logs.toml", '"*"', '"gsm9k*"')
+    assert check(capsys, "bench/logs.toml")[0] == 0
+    code, _, [error] = check(capsys, "bench/logs.toml", "--data")
+    assert code == 4
+    assert error.startswith('bench/logs.toml: "gsm9k*" matches no comparison')
+    (repository / "bench/logs.toml").write_text(LOGS.replace("[budgets]", 'format = "table"\n[budgets]'))
+    code, _, [error] = check(capsys, "bench/logs.toml", "--data")
+    assert code == 4
+    assert error.startswith("bench/logs.toml: logs/base")
 
 
 def test_folders_of_environments_are_left_out(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -388,3 +388,20 @@ def test_a_million_rows(judge: Judge, tmp_path: Path) -> None:
     assert code == 0
     assert "n=1000000" in out
     assert "9,000 rows from right to wrong, 1,000 from wrong to right" in out
+
+
+def test_a_report_that_cannot_be_written_is_wrong_input(judge: Judge, pair: tuple[Path, Path]) -> None:
+    code, _, err = judge(*pair, "--drop-points", 4, "--report", pair[0] / "report")
+    assert code == 4
+    assert re.fullmatch(r"slimgate judge: .*teacher\.csv.*: (Not a directory|File exists)\n", err)
+
+
+def test_an_error_in_slimgate_is_no_verdict(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr("slimgate.cli.judge.ending._exit_code", fail)
+    assert main(["judge", *map(str, pair), "--drop-points", "4"]) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err

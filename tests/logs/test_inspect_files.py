@@ -142,3 +142,33 @@ def test_a_scorer_that_failed_in_every_sample_does_not_pass(tmp_path: Path, miss
     assert main(arguments) == 4
     assert main([*arguments, "--metric", "match"]) == 0
     assert main([*arguments, "--allow", "metrics"]) == 0
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, 93], ids=["deflated", "zstandard"])
+def test_a_member_that_claims_to_be_huge_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: int
+) -> None:
+    """3 MB of blanks take 3 kB in a zip, and gigabytes would take megabytes."""
+    monkeypatch.setattr("slimgate.logs.inspect_files._LARGE", 10**6)
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [_sample(1, notes=" " * 3 * 10**6)])
+    if compression == 93:
+        _claim_zstandard(file)
+    problem = (
+        r"^.*x\.eval: samples/1_epoch_1\.json is damaged \(3,000,[0-9]+ bytes in [0-9,]+, at most 200 times "
+        r"as many are read\); copy the log again$"
+    )
+    with pytest.raises(DataError, match=problem):
+        list(read_samples(file))
+
+
+def _claim_zstandard(file: Path) -> None:
+    """Changes the compression of the sample in the directory of the zip."""
+    content = bytearray(file.read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 10 : at + 12] = (93).to_bytes(2, "little")
+    file.write_bytes(bytes(content))
+
+
+def test_text_that_repeats_itself_is_read(tmp_path: Path) -> None:
+    file = _write_eval(tmp_path / "x.eval", zipfile.ZIP_DEFLATED, [_sample(1, notes=" " * 3 * 10**6)])
+    assert len(list(read_samples(file))) == 1

@@ -309,6 +309,34 @@ def test_lighteval_compares_the_settings_of_each_run(tmp_path: Path) -> None:
     assert (settings["limit"], settings["shots"], settings["version"]) == ("none", 0, 1)
 
 
+def _state(folder: Path, **stated: Any) -> None:
+    """Writes what the results file says of arc: acc, and how many documents ran."""
+    [file] = folder.glob("results/**/results_*.json")
+    results = json.loads(file.read_text("utf-8"))
+    results["results"] = {"arc": {"acc": stated["acc"], "acc_stderr": 0.01}}
+    results["config_tasks"]["arc"]["effective_num_docs"] = stated["count"]
+    file.write_text(json.dumps(results), "utf-8")
+
+
+def test_lighteval_samples_are_those_that_its_results_are_of(tmp_path: Path) -> None:
+    """A details file of another run beside the results would be judged as theirs."""
+    mean = sum(RIGHT) / len(RIGHT)
+    base = write_lighteval(tmp_path / "base", {"arc": RIGHT}, JANUARY, 0)
+    int4 = write_lighteval(tmp_path / "int4", {"arc": RIGHT}, JANUARY, 0)
+    for acc, count in ((mean, len(RIGHT)), (mean, -1)):
+        _state(int4, acc=acc, count=count)
+        assert judge_logs(read_log(base), read_log(int4), LogBudgets(), Rules()).comparisons
+    _state(int4, acc=mean - 0.05, count=-1)
+    with pytest.raises(
+        DataError, match=rf"arc: the results state acc {mean - 0.05:.4f}, and the 300 samples"
+    ):
+        judge_logs(read_log(base), read_log(int4), LogBudgets(), Rules())
+    for count in (299, 301):
+        _state(int4, acc=mean, count=count)
+        verdicts = judge_logs(read_log(base), read_log(int4), LogBudgets(), Rules())
+        assert f"arc: {int4} says that {count} samples ran, and holds 300" in verdicts.notes
+
+
 def write_inspect(folder: Path, source: str, run: str, created: str, **changed: Any) -> None:
     file = WRITTEN / "inspect" / source
     log = {**inspect_files.read_header(file), "samples": list(inspect_files.read_samples(file))}

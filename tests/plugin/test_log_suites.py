@@ -61,17 +61,42 @@ def test_each_comparison_with_a_budget_is_a_test(repository: Path, workers: tupl
         assert "gsm8k/acc" in (folder / "logs" / name).read_text("utf-8")
 
 
-def test_the_names_of_tests_choose_comparisons(repository: Path) -> None:
-    ran = pytest_in(repository, "bench", "-k", "good and arc")
-    assert ran.code == 0
-    assert "1 passed, 3 deselected" in ran.lines[-1]
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("bench", "-k", "good and arc"),
+        ("bench/logs.toml::test_logs[good-arc/acc]",),
+        ("bench/logs.toml", "--deselect", "bench/logs.toml::test_logs[bad-gsm8k/acc]", "-n", "1"),
+    ],
+    ids=["by words", "by its id", "by what is left out, in a worker"],
+)
+def test_what_is_not_asked_for_has_no_verdict(repository: Path, chosen: tuple[str, ...]) -> None:
+    """As in suites of models: neither a line, nor a verdict in the record, which is partial."""
+    ran = pytest_in(repository, *chosen)
+    text = "\n".join(ran.lines)
+    passed, left_out = (2, 1) if "--deselect" in chosen else (1, 3)
+    assert ran.code == 0, text
+    assert "FAIL" not in text.replace(" 0 FAIL", "")
+    assert f"{left_out} check{'s' if left_out > 1 else ''} not run" in text
+    record = read_record(repository / "reports/latest/logs/run.json")
+    assert record.verdict.missing == left_out
+    assert record.this_run is not None
+    assert record.this_run.passed == passed
+    assert not record.verdict.failed
+    assert "gsm8k/acc" not in record.variant("bad").quality
+    assert "gsm8k/acc" in record.variant("bad").awaited
+    for name in ("logs/report.md", "pr-comment.md"):
+        assert "drop 25.0 points" not in (repository / "reports/latest" / name).read_text("utf-8")
 
 
-def test_logs_that_cannot_be_judged_are_one_failed_test(repository: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("-k", "nothing", "-n", "1")], ids=["all", "none of its tests"])
+def test_logs_that_cannot_be_judged_are_wrong_input(repository: Path, arguments: tuple[str, ...]) -> None:
+    """Also where tests are chosen: nobody knows which tests the suite has."""
     next((repository / "logs/bad").glob("samples_arc*")).unlink()
-    ran = pytest_in(repository, "bench/logs.toml")
-    assert ran.code == 1
-    assert any("lacks the task arc" in line for line in ran.lines)
+    ran = pytest_in(repository, "bench/logs.toml", *arguments)
+    assert ran.code == 4
+    assert any(line.startswith("exit code 4: ") and "lacks the task arc" in line for line in ran.lines)
+    assert any("1 failed" in line for line in ran.lines)
     assert not (repository / "reports/latest/logs").exists()
 
 
@@ -239,7 +264,7 @@ def test_a_mark_does_not_change_the_exit_code(repository: Path, mark: str, worke
     (repository / "bench/logs.toml").write_text(
         SUITE.replace('bad = "../logs/bad" ', 'worst = "../logs/gone"')
     )
-    assert pytest_in(repository, "bench/logs.toml", *workers).code == 1
+    assert pytest_in(repository, "bench/logs.toml", *workers).code == 4
     (repository / "bench/logs.toml").write_text(SUITE.replace(', bad = "../logs/bad"', ""))
     assert pytest_in(repository, "bench/logs.toml", *workers).code == 0
 
@@ -267,6 +292,100 @@ def test_a_kl_log_that_is_missing_is_one_line(repository: Path) -> None:
     text = '[logs]\ntargets = { q4 = "../logs/gone.txt" }\n[budgets]\nkl = { mean_max = 0.02 }\n'
     (repository / "bench/logs.toml").write_text(text, "utf-8")
     ran = pytest_in(repository, "bench")
-    assert ran.code == 1
+    assert ran.code == 4
     assert any("gone.txt: no such file" in line for line in ran.lines), ran.lines
     assert not any("Ctrl-C" in line or "Traceback" in line for line in ran.lines)
+
+
+def test_a_suite_whose_budgets_are_switched_off_is_named_and_may_be_refused(predictions: Path) -> None:
+    logs = '[logs]\nbase = "base.csv"\ntargets = { good = "good.csv" }\ncolumns = { id = "row" }\n'
+    budgets = "[budgets]\naccuracy = { drop_points = 5.0 }\n[budgets.variants.good]\n"
+    off = 'accuracy = { drop_points = "off", reason = "known" }\n'
+    (predictions / "bench/files.toml").write_text(logs + budgets + off, "utf-8")
+    ran = pytest_in(predictions, "bench")
+    assert (ran.code, "bench/files.toml: no budget, so nothing in it is judged" in ran.lines) == (5, True)
+    ran = pytest_in(predictions, "bench", "--slimgate-require-budget")
+    assert ran.code == 4
+    problem = "bench/files.toml: --slimgate-require-budget: nothing would be gated"
+    assert any(problem in line for line in ran.lines)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("", 4, "it may be predictions (columns label and prediction) or a log of scores (column score)"),
+        ('kind = "predictions"\n', 0, "1 PASS, 0 FAIL"),
+        ('kind = "answers"\n', 1, "good: score 0.667 vs 1.000"),
+    ],
+    ids=["not said", "predictions", "scores"],
+)
+def test_a_table_that_may_be_two_things_needs_its_kind(
+    predictions: Path, kind: str, code: int, words: str
+) -> None:
+    """A judge gave the scores: the answers of both are as often the gold text, and the grades fell."""
+    for name, grades in (("base", (1.0, 1.0, 1.0)), ("good", (1.0, 0.0, 1.0))):
+        rows = (f"r{k},{k % 2},{k % 2},{grades[k % 3]}" for k in range(300))
+        text = "\n".join(["id,label,prediction,score", *rows]) + "\n"
+        (predictions / f"bench/{name}.csv").write_text(text, "utf-8")
+    budgets = "[budgets]\naccuracy = { drop_points = 5.0 }\n"
+    if "answers" in kind:
+        budgets = "[ranges]\nscore = [0, 1]\n[budgets]\nscore = { drop_points = 5.0 }\n"
+    logs = f'[logs]\n{kind}base = "base.csv"\ntargets = {{ good = "good.csv" }}\n'
+    if "answers" in kind:
+        logs += 'higher_is_better = ["score"]\n'
+    (predictions / "bench/files.toml").write_text(logs + budgets, "utf-8")
+    ran = pytest_in(predictions, "bench")
+    assert ran.code == code, ran.out
+    assert words in ran.out
+
+
+WITHOUT_TORCH = """\
+import importlib.metadata
+
+version = importlib.metadata.version
+
+
+def version_of_others(name):
+    if name == "torch":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return version(name)
+
+
+importlib.metadata.version = version_of_others
+"""
+OF_MODELS = """\
+[suite]
+title = "models"
+[task]
+kind = "text_classification"
+source = { name = "files", path = "rows.csv" }
+text = ["text"]
+label = "label"
+[teacher]
+model = "model"
+[variants.int8]
+steps = [{ int8_dynamic = {} }]
+[budgets]
+accuracy = { drop_points = 1.0 }
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-k", "good", "-n", "1")], ids=["all", "chosen, in a worker"])
+def test_without_torch_logs_are_judged_beside_a_suite_of_models(
+    repository: Path, arguments: tuple[str, ...]
+) -> None:
+    (repository / "conftest.py").write_text(WITHOUT_TORCH, "utf-8")
+    (repository / "bench/models.toml").write_text(OF_MODELS, "utf-8")
+    ran = pytest_in(repository, "bench", *arguments)
+    text = "\n".join(ran.lines)
+    assert ran.code == 4, text
+    line = 'exit code 4: bench/models.toml: a suite of models needs torch: pip install "slimgate[models]"'
+    assert line in ran.lines, text
+    assert ("bad: gsm8k/acc 0.500 vs 0.750" in text) == (not arguments)
+    record = read_record(repository / "reports/latest/logs/run.json")
+    assert record.verdict.passed == 2
+    (repository / "bench/logs.toml").unlink()
+    alone = pytest_in(repository, "bench", *arguments)
+    assert alone.code == 4
+    assert not any("exit code 4" in line for line in alone.lines)
+    assert any("bench/models.toml: a suite of models needs torch" in line for line in alone.lines)

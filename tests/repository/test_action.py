@@ -153,18 +153,52 @@ def pip_calls(repository: Path) -> list[list[str]]:
     ],
     ids=["none asked for", "no folder", "an empty folder", "a folder", "a folder with a blank", "a file"],
 )
-def test_the_first_run_goes_on_without_a_baseline(
+def test_the_first_run_goes_on_without_a_baseline_if_it_says_so(
     repository: Path, files: tuple[str, ...], baseline: str, used: bool
 ) -> None:
     for name in files:
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).touch()
-    done = bash("Gate", repository, {"baseline": baseline, "args": "-k test_ok"})
+    first_run = "true" if baseline and not used else "false"
+    done = bash("Gate", repository, {"baseline": baseline, "args": "-k test_ok", "first-run": first_run})
     assert (done.returncode, (repository / "output").read_text()) == (0, "exit-code=0\n")
     arguments = (repository / "reports/latest/arguments.txt").read_text().splitlines()
     assert arguments[-2:] == (["--slimgate-baseline", baseline] if used else ["-k", "test_ok"])
     is_warned = f"::warning title=slimgate::there is no baseline yet at {baseline}, " in done.stdout
     assert is_warned == (baseline != "" and not used)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "first_run", "problem"),
+    [
+        ("reports/baseline", "false", "there is no baseline at reports/baseline; correct the input baseline"),
+        ("reports/baseline", "yes", "there is no baseline at reports/baseline; correct the input baseline"),
+        ("reports/baselines", "true", "there is a baseline at reports/baselines; remove the input first-run"),
+    ],
+    ids=["a typo", "not a word of the input", "not the first"],
+)
+def test_a_run_without_its_baseline_fails_unless_it_is_the_first(
+    repository: Path, baseline: str, first_run: str, problem: str
+) -> None:
+    """A typo in the path must not compare with nothing for ever."""
+    kept = repository / "reports/baselines/v1/reviews/run.json"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    done = bash("Gate", repository, {"baseline": baseline, "args": "-k test_ok", "first-run": first_run})
+    assert (done.returncode, (repository / "output").read_text()) == (0, "exit-code=4\n")
+    assert done.stdout.startswith("::error title=slimgate::")
+    assert problem in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert not (repository / "reports/latest").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "required"), [("true", True), ("True", True), ("", True), ("false", False)]
+)
+def test_only_false_lets_a_suite_gate_nothing(repository: Path, value: str, required: bool) -> None:
+    bash("Gate", repository, {"require-budget": value, "args": "-k test_ok"})
+    arguments = (repository / "reports/latest/arguments.txt").read_text().splitlines()
+    assert ("--slimgate-require-budget" in arguments) == required
 
 
 def test_shell_parts_take_inputs_from_the_environment_alone() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from slimgate.errors import BuildError, SuiteError
 from slimgate.suite.load import load_suite
-from slimgate.suite.runtime_choice import find_kind, find_runtime
-from slimgate.suite.suite import TEACHER, Suite
+from slimgate.suite.runtime_choice import find_runtime
+from slimgate.suite.suite import TEACHER, Suite, find_kind
 
 GRAPH = """\
 graph = { steps = [{ to_onnx = {} }] }

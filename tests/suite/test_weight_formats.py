@@ -30,6 +30,22 @@ class Gguf(Runtime[Params]):
     def load(self, folder, params, *, device, threads):
         raise NotImplementedError
 '''
+STEP = '''\
+"""Writes a served folder again, in a format that it does not say."""
+
+from slimgate import Step, Table
+
+
+class Params(Table):
+    pass
+
+
+class Repack(Step[Params]):
+    takes = frozenset({"served"})
+
+    def apply(self, model, params, context):
+        return model
+'''
 SUITE = """\
 [suite]
 title = "formats"
@@ -58,6 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     WRITERS["compressed_tensors_w8a8"](write_tiny_llama(path / "llama"), path / "w8")
     write_rows(path / "rows.csv", 64, seed=1)
     (path / "gguf_server.py").write_text(RUNTIME, "utf-8")
+    (path / "repacking.py").write_text(STEP, "utf-8")
     return path
 
 
@@ -98,3 +115,18 @@ def test_a_runtime_refuses_a_format_that_it_does_not_compute(
     problem = r"gguf_server:Gguf does not execute weights in compressed-tensors, expected gguf"
     with pytest.raises(SuiteError, match=problem):
         _load(folder, monkeypatch, of_runtime)
+
+
+@needs("transformers>=5.18")
+def test_a_step_that_keeps_the_kind_may_have_changed_the_format(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repack = '{ "repacking:Repack" = {} }'
+    steps = f"[variants.repacked]\nsteps = [{{ to_gguf = {{}} }}, {repack}]\n"
+    steps += f'[variants.behind]\nfrom = "q8"\nsteps = [{repack}]\n'
+    suite = _load(folder, monkeypatch, steps)
+    assert [suite.find_weight_format(name) for name in ("repacked", "behind")] == ["unknown", "unknown"]
+    assert suite.timed == ("teacher", "float")
+    runtime = 'runtime = { name = "gguf_server:Gguf" }\n'
+    with pytest.raises(SuiteError, match="does not execute weights in unknown, expected gguf"):
+        _load(folder, monkeypatch, steps + runtime)

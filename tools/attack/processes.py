@@ -83,7 +83,8 @@ class Processes:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             pid = self._read_number()
             if not select.select([self._process.stdout], [], [], SECONDS)[0]:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it ended, and the server imports what it imported
+                    os.kill(pid, signal.SIGKILL)
             code = self._read_number()
             text = out.read_text("utf-8", errors="replace") if out.exists() else ""
         return Done((module.removesuffix(".cli.main"), *arguments), code, text, time.monotonic() - began)

@@ -64,6 +64,8 @@ def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
             partial(_rows, file),
             higher_is_better=_read_directions(results, task),
             settings=_settings(results, task),
+            samples=_count_samples(results, task),
+            means=_read_means(results, task),
         )
         for task, file in sorted(files.items())
     }
@@ -113,6 +115,27 @@ def _settings(results: Mapping[str, Any], task: str) -> dict[str, Any]:
         },
         **{name: config[key] for name, key in _OF_TASK.items() if key in config},
     }
+
+
+# Metrics that lighteval averages over samples; others, such as f1 of a corpus, have a formula of their own.
+_MEANS = frozenset({"acc", "acc_norm", "em", "exact_match", "extractive_match"})
+
+
+def _read_means(results: Mapping[str, Any], task: str) -> dict[tuple[str, str], float]:
+    """By filter, which is none, and metric what the results file states of means over samples."""
+    stated = (results.get("results") or {}).get(task) or {}
+    return {
+        ("", metric): float(value)
+        for metric, value in stated.items()
+        if metric in _MEANS and isinstance(value, int | float)
+    }
+
+
+def _count_samples(results: Mapping[str, Any], task: str) -> int | None:
+    """How many documents ran, as the results file says; None if it does not, or says -1."""
+    config = (results.get("config_tasks") or {}).get(task) or {}
+    count = config.get("effective_num_docs")
+    return count if isinstance(count, int) and count > 0 else None
 
 
 def _parts(file: Path) -> tuple[str, str]:

@@ -1,4 +1,7 @@
-"""Log folders as lm-evaluation-harness writes them: several runs of a model path share one folder."""
+"""Log folders as lm-evaluation-harness writes them: several runs of a model path share one folder.
+
+They are judged by `slimgate judge` and by a suite, of which some tests are chosen.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +19,16 @@ from tools.attack.world import World, action
 BASE, TARGET = "logs/base", "logs/int4"
 TASKS = ("arc_easy", "gsm8k")
 DOCUMENTS, LIMIT = 400, 2.0
-RULE = "a log is one run"
+RULE, CHOSEN = "a log is one run", "what was not asked for has no verdict"
+FIRST = "2026-01-01T00-00-00.000000"
+SUITE = f"""\
+[logs]
+base = "../{BASE}"
+targets = {{ int4 = "../{TARGET}" }}
+[budgets]
+"*" = {{ drop_points = {LIMIT} }}
+"""
+_FAILS = re.compile(r": FAIL\b|\b[1-9]\d* FAIL")
 _SAMPLES = re.compile(r"samples_(\w+)_(\d{4}-[^_]+)\.jsonl")
 _RESULTS = re.compile(r"results_(\d{4}-[^_]+)\.json")
 
@@ -40,7 +53,9 @@ class LogFolders(World):
 
     def write_project(self) -> None:
         for folder in (BASE, TARGET):
-            self._write_run(folder, "2026-01-01T00-00-00.000000", TASKS, chat="A", wrong=0)
+            self._write_run(folder, FIRST, TASKS, chat="A", wrong=0)
+        self.project.write("bench/logs.toml", SUITE)
+        self.project.write("pytest.ini", "[pytest]\n")
 
     def _write_run(self, folder: str, time: str, tasks: tuple[str, ...], *, chat: str, wrong: int) -> None:
         for task in tasks:
@@ -49,7 +64,7 @@ class LogFolders(World):
                 f"{folder}/samples_{task}_{time}.jsonl", "".join(f"{line}\n" for line in lines)
             )
         results = {
-            "results": {},
+            "results": {task: {"acc,none": _mean(wrong)} for task in tasks},
             "configs": {task: {"generation_kwargs": None, "filter_list": None} for task in tasks},
             "versions": dict.fromkeys(tasks, 1),
             "n-shot": dict.fromkeys(tasks, 0),
@@ -81,13 +96,13 @@ class LogFolders(World):
                 runs.append(Run(match[1], settings, scores))
         return sorted(runs, key=lambda run: run.time)
 
-    def _denial(self, text: str) -> str | None:
-        """Why a PASS is not true; None if it may be."""
+    def _denial(self, text: str, tasks: Sequence[str] = TASKS) -> str | None:
+        """Why a PASS of these tasks is not true; None if it may be."""
         bases, targets = self._runs(BASE), self._runs(TARGET)
         reasons = []
         for base in bases:
             for target in targets:
-                reason = _difference(base, target)
+                reason = _difference(base, target, tasks)
                 for run, runs in ((base, bases), (target, targets)):
                     if reason is None and run is not runs[-1] and run.time[:16] not in text.replace(":", "-"):
                         reason = f"the run of {run.time} is not the newest, and is not named"
@@ -96,22 +111,56 @@ class LogFolders(World):
                 reasons.append(f"base {base.time}, target {target.time}: {reason}")
         return "no single run passes: " + "; ".join(reasons)
 
-    @action(8)
+    @action(6)
     def judge(self, draw: random.Random) -> str:
-        chosen = ("--run", "latest") if draw.random() < 0.3 else ()
+        chosen = draw.choice((["--run", "latest"], [], self._draw_runs(draw)))
         done = self.slimgate("judge", BASE, TARGET, "--drop-points", str(LIMIT), *chosen)
         self.verdict = f"exit {done.code}"
         if done.code == 0 and (reason := self._denial(done.text)):
             self.deny(RULE, f"exit code 0, and {reason}")
         return f"slimgate judge {' '.join(chosen)}: exit {done.code}"
 
+    def _draw_runs(self, draw: random.Random) -> list[str]:
+        """Options that name a run of each folder by its time."""
+        sides = (("base", self._runs(BASE)), ("target", self._runs(TARGET)))
+        return [
+            word
+            for side, runs in sides
+            if runs
+            for word in ("--run", f"{side}={draw.choice(runs).time[:10]}")
+        ]
+
+    @action(2)
+    def judge_suite(self, draw: random.Random) -> str:
+        words = draw.choice(("", *TASKS))
+        tasks = TASKS if not words else [task for task in TASKS if words == task]
+        options = draw.choice((["-k", words], [*_leave_out(tasks)])) if words else []
+        done = self.command("pytest", "bench/logs.toml", "-q", "-p", "no:cacheprovider", *options)
+        self.verdict = f"suite exit {done.code}"
+        if done.code == 0 and (reason := self._denial(done.text, tasks)):
+            self.deny(RULE, f"exit code 0 of {', '.join(tasks)}, and {reason}")
+        if done.code == 0 and _FAILS.search(done.text):
+            self.deny(CHOSEN, "exit code 0 beside a FAIL")
+        return f"pytest {' '.join(options)}: exit {done.code}"
+
     @action(4)
+    def evaluate_anew(self, draw: random.Random) -> str:
+        """Else most sequences end with logs that no command judges."""
+        folders = draw.choice(((BASE,), (TARGET,), (BASE, TARGET), (BASE, TARGET)))
+        self._month += 1
+        time, wrong = f"2026-{self._month:02}-01T00-00-00.000000", draw.choice((0, 0, 0, 20))
+        for folder in folders:
+            shutil.rmtree(self.project.path(folder), ignore_errors=True)
+            self._write_run(folder, time, TASKS, chat="A", wrong=wrong if folder == TARGET else 0)
+        return f"{' and '.join(folders)}: empty, then a run of {time[:10]}, {wrong} % wrong in the target"
+
+    @action(2)
     def add_run(self, draw: random.Random) -> str:
         self._month += 1
         time = f"2026-{self._month:02}-01T00-00-00.000000"
         folder = draw.choice((BASE, TARGET, TARGET, TARGET))
-        tasks = draw.choice((TASKS, TASKS[:1], TASKS[1:]))
-        chat, wrong = draw.choice("AAB"), draw.choice((0, 0, 20))
+        tasks = draw.choice((TASKS, TASKS, TASKS[:1], TASKS[1:]))
+        chat, wrong = draw.choice("AAAB"), draw.choice((0, 0, 1, 20))
         self._write_run(folder, time, tasks, chat=chat, wrong=wrong)
         return f"{folder}: a run of {time[:10]}, {', '.join(tasks)}, chat template {chat}, {wrong} % wrong"
 
@@ -122,7 +171,21 @@ class LogFolders(World):
         for row in rows[: len(rows) // 5]:
             row["acc"] = 0.0
         self.project.write(name, "".join(json.dumps(row) + "\n" for row in rows))
-        return f"{name}: a fifth of the answers is wrong"
+        stated = draw.random() < 0.5 and self._state_mean(name, rows)
+        return f"{name}: a fifth of the answers is wrong" + (", and the results say so" if stated else "")
+
+    def _state_mean(self, name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Writes the mean of a samples file into the results of its time; False where there are none."""
+        match = _SAMPLES.fullmatch(name.rpartition("/")[2])
+        assert match is not None
+        file = f"{TARGET}/results_{match[2]}.json"
+        if not self.project.path(file).is_file():
+            return False
+        results = json.loads(self.project.read(file))
+        scores = [row["acc"] for row in rows if row["acc"] is not None]
+        results["results"][match[1]] = {"acc,none": sum(scores) / max(len(scores), 1)}
+        self.project.write(file, json.dumps(results))
+        return True
 
     @action(1)
     def take_scores_away(self, draw: random.Random) -> str:
@@ -182,7 +245,7 @@ class LogFolders(World):
     def _samples_files(self, folder: str) -> list[str]:
         names = [name for name in self.project.files(folder) if "/samples_" in name]
         if not names:
-            self._write_run(folder, "2026-01-01T00-00-00.000000", TASKS, chat="A", wrong=0)
+            self._write_run(folder, FIRST, TASKS, chat="A", wrong=0)
             names = [name for name in self.project.files(folder) if "/samples_" in name]
         return names
 
@@ -214,13 +277,25 @@ def _for_tasks(setting: Any, tasks: Mapping[str, Any]) -> Any:
     return {task: setting.get(task) for task in tasks} if isinstance(setting, dict) else setting
 
 
-def _difference(base: Run, target: Run) -> str | None:
-    """Why two runs do not give a PASS; None if they do."""
+def _mean(wrong: int) -> float:
+    return sum(at % 100 >= wrong for at in range(DOCUMENTS)) / DOCUMENTS
+
+
+def _leave_out(tasks: Sequence[str]) -> Iterator[str]:
+    for task in TASKS:
+        if task not in tasks:
+            yield from ("--deselect", f"bench/logs.toml::test_logs[int4-{task}/acc]")
+
+
+def _difference(base: Run, target: Run, tasks: Sequence[str]) -> str | None:
+    """Why two runs do not give a PASS of these tasks; None if they do."""
     if not base.scores or set(base.scores) != set(target.scores):
         return f"tasks {sorted(base.scores)} and {sorted(target.scores)}"
     if base.settings != target.settings:
         return "other settings"
     for task, before in base.scores.items():
+        if task not in tasks:
+            continue
         after = target.scores[task]
         if set(before) != set(after):
             return f"{task}: other samples"

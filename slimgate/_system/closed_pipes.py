@@ -1,0 +1,49 @@
+"""Lets a command go on when the reader of its output has gone, as in `slimgate schema | head -1`.
+
+The exit code is then still that of the verdict, and reports are still written.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO
+
+
+class _Output(io.FileIO):
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def ignore_closed_pipes() -> Iterator[None]:
+    """Drops what is printed into a closed pipe, or into a stream that was closed before the process began."""
+    with ExitStack() as stack:
+        for redirect, stream, is_standard in (
+            (redirect_stdout, sys.stdout, sys.stdout is sys.__stdout__),
+            (redirect_stderr, sys.stderr, sys.stderr is sys.__stderr__),
+        ):
+            if stream is None:
+                stack.enter_context(redirect(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+            elif is_standard:  # else somebody else has it, such as pytest
+                reopened = _reopen(stream)
+                stack.enter_context(redirect(reopened))
+                stack.callback(reopened.flush)
+        yield
+
+
+def _reopen(stream: TextIO) -> TextIO:
+    """The same file, whose writes do not fail when nobody reads them."""
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.isatty() or stream is sys.stderr,
+    )

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slimgate.record.comparing import Comparison
@@ -26,9 +26,9 @@ LOOSENED, REMOVED, ROWS, SETTINGS = "loosened", "removed", "rows", "settings"
 WEAKER = (LOOSENED, REMOVED, ROWS, SETTINGS)
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("compare", help="tell what moved between releases", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.add_argument(
         "old",
         type=Path,

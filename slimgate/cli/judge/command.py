@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.cli.options import points
 
@@ -30,11 +30,9 @@ ROLES = {
 }
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "judge", help="judge logs or predictions of other tools", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.add_argument("teacher", type=Path, metavar="BASE", help="file or folder of the base model")
     parser.add_argument(
         "variants",

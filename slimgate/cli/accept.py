@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Keeps the run and says where. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
+    from slimgate._system.timestamps import format_now
     from slimgate.record.accept import accept
     from slimgate.record.earlier_results import describe_state
     from slimgate.record.files import read_record_file
-    from slimgate.run.gate_results import format_now
 
     run_ = read_record_file(options.record)
     baseline = accept(

@@ -8,6 +8,7 @@ from slimgate import __version__
 from slimgate._system.digests import json_digest
 from slimgate._system.files import write_atomically
 from slimgate._system.git import describe_commit
+from slimgate._system.timestamps import format_now
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.judged import JudgedFiles
 from slimgate.plugins.reader import BASE_LOG
@@ -16,7 +17,6 @@ from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run_verdict import verdict
 from slimgate.run.environment import describe_machine
-from slimgate.run.gate_results import format_now
 
 
 def write_record(

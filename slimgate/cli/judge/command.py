@@ -193,6 +193,9 @@ def _seed(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
+    from slimgate._system.arrow_conversion import keep_pandas_unimported
+
+    keep_pandas_unimported()
     from slimgate.cli.judge.logs import judge_log_files, reads_logs
 
     _ask_for_points("--drop-points", options.drop_points or [])

@@ -78,6 +78,33 @@ class Row:
     sizes: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class RowColumns:
+    """The rows of a task under one filter, as columns. Arrays are (rows,).
+
+    ids: Arrow large_string, none of them empty. scores: by metric float64, NaN where there is none. keys: by
+    a name of PER_SAMPLE digests, int64, 0 where a row has none. answers: digests, or None where there are
+    none.
+    """
+
+    ids: Any
+    scores: Mapping[str, Any]
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    answers: Any = None
+
+
+class ColumnRows(ABC):
+    """`TaskLog.rows` of a file of columns, which need not become a Python object for each row."""
+
+    @abstractmethod
+    def __call__(self) -> Iterator[Row]:
+        """The rows one by one."""
+
+    @abstractmethod
+    def read_columns(self) -> RowColumns | None:
+        """All rows at once; None if they have to be read one by one, such as for a message."""
+
+
 @dataclass(frozen=True)
 class TaskLog:
     """One task. rows(): a new iterator at each call, so that millions of rows need not be held.

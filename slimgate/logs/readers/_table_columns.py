@@ -46,9 +46,11 @@ class TableRows(ColumnRows):
         if not _PLAIN.issuperset(self.names):
             return None
         try:
-            return self._read()
+            columns = self._read()
         except (pa.ArrowException, OSError, _NotPlain):
             return None
+        pa.default_memory_pool().release_unused()  # what reading took is as large as the columns
+        return columns
 
     def _read(self) -> RowColumns:
         ids: list[pa.Array] = []

@@ -168,14 +168,16 @@ class TextColumn:
     """The digests of a column of texts, which grows by blocks."""
 
     _blocks: list[Ints] = field(default_factory=list)
-    _has_text: bool = False
+    # rows at the end that have no text: most tables have no texts at all
+    _without: int = 0
 
     def add(self, texts: pa.Array | None, rows: int) -> None:
         """A block of rows; None: they have no such column."""
         if texts is None or texts.null_count == rows:
-            self._blocks.append(np.zeros(rows, np.int64))
+            self._without += rows
             return
-        self._has_text = True
+        self._blocks.append(np.zeros(self._without, np.int64))
+        self._without = 0
         codes = texts.dictionary_encode()
         # the last is for rows without a text
         digests = np.array([*map(digest, codes.dictionary.to_pylist()), 0], np.int64)
@@ -183,7 +185,9 @@ class TextColumn:
 
     def digests(self) -> Ints | None:
         """(rows,) the digests, 0 where a row has no text; None if no row has."""
-        return np.concatenate(self._blocks) if self._has_text else None
+        if not self._blocks:
+            return None
+        return np.concatenate([*self._blocks, np.zeros(self._without, np.int64)])
 
 
 def _score(row: Row, name: str, value: float | None, shown: str) -> float:

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from slimgate.plugins.environments import Environment
+
 # What two logs must share to be compared; `--allow NAME` accepts a difference.
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
 PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
@@ -170,7 +172,7 @@ class Run:
     """One run in a log that holds several.
 
     time: when it ran, as the tool writes it; later times sort later. tasks, model, notes: as of a Log.
-    problem: why the run cannot be judged, in words; None where it can.
+    problem: why the run cannot be judged, in words; None where it can. environment: as of a Log.
     """
 
     time: str
@@ -178,6 +180,7 @@ class Run:
     model: str | None = None
     notes: tuple[str, ...] = ()
     problem: str | None = None
+    environment: Environment = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,8 @@ class Log:
     tasks. time: when it ran, where the log says it. runs: where the file or folder holds several runs, all of
     them, the oldest first; then there are no tasks until a run is chosen (`--run`). models: where one file
     holds answers of several models, the log of each; then there are no tasks until one is chosen (`--model`).
+    environment: what the run was made with, by an area of `environments.AREAS`: versions, settings, hardware.
+    It refuses no comparison; `--explain-environment` shows what differs.
     """
 
     tool: str
@@ -199,6 +204,7 @@ class Log:
     time: str | None = None
     runs: tuple[Run, ...] = ()
     models: tuple[Log, ...] = ()
+    environment: Environment = field(default_factory=dict)
 
 
 class Reader(ABC):

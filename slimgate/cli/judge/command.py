@@ -154,6 +154,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require-budget", action="store_true", help="end with exit code 4 where nothing was gated"
     )
+    parser.add_argument(
+        "--explain-environment",
+        action="store_true",
+        help="of logs: show in what the runs differ besides their answers: versions, settings, prompts, "
+        "sampling, hardware; what usually moves a score most comes first",
+    )
     parser.add_argument("--json", action="store_true", help="print what the run record holds of each target")
     parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
     parser.add_argument(
@@ -250,8 +256,13 @@ def _judge_predictions(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.ending import finish
     from slimgate.cli.judge.naming import name_targets
     from slimgate.cli.judge.output import as_text
+    from slimgate.errors import SuiteError
     from slimgate.logs.predictions.judge import JudgedPredictions
 
+    if options.explain_environment:
+        raise SuiteError(
+            "--explain-environment came with prediction files, which say nothing of how they were made"
+        )
     pairs = {
         name: _judge_file(argparse.Namespace(**{**vars(options), "variant": path}))
         for name, path in name_targets(options.variants).items()

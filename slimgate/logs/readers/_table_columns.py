@@ -91,7 +91,8 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array | None:
 def _to_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
+    if not any(is_kind(column.type) for is_kind in kinds):
         raise _NotPlain
     return column.cast(_TEXT)
 

@@ -90,7 +90,7 @@ def _explain(old: Kept, new: Kept) -> str:
     from slimgate.record.comparing.environment import environment_of_record
     from slimgate.report.environments import format_environment
 
-    before, after = (environment_of_record(kept.record) for kept in (old, new))
+    before, after = (environment_of_record(release.record) for release in (old, new))
     return format_environment(compare_environments(before, after))
 
 

@@ -94,7 +94,7 @@ def _environment(results: Mapping[str, Any]) -> Environment:
     """What the results file says of versions and settings."""
     general = results.get("config_general") or {}
     model = general.get("model_config") or {}
-    taken = {*_OF_PROMPT, *_OF_ENGINE, "generation_parameters", "seed"}
+    elsewhere = {*_OF_PROMPT, *_OF_ENGINE, "generation_parameters", "seed"}
     return make_environment(
         prompt={name: model.get(name) for name in _OF_PROMPT},
         sampling={
@@ -105,7 +105,7 @@ def _environment(results: Mapping[str, Any]) -> Environment:
         model={
             "model_dtype": general.get("model_dtype"),
             "model_sha": general.get("model_sha"),
-            **{name: value for name, value in model.items() if name not in taken},
+            **{name: value for name, value in model.items() if name not in elsewhere},
         },
         engine={name: model.get(name) for name in _OF_ENGINE},
         harness={"lighteval commit": general.get("lighteval_sha")},

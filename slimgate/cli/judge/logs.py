@@ -14,7 +14,7 @@ from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
-from slimgate.logs.models import parse_models
+from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.pairs import Rules, check_options
 from slimgate.logs.runs import choose_runs, parse_choices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
@@ -88,7 +88,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
             raise DataError(f"{path}: base and target are one, expected the logs of two models")
         target = read_log(path, options.format)
         if options.explain_environment:
-            changes[name] = explain_environment(options, name, *choose_runs(base, target, rules.runs))
+            sides = choose_runs(*choose_models(base, target, rules.models), rules.runs)
+            changes[name] = explain_environment(options, name, *sides)
         judged[name] = judge_logs(base, target, budgets, rules, seed=options.seed, repeat=repeat)
     files = JudgedAnswers(judged, options.on_inconclusive)
     details: dict[str, dict[str, Any]] = list_details(files)

@@ -42,7 +42,14 @@ class Guidellm(Reader):
         models = sorted(set(_list_models(results)))
         if len(models) > 1:
             raise DataError(f"{path}: results of {' and '.join(models)}; write one model a file")
-        return Log("guidellm", str(path), {}, next(iter(models), None), loads=loads, environment=_environment(results))
+        return Log(
+            "guidellm",
+            str(path),
+            {},
+            next(iter(models), None),
+            loads=loads,
+            environment=_environment(results),
+        )
 
 
 def _environment(results: Mapping[str, Any]) -> Environment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.cli.options import points
 
@@ -20,11 +20,9 @@ do not, 4 wrong usage.
 _POWER = 0.80
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "power", help="tell what a number of rows can decide", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.add_argument("--rows", type=int, required=True, metavar="N", help="samples of the benchmark")
     parser.add_argument(
         "--flip-rate",

@@ -24,11 +24,9 @@ selection, 1 one has none, 4 wrong usage or input.
 """
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "tune", help="search for the fastest variant inside a budget", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     add = parser.add_argument
     add("suite", type=Path, metavar="SUITE", help="a suite file with a [tune] table")
     add("--max-minutes", type=_positive, metavar="N", help="default: the suite's tune.max_minutes, or 30")

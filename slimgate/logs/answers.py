@@ -79,6 +79,14 @@ class JudgedAnswers(JudgedFiles):
         answers = {name: outcomes_of(judged, of_base=False) for name, judged in self.verdicts.items()}
         return {TEACHER: self._base_outcomes, **answers}
 
+    def _describe_slices(self) -> dict[str, Any]:
+        """`slices`: by name of what comparison, field and value each is; nothing where there are none."""
+        parts = {part.name: part.slice_of for part in self._first.slices if part.slice_of is not None}
+        slices = {
+            name: {"of": part.name, "field": part.field, "value": part.value} for name, part in parts.items()
+        }
+        return {"slices": slices} if slices else {}
+
     def task_facts(self) -> TaskFactsRecord:
         by_target = [by_name(judged) for judged in self.verdicts.values()]
         comparisons = [
@@ -94,7 +102,7 @@ class JudgedAnswers(JudgedFiles):
         base = self._base_outcomes
         return TaskFactsRecord(
             kind=RECORD_KIND,
-            params={"comparisons": comparisons},
+            params={"comparisons": comparisons, **self._describe_slices()},
             source={"name": self._first.base.tool, "base": self._first.base.shown},
             real=True,
             classes=[],

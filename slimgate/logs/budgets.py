@@ -5,6 +5,8 @@
 "gsm8k*" = { drop_points = 1.0 }       # of the patterns that match, the last one counts
 [pooled]
 drop_points = 0.5
+[budgets.slices.category.medical]      # see slice_budgets
+accuracy = { drop_points = 1.0 }
 [ranges]
 grade = [1, 10]                        # the lowest and the highest score of a metric, by pattern
 """
@@ -23,6 +25,7 @@ from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.score_ranges import Range, check_range, parse_range
+from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
 
 POOLED = "pooled"
 RANGES = "ranges"
@@ -34,13 +37,14 @@ class LogBudgets:
     """patterns: of a comparison's name, task or metric, with its budgets. pooled: on all samples at once.
 
     measured: patterns of what is judged at all; none: everything. ranges: of a comparison's name, task or
-    metric, with the lowest and the highest score that the user declares.
+    metric, with the lowest and the highest score that the user declares. slices: on slices of comparisons.
     """
 
     patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()
     pooled: tuple[QualityBudget, ...] = ()
     measured: tuple[str, ...] = field(default=())
     ranges: tuple[tuple[str, Range], ...] = ()
+    slices: tuple[SliceBudgets, ...] = ()
 
     def of(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
         """The budgets of a comparison: those of the last pattern that matches."""
@@ -49,6 +53,16 @@ class LogBudgets:
             if matches(pattern, name, task, metric):
                 matching = budgets
         return matching
+
+    def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
+        """Those of a slice, a field and its value: the last of its own that matches, else of every slice's."""
+        matching = [
+            budgets
+            for budgets in self.slices
+            if budgets.is_of(*slice_name) and matches(budgets.pattern, name, task, metric)
+        ]
+        named = [budgets for budgets in matching if budgets.field is not None]
+        return next(reversed(named or matching), None)
 
     def range_of(self, name: str, task: str, metric: str) -> Range | None:
         """What the user declares of a comparison: the last pattern that matches; None if none does."""
@@ -79,15 +93,20 @@ def drop_budgets(
     points: Sequence[float],
     pooled: float | None,
     equivalent: Sequence[float] = (),
+    of_slices: float | None = None,
 ) -> LogBudgets:
-    """Of a command line: one limit of each kind for each metric pattern in order, or one for all."""
+    """Of a command line: one limit of each kind for each metric pattern in order, or one for all.
+
+    of_slices: points that every slice may lose.
+    """
     tables = limits_of_each(metrics or ["*"], points, equivalent)
     patterns = [
         (name, tuple(QualityBudget(kind, limit) for kind, limit in limits.items()))
         for name, limits in tables.items()
     ]
     of_pool = () if pooled is None else (QualityBudget("drop_points", pooled),)
-    return LogBudgets(tuple(patterns), of_pool, tuple(metrics))
+    slices = () if of_slices is None else (SliceBudgets("*", (QualityBudget("drop_points", of_slices),)),)
+    return LogBudgets(tuple(patterns), of_pool, tuple(metrics), slices=slices)
 
 
 def limits_of_each(
@@ -148,11 +167,15 @@ def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str]
     if unknown := [name for name in data if name not in _TABLES]:
         raise SuiteError(f"{shown}: no table [{unknown[0]}] here{format_suggestion(unknown[0], _TABLES)}")
     stated = data.get("budgets", {})
-    if not isinstance(stated, Mapping) or not (stated or POOLED in data):
+    slices: tuple[SliceBudgets, ...] = ()
+    if isinstance(stated, Mapping) and SLICES in stated:
+        slices = read_slice_budgets(stated[SLICES], shown, _table)
+        stated = {name: value for name, value in stated.items() if name != SLICES}
+    if not isinstance(stated, Mapping) or not (stated or slices or POOLED in data):
         raise SuiteError(f'{shown}: expected [budgets] with "*" = {{ drop_points = 2.0 }}, or [pooled]')
     patterns = tuple((name, _table(value, f'{shown} [budgets] "{name}"')) for name, value in stated.items())
     pooled = _table(data[POOLED], f"{shown} [pooled]") if POOLED in data else ()
-    return LogBudgets(patterns, pooled, tuple(metrics), _ranges_of_table(data, shown))
+    return LogBudgets(patterns, pooled, tuple(metrics), _ranges_of_table(data, shown), slices)
 
 
 def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:

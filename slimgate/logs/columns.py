@@ -6,7 +6,7 @@ Texts are kept as 48-bit digests, which are the same in every process. What is q
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
@@ -19,6 +19,7 @@ import pyarrow as pa
 from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.logs.predictions.files import some
+from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import NOT_AS_WRITTEN, Digest, Row, TaskLog
 
@@ -38,7 +39,8 @@ class Samples:
     every sample. keys: by name, digests of what both logs must share. answers: digests, or None where there
     are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
     not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
-    documents: digests of what each sample asks (`same_documents`), once the keys are dropped.
+    documents: digests of what each sample asks (`same_documents`), once the keys are dropped. fields: by name
+    those by which samples are sliced.
     """
 
     ids: pa.Array
@@ -53,6 +55,7 @@ class Samples:
     not_numbers: Mapping[str, int]
     rows: Callable[[], Iterator[Row]]
     documents: Ints | None = None
+    fields: Mapping[str, Field] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,6 +86,7 @@ class _Column:
     clusters: array[int] | None = None
     flags: bytearray = field(default_factory=bytearray)
     not_numbers: dict[str, int] = field(default_factory=dict)
+    fields: Sequence[FieldColumn] = ()
 
     def add(self, row: Row, shown: str) -> None:
         before = len(self.flags)
@@ -117,7 +121,9 @@ class _Column:
             self.clusters = array("q", range(before))
         if self.clusters is not None:
             self.clusters.append(before if row.cluster is None else digest(row.cluster) + 2**50)
-        self.flags.append((row.error is not None) + 2 * row.truncated)
+        self.flags.append((row.error is not None) + 2 * (row.truncated or False))
+        for column_of_field in self.fields:
+            column_of_field.add(row)
         if len(row.scores) < len(self.scores) or len(row.keys) < len(self.keys):
             self._even()
 
@@ -171,8 +177,8 @@ def number_epochs(task: TaskLog) -> TaskLog:
     return replace(task, rows=rows)
 
 
-def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
-    """By filter the samples of a task. shown: file and task, for messages.
+def read_samples(shown: str, task: TaskLog, fields: Sequence[str] = ()) -> dict[str, Samples]:
+    """By filter the samples of a task. shown: file and task, for messages. fields: that are read too.
 
     Raises DataError where a sample stands twice, a score is no number, or there are no rows.
     """
@@ -182,7 +188,9 @@ def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
         for row in task.rows():
             column = columns.get(row.filter)
             if column is None:
-                column = columns[row.filter] = _Column()
+                column = columns[row.filter] = _Column(
+                    fields=[FieldColumn(name, shown) for name in fields]
+                )
             column.add(row, shown)
             read += 1
     except NOT_AS_WRITTEN as error:
@@ -240,4 +248,5 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         truncated=(flags >> 1).astype(np.uint8),
         not_numbers=column.not_numbers,
         rows=rows,
+        fields={column_of_field.name: column_of_field.finish() for column_of_field in column.fields},
     )

@@ -73,6 +73,19 @@ class Noise:
         return abs(drop_points) <= max(abs(low), abs(high))
 
 
+@dataclass(frozen=True)
+class SliceOf:
+    """A comparison of which another is a slice: the samples whose field has this value.
+
+    is_named: its budgets name the slice, and are not those of every slice.
+    """
+
+    name: str
+    field: str
+    value: str
+    is_named: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """One metric of one task under one filter. worse, better: samples whose score fell and rose.
@@ -82,7 +95,7 @@ class Comparison:
     that got worse in both logs, the first ten. won: of those that got better, of a metric with a budget on
     both sides.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
-    what the samples ask, where all tasks are pooled.
+    what the samples ask, where all tasks are pooled. slice_of: of a slice, what it is a part of.
     """
 
     name: str
@@ -108,6 +121,7 @@ class Comparison:
     noise: Noise | None = None
     score_range: Range | None = None
     cap: float | None = None
+    slice_of: SliceOf | None = None
 
     @property
     def flips_share(self) -> float:
@@ -120,6 +134,7 @@ class Collected:
     """What grows while tasks are judged."""
 
     comparisons: list[Comparison] = field(default_factory=list)
+    slices: list[Comparison] = field(default_factory=list)
     names: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     undirected: list[str] = field(default_factory=list)
@@ -133,7 +148,7 @@ def compare_task(
     collected: Collected,
     differences: Differences,
     ranges: Mapping[str, Range],
-) -> Iterator[Comparison]:
+) -> Iterator[tuple[Comparison, PairedScores]]:
     """Nothing is judged once the logs are known not to compare; what differs is still collected.
 
     Raises SuiteError for a budget on metrics of which nobody says whether they are better when higher.
@@ -169,7 +184,7 @@ def compare_task(
         comparison = _comparison(
             name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
         )
-        yield comparison if budgets.pooled else replace(comparison, documents=None)
+        yield comparison if budgets.pooled else replace(comparison, documents=None), scores
 
 
 def _comparison(
@@ -346,10 +361,10 @@ def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
         part = rows[start : start + _AT_ONCE]
         texts = ids.take(pa.array(at[part]))
         shorten = pc.max(pc.utf8_length(texts)).as_py() > _LONGEST_ID
-        target[part] = [_short_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
+        target[part] = [shorten_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
 
 
-def _short_id(text: str) -> str:
+def shorten_id(text: str) -> str:
     """At most 64 characters, which differ for ids that differ: a digest takes the place of the end."""
     return text if len(text) <= _LONGEST_ID else f"{text[: _LONGEST_ID - 13]}~{digest(text):012x}"
 

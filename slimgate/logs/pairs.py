@@ -51,7 +51,8 @@ class Rules:
     looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
     directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
     runs: which run of a log that holds several, as `parse_choices` has it. same_id: what several rows of one
-    id are: "fail" refuses, "epochs" reads them as repeats of one sample.
+    id are: "fail" refuses, "epochs" reads them as repeats of one sample. slices: fields of the samples by
+    which each comparison is sliced.
     """
 
     allow: frozenset[str] = frozenset()
@@ -60,6 +61,7 @@ class Rules:
     directions: Mapping[str, bool] = field(default_factory=dict)
     runs: Mapping[str, str] = field(default_factory=dict)
     same_id: SameId = "fail"
+    slices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,9 @@ def _list_tasks(names: Sequence[str]) -> str:
 def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Differences) -> list[PairedTask]:
     """The samples of a task in both logs, one entry a filter. differences: gets what does not compare."""
     _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
-    before, after = (read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name]) for log in (base, target))
+    before, after = (
+        read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name], rules.slices) for log in (base, target)
+    )
     for log, samples in ((base, before), (target, after)):
         differences.notes += _describe_fewer(name, log, samples)
     filters = [filter_ for filter_ in before if filter_ in after]

@@ -27,6 +27,7 @@ from slimgate.logs.load_tests import check_load_options
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.runs import parse_choices
+from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.target_budgets import CHANGES, list_budget_tables
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
 from slimgate.record.budgets import PERPLEXITY
@@ -78,6 +79,8 @@ class LogsTable(Table):
     """Metrics, or patterns, that are better when higher, if neither the log nor their names say so."""
     lower_is_better: list[str] = Field(default_factory=list)
     """Metrics, or patterns, that are better when lower."""
+    slices: list[str] = Field(default_factory=list)
+    """Fields of the samples by which each comparison is sliced, as `--slice`."""
     on_inconclusive: OnInconclusive = "fail"
     """What a budget does that the samples cannot decide."""
     seed: int = Field(default=0, ge=0)
@@ -134,6 +137,7 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
             directions=read_directions(table.higher_is_better, table.lower_is_better),
             runs=parse_choices(table.run),
             same_id=table.same_id,
+            slices=read_slices(table.slices),
         )
     except ValidationError as error:
         raise to_suite_error(error, shown, data, (LOGS,)) from None

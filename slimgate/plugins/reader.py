@@ -55,7 +55,11 @@ class Row:
     hash that must be the same in both logs, or its digest. cluster: equal for rows that are not independent,
     such as the epochs of one sample; None where each row stands alone. error: why the tool has no answer.
     not_numbers: metrics whose value is a list or a text here. prompt, answer, target: to quote.
-    answer_digest: of the whole answer, where `answer` is only its beginning.
+    answer_digest: of the whole answer, where `answer` is only its beginning. truncated: whether the answer was
+    cut off at the limit of its length; None where the log does not say it. fields: what else the log says of
+    the sample, such as its category, by which samples are sliced; nothing that the model wrote. answer_tokens:
+    the completion tokens that the tool counted. answer_characters: of the whole answer, where `answer` is only
+    its beginning.
     """
 
     id: str
@@ -64,12 +68,15 @@ class Row:
     keys: Mapping[str, str | Digest] = field(default_factory=dict)
     cluster: str | None = None
     error: str | None = None
-    truncated: bool = False
+    truncated: bool | None = None
     not_numbers: tuple[str, ...] = ()
     prompt: str | None = None
     answer: str | None = None
     target: str | None = None
     answer_digest: Digest | None = None
+    fields: Mapping[str, Any] | None = None
+    answer_tokens: float | None = None
+    answer_characters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,8 @@ class TaskLog:
     `scores` is not of that metric. Otherwise, and where the entry is None, the row's score is missing.
     samples: how many the tool says that it ran, or None; a note names a log that holds fewer. means: by
     filter and metric the mean that the tool itself states; where all samples are there and have another, they
-    are of another run, and the log is refused.
+    are of another run, and the log is refused. most_tokens: the most tokens that an answer may have, where the
+    log says it. written: whether answers are texts that the model wrote, and not choices.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -93,6 +101,8 @@ class TaskLog:
     samples: int | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     means: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    most_tokens: int | None = None
+    written: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,20 @@ def add_to(commands: Any) -> None:
         help="of logs, repeatable: the lowest and the highest score of a metric (grade=1:10); a metric whose "
         "range is not known can fail, and does not pass",
     )
+    parser.add_argument(
+        "--slice",
+        action="append",
+        dest="slices",
+        metavar="FIELD",
+        help="of logs, repeatable: judge each group of samples that share a value of a field too, such as "
+        "category, metadata.language or prompt_length",
+    )
+    parser.add_argument(
+        "--slice-points",
+        type=points,
+        metavar="X",
+        help="of logs: budget in percentage points of every slice; those of single slices are in --budgets",
+    )
     parser.add_argument("--format", metavar="NAME", help="of logs; default: found from their content")
     parser.add_argument(
         "--allow",

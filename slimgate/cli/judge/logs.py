@@ -14,12 +14,16 @@ from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.pairs import Rules, check_options
 from slimgate.logs.runs import parse_choices
+from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
-_OF_LOGS = ("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs")
-_FLAGS = {"runs": "run"}
+_OF_LOGS = (
+    *("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs", "slices"),
+    "slice_points",
+)
+_FLAGS = {"runs": "run", "slices": "slice"}
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
@@ -60,6 +64,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
         read_directions(options.higher_is_better, options.lower_is_better),
         parse_choices(options.runs),
         options.same_id,
+        read_slices(options.slices or (), options.looks),
     )
     budgets = _budgets(options)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
@@ -87,7 +92,13 @@ def _budgets(options: argparse.Namespace) -> LogBudgets:
     ranges = range_options(options.range or [])
     if options.budgets is None:
         equivalent = options.equivalent_points or []
-        stated = drop_budgets(metrics, options.drop_points or [], options.pooled_points, equivalent)
+        stated = drop_budgets(
+            metrics,
+            options.drop_points or [],
+            options.pooled_points,
+            equivalent,
+            of_slices=options.slice_points,
+        )
         return replace(stated, ranges=ranges)
     refuse_limits(options)
     stated = read_log_budgets(options.budgets, metrics)

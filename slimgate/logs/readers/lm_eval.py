@@ -21,6 +21,8 @@ from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, 
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")
 _KEYS = {DOCUMENT: "doc_hash", PROMPT: "prompt_hash", TARGET: "target_hash"}
+# What the limit of an answer's tokens is called.
+_LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 # A filter of this name is none.
 _NO_FILTER = "none"
 
@@ -143,7 +145,19 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
         settings=_settings(results, of("configs") or {}, of("n-shot"), of("n-samples"), of("versions")),
         samples=(of("n-samples") or {}).get("effective"),
         means=_read_means(of("results") or {}, of("configs") or {}),
+        most_tokens=_find_most_tokens(results, of("configs") or {}),
+        written=(of("configs") or {}).get("output_type", "generate_until") == "generate_until",
     )
+
+
+def _find_most_tokens(results: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
+    """The most tokens of an answer, of the command line or the task; None where neither says it."""
+    run = (results.get("config") or {}).get("gen_kwargs")
+    for settings in (run, config.get("generation_kwargs")):
+        for name in _LIMITS if isinstance(settings, dict) else ():
+            if isinstance(limit := settings.get(name), int):
+                return limit
+    return None
 
 
 def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:
@@ -206,6 +220,7 @@ def _rows(file: Path) -> Iterator[Row]:
                 prompt=_prompt(row.get("arguments")),
                 answer=_answer(row.get("filtered_resps"), row.get("arguments")),
                 target=as_text(row.get("target")),
+                fields=doc if isinstance(doc := row.get("doc"), dict) else None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(

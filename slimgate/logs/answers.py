@@ -15,6 +15,7 @@ from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.logs.answer_columns import ANSWER_METRICS
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.quotes import QuotedSample, by_name, outcomes_of, quoted_samples
@@ -96,6 +97,7 @@ class JudgedAnswers(JudgedFiles):
                 "zero_one": all(comparison.zero_one for comparison in same),
                 "range": _to_finite_ends(same[0].score_range),
                 "cap": same[0].cap,
+                **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
             }
             for same in zip(*by_target, strict=True)
         ]
@@ -173,7 +175,11 @@ def _make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnIn
 
 def _make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
     """Flips over all comparisons of right and wrong; None if there are none."""
-    comparisons = [comparison for comparison in verdicts.comparisons if comparison.zero_one]
+    comparisons = [
+        comparison
+        for comparison in verdicts.comparisons
+        if comparison.zero_one and comparison.metric not in ANSWER_METRICS
+    ]
     if not comparisons:
         return None
     n = sum(comparison.counts.judged for comparison in comparisons)

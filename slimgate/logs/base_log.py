@@ -103,7 +103,7 @@ def _to_kept_fields(row: Row) -> str | None:
     }
     if row.prompt is not None and len(row.prompt) > _LONGEST:
         short.setdefault(PROMPT_LENGTH, len(row.prompt))
-    return as_text(short).encode("utf-8", "replace").decode("utf-8") if short else None
+    return json.dumps(short) if short else None
 
 
 def as_kept(name: str, text: str | None) -> str | None:

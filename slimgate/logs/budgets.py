@@ -14,17 +14,19 @@ grade = [1, 10]                        # the lowest and the highest score of a m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.score_ranges import Range, check_range, parse_range
+from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
 
 POOLED = "pooled"
@@ -50,16 +52,18 @@ class LogBudgets:
         """The budgets of a comparison: those of the last pattern that matches."""
         matching: tuple[QualityBudget, ...] = ()
         for pattern, budgets in self.patterns:
-            if matches(pattern, name, task, metric):
+            if matches(pattern, name, task, metric) and is_meant(pattern, metric):
                 matching = budgets
         return matching
 
     def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
-        """Those of a slice, a field and its value: the last of its own that matches, else of every slice's."""
+        """Those of a slice, a field and its value: its own that match last, else those of every slice."""
         matching = [
             budgets
             for budgets in self.slices
-            if budgets.is_of(*slice_name) and matches(budgets.pattern, name, task, metric)
+            if budgets.is_of(*slice_name)
+            and matches(budgets.pattern, name, task, metric)
+            and is_meant(budgets.pattern, metric)
         ]
         named = [budgets for budgets in matching if budgets.field is not None]
         return next(reversed(named or matching), None)
@@ -72,15 +76,38 @@ class LogBudgets:
     def is_measured(self, name: str, task: str, metric: str) -> bool:
         return not self.measured or any(matches(pattern, name, task, metric) for pattern in self.measured)
 
+    def with_length(self, longest: float | None, shortest: float | None) -> LogBudgets:
+        """With limits of the length of answers, as multiples of the base's; None: no limit."""
+        limits = {"length_ratio_max": longest, "length_ratio_min": shortest}
+        budgets = tuple(QualityBudget(kind, limit) for kind, limit in limits.items() if limit is not None)
+        if not budgets:
+            return self
+        measured = (*self.measured, ANSWER_LENGTH) if self.measured else ()
+        return replace(self, patterns=(*self.patterns, (ANSWER_LENGTH, budgets)), measured=measured)
+
+    @property
+    def names_answers(self) -> bool:
+        """Whether a pattern names a metric that slimgate makes of the answers."""
+        patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
+        return any(pattern.endswith(ANSWER_METRICS) for pattern in (*patterns, *self.measured))
+
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Raises SuiteError for a pattern that matches no comparison."""
         for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
             if not any(matches(pattern, *name) for name in names):
                 known = [name for name, _, _ in names]
+                why = next((why for metric, why in WHY_ABSENT.items() if pattern.endswith(metric)), None)
+                if why is not None:
+                    raise SuiteError(f'"{pattern}" matches no comparison: {why}')
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
                 raise SuiteError(
                     f'"{pattern}" matches no comparison{format_suggestion(pattern, known)}; there are {shown}'
                 )
+
+
+def is_meant(pattern: str, metric: str) -> bool:
+    """Whether a pattern is of this metric: one that slimgate makes of the answers must be named."""
+    return metric not in ANSWER_METRICS or pattern.endswith(metric)
 
 
 def matches(pattern: str, name: str, task: str, metric: str) -> bool:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.errors import DataError
+from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
 from slimgate.logs.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.logs.predictions.files import some
 from slimgate.logs.sample_fields import Field, FieldColumn
@@ -40,7 +41,7 @@ class Samples:
     are none; clusters: digests, or None where each row stands alone. errors, truncated: uint8, 1 where so.
     not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
     documents: digests of what each sample asks (`same_documents`), once the keys are dropped. fields: by name
-    those by which samples are sliced.
+    those by which samples are sliced. behaviour: of the answers, where it is read.
     """
 
     ids: pa.Array
@@ -56,6 +57,7 @@ class Samples:
     rows: Callable[[], Iterator[Row]]
     documents: Ints | None = None
     fields: Mapping[str, Field] = field(default_factory=dict)
+    behaviour: AnswerColumns | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,6 +89,7 @@ class _Column:
     flags: bytearray = field(default_factory=bytearray)
     not_numbers: dict[str, int] = field(default_factory=dict)
     fields: Sequence[FieldColumn] = ()
+    behaviour: GrowingAnswers | None = None
 
     def add(self, row: Row, shown: str) -> None:
         before = len(self.flags)
@@ -124,6 +127,8 @@ class _Column:
         self.flags.append((row.error is not None) + 2 * (row.truncated or False))
         for column_of_field in self.fields:
             column_of_field.add(row)
+        if self.behaviour is not None:
+            self.behaviour.add(row)
         if len(row.scores) < len(self.scores) or len(row.keys) < len(self.keys):
             self._even()
 
@@ -177,8 +182,12 @@ def number_epochs(task: TaskLog) -> TaskLog:
     return replace(task, rows=rows)
 
 
-def read_samples(shown: str, task: TaskLog, fields: Sequence[str] = ()) -> dict[str, Samples]:
+def read_samples(
+    shown: str, task: TaskLog, fields: Sequence[str] = (), checks: AnswerChecks | None = None
+) -> dict[str, Samples]:
     """By filter the samples of a task. shown: file and task, for messages. fields: that are read too.
+
+    checks: of the answers, where their behaviour is read too.
 
     Raises DataError where a sample stands twice, a score is no number, or there are no rows.
     """
@@ -189,7 +198,8 @@ def read_samples(shown: str, task: TaskLog, fields: Sequence[str] = ()) -> dict[
             column = columns.get(row.filter)
             if column is None:
                 column = columns[row.filter] = _Column(
-                    fields=[FieldColumn(name, shown) for name in fields]
+                    fields=[FieldColumn(name, shown) for name in fields],
+                    behaviour=None if checks is None else GrowingAnswers(checks),
                 )
             column.add(row, shown)
             read += 1
@@ -249,4 +259,5 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         not_numbers=column.not_numbers,
         rows=rows,
         fields={column_of_field.name: column_of_field.finish() for column_of_field in column.fields},
+        behaviour=None if column.behaviour is None else column.behaviour.finish(),
     )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, is_two_sided
 from slimgate.judge.evidence import is_zero_or_one
@@ -96,6 +97,7 @@ class Comparison:
     both sides.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
     what the samples ask, where all tasks are pooled. slice_of: of a slice, what it is a part of.
+    length_in: what the length of answers is counted in.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Comparison:
     score_range: Range | None = None
     cap: float | None = None
     slice_of: SliceOf | None = None
+    length_in: str | None = None
 
     @property
     def flips_share(self) -> float:
@@ -180,7 +183,7 @@ def compare_task(
             continue
         own_budgets = budgets.of(name, paired.task, metric)
         declared = budgets.range_of(name, paired.task, metric)
-        known = ranges.get(metric) or known_range(metric)
+        known = ranges.get(metric) or paired.ranges.get(metric) or known_range(metric)
         comparison = _comparison(
             name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
         )
@@ -211,6 +214,8 @@ def _comparison(
     worse, better_rows = _first_positions(scores, lost), _first_positions(scores, won)
     if not is_two_sided(budgets):
         better_rows = ()
+    if metric == ANSWER_LENGTH:  # a longer answer is not a worse one
+        worse, better_rows = (), ()
     groups = group_rows(scores.clusters, scores.documents)
     if groups is not None and groups.max() + 1 < (
         len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
@@ -248,6 +253,7 @@ def _comparison(
         samples=(_to_quote(paired.base), _to_quote(paired.target)) if worse or better_rows else None,
         score_range=score_range,
         cap=cap,
+        length_in=paired.length_in if metric == ANSWER_LENGTH else None,
     )
 
 

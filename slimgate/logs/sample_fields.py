@@ -28,7 +28,7 @@ Value = float | str | tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A field of the samples of a task. codes: (rows,) the place of the value in `values`, -1 where absent."""
+    """A field of the samples of a task. codes: (rows,) the place in `values`, -1 where absent."""
 
     codes: Ints
     values: Sequence[Value]
@@ -74,7 +74,9 @@ def _read_value(row: Row, name: str, shown: str) -> Value | None:
         return float(len(row.prompt))
     if isinstance(value, Mapping):
         keys = ", ".join(f"{name}.{key}" for key in islice(value, 5))
-        raise DataError(f"{shown}: --slice {name}: it is a table in sample {row.id}; name a key of it ({keys})")
+        raise DataError(
+            f"{shown}: --slice {name}: it is a table in sample {row.id}; name a key of it ({keys})"
+        )
     if isinstance(value, list | tuple):
         return tuple(dict.fromkeys(text for item in value if (text := as_text(item)))) or None
     if isinstance(value, bool) or value is None:

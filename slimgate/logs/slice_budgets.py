@@ -49,7 +49,9 @@ def read_slice_budgets(table: Any, shown: str, read_limits: ReadLimits) -> tuple
     """Of the table [budgets.slices]. read_limits: of a table of limits. Raises SuiteError."""
     where = f"{shown} [budgets.{SLICES}]"
     if not isinstance(table, Mapping) or not table:
-        raise SuiteError(f"{where}: {table!r} came, expected a table such as accuracy = {{ drop_points = 5.0 }}")
+        raise SuiteError(
+            f"{where}: {table!r} came, expected a table such as accuracy = {{ drop_points = 5.0 }}"
+        )
     budgets: list[SliceBudgets] = []
     for name, entry in table.items():
         if isinstance(entry, Mapping) and any(isinstance(value, Mapping) for value in entry.values()):

@@ -64,7 +64,9 @@ def slice_fields(paired: PairedTask, names: Sequence[str], notes: list[str]) -> 
         if before.values or after.values:
             fields.append(_unite(name, paired, before, after, notes))
         else:
-            notes.append(f"{paired.task or 'all samples'}: no sample has the field {name}, so it has no slices")
+            notes.append(
+                f"{paired.task or 'all samples'}: no sample has the field {name}, so it has no slices"
+            )
     return fields
 
 
@@ -74,18 +76,23 @@ def _unite(name: str, paired: PairedTask, before: Field, after: Field, notes: li
     target_codes = np.where(after.codes == _ABSENT, _ABSENT, after.codes + len(before.values))
     numbers = [value for value in values if isinstance(value, float)]
     if len(numbers) == len(values) and len(set(numbers)) > _MOST_NUMBERS:
-        known = before.codes[before.codes != _ABSENT] if len(before.values) else target_codes[target_codes >= 0]
+        known = (
+            before.codes[before.codes != _ABSENT] if len(before.values) else target_codes[target_codes >= 0]
+        )
         edges = np.quantile(np.array(numbers)[known], (0.25, 0.5, 0.75), method="inverted_cdf")
         quarters = np.searchsorted(edges, numbers, side="left")
-        labels = [(_QUARTERS[quarter],) for quarter in quarters]
+        labels: list[tuple[str, ...]] = [(_QUARTERS[quarter],) for quarter in quarters]
         notes.append(f"{where}: {_describe_quarters(edges.tolist())}")
     else:
-        labels = [tuple(map(_shorten, value)) if isinstance(value, tuple) else (_shorten(value),) for value in values]
+        labels = [
+            tuple(map(_shorten, value)) if isinstance(value, tuple) else (_shorten(value),)
+            for value in values
+        ]
     names = {label for of_value in labels for label in of_value}
     if len(names) > _MOST_VALUES:
         raise DataError(
-            f"{where}: it has {len(names):,} values, such as {', '.join(sorted(names)[:3])}; expected at most "
-            f"{_MOST_VALUES}: choose a field that many samples share"
+            f"{where}: it has {len(names):,} values, such as {', '.join(sorted(names)[:3])}; expected at "
+            f"most {_MOST_VALUES}: choose a field that many samples share"
         )
     sliced = SlicedField(name, before.codes, target_codes, labels)
     notes += _describe_rows(where, sliced, paired)
@@ -144,13 +151,9 @@ def _slice(
     own_budgets = () if limits is None else limits.budgets
     better = comparison.higher_is_better
     lost, won = (target < base, target > base) if better else (target > base, target < base)
-    metric = make_metric(
-        name, better, comparison.score_range, comparison.cap, zero_one=comparison.zero_one
-    )
+    metric = make_metric(name, better, comparison.score_range, comparison.cap, zero_one=comparison.zero_one)
     ids = comparison.ids[rows]
-    judged = judge_scores(
-        metric, ids, base, target, groups, own_budgets, seed, zero_one=comparison.zero_one
-    )
+    judged = judge_scores(metric, ids, base, target, groups, own_budgets, seed, zero_one=comparison.zero_one)
     return Comparison(
         name=name,
         task=comparison.task,
@@ -172,6 +175,7 @@ def _slice(
         groups=groups,
         score_range=comparison.score_range,
         cap=comparison.cap,
+        length_in=comparison.length_in,
         slice_of=SliceOf(comparison.name, field, value, limits is not None and limits.field is not None),
     )
 
@@ -210,7 +214,9 @@ def check_slices(
                 f'[budgets.{limits.shown}] "{limits.pattern}" matches no comparison'
                 f"{format_suggestion(limits.pattern, known)}; there are {_list(known)}"
             )
-        if not any(part.slice_of and limits.is_of(part.slice_of.field, part.slice_of.value) for part in slices):
+        if not any(
+            part.slice_of and limits.is_of(part.slice_of.field, part.slice_of.value) for part in slices
+        ):
             known = [*values[limits.field or names[0]]]
             raise SuiteError(
                 f"[budgets.{limits.shown}]: no sample has this value"

@@ -14,6 +14,7 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_rows
+from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_epochs
 from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task, find_declared_ranges
@@ -94,7 +95,8 @@ def _judge_runs(
         base, target = _number_log_epochs(base), _number_log_epochs(target)
         repeat = None if repeat is None else _number_log_epochs(repeat)
     named = [limits.field for limits in budgets.slices if limits.field is not None]
-    rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks))
+    checks = read_answer_checks() if rules.checks is None and budgets.names_answers else rules.checks
+    rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
     differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])
     collected = Collected(notes=differences.notes)
     for task in shared_tasks(base, target, differences):
@@ -147,9 +149,7 @@ def _judge_runs(
 
 def _order_by_harm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """The largest drop first, of a budget on both sides also the largest gain."""
-    return tuple(
-        sorted(comparisons, key=lambda part: -measure_harm(part.judged.drop_points, part.budgets))
-    )
+    return tuple(sorted(comparisons, key=lambda part: -measure_harm(part.judged.drop_points, part.budgets)))
 
 
 def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:

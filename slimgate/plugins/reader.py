@@ -55,11 +55,10 @@ class Row:
     hash that must be the same in both logs, or its digest. cluster: equal for rows that are not independent,
     such as the epochs of one sample; None where each row stands alone. error: why the tool has no answer.
     not_numbers: metrics whose value is a list or a text here. prompt, answer, target: to quote.
-    answer_digest: of the whole answer, where `answer` is only its beginning. truncated: whether the answer was
-    cut off at the limit of its length; None where the log does not say it. fields: what else the log says of
-    the sample, such as its category, by which samples are sliced; nothing that the model wrote. answer_tokens:
-    the completion tokens that the tool counted. answer_characters: of the whole answer, where `answer` is only
-    its beginning.
+    answer_digest, answer_characters: of the whole answer, where `answer` is only its beginning. truncated:
+    whether the answer was cut off at the limit of its length; None where the log does not say it.
+    answer_tokens: the completion tokens that the tool counted. fields: what else the log says of the sample,
+    such as its category, by which samples are sliced; nothing that the model wrote.
     """
 
     id: str
@@ -90,8 +89,8 @@ class TaskLog:
     `scores` is not of that metric. Otherwise, and where the entry is None, the row's score is missing.
     samples: how many the tool says that it ran, or None; a note names a log that holds fewer. means: by
     filter and metric the mean that the tool itself states; where all samples are there and have another, they
-    are of another run, and the log is refused. most_tokens: the most tokens that an answer may have, where the
-    log says it. written: whether answers are texts that the model wrote, and not choices.
+    are of another run, and the log is refused. most_tokens: the most tokens that an answer may have, where
+    the log says it. written: whether answers are texts that the model wrote, and not choices.
     """
 
     rows: Callable[[], Iterator[Row]]

@@ -138,10 +138,14 @@ def drop_words(
 
 
 def format_drop(
-    points: float | None, interval: tuple[float, float] | None, budgets: Sequence[Limited]
+    points: float | None,
+    interval: tuple[float, float] | None,
+    budgets: Sequence[Limited],
+    *,
+    unit: str = "points",
 ) -> str:
-    """`0.3 [-0.2, 0.8]`, for a column that says what it is."""
-    return str(drop_words(points, interval, list_point_limits(budgets))).removeprefix("drop ")
+    """`0.3 [-0.2, 0.8]`, for a column that says what it is; `grown 2.1 %` where it is of another unit."""
+    return str(drop_words(points, interval, list_point_limits(budgets), unit=unit)).removeprefix("drop ")
 
 
 def format_limits(budgets: Sequence[Limited]) -> str:

@@ -39,8 +39,13 @@ def _samples(comparison: Comparison) -> dict[str, Any]:
         "better": comparison.better,
         "changed": comparison.changed,
     }
+    if comparison.length_in is not None:
+        samples["length_in"] = comparison.length_in
     if comparison.slice_of is not None:
-        samples["slice"] = {"of": comparison.slice_of.name, comparison.slice_of.field: comparison.slice_of.value}
+        samples["slice"] = {
+            "of": comparison.slice_of.name,
+            comparison.slice_of.field: comparison.slice_of.value,
+        }
     if comparison.noise is not None:
         samples |= {
             "base_changes_share": comparison.noise.psi,
@@ -84,7 +89,7 @@ def _table(comparisons: Sequence[Comparison]) -> str:
             "base": to_fixed(row.judged.teacher, 3),
             "target": to_fixed(row.judged.value, 3),
             "drop, points [90 %]": format_drop(
-                row.judged.drop_points, row.judged.interval, row.judged.budgets
+                row.judged.drop_points, row.judged.interval, row.judged.budgets, unit=row.judged.unit
             ),
             "worse / better": f"{count(row.worse)} / {count(row.better)}",
             **(_changes(row) if noisy else {}),
@@ -119,7 +124,7 @@ def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
 
 def _totals(verdicts: LogVerdicts) -> str:
     """`3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`."""
-    comparisons = verdicts.comparisons
+    comparisons = [row for row in verdicts.comparisons if row.length_in is None]
     scores = sum(row.counts.judged for row in comparisons)
     line = (
         f"{format_count(len({row.task for row in comparisons}), 'task', 'tasks')}, "

@@ -9,6 +9,7 @@ from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.cli.judge.naming import name_targets
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
+from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
@@ -21,7 +22,7 @@ from slimgate.logs.verdicts import LogVerdicts, judge_logs
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
 _OF_LOGS = (
     *("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs", "slices"),
-    "slice_points",
+    *("slice_points", "answers", "tokenizer", "refusals", "length_ratio_max", "length_ratio_min"),
 )
 _FLAGS = {"runs": "run", "slices": "slice"}
 
@@ -65,6 +66,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
         parse_choices(options.runs),
         options.same_id,
         read_slices(options.slices or (), options.looks),
+        _read_checks(options),
     )
     budgets = _budgets(options)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
@@ -79,6 +81,14 @@ def judge_log_files(options: argparse.Namespace) -> int:
         )
     files = JudgedAnswers(judged, options.on_inconclusive)
     return finish(options, files, lambda: as_text(files), list_details(files))
+
+
+def _read_checks(options: argparse.Namespace) -> AnswerChecks | None:
+    """How answers are checked; None where nothing asks for it."""
+    stated = (options.tokenizer, options.refusals, options.length_ratio_max, options.length_ratio_min)
+    if not options.answers and all(option is None for option in stated):
+        return None
+    return read_answer_checks(options.tokenizer, options.refusals)
 
 
 def _looks(number: int) -> int:
@@ -98,7 +108,7 @@ def _budgets(options: argparse.Namespace) -> LogBudgets:
             options.pooled_points,
             equivalent,
             of_slices=options.slice_points,
-        )
+        ).with_length(options.length_ratio_max, options.length_ratio_min)
         return replace(stated, ranges=ranges)
     refuse_limits(options)
     stated = read_log_budgets(options.budgets, metrics)

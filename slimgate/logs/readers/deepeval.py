@@ -15,7 +15,6 @@ from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
-
 # What a test case says of itself, beside its metadata.
 _FIELDS = ("tags", "comments")
 

@@ -157,10 +157,12 @@ def _count_tokens(tokens: Any) -> int | None:
 
 
 def _is_cut_off(response: Mapping[str, Any], doc: Mapping[str, Any]) -> bool | None:
-    """Whether the answer is as long as it may be; None where the details do not say both.
-
-    `truncated_tokens_count` is of the prompt.
-    """
+    """Whether prompt or answer were cut; None of a text that may be as long as it was allowed to be."""
+    count = response.get("truncated_tokens_count") or 0
+    if sum(count) if isinstance(count, list) else count:
+        return True
+    if not response.get("text"):
+        return False
     tokens, limit = _count_tokens(response.get("output_tokens")), doc.get("generation_size")
     return tokens >= limit if tokens is not None and isinstance(limit, int) else None
 

@@ -153,11 +153,9 @@ def _task(task: str, file: Path, results: Mapping[str, Any]) -> TaskLog:
 def _find_most_tokens(results: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
     """The most tokens of an answer, of the command line or the task; None where neither says it."""
     run = (results.get("config") or {}).get("gen_kwargs")
-    for settings in (run, config.get("generation_kwargs")):
-        for name in _LIMITS if isinstance(settings, dict) else ():
-            if isinstance(limit := settings.get(name), int):
-                return limit
-    return None
+    stated = [part for part in (run, config.get("generation_kwargs")) if isinstance(part, dict)]
+    limits = (settings.get(name) for settings in stated for name in _LIMITS)
+    return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
 def _read_means(results: Mapping[str, Any], config: Mapping[str, Any]) -> dict[tuple[str, str], float]:

@@ -1,8 +1,9 @@
 """Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number a row.
 
 Further columns are read where they are there: task, filter, metric, epoch, group, prompt, answer, target,
-error, answer_tokens, truncated. Any other column is a field to slice by. Without a score, label and prediction give one: 1 where they are equal, as the metric accuracy. The
-column higher_is_better (true or false) states the direction of a metric, which else a known name does.
+error, answer_tokens, truncated. Any other is a field to slice by. Without a score, label and prediction give
+one: 1 where they are equal, as the metric accuracy. The column higher_is_better (true or false) states the
+direction of a metric, which else a known name does.
 """
 
 from __future__ import annotations

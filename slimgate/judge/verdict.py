@@ -374,7 +374,12 @@ def as_growth(measured: Measured, judged: QualityJudgement, evidence: Evidence) 
     check_ratio(measured, judged.teacher)
     relative, paired = relative_to_value(higher_is_better=False), _require_paired(evidence)
     growth = judged.value / judged.teacher - 1
-    interval = relative.interval(paired, growth)
+    of_ratio = [budget for budget in judged.budgets if metric_kinds()[budget.kind].question == "ratio"]
+    if of_ratio and of_ratio[0].builds is None:  # its interval, less 1
+        bounds = of_ratio[0].interval
+        interval = bounds and (bounds[0] - 1, bounds[1] - 1)
+    else:
+        interval = relative.interval(paired, growth)
     return replace(
         judged,
         drop_points=100 * growth,

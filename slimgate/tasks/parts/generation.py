@@ -263,11 +263,13 @@ class GenerationTask(Task[G]):
         return replace(variant, values={**variant.values, **values})
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes with those answers wrong by every score, cut off, empty and in a loop."""
+        """The outcomes with those answers wrong by every score, cut off at the limit, empty and in a loop."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name, column in values.items():
             if name not in (TOKENS, MOST_TOKENS):
                 column[rows] = 1.0 if name in (*FAULTS, FAILED) else 0.0
+        if {TOKENS, MOST_TOKENS} <= values.keys():
+            values[TOKENS][rows] = values[MOST_TOKENS][rows]
         return replace(outcomes, values=values, answers=None)
 
     def compare(self, params: G, teacher: Compared, variant: Compared) -> dict[str, Any]:

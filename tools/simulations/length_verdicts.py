@@ -15,6 +15,9 @@ import numpy as np
 
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.judge import QualityBudget, Verdict, judge_quality
+from slimgate.judge.contrast import ratio_excess
+from slimgate.judge.decision import ALPHA
+from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.outcomes import Floats, Ints
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
@@ -89,7 +92,6 @@ ANSWERS = (
     Answers("all 3 % longer, 0.5 % at the limit", MAX, _some(0.005, LONGEST, 1.03)),
     Answers("4 answers a prompt, all 10 % longer", MAX, _times(1.1), group=4),
     Answers("4 answers a prompt, 1 % of prompts at the limit", MAX, _some(0.01, LONGEST), group=4),
-    Answers("no limit known, cap 300, all 10 % longer", MAX, _times(1.1), inf),
     Answers("no limit known, cap 300, 0.5 % at 4,096", MAX, _some(0.005, 4096.0), inf),
     Answers("all 15 % shorter", MIN, _times(0.85)),
     Answers("5 % empty", MIN, _some(0.05, 0.0)),
@@ -126,7 +128,7 @@ class Cell:
         sums = np.zeros(3)
         for _ in range(reps):
             base, target, groups = draw(self.answers, rng, self.rows)
-            verdict = judge(base, target, groups, self.answers.kind, limit, self.answers.longest)
+            verdict = decide(base, target, groups, self.answers.kind, limit, self.answers.longest)
             low, high = normal_interval(base, target)
             sums += (
                 verdict is Verdict.PASS,
@@ -155,6 +157,19 @@ def judge(
     before, after = (score_outcomes(ids, values, groups, right=False) for values in (base, target))
     budget = QualityBudget(kind, limit, cap=CAP if longest == inf else None)
     return judge_quality(metric, before, after, [budget]).verdict
+
+
+def decide(
+    base: Floats, target: Floats, groups: Ints | None, kind: str, limit: float, longest: float
+) -> Verdict | None:
+    """The verdict of `judge` by its test alone, without the intervals, which take most of the time."""
+    if longest == inf:
+        return judge(base, target, groups, kind, limit, longest)
+    paired = PairedMeans(base, target, np.ones(len(base)), groups, (0.0, longest), longest)
+    losses = paired.losses(ratio_excess(limit, least=kind == MIN))
+    if losses.p_at_least(0.0) <= ALPHA:
+        return Verdict.PASS
+    return Verdict.FAIL if losses.p_at_most(0.0) <= ALPHA else Verdict.INCONCLUSIVE
 
 
 def normal_interval(base: Floats, target: Floats) -> tuple[float, float]:
@@ -213,13 +228,14 @@ def _equal(options: Options) -> Iterator[list[str]]:
         shares = []
         for rows in ROWS:
             drawn = (draw(_EQUAL, rng, rows) for _ in range(options.reps))
-            verdicts = [judge(*pair, kind, limit, LONGEST) for pair in drawn]
+            verdicts = [decide(*pair, kind, limit, LONGEST) for pair in drawn]
             shares.append(percent(verdicts.count(Verdict.PASS) / options.reps))
         yield [f"{kind} {limit:g}", *shares]
 
 
 _TEXT = f"""\
-Verdicts of `judge_quality` on the length of answers. A base's answers have {USUAL:g} tokens (median; log
+Verdicts on the length of answers, by the test of `judge_quality`.
+A base's answers have {USUAL:g} tokens (median; log
 normal, {SPREAD:g}), at most {LONGEST:g}; both models add noise of {NOISE:g}. The true ratio of means is the
 limit, so PASS and FAIL are wrong. `normal`: PASS if the interval of the ratio by the delta method is inside
 the limit. It passes a model that runs into the limit in few answers. Where no limit is known, a row counts
@@ -231,4 +247,4 @@ PASS in percent of a model whose answers are as long on average, each with its o
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=40)
+    run(NAME, page, reps=100)

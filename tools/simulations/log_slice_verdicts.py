@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
 
 from slimgate.judge import QualityBudget, Verdict
+from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.decision import ALPHA
+from slimgate.judge.exact_paired import paired_p_at_least
+from slimgate.judge.mean_evidence import PairedMeans
+from slimgate.judge.slices import adjust_by_holm
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.pairs import Rules
 from slimgate.logs.slice_budgets import SliceBudgets
 from slimgate.logs.verdicts import judge_logs
-from slimgate.outcomes import Floats
+from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import Log, Row, TaskLog
 from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
 from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells, worst_cells
@@ -24,7 +30,7 @@ from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, simulate_cells
 NAME = "log_slice_verdicts"
 POINTS = 5.0
 RIGHT = 0.75
-SLICES, ROWS, CHANGES = (4, 12), (60, 200), (0.06, 0.12)
+SLICES, ROWS, CHANGES = (4, 12, 40), (60, 200, 500), (0.06, 0.12)
 # How a base's answers are damaged: in the first slice, or in all of them.
 ONE, ALL = "one slice at its limit", "all slices at their limit"
 EVERY, NAMED = "every slice", "named slice"
@@ -79,8 +85,19 @@ class Cell:
         )
 
     def _verdict(self, rng: np.random.Generator, damaged: int, drop: float) -> Verdict:
-        """Of the gate: the worst verdict of its budgets."""
-        base, target = self._draw(rng, damaged, drop)
+        """Of the gate, by the tests of `judge` alone, without reading logs."""
+        base, target = self.draw(rng, damaged, drop)
+        slices = 1 if self.budgets == NAMED else self.slices
+        groups = None if self.group == 1 else np.arange(self.rows) // self.group
+        p_values = [
+            _test(before, after, groups) for before, after in zip(base[:slices], target[:slices], strict=True)
+        ]
+        if (adjust_by_holm(np.array([p_holds for _, p_holds in p_values])) <= ALPHA).any():
+            return Verdict.FAIL
+        return Verdict.PASS if all(p <= ALPHA for p, _ in p_values) else Verdict.INCONCLUSIVE
+
+    def judge(self, base: Floats, target: Floats) -> Verdict:
+        """Of the gate, by `judge_logs` on logs: the worst verdict of its budgets."""
         limits = (QualityBudget("drop_points", POINTS),)
         field, value = (None, None) if self.budgets == EVERY else ("kind", "k0")
         budgets = LogBudgets(slices=(SliceBudgets("*", limits, field, value),))
@@ -91,7 +108,7 @@ class Cell:
             (verdict for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) if verdict in verdicts), Verdict.PASS
         )
 
-    def _draw(self, rng: np.random.Generator, damaged: int, drop: float) -> tuple[Floats, Floats]:
+    def draw(self, rng: np.random.Generator, damaged: int, drop: float) -> tuple[Floats, Floats]:
         """(slices, rows) scores. b - c = drop of the damaged slices; groups turn together."""
         units = self.rows // self.group
         shape = (self.slices, units)
@@ -113,6 +130,24 @@ class Cell:
                     yield Row(f"{number} {at}", {"acc": score}, cluster=key, fields=fields)
 
         return Log("simulated", name, {"task": TaskLog(rows)})
+
+
+def _test(before: Floats, after: Floats, groups: Ints | None) -> tuple[float, float]:
+    """The p-values of one slice: that it loses its budget or more, and that it loses no more."""
+    if groups is None:
+        worse, better = int((before > after).sum()), int((after > before).sum())
+        return _tango(worse, better, len(before))
+    paired = PairedMeans(before, after, np.ones(len(before)), groups, (0.0, 1.0), 1.0)
+    losses = paired.losses(drop_contrast(higher_is_better=True))
+    return losses.p_at_least(POINTS / 100), losses.p_at_most(POINTS / 100)
+
+
+@cache
+def _tango(worse: int, better: int, rows: int) -> tuple[float, float]:
+    return (
+        paired_p_at_least(worse, better, rows, POINTS / 100),
+        paired_p_at_least(better, worse, rows, -POINTS / 100),
+    )
 
 
 def cells(seed: int) -> Iterator[Cell]:
@@ -169,7 +204,8 @@ _HEADER = (
     "runs",
 )
 _TEXT = f"""\
-Verdicts of `judge_logs` itself on logs with a field of 4 or 12 values. The budget is {POINTS:g} points of
+Verdicts by the tests of `judge_logs` on logs
+with a field of 4, 12 or 40 values. The budget is {POINTS:g} points of
 every slice, or of the first one by its name. The gate passes if all budgets do. At the limit the first slice
 loses exactly its budget, or all of them do; PASS is wrong. FAIL at the limit is Holm's family-wise error,
 and grows to that of Tango's approximation where all slices are there. {RUN_AGAIN}
@@ -177,4 +213,4 @@ Bold: above 6 % by more than two standard errors.
 """
 
 if __name__ == "__main__":
-    run(NAME, page, reps=30)
+    run(NAME, page, reps=60)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import points
+from slimgate.cli.options import factor, points
 
 if TYPE_CHECKING:
     from slimgate.logs.predictions.columns import ColumnNames
@@ -76,6 +76,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=LOW:HIGH",
         help="of logs, repeatable: the lowest and the highest score of a metric (grade=1:10); a metric whose "
         "range is not known can fail, and does not pass",
+    )
+    parser.add_argument(
+        "--slice",
+        action="append",
+        dest="slices",
+        metavar="FIELD",
+        help="of logs, repeatable: judge each group of samples that share a value of a field too, such as "
+        "category, metadata.language or prompt_length",
+    )
+    parser.add_argument(
+        "--slice-points",
+        type=points,
+        metavar="X",
+        help="of logs: budget in percentage points of every slice; those of single slices are in --budgets",
+    )
+    parser.add_argument(
+        "--answers",
+        action="store_true",
+        help="of logs: also compare how answers behave: answer_length, truncated, empty and refused",
+    )
+    for flag, limit in (("--length-ratio-max", "at most"), ("--length-ratio-min", "at least")):
+        parser.add_argument(
+            flag,
+            type=factor,
+            metavar="X",
+            help=f"of logs: budget on the mean length of answers, {limit} X times that of the base",
+        )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="of logs without completion tokens: a tokenizer.json, or its folder, that counts answers",
+    )
+    parser.add_argument(
+        "--refusals",
+        metavar="WHAT",
+        help="of logs: a file with further patterns of refusals, one a line, or a function of the answer, "
+        "package.module:function",
     )
     parser.add_argument("--format", metavar="NAME", help="of logs; default: found from their content")
     parser.add_argument(

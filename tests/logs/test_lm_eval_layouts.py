@@ -174,6 +174,7 @@ def write_corpus(folder: Path, nats: Any, words: Any, stated: Mapping[str, float
             **old_row(at),
             "filter": "none",
             "metrics": names,
+            "doc": {"half": "even" if at % 2 == 0 else "odd"},
             **{"doc_hash": f"d{at}", "prompt_hash": f"p{at}", "target_hash": f"t{at}"},
             **{name: [-float(loss), int(count) * (1 if "word" in name else 5)] for name in names},
         }
@@ -212,6 +213,19 @@ def test_a_perplexity_is_that_of_the_whole_corpus(tmp_path: Path) -> None:
     assert {comparison.judged.verdict for comparison in verdicts.comparisons} == {"FAIL"}
     assert word.judged.drop_points == pytest.approx(100 * (exp((worse - NATS).sum() / WORDS.sum()) - 1))
     assert any("drop_points 5 is a growth of 5 %" in note for note in verdicts.notes)
+
+
+def test_a_slice_of_a_perplexity_is_of_its_own_sums(tmp_path: Path) -> None:
+    worse = NATS + WORDS * np.where(np.arange(200) % 2, 0.3, 0.0)
+    base = write_corpus(tmp_path / "base", NATS, WORDS)
+    target = write_corpus(tmp_path / "int4", worse, WORDS)
+    verdicts = judge(base, target, slices=("half",))
+    values = {part.name: part.judged for part in verdicts.slices}
+    odd = values["wikitext/word_perplexity[half=odd]"]
+    assert odd.teacher == pytest.approx(exp(NATS[1::2].sum() / WORDS[1::2].sum()))
+    assert odd.value == pytest.approx(exp(worse[1::2].sum() / WORDS[1::2].sum()))
+    even = values["wikitext/word_perplexity[half=even]"]
+    assert even.value == even.teacher == pytest.approx(exp(NATS[::2].sum() / WORDS[::2].sum()))
 
 
 def test_a_perplexity_that_holds_passes(tmp_path: Path) -> None:

@@ -10,17 +10,19 @@ from typing import Any
 from slimgate.cli.options import add_model
 
 DESCRIPTION = """\
-Writes what a run says of one model as a model card: YAML front matter with model-index, then verdicts, drops
-with their intervals, times with the machine, size, how it was built, limits, and the command that made it.
-Every figure is the record's. Exit codes: 0 written, 4 wrong usage or input.
+Writes a model card from the record of a run: YAML front matter with model-index, then verdicts, drops with
+their intervals, times with the machine, size, how the model was built, limits, and the command that built
+it. Exit codes: 0 written, 4 wrong usage or input.
 """
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("card", help="write a model card of a variant", description=DESCRIPTION)
+    parser = commands.add_parser("card", help="Write a model card for a variant", description=DESCRIPTION)
     add_model(parser)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there, and not to the terminal")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="Write the card to this file instead of the terminal"
+    )
     parser.set_defaults(run=run)
 
 

@@ -29,6 +29,7 @@ from slimgate.cli import (
 from slimgate.cli.export import command as export
 from slimgate.cli.init import command as init
 from slimgate.cli.judge import command as judge
+from slimgate.cli.parser import CommandParser
 from slimgate.cli.tune import command as tune
 from slimgate.errors import SlimgateError
 
@@ -62,7 +63,7 @@ _ABOUT = (
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line with all its commands and options."""
-    parser = argparse.ArgumentParser(prog="slimgate", description=_ABOUT)
+    parser = CommandParser(prog="slimgate", description=_ABOUT)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_to in COMMANDS:

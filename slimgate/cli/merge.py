@@ -51,10 +51,10 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
     ("baseline", lambda record: record.baseline),
 )
 DESCRIPTION = """\
-Joins the records that `pytest --slimgate-shard 1/N`, `2/N` … left: one record with its outcomes, verdict and
-reports, as a run without shards leaves it. All shards are wanted, each once, of one suite, its rows and code.
-Exit codes: 0 all budgets hold, 1 one does not, is undecided (unless told to warn) or was not judged,
-4 wrong usage or input.
+Joins the records of `pytest --slimgate-shard 1/N`, `2/N` … into one record with its outcomes, verdict and
+reports. The result is the same as a run without shards. Pass every shard once. All shards must have the
+same suite, rows and code. Exit codes: 0 all budgets hold, 1 a budget does not hold, is undecided (unless
+the suite says warn) or was not judged, 4 wrong usage or input.
 """
 
 
@@ -285,20 +285,20 @@ def _join(values: Iterable[object]) -> str:
 
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("merge", help="join the shards of one run", description=DESCRIPTION)
+    parser = commands.add_parser("merge", help="Join the shards of one run", description=DESCRIPTION)
     parser.add_argument(
         "records",
         type=Path,
         nargs="+",
         metavar="RECORD",
-        help="a shard's run.json, or its folder, such as shard-2/support",
+        help="A shard's run.json, or its folder, such as shard-2/support",
     )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="where run.json, outcomes/ and reports go, such as reports/latest/support",
+        help="Folder for run.json, outcomes/ and reports, such as reports/latest/support",
     )
     parser.set_defaults(run=run)
 

@@ -10,27 +10,28 @@ from typing import Any
 from slimgate.cli.options import add_runs
 
 LINES = """\
-Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model, with the
-run on every line and the same keys everywhere; what was not measured is null. docs/ci.md has the columns.
-Exit codes: 0 printed, 4 wrong usage or input.
+Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model. Every
+line names its run and has the same keys. Values that were not measured are null. docs/ci.md lists the
+columns. Exit codes: 0 printed, 4 wrong usage or input.
 """
 MACHINES = """\
-Prints the speed-ups of one suite on several machines as markdown: what each machine gives, then a table for
-each workload, with the lowest bound of all. A ratio of two runtimes belongs to its machine: run the suite on
-each machine that you ship to, and give the records here. Exit codes: 0 printed, 4 wrong usage or input.
+Prints the speed-ups of one suite on several machines as markdown: one line for each machine, then a table
+for each workload with the lowest bound of all machines. The ratio of two runtimes depends on the machine.
+Run the suite on each machine that you ship to, and pass the records here. Exit codes: 0 printed, 4 wrong
+usage or input.
 """
 MLFLOW = """\
-Logs runs to MLflow: one run for each suite and, below it, one for each model, with the figures of `slimgate
-lines` as metrics, verdicts and budgets as tags, run.json and report.md as artifacts. A run.json that the
-experiment has already is not logged twice. docs/ci.md has the names.
-Exit codes: 0 logged, or there already; 4 wrong usage or input, or MLflow refuses.
+Logs runs to MLflow: one run for each suite and, below it, one for each model. The figures of `slimgate
+lines` become metrics, verdicts and budgets become tags, run.json and report.md become artifacts. A run.json
+that the experiment already has is not logged twice. docs/ci.md lists the names. Exit codes: 0 logged, or
+already there, 4 wrong usage or input, or MLflow refuses.
 """
 _EXPERIMENT = "slimgate"
 
 
 def add_lines(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("lines", help="print runs as JSON lines", description=LINES)
+    parser = commands.add_parser("lines", help="Print runs as JSON lines", description=LINES)
     add_runs(parser)
     parser.set_defaults(run=print_lines)
 
@@ -38,7 +39,7 @@ def add_lines(commands: Any) -> None:
 def add_machines(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser(
-        "machines", help="show the speed-ups of several machines", description=MACHINES
+        "machines", help="Show the speed-ups of several machines", description=MACHINES
     )
     add_runs(parser)
     parser.set_defaults(run=print_machines)
@@ -46,19 +47,20 @@ def add_machines(commands: Any) -> None:
 
 def add_mlflow(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("mlflow", help="log runs to MLflow", description=MLFLOW)
+    parser = commands.add_parser("mlflow", help="Log runs to MLflow", description=MLFLOW)
     add_runs(parser)
     parser.add_argument(
         "--experiment",
         metavar="NAME",
-        help=f"made where it is new; default: MLFLOW_EXPERIMENT_NAME, else {_EXPERIMENT}",
+        help="Name of the experiment, created if it does not exist "
+        f"(default: MLFLOW_EXPERIMENT_NAME, else {_EXPERIMENT})",
     )
     parser.add_argument(
         "--tracking-uri",
         metavar="URI",
-        help="of a server or store; default: MLFLOW_TRACKING_URI, else what MLflow takes by itself",
+        help="Address of a server or store (default: MLFLOW_TRACKING_URI, else MLflow's own default)",
     )
-    parser.add_argument("--again", action="store_true", help="log also what the experiment has already")
+    parser.add_argument("--again", action="store_true", help="Log runs again that the experiment already has")
     parser.set_defaults(run=log_to_mlflow)
 
 

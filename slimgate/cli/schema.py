@@ -13,13 +13,13 @@ KINDS = (SUITE, LOGS, RUN)
 
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("schema", help="print the JSON Schema of a suite file or of run.json")
+    parser = commands.add_parser("schema", help="Print the JSON Schema of a suite file or of run.json")
     parser.add_argument(
         "kind",
         nargs="?",
         choices=KINDS,
         default=SUITE,
-        help="suite: a suite of models; logs: a suite with [logs]; run: a run.json",
+        help="Kind of file. suite: a suite of models; logs: a suite with [logs]; run: a run.json",
     )
     parser.set_defaults(run=run)
 

@@ -14,8 +14,8 @@ _HEADERS = ("option", "value", "default", "what it is")
 
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("steps", help="list the compression steps, or tell all about one")
-    parser.add_argument("name", nargs="?", help="a step, or your own as package.module:object")
+    parser = commands.add_parser("steps", help="List the compression steps, or explain one")
+    parser.add_argument("name", nargs="?", help="Name of a step, or your own as package.module:object")
     parser.set_defaults(run=run)
 
 

@@ -242,7 +242,7 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
     ids = pa.concat_arrays(column.ids)
     order = by_id(ids)
     if len(twice := standing_twice(ids, order)):
-        has = "sample stands" if len(twice) == 1 else "samples stand"
+        has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
             f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "
             "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs"

@@ -57,6 +57,6 @@ def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
     if kind == "BPE" and as_gpt2 and tokenizer.get("normalizer") is None:
         return GPT2
     raise BuildError(
-        f"llama.cpp has no tokenizer like the model's ({kind}, words cut by {cut.get('type')}), expected "
+        f"llama.cpp cannot read this tokenizer ({kind} with the pre-tokenizer {cut.get('type')}), expected "
         "SentencePiece, WordPiece, byte-level BPE, or one of a released model"
     )

@@ -409,7 +409,7 @@ def test_an_id_of_the_source_is_kept_as_text() -> None:
 
 
 def test_ids_that_are_not_unique_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"2 ids stand more than once over all parts \(first: 1\)"):
+    with pytest.raises(DataError, match=r"2 ids occur more than once over all parts \(first: 1\)"):
         cut_of({"train": rows(3, id=[1, 2, 3]), "gate": rows(3, start=5, id=[1, 2, 4])})
     with pytest.raises(DataError, match="part gate: column id is null in 1 of 2 rows"):
         cut_of({"gate": rows(2, id=["a", None])})

@@ -17,8 +17,8 @@ RECORD = ROOT / "docs/example_record/run.json"
 # Report -> the arguments of `slimgate judge` in docs/example_predictions, and its exit code.
 JUDGED = {
     "judge_pass": (("teacher.csv", "small.csv", "--drop-points", "2"), 0),
-    "judge_inconclusive": (("teacher.csv", "small.csv", "--drop-points", "0.5"), 1),
-    "judge_fail": (("teacher.csv", "tiny.csv", "--drop-points", "2"), 1),
+    "judge_inconclusive": (("teacher.csv", "four_bits.csv", "--drop-points", "2"), 1),
+    "judge_fail": (("teacher.csv", "two_bits.csv", "--drop-points", "2"), 1),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
-from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of
+from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of, start_commands
 from slimgate.cli.export.snippets import TEXTS, example_texts, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -199,8 +199,17 @@ def _use(
         "## Use",
         f"Needs {lines[0]}; run it inside of this folder ({megabytes(size)} MB).",
         lines[1],
+        *_serving(written),
         bullets(_notes(model, written, params, checked)),
     )
+
+
+def _serving(written: Written) -> list[str]:
+    """How to serve the folder, as blocks of markdown."""
+    if not (commands := start_commands(written)):
+        return []
+    lines = "\n".join(f"$ {command}" for command in commands)
+    return ["To serve it, run one of these in this folder:", f"```console\n{lines}\n```"]
 
 
 def _notes(model: VariantRecord, written: Written, params: Mapping[str, Any], checked: str) -> list[str]:

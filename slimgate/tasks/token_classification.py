@@ -4,7 +4,7 @@
 kind = "token_classification"
 words = "tokens"                    # lists of words, or text that is cut at white space
 tags = "ner_tags"                   # as many BIO tags: O, B-PER, I-PER, …
-names = ["O", "B-PER", "I-PER"]     # where tags are numbers: what 0, 1, … stand for
+names = ["O", "B-PER", "I-PER"]     # if tags are numbers: their names from 0
 max_tokens = 128                    # words beyond are not tagged, and count as tagged O
 labels = ["O", "B-PER", "I-PER"]    # only where a ready-made model's tag names differ from the data's
 

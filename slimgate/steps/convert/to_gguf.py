@@ -8,7 +8,7 @@
 | Q8_0, Q5_0, Q4_0 | 8.5, 5.5, 4.5    | 32 weights share a scale               |
 | Q5_1, Q4_1       | 6, 5             | 32 weights share a scale and a minimum |
 
-Weights are rounded to the nearest level. Of Q4_0 the scale is the one with the least squared error, so that
+Weights are rounded to the nearest level. The scale of Q4_0 has the least squared error, so that
 it keeps the levels of { gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that
 gives the logits have Q8_0 below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become
 F16. Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package

@@ -17,8 +17,8 @@ def steps_page() -> str:
     """reference/steps.md: the list of the steps, each with a page of its own."""
     head = (
         "Write a step as `{ name = { option = value } }`. Steps run in the order listed. "
-        "`slimgate steps NAME` prints the page of a step. Each step reads one kind of artifact and writes one "
-        "(`torch`, `torch_quantized`, `onnx`, …). The kind determines the runtime. "
+        "`slimgate steps NAME` prints the page of a step. Each step reads one kind of artifact and writes "
+        "one (`torch`, `torch_quantized`, `onnx`, …). The kind determines the runtime. "
         "The top of the report names promises that do not hold:"
     )
     steps = {name: load("step", name) for name in known_plugins("step")}

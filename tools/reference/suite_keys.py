@@ -42,7 +42,8 @@ TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
     "budgets: size": (budget_tables.SizeBudget, "`size = { compression_min = 1.5 }`"),
     "budgets: latency": (
         budget_tables.LatencyBudgetTable,
-        "`latency = { speedup_min = 2.0, p95_ms_max = 20.0 }`; set any of these, each applies to every workload",
+        "`latency = { speedup_min = 2.0, p95_ms_max = 20.0 }`; set any of these, each applies to every "
+        "workload",
     ),
     "budgets: memory": (budget_tables.MemoryBudget, "`memory = { memory_ratio_max = 0.8 }`"),
     "budgets: flops": (budget_tables.FlopsBudget, "`flops = { ratio_max = 0.5 }`"),

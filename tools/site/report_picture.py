@@ -1,6 +1,6 @@
 """The picture of a report in README: the first screen of the example record's report.html, in Chromium.
 
-    python -m tools.site.report_picture docs/assets/report.png
+python -m tools.site.report_picture docs/assets/report.png
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from pydantic import Field
 
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError
+from slimgate.models.llama_cpp_converter import check_tokenizer
 from slimgate.models.llm_packages import require_package
 from slimgate.models.stock import save_plain
 from slimgate.plugins.context import BuildContext
@@ -62,6 +63,10 @@ class ToGguf(Step[Params]):
     def weight_format(self, params: Params) -> str:
         """Of every type."""
         return "gguf"
+
+    def check_folder(self, params: Params, folder: Path) -> None:
+        """llama.cpp reads the tokenizer, as far as its file says that."""
+        check_tokenizer(folder)
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The folder's model. Raises BuildError where llama.cpp has no place for it; MissingExtra."""

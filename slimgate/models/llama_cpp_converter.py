@@ -47,13 +47,16 @@ def _name_own_tokenizers(module: Any) -> None:
 def check_tokenizer(folder: Path) -> None:
     """Raises SuiteError for a tokenizer.json that llama.cpp cannot read, whatever model has it.
 
-    A byte-level BPE may be that of a released model. Only the converter knows these, so it is not refused here.
+    A byte-level BPE may be that of a released model, which the converter knows. So it is not refused here.
     """
     file = folder / "tokenizer.json"
     if (folder / "tokenizer.model").is_file() or not file.is_file():
         return
-    tokenizer = json.loads(file.read_bytes())
-    model = tokenizer["model"]
+    try:
+        tokenizer = json.loads(file.read_bytes())
+        model = tokenizer["model"]
+    except (ValueError, TypeError, KeyError):  # no tokenizer at all, which loading it says better
+        return
     cuts_bytes = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
     if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not cuts_bytes):
         raise SuiteError(_describe_refusal(tokenizer))

@@ -19,7 +19,7 @@ files beside run.json. Exit codes: 0 written, 4 wrong usage or input.
 def add_to(commands: Any) -> None:
     """Adds the command to argparse's subparsers."""
     parser = commands.add_parser(
-        "report", help="write the reports of a finished run again", description=DESCRIPTION
+        "report", help="Write the reports of a finished run again", description=DESCRIPTION
     )
     add_run(parser)
     parser.add_argument(

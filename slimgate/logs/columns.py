@@ -226,7 +226,7 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             cut = " or some samples are not there" if task.samples is None else ""
             raise DataError(
                 f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples {words} "
-                f"{mean:.4f}: they are of two runs{cut}; put the samples of that run beside its results"
+                f"{mean:.4f}: they are of two runs{cut}; put the samples of that run next to its results"
             )
 
 

@@ -512,7 +512,10 @@ class _Walk:
     def _check_unlabelled(self, step: SuiteStep, loc: Loc) -> None:
         """The suite has the split `unlabelled` if a step reads it."""
         if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
-            problem = "reads the split unlabelled, which there is not; give [task] splits.unlabelled = 2000"
+            problem = (
+                "reads the split unlabelled, which the suite does not have; "
+                "give [task] splits.unlabelled = 2000"
+            )
             raise self.error_at(loc, problem)
 
     def _check_calibration(self, step: SuiteStep, loc: Loc) -> None:

@@ -241,9 +241,7 @@ def _tagging(data: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[
     if numbers and not stated.names:
         if data.columns[words].kind != "list" and stated.task is None:
             return None
-        raise DataError(
-            f'column "{tags}" holds numbers for words: say what they stand for by --names O,B-PER,I-PER'
-        )
+        raise DataError(f'column "{tags}" holds numbers for words: name them by --names O,B-PER,I-PER')
     options: dict[str, Any] = {"words": words, "tags": tags}
     if stated.names:
         options["names"] = stated.names

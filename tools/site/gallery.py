@@ -33,6 +33,8 @@ def gallery_files() -> Iterator[tuple[str, str]]:
         old, new, out = (str(Path(scratch) / name) for name in ("judge_pass", "judge_fail", "compared"))
         _run(0, "compare", old, new, "--out", out, "--fail-on", "nothing")
         yield "gallery/compare.md", (Path(out) / "compare.md").read_text("utf-8")
+        for plot in sorted(Path(out).glob("plots/*.svg")):
+            yield f"gallery/plots/{plot.name}", plot.read_text("utf-8")
 
 
 def _run(code: int, *arguments: str) -> None:

@@ -212,6 +212,7 @@ def test_a_column_without_a_heading_has_no_empty_heading() -> None:
 def test_the_site_asks_no_host_for_stars_and_searches_offline() -> None:
     config = yaml.load((links.ROOT / "mkdocs.yml").read_text("utf-8").replace("!!python/", "!"), _Loader)
     assert "offline" in config["plugins"]
+    assert config["extra"]["polyfills"] == ["assets/iframe-worker.js"]
     partial = (links.ROOT / config["theme"]["custom_dir"] / "partials/source.html").read_text("utf-8")
     assert 'data-md-component="source"' not in partial
     assert "version_shown" in partial

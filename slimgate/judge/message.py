@@ -25,8 +25,8 @@ _OUT_OF_REACH = 100
 _MOST_DECIMALS = 4
 _MOST_NAMED = 3
 _NO_ROWS_TELL = (
-    "the limited value equals its limit, or the rows above the cap lose more than the budget: no number of gate "
-    "rows would tell"
+    "the limited value equals its limit, or the rows above the cap lose more than the budget: no number of "
+    "gate rows would tell"
 )
 
 

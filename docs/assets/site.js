@@ -7,6 +7,7 @@ document.addEventListener("input", (event) => {
 }, true);
 // Wide tables and blocks of code scroll by keyboard too.
 document$.subscribe(() => {
+  document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
   for (const box of document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre > code")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }

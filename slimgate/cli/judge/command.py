@@ -245,8 +245,8 @@ def _judge_one_file(options: argparse.Namespace) -> int:
     if not is_kl_log(options.teacher):
         raise DataError(
             f"{options.teacher}: expected two files, BASE and TARGET. Alone, only the output of "
-            "llama-perplexity --kl-divergence can be judged, and a file with answers of several models: choose two with "
-            "--model base=NAME --model target=NAME"
+            "llama-perplexity --kl-divergence can be judged, and a file with answers of several models: "
+            "choose two with --model base=NAME --model target=NAME"
         )
     return judge_kl_file(options)
 

@@ -12,7 +12,7 @@ _LONGEST = 155
 # Pages that answer few questions, and would come before those that do.
 _LAST = ("reports/", "source/", "changelog.md")
 _EXCLUDED = ("source/", "hostile_inputs.md", "reports/simulations/")
-_FIRST = ("how_many_rows.md", "faq.md", "judge.md", "judge_logs.md", "install.md", "own_model.md")
+_FIRST = ("how_many_rows.md", "faq.md", "run.md", "judge.md", "judge_logs.md", "install.md", "own_model.md")
 
 
 def search_rank(page: str) -> dict[str, object]:

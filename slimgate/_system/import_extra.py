@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from slimgate.errors import BuildError, MissingExtra
@@ -19,10 +20,26 @@ def import_extra(module: str, extra: str, user: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name in (package, module):
-            raise MissingExtra(f'{user} needs an extra: pip install "slimgate[{extra}]"') from error
+            raise _missing(extra, user) from error
         raise _broken(user, module, error) from error
     except ImportError as error:
         raise _broken(user, module, error) from error
+
+
+def check_extra(module: str, extra: str, user: str) -> None:
+    """Raises MissingExtra if the module is not installed. Does not import it, only the packages around it."""
+    try:
+        is_installed = find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it
+        is_installed = False
+    except ImportError as error:
+        raise _broken(user, module, error) from error
+    if not is_installed:
+        raise _missing(extra, user)
+
+
+def _missing(extra: str, user: str) -> MissingExtra:
+    return MissingExtra(f'{user} needs an extra: pip install "slimgate[{extra}]"')
 
 
 def _broken(user: str, module: str, error: ImportError) -> BuildError:

@@ -24,6 +24,11 @@ def describe_json_error(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else "a number of too many digits"
 
 
+def plain_json(value: Any) -> Any:
+    """A value as JSON has it: lists for tuples, texts for what JSON does not know."""
+    return json.loads(json.dumps(value, ensure_ascii=False, default=str))
+
+
 def text_list(raw: bytes) -> list[str]:
     """The texts of a file's metadata, such as its class names. Raises ValueError in one line."""
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from slimgate.cli.options import add_run
 
@@ -19,9 +18,9 @@ kept, 4 wrong usage or input, a name that is taken, or a missing reason.
 """
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("accept", help="Keep a run as a baseline", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     add_run(parser)
     parser.add_argument("--name", required=True, help="Name of the release, such as v1.2")
     parser.add_argument("--reason", help="Reason to keep a run that fails or has a weaker gate")
@@ -39,10 +38,10 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Keeps the run and says where. Raises SlimgateError for wrong input."""
     from slimgate._system.escape import visible
+    from slimgate._system.timestamps import format_now
     from slimgate.record.accept import accept
     from slimgate.record.earlier_results import describe_state
     from slimgate.record.files import read_record_file
-    from slimgate.run.gate_results import format_now
 
     run_ = read_record_file(options.record)
     baseline = accept(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from slimgate.cli.options import add_model
 
@@ -16,9 +15,9 @@ it. Exit codes: 0 written, 4 wrong usage or input.
 """
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("card", help="Write a model card for a variant", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     add_model(parser)
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="Write the card to this file instead of the terminal"

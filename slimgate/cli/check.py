@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError
 
@@ -23,11 +23,9 @@ _MOST_NAMED = 5
 _SKIPPED = frozenset({"build", "dist", "node_modules", "venv"})
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "check", help="Check suite files without running them", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.add_argument(
         "files",
         type=Path,

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slimgate.record.comparing import Comparison
@@ -25,9 +25,9 @@ LOOSENED, REMOVED, ROWS, SETTINGS = "loosened", "removed", "rows", "settings"
 WEAKER = (LOOSENED, REMOVED, ROWS, SETTINGS)
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("compare", help="Compare two releases", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.add_argument(
         "old",
         type=Path,
@@ -37,6 +37,11 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("new", type=Path, metavar="NEW", help="A run.json, or its folder")
     parser.add_argument("--json", action="store_true", help="Print the comparison as JSON")
+    parser.add_argument(
+        "--explain-environment",
+        action="store_true",
+        help="also show a table of what else differs between the runs: task settings, versions, hardware",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -72,8 +77,20 @@ def run(options: argparse.Namespace) -> int:
             text = _text(comparison, [*older, new], options.out)
         except OSError as error:
             raise DataError(f"--out {options.out}: cannot be written: {error.strerror}") from error
+        if options.explain_environment:
+            text = f"{_explain(older[-1], new)}\n\n{text}"
         sys.stdout.write(text)
     return int(_fails(comparison, options.fail_on or ()))
+
+
+def _explain(old: Kept, new: Kept) -> str:
+    """The table of what else differs between two runs."""
+    from slimgate.plugins.environments import compare_environments
+    from slimgate.record.comparing.environment import environment_of_record
+    from slimgate.report.environments import format_environment
+
+    before, after = (environment_of_record(release.record) for release in (old, new))
+    return format_environment(compare_environments(before, after))
 
 
 def _read_older(paths: Sequence[Path], new: Kept) -> list[Kept]:

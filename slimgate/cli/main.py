@@ -6,54 +6,46 @@ import argparse
 import io
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import slimgate
 from slimgate._system.closed_pipes import ignore_closed_pipes
-from slimgate.cli import (
-    accept,
-    card,
-    check,
-    compare,
-    explain,
-    merge,
-    portability,
-    power,
-    report,
-    runs,
-    schema,
-    steps,
-    store,
-)
-from slimgate.cli.export import command as export
-from slimgate.cli.init import command as init
-from slimgate.cli.judge import command as judge
 from slimgate.cli.parser import CommandParser
-from slimgate.cli.tune import command as tune
 from slimgate.errors import SlimgateError
 
-COMMANDS = (
-    init.add_to,
-    check.add_to,
-    judge.add_to,
-    tune.add_to,
-    explain.add_to,
-    compare.add_to,
-    accept.add_to,
-    merge.add_to,
-    report.add_to,
-    card.add_to,
-    export.add_to,
-    runs.add_lines,
-    runs.add_machines,
-    runs.add_mlflow,
-    store.add_to,
-    power.add_to,
-    portability.add_to,
-    steps.add_to,
-    schema.add_to,
-)
+# Name -> the function that adds its arguments, and its line of help. A command is imported when it is used.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("slimgate.cli.init.command:add_arguments", "Write a suite for your own model and rows"),
+    "check": ("slimgate.cli.check:add_arguments", "Check suite files without running them"),
+    "judge": ("slimgate.cli.judge.command:add_arguments", "Judge logs or predictions of other tools"),
+    "tune": ("slimgate.cli.tune.command:add_arguments", "Search for the fastest variant inside a budget"),
+    "explain": (
+        "slimgate.cli.explain.command:add_arguments",
+        "Show what every model of a run answered on one gate row",
+    ),
+    "compare": ("slimgate.cli.compare:add_arguments", "Compare two releases"),
+    "accept": ("slimgate.cli.accept:add_arguments", "Keep a run as a baseline"),
+    "merge": ("slimgate.cli.merge.command:add_arguments", "Join the shards of one run"),
+    "report": ("slimgate.cli.report:add_arguments", "Write the reports of a finished run again"),
+    "card": ("slimgate.cli.card:add_arguments", "Write a model card for a variant"),
+    "export": (
+        "slimgate.cli.export.command:add_arguments",
+        "Write a variant as a folder that loads without slimgate",
+    ),
+    "lines": ("slimgate.cli.runs:add_lines", "Print runs as JSON lines"),
+    "machines": ("slimgate.cli.runs:add_machines", "Show the speed-ups of several machines"),
+    "mlflow": ("slimgate.cli.runs:add_mlflow", "Log runs to MLflow"),
+    "store": ("slimgate.cli.store:add_arguments", "List, verify or prune the store"),
+    "power": ("slimgate.cli.power:add_arguments", "Check whether N rows can decide a budget"),
+    "portability": (
+        "slimgate.cli.portability:add_arguments",
+        "Answer the gate rows as other processors would",
+    ),
+    "steps": ("slimgate.cli.steps:add_arguments", "List the compression steps, or explain one"),
+    "schema": ("slimgate.cli.schema:add_arguments", "Print the JSON Schema of a suite file or of run.json"),
+}
 WRONG_USAGE, INTERNAL_ERROR = 4, 3
 _ABOUT = (
     "`pytest bench` builds, measures and judges compressed language models. These commands write a suite, "
@@ -61,13 +53,16 @@ _ABOUT = (
 )
 
 
-def command_parser() -> argparse.ArgumentParser:
-    """The command line with all its commands and options."""
+def command_parser(words: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The command line with all its commands. words: a command has its arguments if it is one of them."""
     parser = CommandParser(prog="slimgate", description=_ABOUT)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add_to in COMMANDS:
-        add_to(commands)
+    for name, (home, about) in COMMANDS.items():
+        command = commands.add_parser(name, help=about)
+        if name in words:
+            module, _, function = home.partition(":")
+            getattr(import_module(module), function)(command)
     return parser
 
 
@@ -88,8 +83,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe that is not UTF-8 cannot hold every sign
             stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        options = command_parser().parse_args(arguments)
+        options = command_parser(words).parse_args(words)
     except SystemExit as exit_:
         return WRONG_USAGE if exit_.code else 0
     # where `python -m` and pytest look for plug-ins of one's own; last, so that it hides nothing

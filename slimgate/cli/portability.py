@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.cli.options import add_store, store_root
 
@@ -26,11 +26,9 @@ wrong usage or input.
 """
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "portability", help="Answer the gate rows as other processors would", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.add_argument("suite", type=Path, metavar="SUITE", help="A suite file")
     parser.add_argument("variant", metavar="VARIANT", help="A variant's name")
     add_store(parser)

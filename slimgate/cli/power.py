@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.cli.options import points
 
@@ -20,14 +20,10 @@ share for two runs of the base, which is the least to expect. Exit codes: 0 an e
 _POWER = 0.80
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "power", help="Check whether N rows can decide a budget", description=DESCRIPTION
-    )
-    parser.add_argument(
-        "--rows", type=int, required=True, metavar="N", help="Number of samples of the benchmark"
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
+    parser.add_argument("--rows", type=int, required=True, metavar="N", help="Samples of the benchmark")
     parser.add_argument(
         "--flip-rate",
         type=float,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from slimgate.cli.options import add_run
 
@@ -16,11 +15,9 @@ files beside run.json. Exit codes: 0 written, 4 wrong usage or input.
 """
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "report", help="Write the reports of a finished run again", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     add_run(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="Folder for the reports (default: the folder of the run)"

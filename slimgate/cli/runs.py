@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
 
 from slimgate.cli.options import add_runs
 
@@ -29,25 +28,23 @@ already there, 4 wrong usage or input, or MLflow refuses.
 _EXPERIMENT = "slimgate"
 
 
-def add_lines(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("lines", help="Print runs as JSON lines", description=LINES)
+def add_lines(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = LINES
     add_runs(parser)
     parser.set_defaults(run=print_lines)
 
 
-def add_machines(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "machines", help="Show the speed-ups of several machines", description=MACHINES
-    )
+def add_machines(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = MACHINES
     add_runs(parser)
     parser.set_defaults(run=print_machines)
 
 
-def add_mlflow(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("mlflow", help="Log runs to MLflow", description=MLFLOW)
+def add_mlflow(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = MLFLOW
     add_runs(parser)
     parser.add_argument(
         "--experiment",

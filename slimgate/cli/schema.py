@@ -11,9 +11,8 @@ SUITE, LOGS, RUN = "suite", "logs", "run"
 KINDS = (SUITE, LOGS, RUN)
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("schema", help="Print the JSON Schema of a suite file or of run.json")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
     parser.add_argument(
         "kind",
         nargs="?",

@@ -6,15 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from slimgate.plugins.loading import text_of
-from slimgate.plugins.step import Step
-
 _HEADERS = ("option", "value", "default", "what it is")
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("steps", help="List the compression steps, or explain one")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
     parser.add_argument("name", nargs="?", help="Name of a step, or your own as package.module:object")
     parser.set_defaults(run=run)
 
@@ -59,6 +55,8 @@ def details(name: str) -> str:
 
 def step_facts(step: Any) -> dict[str, str]:
     """What it starts from, leaves, reads and promises, in words."""
+    from slimgate.plugins.step import Step
+
     if type(step).resolve is not Step.resolve:
         return {"starts from": "that depends on its options, as do what it leaves, reads and promises"}
     return {
@@ -73,6 +71,8 @@ def step_facts(step: Any) -> dict[str, str]:
 
 def step_text(step: Any) -> str:
     """What its docstring says of it, else that of its file."""
+    from slimgate.plugins.loading import text_of
+
     return text_of(step) or "It has no docstring."
 
 

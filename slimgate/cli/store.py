@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.cli.options import add_store, store_root
 
@@ -23,9 +23,9 @@ verify found damage, 4 wrong usage or input.
 BASELINES = Path("reports/baselines")
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("store", help="List, verify or prune the store", description=DESCRIPTION)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.add_argument("action", choices=("ls", "verify", "prune"), help="Action to perform")
     add_store(parser)
     parser.add_argument(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from slimgate.judge.message import message
-from slimgate.judge.quality import judge_quality
-from slimgate.judge.verdict import (
-    BudgetVerdict,
-    QualityBudget,
-    QualityJudgement,
-    Verdict,
-    check_budget,
-    worst_verdict,
-)
+from typing import TYPE_CHECKING
+
+from slimgate._system.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from slimgate.judge.budget_kinds import QualityBudget, check_budget
+    from slimgate.judge.decision import BudgetVerdict, Verdict, worst_verdict
+    from slimgate.judge.quality import judge_quality
+    from slimgate.judge.verdict import QualityJudgement
 
 __all__ = [
     "BudgetVerdict",
@@ -20,6 +19,17 @@ __all__ = [
     "Verdict",
     "check_budget",
     "judge_quality",
-    "message",
     "worst_verdict",
 ]
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "BudgetVerdict": "slimgate.judge.decision",
+        "QualityBudget": "slimgate.judge.budget_kinds",
+        "QualityJudgement": "slimgate.judge.verdict",
+        "Verdict": "slimgate.judge.decision",
+        "check_budget": "slimgate.judge.budget_kinds",
+        "judge_quality": "slimgate.judge.quality",
+        "worst_verdict": "slimgate.judge.decision",
+    },
+)

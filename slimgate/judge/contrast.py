@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Protocol
 
 from slimgate.judge.decision import ALPHA
+from slimgate.judge.root import find_root
 from slimgate.judge.rows_needed import copies_from_interval
 from slimgate.outcomes import Floats
 
@@ -173,8 +174,6 @@ def relative_to_errors() -> Relative:
 
 def _crossing(bound: Callable[[float], float], start: float, step: float) -> float | None:
     """Where a falling bound of the excess is 0; looked for from `start` in growing steps. None beyond 1e6."""
-    from scipy.optimize import brentq
-
     near, far = start, start + step
     while bound(far) * step > 0:
         step *= 2
@@ -184,5 +183,5 @@ def _crossing(bound: Callable[[float], float], start: float, step: float) -> flo
     if bound(near) * step <= 0:
         # the bound jumps at `start`, as a bootstrap's may
         return near
-    root = float(brentq(bound, near, far, xtol=1e-9, rtol=1e-6))
+    root = find_root(bound, near, far, xtol=1e-9, rtol=1e-6)
     return root if isfinite(root) else None

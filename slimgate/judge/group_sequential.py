@@ -16,6 +16,7 @@ from math import sqrt
 import numpy as np
 
 from slimgate.judge.decision import ALPHA, z_quantile
+from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
 MOST_LOOKS = 20
@@ -78,13 +79,12 @@ def look_at(rows: int, planned: int, looks: int) -> Look | None:
 
 def _bound(nodes: Floats, mass: Floats, step: float, spend: float) -> float:
     """The sum above which a share `spend` ends that had not been decided before."""
-    from scipy.optimize import brentq
     from scipy.special import ndtr
 
     def excess(bound: float) -> float:
         return float(ndtr((nodes - bound) / step) @ mass) - spend
 
-    return float(brentq(excess, 0.0, _END, xtol=1e-12))
+    return find_root(excess, 0.0, _END, xtol=1e-12)
 
 
 def _nodes(bound: float) -> tuple[Floats, Floats]:

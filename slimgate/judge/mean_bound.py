@@ -29,6 +29,7 @@ import numpy as np
 from slimgate.judge.contrast import Interval
 from slimgate.judge.decision import ALPHA
 from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.root import find_root
 from slimgate.judge.rows_needed import copies_until
 from slimgate.outcomes import Floats, Ints
 
@@ -201,8 +202,6 @@ def _crossing(excess: Callable[[float], float], mean: float, end: float, usual: 
     The mean itself where it is 0 or less there already, as at levels near a half. usual: about how far from
     the mean it is; a near bracket takes a fifth of the evaluations.
     """
-    from scipy.optimize import brentq
-
     span = (end - mean) * (1 - 1e-12)
     if end == mean or excess(mean + span) >= 0:
         return end
@@ -211,4 +210,4 @@ def _crossing(excess: Callable[[float], float], mean: float, end: float, usual: 
     near, far = 0.0, min(1.0, usual / abs(span))
     while excess(mean + far * span) > 0:
         near, far = far, min(1.0, 2 * far)
-    return float(brentq(excess, mean + near * span, mean + far * span, xtol=1e-12))
+    return find_root(excess, mean + near * span, mean + far * span, xtol=1e-12)

@@ -16,7 +16,13 @@ class Part(BaseModel):
     has none for it, and null would say that it was not measured, or stand where a number must be.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        ser_json_inf_nan="strings",
+        defer_build=True,  # most commands use few of the parts
+    )
 
 
 class CappedFacts(Part):

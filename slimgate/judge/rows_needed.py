@@ -7,6 +7,7 @@ from math import ceil, exp, isclose, log, log1p
 
 from slimgate.judge.decision import ALPHA, POWER, Z_ALPHA, Z_POWER, z_quantile
 from slimgate.judge.group_sizes import unseen_size
+from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats
 
 # The one-sided p-value of z = Z_ALPHA + Z_POWER.
@@ -54,7 +55,6 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
     limits both tests must pass together 80 % of the time: by 1.18 at a drop of 0, by 1 near a limit. Outside
     them FAIL takes half of the 5 %: 1.13. None where the drop is at a limit.
     """
-    from scipy.optimize import brentq
     from scipy.special import ndtr
 
     near, far = margin - abs(drop), margin + abs(drop)
@@ -68,7 +68,7 @@ def two_sided_stretch(drop: float, margin: float) -> float | None:
         passes_near = ndtr(stretch * one_sided - Z_ALPHA)
         return float(passes_near + ndtr(stretch * one_sided * far / near - Z_ALPHA) - 1 - POWER)
 
-    return 1.0 if power_beyond(1.0) >= 0 else float(brentq(power_beyond, 1.0, 2.0))
+    return 1.0 if power_beyond(1.0) >= 0 else find_root(power_beyond, 1.0, 2.0)
 
 
 def copies_until(p_value: Callable[[float], float], value: float, limit: float) -> float | None:

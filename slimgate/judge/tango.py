@@ -11,6 +11,7 @@ from math import inf, sqrt
 import numpy as np
 
 from slimgate.judge.decision import Z_ALPHA
+from slimgate.judge.root import find_root
 from slimgate.outcomes import Floats, Ints
 
 Interval = tuple[float, float]
@@ -53,8 +54,6 @@ def tango_interval(b: int, c: int, n: int) -> Interval:
 
 
 def _upper_bound(b: int, c: int, n: int) -> float:
-    from scipy.optimize import brentq
-
     low, high = (b - c) / n + _EDGE, 1 - _EDGE
 
     def distance_to_bound(margin: float) -> float:
@@ -62,7 +61,7 @@ def _upper_bound(b: int, c: int, n: int) -> float:
 
     if low >= high or distance_to_bound(high) >= 0:
         return 1.0
-    return float(brentq(distance_to_bound, low, high, xtol=1e-14, rtol=1e-14))
+    return find_root(distance_to_bound, low, high, xtol=1e-14, rtol=1e-14)
 
 
 def design_effect(changes: Floats, groups: Ints) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from slimgate._system.digests import json_digest
+from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError
 from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
@@ -24,7 +25,6 @@ from slimgate.plugins.reader import Log
 from slimgate.record import BehaviourFacts, RunVerdict, SelfTest, SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.run_verdict import verdict
-from slimgate.run.gate_results import format_now
 
 _LONGEST = 400
 

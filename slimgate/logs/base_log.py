@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slimgate._system.files import replacing
+from slimgate._system.json_text import plain_json
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.columns import answer_digest, digest
-from slimgate.logs.json_lines import plain_json
 from slimgate.plugins.reader import PER_SAMPLE, Digest, Log, Row, TaskLog
 
 _ABOUT = b"slimgate.base_log"

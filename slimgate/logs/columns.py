@@ -20,7 +20,15 @@ from slimgate.errors import DataError
 from slimgate.logs.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.logs.predictions.files import some
 from slimgate.outcomes import Floats, Ints
-from slimgate.plugins.reader import NOT_AS_WRITTEN, Corpus, Digest, Row, TaskLog
+from slimgate.plugins.reader import (
+    NOT_AS_WRITTEN,
+    ColumnRows,
+    Corpus,
+    Digest,
+    Row,
+    RowColumns,
+    TaskLog,
+)
 
 # Ids wait so many at a time to become Arrow text.
 _BLOCK = 50_000
@@ -155,6 +163,33 @@ def digest(text: str | Digest) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big")
 
 
+@dataclass
+class TextColumn:
+    """The digests of a column of texts, which grows by blocks."""
+
+    _blocks: list[Ints] = field(default_factory=list)
+    # rows at the end that have no text: most tables have no texts at all
+    _without: int = 0
+
+    def add(self, texts: pa.Array | None, rows: int) -> None:
+        """A block of rows; None: they have no such column."""
+        if texts is None or texts.null_count == rows:
+            self._without += rows
+            return
+        self._blocks.append(np.zeros(self._without, np.int64))
+        self._without = 0
+        codes = texts.dictionary_encode()
+        # the last is for rows without a text
+        digests = np.array([*map(digest, codes.dictionary.to_pylist()), 0], np.int64)
+        self._blocks.append(digests[np.asarray(codes.indices.fill_null(-1).to_numpy())])
+
+    def digests(self) -> Ints | None:
+        """(rows,) the digests, 0 where a row has no text; None if no row has."""
+        if not self._blocks:
+            return None
+        return np.concatenate([*self._blocks, np.zeros(self._without, np.int64)])
+
+
 def _score(row: Row, name: str, value: float | None, shown: str) -> float:
     if value is None:
         return nan
@@ -186,6 +221,8 @@ def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
 
     Raises DataError where a sample stands twice, a score is no number, or there are no rows.
     """
+    if isinstance(task.rows, ColumnRows) and (table := task.rows.read_columns()) is not None:
+        return {"": _samples_of_columns(shown, table, task)}
     columns: dict[str, _Column] = {}
     read = 0
     try:
@@ -236,10 +273,8 @@ def corpus_figure(kind: Corpus, scores: Floats, sizes: Floats) -> float:
     return exp(min(rate, _LARGEST)) if kind == "perplexity" else rate
 
 
-def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
-    _check_means(shown, name, column, task)
-    column.flush()
-    ids = pa.concat_arrays(column.ids)
+def _order_ids(shown: str, ids: pa.Array) -> Ints:
+    """(rows,) positions in the order of the ids. Raises DataError for an id of two rows."""
     order = by_id(ids)
     if len(twice := standing_twice(ids, order)):
         has = "sample occurs" if len(twice) == 1 else "samples occur"
@@ -247,6 +282,31 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
             f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "
             "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs"
         )
+    return order
+
+
+def _samples_of_columns(shown: str, table: RowColumns, task: TaskLog) -> Samples:
+    none = np.zeros(len(table.ids), np.uint8)
+    return Samples(
+        ids=table.ids,
+        order=_order_ids(shown, table.ids),
+        scores=table.scores,
+        empty=None,
+        keys=table.keys,
+        answers=table.answers,
+        clusters=None,
+        errors=none,
+        truncated=none,
+        not_numbers={},
+        rows=task.rows,
+    )
+
+
+def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
+    _check_means(shown, name, column, task)
+    column.flush()
+    ids = pa.concat_arrays(column.ids)
+    order = _order_ids(shown, ids)
     flags = np.frombuffer(column.flags, np.uint8)
 
     def rows() -> Iterator[Row]:

@@ -75,11 +75,6 @@ def beginning(path: Path, size: int = 4096) -> str:
         return ""
 
 
-def plain_json(value: Any) -> Any:
-    """A value as JSON has it: lists for tuples, texts for what JSON does not know."""
-    return json.loads(json.dumps(value, ensure_ascii=False, default=str))
-
-
 def as_text(value: Any) -> str | None:
     """A value to compare or quote: text as it is, else its JSON."""
     if value is None or isinstance(value, str):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from slimgate._system.timestamps import format_now
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.outcomes import Outcomes
 from slimgate.plugins.reader import Log
 from slimgate.record import RunVerdict, SelfTest, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.run_verdict import verdict
-from slimgate.run.gate_results import format_now
 
 
 def make_base_record(judged: Mapping[str, QualityJudgement], parent: str | None) -> VariantRecord:

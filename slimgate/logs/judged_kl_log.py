@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, list_actions
 from slimgate.judge.budget_tables import LimitBudget
@@ -22,7 +23,6 @@ from slimgate.record.budgets import PERPLEXITY
 from slimgate.record.files import TEACHER
 from slimgate.record.task import KL_LOGS
 from slimgate.report.tool_files import KL_WORDS
-from slimgate.run.gate_results import format_now
 
 Budget = LimitBudget | QualityBudget
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import TTFT_P95, LimitBudget, SpeedBudget
@@ -32,7 +33,6 @@ from slimgate.plugins.workloads import LOAD_PARTS, LoadPart
 from slimgate.record import TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import LOAD_TESTS
-from slimgate.run.gate_results import format_now
 from slimgate.suite.variant_budgets import LATENCY
 
 # The budgets on the target's own times that the requests of a load test decide.

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate._system.json_text import plain_json
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.base_log import as_kept
 from slimgate.logs.columns import NO_METRIC, Samples, read_samples
 from slimgate.logs.differences import Differences
-from slimgate.logs.json_lines import as_text, plain_json
+from slimgate.logs.json_lines import as_text
 from slimgate.logs.pair_notes import (
     describe_all_failed,
     describe_counts,

@@ -9,6 +9,7 @@ from slimgate import __version__
 from slimgate._system.digests import json_digest
 from slimgate._system.files import write_atomically
 from slimgate._system.git import describe_commit
+from slimgate._system.timestamps import format_now
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.chosen_results import drop_unchosen
 from slimgate.logs.judged import JudgedFiles
@@ -18,7 +19,6 @@ from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
 from slimgate.record.run_verdict import verdict, verdict_of_this_run
 from slimgate.run.environment import describe_machine
-from slimgate.run.gate_results import format_now
 
 
 def write_record(

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from slimgate._system.json_text import plain_json
 from slimgate.errors import DataError
-from slimgate.logs.json_lines import plain_json
 from slimgate.logs.predictions.files import EXAMPLES
+from slimgate.plugins.environments import join_environments
 from slimgate.plugins.reader import SETTING_WORDS, SETTINGS, Log, Run, TaskLog
 
 LATEST, EACH_TASK = "latest", "each-task"
@@ -136,7 +137,13 @@ def _pick(log: Log, side: str, run: Run) -> Log:
 
 def _take_run(log: Log, run: Run) -> Log:
     return replace(
-        log, tasks=run.tasks, model=run.model, notes=(*log.notes, *run.notes), time=run.time or None, runs=()
+        log,
+        tasks=run.tasks,
+        model=run.model,
+        notes=(*log.notes, *run.notes),
+        time=run.time or None,
+        runs=(),
+        environment=run.environment,
     )
 
 
@@ -208,6 +215,7 @@ def _join_newest(log: Log) -> Log:
         notes=(*log.notes, *notes),
         time=max(by_run),
         runs=(),
+        environment=join_environments(*(run.environment for run in judgeable if run.time in by_run)),
     )
 
 

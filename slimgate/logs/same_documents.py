@@ -39,8 +39,10 @@ def group_rows(clusters: Ints | None, documents: Ints) -> Ints | None:
     documents: (rows,) as `digest_documents` has them, of one task or of several.
     """
     explicit = None if clusters is None else _number_codes(clusters)
-    # every negative digest is of its own row
-    shared = _number_codes(np.where(documents < 0, -1 - np.arange(len(documents)), documents))
+    shared = None
+    if documents.max(initial=-1) >= 0:
+        # every negative digest is of its own row
+        shared = _number_codes(np.where(documents < 0, -1 - np.arange(len(documents)), documents))
     if shared is None:
         return explicit
     if explicit is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from slimgate._system.files import write_atomically
+from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.rows import CONFIRM, GATE
 from slimgate.record import (
@@ -34,7 +35,7 @@ from slimgate.report.confirm import confirm_lines
 from slimgate.report.files import write_reports
 from slimgate.report.status import inside_budgets
 from slimgate.run.followed_rows import make_row_quoter
-from slimgate.run.gate_results import Part, format_now
+from slimgate.run.gate_results import Part
 from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
 

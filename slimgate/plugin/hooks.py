@@ -380,8 +380,9 @@ def pytest_runtest_makereport(
     suite = suite_of(item)
     if suite is None:
         return report
+    from slimgate._system.timestamps import format_now
     from slimgate.run.failure_log import format_error_log
-    from slimgate.run.gate_results import format_now, has_failing_verdict, make_part
+    from slimgate.run.gate_results import has_failing_verdict, make_part
 
     parts = item.stash.get(PARTS, [])
     error = call.excinfo.value if call.excinfo else None

@@ -22,6 +22,7 @@ from slimgate._system.escape import escape
 from slimgate._system.files import write_atomically
 from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
+from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
 from slimgate.logs.suite import LogSuite
 from slimgate.plugin.config import SESSION, project_root, shard_of
@@ -35,7 +36,7 @@ from slimgate.report.files import PR_COMMENT
 from slimgate.report.github import append_summary, in_actions
 from slimgate.report.pr_comment import weaker_comment
 from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate, find_baselines, refuse_last_run
-from slimgate.run.gate_results import format_now, make_part
+from slimgate.run.gate_results import make_part
 from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 import slimgate
 from slimgate._system.escape import visible
 from slimgate._system.files import replacing, write_atomically
+from slimgate._system.timestamps import format_now
 from slimgate.judge.verdict import Verdict
 from slimgate.plugins.rows import GATE
 from slimgate.record import (
@@ -52,7 +53,6 @@ from slimgate.run.gate_results import (
     Part,
     Parts,
     find_key,
-    format_now,
     list_budgeted_checks,
     list_expected_checks,
     make_run_record,

@@ -63,7 +63,7 @@ class Table(BaseModel):
         \"""Bits of a weight in the linear layers.\"""
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
     not_yet: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from slimgate.plugins.environments import Environment
+
 # What two logs must share to be compared; `--allow NAME` accepts a difference.
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
 PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
@@ -76,6 +78,33 @@ class Row:
     target: str | None = None
     answer_digest: Digest | None = None
     sizes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class RowColumns:
+    """The rows of a task under one filter, as columns. Arrays are (rows,).
+
+    ids: Arrow large_string, none of them empty. scores: by metric float64, NaN where there is none. keys: by
+    a name of PER_SAMPLE digests, int64, 0 where a row has none. answers: digests, or None where there are
+    none.
+    """
+
+    ids: Any
+    scores: Mapping[str, Any]
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    answers: Any = None
+
+
+class ColumnRows(ABC):
+    """`TaskLog.rows` of a file of columns, which need not become a Python object for each row."""
+
+    @abstractmethod
+    def __call__(self) -> Iterator[Row]:
+        """The rows one by one."""
+
+    @abstractmethod
+    def read_columns(self) -> RowColumns | None:
+        """All rows at once; None if they have to be read one by one, such as for a message."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +172,7 @@ class Run:
     """One run in a log that holds several.
 
     time: when it ran, as the tool writes it; later times sort later. tasks, model, notes: as of a Log.
-    problem: why the run cannot be judged, in words; None where it can.
+    problem: why the run cannot be judged, in words; None where it can. environment: as of a Log.
     """
 
     time: str
@@ -151,6 +180,7 @@ class Run:
     model: str | None = None
     notes: tuple[str, ...] = ()
     problem: str | None = None
+    environment: Environment = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,6 +191,8 @@ class Log:
     tasks. time: when it ran, where the log says it. runs: where the file or folder holds several runs, all of
     them, the oldest first; then there are no tasks until a run is chosen (`--run`). models: where one file
     holds answers of several models, the log of each; then there are no tasks until one is chosen (`--model`).
+    environment: what the run was made with, by an area of `environments.AREAS`: versions, settings, hardware.
+    It refuses no comparison; `--explain-environment` shows what differs.
     """
 
     tool: str
@@ -172,6 +204,7 @@ class Log:
     time: str | None = None
     runs: tuple[Run, ...] = ()
     models: tuple[Log, ...] = ()
+    environment: Environment = field(default_factory=dict)
 
 
 class Reader(ABC):

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from slimgate.report.markdown import index_report, suite_report
+from typing import TYPE_CHECKING
+
+from slimgate._system.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from slimgate.report.markdown import index_report, suite_report
 
 __all__ = ["index_report", "suite_report"]
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "slimgate.report.markdown"))

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge import speed
 from slimgate.judge.speed import Speedup, estimate_speedup, is_settled, visible_delay
 from slimgate.plugins.workloads import Workload
-from slimgate.run.gate_results import format_now
 from slimgate.run.measure.duel import Contender, ContenderSpec, Floats, run_duel, time_call
 from slimgate.run.run import ModelHandle
 from slimgate.suite.suite import TEACHER

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from slimgate._system.git import describe_commit
+from slimgate._system.timestamps import format_now
 from slimgate.judge.behaviour import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
@@ -64,11 +64,6 @@ def has_failing_verdict(part: Part) -> bool:
     judged = (part["facts"], part["facts"].get("limits") or {})
     failing = [facts.get("verdict") in (Verdict.FAIL, Verdict.INCONCLUSIVE) for facts in judged]
     return part["kind"] == SELF_TEST or any(failing)
-
-
-def format_now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def list_expected_checks(suite: Suite) -> list[Key]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.outcome_tables import Shares, write_class_answers, write_values
 
-from slimgate.cli.explain import place_of_row
+from slimgate.cli.explain.row import place_of_row
 from slimgate.cli.main import main
 from slimgate.record import (
     AnswerFacts,
@@ -183,7 +183,7 @@ def test_a_record_without_outcomes_says_what_is_missing(explain: Explain, tmp_pa
 
 
 def test_what_explains_is_read_without_torch() -> None:
-    code = "import sys, slimgate.cli.explain, slimgate.record.answers; sys.exit('torch' in sys.modules)"
+    code = "import sys, slimgate.cli.explain.row, slimgate.record.answers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

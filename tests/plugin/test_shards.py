@@ -11,7 +11,7 @@ import pytest
 from support.user_repository import Ran, pytest_in
 
 from slimgate.cli.main import main
-from slimgate.cli.merge import fails
+from slimgate.cli.merge.shards import fails
 from slimgate.judge.verdict import Verdict
 from slimgate.record import QualityFacts, VariantRecord, read_record
 

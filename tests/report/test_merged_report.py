@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.sample_record import sample_record
 
-from slimgate.cli.merge import _copy_logs, merge_records
+from slimgate.cli.merge.shards import _copy_logs, merge_records
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BaselineFacts,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from slimgate.cli.options import add_model, add_store, store_root
 
@@ -21,11 +20,9 @@ or the folder's answers differ from the judged model's (the folder is deleted), 
 """
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "export", help="Write a variant as a folder that loads without slimgate", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     add_model(parser)
     parser.add_argument("folder", type=Path, metavar="DIR", help="Folder to write, new or empty")
     parser.add_argument(

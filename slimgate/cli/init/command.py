@@ -28,11 +28,9 @@ GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "vali
 Ask = Callable[[str, str | None], str]
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "init", help="Write a suite for your own model and rows", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     add = parser.add_argument
     add(
         "dir",

@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimgate.cli.options import points
+from slimgate.cli.parser import CommandParser
 
 if TYPE_CHECKING:
     from slimgate.logs.predictions.columns import ColumnNames
@@ -36,11 +37,9 @@ ROLES = {
 }
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "judge", help="Judge logs or predictions of other tools", description=DESCRIPTION
-    )
+def add_arguments(parser: CommandParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     parser.examples = EXAMPLES
     parser.add_argument("teacher", type=Path, metavar="BASE", help="File or folder of the base model")
     parser.add_argument(
@@ -164,6 +163,12 @@ def add_to(commands: Any) -> None:
         help="Effect of an undecided budget on the exit code (default fail)",
     )
     parser.add_argument("--require-budget", action="store_true", help="Exit with code 4 if nothing was gated")
+    parser.add_argument(
+        "--explain-environment",
+        action="store_true",
+        help="Logs: show how the runs differ besides their answers: versions, settings, prompts, sampling, "
+        "hardware. The causes that usually move a score most come first",
+    )
     parser.add_argument("--json", action="store_true", help="Print what the run record has of each target")
     parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
     parser.add_argument(
@@ -203,6 +208,9 @@ def _seed(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Judges and prints. Raises SlimgateError for wrong input."""
+    from slimgate._system.arrow_conversion import keep_pandas_unimported
+
+    keep_pandas_unimported()
     from slimgate.cli.judge.logs import judge_log_files, reads_logs
 
     _ask_for_points("--drop-points", options.drop_points or [])
@@ -257,8 +265,13 @@ def _judge_predictions(options: argparse.Namespace) -> int:
     from slimgate.cli.judge.ending import finish
     from slimgate.cli.judge.naming import name_targets
     from slimgate.cli.judge.output import as_text
+    from slimgate.errors import SuiteError
     from slimgate.logs.predictions.judge import JudgedPredictions
 
+    if options.explain_environment:
+        raise SuiteError(
+            "--explain-environment came with prediction files, which say nothing of how they were made"
+        )
     pairs = {
         name: _judge_file(argparse.Namespace(**{**vars(options), "variant": path}))
         for name, path in name_targets(options.variants).items()

@@ -8,17 +8,16 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
 from slimgate._system.files import write_atomically
 from slimgate.errors import SuiteError
 from slimgate.judge.verdict import Verdict
-from slimgate.logs.judged import JudgedFiles
-from slimgate.logs.record import write_record
-from slimgate.record import RunRecord
 from slimgate.record.run_verdict import NOTHING_GATED
-from slimgate.report.files import write_reports
+
+if TYPE_CHECKING:
+    from slimgate.logs.judged import JudgedFiles
+    from slimgate.record import RunRecord
 
 JUNIT = "junit.xml"
 _SHOWN = {"quality", "behaviour", "load_tests", "kl_log", "notes"}
@@ -36,6 +35,8 @@ def finish(
     """
     sys.stdout.write((as_json(judged, details or {}) if options.json else text()) + "\n")
     if options.report is not None:
+        from slimgate.logs.record import write_record
+
         command = shlex.join(["slimgate", *sys.argv[1:]])
         write_report(write_record(judged, options.report, command=command, seed=options.seed), options.report)
     return _exit_code(judged, require_budget=options.require_budget)
@@ -75,6 +76,8 @@ def _exit_code(judged: JudgedFiles, *, require_budget: bool) -> int:
 
 def write_report(record: RunRecord, folder: Path) -> None:
     """Writes the reports and the verdicts as JUnit beside a record, and says where they are."""
+    from slimgate.report.files import write_reports
+
     write_atomically(folder / JUNIT, _junit(record))
     write_reports(record, folder, None)
     sys.stderr.write(f"report: {folder.as_posix()}/report.html\n")
@@ -82,6 +85,8 @@ def write_report(record: RunRecord, folder: Path) -> None:
 
 def _junit(record: RunRecord) -> str:
     """A test case for each result that has a budget, as JUnit."""
+    from xml.etree import ElementTree
+
     suite = ElementTree.Element("testsuite", name=f"slimgate judge {record.suite.title}")
     for model in record.variants[1:]:
         for result in model.results():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from slimgate.cli.judge.ending import finish
+from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.cli.judge.tool_files_output import as_text
 from slimgate.errors import SuiteError
@@ -37,8 +39,12 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
         for name, path in paths.items()
     }
     judged = judge_load_tests(base, targets, repeat, budgets, options.allow or (), options.on_inconclusive)
+    details: dict[str, dict[str, Any]] = {}
+    if options.explain_environment:
+        changes = {name: explain_environment(options, name, base, target) for name, target in targets.items()}
+        details = add_environments({}, changes)
     origin = f" against {base.shown}, read as load tests of {base.tool}"
-    return finish(options, judged, lambda: as_text(judged, origin))
+    return finish(options, judged, lambda: as_text(judged, origin), details)
 
 
 def _refuse_options(options: argparse.Namespace) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
 from slimgate.cli.judge.budgets import refuse_limits
+from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
-from slimgate.logs.models import parse_models
+from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.pairs import Rules, check_options
-from slimgate.logs.runs import parse_choices
+from slimgate.logs.runs import choose_runs, parse_choices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
+from slimgate.plugins.environments import EnvironmentChanges
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
@@ -28,6 +31,7 @@ _OF_LOGS = (
     "lower_is_better",
     "runs",
     "models",
+    "explain_environment",
 )
 _FLAGS = {"runs": "run", "models": "model"}
 
@@ -77,15 +81,21 @@ def judge_log_files(options: argparse.Namespace) -> int:
     if repeat is not None:
         check_repeat_files(options.repeat, options.teacher, options.variants)
     judged: dict[str, LogVerdicts] = {}
+    changes: dict[str, EnvironmentChanges] = {}
     for name, path in name_targets(options.variants).items():
         is_base = path.exists() and options.teacher.exists() and path.samefile(options.teacher)
         if is_base and not base.models:
             raise DataError(f"{path}: base and target are the same path, expected the logs of two models")
-        judged[name] = judge_logs(
-            base, read_log(path, options.format), budgets, rules, seed=options.seed, repeat=repeat
-        )
+        target = read_log(path, options.format)
+        if options.explain_environment:
+            sides = choose_runs(*choose_models(base, target, rules.models), rules.runs)
+            changes[name] = explain_environment(options, name, *sides)
+        judged[name] = judge_logs(base, target, budgets, rules, seed=options.seed, repeat=repeat)
     files = JudgedAnswers(judged, options.on_inconclusive)
-    return finish(options, files, lambda: as_text(files), list_details(files))
+    details: dict[str, dict[str, Any]] = list_details(files)
+    if options.explain_environment:
+        details = add_environments(details, changes)
+    return finish(options, files, lambda: as_text(files), details)
 
 
 def _looks(number: int) -> int:

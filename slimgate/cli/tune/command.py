@@ -25,11 +25,9 @@ usage or input.
 """
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "tune", help="Search for the fastest variant inside a budget", description=DESCRIPTION
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
     add = parser.add_argument
     add("suite", type=Path, metavar="SUITE", help="A suite file with a [tune] table")
     add(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from slimgate._system.import_extra import import_extra
+from slimgate._system.import_extra import check_extra, import_extra
 from slimgate.plugins.base import WithParams
 
 P = TypeVar("P", bound=BaseModel)
@@ -46,3 +46,8 @@ def best_score(rate: Callable[[str, str | None], float], answer: str, references
 def import_for_score(module: str, score: str) -> Any:
     """A package of the extra `answers`. Raises MissingExtra, or BuildError where it cannot be imported."""
     return import_extra(module, "answers", f"score {score}")
+
+
+def check_for_score(module: str, score: str) -> None:
+    """Raises MissingExtra without a package of the extra `answers`. Reading a suite does not import it."""
+    check_extra(module, "answers", f"score {score}")

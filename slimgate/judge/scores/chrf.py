@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from slimgate.judge.scores.base import Score, import_for_score
+from slimgate.judge.scores.base import Score, check_for_score, import_for_score
 from slimgate.plugins.params import Table
 
 
@@ -20,7 +20,7 @@ class Params(Table):
 class Chrf(Score[Params]):
     def check(self, params: Params) -> None:
         """Raises MissingExtra without sacrebleu."""
-        import_for_score("sacrebleu", "chrf")
+        check_for_score("sacrebleu", "chrf")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """chrF2 / 100."""

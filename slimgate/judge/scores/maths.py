@@ -6,7 +6,7 @@ import logging
 
 from slimgate._system.time_limit import time_limit
 from slimgate.errors import BuildError
-from slimgate.judge.scores.base import Score, import_for_score
+from slimgate.judge.scores.base import Score, check_for_score, import_for_score
 from slimgate.plugins.params import Table
 
 _SECONDS = 5.0
@@ -21,7 +21,7 @@ class Maths(Score[Params]):
 
     def check(self, params: Params) -> None:
         """Raises MissingExtra without math-verify."""
-        import_for_score("math_verify", "maths")
+        check_for_score("math_verify", "maths")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """1 or 0; 0 where math-verify finds nothing to compare, or needs more than 5 seconds."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal
 
-from slimgate.judge.scores.base import Score, import_for_score
+from slimgate.judge.scores.base import Score, check_for_score, import_for_score
 from slimgate.plugins.params import Table
 
 Variant = Literal["rouge1", "rouge2", "rougeL"]
@@ -25,7 +25,7 @@ class Params(Table):
 class Rouge(Score[Params]):
     def check(self, params: Params) -> None:
         """Raises MissingExtra without rouge-score."""
-        import_for_score("rouge_score.rouge_scorer", "rouge")
+        check_for_score("rouge_score.rouge_scorer", "rouge")
 
     def rate(self, params: Params, answer: str, reference: str | None) -> float:
         """F-measure."""

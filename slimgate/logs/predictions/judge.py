@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from slimgate._system.digests import json_digest
+from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.behaviour import (
     BehaviourBudgets,
@@ -33,7 +34,6 @@ from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import PREDICTIONS
-from slimgate.run.gate_results import format_now
 
 _OF_CLASSES = ("prediction", "probabilities")  # what a metric may read of such a file
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import beginning, read_object
+from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 # The strategies in which each of so many users waits for an answer, and those with arrivals at a rate.
@@ -41,7 +42,33 @@ class Guidellm(Reader):
         models = sorted(set(_list_models(results)))
         if len(models) > 1:
             raise DataError(f"{path}: results of {' and '.join(models)}; write one model a file")
-        return Log("guidellm", str(path), {}, next(iter(models), None), loads=loads)
+        return Log(
+            "guidellm",
+            str(path),
+            {},
+            next(iter(models), None),
+            loads=loads,
+            environment=_environment(results),
+        )
+
+
+def _environment(results: Mapping[str, Any]) -> Environment:
+    """What a report says of guidellm, the request and each load."""
+    metadata = results.get("metadata") or {}
+    config = results.get("config")
+    backend = dict((config["spec"].get("backend") if config else results.get("args")) or {})
+    model = backend.pop("model", None)
+    loads = {
+        _name(benchmark["config"]["strategy"]): benchmark["config"]["strategy"]
+        for benchmark in results["benchmarks"]
+    }
+    return make_environment(
+        sampling=loads,
+        model={"model": model},
+        engine=backend,
+        harness={"guidellm": metadata.get("guidellm_version")},
+        system={"Python": metadata.get("python_version"), "OS": metadata.get("platform")},
+    )
 
 
 def _list_models(results: Mapping[str, Any]) -> Iterator[str]:

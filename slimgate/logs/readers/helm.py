@@ -18,6 +18,7 @@ from typing import Any
 from slimgate._system.json_text import NOT_JSON, describe_json_error
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, read_object
+from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 # The model of a run's name, `mmlu:subject=anatomy,model=openai_gpt2`; what follows it stays.
@@ -34,6 +35,7 @@ _NO_QUALITY = re.compile(
 _SAFETY = re.compile(r"(harm_bench|safety|simple_safety_tests|xstest|anthropic_red_team).*_score")
 _SCORE = re.compile(r".*_score")
 _MOST_NAMED = 4
+_SPEC = "run_spec.json"
 
 
 class Helm(Reader):
@@ -63,7 +65,30 @@ class Helm(Reader):
             {name: task for name, (task, _) in parts.items()},
             models[0] if models else None,
             tuple(note for _, notes in parts.values() for note in notes),
+            environment=join_environments(*(_environment(file.with_name(_SPEC)) for file in files)),
         )
+
+
+_SAMPLING = ("temperature", "max_tokens", "num_outputs", "stop_sequences", "random", "max_eval_instances")
+_MODEL_KEYS = ("model", "model_deployment")
+
+
+def _environment(file: Path) -> Environment:
+    """What run_spec.json says; nothing without one."""
+    if not file.is_file():
+        return {}
+    spec = read_object(file)
+    adapter = spec.get("adapter_spec") or {}
+    elsewhere = {*_SAMPLING, *_MODEL_KEYS}
+    return make_environment(
+        prompt={
+            **{name: value for name, value in adapter.items() if name not in elsewhere},
+            "scenario": spec.get("scenario_spec"),
+            "data augmenter": spec.get("data_augmenter_spec"),
+        },
+        sampling={name: adapter.get(name) for name in _SAMPLING},
+        model={name: adapter.get(name) for name in _MODEL_KEYS},
+    )
 
 
 def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:

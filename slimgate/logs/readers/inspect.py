@@ -16,6 +16,7 @@ from slimgate.errors import DataError
 from slimgate.logs.inspect_files import Json, has_samples, read_header, read_samples
 from slimgate.logs.json_lines import as_text, beginning
 from slimgate.logs.runs import make_log
+from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
@@ -63,7 +64,45 @@ def _run(path: Path, logs: Sequence[tuple[Path, Json]]) -> Run:
         raise DataError(f"{path}: logs of several models ({', '.join(sorted(models))}); name those of one")
     time = min(str(header["eval"]["created"]) for _, header in logs)
     problem = "; ".join(problems) or None
-    return Run(time, dict(sorted(tasks.items())), next(iter(models)), problem=problem)
+    environment = join_environments(*(_environment(header) for _, header in logs))
+    return Run(
+        time, dict(sorted(tasks.items())), next(iter(models)), problem=problem, environment=environment
+    )
+
+
+def _environment(header: Json) -> Environment:
+    """What a header says of versions and settings."""
+    spec, plan = header["eval"], header.get("plan") or {}
+    revision, dataset, model = spec.get("revision") or {}, spec.get("dataset") or {}, spec.get("model")
+    return join_environments(
+        make_environment(
+            prompt={
+                "task_args": spec.get("task_args"),
+                "task_version": spec.get("task_version"),
+                "solvers": [step.get("solver") for step in plan.get("steps") or ()] or None,
+                "dataset": {name: dataset.get(name) for name in ("name", "location", "samples")},
+            },
+            sampling={
+                "plan": plan.get("config"),
+                "model_generate_config": spec.get("model_generate_config"),
+                "config": spec.get("config"),
+            },
+            model={
+                "model": model,
+                "model_args": spec.get("model_args"),
+                "roles": spec.get("model_roles"),
+            },
+            engine={
+                "base url": spec.get("model_base_url"),
+                "provider": str(model).partition("/")[0],
+            },
+            harness={
+                "commit of the task": revision.get("commit"),
+                "uncommitted changes": revision.get("dirty"),
+            },
+        ),
+        sort_packages(spec.get("packages") or {}),
+    )
 
 
 def _logs_in(path: Path, reader: Reader) -> list[Path]:

@@ -19,6 +19,7 @@ from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, read_object
 from slimgate.logs.runs import make_log
+from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
 
 _DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.parquet")
@@ -69,7 +70,48 @@ def _run(time: str, files: Mapping[str, Path], model: str | None) -> Run:
         )
         for task, file in sorted(files.items())
     }
-    return Run(time, tasks, model)
+    return Run(time, tasks, model, environment=_environment(results))
+
+
+# Fields of lighteval's model configuration that belong elsewhere than to the model.
+_OF_PROMPT = (
+    "system_prompt",
+    "use_chat_template",
+    "override_chat_template",
+    "multichoice_continuations_start_space",
+)
+_OF_ENGINE = (
+    "batch_size",
+    "tensor_parallel_size",
+    "data_parallel_size",
+    "pipeline_parallel_size",
+    "gpu_memory_utilization",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "base_url",
+)
+
+
+def _environment(results: Mapping[str, Any]) -> Environment:
+    """What the results file says of versions and settings."""
+    general = results.get("config_general") or {}
+    model = general.get("model_config") or {}
+    elsewhere = {*_OF_PROMPT, *_OF_ENGINE, "generation_parameters", "seed"}
+    return make_environment(
+        prompt={name: model.get(name) for name in _OF_PROMPT},
+        sampling={
+            "generation_parameters": model.get("generation_parameters"),
+            "seed": model.get("seed"),
+            "max_samples": general.get("max_samples"),
+        },
+        model={
+            "model_dtype": general.get("model_dtype"),
+            "model_sha": general.get("model_sha"),
+            **{name: value for name, value in model.items() if name not in elsewhere},
+        },
+        engine={name: model.get(name) for name in _OF_ENGINE},
+        harness={"lighteval commit": general.get("lighteval_sha")},
+    )
 
 
 def _results(details: Path, time: str) -> Mapping[str, Any]:

@@ -16,6 +16,12 @@ from typing import Any
 from slimgate.logs.readers._lm_eval_files import RunFiles, find_run_of, find_runs, holds_runs, is_samples
 from slimgate.logs.readers._lm_eval_rows import AGGREGATIONS, Aggregation, filter_name, read_rows
 from slimgate.logs.runs import make_log
+from slimgate.plugins.environments import (
+    Environment,
+    join_environments,
+    make_environment,
+    read_collected_env,
+)
 from slimgate.plugins.reader import Log, Reader, Run, TaskLog
 
 
@@ -70,6 +76,44 @@ def _run(path: Path, files: RunFiles) -> Run:
         problem=None
         if samples
         else f"results without samples ({', '.join(lacking) or 'no task'}): run it again with --log_samples",
+        environment=_environment(results or {}),
+    )
+
+
+_SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+_OF_MODEL = ("model_dtype", "model_revision", "model_sha", "model_num_parameters")
+_TOKENS = ("tokenizer_pad_token", "tokenizer_bos_token", "tokenizer_eos_token", "eot_token_id", "max_length")
+
+
+def _environment(results: Mapping[str, Any]) -> Environment:
+    """What the results file says of versions, settings and hardware."""
+    config = results.get("config") or {}
+    arguments = config.get("model_args")
+    if isinstance(arguments, str):
+        pairs = (part.partition("=") for part in arguments.split(","))
+        arguments = {name: value for name, _, value in pairs}
+    collected = results.get("pretty_env_info")
+    return join_environments(
+        read_collected_env(collected) if isinstance(collected, str) else {},
+        make_environment(
+            prompt={
+                "chat template": results.get("chat_template_sha") or results.get("chat_template"),
+                "system instruction": results.get("system_instruction")
+                or results.get("system_instruction_sha"),
+                "fewshot_as_multiturn": results.get("fewshot_as_multiturn"),
+                "task hash": results.get("task_hashes"),
+            },
+            sampling={name: config.get(name) for name in ("gen_kwargs", "limit", "use_cache", *_SEEDS)},
+            model={
+                **{f"model_args.{name}": value for name, value in (arguments or {}).items()},
+                **{name: config.get(name) for name in _OF_MODEL},
+                **{name: results.get(name) for name in _TOKENS},
+            },
+            engine={"backend": config.get("model"), "batch_size": config.get("batch_size")},
+            harness={"lm-eval": results.get("lm_eval_version"), "git hash": results.get("git_hash")},
+            libraries={"transformers": results.get("transformers_version")},
+            hardware={"device": config.get("device")},
+        ),
     )
 
 

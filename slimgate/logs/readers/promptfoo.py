@@ -14,6 +14,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
+from slimgate.plugins.environments import Environment, make_environment
 from slimgate.plugins.reader import DOCUMENT, PROMPT, Log, Reader, Row, TaskLog
 
 # failureReason of a row that has no answer: 0 is none, 1 a failed assertion.
@@ -34,9 +35,16 @@ class Promptfoo(Reader):
         if not isinstance(rows, list):
             raise DataError(f"{path}: no list results.results, expected the output of `promptfoo eval`")
         providers: list[str | None] = [*sorted({_provider(row) for row in rows})] or [None]
-        settings = _settings(results.get("config") or {})
+        config = results.get("config") or {}
+        settings, environment = _settings(config), _environment(config, results.get("metadata") or {})
         logs = [
-            Log("promptfoo", str(path), {"": _task(path, provider, settings)}, provider)
+            Log(
+                "promptfoo",
+                str(path),
+                {"": _task(path, provider, settings)},
+                provider,
+                environment=environment,
+            )
             for provider in providers
         ]
         return logs[0] if len(logs) == 1 else Log("promptfoo", str(path), {}, models=tuple(logs))
@@ -54,6 +62,22 @@ def _task(path: Path, provider: str | None, settings: Mapping[str, Any]) -> Task
 def _provider(row: Mapping[str, Any]) -> str:
     provider = row.get("provider") or {}
     return str(provider.get("label") or provider.get("id") or "")
+
+
+def _environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Environment:
+    """What the file says of its configuration and of promptfoo."""
+    return make_environment(
+        prompt={
+            name: config.get(name) for name in ("prompts", "defaultTest", "scenarios", "nunjucksFilters")
+        },
+        sampling={"options": config.get("evaluateOptions"), "repeat": config.get("repeat")},
+        model={"providers": config.get("providers")},
+        harness={"promptfoo": metadata.get("promptfooVersion")},
+        system={
+            name: metadata.get(key)
+            for name, key in (("OS", "platform"), ("architecture", "arch"), ("Node", "nodeVersion"))
+        },
+    )
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet
 from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import as_text, read_objects
 from slimgate.logs.predictions.files import FORMATS
+from slimgate.logs.readers._table_columns import TableRows
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 _ROWS_AT_ONCE = 20_000
@@ -53,7 +54,12 @@ class Table(Reader):
             if _is_scattered(path, columns)
             else _join_neighbours
         )
-        tasks = {name: TaskLog(partial(rows, path, columns, name), better) for name in names}
+        by_row: dict[str, Callable[[], Iterator[Row]]] = {
+            name: partial(rows, path, columns, name) for name in names
+        }
+        if FORMATS[path.suffix.lower()] != "jsonl":
+            by_row = {name: TableRows(path, columns, read, _batches) for name, read in by_row.items()}
+        tasks = {name: TaskLog(read, better) for name, read in by_row.items()}
         return Log("table", str(path), tasks)
 
 
@@ -80,6 +86,7 @@ def _values(path: Path, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns in blocks; those of csv are texts."""
     kind = FORMATS[path.suffix.lower()]
     if kind == "parquet":
         with open_parquet(path) as parquet:

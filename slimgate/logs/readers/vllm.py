@@ -16,6 +16,7 @@ from typing import Any
 
 from slimgate.errors import DataError
 from slimgate.logs.json_lines import beginning, read_object, read_objects
+from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import LoadRequest, LoadRun, Log, Reader
 
 _LISTS = ("ttfts", "itls", "output_lens", "errors")
@@ -43,6 +44,7 @@ class Vllm(Reader):
     def read(self, path: Path) -> Log:
         loads: dict[str, LoadRun] = {}
         models: list[str] = []
+        environments: list[Environment] = []
         dates: dict[str, str] = {}
         for result in _results(path):
             name = _name(result)
@@ -50,11 +52,24 @@ class Vllm(Reader):
                 raise DataError(f"{path}: two results of the load {name}; write each run into its own file")
             loads[name] = _run(path, result)
             models.append(str(result.get("model_id") or result.get("model_name")))
+            environments.append(_environment(name, result))
             dates[name] = str(result.get("date"))
         if len(set(models)) > 1:
             raise DataError(f"{path}: results of {' and '.join(sorted(set(models)))}; write one model a file")
         _check_one_run(path, dates)
-        return Log("vllm", str(path), {}, models[0], loads=loads)
+        environment = join_environments(*environments)
+        return Log("vllm", str(path), {}, models[0], loads=loads, environment=environment)
+
+
+def _environment(load: str, result: Mapping[str, Any]) -> Environment:
+    """What a result says of the client's settings; vLLM writes no versions."""
+    return make_environment(
+        sampling={f"{load} {name}": result.get(name) for name in ("num_prompts", *_SETTINGS)},
+        model={name: result.get(name) for name in ("model_id", "tokenizer_id")},
+        engine={
+            name: result.get(name) for name in ("backend", "endpoint_type", "label", "tensor_parallel_size")
+        },
+    )
 
 
 def _check_one_run(path: Path, dates: Mapping[str, str]) -> None:

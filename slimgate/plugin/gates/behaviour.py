@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slimgate._system.timestamps import format_now
 from slimgate.data.quoting import quoted_texts
 from slimgate.errors import SlimgateError
 from slimgate.judge.behaviour import (
@@ -25,7 +26,7 @@ from slimgate.judge.token_kl import kl_measured
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.run import run
 from slimgate.run.followed_rows import find_least_sure
-from slimgate.run.gate_results import format_now, make_part
+from slimgate.run.gate_results import make_part
 from slimgate.run.measure.row_shapes import make_row_shapes
 from slimgate.run.parted_block import find_parted_block
 from slimgate.run.run import ModelHandle, SuiteRun

@@ -12,6 +12,7 @@ import pytest
 
 from slimgate._system.garbage import no_collection
 from slimgate._system.threads import tokenizer_threads
+from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.call_times import (
@@ -31,7 +32,7 @@ from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.rows import Rows
 from slimgate.plugins.workloads import END_TO_END, Workload
 from slimgate.run.duels import Duels
-from slimgate.run.gate_results import format_now, make_part
+from slimgate.run.gate_results import make_part
 from slimgate.run.measure.end_to_end import Texts
 from slimgate.run.measure.latency import (
     Times,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_tables import GOODPUT, LimitBudget
 from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times
 from slimgate.judge.facts import budget_facts
@@ -15,7 +16,7 @@ from slimgate.judge.speed import judge_speedup, speed_message
 from slimgate.plugin.gates.latency import limit_facts, why_not_timed
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.workloads import Load
-from slimgate.run.gate_results import format_now, make_part
+from slimgate.run.gate_results import make_part
 from slimgate.run.load_duels import LoadDuels
 from slimgate.run.measure.latency import summarise_times
 from slimgate.run.measure.load import BASE, COPY, VARIANT, LoadTimes

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate._system.timestamps import format_now
 from slimgate.errors import SlimgateError
 from slimgate.judge.budget_kinds import QualityBudget, list_actions
 from slimgate.judge.facts import budget_facts, quality_facts, since_facts
@@ -31,7 +32,7 @@ from slimgate.plugins.rows import GATE
 from slimgate.record.comparing.since_baseline import Since, since
 from slimgate.record.results import SINCE
 from slimgate.record.run_verdict import CONFIRMED
-from slimgate.run.gate_results import format_now, make_part
+from slimgate.run.gate_results import make_part
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER, Suite
 

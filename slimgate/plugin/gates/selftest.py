@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.timestamps import format_now
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop, is_two_sided_kind
 from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
@@ -17,7 +18,7 @@ from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Duels
-from slimgate.run.gate_results import PLANTED_DELAY, format_now, make_part
+from slimgate.run.gate_results import PLANTED_DELAY, make_part
 from slimgate.run.planted_fault import (
     Fault,
     judge_damaged_layer,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.timestamps import format_now
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget
 from slimgate.judge.facts import budget_facts
@@ -23,7 +24,7 @@ from slimgate.judge.size import (
 from slimgate.plugin.gates.latency import times_of_another_format
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.record.results import FLOPS
-from slimgate.run.gate_results import format_now, make_part
+from slimgate.run.gate_results import make_part
 from slimgate.run.measure.memory import MemoryReading
 from slimgate.run.measure.operations import Operations
 from slimgate.run.run import ModelHandle

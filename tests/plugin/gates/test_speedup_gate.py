@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from support.tiny_suite import tiny_run
 
+from slimgate._system.timestamps import format_now
 from slimgate.judge.speed import Speedup
 from slimgate.plugin.gates import latency as gate
 from slimgate.plugins.workloads import Workload
 from slimgate.run.duels import Duels, PlantedDelay
-from slimgate.run.gate_results import Parts, format_now, list_awaited_budgets
+from slimgate.run.gate_results import Parts, list_awaited_budgets
 from slimgate.run.run import ModelHandle, SuiteRun
 from slimgate.suite.suite import TEACHER
 

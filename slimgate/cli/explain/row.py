@@ -1,14 +1,9 @@
-"""`slimgate explain RUN ROW`: what every model of a run answered on one gate row.
-
-What `slimgate explain` prints: a row and every model's answer, as a table or as JSON.
-"""
+"""What `slimgate explain` prints: a row and every model's answer, as a table or as JSON."""
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from slimgate._system.escape import visible
-from slimgate.cli.options import add_run
 from slimgate.errors import DataError
 from slimgate.record import AnswerFacts, RunRecord
 from slimgate.report.figures import count, format_number
@@ -26,12 +20,6 @@ from slimgate.report.followed_rows import answer_columns
 if TYPE_CHECKING:
     from slimgate.record.answers import Answers
 
-DESCRIPTION = """\
-Shows what the teacher and every variant answered on one gate row: the answer, its probability, and what
-changed from the teacher. For other tasks than classification, shows the values that were measured for the
-row. Reads run.json and outcomes/*.parquet next to it, and builds nothing. Exit codes: 0 shown, 4 wrong
-usage or input.
-"""
 _NEAREST = 3
 
 
@@ -111,24 +99,6 @@ def _describe_missing(explained: Explained) -> str:
     answered = {answer.model for answer in explained.answers}
     missing = [model.name for model in explained.record.variants if model.name not in answered]
     return f"no outcomes: {', '.join(missing)}" if missing else ""
-
-
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser(
-        "explain", help="Show what every model of a run answered on one gate row", description=DESCRIPTION
-    )
-    add_run(parser)
-    parser.add_argument("row", metavar="ROW", help="Id of the row, or its number in the gate, from 0")
-    parser.add_argument("--json", action="store_true", help="Print the same as JSON")
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Finds the row and prints it. Raises SlimgateError for wrong input."""
-    explained = find_row(options.record, options.row)
-    sys.stdout.write((as_json(explained) if options.json else as_text(explained)) + "\n")
-    return 0
 
 
 def find_row(path: Path, row: str) -> Explained:

@@ -1,6 +1,4 @@
-"""`slimgate merge RECORD… --out DIR`: the shards of one run as one.
-
-The shards of one run as one record, with verdict, outcomes and reports over all of them.
+"""The shards of one run as one record, with verdict, outcomes and reports over all of them.
 
 A variant is that of its own shard, judged there beside the teacher of that machine. Nothing that is judged is
 of several variants at once (Holm's correction is over the slices of one), so no verdict changes; what is
@@ -11,10 +9,8 @@ Whether records are the shards of one run: each once, of the same suite, rows, c
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -50,12 +46,6 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
     ("rows or task", lambda record: record.task),
     ("baseline", lambda record: record.baseline),
 )
-DESCRIPTION = """\
-Joins the records of `pytest --slimgate-shard 1/N`, `2/N` … into one record with its outcomes, verdict and
-reports. The result is the same as a run without shards. Pass every shard once. All shards must have the
-same suite, rows and code. Exit codes: 0 all budgets hold, 1 a budget does not hold, is undecided (unless
-the suite says warn) or was not judged, 4 wrong usage or input.
-"""
 
 
 def merge(shards: Sequence[Kept], folder: Path) -> Kept:
@@ -281,38 +271,3 @@ def _check_shards(shards: Sequence[Kept]) -> None:
 
 def _join(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
-
-
-def add_to(commands: Any) -> None:
-    """Adds the command to argparse's subparsers."""
-    parser = commands.add_parser("merge", help="Join the shards of one run", description=DESCRIPTION)
-    parser.add_argument(
-        "records",
-        type=Path,
-        nargs="+",
-        metavar="RECORD",
-        help="A shard's run.json, or its folder, such as shard-2/support",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="Folder for run.json, outcomes/ and reports, such as reports/latest/support",
-    )
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Merges and prints what pytest prints at the end of a run. Raises SlimgateError for wrong input."""
-    from slimgate._system.escape import visible
-    from slimgate.record.files import read_record_file
-    from slimgate.report.terminal.summary import summary_lines, to_text
-
-    merged = merge([read_record_file(path) for path in options.records], options.out)
-    lines = summary_lines(merged.record, (options.out / "report.md").as_posix())
-    why = fails(merged.record)
-    sys.stdout.writelines(f"{to_text(line)}\n" for line in lines)
-    if why and merged.record.verdict.status != "FAIL":
-        sys.stdout.write(f"does not pass: {visible('; '.join(why))}\n")
-    return int(bool(why))

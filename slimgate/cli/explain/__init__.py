@@ -1,0 +1,1 @@
+"""`slimgate explain`: the command, and a row through all models."""

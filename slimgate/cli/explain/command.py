@@ -1,0 +1,33 @@
+"""`slimgate explain RUN ROW`: what every model of a run answered on one gate row."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from slimgate.cli.options import add_run
+
+DESCRIPTION = """\
+Shows what the teacher and every variant answered on one gate row: the answer, its probability, and what
+changed from the teacher. For other tasks than classification, shows the values that were measured for the
+row. Reads run.json and outcomes/*.parquet next to it, and builds nothing. Exit codes: 0 shown, 4 wrong
+usage or input.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
+    add_run(parser)
+    parser.add_argument("row", metavar="ROW", help="Id of the row, or its number in the gate, from 0")
+    parser.add_argument("--json", action="store_true", help="Print the same as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Finds the row and prints it. Raises SlimgateError for wrong input."""
+    from slimgate.cli.explain.row import as_json, as_text, find_row
+
+    explained = find_row(options.record, options.row)
+    sys.stdout.write((as_json(explained) if options.json else as_text(explained)) + "\n")
+    return 0

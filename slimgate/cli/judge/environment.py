@@ -1,0 +1,38 @@
+"""`slimgate judge --explain-environment`: in what the two runs differ besides their answers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from slimgate.logs.environment import compare_logs
+from slimgate.plugins.environments import EnvironmentChanges
+from slimgate.plugins.reader import Log
+
+
+def explain_environment(options: argparse.Namespace, name: str, base: Log, target: Log) -> EnvironmentChanges:
+    """Prints the table of a target, before the logs are judged: a refusal may be what it explains."""
+    changes = compare_logs(base, target)
+    if not options.json:
+        from slimgate.report.environments import format_environment
+
+        sys.stdout.write(f"{name}: {format_environment(changes)}\n\n")
+    return changes
+
+
+def add_environments(
+    details: Mapping[str, Mapping[str, Any]], changes: Mapping[str, EnvironmentChanges]
+) -> dict[str, dict[str, Any]]:
+    """Details of the JSON output with `environment`: what changed, and the areas that are not known."""
+    return {
+        name: {
+            **details.get(name, {}),
+            "environment": {
+                "changed": [vars(change) for change in environment.changed],
+                "unknown": list(environment.unknown),
+            },
+        }
+        for name, environment in changes.items()
+    }

@@ -1,0 +1,42 @@
+"""In what the runs of two logs differ: what the tools say of a run, and the settings of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slimgate.plugins.environments import (
+    PROMPT,
+    SAMPLING,
+    Environment,
+    EnvironmentChanges,
+    compare_environments,
+    join_environments,
+)
+from slimgate.plugins.reader import SETTINGS, Log
+
+# The settings that two logs must share -> their area.
+_AREA_OF: Mapping[str, str] = dict.fromkeys(SETTINGS, PROMPT) | {"generation": SAMPLING, "limit": SAMPLING}
+
+
+def compare_logs(base: Log, target: Log) -> EnvironmentChanges:
+    """What differs between the runs of two logs. A setting of several tasks is named once.
+
+    Args:
+        base: The log of the base, with its run chosen.
+        target: That of the target.
+
+    Returns:
+        The settings that differ, what usually moves a score most first.
+    """
+    shared = [task for task in base.tasks if task in target.tasks]
+    return compare_environments(_with_settings(base, shared), _with_settings(target, shared))
+
+
+def _with_settings(log: Log, tasks: list[str]) -> Environment:
+    settings: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        for name, value in log.tasks[task].settings.items():
+            label = f"{task} {name}" if task else name
+            settings.setdefault(_AREA_OF.get(name, PROMPT), {})[label] = value
+    return join_environments(settings, log.environment)

@@ -1,0 +1,101 @@
+"""Tables that are read by columns come out as those that are read by rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from slimgate.errors import DataError
+from slimgate.logs.columns import Samples, read_samples
+from slimgate.logs.find import read_log
+from slimgate.logs.readers._table_columns import TableRows
+
+TABLES: dict[str, dict[str, list[Any]]] = {
+    "scores": {"id": ["a", "b", "c"], "score": [1.0, 0.0, None]},
+    "numbers as ids": {"id": [3, 1, 2], "score": [1, 0, 1]},
+    "true and false": {"id": ["a", "b"], "score": [True, False]},
+    "scores as texts": {"id": ["a", "b"], "score": ["0.25", "1e-1"]},
+    "labels": {
+        "id": ["a", "b", "c", "d"],
+        "label": ["x", "y", None, "x"],
+        "prediction": ["x", "x", "y", None],
+    },
+    "texts": {
+        "id": ["a", "b", "c"],
+        "score": [0.5, 0.5, 1.0],
+        "prompt": ["one", None, "three"],
+        "document": [None, None, None],
+        "target": ["t", None, "t"],
+        "label": ["l", "m", None],
+        "answer": [None, "2", "3"],
+    },
+}
+
+
+def read_both(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Samples, Samples]:
+    """The samples by columns, and by rows."""
+    task = read_log(path).tasks[""]
+    assert isinstance(task.rows, TableRows)
+    assert task.rows.read_columns() is not None
+    by_columns = read_samples("x", task)[""]
+    monkeypatch.setattr(TableRows, "read_columns", lambda self: None)  # noqa: ARG005
+    return by_columns, read_samples("x", task)[""]
+
+
+# A csv of empty cells or of words is read by rows.
+CSV = ("numbers as ids", "scores as texts")
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [*((name, ".parquet") for name in TABLES), *((name, ".csv") for name in CSV)]
+)
+def test_columns_are_as_rows(name: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"table{suffix}"
+    write = pq.write_table if suffix == ".parquet" else pa.csv.write_csv
+    write(pa.table(TABLES[name]), path)
+    by_columns, by_rows = read_both(path, monkeypatch)
+    assert by_columns.ids.equals(by_rows.ids)
+    np.testing.assert_array_equal(by_columns.order, by_rows.order)
+    assert by_columns.scores.keys() == by_rows.scores.keys()
+    for metric, scores in by_rows.scores.items():
+        np.testing.assert_array_equal(by_columns.scores[metric], scores)
+    assert by_columns.keys.keys() == by_rows.keys.keys()
+    for key, digests in by_rows.keys.items():
+        np.testing.assert_array_equal(by_columns.keys[key], digests)
+    np.testing.assert_equal(by_columns.answers, by_rows.answers)
+    np.testing.assert_array_equal(by_columns.errors, by_rows.errors)
+    assert by_columns.clusters is by_rows.clusters is None
+    assert [*by_columns.rows()] == [*by_rows.rows()]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("id", ["a", ""], "a row has no id"),
+        ("id", ["a", None], "a row has no id"),
+        ("id", ["a", "a"], "stands? more than once"),
+        ("score", ["1", "much"], "score 'much', expected a number"),
+        ("score", [1.0, float("inf")], "expected a finite number"),
+    ],
+)
+def test_a_mistake_has_the_message_of_rows(
+    column: str, values: list[Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"], "score": [1.0, 0.0], column: values}), path)
+    with pytest.raises(DataError, match=message):
+        read_samples("x", read_log(path).tasks[""])
+
+
+def test_a_table_with_other_columns_is_read_by_rows(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"id": ["a"], "score": [1.0], "group": ["g"]}), path)
+    rows = read_log(path).tasks[""].rows
+    assert isinstance(rows, TableRows)
+    assert rows.read_columns() is None

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain-environment",
         action="store_true",
-        help="also show a table of what else differs between the runs: task settings, versions, hardware",
+        help="Also show a table of what else differs between the runs: task settings, versions, hardware",
     )
     parser.add_argument(
         "--out",

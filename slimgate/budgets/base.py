@@ -6,6 +6,7 @@ budget on a metric says by `question` which of the judge's tests that is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
@@ -17,8 +18,11 @@ from slimgate.plugins.workloads import TimedPart
 METRIC = "metric"
 Unit = Literal["points", "percent"]
 # Which test decides a budget on a metric: of the drop, of drop and gain, of the drop as a share of the
-# teacher's value or error rate, or of the variant's own value.
-Question = Literal["drop", "change", "share of value", "share of errors", "own value"]
+# teacher's value or error rate, of variant / teacher, or of the variant's own value.
+Question = Literal["drop", "change", "share of value", "share of errors", "ratio", "own value"]
+# The mean length of written answers; in logs with its task before it, and its slice behind it.
+ANSWER_LENGTH = "answer_length"
+_LENGTH_NAME = re.compile(rf"(?:.*/)?{ANSWER_LENGTH}(?:\[[^=]+=.*\])?", re.DOTALL)
 
 
 class Measured(Protocol):
@@ -141,3 +145,13 @@ def is_better_lower(metric: Measured) -> bool:
 def has_error_rate(metric: Measured) -> bool:
     """Whether 1 - value is an error rate."""
     return metric.higher_is_better and metric.value_range == (0.0, 1.0)
+
+
+def is_length_name(name: str) -> bool:
+    """Whether a metric of this name, or a comparison of logs, is the length of answers."""
+    return _LENGTH_NAME.fullmatch(name) is not None
+
+
+def is_answer_length(metric: Measured) -> bool:
+    """Whether a metric is the length of answers, of which neither more nor less is better."""
+    return is_length_name(metric.name)

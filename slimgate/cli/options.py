@@ -14,6 +14,7 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,19 @@ def points(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text!r} came, expected percentage points as a number, such as 2"
         ) from None
+
+
+def factor(text: str) -> float:
+    """A multiple of the command line. Raises argparse's error, which says how it is written."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} came, expected a multiple above 0, such as 1.1 for 10 % more"
+        )
+    return value
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

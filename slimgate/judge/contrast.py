@@ -167,6 +167,11 @@ def relative_to_value(*, higher_is_better: bool) -> Relative:
     return Relative(drop_contrast(higher_is_better=higher_is_better), Contrast(1.0, 0.0))
 
 
+def ratio_excess(limit: float, *, least: bool) -> Contrast:
+    """Positive where variant / teacher is beyond the limit, the largest or the least. Values above 0."""
+    return Contrast(limit, -1.0) if least else Contrast(-limit, 1.0)
+
+
 def relative_to_errors() -> Relative:
     """The drop as a fraction of the teacher's error rate, 1 - value."""
     return Relative(drop_contrast(higher_is_better=True), Contrast(-1.0, 0.0, 1.0))

@@ -22,8 +22,15 @@ from slimgate.judge.metrics.classes import absent_labels
 from slimgate.judge.over_builds import over_builds
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.random_weights import ROW_RESAMPLES
-from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap
-from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict, judgement_of, withhold_pass
+from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
+from slimgate.judge.verdict import (
+    BudgetVerdict,
+    QualityJudgement,
+    Verdict,
+    as_growth,
+    judgement_of,
+    withhold_pass,
+)
 from slimgate.outcomes import ClassOutcomes, Outcomes, same_rows
 
 # Under these there is a warning, which changes no verdict. By the rule of three 50 rows of which none was
@@ -80,6 +87,7 @@ def judge_quality(
         return judge_correlation(
             kind, gold, scores, variant_scores, budgets, seed=seed, resamples=count, groups=groups
         )
+    metric = with_range_of_rows(metric, teacher, variant)
     bounded = is_bounded(metric) or not metric.resampled
     if not bounded:
         metric = with_cap(metric, teacher, variant, budgets, _value(metric, teacher))
@@ -94,6 +102,8 @@ def judge_quality(
     if not bounded:
         pairs = _pairs_of_rows(metric, teacher, (variant, *builds))
         judged = judge_rows_above(metric, judged, pairs, budgets)
+    if metric.unit == "percent":
+        judged = as_growth(metric, judged, evidence)
     absent = absent_labels(teacher) if metric.over_labels else []
     return withhold_pass(judged, _describe_absent(absent)) if absent else judged
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from slimgate.budgets.base import is_length_name
 from slimgate.judge.corpus_metric import SCORE, SIZE, CorpusKind, corpus_cap, corpus_metric
 from slimgate.judge.metrics.base import Metric, check_weights
 from slimgate.judge.metrics.row_sums import mean_of, row_mean
@@ -57,6 +58,7 @@ def score_metric(
         row_mean=mean if cap is None else replace(mean, cap=lambda _teacher, _variant: cap),
         open_range=_why_no_pass(name, score_range),
         rows=rows,
+        unit="percent" if is_length_name(name) else "points",
     )
 
 

@@ -64,6 +64,7 @@ _NAMES: Mapping[Range, tuple[str, ...]] = {
             "classification_score",
         ),
         *("retrieval_score", "code_sim_score", "same_answers", "truncated", "empty", "looping", "failed"),
+        "refused",
     ),
     (-1.0, 1.0): (
         "mcc",
@@ -83,6 +84,7 @@ _NAMES: Mapping[Range, tuple[str, ...]] = {
     (0.0, inf): (
         *("wer", "cer", "word_error_rate", "char_error_rate", "ter", "perplexity", "word_perplexity", "mse"),
         *("byte_perplexity", "bits_per_byte", "mae", "rmse", "loss", "nll", "log_loss", "latency"),
+        "answer_length",
     ),
 }
 _BY_NAME: Mapping[str, Range] = {name: ends for ends, names in _NAMES.items() for name in names}

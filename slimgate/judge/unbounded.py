@@ -12,9 +12,10 @@ from math import isfinite
 
 import numpy as np
 
+from slimgate.budgets.registry import metric_kinds
 from slimgate.judge.budget_kinds import QualityBudget, allowed_drop
 from slimgate.judge.capped import CappedRows, cap_for, check_derived_share, with_share_above
-from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, relative_to_value
+from slimgate.judge.contrast import OWN_VALUE, Contrast, drop_contrast, ratio_excess, relative_to_value
 from slimgate.judge.decision import BudgetVerdict, band, worst_verdict
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.metrics.base import Metric
@@ -25,6 +26,14 @@ from slimgate.outcomes import Outcomes
 def is_bounded(metric: Metric) -> bool:
     """Whether a row of the metric, or the metric of any rows, has a lowest and a highest value."""
     return all(isfinite(end) for end in metric.value_range)
+
+
+def with_range_of_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Metric:
+    """A metric without a bound whose rows say that they have one, such as the most tokens of an answer."""
+    if is_bounded(metric) or metric.row_mean is None:
+        return metric
+    ends = metric.row_mean.ends(teacher, variant)
+    return replace(metric, value_range=ends) if all(map(isfinite, ends)) else metric
 
 
 def with_cap(
@@ -101,6 +110,8 @@ def _judge_budget(
     contrast, at, unit = drop, budget.limit / 100, 100.0
     if budget.kind == "ceiling":
         contrast, at, unit, drop = OWN_VALUE, budget.limit, 1.0, OWN_VALUE
+    elif metric_kinds()[budget.kind].question == "ratio":
+        return _judge_ratio(budget, verdict, pairs, judged)
     elif budget.kind != "drop_points":
         relative = relative_to_value(higher_is_better=metric.higher_is_better)
         contrast, at, unit = relative.excess(budget.limit), 0.0, 1 / before if before > 0 else 0.0
@@ -116,6 +127,26 @@ def _judge_budget(
         lost=lost,
     )
     return facts if verdict.value is None else replace(facts, value=unit * lost.capped.mean)
+
+
+def _judge_ratio(
+    budget: QualityBudget, verdict: BudgetVerdict, pairs: Sequence[PairedMeans], judged: QualityJudgement
+) -> BudgetVerdict:
+    """A limit of variant / teacher; a row is lost where it is longer, or of a least ratio shorter."""
+    least, before = metric_kinds()[budget.kind].least, judged.teacher
+    sign = -1.0 if least else 1.0
+    lost = _rows(pairs, Contrast(-sign, sign))
+    facts = with_share_above(
+        verdict,
+        _rows(pairs, ratio_excess(budget.limit, least=least)),
+        0.0,
+        allowed=allowed_drop(budget, before),
+        above_max=budget.above_cap_max,
+        uncapped=1 + sign * lost.mean / before,
+        n=judged.n,
+        lost=lost,
+    )
+    return replace(facts, value=1 + sign * lost.capped.mean / before)
 
 
 def _rows(pairs: Sequence[PairedMeans], contrast: Contrast) -> CappedRows:

@@ -28,6 +28,7 @@ from slimgate.judge.contrast import (
     Paired,
     Relative,
     drop_contrast,
+    ratio_excess,
     relative_to_errors,
     relative_to_value,
 )
@@ -179,6 +180,8 @@ def judge_budget(
             return _by_own_value(metric, budget, after, evidence)
         case "share of value" | "share of errors":
             return _by_fraction(metric, budget, before, after, evidence)
+        case "ratio":
+            return _by_ratio(metric, budget, before, after, evidence)
 
 
 def _over_builds(
@@ -221,6 +224,8 @@ def _contrast_of(metric: Measured, budget: QualityBudget) -> tuple[Contrast, flo
         return drop_contrast(higher_is_better=metric.higher_is_better), budget.limit / 100
     if metric_kinds()[budget.kind].question == "own value":
         return OWN_VALUE, budget.limit
+    if metric_kinds()[budget.kind].question == "ratio":
+        return ratio_excess(budget.limit, least=metric_kinds()[budget.kind].least), 0.0
     return _relative(metric, budget).excess(budget.limit), 0.0
 
 
@@ -336,6 +341,53 @@ def _by_fraction(
     interval = None if fraction is None else relative.interval(paired, fraction)
     return BudgetVerdict(
         budget.kind, budget.limit, verdict, budget.reason, rows, fraction, interval, p_value, p_holds
+    )
+
+
+def _by_ratio(
+    metric: Measured, budget: QualityBudget, before: float, after: float, evidence: Evidence
+) -> BudgetVerdict:
+    """variant / teacher, tested as a difference from the limit times the teacher's value."""
+    check_ratio(metric, before)
+    excess = ratio_excess(budget.limit, least=metric_kinds()[budget.kind].least)
+    paired = _require_paired(evidence)
+    p_value, p_holds = paired.p_at_least(excess, 0.0), paired.p_at_most(excess, 0.0)
+    verdict = to_verdict(inside=p_value <= ALPHA, outside=p_holds <= ALPHA)
+    rows = _rows(paired, excess, 0.0, evidence.n) if verdict is Verdict.INCONCLUSIVE else None
+    growth = relative_to_value(higher_is_better=False).interval(paired, after / before - 1)
+    interval = growth and (1 + growth[0], 1 + growth[1])
+    return BudgetVerdict(
+        budget.kind, budget.limit, verdict, budget.reason, rows, after / before, interval, p_value, p_holds
+    )
+
+
+def check_ratio(metric: Measured, before: float) -> None:
+    """Raises MeasureError where the teacher's value is 0, of which nothing is a multiple."""
+    if before <= 0:
+        raise MeasureError(
+            f"{metric.name}: all answers of the teacher are empty, so that no length is a multiple of theirs"
+        )
+
+
+def as_growth(measured: Measured, judged: QualityJudgement, evidence: Evidence) -> QualityJudgement:
+    """The judgement of a metric that is compared as a multiple: drop and interval as percent of growth."""
+    check_ratio(measured, judged.teacher)
+    relative, paired = relative_to_value(higher_is_better=False), _require_paired(evidence)
+    growth = judged.value / judged.teacher - 1
+    of_ratio = [budget for budget in judged.budgets if metric_kinds()[budget.kind].question == "ratio"]
+    if of_ratio and of_ratio[0].builds is None:  # its interval, less 1
+        bounds = of_ratio[0].interval
+        interval = bounds and (bounds[0] - 1, bounds[1] - 1)
+    else:
+        interval = relative.interval(paired, growth)
+    return replace(
+        judged,
+        drop_points=100 * growth,
+        interval=interval and (100 * interval[0], 100 * interval[1]),
+        band=band(100 * growth),
+        unit=measured.unit,
+        variance=None,
+        p_at_least=lambda percent: paired.p_at_least(relative.excess(percent / 100), 0.0),
     )
 
 

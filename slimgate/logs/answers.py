@@ -16,6 +16,7 @@ from slimgate.judge.budget_kinds import OnInconclusive, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import message
 from slimgate.judge.score_metric import RECORD_KIND
+from slimgate.logs.answer_columns import ANSWER_METRICS
 from slimgate.logs.comparisons import Comparison
 from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.quotes import QuotedSample, by_name, outcomes_of, quoted_samples
@@ -79,6 +80,14 @@ class JudgedAnswers(JudgedFiles):
         answers = {name: outcomes_of(judged, of_base=False) for name, judged in self.verdicts.items()}
         return {TEACHER: self._base_outcomes, **answers}
 
+    def _describe_slices(self) -> dict[str, Any]:
+        """`slices`: by name of what comparison, field and value each is; nothing where there are none."""
+        parts = {part.name: part.slice_of for part in self._first.slices if part.slice_of is not None}
+        slices = {
+            name: {"of": part.name, "field": part.field, "value": part.value} for name, part in parts.items()
+        }
+        return {"slices": slices} if slices else {}
+
     def task_facts(self) -> TaskFactsRecord:
         by_target = [by_name(judged) for judged in self.verdicts.values()]
         comparisons = [
@@ -89,13 +98,14 @@ class JudgedAnswers(JudgedFiles):
                 "range": _to_finite_ends(same[0].score_range),
                 "cap": same[0].cap,
                 **({} if same[0].corpus is None else {"corpus": same[0].corpus}),
+                **({} if same[0].length_in is None else {"length_in": same[0].length_in}),
             }
             for same in zip(*by_target, strict=True)
         ]
         base = self._base_outcomes
         return TaskFactsRecord(
             kind=RECORD_KIND,
-            params={"comparisons": comparisons},
+            params={"comparisons": comparisons, **self._describe_slices()},
             source={"name": self._first.base.tool, "base": self._first.base.shown},
             real=True,
             classes=[],
@@ -166,7 +176,11 @@ def _make_variant_record(name: str, verdicts: LogVerdicts, on_inconclusive: OnIn
 
 def _make_behaviour(verdicts: LogVerdicts) -> BehaviourFacts | None:
     """Flips over all comparisons of right and wrong; None if there are none."""
-    comparisons = [comparison for comparison in verdicts.comparisons if comparison.zero_one]
+    comparisons = [
+        comparison
+        for comparison in verdicts.comparisons
+        if comparison.zero_one and comparison.metric not in ANSWER_METRICS
+    ]
     if not comparisons:
         return None
     n = sum(comparison.counts.judged for comparison in comparisons)

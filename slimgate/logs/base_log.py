@@ -20,12 +20,17 @@ from slimgate._system.files import replacing
 from slimgate._system.json_text import plain_json
 from slimgate.data.row_files import open_parquet
 from slimgate.errors import DataError
+from slimgate.logs.answer_columns import count_characters
 from slimgate.logs.columns import answer_digest, digest
+from slimgate.logs.json_lines import as_text
+from slimgate.logs.sample_fields import PROMPT_LENGTH
 from slimgate.plugins.reader import PER_SAMPLE, Digest, Log, Row, TaskLog
 
 _ABOUT = b"slimgate.base_log"
 # Characters that are kept of a text to quote: the last ones of a prompt, the first ones of others.
 _LONGEST = 400
+# A field of more characters, as JSON, is not kept.
+_LONGEST_FIELD = 200
 _TEXTS = ("prompt", "answer", "target")
 _ROWS_AT_ONCE = 20_000
 _SCHEMA = pa.schema(
@@ -40,6 +45,9 @@ _SCHEMA = pa.schema(
         "not_numbers": pa.list_(pa.string()),
         **{f"{key}_digest": pa.int64() for key in (*PER_SAMPLE, "answer")},
         **{f"{text}_text": pa.string() for text in _TEXTS},
+        "fields": pa.string(),
+        "answer_tokens": pa.float64(),
+        "answer_characters": pa.int64(),
     }
 )
 
@@ -65,6 +73,8 @@ def write_base_log(log: Log, path: Path) -> None:
                 "filters": task.filters,
                 "corpus": dict(task.corpus),
                 "ranges": {name: [*map(str, ends)] for name, ends in task.ranges.items()},
+                "most_tokens": task.most_tokens,
+                "written": task.written,
             }
         about = {"tool": log.tool, "log": log.shown, "model": log.model, "notes": log.notes, "tasks": tasks}
         writer.add_key_value_metadata({_ABOUT: json.dumps(about, ensure_ascii=False).encode()})
@@ -84,7 +94,22 @@ def _columns_of(row: Row) -> dict[str, Any]:
         **{f"{key}_digest": digest(value) for key, value in keys.items()},
         "answer_digest": answer_digest(row),
         **{f"{name}_text": as_kept(name, getattr(row, name)) for name in _TEXTS},
+        "fields": _to_kept_fields(row),
+        "answer_tokens": row.answer_tokens,
+        "answer_characters": count_characters(row),
     }
+
+
+def _to_kept_fields(row: Row) -> str | None:
+    """The fields as JSON, without long texts: no sample is sliced by those."""
+    short = {
+        name: value
+        for name, value in plain_json(row.fields or {}).items()
+        if len(as_text(value) or "") <= _LONGEST_FIELD
+    }
+    if row.prompt is not None and len(row.prompt) > _LONGEST:
+        short.setdefault(PROMPT_LENGTH, len(row.prompt))
+    return json.dumps(short) if short else None
 
 
 def as_kept(name: str, text: str | None) -> str | None:
@@ -111,6 +136,8 @@ def read_base_log(file: Path, shown: str) -> Log:
             filters=tuple(task.get("filters", ())),
             corpus=task.get("corpus", {}),
             ranges={key: (float(low), float(high)) for key, (low, high) in task["ranges"].items()},
+            most_tokens=task.get("most_tokens"),
+            written=task.get("written", True),
         )
         for name, task in about["tasks"].items()
     }
@@ -148,6 +175,9 @@ def _row(row: dict[str, Any]) -> Row:
         answer=row["answer_text"],
         answer_digest=_digest(row["answer_digest"]),
         target=row["target_text"],
+        fields=None if (fields := row.get("fields")) is None else json.loads(fields),
+        answer_tokens=row.get("answer_tokens"),
+        answer_characters=row.get("answer_characters"),
     )
 
 

@@ -5,6 +5,8 @@
 "gsm8k*" = { drop_points = 1.0 }       # of the patterns that match, the last one counts
 [pooled]
 drop_points = 0.5
+[budgets.slices.category.medical]      # see slice_budgets
+accuracy = { drop_points = 1.0 }
 [ranges]
 grade = [1, 10]                        # the lowest and the highest score of a metric, by pattern
 """
@@ -12,17 +14,20 @@ grade = [1, 10]                        # the lowest and the highest score of a m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.score_ranges import Range, check_range, parse_range
+from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
+from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
 
 POOLED = "pooled"
 RANGES = "ranges"
@@ -34,21 +39,34 @@ class LogBudgets:
     """patterns: of a comparison's name, task or metric, with its budgets. pooled: on all samples at once.
 
     measured: patterns of what is judged at all; none: everything. ranges: of a comparison's name, task or
-    metric, with the lowest and the highest score that the user declares.
+    metric, with the lowest and the highest score that the user declares. slices: on slices of comparisons.
     """
 
     patterns: tuple[tuple[str, tuple[QualityBudget, ...]], ...] = ()
     pooled: tuple[QualityBudget, ...] = ()
     measured: tuple[str, ...] = field(default=())
     ranges: tuple[tuple[str, Range], ...] = ()
+    slices: tuple[SliceBudgets, ...] = ()
 
     def of(self, name: str, task: str, metric: str) -> tuple[QualityBudget, ...]:
         """The budgets of a comparison: those of the last pattern that matches."""
         matching: tuple[QualityBudget, ...] = ()
         for pattern, budgets in self.patterns:
-            if matches(pattern, name, task, metric):
+            if matches(pattern, name, task, metric) and is_meant(pattern, metric):
                 matching = budgets
         return matching
+
+    def of_slice(self, slice_name: tuple[str, str], name: str, task: str, metric: str) -> SliceBudgets | None:
+        """Those of a slice, a field and its value: its own that match last, else those of every slice."""
+        matching = [
+            budgets
+            for budgets in self.slices
+            if budgets.is_of(*slice_name)
+            and matches(budgets.pattern, name, task, metric)
+            and is_meant(budgets.pattern, metric)
+        ]
+        named = [budgets for budgets in matching if budgets.field is not None]
+        return next(reversed(named or matching), None)
 
     def range_of(self, name: str, task: str, metric: str) -> Range | None:
         """What the user declares of a comparison: the last pattern that matches; None if none does."""
@@ -58,15 +76,38 @@ class LogBudgets:
     def is_measured(self, name: str, task: str, metric: str) -> bool:
         return not self.measured or any(matches(pattern, name, task, metric) for pattern in self.measured)
 
+    def with_length(self, longest: float | None, shortest: float | None) -> LogBudgets:
+        """With limits of the length of answers, as multiples of the base's; None: no limit."""
+        limits = {"length_ratio_max": longest, "length_ratio_min": shortest}
+        budgets = tuple(QualityBudget(kind, limit) for kind, limit in limits.items() if limit is not None)
+        if not budgets:
+            return self
+        measured = (*self.measured, ANSWER_LENGTH) if self.measured else ()
+        return replace(self, patterns=(*self.patterns, (ANSWER_LENGTH, budgets)), measured=measured)
+
+    @property
+    def names_answers(self) -> bool:
+        """Whether a pattern names a metric that slimgate makes of the answers."""
+        patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
+        return any(pattern.endswith(ANSWER_METRICS) for pattern in (*patterns, *self.measured))
+
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Raises SuiteError for a pattern that matches no comparison."""
         for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
             if not any(matches(pattern, *name) for name in names):
                 known = [name for name, _, _ in names]
+                why = next((why for metric, why in WHY_ABSENT.items() if pattern.endswith(metric)), None)
+                if why is not None:
+                    raise SuiteError(f'"{pattern}" matches no comparison: {why}')
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
                 raise SuiteError(
                     f'no comparison matches "{pattern}"; available: {shown}{did_you_mean(pattern, known)}'
                 )
+
+
+def is_meant(pattern: str, metric: str) -> bool:
+    """Whether a pattern is of this metric: one that slimgate makes of the answers must be named."""
+    return metric not in ANSWER_METRICS or pattern.endswith(metric)
 
 
 def matches(pattern: str, name: str, task: str, metric: str) -> bool:
@@ -79,15 +120,20 @@ def drop_budgets(
     points: Sequence[float],
     pooled: float | None,
     equivalent: Sequence[float] = (),
+    of_slices: float | None = None,
 ) -> LogBudgets:
-    """Of a command line: one limit of each kind for each metric pattern in order, or one for all."""
+    """Of a command line: one limit of each kind for each metric pattern in order, or one for all.
+
+    of_slices: points that every slice may lose.
+    """
     tables = limits_of_each(metrics or ["*"], points, equivalent)
     patterns = [
         (name, tuple(QualityBudget(kind, limit) for kind, limit in limits.items()))
         for name, limits in tables.items()
     ]
     of_pool = () if pooled is None else (QualityBudget("drop_points", pooled),)
-    return LogBudgets(tuple(patterns), of_pool, tuple(metrics))
+    slices = () if of_slices is None else (SliceBudgets("*", (QualityBudget("drop_points", of_slices),)),)
+    return LogBudgets(tuple(patterns), of_pool, tuple(metrics), slices=slices)
 
 
 def limits_of_each(
@@ -148,11 +194,15 @@ def budgets_of_table(data: Mapping[str, Any], shown: str, metrics: Sequence[str]
     if unknown := [name for name in data if name not in _TABLES]:
         raise SuiteError(f"{shown}: no table [{unknown[0]}] here{format_suggestion(unknown[0], _TABLES)}")
     stated = data.get("budgets", {})
-    if not isinstance(stated, Mapping) or not (stated or POOLED in data):
+    slices: tuple[SliceBudgets, ...] = ()
+    if isinstance(stated, Mapping) and SLICES in stated:
+        slices = read_slice_budgets(stated[SLICES], shown, _table)
+        stated = {name: value for name, value in stated.items() if name != SLICES}
+    if not isinstance(stated, Mapping) or not (stated or slices or POOLED in data):
         raise SuiteError(f'{shown}: expected [budgets] with "*" = {{ drop_points = 2.0 }}, or [pooled]')
     patterns = tuple((name, _table(value, f'{shown} [budgets] "{name}"')) for name, value in stated.items())
     pooled = _table(data[POOLED], f"{shown} [pooled]") if POOLED in data else ()
-    return LogBudgets(patterns, pooled, tuple(metrics), _ranges_of_table(data, shown))
+    return LogBudgets(patterns, pooled, tuple(metrics), _ranges_of_table(data, shown), slices)
 
 
 def _table(value: Any, shown: str) -> tuple[QualityBudget, ...]:

@@ -6,7 +6,7 @@ Texts are kept as 48-bit digests, which are the same in every process. What is q
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
@@ -17,8 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from slimgate.errors import DataError
+from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
 from slimgate.logs.predictions.codes import TEXT, by_id, standing_twice
 from slimgate.logs.predictions.files import some
+from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import (
     NOT_AS_WRITTEN,
@@ -52,6 +54,7 @@ class Samples:
     not_numbers: by metric the samples whose value is no number. rows(): the rows again, to quote some.
     documents: digests of what each sample asks (`same_documents`), once the keys are dropped. sizes: by
     metric whose figure is a ratio of two sums, of how much each score is the sum; NaN where the log has none.
+    fields: by name those by which samples are sliced. behaviour: of the answers, where it is read.
     """
 
     ids: pa.Array
@@ -67,6 +70,8 @@ class Samples:
     rows: Callable[[], Iterator[Row]]
     documents: Ints | None = None
     sizes: Mapping[str, Floats] = field(default_factory=dict)
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    behaviour: AnswerColumns | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,6 +103,8 @@ class _Column:
     sizes: dict[str, array[float]] = field(default_factory=dict)
     flags: bytearray = field(default_factory=bytearray)
     not_numbers: dict[str, int] = field(default_factory=dict)
+    fields: Sequence[FieldColumn] = ()
+    behaviour: GrowingAnswers | None = None
 
     def add(self, row: Row, shown: str) -> None:
         before = len(self.flags)
@@ -134,7 +141,11 @@ class _Column:
             self.clusters = array("q", range(before))
         if self.clusters is not None:
             self.clusters.append(before if row.cluster is None else digest(row.cluster) + 2**50)
-        self.flags.append((row.error is not None) + 2 * row.truncated)
+        self.flags.append((row.error is not None) + 2 * (row.truncated or False))
+        for column_of_field in self.fields:
+            column_of_field.add(row)
+        if self.behaviour is not None:
+            self.behaviour.add(row)
         lacks_score = len(row.scores) < len(self.scores) or len(row.sizes) < len(self.sizes)
         if lacks_score or len(row.keys) < len(self.keys):
             self._even()
@@ -216,8 +227,12 @@ def number_epochs(task: TaskLog) -> TaskLog:
     return replace(task, rows=rows)
 
 
-def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
-    """By filter the samples of a task. shown: file and task, for messages.
+def read_samples(
+    shown: str, task: TaskLog, fields: Sequence[str] = (), checks: AnswerChecks | None = None
+) -> dict[str, Samples]:
+    """By filter the samples of a task. shown: file and task, for messages. fields: that are read too.
+
+    checks: of the answers, where their behaviour is read too.
 
     Raises DataError where a sample stands twice, a score is no number, or there are no rows.
     """
@@ -229,7 +244,10 @@ def read_samples(shown: str, task: TaskLog) -> dict[str, Samples]:
         for row in task.rows():
             column = columns.get(row.filter)
             if column is None:
-                column = columns[row.filter] = _Column()
+                column = columns[row.filter] = _Column(
+                    fields=[FieldColumn(name, shown) for name in fields],
+                    behaviour=None if checks is None else GrowingAnswers(checks),
+                )
             column.add(row, shown)
             read += 1
     except NOT_AS_WRITTEN as error:
@@ -327,4 +345,6 @@ def _samples(shown: str, name: str, column: _Column, task: TaskLog) -> Samples:
         not_numbers=column.not_numbers,
         rows=rows,
         sizes={metric: np.frombuffer(values, np.float64) for metric, values in column.sizes.items()},
+        fields={column_of_field.name: column_of_field.finish() for column_of_field in column.fields},
+        behaviour=None if column.behaviour is None else column.behaviour.finish(),
     )

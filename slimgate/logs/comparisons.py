@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, is_two_sided
 from slimgate.judge.evidence import is_zero_or_one
@@ -74,6 +75,19 @@ class Noise:
         return abs(drop_points) <= max(abs(low), abs(high))
 
 
+@dataclass(frozen=True)
+class SliceOf:
+    """A comparison of which another is a slice: the samples whose field has this value.
+
+    is_named: its budgets name the slice, and are not those of every slice.
+    """
+
+    name: str
+    field: str
+    value: str
+    is_named: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """One metric of one task under one filter. worse, better: samples whose score fell and rose.
@@ -84,7 +98,8 @@ class Comparison:
     both sides.
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
     what the samples ask, where all tasks are pooled. sizes, corpus: (rows,) of a figure of sums, and how it
-    is made of them; None of a mean of scores.
+    is made of them; None of a mean of scores. slice_of: of a slice, what it is a part of.
+    length_in: what the length of answers is counted in.
     """
 
     name: str
@@ -112,6 +127,8 @@ class Comparison:
     cap: float | None = None
     sizes: Floats | None = None
     corpus: Corpus | None = None
+    slice_of: SliceOf | None = None
+    length_in: str | None = None
 
     @property
     def flips_share(self) -> float:
@@ -124,6 +141,7 @@ class Collected:
     """What grows while tasks are judged."""
 
     comparisons: list[Comparison] = field(default_factory=list)
+    slices: list[Comparison] = field(default_factory=list)
     names: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     undirected: list[str] = field(default_factory=list)
@@ -137,7 +155,7 @@ def compare_task(
     collected: Collected,
     differences: Differences,
     ranges: Mapping[str, Range],
-) -> Iterator[Comparison]:
+) -> Iterator[tuple[Comparison, PairedScores]]:
     """Nothing is judged once the logs are known not to compare; what differs is still collected.
 
     Raises SuiteError for a budget on metrics of which nobody says whether they are better when higher.
@@ -171,11 +189,11 @@ def compare_task(
         if scores.sizes is not None and paired.corpus.get(metric) == PERPLEXITY:
             own_budgets = as_growth(name, own_budgets, differences.notes)
         declared = budgets.range_of(name, paired.task, metric)
-        known = ranges.get(metric) or known_range(metric)
+        known = ranges.get(metric) or paired.ranges.get(metric) or known_range(metric)
         comparison = _comparison(
             name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
         )
-        yield comparison if budgets.pooled else replace(comparison, documents=None)
+        yield comparison if budgets.pooled else replace(comparison, documents=None), scores
 
 
 def _comparison(
@@ -204,6 +222,8 @@ def _comparison(
     worse, better_rows = _first_positions(scores, lost), _first_positions(scores, won)
     if not is_two_sided(budgets):
         better_rows = ()
+    if metric == ANSWER_LENGTH:  # a longer answer is not a worse one
+        worse, better_rows = (), ()
     groups = group_rows(scores.clusters, scores.documents)
     if groups is not None and groups.max() + 1 < (
         len(groups) if scores.clusters is None else len(np.unique(scores.clusters))
@@ -244,6 +264,7 @@ def _comparison(
         cap=cap,
         sizes=scores.sizes,
         corpus=corpus,
+        length_in=paired.length_in if metric == ANSWER_LENGTH else None,
     )
 
 
@@ -371,10 +392,10 @@ def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
         part = rows[start : start + _AT_ONCE]
         texts = ids.take(pa.array(at[part]))
         shorten = pc.max(pc.utf8_length(texts)).as_py() > _LONGEST_ID
-        target[part] = [_short_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
+        target[part] = [shorten_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
 
 
-def _short_id(text: str) -> str:
+def shorten_id(text: str) -> str:
     """At most 64 characters, which differ for ids that differ: a digest takes the place of the end."""
     return text if len(text) <= _LONGEST_ID else f"{text[: _LONGEST_ID - 13]}~{digest(text):012x}"
 

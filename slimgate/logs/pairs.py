@@ -18,7 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slimgate._system.json_text import plain_json
+from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError, format_suggestion
+from slimgate.judge.score_ranges import SHARE, Range
+from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import as_kept
 from slimgate.logs.columns import NO_METRIC, Samples, read_samples
 from slimgate.logs.differences import Differences
@@ -62,7 +65,8 @@ class Rules:
     directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
     runs: which run of a log that holds several, as `parse_choices` has it. models: which model of a log that
     holds several, as `parse_models` has it. same_id: what several rows of one
-    id are: "fail" refuses, "epochs" reads them as repeats of one sample.
+    id are: "fail" refuses, "epochs" reads them as repeats of one sample. slices: fields of the samples by
+    which each comparison is sliced. checks: of the answers, where their behaviour is judged too.
     """
 
     allow: frozenset[str] = frozenset()
@@ -72,6 +76,8 @@ class Rules:
     runs: Mapping[str, str] = field(default_factory=dict)
     same_id: SameId = "fail"
     models: Mapping[str, str] = field(default_factory=dict)
+    slices: tuple[str, ...] = ()
+    checks: AnswerChecks | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ class PairedTask:
     """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples.
 
     metrics: that both have scores of; base_alone: those of which the target has none. corpus: by metric, of
-    those whose scores have sizes, the figure of all samples.
+    those whose scores have sizes, the figure of all samples. ranges: of metrics that slimgate made of the
+    answers. length_in: what their lengths are counted in.
     """
 
     task: str
@@ -124,6 +131,8 @@ class PairedTask:
     metrics: tuple[str, ...]
     base_alone: tuple[str, ...] = ()
     corpus: Mapping[str, Corpus] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    length_in: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +190,12 @@ def _list_tasks(names: Sequence[str]) -> str:
 def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Differences) -> list[PairedTask]:
     """The samples of a task in both logs, one entry a filter. differences: gets what does not compare."""
     _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
-    before, after = (read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name]) for log in (base, target))
+    is_written = base.tasks[name].written and target.tasks[name].written
+    checks = rules.checks if is_written else None
+    before, after = (
+        read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name], rules.slices, checks)
+        for log in (base, target)
+    )
     for log, samples in ((base, before), (target, after)):
         differences.notes += describe_counts(name, log, samples)
     filters = [filter_ for filter_ in before if filter_ in after]
@@ -197,8 +211,45 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
         _pair(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
         for filter_ in filters
     )
-    corpus = {**target.tasks[name].corpus, **base.tasks[name].corpus}
-    return [replace(paired, corpus=corpus) for paired in pairs if paired is not None]
+    tasks = base.tasks[name], target.tasks[name]
+    corpus = {**tasks[1].corpus, **tasks[0].corpus}
+    known = [replace(paired, corpus=corpus) for paired in pairs if paired is not None]
+    return [
+        paired if checks is None else _add_behaviour(paired, tasks, checks, differences.notes)
+        for paired in known
+    ]
+
+
+def _add_behaviour(
+    paired: PairedTask, tasks: tuple[TaskLog, TaskLog], checks: AnswerChecks, notes: list[str]
+) -> PairedTask:
+    """The task with scores of how its answers behave. A metric of the log with such a name stays as it is."""
+    before, after = paired.base.behaviour, paired.target.behaviour
+    assert before is not None
+    assert after is not None
+    answers = compare_answers(before, after, tasks, checks)
+    names = [name for name in answers.base if name not in paired.metrics]
+    if ANSWER_LENGTH in names:
+        where = format_place(paired.task, paired.filter) or "all samples"
+        notes.append(f"{where}: {ANSWER_LENGTH} counts {answers.measure}")
+    base, target = (
+        replace(
+            samples,
+            scores={**samples.scores, **{name: scores[name] for name in names}},
+            empty=samples.empty
+            and {**samples.empty, **{name: np.flatnonzero(np.isnan(scores[name])) for name in names}},
+        )
+        for samples, scores in ((paired.base, answers.base), (paired.target, answers.target))
+    )
+    return replace(
+        paired,
+        base=base,
+        target=target,
+        metrics=(*paired.metrics, *names),
+        higher_is_better={**paired.higher_is_better, **dict.fromkeys(names, False)},
+        ranges={name: SHARE if name != ANSWER_LENGTH else answers.ends for name in names},
+        length_in=answers.measure if ANSWER_LENGTH in names else None,
+    )
 
 
 def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences: Differences) -> None:

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.budget_tables import TOKEN_TABLES
+from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.budgets import LogBudgets, budgets_of_table
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import holds_predictions
@@ -28,6 +29,7 @@ from slimgate.logs.models import parse_models
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames, Role
 from slimgate.logs.runs import parse_choices
+from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.target_budgets import CHANGES, list_budget_tables
 from slimgate.plugins.loading import load
 from slimgate.plugins.params import VARIANT_NAME, Table, suite_path
@@ -91,6 +93,14 @@ class LogsTable(Table):
     """Metrics, or patterns, that are better when higher, if neither the log nor their names say so."""
     lower_is_better: list[str] = Field(default_factory=list)
     """Metrics, or patterns, that are better when lower."""
+    slices: list[str] = Field(default_factory=list)
+    """Fields of the samples by which each comparison is sliced, as `--slice`."""
+    answers: bool = False
+    """Whether to compare how answers behave too, as `--answers`; a budget on it does so as well."""
+    tokenizer: str | None = None
+    """A tokenizer.json, or its folder, that counts answers of logs without completion tokens."""
+    refusals: str | None = None
+    """A file with further patterns of refusals, or a function of the answer, as `--refusals`."""
     on_inconclusive: OnInconclusive = "fail"
     """What a budget does that the samples cannot decide."""
     seed: int = Field(default=0, ge=0)
@@ -164,6 +174,8 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
             runs=parse_choices(table.run),
             models=parse_models(table.model),
             same_id=table.same_id,
+            slices=read_slices(table.slices),
+            checks=_read_checks(table, path, shown),
         )
     except ValidationError as error:
         raise to_suite_error(error, shown, data, (LOGS,)) from None
@@ -191,6 +203,17 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         budgets=budgets_of_table(tables, shown) if of_answers else None,
         rules=rules,
     )
+
+
+def _read_checks(table: LogsTable, path: Path, shown: str) -> AnswerChecks | None:
+    """How answers are checked; None where the table asks for nothing. Paths are from the suite's folder."""
+    if not (table.answers or table.tokenizer or table.refusals):
+        return None
+    tokenizer = None if table.tokenizer is None else _to_relative_path(path, table.tokenizer, shown)
+    refusals = table.refusals
+    if refusals is not None and ":" not in refusals:
+        refusals = str(_to_relative_path(path, refusals, shown))
+    return read_answer_checks(tokenizer, refusals)
 
 
 def _find_kind(base: Path | None, table: LogsTable, tables: Mapping[str, Any]) -> FileKind:

@@ -14,6 +14,7 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_rows
+from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_epochs
 from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task, find_declared_ranges
@@ -30,6 +31,8 @@ from slimgate.logs.pairs import (
 )
 from slimgate.logs.pooled import pool_comparisons
 from slimgate.logs.runs import choose_repeat, choose_runs
+from slimgate.logs.slice_budgets import read_slices
+from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
 from slimgate.plugins.reader import Log
 
 _MOST_NAMED = 5
@@ -38,7 +41,7 @@ _MOST_NAMED = 5
 @dataclass(frozen=True, eq=False)
 class LogVerdicts:
     """All comparisons of a target with the base, the largest drop first, of a budget on both sides also the
-    largest gain. pooled: over all samples, or None.
+    largest gain. pooled: over all samples, or None. slices: of the comparisons, in the same order.
 
     notes: what was accepted or could not be compared. tests: budgets that Holm's correction counts.
     """
@@ -49,10 +52,16 @@ class LogVerdicts:
     pooled: Comparison | None
     notes: tuple[str, ...]
     tests: int
+    slices: tuple[Comparison, ...] = ()
 
     @property
     def everything(self) -> tuple[Comparison, ...]:
-        """The pooled comparison first, where there is one."""
+        """The pooled comparison first, where there is one; the slices last."""
+        return (*self.alone, *self.slices)
+
+    @property
+    def alone(self) -> tuple[Comparison, ...]:
+        """The pooled comparison first, where there is one; without slices."""
         return self.comparisons if self.pooled is None else (self.pooled, *self.comparisons)
 
 
@@ -87,16 +96,24 @@ def _judge_runs(
     if rules.same_id == "epochs":
         base, target = _number_log_epochs(base), _number_log_epochs(target)
         repeat = None if repeat is None else _number_log_epochs(repeat)
+    named = [limits.field for limits in budgets.slices if limits.field is not None]
+    checks = read_answer_checks() if rules.checks is None and budgets.names_answers else rules.checks
+    rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
     differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])
     collected = Collected(notes=differences.notes)
     for task in shared_tasks(base, target, differences):
         ranges = find_declared_ranges(task, base, target)
         for paired in pair_task(task, base, target, rules, differences):
-            collected.comparisons += compare_task(
+            fields = slice_fields(paired, rules.slices, differences.notes)
+            for comparison, scores in compare_task(
                 paired, budgets, rules, seed, collected, differences, ranges
-            )
+            ):
+                collected.comparisons.append(comparison)
+                collected.slices += slice_comparison(comparison, scores, fields, budgets, seed)
     differences.check()
     budgets.check_used(collected.names)
+    judged_names = [(part.name, part.task, part.metric) for part in collected.comparisons]
+    check_slices(rules.slices, collected.slices, budgets, judged_names, [*base.tasks.values()])
     check_directions_used(rules.directions, collected.names)
     if collected.undirected:
         unknown = describe_unknown(collected.undirected)
@@ -113,6 +130,7 @@ def _judge_runs(
     together = [*collected.comparisons, *([pooled] if pooled else [])]
     looks = [_look_at(comparison, rules.looks) for comparison in together]
     corrected, tests = _correct_failures(together, looks, collected.notes)
+    slices = _correct_slices(collected.slices)
     collected.notes += _describe_looks(together, looks)
     if repeat is not None:
         noise = _noise_of(base, repeat, rules, {comparison.name for comparison in corrected}, seed, budgets)
@@ -120,17 +138,29 @@ def _judge_runs(
         collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
     alone = corrected[: len(collected.comparisons)]
     collected.notes += _describe_equal_answers(alone)
-    ordered = sorted(
-        alone, key=lambda comparison: -measure_harm(comparison.judged.drop_points, comparison.budgets)
-    )
     return LogVerdicts(
         base=base,
         target=target,
-        comparisons=tuple(ordered),
+        comparisons=_order_by_harm(alone),
         pooled=corrected[-1] if pooled else None,
         notes=tuple(dict.fromkeys(collected.notes)),
         tests=tests,
+        slices=_order_by_harm(slices),
     )
+
+
+def _order_by_harm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The largest drop first, of a budget on both sides also the largest gain."""
+    return tuple(sorted(comparisons, key=lambda part: -measure_harm(part.judged.drop_points, part.budgets)))
+
+
+def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:
+    """The slices after Holm's correction: as in suites, those that a budget names are a second family."""
+    corrected: list[Comparison] = []
+    for is_named in (False, True):
+        family = [part for part in slices if part.slice_of and part.slice_of.is_named is is_named]
+        corrected += _correct_failures(family, [None] * len(family), [])[0]
+    return corrected
 
 
 def _number_log_epochs(log: Log) -> Log:
@@ -254,7 +284,8 @@ def _noise_of(
 ) -> Mapping[str, Noise]:
     """By comparison what changed between two logs of the base."""
     measured = LogBudgets(measured=budgets.measured, ranges=budgets.ranges)
-    again = _judge_runs(base, repeat, measured, replace(rules, looks=1, same_id="fail"), seed, None)
+    again_rules = replace(rules, looks=1, same_id="fail", slices=())
+    again = _judge_runs(base, repeat, measured, again_rules, seed, None)
     noise = {}
     for comparison in again.comparisons:
         if comparison.name in metrics:

@@ -61,8 +61,11 @@ class Row:
     hash that must be the same in both logs, or its digest. cluster: equal for rows that are not independent,
     such as the epochs of one sample; None where each row stands alone. error: why the tool has no answer.
     not_numbers: metrics whose value is a list or a text here. prompt, answer, target: to quote.
-    answer_digest: of the whole answer, where `answer` is only its beginning. sizes: by metric whose figure is
-    a ratio of two sums, of how much the score is the sum, such as the nats of so many words.
+    answer_digest, answer_characters: of the whole answer, where `answer` is only its beginning. truncated:
+    whether the answer was cut off at the limit of its length; None where the log does not say it.
+    answer_tokens: the completion tokens that the tool counted. sizes: by metric whose figure is a ratio of
+    two sums, of how much the score is the sum, such as the nats of so many words. fields: what else the log
+    says of the sample, such as its category, by which samples are sliced; nothing that the model wrote.
     """
 
     id: str
@@ -71,13 +74,16 @@ class Row:
     keys: Mapping[str, str | Digest] = field(default_factory=dict)
     cluster: str | None = None
     error: str | None = None
-    truncated: bool = False
+    truncated: bool | None = None
     not_numbers: tuple[str, ...] = ()
     prompt: str | None = None
     answer: str | None = None
     target: str | None = None
     answer_digest: Digest | None = None
     sizes: Mapping[str, float] = field(default_factory=dict)
+    fields: Mapping[str, Any] | None = None
+    answer_tokens: float | None = None
+    answer_characters: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +126,8 @@ class TaskLog:
     samples that the tool lists, where it does; a note names those that are not there. filters: of which the
     tool states a figure. corpus: by metric, of those that have `Row.sizes`, the figure of all samples. means:
     by filter and metric the mean or figure that the tool itself states; where all samples are there and have
-    another, they are of another run, and the log is refused.
+    another, they are of another run, and the log is refused. most_tokens: the most tokens that an answer may
+    have, where the log says it. written: whether answers are texts that the model wrote, and not choices.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -133,6 +140,8 @@ class TaskLog:
     ids: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     corpus: Mapping[str, Corpus] = field(default_factory=dict)
+    most_tokens: int | None = None
+    written: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,10 @@ def log_table(model: VariantRecord, limit: int = _MOST_LINES) -> str:
                 Column("target", [_value(facts.value) for _, facts in shown], right=True),
                 Column(
                     "drop, points",
-                    [format_drop(facts.drop_points, facts.interval, facts.budgets) for _, facts in shown],
+                    [
+                        format_drop(facts.drop_points, facts.interval, facts.budgets, unit=facts.unit)
+                        for _, facts in shown
+                    ],
                     right=True,
                 ),
                 Column("budget", [format_limits(facts.budgets) for _, facts in shown], right=True),

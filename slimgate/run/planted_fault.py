@@ -134,7 +134,8 @@ def judge_fault(
     judged = judge_quality(metric, teacher, damaged, [budget], seed=seed)
     description = _describe_drop(judged, budget)
     # in the metric's own unit, as `allowed` is: the judgement's drop is in percent of a perplexity
-    drop = (judged.teacher - judged.value) * (1 if metric.higher_is_better else -1)
+    is_loss_of_less = metric.higher_is_better or budget.kind == "length_ratio_min"
+    drop = (judged.teacher - judged.value) * (1 if is_loss_of_less else -1)
     drop = abs(drop) if is_two_sided_kind(budget.kind) else drop
     if drop < 2 * max(allowed, 0) - ROUNDING:
         blind = not teacher.changed_rows(damaged).any()

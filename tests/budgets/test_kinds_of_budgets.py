@@ -47,6 +47,8 @@ def test_every_key_that_is_a_limit_has_an_object_and_no_object_lacks_a_key() -> 
         "increase_relative",
         "floor",
         "ceiling",
+        "length_ratio_max",
+        "length_ratio_min",
     ]
 
 
@@ -95,6 +97,8 @@ def test_what_a_kind_allows_is_worked_by_hand(kind: MetricBudgetKind) -> None:
         "increase_relative": 0.6 * 0.9,
         "floor": 0.9 - 0.6,
         "ceiling": 0.6 - 0.9,
+        "length_ratio_max": (0.6 - 1) * 0.9,
+        "length_ratio_min": (1 - 0.6) * 0.9,
     }
     assert allowed_drop(QualityBudget(kind.name, 0.6), 0.9) == pytest.approx(expected[kind.name])
     assert kind.in_points == kind.name.endswith("_points")

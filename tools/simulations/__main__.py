@@ -35,6 +35,8 @@ NAMES = (
     "winners_curse",
     "look_verdicts",
     "log_rules",
+    "log_slice_verdicts",
+    "length_verdicts",
     "plans",
 )
 FOLDER = Path(__file__).parents[2] / "reports" / "simulations"

@@ -31,7 +31,8 @@ def read_request(options: argparse.Namespace) -> PredictionBudgets:
 
 def refuse_limits(options: argparse.Namespace) -> None:
     """Raises SuiteError where a limit of the command line came with --budgets."""
-    for flag in ("drop_points", "equivalent_points", "pooled_points"):
+    flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
+    for flag in (*flags, "length_ratio_max", "length_ratio_min"):
         if getattr(options, flag):
             raise SuiteError(f"--{flag.replace('_', '-')} and --budgets came, expected one of them")
 

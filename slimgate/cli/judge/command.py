@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.cli.options import points
+from slimgate.cli.options import factor, points
 from slimgate.cli.parser import CommandParser
 
 if TYPE_CHECKING:
@@ -87,6 +87,44 @@ def add_arguments(parser: CommandParser) -> None:
         metavar="NAME=LOW:HIGH",
         help="Logs: lowest and highest score of a metric, such as grade=1:10 (repeatable). A metric without "
         "a known range can fail but cannot pass",
+    )
+    parser.add_argument(
+        "--slice",
+        action="append",
+        dest="slices",
+        metavar="FIELD",
+        help="Logs: also judge each group of samples with one value of this field, such as category, "
+        "metadata.language or prompt_length (repeatable)",
+    )
+    parser.add_argument(
+        "--slice-points",
+        type=points,
+        metavar="X",
+        help="Logs: budget in percentage points for every slice; --budgets can name single slices",
+    )
+    parser.add_argument(
+        "--answers",
+        action="store_true",
+        help="Logs: also compare how answers behave: answer_length, truncated, empty and refused",
+    )
+    for flag, limit in (("--length-ratio-max", "at most"), ("--length-ratio-min", "at least")):
+        parser.add_argument(
+            flag,
+            type=factor,
+            metavar="X",
+            help=f"Logs: budget on the mean length of answers, {limit} X times that of the base",
+        )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="Logs without completion tokens: tokenizer.json, or its folder, to count the tokens of answers",
+    )
+    parser.add_argument(
+        "--refusals",
+        metavar="WHAT",
+        help="Logs: file with more patterns of refusals, one per line, or a function of the answer, "
+        "package.module:function",
     )
     parser.add_argument("--format", metavar="NAME", help="Logs: format (default: found from the content)")
     parser.add_argument(

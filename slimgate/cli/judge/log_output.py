@@ -39,6 +39,13 @@ def _samples(comparison: Comparison) -> dict[str, Any]:
         "better": comparison.better,
         "changed": comparison.changed,
     }
+    if comparison.length_in is not None:
+        samples["length_in"] = comparison.length_in
+    if comparison.slice_of is not None:
+        samples["slice"] = {
+            "of": comparison.slice_of.name,
+            comparison.slice_of.field: comparison.slice_of.value,
+        }
     if comparison.noise is not None:
         samples |= {
             "base_changes_share": comparison.noise.psi,
@@ -61,7 +68,9 @@ def _blocks(name: str, verdicts: LogVerdicts, run_verdict: RunVerdict) -> Iterat
     target, base = (log.model or log.shown.removeprefix("./") for log in (verdicts.target, verdicts.base))
     target_name = target if target == name else f"{name}: {target}"
     yield visible(f"{target_name} against {base}, read as logs of {verdicts.base.tool}")
-    yield _table(verdicts)
+    yield _table(verdicts.alone)
+    if verdicts.slices:
+        yield "slices:\n" + _table(verdicts.slices)
     yield "\n".join(_lines(name, verdicts))
     yield visible(_totals(verdicts))
     yield quotes_text(quoted_samples(verdicts, _MOST_QUOTED))
@@ -70,8 +79,8 @@ def _blocks(name: str, verdicts: LogVerdicts, run_verdict: RunVerdict) -> Iterat
     yield visible(_summary(run_verdict, verdicts))
 
 
-def _table(verdicts: LogVerdicts) -> str:
-    shown = verdicts.everything[:_MOST_ROWS]
+def _table(comparisons: Sequence[Comparison]) -> str:
+    shown = comparisons[:_MOST_ROWS]
     noisy = any(row.noise is not None for row in shown)
     rows = [
         {
@@ -90,8 +99,8 @@ def _table(verdicts: LogVerdicts) -> str:
         for row in shown
     ]
     text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
-    more = len(verdicts.everything) - len(shown)
-    verb = "differ" if any(is_two_sided(comparison.budgets) for comparison in verdicts.everything) else "lost"
+    more = len(comparisons) - len(shown)
+    verb = "differ" if any(is_two_sided(comparison.budgets) for comparison in comparisons) else "lost"
     return text + (f"\n{count(more)} more that {verb} less" if more else "")
 
 
@@ -115,7 +124,7 @@ def _lines(name: str, verdicts: LogVerdicts) -> list[str]:
 
 def _totals(verdicts: LogVerdicts) -> str:
     """`3 tasks, 4 comparisons, 1,200 scores: 80 worse, 12 better; 2 samples without a score`."""
-    comparisons = verdicts.comparisons
+    comparisons = [row for row in verdicts.comparisons if row.length_in is None]
     scores = sum(row.counts.judged for row in comparisons)
     line = (
         f"{format_count(len({row.task for row in comparisons}), 'task', 'tasks')}, "

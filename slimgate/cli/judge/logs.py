@@ -11,29 +11,25 @@ from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
+from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.pairs import Rules, check_options
 from slimgate.logs.runs import choose_runs, parse_choices
+from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
 
 # What prediction files alone have, and what logs alone.
 _OF_PREDICTIONS = ("id_column", "label_column", "prediction_column", "group_column", "labels", "positive")
 _OF_LOGS = (
-    "pooled_points",
-    "allow",
-    "repeat",
-    "range",
-    "higher_is_better",
-    "lower_is_better",
-    "runs",
-    "models",
-    "explain_environment",
+    *("pooled_points", "allow", "repeat", "range", "higher_is_better", "lower_is_better", "runs", "models"),
+    *("explain_environment", "slices", "slice_points", "answers", "tokenizer", "refusals"),
+    *("length_ratio_max", "length_ratio_min"),
 )
-_FLAGS = {"runs": "run", "models": "model"}
+_FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
 
 
 def reads_logs(options: argparse.Namespace) -> bool:
@@ -75,6 +71,8 @@ def judge_log_files(options: argparse.Namespace) -> int:
         parse_choices(options.runs),
         options.same_id,
         models=parse_models(options.models),
+        slices=read_slices(options.slices or (), options.looks),
+        checks=_read_checks(options),
     )
     budgets = _budgets(options)
     repeat = None if options.repeat is None else read_log(options.repeat, options.format)
@@ -98,6 +96,14 @@ def judge_log_files(options: argparse.Namespace) -> int:
     return finish(options, files, lambda: as_text(files), details)
 
 
+def _read_checks(options: argparse.Namespace) -> AnswerChecks | None:
+    """How answers are checked; None where nothing asks for it."""
+    stated = (options.tokenizer, options.refusals, options.length_ratio_max, options.length_ratio_min)
+    if not options.answers and all(option is None for option in stated):
+        return None
+    return read_answer_checks(options.tokenizer, options.refusals)
+
+
 def _looks(number: int) -> int:
     if not 1 <= number <= MOST_LOOKS:
         raise SuiteError(f"--looks {number}: expected 1 to {MOST_LOOKS}")
@@ -109,7 +115,13 @@ def _budgets(options: argparse.Namespace) -> LogBudgets:
     ranges = range_options(options.range or [])
     if options.budgets is None:
         equivalent = options.equivalent_points or []
-        stated = drop_budgets(metrics, options.drop_points or [], options.pooled_points, equivalent)
+        stated = drop_budgets(
+            metrics,
+            options.drop_points or [],
+            options.pooled_points,
+            equivalent,
+            of_slices=options.slice_points,
+        ).with_length(options.length_ratio_max, options.length_ratio_min)
         return replace(stated, ranges=ranges)
     refuse_limits(options)
     stated = read_log_budgets(options.budgets, metrics)

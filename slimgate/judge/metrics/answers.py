@@ -1,4 +1,4 @@
-"""Answers that a model writes: one metric for each score of judge/scores, and six of how answers behave.
+"""Answers that a model writes: one metric for each score of judge/scores, and seven of how answers behave.
 
 | name                | is the share of answers that                                                        |
 |---------------------|-------------------------------------------------------------------------------------|
@@ -8,6 +8,7 @@
 | truncated           | reach max_new_tokens before they end                                                |
 | empty               | hold no text                                                                        |
 | looping             | end with the same tokens again and again                                            |
+| answer_length       | no share: the mean tokens of an answer, as a multiple of the teacher's              |
 | failed              | a server never gave: the request failed for good; measured of endpoints             |
 
 A row of several sampled answers has their mean, so that a prompt counts once, however often it is answered.
@@ -16,14 +17,18 @@ A row of several sampled answers has their mean, so that a prompt counts once, h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 
+from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.row_sums import mean_of, row_mean, statistic_of_sums
-from slimgate.judge.scores import score_names
+from slimgate.judge.scores import is_better_higher, score_names
 from slimgate.outcomes import SAME_ANSWERS, SIMILAR_ANSWERS, Floats, Outcomes
 
 TRUNCATED, EMPTY, LOOPING, FAILED = "truncated", "empty", "looping", "failed"
 FAULTS = (TRUNCATED, EMPTY, LOOPING)
+# Values of a row: the tokens of its answer, and the most that it may have.
+TOKENS, MOST_TOKENS = "answer_tokens", "most_answer_tokens"
 
 
 def mean_score(
@@ -46,12 +51,41 @@ def mean_score(
     )
 
 
+def answer_length() -> Metric:
+    """The mean tokens of an answer, whose range is 0 to the limit of a row where the rows hold it."""
+    lengths = _column(TOKENS)
+    sums = mean_of(lengths)
+    return Metric(
+        name=ANSWER_LENGTH,
+        higher_is_better=False,
+        value_range=(0.0, inf),
+        needs=TOKENS,
+        statistic=statistic_of_sums(sums),
+        row_sums=sums,
+        row_mean=row_mean(lengths, _length_ends),
+        open_range="the limit of an answer is not known, or an answer is longer: add cap = … to its budget",
+        unit="percent",
+    )
+
+
+def _length_ends(teacher: Outcomes, variant: Outcomes) -> tuple[float, float]:
+    """0 and the limit of both; without an end where one has none, or has longer answers all the same."""
+    limits = [
+        side.values[MOST_TOKENS].max() if MOST_TOKENS in side.values else inf for side in (teacher, variant)
+    ]
+    longest = max(float(side.column(TOKENS).max()) for side in (teacher, variant))
+    limit = float(max(limits))
+    return 0.0, limit if longest <= limit else inf
+
+
 def _column(name: str) -> Callable[[Outcomes], Floats]:
     return lambda outcomes: outcomes.column(name)
 
 
 METRICS: Mapping[str, Metric] = {
-    **{name: mean_score(name) for name in (*score_names(), SAME_ANSWERS)},
+    **{name: mean_score(name, higher_is_better=is_better_higher(name)) for name in score_names()},
+    SAME_ANSWERS: mean_score(SAME_ANSWERS),
+    ANSWER_LENGTH: answer_length(),
     SIMILAR_ANSWERS: mean_score(SIMILAR_ANSWERS, value_range=(-1.0, 1.0)),  # a cosine
     **{name: mean_score(name, higher_is_better=False) for name in (*FAULTS, FAILED)},
 }

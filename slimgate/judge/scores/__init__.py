@@ -33,6 +33,12 @@ def score_names() -> tuple[str, ...]:
     )
 
 
+def is_better_higher(name: str) -> bool:
+    """Whether more is better of a score of slimgate's own."""
+    score: Score[Any] = importlib.import_module(f"slimgate.judge.scores.{name}").score
+    return score.higher_is_better
+
+
 @dataclass(frozen=True)
 class ChosenScore:
     """A score with its options, as a suite chose it."""

@@ -18,7 +18,7 @@ class Score(WithParams[P]):
     """How right one answer is.
 
     right_or_wrong: every score is 0 or 1, so that rows can flip. needs_reference: whether it compares the
-    answer with a reference; else the reference may be None.
+    answer with a reference; else the reference may be None. higher_is_better: whether more is better.
 
         class Polite(Score[Params]):
             def rate(self, params, answer, reference):
@@ -29,10 +29,11 @@ class Score(WithParams[P]):
 
     right_or_wrong: bool = False
     needs_reference: bool = True
+    higher_is_better: bool = True
 
     @abstractmethod
     def rate(self, params: P, answer: str, reference: str | None) -> float:
-        """From 0 to 1, more is better."""
+        """From 0 to 1."""
 
     def check(self, params: P) -> None:
         """Raises MissingExtra where a package is missing, ValueError for an option that it cannot use."""

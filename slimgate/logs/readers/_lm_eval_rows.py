@@ -108,6 +108,7 @@ def _row(key: str, name: str, row: Mapping[str, Any], aggregations: Mapping[str,
         prompt=prompt,
         answer=_answer(row.get("filtered_resps"), row.get("arguments")),
         target=as_text(row.get("target")),
+        fields=doc if isinstance(doc := row.get("doc"), dict) else None,
     )
 
 

@@ -15,6 +15,9 @@ from slimgate.errors import DataError
 from slimgate.logs.json_lines import as_text, beginning, read_object
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
+# What a test case says of itself, beside its metadata.
+_FIELDS = ("tags", "comments")
+
 
 class Deepeval(Reader):
     """One test run."""
@@ -85,6 +88,10 @@ def _rows(path: Path) -> Iterator[Row]:
                 prompt=as_text(case.get("input")),
                 answer=as_text(case.get("actualOutput")),
                 target=as_text(case.get("expectedOutput")),
+                fields={
+                    **(metadata if isinstance(metadata := case.get("additionalMetadata"), dict) else {}),
+                    **{name: case[name] for name in _FIELDS if case.get(name) is not None},
+                },
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(

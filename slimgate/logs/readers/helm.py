@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
                 f"{file}: entry {at} is none of HELM's ({type(error).__name__}: {error})"
             ) from None
     for key, scores in instances.items():
-        prompt, answer, target = answers.get(key, (None, None, None))
+        prompt, answer, target, more = answers.get(key, (None, None, None, {}))
         instance, trial = key
         yield Row(
             id=instance if not trial else f"{instance} trial {trial}",
@@ -152,6 +152,7 @@ def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:
             prompt=prompt,
             answer=answer,
             target=target,
+            **more,
         )
 
 
@@ -189,8 +190,23 @@ def _list(file: Path) -> list[Any]:
     return value
 
 
-def _answers(file: Path) -> dict[tuple[str, int], tuple[str | None, str | None, str | None]]:
-    """By instance and trial: prompt, answer and right answer; nothing where the file is not there."""
+# What an instance says of itself.
+_FIELDS = ("split", "sub_split", "extra_data")
+
+
+def _is_cut_off(completion: Mapping[str, Any]) -> bool | None:
+    """Whether the answer ended at the limit of its length; None where the log does not say why it ended."""
+    reason = (completion.get("finish_reason") or {}).get("reason")
+    return None if reason in (None, "unknown") else reason == "length"
+
+
+def _answers(
+    file: Path,
+) -> dict[tuple[str, int], tuple[str | None, str | None, str | None, dict[str, Any]]]:
+    """By instance and trial: prompt, answer, right answer and what a Row has besides.
+
+    Nothing where the file is not there.
+    """
     if not file.is_file():
         return {}
     answers = {}
@@ -210,6 +226,11 @@ def _answers(file: Path) -> dict[tuple[str, int], tuple[str | None, str | None, 
             prompt,
             as_text(completions[0].get("text")),
             as_text(right[0] if right else None),
+            {
+                "fields": {name: instance[name] for name in _FIELDS if instance.get(name) is not None},
+                "answer_tokens": len(completions[0].get("tokens") or ()) or None,
+                "truncated": _is_cut_off(completions[0]),
+            },
         )
     return answers
 

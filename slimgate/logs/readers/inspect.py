@@ -150,6 +150,7 @@ def _task(file: Path, header: Json) -> TaskLog:
         rows=partial(_rows, file),
         ids=_list_ids(spec),
         ranges=_RANGES,
+        most_tokens=generation.get("max_tokens"),
         settings={
             "version": spec.get("task_version"),
             "limit": {"limit": as_text(config.get("limit")), "epochs": config.get("epochs")},
@@ -171,6 +172,7 @@ def _list_ids(spec: Json) -> tuple[str, ...]:
 
 
 _MOST_FIGURES = 4
+_CUT_OFF = ("max_tokens", "model_length")
 # Scorers of inspect_ai that give C, I, P or N, or a share.
 _SCORERS = ("answer", "choice", "f1", "math", "model_graded_fact", "model_graded_qa", "pattern")
 _RANGES = dict.fromkeys(_SCORERS, (0.0, 1.0))
@@ -208,10 +210,12 @@ def _rows(file: Path) -> Iterator[Row]:
             keys={DOCUMENT: as_text(inputs) or "", PROMPT: text, TARGET: as_text(target) or ""},
             cluster=str(sample["id"]),
             error=None if error is None else str(error.get("message")),
-            truncated=choices[0].get("stop_reason") in ("max_tokens", "model_length"),
+            truncated=None if (reason := choices[0].get("stop_reason")) is None else reason in _CUT_OFF,
             prompt=text,
             answer=_completion(output, choices[0]),
             target=as_text(target),
+            fields=sample.get("metadata") or None,
+            answer_tokens=(output.get("usage") or {}).get("output_tokens"),
         )
 
 

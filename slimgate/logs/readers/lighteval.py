@@ -213,7 +213,6 @@ def _row(
     key = named or json_digest([query])[:16]
     seen[key] = count = seen.get(key, 0) + 1
     texts = response.get("text_post_processed") or response.get("text") or []
-    truncated = response.get("truncated_tokens_count") or 0
     prompt = as_text(response.get("input")) or query
     return Row(
         id=key if count == 1 else f"{key} row {count}",
@@ -225,11 +224,39 @@ def _row(
             TARGET: as_text(_only_of_list(doc.get("gold_index"))) or "",
         },
         cluster=key,
-        truncated=bool(sum(truncated) if isinstance(truncated, list) else truncated),
         prompt=prompt,
         answer=_answer(texts, response, doc),
         target=_target(doc),
+        truncated=_is_cut_off(response, doc),
+        fields={**{name: doc.get(name) for name in _FIELDS}, **_read_specific(doc.get("specific"))},
+        answer_tokens=_count_tokens(response.get("output_tokens")),
     )
+
+
+# What a document says of itself beside `specific`, which is its task's own.
+_FIELDS = ("task_name", "gold_index", "num_asked_few_shots")
+
+
+def _read_specific(specific: Any) -> Mapping[str, Any]:
+    """What a task says of a document. Tables of one file have the keys of all rows, None where absent."""
+    return specific if isinstance(specific, dict) else {}
+
+
+def _count_tokens(tokens: Any) -> int | None:
+    """The tokens of the first answer, of a list of lists of ids; None where a choice was scored."""
+    first = tokens[0] if isinstance(tokens, list) and tokens else None
+    return len(first) if isinstance(first, list) and first else None
+
+
+def _is_cut_off(response: Mapping[str, Any], doc: Mapping[str, Any]) -> bool | None:
+    """Whether prompt or answer were cut; None of a text that may be as long as it was allowed to be."""
+    count = response.get("truncated_tokens_count") or 0
+    if sum(count) if isinstance(count, list) else count:
+        return True
+    if not response.get("text"):
+        return False
+    tokens, limit = _count_tokens(response.get("output_tokens")), doc.get("generation_size")
+    return tokens >= limit if tokens is not None and isinstance(limit, int) else None
 
 
 def _is_score(value: Any) -> bool:

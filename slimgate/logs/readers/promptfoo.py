@@ -80,6 +80,12 @@ def _environment(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> Envi
     )
 
 
+def _count_tokens(response: Mapping[str, Any]) -> float | None:
+    """The completion tokens of an answer; of a cached one promptfoo counts none."""
+    usage = response.get("tokenUsage") or {}
+    return usage.get("completion")
+
+
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     shared = config.get("defaultTest")
     return {"filters": shared.get("assert") if isinstance(shared, dict) else None}
@@ -128,6 +134,7 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                 **dict.fromkeys(_list_assertions(test)),
                 **(row.get("namedScores") or {}),
             }
+            row_vars = row.get("vars") or {}
             inputs = [row.get("vars"), test.get("assert")]
             yield Row(
                 id=f"{row['testIdx']}.{number}" if number else f"{row['testIdx']}",
@@ -138,10 +145,12 @@ def _rows(path: Path, provider: str | None) -> Iterator[Row]:
                     PROMPT: prompt.get("raw") or "",
                 },
                 error=str(row.get("error") or response.get("error")) if failed else None,
-                truncated=response.get("finishReason") == "length",
+                truncated=None if (reason := response.get("finishReason")) is None else reason == "length",
                 prompt=prompt.get("raw"),
                 answer=as_text(response.get("output")),
                 target=as_text([assertion.get("value") for assertion in test.get("assert") or ()]),
+                fields={"description": test.get("description"), **(test.get("metadata") or {}), **row_vars},
+                answer_tokens=_count_tokens(response),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(

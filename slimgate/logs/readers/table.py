@@ -1,8 +1,9 @@
 """Tables of scores of any tool: csv, tsv, jsonl or parquet with columns id and score, a number a row.
 
 Further columns are read where they are there: task, filter, metric, epoch, group, prompt, answer, target,
-error. Without a score, label and prediction give one: 1 where they are equal, as the metric accuracy. The
-column higher_is_better (true or false) states the direction of a metric, which else a known name does.
+error, answer_tokens, truncated. Any other is a field to slice by. Without a score, label and prediction give
+one: 1 where they are equal, as the metric accuracy. The column higher_is_better (true or false) states the
+direction of a metric, which else a known name does.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ from slimgate.logs.readers._table_columns import TableRows
 from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
 
 _ROWS_AT_ONCE = 20_000
-_TEXTS = ("task", "filter", "metric", "epoch", "group", "prompt", "answer", "target", "document", "error")
 # What names a sample in its task.
 _SAMPLE = ("id", "filter", "epoch")
+# Columns that say something else of a sample than what it is.
+_NO_FIELDS = (
+    *("id", "score", "metric", "epoch", "higher_is_better", "prediction", "answer", "error", "answer_tokens"),
+    "truncated",
+)
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 Values = Mapping[str, Any]
 
@@ -126,8 +131,7 @@ def _add_direction(path: Path, better: dict[str, bool], metric: str, text: str) 
 
 def _read_task(path: Path, columns: list[str], task: str) -> Iterator[dict[str, Any]]:
     """The rows of a task."""
-    names = [name for name in ("id", "score", "label", "prediction", *_TEXTS) if name in columns]
-    rows = (dict(zip(names, values, strict=True)) for values in _values(path, names))
+    rows = (dict(zip(columns, values, strict=True)) for values in _values(path, columns))
     return (row for row in rows if str(row["task"]) == task) if "task" in columns else rows
 
 
@@ -220,7 +224,15 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
         prompt=as_text(row.get("prompt")),
         answer=as_text(row.get("answer") if row.get("answer") is not None else row.get("prediction")),
         target=target,
+        fields={name: value for name, value in row.items() if name not in _NO_FIELDS} or None,
+        answer_tokens=_read_count(row.get("answer_tokens")),
+        truncated=None if (cut := row.get("truncated")) in (None, "") else str(cut).lower() in _TRUE,
     )
+
+
+def _read_count(value: Any) -> float | None:
+    """A number of tokens. Raises ValueError for what is none."""
+    return None if value is None or value == "" else float(value)
 
 
 reader = Table()

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from slimgate._system import quiet
 from slimgate.errors import DataError, MeasureError, MissingExtra, SlimgateError
-from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, TRUNCATED
+from slimgate.judge.metrics.answers import EMPTY, FAILED, FAULTS, LOOPING, MOST_TOKENS, TOKENS, TRUNCATED
 from slimgate.judge.scores import ChosenScore, best_score, load_score, score_names
 from slimgate.models.model_ref import TORCH, parse_model_ref
 from slimgate.outcomes import RIGHT, SAME_ANSWERS, SIMILAR_ANSWERS, Ints, Outcomes
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
 
-TOKENS = "answer_tokens"
 # Between the sampled answers of one prompt, where a row has several.
 BETWEEN_ANSWERS = "\x1e"
 Floats = npt.NDArray[np.float64]
@@ -135,13 +134,13 @@ class GenerationTask(Task[G]):
 
     def metrics(self) -> frozenset[str]:
         """How answers behave, and every score that [task] scores may name."""
-        return frozenset({*self.default_metrics, SIMILAR_ANSWERS, FAILED, *score_names(), RIGHT})
+        return frozenset({*self.default_metrics, SIMILAR_ANSWERS, FAILED, TOKENS, *score_names(), RIGHT})
 
     def needs(self, params: G) -> frozenset[str]:
         """The scores too; whether a row is right, where the first score says so."""
         names = [score.name for score in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
-        return frozenset(self._behaviour(params)) | {FAILED, *names, *([RIGHT] if right else ())}
+        return frozenset(self._behaviour(params)) | {FAILED, TOKENS, *names, *([RIGHT] if right else ())}
 
     def measured(self, params: G) -> tuple[str, ...]:
         """The scores, then how answers behave."""
@@ -225,6 +224,7 @@ class GenerationTask(Task[G]):
                 scores, lambda answer: len(answer.ids) if answer.tokens is None else answer.tokens
             ),
         }
+        values[MOST_TOKENS] = np.full(len(rows.ids), float(params.max_new_tokens))
         references_of_rows = references(params, rows)
         for chosen in params.chosen:
             rates = [
@@ -263,11 +263,13 @@ class GenerationTask(Task[G]):
         return replace(variant, values={**variant.values, **values})
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes with those answers wrong by every score, cut off, empty and in a loop."""
+        """The outcomes with those answers wrong by every score, cut off at the limit, empty and in a loop."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name, column in values.items():
-            if name != TOKENS:
+            if name not in (TOKENS, MOST_TOKENS):
                 column[rows] = 1.0 if name in (*FAULTS, FAILED) else 0.0
+        if {TOKENS, MOST_TOKENS} <= values.keys():
+            values[TOKENS][rows] = values[MOST_TOKENS][rows]
         return replace(outcomes, values=values, answers=None)
 
     def compare(self, params: G, teacher: Compared, variant: Compared) -> dict[str, Any]:

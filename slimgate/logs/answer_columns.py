@@ -1,0 +1,195 @@
+"""How answers in logs behave: their length, and whether they are cut off, empty or refusals.
+
+| metric          | of a sample                                    | unknown where                     |
+|-----------------|------------------------------------------------|-----------------------------------|
+| `answer_length` | completion tokens of the log, else tokens of a | the log has no answer             |
+|                 | tokenizer, else characters; in both logs alike |                                   |
+| `truncated`     | 1 where the answer was cut off at its limit    | the log does not say why it ended |
+| `empty`         | 1 where the answer is blank                    | the log has no answer             |
+| `refused`       | 1 where a pattern of refusals matches, or what | the log has no answer             |
+|                 | a user's score gives                           |                                   |
+
+They are judged as other metrics are, once a budget or `--answers` names them. Less is better of all but the
+length, which has budgets of its own (`length_ratio_max`, `length_ratio_min`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf, nan
+from pathlib import Path
+
+import numpy as np
+
+from slimgate._system.import_extra import import_extra
+from slimgate.budgets.base import ANSWER_LENGTH
+from slimgate.errors import SuiteError
+from slimgate.judge.metrics.answers import EMPTY, TRUNCATED
+from slimgate.judge.score_ranges import Range
+from slimgate.judge.scores import load_score
+from slimgate.judge.scores.refused import LOOKED_AT, compile_patterns, is_refusal
+from slimgate.outcomes import Floats
+from slimgate.plugins.reader import Row, TaskLog
+
+REFUSED = "refused"
+ANSWER_METRICS = (ANSWER_LENGTH, TRUNCATED, EMPTY, REFUSED)
+WHY_ABSENT: Mapping[str, str] = {
+    ANSWER_LENGTH: "the logs do not hold the answers, nor their lengths",
+    TRUNCATED: "the logs do not say why answers ended",
+    EMPTY: "the logs do not hold the answers",
+    REFUSED: "the logs do not hold the answers",
+}
+TOKENS, COUNTED, CHARACTERS = "completion tokens", "tokens", "characters"
+
+
+@dataclass(frozen=True)
+class AnswerChecks:
+    """rate: of an answer whether it is a refusal, from 0 to 1; looked_at: characters that it needs.
+
+    count: the tokens of a text by the tokenizer of that name; None where none came.
+    """
+
+    rate: Callable[[str], float]
+    looked_at: float = LOOKED_AT
+    count: Callable[[str], int] | None = None
+    tokenizer: str | None = None
+
+
+def read_answer_checks(tokenizer: Path | None = None, refusals: str | None = None) -> AnswerChecks:
+    """tokenizer: a tokenizer.json, or a folder with one. refusals: "package.module:function" of an answer, or
+    a file with a regular expression on each line, which are added to slimgate's own.
+
+    Raises SuiteError, or MissingExtra where the package tokenizers is missing.
+    """
+    count = None if tokenizer is None else _load_tokenizer(tokenizer)
+    name = None if tokenizer is None else tokenizer.as_posix()
+    if refusals is not None and ":" in refusals and not Path(refusals).exists():
+        chosen = load_score(refusals, {})
+        return AnswerChecks(lambda answer: chosen.rate(answer, None), inf, count, name)
+    lines = [] if refusals is None else _read_lines(Path(refusals))
+    try:
+        patterns = compile_patterns(lines)
+    except ValueError as error:
+        raise SuiteError(f"{refusals}: {error}") from None
+    return AnswerChecks(partial(is_refusal, patterns=patterns), LOOKED_AT, count, name)
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(
+            f"--refusals {path}: {getattr(error, 'strerror', None) or error}; expected a file with a regular "
+            'expression on each line, or "package.module:function"'
+        ) from error
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _load_tokenizer(path: Path) -> Callable[[str], int]:
+    tokenizers = import_extra("tokenizers", "torch", "--tokenizer")
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise SuiteError(f"--tokenizer {path}: no such file, expected a tokenizer.json or a folder with one")
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:
+        raise SuiteError(f"--tokenizer {file}: {error}") from error
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def count_characters(row: Row) -> int | None:
+    """The characters of a row's whole answer; None where the log has none."""
+    if row.answer_characters is not None:
+        return row.answer_characters
+    return None if row.answer is None else len(row.answer)
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerColumns:
+    """(rows,) each, NaN where not known. lengths: by TOKENS, COUNTED and CHARACTERS."""
+
+    lengths: Mapping[str, Floats]
+    faults: Mapping[str, Floats]
+
+
+@dataclass
+class GrowingAnswers:
+    """What grows while rows are read."""
+
+    checks: AnswerChecks
+    columns: dict[str, array[float]] = field(
+        default_factory=lambda: {
+            name: array("d") for name in (TOKENS, COUNTED, CHARACTERS, TRUNCATED, EMPTY, REFUSED)
+        }
+    )
+
+    def add(self, row: Row) -> None:
+        """An answer of which only the beginning is there has no more than that says."""
+        columns, characters = self.columns, count_characters(row)
+        text = row.answer
+        is_cut = text is not None and characters is not None and characters > len(text)
+        # a tool that counts nothing writes 0, also of an answer with a text
+        tokens = row.answer_tokens if row.answer_tokens or not characters else None
+        columns[TOKENS].append(nan if tokens is None else float(tokens))
+        columns[CHARACTERS].append(nan if characters is None else float(characters))
+        count = self.checks.count
+        columns[COUNTED].append(nan if count is None or text is None or is_cut else float(count(text)))
+        columns[TRUNCATED].append(nan if row.truncated is None else float(row.truncated))
+        columns[EMPTY].append(nan if text is None else float(not text.strip()))
+        can_rate = text is not None and not (is_cut and len(text) < self.checks.looked_at)
+        columns[REFUSED].append(float(self.checks.rate(text)) if can_rate and text is not None else nan)
+
+    def finish(self) -> AnswerColumns:
+        """The columns."""
+        arrays = {name: np.frombuffer(values, np.float64) for name, values in self.columns.items()}
+        lengths = {name: arrays.pop(name) for name in (TOKENS, COUNTED, CHARACTERS)}
+        return AnswerColumns(lengths, arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerScores:
+    """Scores of how answers behave, of base and target by metric, each (rows,) of its log.
+
+    measure: what lengths are counted in; None without lengths. ends: the range of a length.
+    """
+
+    base: Mapping[str, Floats]
+    target: Mapping[str, Floats]
+    measure: str | None
+    ends: Range
+
+
+def compare_answers(
+    base: AnswerColumns, target: AnswerColumns, tasks: Sequence[TaskLog], checks: AnswerChecks
+) -> AnswerScores:
+    """What both logs say. tasks: of base and target."""
+    measure = next((name for name in base.lengths if _has_all(base, target, name)), None)
+    scores: list[dict[str, Floats]] = []
+    for columns in (base, target):
+        lengths = {} if measure is None else {ANSWER_LENGTH: columns.lengths[measure]}
+        scores.append({**lengths, **columns.faults})
+    for name in [*scores[0]]:
+        if any(np.isnan(side[name]).all() for side in scores):
+            for side in scores:
+                del side[name]
+    limits = [task.most_tokens for task in tasks]
+    ends = (0.0, inf)
+    if measure == TOKENS and None not in limits:
+        limit = float(max(limit or 0 for limit in limits))
+        longest = max(float(np.nanmax(side[ANSWER_LENGTH])) for side in scores)
+        ends = (0.0, limit if longest <= limit else inf)
+    shown = f"{COUNTED} of {checks.tokenizer}" if measure == COUNTED else measure
+    return AnswerScores(scores[0], scores[1], shown, ends)
+
+
+def _has_all(base: AnswerColumns, target: AnswerColumns, name: str) -> bool:
+    """Whether each answer of both logs has a length of this kind."""
+    for columns in (base, target):
+        known = ~np.isnan(columns.lengths[name])
+        has_answer = ~np.isnan(columns.lengths[CHARACTERS]) | ~np.isnan(columns.lengths[TOKENS])
+        if not known.any() or (has_answer & ~known).any():
+            return False
+    return True

@@ -1,0 +1,81 @@
+"""Budgets on slices of judged logs: on every slice, and on those that a file names.
+
+[budgets.slices]
+accuracy = { drop_points = 5.0 }            # every slice; by pattern of a comparison's name, task or metric
+[budgets.slices.category.medical]
+accuracy = { drop_points = 1.0 }            # in place of the limit of every slice
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from slimgate.errors import SuiteError
+from slimgate.judge.budget_kinds import QualityBudget
+
+SLICES = "slices"
+_EXAMPLE = "[budgets.slices.category.medical] accuracy = { drop_points = 1.0 }"
+ReadLimits = Callable[[Any, str], tuple[QualityBudget, ...]]
+
+
+@dataclass(frozen=True)
+class SliceBudgets:
+    """Limits of slices. pattern: of a comparison's name, task or metric.
+
+    field, value: of the slices that are named, value as a shell pattern; both None: every slice.
+    """
+
+    pattern: str
+    budgets: tuple[QualityBudget, ...]
+    field: str | None = None
+    value: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """As a file has it."""
+        return SLICES if self.field is None else f'{SLICES}.{self.field}."{self.value}"'
+
+    def is_of(self, field: str, value: str) -> bool:
+        """Whether they are of this slice."""
+        return self.field is None or (
+            self.field == field and (self.value == value or fnmatchcase(value, self.value or ""))
+        )
+
+
+def read_slice_budgets(table: Any, shown: str, read_limits: ReadLimits) -> tuple[SliceBudgets, ...]:
+    """Of the table [budgets.slices]. read_limits: of a table of limits. Raises SuiteError."""
+    where = f"{shown} [budgets.{SLICES}]"
+    if not isinstance(table, Mapping) or not table:
+        raise SuiteError(
+            f"{where}: {table!r} came, expected a table such as accuracy = {{ drop_points = 5.0 }}"
+        )
+    budgets: list[SliceBudgets] = []
+    for name, entry in table.items():
+        if isinstance(entry, Mapping) and any(isinstance(value, Mapping) for value in entry.values()):
+            budgets += _read_named(name, entry, shown, read_limits)
+        else:
+            budgets.append(SliceBudgets(name, read_limits(entry, f'{where} "{name}"')))
+    return tuple(budgets)
+
+
+def _read_named(
+    field: str, values: Mapping[str, Any], shown: str, read_limits: ReadLimits
+) -> Iterable[SliceBudgets]:
+    for value, limits in values.items():
+        where = f'{shown} [budgets.{SLICES}.{field}."{value}"]'
+        if not isinstance(limits, Mapping) or not limits:
+            raise SuiteError(f"{where}: {limits!r} came, expected limits by metric, as in {_EXAMPLE}")
+        for pattern, entry in limits.items():
+            if not isinstance(entry, Mapping):
+                raise SuiteError(f'{where} "{pattern}": {entry!r} came; name a metric, as in {_EXAMPLE}')
+            yield SliceBudgets(pattern, read_limits(entry, f'{where} "{pattern}"'), field, value)
+
+
+def read_slices(names: Sequence[str], looks: int = 1) -> tuple[str, ...]:
+    """The fields to slice by, each once. Raises SuiteError where a log that grows is to be sliced."""
+    if names and looks > 1:
+        raise SuiteError("--slice came with --looks, which plans looks at all samples alone; leave one out")
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,246 @@
+"""Slices of a comparison: the samples that share a value of a field, judged as a comparison of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.logs.budgets import LogBudgets, matches
+from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric, shorten_id
+from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
+from slimgate.logs.pairs import Counts, PairedScores, PairedTask
+from slimgate.logs.sample_fields import Field, Value, list_fields
+from slimgate.logs.slice_budgets import SliceBudgets
+from slimgate.outcomes import Ints
+from slimgate.plugins.reader import TaskLog
+
+# A field of numbers with more values than this is cut into four ranges of as many samples each.
+_MOST_NUMBERS = 12
+_QUARTERS = ("q1", "q2", "q3", "q4")
+# A field with more values says what a sample is, and not of which kind.
+_MOST_VALUES = 300
+_MOST_NAMED = 12
+_ABSENT = -1
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedField:
+    """A field of one task in both logs. codes: (samples,) of base and target, -1 where absent.
+
+    labels: by code the slices that a sample of this value is in.
+    """
+
+    name: str
+    base_codes: Ints
+    target_codes: Ints
+    labels: Sequence[tuple[str, ...]]
+
+    def rows_by_value(self, scores: PairedScores) -> dict[str, Ints]:
+        """By value the positions in the scores. The base's value counts, the target's where it has none."""
+        codes = _take(self.base_codes, scores.base_rows)
+        codes = np.where(codes == _ABSENT, _take(self.target_codes, scores.target_rows), codes)
+        places: dict[str, list[Ints]] = {}
+        for code in np.unique(codes[codes != _ABSENT]).tolist():
+            for label in self.labels[code]:
+                places.setdefault(label, []).append(np.flatnonzero(codes == code))
+        return {label: np.sort(np.concatenate(parts)) for label, parts in sorted(places.items())}
+
+
+def _take(codes: Ints, rows: Ints) -> Ints:
+    """(rows,) codes; -1 where a log lacks the sample."""
+    return np.where(rows >= 0, codes[rows], _ABSENT)
+
+
+def slice_fields(paired: PairedTask, names: Sequence[str], notes: list[str]) -> list[SlicedField]:
+    """The fields of a task that it has. notes: gets ranges, samples without the field, and what differs.
+
+    Raises DataError for a field that has as many values as there are samples.
+    """
+    fields: list[SlicedField] = []
+    for name in names:
+        before, after = paired.base.fields[name], paired.target.fields[name]
+        if before.values or after.values:
+            fields.append(_unite(name, paired, before, after, notes))
+        else:
+            notes.append(
+                f"{paired.task or 'all samples'}: no sample has the field {name}, so it has no slices"
+            )
+    return fields
+
+
+def _unite(name: str, paired: PairedTask, before: Field, after: Field, notes: list[str]) -> SlicedField:
+    where = f"{paired.task or 'all samples'}, slices by {name}"
+    values: list[Value] = [*before.values, *after.values]
+    target_codes = np.where(after.codes == _ABSENT, _ABSENT, after.codes + len(before.values))
+    numbers = [value for value in values if isinstance(value, float)]
+    if len(numbers) == len(values) and len(set(numbers)) > _MOST_NUMBERS:
+        known = (
+            before.codes[before.codes != _ABSENT] if len(before.values) else target_codes[target_codes >= 0]
+        )
+        edges = np.quantile(np.array(numbers)[known], (0.25, 0.5, 0.75), method="inverted_cdf")
+        quarters = np.searchsorted(edges, numbers, side="left")
+        labels: list[tuple[str, ...]] = [(_QUARTERS[quarter],) for quarter in quarters]
+        notes.append(f"{where}: {_describe_quarters(edges.tolist())}")
+    else:
+        labels = [
+            tuple(map(_shorten, value)) if isinstance(value, tuple) else (_shorten(value),)
+            for value in values
+        ]
+    names = {label for of_value in labels for label in of_value}
+    if len(names) > _MOST_VALUES:
+        raise DataError(
+            f"{where}: it has {len(names):,} values, such as {', '.join(sorted(names)[:3])}; expected at "
+            f"most {_MOST_VALUES}: choose a field that many samples share"
+        )
+    sliced = SlicedField(name, before.codes, target_codes, labels)
+    notes += _describe_rows(where, sliced, paired)
+    return sliced
+
+
+def _shorten(value: float | str) -> str:
+    return shorten_id(f"{value:.15g}" if isinstance(value, float) else " ".join(value.split()))
+
+
+def _describe_quarters(edges: Sequence[float]) -> str:
+    """`q1 up to 120, q2 up to 300, q3 up to 812, q4 above`."""
+    parts = [f"{name} up to {edge:.15g}" for name, edge in zip(_QUARTERS, edges, strict=False)]
+    return f"{', '.join(parts)}, {_QUARTERS[-1]} above"
+
+
+def _describe_rows(where: str, sliced: SlicedField, paired: PairedTask) -> Iterator[str]:
+    """A line of samples without the field, and one of samples that have another value in the other log."""
+    before = sliced.base_codes[paired.base_rows]
+    after = sliced.target_codes[paired.target_rows]
+    if absent := int(((before == _ABSENT) & (after == _ABSENT)).sum()):
+        yield f"{where}: {absent:,} of {len(before):,} samples do not have it, so they are in no slice"
+    in_both = (before != _ABSENT) & (after != _ABSENT)
+    pairs = np.unique(np.stack([before[in_both], after[in_both]], axis=1), axis=0, return_counts=True)
+    differing = sum(
+        count
+        for (code, other), count in zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)
+        if sliced.labels[code] != sliced.labels[other]
+    )
+    if differing:
+        yield f"{where}: {differing:,} samples have another value in the target's log; the base's counts"
+
+
+def slice_comparison(
+    comparison: Comparison,
+    scores: PairedScores,
+    fields: Sequence[SlicedField],
+    budgets: LogBudgets,
+    seed: int,
+) -> Iterator[Comparison]:
+    """Each slice of a comparison as a comparison."""
+    for field in fields:
+        for value, rows in field.rows_by_value(scores).items():
+            limits = budgets.of_slice(
+                (field.name, value), comparison.name, comparison.task, comparison.metric
+            )
+            yield _slice(comparison, field.name, value, rows, limits, seed)
+
+
+def _slice(
+    comparison: Comparison, field: str, value: str, rows: Ints, limits: SliceBudgets | None, seed: int
+) -> Comparison:
+    name = f"{comparison.name}[{field}={value}]"
+    base, target = comparison.base[rows], comparison.target[rows]
+    groups = None if comparison.groups is None else comparison.groups[rows]
+    own_budgets = () if limits is None else limits.budgets
+    sizes, corpus = None if comparison.sizes is None else comparison.sizes[rows], comparison.corpus
+    if corpus == PERPLEXITY:
+        own_budgets = tuple(as_growth(name, own_budgets, []))  # the note stands at all samples
+    better = comparison.higher_is_better
+    lost, won = (target < base, target > base) if better else (target > base, target < base)
+    zero_one = comparison.zero_one
+    metric = make_metric(
+        name, better, comparison.score_range, comparison.cap, zero_one=zero_one, corpus=corpus
+    )
+    ids = comparison.ids[rows]
+    judged = judge_scores(
+        metric, ids, base, target, groups, own_budgets, seed, zero_one=zero_one, sizes=sizes
+    )
+    return Comparison(
+        name=name,
+        task=comparison.task,
+        filter=comparison.filter,
+        metric=comparison.metric,
+        higher_is_better=better,
+        zero_one=zero_one,
+        judged=judged,
+        budgets=own_budgets,
+        counts=Counts(judged=len(rows)),
+        worse=int(lost.sum()),
+        better=int(won.sum()),
+        changed=None,
+        lost=(),
+        won=(),
+        base=base,
+        target=target,
+        ids=ids,
+        groups=groups,
+        score_range=comparison.score_range,
+        cap=comparison.cap,
+        sizes=sizes,
+        corpus=corpus,
+        length_in=comparison.length_in,
+        slice_of=SliceOf(comparison.name, field, value, limits is not None and limits.field is not None),
+    )
+
+
+def check_slices(
+    names: Sequence[str],
+    slices: Sequence[Comparison],
+    budgets: LogBudgets,
+    comparisons: Sequence[tuple[str, str, str]],
+    tasks: Sequence[TaskLog],
+) -> None:
+    """Raises SuiteError for a field that no sample has, and for budgets that are of no slice.
+
+    comparisons: name, task and metric of each. tasks: of the base, to list the fields that are there.
+    """
+    if budgets.slices and not names:
+        raise SuiteError(
+            f"budgets on slices came, and no field to slice by: name it by --slice ([logs] slices); "
+            f"{_describe_fields(tasks)}"
+        )
+    values: dict[str, dict[str, None]] = {name: {} for name in names}
+    for part in slices:
+        assert part.slice_of is not None
+        values[part.slice_of.field][part.slice_of.value] = None
+    for name, of_field in values.items():
+        if not of_field:
+            known = list_fields(tasks)
+            raise SuiteError(
+                f"--slice {name}: no sample has this field{format_suggestion(name, known)}; "
+                f"{_describe_fields(tasks)}"
+            )
+    for limits in budgets.slices:
+        if not any(matches(limits.pattern, *comparison) for comparison in comparisons):
+            known = [name for name, _, _ in comparisons]
+            raise SuiteError(
+                f'[budgets.{limits.shown}] "{limits.pattern}" matches no comparison'
+                f"{format_suggestion(limits.pattern, known)}; there are {_list(known)}"
+            )
+        if not any(
+            part.slice_of and limits.is_of(part.slice_of.field, part.slice_of.value) for part in slices
+        ):
+            known = [*values[limits.field or names[0]]]
+            raise SuiteError(
+                f"[budgets.{limits.shown}]: no sample has this value"
+                f"{format_suggestion(limits.value or '', known)}; {limits.field} is {_list(known)}"
+            )
+
+
+def _describe_fields(tasks: Sequence[TaskLog]) -> str:
+    """`the samples have category, language`."""
+    known = list_fields(tasks)
+    return f"the samples have {_list(known)}" if known else "the log has no fields of its samples"
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

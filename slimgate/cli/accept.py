@@ -9,13 +9,12 @@ from pathlib import Path
 from slimgate.cli.options import add_run
 
 DESCRIPTION = """\
-Keeps a run's record and outcomes as a baseline, reports/baselines/NAME/SUITE/, to be committed: what later
-releases are compared with (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`).
---reason is wanted for a run that is FAIL or failed by an undecided budget, for a record that is partial (some
-checks have not run, or results are of an earlier run), and where the gate demands less than the newest
-baseline of the suite: looser or fewer budgets, variants, rows, settings; it is kept, and shown by
-`slimgate compare`.
-Exit codes: 0 kept, 4 wrong usage or input, a name that is taken, or a missing reason.
+Copies a run's record and outcomes to reports/baselines/NAME/SUITE/. Commit that folder: later releases are
+compared with it (`slimgate compare reports/baselines RUN`, `pytest --slimgate-baseline FILE`). --reason is
+required if the run failed, if the record is partial (some checks did not run, or some results are of an
+earlier run), and if the gate is weaker than the newest baseline of the suite: looser or fewer budgets,
+fewer variants, other rows or settings. The reason is stored, and `slimgate compare` shows it. Exit codes: 0
+kept, 4 wrong usage or input, a name that is taken, or a missing reason.
 """
 
 
@@ -23,16 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     add_run(parser)
-    parser.add_argument("--name", required=True, help="of the release, such as v1.2")
-    parser.add_argument("--reason", help="why this run is kept although it fails, or allows more")
+    parser.add_argument("--name", required=True, help="Name of the release, such as v1.2")
+    parser.add_argument("--reason", help="Reason to keep a run that fails or has a weaker gate")
     parser.add_argument(
         "--baselines",
         type=Path,
         metavar="DIR",
         default=Path("reports/baselines"),
-        help="where baselines are kept (default: reports/baselines)",
+        help="Folder of the baselines (default: reports/baselines)",
     )
-    parser.add_argument("--force", action="store_true", help="replace the baseline of that name")
+    parser.add_argument("--force", action="store_true", help="Replace the baseline of that name")
     parser.set_defaults(run=run)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from slimgate.cli.options import add_model
 
 DESCRIPTION = """\
-Writes what a run says of one model as a model card: YAML front matter with model-index, then verdicts, drops
-with their intervals, times with the machine, size, how it was built, limits, and the command that made it.
-Every figure is the record's. Exit codes: 0 written, 4 wrong usage or input.
+Writes a model card from the record of a run: YAML front matter with model-index, then verdicts, drops with
+their intervals, times with the machine, size, how the model was built, limits, and the command that built
+it. Exit codes: 0 written, 4 wrong usage or input.
 """
 
 
@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     add_model(parser)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there, and not to the terminal")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="Write the card to this file instead of the terminal"
+    )
     parser.set_defaults(run=run)
 
 

@@ -12,11 +12,10 @@ from typing import NamedTuple
 from slimgate.errors import MissingExtra, SlimgateError, SuiteError
 
 DESCRIPTION = """\
-Checks suite files, of models and of logs, as pytest does before a run: tables, keys, names, options, budgets.
-No model is loaded. Plug-ins of your own that a suite names are imported, so their code runs.
-Prints one line for each file that is wrong: file, key, what came, what is expected.
-A suite without a budget is wrong too, since it gates nothing.
-Exit codes: 0 all files are right, 4 a file is wrong or missing.
+Checks suite files, of models and of logs, as pytest does before a run: tables, keys, names, options,
+budgets. No model is loaded. Your own plug-ins that a suite names are imported, so their code runs. Prints
+one line for each wrong file: file, key, what came, what was expected. A suite without a budget is wrong too,
+since it gates nothing. Exit codes: 0 all files are right, 4 a file is wrong or missing.
 """
 _WRONG = 4
 _MOST_NAMED = 5
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="a suite file, such as bench/reviews.toml, or a folder: all suites in it and below it",
+        help="A suite file, such as bench/reviews.toml, or a folder: all suites in it and below it",
     )
     parser.add_argument(
         "--data",

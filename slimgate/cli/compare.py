@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from slimgate.record.files import Kept
 
 DESCRIPTION = """\
-Compares two releases by their records: verdicts and budgets that changed, how far the teacher moved and how
-far each variant did, slices, sizes, times. Where both judged the same gate rows and outcomes/*.parquet is
-beside the records, the answers of the two releases are tested row by row. OLD may be several records, or a
-folder of baselines, of which those of NEW's suite are taken: NEW is compared with the newest of them, and all
-are told as history. Exit codes: 0 compared, 1 the gate demands less than it did and nobody said why, or what
---fail-on names has happened, 4 wrong usage or input.
+Compares two releases by their records: verdicts, budgets, teacher, variants, slices, sizes and times. If
+both judged the same gate rows, and outcomes/*.parquet is next to the records, their answers are compared
+row by row. OLD may be several records or a folder of baselines. NEW is then compared with the newest one of
+its suite, and all of them are shown as history. Exit codes: 0 compared, 1 the gate became weaker without a
+reason, or something that --fail-on names happened, 4 wrong usage or input.
 """
 REGRESSED, FELL, NOTHING = "regressed", "fell", "nothing"
 LOOSENED, REMOVED, ROWS, SETTINGS = "loosened", "removed", "rows", "settings"
@@ -34,30 +33,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="OLD",
-        help="a run.json, its folder, or a folder of baselines, such as reports/baselines",
+        help="A run.json, its folder, or a folder of baselines, such as reports/baselines",
     )
-    parser.add_argument("new", type=Path, metavar="NEW", help="a run.json, or its folder")
-    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument("new", type=Path, metavar="NEW", help="A run.json, or its folder")
+    parser.add_argument("--json", action="store_true", help="Print the comparison as JSON")
     parser.add_argument(
         "--explain-environment",
         action="store_true",
-        help="also show a table of what else differs between the runs: task settings, versions, hardware",
+        help="Also show a table of what else differs between the runs: task settings, versions, hardware",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="write compare.md there, and with matplotlib plots/history.svg",
+        help="Write compare.md to this folder, and plots/history.svg if matplotlib is installed",
     )
     parser.add_argument(
         "--fail-on",
         action="append",
         choices=(REGRESSED, FELL, *WEAKER, NOTHING),
-        help="repeatable: exit code 1 where a budget held and does not by the limit that it had, or was "
-        "undecided and is broken (regressed), or where a metric of the teacher or of a variant got worse, "
-        "whatever the budgets say (fell). Always on, unless a reason was given: a budget allows more or is "
-        "gone (loosened), a variant is gone or informational (removed), other gate rows (rows), another "
-        "task, teacher, metric, seed, load or self-test (settings). nothing: only report",
+        help="Exit with code 1 if this happened (repeatable). regressed: a budget that held, or was "
+        "undecided, now fails its old limit. fell: a metric of the teacher or of a variant got worse, "
+        "whatever the budgets say. The others are always on, unless the suite gives a reason. loosened: a "
+        "limit was relaxed or removed. removed: a variant is gone or informational. rows: the gate rows "
+        "changed. settings: another task, teacher, metric, seed, load or self-test. nothing: only report",
     )
     parser.set_defaults(run=run)
 

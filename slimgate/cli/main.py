@@ -12,35 +12,39 @@ from pathlib import Path
 
 import slimgate
 from slimgate._system.closed_pipes import ignore_closed_pipes
+from slimgate.cli.parser import CommandParser
 from slimgate.errors import SlimgateError
 
 # Name -> the function that adds its arguments, and its line of help. A command is imported when it is used.
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "init": ("slimgate.cli.init.command:add_arguments", "write a suite for your own model and rows"),
-    "check": ("slimgate.cli.check:add_arguments", "check suite files without running them"),
-    "judge": ("slimgate.cli.judge.command:add_arguments", "judge logs or predictions of other tools"),
-    "tune": ("slimgate.cli.tune.command:add_arguments", "search for the fastest variant inside a budget"),
+    "init": ("slimgate.cli.init.command:add_arguments", "Write a suite for your own model and rows"),
+    "check": ("slimgate.cli.check:add_arguments", "Check suite files without running them"),
+    "judge": ("slimgate.cli.judge.command:add_arguments", "Judge logs or predictions of other tools"),
+    "tune": ("slimgate.cli.tune.command:add_arguments", "Search for the fastest variant inside a budget"),
     "explain": (
         "slimgate.cli.explain.command:add_arguments",
-        "show one gate row through all models of a run",
+        "Show what every model of a run answered on one gate row",
     ),
-    "compare": ("slimgate.cli.compare:add_arguments", "tell what moved between releases"),
-    "accept": ("slimgate.cli.accept:add_arguments", "keep a run as a baseline"),
-    "merge": ("slimgate.cli.merge.command:add_arguments", "join the shards of one run"),
-    "report": ("slimgate.cli.report:add_arguments", "write the reports of a finished run again"),
-    "card": ("slimgate.cli.card:add_arguments", "write a model card of a variant"),
-    "export": ("slimgate.cli.export.command:add_arguments", "write a variant for the plain libraries"),
-    "lines": ("slimgate.cli.runs:add_lines", "print runs as JSON lines"),
-    "machines": ("slimgate.cli.runs:add_machines", "show the speed-ups of several machines"),
-    "mlflow": ("slimgate.cli.runs:add_mlflow", "log runs to MLflow"),
-    "store": ("slimgate.cli.store:add_arguments", "list, verify or prune the store"),
-    "power": ("slimgate.cli.power:add_arguments", "tell what a number of rows can decide"),
+    "compare": ("slimgate.cli.compare:add_arguments", "Compare two releases"),
+    "accept": ("slimgate.cli.accept:add_arguments", "Keep a run as a baseline"),
+    "merge": ("slimgate.cli.merge.command:add_arguments", "Join the shards of one run"),
+    "report": ("slimgate.cli.report:add_arguments", "Write the reports of a finished run again"),
+    "card": ("slimgate.cli.card:add_arguments", "Write a model card for a variant"),
+    "export": (
+        "slimgate.cli.export.command:add_arguments",
+        "Write a variant as a folder that loads without slimgate",
+    ),
+    "lines": ("slimgate.cli.runs:add_lines", "Print runs as JSON lines"),
+    "machines": ("slimgate.cli.runs:add_machines", "Show the speed-ups of several machines"),
+    "mlflow": ("slimgate.cli.runs:add_mlflow", "Log runs to MLflow"),
+    "store": ("slimgate.cli.store:add_arguments", "List, verify or prune the store"),
+    "power": ("slimgate.cli.power:add_arguments", "Check whether N rows can decide a budget"),
     "portability": (
         "slimgate.cli.portability:add_arguments",
-        "answer the gate rows as other processors would",
+        "Answer the gate rows as other processors would",
     ),
-    "steps": ("slimgate.cli.steps:add_arguments", "list the compression steps, or tell all about one"),
-    "schema": ("slimgate.cli.schema:add_arguments", "print the JSON Schema of a suite file or of run.json"),
+    "steps": ("slimgate.cli.steps:add_arguments", "List the compression steps, or explain one"),
+    "schema": ("slimgate.cli.schema:add_arguments", "Print the JSON Schema of a suite file or of run.json"),
 }
 WRONG_USAGE, INTERNAL_ERROR = 4, 3
 _ABOUT = (
@@ -51,7 +55,7 @@ _ABOUT = (
 
 def command_parser(words: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """The command line with all its commands. words: a command has its arguments if it is one of them."""
-    parser = argparse.ArgumentParser(prog="slimgate", description=_ABOUT)
+    parser = CommandParser(prog="slimgate", description=_ABOUT)
     parser.add_argument("--version", action="version", version=f"slimgate {slimgate.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (home, about) in COMMANDS.items():

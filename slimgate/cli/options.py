@@ -20,7 +20,7 @@ from typing import Any
 
 from slimgate._system.toml import toml_value
 
-_RUN = "a run.json, or its folder, such as reports/latest/library_docs"
+_RUN = "A run.json, or its folder, such as reports/latest/library_docs"
 Schema = Mapping[str, Any]
 NO_DEFAULT, REQUIRED = "–", "required"
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
@@ -51,7 +51,12 @@ def factor(text: str) -> float:
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     """The store, as `options.store`."""
-    parser.add_argument("--store", type=Path, metavar="DIR", help="default: SLIMGATE_STORE, else .slimgate")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="Folder of the store (default: SLIMGATE_STORE, else .slimgate)",
+    )
 
 
 def store_root(options: argparse.Namespace) -> Path:
@@ -72,7 +77,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """A run and a model of it, as `options.record` and `options.variant`."""
     add_run(parser)
-    parser.add_argument("variant", metavar="VARIANT", help="a variant's name, or teacher")
+    parser.add_argument("variant", metavar="VARIANT", help="Name of a variant, or teacher")
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from slimgate.run.run import SuiteRun
 
 DESCRIPTION = """\
-Answers the gate rows as processors with fewer instructions would, and judges those answers by the variant's
-own budgets on the answers. A budget on flips also limits the rows that turn wrong between this processor and
-the other. int8 products of oneDNN (PyTorch) and ONNX Runtime saturate where a processor has no VNNI.
-PyTorch and OpenVINO models answer in a process of their own under ONEDNN_MAX_CPU_ISA. ONNX Runtime has no
-such switch: its models are built again with reduce_range, the weights for such processors. Models come from
-the store; what is not there is built. Exit codes: 0 all budgets hold everywhere, 1 one does not or cannot be
-decided, 4 wrong usage or input.
+Answers the gate rows as processors with fewer instructions would. Then judges these answers by the
+variant's budgets. A budget on flips also limits the rows that turn wrong between this processor and the
+other. On a processor without VNNI, int8 products of oneDNN (PyTorch) and ONNX Runtime saturate. PyTorch and
+OpenVINO models answer in a separate process with ONEDNN_MAX_CPU_ISA. ONNX Runtime has no such switch, so
+its models are built again with reduce_range, as for such processors. Models come from the store. Missing
+ones are built. Exit codes: 0 all budgets hold everywhere, 1 a budget does not hold or cannot be decided, 4
+wrong usage or input.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("suite", type=Path, metavar="SUITE", help="a suite file")
-    parser.add_argument("variant", metavar="VARIANT", help="a variant's name")
+    parser.add_argument("suite", type=Path, metavar="SUITE", help="A suite file")
+    parser.add_argument("variant", metavar="VARIANT", help="A variant's name")
     add_store(parser)
     parser.set_defaults(run=run)
 

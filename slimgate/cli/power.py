@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from slimgate.judge.power import Plan, Shares
 
 DESCRIPTION = """\
-Tells before anything runs what a benchmark of scores of 0 and 1 can decide. --flip-rate is the share of
-samples whose score changes between the two models, either way: `slimgate judge --repeat` shows that of the
-base against itself, which is the least. Exit codes: 0 these rows pass an equal model 80 % of the time, 1 they
-do not, 4 wrong usage.
+Checks before a run what a benchmark with scores of 0 and 1 can decide. --flip-rate is the share of samples
+whose score differs between the two models, in either direction. `slimgate judge --repeat` measures this
+share for two runs of the base, which is the least to expect. Exit codes: 0 an equal model passes at least
+80 % of the time, 1 it passes less often, 4 wrong usage.
 """
 _POWER = 0.80
 
@@ -23,28 +23,28 @@ _POWER = 0.80
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("--rows", type=int, required=True, metavar="N", help="samples of the benchmark")
+    parser.add_argument("--rows", type=int, required=True, metavar="N", help="Samples of the benchmark")
     parser.add_argument(
         "--flip-rate",
         type=float,
         required=True,
         metavar="X",
-        help="share of samples that change, from 0 to 1",
+        help="Share of samples that change, from 0 to 1",
     )
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--drop-points", type=points, metavar="X", help="the budget, in percentage points")
+    budget.add_argument("--drop-points", type=points, metavar="X", help="Budget in percentage points")
     budget.add_argument(
         "--equivalent-points",
         type=points,
         metavar="X",
-        help="a budget on both sides: at most so many percentage points worse or better",
+        help="Budget on both sides: at most X percentage points worse or better",
     )
     parser.add_argument(
         "--looks",
         type=int,
         default=1,
         metavar="K",
-        help="how often the log is judged while it grows, as --looks of judge (default once)",
+        help="Number of times the log is judged while it grows, as --looks of judge (default 1)",
     )
     parser.set_defaults(run=run)
 

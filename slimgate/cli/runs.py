@@ -9,20 +9,21 @@ import sys
 from slimgate.cli.options import add_runs
 
 LINES = """\
-Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model, with the
-run on every line and the same keys everywhere; what was not measured is null. docs/ci.md has the columns.
-Exit codes: 0 printed, 4 wrong usage or input.
+Prints runs as JSON lines: one flat object for each metric, workload, size and memory of each model. Every
+line names its run and has the same keys. Values that were not measured are null. docs/ci.md lists the
+columns. Exit codes: 0 printed, 4 wrong usage or input.
 """
 MACHINES = """\
-Prints the speed-ups of one suite on several machines as markdown: what each machine gives, then a table for
-each workload, with the lowest bound of all. A ratio of two runtimes belongs to its machine: run the suite on
-each machine that you ship to, and give the records here. Exit codes: 0 printed, 4 wrong usage or input.
+Prints the speed-ups of one suite on several machines as markdown: one line for each machine, then a table
+for each workload with the lowest bound of all machines. The ratio of two runtimes depends on the machine.
+Run the suite on each machine that you ship to, and pass the records here. Exit codes: 0 printed, 4 wrong
+usage or input.
 """
 MLFLOW = """\
-Logs runs to MLflow: one run for each suite and, below it, one for each model, with the figures of `slimgate
-lines` as metrics, verdicts and budgets as tags, run.json and report.md as artifacts. A run.json that the
-experiment has already is not logged twice. docs/ci.md has the names.
-Exit codes: 0 logged, or there already; 4 wrong usage or input, or MLflow refuses.
+Logs runs to MLflow: one run for each suite and, below it, one for each model. The figures of `slimgate
+lines` become metrics, verdicts and budgets become tags, run.json and report.md become artifacts. A run.json
+that the experiment already has is not logged twice. docs/ci.md lists the names. Exit codes: 0 logged, or
+already there, 4 wrong usage or input, or MLflow refuses.
 """
 _EXPERIMENT = "slimgate"
 
@@ -48,14 +49,15 @@ def add_mlflow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--experiment",
         metavar="NAME",
-        help=f"made where it is new; default: MLFLOW_EXPERIMENT_NAME, else {_EXPERIMENT}",
+        help="Name of the experiment, created if it does not exist "
+        f"(default: MLFLOW_EXPERIMENT_NAME, else {_EXPERIMENT})",
     )
     parser.add_argument(
         "--tracking-uri",
         metavar="URI",
-        help="of a server or store; default: MLFLOW_TRACKING_URI, else what MLflow takes by itself",
+        help="Address of a server or store (default: MLFLOW_TRACKING_URI, else MLflow's own default)",
     )
-    parser.add_argument("--again", action="store_true", help="log also what the experiment has already")
+    parser.add_argument("--again", action="store_true", help="Log runs again that the experiment already has")
     parser.set_defaults(run=log_to_mlflow)
 
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from slimgate.store.prune import Stored
 
 DESCRIPTION = """\
-ls: a line an entry: its kind and key, what it is of, size, last use. verify: reads every file and names
-what is not as it was made; the next run that wants it sets it aside and makes it again. prune: removes
-entries, the least recently used first, until all were used within --older-than days and fit into --max-size;
-what a baseline refers to stays, and so does what a running process uses. docs/store.md has more.
-Exit codes: 0 done, 1 verify found damage, 4 wrong usage or input.
+ls: one line per entry with kind, key, origin, size and last use. verify: reads every file and names damaged
+entries; the next run that needs such an entry sets it aside and builds it again. prune: removes entries,
+the least recently used first, until all were used within --older-than days and fit into --max-size. Entries
+that a baseline refers to, or that a running process uses, stay. See docs/store.md. Exit codes: 0 done, 1
+verify found damage, 4 wrong usage or input.
 """
 BASELINES = Path("reports/baselines")
 
@@ -26,21 +26,27 @@ BASELINES = Path("reports/baselines")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("action", choices=("ls", "verify", "prune"), help="what to do")
+    parser.add_argument("action", choices=("ls", "verify", "prune"), help="Action to perform")
     add_store(parser)
-    parser.add_argument("--max-size", metavar="SIZE", help="prune: as 5GB or 500MB; 1 GB = 1024³ bytes")
     parser.add_argument(
-        "--older-than", type=float, metavar="DAYS", help="prune: what was not used for so long"
+        "--max-size",
+        metavar="SIZE",
+        help="Largest size after prune, such as 5GB or 500MB; 1 GB = 1024³ bytes",
+    )
+    parser.add_argument(
+        "--older-than", type=float, metavar="DAYS", help="Prune entries that were not used for this many days"
     )
     parser.add_argument(
         "--keep",
         type=Path,
         nargs="+",
         metavar="RECORD",
-        help="prune: a run.json, its folder or a folder of baselines, whose models stay, beside those of "
-        f"{BASELINES.as_posix()}",
+        help="Keep the models of these records when pruning: a run.json, its folder or a folder of "
+        f"baselines. Those of {BASELINES.as_posix()} always stay",
     )
-    parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would be removed")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="List what prune would remove, and remove nothing"
+    )
     parser.set_defaults(run=run)
 
 

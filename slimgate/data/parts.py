@@ -155,7 +155,7 @@ def _unique(columns: Sequence[pa.ChunkedArray]) -> None:
     count, first = standing_twice(columns)
     if count:
         raise DataError(
-            f"column id: {count} ids stand more than once over all parts (first: {first}), "
+            f"column id: {count} ids occur more than once over all parts (first: {first}), "
             "expected one row an id; rename the column to have rows numbered"
         )
 

@@ -67,7 +67,7 @@ def fails_within_family(
         for budget in judged.budgets
     ]
     rejected = iter(_rejected_by_holm(p_values))
-    why = f"over its budget alone, but not by Holm's correction over the {len(p_values)} budgets"
+    why = f"above its budget, but not after Holm's correction for {len(p_values)} budgets"
     return [
         _undecided_if(
             judged,

@@ -25,8 +25,8 @@ _OUT_OF_REACH = 100
 _MOST_DECIMALS = 4
 _MOST_NAMED = 3
 _NO_ROWS_TELL = (
-    "what it limits equals its limit, or the rows above the cap lose more than the budget: no number of gate "
-    "rows would tell"
+    "the limited value equals its limit, or the rows above the cap lose more than the budget: no number of "
+    "gate rows would tell"
 )
 
 
@@ -209,11 +209,11 @@ def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
 def _at_the_limit(judgement: QualityJudgement) -> str:
     undecided = [budget for budget in judgement.budgets if budget.verdict is Verdict.INCONCLUSIVE]
     if any(budget.n_needed is None and budget.capped is not None for budget in undecided):
-        return "what it limits equals its limit, or the rows above the cap lose more than the budget"
+        return "the limited value equals its limit, or the rows above the cap lose more than the budget"
     kinds = [budget.kind for budget in undecided if budget.n_needed is None]
     if all(map(is_in_points, kinds)):
         return "the drop equals its budget"
-    return f"what {kinds[0]} limits stands at its limit"
+    return f"the value that {kinds[0]} limits equals its limit"
 
 
 def behaviour_message(name: str, judged: BehaviourJudgement) -> str:

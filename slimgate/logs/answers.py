@@ -73,7 +73,7 @@ class JudgedAnswers(JudgedFiles):
             if not np.array_equal(outcomes_of(judged, of_base=True).ids, ids):
                 raise DataError(
                     f"{name} was judged on other tasks, metrics or samples than the first target; "
-                    "give each target a report of its own"
+                    "give each target a separate report"
                 )
 
     def outcomes(self) -> Mapping[str, Outcomes]:

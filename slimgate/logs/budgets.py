@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slimgate.budgets.base import ANSWER_LENGTH
-from slimgate.errors import SuiteError, format_suggestion
+from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.score_ranges import Range, check_range, parse_range
@@ -101,7 +101,7 @@ class LogBudgets:
                     raise SuiteError(f'"{pattern}" matches no comparison: {why}')
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
                 raise SuiteError(
-                    f'"{pattern}" matches no comparison{format_suggestion(pattern, known)}; there are {shown}'
+                    f'no comparison matches "{pattern}"; available: {shown}{did_you_mean(pattern, known)}'
                 )
 
 

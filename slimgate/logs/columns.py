@@ -281,7 +281,7 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             cut = " or some samples are not there" if task.samples is None else ""
             raise DataError(
                 f"{shown}: the results state {metric} {stated:.4f}, and the {rows:,} samples {words} "
-                f"{mean:.4f}: they are of two runs{cut}; put the samples of that run beside its results"
+                f"{mean:.4f}: they are of two runs{cut}; put the samples of that run next to its results"
             )
 
 
@@ -295,7 +295,7 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
     """(rows,) positions in the order of the ids. Raises DataError for an id of two rows."""
     order = by_id(ids)
     if len(twice := standing_twice(ids, order)):
-        has = "sample stands" if len(twice) == 1 else "samples stand"
+        has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
             f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "
             "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs"

@@ -60,8 +60,7 @@ def check_directions_used(stated: Mapping[str, bool], names: Sequence[tuple[str,
     """Raises SuiteError for a pattern that matches no comparison. names: comparison, task and metric."""
     for pattern in stated:
         if not any(matches(pattern, *name) for name in names):
-            known = [name for name, _, _ in names]
-            near = format_suggestion(pattern, known)
+            near = format_suggestion(pattern, [name for name, _, _ in names])
             raise SuiteError(
-                f'"{pattern}", named by --higher-is-better or --lower-is-better, matches no comparison{near}'
+                f'--higher-is-better or --lower-is-better: no comparison matches "{pattern}"{near}'
             )

@@ -10,9 +10,10 @@ the environment names a checkout of llama.cpp to take instead.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from slimgate.errors import BuildError
+from slimgate.errors import BuildError, SuiteError
 
 GPT2 = "gpt-2"
 
@@ -43,6 +44,32 @@ def _name_own_tokenizers(module: Any) -> None:
     module.TextModel.get_vocab_base_pre = name_of
 
 
+def check_tokenizer(folder: Path) -> None:
+    """Raises SuiteError for a tokenizer.json that llama.cpp cannot read, whatever model has it.
+
+    A byte-level BPE may be that of a released model, which the converter knows. So it is not refused here.
+    """
+    file = folder / "tokenizer.json"
+    if (folder / "tokenizer.model").is_file() or not file.is_file():
+        return
+    try:
+        tokenizer = json.loads(file.read_bytes())
+        model = tokenizer["model"]
+    except (ValueError, TypeError, KeyError):  # no tokenizer at all, which loading it says better
+        return
+    cuts_bytes = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
+    if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not cuts_bytes):
+        raise SuiteError(_describe_refusal(tokenizer))
+
+
+def _describe_refusal(tokenizer: dict[str, Any]) -> str:
+    kind, cut = tokenizer["model"].get("type"), tokenizer.get("pre_tokenizer") or {}
+    return (
+        f"llama.cpp cannot read this tokenizer ({kind} with the pre-tokenizer {cut.get('type')}), expected "
+        "SentencePiece, WordPiece, byte-level BPE, or one of a released model"
+    )
+
+
 def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
     """llama.cpp's name of how a tokenizer.json cuts words. Raises BuildError where it has none.
 
@@ -56,7 +83,4 @@ def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
     )
     if kind == "BPE" and as_gpt2 and tokenizer.get("normalizer") is None:
         return GPT2
-    raise BuildError(
-        f"llama.cpp has no tokenizer like the model's ({kind}, words cut by {cut.get('type')}), expected "
-        "SentencePiece, WordPiece, byte-level BPE, or one of a released model"
-    )
+    raise BuildError(_describe_refusal(tokenizer))

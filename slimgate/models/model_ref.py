@@ -97,7 +97,7 @@ def _no_shards_elsewhere(folder: Path, text: str) -> None:
             if shard != Path(shard).name or not (folder / shard).is_file():
                 raise SuiteError(
                     f'"{text}": {index.name} names the file {shard[:80]!r}, '
-                    "expected one beside it that there is"
+                    "expected an existing file next to it"
                 )
 
 

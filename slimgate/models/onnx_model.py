@@ -186,6 +186,6 @@ def read_graph(folder: Path) -> Any:
         if not file.is_relative_to(root):
             raise BuildError(f"{folder / MODEL}: {tensor.name} is stored outside of the folder, in {file}")
         if not file.is_file():
-            raise BuildError(f"{folder / MODEL}: {tensor.name} is stored in {file}, which there is not")
+            raise BuildError(f"{folder / MODEL}: {tensor.name} is stored in {file}, which does not exist")
     load_external_data_for_model(proto, str(folder))
     return proto

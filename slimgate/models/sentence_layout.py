@@ -36,9 +36,7 @@ def sentence_layout(folder: Path) -> dict[str, Any]:
     for module in _read(path):
         kind, inner = str(module["type"]).rpartition(".")[2], _inside(folder, module.get("path", ""))
         if layout["normalize"]:
-            raise BuildError(
-                f"{path}: module {kind} stands behind Normalize, which is expected to be the last"
-            )
+            raise BuildError(f"{path}: module {kind} comes after Normalize, which must be the last")
         if kind == "Pooling":
             layout["pooling"] = _pooling(inner / "config.json")
         elif kind == "Dense":

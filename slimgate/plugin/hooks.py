@@ -53,48 +53,53 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options and the ini value of slimgate."""
     group = parser.getgroup("slimgate", "budget gates of compressed models")
     add = group.addoption
-    add("--slimgate-report", metavar="DIR", help="where records and reports go (default: reports/latest)")
-    add("--slimgate-store", metavar="DIR", help="where artifacts and outcomes are kept (default: .slimgate)")
-    add("--slimgate-rebuild", action="store_true", help="build and predict everything again")
-    add("--slimgate-plan", action="store_true", help="print what would be built and measured; build nothing")
+    add("--slimgate-report", metavar="DIR", help="Folder of records and reports (default: reports/latest)")
+    add("--slimgate-store", metavar="DIR", help="Folder of the store (default: .slimgate)")
+    add("--slimgate-rebuild", action="store_true", help="Build and predict everything again")
+    add("--slimgate-plan", action="store_true", help="Print what would be built and measured; build nothing")
     add(
         "--slimgate-confirm",
         action="store_true",
-        help="judge what passed on the gate once more, on the split confirm, and nothing else",
+        help="Judge only what passed on the gate, once more, on the split confirm",
     )
     add(
         "--slimgate-baseline",
         metavar="PATH",
-        help="an earlier run.json, or a folder of baselines; a gate that demands less needs a reason",
+        help="An earlier run.json, or a folder of baselines; a weaker gate needs a reason",
     )
     add(
         "--slimgate-require-budget",
         action="store_true",
-        help="end with exit code 4 if a suite has no budget on a variant that gates",
+        help="Exit with code 4 if a suite has no budget on a gated variant",
     )
-    add("--slimgate-device", metavar="DEVICE", default="cpu", help="cpu (default), cuda, cuda:1, …")
+    add("--slimgate-device", metavar="DEVICE", default="cpu", help="Device: cpu (default), cuda, cuda:1, …")
     add(
         "--slimgate-shard",
         metavar="K/N",
         type=shard_option,
-        help="build and measure the K-th of N shares of each suite's variants; see slimgate merge",
+        help="Build and measure the K-th of N parts of each suite's variants; see slimgate merge",
     )
-    add("--slimgate-engine", choices=["local", "ray"], default="local", help="who builds and predicts")
-    add("--slimgate-ray-address", metavar="ADDRESS", help="the Ray cluster's head (default: one of its own)")
+    add(
+        "--slimgate-engine",
+        choices=["local", "ray"],
+        default="local",
+        help="Machines that build and predict: this one (local), or a Ray cluster (ray)",
+    )
+    add("--slimgate-ray-address", metavar="ADDRESS", help="Head of the Ray cluster (default: start one)")
     add(
         "--slimgate-ray-needs",
         metavar="NEEDS",
         action="append",
         default=[],
-        help="what a model takes: cpus=2,gpus=1,memory=8G, or for one VARIANT:cpus=4 (repeatable)",
+        help="Resources of a model: cpus=2,gpus=1,memory=8G, or of one VARIANT:cpus=4 (repeatable)",
     )
     add(
         "--slimgate-time-limit",
         metavar="SECONDS",
         type=_seconds,
-        help="how long a variant's own steps may take; one that takes longer fails its own tests",
+        help="Time limit for the own steps of a variant; if they take longer, its tests fail",
     )
-    parser.addini("slimgate_files", "globs of suite files", type="args", default=["bench/*.toml"])
+    parser.addini("slimgate_files", "Glob patterns of suite files", type="args", default=["bench/*.toml"])
 
 
 def _seconds(text: str) -> float:

@@ -27,6 +27,12 @@ _STYLES: dict[Word, str] = {
     "cannot decide": "red",
     "unknown": "",
 }
+_ANSWERS: dict[Word, str] = {
+    "can decide": "yes",
+    "may decide": "perhaps",
+    "cannot decide": "NO",
+    "unknown": UNKNOWN,
+}
 
 
 def plan_lines(run: SuiteRun, earlier: RunRecord | None, *, width: int | None = None) -> Iterator[Line]:
@@ -191,5 +197,5 @@ def _budget_row(budget: PlannedBudget) -> dict[str, str]:
         "variants": budget.names,
         "gate rows it takes": budget.takes,
         "basis": budget.basis,
-        "outlook": budget.answer.removesuffix(" decide it"),
+        "can the gate rows decide it?": f"{budget.gate}: {_ANSWERS[budget.word]}",
     }

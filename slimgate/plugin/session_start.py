@@ -307,7 +307,7 @@ def kept_lines(state: Session, by: str) -> Iterator[str]:
         where, missing = os.path.relpath(state.folder(path) / "run.json"), record.verdict.missing
         done = state.checks(path) - missing
         yield f"slimgate: {done} of {state.checks(path)} checks of {record.suite.path} are in {where}"
-    yield "slimgate: run the same command again, it goes on from there; only what is timed is timed anew"
+    yield "slimgate: run the same command again, it continues from there; only timings are repeated"
 
 
 def _is_ours() -> bool:

@@ -162,7 +162,7 @@ def added_path(kind: str, name: str, built_in: Collection[str]) -> str | None:
     if len(installed) + (name in built_in) > 1:
         sources = ["slimgate itself"] if name in built_in else []
         raise SuiteError(
-            f'{kind} "{name}" stands for more than one: {", ".join([*sources, *installed])}; '
+            f'{kind} "{name}" is the name of several: {", ".join([*sources, *installed])}; '
             "uninstall one, or rename it in its package's entry points"
         )
     return installed_plugins(kind)[name][0].value if installed else None
@@ -217,7 +217,7 @@ def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise SuiteError(f'{kind} "{name}": importing {module_name} failed: {error}') from error
-        where = "expected it in the rootdir, beside the suite, or installed"
+        where = "expected it in the rootdir, next to the suite, or installed"
         raise SuiteError(f'{kind} "{name}": no module {error.name}; {where}') from error
     except Exception as error:  # the user's module may raise anything; all of it is told as one line
         raise SuiteError(

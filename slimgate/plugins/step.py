@@ -56,6 +56,9 @@ class Step(WithParams[P]):
         """What the step makes of a config.json, before any model is loaded. Raises SuiteError."""
         return config
 
+    def check_folder(self, params: P, folder: Path) -> None:
+        """Checks the folder that the model starts from, before anything is loaded. Raises SuiteError."""
+
     def learns_from(self, params: P) -> str:
         """The model it learns from: "teacher", "self" for the model before the step, or a variant."""
         return "teacher"

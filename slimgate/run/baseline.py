@@ -240,6 +240,6 @@ def _check_answers(suite: Suite, source: BaselineSource, run: Kept) -> None:
         if model.name in names and model.is_measured and not run.outcomes(model.name).is_file():
             file = run.outcomes(model.name).relative_to(run.file.parent).as_posix()
             raise SuiteError(
-                f"{source.where} {source.shown}: there is no {file} beside {run.file.name}; {model.name} is "
-                "held against its answers of then, row by row: keep them, as slimgate accept does"
+                f"{source.where} {source.shown}: there is no {file} next to {run.file.name}; {model.name} is "
+                "compared with its earlier answers, row by row: keep them, as slimgate accept does"
             )

@@ -32,7 +32,7 @@ NO_DEMAND: Mapping[str, str] = {
     "measure.memory": "memory is measured in any case where it has a budget",
     "measure.on_inconclusive": "each budget has it",
     "tune": "a search proposes variants, and judges none",
-    "budgets.baseline.file": "it is what the gate is held against",
+    "budgets.baseline.file": "the gate is compared with it",
     "budgets.baseline.reason": "it is why less is demanded",
     **{f"variants.{name}": "it is what is judged" for name in VariantTable.model_fields if name != "gated"},
 }

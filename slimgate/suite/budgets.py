@@ -99,7 +99,7 @@ def read_teacher_budgets(data: Mapping[str, Any], file: str) -> VariantBudgets:
 def _read_teacher_limits(key: str, table: Any, loc: Loc, data: Any, file: str) -> tuple[QualityBudget, ...]:
     takes = "the teacher takes a floor or a ceiling of a metric, and drops in [budgets.teacher.baseline]"
     if key in EXAMPLES:
-        raise make_suite_error(file, loc, data, f"variants are held against the teacher here; {takes}")
+        raise make_suite_error(file, loc, data, f"variants are compared with the teacher here; {takes}")
     _check_metric(key, loc, data, file, [*known_metrics(), "baseline"])
     _check_is_table(table, "{ floor = 0.85 }", loc, data, file)
     _refuse_over_key(table, loc, data, file)
@@ -203,7 +203,7 @@ def _read_baseline_budgets(
                 )
             continue
         if name in EXAMPLES:
-            problem = f"only metrics are held against the baseline, such as accuracy = {EXAMPLE}"
+            problem = f"only metrics are compared with the baseline, such as accuracy = {EXAMPLE}"
             raise make_suite_error(file, loc, data, problem)
         _check_metric(name, loc, data, file, [*known_metrics(), *BaselineTable.model_fields])
         _check_is_table(table, EXAMPLE, loc, data, file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from slimgate.data.row_files import columns_of
@@ -434,12 +435,13 @@ def check_columns(setup: TaskSetup, error_at: ErrorAt) -> None:
 class _State:
     """A model as far as it is known without loading it: its kind, and its configuration if it is a folder.
 
-    changes: the steps that changed its kind, in order.
+    changes: the steps that changed its kind, in order. folder: where the model that it is made from is.
     """
 
     kind: str
     config: Config | None
     changes: tuple[_Change, ...] = ()
+    folder: Path | None = None
 
 
 @dataclass
@@ -457,7 +459,8 @@ class _Walk:
     def _walk_steps(self, variant: Variant) -> _State:
         loc: Loc = (TEACHER,) if variant.name == TEACHER else ("variants", variant.name)
         if variant.ref is not None:
-            state = _State(variant.ref.kind, self._read_config(variant.ref, (*loc, "model")))
+            config = self._read_config(variant.ref, (*loc, "model"))
+            state = _State(variant.ref.kind, config, folder=None if config is None else variant.ref.folder)
         else:
             state = self.find_state(variant.parent or TEACHER)
         for i, step in enumerate(variant.steps):
@@ -481,11 +484,13 @@ class _Walk:
             try:
                 check_family(step.name, plugin, config)
                 config = plugin.check(step.params, config)
+                if state.folder is not None:
+                    plugin.check_folder(step.params, state.folder)
             except SlimgateError as error:
                 raise self.error_at(loc, str(error)) from None
         kind = plugin.gives or state.kind
         change = (_Change(step.name, name, state.kind),) if kind != state.kind else ()
-        return _State(kind, config, (*state.changes, *change))
+        return _State(kind, config, (*state.changes, *change), state.folder)
 
     def _check_teacher(self, step: SuiteStep, state: _State, loc: Loc) -> None:
         """A teacher runs in PyTorch."""
@@ -507,7 +512,10 @@ class _Walk:
     def _check_unlabelled(self, step: SuiteStep, loc: Loc) -> None:
         """The suite has the split `unlabelled` if a step reads it."""
         if UNLABELLED in step.reads and self.suite.setup.sizes.unlabelled is None:
-            problem = "reads the split unlabelled, which there is not; give [task] splits.unlabelled = 2000"
+            problem = (
+                "reads the split unlabelled, which the suite does not have; "
+                "give [task] splits.unlabelled = 2000"
+            )
             raise self.error_at(loc, problem)
 
     def _check_calibration(self, step: SuiteStep, loc: Loc) -> None:

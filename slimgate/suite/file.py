@@ -75,7 +75,7 @@ def _describe_bad_toml(shown: str, text: str, problem: str) -> str:
         return f"{shown}: not TOML: {problem}"
     number, words = int(position[1]), problem[: position.start()]
     line = text.replace("\r\n", "\n").split("\n")[number - 1].strip()
-    words = "this key or table stands twice" if TWICE.match(words) else f"{words} in column {position[2]}"
+    words = "this key or table occurs twice" if TWICE.match(words) else f"{words} in column {position[2]}"
     return f"{shown} line {number}: not TOML: {words}: {line if len(line) <= 80 else line[:79] + '…'}"
 
 

@@ -81,6 +81,6 @@ def _remove_off(table: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, 
 def _read_reason(sub: Mapping[str, Any], loc: Loc, data: Any, file: str) -> str:
     reason = sub.get("reason")
     if not isinstance(reason, str) or not reason.strip():
-        problem = '"off" needs a reason = "…" beside it, which the report shows'
+        problem = '"off" needs a reason = "…" next to it, which the report shows'
         raise make_suite_error(file, loc, data, problem)
     return str(reason)

@@ -58,7 +58,7 @@ class Params(Table):
     caption: str | None = None
     """The column of captions for training; default: the first prompt of the row's label."""
     prompt: str | tuple[str, ...] = Field(default="a photo of a {label}", min_length=1)
-    """Text that stands for a label, or several, over which a class takes the mean."""
+    """Prompt with {label} for the name of a class. If there are several, a class takes their mean."""
     positive: str | None = None
     """The label of two that precision, recall, f1 and pr_auc are of, if the pair is none such as 0 and 1."""
     names: dict[str, str] | None = None

@@ -83,7 +83,7 @@ class Params(Table):
     """The prompt, with {context} in it, and with letters also {choices}; default: the context alone, or with
     letters the context, the choices and "Answer:" on lines of their own."""
     separator: str = " "
-    """What stands between the prompt and a choice."""
+    """Text between the prompt and a choice."""
     normalize: Normalize = "none"
     """By what a choice's log-likelihood is divided before choices are compared: none, bytes or tokens."""
     max_tokens: int = Field(default=512, ge=2)

@@ -4,7 +4,7 @@
 kind = "token_classification"
 words = "tokens"                    # lists of words, or text that is cut at white space
 tags = "ner_tags"                   # as many BIO tags: O, B-PER, I-PER, …
-names = ["O", "B-PER", "I-PER"]     # where tags are numbers: what 0, 1, … stand for
+names = ["O", "B-PER", "I-PER"]     # if tags are numbers: their names from 0
 max_tokens = 128                    # words beyond are not tagged, and count as tagged O
 labels = ["O", "B-PER", "I-PER"]    # only where a ready-made model's tag names differ from the data's
 
@@ -241,9 +241,7 @@ def _tagging(data: FoundRows, words: str, tags: str, *, numbers: bool) -> tuple[
     if numbers and not stated.names:
         if data.columns[words].kind != "list" and stated.task is None:
             return None
-        raise DataError(
-            f'column "{tags}" holds numbers for words: say what they stand for by --names O,B-PER,I-PER'
-        )
+        raise DataError(f'column "{tags}" holds numbers for words: name them by --names O,B-PER,I-PER')
     options: dict[str, Any] = {"words": words, "tags": tags}
     if stated.names:
         options["names"] = stated.names

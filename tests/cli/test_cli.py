@@ -82,7 +82,7 @@ def test_one_file_is_not_judged_against_itself(judge: Judge, pair: tuple[Path, P
     for variant in (pair[0], link):
         code, out, err = judge(pair[0], variant, "--drop-points", 2)
         assert (code, out) == (4, "")
-        assert "are one file, expected the predictions of two models" in err
+        assert "are the same file, expected the predictions of two models" in err
 
 
 def test_answers_that_are_all_the_same_are_told(judge: Judge, pair: tuple[Path, Path]) -> None:

@@ -130,7 +130,7 @@ def test_too_few_rows_are_one_error_with_the_counts() -> None:
         cut_of({"train": rows(50), "gate": rows(5, start=46)}, {"train": 40, "selection": 8})
     assert str(caught.value) == (
         "too few rows for split train: part train came with 50 rows, 4 dropped because a later part holds "
-        "their text, 46 left; no group and no text may stand in two splits; "
+        "their text, 46 left; no group and no text may be in two splits; "
         "asked train 40, calibration 2, selection 8; train got 36. Ask for fewer rows"
     )
     with pytest.raises(DataError, match=r"split train: .* 5 dropped .* 0 left; asked train rest"):
@@ -409,7 +409,7 @@ def test_an_id_of_the_source_is_kept_as_text() -> None:
 
 
 def test_ids_that_are_not_unique_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"2 ids stand more than once over all parts \(first: 1\)"):
+    with pytest.raises(DataError, match=r"2 ids occur more than once over all parts \(first: 1\)"):
         cut_of({"train": rows(3, id=[1, 2, 3]), "gate": rows(3, start=5, id=[1, 2, 4])})
     with pytest.raises(DataError, match="part gate: column id is null in 1 of 2 rows"):
         cut_of({"gate": rows(2, id=["a", None])})

@@ -175,7 +175,8 @@ def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None
 
 
 def test_a_step_that_reads_a_split_that_there_is_not_ends_the_run_before_it_begins(tmp_path: Path) -> None:
-    said = r"\[variants.shorter\] steps\[0\].distill: reads the split unlabelled, which there is not; give"
+    problem = "reads the split unlabelled, which the suite does not have; give"
+    said = rf"\[variants.shorter\] steps\[0\].distill: {problem}"
     with pytest.raises(SuiteError, match=said):
         tiny_run(tmp_path, **distilled("unlabelled = true"))
 

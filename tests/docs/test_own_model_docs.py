@@ -42,7 +42,8 @@ def test_the_commands_gate_a_model(repository: Path, capsys: pytest.CaptureFixtu
 
     planned = subprocess.run([sys.executable, "-m", *plan], capture_output=True, text=True, check=False)
     assert planned.returncode == 0, planned.stdout + planned.stderr
-    assert "CANNOT decide" not in planned.stdout
+    assert "gate rows: NO" not in planned.stdout
+    assert "can the gate rows decide it?" in planned.stdout
     assert "accuracy drop_points" in planned.stdout
 
     command = [sys.executable, "-m", *judge, "-q", "-k", "quality"]

@@ -1,8 +1,10 @@
-"""README.md, docs/tasks.md and bench/README.md list everything, and the step of the README runs."""
+"""README.md, the pages of docs/ and bench/README.md list everything, and what README shows runs."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from support.doc_blocks import blocks, files
 from support.doc_checks import write_surroundings
 from support.tiny_suite import tiny_run
 
+from slimgate.cli.main import main
 from slimgate.errors import SuiteError
 from slimgate.judge.metrics import load_metric
 from slimgate.plugins.loading import known_plugins, load
@@ -18,20 +21,42 @@ from slimgate.suite.load import load_suite
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+OWN_STEP = (ROOT / "docs/own_step.md").read_text("utf-8")
 TASKS = (ROOT / "docs/tasks.md").read_text("utf-8")
 SUITES = (ROOT / "bench/README.md").read_text("utf-8")
 
 
-def section(title: str) -> str:
-    """The text below a heading, up to the next."""
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def test_the_two_commands_come_first_and_are_one_short_line_each() -> None:
+    first, second, *_ = [block.text for block in blocks("README.md", "console")]
+    assert (first, second) == ("$ ./try bench\n", "$ ./try tests\n")
+    assert README.index(second) < README.index("## ")
+    assert (ROOT / "try").stat().st_mode & 0o111
+    assert "./try tests -q" in (ROOT / ".ci/run").read_text("utf-8")
 
 
-def test_the_method_of_add_your_own_runs_in_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [step] = re.findall(r"a suite's step `(\{.*?\})`", section("Add your own"), re.DOTALL)
+def test_try_without_a_word_says_how_it_is_used() -> None:
+    done = subprocess.run(["./try"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.split(" [")[0]) == (4, "usage: ./try bench")
+
+
+def test_the_two_files_are_judged_as_the_readme_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [shown] = [block.text for block in blocks("README.md", "console") if "teacher.csv" in block.text]
+    [command] = [line for line in shown.splitlines() if line.startswith("$ slimgate ")]
+    monkeypatch.chdir(ROOT / "docs/example_predictions")
+    assert main(shlex.split(command)[2:]) == 0
+    out = capsys.readouterr().out
+    assert shown.partition(f"{command}\n")[2] == out
+    [brackets] = re.findall(r"drop (\S+) points \[(\S+), (\S+)\]", out)
+    assert all(f"{figure}" in README.partition(shown)[2].split("\n## ")[0] for figure in brackets)
+
+
+def test_the_function_that_is_a_step_runs_in_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [step] = re.findall(r"a suite's step `(\{.*?\})`", OWN_STEP, re.DOTALL)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mytools").mkdir()
-    (tmp_path / "mytools/rounding.py").write_text(files("README.md")["mytools/rounding.py"])
+    (tmp_path / "mytools/rounding.py").write_text(files("docs/own_step.md")["mytools/rounding.py"])
     run = tiny_run(tmp_path, **{"{ keep_layers = [0, 2] }": step})
     [built] = run.build("shorter").steps
     assert built.manifest["step"] == "mytools.rounding:round_weights"
@@ -59,9 +84,8 @@ def test_every_task_has_an_example() -> None:
     assert set(KINDS) == set(known_plugins("task"))
 
 
-@pytest.mark.parametrize("page", [section("Tasks"), TASKS], ids=["README", "tasks"])
-def test_every_task_and_its_metrics_are_listed(page: str) -> None:
-    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+def test_every_task_and_its_metrics_are_listed() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", TASKS, re.MULTILINE)
     assert {name for name, _ in rows} == set(known_plugins("task"))
     for name, metrics in rows:
         needs = {load_metric(metric).needs for metric in re.findall(r"`(\w+)`", metrics)}
@@ -73,11 +97,17 @@ def test_every_suite_is_listed() -> None:
     assert set(re.findall(r"^\| `(\w+\.toml)` \|", SUITES, re.MULTILINE)) == suites
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/compress.md"])
-def test_every_step_is_listed(page: str) -> None:
-    text = (ROOT / page).read_text("utf-8")
+def test_every_step_is_listed() -> None:
+    text = (ROOT / "docs/compress.md").read_text("utf-8")
     assert [name for name in known_plugins("step") if f"`{name}`" not in text] == []
 
 
+def test_every_extra_is_listed_once_with_a_hyphen() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    page = (ROOT / "docs/install.md").read_text("utf-8")
+    assert sorted(re.findall(r"^\| `slimgate\[([\w-]+)\]` \|", page, re.MULTILINE)) == sorted(extras)
+    assert not any("_" in name for name in extras)
+
+
 def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 250
+    assert len(README.splitlines()) <= 130

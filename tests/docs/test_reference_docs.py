@@ -20,10 +20,16 @@ MADE = reference()
 
 @pytest.mark.parametrize(
     ("page", "kind"),
-    [("steps.md", "step"), ("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
+    [("tasks.md", "task"), ("sources.md", "source"), ("runtimes.md", "runtime")],
 )
 def test_every_plug_in_has_its_section(page: str, kind: str) -> None:
     assert [name for name in known_plugins(kind) if f"\n## {name}\n" not in MADE[page]] == []
+
+
+def test_every_step_has_a_page_that_the_list_leads_to() -> None:
+    for name in known_plugins("step"):
+        assert MADE[f"steps/{name}.md"].startswith(f"# {name}\n")
+        assert f"| [`{name}`](steps/{name}.md) |" in MADE["steps.md"]
 
 
 def test_every_metric_is_told() -> None:

@@ -15,11 +15,27 @@ import yaml
 import slimgate
 from slimgate.cli.schema import KINDS, make_schema
 from tools.site import links
-from tools.site.api import api_page, groups
+from tools.site.api import api_pages, groups, home
 from tools.site.formulas import math_block
-from tools.site.hooks import generate_pages, search_rank
+from tools.site.hooks import _EMPTY_HEADER, generate_pages
 from tools.site.outside import outside_addresses
+from tools.site.pages import describe_page, edit_address, report_navigation, search_rank
 from tools.site.plots import PLOTS, number, table
+from tools.site.reachable import unreachable_pages
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads mkdocs.yml, whose names of Python objects do not matter here."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str | bytes]:
+    """The pages and files that the build makes, by their path on the site."""
+    return dict(generate_pages())
+
 
 PAGES = {
     "README.md": "index.md",
@@ -72,8 +88,13 @@ def test_the_readme_is_the_first_page_and_reports_are_pages() -> None:
 def test_every_exported_name_is_on_the_page_of_the_python_api() -> None:
     named = [name for names in groups().values() for name in names]
     assert sorted(named) == sorted(slimgate.HOMES)
-    assert "::: slimgate.plugins.step.Step\n" in api_page()
-    assert "::: slimgate.tasks.text_classification.Params\n    options:\n      heading: Text" in api_page()
+    text = "".join(api_pages().values())
+    assert "::: slimgate.plugins.step.Step\n" in text
+    assert "::: slimgate.tasks.text_classification.Params\n    options:\n      heading: Text" in text
+    for name in named:
+        [page] = [page for page, made in api_pages().items() if f"      heading: {name}\n" in made]
+        link = f"({page.removeprefix('reference/')}#{home(name)})"
+        assert f"[`{name}`]{link}" in api_pages()["reference/python.md"]
 
 
 def test_a_formula_is_mathml() -> None:
@@ -104,8 +125,8 @@ def test_a_page_with_links_alone_loads_nothing(tmp_path: Path) -> None:
     assert outside_addresses(tmp_path) == []
 
 
-def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows() -> None:
-    drawn = {path: made for path, made in generate_pages() if isinstance(made, bytes)}
+def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows(made: dict[str, str | bytes]) -> None:
+    drawn = {path: picture for path, picture in made.items() if isinstance(picture, bytes)}
     told = ("docs/statistics.md", "docs/judge_logs.md", "reports/frontier.md")
     pages = "".join((links.ROOT / name).read_text("utf-8") for name in told)
     assert list(drawn) == [f"plots/{name}-{scheme}.svg" for name in PLOTS for scheme in ("light", "dark")]
@@ -115,8 +136,7 @@ def test_every_plot_has_a_light_and_a_dark_picture_that_a_page_shows() -> None:
         assert (b"#24292f" in svg, b"#d7dae0" in svg) == (scheme == "light", scheme == "dark")
 
 
-def test_the_site_has_the_reference_and_each_schema_where_its_id_says() -> None:
-    made = dict(generate_pages())
+def test_the_site_has_the_reference_and_each_schema_where_its_id_says(made: dict[str, str | bytes]) -> None:
     site = yaml.load((links.ROOT / "mkdocs.yml").read_text("utf-8"), yaml.BaseLoader)["site_url"]
     for kind in KINDS:
         schema = make_schema(kind)
@@ -127,7 +147,75 @@ def test_the_site_has_the_reference_and_each_schema_where_its_id_says() -> None:
 def test_search_finds_guides_before_reports_and_no_source_files() -> None:
     guide, report = search_rank("tune.md"), search_rank("reports/frontier.md")
     assert float(str(guide["boost"])) > float(str(report["boost"]))
-    assert search_rank("source/slimgate/plugins/context.py.md") == {"exclude": True}
+    for page in (
+        "source/slimgate/plugins/context.py.md",
+        "hostile_inputs.md",
+        "reports/simulations/plans.md",
+    ):
+        assert search_rank(page) == {"exclude": True}
+    assert float(str(search_rank("how_many_rows.md")["boost"])) > float(str(guide["boost"]))
+
+
+def test_the_gallery_has_a_report_of_each_verdict_and_a_comparison(made: dict[str, str | bytes]) -> None:
+    page = (links.ROOT / "docs/gallery.md").read_text("utf-8")
+    shown = {path: str(text) for path, text in made.items() if path.startswith("gallery/")}
+    assert set(re.findall(r"\((gallery/[\w.]+)\)", page)) == {path for path in shown if "plots/" not in path}
+    pictures = set(re.findall(r"\]\((plots/[\w.]+)\)", shown["gallery/compare.md"]))
+    assert {f"gallery/{picture}" for picture in pictures} <= set(shown)
+    for name in ("pass", "fail", "inconclusive"):
+        assert name.upper() in shown[f"gallery/judge_{name}.html"]
+
+
+def test_every_page_has_a_description_of_its_own() -> None:
+    pages = [*(links.ROOT / "docs").glob("*.md"), links.ROOT / "README.md"]
+    described = {path.name: describe_page(path.read_text("utf-8")) for path in pages}
+    assert all(20 < len(text) <= 160 for text in described.values()), described
+    assert len(set(described.values())) == len(described)
+    assert described["README.md"].startswith("slimgate is a pytest plugin that builds smaller variants")
+    assert describe_page("# Title\n\n| a |\n|---|\n\nSee [this](x.md) `page`.\n") == "See this page."
+
+
+def test_a_page_of_the_repository_can_be_edited_and_a_generated_one_cannot() -> None:
+    assert str(edit_address("README.md")).endswith("/edit/main/README.md")
+    assert str(edit_address("docs/tune.md")).endswith("/edit/main/docs/tune.md")
+    assert edit_address("docs/reference/steps.md") is None
+
+
+def test_every_report_is_in_the_navigation_under_its_title() -> None:
+    pages = links.repository_pages()
+    *reports, simulations = report_navigation(pages)
+    assert {"How fast inside a budget": "reports/frontier.md"} in reports
+    assert isinstance(simulations, dict)
+    first, *_ = simulations["Simulations"]
+    assert list(first.values()) == ["reports/simulations/README.md"]
+    count = sum(page.startswith("reports/") for page in pages.values())
+    assert len(reports) + len(simulations["Simulations"]) == count
+
+
+def test_a_page_that_no_link_leads_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<a class="x" href="a/one.html#there">one</a><a href="b.html?x">b</a>'
+    )
+    (tmp_path / "a/one.html").write_text('<a href="../a/two.html">two</a>')
+    for page in ("a/two", "a/lost", "b", "404"):
+        (tmp_path / f"{page}.html").write_text("<p>no links</p>")
+    assert unreachable_pages(tmp_path) == ["a/lost.html"]
+
+
+def test_a_column_without_a_heading_has_no_empty_heading() -> None:
+    assert _EMPTY_HEADER.sub(r"<td\1></td>", "<tr><th>a</th><th style='x'></th></tr>") == (
+        "<tr><th>a</th><td style='x'></td></tr>"
+    )
+
+
+def test_the_site_asks_no_host_for_stars_and_searches_offline() -> None:
+    config = yaml.load((links.ROOT / "mkdocs.yml").read_text("utf-8").replace("!!python/", "!"), _Loader)
+    assert "offline" in config["plugins"]
+    assert config["extra"]["polyfills"] == ["assets/iframe-worker.js"]
+    partial = (links.ROOT / config["theme"]["custom_dir"] / "partials/source.html").read_text("utf-8")
+    assert 'data-md-component="source"' not in partial
+    assert "version_shown" in partial
 
 
 def test_a_plot_takes_its_numbers_from_the_table_of_the_simulation() -> None:

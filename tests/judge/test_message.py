@@ -94,7 +94,7 @@ UNDECIDED = replace(
             replace(UNDECIDED, n_needed=None, budgets=(replace(FLOOR, verdict=Verdict.INCONCLUSIVE),)),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
-            "INCONCLUSIVE, what floor limits stands at its limit: no number of gate rows would tell",
+            "INCONCLUSIVE, the value that floor limits equals its limit: no number of gate rows would tell",
             id="no number of rows for a floor",
         ),
         pytest.param(
@@ -105,7 +105,7 @@ UNDECIDED = replace(
             ),
             "int8: accuracy 0.908 vs 0.911, drop 0.3 points [-0.6, 1.3], budget 1.0, "
             "floor 0.90: 0.884 [0.865, 0.901] (n=872): "
-            "INCONCLUSIVE, what floor limits stands at its limit: no number of gate rows would tell",
+            "INCONCLUSIVE, the value that floor limits equals its limit: no number of gate rows would tell",
             id="of two budgets the floor can never be decided",
         ),
         pytest.param(

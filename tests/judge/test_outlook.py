@@ -29,7 +29,7 @@ def test_the_word_is_that_of_the_shares_that_pass(at_few: float, at_many: float,
 
 
 def test_the_basis_names_changes_and_shares() -> None:
-    both = "if 0.5 to 3 % of the answers change, 98 to 71 % of equal variants pass, simulated"
+    both = "if 0.5 to 3 % of the answers change, an equal variant passes in 98 to 71 % of simulations"
     assert Outlook(CONVERTED, 0.98, 0.71).basis == both
     assert "change, 50 % of equal" in Outlook(CONVERTED, 0.5, 0.5).basis
 

@@ -106,7 +106,7 @@ def test_one_file_of_another_kind_and_other_options_are_refused(
     other.write_text("id,label\n1,a\n")
     assert not is_kl_log(other)
     assert main(["judge", str(other)]) == 4
-    assert "came without a TARGET" in capsys.readouterr().err
+    assert "expected two files, BASE and TARGET" in capsys.readouterr().err
     assert main(["judge", str(log), "--drop-points", "1"]) == 4
     assert "--drop-points does not go with a KL log" in capsys.readouterr().err
     assert main(["judge", str(log), "--budgets", budgets(tmp_path, "accuracy = { drop_points = 1.0 }")]) == 4

@@ -65,7 +65,7 @@ def test_lm_eval_without_its_results_file_says_what_is_not_known(tmp_path: Path)
     log = read_log(copy)
     assert log.tool == "lm_eval"
     assert log.tasks["sums_choice"].settings == {}
-    assert "no results_*.json beside the samples" in log.notes[0]
+    assert "no results_*.json next to the samples" in log.notes[0]
 
 
 def test_promptfoo_gives_pass_score_and_named_scores() -> None:

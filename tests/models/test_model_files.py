@@ -69,7 +69,7 @@ def test_code_of_its_own_is_refused_where_nothing_else_would_do(tmp_path: Path) 
 def test_shards_stand_beside_their_index(tmp_path: Path, shard: str) -> None:
     folder = folder_of(tmp_path, model_type="bert")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
-    with pytest.raises(SuiteError, match="expected one beside it that there is"):
+    with pytest.raises(SuiteError, match="expected an existing file next to it"):
         check_model_files(folder, "m")
 
 

@@ -77,7 +77,7 @@ def test_weights_of_another_folder_are_not_read(tmp_path: Path, monkeypatch: pyt
     folder.mkdir()
     model.save(folder)
     (folder / "model.onnx.data").rename(tmp_path / "elsewhere.data")
-    with pytest.raises(BuildError, match="which there is not"):
+    with pytest.raises(BuildError, match="which does not exist"):
         load_onnx_model(folder)
     proto = onnx.load_model(folder / "model.onnx", load_external_data=False)
     for entry in proto.graph.initializer[-1].external_data:

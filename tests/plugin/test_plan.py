@@ -30,7 +30,7 @@ def test_the_plan_builds_nothing_and_then_says_what_the_store_has(fresh_reposito
         "to build, from keep_layers on",
     ]
     assert "to build 5 steps, to predict for 4 models: 9 of which no earlier run is known (?)" in ran.out
-    assert row(ran, "accuracy drop_points 0.1")[-1] == "400 gate rows CANNOT"
+    assert row(ran, "accuracy drop_points 0.1")[-1] == "400 gate rows: NO"
     assert "\x1b" not in ran.out
     assert "no tests ran" in ran.out
     assert not (fresh_repository / ".slimgate" / "artifacts").exists()
@@ -54,7 +54,7 @@ def test_a_run_names_at_its_head_the_budgets_that_its_rows_cannot_decide(fresh_r
     first, again = pytest_in(fresh_repository, *wanted), pytest_in(fresh_repository, *wanted)
     budget = "bench/two.toml: budget accuracy drop_points 0.1 (unsure)"
     needed = f"{budget}: 400 gate rows CANNOT decide it; it takes about "
-    assumed = r"[\d,]+ to [\d,]+ \(if .* % of equal variants pass, simulated\)"
+    assumed = r"[\d,]+ to [\d,]+ \(if .* an equal variant passes in .* % of simulations\)"
     assert re.search(re.escape(needed) + assumed, first.out)
     assert first.out.index(needed) < first.out.index("1 passed")
     (rows,) = re.findall(re.escape(needed) + r"([\d,]+) \(as the run of \S+ measured\)", again.out)

@@ -162,7 +162,7 @@ def test_a_variant_may_switch_one_kind_off_and_set_another() -> None:
     [
         (
             {**COMMON, "variants": {"a": {"accuracy": {"drop_points": "off"}}}},
-            r'^x \[budgets.variants.a.accuracy\] drop_points: "off" needs a reason = "…" beside it',
+            r'^x \[budgets.variants.a.accuracy\] drop_points: "off" needs a reason = "…" next to it',
         ),
         (
             {**COMMON, "variants": {"a": {"accuracy": {"drop_points": "off", "reason": " "}}}},
@@ -380,7 +380,7 @@ def test_the_teacher_has_floors_and_ceilings_and_drops_since_the_baseline() -> N
     ("table", "problem"),
     [
         ({"accuracy": {"drop_points": 2.0}}, r"teacher.accuracy\] drop_points: limits what is lost behind"),
-        ({"size": {"compression_min": 2.0}}, r"teacher.size\]: variants are held against the teacher here"),
+        ({"size": {"compression_min": 2.0}}, r"teacher.size\]: variants are compared with the teacher here"),
         ({"acuracy": {"floor": 0.8}}, r"no such metric. Did you mean accuracy\?"),
         ({"accuracy": 0.8}, r"0.8 came, expected a table, such as \{ floor = 0.85 \}"),
         ({"accuracy": {}}, r"expected at least one of floor, ceiling, as in \{ floor = 0.85 \}"),

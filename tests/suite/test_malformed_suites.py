@@ -136,7 +136,7 @@ def test_bytes_that_are_no_suite_are_told(bench: Path, suite_text: str) -> None:
     assert problem(bench, b"#" * 1_000_001) == "x.toml: 1000001 bytes, a suite has at most 1000000"
     assert "nested too deeply" in problem(bench, "[suite]\nx = " + "[" * 5000)
     assert "nested too deeply" in problem(bench, f"[{'a.' * 9000}a]\n[suite]")
-    told = "x.toml line 29: not TOML: this key or table stands twice: [budgets]"
+    told = "x.toml line 29: not TOML: this key or table occurs twice: [budgets]"
     assert problem(bench, f"{suite_text}[budgets]\n") == told
 
 

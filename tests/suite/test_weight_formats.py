@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from support.versions import needs
 from fixtures.models.quantized import WRITERS, write_tiny_llama
 from fixtures.models.tiny import write_rows
 from slimgate.errors import SuiteError
+from slimgate.models.pretrained import trained_tokenizer
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import Suite
 
@@ -73,6 +75,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("formats")
     WRITERS["compressed_tensors_w8a8"](write_tiny_llama(path / "llama"), path / "w8")
     write_rows(path / "rows.csv", 64, seed=1)
+    shutil.copytree(path / "llama", path / "words")  # whose tokenizer, WordLevel, llama.cpp does not have
+    byte_level = trained_tokenizer(
+        (path / "rows.csv").read_text("utf-8").splitlines(), family="llama", size=300
+    )
+    byte_level.save_pretrained(path / "llama")
     (path / "gguf_server.py").write_text(RUNTIME, "utf-8")
     (path / "repacking.py").write_text(STEP, "utf-8")
     return path
@@ -105,6 +112,20 @@ def test_a_runtime_that_computes_the_format_is_timed(folder: Path, monkeypatch: 
     of_runtime = '[variants.served]\nsteps = [{ to_gguf = {} }]\nruntime = { name = "gguf_server:Gguf" }\n'
     suite = _load(folder, monkeypatch, of_runtime)
     assert suite.timed == ("teacher", "float", "served")
+
+
+@needs("transformers>=5.18")
+def test_a_tokenizer_that_llama_cpp_has_not_is_refused_before_anything_is_built(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = (
+        '[variants.words]\nmodel = "words"\n[variants.words-q8]\nfrom = "words"\nsteps = [{ to_gguf = {} }]\n'
+    )
+    problem = (
+        r"\[variants\.words-q8\] steps\[0\]\.to_gguf: llama.cpp cannot read this tokenizer \(WordLevel with"
+    )
+    with pytest.raises(SuiteError, match=problem):
+        _load(folder, monkeypatch, more)
 
 
 def test_a_runtime_refuses_a_format_that_it_does_not_compute(

@@ -135,6 +135,13 @@ def check_pip(arguments: list[str], page: str) -> None:  # noqa: ARG001
         assert (ROOT / arguments[arguments.index("-c") + 1]).is_file()
 
 
+def check_try(arguments: list[str], page: str) -> None:
+    """`./try` knows the word, and a shell can read it."""
+    assert f"\n  {arguments[0]}) " in (ROOT / "try").read_text("utf-8")
+    shell_reads((ROOT / "try").read_text("utf-8"))
+    check_pytest(arguments, page)
+
+
 def check_tox(arguments: list[str], page: str) -> None:  # noqa: ARG001
     """`tox -e` names environments of tox.ini."""
     environments = re.findall(r"^\[testenv:([\w-]+)\]", (ROOT / "tox.ini").read_text(), re.MULTILINE)
@@ -149,6 +156,7 @@ PROGRAMS = {
     "python3": check_module,
     "pip": check_pip,
     "tox": check_tox,
+    "try": check_try,
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from tools.reference.commands import commands_page
 from tools.reference.families import families_page
 from tools.reference.metrics import metrics_page
-from tools.reference.plugins import runtimes_page, sources_page, steps_page, tasks_page
+from tools.reference.plugins import runtimes_page, sources_page, step_pages, steps_page, tasks_page
 from tools.reference.record_keys import record_page
 from tools.reference.suite_keys import suite_page
 
@@ -28,8 +28,8 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
 
 
 def reference() -> dict[str, str]:
-    """File name -> text of every page; README.md is the list of them."""
+    """File name -> text of every page; README.md is the list of them, steps/ has a page for each step."""
     pages = {name: page() for name, (_, page) in PAGES.items()}
     lines = [f"- [{name.removesuffix('.md')}]({name}): {about}" for name, (about, _) in PAGES.items()]
     head = "# Reference\n\nMade from the code when the site is built. To change a page, edit the code.\n\n"
-    return {"README.md": head + "\n".join(lines) + "\n", **pages}
+    return {"README.md": head + "\n".join(lines) + "\n", **pages, **step_pages()}

@@ -34,7 +34,7 @@ def families_page() -> str:
     """reference/families.md"""
     steps = {name: step for name in known_plugins("step") if (step := load("step", name)).changes}
     rows = [_row(family, steps) for family in FAMILIES]
-    headers = ("family", "`model_type`", *(f"[{code(name)}](steps.md#{name})" for name in steps))
+    headers = ("family", "`model_type`", *(f"[{code(name)}](steps/{name}.md)" for name in steps))
     reasons = dict.fromkeys(
         (family.name, reason)
         for family in FAMILIES

@@ -19,9 +19,9 @@ name one: `"package.module:object"` for your own ([how](../own_step.md#your-own-
 for one of `evaluate`, which is reported and never gated.
 
 Drops are in percentage points: 100 times the metric's own unit; of `perplexity` the percentage by which it
-grew. A metric that "needs" `prediction` or `probabilities` is of a classification; the other words are what
-[tasks](tasks.md) measure of a row. "Judged by": rows of a group count as one unit. "slices": it can stand in
-`[budgets.slices]`."""
+grew. Metrics that need `prediction` or `probabilities` are for classification. Other needs name
+values that the [task](tasks.md) records per row. "Judged by": rows of a group count as one unit. "slices":
+`[budgets.slices]` takes it."""
 
 
 def metrics_page() -> str:

@@ -1,4 +1,4 @@
-"""The pages of slimgate's own steps, tasks, sources and runtimes: a section each, from its file."""
+"""The pages of slimgate's own steps, tasks, sources and runtimes, from their files. A step has a page."""
 
 from __future__ import annotations
 
@@ -14,23 +14,34 @@ Facts = Callable[[Any], dict[str, str]]
 
 
 def steps_page() -> str:
-    """reference/steps.md"""
+    """reference/steps.md: the list of the steps, each with a page of its own."""
     head = (
-        "A step stands in a suite as `{ name = { option = value } }`, in the order in which it is taken. "
-        "`slimgate steps NAME` tells the same at a prompt. Kinds of artifact, which a step starts from and "
-        "leaves, are `torch`, `torch_quantized`, `onnx` and their like; the kind chooses the runtime. "
-        "A promise that does not hold is named at the top of the report:"
+        "Write a step as `{ name = { option = value } }`. Steps run in the order listed. "
+        "`slimgate steps NAME` prints the page of a step. Each step reads one kind of artifact and writes "
+        "one (`torch`, `torch_quantized`, `onnx`, …). The kind determines the runtime. "
+        "The top of the report names promises that do not hold:"
     )
-    return _page(
-        "Steps", "step", f"{head}\n\n{prose(str(claims.__doc__)).split(chr(10) * 2, 2)[2]}", step_facts
-    )
+    steps = {name: load("step", name) for name in known_plugins("step")}
+    rows = [(f"[`{name}`](steps/{name}.md)", _summary(step)) for name, step in steps.items()]
+    claims_told = prose(str(claims.__doc__)).split(chr(10) * 2, 2)[2]
+    return f"# Steps\n\n{head}\n\n{claims_told}\n\n{table(('step', 'what it does'), rows)}\n"
+
+
+def step_pages() -> dict[str, str]:
+    """File name -> text of the page of each step."""
+    pages = {}
+    for name in known_plugins("step"):
+        body = _section("#", name, load("step", name), step_facts)
+        pages[f"steps/{name}.md"] = "\n\n".join([*body, "[All steps](../steps.md)"]) + "\n"
+    return pages
 
 
 def tasks_page() -> str:
     """reference/tasks.md"""
     head = (
-        "`[task] kind` names the task; the options below stand in the same table, beside `source`, `group`, "
-        "`slices` and `splits` ([suite](suite.md#task)). `needs` of its [metrics](metrics.md) tell which fit."
+        "`[task] kind` names the task. Write the options below into the same table, with `source`, `group`, "
+        "`slices` and `splits` ([suite](suite.md#task)). A task measures some values for each row, and every "
+        "[metric](metrics.md) that needs one of these values fits the task."
     )
     return _page("Tasks", "task", head, lambda task: {"metrics that need": ", ".join(sorted(task.metrics()))})
 
@@ -44,8 +55,8 @@ def sources_page() -> str:
 def runtimes_page() -> str:
     """reference/runtimes.md"""
     head = (
-        "The kind of an artifact chooses its runtime; "
-        '`[variants.NAME] runtime = { name = "…", option = value }` names another one.'
+        "The kind of an artifact determines its runtime. "
+        'To choose another one, write `[variants.NAME] runtime = { name = "…", option = value }`.'
     )
     return _page("Runtimes", "runtime", head, _runtime_facts)
 
@@ -67,13 +78,22 @@ def _by_processor(runtime: Any) -> str:
 
 def _page(title: str, kind: str, head: str, facts: Facts) -> str:
     plugins_by_name = {name: load(kind, name) for name in known_plugins(kind)}
-    summaries = {name: to_plain_line(step_summary(plugin)) for name, plugin in plugins_by_name.items()}
+    summaries = {name: _summary(plugin) for name, plugin in plugins_by_name.items()}
     parts = [f"# {title}", head, contents(summaries, (kind, "what it does"))]
     for name, plugin in plugins_by_name.items():
-        parts += [f"## {name}", prose(text_of(plugin)), options(plugin.Params.model_json_schema())]
-        if facts_shown := [(label, code_list(value)) for label, value in facts(plugin).items()]:
-            parts.append(table(("", ""), facts_shown))
+        parts += _section("##", name, plugin, facts)
     return "\n\n".join(parts) + "\n"
+
+
+def _section(level: str, name: str, plugin: Any, facts: Facts) -> list[str]:
+    parts = [f"{level} {name}", prose(text_of(plugin)), options(plugin.Params.model_json_schema())]
+    if facts_shown := [(label, code_list(value)) for label, value in facts(plugin).items()]:
+        parts.append(table(("property", "value"), facts_shown))
+    return parts
+
+
+def _summary(plugin: Any) -> str:
+    return to_plain_line(step_summary(plugin))
 
 
 def code_list(value: str) -> str:

@@ -15,7 +15,7 @@ HEAD = f"""\
 below, None is `null`); a drop is positive where the variant is worse. Beside it stand
 `outcomes/NAME.parquet`, every answer on every gate row.
 
-`KEY` in a path stands for any key (a metric, a workload, a split), `[]` for each element of a list. To try:
+`KEY` in a path is any key (a metric, a workload, a split), `[]` for each element of a list. To try:
 `jq '.variants[] | {{name, accuracy: .quality.accuracy.message}}' run.json`. What the figures mean is told in
 [read a report](../read_a_report.md)."""
 UNITS = {
@@ -144,7 +144,7 @@ def record_page() -> str:
     shown = {name: part for name, part in parts.items() if "properties" in part and name in paths}
     ordered = dict(sorted(shown.items(), key=lambda item: list(paths).index(item[0])))
     listed = {name: ", ".join(map(code, paths[name])) for name in ordered}
-    text = ["# The run record", HEAD, contents(listed, ("part", "stands at"))]
+    text = ["# The run record", HEAD, contents(listed, ("part", "path"))]
     for name, part in ordered.items():
         text += [f"## {name}", f"At {listed[name]}."]
         if description := part.get("description"):

@@ -18,20 +18,21 @@ Schema, for editors. Unknown keys, wrong types and values out of range end a run
 in one line, with exit code 4.
 
 `[budgets]` holds for every variant. `[budgets.variants.NAME]` takes the same tables and adds to it: a limit
-of the same metric and kind replaces the common one, every other common budget still holds. A variant gives a
-common budget up with `accuracy = { drop_points = "off", reason = "…" }`; the report shows the reason.
+of the same metric and kind replaces the common one, every other common budget still holds. To exempt a
+variant from a common budget, write `accuracy = { drop_points = "off", reason = "…" }`. The report shows
+the reason.
 
 `[budgets] family = "holm"` judges the budgets on metrics of all gated variants together, by Holm's
 correction: the chance that any variant over its budget passes is at most 5 %. Without it that holds for each
 variant alone ([choosing](../choosing.md))."""
 TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
-    "suite": (tables.SuiteTable, "what the suite is, and what runs it"),
+    "suite": (tables.SuiteTable, "title, seeds, threads and parents of the suite"),
     "task": (tables.TaskTable, "rows and their splits; the keys of each kind are in [tasks](tasks.md)"),
     "teacher": (tables.TeacherTable, "the model that all others are judged against"),
     "variants.NAME": (tables.VariantTable, "a model to judge; its steps are in [steps](steps.md)"),
     "budgets: metrics": (
         budget_tables.QualityBudgetTable,
-        "`accuracy = { drop_points = 2.0 }`, by the name of a [metric](metrics.md); several must all hold",
+        "`accuracy = { drop_points = 2.0 }`, by the name of a [metric](metrics.md); all must hold",
     ),
     "budgets.teacher": (
         budget_tables.TeacherBudgetTable,
@@ -41,7 +42,8 @@ TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
     "budgets: size": (budget_tables.SizeBudget, "`size = { compression_min = 1.5 }`"),
     "budgets: latency": (
         budget_tables.LatencyBudgetTable,
-        "`latency = { speedup_min = 2.0, p95_ms_max = 20.0 }`, one of them is enough",
+        "`latency = { speedup_min = 2.0, p95_ms_max = 20.0 }`; set any of these, each applies to every "
+        "workload",
     ),
     "budgets: memory": (budget_tables.MemoryBudget, "`memory = { memory_ratio_max = 0.8 }`"),
     "budgets: flops": (budget_tables.FlopsBudget, "`flops = { ratio_max = 0.5 }`"),
@@ -49,14 +51,14 @@ TABLES: Mapping[str, tuple[type[BaseModel], str]] = {
     "budgets.slices": (budget_tables.SliceBudget, "`accuracy = { drop_points = 5.0 }`, for every slice"),
     "budgets.baseline": (
         tables.BaselineTable,
-        "the release that variants are held against: [a release and its gate](../release.md)",
+        "the release that variants are compared with: [a release and its gate](../release.md)",
     ),
     "budgets.baseline: metrics": (
         budget_tables.BaselineBudgetTable,
         "`accuracy = { drop_points = 1.0 }`, of each variant against itself in the baseline",
     ),
-    "measure": (tables.MeasureTable, "what is measured, and for how long"),
-    "tune": (TuneTable, "what `slimgate tune` searches: [how](../tune.md)"),
+    "measure": (tables.MeasureTable, "metrics, workloads and times of the measurement"),
+    "tune": (TuneTable, "the search of `slimgate tune`: [how](../tune.md)"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +12,30 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import slimgate
 from slimgate.cli.schema import KINDS, make_schema
 from slimgate.suite.schema import SITE
 from tools.reference import reference
-from tools.site.api import api_page
+from tools.site.api import api_pages
+from tools.site.gallery import gallery_files
 from tools.site.links import ROOT, linked_files, repository_pages, rewrite_links, source_page
 from tools.site.outside import outside_addresses
+from tools.site.pages import describe_page, edit_address, report_navigation, search_rank
 from tools.site.plots import plots
+from tools.site.reachable import unreachable_pages
 
 _pages: dict[str, str] = {}
+HOME = "A budget gate for compressed language models"
+_EMPTY_HEADER = re.compile(r"<th([^>]*)></th>")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Adds the version, and every report to the tab "Results"."""
+    config.extra["version_shown"] = f"version {slimgate.__version__}"
+    config.copyright = f"slimgate {slimgate.__version__}, Apache-2.0"
+    [results] = [tab["Results"] for tab in config.nav or () if "Results" in tab]
+    results += report_navigation(repository_pages())
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -41,32 +57,36 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def generate_pages() -> Iterator[tuple[str, str | bytes]]:
     """(path on the site, text) of what the code makes."""
     yield from ((f"reference/{name}", text) for name, text in reference().items())
-    yield "reference/python.md", api_page()
+    yield from api_pages().items()
     for schema in map(make_schema, KINDS):
         yield schema["$id"].removeprefix(SITE), json.dumps(schema, indent=1) + "\n"
     yield from plots()
+    yield from gallery_files()
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Links to files of the repository lead to the pages that show them; search finds the guides first."""
     uri = page.file.src_uri
-    page.meta["search"] = search_rank(uri)
     [path] = [path for path, shown in _pages.items() if shown == uri]
+    page.meta["search"] = search_rank(uri)
+    page.meta.setdefault("description", describe_page(markdown))
+    page.edit_url = edit_address(path)
+    if uri == "index.md":
+        page.meta["title"] = HOME
     return (
         markdown if uri.startswith("source/") else rewrite_links(markdown, path=path, page=uri, pages=_pages)
     )
 
 
-def search_rank(page: str) -> dict[str, object]:
-    """What the search is told of a page: reports come after all others, source files are left out."""
-    return (
-        {"exclude": True}
-        if page.startswith("source/")
-        else {"boost": 0.1 if page.startswith("reports/") else 1}
-    )
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """A column without a heading has an empty cell, which no screen reader announces as a heading."""
+    return _EMPTY_HEADER.sub(r"<td\1></td>", html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Raises PluginError for a page that loads something from another host."""
-    if addresses := outside_addresses(Path(config.site_dir)):
+    """Raises PluginError for a page that loads something from another host, or that no link leads to."""
+    site = Path(config.site_dir)
+    if addresses := outside_addresses(site):
         raise PluginError("the site loads from other hosts:\n" + "\n".join(addresses[:20]))
+    if pages := unreachable_pages(site):
+        raise PluginError("no link leads to these pages:\n" + "\n".join(pages[:20]))

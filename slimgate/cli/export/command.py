@@ -9,14 +9,14 @@ from pathlib import Path
 from slimgate.cli.options import add_model, add_store, store_root
 
 DESCRIPTION = """\
-Writes a model of a run, from the store, as a folder for the plain libraries: weights or graph, tokenizer,
-config.json with id2label, and README.md, a model card whose lines of Python predict without slimgate. Without
---format a graph stays what it is; a PyTorch model is written for transformers where one of its classes holds
-it, else as ONNX. Nothing is built. The written folder is loaded again and answers 500 gate rows, if the
-suite and its rows are here as they were judged. --reason is wanted for a variant that is FAIL or
-INCONCLUSIVE, was not judged, is informational, or comes from a partial record, or from one whose suite or
-rows have changed; the card shows it. Exit codes: 0 written, 1 such a reason is missing, or it answers
-otherwise than the model that was judged, and is not kept, 4 wrong usage or input.
+Writes a model of a run as a folder for the plain libraries: weights or graph, tokenizer, config.json with
+id2label, and README.md, a model card with the Python lines that predict without slimgate. The model comes
+from the store; nothing is built. Without --format, a graph stays a graph. A PyTorch model is written for
+transformers if transformers has a class for it, else as ONNX. slimgate loads the written folder again and
+lets it answer 500 gate rows, if suite and rows are unchanged and on this machine. --reason is required for
+a variant that is FAIL, INCONCLUSIVE, informational or not judged, if the record is partial, and if the
+suite or its rows changed since. The card shows the reason. Exit codes: 0 written, 1 the reason is missing,
+or the folder's answers differ from the judged model's (the folder is deleted), 4 wrong usage or input.
 """
 
 
@@ -24,16 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     add_model(parser)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to, a folder that is new or empty")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="Folder to write, new or empty")
     parser.add_argument(
         "--format",
         metavar="FORM",
-        help="transformers, onnx, openvino, or that of an installed runtime; default: the nearest to how it "
-        "was judged",
+        help="Format: transformers, onnx, openvino, or that of an installed runtime (default: the nearest to "
+        "the judged model)",
     )
     add_store(parser)
-    parser.add_argument("--reason", help="why it is exported although it does not pass; the card shows it")
-    parser.add_argument("--force", action="store_true", help="replace an earlier export, all of it")
+    parser.add_argument("--reason", help="Reason to export a model that did not pass; the card shows it")
+    parser.add_argument("--force", action="store_true", help="Replace an earlier export completely")
     parser.set_defaults(run=run)
 
 

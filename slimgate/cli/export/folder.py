@@ -9,7 +9,7 @@ from typing import Any
 from slimgate._system.escape import escape
 from slimgate._system.files import replacing_folder
 from slimgate.cli.export.forms import TRANSFORMERS, Written, write_form
-from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of
+from slimgate.cli.export.servers import ENCODER_FILE, LAYOUTS, describe_servers, layout_of, start_commands
 from slimgate.cli.export.snippets import TEXTS, example_texts, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
@@ -35,7 +35,7 @@ def check_free(folder: Path, *, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: a file is there, expected a folder, or none")
     if Path.cwd().is_relative_to(folder.resolve()):
-        raise DataError(f"{folder}: the command runs inside of it; name a folder of its own")
+        raise DataError(f"{folder}: the command runs inside of it; name a separate folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not force:
@@ -117,7 +117,7 @@ def _export_cascade(
     for member, written in zip(members.members, members.written, strict=True):
         _write_beside(written, task, params, new / member.folder)
     write_loader(members, run.record.task.classes, new)
-    checked = f"not held against the gate rows: {gate}"
+    checked = f"not compared on the gate rows: {gate}"
     if isinstance(gate, GateRows):
         checked = check_cascade(artifact, members, new, gate).message
     size = sum((new / name).stat().st_size for name in files_of(new))
@@ -146,7 +146,7 @@ def _describe_check(
 ) -> str:
     """How the written folder answers, in words."""
     if isinstance(gate, str):
-        return f"not held against the gate rows: {gate}"
+        return f"not compared on the gate rows: {gate}"
     from slimgate.cli.export.row_check import check_rows
 
     return check_rows(artifact, written, folder, gate, scratch).message
@@ -199,8 +199,17 @@ def _use(
         "## Use",
         f"Needs {lines[0]}; run it inside of this folder ({megabytes(size)} MB).",
         lines[1],
+        *_serving(written),
         bullets(_notes(model, written, params, checked)),
     )
+
+
+def _serving(written: Written) -> list[str]:
+    """How to serve the folder, as blocks of markdown."""
+    if not (commands := start_commands(written)):
+        return []
+    lines = "\n".join(f"$ {command}" for command in commands)
+    return ["To serve it, run one of these in this folder:", f"```console\n{lines}\n```"]
 
 
 def _notes(model: VariantRecord, written: Written, params: Mapping[str, Any], checked: str) -> list[str]:

@@ -42,7 +42,7 @@ EXACT, ROUNDED = (0.002, 0.01), (0.01, 0.25)
 
 
 class OtherAnswers(BuildError):
-    """The written folder answers otherwise than the model that was judged."""
+    """The answers of the written folder differ from the judged model's."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def require_same_answers(
     difference, own_difference = _compare(judged, exported), _compare(judged, again)
     if _is_beyond_rounding(difference, own_difference, judged, tolerance=tolerance):
         raise OtherAnswers(
-            f"the written folder answers otherwise than the model that was judged, and is not kept: "
+            f"the written folder's answers differ from the judged model's, and the folder is deleted: "
             f"{difference.message} (asked twice, the model itself changes {count(own_difference.changed)})"
         )
     return difference

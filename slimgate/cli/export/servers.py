@@ -13,6 +13,12 @@ from slimgate.cli.export.forms import Written
 from slimgate.models.gguf_encoder import ENCODER
 
 VLLM, SGLANG, TRANSFORMERS, LLAMA_CPP = "vLLM", "SGLang", "transformers", "llama.cpp"
+# How a server of a causal language model is started in its folder; {file}: the GGUF file.
+_STARTS = {
+    VLLM: "vllm serve .",
+    SGLANG: "python -m sglang.launch_server --model-path .",
+    LLAMA_CPP: "llama-server -m {file}",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Layout:
 
 
 ENCODER_FILE = "gguf of an encoder"
+CAUSAL_LM = "AutoModelForCausalLM"
 _ROUNDED = "quantization_config=AutoRoundConfig()"
 LAYOUTS = {
     "plain": Layout((VLLM, SGLANG, TRANSFORMERS)),
@@ -46,6 +53,15 @@ LAYOUTS = {
 def layout_of(written: Written) -> str | None:
     """The format's name in the table; None of what is no folder that servers load."""
     return ENCODER_FILE if written.layout and written.auto == ENCODER else written.layout
+
+
+def start_commands(written: Written) -> list[str]:
+    """The lines that serve a causal language model from its folder, one for each server; empty for others."""
+    layout = LAYOUTS.get(layout_of(written) or "")
+    if layout is None or written.auto != CAUSAL_LM:
+        return []
+    starts = [_STARTS[server] for server in layout.servers if server in _STARTS]
+    return [start.replace("{file}", written.gguf or "") for start in starts]
 
 
 def describe_servers(layout: str | None) -> str | None:

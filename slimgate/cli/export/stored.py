@@ -112,7 +112,7 @@ def why_changed(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | 
     if not path.is_file():
         return None
     if isinstance(gate, str):
-        return f"comes from a record that cannot be held against its suite: {gate}"
+        return f"comes from a record that cannot be compared with its suite: {gate}"
     from slimgate.run.demands import make_demands
 
     then, now = run.record.demands, make_demands(gate.suite)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from slimgate.cli.init.draft import Draft
 
 DESCRIPTION = """\
-Looks at your rows and your model, guesses the task (text_classification, sentence pairs, text_regression,
-multi_label, token_classification, sentence_embedding; of language models causal_lm, text_generation,
-multiple_choice; of encoder-decoders text_to_text), and writes DIR/bench/NAME.toml: a commented suite that
-runs as it stands, with budgets that its gate rows can decide, and its JSON Schema beside it for editors. On a
-terminal it asks for what was not given. Exit codes: 0 written, 4 wrong usage or input; then nothing is
-written.
+Looks at your rows and your model, and guesses the task: text_classification (also of sentence pairs),
+text_regression, multi_label, token_classification or sentence_embedding; causal_lm, text_generation or
+multiple_choice for language models; text_to_text for encoder-decoders. Then writes DIR/bench/NAME.toml, a
+commented suite that runs without changes, with budgets that its gate rows can decide. Its JSON Schema for
+editors is next to it. On a terminal, it asks for what you did not pass. Exit codes: 0 written, 4 wrong
+usage or input; then nothing is written.
 """
 GENERIC = ("train", "test", "data", "rows", "all", "gate", "dev", "valid", "validation", "eval")
 Ask = Callable[[str, str | None], str]
@@ -32,15 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     add = parser.add_argument
-    add("dir", nargs="?", type=Path, default=Path(), metavar="DIR", help="your repository (default: here)")
-    add("--model", metavar="MODEL", help="a folder, a hub id (name@revision), or package:NAME/PATH")
+    add(
+        "dir",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="Your repository (default: the current folder)",
+    )
+    add("--model", metavar="MODEL", help="Model: a folder, a hub id (name@revision), or package:NAME/PATH")
     add(
         "--data",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="rows: csv tsv jsonl json parquet txt",
+        help="File of rows: csv, tsv, jsonl, json, parquet or txt",
     )
     add(
         "--gate",
@@ -48,30 +55,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="rows that only judge; without, they are cut from --data",
+        help="File of rows that only judge (default: cut from --data)",
     )
     add(
         "--by-label",
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="a text file a label, one row a line (repeat)",
+        help="Text file of one label, one row per line (repeatable)",
     )
-    add("--task", help="default: guessed from the columns")
-    add("--text", action="append", default=[], metavar="COLUMN", help="the column of text; twice for pairs")
-    add("--label", metavar="COLUMN", help="the column of the label, score or tags")
-    add("--group", metavar="COLUMN", help="rows of one document, user or file stay in one split")
-    add("--names", metavar="A,B,…", help="what the numbers of tags or labels stand for")
+    add("--task", help="Task (default: guessed from the columns)")
+    add("--text", action="append", default=[], metavar="COLUMN", help="Column of the text; twice for pairs")
+    add("--label", metavar="COLUMN", help="Column of the label, score or tags")
+    add(
+        "--group",
+        metavar="COLUMN",
+        help="Column of the group: rows of one document, user or file stay in one split",
+    )
+    add("--names", metavar="A,B,…", help="Names of the numbered tags or labels, in order")
     add(
         "--model-labels",
         metavar="A,B,…",
-        help="the data's label of each of the model's outputs, where names differ",
+        help="Labels of the model's outputs as the data names them, if the names differ",
     )
-    add("--name", help="of the suite's file; default: by the data's")
-    add("--encoding", default="utf-8", help="of the files (default utf-8)")
-    add("--no-quotes", action="store_true", help="a double quote in csv or tsv is a character like any other")
-    add("--yes", action="store_true", help="ask nothing")
-    add("--force", action="store_true", help="replace a suite of that name")
+    add("--name", help="Name of the suite's file (default: from the data's name)")
+    add("--encoding", default="utf-8", help="Encoding of the files (default utf-8)")
+    add("--no-quotes", action="store_true", help="Read double quotes in csv or tsv as normal characters")
+    add("--yes", action="store_true", help="Ask no questions")
+    add("--force", action="store_true", help="Replace a suite of that name")
     parser.set_defaults(run=run)
 
 

@@ -153,7 +153,7 @@ def _misread(draft: Draft) -> Iterator[str]:
     joined = _joined_rows(draft)
     if joined:
         yield (
-            f"{joined} texts hold tabs and line breaks, because they stand between double quotes. If quotes "
+            f"{joined} texts hold tabs and line breaks, because they are in double quotes. If quotes "
             "are part of your texts, rows were joined: use --no-quotes."
         )
 
@@ -206,7 +206,7 @@ def _teacher(draft: Draft) -> Iterator[str]:
     elif steps:
         yield "# The model has no head for this task: one starts from regression on its features."
     else:
-        yield "# The model as it is: what every variant is held against."
+        yield "# The model as it is: every variant is compared with it."
     yield "[teacher]"
     yield f"model = {toml_value(model.text)}   # a folder, a hub id (name@revision), or package:NAME/PATH"
     if steps:

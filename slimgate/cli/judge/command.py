@@ -9,126 +9,137 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate.cli.options import factor, points
+from slimgate.cli.parser import CommandParser
 
 if TYPE_CHECKING:
     from slimgate.logs.predictions.columns import ColumnNames
     from slimgate.logs.predictions.judge import JudgedPair
 
 DESCRIPTION = """\
-Judges the answers of a target against those of a base, sample by sample. Each is a log of an evaluation tool
-(lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, mteb, HELM; its format is found by itself),
-a load test of a server (vllm bench serve --save-detailed, guidellm),
-a table with the columns id and score, or a prediction file with id, label, and prediction or probabilities
-(p_<class>, prob_<class>). Logs that do not compare are refused, with what differs. Exit codes: 0 all budgets
-hold, 1 one does not or cannot be decided, 4 wrong usage or input.
+Judges the answers of a target against those of a base, sample by sample. Each may be a log of an evaluation
+tool (lm-eval --log_samples, Inspect, lighteval, promptfoo, deepeval, mteb, HELM; the format is found from
+the content), a load test of a server (vllm bench serve --save-detailed, guidellm), a table with the columns
+id and score, or a prediction file with id, label, and prediction or probabilities (p_<class>,
+prob_<class>). If two logs cannot be compared, the error lists their differences. Exit codes: 0 all budgets
+hold, 1 a budget does not hold or cannot be decided, 4 wrong usage or input.
+"""
+EXAMPLES = """\
+two logs of an evaluation tool, at most 2 points worse:
+  slimgate judge logs/base logs/int4 --drop-points 2
+two files with the columns id, label and prediction:
+  slimgate judge teacher.csv small.csv --metric accuracy --drop-points 2
 """
 ROLES = {
-    "id": "what names a row",
-    "label": "the right answer",
-    "prediction": "the model's answer",
-    "group": "equal for rows that belong together, such as those of one document",
+    "id": "Column of the row ids",
+    "label": "Column of the right answer",
+    "prediction": "Column of the model's answer",
+    "group": "Column with one value for rows that belong together, such as those of one document",
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
-    parser.add_argument("teacher", type=Path, metavar="BASE", help="file or folder of the base model")
+    parser.examples = EXAMPLES
+    parser.add_argument("teacher", type=Path, metavar="BASE", help="File or folder of the base model")
     parser.add_argument(
         "variants",
         type=Path,
         nargs="*",
         metavar="TARGET",
-        help="of a model to compare with it; none for the output of llama-perplexity --kl-divergence",
+        help="File or folder of a model to compare with the base (none for the output of llama-perplexity "
+        "--kl-divergence)",
     )
     parser.add_argument(
         "--metric",
         action="append",
         metavar="NAME",
-        help="repeatable; of predictions default accuracy, or those with a budget; of logs a pattern of "
-        "tasks, metrics or task/metric, default all",
+        help="Metric to judge (repeatable). Predictions: default accuracy, or the metrics with a budget. "
+        "Logs: a pattern of tasks, metrics or task/metric, default all",
     )
     parser.add_argument(
         "--drop-points",
         action="append",
         type=points,
         metavar="X",
-        help="budget in percentage points, above 0: one for each --metric in order, or one for all",
+        help="Budget in percentage points, above 0: one for each --metric in order, or one for all",
     )
     parser.add_argument(
         "--equivalent-points",
         action="append",
         type=points,
         metavar="X",
-        help="budget on both sides: at most so many percentage points worse or better; one for each --metric "
-        "in order, or one for all",
+        help="Budget on both sides: at most X percentage points worse or better; one for each --metric in "
+        "order, or one for all",
     )
-    parser.add_argument("--budgets", type=Path, metavar="FILE.toml", help="its [budgets], as in a suite")
+    parser.add_argument(
+        "--budgets", type=Path, metavar="FILE.toml", help="File with [budgets], as in a suite"
+    )
     parser.add_argument(
         "--pooled-points",
         type=points,
         metavar="X",
-        help="of logs: one budget on the mean over all samples of all tasks, of each task its first metric",
+        help="Logs: one budget on the mean over all samples of all tasks, with the first metric of each task",
     )
     parser.add_argument(
         "--range",
         action="append",
         metavar="NAME=LOW:HIGH",
-        help="of logs, repeatable: the lowest and the highest score of a metric (grade=1:10); a metric whose "
-        "range is not known can fail, and does not pass",
+        help="Logs: lowest and highest score of a metric, such as grade=1:10 (repeatable). A metric without "
+        "a known range can fail but cannot pass",
     )
     parser.add_argument(
         "--slice",
         action="append",
         dest="slices",
         metavar="FIELD",
-        help="of logs, repeatable: judge each group of samples that share a value of a field too, such as "
-        "category, metadata.language or prompt_length",
+        help="Logs: also judge each group of samples with one value of this field, such as category, "
+        "metadata.language or prompt_length (repeatable)",
     )
     parser.add_argument(
         "--slice-points",
         type=points,
         metavar="X",
-        help="of logs: budget in percentage points of every slice; those of single slices are in --budgets",
+        help="Logs: budget in percentage points for every slice; --budgets can name single slices",
     )
     parser.add_argument(
         "--answers",
         action="store_true",
-        help="of logs: also compare how answers behave: answer_length, truncated, empty and refused",
+        help="Logs: also compare how answers behave: answer_length, truncated, empty and refused",
     )
     for flag, limit in (("--length-ratio-max", "at most"), ("--length-ratio-min", "at least")):
         parser.add_argument(
             flag,
             type=factor,
             metavar="X",
-            help=f"of logs: budget on the mean length of answers, {limit} X times that of the base",
+            help=f"Logs: budget on the mean length of answers, {limit} X times that of the base",
         )
     parser.add_argument(
         "--tokenizer",
         type=Path,
         metavar="FILE",
-        help="of logs without completion tokens: a tokenizer.json, or its folder, that counts answers",
+        help="Logs without completion tokens: tokenizer.json, or its folder, to count the tokens of answers",
     )
     parser.add_argument(
         "--refusals",
         metavar="WHAT",
-        help="of logs: a file with further patterns of refusals, one a line, or a function of the answer, "
+        help="Logs: file with more patterns of refusals, one per line, or a function of the answer, "
         "package.module:function",
     )
-    parser.add_argument("--format", metavar="NAME", help="of logs; default: found from their content")
+    parser.add_argument("--format", metavar="NAME", help="Logs: format (default: found from the content)")
     parser.add_argument(
         "--allow",
         action="append",
         metavar="WHAT",
-        help="of logs, repeatable: accept that they differ in tasks, metrics, document, prompt, target, "
-        "shots, limit, chat_template, version, generation or filters (load tests: load or prompt); the "
-        "output says so",
+        help="Logs: accept a difference in tasks, metrics, document, prompt, target, shots, limit, "
+        "chat_template, version, generation or filters (load tests: load or prompt). Repeatable; the output "
+        "mentions it",
     )
     parser.add_argument(
         "--missing",
         choices=("fail", "drop", "as-wrong"),
         default="fail",
-        help="of logs: what samples without a score in one of them or both do (default fail)",
+        help="Logs: handling of samples without a score in one log or both (default fail)",
     )
     for flag, direction in (("--higher-is-better", "higher"), ("--lower-is-better", "lower")):
         parser.add_argument(
@@ -136,82 +147,80 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             metavar="NAME",
-            help=f"of logs, repeatable: a metric, or a pattern, that is better when {direction}, if neither "
-            "the log nor its name says so",
+            help=f"Logs: metric, or pattern, that is better when {direction}, if neither the log nor its "
+            "name says so (repeatable)",
         )
     parser.add_argument(
         "--run",
         action="append",
         dest="runs",
         metavar="[SIDE=]RUN",
-        help="of logs that hold several runs: latest, the beginning of a time (2026-02-01T), or each-task "
-        "(the newest run of each task); SIDE is base, target or repeat, default each; repeatable. Default: "
-        "the newest run, if it has every task of the other log",
+        help="Logs with several runs: the run to judge, as latest, the beginning of a time (2026-02-01T), or "
+        "each-task (the newest run of each task). SIDE is base, target or repeat (default all); repeatable. "
+        "Default: the newest run, if it has every task of the other log",
     )
     parser.add_argument(
         "--model",
         action="append",
         dest="models",
         metavar="[SIDE=]NAME",
-        help="of logs with answers of several models, such as the providers of promptfoo: the one to judge; "
-        "SIDE is base, target or repeat, default each; repeatable. BASE alone is also the target then",
+        help="Logs with answers of several models, such as the providers of promptfoo: the model to judge. "
+        "SIDE is base, target or repeat (default all); repeatable. BASE alone is then also the target",
     )
     parser.add_argument(
         "--same-id",
         choices=("fail", "epochs"),
         default="fail",
-        help="of logs: what several rows of one id are; epochs: repeats of one sample, in the order they "
-        "stand (default fail)",
+        help="Logs: meaning of several rows with one id. epochs: repeats of one sample, in the order of the "
+        "rows (default fail)",
     )
     parser.add_argument(
         "--repeat",
         action="append",
         type=Path,
         metavar="BASE2",
-        help="a second log of the base: how much it changes by itself",
+        help="Second log of the base, to measure how much it changes by itself",
     )
     parser.add_argument(
         "--looks",
         type=int,
         default=1,
         metavar="K",
-        help="of logs: judge the target up to K times while it runs, at each K-th of the base's samples",
+        help="Logs: judge the target up to K times while it runs, at each K-th of the base's samples",
     )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
-        help="write run.json, outcomes and the reports there",
+        help="Write run.json, outcomes and the reports to this folder",
     )
     parser.add_argument(
         "--on-inconclusive",
         choices=("fail", "warn"),
         default="fail",
-        help="what a budget that the rows cannot decide does to the exit code (default fail)",
+        help="Effect of an undecided budget on the exit code (default fail)",
     )
-    parser.add_argument(
-        "--require-budget", action="store_true", help="end with exit code 4 where nothing was gated"
-    )
+    parser.add_argument("--require-budget", action="store_true", help="Exit with code 4 if nothing was gated")
     parser.add_argument(
         "--explain-environment",
         action="store_true",
-        help="of logs: show in what the runs differ besides their answers: versions, settings, prompts, "
-        "sampling, hardware; what usually moves a score most comes first",
+        help="Logs: show how the runs differ besides their answers: versions, settings, prompts, sampling, "
+        "hardware. The causes that usually move a score most come first",
     )
-    parser.add_argument("--json", action="store_true", help="print what the run record holds of each target")
+    parser.add_argument("--json", action="store_true", help="Print what the run record has of each target")
     parser.add_argument("--seed", type=_seed, default=0, help="Seed of the random weights (default 0)")
     parser.add_argument(
         "--labels",
         type=_labels,
         metavar="A,B,…",
-        help="of predictions: all labels of the task, in the order of numbered probabilities; default those "
-        "of the rows. Any other prediction is wrong",
+        help="Predictions: all labels of the task, in the order of numbered probabilities (default: those of "
+        "the rows). Any other prediction is wrong",
     )
     parser.add_argument(
         "--positive",
         metavar="LABEL",
-        help="of predictions: the label that precision, recall, f1 and pr_auc of two labels are of; default "
-        "that of a usual pair, such as 1 of 0 and 1",
+        help="Predictions: positive label for precision, recall, f1 and pr_auc with two labels (default: "
+        "known for common pairs, such as 1 of 0 and 1)",
     )
     for role, meaning in ROLES.items():
         parser.add_argument(
@@ -281,9 +290,9 @@ def _judge_one_file(options: argparse.Namespace) -> int:
 
     if not is_kl_log(options.teacher):
         raise DataError(
-            f"{options.teacher}: came without a TARGET to compare it with; alone stands only what "
-            "llama-perplexity --kl-divergence prints, and a file with answers of several models, of which "
-            "--model base=NAME --model target=NAME choose two"
+            f"{options.teacher}: expected two files, BASE and TARGET. Alone, only the output of "
+            "llama-perplexity --kl-divergence can be judged, and a file with answers of several models: "
+            "choose two with --model base=NAME --model target=NAME"
         )
     return judge_kl_file(options)
 

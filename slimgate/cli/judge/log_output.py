@@ -177,5 +177,5 @@ def _cut(text: str | None, *, from_end: bool = False) -> str:
 def _summary(verdict: RunVerdict, verdicts: LogVerdicts) -> str:
     line = format_verdict(verdict)
     if verdicts.tests > 1 and verdict.status != "PASS":  # a PASS needs no correction
-        line += f"; one FAIL fails all, so each is corrected for {verdicts.tests} budgets (Holm)"
+        line += f"; FAIL is corrected for {verdicts.tests} budgets (Holm), because one fails the gate"
     return line

@@ -83,7 +83,7 @@ def judge_log_files(options: argparse.Namespace) -> int:
     for name, path in name_targets(options.variants).items():
         is_base = path.exists() and options.teacher.exists() and path.samefile(options.teacher)
         if is_base and not base.models:
-            raise DataError(f"{path}: base and target are one, expected the logs of two models")
+            raise DataError(f"{path}: base and target are the same path, expected the logs of two models")
         target = read_log(path, options.format)
         if options.explain_environment:
             sides = choose_runs(*choose_models(base, target, rules.models), rules.runs)

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 DESCRIPTION = """\
-Joins the records that `pytest --slimgate-shard 1/N`, `2/N` … left: one record with its outcomes, verdict and
-reports, as a run without shards leaves it. All shards are wanted, each once, of one suite, its rows and code.
-Exit codes: 0 all budgets hold, 1 one does not, is undecided (unless told to warn) or was not judged,
-4 wrong usage or input.
+Joins the records of `pytest --slimgate-shard 1/N`, `2/N` … into one record with its outcomes, verdict and
+reports. The result is the same as a run without shards. Pass every shard once. All shards must have the
+same suite, rows and code. Exit codes: 0 all budgets hold, 1 a budget does not hold, is undecided (unless
+the suite says warn) or was not judged, 4 wrong usage or input.
 """
 
 
@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="RECORD",
-        help="a shard's run.json, or its folder, such as shard-2/support",
+        help="A shard's run.json, or its folder, such as shard-2/support",
     )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="where run.json, outcomes/ and reports go, such as reports/latest/support",
+        help="Folder for run.json, outcomes/ and reports, such as reports/latest/support",
     )
     parser.set_defaults(run=run)
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from slimgate.suite.suite import Suite
 
 DESCRIPTION = """\
-Walks the step lists of the suite's [tune]: builds each, judges its drop on the selection rows, and times it
-against the teacher. Prints those that no other beats in both, and writes the fastest inside each budget into
-a new suite, which pytest then judges on the gate. What is built and measured stays in the store: running it
-again goes on. Ctrl-C ends it with what it has. Exit codes: 0 every budget has a variant inside it on
-selection, 1 one has none, 4 wrong usage or input.
+Tries the lists of steps that [tune] of the suite describes. Builds each, judges its drop on the selection
+rows, and times it against the teacher. Prints the variants that no other beats in both quality and speed.
+Writes the fastest one inside each budget into a new suite, which pytest then judges on the gate. The store
+keeps what was built and measured, so the same command continues a search. Ctrl-C ends the search and keeps
+its results. Exit codes: 0 every budget has a variant inside it on selection, 1 a budget has none, 4 wrong
+usage or input.
 """
 
 
@@ -28,16 +29,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     add = parser.add_argument
-    add("suite", type=Path, metavar="SUITE", help="a suite file with a [tune] table")
-    add("--max-minutes", type=_positive, metavar="N", help="default: the suite's tune.max_minutes, or 30")
-    add("--max-trials", type=_count, metavar="N", help="default: the suite's tune.max_trials, or 40")
-    add("--out", type=Path, metavar="FILE", help="the suite to write (default: SUITE_tuned.toml beside it)")
-    add("--seed", type=int, default=0, help="of the search; models are built by the suite's own (default 0)")
-    add("--slimgate-store", "--store", dest="store", metavar="DIR", help="default: .slimgate")
-    add("--slimgate-device", "--device", dest="device", default="cpu", help="cpu (default), cuda, …")
-    add("--time-again", action="store_true", help="take no speed-up from an earlier search")
-    add("--all", action="store_true", help="show every trial, also those that failed")
-    add("--json", action="store_true", help="print all trials as JSON")
+    add("suite", type=Path, metavar="SUITE", help="A suite file with a [tune] table")
+    add(
+        "--max-minutes",
+        type=_positive,
+        metavar="N",
+        help="Time limit in minutes (default: tune.max_minutes of the suite, or 30)",
+    )
+    add(
+        "--max-trials",
+        type=_count,
+        metavar="N",
+        help="Largest number of trials (default: tune.max_trials of the suite, or 40)",
+    )
+    add("--out", type=Path, metavar="FILE", help="Suite to write (default: SUITE_tuned.toml next to it)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="Seed of the search; the suite has the seed of the models (default 0)",
+    )
+    add(
+        "--slimgate-store",
+        "--store",
+        dest="store",
+        metavar="DIR",
+        help="Folder of the store (default: .slimgate)",
+    )
+    add("--slimgate-device", "--device", dest="device", default="cpu", help="Device: cpu (default), cuda, …")
+    add(
+        "--time-again",
+        action="store_true",
+        help="Measure speed-ups again instead of reusing those of an earlier search",
+    )
+    add("--all", action="store_true", help="Show every trial, also failed ones")
+    add("--json", action="store_true", help="Print all trials as JSON")
     parser.set_defaults(run=run)
 
 

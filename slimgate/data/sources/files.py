@@ -103,7 +103,7 @@ class Params(Table):
             where = part if label is None else f"by_label.{label}"
             if path in seen:
                 raise _error(
-                    f"{path} stands twice, in {seen[path]} and in {where}: its rows would be in both"
+                    f"{path} occurs twice, in {seen[path]} and in {where}: its rows would be in both"
                 )
             seen[path] = where
             if label is None and self.format is None and path.suffix.lower() not in SUFFIXES:

@@ -57,7 +57,7 @@ def find_columns(shown: str, columns: Sequence[str], names: ColumnNames) -> Layo
         meant = " and ".join(role for role in roles if roles[role] == twice[0])
         raise DataError(f'{shown}: column "{twice[0]}" is meant as {meant}; name each by its own option')
     if doubled := [column for column in roles.values() if columns.count(column) > 1]:
-        raise DataError(f'{shown}: column "{doubled[0]}" stands twice, expected it once')
+        raise DataError(f'{shown}: column "{doubled[0]}" occurs twice, expected it once')
     rest = [column for column in columns if column not in roles.values()]
     nested = NESTED if NESTED in rest else None
     by_class = {} if nested else _by_class(shown, rest)

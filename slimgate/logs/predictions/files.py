@@ -67,7 +67,7 @@ def check_ids(shown: str, ids: pa.Array) -> Ints:
     order = by_id(ids)
     twice = standing_twice(ids, order)
     if len(twice):
-        stand = "id stands" if len(twice) == 1 else "ids stand"
+        stand = "id occurs" if len(twice) == 1 else "ids occur"
         raise DataError(
             f"{shown}: {len(twice):,} {stand} more than once: {some(twice)}; expected one row an id"
         )

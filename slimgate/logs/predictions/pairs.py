@@ -61,7 +61,7 @@ def read_pair(
     """
     check_declared(labels)
     if teacher.is_file() and variant.is_file() and teacher.samefile(variant):
-        raise DataError(f"{teacher} and {variant} are one file, expected the predictions of two models")
+        raise DataError(f"{teacher} and {variant} are the same file, expected the predictions of two models")
     files = [read_predictions(path, names) for path in (teacher, variant)]
     columns = [column for file in files for column in file.columns]
     has_groups = any(file.groups is not None for file in files)

@@ -57,7 +57,7 @@ def _run(path: Path, files: RunFiles) -> Run:
     notes: list[str] = []
     if results is None:
         notes.append(
-            f"{path}: no results_*.json beside the samples: the direction of metrics, shots, chat "
+            f"{path}: no results_*.json next to the samples: the direction of metrics, shots, chat "
             "template, limits and versions are not known, so they were not compared"
         )
     elif results.get("n-shot") is None:
@@ -138,7 +138,7 @@ def _check_settings_known(run: Run, files: RunFiles) -> Run:
     return replace(
         run,
         problem=f"its samples have no results file of their time, results_{run.time}.json, so its settings "
-        "are not known; put that file beside them, or name a samples file alone",
+        "are not known; put that file next to them, or name a samples file alone",
     )
 
 

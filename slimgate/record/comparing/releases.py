@@ -140,7 +140,7 @@ def _notes(old: RunRecord, new: RunRecord) -> Iterator[str]:
     if not same_hardware(old.machine, new.machine):
         with_instructions = old.machine.instructions != new.machine.instructions
         machines = " and ".join(_machine(run.machine, with_instructions) for run in (old, new))
-        yield f"The machines differ ({machines}): no change of a time or a speed-up is told."
+        yield f"The machines differ ({machines}): changes of times and speed-ups are not shown."
     if rates := list(_other_rates(old, new)):
         yield f"Measured peaks differ: {', '.join(rates)}. Times may differ for that."
     libraries = [

@@ -8,7 +8,7 @@
 | Q8_0, Q5_0, Q4_0 | 8.5, 5.5, 4.5    | 32 weights share a scale               |
 | Q5_1, Q4_1       | 6, 5             | 32 weights share a scale and a minimum |
 
-Weights are rounded to the nearest level. Of Q4_0 the scale is the one with the least squared error, so that
+Weights are rounded to the nearest level. The scale of Q4_0 has the least squared error, so that
 it keeps the levels of { gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that
 gives the logits have Q8_0 below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become
 F16. Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package
@@ -30,6 +30,7 @@ from pydantic import Field
 
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError
+from slimgate.models.llama_cpp_converter import check_tokenizer
 from slimgate.models.llm_packages import require_package
 from slimgate.models.stock import save_plain
 from slimgate.plugins.context import BuildContext
@@ -62,6 +63,10 @@ class ToGguf(Step[Params]):
     def weight_format(self, params: Params) -> str:
         """Of every type."""
         return "gguf"
+
+    def check_folder(self, params: Params, folder: Path) -> None:
+        """llama.cpp reads the tokenizer, as far as its file says that."""
+        check_tokenizer(folder)
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
         """The folder's model. Raises BuildError where llama.cpp has no place for it; MissingExtra."""

@@ -17,7 +17,7 @@ such as [CLS], have none. Vectors, weights and head are trained by the step afte
     ]
 
 For models that answer a whole text by a head of one linear layer, and for sentence encoders. The order of
-words does not count, but for neighbours with bigrams, so that what needs it, such as negation, is lost. With
+words does not count, except of neighbours with bigrams. So negation and similar are lost. With
 bigrams trim_vocabulary goes before it.
 """
 

@@ -5,9 +5,9 @@
 
 As weight_only, but the error of each column is made up for by the columns after it, as far as the layer's
 inputs on the calibration rows allow; the grids weigh columns by those inputs too (observer "mse"). Blocks are
-rounded one after the other, each on what the blocks before it, already rounded, hand on. Token embeddings are
-rounded to the nearest level: there is nothing to make up for in a lookup. Weights that were pruned stay 0. It
-pays at 4 bits and fewer.
+rounded one after the other: each sees the outputs of the already rounded blocks before it. Token embeddings
+are rounded to the nearest level: there is nothing to make up for in a lookup. Pruned weights stay 0.
+It pays at 4 bits and fewer.
 Source: Frantar et al. 2022, algorithm 1; order of columns by their diagonal and static groups as in its
 reference code; bias correction: Nagel et al. 2019, section 4.2.
 """

@@ -50,6 +50,7 @@ def test_the_folder_predicts_without_slimgate(
     readme = (out / "README.md").read_text("utf-8")
     assert "pip install torch transformers compressed-tensors" in readme
     assert "Documented to load compressed-tensors: vLLM, SGLang, transformers." in readme
+    assert "$ vllm serve .\n$ python -m sglang.launch_server --model-path .\n" in readme
     assert not (out / "slimgate.json").exists()
     stored = next((kept.store / "artifacts").iterdir())
     assert (out / "model.safetensors").read_bytes() == (stored / "model.safetensors").read_bytes()
@@ -78,6 +79,7 @@ def test_a_gguf_file_loads_by_the_readmes_lines(tmp_path: Path) -> None:
         own = made.network(**batch).logits.numpy()
     assert export(kept_run(tmp_path, "small", made, "causal_lm", NEXT_TOKEN), tmp_path) == 0
     assert np.abs(predict_with_readme(tmp_path / "out", TEXTS, "scores") - own).max() < 1e-5
+    assert "$ llama-server -m model.gguf\n" in (tmp_path / "out/README.md").read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -92,6 +94,7 @@ def test_a_gguf_file_of_an_encoder_is_for_llama_cpp_alone(
     readme = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert "$ llama-embedding -m model.gguf -p" in readme
     assert "from_pretrained" not in readme
+    assert "llama-server" not in readme
 
 
 def test_a_format_that_is_not_in_the_table_has_no_line() -> None:

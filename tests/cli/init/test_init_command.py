@@ -340,7 +340,7 @@ def test_rows_that_bare_quotes_join_are_told(repository: Path, init: Init) -> No
     lines = [line.replace(",", "\t") for line in (repository / "reviews.csv").read_text("utf-8").splitlines()]
     lines[50], lines[53] = f'"so {lines[50]}', f'so" {lines[53]}'
     (repository / "reviews.tsv").write_text("\n".join(lines) + "\n", "utf-8")
-    told = "1 texts hold tabs and line breaks, because they stand between double quotes"
+    told = "1 texts hold tabs and line breaks, because they are in double quotes"
     assert told in init("--model", "model", "--data", "reviews.tsv")[1]
     out = init("--model", "model", "--data", "reviews.tsv", "--no-quotes", "--force")[1]
     assert told not in out

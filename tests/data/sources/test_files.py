@@ -56,7 +56,7 @@ def write(path: Path, content: str | bytes) -> str:
         ({"by_label": {"x": "a.txt"}}, "at least two labels, came x"),
         ({"by_label": {"x": "a.txt", "y": "b.txt"}, "format": "csv"}, 'came format = "csv"'),
         ({"path": "a.xlsx"}, "suffix .xlsx does not tell a format; known: .csv"),
-        ({"train": "a.csv", "gate": "a.csv"}, "stands twice, in train and in gate"),
+        ({"train": "a.csv", "gate": "a.csv"}, "occurs twice, in train and in gate"),
         ({"path": "a.csv", "encoding": "utf-9"}, "encoding utf-9 is not known"),
         ({"path": []}, "at least 1 item"),
         ({"path": 3}, "path"),

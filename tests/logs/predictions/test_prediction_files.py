@@ -220,10 +220,10 @@ BAD_COLUMNS = {
         {"id": ["a"], "tag": ["x"], "p_x": [1], "p_y": [0]},
         'no column "label"; known: tag; rename it, or say --label COLUMN to slimgate judge',
     ),
-    "twice": ({**PLAIN, "id": ["b", "a", "b"]}, '1 id stands more than once: "b"'),
+    "twice": ({**PLAIN, "id": ["b", "a", "b"]}, '1 id occurs more than once: "b"'),
     "many-twice": (
         {"id": [*"aabbccdd"], "label": ["x"] * 8, "prediction": ["x"] * 8},
-        '4 ids stand more than once: "a", "b", "c" and 1 more',
+        '4 ids occur more than once: "a", "b", "c" and 1 more',
     ),
     "empty-label": ({**PLAIN, "label": ["x", "", ""]}, '"label" has no value in 2 of 3 rows (ids "b", "c")'),
     "empty-id": ({**PLAIN, "id": ["a", "", "c"]}, '"id" has no value in 1 of 3 rows (rows 2)'),
@@ -337,7 +337,7 @@ def files_that_cannot_be_read(folder: Path) -> dict[str, tuple[Path, str]]:
         "ragged": (folder / "ragged.csv", "Expected 3 columns, got 2"),
         "double": (folder / "double.csv", "column 'label' twice"),
         "blank": (folder / "blank.jsonl", "has no rows"),
-        "double-parquet": (folder / "double.parquet", 'column "id" stands twice'),
+        "double-parquet": (folder / "double.parquet", 'column "id" occurs twice'),
         "lists": (folder / "lists.parquet", "cannot be read as parquet"),
     }
 

@@ -62,7 +62,7 @@ def test_prediction_files_are_read_as_the_command_reads_them(tmp_path: Path) -> 
 
 def test_a_file_is_not_held_against_itself(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text("id,label,prediction\n0,a,a\n1,b,b\n")
-    with pytest.raises(DataError, match="are one file, expected the predictions of two models"):
+    with pytest.raises(DataError, match="are the same file, expected the predictions of two models"):
         assert_within(tmp_path / "one.csv", tmp_path / "one.csv")
 
 

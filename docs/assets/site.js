@@ -1,0 +1,14 @@
+// Searching for an option: lunr reads a leading minus as "without this word".
+document.addEventListener("input", (event) => {
+  if (event.target.matches?.('[data-md-component="search-query"]')) {
+    const plain = event.target.value.replace(/(^|\s)-+(?=\S)/g, "$1");
+    if (plain !== event.target.value) event.target.value = plain;
+  }
+}, true);
+// Wide tables and blocks of code scroll by keyboard too.
+document$.subscribe(() => {
+  document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
+  for (const box of document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre > code")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+});

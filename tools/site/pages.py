@@ -1,0 +1,68 @@
+"""Descriptions, ranks in the search and edit links of the site's pages; the navigation of the reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from tools.site.links import ROOT
+
+REPOSITORY = "https://github.com/slimgate/slimgate"
+_LONGEST = 155
+# Pages that answer few questions, and would come before those that do.
+_LAST = ("reports/", "source/", "changelog.md")
+_EXCLUDED = ("source/", "hostile_inputs.md", "reports/simulations/")
+_FIRST = ("how_many_rows.md", "faq.md", "run.md", "judge.md", "judge_logs.md", "install.md", "own_model.md")
+
+
+def search_rank(page: str) -> dict[str, object]:
+    """What the search is told of a page: guides come first, reports last; source files are left out."""
+    if page.startswith(_EXCLUDED):
+        return {"exclude": True}
+    if page in _FIRST:
+        return {"boost": 2}
+    return {"boost": 0.1 if page.startswith(_LAST) else 1}
+
+
+def describe_page(markdown: str) -> str:
+    """The first paragraph of prose as plain text, cut at a sentence or a word."""
+    for block in re.split(r"\n{2,}", re.sub(r"^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)):
+        text = block.strip()
+        if text and not re.match(r"#|\||!\[|\[!\[|<|- |\d+\. |:::|    ", text):
+            return _cut(_plain(text))
+    return ""
+
+
+def _plain(text: str) -> str:
+    linked = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return " ".join(re.sub(r"[*`]|&lt;|&gt;|\\(?=\W)", "", linked).split())
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    sentences, _, _ = text[:_LONGEST].rpartition(". ")
+    return f"{sentences}." if len(sentences) > 40 else text[:_LONGEST].rpartition(" ")[0] + " …"
+
+
+def edit_address(path: str) -> str | None:
+    """Where a file of the repository can be edited; None if the page is made by the build."""
+    return f"{REPOSITORY}/edit/main/{path}" if (ROOT / path).is_file() else None
+
+
+def report_navigation(pages: Mapping[str, str]) -> list[object]:
+    """The entries of the tab "Results" for all reports; simulations are a section of their own.
+
+    pages: path in the repository -> page of the site.
+    """
+    entries = sorted((page, path) for path, page in pages.items() if page.startswith("reports/"))
+    simulations = [{title: page} for title, page in _titled(entries) if "/simulations/" in page]
+    simulations.sort(key=lambda entry: "README" not in str(entry))
+    reports: list[object] = [{title: page} for title, page in _titled(entries) if "/simulations/" not in page]
+    return [*reports, {"Simulations": simulations}]
+
+
+def _titled(entries: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for page, path in entries:
+        heading = re.search(r"^# (.+)$", (ROOT / path).read_text("utf-8"), re.MULTILINE)
+        yield (heading[1] if heading else page), page

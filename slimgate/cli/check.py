@@ -142,10 +142,10 @@ def _check_log_suite(file: Path, shown: str, *, data: bool, without_budgets: boo
     suite = load_log_suite(file, shown)
     if not without_budgets and not suite.has_budget:
         raise _describe_no_gate(shown)
-    targets = {f"targets.{name}": path for name, path in suite.targets.items()}
-    paths = {"base": suite.base, **targets, "repeat": suite.repeat} if data else {}
-    for key, path in paths.items():
-        if path is not None and not path.exists():
+    targets = [(f"targets.{name}", path) for name, paths in suite.target_runs.items() for path in paths]
+    repeat = [] if suite.repeat is None else [("repeat", suite.repeat)]
+    for key, path in [*(("base", path) for path in suite.base_runs), *targets, *repeat] if data else ():
+        if not path.exists():
             raise SuiteError(f"{shown} [logs] {key}: {path.as_posix()}: no such file or folder")
     if data:
         from slimgate.logs.suite_run import judge_log_suite

@@ -28,7 +28,7 @@ def z_quantile(alpha: float) -> float:
     return float(-ndtri(alpha))
 
 
-def t_quantile(degrees: int, alpha: float = ALPHA) -> float:
+def t_quantile(degrees: float, alpha: float = ALPHA) -> float:
     """The one-sided point of Student's t, for a variance that is estimated from few groups."""
     from scipy.special import stdtrit
 
@@ -74,7 +74,8 @@ class BudgetVerdict:
     fail_interval: the 95 % interval by which a two-sided budget FAILs, in the unit of `limit`.
     builds: of a budget over builds, how many were judged, 1 where all are equal; None of one over rows.
     builds_needed: the builds that would decide it on these rows, as n_needed has the rows for these builds;
-    needs_both: neither is enough alone, and both numbers are of more rows with more builds.
+    needs_both: neither is enough alone, and both numbers are of more rows with more builds. runs_needed: the
+    same of runs of each side, where runs were judged.
     capped: of a mean of values without a bound, the share above the cap; None of all others.
     """
 
@@ -92,6 +93,7 @@ class BudgetVerdict:
     builds_needed: int | None = None
     needs_both: bool = False
     capped: CappedFigures | None = None
+    runs_needed: int | None = None
 
 
 def to_verdict(*, inside: bool, outside: bool) -> Verdict:

@@ -15,6 +15,7 @@ from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
 from slimgate.judge.decision import CappedFigures
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.over_builds import MOST_BUILDS
+from slimgate.judge.over_runs import MOST_RUNS
 from slimgate.judge.slices import budget_slices, is_slices_kind, names_slice, slice_counts
 from slimgate.judge.token_kl import TokenKl
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
@@ -48,8 +49,16 @@ def message(name: str, judgement: QualityJudgement, *, since: str | None = None)
     budgets = "".join(f", {_budget(budget, digits)}" for budget in judgement.budgets)
     return (
         f"{name}: {judgement.metric} {values}, {drop}{budgets} "
-        f"(n={format_rows(judgement.n, judgement.groups)}{_strays(judgement)}): {_outcome(judgement)}"
+        f"(n={format_rows(judgement.n, judgement.groups)}{format_runs(judgement.runs)}{_strays(judgement)}): "
+        f"{_outcome(judgement)}"
     )
+
+
+def format_runs(runs: tuple[int, int] | None) -> str:
+    """`, 3 runs of each`, or `, 3 and 5 runs`; nothing of one run."""
+    if runs is None:
+        return ""
+    return f", {runs[0]} runs of each" if runs[0] == runs[1] else f", {runs[0]} and {runs[1]} runs"
 
 
 def _strays(judgement: QualityJudgement) -> str:
@@ -157,6 +166,11 @@ def _outcome(judgement: QualityJudgement) -> str:
             return f"INCONCLUSIVE, {builds_would_tell(undecided[0], judgement.n)}"
         clauses = [f"{_named(budget)}: {_would_tell(budget, judgement)}" for budget in undecided]
         return f"INCONCLUSIVE, {'; '.join(clauses)}"
+    if judgement.runs is not None and undecided:
+        clauses = [runs_would_tell(budget, judgement.n, judgement.runs) for budget in undecided]
+        if len(undecided) > 1:
+            clauses = [f"{_named(budget)}: {text}" for budget, text in zip(undecided, clauses, strict=True)]
+        return f"INCONCLUSIVE, {'; '.join(clauses)}"
     if judgement.n_needed is None:
         return f"INCONCLUSIVE, {_at_the_limit(judgement)}: no number of gate rows would tell"
     return f"INCONCLUSIVE, {rows_would_tell(judgement.n_needed, judgement.n)}"
@@ -204,6 +218,25 @@ def builds_would_tell(budget: BudgetVerdict, n: int) -> str:
     if rows is not None:
         return f"{_about(rows)} gate rows would tell; more builds alone would not"
     return f"too close to its budget: no number of gate rows, nor {MOST_BUILDS} builds, would tell"
+
+
+def runs_would_tell(budget: BudgetVerdict, n: int, counts: tuple[int, int]) -> str:
+    """`5 runs of each, or about 4,000 gate rows, would tell`: more of what is too few.
+
+    budget: undecided, over runs. counts: the runs that there are. Rows that are far more than n are not asked
+    for.
+    """
+    rows = budget.n_needed if (budget.n_needed or 0) <= _OUT_OF_REACH * n else None
+    runs = f"{budget.runs_needed} runs of each"
+    if budget.needs_both and rows is not None:
+        return f"{runs} together with {_about(rows)} gate rows would tell"
+    if budget.runs_needed is not None and not budget.needs_both:
+        also = f", or {_about(rows)} gate rows," if rows is not None else ""
+        return f"{runs}{also} would tell" + ("" if also else "; more gate rows alone would not")
+    if rows is not None:
+        return f"{_about(rows)} gate rows would tell; more runs alone would not"
+    limit = max(MOST_RUNS, *counts)
+    return f"too close to its budget: no number of gate rows, nor {limit} runs of each, would tell"
 
 
 def _at_the_limit(judgement: QualityJudgement) -> str:

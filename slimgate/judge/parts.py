@@ -50,7 +50,7 @@ class BudgetFacts(Part):
     records from before it was kept.
     builds: of a budget over builds, how many were judged, 1 where all are equal; None of one build.
     n_needed: the rows that would decide it; builds_needed: the builds that would, on these rows. needs_both:
-    neither would alone, and the numbers are of both together.
+    neither would alone, and the numbers are of both together. runs_needed: the runs of each side that would.
     capped: of a mean of values without a bound.
     """
 
@@ -66,6 +66,7 @@ class BudgetFacts(Part):
     builds: int | None = None
     builds_needed: int | None = None
     needs_both: bool = False
+    runs_needed: int | None = None
     capped: CappedFacts | None = None
 
 
@@ -94,6 +95,7 @@ class QualityFigures(DropFigures):
     design_effect: float | None = None
     variance: float | None = None
     strays: tuple[int, int] | None = None
+    runs: tuple[int, int] | None = None
 
 
 class BuildsFacts(Part):

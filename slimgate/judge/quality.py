@@ -15,11 +15,12 @@ import numpy as np
 from slimgate.errors import MeasureError
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
-from slimgate.judge.evidence import Evidence, gather, shared_groups
-from slimgate.judge.mean_evidence import PairedMeans, paired_means
+from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
+from slimgate.judge.mean_evidence import METHOD, PairedMeans, paired_means
 from slimgate.judge.metrics.base import Metric, arranged, own_rows, value_of
 from slimgate.judge.metrics.classes import absent_labels
 from slimgate.judge.over_builds import over_builds
+from slimgate.judge.over_runs import OverRuns, RunScores, over_runs
 from slimgate.judge.perplexity import judge_perplexity
 from slimgate.judge.random_weights import ROW_RESAMPLES
 from slimgate.judge.unbounded import is_bounded, judge_rows_above, with_cap, with_range_of_rows
@@ -51,11 +52,14 @@ def judge_quality(
     builds: Sequence[Outcomes] | None = None,
     seed: int = 0,
     resamples: int | None = None,
+    runs: RunScores | None = None,
 ) -> QualityJudgement:
     """Judges one metric against its budgets, all of which must hold.
 
     builds: the further builds of the variant on the same rows, for budgets over builds. These are judged over
     the rows where it is empty, since all builds are equal, and where it is None, since no other is known.
+    runs: the scores of every run, where teacher and variant hold the means of several; of a metric that is a
+    mean over rows.
     seed, resamples: of the random weights, if the metric takes them (default as in `weigh_rows`).
     Raises MeasureError where the metric is not defined on the rows, SuiteError for a budget it cannot judge.
     """
@@ -97,7 +101,10 @@ def judge_quality(
     if builds and any(budget.over == "builds" for budget in budgets):
         over = over_builds(metric, teacher, (variant, *builds), seed=seed, resamples=resamples)
     warnings = _warnings(metric, teacher, variant, evidence)
-    judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over)
+    of_runs = None
+    if runs is not None and max(runs.counts) > 1:
+        evidence, of_runs = _over_runs(metric, teacher, variant, evidence, runs)
+    judged = judgement_of(metric, *values, evidence, budgets, warnings=warnings, builds=over, runs=of_runs)
     judged = replace(judged, strays=_count_strays(teacher, variant))
     if not bounded:
         pairs = _pairs_of_rows(metric, teacher, (variant, *builds))
@@ -106,6 +113,24 @@ def judge_quality(
         judged = as_growth(metric, judged, evidence)
     absent = absent_labels(teacher) if metric.over_labels else []
     return withhold_pass(judged, _describe_absent(absent)) if absent else judged
+
+
+def _over_runs(
+    metric: Metric, teacher: Outcomes, variant: Outcomes, evidence: Evidence, runs: RunScores
+) -> tuple[Evidence, OverRuns]:
+    """What rows and runs tell. Runs that are equal in every score leave the evidence of the rows as it is."""
+    rows = pair_values(metric, teacher, variant, seed=0, resamples=None)
+    if not isinstance(rows, PairedMeans):
+        raise MeasureError(f"{metric.name}: it is no mean over rows, so it is not judged over several runs")
+    crossed = over_runs(rows, runs)
+    if not crossed.varies:
+        return evidence, crossed
+    method = f"{METHOD}, samples and runs"
+    better = metric.higher_is_better
+    return (
+        by_contrast(crossed, n=evidence.n, method=method, higher_is_better=better, groups=evidence.groups),
+        crossed,
+    )
 
 
 def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | None:

@@ -35,7 +35,8 @@ from slimgate.judge.contrast import (
 from slimgate.judge.decision import ALPHA, LEVEL, BudgetVerdict, Verdict, band, to_verdict, worst_verdict
 from slimgate.judge.evidence import Changed, Evidence, by_contrast
 from slimgate.judge.metrics.base import Unit
-from slimgate.judge.over_builds import Needed, OverBuilds
+from slimgate.judge.over_builds import OverBuilds
+from slimgate.judge.over_runs import OverRuns
 from slimgate.judge.rows_needed import two_sided_stretch
 
 __all__ = [
@@ -70,6 +71,7 @@ class QualityJudgement:
     family: why a budget that holds alone is no PASS beside the others; None where that is not so.
     withheld: why no budget passes whatever the interval is, such as a label without rows; else None.
     strays: rows whose prediction is no label of the task, of teacher and variant; None where neither has any.
+    runs: how many runs of teacher and variant were judged; None of one of each.
     """
 
     metric: str
@@ -94,6 +96,7 @@ class QualityJudgement:
     family: str | None = None
     withheld: str | None = None
     strays: tuple[int, int] | None = None
+    runs: tuple[int, int] | None = None
 
 
 def judgement_of(
@@ -105,10 +108,12 @@ def judgement_of(
     *,
     warnings: tuple[str, ...] = (),
     builds: OverBuilds | None = None,
+    runs: OverRuns | None = None,
 ) -> QualityJudgement:
     """The judgement of two values and what the rows tell of them, by budgets that `check_budget` let pass.
 
-    builds: what budgets over builds are judged by; None where the variant has one build.
+    builds: what budgets over builds are judged by; None where the variant has one build. runs: what the
+    evidence is of, where runs of both were judged.
     """
     drop = before - after if measured.higher_is_better else after - before
     judged = tuple(
@@ -117,6 +122,8 @@ def judgement_of(
         else _over_builds(measured, budget, before, after, evidence, builds)
         for budget in budgets
     )
+    if runs is not None:
+        judged = tuple(_with_runs_needed(measured, *pair, runs) for pair in zip(judged, budgets, strict=True))
     return QualityJudgement(
         metric=measured.name,
         teacher=before,
@@ -136,6 +143,7 @@ def judgement_of(
         variance=evidence.variance if evidence.interval else None,
         warnings=warnings,
         p_at_least=lambda points: evidence.p_at_least(points / 100),
+        runs=None if runs is None else (runs.base.runs, runs.target.runs),
     )
 
 
@@ -153,7 +161,14 @@ def withhold_budget(verdict: BudgetVerdict) -> BudgetVerdict:
     """The verdict if it is FAIL, else INCONCLUSIVE without rows that would decide it."""
     if verdict.verdict is Verdict.FAIL:
         return verdict
-    return replace(verdict, verdict=Verdict.INCONCLUSIVE, n_needed=None, builds_needed=None, p_value=1.0)
+    return replace(
+        verdict,
+        verdict=Verdict.INCONCLUSIVE,
+        n_needed=None,
+        builds_needed=None,
+        runs_needed=None,
+        p_value=1.0,
+    )
 
 
 def most_rows(judged: Sequence[BudgetVerdict]) -> int | None:
@@ -205,10 +220,10 @@ def _over_builds(
         judged = replace(judged, value=100 * builds.value(contrast), interval=(100 * low, 100 * high))
     if judged.verdict is not Verdict.INCONCLUSIVE:
         return replace(judged, builds=builds.count)
-    if is_two_sided_kind(budget.kind):
-        needed = _equivalence_builds(builds, contrast, limit)
-    else:
-        needed = builds.needed(contrast, limit)
+    stretch = _stretch_of(budget, builds.value(contrast), limit)
+    if stretch is None:
+        return replace(judged, builds=builds.count, n_needed=None)
+    needed = builds.needed(contrast, _nearer_limit(budget, builds.value(contrast), limit), stretch=stretch)
     return replace(
         judged,
         builds=builds.count,
@@ -282,13 +297,29 @@ def _equivalence_rows(evidence: Evidence, margin: float, drop: float) -> int | N
     return ceil(max(rows) * stretch**2) if len(rows) == len(counts) else None
 
 
-def _equivalence_builds(builds: OverBuilds, contrast: Contrast, margin: float) -> Needed:
-    """The same of builds and rows. The nearer limit takes more of both: their spreads are one."""
-    value = builds.value(contrast)
-    stretch = two_sided_stretch(value, margin)
+def _stretch_of(budget: QualityBudget, value: float, limit: float) -> float | None:
+    """Of builds or runs, and rows: how much further from its limit a value must be than of one test."""
+    return two_sided_stretch(value, limit) if is_two_sided_kind(budget.kind) else 1.0
+
+
+def _nearer_limit(budget: QualityBudget, value: float, limit: float) -> float:
+    """Of a budget on both sides the limit that takes more builds, runs and rows: their spreads are one."""
+    return -limit if is_two_sided_kind(budget.kind) and value < 0 else limit
+
+
+def _with_runs_needed(
+    metric: Measured, judged: BudgetVerdict, budget: QualityBudget, runs: OverRuns
+) -> BudgetVerdict:
+    """The runs that would decide an undecided budget, and the rows with as many runs."""
+    if judged.verdict is not Verdict.INCONCLUSIVE:
+        return judged
+    contrast, limit = _contrast_of(metric, budget)
+    value = runs.value(contrast)
+    stretch = _stretch_of(budget, value, limit)
     if stretch is None:
-        return Needed(None, None)
-    return builds.needed(contrast, margin if value >= 0 else -margin, stretch=stretch)
+        return replace(judged, n_needed=None)
+    needed = runs.needed(contrast, _nearer_limit(budget, value, limit), stretch=stretch)
+    return replace(judged, n_needed=needed.rows, runs_needed=needed.runs, needs_both=needed.needs_both)
 
 
 def _fail_interval(evidence: Evidence, interval: Interval, span: float) -> Interval:

@@ -25,6 +25,7 @@ from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
+from slimgate.judge.pass_k import Pass
 from slimgate.judge.score_ranges import Range, check_range, parse_range
 from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
@@ -91,6 +92,13 @@ class LogBudgets:
         patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
         return any(pattern.endswith(ANSWER_METRICS) for pattern in (*patterns, *self.measured))
 
+    @property
+    def passes(self) -> list[Pass]:
+        """pass@k and pass^k that a budget or a pattern names, such as `pass^3` or `gsm8k*/pass^3`."""
+        patterns = (*(pattern for pattern, _ in self.patterns), *(limits.pattern for limits in self.slices))
+        named = (Pass.parse(pattern.rpartition("/")[2]) for pattern in (*patterns, *self.measured))
+        return list(dict.fromkeys(of for of in named if of is not None))
+
     def check_used(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Raises SuiteError for a pattern that matches no comparison."""
         for pattern in (*(pattern for pattern, _ in (*self.patterns, *self.ranges)), *self.measured):
@@ -100,9 +108,10 @@ class LogBudgets:
                 if why is not None:
                     raise SuiteError(f'"{pattern}" matches no comparison: {why}')
                 shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
-                raise SuiteError(
-                    f'no comparison matches "{pattern}"; available: {shown}{did_you_mean(pattern, known)}'
-                )
+                hint = did_you_mean(pattern, known)
+                if Pass.parse(pattern.rpartition("/")[2]) is not None:
+                    hint = "; it is of metrics with scores of 0 and 1 that are better when higher"
+                raise SuiteError(f'no comparison matches "{pattern}"; available: {shown}{hint}')
 
 
 def is_meant(pattern: str, metric: str) -> bool:

@@ -30,6 +30,7 @@ from slimgate.plugins.reader import (
     Row,
     RowColumns,
     TaskLog,
+    name_epoch,
 )
 
 # Ids wait so many at a time to become Arrow text.
@@ -55,6 +56,8 @@ class Samples:
     documents: digests of what each sample asks (`same_documents`), once the keys are dropped. sizes: by
     metric whose figure is a ratio of two sums, of how much each score is the sum; NaN where the log has none.
     fields: by name those by which samples are sliced. behaviour: of the answers, where it is read.
+    runs: of several runs, by metric the (runs, rows) scores, of which `scores` has the means. same_answers:
+    where all runs hold the same answer; None where the logs hold none.
     """
 
     ids: pa.Array
@@ -72,6 +75,8 @@ class Samples:
     sizes: Mapping[str, Floats] = field(default_factory=dict)
     fields: Mapping[str, Field] = field(default_factory=dict)
     behaviour: AnswerColumns | None = None
+    runs: Mapping[str, Floats] | None = None
+    same_answers: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -221,7 +226,7 @@ def number_epochs(task: TaskLog) -> TaskLog:
         for row in task.rows():
             key = row.filter, row.id
             seen[key] = epoch = seen.get(key, 0) + 1
-            name = row.id if epoch == 1 else f"{row.id} epoch {epoch}"
+            name = row.id if epoch == 1 else name_epoch(row.id, epoch)
             yield replace(row, id=name, cluster=row.id if row.cluster is None else row.cluster)
 
     return replace(task, rows=rows)
@@ -298,7 +303,8 @@ def _order_ids(shown: str, ids: pa.Array) -> Ints:
         has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
             f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "
-            "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs"
+            "these repeat a sample, number them in a column epoch, or read them so by --same-id epochs "
+            "(--same-id runs, if each is a run of its own)"
         )
     return order
 

@@ -16,6 +16,8 @@ from slimgate.errors import DataError, SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, is_two_sided
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.metrics.base import Metric
+from slimgate.judge.over_runs import RunScores
+from slimgate.judge.pass_k import Pass
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.judge.score_ranges import (
@@ -38,6 +40,7 @@ from slimgate.logs.directions import (
     add_directions,
     describe_unknown,
 )
+from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pairs import (
     Counts,
     PairedScores,
@@ -46,6 +49,7 @@ from slimgate.logs.pairs import (
     comparison_name,
     pair_scores,
 )
+from slimgate.logs.passes import pass_of_samples
 from slimgate.logs.same_documents import group_rows
 from slimgate.outcomes import Floats, Ints, Texts
 from slimgate.plugins.reader import METRICS, Corpus, Log
@@ -99,7 +103,9 @@ class Comparison:
     base, target: (rows,) the scores; ids: of the samples; groups: as judged. documents: (rows,) digests of
     what the samples ask, where all tasks are pooled. sizes, corpus: (rows,) of a figure of sums, and how it
     is made of them; None of a mean of scores. slice_of: of a slice, what it is a part of.
-    length_in: what the length of answers is counted in.
+    length_in: what the length of answers is counted in. runs: of several runs the scores of each.
+    judge_noise: how much the scores of one answer differ, where it was scored again. has_epochs: rows may be
+    of one sample.
     """
 
     name: str
@@ -129,6 +135,9 @@ class Comparison:
     corpus: Corpus | None = None
     slice_of: SliceOf | None = None
     length_in: str | None = None
+    runs: RunScores | None = None
+    judge_noise: JudgeNoise | None = None
+    has_epochs: bool = False
 
     @property
     def flips_share(self) -> float:
@@ -194,6 +203,45 @@ def compare_task(
             name, metric, paired, scores, own_budgets, seed, differences.notes, (declared, known)
         )
         yield comparison if budgets.pooled else replace(comparison, documents=None), scores
+    yield from _compare_passes(paired, budgets, rules, seed, collected, differences)
+
+
+def _compare_passes(
+    paired: PairedTask,
+    budgets: LogBudgets,
+    rules: Rules,
+    seed: int,
+    collected: Collected,
+    differences: Differences,
+) -> Iterator[tuple[Comparison, PairedScores]]:
+    """pass@k and pass^k of each metric of right and wrong, where a budget or --metric names them."""
+    for of in budgets.passes:
+        for metric in paired.metrics:
+            name = f"{comparison_name(paired.task, paired.filter, metric)}/{of.name}"
+            if not budgets.is_measured(name, paired.task, of.name):
+                continue
+            better = add_directions(paired, {metric: name}, rules.directions).higher_is_better.get(metric)
+            if not better or not _is_right_or_wrong(paired, metric):
+                continue
+            collected.names.append((name, paired.task, of.name))
+            answers = pair_scores(paired, metric, rules, differences)
+            if answers is None or differences.refused:
+                continue
+            directed = replace(paired, higher_is_better={of.name: True})
+            scores = pass_of_samples(name, of, paired, answers)
+            own_budgets = budgets.of(name, paired.task, of.name)
+            comparison = _comparison(
+                name, of.name, directed, scores, own_budgets, seed, differences.notes, (SHARE, None)
+            )
+            yield comparison if budgets.pooled else replace(comparison, documents=None), scores
+
+
+def _is_right_or_wrong(paired: PairedTask, metric: str) -> bool:
+    sides = [
+        samples.scores[metric] if samples.runs is None else samples.runs[metric]
+        for samples in (paired.base, paired.target)
+    ]
+    return all(is_zero_or_one(scores[~np.isnan(scores)]) for scores in sides)
 
 
 def _comparison(
@@ -210,16 +258,21 @@ def _comparison(
     better = paired.higher_is_better[metric]
     ids = _ids(paired, scores)
     corpus = None if scores.sizes is None else paired.corpus[metric]
-    zero_one = corpus is None and is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
+    is_right_or_wrong = corpus is None and all(is_zero_or_one(values) for _, values in _list_scores(scores))
     declared = ranges[0] or ranges[1]
     if corpus is None:
         _check_range(name, metric, ids, scores, ranges, better)
-    zero_one = zero_one and declared in (None, SHARE)
-    score_range = SHARE if zero_one else declared if corpus is None else None
+    is_right_or_wrong = is_right_or_wrong and declared in (None, SHARE)
+    score_range = SHARE if is_right_or_wrong else declared if corpus is None else None
+    # means over runs may lie between
+    zero_one = is_right_or_wrong and is_zero_or_one(scores.base) and is_zero_or_one(scores.target)
     cap = known_cap(metric) if score_range is not None and not is_bounded_range(score_range) else None
     lost = scores.target < scores.base if better else scores.target > scores.base
     won = scores.target > scores.base if better else scores.target < scores.base
-    worse, better_rows = _first_positions(scores, lost), _first_positions(scores, won)
+    # of several runs the answers of the first ones are quoted
+    first_lost, first_won = _turned_in_first_runs(scores, better=better)
+    worse = _first_positions(scores, lost & first_lost)
+    better_rows = _first_positions(scores, won & first_won)
     if not is_two_sided(budgets):
         better_rows = ()
     if metric == ANSWER_LENGTH:  # a longer answer is not a worse one
@@ -246,6 +299,7 @@ def _comparison(
             seed,
             zero_one=zero_one,
             sizes=scores.sizes,
+            runs=scores.runs,
         ),
         budgets=tuple(budgets),
         counts=scores.counts,
@@ -265,7 +319,19 @@ def _comparison(
         sizes=scores.sizes,
         corpus=corpus,
         length_in=paired.length_in if metric == ANSWER_LENGTH else None,
+        runs=scores.runs,
+        has_epochs=paired.base.clusters is not None,
+        judge_noise=measure_judge_noise(paired, metric) if metric in paired.metrics else None,
     )
+
+
+def _turned_in_first_runs(scores: PairedScores, *, better: bool) -> tuple[Bools, Bools]:
+    """(rows,) whether the score fell, and rose, from the first run of the base to that of the target."""
+    before, after = scores.base, scores.target
+    if scores.runs is not None:
+        before, after = scores.runs.base[0], scores.runs.target[0]
+    fell, rose = after < before, after > before
+    return (fell, rose) if better else (rose, fell)
 
 
 def _first_positions(scores: PairedScores, turned: Bools) -> tuple[tuple[int, int], ...]:
@@ -324,7 +390,9 @@ def _check_range(
         )
     if ends is None:
         return
-    for who, values in (("base", scores.base), ("target", scores.target)):
+    is_pass = Pass.parse(metric) is not None
+    sides = (("base", scores.base), ("target", scores.target)) if is_pass else _list_scores(scores)
+    for who, values in sides:
         outside = rows_outside(values, ends)
         if len(outside):
             at = int(outside[0])
@@ -337,6 +405,16 @@ def _check_range(
                 f"{name}: sample {ids[at]} of the {who} has a score of {values[at]:g}, outside of the range "
                 f"{format_range(ends)} {source}"
             )
+
+
+def _list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
+    """The (rows,) scores of each run, with the side that they are of."""
+    if scores.runs is None:
+        return [("base", scores.base), ("target", scores.target)]
+    return [
+        *(("base", line) for line in scores.runs.base),
+        *(("target", line) for line in scores.runs.target),
+    ]
 
 
 def _to_quote(samples: Samples) -> Samples:
@@ -357,17 +435,18 @@ def judge_scores(
     *,
     zero_one: bool,
     sizes: Floats | None = None,
+    runs: RunScores | None = None,
 ) -> QualityJudgement:
-    """The verdict on (rows,) scores of both sides. Raises SuiteError for a budget that they cannot decide.
+    """The verdict on (rows,) scores of both sides, of several runs their means.
 
-    sizes: (rows,) of a figure of sums.
+    sizes: (rows,) of a figure of sums. Raises SuiteError for a budget that they cannot decide.
     """
     before, after = (
         score_outcomes(ids, scores_of_side, groups, right=zero_one, sizes=sizes)
         for scores_of_side in (base, target)
     )
     try:
-        return judge_quality(metric, before, after, budgets, seed=seed)
+        return judge_quality(metric, before, after, budgets, seed=seed, runs=runs)
     except SuiteError as error:
         hint = "" if is_bounded(metric) else f"; {metric.open_range}"
         raise SuiteError(f"{metric.name}: {error}{hint}") from error

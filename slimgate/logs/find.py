@@ -85,14 +85,14 @@ def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> Non
             continue
         if repeat.samefile(path):
             raise DataError(f"--repeat {repeat}: it is the {words} itself, expected another run of the base")
-        if _is_copy(repeat, path):
+        if is_copy(repeat, path):
             raise DataError(
                 f"--repeat {repeat}: it is {path} byte by byte, so it shows no noise; expected another "
                 "run of the base"
             )
 
 
-def _is_copy(path: Path, other: Path) -> bool:
+def is_copy(path: Path, other: Path) -> bool:
     """Whether two files, or all files of two folders, hold the same bytes, under whatever names."""
     files, other_files = _files_of(path), _files_of(other)
     if sorted(map(_size_of, files)) != sorted(map(_size_of, other_files)):

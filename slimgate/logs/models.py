@@ -7,6 +7,7 @@ that two models of one file can be judged too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import DataError, format_suggestion
@@ -71,6 +72,12 @@ def choose_repeat_model(repeat: Log, base: Log, choices: Mapping[str, str]) -> L
 
 
 def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log:
+    """The log, and each of its further runs, with one model."""
+    chosen, *further = (_choose_model(run, side, choices) for run in (log, *log.further))
+    return replace(chosen, further=tuple(further)) if further else chosen
+
+
+def _choose_model(log: Log, side: str, choices: Mapping[str, str]) -> Log:
     name = choices.get(side, choices.get(ANY) if log.models else None)
     if name is None:
         return log

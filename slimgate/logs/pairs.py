@@ -8,8 +8,9 @@ such as an assertion of one test; they are not missing in the others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from slimgate._system.json_text import plain_json
 from slimgate.budgets.base import ANSWER_LENGTH
 from slimgate.errors import DataError, format_suggestion
+from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import SHARE, Range
 from slimgate.logs.answer_columns import AnswerChecks, compare_answers
 from slimgate.logs.base_log import as_kept
@@ -35,8 +37,9 @@ from slimgate.logs.pair_notes import (
     list_metrics,
 )
 from slimgate.logs.predictions.codes import match_ids
-from slimgate.logs.predictions.files import EXAMPLES, some
+from slimgate.logs.predictions.files import some
 from slimgate.logs.same_documents import digest_documents
+from slimgate.logs.several_runs import join_samples, list_tasks, with_tasks_of_all, without_seeds
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import (
     COMPARED,
@@ -52,7 +55,7 @@ from slimgate.plugins.reader import (
 )
 
 Missing = Literal["fail", "drop", "as-wrong"]
-SameId = Literal["fail", "epochs"]
+SameId = Literal["fail", "epochs", "runs"]
 _LONGEST = 60
 _AT_ONCE = 500_000
 
@@ -64,9 +67,10 @@ class Rules:
     looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
     directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
     runs: which run of a log that holds several, as `parse_choices` has it. models: which model of a log that
-    holds several, as `parse_models` has it. same_id: what several rows of one
-    id are: "fail" refuses, "epochs" reads them as repeats of one sample. slices: fields of the samples by
-    which each comparison is sliced. checks: of the answers, where their behaviour is judged too.
+    holds several, as `parse_models` has it. same_id: what several rows of one id are: "fail" refuses,
+    "epochs" reads them as repeats of one sample, "runs" as runs of their own, and so the epochs that the log
+    numbers. slices: fields of the samples by which each comparison is sliced. checks: of the answers, where
+    their behaviour is judged too.
     """
 
     allow: frozenset[str] = frozenset()
@@ -141,7 +145,8 @@ class PairedScores:
 
     base_rows, target_rows: (rows,) positions in both logs, -1 where a log lacks the sample. documents:
     (rows,) digests of what the samples ask, as `same_documents` has them. sizes: (rows,) of a figure of sums,
-    the same in both logs; None of a mean of scores.
+    the same in both logs; None of a mean of scores. runs: of several runs the scores of each, of which base
+    and target are the means.
     """
 
     base: Floats
@@ -152,6 +157,7 @@ class PairedScores:
     documents: Ints
     counts: Counts
     sizes: Floats | None = None
+    runs: RunScores | None = None
 
 
 def check_options(allow: Collection[str]) -> None:
@@ -165,9 +171,10 @@ def check_options(allow: Collection[str]) -> None:
 
 def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
     """The tasks of both logs; tasks of one alone are a difference. Raises DataError where they share none."""
+    base, target = (with_tasks_of_all(log, differences) for log in (base, target))
     shared = [name for name in base.tasks if name in target.tasks]
     lacking = [
-        f"{log.shown} lacks {_list_tasks(names)}"
+        f"{log.shown} lacks {list_tasks(names)}"
         for log, names in (
             (target, [name for name in base.tasks if name not in target.tasks]),
             (base, [name for name in target.tasks if name not in base.tasks]),
@@ -181,23 +188,12 @@ def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
     return shared
 
 
-def _list_tasks(names: Sequence[str]) -> str:
-    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-    noun = "task" if len(names) == 1 else "tasks"
-    return f"the {noun} {', '.join(names[:EXAMPLES])}{more}"
-
-
 def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Differences) -> list[PairedTask]:
     """The samples of a task in both logs, one entry a filter. differences: gets what does not compare."""
     _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
     is_written = base.tasks[name].written and target.tasks[name].written
-    checks = rules.checks if is_written else None
-    before, after = (
-        read_samples(f"{log.shown} {name}".rstrip(), log.tasks[name], rules.slices, checks)
-        for log in (base, target)
-    )
-    for log, samples in ((base, before), (target, after)):
-        differences.notes += describe_counts(name, log, samples)
+    checks = rules.checks if is_written and not (base.further or target.further) else None
+    before, after = (_read_runs(name, log, rules, checks, differences) for log in (base, target))
     filters = [filter_ for filter_ in before if filter_ in after]
     if lone := sorted(set(before) ^ set(after)):
         text = f"filter {', '.join(map(repr, lone))} is in one log alone"
@@ -250,6 +246,33 @@ def _add_behaviour(
         ranges={name: SHARE if name != ANSWER_LENGTH else answers.ends for name in names},
         length_in=answers.measure if ANSWER_LENGTH in names else None,
     )
+
+
+def _read_runs(
+    name: str, log: Log, rules: Rules, checks: AnswerChecks | None, differences: Differences
+) -> dict[str, Samples]:
+    """By filter the samples of a side, of all its runs, which must be alike."""
+    runs = []
+    for run in (log, *log.further):
+        samples = read_samples(f"{run.shown} {name}".rstrip(), run.tasks[name], rules.slices, checks)
+        differences.notes += describe_counts(name, run, samples)
+        runs.append(samples)
+        if run is log:
+            continue
+        where = f"{name} ({run.shown} beside {log.shown})".lstrip()
+        _compare_settings(
+            where, without_seeds(log.tasks[name]), without_seeds(run.tasks[name]), rules, differences
+        )
+        if set(samples) != set(runs[0]):
+            differences.refuse(where, f"filters {', '.join(map(repr, sorted(set(samples) ^ set(runs[0]))))}")
+            continue
+        for filter_, first in runs[0].items():
+            rows = _same_samples(first, samples[filter_])
+            _compare_keys(format_place(where, filter_), first, samples[filter_], *rows, differences)
+    return {
+        filter_: join_samples([samples[filter_] for samples in runs if filter_ in samples])
+        for filter_ in [*runs[0]]
+    }
 
 
 def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences: Differences) -> None:
@@ -447,13 +470,13 @@ def pair_scores(
             return _as_wrong(where, paired, metric, counts, not_of_metric)
     scored = ~(no_base | no_target)
     if scored.all():  # copies of millions of rows are left out
-        scores = _scores_of(paired, base, target, paired.base_rows, paired.target_rows, counts)
+        scores = _scores_of(paired, metric, base, target, paired.base_rows, paired.target_rows, counts)
         return _with_sizes(where, paired, metric, scores, differences)
     rows = np.flatnonzero(scored)
     if not len(rows):
         raise DataError(f"{where}: no sample has a score in both logs{_first_error(paired)}")
     scores = _scores_of(
-        paired, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
+        paired, metric, base[rows], target[rows], paired.base_rows[rows], paired.target_rows[rows], counts
     )
     return _with_sizes(where, paired, metric, scores, differences)
 
@@ -465,6 +488,11 @@ def _with_sizes(
     before, after = paired.base.sizes.get(metric), paired.target.sizes.get(metric)
     if before is None and after is None:
         return scores
+    if scores.runs is not None:
+        raise DataError(
+            f"{where}: it is a ratio of sums over all samples, which is judged by one run of each side; "
+            "leave it out by --metric, or give one run"
+        )
     missing = np.full(len(scores.base), np.nan)
     sizes, other = (
         missing if column is None else column[rows]
@@ -491,17 +519,38 @@ def _is_of_metric(samples: Samples, metric: str) -> npt.NDArray[np.bool_]:
 
 
 def _scores_of(
-    paired: PairedTask, base: Floats, target: Floats, base_rows: Ints, target_rows: Ints, counts: Counts
+    paired: PairedTask,
+    metric: str,
+    base: Floats,
+    target: Floats,
+    base_rows: Ints,
+    target_rows: Ints,
+    counts: Counts,
+    wrong: float = nan,
 ) -> PairedScores:
+    """wrong: in place of scores that a run lacks."""
+    runs = None
+    if paired.base.runs is not None or paired.target.runs is not None:
+        runs = RunScores(
+            _scores_of_runs(paired.base, metric, base_rows, wrong),
+            _scores_of_runs(paired.target, metric, target_rows, wrong),
+        )
+        base, target = runs.base.mean(axis=0), runs.target.mean(axis=0)
     clusters = None
     if paired.base.clusters is not None and paired.target.clusters is not None:
         clusters = _take_either(paired.base.clusters, paired.target.clusters, base_rows, target_rows)
     documents = -1 - np.arange(len(base))
     if paired.base.documents is not None and paired.target.documents is not None:
         documents = _take_either(paired.base.documents, paired.target.documents, base_rows, target_rows)
-    return PairedScores(
-        base, target, base_rows, target_rows, clusters, documents, replace(counts, judged=len(base))
-    )
+    counts = replace(counts, judged=len(base))
+    return PairedScores(base, target, base_rows, target_rows, clusters, documents, counts, runs=runs)
+
+
+def _scores_of_runs(samples: Samples, metric: str, rows: Ints, wrong: float) -> Floats:
+    """(runs, rows) the scores of each run. rows: positions, -1 where the log lacks the sample."""
+    lines = samples.scores[metric][None] if samples.runs is None else samples.runs[metric]
+    scores = np.where(rows >= 0, lines[:, rows], nan)
+    return np.where(np.isnan(scores), wrong, scores)
 
 
 def _take_either(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
@@ -575,7 +624,7 @@ def _as_wrong(
     target = np.concatenate([filled[1][shared[1]], np.full(len(lone[0]), wrong), filled[1][lone[1]]])
     base_rows = np.concatenate([shared[0], lone[0], np.full(len(lone[1]), -1)])
     target_rows = np.concatenate([shared[1], np.full(len(lone[0]), -1), lone[1]])
-    return _scores_of(paired, base, target, base_rows, target_rows, counts)
+    return _scores_of(paired, metric, base, target, base_rows, target_rows, counts, wrong)
 
 
 def comparison_name(task: str, filter_: str, metric: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from slimgate.errors import DataError
+from slimgate.judge.over_runs import RunScores
 from slimgate.judge.score_ranges import (
     SHARE,
 )
@@ -40,6 +41,12 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         key: sum(getattr(comparison.counts, key) for comparison in comparisons)
         for key in Counts.__annotations__
     }
+    runs = None
+    several = [comparison.runs for comparison in comparisons if comparison.runs is not None]
+    if len(several) == len(comparisons):
+        sides = zip(comparisons, several, strict=True)
+        lines = [(_upwards(part, scores.base), _upwards(part, scores.target)) for part, scores in sides]
+        runs = RunScores(*(np.concatenate(side, axis=1) for side in zip(*lines, strict=True)))
     zero_one = all(comparison.zero_one for comparison in comparisons)
     return Comparison(
         name=POOLED,
@@ -57,6 +64,7 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
             budgets.pooled,
             seed,
             zero_one=zero_one,
+            runs=runs,
         ),
         budgets=budgets.pooled,
         counts=Counts(**counts),
@@ -69,6 +77,7 @@ def pool_comparisons(comparisons: Sequence[Comparison], budgets: LogBudgets, see
         target=target,
         ids=ids,
         groups=groups,
+        runs=runs,
     )
 
 

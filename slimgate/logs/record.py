@@ -13,7 +13,7 @@ from slimgate._system.timestamps import format_now
 from slimgate.logs.base_log import write_base_log
 from slimgate.logs.chosen_results import drop_unchosen
 from slimgate.logs.judged import JudgedFiles
-from slimgate.plugins.reader import BASE_LOG
+from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record import RunRecord, SelfTest, SuiteFacts, to_json
 from slimgate.record.files import OUTCOMES, RECORD
 from slimgate.record.outcome_files import write_outcomes
@@ -52,7 +52,11 @@ def write_record(
         write_outcomes(outcomes, folder / OUTCOMES / f"{name}.parquet")
     write_atomically(folder / RECORD, to_json(record))
     if judged.base_log is not None:
+        for stale in folder.glob(FURTHER_BASE_LOGS):
+            stale.unlink()
         write_base_log(judged.base_log, folder / BASE_LOG)
+        for number, run in enumerate(judged.base_log.further, 2):
+            write_base_log(run, folder / FURTHER_BASE_LOGS.replace("*", f"{number:04}"))
     return record
 
 

@@ -16,7 +16,7 @@ from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.plugins.environments import join_environments
 from slimgate.plugins.reader import SETTING_WORDS, SETTINGS, Log, Run, TaskLog
 
-LATEST, EACH_TASK = "latest", "each-task"
+LATEST, EACH_TASK, ALL = "latest", "each-task", "all"
 BASE, TARGET, REPEAT = "base", "target", "repeat"
 SIDES = (BASE, TARGET, REPEAT)
 # The side of a choice that does not name one.
@@ -47,7 +47,7 @@ def parse_choices(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict
         if side not in (ANY, *SIDES):
             raise DataError(f"{shown}: expected one of {', '.join(SIDES)} before the =")
         if not choice.strip():
-            raise DataError(f"{shown}: expected {LATEST}, {EACH_TASK} or the beginning of a time")
+            raise DataError(f"{shown}: expected {LATEST}, {EACH_TASK}, {ALL} or the beginning of a time")
         if side in choices:
             raise DataError(f"{shown}: {side or 'a run of every log'} came twice, expected it once")
         choices[side] = choice.strip()
@@ -76,9 +76,21 @@ def choose_runs(base: Log, target: Log, choices: Mapping[str, str]) -> tuple[Log
     if problems:
         raise DataError("; and ".join(problems))
     return (
-        chosen_base or _pick(base, BASE, base.runs[-1]),
-        chosen_target or _pick(target, TARGET, target.runs[-1]),
+        _choose_further(chosen_base or _pick(base, BASE, base.runs[-1]), BASE, choices),
+        _choose_further(chosen_target or _pick(target, TARGET, target.runs[-1]), TARGET, choices),
     )
+
+
+def _choose_further(log: Log, side: str, choices: Mapping[str, str]) -> Log:
+    """The log, with one run, or all, of each of its further logs that hold several."""
+    further: list[Log] = []
+    for folder in log.further:
+        chosen = _choose(folder, side, choices) if folder.runs else folder
+        if chosen is None and (problems := _find_problems(folder, side, log)):
+            raise DataError("; and ".join(problems))
+        chosen = chosen or _pick(folder, side, folder.runs[-1])
+        further += [replace(chosen, further=()), *chosen.further]
+    return replace(log, further=tuple(further))
 
 
 def choose_repeat(repeat: Log, base: Log, choices: Mapping[str, str]) -> Log:
@@ -103,6 +115,10 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
         return _pick(log, side, log.runs[-1])
     if choice == EACH_TASK:
         return _join_newest(log)
+    if choice == ALL:
+        first, *rest = (_pick(log, side, run) for run in log.runs)
+        further = tuple(replace(run, notes=(), further=()) for run in rest)
+        return replace(first, notes=log.notes, further=(*further, *log.further))
     fitting = [run for run in log.runs if _plain_time(run.time).startswith(_plain_time(choice))]
     if len(fitting) != 1:
         count = f"{len(fitting)} runs begin so" if fitting else "no run begins so"
@@ -112,7 +128,7 @@ def _choose(log: Log, side: str, choices: Mapping[str, str]) -> Log | None:
 
 def _check_time_known(choice: str, logs: Sequence[Log]) -> None:
     """Raises DataError for a time that is not that of a log of one run."""
-    if choice in (LATEST, EACH_TASK):
+    if choice in (LATEST, EACH_TASK, ALL):
         return
     times = [log.time for log in logs if log.time is not None]
     if not any(_plain_time(time).startswith(_plain_time(choice)) for time in times):

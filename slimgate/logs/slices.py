@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.judge.over_runs import RunScores
 from slimgate.logs.budgets import LogBudgets, matches
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric, shorten_id
 from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
@@ -160,8 +161,9 @@ def _slice(
         name, better, comparison.score_range, comparison.cap, zero_one=zero_one, corpus=corpus
     )
     ids = comparison.ids[rows]
+    runs = comparison.runs and RunScores(comparison.runs.base[:, rows], comparison.runs.target[:, rows])
     judged = judge_scores(
-        metric, ids, base, target, groups, own_budgets, seed, zero_one=zero_one, sizes=sizes
+        metric, ids, base, target, groups, own_budgets, seed, zero_one=zero_one, sizes=sizes, runs=runs
     )
     return Comparison(
         name=name,
@@ -186,6 +188,7 @@ def _slice(
         cap=comparison.cap,
         sizes=sizes,
         corpus=corpus,
+        runs=runs,
         length_in=comparison.length_in,
         slice_of=SliceOf(comparison.name, field, value, limits is not None and limits.field is not None),
     )

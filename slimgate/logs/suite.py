@@ -64,6 +64,10 @@ _LIMITS: Mapping[FileKind, Sequence[str]] = {
 }
 
 
+# One log, or several runs of one model.
+Paths = str | Annotated[list[str], Field(min_length=1)]
+
+
 class LogsTable(Table):
     """Paths are from the folder of the file."""
 
@@ -71,10 +75,11 @@ class LogsTable(Table):
     """What the reports call it; default: the names of base and targets."""
     kind: Literal["answers", "predictions", "load_tests", "kl_logs"] | None = None
     """What the files are; default: found from their content and the budgets."""
-    base: str | None = None
-    """The log of the base: a file, a folder, or a kept baseline; left out for KL logs, which hold both."""
-    targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], str] = Field(min_length=1)
-    """By name the logs of the models to judge."""
+    base: Paths | None = None
+    """The log of the base: a file, a folder, or a kept baseline, or a list of several runs; left out for KL
+    logs, which hold both."""
+    targets: dict[Annotated[str, Field(pattern=VARIANT_NAME)], Paths] = Field(min_length=1)
+    """By name the logs of the models to judge, each one log or a list of several runs."""
     repeat: str | None = None
     """A second log of the base, from which its own noise is measured."""
     format: str | None = None
@@ -126,17 +131,17 @@ class LogsTable(Table):
 class LogSuite:
     """A suite of logs, read from its file.
 
-    shown: the file as messages name it. kind: what files its budgets are for. base, targets, repeat: paths
-    relative to the working folder; base: None of KL logs, which hold both models. tables: of the file,
-    without [logs]. budgets: on the comparisons of logs of answers; None of the other kinds.
+    shown: the file as messages name it. kind: what files its budgets are for. base_runs, target_runs, repeat:
+    paths relative to the working folder; base_runs: none of KL logs, which hold both models. tables: of the
+    file, without [logs]. budgets: on the comparisons of logs of answers; None of the other kinds.
     """
 
     path: Path
     shown: str
     kind: FileKind
     table: LogsTable
-    base: Path | None
-    targets: Mapping[str, Path]
+    base_runs: Sequence[Path]
+    target_runs: Mapping[str, Sequence[Path]]
     repeat: Path | None
     tables: Mapping[str, Any]
     budgets: LogBudgets | None
@@ -150,6 +155,16 @@ class LogSuite:
         of_targets = resolve_budgets(self.tables, tuple(self.targets), self.shown)
         return any(list_budget_tables(budgets) for budgets in of_targets.values())
 
+    @property
+    def base(self) -> Path | None:
+        """The first run of the base; None of KL logs."""
+        return self.base_runs[0] if self.base_runs else None
+
+    @property
+    def targets(self) -> Mapping[str, Path]:
+        """The first run of each target."""
+        return {name: paths[0] for name, paths in self.target_runs.items()}
+
 
 def load_log_suite(path: Path, shown: str) -> LogSuite:
     """Reads the suite file, and of the logs only whether the base holds predictions. Raises SuiteError."""
@@ -161,8 +176,13 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     tables = {key: value for key, value in data.items() if key != LOGS}
     try:
         table = LogsTable.model_validate(data[LOGS])
-        base = None if table.base is None else _to_relative_path(path, table.base, shown)
+        base_runs = [] if table.base is None else _to_relative_paths(path, table.base, shown)
+        target_runs = {name: _to_relative_paths(path, texts, shown) for name, texts in table.targets.items()}
+        several = max(len(paths) for paths in (base_runs, *target_runs.values())) > 1
+        base = base_runs[0] if base_runs else None
         kind = _find_kind(base, table, tables) if table.kind is None else _KINDS[table.kind]
+        if several and kind == "prediction files" and table.kind is None:
+            kind = "logs of answers"  # a table of predictions is a log of accuracy
         _check_base(base, kind)
         if table.format is not None:
             load("log", table.format)
@@ -189,6 +209,8 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
     stated = sorted(_PREDICTION_KEYS & table.model_fields_set)
     if of_answers and stated:
         raise SuiteError(f"{shown} [logs] {stated[0]}: it is of prediction files, and the base is a log")
+    if not of_answers and several:
+        raise SuiteError(f"{shown} [logs]: several runs of a side came; {kind} are judged by one run a side")
     if not of_answers:
         _check_kind(table, tables, kind, shown)
     return LogSuite(
@@ -196,8 +218,8 @@ def read_log_suite(data: Mapping[str, Any], path: Path, shown: str) -> LogSuite:
         shown=shown,
         kind=kind,
         table=table,
-        base=base,
-        targets={name: _to_relative_path(path, text, shown) for name, text in table.targets.items()},
+        base_runs=base_runs,
+        target_runs=target_runs,
         repeat=None if table.repeat is None else _to_relative_path(path, table.repeat, shown),
         tables=tables,
         budgets=budgets_of_table(tables, shown) if of_answers else None,
@@ -272,6 +294,10 @@ def _list_stated(tables: Mapping[str, Any]) -> list[str]:
     budgets = [stated, *(of_targets.values() if isinstance(of_targets, Mapping) else ())]
     names = [name for table in budgets if isinstance(table, Mapping) for name in table]
     return [name for name in names if name != "variants"]
+
+
+def _to_relative_paths(file: Path, texts: str | list[str], shown: str) -> list[Path]:
+    return [_to_relative_path(file, text, shown) for text in ([texts] if isinstance(texts, str) else texts)]
 
 
 def _to_relative_path(file: Path, text: str, shown: str) -> Path:

@@ -21,6 +21,7 @@ from slimgate.logs.kl_log import KlLog, read_kl_log
 from slimgate.logs.predictions.budgets import read_prediction_budgets
 from slimgate.logs.predictions.judge import JudgedPair, JudgedPredictions, judge_pair
 from slimgate.logs.predictions.pairs import read_pair
+from slimgate.logs.several_runs import read_side
 from slimgate.logs.suite import LogSuite
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import Log
@@ -49,11 +50,12 @@ def judge_log_suite(suite: LogSuite) -> JudgedFiles:
         )
     form = suite.table.format
     repeat = None if suite.repeat is None else read_log(suite.repeat, form)
+    base = read_side(suite.base_runs, form)
     judged = {
         name: judge_logs(
-            base, read_log(path, form), suite.budgets, suite.rules, seed=suite.table.seed, repeat=repeat
+            base, read_side(paths, form), suite.budgets, suite.rules, seed=suite.table.seed, repeat=repeat
         )
-        for name, path in suite.targets.items()
+        for name, paths in suite.target_runs.items()
     }
     return JudgedAnswers(judged, suite.table.on_inconclusive)
 

@@ -23,6 +23,7 @@ from slimgate.logs.directions import (
     check_directions_used,
     describe_unknown,
 )
+from slimgate.logs.judge_noise import describe_judge_noise, is_of_judge
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import (
     Rules,
@@ -31,6 +32,7 @@ from slimgate.logs.pairs import (
 )
 from slimgate.logs.pooled import pool_comparisons
 from slimgate.logs.runs import choose_repeat, choose_runs
+from slimgate.logs.several_runs import describe_runs, epochs_as_runs
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.slices import check_slices, slice_comparison, slice_fields
 from slimgate.plugins.reader import Log
@@ -75,6 +77,11 @@ def judge_logs(
     """
     base, target = choose_models(base, target, rules.models)
     base, target = choose_runs(base, target, rules.runs)
+    if repeat is not None and (base.further or target.further or rules.same_id == "runs"):
+        raise DataError(
+            f"--repeat {repeat.shown}: it came with several runs of a side, whose noise is in the verdict; "
+            "give it as one more run of --base"
+        )
     if repeat is not None:
         repeat = choose_repeat(choose_repeat_model(repeat, base, rules.models), base, rules.runs)
         _check_repeat(repeat, base, target)
@@ -93,11 +100,18 @@ def _check_repeat(repeat: Log, base: Log, target: Log) -> None:
 def _judge_runs(
     base: Log, target: Log, budgets: LogBudgets, rules: Rules, seed: int, repeat: Log | None
 ) -> LogVerdicts:
+    if rules.same_id == "runs":
+        base, target = epochs_as_runs(base), epochs_as_runs(target)
     if rules.same_id == "epochs":
         base, target = _number_log_epochs(base), _number_log_epochs(target)
         repeat = None if repeat is None else _number_log_epochs(repeat)
     named = [limits.field for limits in budgets.slices if limits.field is not None]
     checks = read_answer_checks() if rules.checks is None and budgets.names_answers else rules.checks
+    if checks is not None and (base.further or target.further):
+        raise SuiteError(
+            "the length and the faults of answers are judged by one run of each side, and several runs came; "
+            "leave them out, or give one run"
+        )
     rules = replace(rules, slices=read_slices((*rules.slices, *named), rules.looks), checks=checks)
     differences = Differences((base.shown, target.shown), rules.allow, [*base.notes, *target.notes])
     collected = Collected(notes=differences.notes)
@@ -137,6 +151,10 @@ def _judge_runs(
         corrected = [replace(comparison, noise=noise.get(comparison.name)) for comparison in corrected]
         collected.notes += [f"base again: {repeat.shown}", *repeat.notes]
     alone = corrected[: len(collected.comparisons)]
+    collected.notes += [
+        describe_runs(base, target, has_epochs=any(comparison.has_epochs for comparison in alone)),
+        *_describe_judges(alone, (base, target)),
+    ]
     collected.notes += _describe_equal_answers(alone)
     return LogVerdicts(
         base=base,
@@ -164,7 +182,24 @@ def _correct_slices(slices: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _number_log_epochs(log: Log) -> Log:
-    return replace(log, tasks={name: number_epochs(task) for name, task in log.tasks.items()})
+    tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
+    return replace(log, tasks=tasks, further=tuple(map(_number_log_epochs, log.further)))
+
+
+def _describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -> list[str]:
+    """A line for each metric that a judge model scores, of how much its scores differ."""
+    several = any(log.further for log in logs)
+    lines = (
+        describe_judge_noise(
+            comparison.name,
+            comparison.judge_noise,
+            judged=is_of_judge(comparison.metric, logs[0].tool),
+            several=several or comparison.has_epochs,
+        )
+        for comparison in comparisons
+        if comparison.judge_noise is not None
+    )
+    return [line for line in lines if line is not None]
 
 
 def _correct_failures(

@@ -17,12 +17,13 @@ from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import QualityBudget, QualityJudgement, Verdict
 from slimgate.logs.budgets import drop_budgets, range_options
 from slimgate.logs.directions import read_directions
-from slimgate.logs.find import holds_predictions, read_log
+from slimgate.logs.find import holds_predictions
 from slimgate.logs.models import parse_models
 from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
 from slimgate.logs.runs import parse_choices
+from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, check_sides, read_side
 from slimgate.logs.suite import LOGS, read_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.logs.verdicts import judge_logs
@@ -32,8 +33,8 @@ from slimgate.suite.file import parse_toml
 
 
 def assert_within(
-    teacher: Outcomes | str | Path,
-    variant: Outcomes | str | Path,
+    teacher: Outcomes | str | Path | Sequence[str | Path],
+    variant: Outcomes | str | Path | Sequence[str | Path],
     *,
     metric: str | None = None,
     drop_points: float | None = None,
@@ -56,7 +57,8 @@ def assert_within(
     most so many percentage points worse or better; both sides must be shown, each at 5 %.
 
     teacher, variant: the answers of both on the same rows, as Outcomes (see `class_outcomes`), or two
-    prediction files or logs of evaluation tools as `slimgate judge` reads them. The rows are a sample: the
+    prediction files or logs of evaluation tools as `slimgate judge` reads them; lists of logs are several
+    runs of a model, which are crossed with the samples. The rows are a sample: the
     assertion holds where the one-sided 95 % bound of the drop is within the budget. metric: one of
     slimgate's, "hub:NAME", or your own "package.module:object", default accuracy; of logs a pattern of tasks,
     metrics or task/metric, default all, each with this budget. seed: of the random weights that some metrics
@@ -74,9 +76,11 @@ def assert_within(
     __tracebackhide__ = True
     equivalent = [] if equivalent_points is None else [equivalent_points]
     points = [1.0] if drop_points is None and not equivalent else [] if drop_points is None else [drop_points]
-    if isinstance(teacher, str | Path) and isinstance(variant, str | Path):
-        sides = Path(teacher), Path(variant)
-        if not all(holds_predictions(path) for path in sides):
+    if not (isinstance(teacher, Outcomes) or isinstance(variant, Outcomes)):
+        runs = _list_runs(teacher), _list_runs(variant)
+        sides = runs[0][0], runs[1][0]
+        several = max(map(len, runs)) > 1
+        if several or not all(holds_predictions(path) for path in sides):
             check_options(allow)
             rules = Rules(
                 frozenset(allow),
@@ -86,7 +90,7 @@ def assert_within(
                 models=parse_models(model),
                 same_id=same_id,
             )
-            return _assert_logs_within(*sides, metric, points, equivalent, seed, rules, ranges or {})
+            return _assert_logs_within(*runs, metric, points, equivalent, seed, rules, ranges or {})
         pair = read_pair(*sides, ColumnNames(), labels=labels, positive=positive)
         teacher, variant = pair.teacher, pair.variant
         doubt = describe_near_chance(pair.teacher)
@@ -110,15 +114,16 @@ def assert_within(
 
 
 def assert_budgets(
-    base: str | Path | None,
-    target: str | Path,
+    base: str | Path | Sequence[str | Path] | None,
+    target: str | Path | Sequence[str | Path],
     budgets: Mapping[str, Any] | str | Path,
     **options: Any,
 ) -> VariantRecord:
     """Asserts that the target's files hold all budgets: predictions, logs, load tests or KL logs.
 
-    base, target: files or folders as `slimgate judge` reads them; base: None for a KL log of llama.cpp, which
-    holds both models. budgets: the content of a table [budgets], such as {"latency": {"speedup_min": 1.2}},
+    base, target: files or folders as `slimgate judge` reads them, of logs and tables also lists of several
+    runs, which are crossed with the samples; base: None for a KL log of llama.cpp, which holds both models.
+    budgets: the content of a table [budgets], such as {"latency": {"speedup_min": 1.2}},
     or a TOML file that has one. options: other keys of `[logs]` in a suite, such as repeat="base2.json",
     allow=["prompt"] or on_inconclusive="warn".
 
@@ -141,13 +146,19 @@ def assert_budgets(
         raise SuiteError(
             f"{shown}: {LOGS if LOGS in tables else wrong[0]} came; the files are arguments of assert_budgets"
         )
-    paths = {"base": base, "repeat": options.get("repeat")}
-    files: dict[str, Any] = {"targets": {"target": str(Path(target).resolve())}}
-    files |= {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+    files: dict[str, Any] = {"targets": {"target": [str(path.resolve()) for path in _list_runs(target)]}}
+    if base is not None:
+        files["base"] = [str(path.resolve()) for path in _list_runs(base)]
+    if options.get("repeat") is not None:
+        files["repeat"] = str(Path(options["repeat"]).resolve())
     suite = read_log_suite({**tables, LOGS: {**options, **files}}, Path.cwd() / "assert_budgets", shown)
     judged = judge_log_suite(suite).targets["target"]
     for note in judged.notes:
-        warnings.warn(note, stacklevel=2)
+        if note not in (
+            ONE_RUN,
+            EPOCHS_OF_ONE_RUN,
+        ):  # of every pair of single runs, so nothing to be warned of
+            warnings.warn(note, stacklevel=2)
     lines = [
         str(result.facts.message)
         for result in judged.results()
@@ -158,9 +169,17 @@ def assert_budgets(
     return judged
 
 
+def _list_runs(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The paths of the runs of a side. Raises SuiteError for an empty list."""
+    runs = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    if not runs:
+        raise SuiteError("an empty list of runs came, expected the path of at least one")
+    return runs
+
+
 def _assert_logs_within(
-    base: Path,
-    target: Path,
+    base: Sequence[Path],
+    target: Sequence[Path],
     metric: str | None,
     points: Sequence[float],
     equivalent: Sequence[float],
@@ -171,10 +190,13 @@ def _assert_logs_within(
     stated = [f"{name}={low}:{high}" for name, (low, high) in ranges.items()]
     budgets = drop_budgets([] if metric is None else [metric], points, None, equivalent)
     budgets = replace(budgets, ranges=range_options(stated))
-    comparisons = judge_logs(read_log(base), read_log(target), budgets, rules, seed=seed).comparisons
+    sides = read_side(base), read_side(target)
+    if not sides[0].models:
+        check_sides(base, target)
+    comparisons = judge_logs(*sides, budgets, rules, seed=seed).comparisons
     wrong = [comparison.judged for comparison in comparisons if comparison.judged.verdict is not Verdict.PASS]
     if wrong:
-        raise AssertionError("\n".join(message(target.stem, judged) for judged in wrong))
+        raise AssertionError("\n".join(message(target[0].stem, judged) for judged in wrong))
     return comparisons[0].judged
 
 

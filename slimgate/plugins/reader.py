@@ -15,6 +15,7 @@ Readers (`slimgate/logs/readers/`) give these; nothing here knows a tool.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ TASKS, METRICS = "tasks", "metrics"
 COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
 # The log of a base, as it is kept beside a record.
 BASE_LOG = "base.parquet"
+# Of the further runs of a base.
+FURTHER_BASE_LOGS = "base-*.parquet"
 # What two load tests must share; `--allow NAME` accepts a difference.
 LOAD = "load"
 OF_LOADS = (LOAD, PROMPT)
@@ -50,6 +53,20 @@ Corpus = Literal["perplexity", "rate"]
 
 class Digest(int):
     """48 bits of a text that is kept no more."""
+
+
+_EPOCH = re.compile(r"(.*) epoch ([1-9]\d*)", re.DOTALL)
+
+
+def name_epoch(sample: str, epoch: object) -> str:
+    """The id of a row that is one epoch of a sample."""
+    return f"{sample} epoch {epoch}"
+
+
+def split_epoch(name: str) -> tuple[str, int]:
+    """The sample and the epoch of an id; 1 where it names none."""
+    match = _EPOCH.fullmatch(name)
+    return (name, 1) if match is None else (match[1], int(match[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +218,8 @@ class Log:
     them, the oldest first; then there are no tasks until a run is chosen (`--run`). models: where one file
     holds answers of several models, the log of each; then there are no tasks until one is chosen (`--model`).
     environment: what the run was made with, by an area of `environments.AREAS`: versions, settings, hardware.
-    It refuses no comparison; `--explain-environment` shows what differs.
+    It refuses no comparison; `--explain-environment` shows what differs. further: more runs of the same
+    model, which are judged together with this one.
     """
 
     tool: str
@@ -214,6 +232,7 @@ class Log:
     runs: tuple[Run, ...] = ()
     models: tuple[Log, ...] = ()
     environment: Environment = field(default_factory=dict)
+    further: tuple[Log, ...] = ()
 
 
 class Reader(ABC):

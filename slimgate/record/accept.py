@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from slimgate._system.files import replacing_folder
 from slimgate.errors import DataError
-from slimgate.plugins.reader import BASE_LOG
+from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS
 from slimgate.record import AcceptedFacts, LoosenedBudget, RunRecord, Weakening, to_json
 from slimgate.record.budgets import clean_reason, undecided_fails
 from slimgate.record.comparing.budgets import budget_changes, find_weaker
@@ -161,7 +161,8 @@ def _write(folder: Path, run: Kept, record: RunRecord, outcomes: Sequence[Path])
             for file in outcomes:
                 shutil.copyfile(file, new / OUTCOMES / file.name)
             if (base := run.file.with_name(BASE_LOG)).is_file():
-                shutil.copyfile(base, new / BASE_LOG)
+                for log in (base, *base.parent.glob(FURTHER_BASE_LOGS)):
+                    shutil.copyfile(log, new / log.name)
             (new / RECORD).write_text(to_json(record), "utf-8")
     except OSError as error:
         raise DataError(f"{folder}: {run.file} could not be kept there: {error.strerror}") from error

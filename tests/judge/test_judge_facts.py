@@ -64,6 +64,7 @@ DROP_FACTS = {
     "builds": None,
     "builds_needed": None,
     "needs_both": False,
+    "runs_needed": None,
     "capped": None,
 }
 FLOOR_FACTS = {
@@ -79,6 +80,7 @@ FLOOR_FACTS = {
     "builds": 3,
     "builds_needed": 7,
     "needs_both": True,
+    "runs_needed": None,
     "capped": None,
 }
 
@@ -103,6 +105,7 @@ def test_a_judged_metric_is_written_with_every_key() -> None:
         "message": "the line",
         "unit": "points",
         "strays": None,
+        "runs": None,
     }
 
 

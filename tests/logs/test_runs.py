@@ -178,7 +178,7 @@ def test_each_side_has_a_choice_of_its_own() -> None:
     ("texts", "expected"),
     [
         (["bse=latest"], "--run bse=latest: expected one of base, target, repeat before the ="),
-        ([" "], "--run  : expected latest, each-task or the beginning of a time"),
+        ([" "], "--run  : expected latest, each-task, all or the beginning of a time"),
         (["base=x", "base=y"], "--run base=y: base came twice, expected it once"),
         (["x", "y"], "--run y: a run of every log came twice, expected it once"),
     ],

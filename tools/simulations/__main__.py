@@ -27,6 +27,7 @@ NAMES = (
     "bootstrap_verdicts",
     "roc_auc_verdicts",
     "build_verdicts",
+    "run_verdicts",
     "perplexity_verdicts",
     "token_kl_verdicts",
     "speed_verdicts",

@@ -41,7 +41,9 @@ def add_arguments(parser: CommandParser) -> None:
     """Adds the description and the arguments of the command."""
     parser.description = DESCRIPTION
     parser.examples = EXAMPLES
-    parser.add_argument("teacher", type=Path, metavar="BASE", help="File or folder of the base model")
+    parser.add_argument(
+        "teacher", type=Path, nargs="?", metavar="BASE", help="File or folder of the base model"
+    )
     parser.add_argument(
         "variants",
         type=Path,
@@ -51,11 +53,30 @@ def add_arguments(parser: CommandParser) -> None:
         "--kl-divergence)",
     )
     parser.add_argument(
+        "--base",
+        type=Path,
+        nargs="+",
+        dest="base_runs",
+        metavar="RUN",
+        help="of logs and tables, in place of BASE: one or more runs of the base model; several are crossed "
+        "with the samples, so that the intervals contain both",
+    )
+    parser.add_argument(
+        "--target",
+        type=Path,
+        nargs="+",
+        action="append",
+        dest="target_runs",
+        metavar="RUN",
+        help="the same of a model to compare, in place of TARGET; repeatable, once a model",
+    )
+    parser.add_argument(
         "--metric",
         action="append",
         metavar="NAME",
         help="Metric to judge (repeatable). Predictions: default accuracy, or the metrics with a budget. "
-        "Logs: a pattern of tasks, metrics or task/metric, default all",
+        "Logs: a pattern of tasks, metrics or task/metric, default all; pass@K and pass^K of samples with "
+        "several answers",
     )
     parser.add_argument(
         "--drop-points",
@@ -155,9 +176,9 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         dest="runs",
         metavar="[SIDE=]RUN",
-        help="Logs with several runs: the run to judge, as latest, the beginning of a time (2026-02-01T), or "
-        "each-task (the newest run of each task). SIDE is base, target or repeat (default all); repeatable. "
-        "Default: the newest run, if it has every task of the other log",
+        help="Logs with several runs: the run to judge, as latest, the beginning of a time (2026-02-01T), "
+        "each-task (the newest run of each task), or all (each is a run of its side). SIDE is base, target "
+        "or repeat (default all); repeatable. Default: the newest run, if it has every task of the other log",
     )
     parser.add_argument(
         "--model",
@@ -169,10 +190,10 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--same-id",
-        choices=("fail", "epochs"),
+        choices=("fail", "epochs", "runs"),
         default="fail",
-        help="Logs: meaning of several rows with one id. epochs: repeats of one sample, in the order of the "
-        "rows (default fail)",
+        help="Logs: meaning of several rows with one id. epochs: repeats of one sample within a run, in the "
+        "order of the rows. runs: each is a run of its own, as are numbered epochs (default fail)",
     )
     parser.add_argument(
         "--repeat",
@@ -254,13 +275,37 @@ def run(options: argparse.Namespace) -> int:
     _ask_for_points("--drop-points", options.drop_points or [])
     _ask_for_points("--equivalent-points", options.equivalent_points or [])
     options.repeat = _only_repeat(options.repeat or [])
-    if not options.variants and options.models:
+    if not options.variants and not options.target_runs and options.models:
         options.variants = [options.teacher]
+    _take_sides(options)
     if not options.variants:
         return _judge_one_file(options)
     if reads_logs(options):
         return judge_log_files(options)
     return _judge_predictions(options)
+
+
+def _take_sides(options: argparse.Namespace) -> None:
+    """Sets teacher, base_runs, variants and target_runs, however base and targets came. Raises SuiteError."""
+    from slimgate.errors import SuiteError
+
+    if options.base_runs and options.teacher is not None:
+        # `--base A1 A2 B`: argparse gives a first argument without an option to BASE
+        raise SuiteError(
+            f"{options.teacher} came beside --base; with --base write the runs of each model after --target"
+        )
+    if options.target_runs and options.variants:
+        raise SuiteError(
+            f"{options.variants[0]} came beside --target; write each model's runs after a --target of its own"
+        )
+    if options.teacher is None and not options.base_runs:
+        raise SuiteError("no BASE came; expected BASE TARGET, or --base RUN … --target RUN …")
+    if options.base_runs and not options.target_runs:
+        raise SuiteError("--base came without --target; expected --base RUN … --target RUN …")
+    options.base_runs = options.base_runs or [options.teacher]
+    options.teacher = options.base_runs[0]
+    options.target_runs = options.target_runs or [[path] for path in options.variants]
+    options.variants = [paths[0] for paths in options.target_runs]
 
 
 def _only_repeat(paths: Sequence[Path]) -> Path | None:

@@ -9,7 +9,7 @@ from typing import Any
 from slimgate.cli.judge.budgets import refuse_limits
 from slimgate.cli.judge.environment import add_environments, explain_environment
 from slimgate.cli.judge.naming import name_targets
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import SuiteError
 from slimgate.judge.group_sequential import MOST_LOOKS
 from slimgate.logs.answer_columns import AnswerChecks, read_answer_checks
 from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_log_budgets
@@ -18,6 +18,7 @@ from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_l
 from slimgate.logs.models import choose_models, parse_models
 from slimgate.logs.pairs import Rules, check_options
 from slimgate.logs.runs import choose_runs, parse_choices
+from slimgate.logs.several_runs import check_sides, read_side
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.environments import EnvironmentChanges
@@ -34,12 +35,16 @@ _FLAGS = {"runs": "run", "models": "model", "slices": "slice"}
 
 def reads_logs(options: argparse.Namespace) -> bool:
     """Whether the files are logs, and not tables of labels and predictions."""
-    if options.format is not None:
+    if options.format is not None or _has_several_runs(options):
         return True
     if options.looks != 1 or options.same_id != "fail" or any(getattr(options, name) for name in _OF_LOGS):
         return True
     stated = any(getattr(options, name) for name in _OF_PREDICTIONS)
     return not all(holds_predictions(path, stated=stated) for path in (options.teacher, *options.variants))
+
+
+def _has_several_runs(options: argparse.Namespace) -> bool:
+    return len(options.base_runs) > 1 or any(len(paths) > 1 for paths in options.target_runs)
 
 
 def judge_log_files(options: argparse.Namespace) -> int:
@@ -60,8 +65,14 @@ def judge_log_files(options: argparse.Namespace) -> int:
             raise SuiteError(f"--{name} came with prediction files; it is of logs, leave it out")
         raise SuiteError(f"--{flag} came with logs, whose columns are known; it is of prediction files")
     base = read_any_log(options.teacher, options.format)
+    if base.loads and _has_several_runs(options):
+        raise SuiteError(
+            f"{options.teacher} is a load test, of which one run a side is judged; give a second run of the "
+            "base by --repeat"
+        )
     if base.loads:
         return judge_load_files(options, base)
+    base = read_side(options.base_runs, options.format)
     check_options(options.allow or ())
     rules = Rules(
         frozenset(options.allow or ()),
@@ -80,11 +91,10 @@ def judge_log_files(options: argparse.Namespace) -> int:
         check_repeat_files(options.repeat, options.teacher, options.variants)
     judged: dict[str, LogVerdicts] = {}
     changes: dict[str, EnvironmentChanges] = {}
-    for name, path in name_targets(options.variants).items():
-        is_base = path.exists() and options.teacher.exists() and path.samefile(options.teacher)
-        if is_base and not base.models:
-            raise DataError(f"{path}: base and target are the same path, expected the logs of two models")
-        target = read_log(path, options.format)
+    for name, paths in zip(name_targets(options.variants), options.target_runs, strict=True):
+        if not base.models:
+            check_sides(options.base_runs, paths)
+        target = read_side(paths, options.format)
         if options.explain_environment:
             sides = choose_runs(*choose_models(base, target, rules.models), rules.runs)
             changes[name] = explain_environment(options, name, *sides)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from slimgate.errors import DataError
 from slimgate.logs.base_log import read_about, read_base_log
-from slimgate.plugins.reader import BASE_LOG, Log, Reader
+from slimgate.plugins.reader import BASE_LOG, FURTHER_BASE_LOGS, Log, Reader
 
 _RECORD = "run.json"
 
@@ -21,7 +22,7 @@ class Baseline(Reader):
 
     def read(self, path: Path) -> Log:
         if path.is_file():
-            return read_base_log(path, str(path))
+            return _read_runs(path, str(path))
         below = [path] if (path / _RECORD).is_file() else [file.parent for file in path.glob(f"*/{_RECORD}")]
         folders = sorted(folder for folder in below if (folder / BASE_LOG).is_file())
         if len(folders) > 1:
@@ -32,7 +33,14 @@ class Baseline(Reader):
                 f"{path}: its record holds no log of a base, as a record of logs of answers does; give the "
                 "base's own file of predictions, load test or log"
             )
-        return read_base_log(folders[0] / BASE_LOG, str(path))
+        return _read_runs(folders[0] / BASE_LOG, str(path))
+
+
+def _read_runs(file: Path, shown: str) -> Log:
+    """The log, with the further runs that were judged together with it."""
+    further = sorted(file.parent.glob(FURTHER_BASE_LOGS))
+    log = read_base_log(file, shown)
+    return replace(log, further=tuple(read_base_log(run, f"{shown} ({run.name})") for run in further))
 
 
 reader = Baseline()

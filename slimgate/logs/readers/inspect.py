@@ -17,7 +17,7 @@ from slimgate.logs.inspect_files import Json, has_samples, read_header, read_sam
 from slimgate.logs.json_lines import as_text, beginning
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import Environment, join_environments, make_environment, sort_packages
-from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, Run, TaskLog, name_epoch
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
@@ -188,7 +188,7 @@ _NOT_ANSWERS = (
 
 
 def _row_id(sample: Any, epoch: int) -> str:
-    return f"{sample}" if epoch == 1 else f"{sample} epoch {epoch}"
+    return f"{sample}" if epoch == 1 else name_epoch(f"{sample}", epoch)
 
 
 def _rows(file: Path) -> Iterator[Row]:

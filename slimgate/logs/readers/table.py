@@ -23,7 +23,7 @@ from slimgate.errors import DataError, format_suggestion
 from slimgate.logs.json_lines import as_text, read_objects
 from slimgate.logs.predictions.files import FORMATS
 from slimgate.logs.readers._table_columns import TableRows
-from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog
+from slimgate.plugins.reader import DOCUMENT, PROMPT, TARGET, Log, Reader, Row, TaskLog, name_epoch
 
 _ROWS_AT_ONCE = 20_000
 # What names a sample in its task.
@@ -215,7 +215,7 @@ def _row(path: Path, row: Values, scores: dict[str, float | None]) -> Row:
     target = as_text(row.get("target") if row.get("target") is not None else row.get("label"))
     keys = {key: text for key in (DOCUMENT, PROMPT) if (text := as_text(row.get(key))) is not None}
     return Row(
-        id=name if epoch is None else f"{name} epoch {epoch}",
+        id=name if epoch is None else name_epoch(name, epoch),
         scores=scores,
         filter=str(row.get("filter") or ""),
         keys=keys if target is None else {**keys, TARGET: target},

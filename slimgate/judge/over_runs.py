@@ -1,0 +1,274 @@
+"""A mean score over the samples that there could be and the runs that each model could give.
+
+Each of A runs of the base and B runs of the target has a score on each of n samples, so runs and samples are
+crossed. The mean drop varies with the samples that were drawn, and with the runs.
+
+    bound = mean drop ± max(samples, sqrt(share × samples² + runs²))
+
+samples: how far Gaffke's bound over the samples is from the mean, of scores that are averaged over the runs.
+It holds what a run does by chance on a single sample, but nothing that a whole run has in common: a server, a
+seed, a judge model. share: of its variance, what is not such chance on single samples. That chance is in the
+spread of the runs' means too, so it would count twice. runs: Student's quantile times the standard error of
+the drop by the spread of the runs' means; the larger of two rules.
+
+    Welch's    each side has a spread of its own; too short where a side of two runs happens to agree
+    pooled     both sides have the same spread; too short where they have not
+
+Each rule alone passes a drop equal to its budget in up to 8 % and 32 % of simulated runs (2 and 10 runs); the
+larger one in at most 5.4 %. The root of the sum of squares is Banerjee's bound, see `over_builds`. A side of
+one run is taken to vary as the other side does.
+
+reports/simulations/run_verdicts.md has the error rates.
+
+Sources: Welch 1947, Biometrika 34:28-35; Banerjee 1961, Calcutta Stat. Assoc. Bull. 10:47-58.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil, hypot, isclose, sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from slimgate.judge.contrast import ByInterval, Contrast, Interval, smallest_level
+from slimgate.judge.decision import ALPHA, Z_ALPHA, Z_POWER, t_quantile
+from slimgate.judge.mean_bound import UnitLosses
+from slimgate.judge.mean_evidence import PairedMeans
+from slimgate.outcomes import Floats, Ints
+
+# How many runs of each side a message may ask for.
+MOST_RUNS = 20
+# How much wider than to its bound a drop must be from its limit to be decided 80 % of the time.
+_WITH_POWER = (Z_ALPHA + Z_POWER) / Z_ALPHA
+# Scatter of scores that is less, relative to the largest score, is that of sums.
+_ROUNDING = 1e-12
+
+
+class RunsNeeded(NamedTuple):
+    """What would decide a budget 80 % of the time if all stays as measured; None where no number would.
+
+    rows: with as many runs; runs: of each side, on as many rows. needs_both: neither is enough alone, and
+    the two numbers are of more rows together with more runs.
+    """
+
+    rows: int | None
+    runs: int | None
+    needs_both: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class RunScores:
+    """The scores of every run on the same rows. base: (runs, rows); target: (runs, rows) of its own runs.
+
+    For a metric that is no mean of these scores, such as pass^3, what each score moves its mean by.
+    """
+
+    base: Floats
+    target: Floats
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many runs each side has."""
+        return len(self.base), len(self.target)
+
+
+@dataclass(frozen=True)
+class SideSpread:
+    """What runs of one side vary by. runs: how many. variance: of the means of whole runs, one run each.
+
+    chance: the part of it that is chance on single units, as their scatter around the run's mean shows.
+    degrees: of freedom of the variance, which a side of one run takes from the other side.
+    """
+
+    runs: int
+    variance: float
+    chance: float
+    degrees: int
+
+
+@dataclass(frozen=True, eq=False)
+class OverRuns(ByInterval):
+    """Scores over samples and runs. rows: of each row the mean over the runs; n: rows."""
+
+    rows: PairedMeans
+    base: SideSpread
+    target: SideSpread
+    n: int
+
+    @property
+    def varies(self) -> bool:
+        """Whether any two runs of a side differ in any score."""
+        return any(side.variance > 0 or side.chance > 0 for side in (self.base, self.target))
+
+    def value(self, contrast: Contrast) -> float:
+        """The mean over samples and runs."""
+        return self.rows.losses(contrast).mean
+
+    def bounds(self, contrast: Contrast, alpha: float) -> Interval:
+        """Its bounds, each at a one-sided level `alpha`."""
+        losses = self.rows.losses(contrast)
+        sides = self._sides(contrast)
+        root, between = sqrt(_share_of_samples(losses, sides)), _reach_of_runs(*sides, alpha)
+        low, high = losses.interval(alpha)
+        below, above = max(losses.mean - low, 0.0), max(high - losses.mean, 0.0)
+        return (
+            losses.mean - max(below, hypot(root * below, between)),
+            losses.mean + max(above, hypot(root * above, between)),
+        )
+
+    def p_at_least(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at least `limit`"."""
+        return smallest_level(self._excluder(contrast, limit, above=True))
+
+    def p_at_most(self, contrast: Contrast, limit: float) -> float:
+        """The p-value of "the true contrast is at most `limit`"."""
+        return smallest_level(self._excluder(contrast, limit, above=False))
+
+    def excludes(self, contrast: Contrast, limit: float, alpha: float, *, above: bool) -> bool:
+        """Whether `limit` is above the upper bound, or else below the lower one."""
+        return self._excluder(contrast, limit, above=above)(alpha)
+
+    def _excluder(self, contrast: Contrast, limit: float, *, above: bool) -> Callable[[float], bool]:
+        """The same by level, by the p-value of the samples at the distance that the runs leave them.
+
+        No bound is searched for.
+        """
+        losses, sides = self.rows.losses(contrast), self._sides(contrast)
+        test = losses.p_at_least if above else losses.p_at_most
+        share, of_samples = _share_of_samples(losses, sides), test(limit)
+        sign = 1 if above else -1
+        distance = sign * (limit - losses.mean)
+
+        def is_excluded(alpha: float) -> bool:
+            between = _reach_of_runs(*sides, alpha)
+            if of_samples > alpha or distance <= between:
+                return False
+            if share == 0:
+                return True
+            left = sqrt((distance**2 - between**2) / share)
+            return test(losses.mean + sign * left) <= alpha
+
+        return is_excluded
+
+    def standard_error(self, contrast: Contrast) -> float:
+        """Of the mean, by both parts."""
+        losses, sides = self.rows.losses(contrast), self._sides(contrast)
+        of_runs = sum(side.variance / side.runs for side in sides)
+        return hypot(losses.standard_error * sqrt(_share_of_samples(losses, sides)), sqrt(of_runs))
+
+    def copies_needed(self, contrast: Contrast, limit: float) -> float | None:
+        """How many times as many rows tell, with as many runs; None where no number of rows does."""
+        needed = self.needed(contrast, limit)
+        return None if needed.rows is None or needed.needs_both else needed.rows / self.n
+
+    def needed(self, contrast: Contrast, limit: float, *, stretch: float = 1.0) -> RunsNeeded:
+        """What would tell on which side of `limit` the mean is.
+
+        stretch: how many times as far away it must be, in standard errors, as of a one-sided budget.
+        """
+        losses = self.rows.losses(contrast)
+        value = losses.mean
+        if isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12):
+            return RunsNeeded(None, None)
+        low, high = losses.interval()
+        of_rows = ((high - value) if value < limit else (value - low)) ** 2
+        room = ((limit - value) / (stretch * _WITH_POWER)) ** 2
+        sides = self._sides(contrast)
+        share = _share_of_samples(losses, sides)
+
+        def rows(runs: int | None) -> int | None:
+            """For as many runs of each side; None for the runs that there are."""
+            counted = sides
+            if runs is not None:
+                base, target = (replace(side, runs=runs, degrees=runs - 1) for side in sides)
+                counted = base, target
+            chance = _chance(counted) / (_chance(sides) or 1.0)
+            alone = of_rows * (share + (1 - share) * min(chance, 1.0))
+            between, spread = _reach_of_runs(*counted, ALPHA) ** 2, sum(s.variance / s.runs for s in counted)
+            of_chance = between * min(1.0, _chance(counted) / spread) if spread > 0 else 0.0
+            left = room - (between - of_chance)
+            if left <= 0:
+                return None
+            return ceil(self.n * max(alone / room, (share * of_rows + of_chance) / left, 1.0))
+
+        alone = rows(None)
+        more = range(max(self.base.runs, self.target.runs) + 1, MOST_RUNS + 1)
+        runs = next((count for count in more if (least := rows(count)) is not None and least <= self.n), None)
+        if alone is None and runs is None:
+            more_of_each = next(
+                ((count, least) for count in more if (least := rows(count)) is not None), None
+            )
+            return (
+                RunsNeeded(None, None)
+                if more_of_each is None
+                else RunsNeeded(more_of_each[1], more_of_each[0], needs_both=True)
+            )
+        return RunsNeeded(alone, runs)
+
+    def _sides(self, contrast: Contrast) -> tuple[SideSpread, SideSpread]:
+        """Both spreads as the contrast weighs them. A side of one run varies as the other does."""
+        base, target = self.base, self.target
+        if base.runs == 1:
+            base = replace(target, runs=1)
+        if target.runs == 1:
+            target = replace(base, runs=1)
+        return _times(base, contrast.teacher), _times(target, contrast.variant)
+
+
+def _times(side: SideSpread, factor: float) -> SideSpread:
+    return replace(side, variance=factor**2 * side.variance, chance=factor**2 * side.chance)
+
+
+def _chance(sides: tuple[SideSpread, ...]) -> float:
+    """The variance of the mean contrast by the chance of runs on single samples."""
+    return sum(side.chance / side.runs for side in sides)
+
+
+def _share_of_samples(losses: UnitLosses, sides: tuple[SideSpread, SideSpread]) -> float:
+    """The share of the samples' variance that is not the chance of runs on single samples."""
+    total = losses.standard_error**2
+    return max(0.0, 1 - _chance(sides) / total) if total > 0 else 1.0
+
+
+def _reach_of_runs(base: SideSpread, target: SideSpread, alpha: float) -> float:
+    """How far the bound is from the mean by the spread of whole runs: the larger of Welch's and the pooled.
+
+    A side without weight, such as the base of a floor, has no part in it.
+    """
+    sides = [side for side in (base, target) if side.variance > 0]
+    error = sum(side.variance / side.runs for side in sides)
+    if not sides:
+        return 0.0
+    if len(sides) == 1 or min(side.runs for side in sides) == 1:
+        # one estimate of a variance, also where a side of one run borrows it
+        return t_quantile(sides[0].degrees, alpha) * sqrt(error)
+    degrees = error**2 / sum((side.variance / side.runs) ** 2 / (side.runs - 1) for side in sides)
+    welch = t_quantile(degrees, alpha) ** 2 * error
+    free = sum(side.runs - 1 for side in sides)
+    variance = sum((side.runs - 1) * side.variance for side in sides) / free
+    pooled = t_quantile(free, alpha) ** 2 * variance * sum(1 / side.runs for side in sides)
+    return sqrt(max(welch, pooled))
+
+
+def over_runs(rows: PairedMeans, runs: RunScores) -> OverRuns:
+    """rows: the means over the runs; its groups are the units that are drawn."""
+    sides = [measure_spread(scores, rows.groups) for scores in (runs.base, runs.target)]
+    return OverRuns(rows, sides[0], sides[1], len(rows.before))
+
+
+def measure_spread(scores: Floats, groups: Ints | None) -> SideSpread:
+    """Of the (runs, rows) scores of a side; groups: (rows,) the units that are drawn, None: single rows."""
+    count, n = scores.shape
+    if count == 1:
+        return SideSpread(1, 0.0, 0.0, 0)
+    means = scores.mean(axis=1)
+    # what is left of each score without the mean of its row and of its run
+    scatter = scores - scores.mean(axis=0) - (means - means.mean())[:, None]
+    scatter[np.abs(scatter) <= _ROUNDING * np.abs(scores).max()] = 0.0
+    if groups is not None:
+        member = np.unique(groups, return_inverse=True)[1]
+        scatter = np.stack([np.bincount(member, weights=line) for line in scatter])
+    chance = float((scatter**2).sum()) / (count - 1) / n**2
+    return SideSpread(count, float(means.var(ddof=1)), chance, count - 1)

@@ -1,0 +1,62 @@
+"""pass@k and pass^k: the chance that at least one of k answers is right, and that all k are.
+
+Of r repeats of a sample of which c are right, the chances without bias are
+
+    pass^k = C(c, k) / C(r, k)        pass@k = 1 - C(r - c, k) / C(r, k)
+
+They are numbers between 0 and 1 of each sample, and their mean is judged as that of any score. What a whole
+run moves the mean by is k p^(k-1) of what it moves the sample's chance p (of pass@k, 1 - p in its place). It
+is k C(c, k - 1) / C(r - 1, k - 1): the chance that k - 1 of the other answers are right, of an answer that is
+wrong. A power of c / r, which has the answer itself in it, is too small where one answer of three is the odd
+one out: it passed a drop of pass@3 equal to its budget in 8 % of simulated runs.
+
+Sources: Chen et al. 2021, arXiv 2107.03374 (pass@k); Yao et al. 2024, arXiv 2406.12045 (pass^k).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+from slimgate.outcomes import Floats
+
+_NAME = re.compile(r"pass([@^])([1-9]\d{0,3})")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """kind: "@", at least one of k answers is right, or "^", all of them are."""
+
+    kind: Literal["@", "^"]
+    k: int
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """Of `pass@3` or `pass^3`; None of any other text."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        return cls("@" if match[1] == "@" else "^", int(match[2]))
+
+    @property
+    def name(self) -> str:
+        """`pass^3`."""
+        return f"pass{self.kind}{self.k}"
+
+
+def pass_scores(metric: Pass, right: Floats, repeats: Floats) -> tuple[Floats, Floats]:
+    """The value of each sample, and how much the mean moves with the chance of the sample.
+
+    right, repeats: (samples,) right answers of so many; at least k repeats.
+    """
+    counted = right if metric.kind == "^" else repeats - right
+    all_alike = np.ones(len(counted))
+    for step in range(metric.k):
+        all_alike *= np.maximum(counted - step, 0.0) / (repeats - step)
+    slopes = np.full(len(counted), float(metric.k))
+    for step in range(metric.k - 1):
+        slopes *= np.maximum(counted - step, 0.0) / np.maximum(repeats - 1 - step, 1.0)
+    return all_alike if metric.kind == "^" else 1 - all_alike, slopes

@@ -1,0 +1,81 @@
+"""pass@k and pass^k of the samples of two logs: from runs, from the epochs of a run, or from both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from slimgate.errors import DataError
+from slimgate.judge.over_runs import RunScores
+from slimgate.judge.pass_k import Pass, pass_scores
+from slimgate.logs.columns import Samples
+from slimgate.logs.pairs import PairedScores, PairedTask
+from slimgate.outcomes import Floats, Ints
+from slimgate.plugins.reader import split_epoch
+
+
+def pass_of_samples(name: str, metric: Pass, paired: PairedTask, scores: PairedScores) -> PairedScores:
+    """One value a sample in place of one score a row; the runs as `RunScores` has them.
+
+    Raises DataError where a sample has fewer than k answers.
+    """
+    member, first = _number_samples(paired, scores)
+    runs = scores.runs or RunScores(scores.base[None], scores.target[None])
+    values, moves = [], []
+    for side, lines in (("base", runs.base), ("target", runs.target)):
+        epochs = np.bincount(member).astype(np.float64)
+        _check_repeats(name, metric, side, paired, scores, first, epochs * len(lines))
+        right = np.stack([np.bincount(member, weights=line) for line in lines])
+        value, slopes = pass_scores(metric, right.sum(axis=0), epochs * len(lines))
+        values.append(value)
+        moves.append(right / epochs * slopes)
+    return PairedScores(
+        base=values[0],
+        target=values[1],
+        base_rows=scores.base_rows[first],
+        target_rows=scores.target_rows[first],
+        clusters=None if scores.clusters is None else scores.clusters[first],
+        documents=scores.documents[first],
+        counts=replace(scores.counts, judged=len(first)),
+        runs=None if scores.runs is None else RunScores(moves[0], moves[1]),
+    )
+
+
+def _number_samples(paired: PairedTask, scores: PairedScores) -> tuple[Ints, Ints]:
+    """(rows,) the sample of each row, from 0, and (samples,) the first row of each."""
+    if paired.base.clusters is None:
+        rows = np.arange(len(scores.base))
+        return rows, rows
+    names = [split_epoch(_id_of(paired, scores, row))[0] for row in range(len(scores.base))]
+    codes: dict[str, int] = {}
+    member = np.array([codes.setdefault(sample, len(codes)) for sample in names], np.int64)
+    return member, np.unique(member, return_index=True)[1]
+
+
+def _id_of(paired: PairedTask, scores: PairedScores, row: int) -> str:
+    at = int(scores.base_rows[row])
+    samples: Samples = paired.base
+    if at < 0:
+        samples, at = paired.target, int(scores.target_rows[row])
+    return str(samples.ids[at].as_py())
+
+
+def _check_repeats(
+    name: str,
+    metric: Pass,
+    side: str,
+    paired: PairedTask,
+    scores: PairedScores,
+    first: Ints,
+    repeats: Floats,
+) -> None:
+    if (repeats >= metric.k).all():
+        return
+    at = int(repeats.argmin())
+    sample = split_epoch(_id_of(paired, scores, int(first[at])))[0]
+    raise DataError(
+        f"{name}: sample {sample} has {int(repeats[at])} {'answer' if repeats[at] == 1 else 'answers'} in "
+        f"the {side}, and {metric.name} takes at least {metric.k}: give more runs (--base A1 A2 … --target "
+        "B1 B2 …) or more epochs"
+    )

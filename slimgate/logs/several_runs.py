@@ -1,0 +1,275 @@
+"""Several runs of one model as one side of a verdict: their samples joined, a line of scores a run.
+
+Runs come as files of their own (`--base A1 A2 A3`), as the runs of one folder (`--run all`), or as the
+epochs of one log (`--same-id runs`). Runs of a side must share what base and target must share, but for the
+seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from slimgate.errors import DataError
+from slimgate.logs.columns import Samples, number_epochs
+from slimgate.logs.differences import Differences
+from slimgate.logs.find import is_copy, read_log
+from slimgate.logs.predictions.codes import by_id
+from slimgate.logs.predictions.files import EXAMPLES
+from slimgate.logs.sample_fields import Field
+from slimgate.outcomes import Floats, Ints
+from slimgate.plugins.reader import TASKS, Log, Row, TaskLog, split_epoch
+
+# What the seed of a generation is called; runs of one model differ in it.
+_SEEDS = ("seed", "seeds", "random_seed")
+
+ONE_RUN = (
+    "one run of each: the intervals do not contain what changes from run to run (server, batches, seed); "
+    "give several: --base A1 A2 … --target B1 B2 …"
+)
+
+EPOCHS_OF_ONE_RUN = (
+    "epochs of one run of each: the intervals contain what changes between the answers to a sample, and not "
+    "from run to run (server, batches); if each epoch is a run of its own, add --same-id runs"
+)
+
+
+def read_side(paths: Sequence[Path], form: str | None = None) -> Log:
+    """The log of one run, or of several runs of one model. form: of the logs, None to find it.
+
+    Raises DataError for runs of two models, and for a file that is another's copy.
+    """
+    for path, other in combinations(paths, 2):
+        if path.exists() and other.exists() and (path.samefile(other) or is_copy(path, other)):
+            raise DataError(
+                f"{other}: it is {path}{'' if path.samefile(other) else ' byte by byte'}, so it is no other "
+                "run; a model that always gives the same answers needs one run"
+            )
+    return join_logs([read_log(path, form) for path in paths])
+
+
+def check_sides(base: Sequence[Path], target: Sequence[Path]) -> None:
+    """Raises DataError for a file that is of both sides."""
+    for path, other in product(base, target):
+        if path.exists() and other.exists() and other.samefile(path):
+            raise DataError(f"{other}: base and target are the same path, expected the logs of two models")
+
+
+def join_logs(logs: Sequence[Log]) -> Log:
+    """The first log, with the others as its further runs. Raises DataError for two models."""
+    models = list(dict.fromkeys(log.model for log in logs if log.model is not None))
+    if len(models) > 1:
+        raise DataError(
+            f"{' and '.join(log.shown for log in logs)}: runs of one side are of one model, and these are of "
+            f"{' and '.join(models)}; give each model a --target of its own"
+        )
+    further = [run for log in logs[1:] for run in (replace(log, further=()), *log.further)]
+    return replace(logs[0], further=(*logs[0].further, *further))
+
+
+def epochs_as_runs(log: Log) -> Log:
+    """The epochs of a log as runs of their own. Raises DataError where each sample has one."""
+    if log.further:
+        raise DataError(
+            f"{log.shown}: --same-id runs is of one log a side, and several runs came; leave it out"
+        )
+    tasks = {name: number_epochs(task) for name, task in log.tasks.items()}
+    epochs = sorted({split_epoch(row.id)[1] for task in tasks.values() for row in task.rows()})
+    if len(epochs) < 2:
+        raise DataError(
+            f"{log.shown}: --same-id runs, and no id comes twice; expected a row for each sample and run"
+        )
+    runs = [
+        replace(
+            log,
+            shown=f"{log.shown} (epoch {epoch})",
+            tasks={name: _of_epoch(task, epoch) for name, task in tasks.items()},
+        )
+        for epoch in epochs
+    ]
+    return replace(runs[0], further=tuple(runs[1:]))
+
+
+def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:
+    def rows() -> Iterator[Row]:
+        for row in task.rows():
+            sample, number = split_epoch(row.id)
+            if number == epoch:
+                yield replace(row, id=sample, cluster=None if row.cluster == sample else row.cluster)
+
+    # the tool counts samples and means over all epochs
+    return replace(task, rows=rows, samples=None, means={})
+
+
+def list_tasks(names: Sequence[str]) -> str:
+    """`the tasks a, b and 3 more`."""
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    noun = "task" if len(names) == 1 else "tasks"
+    return f"the {noun} {', '.join(names[:EXAMPLES])}{more}"
+
+
+def with_tasks_of_all(log: Log, differences: Differences) -> Log:
+    """The log without tasks that one of its runs lacks, which are a difference."""
+    for run in log.further:
+        for lacking, other in ((run, log), (log, run)):
+            if names := [name for name in other.tasks if name not in lacking.tasks]:
+                differences.add(
+                    TASKS, "", f"{lacking.shown} lacks {list_tasks(names)}, which {other.shown} has"
+                )
+    tasks = {name: task for name, task in log.tasks.items() if all(name in run.tasks for run in log.further)}
+    return replace(log, tasks=tasks)
+
+
+def describe_runs(base: Log, target: Log, *, has_epochs: bool) -> str:
+    """A note: how many runs there are, and whether the intervals contain what whole runs change."""
+    counts = [1 + len(log.further) for log in (base, target)]
+    if max(counts) == 1:
+        return EPOCHS_OF_ONE_RUN if has_epochs else ONE_RUN
+    shown = [", ".join(run.shown for run in (log, *log.further)) for log in (base, target)]
+    note = (
+        f"{counts[0]} and {counts[1]} runs, crossed with the samples; the intervals contain both: base "
+        f"{shown[0]}; target {shown[1]}"
+    )
+    for side, other, count in zip(("base", "target"), ("target", "base"), counts, strict=True):
+        if count == 1:
+            note += f"; the {side} has one run, and is taken to vary from run to run as the {other} does"
+    return note
+
+
+def without_seeds(task: TaskLog) -> TaskLog:
+    """The task without the seeds in its settings."""
+    generation = task.settings.get("generation")
+    if not isinstance(generation, Mapping):
+        return task
+    settings = {name: value for name, value in generation.items() if name not in _SEEDS}
+    return replace(task, settings={**task.settings, "generation": settings})
+
+
+def join_samples(runs: Sequence[Samples]) -> Samples:
+    """The samples of all runs of a side, with their mean scores, and in `runs` those of each run.
+
+    A sample that lacks a score in one run has none. What the others hold of it is that of the first run.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    ids, firsts = _join_ids(runs)
+    places = [_places(ids, run) for run in runs]
+    first_of = np.concatenate([np.full(count, at) for at, count in enumerate(firsts)])
+    metrics = dict.fromkeys(metric for run in runs for metric in run.scores)
+    scores = {
+        metric: np.stack([_line(run, metric, at) for run, at in zip(runs, places, strict=True)])
+        for metric in metrics
+    }
+
+    def rows() -> Iterator[Row]:
+        """In the order of the ids: those of later runs that earlier ones lack come after."""
+        known: set[str] = set()
+        for run, count in zip(runs, firsts, strict=True):
+            for row in run.rows() if count else ():
+                if row.id not in known:
+                    known.add(row.id)
+                    yield row
+
+    def first(columns: Sequence[Ints | None]) -> Ints | None:
+        """Of each sample the value of the first run that has it."""
+        if any(column is None for column in columns):
+            return None
+        joined = np.empty(len(ids), np.int64)
+        for number, (column, at) in enumerate(zip(columns, places, strict=True)):
+            new = first_of == number
+            joined[new] = np.asarray(column)[at[new]]
+        return joined
+
+    keys = {name: first([run.keys.get(name) for run in runs]) for name in runs[0].keys}
+    flags = {
+        name: np.sum([_spread(getattr(run, name), at) for run, at in zip(runs, places, strict=True)], axis=0)
+        for name in ("errors", "truncated")
+    }
+    return Samples(
+        ids=ids,
+        order=by_id(ids),
+        scores={metric: lines.mean(axis=0) for metric, lines in scores.items()},
+        empty=_join_empty(runs, ids),
+        keys={name: values for name, values in keys.items() if values is not None},
+        answers=None,
+        clusters=first([run.clusters for run in runs]),
+        errors=flags["errors"].astype(np.uint8),
+        truncated=flags["truncated"].astype(np.uint8),
+        not_numbers={name: sum(run.not_numbers.get(name, 0) for run in runs) for name in runs[0].not_numbers},
+        rows=rows,
+        # a figure of sums is refused where it is judged
+        sizes={metric: sizes for run in runs for metric, sizes in _size_lines(run, ids).items()},
+        fields={
+            name: Field(np.where(places[0] >= 0, of_first.codes[places[0]], -1), of_first.values)
+            for name, of_first in runs[0].fields.items()
+        },
+        runs=scores,
+        same_answers=_same_answers(runs, places),
+    )
+
+
+def _join_ids(runs: Sequence[Samples]) -> tuple[pa.Array, list[int]]:
+    """All ids, and how many each run is the first to have."""
+    ids, firsts = runs[0].ids, [len(runs[0])]
+    for run in runs[1:]:
+        new = run.ids.filter(pc.is_null(pc.index_in(run.ids, value_set=ids)))
+        firsts.append(len(new))
+        if len(new):
+            ids = pa.concat_arrays([ids, new])
+    return ids, firsts
+
+
+def _places(ids: pa.Array, run: Samples) -> Ints:
+    """(ids,) the row of each in a run; -1 where it lacks the sample."""
+    places: Ints = pc.fill_null(pc.index_in(ids, value_set=run.ids), -1).to_numpy().astype(np.int64)
+    return places
+
+
+def _size_lines(run: Samples, ids: pa.Array) -> dict[str, Floats]:
+    """By metric the sizes of a run, of all samples."""
+    places = _places(ids, run)
+    return {metric: np.where(places >= 0, sizes[places], np.nan) for metric, sizes in run.sizes.items()}
+
+
+def _line(run: Samples, metric: str, places: Ints) -> Floats:
+    if metric not in run.scores:
+        return np.full(len(places), np.nan)
+    return np.where(places >= 0, run.scores[metric][places], np.nan)
+
+
+def _spread(flags: Ints, places: Ints) -> Ints:
+    return np.where(places >= 0, flags[places], 0)
+
+
+def _join_empty(runs: Sequence[Samples], ids: pa.Array) -> Mapping[str, Ints] | None:
+    """As `Samples.empty`: samples that lack a score that they should have in any of the runs."""
+    if any(run.empty is None for run in runs):
+        return None
+    names = dict.fromkeys(name for run in runs for name in run.empty or {})
+    joined = {}
+    for name in names:
+        parts = [
+            pc.index_in(run.ids.take(pa.array(run.empty[name])), value_set=ids).to_numpy()
+            for run in runs
+            if run.empty is not None and name in run.empty
+        ]
+        joined[name] = np.unique(np.concatenate(parts)).astype(np.int64)
+    return joined
+
+
+def _same_answers(runs: Sequence[Samples], places: Sequence[Ints]) -> npt.NDArray[np.bool_] | None:
+    """(samples,) whether all runs hold the same answer, so that only its score was made again."""
+    if any(run.answers is None for run in runs):
+        return None
+    answers = [
+        np.where(at >= 0, np.asarray(run.answers)[at], -1) for run, at in zip(runs, places, strict=True)
+    ]
+    same: npt.NDArray[np.bool_] = np.all([line == answers[0] for line in answers], axis=0)
+    return same & (answers[0] > 0)

@@ -1,0 +1,324 @@
+"""Several runs of each side: crossed with the samples, from files, folders, suites and epochs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slimgate import assert_budgets, assert_within
+from slimgate.cli.main import main
+from slimgate.errors import DataError, SuiteError
+from slimgate.logs.several_runs import join_logs
+from slimgate.logs.suite import load_log_suite
+from slimgate.logs.suite_run import judge_log_suite
+from slimgate.plugins.reader import Log
+
+Judge = Callable[..., tuple[int, str, str]]
+N = 200
+
+
+@pytest.fixture
+def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["judge", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def write_run(folder: Path, name: str, scores: Sequence[float], **columns: Sequence[Any]) -> Path:
+    file = folder / f"{name}.csv"
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "score", *columns])
+        writer.writerows(
+            [f"q{at}", *row] for at, row in enumerate(zip(scores, *columns.values(), strict=True))
+        )
+    return file
+
+
+def draw(seed: int, runs: int, right: float = 0.8) -> list[list[int]]:
+    answers = np.random.default_rng(seed).random((runs, N)) < right
+    return answers.astype(int).tolist()
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[list[Path], list[Path]]:
+    base = [write_run(tmp_path, f"a{at}", scores) for at, scores in enumerate(draw(0, 3))]
+    target = [write_run(tmp_path, f"b{at}", scores) for at, scores in enumerate(draw(1, 3))]
+    return base, target
+
+
+def quality(out: str, metric: str = "score") -> dict[str, Any]:
+    (judged,) = json.loads(out).values()
+    facts = judged["quality"][metric]
+    return {key: value for key, value in facts.items() if key not in ("message", "measured")}
+
+
+def test_the_means_over_the_runs_are_judged(judge: Judge, sides: tuple[list[Path], list[Path]]) -> None:
+    base, target = sides
+    code, out, _ = judge("--base", *base, "--target", *target, "--drop-points", 20, "--json")
+    facts = quality(out)
+    assert code == 0
+    assert (facts["n"], facts["runs"]) == (N, [3, 3])
+    assert facts["teacher"] == pytest.approx(np.mean(draw(0, 3)))
+    assert facts["value"] == pytest.approx(np.mean(draw(1, 3)))
+
+
+def test_one_run_of_each_is_as_before_and_says_what_it_lacks(
+    judge: Judge, sides: tuple[list[Path], list[Path]]
+) -> None:
+    (base, *_), (target, *_) = sides
+    plain = judge(base, target, "--drop-points", 5)
+    assert judge("--base", base, "--target", target, "--drop-points", 5) == plain
+    assert "note: one run of each: the intervals do not contain what changes from run to run" in plain[1]
+
+
+def test_a_side_of_one_run_is_named(judge: Judge, sides: tuple[list[Path], list[Path]]) -> None:
+    base, target = sides
+    _, out, _ = judge("--base", base[0], "--target", *target, "--drop-points", 5)
+    assert "1 and 3 runs, crossed with the samples" in out
+    assert "the base has one run, and is taken to vary from run to run as the target does" in out
+
+
+def test_two_targets_have_runs_of_their_own(judge: Judge, sides: tuple[list[Path], list[Path]]) -> None:
+    base, target = sides
+    _, out, _ = judge(
+        "--base", *base, "--target", *target[:2], "--target", target[2], "--drop-points", 5, "--json"
+    )
+    assert {name: facts["quality"]["score"]["runs"] for name, facts in json.loads(out).items()} == {
+        "b0": [3, 2],
+        "b2": [3, 1],
+    }
+
+
+def test_samples_may_stand_in_any_order(judge: Judge, sides: Any) -> None:
+    base, target = sides
+    expected = quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
+    lines = base[1].read_text().splitlines()
+    base[1].write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1]) == expected
+
+
+def test_epochs_as_runs_are_those_runs(judge: Judge, tmp_path: Path, sides: Any) -> None:
+    base, target = sides
+    expected = quality(judge("--base", *base, "--target", *target, "--drop-points", 5, "--json")[1])
+    tables = []
+    for name, runs in (("a", draw(0, 3)), ("b", draw(1, 3))):
+        rows = [(f"q{at}", run + 1, runs[run][at]) for at in range(N) for run in range(3)]
+        text = "id,epoch,score\n" + "".join(f"{id_},{epoch},{score}\n" for id_, epoch, score in rows)
+        tables.append(tmp_path / f"{name}.csv")
+        tables[-1].write_text(text)
+    facts = quality(judge(*tables, "--same-id", "runs", "--drop-points", 5, "--json")[1])
+    assert facts == expected
+    _, out, _ = judge(*tables, "--drop-points", 5)
+    assert "epochs of one run of each" in out
+    assert f"n={3 * N} in {N} groups" in out
+
+
+def test_a_copy_is_no_other_run(judge: Judge, tmp_path: Path, sides: Any) -> None:
+    base, target = sides
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(base[0].read_bytes())
+    code, _, err = judge("--base", base[0], copy, "--target", *target, "--drop-points", 5)
+    assert code == 4
+    assert (
+        "byte by byte, so it is no other run; a model that always gives the same answers needs one run" in err
+    )
+    code, _, err = judge("--base", *base, "--target", base[0], target[1], "--drop-points", 5)
+    assert (code, "base and target are the same path" in err) == (4, True)
+
+
+def test_a_sample_that_one_run_lacks_is_missing(judge: Judge, sides: Any) -> None:
+    base, target = sides
+    base[1].write_text("\n".join(base[1].read_text().splitlines()[:-1]) + "\n")
+    arguments = "--base", *base, "--target", *target, "--drop-points", 20
+    code, _, err = judge(*arguments)
+    assert (code, "1 have no score in the base's log" in err) == (4, True)
+    _, out, _ = judge(*arguments, "--missing", "drop", "--json")
+    assert quality(out)["n"] == N - 1
+    _, out, _ = judge(*arguments, "--missing", "as-wrong", "--json")
+    scores = np.array(draw(0, 3))
+    scores[1, -1] = 0
+    assert quality(out)["teacher"] == pytest.approx(scores.mean())
+
+
+def test_runs_of_a_side_must_ask_the_same(judge: Judge, tmp_path: Path) -> None:
+    prompts = [f"what is {at}?" for at in range(N)]
+    files = [
+        write_run(tmp_path, name, scores, prompt=[*prompts[:-1], f"what is {name}?"])
+        for name, scores in zip(("a0", "a1", "b0"), draw(0, 3), strict=True)
+    ]
+    for file in files[::2]:
+        file.write_text(
+            file.read_text().replace("what is a0?", "the last").replace("what is b0?", "the last")
+        )
+    code, _, err = judge("--base", *files[:2], "--target", files[2], "--drop-points", 20)
+    assert code == 4
+    assert "prompts differ in 1 of 200 samples" in err
+    assert "a1.csv beside" in err
+
+
+def test_runs_of_two_models_are_no_side() -> None:
+    logs = [Log("tool", name, {}, model=name) for name in ("a", "b")]
+    with pytest.raises(DataError, match="runs of one side are of one model"):
+        join_logs(logs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a", "--base", "b", "--target", "c"], "came beside --base"),
+        (["--base", "b"], "--base came without --target"),
+        (["--drop-points", "2"], "no BASE came"),
+        (["a", "b", "--target", "c"], "came beside --target"),
+    ],
+)
+def test_sides_come_one_way(judge: Judge, arguments: list[str], words: str) -> None:
+    code, _, err = judge(*arguments)
+    assert (code, words in err) == (4, True)
+
+
+def test_passes_are_means_over_all_choices(judge: Judge, sides: Any) -> None:
+    base, target = sides
+    arguments = "--base", *base, "--target", *target
+    _, out, _ = judge(*arguments, "--metric", "pass^3", "--drop-points", 20, "--json")
+    facts = quality(out, "score/pass^3")
+    assert facts["teacher"] == pytest.approx((np.sum(draw(0, 3), axis=0) == 3).mean())
+    assert facts["runs"] == [3, 3]
+    _, out, _ = judge(*arguments, "--metric", "pass@2", "--drop-points", 20, "--json")
+    right = np.sum(draw(1, 3), axis=0)
+    assert quality(out, "score/pass@2")["value"] == pytest.approx(np.choose(right, [0, 2 / 3, 1, 1]).mean())
+
+
+def test_passes_are_of_epochs_too(judge: Judge, tmp_path: Path) -> None:
+    tables = []
+    for name, seed in (("a", 0), ("b", 1)):
+        tables.append(tmp_path / f"{name}.csv")
+        runs = draw(seed, 4)
+        lines = [f"q{at},{run + 1},{runs[run][at]}" for run in range(4) for at in range(N)]
+        tables[-1].write_text("\n".join(["id,epoch,score", *lines]) + "\n")
+    _, out, _ = judge(*tables, "--metric", "pass^4", "--drop-points", 20, "--json")
+    facts = quality(out, "score/pass^4")
+    assert (facts["n"], facts["runs"]) == (N, None)
+    assert facts["teacher"] == pytest.approx((np.sum(draw(0, 4), axis=0) == 4).mean())
+
+
+def test_a_budget_file_names_passes(judge: Judge, tmp_path: Path, sides: Any) -> None:
+    base, target = sides
+    budgets = tmp_path / "budgets.toml"
+    budgets.write_text('[budgets]\n"*" = { drop_points = 15.0 }\n"*/pass^2" = { drop_points = 30.0 }\n')
+    _, out, _ = judge("--base", *base, "--target", *target, "--budgets", budgets, "--json")
+    (judged,) = json.loads(out).values()
+    limits = {name: facts["budgets"][0]["limit"] for name, facts in judged["quality"].items()}
+    assert limits == {"score": 15.0, "score/pass^2": 30.0}
+
+
+def test_passes_that_the_logs_cannot_tell_are_refused(judge: Judge, tmp_path: Path, sides: Any) -> None:
+    base, target = sides
+    arguments = "--base", *base, "--target", *target, "--drop-points", 20
+    code, _, err = judge(*arguments, "--metric", "pass^4")
+    assert (code, "has 3 answers in the base, and pass^4 takes at least 4" in err) == (4, True)
+    grades = [write_run(tmp_path, f"g{at}", np.array(run) * 0.5) for at, run in enumerate(draw(3, 2))]
+    code, _, err = judge(*grades, "--metric", "pass^1", "--drop-points", 20, "--range", "score=0:1")
+    assert (code, "it is of metrics with scores of 0 and 1" in err) == (4, True)
+
+
+def test_slices_hold_the_runs_of_their_samples(judge: Judge, tmp_path: Path) -> None:
+    kinds = ["even" if at % 2 == 0 else "odd" for at in range(N)]
+    sides = [
+        [write_run(tmp_path, f"{name}{at}", run, kind=kinds) for at, run in enumerate(draw(seed, 3))]
+        for name, seed in (("a", 0), ("b", 1))
+    ]
+    halves = [
+        [write_run(tmp_path, f"half-{name}{at}", run[::2]) for at, run in enumerate(draw(seed, 3))]
+        for name, seed in (("a", 0), ("b", 1))
+    ]
+    common = "--drop-points", 20, "--json"
+    _, out, _ = judge("--base", *sides[0], "--target", *sides[1], "--slice", "kind", *common)
+    _, alone, _ = judge("--base", *halves[0], "--target", *halves[1], *common)
+    whole, part = quality(out, "score[kind=even]"), quality(alone)
+    assert (whole["runs"], whole["n"]) == ([3, 3], N // 2)
+    assert whole["interval"] == part["interval"]
+
+
+def test_answers_are_judged_by_one_run(judge: Judge, sides: Any) -> None:
+    base, target = sides
+    code, _, err = judge(
+        "--base", *base, "--target", *target, "--metric", "answer_length", "--drop-points", 2
+    )
+    assert (code, "are judged by one run of each side" in err) == (4, True)
+
+
+def test_suites_and_assertions_take_lists(tmp_path: Path, sides: Any, judge: Judge) -> None:
+    base, target = sides
+    names = [[file.name for file in side] for side in sides]
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        f"[logs]\nbase = {json.dumps(names[0])}\ntargets = {{ int4 = {json.dumps(names[1])} }}\n"
+        '[budgets]\n"*" = { drop_points = 20.0 }\n'
+    )
+    record = judge_log_suite(load_log_suite(suite, "suite.toml")).targets["int4"]
+    expected = quality(judge("--base", *base, "--target", *target, "--drop-points", 20, "--json")[1])
+    assert record.quality["score"].interval == pytest.approx(expected["interval"])
+    judged = assert_within(base, target, drop_points=20)
+    assert judged.interval == pytest.approx(tuple(expected["interval"]))
+    with pytest.warns(UserWarning, match="3 and 3 runs"):
+        assert_budgets(base, target, {"*": {"drop_points": 20.0}})
+    with pytest.raises(AssertionError, match="runs of each"):
+        assert_within(base, target, drop_points=0.5)
+    with pytest.raises(SuiteError, match="empty list of runs"):
+        assert_within([], target)
+    with pytest.raises(SuiteError, match="no such file"):
+        assert_within([*base, tmp_path / "none.csv"], target)
+
+
+def test_a_kept_base_has_all_its_runs(judge: Judge, tmp_path: Path, sides: Any) -> None:
+    base, target = sides
+    report = tmp_path / "report"
+    arguments = "--target", *target, "--drop-points", 20
+    _, out, _ = judge("--base", *base, *arguments, "--json", "--report", report)
+    _, kept, _ = judge("--base", report, *arguments, "--json")
+    assert quality(kept) == quality(out)
+    judge("--base", base[0], *arguments, "--report", report)
+    _, kept, _ = judge("--base", report, *arguments, "--json")
+    assert quality(kept)["runs"] == [1, 3]
+
+
+def graded(tmp_path: Path, name: str, seed: int, answers: Sequence[str]) -> Path:
+    scores = np.random.default_rng(seed).integers(6, 10, N).tolist()
+    return write_run(tmp_path, name, scores, metric=["llm_judge"] * N, answer=answers)
+
+
+def test_the_noise_of_a_judge_model_is_measured_on_equal_answers(judge: Judge, tmp_path: Path) -> None:
+    answers = [f"answer {at}" for at in range(N)]
+    base = [graded(tmp_path, f"a{k}", k, answers) for k in range(2)]
+    target = [graded(tmp_path, f"b{k}", 10 + k, answers) for k in range(2)]
+    common = "--drop-points", 300, "--range", "llm_judge=1:10", "--higher-is-better", "llm_judge"
+    _, out, _ = judge("--base", *base, "--target", *target, *common)
+    scores = [np.random.default_rng(k).integers(6, 10, N) for k in range(2)]
+    expected = np.sqrt(np.var(scores, axis=0, ddof=1).mean())
+    assert (
+        f"scores of the same answer have a standard deviation of {expected:.2g} in the base (200 answers)"
+        in out
+    )
+    _, out, _ = judge(base[0], target[0], *common)
+    assert (
+        "a judge model scores it, once an answer: what a run of the judge changes in all scores is not" in out
+    )
+
+
+def test_a_load_test_takes_no_runs(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        '[logs]\nbase = ["a.json", "b.json"]\ntargets = { int4 = "c.json" }\n'
+        "[budgets]\nlatency = { speedup_min = 1.2 }\n"
+    )
+    with pytest.raises(SuiteError, match="load tests are judged by one run a side"):
+        load_log_suite(suite, "suite.toml")

@@ -1,0 +1,280 @@
+"""How often a verdict over several runs of two models is wrong, and how often it decides.
+
+python -m tools.simulations.run_verdicts [--reps N] [--seed S] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+
+from slimgate.judge.contrast import drop_contrast
+from slimgate.judge.decision import ALPHA
+from slimgate.judge.evidence import is_zero_or_one
+from slimgate.judge.exact_paired import paired_p_at_least
+from slimgate.judge.mean_evidence import PairedMeans
+from slimgate.judge.over_runs import RunScores, over_runs
+from slimgate.judge.pass_k import Pass, pass_scores
+from slimgate.outcomes import Floats
+from tools.simulations.page import TARGET, Options, error_at_5_percent, head, percent, run, table
+from tools.simulations.rounds import RUN_AGAIN, Rates, Simulated, in_rounds, worst_cells
+
+NAME = "run_verdicts"
+Kind = Literal["0/1", "continuous", "pass^3", "pass@3"]
+# Runs of base and target.
+RUNS = ((1, 1), (2, 2), (3, 3), (5, 5), (10, 10), (1, 3), (2, 5), (3, 10))
+PASS_RUNS = ((3, 3), (5, 5), (10, 10))
+# Samples with their budget in points; of pass^3 and pass@3 twice as much.
+SAMPLES = ((100, 8.0), (500, 4.0))
+# Of the variance of one score, the share that a sample has in every run.
+CORRELATIONS = {"none": 0.0, "medium": 0.5, "full": 1.0}
+# Standard deviation of what a whole run moves by, in points.
+SHIFTS = (0.0, 1.0)
+RIGHT, GAINED, LOSS = 0.7, 0.02, 0.4
+# Draws from which the drop of pass@3 and pass^3 is taken, where whole runs move.
+_DRAWS = 2_000
+DROP = drop_contrast(higher_is_better=True)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """runs: of base and target. shift: of whole runs; margin: the budget; in points."""
+
+    kind: Kind
+    runs: tuple[int, int]
+    n: int
+    margin: float
+    correlation: str
+    shift: float
+
+    @property
+    def words(self) -> str:
+        """What a summary calls it."""
+        runs = f"{self.runs[0]} and {self.runs[1]} runs"
+        return f"{runs}, n {self.n}, correlation {self.correlation}, sd of runs {self.shift:g}"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the simulated pairs: at the budget PASS, equal FAIL, equal PASS, twice the budget FAIL."""
+
+    at_budget: float
+    equal_fails: float
+    equal_passes: float
+    twice_fails: float
+
+    @property
+    def worst(self) -> float:
+        """The larger share of wrong verdicts."""
+        return max(self.at_budget, self.equal_fails)
+
+
+def cells() -> Iterator[Cell]:
+    """All cells: scores over every number of runs, and pass^3 and pass@3 where there are three."""
+    scores: tuple[Kind, ...] = ("0/1", "continuous")
+    for kind, runs, (n, margin), correlation, shift in product(scores, RUNS, SAMPLES, CORRELATIONS, SHIFTS):
+        # nothing contains what one run of each has in common with no other
+        if runs != (1, 1) or shift == 0:
+            yield Cell(kind, runs, n, margin, correlation, shift)
+    of_passes: tuple[Kind, ...] = ("pass^3", "pass@3")
+    for kind, runs, (n, margin), correlation, shift in product(
+        of_passes, PASS_RUNS, SAMPLES, CORRELATIONS, SHIFTS
+    ):
+        yield Cell(kind, runs, n, 2 * margin, correlation, shift)
+
+
+def draw(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
+    """(runs, n) scores of base and target, which loses `drop` on average, a fraction, in damaged samples."""
+    sides = _draw_scores if cell.kind == "continuous" else _draw_answers
+    return sides(rng, cell, drop)
+
+
+def _draw_answers(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
+    """A damaged sample is never right, and a share of the others always is."""
+    shared = CORRELATIONS[cell.correlation]
+    if shared == 0:
+        chances = np.full(cell.n, RIGHT)
+    elif shared == 1:
+        chances = (rng.random(cell.n) < RIGHT).astype(np.float64)
+    else:
+        size = 1 / shared - 1
+        chances = rng.beta(RIGHT * size, (1 - RIGHT) * size, cell.n)
+    right = _true_value(cell.kind, shared, RIGHT)
+    fate = rng.random(cell.n)
+    lost = (drop + GAINED * (1 - right)) / right
+    after = np.where(fate < lost, 0.0, np.where(fate > 1 - GAINED, 1.0, chances))
+    base, target = (
+        _answers(rng, side, count, cell) for side, count in zip((chances, after), cell.runs, strict=True)
+    )
+    return base, target
+
+
+def _true_value(kind: Kind, shared: float, right: float) -> float:
+    """The mean of the metric over samples of the base, without what whole runs move it by."""
+    if kind not in ("pass^3", "pass@3"):
+        return right
+    chance = right if kind == "pass^3" else 1 - right
+    if shared == 0:
+        value = chance**3
+    elif shared == 1:
+        value = chance
+    else:
+        size = 1 / shared - 1
+        value = float(np.prod([(chance * size + at) / (size + at) for at in range(3)]))
+    return value if kind == "pass^3" else 1 - value
+
+
+def _answers(rng: np.random.Generator, chances: Floats, count: int, cell: Cell) -> Floats:
+    answers = rng.random((count, cell.n)) < chances
+    moved = rng.normal(0, cell.shift / 100, (count, 1))
+    again = rng.random((count, cell.n))
+    lost, won = again < np.maximum(-moved, 0) / RIGHT, again < np.maximum(moved, 0) / (1 - RIGHT)
+    return np.where(answers, ~lost, won).astype(np.float64)
+
+
+def _draw_scores(rng: np.random.Generator, cell: Cell, drop: float) -> tuple[Floats, Floats]:
+    """A damaged sample loses 0.4 in every run; all scores stay between 0 and 1."""
+    shared = CORRELATIONS[cell.correlation]
+    quality = 0.65 + 0.2 * np.sqrt(shared) * rng.uniform(-1, 1, cell.n)
+    after = quality - LOSS * (rng.random(cell.n) < drop / LOSS)
+    base, target = (
+        side
+        + 0.2 * np.sqrt(1 - shared) * rng.uniform(-1, 1, (count, cell.n))
+        + rng.normal(0, cell.shift / 100, (count, 1))
+        for side, count in zip((quality, after), cell.runs, strict=True)
+    )
+    return base.clip(0, 1), target.clip(0, 1)
+
+
+def true_drop(rng: np.random.Generator, cell: Cell, drop: float) -> float:
+    """The drop of a target that is drawn for `drop`, as a fraction.
+
+    Runs that move by chance also answer some damaged samples, which lowers the drop of pass@3: its estimate
+    has no bias, so the mean of many is the drop.
+    """
+    of = Pass.parse(cell.kind)
+    if of is None or cell.shift == 0:
+        return drop
+    estimates = [[_values(of, side).mean() for side in draw(rng, cell, drop)] for _ in range(_DRAWS)]
+    before, after = np.mean(estimates, axis=0)
+    return float(before - after)
+
+
+def _values(of: Pass, side: Floats) -> Floats:
+    return pass_scores(of, side.sum(axis=0), np.full(side.shape[1], len(side), np.float64))[0]
+
+
+def excludes(cell: Cell, base: Floats, target: Floats, limit: float, *, above: bool) -> bool:
+    """Whether the verdict rejects "the drop is at least `limit`" (above), or "at most"."""
+    runs = RunScores(base, target)
+    values = base.mean(axis=0), target.mean(axis=0)
+    if cell.kind in ("pass^3", "pass@3"):
+        of = Pass.parse(cell.kind)
+        assert of is not None
+        (before, base_slopes), (after, target_slopes) = (
+            pass_scores(of, side.sum(axis=0), np.full(cell.n, len(side), np.float64))
+            for side in (base, target)
+        )
+        values, runs = (before, after), RunScores(base * base_slopes, target * target_slopes)
+    elif all(is_zero_or_one(side) for side in values) and cell.runs == (1, 1):
+        lost, won = int((values[0] > values[1]).sum()), int((values[0] < values[1]).sum())
+        pair = (lost, won) if above else (won, lost)
+        return paired_p_at_least(*pair, cell.n, limit if above else -limit) <= ALPHA
+    rows = PairedMeans(*values, np.ones(cell.n), None, (0.0, 1.0), 1.0)
+    if cell.runs == (1, 1):
+        return (rows.p_at_least if above else rows.p_at_most)(DROP, limit) <= ALPHA
+    return over_runs(rows, runs).excludes(DROP, limit, ALPHA, above=above)
+
+
+def simulate(cell: Cell, seed: int, reps: int, number: int) -> Shares:
+    """number: of the round, so that each round draws anew."""
+    drawn = (*cell.runs, cell.n, len(cell.kind), len(cell.correlation), int(cell.shift))
+    rng = np.random.default_rng([seed, number, *drawn, ord(cell.kind[-2])])
+    margin, sums = cell.margin / 100, np.zeros(4)
+    limit = true_drop(rng, cell, margin)
+    for _ in range(reps):
+        at, equal, twice = (draw(rng, cell, drop) for drop in (margin, 0.0, 2 * margin))
+        sums += (
+            excludes(cell, *at, limit, above=True),
+            excludes(cell, *equal, margin, above=False),
+            excludes(cell, *equal, margin, above=True),
+            excludes(cell, *twice, margin, above=False),
+        )
+    return Shares(*(sums / reps).tolist())
+
+
+def page(options: Options) -> str:
+    """The markdown page."""
+    simulated = in_rounds(
+        cells(),
+        lambda cell, reps, number: simulate(cell, options.seed, reps, number),
+        lambda shares: shares.worst,
+        reps=options.reps,
+    )
+    text = head(
+        "Verdicts over several runs",
+        NAME,
+        options,
+        error=f"{error_at_5_percent(options.reps)}.",
+        text=_TEXT,
+    )
+    rates = [
+        Rates(
+            f"{result.cell.kind} over runs",
+            result.cell.words,
+            result.result.at_budget,
+            result.result.equal_fails,
+            result.runs,
+        )
+        for result in simulated
+    ]
+    text += worst_cells(rates)
+    return text + f"\n## Every cell\n\n{RUN_AGAIN}\n" + table(_HEADER, map(_line, simulated))
+
+
+def _line(simulated: Simulated[Cell, Shares]) -> list[Any]:
+    cell, shares = simulated.cell, simulated.result
+    return [
+        cell.kind,
+        f"{cell.runs[0]} / {cell.runs[1]}",
+        f"{cell.n}",
+        cell.correlation,
+        f"{cell.shift:g}",
+        f"{cell.margin:g}",
+        percent(shares.at_budget, limit=TARGET, reps=simulated.runs),
+        percent(shares.equal_fails, limit=TARGET, reps=simulated.runs),
+        percent(shares.equal_passes),
+        percent(shares.twice_fails),
+        f"{simulated.runs:,}",
+    ]
+
+
+_HEADER = (
+    "scores",
+    "runs",
+    "n",
+    "correlation of runs",
+    "sd of runs, points",
+    "margin, points",
+    "at the margin: PASS, %",
+    "equal: FAIL, %",
+    "equal: PASS, %",
+    "twice the margin: FAIL, %",
+    "simulated",
+)
+_TEXT = f"""\
+Runs of two models on the same samples, crossed. Correlation says how much of the variance of a score a sample
+has in every run: with none each answer is drawn anew, with full correlation the runs of a model give the same
+answers. Each whole run also moves by a normal number of the given standard deviation, such as that of a
+server or a judge. The target loses the margin on average, in damaged samples that no run answers. Right
+answers: {100 * RIGHT:g} %. PASS at the margin is wrong, and so is FAIL of an equal model. With one run of
+each nothing is known of what whole runs move by, and a note says so. Bold: above 6 % by more than two
+standard errors.
+"""
+
+if __name__ == "__main__":
+    run(NAME, page, reps=400)

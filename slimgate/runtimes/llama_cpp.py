@@ -13,8 +13,9 @@ they stay the file's (`mmap`), and the system may drop them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,15 +79,22 @@ class _Begun:
 
 
 class LlamaPredictor:
-    """A model behind the Predictor's calls. end_tokens: what ends an answer.
+    """A model behind the Predictor's calls.
 
+    load_tokenizer(): called when an answer is to end; loading it takes torch, which scores do without.
     config: the folder's config.json.
     """
 
-    def __init__(self, file: Path, tokenizer: Any, config: Any, params: Params, *, threads: int) -> None:
+    def __init__(
+        self,
+        file: Path,
+        load_tokenizer: Callable[[], Any],
+        config: Any,
+        params: Params,
+        *,
+        threads: int,
+    ) -> None:
         """Raises BuildError for a file that llama.cpp cannot load, MissingExtra without the package."""
-        from slimgate.models.write_answers import end_tokens
-
         self._model = LlamaModel(file, user=USER, mmap=params.mmap)
         self._params = params
         self._options = ContextOptions(
@@ -98,9 +106,19 @@ class LlamaPredictor:
         )
         self._sentence = config.get("sentence")
         self._longest = params.context or self._model.longest
-        self.end_tokens = self._model.end_tokens() | end_tokens(tokenizer)
-        self._greedy = Greedy("llama_cpp", tokenizer, self._longest, self.end_tokens)
+        self._load_tokenizer = load_tokenizer
         self._context: LlamaContext | None = None
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._load_tokenizer()
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """What ends an answer, for llama.cpp or for the tokenizer."""
+        from slimgate.models.write_answers import end_tokens
+
+        return self._model.end_tokens() | end_tokens(self._tokenizer)
 
     def prepare(self, batch: Arrays) -> object:
         """The ids of a batch, and a context with room for them."""
@@ -207,7 +225,8 @@ class LlamaPredictor:
 
     def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
         """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
-        return self._greedy.write(
+        greedy = Greedy("llama_cpp", self._tokenizer, self._longest, self.end_tokens)
+        return greedy.write(
             prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
         )
 
@@ -240,7 +259,9 @@ class LlamaCpp(Runtime[Params]):
         """The file of an artifact's folder, on `threads` threads. Raises BuildError off the CPU."""
         _check_device(device)
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        return LlamaPredictor(_file_in(folder), _tokenizer_in(folder), config, params, threads=threads)
+        return LlamaPredictor(
+            _file_in(folder), lambda: _tokenizer_in(folder), config, params, threads=threads
+        )
 
     def check_rows(self, folder: Path, texts: Sequence[str]) -> None:
         """Raises MeasureError where llama.cpp reads a row as other tokens than the folder's tokenizer."""
@@ -265,7 +286,7 @@ class LlamaCpp(Runtime[Params]):
         """A GgufModel, ready to predict."""
         _check_device(context.device)
         return LlamaPredictor(
-            model.file, model.tokenizer, vars(model.config), Params(), threads=context.threads
+            model.file, lambda: model.tokenizer, vars(model.config), Params(), threads=context.threads
         )
 
 

@@ -34,6 +34,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "slimgate.cli.export.command:add_arguments",
         "Write a variant as a folder that loads without slimgate",
     ),
+    "weights": (
+        "slimgate.cli.weights:add_arguments",
+        "Show in which precision a model's weights are stored",
+    ),
     "lines": ("slimgate.cli.runs:add_lines", "Print runs as JSON lines"),
     "machines": ("slimgate.cli.runs:add_machines", "Show the speed-ups of several machines"),
     "mlflow": ("slimgate.cli.runs:add_mlflow", "Log runs to MLflow"),

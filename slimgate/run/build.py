@@ -181,7 +181,7 @@ class Builder:
             assert ref.folder is not None
             config = model_config(ref)
             task.object.check_model(task.params, ref, config, self._rows.facts)
-            graph = ref.kind != TORCH and ref.stored is None
+            graph = ref.kind not in (TORCH, CHECKPOINT)
             if graph:
                 graph_loading.check_graph(ref, config, task.object, task.params, self._rows.facts)
             reads = (

@@ -31,11 +31,13 @@ def find_graph_runtime(kind: str) -> Runtime[Any]:
 def check_graph(ref: ModelRef, config: Json, task: Any, params: Any, facts: TaskFacts) -> None:
     """Raises SuiteError if the graph with this config.json does not fit the task. Loads nothing.
 
-    A graph that gives vectors has `sentence` in config.json, and takes one or two texts for each row. The
+    A graph that gives vectors has `sentence` in config.json, and takes one or two texts for each row; a GGUF
+    file takes what the task has. The
     outputs of other graphs must be the data's labels, if the task has labels.
     """
     if (sentence := config.get("sentence")) is not None:
-        _check_texts(ref, int(sentence.get("texts", 1)), task.text_columns(params))
+        if (texts := sentence.get("texts", 1)) is not None:
+            _check_texts(ref, int(texts), task.text_columns(params))
     elif facts.classes:
         _check_order(ref, model_labels(config), facts.classes, getattr(params, "labels", None))
 
@@ -46,7 +48,9 @@ def load_graph(ref: ModelRef, context: BuildContext) -> Any:
     runtime = find_graph_runtime(ref.kind)
     if runtime.load_model is None:
         raise BuildError(f"{ref.text}: a folder of kind {ref.kind} cannot be loaded as a model")
-    model = runtime.load_model(ref.folder, context.device)
+    model = runtime.load_model(ref.folder / ref.file if ref.file else ref.folder, context.device)
+    if (sentence := getattr(model.config, "sentence", None)) is not None and sentence["texts"] is None:
+        sentence["texts"] = len(context.task.text_columns(context.task_params))
     if context.facts.classes and getattr(model.config, "sentence", None) is None:
         _check_width(ref, model, context)
     context.log["graph"] = f"{ref.kind}, as it is in the folder"

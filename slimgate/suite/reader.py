@@ -118,7 +118,8 @@ def read_suite(path: Path, shown: str, *, check_data: bool) -> Suite:
     check_teachers_exist(variants, reader.make_error)
     check_cascades(suite, reader.make_error)
     check_no_cycle(variants, reader.make_error)
-    stated = frozenset(name for name, table in tables.variants.items() if table.runtime is not None)
+    models: dict[str, TeacherTable | VariantTable] = {TEACHER: tables.teacher, **tables.variants}
+    stated = frozenset(name for name, table in models.items() if table.runtime is not None)
     check_goodput(suite, reader.make_error)
     check_endpoints(suite, reader.make_error)
     suite = add_default_runtimes(suite, stated)
@@ -238,7 +239,10 @@ class Reader:
             # pydantic copies strings; the original string still knows its folder
             located = find_value(self.text.data, (*loc, "model"))
             new_head = table.new_head if isinstance(table, VariantTable) else None
-            return parse_model_ref(located, sha256=table.sha256, new_head=new_head, dtype=table.dtype)
+            kinds = self.read_runtime(table.runtime, loc).object.kinds if table.runtime else frozenset()
+            return parse_model_ref(
+                located, sha256=table.sha256, new_head=new_head, dtype=table.dtype, kinds=kinds
+            )
         except SuiteError as error:
             raise self.make_error((*loc, "model"), str(error)) from error.__cause__
 
@@ -270,7 +274,7 @@ class Reader:
             return Plugin(endpoint.KIND, endpoint.runtime, options)
         if isinstance(table, VariantTable) and table.cascade is not None:
             return Plugin(cascade.KIND, cascade.runtime, cascade.Params())
-        return self.read_runtime(table.runtime if isinstance(table, VariantTable) else None, loc)
+        return self.read_runtime(table.runtime, loc)
 
     def read_teacher(self, table: TeacherTable) -> Variant:
         """[teacher]"""

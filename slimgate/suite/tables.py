@@ -223,12 +223,15 @@ class TeacherTable(Table):
     """With endpoint: how slimgate starts the server for the run: { command = [...], ready, stop, … }."""
     steps: Steps = ()
     """Steps that make the teacher of it, such as fine_tune."""
+    runtime: Annotated[dict[str, Any], _require_table('{ name = "eager" }')] | None = None
+    """The runtime that executes it: its name and its options; default: by the artifact's kind."""
 
     @model_validator(mode="after")
     def _check_model_or_endpoint(self) -> Self:
         if self.endpoint is None and self.model is None:
             raise ValueError("needs model = … (a folder, a GGUF file, a hub id), or endpoint = …")
-        _check_endpoint(self, {"model": self.model, "sha256": self.sha256, "dtype": self.dtype})
+        loads = {"model": self.model, "runtime": self.runtime}
+        _check_endpoint(self, {**loads, "sha256": self.sha256, "dtype": self.dtype})
         return self
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
-from support.versions import needs
+from support.versions import meets, needs
 
 from fixtures.models.building import tiny_context
+from fixtures.models.gguf_edits import copy_gguf
 from fixtures.models.quantized import WRITERS, by_gguf, write_tiny_llama
 from slimgate.errors import BuildError, SlimgateError, SuiteError
 from slimgate.models.model_ref import parse_model_ref
@@ -109,6 +110,25 @@ def test_a_truncated_gguf_file_is_one_line(float_folder: Path, kept: float, tmp_
 
 
 @needs("transformers>=5.18")
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"big_endian": True}, r"other order \(big-endian\).* `gguf-convert-endian FILE little` turns them"),
+        ({"values": {"split.count": 3}}, r"is one of 3 parts of a split model, .* `llama-gguf-split --merge"),
+    ],
+    ids=["big_endian", "split"],
+)
+def test_a_gguf_file_that_is_not_for_this_machine_is_one_line(
+    float_folder: Path, tmp_path: Path, change: Any, problem: str
+) -> None:
+    file = copy_gguf(by_gguf(float_folder, tmp_path / "llama.gguf"), tmp_path / "other.gguf", **change)
+    with pytest.raises(SuiteError, match=problem) as raised:
+        parse_model_ref(str(file), kinds={"gguf"})
+    assert "\n" not in str(raised.value)
+
+
+@needs("transformers>=5.18")
+@pytest.mark.skipif(meets("llama-cpp-python"), reason="llama.cpp may have it, and says so while it loads")
 def test_a_gguf_file_of_another_architecture_is_one_line(float_folder: Path, tmp_path: Path) -> None:
     file = by_gguf(float_folder, tmp_path / "model.gguf", architecture="lama")
     with pytest.raises(SuiteError, match=r"architecture 'lama', which transformers .* Did you mean llama\?"):

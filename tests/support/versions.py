@@ -18,6 +18,10 @@ def meets(requirement: str) -> bool:
     return stated.specifier.contains(version, prereleases=True)
 
 
-def needs(requirement: str) -> pytest.MarkDecorator:
-    """Skips a test where the installed version is not in the range."""
-    return pytest.mark.skipif(not meets(requirement), reason=f"needs {requirement}")
+def needs(requirement: str, *, extra: str | None = None) -> pytest.MarkDecorator:
+    """Skips a test where the installed version is not in the range. extra: of slimgate, that installs it."""
+    install = f': pip install "slimgate[{extra}]"' if extra else ""
+    return pytest.mark.skipif(not meets(requirement), reason=f"needs {requirement}{install}")
+
+
+needs_llama_cpp = needs("llama-cpp-python>=0.3.36", extra="llama-cpp")

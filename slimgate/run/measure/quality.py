@@ -218,6 +218,7 @@ def predict_outcomes(
     scores are not finite.
     """
     task = suite.setup.task
+    runtime.object.check_rows(artifact.folder, list_texts(encoder.rows.table, task))
     predictor = runtime.object.load(artifact.folder, runtime.params, device=device, threads=suite.threads)
     plan = AnswerPlan(suite.measure.batch_size, suite.measure.batch_tokens, order, progress, partial_file)
     try:
@@ -246,6 +247,13 @@ def predict_outcomes(
             "rows, expected one for each row, with its id, in their order"
         )
     return replace(outcomes, groups=join_groups(outcomes.groups, encoder.texts))
+
+
+def list_texts(table: Any, task: SuiteTask) -> list[str]:
+    """The texts of a table of rows, column by column."""
+    names = [name for name in task.object.text_columns(task.params) if name in table.column_names]
+    values = (value for name in names for value in table[name].to_pylist())
+    return [value for value in values if isinstance(value, str)]
 
 
 def _predict_scores(

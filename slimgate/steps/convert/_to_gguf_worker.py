@@ -2,8 +2,10 @@
 
     python -P -m slimgate.steps.convert._to_gguf_worker FOLDER
 
-reads FOLDER/request.json {"type"} and FOLDER/model as transformers saves it. It writes
-FOLDER/written/model.gguf and FOLDER/answer.json: what the log says, or {"error"} alone.
+reads FOLDER/request.json {"type", "source", "llama_cpp"} and FOLDER/model: as transformers saves it, or a
+GGUF file of floats in it, `source`. "llama_cpp": null, or how its quantizer is to write the type
+{"tensor_types", "pure", "threads"}, by FOLDER/importance.npz. It writes FOLDER/written/model.gguf and
+FOLDER/answer.json: what the log says, or {"error"} alone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from slimgate.errors import BuildError, SlimgateError
 from slimgate.models.llama_cpp_converter import load_converter
 
 REQUEST, MODEL, WRITTEN, ANSWER = "request.json", "model", "written", "answer.json"
+IMPORTANCE = "importance.npz"
 FILE = "model.gguf"
 # Weights of a block of Q4_0.
 BLOCK = 32
@@ -54,6 +57,42 @@ def convert(folder: Path, kind: str) -> Json:
         folder / MODEL, file_type, folder / WRITTEN / FILE, eager=True, model_name="model"
     ).write()
     return _describe(gguf, folder / WRITTEN / FILE)
+
+
+def quantize(folder: Path, kind: str, source: str | None, options: Json) -> Json:
+    """Has llama.cpp write the type of a file of floats; gives what the log says. Raises BuildError.
+
+    source: that file in FOLDER/model; None: one is made first.
+    """
+    import gguf
+
+    from slimgate.steps.convert._llama_quantizer import check_patterns, name_tensors, quantize_file
+
+    floats, target = folder / "float32.gguf", folder / WRITTEN / FILE
+    log: Json = {}
+    if source is None:
+        log = convert(folder, "F32")
+        target.rename(floats)
+    else:
+        target.parent.mkdir()
+        (folder / MODEL / source).rename(floats)
+    reader = gguf.GGUFReader(floats)
+    check_patterns(list(options["tensor_types"]), [tensor.name for tensor in reader.tensors])
+    measured: dict[str, Any] = {}
+    if (folder / IMPORTANCE).is_file():
+        with np.load(folder / IMPORTANCE, allow_pickle=False) as arrays:
+            measured = dict(arrays)
+        log["importance_tensors"] = len(importance := name_tensors(reader, measured))
+        log["importance_unused"] = len(measured) - len(importance)
+        measured = importance
+    quantize_file(floats, target, kind, importance=measured, **options)
+    floats.unlink()
+    log |= _describe(gguf, target)
+    if kind == "MXFP4_MOE" and "MXFP4" not in log["tensor_types"]:
+        raise BuildError(
+            "MXFP4_MOE is a type of experts, and the model has none; take Q8_0, which it would get"
+        )
+    return log
 
 
 def _with_type(base: Any, gguf: Any, kind: Any) -> Any:
@@ -131,7 +170,11 @@ def main(folder: Path) -> None:
     """Answers the request of a folder."""
     request = json.loads((folder / REQUEST).read_text("utf-8"))
     try:
-        answer = convert(folder, request["type"])
+        options = request["llama_cpp"]
+        if options is None:
+            answer = convert(folder, request["type"])
+        else:
+            answer = quantize(folder, request["type"], request["source"], options)
     except SlimgateError as error:
         answer = {"error": str(error)}
     (folder / ANSWER).write_text(json.dumps(answer), "utf-8")

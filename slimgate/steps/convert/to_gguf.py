@@ -2,37 +2,53 @@
 
     { to_gguf = { type = "Q4_0" } }
 
-| type             | bits of a weight | levels                                 |
-|------------------|------------------|----------------------------------------|
-| F32, F16, BF16   | 32, 16, 16       | floats                                 |
-| Q8_0, Q5_0, Q4_0 | 8.5, 5.5, 4.5    | 32 weights share a scale               |
-| Q5_1, Q4_1       | 6, 5             | 32 weights share a scale and a minimum |
+| type                        | bits of a weight | levels                                   |
+|-----------------------------|------------------|------------------------------------------|
+| F32, F16, BF16              | 32, 16, 16       | floats                                   |
+| Q8_0, Q5_0, Q4_0            | 8.5, 5.5, 4.5    | 32 weights share a scale                 |
+| Q5_1, Q4_1                  | 6, 5             | 32 weights share a scale and a minimum   |
+| Q6_K to Q2_K, _S, _M and _L | 6.6 to 2.6       | 256 weights share scales of 16 or 32     |
+| IQ4_NL to IQ1_S             | 4.5 to 1.6       | levels or patterns from a table          |
+| TQ2_0, TQ1_0                | 2.1, 1.7         | -1, 0 and 1                              |
+| MXFP4_MOE                   | 4.25             | of experts alone                         |
 
-Weights are rounded to the nearest level. The scale of Q4_0 has the least squared error, so that
-it keeps the levels of { gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that
-gives the logits have Q8_0 below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become
-F16. Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package
-auto-round carries; it knows the causal language models of transformers that llama.cpp runs. It needs a
-tokenizer that llama.cpp has too: SentencePiece, or byte-level BPE. Sentence encoders of BERT's kind, with
+The types of the first three lines need no llama.cpp: weights are rounded to the nearest level. Of Q4_0 the
+scale is the one with the least squared error, so that it keeps the levels of
+{ gptq = { bits = 4, group_size = 32 } } to the bit. Embeddings and the layer that gives the logits have Q8_0
+below 8 bits. Norms stay float32, and matrices whose rows 32 does not divide become F16.
+The other types are written by llama.cpp's own quantizer (`llama_model_quantize`; extra `llama-cpp`), which
+mixes types as the letters say, and falls back to a larger type where 256 does not divide a matrix's rows. It
+weighs errors by an importance matrix of the calibration rows, where `importance` is on; IQ1, IQ2, IQ3_XXS,
+IQ3_XS and Q2_K_S need one. `quantizer = "llama_cpp"` has it write the others too.
+Many types start from one file of floats: `from` a variant of { to_gguf = { type = "F32" } }.
+Tensor names, metadata and vocabulary are those of llama.cpp's own converter, which the package auto-round
+carries; it knows the causal language models of transformers that llama.cpp runs. It needs a tokenizer that
+llama.cpp has too: SentencePiece, or byte-level BPE. Sentence encoders of BERT's kind, with
 WordPiece, are written for llama.cpp's embeddings.
-The artifact is a folder with the file, config.json and the tokenizer. slimgate judges it as transformers
-loads it, which unpacks the weights.
+The artifact is a folder with the file, config.json and the tokenizer. The runtime llama_cpp computes with its
+blocks; without it slimgate judges the file as transformers loads it, which unpacks the weights.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from slimgate._system.worker import run_worker
 from slimgate.errors import BuildError
+from slimgate.models.gguf_file import read_gguf_format
 from slimgate.models.llama_cpp_converter import check_tokenizer
+from slimgate.models.llama_cpp_library import DISTRIBUTION, load_library
 from slimgate.models.llm_packages import require_package
+from slimgate.models.quantized_files import SERVED
 from slimgate.models.stock import save_plain
+from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.params import Table
 from slimgate.plugins.step import Step
@@ -44,21 +60,88 @@ TOLERANCE = {"F32": 0.01, "F16": 0.02, "BF16": 0.2, "Q8_0": 0.5}
 LIMIT_SECONDS = 24 * 3600.0
 
 
+# What slimgate writes without llama.cpp.
+FLOAT_TYPES = ("F32", "F16", "BF16")
+OWN_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
+# Those whose levels cannot be chosen well without an importance matrix: llama.cpp refuses to.
+NEED_IMPORTANCE = frozenset(
+    {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"}
+)
+Type = Literal[
+    "F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0",
+    "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S",
+    "IQ4_NL", "IQ4_XS", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M",
+    "IQ1_S", "TQ2_0", "TQ1_0", "MXFP4_MOE",
+]  # fmt: skip
+TensorType = Literal[
+    "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0", "Q3_K", "Q2_K",
+    "IQ4_NL", "IQ4_XS", "IQ3_S",
+]  # fmt: skip
+
+
 class Params(Table):
-    type: Literal["F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0"] = "Q8_0"
+    type: Type = "Q8_0"
     """Format of the weights (see the table)."""
+    quantizer: Literal["slimgate", "llama_cpp"] | None = None
+    """What writes the first eight types; default: slimgate, and llama.cpp where one of the options below is
+    given."""
+    importance: bool | None = None
+    """Weigh errors by the mean square of each input on the calibration rows; default: with types that need
+    it."""
+    tensor_types: dict[str, TensorType] = Field(default_factory=dict)
+    """Types of some tensors, by regular expressions of their names in the file: { attn_v = "Q8_0" }."""
+    pure: bool = False
+    """Give all matrices the one type, instead of llama.cpp's mix."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed change of the answers, in standard deviations of the scores; default: 0.01 with F32,
     0.02 with F16, 0.2 with BF16, 0.5 with Q8_0, else any change."""
 
+    @property
+    def by_llama_cpp(self) -> bool:
+        """Whether llama.cpp's quantizer writes the file."""
+        options = bool(self.importance or self.tensor_types or self.pure)
+        return self.type not in OWN_TYPES or self.quantizer == "llama_cpp" or options
+
+    @property
+    def needs_importance(self) -> bool:
+        """Whether an importance matrix is measured."""
+        return self.type in NEED_IMPORTANCE if self.importance is None else self.importance
+
+    @model_validator(mode="after")
+    def _check_quantizer(self) -> Self:
+        if self.quantizer == "slimgate" and self.by_llama_cpp:
+            raise ValueError(
+                f'quantizer = "slimgate" writes {", ".join(OWN_TYPES)} without further options; '
+                "leave quantizer out"
+            )
+        if self.by_llama_cpp and self.type in FLOAT_TYPES:
+            raise ValueError(f'type = "{self.type}" is not quantized; leave the options of llama.cpp out')
+        if self.importance is False and self.type in NEED_IMPORTANCE:
+            raise ValueError(f'type = "{self.type}" needs importance; leave importance = false out')
+        return self
+
+    @field_validator("tensor_types")
+    @classmethod
+    def _check_patterns(cls, patterns: dict[str, str]) -> dict[str, str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f'"{pattern}" is no regular expression: {error}') from error
+        return patterns
+
 
 class ToGguf(Step[Params]):
-    takes = frozenset({"torch", "torch_quantized"})
+    takes = frozenset({"torch", "torch_quantized", SERVED})
     gives = "served"
     reads = ("calibration",)
     claims = ()
-    packages = ("gguf", "auto-round")
+    packages: tuple[str, ...] = ("gguf", "auto-round")
     requires = ("transformers>=5.18",)  # reads the merges of such files
+
+    def resolve(self, params: Params) -> Step[Any]:
+        """With llama.cpp among the packages where its quantizer writes the file."""
+        return ToGgufByLlamaCpp() if params.by_llama_cpp else self
 
     def weight_format(self, params: Params) -> str:
         """Of every type."""
@@ -75,7 +158,7 @@ class ToGguf(Step[Params]):
 
         batches = calibration_arrays(model.tokenizer, context)
         before = scores(predictor_of(model, context), batches)
-        folder = convert_apart(model, params.type, context)
+        folder = convert_apart(model, params, batches, context)
         written = load_written(folder, model, model.measure_size(), context)
         after = scores(predictor_of(written, context), batches)
         tolerance = params.tolerance or TOLERANCE.get(params.type)
@@ -83,28 +166,42 @@ class ToGguf(Step[Params]):
         return written
 
 
+class ToGgufByLlamaCpp(ToGguf):
+    packages = (*ToGguf.packages, DISTRIBUTION)
+    code_modules = ("slimgate.steps.convert._llama_quantizer", "slimgate.steps.convert._importance")
+
+
 step = ToGguf()
 
 
-def convert_apart(model: Any, kind: str, context: BuildContext) -> Path:
-    """The folder with model.gguf, config.json and the tokenizer. kind: Q8_0, … Raises BuildError."""
-    from slimgate.models.gguf_encoder import write_encoder
-    from slimgate.models.sentence_encoder import SentenceEncoder
-    from slimgate.steps.layers.float_layers import check_float_activations, quantized_layers, to_float_layer
+def convert_apart(model: Any, params: Params, batches: Sequence[Arrays], context: BuildContext) -> Path:
+    """The folder with model.gguf, config.json and the tokenizer. Raises BuildError, MissingExtra.
 
-    for package in ("gguf", "auto_round", "sentencepiece"):
-        require_package("to_gguf", package)
+    batches: of calibration rows, by which llama.cpp's quantizer weighs errors.
+    """
+    from slimgate.models.served import Served, copy_served
+
     folder = context.scratch / "to_gguf"
     folder.mkdir()
-    for name, layer in quantized_layers(model.network).items():
-        check_float_activations(name, layer)
-        model.network.set_submodule(name, to_float_layer(layer))
-    if isinstance(model.network, SentenceEncoder):
-        (folder / worker.MODEL).mkdir()
-        write_encoder(model, folder / worker.MODEL)
+    source = _find_float_file(model, params) if isinstance(model, Served) else None
+    if source is None:
+        for package in ("gguf", "auto_round", "sentencepiece"):
+            require_package("to_gguf", package)
+        _write_model(model, folder / worker.MODEL)
     else:
-        save_plain(model, folder / worker.MODEL)
-    (folder / worker.REQUEST).write_text(json.dumps({"type": kind}), "utf-8")
+        copy_served(model.folder, folder / worker.MODEL)
+    request: dict[str, Any] = {"type": params.type, "llama_cpp": None, "source": source and source.name}
+    if params.by_llama_cpp:
+        load_library("to_gguf")
+        request["llama_cpp"] = {
+            "tensor_types": params.tensor_types,
+            "pure": params.pure,
+            "threads": context.threads,
+        }
+        if params.needs_importance:
+            _write_importance(model, batches, folder / worker.IMPORTANCE, context)
+    context.log["quantizer"] = "llama.cpp" if params.by_llama_cpp else "slimgate"
+    (folder / worker.REQUEST).write_text(json.dumps(request), "utf-8")
     ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
     if ended.code != 0:
         raise BuildError(f"to_gguf failed: {ended.message}")
@@ -113,7 +210,53 @@ def convert_apart(model: Any, kind: str, context: BuildContext) -> Path:
         raise BuildError(answer["error"])
     context.log.update(answer)
     written = folder / worker.WRITTEN
+    not_beside = {"modules.json", source.name if source else ""}
     for file in (folder / worker.MODEL).iterdir():
-        if file.is_file() and ".safetensors" not in file.name and file.name != "modules.json":
+        if file.is_file() and ".safetensors" not in file.name and file.name not in not_beside:
             shutil.copyfile(file, written / file.name)
     return written
+
+
+def _find_float_file(model: Any, params: Params) -> Path:
+    """The GGUF file of floats in a Served model, which another to_gguf has written. Raises BuildError."""
+    from slimgate.models.served import gguf_file, quant_method
+
+    file = gguf_file(model.folder)
+    scheme = read_gguf_format(file, file.name).scheme if file else quant_method(model.folder)
+    if file is None or scheme not in FLOAT_TYPES:
+        raise BuildError(
+            f"its weights are in {scheme}, expected a model of PyTorch, or a GGUF file in "
+            f"{', '.join(FLOAT_TYPES)}"
+        )
+    if not params.by_llama_cpp:
+        raise BuildError(
+            f'a GGUF file is made {params.type} by llama.cpp\'s quantizer; set quantizer = "llama_cpp", or '
+            "start from the model of PyTorch"
+        )
+    return file
+
+
+def _write_model(model: Any, folder: Path) -> None:
+    """Writes the network for llama.cpp's converter, with layers of integers made floats."""
+    from slimgate.models.gguf_encoder import write_encoder
+    from slimgate.models.sentence_encoder import SentenceEncoder
+    from slimgate.steps.layers.float_layers import check_float_activations, quantized_layers, to_float_layer
+
+    for name, layer in quantized_layers(model.network).items():
+        check_float_activations(name, layer)
+        model.network.set_submodule(name, to_float_layer(layer))
+    if isinstance(model.network, SentenceEncoder):
+        folder.mkdir()
+        write_encoder(model, folder)
+    else:
+        save_plain(model, folder)
+
+
+def _write_importance(model: Any, batches: Sequence[Arrays], file: Path, context: BuildContext) -> None:
+    import numpy as np
+
+    from slimgate.steps.convert._importance import count_tokens, measure_importance
+
+    importance: dict[str, Any] = measure_importance(model.network, batches, context.device)
+    np.savez(file, **importance)
+    context.log["importance_tokens"] = count_tokens(batches)

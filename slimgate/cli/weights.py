@@ -1,0 +1,80 @@
+"""`slimgate weights MODEL`: in which precision its weights are stored, against what is claimed of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from tabulate import tabulate
+
+from slimgate.errors import DataError
+from slimgate.models.weight_shares import WeightShares, read_weight_shares
+
+DESCRIPTION = """\
+Shows how many weights of a folder, a GGUF file or a model of the hub are stored in which precision, for each
+kind of layer, and what its quantization_config claims. Names the patterns of that configuration that match no
+module. Reads headers alone. Exit codes: 0 shown, 1 fewer weights are quantized than asked for, or claimed and
+none, 4 wrong usage or input.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the description and the arguments of the command."""
+    parser.description = DESCRIPTION
+    parser.add_argument("model", metavar="MODEL", help="A folder, a GGUF file, or a model of the hub")
+    parser.add_argument(
+        "--quantized-share-min",
+        type=float,
+        metavar="SHARE",
+        help="Least share of the weights of the blocks' matrices below 16 bits, such as 0.95",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the table. Raises DataError for a share that is none."""
+    least: float | None = options.quantized_share_min
+    if least is not None and not 0 <= least <= 1:
+        raise DataError(f"--quantized-share-min {least:g}: expected a share from 0 to 1")
+    shares = read_weight_shares(options.model)
+    problem = describe_problem(shares, least)
+    sys.stdout.write("\n".join([format_shares(shares), *([problem] if problem else [])]) + "\n")
+    return 0 if problem is None else 1
+
+
+def format_shares(shares: WeightShares) -> str:
+    """A line for each kind of layer, the claim, and patterns that match nothing."""
+    lines = [
+        (kind, f"{sum(by_precision.values()):,}", _format_precisions(by_precision))
+        for kind, by_precision in shares.counts.items()
+    ]
+    columns = ("left", "right", "left")
+    table = tabulate(
+        lines, headers=("layers", "weights", "stored as"), colalign=columns, disable_numparse=True
+    )
+    claim = shares.claim or "no quantization"
+    words = [
+        table,
+        "",
+        f"claimed: {claim}",
+        f"quantized: {shares.quantized_share:.1%} of the blocks' matrices",
+    ]
+    words += [f'"{pattern}" of the configuration matches no module' for pattern in shares.unmatched]
+    return "\n".join(words)
+
+
+def _format_precisions(by_precision: Mapping[str, int]) -> str:
+    total = sum(by_precision.values())
+    ordered = sorted(by_precision.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {numbers / total:.1%}" for name, numbers in ordered)
+
+
+def describe_problem(shares: WeightShares, least: float | None) -> str | None:
+    """Why the weights are not as claimed or asked for; None if they are."""
+    share = shares.quantized_share
+    if least is not None and share < least:
+        return f"FAIL: {share:.1%} of the blocks' matrices are quantized, expected at least {least:.1%}"
+    if shares.claim and not share:
+        return f"FAIL: the configuration claims {shares.claim}, and no weight of the blocks is quantized"
+    return None

@@ -1,0 +1,146 @@
+"""A GGUF file as llama.cpp opens it: its blocks are computed as they are, of any architecture that it has.
+
+The folder of an artifact of kind gguf:
+
+    NAME.gguf                     the file, as it came
+    config.json  tokenizer files  what the file says of its lengths and its vocabulary
+    slimgate.json                 the kind, how the weights are stored, how many there are
+
+The tokenizer is made of the file's vocabulary by transformers. Rows are read by it, and llama.cpp's own must
+give the same tokens: `check_tokens` compares them, text by text.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from slimgate._system.worker import run_worker
+from slimgate.errors import BuildError, MeasureError
+from slimgate.models import _gguf_check_worker as worker
+from slimgate.models.gguf_file import read_gguf_header
+from slimgate.models.graph import Graph
+from slimgate.models.llama_cpp_library import LlamaModel
+from slimgate.models.saved_files import DESCRIPTION, has_tokenizer, save_tokenizer
+from slimgate.plugins.base import Json
+
+KIND = "gguf"
+LIMIT_SECONDS = 3600.0
+# Characters that an error shows of a text.
+_SHOWN = 60
+
+
+@dataclass
+class GgufModel(Graph):
+    """A file. config: has the entries of config.json that rows and vectors need.
+
+    stored: Quantized.facts().
+    """
+
+    file: Path
+    tokenizer: Any
+    config: Any
+    stored: Json
+    counts: Json
+    kind: str = KIND
+
+    def measure_size(self) -> dict[str, int]:
+        """parameters, nonzero_parameters, state_bytes. Zeros in blocks are not counted: none are unpacked."""
+        return {**self.counts, "state_bytes": self.file.stat().st_size}
+
+    def counted_files(self, _names: list[str]) -> list[str]:
+        """The file alone: what stands beside it is in it already."""
+        return [self.file.name]
+
+    def write(self, folder: Path) -> None:
+        """Copies the file. From then on the copy is the model's."""
+        shutil.copyfile(self.file, folder / self.file.name)
+        self.file = folder / self.file.name
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of the artifact."""
+        self.write(folder)
+        (folder / "config.json").write_text(json.dumps(vars(self.config), indent=1), "utf-8")
+        save_tokenizer(self.tokenizer, folder)
+        description = {"kind": self.kind, "counts": self.counts, "stored": self.stored}
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+
+
+def open_gguf_model(file: Path, scratch: Path) -> GgufModel:
+    """The model of a file of any architecture that llama.cpp has. scratch: a folder for the worker's files.
+
+    Raises BuildError in one line where llama.cpp cannot run it, or no tokenizer can be made.
+    """
+    header = read_gguf_header(file, file.name)
+    check_opens(file, scratch, embeddings=bool(header.pooling))
+    config = SimpleNamespace(**{**header.config, "model_type": _model_type(header.architecture)})
+    if header.pooling:
+        config.sentence = {"pooling": header.pooling, "normalize": True, "texts": None, "dense": []}
+    counts = {"parameters": header.parameters, "nonzero_parameters": header.parameters}
+    stored = {**header.stored.facts(), "dtype": "float32"}
+    return GgufModel(file, gguf_tokenizer(file), config, stored, counts)
+
+
+def _model_type(architecture: str) -> str:
+    """That of transformers where it has the family, so that its tokenizers load without a warning."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return architecture if architecture in CONFIG_MAPPING_NAMES else ""
+
+
+def check_opens(file: Path, scratch: Path, *, embeddings: bool) -> None:
+    """Has llama.cpp load and run a file in a process of its own, which its own checks may end.
+
+    Raises BuildError in one line.
+    """
+    folder = scratch / "gguf_check"
+    folder.mkdir()
+    request = {"file": str(file.resolve()), "embeddings": embeddings}
+    (folder / worker.REQUEST).write_text(json.dumps(request), "utf-8")
+    ended = run_worker(worker.__name__, folder, limit=LIMIT_SECONDS)
+    if ended.code != 0:
+        raise BuildError(f"llama.cpp cannot run {file.name}: {ended.message}")
+    if problem := json.loads((folder / worker.ANSWER).read_text("utf-8"))["error"]:
+        raise BuildError(problem)
+
+
+def gguf_tokenizer(file: Path) -> Any:
+    """The tokenizer of a file's vocabulary, or the one beside it. Raises BuildError."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name)
+    except (ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError, NotImplementedError) as error:
+        if not has_tokenizer(file.parent):
+            problem = " ".join(str(error).split())[:120]
+            raise BuildError(
+                f"transformers makes no tokenizer of the vocabulary in {file.name} ({type(error).__name__}: "
+                f"{problem}); put the tokenizer's files (tokenizer.json, tokenizer_config.json) beside it"
+            ) from error
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def check_tokens(model: LlamaModel, tokenizer: Any, texts: Sequence[str]) -> None:
+    """Raises MeasureError where llama.cpp reads a text as other tokens than the tokenizer of the rows."""
+    ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    for text, row in zip(texts, ids, strict=True):
+        read = model.tokenize(text)
+        if read == row:
+            continue
+        place = next((i for i, pair in enumerate(zip(read, row, strict=False)) if pair[0] != pair[1]), None)
+        place = min(len(read), len(row)) if place is None else place
+        pieces = [tokenizer.convert_ids_to_tokens(ids[place : place + 3]) for ids in (read, row)]
+        raise MeasureError(
+            f"llama.cpp reads other tokens than the tokenizer of the rows: token {place} of "
+            f"{text[:_SHOWN]!r} is {read[place : place + 3]} {pieces[0]} for llama.cpp, and "
+            f"{row[place : place + 3]} {pieces[1]} for the rows, so its scores would be of another text; "
+            "convert the file again with the model's own tokenizer"
+        )

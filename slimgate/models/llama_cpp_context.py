@@ -1,0 +1,150 @@
+"""A context of llama.cpp: rows of tokens in, scores of the wanted places or a vector for each row out.
+
+Every row is a sequence of its own, with cells of its own in the key-value cache, so that no row sees another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimgate.errors import BuildError
+from slimgate.models.llama_cpp_library import LlamaModel, describe_log
+
+Ids = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32]
+# llama.cpp gives a row cells of the cache in steps of this many.
+CELLS = 256
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+
+
+@dataclass(frozen=True)
+class ContextOptions:
+    """What a user chooses of a context. batch: tokens of a call; micro_batch: of one pass through the graph.
+
+    kv_cache: type of the keys and values, such as q8_0; threads: for prompts and for single tokens.
+    """
+
+    batch: int
+    micro_batch: int
+    kv_cache: str
+    flash_attention: str
+    threads: int
+
+
+class LlamaContext:
+    """Room for `rows` sequences of `tokens` tokens each. embeddings: it gives vectors instead of scores."""
+
+    def __init__(
+        self, model: LlamaModel, options: ContextOptions, *, rows: int, tokens: int, embeddings: bool = False
+    ) -> None:
+        """Raises BuildError where llama.cpp makes no such context."""
+        self._library, self._model = model.library, model
+        self.rows, self.tokens = rows, -(-tokens // CELLS) * CELLS
+        self.options = self._make_options(options, embeddings=embeddings)
+        self._handle: Any = self._library.llama_init_from_model(model.handle, self.options)
+        if not self._handle:
+            raise BuildError(
+                f"llama.cpp makes no context of {rows} texts of {tokens} tokens: {describe_log()}"
+            )
+        self._memory = self._library.llama_get_memory(self._handle)
+
+    def _make_options(self, options: ContextOptions, *, embeddings: bool) -> Any:
+        library, params = self._library, self._library.llama_context_default_params()
+        params.n_ctx = self.rows * self.tokens
+        params.n_seq_max = self.rows
+        # a model that sees both sides takes whole texts, in one pass
+        params.n_batch = max(options.batch, self.tokens) if embeddings else options.batch
+        params.n_ubatch = params.n_batch if embeddings else min(options.micro_batch, options.batch)
+        params.n_threads = params.n_threads_batch = options.threads
+        params.flash_attn_type = FLASH_ATTENTION[options.flash_attention]
+        params.type_k = params.type_v = getattr(library, f"GGML_TYPE_{options.kv_cache.upper()}")
+        params.embeddings = embeddings
+        params.no_perf = True
+        params.offload_kqv = params.op_offload = False
+        return params
+
+    def start(self) -> None:
+        """Forgets all rows."""
+        if self._memory:
+            self._library.llama_memory_clear(self._memory, False)
+
+    def read(self, ids: Ids, *, position: int, outputs: npt.NDArray[np.bool_]) -> Scores:
+        """Reads further tokens of every row, in order. (wanted places, vocabulary) scores, row by row.
+
+        ids, outputs: (rows, tokens); position: of the first of them in its row.
+        """
+        rows, tokens = ids.shape
+        sequences = np.repeat(np.arange(rows, dtype=np.int32), tokens)
+        positions = np.tile(np.arange(position, position + tokens, dtype=np.int32), rows)
+        flat, outputs = ids.reshape(-1).astype(np.int32), outputs.reshape(-1)
+        scores = np.empty((int(outputs.sum()), self._model.vocabulary_size), dtype=np.float32)
+        done, step = 0, int(self.options.n_batch)
+        for start in range(0, len(flat), step):
+            part = slice(start, start + step)
+            self._decode(flat[part], positions[part], sequences[part], outputs[part])
+            if count := int(outputs[part].sum()):
+                scores[done : done + count] = self._scores(count)
+            done += count
+        return scores
+
+    def embed(self, texts: Sequence[Ids]) -> Scores:
+        """(texts, dims): a vector for each text, pooled as the model's file says.
+
+        At most `rows` texts, which have `batch` tokens together.
+        """
+        self.start()
+        flat = np.concatenate(texts).astype(np.int32)
+        lengths = [len(text) for text in texts]
+        sequences = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
+        positions = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+        self._decode(flat, positions, sequences, np.ones(len(flat), dtype=np.bool_))
+        width = int(self._library.llama_model_n_embd_out(self._model.handle))
+        vectors = [self._library.llama_get_embeddings_seq(self._handle, text) for text in range(len(texts))]
+        return np.stack([np.ctypeslib.as_array(vector, (width,)).copy() for vector in vectors])
+
+    def _decode(
+        self,
+        ids: npt.NDArray[np.int32],
+        positions: npt.NDArray[np.int32],
+        sequences: npt.NDArray[np.int32],
+        outputs: npt.NDArray[np.bool_],
+    ) -> None:
+        """One call. All arrays: (tokens,). llama.cpp's batch only points to them."""
+        library, count = self._library, len(ids)
+        ids, positions, sequences = map(np.ascontiguousarray, (ids, positions, sequences))
+        single, flags = np.ones(count, dtype=np.int32), outputs.astype(np.int8)
+        addresses = sequences.ctypes.data + sequences.itemsize * np.arange(count, dtype=np.uint64)
+        fields = dict(library.llama_batch._fields_)
+        batch = library.llama_batch(
+            count,
+            ids.ctypes.data_as(fields["token"]),
+            None,
+            positions.ctypes.data_as(fields["pos"]),
+            single.ctypes.data_as(fields["n_seq_id"]),
+            addresses.ctypes.data_as(fields["seq_id"]),
+            flags.ctypes.data_as(fields["logits"]),
+        )
+        code = library.llama_decode(self._handle, batch)
+        if code:
+            raise BuildError(f"llama.cpp cannot read {count} tokens (code {code}): {describe_log()}")
+
+    def _scores(self, count: int) -> Scores:
+        address = self._library.llama_get_logits(self._handle)
+        pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
+        return np.ctypeslib.as_array(pointer, (count, self._model.vocabulary_size))
+
+    def cache_bytes(self) -> int:
+        """Bytes that the keys and values of all rows take, as llama.cpp writes them to a session file."""
+        return sum(self._library.llama_state_seq_get_size(self._handle, row) for row in range(self.rows))
+
+    def close(self) -> None:
+        """Frees its memory."""
+        if self._handle:
+            self._library.llama_free(self._handle)
+        self._handle = None

@@ -1,0 +1,125 @@
+"""llama.cpp by its C interface, as the package llama-cpp-python carries it: models, vocabularies, its log.
+
+    model = LlamaModel(file, user="runtime llama_cpp")
+    model.tokenize("a text")
+    model.close()
+
+A file that llama.cpp cannot load is a BuildError with the line of its log that says why. It ends the process
+where its own checks fail, so files of others are opened in a worker first (models/gguf_model.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from slimgate._system.import_extra import import_extra
+from slimgate.errors import BuildError
+
+PACKAGE, EXTRA = "llama_cpp", "llama-cpp"
+DISTRIBUTION = "llama-cpp-python"
+# Of its log: warnings and errors, the latest ones.
+_LOG: deque[str] = deque(maxlen=40)
+_WARNING, _ERROR = 3, 4
+
+
+def load_library(user: str) -> Any:
+    """The package, with its log kept here instead of printed. user: what needs it.
+
+    Raises MissingExtra without the package, BuildError where it cannot be loaded.
+    """
+    try:
+        library = import_extra(PACKAGE, EXTRA, user)
+    except (OSError, RuntimeError) as error:  # a shared library is missing, or of another processor
+        problem = " ".join(str(error).split())
+        raise BuildError(f"{user}: {DISTRIBUTION} cannot be loaded: {problem}") from error
+    _keep_log(library)
+    return library
+
+
+@cache
+def _keep_log(library: Any) -> Any:
+    """The callback, which must live as long as the library."""
+
+    @library.llama_log_callback  # type: ignore[untyped-decorator]
+    def keep(level: int, text: bytes, _user: Any) -> None:
+        if level in (_WARNING, _ERROR):
+            _LOG.append(text.decode("utf-8", errors="replace").strip())
+
+    library.llama_log_set(keep, ctypes.c_void_p(0))
+    library.llama_backend_init()
+    return keep
+
+
+def describe_log() -> str:
+    """What llama.cpp last logged as a reason, in one line, without the names of its functions."""
+    lines = [line for line in _LOG if line and "failed to load model" not in line] or list(_LOG)
+    reason = next((line for line in reversed(lines) if "error" in line or "missing" in line), "")
+    reason = reason or (lines[-1] if lines else "it does not say why")
+    return " ".join(reason.split()).removeprefix("llama_model_load: ")[:200]
+
+
+class LlamaModel:
+    """A model of a GGUF file, on the CPU. mmap: the weights stay in the file's pages until they are read.
+
+    vocabulary_alone: loads no weights. check: reads every weight, and refuses NaN and infinite scales.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        user: str,
+        mmap: bool = True,
+        vocabulary_alone: bool = False,
+        check: bool = False,
+    ) -> None:
+        """Raises BuildError for a file that llama.cpp cannot load, MissingExtra without the package."""
+        self.library: Any = load_library(user)
+        options = self.library.llama_model_default_params()
+        options.n_gpu_layers = 0
+        options.vocab_only = vocabulary_alone
+        options.check_tensors = check
+        load_modes = self.library.LLAMA_LOAD_MODE_MMAP, self.library.LLAMA_LOAD_MODE_NONE
+        options.load_mode = load_modes[0] if mmap else load_modes[1]
+        _LOG.clear()
+        self.handle: Any = self.library.llama_model_load_from_file(str(file).encode(), options)
+        if not self.handle:
+            raise BuildError(f"llama.cpp cannot load {file.name}: {describe_log()}")
+        self._vocabulary = self.library.llama_model_get_vocab(self.handle)
+        self.vocabulary_size = int(self.library.llama_vocab_n_tokens(self._vocabulary))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the texts that it was trained on, at most."""
+        return int(self.library.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def adds_start_token(self) -> bool:
+        """Whether llama.cpp puts a start token before each text that it reads."""
+        return bool(self.library.llama_vocab_get_add_bos(self._vocabulary))
+
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of a text, special tokens in it included, none put around it."""
+        raw = text.encode("utf-8")
+        room = len(raw) + 8
+        while True:
+            ids = (self.library.llama_token * room)()
+            count = self.library.llama_tokenize(self._vocabulary, raw, len(raw), ids, room, False, True)
+            if count >= 0:
+                return list(ids[:count])
+            room = -count
+
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens at which llama.cpp ends an answer."""
+        is_end = self.library.llama_vocab_is_eog
+        return frozenset(token for token in range(self.vocabulary_size) if is_end(self._vocabulary, token))
+
+    def close(self) -> None:
+        """Frees the weights."""
+        if self.handle:
+            self.library.llama_model_free(self.handle)
+        self.handle = None

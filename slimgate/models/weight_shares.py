@@ -1,0 +1,179 @@
+"""In which precision the weights of a folder or a GGUF file are stored, by kind of layer, against its claims.
+
+    read_weight_shares("../models/student-w4a16").quantized_share      # 0.98
+
+Headers alone are read. A folder may say by its quantization_config that it is quantized and hold floats all
+the same, where the recipe's patterns match no module: `unmatched` names those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from slimgate.models.gguf_file import read_gguf_header
+from slimgate.models.integer_packing import packing_of
+from slimgate.models.model_ref import model_config, parse_model_ref
+from slimgate.models.quantized_files import describe_quantization, method_of
+from slimgate.models.saved_weights import Stored, stored_tensors
+
+# Kind of layer -> what its name holds; the first that fits.
+_KINDS = {
+    "embeddings": r"embe?d|wte\b|wpe\b|token_types|position_embd",
+    "output": r"(^|\.)(lm_head|output|embed_out|score|classifier|pooler)(\.|$)(?!dense)",
+    "experts": r"experts|_exps\b|_shexp\b",
+    "attention": r"attn|attention|(^|\.)[qkvo]_proj|c_attn|query|key|value|ssm|mixer",
+    "mlp": r"mlp|ffn|feed_forward|fc\d|c_fc|intermediate|output\.dense|gate_proj|up_proj|down_proj",
+}
+# The layers that a recipe for language models is about: of a block, without embeddings and the output.
+_OF_BLOCKS = ("attention", "mlp", "experts", "other")
+_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_EIGHT_BITS = {"I8": "int8", "F8_E4M3": "fp8", "F8_E5M2": "fp8", "F8_E8M0": "fp8"}
+# What stands beside packed weights: scales, zero points, orders, shapes.
+_BESIDE = re.compile(
+    r"(\.|_)(qzeros|g_idx|scales?|zero_point|zeros?|shape|absmax|quant_map|SCB|weight_format|input_scale|"
+    r"weight_scale(_inv|_2)?|global_scale|nested_\w+|quant_state\.\w+|bitsandbytes__\w+)$"
+)
+_PLAIN_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+_BITS = 32
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WeightShares:
+    """Weights by kind of layer and precision. counts: kind -> precision -> numbers.
+
+    claim: what the configuration says, "" of one that says nothing; unmatched: its patterns that match no
+    module of the files.
+    """
+
+    counts: Mapping[str, Mapping[str, int]]
+    claim: str
+    unmatched: tuple[str, ...] = ()
+
+    @property
+    def quantized_share(self) -> float:
+        """Share of the weights of the blocks' matrices that have less than 16 bits; 0 without any."""
+        of_blocks = [
+            (name, count) for kind in _OF_BLOCKS for name, count in self.counts.get(kind, {}).items()
+        ]
+        total = sum(count for _, count in of_blocks)
+        packed = sum(count for name, count in of_blocks if name not in _FLOATS.values())
+        return packed / total if total else 0.0
+
+
+def read_weight_shares(text: str) -> WeightShares:
+    """Of a folder or a GGUF file, as a suite names it. Raises SuiteError where it holds no model."""
+    path = Path(text)
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return _of_gguf(path)
+    ref = parse_model_ref(text)
+    if ref.folder is None:
+        ref = _fetched(ref)
+    assert ref.folder is not None
+    if ref.file is not None:
+        return _of_gguf(ref.folder / ref.file)
+    return _of_folder(ref.folder, model_config(ref))
+
+
+def _fetched(ref: Any) -> Any:
+    from slimgate.models.hub import fetch_model
+
+    return fetch_model(ref)
+
+
+def _of_gguf(file: Path) -> WeightShares:
+    from gguf import GGUFReader
+
+    header = read_gguf_header(file, file.name)
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for tensor in GGUFReader(file).tensors:
+        kind = _kind_of(tensor.name.removesuffix(".weight"), dimensions=len(tensor.shape))
+        precision = _PLAIN_TYPES.get(tensor.tensor_type.name, tensor.tensor_type.name)
+        counts[kind][precision] += int(tensor.n_elements)
+    scheme = header.stored.scheme
+    return WeightShares(counts, "" if scheme in _PLAIN_TYPES else f"gguf, {scheme}")
+
+
+def _of_folder(folder: Path, config: Json) -> WeightShares:
+    tensors = stored_tensors(folder) or {}
+    quantization = config.get("quantization_config") or {}
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    quantized: list[str] = []
+    for name, stored in tensors.items():
+        if _BESIDE.search(name):
+            continue
+        module, precision, numbers = _weights_of(name, stored, quantization)
+        plain = precision in _FLOATS.values()
+        counts[_kind_of(module, dimensions=len(stored.shape) if plain else 2)][precision] += numbers
+        if not plain:
+            quantized.append(module)
+    modules = [name.rpartition(".")[0] for name in tensors]
+    unmatched = tuple(
+        pattern for pattern in _patterns(quantization) if not _matches(pattern, modules, quantized)
+    )
+    return WeightShares(counts, describe_quantization(quantization) if quantization else "", unmatched)
+
+
+def _weights_of(name: str, stored: Stored, quantization: Json) -> tuple[str, str, int]:
+    """(module, precision, numbers) of a tensor that holds weights."""
+    module, _, part = name.rpartition(".")
+    size = prod(stored.shape)
+    if part == "qweight":
+        packing = packing_of(method_of(quantization), quantization) if quantization else None
+        bits = packing.bits if packing and packing.bits else int(quantization.get("bits") or 4)
+        return module, f"int{bits}", size * _BITS // bits
+    if part in ("weight_packed", "weight_scale_packed"):
+        if stored.dtype == "U8":
+            return module, "fp4", 2 * size
+        bits = _group_bits(module, quantization)
+        return module, f"int{bits}", size * _BITS // bits
+    if part == "weight" and stored.dtype == "U8":  # bitsandbytes packs two numbers
+        return module, str(quantization.get("bnb_4bit_quant_type", "fp4")), 2 * size
+    precision = _FLOATS.get(stored.dtype) or _EIGHT_BITS.get(stored.dtype) or stored.dtype.lower()
+    return module, precision, size
+
+
+def _group_bits(module: str, quantization: Json) -> int:
+    """Bits of the group of compressed-tensors that a module is in; of the first where none names it."""
+    groups = [
+        group for group in (quantization.get("config_groups") or {}).values() if isinstance(group, dict)
+    ]
+    named = [group for group in groups if any(_names(t, module) for t in group.get("targets") or ())]
+    weights = [(group.get("weights") or {}).get("num_bits") for group in (*named, *groups)]
+    return next((int(bits) for bits in weights if isinstance(bits, int) and bits > 0), 4)
+
+
+def _kind_of(module: str, *, dimensions: int) -> str:
+    if dimensions < 2:
+        return "norms and biases"
+    return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, module)), "other")
+
+
+def _patterns(quantization: Json) -> Iterator[str]:
+    """The modules that a configuration names: by class, by name, by regular expression."""
+    for group in (quantization.get("config_groups") or {}).values():
+        yield from (group.get("targets") or ()) if isinstance(group, dict) else ()
+    for key in ("ignore", "modules_to_not_convert", "llm_int8_skip_modules"):
+        yield from quantization.get(key) or ()
+    for key in ("dynamic", "extra_config"):
+        yield from (quantization.get(key) or {}) if isinstance(quantization.get(key), dict) else ()
+
+
+def _matches(pattern: str, modules: list[str], quantized: list[str]) -> bool:
+    """A class, such as Linear, matches where anything is quantized: headers do not have the classes."""
+    if re.fullmatch(r"[A-Z]\w*", pattern):
+        return bool(quantized)
+    return any(_names(pattern, module) for module in modules)
+
+
+def _names(pattern: str, module: str) -> bool:
+    """Whether a pattern of a quantization_config names a module, or one that it is in."""
+    if (marked := re.match(r"(re:|[+-]:)(.*)", pattern)) is not None:
+        return re.search(marked[2], module) is not None
+    return pattern == module or f".{pattern}." in f".{module}."

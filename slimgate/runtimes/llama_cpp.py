@@ -1,0 +1,311 @@
+"""llama.cpp: runs GGUF files with their blocks as they are, on the CPU.
+
+    runtime = { name = "llama_cpp", kv_cache = "q8_0" }
+
+It runs what to_gguf writes, and any other GGUF file, also of an architecture that transformers does not read
+from GGUF: for those it is the default. Without it a GGUF file is unpacked by transformers, judged by its
+answers, and not timed. It gives the scores of every token, greedy answers, and the vectors of sentence
+encoders. The tokens that llama.cpp makes of each gate row must be those of the tokenizer. Prompts of one
+length are answered together, so that nothing is padded. Memory counts the pages of the file that were read:
+they stay the file's (`mmap`), and the system may drop them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from slimgate.errors import BuildError, MeasureError
+from slimgate.models.gguf_file import gguf_files
+from slimgate.models.llama_cpp_context import ContextOptions, LlamaContext
+from slimgate.models.llama_cpp_library import DISTRIBUTION, LlamaModel
+from slimgate.models.quantized_files import CHECKPOINT, SERVED
+from slimgate.models.write_by_length import Greedy, Ids, read_prompts
+from slimgate.plugins.base import Arrays
+from slimgate.plugins.context import BuildContext
+from slimgate.plugins.params import Table
+from slimgate.plugins.runtime import Runtime
+
+if TYPE_CHECKING:
+    from slimgate.models.write_answers import Writing
+
+GGUF = "gguf"
+USER = "runtime llama_cpp"
+# Texts of one call: llama.cpp keeps a sequence apart for each.
+MAX_ROWS = 64
+Scores = npt.NDArray[np.float32]
+
+
+class Params(Table):
+    mmap: bool = True
+    """Map the weights from the file, whose pages are read when they are first used; false reads them into
+    memory of the process. Weights that llama.cpp repacks for the processor are in both."""
+    batch: int = Field(default=2048, ge=1)
+    """Tokens of a call, at most."""
+    micro_batch: int = Field(default=512, ge=1)
+    """Tokens that go through the network at once, at most."""
+    context: int | None = Field(default=None, ge=1)
+    """Tokens of a text and its answer for which the key-value cache has room, as on a server; longer ones are
+    refused. Default: room for each call's, up to the length that the model was trained on."""
+    kv_cache: Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"] = "f16"
+    """Format of the keys and values of earlier tokens. Below 16 bits it needs flash attention."""
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    """Compute attention in one operator; "auto": where llama.cpp can."""
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Texts of a sentence encoder, without padding."""
+
+    ids: list[Ids]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """An answer after its first token. token: (rows,); position: of the next one; left: how many follow."""
+
+    token: Ids
+    position: int
+    left: int
+
+
+class LlamaPredictor:
+    """A model behind the Predictor's calls.
+
+    load_tokenizer(): called when an answer is to end; loading it takes torch, which scores do without.
+    config: the folder's config.json.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        load_tokenizer: Callable[[], Any],
+        config: Any,
+        params: Params,
+        *,
+        threads: int,
+    ) -> None:
+        """Raises BuildError for a file that llama.cpp cannot load, MissingExtra without the package."""
+        self._model = LlamaModel(file, user=USER, mmap=params.mmap)
+        self._params = params
+        self._options = ContextOptions(
+            batch=params.batch,
+            micro_batch=params.micro_batch,
+            kv_cache=params.kv_cache,
+            flash_attention=params.flash_attention,
+            threads=threads,
+        )
+        self._sentence = config.get("sentence")
+        self._longest = params.context or self._model.longest
+        self._load_tokenizer = load_tokenizer
+        self._context: LlamaContext | None = None
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._load_tokenizer()
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """What ends an answer, for llama.cpp or for the tokenizer."""
+        from slimgate.models.write_answers import end_tokens
+
+        return self._model.end_tokens() | end_tokens(self._tokenizer)
+
+    def prepare(self, batch: Arrays) -> object:
+        """The ids of a batch, and a context with room for them."""
+        if self._sentence is not None:
+            masks = batch["attention_mask"].astype(bool)
+            texts = [ids[mask] for ids, mask in zip(batch["input_ids"], masks, strict=True)]
+            self._make_room(MAX_ROWS, max(map(len, texts)))
+            return _Texts(texts)
+        prompts = read_prompts(batch, self._longest)
+        rows, tokens = prompts.ids.shape
+        self._make_room(min(rows, MAX_ROWS), tokens + prompts.count)
+        return prompts
+
+    def _make_room(self, rows: int, tokens: int) -> LlamaContext:
+        """A context of that many rows, with room for so many tokens of each."""
+        cells = self._params.context or tokens
+        context = self._context
+        if context is None or context.rows < rows or context.tokens < cells:
+            if context is not None:
+                context.close()
+            embeddings = self._sentence is not None
+            context = self._context = LlamaContext(
+                self._model, self._options, rows=rows, tokens=cells, embeddings=embeddings
+            )
+        return context
+
+    def forward(self, prepared: Any) -> object:
+        """The scores of whole texts, the vectors of sentences, or an answer."""
+        if isinstance(prepared, _Texts):
+            return self._embed(prepared.ids)
+        if prepared.count:
+            return self.decode(self.prefill(prepared))
+        parts = (prepared.ids[start : start + MAX_ROWS] for start in range(0, len(prepared.ids), MAX_ROWS))
+        return np.concatenate([self._score(ids) for ids in parts])
+
+    def _score(self, ids: Ids) -> Scores:
+        """(rows, tokens, vocabulary) scores."""
+        context = self._make_room(*ids.shape)
+        context.start()
+        scores = context.read(ids, position=0, outputs=np.ones(ids.shape, dtype=np.bool_))
+        return scores.reshape(*ids.shape, -1)
+
+    def _embed(self, texts: list[Ids]) -> Scores:
+        """(rows, dims), or (rows, 2, dims) of rows of two texts, whose first texts come first."""
+        context = self._make_room(MAX_ROWS, max(map(len, texts)))
+        vectors = np.concatenate([context.embed(part) for part in self._cut(texts)])
+        if self._sentence["normalize"]:
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        if (texts_of_row := self._sentence["texts"]) > 1:
+            vectors = vectors.reshape(texts_of_row, -1, vectors.shape[-1]).swapaxes(0, 1)
+        return vectors
+
+    def _cut(self, texts: list[Ids]) -> Iterator[list[Ids]]:
+        """Texts that one call takes: MAX_ROWS at most, with `batch` tokens together or a single text."""
+        part: list[Ids] = []
+        for text in texts:
+            if part and (len(part) == MAX_ROWS or sum(map(len, part)) + len(text) > self._params.batch):
+                yield part
+                part = []
+            part.append(text)
+        yield part
+
+    def prefill(self, prepared: Any) -> _Begun:
+        """The answer after its first token. Raises MeasureError for more rows than are taken at once."""
+        rows, tokens = prepared.ids.shape
+        if rows > MAX_ROWS:
+            raise MeasureError(
+                f"runtime llama_cpp writes {MAX_ROWS} answers at once at most, {rows} came; take a workload "
+                f"with batch = {MAX_ROWS} or less"
+            )
+        scores = self._begin(prepared.ids, prepared.count)
+        return _Begun(scores.argmax(-1), tokens, prepared.count - 1)
+
+    def _begin(self, ids: Ids, new_tokens: int) -> Scores:
+        """(rows, vocabulary) scores behind the texts, which the cache holds from then on."""
+        context = self._make_room(len(ids), ids.shape[1] + new_tokens)
+        context.start()
+        last = np.zeros(ids.shape, dtype=np.bool_)
+        last[:, -1] = True
+        return context.read(ids, position=0, outputs=last)
+
+    def _next(self, tokens: Ids, position: int) -> Scores:
+        """(rows, vocabulary) scores behind one more token of each row. tokens: (rows,)."""
+        assert self._context is not None
+        outputs = np.ones((len(tokens), 1), dtype=np.bool_)
+        return self._context.read(tokens[:, None], position=position, outputs=outputs)
+
+    def decode(self, state: Any) -> Ids:
+        """(rows, new tokens) ids, end tokens among them: they end nothing."""
+        written = [state.token]
+        for step in range(state.left):
+            written.append(self._next(written[-1], state.position + step).argmax(-1))
+        return np.stack(written, axis=1)
+
+    def cache_bytes(self, state: Any) -> int:
+        """Bytes of the keys and values, as llama.cpp writes them to a session file."""
+        assert self._context is not None
+        return self._context.cache_bytes()
+
+    def fetch(self, output: Any) -> Scores:
+        """(rows, tokens, vocabulary) scores, (rows, dims) vectors, or (rows, new tokens) ids."""
+        return np.asarray(output, dtype=np.float32)
+
+    def write(self, prompts: Sequence[Sequence[int]], how: Writing, *, least: int = 0) -> list[list[int]]:
+        """The ids of the greedy answers, with the end token. Raises MeasureError where `how` draws."""
+        greedy = Greedy("llama_cpp", self._tokenizer, self._longest, self.end_tokens)
+        return greedy.write(
+            prompts, how, lambda ids: self._tokens(ids, how.max_new_tokens, least), most_rows=MAX_ROWS
+        )
+
+    def _tokens(self, ids: Ids, new_tokens: int, min_new_tokens: int) -> Iterator[Ids]:
+        """(rows,) next tokens, one after another. ids: (rows, tokens)."""
+        ends, scores = sorted(self.end_tokens), self._begin(ids, new_tokens)
+        for step in count():
+            if step < min_new_tokens:
+                scores[:, ends] = -np.inf
+            tokens = scores.argmax(-1)
+            yield tokens
+            scores = self._next(tokens, ids.shape[1] + step)
+
+    def close(self) -> None:
+        """Frees the context and the weights."""
+        if self._context is not None:
+            self._context.close()
+        self._context = None
+        self._model.close()
+
+
+class LlamaCpp(Runtime[Params]):
+    kinds = frozenset({GGUF, SERVED, CHECKPOINT})
+    formats = frozenset({GGUF})
+    default_for = frozenset({GGUF})
+    packages = (DISTRIBUTION, "gguf")
+    times_writing = True
+
+    def load(self, folder: Path, params: Params, *, device: str, threads: int) -> LlamaPredictor:
+        """The file of an artifact's folder, on `threads` threads. Raises BuildError off the CPU."""
+        _check_device(device)
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return LlamaPredictor(
+            _file_in(folder), lambda: _tokenizer_in(folder), config, params, threads=threads
+        )
+
+    def check_rows(self, folder: Path, texts: Sequence[str]) -> None:
+        """Raises MeasureError where llama.cpp reads a row as other tokens than the folder's tokenizer."""
+        from slimgate.models.gguf_model import check_tokens
+
+        model = LlamaModel(_file_in(folder), user=USER, vocabulary_alone=True)
+        try:
+            check_tokens(model, _tokenizer_in(folder), texts)
+        finally:
+            model.close()
+
+    def load_model(self, folder: Path, device: str) -> Any:
+        """The GgufModel of a file, or of a folder with one."""
+        from tempfile import TemporaryDirectory
+
+        from slimgate.models.gguf_model import open_gguf_model
+
+        with TemporaryDirectory(prefix="slimgate-gguf-") as scratch:
+            return open_gguf_model(folder if folder.is_file() else _file_in(folder), Path(scratch))
+
+    def open_model(self, model: Any, context: BuildContext) -> LlamaPredictor:
+        """A GgufModel, ready to predict."""
+        _check_device(context.device)
+        return LlamaPredictor(
+            model.file, lambda: model.tokenizer, vars(model.config), Params(), threads=context.threads
+        )
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu":
+        raise BuildError(f"runtime llama_cpp computes on the CPU, and {device} came as device")
+
+
+def _file_in(folder: Path) -> Path:
+    files = gguf_files(folder)
+    if len(files) != 1:
+        raise BuildError(f"{folder} holds {len(files)} GGUF files, expected one")
+    return files[0]
+
+
+def _tokenizer_in(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+runtime = LlamaCpp()

@@ -1,0 +1,71 @@
+"""How much each input of a linear layer matters: what llama.cpp calls an importance matrix.
+
+Its quantizer weighs the error of a weight by the mean square of the input that it is multiplied with. Here
+that is measured on the network itself, over the real tokens of rows, as `llama-imatrix` does by llama.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from slimgate.plugins.base import Arrays
+
+Importance = dict[str, npt.NDArray[np.float32]]
+
+
+class _Sums:
+    """Sums of squared inputs by layer, and how many tokens they are of."""
+
+    def __init__(self) -> None:
+        self.squares: dict[str, torch.Tensor] = {}
+        self.tokens: dict[str, int] = {}
+        self.mask: torch.Tensor | None = None
+
+    def add(self, name: str, inputs: torch.Tensor) -> None:
+        """inputs: (rows, tokens, features), of which padding does not count, or (tokens, features)."""
+        masked = self.mask is not None and inputs.shape[:-1] == self.mask.shape
+        values = (inputs[self.mask] if masked else inputs.flatten(0, -2)).double()
+        squares = values.square().sum(0)
+        self.squares[name] = self.squares[name] + squares if name in self.squares else squares
+        self.tokens[name] = self.tokens.get(name, 0) + len(values)
+
+
+@torch.inference_mode()
+def measure_importance(network: nn.Module, batches: Sequence[Arrays], device: str) -> Importance:
+    """Name of each layer -> (inputs,) mean square of each input. batches: of token ids, padded.
+
+    A layer that no token reached is left out.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    sums = _Sums()
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
+    handles = [
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: sums.add(name, inputs[0]))
+        for name, layer in layers.items()
+    ]
+    network.eval()
+    try:
+        for batch in batches:
+            tensors = {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+            sums.mask = tensors["attention_mask"].bool() if "attention_mask" in tensors else None
+            network(**{name: tensors[name] for name in ("input_ids", "attention_mask") if name in tensors})
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {
+        name: (squares / sums.tokens[name]).float().cpu().numpy()
+        for name, squares in sums.squares.items()
+        if sums.tokens[name]
+    }
+
+
+def count_tokens(batches: Sequence[Any]) -> int:
+    """Real tokens of the batches."""
+    return sum(int(batch["attention_mask"].sum()) for batch in batches)

@@ -1,0 +1,94 @@
+"""Suites with GGUF files: run by llama.cpp if the suite says so, or if transformers does not read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.versions import needs_llama_cpp
+
+from fixtures.models.gguf_edits import copy_gguf
+from fixtures.models.gguf_models import byte_level_llama
+from fixtures.models.tiny import write_rows
+from slimgate.errors import SuiteError
+from slimgate.run.run import SuiteRun
+from slimgate.steps.convert import to_gguf
+from slimgate.store.store import Store
+from slimgate.suite.load import load_suite
+
+pytestmark = [pytest.mark.slow, needs_llama_cpp]
+torch.set_num_threads(1)
+SUITE = """
+[suite]
+title = "gguf"
+threads = 1
+[task]
+kind = "causal_lm"
+source = { name = "files", train = "train.csv", gate = "gate.csv" }
+text = ["text"]
+group = "file"
+max_tokens = 32
+splits = { train = "rest", calibration = 8, selection = 8 }
+[teacher]
+model = "llama.gguf"
+runtime = { name = "llama_cpp", kv_cache = "f32", flash_attention = "off" }
+[variants.unpacked]
+model = "llama.gguf"
+[variants.of-its-own]
+model = "xverse.gguf"
+[measure]
+workloads = [{ batch = 1 }]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("suite")
+    model, context = byte_level_llama(path)
+    made = to_gguf.step.apply(model, to_gguf.Params(type="Q8_0"), context)
+    (made.folder / "model.gguf").rename(path / "llama.gguf")
+    copy_gguf(path / "llama.gguf", path / "xverse.gguf", architecture="xverse")
+    write_rows(path / "train.csv", 64, seed=1)
+    rows = write_rows(path / "gate.csv", 40, seed=2).read_text("utf-8")
+    (path / "gate.csv").write_text(rows.replace(",f", ",g").replace(",gile", ",file"), "utf-8")
+    return path
+
+
+def run_of(folder: Path, text: str = SUITE) -> SuiteRun:
+    (folder / "suite.toml").write_text(text, "utf-8")
+    return SuiteRun(load_suite(folder / "suite.toml", "suite.toml"), Store(folder / "store"), device="cpu")
+
+
+def test_kernels_and_unpacked_weights_give_the_same_perplexity(folder: Path) -> None:
+    run = run_of(folder)
+    kinds = {name: run.build(name).artifact.kind for name in ("teacher", "unpacked", "of-its-own")}
+    assert kinds == {"teacher": "gguf", "unpacked": "quantized_checkpoint", "of-its-own": "gguf"}
+    assert run.suite.model("of-its-own").runtime.name == "llama_cpp"
+    assert run.suite.timed == ("teacher", "of-its-own")
+    teacher = run.build("teacher").artifact.manifest
+    assert teacher["stored"]["scheme"] == "Q8_0"
+    assert teacher["bytes"] == (folder / "llama.gguf").stat().st_size
+    nats = {name: run.outcomes(name).column("nats") for name in ("teacher", "unpacked")}
+    assert np.abs(nats["teacher"] / nats["unpacked"] - 1).max() < 0.02, (
+        "llama.cpp rounds activations to 8 bits"
+    )
+    assert not np.array_equal(nats["teacher"], nats["unpacked"])
+    assert np.isfinite(run.outcomes("of-its-own").column("nats")).all()
+
+
+def test_a_dtype_for_llama_cpp_is_one_line(folder: Path) -> None:
+    text = SUITE.replace(
+        '[teacher]\nmodel = "llama.gguf"\n', '[teacher]\nmodel = "llama.gguf"\ndtype = "bfloat16"\n'
+    )
+    with pytest.raises(
+        SuiteError, match=r"llama\.cpp computes a GGUF file in the types that are in it; leave dtype out"
+    ):
+        run_of(folder, text)
+
+
+def test_no_step_takes_the_file(folder: Path) -> None:
+    text = SUITE + "[variants.pruned]\nsteps = [{ magnitude_prune = { sparsity = 0.5 } }]\n"
+    with pytest.raises(SuiteError, match="cannot take an artifact of kind gguf"):
+        run_of(folder, text)

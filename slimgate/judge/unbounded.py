@@ -29,8 +29,11 @@ def is_bounded(metric: Metric) -> bool:
 
 
 def with_range_of_rows(metric: Metric, teacher: Outcomes, variant: Outcomes) -> Metric:
-    """A metric without a bound whose rows say that they have one, such as the most tokens of an answer."""
-    if is_bounded(metric) or metric.row_mean is None:
+    """A length of answers whose rows have a bound, the most tokens of an answer.
+
+    The ends of the rows of any other metric may be those of the scores that came, which bound nothing.
+    """
+    if is_bounded(metric) or metric.row_mean is None or metric.unit != "percent":
         return metric
     ends = metric.row_mean.ends(teacher, variant)
     return replace(metric, value_range=ends) if all(map(isfinite, ends)) else metric

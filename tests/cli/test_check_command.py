@@ -207,7 +207,7 @@ def test_logs_that_cannot_be_judged_are_found_on_request(
     assert check(capsys, "bench/logs.toml")[0] == 0
     code, _, [error] = check(capsys, "bench/logs.toml", "--data")
     assert code == 4
-    assert error.startswith('bench/logs.toml: "gsm9k*" matches no comparison')
+    assert error.startswith('bench/logs.toml: no comparison matches "gsm9k*"')
     (repository / "bench/logs.toml").write_text(LOGS.replace("[budgets]", 'format = "table"\n[budgets]'))
     code, _, [error] = check(capsys, "bench/logs.toml", "--data")
     assert code == 4

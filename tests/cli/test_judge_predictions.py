@@ -144,7 +144,7 @@ def test_a_direction_that_nobody_states_is_not_compared(
         ),
         (("false", "true"), (), "metric tox is better when lower in one log and not in the other"),
         (("never", "never"), (), 'column "higher_is_better" of tox holds "never", expected true or false'),
-        (("false", "false"), ("--lower-is-better", "nothing"), '"nothing", named by --higher-is-better or'),
+        (("false", "false"), ("--lower-is-better", "nothing"), 'no comparison matches "nothing"; known: tox'),
         (
             ("", ""),
             ("--lower-is-better", "tox", "--higher-is-better", "tox"),

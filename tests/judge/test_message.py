@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from slimgate.judge import BudgetVerdict, QualityJudgement, Verdict, message
-from slimgate.judge.message import teacher_message
+from slimgate.judge import BudgetVerdict, QualityJudgement, Verdict
+from slimgate.judge.message import message, teacher_message
 
 FAILED = QualityJudgement(
     metric="accuracy",

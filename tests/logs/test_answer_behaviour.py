@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from slimgate.errors import SuiteError
+from slimgate.judge.facts import quality_facts
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.judge.verdict import QualityBudget, Verdict
@@ -22,6 +23,8 @@ from slimgate.logs.pairs import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import Log, Row, TaskLog
+from slimgate.record import QualityFacts, VariantRecord
+from slimgate.record.budgets import judged_budgets, verdict_under
 
 RULES = Rules(checks=read_answer_checks())
 WORDS = "word " * 20
@@ -200,6 +203,24 @@ def test_the_interval_of_the_ratio_is_near_scipys_bootstrap_and_no_narrower(rati
     # Gaffke's bound also covers answers at the limit that the sample does not have
     assert independent.low - 0.6 * width <= low <= independent.low + 0.02 * width
     assert independent.high - 0.02 * width <= high <= independent.high + 0.6 * width
+
+
+@pytest.mark.parametrize("kind", ["length_ratio_max", "length_ratio_min"])
+@pytest.mark.parametrize("ratio", [0.8, 1.0, 1.3])
+def test_another_limit_is_read_off_the_interval_of_the_ratio(kind: str, ratio: float) -> None:
+    base, target = lengths(ratio, n=2000, seed=3)
+    for limit in (0.7, 0.8, 1.0, 1.1, 1.3, 1.5):
+        table = {"answer_length": {kind: limit}}
+        judged = judge(*token_logs(base, target, 1000), table, Rules())["answer_length"].judged
+        facts = QualityFacts.model_validate({**quality_facts(judged, "line"), "measured": "now"})
+        variant = VariantRecord(name="int8", parent="teacher", quality={"answer_length": facts})
+        (recorded,) = judged_budgets(variant)
+        near = judge(*token_logs(base, target, 1000), {"answer_length": {kind: 1.001 * limit}}, Rules())[
+            "answer_length"
+        ].judged
+        assert verdict_under(kind, limit, recorded) is judged.verdict
+        if near.verdict is judged.verdict:
+            assert verdict_under(kind, 1.001 * limit, recorded) is near.verdict
 
 
 def test_rare_answers_at_the_limit_do_not_pass_by_chance() -> None:

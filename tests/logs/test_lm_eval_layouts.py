@@ -88,7 +88,7 @@ def test_old_rows_of_one_document_are_of_the_filters_in_order(tmp_path: Path) ->
         ("1", "", {"acc": 1.0}),
     ]
     thrice = write_old(tmp_path / "more", [*rows, old_row(0, acc=1.0)], config=config)
-    with pytest.raises(DataError, match="1 sample stands more than once"):
+    with pytest.raises(DataError, match="1 sample occurs more than once"):
         judge(folder, thrice)
 
 

@@ -79,7 +79,7 @@ def test_columns_are_as_rows(name: str, suffix: str, tmp_path: Path, monkeypatch
     [
         ("id", ["a", ""], "a row has no id"),
         ("id", ["a", None], "a row has no id"),
-        ("id", ["a", "a"], "stands? more than once"),
+        ("id", ["a", "a"], "occurs? more than once"),
         ("score", ["1", "much"], "score 'much', expected a number"),
         ("score", [1.0, float("inf")], "expected a finite number"),
     ],

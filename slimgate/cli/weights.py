@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-
-from tabulate import tabulate
+from typing import TYPE_CHECKING
 
 from slimgate.errors import DataError
-from slimgate.models.weight_shares import WeightShares, read_weight_shares
+
+if TYPE_CHECKING:
+    from slimgate.models.weight_shares import WeightShares
 
 DESCRIPTION = """\
 Shows how many weights of a folder, a GGUF file or a model of the hub are stored in which precision, for each
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the table. Raises DataError for a share that is none."""
+    from slimgate.models.weight_shares import read_weight_shares
+
     least: float | None = options.quantized_share_min
     if least is not None and not 0 <= least <= 1:
         raise DataError(f"--quantized-share-min {least:g}: expected a share from 0 to 1")
@@ -45,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
 def format_shares(shares: WeightShares) -> str:
     """A line for each kind of layer, the claim, and patterns that match nothing."""
+    from tabulate import tabulate
+
     lines = [
         (kind, f"{sum(by_precision.values()):,}", _format_precisions(by_precision))
         for kind, by_precision in shares.counts.items()

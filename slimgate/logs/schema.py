@@ -18,6 +18,10 @@ _BUDGETS = (
 )
 _POOLED = "limits on the mean over all samples"
 _RANGES = "the lowest and the highest score of a metric, by pattern, such as grade = [1, 10]"
+_SLICES = (
+    "limits of every slice, by a pattern of a comparison, or of one slice, by field, value and pattern; of "
+    "predictions as in a suite of models"
+)
 _OF_TARGETS = "the budgets of one target, by its name"
 
 
@@ -57,4 +61,10 @@ def _make_budgets_schema(definitions: dict[str, Any], *, off: bool = False) -> d
     """The limits of a suite of models that logs can answer, and patterns. off: a limit may be "off"."""
     limits = make_limits_schema(definitions, off=off)
     properties = {name: table for name, table in limits["properties"].items() if name not in _OF_MODELS}
+    by_value = {
+        "type": "object",
+        "additionalProperties": {"type": "object", "additionalProperties": _QUALITY},
+    }
+    of_logs = {"type": "object", "additionalProperties": {"anyOf": [_QUALITY, by_value]}}
+    properties["slices"] = {"description": _SLICES, "anyOf": [properties["slices"], of_logs]}
     return {"type": "object", "properties": properties, "additionalProperties": _QUALITY}

@@ -139,6 +139,6 @@ def test_a_name_that_two_have_is_one_error(fresh_repository: Path, packages: Pat
     ran = pytest_in(fresh_repository, "bench/added.toml", "-k", "quality")
 
     assert ran.code == 4
-    [line] = [line for line in ran.lines if "stands for more than one" in line]
+    [line] = [line for line in ran.lines if "is the name of several" in line]
     assert "added_by_another:LowerCase of added_by_another" in line
     assert "added_to_slimgate:LowerCase of added_to_slimgate" in line

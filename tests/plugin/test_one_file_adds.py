@@ -200,7 +200,9 @@ def test_a_runtime_without_a_form_is_refused_in_one_line(tmp_path: Path) -> None
         artifact = Artifact(Entry(tmp_path, {"kind": "closed"}, False))
         with pytest.raises(BuildError, match="of kind closed, which only its own runtime opens; export the"):
             write_form(artifact, None, tmp_path, tmp_path)
-        with pytest.raises(BuildError, match=r"of unknown kind closed; known: .*flat, onnx, .*openvino"):
+        with pytest.raises(
+            BuildError, match=r"of unknown kind closed; known: .*flat, gguf, onnx, .*openvino"
+        ):
             artifact.load("cpu")
 
 

@@ -184,7 +184,9 @@ def test_answers_of_then_that_are_gone_are_an_error_before_anything_is_built(
     folder = baseline(tmp_path, "v1", 1.0)
     (folder / "outcomes/int8.parquet").unlink()
     suites = suite_with(bench, suite_text, SINCE % "")
-    with pytest.raises(SuiteError, match=r"there is no outcomes/int8.parquet beside run.json; int8 is held"):
+    with pytest.raises(
+        SuiteError, match=r"there is no outcomes/int8.parquet next to run.json; int8 is compared"
+    ):
         of_option(folder, "v1", suites)
     assert of_option(folder, "v1", suite_with(bench, suite_text, ONE_POINT % "")).name == "v1"
     record = read_run(folder / "run.json")

@@ -58,7 +58,7 @@ def add_arguments(parser: CommandParser) -> None:
         nargs="+",
         dest="base_runs",
         metavar="RUN",
-        help="of logs and tables, in place of BASE: one or more runs of the base model; several are crossed "
+        help="Logs and tables, in place of BASE: one or more runs of the base model. Several are crossed "
         "with the samples, so that the intervals contain both",
     )
     parser.add_argument(
@@ -68,7 +68,7 @@ def add_arguments(parser: CommandParser) -> None:
         action="append",
         dest="target_runs",
         metavar="RUN",
-        help="the same of a model to compare, in place of TARGET; repeatable, once a model",
+        help="Logs and tables, in place of TARGET: one or more runs of a model to compare (once a model)",
     )
     parser.add_argument(
         "--metric",

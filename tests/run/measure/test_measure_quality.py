@@ -217,9 +217,7 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     run = tiny_run(tmp_path)
     artifact = run.build("teacher").artifact
 
-    class Broken:
-        network = None
-
+    class Broken(eager.Eager):
         def load(self, *args: Any, **options: Any) -> Any:
             predictor = run.suite.teacher.runtime.object.load(*args, **options)
             real = predictor.fetch

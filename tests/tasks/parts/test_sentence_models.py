@@ -81,7 +81,7 @@ def test_a_folder_says_how_it_pools_and_whether_it_normalises(tmp_path: Path) ->
         ),
         (FLAGS, ("Transformer", "Pooling", "LSTM"), "module LSTM is not known"),
         (FLAGS, ("Transformer", "Pooling", "Dense"), "2_Dense/config.json: cannot be read"),
-        (FLAGS, ("Transformer", "Pooling", "Normalize", "Dense"), "Dense stands behind Normalize"),
+        (FLAGS, ("Transformer", "Pooling", "Normalize", "Dense"), "Dense comes after Normalize"),
     ],
     ids=["pooling", "two poolings", "module", "no config", "order"],
 )

@@ -77,10 +77,9 @@ def test_a_tool_that_counts_nothing_writes_0_which_is_no_length() -> None:
 
 
 def test_a_tokenizer_counts_what_the_log_does_not(tmp_path: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    tokenizer = Tokenizer(models.WordLevel({"word": 0, "?": 1}, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers comes with the extra models")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"word": 0, "?": 1}, unk_token="?"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     rules = Rules(checks=read_answer_checks(tmp_path))
     rows = make_rows([WORDS] * 60)

@@ -241,7 +241,11 @@ def read_samples(
 
     Raises DataError where a sample stands twice, a score is no number, or there are no rows.
     """
-    if isinstance(task.rows, ColumnRows) and (table := task.rows.read_columns()) is not None:
+    # columns hold neither the fields of samples nor the texts of answers
+    table = None
+    if isinstance(task.rows, ColumnRows) and not fields and checks is None:
+        table = task.rows.read_columns()
+    if table is not None:
         return {"": _samples_of_columns(shown, table, task)}
     columns: dict[str, _Column] = {}
     read = 0

@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.columns import Samples, read_samples
 from slimgate.logs.find import read_log
@@ -99,3 +100,24 @@ def test_a_table_with_other_columns_is_read_by_rows(tmp_path: Path) -> None:
     rows = read_log(path).tasks[""].rows
     assert isinstance(rows, TableRows)
     assert rows.read_columns() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [(["--slice", "prompt_length"], "score[prompt_length=q1]"), (["--answers"], "answer_length")],
+    ids=["slices", "answers"],
+)
+def test_a_table_of_columns_alone_has_slices_and_lengths_of_answers(
+    arguments: list[str], shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, words in (("base", 5), ("target", 6)):
+        rows = {
+            "id": list(range(100)),
+            "score": [1] * (100 - words) + [0] * words,
+            "prompt": ["?" * (row + 1) for row in range(100)],
+            "answer": ["word " * words] * 100,
+        }
+        pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
+    files = [str(tmp_path / "base.parquet"), str(tmp_path / "target.parquet")]
+    assert main(["judge", *files, *arguments]) == 0
+    assert shown in capsys.readouterr().out

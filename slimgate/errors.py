@@ -14,7 +14,7 @@ A message says where, what came, what was expected and what to do, in one line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SlimgateError(Exception):
@@ -80,13 +80,18 @@ def in_one_line(error: BaseException) -> str:
 MOST_NAMED = 100
 
 
+def list_names(names: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: the first names, and how many there are besides. most: how many are named."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
 def format_suggestion(name: str, known: Iterable[str]) -> str:
     """`. Did you mean X?` where a known name is close to `name`, else the known names (of many some)."""
     known = sorted(known)
     if meant := did_you_mean(name, known):
         return meant
-    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
-    return f"; known: {', '.join(known[:MOST_NAMED])}{more}" if known else ""
+    return f"; known: {list_names(known, MOST_NAMED)}" if known else ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

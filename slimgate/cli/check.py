@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from slimgate.errors import MissingExtra, SlimgateError, SuiteError
+from slimgate.errors import MissingExtra, SlimgateError, SuiteError, list_names
 
 DESCRIPTION = """\
 Checks suite files, of models and of logs, as pytest does before a run: tables, keys, names, options,
@@ -56,9 +56,7 @@ def run(options: argparse.Namespace) -> int:
     count = checked.suites
     sys.stdout.write(f"{count} {'suite' if count == 1 else 'suites'} checked, no mistake found\n")
     if checked.no_suites:
-        names = [path.as_posix() for path in checked.no_suites[:_MOST_NAMED]]
-        more = len(checked.no_suites) - len(names)
-        listed = ", ".join(names) + (f" and {more} more" if more else "")
+        listed = list_names([path.as_posix() for path in checked.no_suites], _MOST_NAMED)
         sys.stdout.write(visible(f"not suites, so not checked: {listed}") + "\n")
     return 0
 

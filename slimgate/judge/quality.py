@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.errors import MeasureError
+from slimgate.errors import MeasureError, list_names
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, check_budget
 from slimgate.judge.correlation import judge_correlation
 from slimgate.judge.evidence import Evidence, by_contrast, gather, pair_values, shared_groups
@@ -143,9 +143,7 @@ def _count_strays(teacher: Outcomes, variant: Outcomes) -> tuple[int, int] | Non
 
 def _describe_absent(labels: Sequence[str]) -> str:
     """`no gate row has the label rare, which counts like every other`."""
-    names = ", ".join(labels[:_MOST_NAMED])
-    more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
-    return f"no gate row has the label {names}{more}, which counts as much as every other"
+    return f"no gate row has the label {list_names(labels, _MOST_NAMED)}, which counts as much as every other"
 
 
 def _pairs_of_rows(metric: Metric, teacher: Outcomes, builds: Sequence[Outcomes]) -> list[PairedMeans]:

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from slimgate.budgets.base import ANSWER_LENGTH
-from slimgate.errors import SuiteError, did_you_mean, format_suggestion
+from slimgate.errors import SuiteError, did_you_mean, format_suggestion, list_names
 from slimgate.judge.budget_kinds import BudgetKind, QualityBudget
 from slimgate.judge.budget_tables import QualityBudgetTable
 from slimgate.judge.pass_k import Pass
@@ -30,6 +30,7 @@ from slimgate.judge.score_ranges import Range, check_range, parse_range
 from slimgate.logs.answer_columns import ANSWER_METRICS, WHY_ABSENT
 from slimgate.logs.slice_budgets import SLICES, SliceBudgets, read_slice_budgets
 
+_MOST_NAMED = 5
 POOLED = "pooled"
 RANGES = "ranges"
 _TABLES = ("budgets", POOLED, RANGES)
@@ -107,11 +108,12 @@ class LogBudgets:
                 why = next((why for metric, why in WHY_ABSENT.items() if pattern.endswith(metric)), None)
                 if why is not None:
                     raise SuiteError(f'"{pattern}" matches no comparison: {why}')
-                shown = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
                 hint = did_you_mean(pattern, known)
                 if Pass.parse(pattern.rpartition("/")[2]) is not None:
                     hint = "; it is of metrics with scores of 0 and 1 that are better when higher"
-                raise SuiteError(f'no comparison matches "{pattern}"; available: {shown}{hint}')
+                raise SuiteError(
+                    f'no comparison matches "{pattern}"; available: {list_names(known, _MOST_NAMED)}{hint}'
+                )
 
 
 def is_meant(pattern: str, metric: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from slimgate.errors import DataError
+from slimgate.errors import DataError, list_names
 
 _MOST_REFUSED = 8
 _MOST_TASKS = 3
@@ -82,5 +82,4 @@ def _list_places(places: list[str]) -> str:
     named = [place for place in places if place]
     if not named:
         return ""
-    more = f" and {len(named) - _MOST_TASKS} more" if len(named) > _MOST_TASKS else ""
-    return f"{', '.join(named[:_MOST_TASKS])}{more}: "
+    return f"{list_names(named, _MOST_TASKS)}: "

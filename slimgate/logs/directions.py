@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from slimgate.errors import SuiteError, format_suggestion
+from slimgate.errors import SuiteError, format_suggestion, list_names
 from slimgate.judge.directions import known_direction
 from slimgate.logs.budgets import matches
 from slimgate.logs.pairs import PairedTask
@@ -47,11 +47,10 @@ def add_directions(paired: PairedTask, measured: Mapping[str, str], stated: Mapp
 def describe_unknown(names: Sequence[str]) -> str:
     """Which comparisons have no direction, and what to write."""
     names = list(dict.fromkeys(names))
-    shown = ", ".join(names[:_MOST_NAMED])
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     metric = names[0].rpartition("/")[2]
     return (
-        f"{shown}{more}: neither the log nor the name says whether more is better; write --higher-is-better "
+        f"{list_names(names, _MOST_NAMED)}: neither the log nor the name says whether more is better; write "
+        f"--higher-is-better "
         f'"{metric}" or --lower-is-better "{metric}" for each, or choose others by --metric'
     )
 

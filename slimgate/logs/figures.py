@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from slimgate.errors import DataError
+from slimgate.errors import DataError, list_names
 
 _MOST_SHOWN = 8
 
@@ -19,11 +19,9 @@ def figures_alone(path: Path, figures: Iterable[tuple[str, float]], needed: str,
         needed: what a verdict needs, such as "the score of each sample".
         remedy: what to do.
     """
-    named = list(figures)
-    shown = ", ".join(f"{name} {value:.6g}" for name, value in named[:_MOST_SHOWN])
-    more = f" and {len(named) - _MOST_SHOWN} more" if len(named) > _MOST_SHOWN else ""
+    shown = list_names([f"{name} {value:.6g}" for name, value in figures], _MOST_SHOWN)
     return DataError(
-        f"{path}: it holds figures alone ({shown or 'none'}{more}), and a verdict needs {needed}; {remedy}"
+        f"{path}: it holds figures alone ({shown or 'none'}), and a verdict needs {needed}; {remedy}"
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slimgate.errors import DataError, format_suggestion
-from slimgate.logs.runs import ANY, BASE, REPEAT, SIDES, TARGET
+from slimgate.errors import DataError, format_suggestion, list_names
+from slimgate.logs.runs import ANY, BASE, REPEAT, SIDES, TARGET, parse_by_side
 from slimgate.plugins.reader import Log
 
 _MOST_MODELS = 8
@@ -19,21 +19,7 @@ _MOST_MODELS = 8
 
 def parse_models(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
     """By side, or "" for every side: which model. Texts are `NAME` or `base=NAME`. Raises DataError."""
-    if isinstance(texts, Mapping):
-        pairs = [(str(side), str(name)) for side, name in texts.items()]
-    else:
-        pairs = [_parse_model(text) for text in ([texts] if isinstance(texts, str) else texts or ())]
-    models: dict[str, str] = {}
-    for side, name in pairs:
-        shown = f"--model {side}={name}" if side != ANY else f"--model {name}"
-        if side not in (ANY, *SIDES):
-            raise DataError(f"{shown}: expected one of {', '.join(SIDES)} as the side")
-        if not name.strip():
-            raise DataError(f"{shown}: expected the name of a model")
-        if side in models:
-            raise DataError(f"{shown}: {side or 'a model of every log'} came twice, expected it once")
-        models[side] = name.strip()
-    return models
+    return parse_by_side("model", texts, _parse_model, "the name of a model")
 
 
 def _parse_model(text: str) -> tuple[str, str]:
@@ -110,6 +96,4 @@ def _describe_choices(log: Log, side: str, number: int) -> str:
 
 
 def _list_models(log: Log) -> str:
-    names = [str(part.model) for part in log.models]
-    more = len(names) - _MOST_MODELS
-    return ", ".join(names[:_MOST_MODELS]) + (f" and {more} more" if more > 0 else "")
+    return list_names([str(part.model) for part in log.models], _MOST_MODELS)

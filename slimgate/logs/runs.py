@@ -7,11 +7,11 @@ refuses and lists the runs, and `--run` chooses.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from slimgate._system.json_text import plain_json
-from slimgate.errors import DataError
+from slimgate.errors import DataError, list_names
 from slimgate.logs.predictions.files import EXAMPLES
 from slimgate.plugins.environments import join_environments
 from slimgate.plugins.reader import SETTING_WORDS, SETTINGS, Log, Run, TaskLog
@@ -36,20 +36,40 @@ def make_log(tool: str, shown: str, runs: Sequence[Run]) -> Log:
 
 def parse_choices(texts: str | Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
     """By side, or "" for every side: which run. Texts are `CHOICE` or `base=CHOICE`. Raises DataError."""
+    expected = f"{LATEST}, {EACH_TASK}, {ALL} or the beginning of a time"
+    return parse_by_side("run", texts, _parse_choice, expected)
+
+
+def parse_by_side(
+    option: str,
+    texts: str | Mapping[str, str] | Iterable[str] | None,
+    split: Callable[[str], tuple[str, str]],
+    expected: str,
+) -> dict[str, str]:
+    """What an option chooses of each side, or of every side, which is "".
+
+    Args:
+        option: its name, which is also the noun of what it chooses.
+        texts: as the command line has them, or by side.
+        split: a text as its side and what is chosen.
+        expected: what can be chosen, for the message on an empty one.
+
+    Raises:
+        DataError: for an unknown side, an empty choice, and a side that came twice.
+    """
     if isinstance(texts, Mapping):
         pairs = [(str(side), str(choice)) for side, choice in texts.items()]
     else:
-        stated = [texts] if isinstance(texts, str) else list(texts or ())
-        pairs = [_parse_choice(text) for text in stated]
+        pairs = [split(text) for text in ([texts] if isinstance(texts, str) else texts or ())]
     choices: dict[str, str] = {}
     for side, choice in pairs:
-        shown = f"--run {side}={choice}" if side != ANY else f"--run {choice}"
+        shown = f"--{option} {side}={choice}" if side != ANY else f"--{option} {choice}"
         if side not in (ANY, *SIDES):
             raise DataError(f"{shown}: expected one of {', '.join(SIDES)} before the =")
         if not choice.strip():
-            raise DataError(f"{shown}: expected {LATEST}, {EACH_TASK}, {ALL} or the beginning of a time")
+            raise DataError(f"{shown}: expected {expected}")
         if side in choices:
-            raise DataError(f"{shown}: {side or 'a run of every log'} came twice, expected it once")
+            raise DataError(f"{shown}: {side or f'a {option} of every log'} came twice, expected it once")
         choices[side] = choice.strip()
     return choices
 
@@ -268,5 +288,4 @@ def _find_changed(before: TaskLog | None, after: TaskLog) -> Collection[str]:
 
 
 def _list_tasks(names: Sequence[str]) -> str:
-    shown = ", ".join(name or "its only task" for name in names[:EXAMPLES])
-    return shown + (f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else "")
+    return list_names([name or "its only task" for name in names], EXAMPLES)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate.errors import DataError
+from slimgate.errors import DataError, list_names
 from slimgate.logs.columns import Samples, number_epochs
 from slimgate.logs.differences import Differences
 from slimgate.logs.find import is_copy, read_log
@@ -110,9 +110,7 @@ def _of_epoch(task: TaskLog, epoch: int) -> TaskLog:
 
 def list_tasks(names: Sequence[str]) -> str:
     """`the tasks a, b and 3 more`."""
-    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-    noun = "task" if len(names) == 1 else "tasks"
-    return f"the {noun} {', '.join(names[:EXAMPLES])}{more}"
+    return f"the {'task' if len(names) == 1 else 'tasks'} {list_names(names, EXAMPLES)}"
 
 
 def with_tasks_of_all(log: Log, differences: Differences) -> Log:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slimgate.errors import DataError, SuiteError, format_suggestion
+from slimgate.errors import DataError, SuiteError, format_suggestion, list_names
 from slimgate.judge.over_runs import RunScores
 from slimgate.logs.budgets import LogBudgets, matches
 from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric, shorten_id
@@ -165,32 +165,30 @@ def _slice(
     judged = judge_scores(
         metric, ids, base, target, groups, own_budgets, seed, zero_one=zero_one, sizes=sizes, runs=runs
     )
-    return Comparison(
+    return replace(
+        comparison,
         name=name,
-        task=comparison.task,
-        filter=comparison.filter,
-        metric=comparison.metric,
-        higher_is_better=better,
-        zero_one=zero_one,
         judged=judged,
         budgets=own_budgets,
         counts=Counts(judged=len(rows)),
         worse=int(lost.sum()),
         better=int(won.sum()),
-        changed=None,
-        lost=(),
-        won=(),
         base=base,
         target=target,
         ids=ids,
         groups=groups,
-        score_range=comparison.score_range,
-        cap=comparison.cap,
         sizes=sizes,
-        corpus=corpus,
         runs=runs,
-        length_in=comparison.length_in,
         slice_of=SliceOf(comparison.name, field, value, limits is not None and limits.field is not None),
+        # of all samples alone: what is quoted, counted or measured besides
+        changed=None,
+        lost=(),
+        won=(),
+        documents=None,
+        samples=None,
+        noise=None,
+        judge_noise=None,
+        has_epochs=False,
     )
 
 
@@ -226,7 +224,7 @@ def check_slices(
             known = [name for name, _, _ in comparisons]
             raise SuiteError(
                 f'[budgets.{limits.shown}] "{limits.pattern}" matches no comparison'
-                f"{format_suggestion(limits.pattern, known)}; there are {_list(known)}"
+                f"{format_suggestion(limits.pattern, known)}; there are {list_names(known, _MOST_NAMED)}"
             )
         if not any(
             part.slice_of and limits.is_of(part.slice_of.field, part.slice_of.value) for part in slices
@@ -234,16 +232,16 @@ def check_slices(
             known = [*values[limits.field or names[0]]]
             raise SuiteError(
                 f"[budgets.{limits.shown}]: no sample has this value"
-                f"{format_suggestion(limits.value or '', known)}; {limits.field} is {_list(known)}"
+                f"{format_suggestion(limits.value or '', known)}; {limits.field} is "
+                f"{list_names(known, _MOST_NAMED)}"
             )
 
 
 def _describe_fields(tasks: Sequence[TaskLog]) -> str:
     """`the samples have category, language`."""
     known = list_fields(tasks)
-    return f"the samples have {_list(known)}" if known else "the log has no fields of its samples"
-
-
-def _list(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"the samples have {list_names(known, _MOST_NAMED)}"
+        if known
+        else "the log has no fields of its samples"
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import DataError, SuiteError, list_names
 from slimgate.judge.budget_kinds import measure_harm
 from slimgate.judge.family import fails_within_family
 from slimgate.judge.group_sequential import Look, look_at, look_rows
@@ -264,9 +264,7 @@ def _describe_equal_answers(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _list_names(comparisons: Sequence[Comparison]) -> str:
-    names = [comparison.name for comparison in comparisons[:_MOST_NAMED]]
-    more = len(comparisons) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+    return list_names([comparison.name for comparison in comparisons], _MOST_NAMED)
 
 
 def _choose_main(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -300,7 +298,6 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
             named.setdefault(look, []).append(comparison.name)
     lines = []
     for look, names in named.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         due = (
             ""
             if look.number == look.of
@@ -308,7 +305,7 @@ def _describe_looks(comparisons: Sequence[Comparison], looks: Sequence[Look | No
         )
         lines.append(
             f"look {look.number} of {look.of} at {look.rows:,} of {look.planned:,} samples of "
-            f"{', '.join(names[:3])}{more}: PASS and FAIL at a level of {100 * look.level():.2g} %, "
+            f"{list_names(names, 3)}: PASS and FAIL at a level of {100 * look.level():.2g} %, "
             f"not 5 %{due}"
         )
     return lines

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimgate.errors import MissingExtra, SuiteError
+from slimgate.errors import MissingExtra, SuiteError, list_names
 
 if TYPE_CHECKING:
     from slimgate.logs.suite import LogSuite
@@ -119,12 +119,13 @@ def suites_that_do_not_run(search: Search, *, below: bool = False) -> Iterator[s
     deep = replace(search, shallow=search.shallow and not below)
     if below and (names := _suites_in(deep, matched=True)):
         folder = names[0].rpartition("/")[0] or names[0]
-        yield f"not run: {_first(names)}: pytest runs suites where it is given their folder: pytest {folder}"
+        listed = list_names(names, MOST_NAMED)
+        yield f"not run: {listed}: pytest runs suites where it is given their folder: pytest {folder}"
     if names := _suites_in(deep, matched=False):
         patterns = ", ".join(search.patterns)
         yield (
-            f"not run: {_first(names)}: no pattern of slimgate_files ({patterns}) matches; name the files on "
-            "the command line, or add a pattern to slimgate_files in pytest's configuration"
+            f"not run: {list_names(names, MOST_NAMED)}: no pattern of slimgate_files ({patterns}) matches; "
+            "name the files on the command line, or add a pattern to slimgate_files in pytest's configuration"
         )
 
 
@@ -151,11 +152,6 @@ def _mentions_suite(path: Path) -> bool:
         return b"suite" in path.read_bytes().lower()
     except OSError:
         return False
-
-
-def _first(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _candidates(search: Search) -> Iterator[tuple[Path, bool]]:

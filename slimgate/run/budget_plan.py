@@ -11,6 +11,7 @@ import numpy as np
 
 from slimgate.data.parts import text_codes
 from slimgate.data.same_texts import join_groups
+from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import (
     QualityBudget,
     allowed_drop,
@@ -98,9 +99,7 @@ class PlannedBudget:
     @property
     def names(self) -> str:
         """The first few variants."""
-        names = ", ".join(self.variants[:_MOST_NAMES])
-        more = len(self.variants) - _MOST_NAMES
-        return f"{names} and {more} more" if more > 0 else names
+        return list_names(self.variants, _MOST_NAMES)
 
     @property
     def takes(self) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.json_text import NOT_JSON, describe_json_error
-from slimgate.errors import DataError
+from slimgate.errors import DataError, list_names
 from slimgate.logs.json_lines import as_text, read_object
 from slimgate.plugins.environments import Environment, join_environments, make_environment
 from slimgate.plugins.reader import PROMPT, TARGET, Log, Reader, Row, TaskLog
@@ -101,7 +101,7 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
         "are no measure of quality": [name for name in statistics if name not in (*empty, *scores)],
     }
     notes = [
-        f"{task}: statistics that {why}, and are not judged: {_list_names(names)}"
+        f"{task}: statistics that {why}, and are not judged: {list_names(names, _MOST_NAMED)}"
         for why, names in groups.items()
         if names
     ]
@@ -111,11 +111,6 @@ def _read_task(task: str, file: Path) -> tuple[TaskLog, list[str]]:
         ranges=_RANGES | {name: (0.0, 1.0) for name in scores if _SAFETY.fullmatch(name)},
     )
     return log, notes
-
-
-def _list_names(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _rows(file: Path, names: Collection[str]) -> Iterator[Row]:

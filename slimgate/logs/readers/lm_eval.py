@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slimgate.errors import list_names
 from slimgate.logs.readers._lm_eval_files import RunFiles, find_run_of, find_runs, holds_runs, is_samples
 from slimgate.logs.readers._lm_eval_rows import AGGREGATIONS, Aggregation, filter_name, read_rows
 from slimgate.logs.runs import make_log
@@ -24,6 +25,7 @@ from slimgate.plugins.environments import (
 )
 from slimgate.plugins.reader import Log, Reader, Run, TaskLog
 
+_MOST_NAMED = 3
 # What the limit of an answer's tokens is called.
 _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
@@ -69,8 +71,10 @@ def _run(path: Path, files: RunFiles) -> Run:
         stated, lacking = {task: other}, []
         notes.append(f"{path}: its results file calls the only task {other}, and its samples file {task}")
     if samples and lacking:
-        shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-        notes.append(f"{path}: its results file also has {shown}, of which there are no samples")
+        notes.append(
+            f"{path}: its results file also has {list_names(lacking, _MOST_NAMED)}, of which there are no "
+            "samples"
+        )
     return Run(
         time=files.time,
         tasks={task: _task(stated[task], file, results or {}) for task, file in sorted(samples.items())},

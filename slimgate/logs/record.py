@@ -84,7 +84,7 @@ def _make_record(
             title=title,
             digest=json_digest(task.params),
             seeds=[seed],
-            commit=describe_commit(Path()),
+            commit=describe_commit(Path.cwd()),
         ),
         task=task,
         variants=variants,

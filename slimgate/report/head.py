@@ -81,7 +81,7 @@ def head(record: RunRecord) -> str:
         with_heading("**What to ship**", bullets(recommend(record))),
         with_heading(
             f"**{reasons_title(record)}**",
-            bullets([*map(escape, reasons(record)), *list_worst_losses(record)]),
+            bullets(explain_verdict(record)),
         ),
         with_heading("**What was not built or measured**", bullets(broken_models(record))),
         with_heading("**Before you trust this**", fold_rest(list(warnings(record)), "note")),
@@ -113,6 +113,11 @@ def reasons(record: RunRecord) -> list[str]:
     """The verdict's messages, without the errors of models, which `broken_models` lists."""
     errors = tuple(model.error for model in record.variants if model.error is not None)
     return [message for message in messages(record) if not message.startswith(errors)]
+
+
+def explain_verdict(record: RunRecord) -> list[str]:
+    """The reasons as markdown, and where a variant that fails loses most."""
+    return [*map(escape, reasons(record)), *list_worst_losses(record)]
 
 
 def fold_rest(lines: list[str], noun: str) -> str:

@@ -25,7 +25,7 @@ from slimgate.report.figures import count
 from slimgate.report.head import (
     MOST_CAUTIONS,
     broken_models,
-    reasons,
+    explain_verdict,
     reasons_title,
     table_words,
     this_run_line,
@@ -42,7 +42,6 @@ from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
 from slimgate.report.recommendation import recommend
 from slimgate.report.status import inside_budgets, models
-from slimgate.report.worst_loss import list_worst_losses
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,7 +61,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         record=record,
         verdict=verdict_line(record).partition(" · ")[2],
         this_run=this_run_line(record),
-        reasons=[*(escape(message) for message in reasons(record)), *list_worst_losses(record)],
+        reasons=explain_verdict(record),
         reasons_title=reasons_title(record),
         broken=broken_models(record),
         best=recommend(record),

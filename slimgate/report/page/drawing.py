@@ -71,9 +71,9 @@ def draw_bar(
     zero: float = 0.0,
 ) -> Drawn | None:
     """None where there is nothing to draw."""
-    low, high = (value, value) if interval is None else interval
-    if value is None or low is None or high is None or not all(map(isfinite, (value, low, high))):
+    if (ends := _find_ends(value, interval)) is None:
         return None
+    low, value, high = ends
     return Drawn(
         scale.at(low),
         scale.at(value),
@@ -82,6 +82,16 @@ def draw_bar(
         tuple(scale.at(limit) for limit in limits),
         not scale.low <= value <= scale.high,
     )
+
+
+def _find_ends(
+    value: float | None, interval: tuple[float, float] | None
+) -> tuple[float, float, float] | None:
+    """The interval's low end, the value and the high end; None if one of them is missing or infinite."""
+    low, high = (value, value) if interval is None else interval
+    if value is None or low is None or high is None or not all(map(isfinite, (low, value, high))):
+        return None
+    return low, value, high
 
 
 def draw_margin(
@@ -105,11 +115,11 @@ def draw_margin(
         least: whether the limit is the least that is allowed, not the most.
         two_sided: whether the budget limits the distance from zero in both directions.
     """
-    low, high = (value, value) if interval is None else interval
-    if value is None or low is None or high is None or not all(map(isfinite, (value, low, high, limit))):
+    values = _find_ends(value, interval)
+    if values is None or not isfinite(limit):
         return None
+    low, value, high = values
     allowance = abs(limit - zero) or 1.0
-    values = (low, value, high)
     if two_sided:
         nearest = 0.0 if low < 0 < high else min(abs(low), abs(high))
         values = (nearest, abs(value), max(abs(low), abs(high)))

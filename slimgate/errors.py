@@ -80,10 +80,10 @@ def in_one_line(error: BaseException) -> str:
 MOST_NAMED = 100
 
 
-def list_names(names: Sequence[str], most: int) -> str:
-    """`a, b and 3 more`: the first names, and how many there are besides. most: how many are named."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+def list_names(names: Sequence[str], limit: int) -> str:
+    """`a, b and 3 more`: the first names up to a limit, and how many there are besides."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(names[:limit])}{more}"
 
 
 def format_suggestion(name: str, known: Iterable[str]) -> str:

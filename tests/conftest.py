@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support.judge_command import Judge
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
 
@@ -137,3 +138,15 @@ def bench(tmp_path: Path) -> Path:
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor without bfloat16."""
     monkeypatch.setattr("slimgate.models.precision._cpu_has_bf16", lambda: False)
+
+
+@pytest.fixture
+def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
+    """Runs `slimgate judge`."""
+    from slimgate.cli.main import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["judge", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run

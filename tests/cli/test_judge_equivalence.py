@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.judge_command import Judge
 from support.lm_eval_logs import write_lm_eval
 
-from slimgate.cli.main import main
-
-Judge = Callable[..., tuple[int, str, str]]
 N = 2000
-
-
-@pytest.fixture
-def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["judge", *map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def write_answers(path: Path, wrong: range) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.judge_command import Judge
 from support.lm_eval_logs import write_lm_eval
 
 from slimgate.cli.main import main
@@ -17,17 +18,7 @@ from slimgate.logs.base_log import write_base_log
 from slimgate.logs.find import read_log
 from slimgate.record import read_record
 
-Judge = Callable[..., tuple[int, str, str]]
 N = 400
-
-
-@pytest.fixture
-def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["judge", *map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def scores(seed: int, wrong: float) -> list[float]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.judge_command import Judge
 
 from slimgate import Log, LogRow, TaskLog, assert_within
-from slimgate.cli.main import main
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge import QualityBudget
 from slimgate.logs.base_log import read_base_log, write_base_log
@@ -21,18 +20,8 @@ from slimgate.logs.pairs import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.record import read_record
 
-Judge = Callable[..., tuple[int, str, str]]
 N = 600
 GRADES = np.tile([8.0, 9.0, 10.0], N // 3)
-
-
-@pytest.fixture
-def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["judge", *map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def table(path: Path, scores: Any, metric: str = "grade", *, up: bool = True) -> Path:

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.judge_command import Judge
 
 from slimgate import assert_budgets, assert_within
-from slimgate.cli.main import main
 from slimgate.errors import DataError, SuiteError
 from slimgate.logs.several_runs import join_logs
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.suite_run import judge_log_suite
 from slimgate.plugins.reader import Log
 
-Judge = Callable[..., tuple[int, str, str]]
 N = 200
-
-
-@pytest.fixture
-def judge(capsys: pytest.CaptureFixture[str]) -> Judge:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["judge", *map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def write_run(folder: Path, name: str, scores: Sequence[float], **columns: Sequence[Any]) -> Path:

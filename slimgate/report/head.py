@@ -68,7 +68,7 @@ def _what(model: VariantRecord) -> str:
 
 
 def head(record: RunRecord) -> str:
-    """The first screen: title, verdict, reasons, what could ship, cautions, and the table of variants."""
+    """The first screen: title, verdict, reasons, what to ship, cautions, and the table of variants."""
     return blocks(
         f"# {escape(record.suite.title)}",
         weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")

@@ -191,7 +191,7 @@ def test_sections_stand_in_the_order_in_which_a_reviewer_asks() -> None:
 
 
 def test_the_first_screen_is_short() -> None:
-    """Title, verdict, what could ship, five cautions and the table of variants."""
+    """Title, verdict, what to ship, five cautions and the table of variants."""
     lines = suite_report(sample_record()).partition("\nA drop is how much worse")[0].splitlines()
     cautions = lines[lines.index("**Before you trust this**") + 2 :]
     assert cautions.index("") == MOST_CAUTIONS

@@ -132,7 +132,7 @@ def test_a_stopped_run_leaves_a_record_and_a_report_and_says_what_it_kept(
     kept, checks, again = lines[-3:]
     assert kept == f"slimgate: stopped by {named}. Kept: finished steps and answers, in .slimgate"
     assert checks.endswith(f" checks of bench/stopped.toml are in {RECORD}")
-    assert again.startswith("slimgate: run the same command again, it goes on from there")
+    assert again.startswith("slimgate: run the same command again, it continues from there")
     assert list((waiting / ".slimgate/tmp").iterdir()) == []
 
 

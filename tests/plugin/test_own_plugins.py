@@ -26,8 +26,8 @@ extends = "own_plugins.toml"
 threads = 1
 
 [task]
-source = { rows = 700 }
-splits = { train = 300, selection = 50, gate = 300 }
+source = { rows = 1200 }
+splits = { train = 300, selection = 50, gate = 800 }
 
 [teacher]
 model = "../model"
@@ -56,7 +56,7 @@ def test_the_report_says_that_the_sources_rows_are_made_up(ran: Ran) -> None:
     assert ran.record("small")["task"]["real"] is False
     assert ran.record("small")["task"]["source"] == {
         "name": "fixtures.own.source:Letters",
-        "rows": 700,
+        "rows": 1200,
         "seed": 0,
     }
     assert "The rows are made up." in (ran.folder / "reports/latest/small/report.md").read_text()

@@ -4,61 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from slimgate.budgets.base import ANSWER_LENGTH
-from slimgate.errors import DataError, SuiteError
+from slimgate.errors import SuiteError
 from slimgate.judge.budget_kinds import QualityBudget, is_two_sided
 from slimgate.judge.evidence import is_zero_or_one
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.over_runs import RunScores
-from slimgate.judge.pass_k import Pass
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.score_metric import score_metric, score_outcomes
 from slimgate.judge.score_ranges import (
     SHARE,
     Range,
-    format_range,
     is_bounded_range,
     known_cap,
     known_range,
-    rows_outside,
-    scales_differ,
 )
 from slimgate.judge.unbounded import is_bounded
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.budgets import LogBudgets
-from slimgate.logs.columns import Samples, digest
+from slimgate.logs.columns import Samples
 from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
+from slimgate.logs.declared_ranges import check_range, list_scores
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import (
     add_directions,
     describe_unknown,
 )
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
-from slimgate.logs.pairs import (
-    Counts,
-    PairedScores,
-    PairedTask,
-    Rules,
-    comparison_name,
-    pair_scores,
-)
+from slimgate.logs.pairs import PairedTask
 from slimgate.logs.passes import pass_of_samples
+from slimgate.logs.row_ids import list_row_ids
+from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
+from slimgate.logs.score_pairs import Counts, PairedScores, comparison_name, pair_scores
 from slimgate.outcomes import Floats, Ints, Texts
-from slimgate.plugins.reader import METRICS, Corpus, Log
+from slimgate.plugins.reader import METRICS, Corpus
 
 # Flipped samples that are kept of a comparison, to quote.
 MOST_KEPT = 10
-_LONGEST_ID = 64
 _AT_ONCE = 500_000
-_ID = np.dtypes.StringDType()
 Bools = npt.NDArray[np.bool_]
 
 
@@ -256,12 +245,12 @@ def _comparison(
 ) -> Comparison:
     """ranges: of the metric, as the user declares it, and as the logs or its name do."""
     better = paired.higher_is_better[metric]
-    ids = _ids(paired, scores)
+    ids = list_row_ids(paired, scores)
     corpus = None if scores.sizes is None else paired.corpus[metric]
-    is_right_or_wrong = corpus is None and all(is_zero_or_one(values) for _, values in _list_scores(scores))
+    is_right_or_wrong = corpus is None and all(is_zero_or_one(values) for _, values in list_scores(scores))
     declared = ranges[0] or ranges[1]
     if corpus is None:
-        _check_range(name, metric, ids, scores, ranges, better)
+        check_range(name, metric, ids, scores, ranges, better)
     is_right_or_wrong = is_right_or_wrong and declared in (None, SHARE)
     score_range = SHARE if is_right_or_wrong else declared if corpus is None else None
     # means over runs may lie between
@@ -364,59 +353,6 @@ def make_metric(
     )
 
 
-def _check_range(
-    name: str,
-    metric: str,
-    ids: Texts,
-    scores: PairedScores,
-    ranges: tuple[Range | None, Range | None],
-    better: bool,
-) -> None:
-    """Raises DataError for scores of two scales, and for a score outside the declared range."""
-    declared, known = ranges
-    ends = declared or known
-    means = float(scores.base.mean()), float(scores.target.mean())
-    unending = ends is not None and not is_bounded_range(ends)
-    # without an upper end a ruined model may be so far off: it fails, and no PASS comes of it
-    is_ruined = unending and (means[0] > means[1]) == better
-    if not is_ruined and scales_differ(scores.base, scores.target, ends):
-        shown = " and ".join(
-            f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}"
-            for who, values in (("base", scores.base), ("target", scores.target))
-        )
-        raise DataError(
-            f"{name}: the logs have scores of two scales ({shown}), so they do not compare; write both as "
-            "shares or both as percent"
-        )
-    if ends is None:
-        return
-    is_pass = Pass.parse(metric) is not None
-    sides = (("base", scores.base), ("target", scores.target)) if is_pass else _list_scores(scores)
-    for who, values in sides:
-        outside = rows_outside(values, ends)
-        if len(outside):
-            at = int(outside[0])
-            source = (
-                "that --range or [ranges] declare"
-                if declared
-                else f"that its name or its log says; if it has another, write --range {metric}=LOW:HIGH"
-            )
-            raise DataError(
-                f"{name}: sample {ids[at]} of the {who} has a score of {values[at]:g}, outside of the range "
-                f"{format_range(ends)} {source}"
-            )
-
-
-def _list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
-    """The (rows,) scores of each run, with the side that they are of."""
-    if scores.runs is None:
-        return [("base", scores.base), ("target", scores.target)]
-    return [
-        *(("base", line) for line in scores.runs.base),
-        *(("target", line) for line in scores.runs.target),
-    ]
-
-
 def _to_quote(samples: Samples) -> Samples:
     """The samples without their columns, so that these are freed: quoting reads the log again."""
     none, no_flags = np.empty(0, np.int64), np.empty(0, np.uint8)
@@ -452,33 +388,6 @@ def judge_scores(
         raise SuiteError(f"{metric.name}: {error}{hint}") from error
 
 
-def _ids(paired: PairedTask, scores: PairedScores) -> Texts:
-    """(rows,) the ids, each of at most 64 characters, and distinct as they are in the log."""
-    row_ids = np.empty(len(scores.base), dtype=_ID)
-    mine, theirs = scores.base_rows >= 0, scores.base_rows < 0
-    for rows, at, samples in (
-        (mine, scores.base_rows, paired.base),
-        (theirs, scores.target_rows, paired.target),
-    ):
-        if rows.any():
-            _fill(row_ids, np.flatnonzero(rows), samples.ids, at)
-    return cast(Texts, row_ids)
-
-
-def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
-    """Some at a time: ten million Python texts take half a gigabyte."""
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
-        texts = ids.take(pa.array(at[part]))
-        shorten = pc.max(pc.utf8_length(texts)).as_py() > _LONGEST_ID
-        target[part] = [shorten_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
-
-
-def shorten_id(text: str) -> str:
-    """At most 64 characters, which differ for ids that differ: a digest takes the place of the end."""
-    return text if len(text) <= _LONGEST_ID else f"{text[: _LONGEST_ID - 13]}~{digest(text):012x}"
-
-
 def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
     if paired.base.answers is None or paired.target.answers is None:
         return None
@@ -492,15 +401,3 @@ def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
             (paired.base.answers[rows[in_both]] != paired.target.answers[target_rows[in_both]]).sum()
         )
     return changed
-
-
-def find_declared_ranges(task: str, base: Log, target: Log) -> Mapping[str, Range]:
-    """By metric the range that the logs declare. Raises DataError where they declare two."""
-    before, after = base.tasks[task].ranges, target.tasks[task].ranges
-    for metric in before:
-        if metric in after and tuple(before[metric]) != tuple(after[metric]):
-            raise DataError(
-                f"{task}: {metric} is from {format_range(before[metric])} in {base.shown} and from "
-                f"{format_range(after[metric])} in {target.shown}, so they do not compare"
-            )
-    return {**after, **before}

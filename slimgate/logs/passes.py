@@ -10,7 +10,8 @@ from slimgate.errors import DataError
 from slimgate.judge.over_runs import RunScores
 from slimgate.judge.pass_k import Pass, pass_scores
 from slimgate.logs.columns import Samples
-from slimgate.logs.pairs import PairedScores, PairedTask
+from slimgate.logs.pairs import PairedTask
+from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import split_epoch
 

@@ -14,10 +14,8 @@ from slimgate.judge.score_ranges import (
 )
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.comparisons import Comparison, judge_scores, make_metric
-from slimgate.logs.pairs import (
-    Counts,
-)
 from slimgate.logs.same_documents import group_rows
+from slimgate.logs.score_pairs import Counts
 from slimgate.outcomes import Floats, Ints, Texts
 
 

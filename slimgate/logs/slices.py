@@ -10,10 +10,12 @@ import numpy as np
 from slimgate.errors import DataError, SuiteError, format_suggestion, list_names
 from slimgate.judge.over_runs import RunScores
 from slimgate.logs.budgets import LogBudgets, matches
-from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric, shorten_id
+from slimgate.logs.comparisons import Comparison, SliceOf, judge_scores, make_metric
 from slimgate.logs.corpus_budgets import PERPLEXITY, as_growth
-from slimgate.logs.pairs import Counts, PairedScores, PairedTask
+from slimgate.logs.pairs import PairedTask
+from slimgate.logs.row_ids import shorten_id
 from slimgate.logs.sample_fields import Field, Value, list_fields
+from slimgate.logs.score_pairs import Counts, PairedScores
 from slimgate.logs.slice_budgets import SliceBudgets
 from slimgate.outcomes import Ints
 from slimgate.plugins.reader import TaskLog

@@ -26,8 +26,8 @@ from slimgate.logs.directions import read_directions
 from slimgate.logs.find import holds_predictions
 from slimgate.logs.load_tests import check_load_options
 from slimgate.logs.models import parse_models
-from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames, Role
+from slimgate.logs.rules import Missing, Rules, SameId, check_options
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.slice_budgets import read_slices
 from slimgate.logs.target_budgets import CHANGES, list_budget_tables

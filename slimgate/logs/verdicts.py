@@ -17,7 +17,8 @@ from slimgate.judge.group_sequential import Look, look_at, look_rows
 from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.budgets import POOLED, LogBudgets
 from slimgate.logs.columns import number_epochs
-from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task, find_declared_ranges
+from slimgate.logs.comparisons import Collected, Comparison, Noise, compare_task
+from slimgate.logs.declared_ranges import find_declared_ranges
 from slimgate.logs.differences import Differences
 from slimgate.logs.directions import (
     check_directions_used,
@@ -25,12 +26,9 @@ from slimgate.logs.directions import (
 )
 from slimgate.logs.judge_noise import describe_judge_noise, is_of_judge
 from slimgate.logs.models import choose_models, choose_repeat_model
-from slimgate.logs.pairs import (
-    Rules,
-    pair_task,
-    shared_tasks,
-)
+from slimgate.logs.pairs import pair_task, shared_tasks
 from slimgate.logs.pooled import pool_comparisons
+from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs
 from slimgate.logs.several_runs import describe_runs, epochs_as_runs
 from slimgate.logs.slice_budgets import read_slices

@@ -19,9 +19,9 @@ from slimgate.logs.budgets import drop_budgets, range_options
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import holds_predictions
 from slimgate.logs.models import parse_models
-from slimgate.logs.pairs import Missing, Rules, SameId, check_options
 from slimgate.logs.predictions.columns import ColumnNames
 from slimgate.logs.predictions.pairs import read_pair
+from slimgate.logs.rules import Missing, Rules, SameId, check_options
 from slimgate.logs.runs import parse_choices
 from slimgate.logs.several_runs import EPOCHS_OF_ONE_RUN, ONE_RUN, check_sides, read_side
 from slimgate.logs.suite import LOGS, read_log_suite

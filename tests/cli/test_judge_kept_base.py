@@ -16,7 +16,8 @@ from slimgate.logs.base_log import write_base_log
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.differences import Differences
 from slimgate.logs.find import read_log
-from slimgate.logs.pairs import Rules, shared_tasks
+from slimgate.logs.pairs import shared_tasks
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.plugins.reader import SETTINGS, Log, Row, TaskLog
 

@@ -16,7 +16,7 @@ from slimgate.judge import QualityBudget
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.comparisons import Comparison
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.record import read_record
 

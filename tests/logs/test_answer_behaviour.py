@@ -19,7 +19,7 @@ from slimgate.logs.answer_columns import read_answer_checks
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, budgets_of_table
 from slimgate.logs.comparisons import Comparison
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import Floats
 from slimgate.plugins.reader import Log, Row, TaskLog

@@ -18,7 +18,7 @@ from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, drop_budgets
 from slimgate.logs.find import read_log
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Row
 

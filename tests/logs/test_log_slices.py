@@ -16,7 +16,7 @@ from slimgate.judge.slices import adjust_by_holm
 from slimgate.judge.verdict import Verdict
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.budgets import LogBudgets, budgets_of_table
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Log, Row, TaskLog
 

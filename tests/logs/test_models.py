@@ -14,7 +14,7 @@ from slimgate.errors import DataError
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.find import read_log
 from slimgate.logs.models import parse_models
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import Log
 

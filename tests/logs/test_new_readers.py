@@ -36,7 +36,7 @@ from slimgate.errors import DataError
 from slimgate.logs.budgets import drop_budgets
 from slimgate.logs.columns import read_samples
 from slimgate.logs.find import read_any_log, read_log
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import LoadRun, Log, Row
 

@@ -12,16 +12,9 @@ import pytest
 from slimgate.errors import DataError
 from slimgate.logs.base_log import read_base_log, write_base_log
 from slimgate.logs.differences import Differences
-from slimgate.logs.pairs import (
-    Counts,
-    PairedTask,
-    Rules,
-    check_options,
-    comparison_name,
-    pair_scores,
-    pair_task,
-    shared_tasks,
-)
+from slimgate.logs.pairs import PairedTask, pair_task, shared_tasks
+from slimgate.logs.rules import Rules, check_options
+from slimgate.logs.score_pairs import Counts, comparison_name, pair_scores
 from slimgate.plugins.reader import Digest, Log, Row, TaskLog
 
 Scores = Sequence[float | None]

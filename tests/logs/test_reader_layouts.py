@@ -15,8 +15,8 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.budgets import LogBudgets, drop_budgets
 from slimgate.logs.find import find_reader, read_any_log, read_log
-from slimgate.logs.pairs import Rules
 from slimgate.logs.readers.helm import Helm
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 from slimgate.plugins.reader import LoadRun
 

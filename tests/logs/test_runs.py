@@ -18,7 +18,7 @@ from slimgate.logs import inspect_files
 from slimgate.logs.budgets import LogBudgets
 from slimgate.logs.columns import read_samples
 from slimgate.logs.find import check_repeat_files, read_any_log, read_log
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.runs import choose_repeat, choose_runs, make_log, parse_choices
 from slimgate.logs.suite import load_log_suite
 from slimgate.logs.verdicts import judge_logs

@@ -11,7 +11,7 @@ from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.logs.budgets import drop_budgets
 from slimgate.logs.find import read_any_log, read_log
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.verdicts import LogVerdicts, judge_logs
 
 WRITTEN = Path(__file__).parent / "written_by_tools"

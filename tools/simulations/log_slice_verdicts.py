@@ -19,7 +19,7 @@ from slimgate.judge.exact_paired import paired_p_at_least
 from slimgate.judge.mean_evidence import PairedMeans
 from slimgate.judge.slices import adjust_by_holm
 from slimgate.logs.budgets import LogBudgets
-from slimgate.logs.pairs import Rules
+from slimgate.logs.rules import Rules
 from slimgate.logs.slice_budgets import SliceBudgets
 from slimgate.logs.verdicts import judge_logs
 from slimgate.outcomes import Floats, Ints

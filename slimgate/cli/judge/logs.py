@@ -16,7 +16,7 @@ from slimgate.logs.budgets import LogBudgets, drop_budgets, range_options, read_
 from slimgate.logs.directions import read_directions
 from slimgate.logs.find import check_repeat_files, holds_predictions, read_any_log, read_log
 from slimgate.logs.models import choose_models, parse_models
-from slimgate.logs.pairs import Rules, check_options
+from slimgate.logs.rules import Rules, check_options
 from slimgate.logs.runs import choose_runs, parse_choices
 from slimgate.logs.several_runs import check_sides, read_side
 from slimgate.logs.slice_budgets import read_slices

@@ -1,0 +1,83 @@
+"""The range of scores: where it is declared, and whether the scores of both logs are inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slimgate.errors import DataError
+from slimgate.judge.pass_k import Pass
+from slimgate.judge.score_ranges import (
+    Range,
+    format_range,
+    is_bounded_range,
+    rows_outside,
+    scales_differ,
+)
+from slimgate.logs.score_pairs import PairedScores
+from slimgate.outcomes import Floats, Texts
+from slimgate.plugins.reader import Log
+
+
+def check_range(
+    name: str,
+    metric: str,
+    ids: Texts,
+    scores: PairedScores,
+    ranges: tuple[Range | None, Range | None],
+    better: bool,
+) -> None:
+    """Raises DataError for scores of two scales, and for a score outside the declared range."""
+    declared, known = ranges
+    ends = declared or known
+    means = float(scores.base.mean()), float(scores.target.mean())
+    unending = ends is not None and not is_bounded_range(ends)
+    # without an upper end a ruined model may be so far off: it fails, and no PASS comes of it
+    is_ruined = unending and (means[0] > means[1]) == better
+    if not is_ruined and scales_differ(scores.base, scores.target, ends):
+        shown = " and ".join(
+            f"{who} {float(values.min()):.4g} to {float(values.max()):.4g}"
+            for who, values in (("base", scores.base), ("target", scores.target))
+        )
+        raise DataError(
+            f"{name}: the logs have scores of two scales ({shown}), so they do not compare; write both as "
+            "shares or both as percent"
+        )
+    if ends is None:
+        return
+    is_pass = Pass.parse(metric) is not None
+    sides = (("base", scores.base), ("target", scores.target)) if is_pass else list_scores(scores)
+    for who, values in sides:
+        outside = rows_outside(values, ends)
+        if len(outside):
+            at = int(outside[0])
+            source = (
+                "that --range or [ranges] declare"
+                if declared
+                else f"that its name or its log says; if it has another, write --range {metric}=LOW:HIGH"
+            )
+            raise DataError(
+                f"{name}: sample {ids[at]} of the {who} has a score of {values[at]:g}, outside of the range "
+                f"{format_range(ends)} {source}"
+            )
+
+
+def list_scores(scores: PairedScores) -> list[tuple[str, Floats]]:
+    """The (rows,) scores of each run, with the side that they are of."""
+    if scores.runs is None:
+        return [("base", scores.base), ("target", scores.target)]
+    return [
+        *(("base", line) for line in scores.runs.base),
+        *(("target", line) for line in scores.runs.target),
+    ]
+
+
+def find_declared_ranges(task: str, base: Log, target: Log) -> Mapping[str, Range]:
+    """By metric the range that the logs declare. Raises DataError where they declare two."""
+    before, after = base.tasks[task].ranges, target.tasks[task].ranges
+    for metric in before:
+        if metric in after and tuple(before[metric]) != tuple(after[metric]):
+            raise DataError(
+                f"{task}: {metric} is from {format_range(before[metric])} in {base.shown} and from "
+                f"{format_range(after[metric])} in {target.shown}, so they do not compare"
+            )
+    return {**after, **before}

@@ -1,0 +1,49 @@
+"""What the user allows in a comparison of two logs, and how a log is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from slimgate.errors import DataError, format_suggestion
+from slimgate.logs.answer_columns import AnswerChecks
+from slimgate.plugins.reader import (
+    COMPARED,
+)
+
+Missing = Literal["fail", "drop", "as-wrong"]
+SameId = Literal["fail", "epochs", "runs"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What two logs may differ in (`--allow`), and what happens to samples without a score (`--missing`).
+
+    looks: how often the target's log is judged while it grows; samples that it lacks are then not yet run.
+    directions: by pattern of a comparison's name, task or metric, whether it is better when higher.
+    runs: which run of a log that holds several, as `parse_choices` has it. models: which model of a log that
+    holds several, as `parse_models` has it. same_id: what several rows of one id are: "fail" refuses,
+    "epochs" reads them as repeats of one sample, "runs" as runs of their own, and so the epochs that the log
+    numbers. slices: fields of the samples by which each comparison is sliced. checks: of the answers, where
+    their behaviour is judged too.
+    """
+
+    allow: frozenset[str] = frozenset()
+    missing: Missing = "fail"
+    looks: int = 1
+    directions: Mapping[str, bool] = field(default_factory=dict)
+    runs: Mapping[str, str] = field(default_factory=dict)
+    same_id: SameId = "fail"
+    models: Mapping[str, str] = field(default_factory=dict)
+    slices: tuple[str, ...] = ()
+    checks: AnswerChecks | None = None
+
+
+def check_options(allow: Collection[str]) -> None:
+    """Raises DataError for what no log can be allowed to differ in."""
+    for name in allow:
+        if name not in COMPARED:
+            raise DataError(
+                f"--allow {name}: expected one of {', '.join(COMPARED)}{format_suggestion(name, COMPARED)}"
+            )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, log
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from slimgate.judge.metrics.base import Documents, Metric, RowMean, RowSums, che
 from slimgate.judge.metrics.perplexity import CAP
 from slimgate.judge.metrics.row_sums import statistic_of_sums
 from slimgate.outcomes import Floats, Ints, Outcomes
+from slimgate.plugins.reader import CorpusKind
 
 SCORE, SIZE = "score", "size"
-CorpusKind = Literal["perplexity", "rate"]
 # Bytes of a word in plain English text: a word may lose as much as its bytes together.
 _BYTES_OF_WORD = 5
 

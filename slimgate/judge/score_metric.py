@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from slimgate.budgets.base import is_length_name
-from slimgate.judge.corpus_metric import SCORE, SIZE, CorpusKind, corpus_cap, corpus_metric
+from slimgate.judge.corpus_metric import SCORE, SIZE, corpus_cap, corpus_metric
 from slimgate.judge.metrics.base import Metric, check_weights
 from slimgate.judge.metrics.row_sums import mean_of, row_mean
 from slimgate.judge.score_ranges import SHARE, Range, format_range
 from slimgate.outcomes import RIGHT, Floats, Ints, Outcomes
+from slimgate.plugins.reader import CorpusKind
 
 COMPARISON = "comparison"
 # The kind of task of a record whose rows are scores in logs.

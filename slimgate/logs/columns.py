@@ -25,7 +25,7 @@ from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import (
     NOT_AS_WRITTEN,
     ColumnRows,
-    Corpus,
+    CorpusKind,
     Digest,
     Row,
     RowColumns,
@@ -294,7 +294,7 @@ def _check_means(shown: str, name: str, column: _Column, task: TaskLog) -> None:
             )
 
 
-def corpus_figure(kind: Corpus, scores: Floats, sizes: Floats) -> float:
+def corpus_figure(kind: CorpusKind, scores: Floats, sizes: Floats) -> float:
     """The figure of all samples, of (rows,) scores and their sizes."""
     rate = float(scores.sum() / sizes.sum())
     return exp(min(rate, _LARGEST)) if kind == "perplexity" else rate

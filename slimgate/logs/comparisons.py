@@ -43,7 +43,7 @@ from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
 from slimgate.logs.score_pairs import Counts, PairedScores, comparison_name, pair_scores
 from slimgate.outcomes import Floats, Ints, Texts
-from slimgate.plugins.reader import METRICS, Corpus
+from slimgate.plugins.reader import METRICS, CorpusKind
 
 # Flipped samples that are kept of a comparison, to quote.
 MOST_KEPT = 10
@@ -121,7 +121,7 @@ class Comparison:
     score_range: Range | None = None
     cap: float | None = None
     sizes: Floats | None = None
-    corpus: Corpus | None = None
+    corpus: CorpusKind | None = None
     slice_of: SliceOf | None = None
     length_in: str | None = None
     runs: RunScores | None = None
@@ -345,7 +345,7 @@ def make_metric(
     cap: float | None,
     *,
     zero_one: bool,
-    corpus: Corpus | None = None,
+    corpus: CorpusKind | None = None,
 ) -> Metric:
     """The mean of scores as a metric, or a figure of their sums."""
     return score_metric(

@@ -37,7 +37,7 @@ from slimgate.plugins.reader import (
     SETTING_WORDS,
     SETTINGS,
     TASKS,
-    Corpus,
+    CorpusKind,
     Digest,
     Log,
     Row,
@@ -69,7 +69,7 @@ class PairedTask:
     higher_is_better: Mapping[str, bool]
     metrics: tuple[str, ...]
     base_alone: tuple[str, ...] = ()
-    corpus: Mapping[str, Corpus] = field(default_factory=dict)
+    corpus: Mapping[str, CorpusKind] = field(default_factory=dict)
     ranges: Mapping[str, Range] = field(default_factory=dict)
     length_in: str | None = None
 

@@ -48,7 +48,7 @@ NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, O
 
 
 # What the sums of scores and sizes make: exp(scores / sizes), or the ratio itself.
-Corpus = Literal["perplexity", "rate"]
+CorpusKind = Literal["perplexity", "rate"]
 
 
 class Digest(int):
@@ -156,7 +156,7 @@ class TaskLog:
     means: Mapping[tuple[str, str], float] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
-    corpus: Mapping[str, Corpus] = field(default_factory=dict)
+    corpus: Mapping[str, CorpusKind] = field(default_factory=dict)
     most_tokens: int | None = None
     written: bool = True
 

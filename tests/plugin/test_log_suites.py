@@ -254,8 +254,11 @@ def test_a_baseline_is_left_to_slimgate_compare(repository: Path) -> None:
     assert any(note in line for line in ran.lines), ran.lines
 
 
-@pytest.mark.parametrize("mark", ["xfail", "xfail(run=False)", "skip"])
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["serial", "n1"])
+@pytest.mark.parametrize(
+    ("mark", "workers"),
+    [("xfail", ()), ("xfail(run=False)", ()), ("skip", ()), ("xfail(run=False)", ("-n", "1"))],
+    ids=["xfail", "xfail(run=False)", "skip", "xfail(run=False) in a worker"],
+)
 def test_a_mark_does_not_change_the_exit_code(repository: Path, mark: str, workers: tuple[str, ...]) -> None:
     name, _, options = mark.partition("(")
     code = f"pytest.mark.{name}({options or ')'}"

@@ -131,7 +131,8 @@ def test_three_sequences_of_logs_and_predictions_have_no_wrong_pass() -> None:
 
 
 @pytest.mark.slow
-def test_thirty_sequences_have_no_wrong_pass() -> None:
-    report = attack(range(30))
-    assert report.sequences == 30
+def test_twelve_sequences_have_no_wrong_pass() -> None:
+    """`tox -e attack` tries 300 every night."""
+    report = attack(range(12))
+    assert report.sequences == 12
     assert not report.bugs, str(report)

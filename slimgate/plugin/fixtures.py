@@ -122,13 +122,13 @@ def duel(arena: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
 @pytest.fixture
 def report_part(request: pytest.FixtureRequest) -> Callable[[Part], None]:
     """Adds a part to the record, and what a gate found to the properties of its test."""
-    from slimgate.plugin.gates.reporting import gate_properties
+    from slimgate.plugin.gates.reporting import list_gate_properties
 
     parts: list[Part] = request.node.stash.setdefault(PARTS, [])
 
     def report(new: Part) -> None:
         parts.append(new)
-        request.node.user_properties.extend(gate_properties(new))
+        request.node.user_properties.extend(list_gate_properties(new))
 
     return report
 

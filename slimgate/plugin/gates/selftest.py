@@ -13,7 +13,7 @@ from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import Outcomes
-from slimgate.plugin.gates.latency import why_not_timed
+from slimgate.plugin.gates.latency import describe_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.run.damaged_layer import NothingToDamage
@@ -45,7 +45,7 @@ def test_selftest(
     planted_delay never fails: what is nearer to its budget than the smallest delay seen stays undecided.
     """
     if check == PLANTED_DELAY:
-        reason = why_not_timed(request.config)
+        reason = describe_not_timed(request.config)
         if suite.teacher.is_endpoint:
             reason = "the teacher is an endpoint: its calls are not timed"
         if reason is not None:

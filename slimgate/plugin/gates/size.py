@@ -21,7 +21,7 @@ from slimgate.judge.size import (
     memory_message,
     memory_ratio,
 )
-from slimgate.plugin.gates.latency import times_of_another_format
+from slimgate.plugin.gates.latency import describe_unpacked_times
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.record.results import FLOPS
 from slimgate.run.gate_results import make_part
@@ -120,7 +120,7 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
 
     Each reading is a fresh process, six of each model where the variant has a budget, else one.
     """
-    if (reason := times_of_another_format(teacher, weighed)) is not None:
+    if (reason := describe_unpacked_times(teacher, weighed)) is not None:
         pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(weighed, report_part)

@@ -40,7 +40,7 @@ class Rounds:
 def test_end_to_end_has_its_own_times_and_budgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     monkeypatch.delenv(TOKENIZERS_PARALLELISM, raising=False)
     run = tiny_run(tmp_path, **{"threads = 1": "threads = 2", "[measure]\n": SUITE + WORKLOADS})
     found, failed, parallel = dict[str, LatencyFacts](), dict[str, str](), dict[str, str]()

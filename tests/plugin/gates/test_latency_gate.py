@@ -10,7 +10,7 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.plugin.gates import latency as gate
-from slimgate.plugin.gates.reporting import gate_properties
+from slimgate.plugin.gates.reporting import list_gate_properties
 from slimgate.record import VariantRecord
 from slimgate.run.gate_results import (
     Parts,
@@ -76,7 +76,7 @@ def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> t
 
 @pytest.fixture(autouse=True)
 def _timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
 
 
 def test_both_quantiles_are_judged_and_the_worse_one_fails_the_test(
@@ -92,8 +92,8 @@ def test_both_quantiles_are_judged_and_the_worse_one_fails_the_test(
     assert limits["verdict"] == "FAIL"
     assert failed == limits["message"]
     assert has_failing_verdict(found)
-    assert ("slimgate.value.p95_ms_max", 1.0) in gate_properties(found)
-    assert ("slimgate.verdict.p50_ms_max", "PASS") in gate_properties(found)
+    assert ("slimgate.value.p95_ms_max", 1.0) in list_gate_properties(found)
+    assert ("slimgate.verdict.p50_ms_max", "PASS") in list_gate_properties(found)
 
 
 def test_a_95th_percentile_takes_59_rounds_however_little_time_there_is(
@@ -126,7 +126,7 @@ def test_models_without_such_a_budget_are_timed_and_not_judged(
         found, failed = judged(run, name, Rounds(), pytestconfig)
         assert "limits" not in found["facts"]
         assert found["facts"]["p50_ms"] == 1.0
-        assert gate_properties(found) == []
+        assert list_gate_properties(found) == []
         assert failed == ""
 
 
@@ -134,7 +134,7 @@ def test_a_budget_on_times_that_were_not_taken_fails(
     tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_with(tmp_path, "p50_ms_max = 0.1")
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: "it is too loud here")
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: "it is too loud here")
     with pytest.raises(pytest.fail.Exception, match="has a budget on times, but it is too loud here"):
         gate.test_latency(
             run.suite,

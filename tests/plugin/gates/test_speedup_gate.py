@@ -50,7 +50,7 @@ class TimedBefore(Duels):
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     return tiny_run(tmp_path, **{"[measure]\n": SUITE})
 
 

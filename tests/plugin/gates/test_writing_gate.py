@@ -36,7 +36,7 @@ class Rounds:
 def test_each_phase_is_judged_by_its_own_budgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     run, found, lines = writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
     handle = run.handle("int8")
     for workload in run.suite.list_timed_workloads("int8"):

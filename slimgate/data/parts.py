@@ -19,8 +19,8 @@ from slimgate.data.arrow import (
     batches_of,
     blank,
     codes_of,
+    find_duplicates,
     keys_of,
-    standing_twice,
     values_of,
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, without_order
@@ -152,7 +152,7 @@ def _number_rows(part: str, rows: int) -> pa.Array:
 
 
 def _unique(columns: Sequence[pa.ChunkedArray]) -> None:
-    count, first = standing_twice(columns)
+    count, first = find_duplicates(columns)
     if count:
         raise DataError(
             f"column id: {count} ids occur more than once over all parts (first: {first}), "

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fixtures.models.tiny import write_rows
-from slimgate.data.arrow import chosen_rows, codes_of, keys_of, standing_twice
+from slimgate.data.arrow import chosen_rows, codes_of, find_duplicates, keys_of
 from slimgate.data.json_rows import AT_ONCE, to_table
 from slimgate.data.row_files import BLOCK, RowFile, lines_of, rows_of, text_blocks
 from slimgate.data.sources import files
@@ -127,8 +127,8 @@ def test_pairs_are_equal_where_both_texts_are() -> None:
 
 def test_the_first_string_that_stands_twice_is_named() -> None:
     columns = [pa.chunked_array([["p", "q"], ["r"]]), pa.chunked_array([["s", "r", "q", "q"]])]
-    assert standing_twice(columns) == (2, "q")
-    assert standing_twice(columns[:1]) == (0, None)
+    assert find_duplicates(columns) == (2, "q")
+    assert find_duplicates(columns[:1]) == (0, None)
 
 
 def test_chosen_rows_are_those_that_take_gives() -> None:

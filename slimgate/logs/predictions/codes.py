@@ -64,7 +64,7 @@ def by_id(ids: pa.Array) -> Ints:
     return np.asarray(pc.sort_indices(ids).to_numpy(), dtype=np.int64)
 
 
-def standing_twice(ids: pa.Array, order: Ints) -> pa.Array:
+def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:
     """The ids that more than one row has, in the order in which they come. order: as `by_id` has it."""
     pairs_of_rows: list[Ints] = []
     for start in range(0, len(order) - 1, _AT_ONCE):

@@ -23,7 +23,7 @@ from slimgate._system.json_text import text_list
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
 from slimgate.errors import DataError
-from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, is_empty, standing_twice
+from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, find_duplicates, is_empty
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.logs.predictions.jsonl import read_jsonl
 from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
@@ -65,7 +65,7 @@ def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
 def check_ids(shown: str, ids: pa.Array) -> Ints:
     """(rows,) positions in the order of the ids. Raises DataError where an id stands twice."""
     order = by_id(ids)
-    twice = standing_twice(ids, order)
+    twice = find_duplicates(ids, order)
     if len(twice):
         stand = "id occurs" if len(twice) == 1 else "ids occur"
         raise DataError(

@@ -38,9 +38,9 @@ def test_other_ids_or_fewer_are_not_matched() -> None:
 
 def test_ids_that_stand_twice_are_named_in_the_order_in_which_they_come() -> None:
     ids = texts("d", "b", "a", "b", "c", "d", "d")
-    assert codes.standing_twice(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
+    assert codes.find_duplicates(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
     for whole in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
-        assert codes.standing_twice(whole, codes.by_id(whole)).to_pylist() == []
+        assert codes.find_duplicates(whole, codes.by_id(whole)).to_pylist() == []
 
 
 def test_rows_in_order_are_not_sorted() -> None:

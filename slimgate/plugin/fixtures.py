@@ -96,7 +96,7 @@ def outcomes(variant: ModelHandle) -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def arena(teacher: ModelHandle) -> Iterator[Duels]:
+def duels(teacher: ModelHandle) -> Iterator[Duels]:
     """The processes of a suite's duels, started when first asked for."""
     from slimgate.run.duels import Duels
 
@@ -114,9 +114,9 @@ def load_duels(teacher: ModelHandle) -> LoadDuels:
 
 
 @pytest.fixture(scope="module")
-def duel(arena: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
+def duel(duels: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
     """duel(variant, workload) -> its speed-up over the teacher, with interval and noise floor."""
-    return arena.speedup
+    return duels.speedup
 
 
 @pytest.fixture

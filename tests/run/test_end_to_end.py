@@ -193,13 +193,13 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_slow_tokenizer_is_seen_end_to_end_and_not_in_the_forward_call(slow_run: SuiteRun) -> None:
-    arena, variant = Duels(slow_run.handle(TEACHER)), slow_run.handle("shorter")
+    duels, variant = Duels(slow_run.handle(TEACHER)), slow_run.handle("shorter")
     try:
-        forward = arena.speedup(variant, Workload(1))
-        end_to_end = arena.speedup(variant, replace(Workload(1), phase=END_TO_END))
-        other = arena.speedup(slow_run.handle("pruned"), Workload(4, 12, phase=END_TO_END))
+        forward = duels.speedup(variant, Workload(1))
+        end_to_end = duels.speedup(variant, replace(Workload(1), phase=END_TO_END))
+        other = duels.speedup(slow_run.handle("pruned"), Workload(4, 12, phase=END_TO_END))
     finally:
-        arena.close()
+        duels.close()
     assert end_to_end.interval[1] < SLOW_ON_ANY_MACHINE
     assert not is_delay_seen(forward)
     assert end_to_end.speedup < forward.speedup / 4

@@ -135,7 +135,7 @@ def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudg
 def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
     """Milliseconds to tokenize the rows of a call.
 
-    For an end-to-end workload the rows keep their own lengths, and the tokenizer has as many threads as there.
+    For an end-to-end workload the rows keep their own lengths, and the tokenizer has the same threads.
     """
     folder, first = timed.built.artifact.folder, batch.timed[0]
     if isinstance(first, Texts):
@@ -233,7 +233,7 @@ def describe_not_timed(config: pytest.Config) -> str | None:
 def test_speedup(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Duels,
+    duels: Duels,
     variant: ModelHandle,
     workload: Workload,
     report_part: Report,
@@ -254,8 +254,8 @@ def test_speedup(
     report_build(teacher, report_part)
     report_build(variant, report_part)
     variant.run.measure_peak_rates()
-    visible = find_delay(arena, report_part) if budget else FINE
-    speedup = arena.speedup(variant, workload)
+    visible = find_delay(duels, report_part) if budget else FINE
+    speedup = duels.speedup(variant, workload)
     judged = (
         judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)
         if budget

@@ -33,7 +33,7 @@ from slimgate.suite.suite import TEACHER, Suite
 def test_selftest(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Duels,
+    duels: Duels,
     check: str,
     report_part: Report,
     request: pytest.FixtureRequest,
@@ -51,8 +51,8 @@ def test_selftest(
         if reason is not None:
             pytest.skip(reason)
         report_build(teacher, report_part)
-        find_delay(arena, report_part)
-        arena.close()  # idle processes still hold a model each while latency is taken
+        find_delay(duels, report_part)
+        duels.close()  # idle processes still hold a model each while latency is taken
         return
     report_build(teacher, report_part)
     facts = (_judge_identical_copy if check == "identical" else _planted_fault)(suite, teacher)

@@ -40,9 +40,10 @@ def find_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
     for folder in sorted((store / "artifacts").glob("*")):
         if _read_digest(folder) == model.artifact.digest:
             return Artifact(entry_of(store, "artifacts", folder.name))
+    command = format_build_command(run.record, model, store)
     raise BuildError(
         f"{store}: the store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "
-        f"{run.file}; name its store by --store DIR, or build it: {format_build_command(run.record, model, store)}"
+        f"{run.file}; name its store by --store DIR, or build it: {command}"
     )
 
 

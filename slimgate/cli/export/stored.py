@@ -12,7 +12,7 @@ from slimgate.record import Demands, RunRecord, VariantRecord
 from slimgate.record.files import Kept
 from slimgate.store.artifact import Artifact
 from slimgate.store.seal import Damaged, read_manifest
-from slimgate.store.store import entry_of
+from slimgate.store.store import open_entry
 
 if TYPE_CHECKING:
     from slimgate.run.rows import PreparedRows
@@ -39,7 +39,7 @@ def find_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
         raise DataError(f"{run.file}: {model.name} was not built in this run{why}")
     for folder in sorted((store / "artifacts").glob("*")):
         if _read_digest(folder) == model.artifact.digest:
-            return Artifact(entry_of(store, "artifacts", folder.name))
+            return Artifact(open_entry(store, "artifacts", folder.name))
     command = format_build_command(run.record, model, store)
     raise BuildError(
         f"{store}: the store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "

@@ -19,7 +19,7 @@ from slimgate.judge.budget_tables import (
     Top1BudgetTable,
 )
 from slimgate.judge.metrics import known_metrics
-from slimgate.plugins.loading import known_plugins, load, text_of
+from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
 from slimgate.suite.switched_off import NOT_LIMITS, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
@@ -51,7 +51,7 @@ def make_suite_schema() -> dict[str, Any]:
     definitions["SpaceTable"]["properties"]["steps"]["items"] = make_tuned_step_schema(definitions)
     _drop_required(schema)
     for name in known_plugins("step"):
-        text = (text_of(load("step", name)) or name).split("\n\n")[0]
+        text = (read_docstring(load("step", name)) or name).split("\n\n")[0]
         definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
     return schema
 

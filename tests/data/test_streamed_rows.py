@@ -153,9 +153,7 @@ def test_text_is_decoded_across_the_borders_of_blocks(tmp_path: Path, encoding: 
 
 
 @pytest.mark.parametrize("after", [b"", b"\n"], ids=["at the end", "inside"])
-def test_a_byte_that_does_not_decode_in_a_later_block_is_named_by_its_place(
-    tmp_path: Path, after: bytes
-) -> None:
+def test_a_wrong_byte_in_a_later_block_is_named_by_place(tmp_path: Path, after: bytes) -> None:
     raw = "é".encode() * (BLOCK // 2 + 3) + b"\xe9" + after
     (tmp_path / "rows.txt").write_bytes(raw)
     with pytest.raises(
@@ -213,7 +211,7 @@ def test_files_are_mapped_and_not_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_cut_of_a_large_file_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_a_large_file_is_split_in_its_own_process(tmp_path: Path) -> None:
     path = write_large(tmp_path, "parquet", 30_000)
     found = cut_apart(write_suite(tmp_path, "parquet", "20000"))
     assert pq.read_metadata(path).num_rows == 30_000

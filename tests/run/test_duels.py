@@ -33,9 +33,7 @@ def duels(run: SuiteRun) -> Iterator[Duels]:
     found.close()
 
 
-def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
-    duels: Duels, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_planted_delay_is_seen_and_measured_once(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (1.0,))
     reported: list[Any] = []
     first = find_delay(duels, reported.append)
@@ -67,7 +65,7 @@ def test_a_delay_of_nothing_is_not_seen(duels: Duels, monkeypatch: pytest.Monkey
     assert reported[0]["facts"]["message"].endswith("speed-up verdicts are INCONCLUSIVE")
 
 
-def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
+def test_larger_delays_are_tried_if_the_smallest_is_hidden(
     duels: Duels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
@@ -82,9 +80,7 @@ def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
     assert facts["speedup_interval"][1] < 1.0
 
 
-def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
-    duels: Duels, run: SuiteRun
-) -> None:
+def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun) -> None:
     found = duels.speedup(run.handle("shorter"), Workload(16, 32))
     assert found.rounds >= 12
     assert found.threads == 1

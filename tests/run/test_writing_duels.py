@@ -63,7 +63,7 @@ def test_prompts_are_gate_rows_repeated_to_their_tokens(run: SuiteRun) -> None:
         assert row.tolist() == (own * 24)[:24]
 
 
-def test_the_answer_in_two_calls_is_the_one_that_transformers_generates(run: SuiteRun) -> None:
+def test_the_answer_in_two_calls_is_that_of_transformers(run: SuiteRun) -> None:
     import torch
 
     predictor = run.handle(TEACHER).predictor
@@ -88,7 +88,7 @@ def test_the_answer_in_two_calls_is_the_one_that_transformers_generates(run: Sui
     assert torch.equal(written, reference[:, 24:])
 
 
-def test_a_delay_of_the_prompt_is_seen_until_the_first_token_alone(duels: Duels, run: SuiteRun) -> None:
+def test_a_delay_of_the_prompt_is_seen_at_the_first_token(duels: Duels, run: SuiteRun) -> None:
     found = by_phase(duels, run, "slow_prefill")
     assert found["ttft"].interval[1] < SLOW_ON_ANY_MACHINE
     assert found["tpot"].interval[1] > SLOW_ON_ANY_MACHINE

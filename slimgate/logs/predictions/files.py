@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate._system.json_text import text_list
+from slimgate._system.json_text import parse_texts
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
 from slimgate.errors import DataError
@@ -243,9 +243,9 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
 def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
     """What slimgate wrote beside its outcomes; None of another tool's file."""
     try:
-        classes = text_list(metadata.get(b"slimgate.classes", b"[]"))
+        classes = parse_texts(metadata.get(b"slimgate.classes", b"[]"))
         strays = int(metadata.get(b"slimgate.strays", b"0"))
-        positive = text_list(b"[" + metadata.get(b"slimgate.positive", b"") + b"]")
+        positive = parse_texts(b"[" + metadata.get(b"slimgate.positive", b"") + b"]")
     except ValueError as error:
         raise DataError(f"{shown}: its metadata slimgate.classes: {error}") from error
     if not classes:

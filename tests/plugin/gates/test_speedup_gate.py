@@ -54,9 +54,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
     return tiny_run(tmp_path, **{"[measure]\n": SUITE})
 
 
-def test_a_budget_fails_on_the_workload_that_is_too_slow_though_another_is_fast(
-    run: SuiteRun, request: pytest.FixtureRequest
-) -> None:
+def test_a_slow_workload_fails_though_another_is_fast(run: SuiteRun, request: pytest.FixtureRequest) -> None:
     first, second = run.suite.workloads
     duels = TimedBefore(run.handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
     variant, reported = run.handle("pruned"), list[dict[str, Any]]()

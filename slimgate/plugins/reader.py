@@ -51,7 +51,7 @@ CorpusKind = Literal["perplexity", "rate"]
 
 
 class Digest(int):
-    """48 bits of the digest of a text, for logs whose texts are too long to keep."""
+    """48 bits of the digest of a text, which the copy of a base's log has in place of the text."""
 
 
 _EPOCH = re.compile(r"(.*) epoch ([1-9]\d*)", re.DOTALL)

@@ -65,7 +65,7 @@ class AotiPredictor:
 def open_package(package: Path) -> Any:
     """Opens a package, which is called with a dict of tensors.
 
-    Raises BuildError if it has files that a package of `to_aoti` does not have.
+    Raises BuildError if it has files that are neither compiled code nor its description.
     """
     from torch._inductor import aoti_load_package
 

@@ -1,7 +1,7 @@
-"""Processes of our own, forked from a server that has the heavy imports behind it.
+"""Starts processes quickly: they are forked from a server that has done the heavy imports.
 
-The server has computed nothing, so that its children start threads of their own; a fork of this process
-would hang where PyTorch's threads have run already.
+The server has computed nothing, so its children can start threads. A fork of this process itself would hang
+if PyTorch's threads have already run.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import multiprocessing
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
-# What the server imports once: two seconds that each process would take.
-# transformers imports its modules when they are first used, so those that every model uses are named.
+# The server imports these once, which saves each process two seconds. transformers imports its modules on
+# first use, so the list names the modules that every model uses.
 PRELOAD = [
     "torch",
     "slimgate.models.torch_model",  # before transformers, whose import of torchao it makes silent
@@ -24,13 +24,13 @@ PRELOAD = [
 
 
 def start_server() -> None:
-    """Starts the server, which then imports beside what this process does; returns at once."""
+    """Starts the server and returns at once. The server imports while this process goes on."""
     forkserver()
     ensure_running()
 
 
 def forkserver() -> Any:
-    """multiprocessing's context of that server, which starts with the first process, or by `start_server`."""
+    """The context of multiprocessing. The server starts with the first process, or with `start_server`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context

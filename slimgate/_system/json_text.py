@@ -1,7 +1,7 @@
-"""JSON of files that others wrote: read up to a size, and what is wrong with it in words.
+"""Reads JSON of files that other programs wrote, up to a size, and describes what is wrong with it.
 
-json.loads raises three kinds of error for a text that is no JSON: JSONDecodeError, a plain ValueError for a
-number of thousands of digits, RecursionError for thousands of brackets. NOT_JSON holds them all.
+json.loads raises three kinds of error for text that is not JSON: JSONDecodeError, a plain ValueError for a
+number with thousands of digits, RecursionError for thousands of brackets. NOT_JSON has them all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 NOT_JSON = (ValueError, RecursionError)
-# The largest tokenizer.json in use has some 35 MB, a config.json has kilobytes.
+# The largest known tokenizer.json has about 35 MB, a config.json has kilobytes.
 MAX_BYTES = 100_000_000
 
 
@@ -25,11 +25,11 @@ def describe_json_error(error: Exception) -> str:
 
 
 def plain_json(value: Any) -> Any:
-    """A value as JSON has it: lists for tuples, texts for what JSON does not know."""
+    """A value after a round trip through JSON: tuples become lists, unknown types become texts."""
     return json.loads(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def text_list(raw: bytes) -> list[str]:
+def parse_texts(raw: bytes) -> list[str]:
     """The texts of a file's metadata, such as its class names. Raises ValueError in one line."""
     try:
         value = json.loads(raw)
@@ -41,7 +41,7 @@ def text_list(raw: bytes) -> list[str]:
 
 
 def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """The value of a file. Raises ValueError that says what is wrong in one line, OSError as it comes."""
+    """Reads the value of a file. Raises ValueError with one line for wrong content, and OSError."""
     if (size := path.stat().st_size) > max_bytes:
         raise ValueError(f"{size} bytes came, expected at most {max_bytes}")
     try:

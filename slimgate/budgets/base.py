@@ -1,7 +1,7 @@
-"""A kind of budget as one object: its key, its words, and which way its limit points.
+"""The classes of kinds of budgets. A kind is one object: its key in the suite, its words, its direction.
 
-A file of this package holds one as `kind`. What decides a budget is statistics, and is in judge/; a kind of
-budget on a metric says by `question` which of the judge's tests that is.
+Each file of this package has one, named `kind`. The statistics that decide a budget are in judge/. A kind of
+budget on a metric selects one of the tests there with `question`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Literal, Protocol
 
 from slimgate.plugins.workloads import TimedPart
 
-# The table of a metric, such as `accuracy = { drop_points = 2.0 }`.
+# `table` of kinds of budgets on metrics, as in `accuracy = { drop_points = 2.0 }`.
 METRIC = "metric"
 Unit = Literal["points", "percent"]
-# Which test decides a budget on a metric: of the drop, of drop and gain, of the drop as a share of the
-# teacher's value or error rate, of variant / teacher, or of the variant's own value.
+# What is tested: the drop; drop and gain; the drop as a share of the teacher's value; the same of its error
+# rate; variant / teacher; the variant's own value.
 Question = Literal["drop", "change", "share of value", "share of errors", "ratio", "own value"]
-# The mean length of written answers; in logs with its task before it, and its slice behind it.
+# The name of the mean length of written answers. In logs its task comes before it and its slice after it.
 ANSWER_LENGTH = "answer_length"
 _LENGTH_NAME = re.compile(rf"(?:.*/)?{ANSWER_LENGTH}(?:\[[^=]+=.*\])?", re.DOTALL)
 
 
 class Measured(Protocol):
-    """What a budget is checked against: a Metric, or a score of another kind of task."""
+    """What a budget limits: a Metric, or a score of another kind of task."""
 
     @property
     def name(self) -> str:
-        """As a suite calls it."""
+        """Its name in a suite."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -38,7 +38,7 @@ class Measured(Protocol):
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Its lowest and its highest possible value."""
+        """Its lowest and highest possible value."""
 
     @property
     def resampled(self) -> bool:
@@ -46,11 +46,11 @@ class Measured(Protocol):
 
     @property
     def no_budget(self) -> str:
-        """Why it takes none, if it has no interval."""
+        """Why it takes no budget, if it has no interval."""
 
     @property
     def unit(self) -> Unit:
-        """Of its drop."""
+        """The unit of its drop."""
 
     @property
     def over_builds(self) -> bool:
@@ -61,11 +61,13 @@ class Measured(Protocol):
 class BudgetKind:
     """A kind of budget.
 
-    name: its key in the table, and its kind in a record. table: the table of [budgets] that has the key, or
-    METRIC. limit: the limit in words, with {:g} for its number; percent: the number is shown as a percentage.
-    title: what a report calls it beside other budgets of its table. line: what the line of a gate calls its
-    value, and unit: the value's unit. least: the limit is the least that is allowed, else the most. part: the
-    part of a call whose time it limits, None for a whole call.
+    name: its key in the table, and its kind in a record.
+    table: the table of [budgets] with the key, or METRIC.
+    limit: the limit in words, with {:g} for its number. percent: whether the number is shown as a percentage.
+    title: its name in reports, if its table has several budgets.
+    line: the name of its value in the line of a gate. unit: the unit of the value.
+    least: whether the limit is the smallest value that is allowed. Otherwise it is the largest.
+    part: the part of a call whose time it limits; None: the whole call.
     """
 
     name: str
@@ -87,11 +89,14 @@ class BudgetKind:
 class MetricBudgetKind(BudgetKind):
     """A kind of budget on a metric.
 
-    key: what the key means, for the schema and the docs; key_of_teacher: the same of a budget on the teacher
-    itself, None where the teacher cannot have it. above, below, at_most: bounds of the limit.
-    order: its place where kinds are listed. suits: whether a metric can have it; why_not: the reason where it
-    cannot. allowed_drop(limit, teacher): the largest drop that it allows beside a teacher of this value, in
-    the metric's unit.
+    question: what is tested. "change" limits both sides: the drop and the gain.
+    key: describes the key, for the schema and the docs. key_of_teacher: the same for a budget on the teacher
+        itself; None: the teacher cannot have it.
+    above, below, at_most: bounds of the limit.
+    order: its place in lists of kinds.
+    suits(metric): whether a metric can have it. why_not: the reason if a metric cannot.
+    allowed_drop(limit, teacher): the largest drop that it allows if the teacher has this value, in the unit
+        of the metric.
     """
 
     table: str = METRIC
@@ -118,27 +123,30 @@ class MetricBudgetKind(BudgetKind):
 
     @property
     def sign(self) -> str:
-        """What a limit begins with."""
+        """The sign in front of the limit in texts."""
         return "±" if self.two_sided else ""
 
 
 def is_in_points(metric: Measured) -> bool:
-    """Whether the drop of a metric has points; a perplexity grows by a factor."""
+    """Whether the drop of a metric is in points. That of a perplexity is a factor."""
     return metric.unit == "points"
 
 
 def is_in_bounded_points(metric: Measured) -> bool:
-    """Without a lowest and a highest value no sample shows how much better a few rows can make the mean."""
+    """Whether the drop is in points, and the metric has a lowest and a highest value.
+
+    Without those, no sample shows how much a few rows can raise the mean.
+    """
     return is_in_points(metric) and all(isfinite(end) for end in metric.value_range)
 
 
 def is_better_higher(metric: Measured) -> bool:
-    """Whether more of a metric is better."""
+    """Whether higher values of a metric are better."""
     return metric.higher_is_better
 
 
 def is_better_lower(metric: Measured) -> bool:
-    """Whether less of a metric is better."""
+    """Whether lower values of a metric are better."""
     return not metric.higher_is_better
 
 
@@ -153,5 +161,5 @@ def is_length_name(name: str) -> bool:
 
 
 def is_answer_length(metric: Measured) -> bool:
-    """Whether a metric is the length of answers, of which neither more nor less is better."""
+    """Whether a metric is the length of answers. Neither longer nor shorter is better."""
     return is_length_name(metric.name)

@@ -1,4 +1,4 @@
-"""The variant's own value is at most the limit; for metrics of which less is better."""
+"""The variant's own value is at most the limit; for metrics where lower is better."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ kind = MetricBudgetKind(
     above=None,
     limit="at most {:g}",
     suits=is_better_lower,
-    why_not="it is for metrics of which less is better",
+    why_not="it is for metrics where lower is better",
     allowed_drop=lambda limit, teacher: limit - teacher,
 )

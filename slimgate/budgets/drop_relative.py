@@ -1,4 +1,4 @@
-"""The drop is under limit x teacher; for metrics of which more is better."""
+"""The drop is under limit x teacher; for metrics where higher is better."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ kind = MetricBudgetKind(
     limit="loses at most {:g} % of the teacher's value",
     percent=True,
     suits=is_better_higher,
-    why_not="it is for metrics of which more is better",
+    why_not="it is for metrics where higher is better",
     allowed_drop=lambda limit, teacher: limit * teacher,
 )

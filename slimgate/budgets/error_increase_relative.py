@@ -1,4 +1,4 @@
-"""The drop is under limit x (1 - teacher); for metrics from 0 to 1 of which more is better."""
+"""The drop is under limit x (1 - teacher); for metrics from 0 to 1 where higher is better."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ kind = MetricBudgetKind(
     limit="errors grow by at most {:g} %",
     percent=True,
     suits=has_error_rate,
-    why_not="it needs a metric of which more is better, from 0 to 1, so that 1 - value is an error rate",
+    why_not="it needs a metric from 0 to 1 where higher is better, so that 1 - value is an error rate",
     allowed_drop=lambda limit, teacher: limit * (1 - teacher),
 )

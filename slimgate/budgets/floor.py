@@ -1,4 +1,4 @@
-"""The variant's own value is at least the limit; for metrics of which more is better."""
+"""The variant's own value is at least the limit; for metrics where higher is better."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ kind = MetricBudgetKind(
     limit="at least {:g}",
     least=True,
     suits=is_better_higher,
-    why_not="it is for metrics of which more is better",
+    why_not="it is for metrics where higher is better",
     allowed_drop=lambda limit, teacher: teacher - limit,
 )

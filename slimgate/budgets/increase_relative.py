@@ -1,4 +1,4 @@
-"""The growth is under limit x teacher; for metrics of which less is better."""
+"""The growth is under limit x teacher; for metrics where lower is better."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ kind = MetricBudgetKind(
     limit="grows by at most {:g} %",
     percent=True,
     suits=is_better_lower,
-    why_not="it is for metrics of which less is better",
+    why_not="it is for metrics where lower is better",
     allowed_drop=lambda limit, teacher: limit * teacher,
 )

@@ -1,4 +1,4 @@
-"""The mean length of the variant's answers / that of the teacher's is at most the limit."""
+"""The mean length of the variant's answers, divided by that of the teacher's, is at most the limit."""
 
 from __future__ import annotations
 

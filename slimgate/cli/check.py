@@ -100,7 +100,7 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
     from slimgate.run.gate_results import NO_BUDGET, describe_ungated
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.load import load_suite
-    from slimgate.suite.recognize import has_logs, is_suite, opts_in
+    from slimgate.suite.recognize import has_logs, is_opt_in, is_suite
 
     shown = file.as_posix()
     if file.name.startswith("_"):  # a part of the suites that extend it, which may lack tables
@@ -114,7 +114,7 @@ def check_file(file: Path, *, named: bool, data: bool, without_budgets: bool = F
     # where pytest looks for plug-ins that lie beside the suite; last, so that it hides nothing
     if (folder := str(file.parent.resolve())) not in sys.path:
         sys.path.append(folder)
-    is_named = named or not opts_in(file, shown)
+    is_named = named or not is_opt_in(file, shown)
     try:
         suite = load_suite(file, shown, check_data=data and is_named)
     except SuiteError as error:

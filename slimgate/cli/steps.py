@@ -36,11 +36,11 @@ def details(name: str) -> str:
     from tabulate import tabulate
 
     from slimgate.cli.options import option_tables
-    from slimgate.plugins.loading import load, own_object
+    from slimgate.plugins.loading import load, load_user_object
 
     step = load("step", name)
     # a function of one's own becomes a step, which has a docstring of its own
-    parts = [step_text(own_object("step", name) if ":" in name else step)]
+    parts = [step_text(load_user_object("step", name) if ":" in name else step)]
     schema = step.Params.model_json_schema()
     is_table = "properties" in schema or schema.get("type") == "object"
     for table in option_tables(schema):
@@ -71,9 +71,9 @@ def step_facts(step: Any) -> dict[str, str]:
 
 def step_text(step: Any) -> str:
     """What its docstring says of it, else that of its file."""
-    from slimgate.plugins.loading import text_of
+    from slimgate.plugins.loading import read_docstring
 
-    return text_of(step) or "It has no docstring."
+    return read_docstring(step) or "It has no docstring."
 
 
 def step_summary(step: Any) -> str:

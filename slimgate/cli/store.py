@@ -95,7 +95,7 @@ def _table(entries: Sequence[Stored]) -> str:
     from tabulate import tabulate
 
     from slimgate.report.figures import megabytes
-    from slimgate.store.prune import day_and_time, describe_artifacts, describe_entry
+    from slimgate.store.prune import describe_artifacts, describe_entry, format_time
 
     descriptions = describe_artifacts(entries)
     rows = [
@@ -104,7 +104,7 @@ def _table(entries: Sequence[Stored]) -> str:
             entry.key,
             describe_entry(entry, descriptions),
             f"{megabytes(entry.bytes)} MB",
-            day_and_time(entry.used),
+            format_time(entry.used),
         )
         for entry in entries
     ]
@@ -124,12 +124,12 @@ def _count(entries: Sequence[Stored]) -> str:
 
 
 def _verify(entries: Sequence[Stored]) -> int:
-    from slimgate.store.prune import damages
+    from slimgate.store.prune import find_damaged
     from slimgate.store.store import DAMAGED
 
     read = [entry for entry in entries if entry.kind != DAMAGED]
     damaged = 0
-    for entry, damage in damages(read):
+    for entry, damage in find_damaged(read):
         damaged += 1
         _say(f"{entry.folder.as_posix()}: {damage}")
     aside = f"; {len(entries) - len(read)} set aside before" if len(entries) > len(read) else ""
@@ -138,13 +138,13 @@ def _verify(entries: Sequence[Stored]) -> int:
 
 
 def _prune(root: Path, entries: Sequence[Stored], options: argparse.Namespace) -> int:
-    from slimgate.record.store_use import baselines_at, find_referred
-    from slimgate.store.prune import Limits, prune, size_of
+    from slimgate.record.store_use import find_referred, read_baselines
+    from slimgate.store.prune import Limits, parse_size, prune
     from slimgate.store.store import Store
 
-    size = None if options.max_size is None else size_of(options.max_size)
+    size = None if options.max_size is None else parse_size(options.max_size)
     paths = [*([BASELINES] if any(BASELINES.rglob("run.json")) else ()), *(options.keep or ())]
-    referred = find_referred([record.record for record in baselines_at(paths)], entries)
+    referred = find_referred([record.record for record in read_baselines(paths)], entries)
     if not options.dry_run:
         Store(root)  # which removes what killed processes left
     done = prune(root, entries, Limits(size, options.older_than), referred, dry_run=options.dry_run)

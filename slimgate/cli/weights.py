@@ -1,4 +1,4 @@
-"""`slimgate weights MODEL`: in which precision its weights are stored, against what is claimed of them."""
+"""`slimgate weights MODEL`: shows in which precision the weights are stored, and what the model claims."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from slimgate.models.weight_shares import WeightShares
 
 DESCRIPTION = """\
-Shows how many weights of a folder, a GGUF file or a model of the hub are stored in which precision, for each
-kind of layer, and what its quantization_config claims. Names the patterns of that configuration that match no
-module. Reads headers alone. Exit codes: 0 shown, 1 fewer weights are quantized than asked for, or claimed and
-none, 4 wrong usage or input.
+Shows for each kind of layer how many weights are stored in which precision, and what quantization_config
+claims. MODEL is a folder, a GGUF file or a model of the hub. Lists patterns of the configuration that match
+no module. Reads only the headers of files. Exit codes: 0 shown, 1 fewer weights are quantized than asked for,
+or none though the configuration claims it, 4 wrong usage or input.
 """
 
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the table. Raises DataError for a share that is none."""
+    """Prints the table. Raises DataError for a share that is not between 0 and 1."""
     from slimgate.models.weight_shares import read_weight_shares
 
     least: float | None = options.quantized_share_min

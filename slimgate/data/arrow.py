@@ -72,7 +72,7 @@ def codes_of(parts: Sequence[Keys]) -> list[Ints]:
     return np.split(codes, np.cumsum([len(part) for part in parts])[:-1])
 
 
-def standing_twice(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
+def find_duplicates(columns: Sequence[pa.ChunkedArray]) -> tuple[int, str | None]:
     """How many strings more than one row of all the columns has, and the first of them."""
     codes = np.concatenate(codes_of([keys_of(values_of(column)) for column in columns]))
     twice = np.flatnonzero(np.bincount(codes) > 1)

@@ -1,12 +1,11 @@
-"""Rows that are JSON objects, one a line or in a list, as an Arrow table.
+"""Reads rows that are JSON objects, one a line or in a list, as an Arrow table.
 
-Not by datasets: it turns text such as "2020-01-01" into a timestamp, and where a column holds numbers and
-strings it writes the strings with their JSON quotes.
+The package `datasets` is not used, because it turns text such as "2020-01-01" into a timestamp. In a column
+with numbers and strings it also keeps the JSON quotes of the strings.
 
-Lines are read in batches. Where every batch of a column has one type, that is the type of all of it; another
-column is read again, whole, for its type follows from all of its values.
-
-Tables that are made piece by piece, written to Arrow files and mapped from there.
+Lines are read in batches, which are written to Arrow files and mapped from there, so that they do not take
+memory. If all batches of a column have the same type, that is its type. Otherwise the column is read again as
+a whole, because its type depends on all of its values.
 """
 
 from __future__ import annotations
@@ -28,13 +27,16 @@ from slimgate.errors import DataError
 Object = dict[str, Any]
 AT_ONCE = 10_000
 AT_ONCE_CHARACTERS = 2**23
-# A column that each batch has, so that objects without keys are counted.
+# A column that each batch has, so that a batch of empty objects has a length too.
 _COUNT = "rows"
 _NO_TYPE = (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
 
 def spill_pieces(pieces: Iterable[pa.Table], scratch: Path) -> list[pa.Table]:
-    """The pieces in order, neighbours of one schema joined. The files in `scratch` may be removed at once."""
+    """Writes tables to files in `scratch` and maps them. It joins neighbours that have the same schema.
+
+    The files may be removed as soon as it returns.
+    """
     return [
         _map_pieces(schema, run, scratch)
         for schema, run in itertools.groupby(pieces, key=lambda piece: piece.schema)
@@ -51,26 +53,29 @@ def _map_pieces(schema: pa.Schema, pieces: Iterable[pa.Table], scratch: Path) ->
 
 
 @dataclass
-class _Met:
-    """names: of the columns, by first appearance; typeless: those of which some batch has no one type."""
+class _SeenColumns:
+    """The columns of the batches so far.
+
+    names: in order of first appearance. typeless: columns with values of several types in one batch.
+    """
 
     names: dict[str, None] = field(default_factory=dict)
     typeless: set[str] = field(default_factory=set)
 
 
-def objects_of(path: Path, text: str) -> Iterator[Object]:
-    """Those of a whole file: a list, or one object a line."""
+def parse_objects(path: Path, text: str) -> Iterator[Object]:
+    """The objects of a whole file, which is a list or has one object a line."""
     if text.lstrip().startswith("["):
         return _read_list(path, text)
-    return line_objects(path, io.StringIO(text, newline="\n"))
+    return parse_lines(path, io.StringIO(text, newline="\n"))
 
 
-def line_objects(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterator[Object]:
-    """An object a line; blank lines are left out. first: the number of the first line."""
-    return (row for _, row in numbered_objects(path, lines, first=first))
+def parse_lines(path: Path, lines: Iterable[str], *, first: int = 1) -> Iterator[Object]:
+    """The object of each line. Blank lines are skipped. first: the number of the first line."""
+    return (row for _, row in parse_numbered_lines(path, lines, first=first))
 
 
-def numbered_objects(
+def parse_numbered_lines(
     path: Path, lines: Iterable[str | bytes], *, first: int = 1
 ) -> Iterator[tuple[int, Object]]:
     """(line, object) of each line that is not blank. Raises DataError naming file and line."""
@@ -81,50 +86,53 @@ def numbered_objects(
             row = json.loads(line)
         except NOT_JSON as error:
             text = line if isinstance(line, str) else line.decode("utf-8", "replace")
-            cut = "" if text.endswith("\n") else "; it has no end: was the run that wrote it interrupted?"
+            cut = "" if text.endswith("\n") else "; it does not end: was the run that wrote it interrupted?"
             raise DataError(
                 f"{path}: line {number} is not JSON ({describe_json_error(error)}): "
                 f"{text.strip()[:60]!r}; expected one object a line{cut}"
             ) from None
-        yield number, _object(row, f"{path}: line {number}")
+        yield number, _check_object(row, f"{path}: line {number}")
 
 
 def to_table(rows: list[Object], *, where: str) -> pa.Table:
-    """Objects as a table; a key that a row has not is null, a column of mixed scalars becomes strings."""
+    """Objects as a table. A key that a row lacks is null. A column of mixed scalars becomes strings."""
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return pa.table({name: _column([row.get(name) for row in rows], f"{where}: {name}") for name in names})
+    return pa.table({name: _to_array([row.get(name) for row in rows], f"{where}: {name}") for name in names})
 
 
-def typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scratch: Path) -> pa.Table:
-    """The objects of lines as by `to_table`, mapped from files. again: the lines, for a second reading."""
-    kinds_met = _Met()
-    runs = spill_pieces((_piece(rows, kinds_met) for rows in _batches(path, lines)), scratch)
-    kinds = {name: _kinds(runs, name) for name in kinds_met.names}
+def read_typed_lines(path: Path, lines: Iterable[str], again: Iterable[str], *, scratch: Path) -> pa.Table:
+    """The objects of lines as a table, as by `to_table`, but mapped from files.
+
+    again: the same lines once more, for columns that have to be read a second time.
+    """
+    columns_seen = _SeenColumns()
+    runs = spill_pieces((_make_piece(rows, columns_seen) for rows in _batches(path, lines)), scratch)
+    kinds = {name: _list_types(runs, name) for name in columns_seen.names}
     columns_of_kind: dict[str, list[Any]] = {
-        name: [] for name in kinds_met.names if name in kinds_met.typeless or len(kinds[name]) > 1
+        name: [] for name in columns_seen.names if name in columns_seen.typeless or len(kinds[name]) > 1
     }
     if columns_of_kind:
-        for row in line_objects(path, again):
+        for row in parse_lines(path, again):
             for name, values in columns_of_kind.items():
                 values.append(row.get(name))
     row_values = {}
-    for name in kinds_met.names:
+    for name in columns_seen.names:
         if name in columns_of_kind:
-            row_values[name] = _column(columns_of_kind.pop(name), f"{path}: {name}")
+            row_values[name] = _to_array(columns_of_kind.pop(name), f"{path}: {name}")
         else:
             row_values[name] = _join_runs(runs, name, next(iter(kinds[name]), pa.null()))
     return pa.table(row_values)
 
 
 def _batches(path: Path, lines: Iterable[str]) -> Iterator[list[Object]]:
-    """The objects of some lines at a time; few of them where they are long."""
+    """The objects of the lines in batches; long lines make small batches."""
     lines, number = iter(lines), 1
-    while batch := _some(lines):
-        yield list(line_objects(path, batch, first=number))
+    while batch := _take_some_lines(lines):
+        yield list(parse_lines(path, batch, first=number))
         number += len(batch)
 
 
-def _some(lines: Iterator[str]) -> list[str]:
+def _take_some_lines(lines: Iterator[str]) -> list[str]:
     pieces: list[str] = []
     characters = 0
     for line in lines:
@@ -135,8 +143,11 @@ def _some(lines: Iterator[str]) -> list[str]:
     return pieces
 
 
-def _piece(rows: list[Object], kinds: _Met) -> pa.Table:
-    """The columns that have a type in these rows, beside `_COUNT`; their names begin with a dot."""
+def _make_piece(rows: list[Object], kinds: _SeenColumns) -> pa.Table:
+    """A table of the columns that have one type in these rows, and `_COUNT`.
+
+    Column names get a dot in front, so that none is `_COUNT`.
+    """
     names = dict.fromkeys(key for row in rows for key in row)
     kinds.names.update(names)
     columns = {"." + name: _typed_or_none([row.get(name) for row in rows]) for name in names}
@@ -152,7 +163,7 @@ def _typed_or_none(values: list[Any]) -> pa.Array | None:
         return None
 
 
-def _kinds(runs: list[pa.Table], name: str) -> set[pa.DataType]:
+def _list_types(runs: list[pa.Table], name: str) -> set[pa.DataType]:
     """The types of the column in the runs that have it, without null."""
     kinds = {run["." + name].type for run in runs if "." + name in run.column_names}
     return {kind for kind in kinds if not pa.types.is_null(kind)}
@@ -166,7 +177,7 @@ def _join_runs(runs: list[pa.Table], name: str, kind: pa.DataType) -> pa.Chunked
     return pa.chunked_array(chunks, kind)
 
 
-def _column(values: list[Any], where: str) -> pa.Array:
+def _to_array(values: list[Any], where: str) -> pa.Array:
     try:
         return pa.array(values)
     except UnicodeEncodeError as error:
@@ -191,10 +202,10 @@ def _read_list(path: Path, text: str) -> Iterator[Object]:
     except NOT_JSON as error:
         raise DataError(f"{path} is not JSON: {describe_json_error(error)}") from None
     for number, row in enumerate(rows, start=1):
-        yield _object(row, f"{path}: item {number}")
+        yield _check_object(row, f"{path}: item {number}")
 
 
-def _object(row: Any, where: str) -> Object:
+def _check_object(row: Any, where: str) -> Object:
     if not isinstance(row, dict):
         raise DataError(f"{where} is {json.dumps(row)[:60]}, expected an object with a value a column")
     for name in row:

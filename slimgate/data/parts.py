@@ -1,4 +1,7 @@
-"""The rows of a source's parts, checked and numbered, so that splits can be cut from them."""
+"""Checks the rows of a source's parts and gives each row codes, so that splits can be drawn from them.
+
+A part is a table that a source gives: `all`, or some of `train`, `selection`, `gate` and others.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from slimgate.data.arrow import (
     batches_of,
     blank,
     codes_of,
+    find_duplicates,
     keys_of,
-    standing_twice,
     values_of,
 )
 from slimgate.data.same_texts import BETWEEN_TEXTS, normalize_text, without_order
@@ -34,11 +37,15 @@ PARTS = (UNLABELLED, "all", *DRAWN[1:])
 class Pool:
     """The rows of one part.
 
-    table: an `id` column, then the source's own; texts, groups, labels: (rows,) codes, equal exactly where
-    the text (as `same_texts` compares it), group and label are, in all pools alike; exact_texts: equal where
-    the texts are, white space collapsed; label_names: of the codes; free: rows that may be drawn; by_text,
-    by_group: rows that a later part holds the text or group of; by_near_text: rows of by_text whose exact
-    text no later part holds.
+    Codes are (rows,) integers. Two rows of any pools have equal codes exactly if they have the same value.
+
+    table: an `id` column, then the columns of the source.
+    texts: codes of the texts, as `same_texts` compares them.
+    exact_texts: codes of the texts, with white space collapsed.
+    groups, labels: codes. label_names: the label of each code.
+    free: rows that may be drawn for a split.
+    by_text, by_group: rows that may not, because a later part has their text, or their group.
+    by_near_text: the rows of by_text whose exact text no later part has.
     """
 
     name: str
@@ -57,16 +64,16 @@ class Pool:
         return int(self.table.num_rows)
 
 
-def pools_of(
+def make_pools(
     parts: Mapping[str, pa.Table],
     *,
     text_columns: Sequence[str],
     label_column: str | None,
     group_column: str | None,
 ) -> list[Pool]:
-    """A pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used.
+    """Makes a pool for every part, in the order of PARTS. Raises DataError for rows that cannot be used.
 
-    Rows of the part unlabelled are free until `withhold` takes out what the other splits were dealt.
+    All rows of the part `unlabelled` are free. Call `withhold` when the other splits have been drawn.
     """
     tables = _with_ids(_known_parts(parts))
     texts = [_text_keys(name, table, text_columns) for name, table in tables.items()]
@@ -102,7 +109,7 @@ def pools_of(
 
 
 def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    expected = f"expected all, or some of {', '.join(DRAWN[1:])}; and {UNLABELLED} beside them or not"
+    expected = f"expected all, or some of {', '.join(DRAWN[1:])}; {UNLABELLED} may be added to either"
     for name in parts:
         if name not in PARTS:
             raise DataError(f"the source gave a part {name!r}, {expected}")
@@ -113,7 +120,7 @@ def _known_parts(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 def _drop_across(pools: Sequence[Pool]) -> None:
-    """Takes the rows of earlier parts out whose group, or else whose text, stands in a later part."""
+    """Withholds the rows of each part whose group or text a later part has."""
     texts, exact_texts, groups = (np.empty(0, np.int64) for _ in range(3))
     for pool in reversed([pool for pool in pools if pool.name != UNLABELLED]):
         withhold(pool, texts=texts, exact_texts=exact_texts, groups=groups)
@@ -123,7 +130,7 @@ def _drop_across(pools: Sequence[Pool]) -> None:
 
 
 def withhold(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> None:
-    """Takes the rows out of a part that have one of these texts or groups."""
+    """Marks the rows that have one of these texts or groups as not free."""
     pool.by_group[:] = np.isin(pool.groups, groups)
     pool.by_text[:] = ~pool.by_group & np.isin(pool.texts, texts)
     pool.by_near_text[:] = pool.by_text & ~np.isin(pool.exact_texts, exact_texts)
@@ -131,7 +138,7 @@ def withhold(pool: Pool, *, texts: Ints, exact_texts: Ints, groups: Ints) -> Non
 
 
 def _with_ids(parts: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """The tables with their `id` first: the source's own, or part/row."""
+    """The tables with an `id` column first: that of the source, or else `PART/ROW`."""
     tables = {}
     for name, table in parts.items():
         has_ids = "id" in table.column_names
@@ -152,7 +159,7 @@ def _number_rows(part: str, rows: int) -> pa.Array:
 
 
 def _unique(columns: Sequence[pa.ChunkedArray]) -> None:
-    count, first = standing_twice(columns)
+    count, first = find_duplicates(columns)
     if count:
         raise DataError(
             f"column id: {count} ids occur more than once over all parts (first: {first}), "
@@ -175,14 +182,14 @@ def _column(part: str, table: pa.Table, name: str, role: str) -> pa.ChunkedArray
     return table[name]
 
 
-def collapsed_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
-    """The text of each row, stripped, white space collapsed; of a pair, both."""
+def collapse_texts(table: pa.Table, names: Sequence[str]) -> list[str]:
+    """The text of each row, with white space collapsed. The two texts of a pair are joined."""
     columns = [[collapse_text(value) for value in table[name].to_pylist()] for name in names]
     return columns[0] if len(columns) == 1 else list(map(BETWEEN_TEXTS.join, zip(*columns, strict=True)))
 
 
 def collapse_text(value: Any) -> str:
-    """A text with white space collapsed; of a list of words, the words with blanks; of an image, a digest."""
+    """A text with white space collapsed; a list of words joined by blanks; an image as a digest."""
     if isinstance(value, bytes | dict) or (isinstance(value, list) and value and not _is_words(value)):
         return content_digest(value)
     words = [str(word or "") for word in value] if isinstance(value, list) else [str(value or "")]
@@ -193,15 +200,15 @@ def _is_words(value: list[Any]) -> bool:
     return all(word is None or isinstance(word, str) for word in value)
 
 
-def text_codes(table: pa.Table, names: Sequence[str]) -> Ints:
-    """(rows,) codes, equal for rows whose texts count as one (`same_texts`)."""
+def code_texts(table: pa.Table, names: Sequence[str]) -> Ints:
+    """(rows,) codes, equal for rows whose texts `same_texts` counts as the same."""
     return codes_of([_text_keys("gate", table, names)[1]])[0]
 
 
 def _text_keys(part: str, table: pa.Table, names: Sequence[str]) -> tuple[Keys, Keys]:
-    """A key of each row's text, stripped and with white space collapsed, and one of what it is compared by.
+    """Two keys of each row's text: with white space collapsed, and as `same_texts` compares it.
 
-    Of a pair, both texts make the key.
+    The texts of a pair make one key together.
     """
     exact, compared = zip(*(_text(part, table, name) for name in names), strict=True)
     return np.hstack(exact), without_order(list(compared))
@@ -229,7 +236,7 @@ def _text(part: str, table: pa.Table, name: str) -> tuple[Keys, Keys]:
 
 
 def _keys_of_words(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
-    """Of lists of words, whose case and punctuation are what their tags are about."""
+    """The two keys are equal for lists of words, because tags depend on case and punctuation."""
     keys = keys_of(collapse_text(value) for value in values_of(column))
     return keys, keys
 
@@ -244,7 +251,7 @@ def _keys_of_texts(column: pa.ChunkedArray) -> tuple[Keys, Keys]:
 
 
 def is_image(kind: pa.DataType) -> bool:
-    """Whether a column may hold images: the bytes of files, the hub's structs of them, or lists of pixels."""
+    """Whether a column may hold images: bytes of files, the structs of the hub, or lists of pixels."""
     types = pa.types
     if types.is_list(kind) or types.is_large_list(kind):  # lists of words are text
         return not (types.is_string(kind.value_type) or types.is_large_string(kind.value_type))
@@ -253,13 +260,13 @@ def is_image(kind: pa.DataType) -> bool:
 
 
 def content_digest(value: Any) -> str:
-    """Equal where the content is: what two splits must not share of an image. Of a hub's image, its bytes."""
+    """The digest of an image. Two splits must not share one. For an image of the hub, that of its bytes."""
     content = (value.get("bytes") or value) if isinstance(value, dict) else value
     return hashlib.sha256(content if isinstance(content, bytes) else repr(content).encode()).hexdigest()
 
 
 def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints], tuple[str, ...]]:
-    """Codes of the label of each row, and their texts; one where there is none, or a measured number."""
+    """Codes of the labels, and their names. All rows have one code without a label column, or with floats."""
     alike = [np.zeros(table.num_rows, np.int64) for table in tables.values()]
     if name is None:
         return alike, ("",)
@@ -278,7 +285,7 @@ def _labels(tables: Mapping[str, pa.Table], name: str | None) -> tuple[list[Ints
 
 
 def _label_codes(columns: Sequence[pa.ChunkedArray]) -> tuple[list[Ints], tuple[str, ...]]:
-    """Codes that all columns share, by first appearance, and the labels that they stand for."""
+    """Codes that all columns share, in order of first appearance, and the label of each code."""
     chunks = [chunk for column in columns for chunk in column.chunks]
     encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
     codes = encoded.indices.to_numpy().astype(np.int64)

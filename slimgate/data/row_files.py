@@ -31,7 +31,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from slimgate.data.json_rows import Object, line_objects, objects_of, spill_pieces, to_table, typed_lines
+from slimgate.data.json_rows import (
+    Object,
+    parse_lines,
+    parse_objects,
+    read_typed_lines,
+    spill_pieces,
+    to_table,
+)
 from slimgate.errors import DataError, SuiteError, did_you_mean
 
 _LONGEST = 16
@@ -172,7 +179,7 @@ def columns_of(file: RowFile) -> tuple[str, ...]:
         return tuple(open_parquet(file.path).schema_arrow.names)
     if file.format in SEPARATORS:
         return _header(file)
-    objects = line_objects(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
+    objects = parse_lines(file.path, _lines(file)) if file.format == "jsonl" else _objects(file)
     return tuple(dict.fromkeys(key for row in itertools.islice(objects, 100) for key in row))
 
 
@@ -189,7 +196,7 @@ def rows_of(file: RowFile, *, scratch: Path) -> pa.Table:
     elif file.format == "text":
         table = _read_text(file, scratch)
     elif file.format == "jsonl":
-        table = typed_lines(file.path, _lines(file), _lines(file), scratch=scratch)
+        table = read_typed_lines(file.path, _lines(file), _lines(file), scratch=scratch)
     else:
         table = to_table(list(_objects(file)), where=str(file.path))
     if not table.num_rows:
@@ -216,7 +223,7 @@ def _objects(file: RowFile) -> Iterator[Object]:
             f"{file.path} has {size:,} bytes, and {file.format} is read up to {MOST_BYTES:,}; "
             "write it as jsonl or parquet"
         )
-    return objects_of(file.path, "".join(text_blocks(file.path, file.encoding)))
+    return parse_objects(file.path, "".join(text_blocks(file.path, file.encoding)))
 
 
 def _read_text(file: RowFile, scratch: Path) -> pa.Table:

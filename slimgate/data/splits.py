@@ -26,7 +26,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate.data.arrow import batches_of, chosen_rows
-from slimgate.data.parts import Pool, pools_of, withhold
+from slimgate.data.parts import Pool, make_pools, withhold
 from slimgate.data.same_texts import join_groups
 from slimgate.data.strata import Floats, Ints, Mask, draw_groups, draw_rows
 from slimgate.errors import DataError, format_suggestion
@@ -256,7 +256,7 @@ def cut(
     of one split leaves most of the others' rows in place. Raises DataError for unlabelled or empty rows, for
     ids that are not unique, and where there are fewer rows than the sizes ask for.
     """
-    pools = pools_of(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
+    pools = make_pools(parts, text_columns=text_columns, label_column=label_column, group_column=group_column)
     _all_there(pools, read_columns)
     plans = _plans(pools, sizes)
     splits: dict[str, pa.Table] = {}

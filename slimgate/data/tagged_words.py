@@ -1,6 +1,6 @@
-"""Words and their BIO tags as rows hold them, and the spans that tags mean.
+"""Reads words and their BIO tags from rows, and the spans that the tags mark.
 
-Spans are read by seqeval as conlleval does: an I- that follows no span of its type begins one.
+seqeval finds the spans, by the rules of conlleval: an I- without a span of its type before it begins one.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Span = tuple[str, int, int]
 SpansOf = Callable[[Sequence[str]], frozenset[Span]]
 
 
-def words_of(rows: Rows, column: str) -> list[list[str]]:
-    """The words of each row: of a list column, or of a text that is cut at white space."""
+def list_words(rows: Rows, column: str) -> list[list[str]]:
+    """The words of each row. The column has lists of words, or texts that are split at white space."""
     return [_parts(value) for value in rows.table[column].to_pylist()]
 
 
-def tags_of(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -> list[list[str]]:
-    """The tag of each word of each row. names: what numbers stand for.
+def read_tags(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -> list[list[str]]:
+    """The tag of each word of each row. names: the tag of each number, for columns of numbers.
 
-    Raises DataError with the first row that has more or fewer tags than words, or a tag that is none.
+    Raises DataError for a row with more or fewer tags than words, or with a tag that is not BIO.
     """
     tags_of_rows = []
-    for row, text, value in zip(rows.ids, words_of(rows, words), rows.table[tags].to_pylist(), strict=True):
+    for row, text, value in zip(rows.ids, list_words(rows, words), rows.table[tags].to_pylist(), strict=True):
         row_tags = [_to_tag(tag, names, f"column {tags}, row {row}") for tag in _parts(value)]
         if len(row_tags) != len(text):
             raise DataError(
@@ -40,8 +40,11 @@ def tags_of(rows: Rows, *, words: str, tags: str, names: Sequence[str] | None) -
     return tags_of_rows
 
 
-def span_reader() -> SpansOf:
-    """spans_of(tags) -> (type, first word, last word) of each span. Raises MissingExtra without seqeval."""
+def load_span_reader() -> SpansOf:
+    """Gives a function from the tags of a row to its spans: (type, first word, last word) of each.
+
+    Raises MissingExtra without seqeval.
+    """
     try:
         from seqeval.metrics.sequence_labeling import get_entities
     except ImportError as error:

@@ -1,16 +1,18 @@
-"""Size and operations: exact, so a plain comparison.
+"""Judges budgets on size, operations and peak memory.
 
-Memory: the ratio of two peaks, each the median of a few fresh processes.
+Size and operations are exact, so they are compared with the limit.
 
-A process's peak is nearly, not quite, the same when it runs again: where libraries land and how an allocator
-rounds is not. So a ratio has a spread, from the least that the readings allow to the most, and a limit that
-lies within it is not decided.
+Peak memory is measured: the ratio is that of two medians, each over a few fresh processes. A process does not
+have quite the same peak when it runs again, because the addresses of libraries and the allocator's rounding
+differ. So the ratio has a spread, from the smallest to the largest that the readings allow. A limit inside
+the spread is not decided.
 
-Where the ratio of the true medians is at the limit and a PASS is wrong, either all of the variant's readings
-are at or below their median, or all of the teacher's at or above theirs. With k readings of each that has a
-chance of at most 1 - (1 - 2^-k)^2, however they scatter: 23 % of 3, 3.1 % of 6. Where both models scatter
-alike it is the rank test's 1 / C(2k, k) (Mann and Whitney 1947, Ann. Math. Stat. 18:50-60): 5 % of 3, 0.1 %
-of 6. reports/simulations/memory_verdicts.md has the error rates.
+How often is a PASS wrong if the ratio of the true medians is at the limit? Then either all readings of the
+variant are at or below their median, or all of the teacher's are at or above theirs. With k readings of each
+model this has a chance of at most 1 - (1 - 2^-k)^2, whatever the distributions: 23 % for k = 3, 3.1 % for
+k = 6. If both models have the same distribution, it is 1 / C(2k, k) as in the rank test (Mann and Whitney
+1947, Ann. Math. Stat. 18:50-60): 5 % for k = 3, 0.1 % for k = 6. reports/simulations/memory_verdicts.md has
+the error rates.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from slimgate.errors import MeasureError
 from slimgate.judge.budget_tables import FlopsBudget, MemoryBudget, SizeBudget
 from slimgate.judge.decision import BudgetVerdict, Verdict, to_verdict
 
-# So many fresh processes of each model where there is a budget; with fewer nothing is decided.
+# How many fresh processes of each model a budget needs. With fewer it is INCONCLUSIVE.
 READINGS = 6
 _MEGABYTE = 1024**2
 
@@ -31,14 +33,14 @@ _MEGABYTE = 1024**2
 def judge_compression(
     teacher_bytes: int, variant_bytes: int, minimum: float, reason: str | None
 ) -> BudgetVerdict:
-    """PASS where teacher / variant reaches `minimum`. Bytes are those of the files needed to predict."""
+    """PASS if teacher / variant is at least `minimum`. Bytes are those of the files needed to predict."""
     holds = teacher_bytes >= minimum * variant_bytes
     verdict = Verdict.PASS if holds else Verdict.FAIL
     return BudgetVerdict(kind=SizeBudget.kind, limit=minimum, verdict=verdict, reason=reason, n_needed=None)
 
 
 def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) -> BudgetVerdict:
-    """PASS where variant / teacher is at most `limit`. teacher, variant: operations of one row, above 0."""
+    """PASS if variant / teacher is at most `limit`. teacher, variant: operations of one row, above 0."""
     verdict = Verdict.PASS if variant <= limit * teacher else Verdict.FAIL
     return BudgetVerdict(
         kind=FlopsBudget.kind,
@@ -52,9 +54,9 @@ def judge_flops(teacher: int, variant: int, limit: float, reason: str | None) ->
 
 @dataclass(frozen=True)
 class MemoryRatio:
-    """variant peak / teacher peak, of medians in bytes; below 1 takes less.
+    """variant peak / teacher peak, of medians in bytes; below 1 the variant takes less.
 
-    spread: (least, most) that the readings allow; readings: of the model that has fewer.
+    spread: (smallest, largest) ratio that the readings allow. readings: how many the model with fewer has.
     """
 
     teacher: float
@@ -80,9 +82,9 @@ def memory_ratio(teacher: Sequence[int], variant: Sequence[int]) -> MemoryRatio:
 
 
 def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> BudgetVerdict:
-    """PASS where even the most is within `limit`, FAIL where even the least is not, else INCONCLUSIVE.
+    """PASS if the whole spread is within `limit`, FAIL if none of it is, else INCONCLUSIVE.
 
-    Fewer than READINGS decide nothing.
+    It is INCONCLUSIVE too with fewer than READINGS readings.
     """
     inside, outside = memory.spread[1] <= limit, memory.spread[0] > limit
     enough = memory.readings >= READINGS
@@ -91,7 +93,7 @@ def judge_memory(memory: MemoryRatio, limit: float, reason: str | None) -> Budge
 
 
 def memory_message(name: str, memory: MemoryRatio, budget: BudgetVerdict | None) -> str:
-    """One line that can be acted on."""
+    """The line of the gate."""
     sizes = f"{memory.variant / _MEGABYTE:.1f} vs {memory.teacher / _MEGABYTE:.1f} MB"
     line = f"{name}: peak memory {sizes}, {memory.ratio:.3f} of the teacher's"
     if memory.readings > 1:

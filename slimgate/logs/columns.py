@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from slimgate.errors import DataError
 from slimgate.logs.answer_columns import AnswerChecks, AnswerColumns, GrowingAnswers
-from slimgate.logs.predictions.codes import TEXT, by_id, standing_twice
+from slimgate.logs.predictions.codes import TEXT, by_id, find_duplicates
 from slimgate.logs.predictions.files import some
 from slimgate.logs.sample_fields import Field, FieldColumn
 from slimgate.outcomes import Floats, Ints
@@ -303,7 +303,7 @@ def corpus_figure(kind: CorpusKind, scores: Floats, sizes: Floats) -> float:
 def _order_ids(shown: str, ids: pa.Array) -> Ints:
     """(rows,) positions in the order of the ids. Raises DataError for an id of two rows."""
     order = by_id(ids)
-    if len(twice := standing_twice(ids, order)):
+    if len(twice := find_duplicates(ids, order)):
         has = "sample occurs" if len(twice) == 1 else "samples occur"
         raise DataError(
             f"{shown}: {len(twice):,} {has} more than once: {some(twice)}; expected one row a sample. If "

@@ -1,4 +1,4 @@
-"""Which tool wrote a log: each reader looks at it; `table` comes last, since it takes any table."""
+"""Finds the reader of a log: it asks each one. `table` comes last, because it accepts any table."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LAST = "table"
 
 
 def read_log(path: Path, name: str | None = None) -> Log:
-    """The log of answers in a file or folder. name: of its format; None to find it.
+    """Reads the log of answers in a file or folder.
 
-    Raises SuiteError for a format that does not exist, DataError for a log that no reader knows, and for a
-    load test.
+    name: the reader to take; None to find it. Raises SuiteError if there is no such reader, DataError if no
+    reader recognizes the log, or if it is a load test.
     """
     log = read_any_log(path, name)
     if log.loads:
@@ -31,7 +31,7 @@ def read_log(path: Path, name: str | None = None) -> Log:
 
 
 def read_any_log(path: Path, name: str | None = None) -> Log:
-    """As `read_log`, and a load test as well."""
+    """Reads a log of answers, or a load test; see `read_log`."""
     if not path.is_dir():
         require(path)
     try:
@@ -45,7 +45,7 @@ def read_any_log(path: Path, name: str | None = None) -> Log:
 
 
 def find_reader(path: Path) -> Reader:
-    """The reader that recognizes a log. Raises DataError where none does, or more than one."""
+    """The reader that recognizes a log. Raises DataError if none does, or more than one."""
     names = sorted(known_plugins("log"), key=lambda name: name == _LAST)
     readers: dict[str, Reader] = {name: load("log", name) for name in names}
     matching = [name for name, reader in readers.items() if name != _LAST and reader.recognizes(path)]
@@ -64,7 +64,7 @@ def find_reader(path: Path) -> Reader:
 
 
 def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
-    """Raises DataError for a folder of files of which each is a log, such as several outputs of promptfoo."""
+    """Raises DataError if a file in the folder is a log by itself, such as one of several of promptfoo."""
     if not path.is_dir():
         return
     for file in sorted(path.iterdir()):
@@ -77,11 +77,11 @@ def _refuse_folder_of_logs(path: Path, readers: Mapping[str, Reader]) -> None:
 
 
 def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> None:
-    """Raises DataError for a `--repeat` that is missing, is the base or a target, or a copy of one."""
+    """Raises DataError if `--repeat` is missing, or is the base, a target or a copy of them."""
     if not repeat.is_dir():
         require(repeat)
     for path, words in ((base, "base"), *((target, "target") for target in targets)):
-        if not path.exists():  # whoever reads it says so
+        if not path.exists():  # the code that reads it reports this
             continue
         if repeat.samefile(path):
             raise DataError(f"--repeat {repeat}: it is the {words} itself, expected another run of the base")
@@ -93,42 +93,44 @@ def check_repeat_files(repeat: Path, base: Path, targets: Iterable[Path]) -> Non
 
 
 def is_copy(path: Path, other: Path) -> bool:
-    """Whether two files, or all files of two folders, hold the same bytes, under whatever names."""
-    files, other_files = _files_of(path), _files_of(other)
-    if sorted(map(_size_of, files)) != sorted(map(_size_of, other_files)):
+    """Whether two files, or all files of two folders, hold the same bytes. Their names may differ."""
+    files, other_files = _list_files(path), _list_files(other)
+    # sizes first: most logs differ in them, and digests read every byte
+    if sorted(map(_file_size, files)) != sorted(map(_file_size, other_files)):
         return False
     return sorted(map(file_sha256, files)) == sorted(map(file_sha256, other_files))
 
 
-def _files_of(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
 
-def _size_of(file: Path) -> int:
+def _file_size(file: Path) -> int:
     return file.stat().st_size
 
 
 def holds_predictions(path: Path, *, stated: bool = False) -> bool:
-    """Whether a path is read as predictions, with label and prediction or probabilities, and not as a log.
+    """Whether a file holds predictions (label, and prediction or probabilities) rather than a log.
 
-    The readers of installed packages are asked first, then slimgate's own. A broken or missing file is one of
-    predictions, so that it has the error of predictions. stated: whether the columns of predictions were
-    named. Raises DataError for a table that may be both: its labels and its scores can say different things.
+    It asks the readers of installed packages first, then those of slimgate. A broken or missing file counts
+    as predictions, so that the error is that of prediction files.
+    stated: whether the user named the columns of predictions. Raises DataError for a table that may be both,
+    because its labels and its scores may disagree.
     """
     if path.is_dir():
         return False
-    kind = FORMATS.get(path.suffix.lower())
     if not path.is_file():
         return True
-    names = known_plugins("log") if kind is None else installed_plugins("log")
+    table_format = FORMATS.get(path.suffix.lower())
+    names = known_plugins("log") if table_format is None else installed_plugins("log")
     if any(name != _LAST and load("log", name).recognizes(path) for name in names):
         return False
-    if kind is None:
+    if table_format is None:
         return path.suffix.lower() not in (".json", ".eval")
     if stated:
         return True
     try:
-        columns = set(columns_of(RowFile(path, kind)))
+        columns = set(columns_of(RowFile(path, table_format)))
     except (SlimgateError, OSError, ValueError):
         return True
     if {"label", "prediction"} <= columns:

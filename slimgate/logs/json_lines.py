@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate._system.json_text import NOT_JSON, read_json
-from slimgate.data.json_rows import numbered_objects
+from slimgate.data.json_rows import parse_numbered_lines
 from slimgate.errors import DataError
 
 # A log of one object is read whole; promptfoo and deepeval write such.
@@ -21,7 +21,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line, object) of each line that is not blank. Raises DataError naming file and line."""
     try:
         with path.open("rb") as stream:
-            yield from numbered_objects(path, stream)
+            yield from parse_numbered_lines(path, stream)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 

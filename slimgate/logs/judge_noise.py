@@ -1,4 +1,4 @@
-"""Scores of a judge model: how much they differ on the same answers, or that nothing is known of it."""
+"""The noise of a judge model: how much its scores of the same answer differ."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from fnmatch import fnmatchcase
 from math import sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from slimgate.logs.columns import Samples
 from slimgate.logs.pairs import PairedTask
-from slimgate.outcomes import Ints
+from slimgate.outcomes import Floats, Ints
 from slimgate.plugins.reader import split_epoch
 
-# Names of metrics that a judge model scores.
-_JUDGED = ("*judge*", "*graded*", "*grader*", "*rubric*", "*geval*", "*g-eval*", "*g_eval*", "llm*")
-# Tools whose metrics are scored by a judge model, but for those that compare texts.
+# Metrics with such names are scores of a judge model.
+_JUDGE_METRICS = ("*judge*", "*graded*", "*grader*", "*rubric*", "*geval*", "*g-eval*", "*g_eval*", "llm*")
+# All metrics of these tools are scores of a judge model, except metrics that compare texts.
 _JUDGING_TOOLS = ("deepeval",)
-_BY_TEXT = ("*exact*", "*pattern*", "*json*", "*tool*")
+_TEXT_METRICS = ("*exact*", "*pattern*", "*json*", "*tool*")
 
 
 @dataclass(frozen=True)
 class JudgeSpread:
-    """sd: the standard deviation of the scores of one answer; answers: how many were scored again."""
+    """How much scores of one answer differ.
+
+    sd: the standard deviation of the scores of an answer. answers: how many answers were scored again.
+    """
 
     sd: float
     answers: int
@@ -30,7 +34,7 @@ class JudgeSpread:
 
 @dataclass(frozen=True)
 class JudgeNoise:
-    """Of one metric in both logs; None where no answer was scored twice."""
+    """The noise of one metric in both logs. A side is None if no answer in it was scored twice."""
 
     base: JudgeSpread | None
     target: JudgeSpread | None
@@ -41,28 +45,38 @@ class JudgeNoise:
         return self.base is not None and self.target is not None
 
 
-def is_of_judge(metric: str, tool: str) -> bool:
+def is_scored_by_judge(metric: str, tool: str) -> bool:
     """Whether a metric's name, or the tool, says that a judge model scores it."""
     name = metric.casefold()
-    if any(fnmatchcase(name, pattern) for pattern in _JUDGED):
+    if any(fnmatchcase(name, pattern) for pattern in _JUDGE_METRICS):
         return True
-    return tool in _JUDGING_TOOLS and not any(fnmatchcase(name, pattern) for pattern in _BY_TEXT)
+    return tool in _JUDGING_TOOLS and not any(fnmatchcase(name, pattern) for pattern in _TEXT_METRICS)
 
 
 def measure_judge_noise(paired: PairedTask, metric: str) -> JudgeNoise:
-    """From runs with the same answer to a sample, and from epochs of a sample with the same answer."""
-    return JudgeNoise(_spread(paired.base, metric), _spread(paired.target, metric))
+    """Compares the scores of equal answers to a sample, in several runs or in several epochs of one run."""
+    return JudgeNoise(_measure_spread(paired.base, metric), _measure_spread(paired.target, metric))
 
 
-def _spread(samples: Samples, metric: str) -> JudgeSpread | None:
+def _measure_spread(samples: Samples, metric: str) -> JudgeSpread | None:
     if samples.runs is not None:
-        if samples.same_answers is None:
-            return None
-        scores = samples.runs[metric][:, samples.same_answers]
-        scores = scores[:, ~np.isnan(scores).any(axis=0)]
-        if not scores.shape[1]:
-            return None
-        return JudgeSpread(sqrt(float(scores.var(axis=0, ddof=1).mean())), scores.shape[1])
+        return _spread_over_runs(samples.runs[metric], samples.same_answers)
+    return _spread_over_epochs(samples, metric)
+
+
+def _spread_over_runs(scores: Floats, same_answers: npt.NDArray[np.bool_] | None) -> JudgeSpread | None:
+    """scores: (runs, rows). same_answers: (rows,) whether all runs have the same answer."""
+    if same_answers is None:
+        return None
+    scores = scores[:, same_answers]
+    scores = scores[:, ~np.isnan(scores).any(axis=0)]
+    if not scores.shape[1]:
+        return None
+    return JudgeSpread(sqrt(float(scores.var(axis=0, ddof=1).mean())), scores.shape[1])
+
+
+def _spread_over_epochs(samples: Samples, metric: str) -> JudgeSpread | None:
+    """Pools the variance within each group of epochs of a sample that have the same answer."""
     if samples.clusters is None or samples.answers is None:
         return None
     values = samples.scores[metric]
@@ -80,16 +94,16 @@ def _spread(samples: Samples, metric: str) -> JudgeSpread | None:
 
 
 def number_samples(samples: Samples) -> Ints:
-    """(rows,) equal for the epochs of one sample, from 0."""
+    """(rows,) a number for each sample, from 0; its epochs share it."""
     names = [split_epoch(name)[0] for name in samples.ids.to_pylist()]
     codes: dict[str, int] = {}
     return np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
 
 
 def describe_judge_noise(name: str, noise: JudgeNoise, *, judged: bool, several: bool) -> str | None:
-    """A note on one comparison; None where nothing is to be said.
+    """A note about the judge's noise in one comparison; None if there is nothing to say.
 
-    judged: whether a judge model scores it. several: whether its interval holds several runs or epochs.
+    judged: whether a judge model scores it. several: whether its interval is from several runs or epochs.
     """
     spreads = [("base", noise.base), ("target", noise.target)]
     if noise.is_known and (judged or any(spread and spread.sd > 0 for _, spread in spreads)):
@@ -107,9 +121,9 @@ def describe_judge_noise(name: str, noise: JudgeNoise, *, judged: bool, several:
     if several:
         return (
             f"{name}: a judge model scores it, and no answer was scored twice in both logs: the interval "
-            "contains the judge's noise together with that of the answers, and they cannot be told apart"
+            "contains the judge's noise and that of the answers together, and nothing can separate them"
         )
     return (
-        f"{name}: a judge model scores it, once an answer: what a run of the judge changes in all scores is "
-        "not contained; score the same answers again and give both (--base A A-again --target B B-again)"
+        f"{name}: a judge model scored each answer once: the interval does not contain how its scores change "
+        "from run to run; score the same answers again and give both (--base A A-again --target B B-again)"
     )

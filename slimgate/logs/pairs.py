@@ -1,4 +1,4 @@
-"""The samples of one task in two logs, matched by id and checked: comparable, or refused with examples."""
+"""Pairs the samples of a task in two logs by their ids, and checks that the logs can be compared."""
 
 from __future__ import annotations
 
@@ -50,11 +50,14 @@ _AT_ONCE = 500_000
 
 @dataclass(frozen=True, eq=False)
 class PairedTask:
-    """One task under one filter in both logs. base_rows, target_rows: (rows,) places of the same samples.
+    """One task in both logs, as one filter of the tool scored it.
 
-    metrics: that both have scores of; base_alone: those of which the target has none. corpus: by metric, of
-    those whose scores have sizes, the figure of all samples. ranges: of metrics that slimgate made of the
-    answers. length_in: what their lengths are counted in.
+    base_rows, target_rows: (rows,) positions of the same samples in `base` and in `target`.
+    only_base, only_target: how many samples only one log has; not_run: how many the target has yet to run.
+    metrics: those with scores in both logs; base_alone: those with scores in the base only.
+    corpus: how the scores of all samples are combined, for metrics that are a ratio of two sums.
+    ranges: the ends of metrics that slimgate computed from the answers.
+    length_in: the unit of answer lengths, such as "tokens".
     """
 
     task: str
@@ -75,7 +78,10 @@ class PairedTask:
 
 
 def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
-    """The tasks of both logs; tasks of one alone are a difference. Raises DataError where they share none."""
+    """The tasks that both logs have. Raises DataError if there are none.
+
+    differences: gets the tasks that only one log has.
+    """
     base, target = (with_tasks_of_all(log, differences) for log in (base, target))
     shared = [name for name in base.tasks if name in target.tasks]
     lacking = [
@@ -94,7 +100,10 @@ def shared_tasks(base: Log, target: Log, differences: Differences) -> list[str]:
 
 
 def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Differences) -> list[PairedTask]:
-    """The samples of a task in both logs, one entry a filter. differences: gets what does not compare."""
+    """Pairs the samples of a task, with an entry for each filter that both logs have.
+
+    differences: gets everything that must be the same in both logs and is not.
+    """
     _compare_settings(name, base.tasks[name], target.tasks[name], rules, differences)
     is_written = base.tasks[name].written and target.tasks[name].written
     checks = rules.checks if is_written and not (base.further or target.further) else None
@@ -109,7 +118,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
     better = {**target.tasks[name].higher_is_better, **base.tasks[name].higher_is_better}
     _compare_directions(name, base.tasks[name], target.tasks[name], differences)
     pairs = (
-        _pair(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
+        _pair_samples(name, filter_, before.pop(filter_), after.pop(filter_), better, rules, differences)
         for filter_ in filters
     )
     tasks = base.tasks[name], target.tasks[name]
@@ -124,7 +133,7 @@ def pair_task(name: str, base: Log, target: Log, rules: Rules, differences: Diff
 def _add_behaviour(
     paired: PairedTask, tasks: tuple[TaskLog, TaskLog], checks: AnswerChecks, notes: list[str]
 ) -> PairedTask:
-    """The task with scores of how its answers behave. A metric of the log with such a name stays as it is."""
+    """Adds metrics of how the answers behave, such as their length. A metric of the log keeps its name."""
     before, after = paired.base.behaviour, paired.target.behaviour
     assert before is not None
     assert after is not None
@@ -156,7 +165,7 @@ def _add_behaviour(
 def _read_runs(
     name: str, log: Log, rules: Rules, checks: AnswerChecks | None, differences: Differences
 ) -> dict[str, Samples]:
-    """By filter the samples of a side, of all its runs, which must be alike."""
+    """Reads all runs of one side, which must share their settings: its samples, by filter."""
     runs = []
     for run in (log, *log.further):
         samples = read_samples(f"{run.shown} {name}".rstrip(), run.tasks[name], rules.slices, checks)
@@ -172,7 +181,7 @@ def _read_runs(
             differences.refuse(where, f"filters {', '.join(map(repr, sorted(set(samples) ^ set(runs[0]))))}")
             continue
         for filter_, first in runs[0].items():
-            rows = _same_samples(first, samples[filter_])
+            rows = _match_samples(first, samples[filter_])
             _compare_keys(format_place(where, filter_), first, samples[filter_], *rows, differences)
     return {
         filter_: join_samples([samples[filter_] for samples in runs if filter_ in samples])
@@ -184,11 +193,11 @@ def _compare_directions(name: str, before: TaskLog, after: TaskLog, differences:
     for metric, better in before.higher_is_better.items():
         if after.higher_is_better.get(metric, better) is not better:
             differences.refuse(
-                name, f"metric {metric} is better {_up(better)} in one log and not in the other"
+                name, f"metric {metric} is better {_direction_words(better)} in one log and not in the other"
             )
 
 
-def _up(better: bool) -> str:
+def _direction_words(better: bool) -> str:
     return "when higher" if better else "when lower"
 
 
@@ -201,24 +210,24 @@ def _compare_settings(
             continue
         if setting == "limit" and rules.looks > 1:  # the target's log is of the samples so far
             continue
-        values = " and ".join(_short(value) for value in _differing(before[setting], after[setting]))
+        values = " and ".join(_shorten(value) for value in _keep_differing(before[setting], after[setting]))
         differences.add(setting, name, f"{SETTING_WORDS.get(setting, setting)} {values}")
 
 
-def _differing(before: Any, after: Any) -> tuple[Any, Any]:
-    """Of two mappings only the entries that differ."""
+def _keep_differing(before: Any, after: Any) -> tuple[Any, Any]:
+    """If both are mappings, only their entries that differ; else both as they are."""
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         return {key: before.get(key) for key in keys}, {key: after.get(key) for key in keys}
     return before, after
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = as_text(value) or "none"
     return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}…"
 
 
-def _pair(
+def _pair_samples(
     name: str,
     filter_: str,
     base: Samples,
@@ -227,9 +236,9 @@ def _pair(
     rules: Rules,
     differences: Differences,
 ) -> PairedTask | None:
-    """None where the two have no sample or no metric in common, which is a difference."""
+    """Pairs the samples under one filter. None if they share no sample or no metric, which is refused."""
     where = format_place(name, filter_)
-    base_rows, target_rows = _same_samples(base, target)
+    base_rows, target_rows = _match_samples(base, target)
     if not len(base_rows):
         differences.refuse(where, f"no sample in common: {some(base.ids)} and {some(target.ids)}")
         return None
@@ -249,8 +258,8 @@ def _pair(
     return PairedTask(
         task=name,
         filter=filter_,
-        base=_without_checked_columns(base),
-        target=_without_checked_columns(target),
+        base=_without_columns_of_matching(base),
+        target=_without_columns_of_matching(target),
         base_rows=base_rows,
         target_rows=target_rows,
         only_base=0 if rules.looks > 1 else only_base,
@@ -262,13 +271,13 @@ def _pair(
     )
 
 
-def _without_checked_columns(samples: Samples) -> Samples:
-    """The samples without what only matching them took: of millions of rows that is most of the memory."""
+def _without_columns_of_matching(samples: Samples) -> Samples:
+    """Drops the columns that only the matching needs. With millions of rows they take most of the memory."""
     return replace(samples, order=samples.order[:0].copy(), keys={}, documents=digest_documents(samples))
 
 
-def _same_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
-    """Positions of the samples that both have, in the order of the base."""
+def _match_samples(base: Samples, target: Samples) -> tuple[Ints, Ints]:
+    """Positions in base and in target of the samples that both have, in the order of the base."""
     order = match_ids(base.ids, base.order, target.ids, target.order)
     if order is not None:
         return np.arange(len(base)), order
@@ -286,7 +295,7 @@ def _compare_keys(
     target_rows: Ints,
     differences: Differences,
 ) -> None:
-    """Documents, prompts and targets of the same samples."""
+    """Compares the documents, prompts and targets of matched samples."""
     for key in PER_SAMPLE:
         if key not in base.keys or key not in target.keys:
             continue
@@ -299,12 +308,12 @@ def _compare_keys(
         )
         example = ""
         if key not in differences.allow:
-            example = _example(key, base, target, int(base_rows[rows[0]]), int(target_rows[rows[0]]))
+            example = _quote_difference(key, base, target, int(base_rows[rows[0]]), int(target_rows[rows[0]]))
         differences.add(key, where, text, example)
 
 
 def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
-    """Positions in the shared rows; some at a time, since copies of millions of rows take memory."""
+    """Positions in the shared rows. It compares a part at a time, because copies of all rows take memory."""
     differing = []
     for start in range(0, len(base_rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -312,21 +321,22 @@ def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: I
     return np.concatenate(differing)
 
 
-def _example(key: str, base: Samples, target: Samples, base_row: int, other: int) -> str:
-    """`, first "…2+3=" and "…2+3 ="`: around where the texts part; "" where the log does not hold them."""
+def _quote_difference(key: str, base: Samples, target: Samples, base_row: int, other: int) -> str:
+    """`, first "…2+3=" and "…2+3 ="`: the texts around their first difference; "" if a log lacks them."""
     rows = base.quote([base_row]).get(base_row), target.quote([other]).get(other)
-    texts = [_text(key, row) for row in rows]
+    texts = [_text_of_key(key, row) for row in rows]
     if any(row is not None and isinstance(row.keys.get(key), Digest) for row in rows):
         texts = [as_kept(key, text) for text in texts]
     before, after = texts
     if before is None or after is None or before == after:
         return ""
     at = next((k for k, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0)
-    cut = [f'"{"…" if at > 20 else ""}{text[max(0, at - 20) : at + 40]}"' for text in (before, after)]
-    return f", first {' and '.join(cut)}"
+    start, dots = max(0, at - 20), "…" if at > 20 else ""
+    quotes = [f'"{dots}{text[start : at + 40]}"' for text in (before, after)]
+    return f", first {' and '.join(quotes)}"
 
 
-def _text(key: str, row: Row | None) -> str | None:
+def _text_of_key(key: str, row: Row | None) -> str | None:
     if row is None:
         return None
     return {"prompt": row.prompt, "target": row.target}.get(key)

@@ -1,4 +1,4 @@
-"""Writes the record of judged files: run.json and outcomes, as for every run, and the log of the base."""
+"""Writes the record of judged files: run.json, outcomes, and a copy of the base's log."""
 
 from __future__ import annotations
 
@@ -31,12 +31,19 @@ def write_record(
     title: str | None = None,
     chosen: Mapping[str, Collection[str]] | None = None,
 ) -> RunRecord:
-    """Writes the record from which reports are made into a folder.
+    """Writes the record into a folder. Reports are made from it.
 
-    suite: its path in the record, default by the folder's name. seed: of the random weights. title: default
-    is the names of targets and base. chosen: by target the titles of the results that the run was asked for;
-    the others with a budget are left out, and the record is partial. None: all. Raises DataError where the
-    targets do not go into one report.
+    Raises DataError if the targets do not fit into one report.
+
+    Args:
+        judged: the base and the targets.
+        folder: where the record goes.
+        command: the command of the run.
+        seed: of the random weights.
+        suite: the path of the suite; default: made from the name of the folder.
+        title: default: the names of the targets and the base.
+        chosen: target -> titles of the results that the run should judge; None: all. Other results with a
+            budget are left out, and the record is partial.
     """
     judged.check_one_report()
     record = _make_record(

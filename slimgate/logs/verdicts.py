@@ -24,7 +24,7 @@ from slimgate.logs.directions import (
     check_directions_used,
     describe_unknown,
 )
-from slimgate.logs.judge_noise import describe_judge_noise, is_of_judge
+from slimgate.logs.judge_noise import describe_judge_noise, is_scored_by_judge
 from slimgate.logs.models import choose_models, choose_repeat_model
 from slimgate.logs.pairs import pair_task, shared_tasks
 from slimgate.logs.pooled import pool_comparisons
@@ -191,7 +191,7 @@ def _describe_judges(comparisons: Sequence[Comparison], logs: tuple[Log, Log]) -
         describe_judge_noise(
             comparison.name,
             comparison.judge_noise,
-            judged=is_of_judge(comparison.metric, logs[0].tool),
+            judged=is_scored_by_judge(comparison.metric, logs[0].tool),
             several=several or comparison.has_epochs,
         )
         for comparison in comparisons

@@ -27,7 +27,7 @@ from slimgate.models.dequantize import dequantized_state
 from slimgate.models.integer_packing import Packing, packing_of
 from slimgate.models.quantized_files import CHECKPOINT, method_of
 from slimgate.models.saved_files import save_tokenizer
-from slimgate.models.saved_weights import stored_tensors
+from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.models.torch_model import DESCRIPTION, TorchModel
 
 TRANSFORMERS = "transformers"
@@ -194,7 +194,7 @@ def _is_unpacked_here(method: str, folder: Path, empty: nn.Module) -> bool:
     if method in _OF_GPTQMODEL:
         return not _has_gptqmodel()
     modules = {name for name, _ in empty.named_modules()}
-    packed = (name for name in stored_tensors(folder) or () if name.endswith(".qweight"))
+    packed = (name for name in read_stored_tensors(folder) or () if name.endswith(".qweight"))
     return all(name.removesuffix(".qweight") in modules for name in packed)
 
 

@@ -1,10 +1,10 @@
-"""llama.cpp's converter, as the package auto-round carries it: in the process of a worker alone.
+"""llama.cpp's converter, of which the package auto-round has a copy. Only a worker's process loads it.
 
     convert = load_converter()
     convert.get_model_class("LlamaForCausalLM")(folder, file_type, file, eager=True).write()
 
-It knows the tensor names, the metadata and the tokenizers of some hundred architectures. LLAMA_CPP_ROOT in
-the environment names a checkout of llama.cpp to take instead.
+It knows the tensor names, the metadata and the tokenizers of some hundred architectures. The environment
+variable LLAMA_CPP_ROOT can name a checkout of llama.cpp to use instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GPT2 = "gpt-2"
 
 
 def load_converter() -> Any:
-    """The package `conversion`, which auto-round's own export then takes too."""
+    """Loads the package `conversion`. The export of auto-round then uses this one too."""
     from auto_round.export.export_to_gguf.llama_cpp_conversion import get_conversion
 
     module: Any = get_conversion().module
@@ -28,10 +28,10 @@ def load_converter() -> Any:
 
 
 def _name_own_tokenizers(module: Any) -> None:
-    """Has the converter take a tokenizer that somebody has trained.
+    """Makes the converter accept tokenizers that users have trained.
 
-    It knows the way in which a tokenizer cuts words by a digest of what it does to a text, which only the
-    released ones have. Raises BuildError, while it converts, where llama.cpp has no such way.
+    The converter looks up how a tokenizer splits words by a digest of its output, and knows the digests of
+    released tokenizers only. The conversion raises BuildError if llama.cpp cannot split words in that way.
     """
     known = module.TextModel.get_vocab_base_pre
 
@@ -45,9 +45,9 @@ def _name_own_tokenizers(module: Any) -> None:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raises SuiteError for a tokenizer.json that llama.cpp cannot read, whatever model has it.
+    """Raises SuiteError for a tokenizer.json that llama.cpp cannot read, whatever the model is.
 
-    A byte-level BPE may be that of a released model, which the converter knows. So it is not refused here.
+    It accepts every byte-level BPE, because it may be that of a released model, which the converter knows.
     """
     file = folder / "tokenizer.json"
     if (folder / "tokenizer.model").is_file() or not file.is_file():
@@ -55,7 +55,7 @@ def check_tokenizer(folder: Path) -> None:
     try:
         tokenizer = json.loads(file.read_bytes())
         model = tokenizer["model"]
-    except (ValueError, TypeError, KeyError):  # no tokenizer at all, which loading it says better
+    except (ValueError, TypeError, KeyError):  # not a tokenizer: loading it has a better error
         return
     cuts_bytes = "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) or model.get("byte_fallback")
     if model.get("type") == "WordLevel" or (model.get("type") == "BPE" and not cuts_bytes):
@@ -71,9 +71,9 @@ def _describe_refusal(tokenizer: dict[str, Any]) -> str:
 
 
 def name_pre_tokenizer(tokenizer: dict[str, Any]) -> str:
-    """llama.cpp's name of how a tokenizer.json cuts words. Raises BuildError where it has none.
+    """llama.cpp's name for the pre-tokenizer of a tokenizer.json. Raises BuildError if it has none.
 
-    Known are byte-level BPE with the pattern of GPT-2, and WordPiece, whose words are cut by its model.
+    It knows byte-level BPE with the pattern of GPT-2, and WordPiece, which splits words itself.
     """
     kind, cut = tokenizer["model"].get("type"), tokenizer.get("pre_tokenizer") or {}
     if kind == "WordPiece":

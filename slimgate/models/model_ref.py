@@ -28,7 +28,7 @@ from slimgate.errors import SuiteError, did_you_mean, format_suggestion
 from slimgate.models import gguf_file
 from slimgate.models.quantized_files import CHECKPOINT, Quantized, read_quantized
 from slimgate.models.saved_files import has_tokenizer
-from slimgate.plugins.loading import graph_forms
+from slimgate.plugins.loading import list_graph_forms
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.params import suite_path
 
@@ -125,7 +125,7 @@ def model_kind(folder: Path, text: str, weights: tuple[str, ...]) -> str | None:
     weights: the files of a PyTorch model. text: the folder, as the suite names it. Raises SuiteError where it
     holds two models: nobody could tell which one is judged.
     """
-    firsts = {TORCH: weights, **{kind: form.files[:1] for kind, form in graph_forms().items()}}
+    firsts = {TORCH: weights, **{kind: form.files[:1] for kind, form in list_graph_forms().items()}}
     present = {kind: [name for name in names if (folder / name).is_file()] for kind, names in firsts.items()}
     first_files = {kind: names[0] for kind, names in present.items() if names}
     if len(first_files) > 1:
@@ -153,12 +153,12 @@ def check_graph_folder(folder: Path, kind: str, text: str) -> None:
 
 def graph_files(folder: Path) -> list[Path]:
     """The files that hold a graph and its weights; none of a PyTorch model."""
-    names = (name for form in graph_forms().values() for name in form.files)
+    names = (name for form in list_graph_forms().values() for name in form.files)
     return [folder / name for name in names if (folder / name).is_file()]
 
 
 def _required_files(kind: str) -> list[str]:
-    form = graph_forms()[kind]
+    form = list_graph_forms()[kind]
     return [name for name in form.files if name not in form.optional]
 
 
@@ -452,7 +452,7 @@ def _model_below(folder: Path, text: str) -> str:
 
 
 def _check_weights(folder: Path, text: str) -> None:
-    graphs = [form.files[0] for form in graph_forms().values()]
+    graphs = [form.files[0] for form in list_graph_forms().values()]
     for needed, files in (("config.json", ("config.json",)), ("weights", WEIGHTS)):
         if not any((folder / file).is_file() for file in files):
             alternatives = "" if files == (needed,) else f" ({' or '.join((*files, *graphs))})"

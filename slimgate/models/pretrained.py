@@ -17,7 +17,7 @@ from typing import Any
 
 from slimgate.errors import BuildError
 from slimgate.models.saved_files import check_tokenizer, has_tokenizer
-from slimgate.models.saved_weights import describe_names, stored_dtype
+from slimgate.models.saved_weights import describe_names, find_main_dtype
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
 
@@ -117,7 +117,7 @@ def _read_folder(auto: str, ref: ModelRef, dtype: str | None, options: dict[str,
     import transformers
 
     assert ref.folder is not None
-    dtype_name = ref.dtype or dtype or stored_dtype(ref.folder)
+    dtype_name = ref.dtype or dtype or find_main_dtype(ref.folder)
     try:
         with quiet_transformers():
             loaded: tuple[Any, Any] = getattr(transformers, auto).from_pretrained(

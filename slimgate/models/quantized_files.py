@@ -18,7 +18,7 @@ from typing import Any
 
 from slimgate.errors import SuiteError, format_suggestion
 from slimgate.models.integer_packing import Packing, packing_of
-from slimgate.models.saved_weights import Stored, describe_names, stored_tensors
+from slimgate.models.saved_weights import Stored, describe_names, read_stored_tensors
 
 # Kinds of artifacts: a folder that another tool has quantized, and one that a step wrote for servers
 # (served.py). A runtime says which formats of weights it computes (Runtime.formats).
@@ -131,7 +131,7 @@ def read_quantized(folder: Path, config: Json, text: str) -> Quantized | None:
         return None
     method = method_of(quantization)
     _check_packages(method, text)
-    tensors = stored_tensors(folder)
+    tensors = read_stored_tensors(folder)
     if tensors is not None:
         _check_tensors(method, quantization, tensors, text)
     described = _DESCRIBE.get(method, _describe_bits)(quantization)

@@ -28,34 +28,34 @@ class Stored(NamedTuple):
     shape: tuple[int, ...]
 
 
-def saved_weights(folder: Path) -> Shapes | None:
+def read_weight_shapes(folder: Path) -> Shapes | None:
     """Name -> shape of all weights; None without safetensors files, or where one of them cannot be read."""
-    tensors = stored_tensors(folder)
+    tensors = read_stored_tensors(folder)
     return None if tensors is None else {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def stored_tensors(folder: Path) -> dict[str, Stored] | None:
-    """Name -> dtype and shape of all weights; None as of saved_weights."""
+def read_stored_tensors(folder: Path) -> dict[str, Stored] | None:
+    """Name -> dtype and shape of all weights; None as for read_weight_shapes."""
     files = sorted(folder.glob("*.safetensors"))
     stored: dict[str, Stored] = {}
     for file in files:
-        tensors = _tensors_of(file)
+        tensors = _read_header(file)
         if tensors is None:
             return None
         stored |= tensors
     return stored if files else None
 
 
-def stored_dtype(folder: Path) -> str | None:
+def find_main_dtype(folder: Path) -> str | None:
     """The floating-point format of most numbers of a folder that are in one; None where it has none."""
     sizes: Counter[str] = Counter()
-    for tensor in (stored_tensors(folder) or {}).values():
+    for tensor in (read_stored_tensors(folder) or {}).values():
         if tensor.dtype in FLOATS:
             sizes[FLOATS[tensor.dtype]] += prod(tensor.shape)
     return sizes.most_common(1)[0][0] if sizes else None
 
 
-def _tensors_of(file: Path) -> dict[str, Stored] | None:
+def _read_header(file: Path) -> dict[str, Stored] | None:
     """None for what is no safetensors file: loading it says more about it than its header can."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")

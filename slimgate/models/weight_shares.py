@@ -20,7 +20,7 @@ from slimgate.models.gguf_file import read_gguf_header
 from slimgate.models.integer_packing import packing_of
 from slimgate.models.model_ref import model_config, parse_model_ref
 from slimgate.models.quantized_files import describe_quantization, method_of
-from slimgate.models.saved_weights import Stored, stored_tensors
+from slimgate.models.saved_weights import Stored, read_stored_tensors
 
 # Kind of layer -> what its name holds; the first that fits.
 _KINDS = {
@@ -101,7 +101,7 @@ def _of_gguf(file: Path) -> WeightShares:
 
 
 def _of_folder(folder: Path, config: Json) -> WeightShares:
-    tensors = stored_tensors(folder) or {}
+    tensors = read_stored_tensors(folder) or {}
     quantization = config.get("quantization_config") or {}
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     quantized: list[str] = []

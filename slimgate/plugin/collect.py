@@ -32,9 +32,9 @@ class SuiteModule(pytest.Module):
         return self.config.stash[SESSION].suites[self.path.resolve()]
 
     def _getobj(self) -> Any:
-        from slimgate.plugin.gates import as_module
+        from slimgate.plugin.gates import make_test_module
 
-        return as_module(self.suite, confirm=self.config.getoption("slimgate_confirm"))
+        return make_test_module(self.suite, confirm=self.config.getoption("slimgate_confirm"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

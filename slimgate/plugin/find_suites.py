@@ -57,7 +57,7 @@ def find_suites(
     Raises SuiteError: one line for each file that is wrong.
     """
     from slimgate.suite.load import load_suite
-    from slimgate.suite.recognize import has_logs, is_suite, opts_in
+    from slimgate.suite.recognize import has_logs, is_opt_in, is_suite
 
     suites: dict[Path, Suite] = {}
     problems: list[str] = []
@@ -73,7 +73,7 @@ def find_suites(
                     note(f"{shown}: neither [suite] nor [logs], not a suite")
                 continue
             enter(path.parent)
-            is_named = named or not opts_in(path, shown)
+            is_named = named or not is_opt_in(path, shown)
             suite = load_suite(path, shown, check_data=is_named)
         except SuiteError as error:
             # what an opt-in suite needs is to be installed by those who run it

@@ -96,7 +96,7 @@ def outcomes(variant: ModelHandle) -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def arena(teacher: ModelHandle) -> Iterator[Duels]:
+def duels(teacher: ModelHandle) -> Iterator[Duels]:
     """The processes of a suite's duels, started when first asked for."""
     from slimgate.run.duels import Duels
 
@@ -114,21 +114,21 @@ def load_duels(teacher: ModelHandle) -> LoadDuels:
 
 
 @pytest.fixture(scope="module")
-def duel(arena: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
+def duel(duels: Duels) -> Callable[[ModelHandle, Workload], Speedup]:
     """duel(variant, workload) -> its speed-up over the teacher, with interval and noise floor."""
-    return arena.speedup
+    return duels.speedup
 
 
 @pytest.fixture
 def report_part(request: pytest.FixtureRequest) -> Callable[[Part], None]:
     """Adds a part to the record, and what a gate found to the properties of its test."""
-    from slimgate.plugin.gates.reporting import gate_properties
+    from slimgate.plugin.gates.reporting import list_gate_properties
 
     parts: list[Part] = request.node.stash.setdefault(PARTS, [])
 
     def report(new: Part) -> None:
         parts.append(new)
-        request.node.user_properties.extend(gate_properties(new))
+        request.node.user_properties.extend(list_gate_properties(new))
 
     return report
 

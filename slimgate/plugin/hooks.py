@@ -342,9 +342,9 @@ def _start_server_once(item: pytest.Item) -> None:
         return
     config.stash[SERVER_CONSIDERED] = True
     from slimgate._system.forkserver import start_server
-    from slimgate.plugin.gates.latency import why_not_timed
+    from slimgate.plugin.gates.latency import describe_not_timed
 
-    if any(map(takes_times, item.session.items)) and why_not_timed(config) is None:
+    if any(map(takes_times, item.session.items)) and describe_not_timed(config) is None:
         start_server()
 
 

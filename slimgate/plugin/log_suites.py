@@ -1,6 +1,6 @@
-"""Suites of logs as test files: a test for each result that has a budget.
+"""Collects suites of logs as test files, with a test for each result that has a budget.
 
-A suite that cannot be judged is one test, which no -k or -m leaves out: nobody knows which tests it has.
+A suite that cannot be judged is one test. No -k or -m leaves it out, because its tests are not known.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _NAME = "test_logs"
 
 
 class LogRuns:
-    """The suites of logs of a run, by path; each is read and judged once in a process.
+    """The suites of logs of a run. A process reads and judges each of them once.
 
-    blocked: suites of models beside them for which a package is missing, each with its line.
-    is_judged_here: not in shards behind the first.
+    suites: by path. blocked: path -> message, for suites of models in the same run that lack a package.
+    is_judged_here: False in every shard except the first.
     """
 
     def __init__(self, suites: Mapping[Path, LogSuite], blocked: Mapping[Path, str] | None = None) -> None:
@@ -39,7 +39,7 @@ class LogRuns:
         self._errors: list[str] = []
 
     def judge(self, path: Path) -> JudgedFiles:
-        """The verdicts of a suite. Raises SlimgateError where they cannot be reached."""
+        """Judges a suite. Raises SlimgateError if it cannot be judged."""
         from slimgate.logs.suite_run import judge_log_suite
 
         if path not in self._judged:
@@ -47,10 +47,10 @@ class LogRuns:
         return self._judged[path]
 
     def note_report(self, path: Path, result: tuple[str, str] | None, failure: str | None) -> None:
-        """A test of the suite was selected, here or in a worker of xdist, so that its record is written.
+        """Notes that a test was selected, in this process or a worker of xdist, so its record is written.
 
-        result: the target and the title of what it judges; None where the suite could not be judged.
-        failure: why the run does not pass, whatever becomes of the test.
+        result: the target and the title of what the test judges; None if the suite could not be judged.
+        failure: why the run does not pass, also if a mark skips the test.
         """
         if result is not None:
             target, title = result
@@ -59,7 +59,7 @@ class LogRuns:
             (self._errors if result is None else self._failures).append(failure)
 
     def failures(self) -> Iterator[str]:
-        """Why this run does not pass, also by tests with a mark xfail or skip."""
+        """Why this run does not pass. Tests with a mark xfail or skip count too."""
         yield from self._failures
 
     def errors(self) -> Iterator[str]:
@@ -67,9 +67,9 @@ class LogRuns:
         yield from self._errors
 
     def write(self, root: Path, command: str) -> dict[Path, RunRecord]:
-        """Writes record, outcomes and reports of every suite of which a verdict was reported.
+        """Writes record, outcomes and reports of every suite with a reported verdict.
 
-        Results whose tests did not run are left out.
+        It leaves out results whose tests did not run.
         """
         from slimgate.logs.record import write_record
         from slimgate.report.files import write_reports
@@ -100,7 +100,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 class LogFile(pytest.File):
-    """The tests are the results, so the logs are read when they are collected."""
+    """A suite of logs. Each result is a test, so collecting the tests reads the logs."""
 
     @property
     def runs(self) -> LogRuns:
@@ -176,9 +176,9 @@ class LogItem(pytest.Item):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Lets the process that writes the records know of a verdict, also from a worker of xdist.
+    """Tells the process that writes the records about a verdict, also from a worker of xdist.
 
-    Each test has a report of its setup, also one that a mark skips.
+    It uses the report of the setup, because a test that a mark skips has that one too.
     """
     report = yield
     if isinstance(item, LogItem) and report.when == "setup":
@@ -193,7 +193,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Keeps the tests of suites that could not be judged, whatever -k, -m or --deselect leave out."""
+    """Keeps the tests of suites that could not be judged, even if -k, -m or --deselect leave them out."""
     broken = [item for item in items if isinstance(item, LogItem) and item.error is not None]
     yield
     items.extend(item for item in broken if item not in items)

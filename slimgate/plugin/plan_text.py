@@ -12,7 +12,7 @@ from slimgate.record import RunRecord
 from slimgate.report.terminal.progress import duration
 from slimgate.report.terminal.summary import MEGABYTE, MISSING, Line, terminal_table, wrap_text
 from slimgate.run.budget_plan import PlannedBudget, count_gate_groups, plan_budgets
-from slimgate.run.duels import PATIENCE
+from slimgate.run.duels import TIMES_FOR_BUDGET
 from slimgate.run.past_times import Estimate
 from slimgate.run.plan import PlannedModel, plan_models
 from slimgate.run.run import SuiteRun
@@ -154,7 +154,7 @@ def _describe_measuring(suite: Suite) -> Iterator[str]:
     count, workloads = len(suite.timed) - (TEACHER in suite.timed), len(suite.workloads)
     checks = f"{len(suite.metrics)} metrics, behaviour"
     if suite.timed:
-        seconds = suite.measure.max_seconds * (workloads * (2 * count + 1) / 2 + PATIENCE)
+        seconds = suite.measure.max_seconds * (workloads * (2 * count + 1) / 2 + TIMES_FOR_BUDGET)
         timing = f"timing takes about {duration(seconds)} on a quiet machine, without loading"
         checks += f", size, {workloads} workloads; {timing}"
     yield f"measured of each variant: {checks}"

@@ -1,4 +1,4 @@
-"""What pytest's command line asks of an engine: who builds and predicts, and what for."""
+"""Runs the builds and predictions of the selected tests on Ray, with `--slimgate-engine ray`."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from slimgate.run.cluster.needs import OPTION, parse_needs
 from slimgate.run.cluster.tasks import Goal
 from slimgate.suite.suite import TEACHER, Suite
 
-# Gates that need no answers; of all others nothing is known but that they may.
-ARTIFACT_ALONE = ("test_size", "test_memory", "test_latency", "test_speedup", "test_load")
+# Gates that need no answers. Any other test may need them.
+GATES_WITHOUT_ANSWERS = ("test_size", "test_memory", "test_latency", "test_speedup", "test_load")
 
 
 def check_engine(config: pytest.Config, suites: Mapping[Path, Suite]) -> None:
-    """Raises SuiteError for options that do not go together, MissingExtra without Ray."""
+    """Checks the options. Raises SuiteError if they do not fit together, MissingExtra without Ray."""
     stated = [name for name, value in _ray_options(config).items() if value]
     if config.getoption("slimgate_engine") != "ray":
         if stated:
             raise SuiteError(f"{stated[0]}: is for --slimgate-engine ray, and the engine is local")
         return
     if config.getoption("dist", "no") != "no":
-        raise SuiteError("--slimgate-engine ray: Ray has workers of its own; leave pytest's -n out")
+        raise SuiteError("--slimgate-engine ray: Ray has its own workers; leave out pytest's -n")
     check_installed()
     parse_needs(config.getoption("slimgate_ray_needs"), {TEACHER, *_models(suites)})
 
 
 def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytest.Item]) -> list[str]:
-    """Has Ray build and predict what the selected tests want; lines on that. Raises SlimgateError.
+    """Lets Ray build and predict what the selected tests need. Returns lines about it. Raises SlimgateError.
 
-    Endpoints are left to this process: a worker has no key, may not reach the URL, and would start a server
-    of its own.
+    This process asks endpoints itself: a worker has no API key, may not reach the URL, and would start its
+    own server.
     """
     from slimgate.run.cluster.driver import RayRequest, build_on_ray
 
-    goals = collect_wishes(items)
+    goals = collect_goals(items)
     suites = {path: state.suites[path] for path in goals if path in state.suites}
-    asked_here = {path: suite.endpoints for path, suite in suites.items()}
+    endpoints = {path: suite.endpoints for path, suite in suites.items()}
     goals = {
-        path: {name: goal for name, goal in models.items() if name not in asked_here.get(path, ())}
+        path: {name: goal for name, goal in models.items() if name not in endpoints.get(path, ())}
         for path, models in goals.items()
     }
     done = build_on_ray(
@@ -59,15 +59,15 @@ def spread_over_ray(config: pytest.Config, state: Session, items: Iterable[pytes
             watch=state.watch,
         )
     )
-    names_text = ", ".join(dict.fromkeys(name for names in asked_here.values() for name in names))
+    names_text = ", ".join(dict.fromkeys(name for names in endpoints.values() for name in names))
     return [
         *(done.lines if done else ()),
         *([f"Ray: {names_text} are endpoints, which this process asks itself"] if names_text else []),
     ]
 
 
-def collect_wishes(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
-    """What the tests want of the models of each suite, by the suite's path; the teacher first."""
+def collect_goals(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
+    """Path of each suite -> model -> what the selected tests need of it. The teacher comes first."""
     goals: dict[Path, dict[str, Goal]] = {}
     for item in items:
         suite = suite_of(item)
@@ -75,7 +75,7 @@ def collect_wishes(items: Iterable[pytest.Item]) -> dict[Path, dict[str, Goal]]:
         if path is None:
             continue
         gate = getattr(item, "originalname", "")
-        answers = not (suite and gate in ARTIFACT_ALONE)
+        answers = not (suite and gate in GATES_WITHOUT_ANSWERS)
         models = goals.setdefault(path, {TEACHER: Goal()})
         models[TEACHER] |= Goal(answers)
         for name in models_of(item):

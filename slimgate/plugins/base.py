@@ -1,4 +1,4 @@
-"""What all kinds of plug-ins share: options, and the report of progress."""
+"""Helpers of all kinds of plug-ins: options, progress, batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ P = TypeVar("P", bound=BaseModel)
 
 
 class WithParams(ABC, Generic[P]):
-    """What has a table of options: the type in brackets, or a class `Params` inside of the class."""
+    """A plug-in with options. `Params` is the type in brackets, or a class inside of the plug-in."""
 
     Params: type[P]
 
@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def no_progress(task: str, done: int, total: int) -> None:
-    """The progress of somebody who does not watch."""
+    """Does nothing. For callers that show no progress."""
 
 
 def iter_batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -1,4 +1,4 @@
-"""What a step and a task have while a model is built: rows, teacher, device, log, scratch folder."""
+"""The context of a build, which steps and tasks get: rows, teacher, device, log, scratch folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Share = Callable[[str, Json, Fill], tuple[Path, bool]]
 
 
 def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
-    """What a step gets that did not say that it adds rows."""
+    """Raises DataError. Steps without adds_rows get this as `are_held_out`."""
     raise DataError(
         "a build step asked which texts are held out; a step that adds rows says so by adds_rows(params)"
     )
@@ -27,7 +27,7 @@ def adds_no_rows(_texts: Sequence[str]) -> list[bool]:
 
 @dataclass(frozen=True)
 class MoreTeacher:
-    """A model that a step learns from beside `load_teacher`'s: load gives it, share is a BuildContext's."""
+    """A further model that a step learns from. load: loads it. share: as in BuildContext."""
 
     load: Callable[[], Any]
     share: Share | None = None
@@ -35,13 +35,14 @@ class MoreTeacher:
 
 @dataclass
 class BuildContext:
-    """What a step may use. Rows of gate and confirm are not here: reading them while building is an error.
+    """What a step may use. It has no rows of gate and confirm: reading them while building is an error.
 
-    load_teacher: the model that the step learns from; more_teachers: those that it learns from beside it.
-    stands_later: which of the texts (as collapsed_texts of parts.py has them) stand in calibration,
-    selection, confirm or gate, so that a step adds no row that is held out. share: how `shared_folder` keeps
-    things, where there is a store. kept: files to keep beside the artifact that are no part of it, such as
-    the log of another program.
+    load_teacher: loads the model that the step learns from. more_teachers: further such models.
+    are_held_out(texts): for each text (as `data.parts.collapse_texts` gives it) whether calibration,
+        selection, confirm or gate has it. A step that adds rows must skip those.
+    share: keeps the folders of `shared_folder`, if there is a store.
+    log: what the step reports about itself; it goes into the record.
+    kept: files to keep beside the artifact, such as the log of another program.
     """
 
     task: Any
@@ -54,7 +55,7 @@ class BuildContext:
     threads: int
     scratch: Path
     progress: Progress = no_progress
-    stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows
+    are_held_out: Callable[[Sequence[str]], list[bool]] = adds_no_rows
     share: Share | None = None
     more_teachers: tuple[MoreTeacher, ...] = ()
     log: Json = field(default_factory=dict)
@@ -91,14 +92,14 @@ class BuildContext:
             spent[stage] = round(spent.get(stage, 0.0) + max(own_seconds, 0.0), 3)
 
     def of_more_teachers(self) -> tuple[BuildContext, ...]:
-        """For each of more_teachers a context that is this one, but that it is the teacher there."""
+        """A context for each of more_teachers, in which that model is the teacher."""
         return tuple(
             replace(self, load_teacher=teacher.load, share=teacher.share, more_teachers=())
             for teacher in self.more_teachers
         )
 
     def shared_folder(self, kind: str, key: Json, fill: Fill) -> tuple[Path, bool]:
-        """A folder that fill(folder) has filled, and whether it was there before; its files are only read.
+        """A folder that fill(folder) has filled, and whether it existed before. Its files are only read.
 
         All steps that learn from the same teacher and give the same key share it; fill gives what its
         manifest says. key: what it depends on beside the teacher, the task, and the code of the module that

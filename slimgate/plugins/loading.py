@@ -1,7 +1,7 @@
-"""A name -> the plug-in of that name: slimgate's own, an installed package's, or "package.module:object".
+"""Loads a plug-in by its name: one of slimgate, of an installed package, or "package.module:object".
 
-An installed package adds plug-ins by entry points, in the groups slimgate.steps, .tasks, .metrics,
-.sources, .runtimes and .logs (readers of other tools' logs):
+An installed package adds plug-ins by entry points, in the groups slimgate.steps, .tasks, .metrics, .sources,
+.runtimes and .logs (readers of other tools' logs):
 
     [project.entry-points."slimgate.runtimes"]
     llama_cpp = "slimgate_gguf.runtime:LlamaCpp"
@@ -51,17 +51,17 @@ FOLDERS = {
     "runtime": "runtimes",
     "log": "logs/readers",
 }
-# folders of steps/ that hold what steps share
+# folders of steps/ with code that steps share
 NOT_STEPS = ("layers", "training")
-# Kind -> dotted path -> plug-in, of those that a suite has named.
+# Kind -> dotted path -> plug-in, for the plug-ins that suites of this process have named by a path.
 _named: dict[str, dict[str, Any]] = {}
 FORM = "a step's form is def name(model, context, *, option: type = default)"
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @cache
-def modules_of(kind: str) -> dict[str, str]:
-    """Name -> module of slimgate's own plug-ins of a kind: the public files of its folders."""
+def list_modules(kind: str) -> dict[str, str]:
+    """Name -> module of slimgate's plug-ins of a kind: the public files of its folders."""
     files = [file for file in ROOT.glob(f"{FOLDERS[kind]}/*.py") if file.parent.name not in NOT_STEPS]
     return {
         file.stem: ".".join(("slimgate", *file.relative_to(ROOT).with_suffix("").parts))
@@ -72,7 +72,7 @@ def modules_of(kind: str) -> dict[str, str]:
 
 @cache
 def installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
-    """Name -> the entry points by which installed packages add plug-ins of a kind, "metric" among them."""
+    """Name -> the entry points of installed packages that add plug-ins of a kind. A kind may be "metric"."""
     by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry_point in sorted(
         entry_points(group=f"slimgate.{kind}s"), key=lambda entry_point: (entry_point.name, entry_point.value)
@@ -83,28 +83,28 @@ def installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
 
 def known_plugins(kind: str) -> tuple[str, ...]:
     """Names of plug-ins of a kind: slimgate's own, then those of installed packages."""
-    return tuple(dict.fromkeys((*modules_of(kind), *installed_plugins(kind))))
+    return tuple(dict.fromkeys((*list_modules(kind), *installed_plugins(kind))))
 
 
 def load(kind: str, name: str) -> Any:
-    """The plug-in, with its Params. Raises SuiteError with the nearest name, or with what the import said."""
+    """Loads a plug-in. Raises SuiteError with the nearest known name, or with the error of the import."""
     if ":" in name:
-        plugin = _named.setdefault(kind, {})[name] = _load_own(kind, name, name)
+        plugin = _named.setdefault(kind, {})[name] = _load_user_plugin(kind, name, name)
         return plugin
-    if path := added_path(kind, name, modules_of(kind)):
-        return _load_own(kind, name, path)
-    if name not in modules_of(kind):
+    if path := find_added_path(kind, name, list_modules(kind)):
+        return _load_user_plugin(kind, name, path)
+    if name not in list_modules(kind):
         near = suggest_task(name) if kind == "task" else format_suggestion(name, known_plugins(kind))
         hint = '; your own is named "package.module:object"' if "." in name else ""
         if kind == "step" and not hint and not near.startswith("."):
-            hint = "; `slimgate steps` tells what each does"
+            hint = "; `slimgate steps` describes them"
         raise SuiteError(f'"{name}": no such {kind}{near}{hint}')
-    return getattr(importlib.import_module(modules_of(kind)[name]), BASES[kind].__name__.lower())
+    return getattr(importlib.import_module(list_modules(kind)[name]), BASES[kind].__name__.lower())
 
 
 def suggest_task(name: str) -> str:
-    """`. Did you mean causal_lm?` for another name of a task, a word of its name, or one of its metrics."""
-    tasks = {task: load("task", task) for task in modules_of("task")}
+    """`. Did you mean causal_lm?` for a synonym of a task's name, a word of it, or a metric of the task."""
+    tasks = {task: load("task", task) for task in list_modules("task")}
     word = name.lower().replace("-", "_")
     called = [task for task, plugin in tasks.items() if word in plugin.also_called]
     worded = [task for task in known_plugins("task") if word in task.split("_")]
@@ -121,42 +121,38 @@ def plugins(kind: str) -> dict[str, Any]:
     return {**{name: load(kind, name) for name in known_plugins(kind)}, **_named.get(kind, {})}
 
 
-def runtime_of(kind: str) -> tuple[str, Runtime[Any]] | None:
-    """The runtime that executes artifacts of a kind where a suite names none, and its name."""
-    return next(
-        (
-            name_and_runtime
-            for name_and_runtime in plugins("runtime").items()
-            if kind in name_and_runtime[1].default_for
-        ),
-        None,
-    )
+def find_default_runtime(kind: str) -> tuple[str, Runtime[Any]] | None:
+    """The name and the runtime that executes artifacts of a kind if the suite names no runtime."""
+    for name, runtime in plugins("runtime").items():
+        if kind in runtime.default_for:
+            return name, runtime
+    return None
 
 
-def forms() -> dict[str, tuple[str, Runtime[Any]]]:
-    """Name of a form of `slimgate export` -> the runtime that declares it, and its name."""
+def list_forms() -> dict[str, tuple[str, Runtime[Any]]]:
+    """Name of each form of `slimgate export` -> (name of the runtime that declares it, the runtime)."""
     return {
         runtime.form.name: (name, runtime) for name, runtime in plugins("runtime").items() if runtime.form
     }
 
 
-def form_of(name: str) -> Form:
+def find_form(name: str) -> Form:
     """The form of that name."""
-    form = forms()[name][1].form
+    form = list_forms()[name][1].form
     assert form is not None
     return form
 
 
-def graph_forms() -> dict[str, Form]:
-    """Kind -> form, of the graphs that a model's folder may hold."""
+def list_graph_forms() -> dict[str, Form]:
+    """Kind of artifact -> form, for the forms that are graphs: a folder of theirs can be a model."""
     forms = (runtime.form for runtime in plugins("runtime").values())
     return {form.name: form for form in forms if form and form.files}
 
 
-def added_path(kind: str, name: str, built_in: Collection[str]) -> str | None:
-    """The dotted path of what an installed package adds by that name; None where none does.
+def find_added_path(kind: str, name: str, built_in: Collection[str]) -> str | None:
+    """The dotted path of the plug-in that an installed package adds under this name; None if there is none.
 
-    built_in: slimgate's names. Raises SuiteError where two have the name.
+    built_in: the names of slimgate's plug-ins. Raises SuiteError if two plug-ins have the name.
     """
     installed = [_describe_entry_point(entry_point) for entry_point in installed_plugins(kind).get(name, ())]
     if len(installed) + (name in built_in) > 1:
@@ -179,14 +175,14 @@ def load_object(name: str) -> Any:
 
 
 def module_of(plugin: Any) -> str:
-    """The module that holds a plug-in's code: its file is what the store's key digests."""
+    """The name of the module with a plug-in's code. Keys of the store have the digest of its file."""
     if isinstance(plugin, ModuleType):
         return plugin.__name__
     return str(getattr(plugin, "__module__", None) or type(plugin).__module__)
 
 
-def text_of(plugin: Any) -> str:
-    """What its docstring says of it, else that of its file; "" where neither has one."""
+def read_docstring(plugin: Any) -> str:
+    """The docstring of a plug-in, or else of its module; "" if neither has one."""
     texts = (
         plugin.__doc__,
         sys.modules[module_of(plugin)].__doc__ if module_of(plugin) in sys.modules else "",
@@ -194,8 +190,8 @@ def text_of(plugin: Any) -> str:
     return next((inspect.cleandoc(text) for text in texts if text and text.strip()), "")
 
 
-def own_object(kind: str, name: str) -> Any:
-    """What a user's "package.module:object", or "package:module", names, as it is. Raises in one line."""
+def load_user_object(kind: str, name: str) -> Any:
+    """The object that a user's "package.module:object" or "package:module" names. Raises SuiteError."""
     if not DOTTED.fullmatch(name):
         raise SuiteError(f'"{name}": no such {kind}; your own is named "package.module:object"')
     module_name, _, attribute = name.partition(":")
@@ -219,25 +215,26 @@ def _import_module(kind: str, name: str, module_name: str) -> ModuleType:
             raise SuiteError(f'{kind} "{name}": importing {module_name} failed: {error}') from error
         where = "expected it in the rootdir, next to the suite, or installed"
         raise SuiteError(f'{kind} "{name}": no module {error.name}; {where}') from error
-    except Exception as error:  # the user's module may raise anything; all of it is told as one line
+    except Exception as error:  # the user's module may raise anything; it becomes one line
         raise SuiteError(
             f'{kind} "{name}": importing {module_name} failed: {type(error).__name__}: {error}'
         ) from error
 
 
-def _load_own(kind: str, name: str, path: str) -> Any:
-    """name: as the suite has it; path: package.module:object."""
-    plugin = own_object(kind, path)
+def _load_user_plugin(kind: str, name: str, path: str) -> Any:
+    """Loads a plug-in from a path. name: as the suite has it, for messages; path: package.module:object."""
+    plugin = load_user_object(kind, path)
     try:
-        return _plugin(kind, plugin)
+        return _make_plugin(kind, plugin)
     except SuiteError as error:
         raise SuiteError(f'{kind} "{name}": {error}') from error.__cause__
 
 
-def _plugin(kind: str, candidate: Any) -> Any:
-    """The plug-in that an object is: of the base class, or with its members, or a step's function.
+def _make_plugin(kind: str, candidate: Any) -> Any:
+    """Makes a plug-in of a user's object.
 
-    Of a module, what it calls `step`, `task`, `source` or `runtime`, where it has that.
+    The object may be a plug-in, a class or a module with the members of one, or a function for a step. If a
+    module has an object named `step`, `task`, `source` or `runtime`, that is taken.
     """
     base = BASES[kind]
     if isinstance(candidate, ModuleType):
@@ -269,13 +266,13 @@ def _check_complete(base: type, missing: Sequence[str]) -> None:
 
 
 def _required_names(base: Any) -> list[str]:
-    """What has no default: attributes, then methods."""
+    """The members of a base class that have no default: attributes, then methods."""
     undefined = [name for name in base.__annotations__ if name != "Params" and not hasattr(base, name)]
     return [*undefined, *(name for name in vars(base) if name in base.__abstractmethods__)]
 
 
 def _with_defaults(base: Any, plugin: Any) -> Any:
-    """A plug-in of the base class with the members of a module or an object that is not of it."""
+    """Makes a plug-in of the base class with the members of another object or a module."""
     members = {name: getattr(plugin, name) for name in _declared_names(base) if hasattr(plugin, name)}
     completed = {name: staticmethod(value) if callable(value) else value for name, value in members.items()}
     completed |= {"__module__": module_of(plugin), "__doc__": plugin.__doc__}
@@ -293,7 +290,7 @@ def _check_plugin(kind: str, plugin: Any) -> Any:
 
 
 def _check_declared(step: Any) -> None:
-    """Raises where a step says what it takes or reads in a form that would be misread."""
+    """Raises SuiteError if `takes`, `claims` or `reads` of a step have a wrong type or value."""
     for key, example in (("takes", 'frozenset({"torch"})'), ("reads", '("train",)')):
         value = getattr(step, key)
         if isinstance(value, str) or not isinstance(value, Collection):
@@ -317,30 +314,30 @@ class FunctionStep(Step[Any]):
 
         { "mytools.rounding:round_weights" = { digits = 2 } }
 
-    It gives the model back, or nothing where it changed the one it was given. What else a step declares
-    stands on the function, as in `round_weights.reads = ("train",)`; see step.py. Raises SuiteError where its
-    signature hides its options.
+    It returns a model, or nothing if it changed the model in place. Attributes of the function declare what
+    else a step declares, as in `round_weights.reads = ("train",)`; see step.py. Raises SuiteError if the
+    signature has options that are not keyword-only or have no type.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__module__ = function.__module__  # whose code the store's key digests
         self.__doc__ = function.__doc__
         self._function = function
-        self.Params = params_of(function)
+        self.Params = make_params(function)
         for name, value in vars(function).items():
             if hasattr(Step, name) and not name.startswith("_"):
                 setattr(self, name, value)
 
     def apply(self, model: Any, params: Any, context: BuildContext) -> Any:
-        """What the function gives back; None stands for the model that it was given."""
+        """The model that the function returns. If it returns None, the model that it got."""
         options = {name: getattr(params, name) for name in type(params).model_fields}
         changed = self._function(model, context, **options)
         return model if changed is None else changed
 
 
-def params_of(function: Callable[..., Any]) -> type[BaseModel]:
+def make_params(function: Callable[..., Any]) -> type[BaseModel]:
     """A Table of the function's keyword-only parameters."""
-    fields = dict(_fields(function))
+    fields = dict(_list_options(function))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # pydantic warns of a name that hides one of its own
@@ -349,12 +346,12 @@ def params_of(function: Callable[..., Any]) -> type[BaseModel]:
         raise SuiteError(f"its options cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _fields(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+def _list_options(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """(name, (annotation, default)) of each option."""
     parameters = list(inspect.signature(function).parameters.values())
     if len(parameters) < 2 or any(parameter.kind not in POSITIONAL for parameter in parameters[:2]):
         raise SuiteError(f"it does not take (model, context); {FORM}")
-    types = _types(function)
+    types = _read_types(function)
     for parameter in parameters[2:]:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             raise SuiteError(f"parameter {parameter} is not keyword-only; {FORM}")
@@ -363,17 +360,17 @@ def _fields(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
         if parameter.name not in types:
             raise SuiteError(f"parameter {parameter.name} has no type; {FORM}")
         default = ... if parameter.default is parameter.empty else parameter.default
-        yield parameter.name, (_of_toml(types[parameter.name]), default)
+        yield parameter.name, (_accept_array(types[parameter.name]), default)
 
 
-def _types(function: Callable[..., Any]) -> dict[str, Any]:
+def _read_types(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
     except Exception as error:  # an annotation is any expression
         raise SuiteError(f"its types cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _of_toml(annotation: Any) -> Any:
-    """The type, where it is a list or set made from an array of TOML, which comes as a tuple."""
+def _accept_array(annotation: Any) -> Any:
+    """The type. A list or set also accepts a tuple, because arrays of TOML are read as tuples."""
     collection = (get_origin(annotation) or annotation) in (list, set, frozenset)
     return Annotated[annotation, Strict(False)] if collection else annotation

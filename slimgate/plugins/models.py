@@ -1,4 +1,4 @@
-"""A model as plug-ins pass it on: where its files are, how it predicts, what it computes."""
+"""Models as plug-ins pass them to each other: where the files are, how to predict, what a call computes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from slimgate.outcomes import Outcomes
 from slimgate.plugins.base import Arrays, Json
 from slimgate.plugins.rows import Encoded
 
-# An input of a call that is to write text: (1,) int64, so many tokens to each row, greedily and past any end.
+# An input of a call that writes text: (1,) int64, how many tokens to write for each row. It is greedy, and
+# does not stop at end tokens.
 NEW_TOKENS = "new_tokens"
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Where weights come from: a local folder, or a hub id with the commit it must have.
+    """Where weights come from: a local folder, or a hub id with its commit.
 
-    fresh: the folder has a config.json and no weights; the model starts from random ones
-    (slimgate/models/pretrained.py). kind: of the artifact that the files are: torch, or the graph of a folder
-    (slimgate/models/model_ref.py).
-    new_head: of a variant. False: it is judged as its files are, so they must hold the head and every
-    weight, and nothing that is not used; True: the task makes a new head. None, of the teacher, which has to
-    learn the task: a new head where the files hold none. looked_for: of a hub id, the folder of that name,
-    which there is not. file: the one of a GGUF model in its folder. dtype: that the suite asks for; None: the
-    one in which the weights are stored. stored: of weights that are quantized already, how
+    text: as the suite names the model.
+    folder: the local folder; None for a model of the hub.
+    hub_id, revision, sha256: the model of the hub, its commit, and the digest that it must have.
+    fresh: the folder has a config.json and no weights, so the model starts from random weights
+        (slimgate/models/pretrained.py).
+    kind: the kind of artifact: torch, or a graph (slimgate/models/model_ref.py).
+    new_head: what happens to the head. False: the files must have the head and every weight, and nothing
+        else, because a released variant is judged as it is. True: the task makes a new head. None, for the
+        teacher, which is trained: the task makes a new head if the files have none.
+    looked_for: for a hub id, the local folder of that name, which does not exist.
+    file: the GGUF file in the folder.
+    dtype: the number type that the suite sets; None: that of the stored weights.
+    stored: how the weights are quantized, if another tool has quantized them
     (quantized_files.Quantized.facts).
     """
 
@@ -48,13 +54,13 @@ class ModelRef:
 
 
 class Predictor(Protocol):
-    """A loaded artifact: arrays in, scores out. `forward` alone is what latency times.
+    """A loaded artifact: arrays in, scores out. Latency times only `forward`.
 
-    A batch with NEW_TOKENS asks for text, of models that write it: (rows, tokens) ids instead of scores.
+    For a batch with NEW_TOKENS a model that writes text gives (rows, tokens) ids instead of scores.
     """
 
     def prepare(self, batch: Arrays) -> object:
-        """The runtime's own tensors for one batch, on its device."""
+        """The batch as tensors of the runtime, on its device."""
 
     def forward(self, prepared: object) -> object:
         """One call of the model, finished when it returns (devices synchronised)."""
@@ -68,16 +74,17 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class TimedWriter(Protocol):
-    """A predictor that writes greedily with a key-value cache, in two calls, so that each can be timed.
+    """A predictor that writes greedily with a key-value cache, in two calls that can be timed by themselves.
 
-    Both are finished when they return. Each state is decoded once at most, and before the next prefill.
+    Both are finished when they return. `decode` is called at most once for a state, before the next
+    `prefill`.
     """
 
     def prefill(self, prepared: Any) -> Any:
         """The state after the first new token. prepared: of a batch with NEW_TOKENS."""
 
     def decode(self, state: Any) -> Any:
-        """The other new tokens; end tokens end nothing. (rows, new tokens) ids, the first one included."""
+        """(rows, new tokens) ids of all new tokens, the first included. It does not stop at end tokens."""
 
     def cache_bytes(self, state: Any) -> int:
         """Bytes that the key-value cache of a state takes now."""
@@ -85,7 +92,7 @@ class TimedWriter(Protocol):
 
 @dataclass(frozen=True)
 class Compared:
-    """A loaded model with the gate rows as its inputs and its outcomes, for what takes two models at once."""
+    """A loaded model with its gate rows and outcomes, for comparisons that need two models at once."""
 
     predictor: Predictor
     encoded: Encoded

@@ -1,4 +1,4 @@
-"""The base of every table a suite holds: strict, frozen, and an unknown key is named with its neighbour."""
+"""The base class of all tables of a suite. It is strict and frozen, and suggests names for unknown keys."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from slimgate._system.field_texts import field_texts
 from slimgate.errors import format_suggestion
 
-# What a variant may be called; also what names one.
+# The names that a variant may have.
 VARIANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 def suite_path(base: Path, text: str, *, home: bool = False) -> Path:
-    """The path, from the folder of the file that states it. home: whether ~ is one.
+    """The absolute path of a text in a file.
 
-    It may lead out of that folder: it is written where its reader reads it. Raises ValueError for a path with
-    a NUL, a name that is too long, links in a circle, a folder that may not be entered, a home of nobody.
+    base: the folder of that file; the path may lead out of it. home: whether ~ is the home folder.
+    Raises ValueError for a path with a NUL, a name that is too long, a loop of links, a folder without
+    permission, a home of an unknown user.
     """
     try:
         path = Path(base, Path(text).expanduser() if home else text).resolve()
-        path.exists()  # raises what opening it would
+        path.exists()  # raises the error that opening it would raise
     except OSError as error:
         raise ValueError(f"{text[:80]!r} cannot be opened: {error.strerror}") from error
-    except (RuntimeError, ValueError) as error:  # links in a circle, nobody's home; a NUL
+    except (RuntimeError, ValueError) as error:  # a loop of links, the home of an unknown user; a NUL
         raise ValueError(f"{text[:80]!r} is no path: {str(error).partition(' from ')[0]}") from error
     return path
 
 
 class Located(str):
-    """A string of a suite file that remembers the folder of the file that states it."""
+    """A string of a suite file that remembers the folder of its file."""
 
     base: Path
 
@@ -44,7 +45,7 @@ class Located(str):
 
 
 def resolve_path(value: Any) -> Any:
-    """A path of a suite, made absolute from the folder of the file that states it."""
+    """Makes a path of a suite absolute, from the folder of its file."""
     if isinstance(value, str):
         return suite_path(getattr(value, "base", Path.cwd()), value)
     return value
@@ -54,10 +55,10 @@ SuitePath = Annotated[Path, BeforeValidator(resolve_path), Strict(False)]
 
 
 class Table(BaseModel):
-    """A table of a suite. Keys in `not_yet` are planned, and refused until they are judged.
+    """A table of a suite. not_yet: keys that are planned; using one is an error.
 
-    The string under a field says what the option means. `slimgate steps`, the JSON Schema and the
-    reference pages of the docs show it:
+    The string under a field describes the option. `slimgate steps`, the JSON Schema and the reference pages
+    of the docs show it:
 
         bits: int = Field(default=4, ge=2, le=8)
         \"""Bits of a weight in the linear layers.\"""

@@ -1,16 +1,16 @@
-"""What the log of an evaluation tool says: its tasks, and of each sample the scores.
+"""The base class of readers of logs, and what they return.
 
     Log       one run of a tool: a name for the model, and its tasks
-    Run       a run of a log that holds several, of which one is chosen
-    TaskLog   one task: its rows, read again at each call, and the settings that two runs must share
-    Row       one sample under one filter
+    Run       one run in a log that holds several; the user chooses one
+    TaskLog   one task: its rows, and the settings that two runs must share
+    Row       one sample, as one filter of the tool scored it
 
-A load test of a server has loads in place of tasks:
+A log of a load test of a server has loads instead of tasks:
 
     LoadRun      one load: its requests, and the settings that two tests must share
     LoadRequest  the times of one request
 
-Readers (`slimgate/logs/readers/`) give these; nothing here knows a tool.
+`slimgate/logs/readers/` has a reader for each tool. This module knows none of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from slimgate.plugins.environments import Environment
 DOCUMENT, PROMPT, TARGET = "document", "prompt", "target"
 PER_SAMPLE = (DOCUMENT, PROMPT, TARGET)
 SETTINGS = ("shots", "limit", "chat_template", "version", "generation", "filters")
-# What a message calls them.
+# Words for messages.
 SETTING_WORDS = {
     "chat_template": "chat template",
     "version": "task version",
@@ -36,23 +36,22 @@ SETTING_WORDS = {
 }
 TASKS, METRICS = "tasks", "metrics"
 COMPARED = (TASKS, METRICS, *PER_SAMPLE, *SETTINGS)
-# The log of a base, as it is kept beside a record.
+# The copy of the base's log beside a record, and the copies of further runs of the base.
 BASE_LOG = "base.parquet"
-# Of the further runs of a base.
 FURTHER_BASE_LOGS = "base-*.parquet"
 # What two load tests must share; `--allow NAME` accepts a difference.
 LOAD = "load"
 OF_LOADS = (LOAD, PROMPT)
-# What a reader may raise where a value of a log is not of the kind that its tool writes.
+# What a reader may raise if a value of a log has another type than its tool writes.
 NOT_AS_WRITTEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
 
 
-# What the sums of scores and sizes make: exp(scores / sizes), or the ratio itself.
+# How a figure follows from the sums of scores and of sizes: exp(scores / sizes), or scores / sizes.
 CorpusKind = Literal["perplexity", "rate"]
 
 
 class Digest(int):
-    """48 bits of a text that is kept no more."""
+    """48 bits of the digest of a text, which the copy of a base's log has in place of the text."""
 
 
 _EPOCH = re.compile(r"(.*) epoch ([1-9]\d*)", re.DOTALL)
@@ -64,25 +63,29 @@ def name_epoch(sample: str, epoch: object) -> str:
 
 
 def split_epoch(name: str) -> tuple[str, int]:
-    """The sample and the epoch of an id; 1 where it names none."""
+    """The sample and the epoch of an id; epoch 1 if the id names none."""
     match = _EPOCH.fullmatch(name)
     return (name, 1) if match is None else (match[1], int(match[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample as one filter scored it.
+    """One sample as one filter of the tool scored it.
 
-    id: what names it in its task, the same in both logs; the epoch of a repeated sample is part of it.
-    scores: by metric; None, or no entry, where the tool has none. keys: by a name of PER_SAMPLE the text or
-    hash that must be the same in both logs, or its digest. cluster: equal for rows that are not independent,
-    such as the epochs of one sample; None where each row stands alone. error: why the tool has no answer.
-    not_numbers: metrics whose value is a list or a text here. prompt, answer, target: to quote.
-    answer_digest, answer_characters: of the whole answer, where `answer` is only its beginning. truncated:
-    whether the answer was cut off at the limit of its length; None where the log does not say it.
-    answer_tokens: the completion tokens that the tool counted. sizes: by metric whose figure is a ratio of
-    two sums, of how much the score is the sum, such as the nats of so many words. fields: what else the log
-    says of the sample, such as its category, by which samples are sliced; nothing that the model wrote.
+    id: names the sample in its task, and is the same in both logs. The epoch of a repeated sample is in it.
+    scores: metric -> score. None, or no entry: the tool has no score.
+    keys: name in PER_SAMPLE -> text, hash or Digest that must be the same in both logs.
+    cluster: the same for rows that depend on each other, such as the epochs of a sample; None: independent.
+    error: why the tool has no answer.
+    truncated: whether the answer was cut off at its length limit; None: the log does not say it.
+    not_numbers: metrics whose value in this row is a list or a text.
+    prompt, answer, target: texts to quote. `answer` may be only the beginning of the answer.
+    answer_digest, answer_characters: of the whole answer, if `answer` is only its beginning.
+    answer_tokens: how many completion tokens the tool counted.
+    sizes: metric -> size, for metrics whose figure is a ratio of two sums. For a perplexity, the score is the
+        nats of the sample and the size is how many words they are the sum over.
+    fields: other facts about the sample, such as its category. Slices use them. They hold nothing that the
+        model wrote.
     """
 
     id: str
@@ -107,9 +110,8 @@ class Row:
 class RowColumns:
     """The rows of a task under one filter, as columns. Arrays are (rows,).
 
-    ids: Arrow large_string, none of them empty. scores: by metric float64, NaN where there is none. keys: by
-    a name of PER_SAMPLE digests, int64, 0 where a row has none. answers: digests, or None where there are
-    none.
+    ids: Arrow large_string, none of them empty. scores: metric -> float64, NaN for no score.
+    keys: name in PER_SAMPLE -> digests as int64, 0 for none. answers: digests; None if there are no answers.
     """
 
     ids: Any
@@ -119,7 +121,7 @@ class RowColumns:
 
 
 class ColumnRows(ABC):
-    """`TaskLog.rows` of a file of columns, which need not become a Python object for each row."""
+    """`TaskLog.rows` for a file of columns, which can be read without a Python object for each row."""
 
     @abstractmethod
     def __call__(self) -> Iterator[Row]:
@@ -127,24 +129,28 @@ class ColumnRows(ABC):
 
     @abstractmethod
     def read_columns(self) -> RowColumns | None:
-        """All rows at once; None if they have to be read one by one, such as for a message."""
+        """All rows at once; None if they have to be read one by one."""
 
 
 @dataclass(frozen=True)
 class TaskLog:
-    """One task. rows(): a new iterator at each call, so that millions of rows need not be held.
+    """One task of a log. A reader leaves out what the log does not say.
 
-    higher_is_better: by metric, of those that the log says it of. ranges: by metric the lowest and the
-    highest score that a sample can have, where the tool says it; an end may be infinite. settings: by a name
-    of SETTINGS, plain JSON values; what the log does not say is not there. optional_metrics: whether a metric
-    may be of some samples only, such as an assertion of one test: then a row without an entry for it in
-    `scores` is not of that metric. Otherwise, and where the entry is None, the row's score is missing.
-    samples: how many the tool says that it ran, or None; a note names a log that holds fewer. ids: of the
-    samples that the tool lists, where it does; a note names those that are not there. filters: of which the
-    tool states a figure. corpus: by metric, of those that have `Row.sizes`, the figure of all samples. means:
-    by filter and metric the mean or figure that the tool itself states; where all samples are there and have
-    another, they are of another run, and the log is refused. most_tokens: the most tokens that an answer may
-    have, where the log says it. written: whether answers are texts that the model wrote, and not choices.
+    rows(): gives a new iterator at each call, so that millions of rows need not be in memory.
+    higher_is_better: metric -> whether higher is better.
+    settings: name in SETTINGS -> plain JSON value.
+    optional_metrics: whether a metric may belong to some samples only, such as an assertion of one test. Then
+        a row without an entry in `scores` has no such metric. Otherwise its score is missing. An entry None
+        is a missing score in both cases.
+    samples: how many samples the tool says that it ran. A note says if the log has fewer.
+    ranges: metric -> (lowest, highest) score that a sample can have; an end may be infinite.
+    means: (filter, metric) -> the mean or figure that the tool states. If the log has all samples and another
+        mean, the samples are of another run, and the log is refused.
+    ids: the samples that the tool lists. A note names those that the log lacks.
+    filters: the filters for which the tool states a figure.
+    corpus: metric -> how the figure of all samples is computed, for metrics with `Row.sizes`.
+    most_tokens: the most tokens that an answer may have.
+    written: whether the model wrote the answers, instead of choosing among given ones.
     """
 
     rows: Callable[[], Iterator[Row]]
@@ -163,11 +169,11 @@ class TaskLog:
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """One request of a load test, in milliseconds since it was sent; None where the tool has no such time.
+    """One request of a load test. Times are milliseconds since it was sent; None: the tool has no such time.
 
-    first: until the first token; between: the mean from one token to the next; total: until the answer is
-    complete. prompt_tokens, tokens: of the prompt and of the answer. failed: why it has no answer; then it
-    has no times.
+    first: until the first token. between: the mean from one token to the next. total: until the last token.
+    prompt_tokens, tokens: how many tokens the prompt and the answer have.
+    failed: why it has no answer; then it has no times.
     """
 
     first: float | None = None
@@ -182,9 +188,9 @@ class LoadRequest:
 class LoadRun:
     """A server under one load.
 
-    requests: in the order in which they were sent, the failed ones among them. settings: of the load, plain
-    JSON values. seconds: from the first request to the last answer. unfinished: requests that the end of the
-    test cut off, which are not among the others.
+    requests: in the order in which they were sent, with those that failed.
+    settings: settings of the load, as plain JSON values. seconds: from the first request to the last answer.
+    unfinished: how many more requests the end of the test cut off.
     """
 
     requests: tuple[LoadRequest, ...]
@@ -195,10 +201,10 @@ class LoadRun:
 
 @dataclass(frozen=True)
 class Run:
-    """One run in a log that holds several.
+    """One run in a log that holds several. tasks, model, notes and environment are those of a Log.
 
-    time: when it ran, as the tool writes it; later times sort later. tasks, model, notes: as of a Log.
-    problem: why the run cannot be judged, in words; None where it can. environment: as of a Log.
+    time: when it ran, as the tool writes it. It must sort by time.
+    problem: why the run cannot be judged; None if it can.
     """
 
     time: str
@@ -211,15 +217,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Log:
-    """One run of a tool. shown: the file or folder, for messages. notes: what is to be known.
+    """One run of a tool.
 
-    model: what the log calls the model, or None. loads: of a load test, by the name of the load; it has no
-    tasks. time: when it ran, where the log says it. runs: where the file or folder holds several runs, all of
-    them, the oldest first; then there are no tasks until a run is chosen (`--run`). models: where one file
-    holds answers of several models, the log of each; then there are no tasks until one is chosen (`--model`).
-    environment: what the run was made with, by an area of `environments.AREAS`: versions, settings, hardware.
-    It refuses no comparison; `--explain-environment` shows what differs. further: more runs of the same
-    model, which are judged together with this one.
+    tool: the name of the reader. shown: the file or folder, for messages.
+    tasks: name -> task. model: what the log calls the model.
+    notes: sentences that the user should read.
+    loads: name -> load, for a load test; then there are no tasks.
+    time: when it ran, if the log says it.
+    runs: all runs, the oldest first, if there are several. Then there are no tasks until the user chooses a
+        run (`--run`).
+    models: the log of each model, if one file has several. Then there are no tasks until the user chooses a
+        model (`--model`).
+    environment: area in `environments.AREAS` -> versions, settings, hardware. Logs with other environments
+        can be compared; `--explain-environment` shows the differences.
+    further: more runs of the same model, which are judged together with this one.
     """
 
     tool: str
@@ -236,7 +247,7 @@ class Log:
 
 
 class Reader(ABC):
-    """The base of readers: one file in `slimgate/logs/readers/`, or an entry point of slimgate.logs.
+    """The base class of readers: one file in `slimgate/logs/readers/`, or an entry point of slimgate.logs.
 
     class MyTool(Reader):
         def recognizes(self, path):
@@ -250,8 +261,8 @@ class Reader(ABC):
 
     @abstractmethod
     def recognizes(self, path: Path) -> bool:
-        """Whether a file or folder is a log of this tool, by a look at its beginning."""
+        """Whether a file or folder is a log of this tool. It reads only the beginning of a file."""
 
     @abstractmethod
     def read(self, path: Path) -> Log:
-        """The log. Raises DataError in one line, with the file, for what is wrong in it."""
+        """Reads the log. Raises DataError for a wrong log: one line that names the file."""

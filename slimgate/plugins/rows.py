@@ -1,4 +1,4 @@
-"""The rows that a task reads, and the splits that they are in."""
+"""Rows as tasks read them, the names of splits, and rows as the inputs of a model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from slimgate.plugins.base import Arrays
 UNLABELLED, CALIBRATION, CONFIRM, GATE = "unlabelled", "calibration", "confirm", "gate"
 # The splits that every suite has.
 SPLITS = ("train", CALIBRATION, "selection", GATE)
-# No step reads rows of these.
+# The splits that only judge: no step may read them.
 JUDGING = (CONFIRM, GATE)
-# The order in which a row belongs to the later of two splits. The gate is the last, so that its rows are the
+# If a row could be in two splits, it is in the later one of these. The gate is last, so that its rows are the
 # same with and without a split confirm.
 DRAWN = (UNLABELLED, "train", CALIBRATION, "selection", CONFIRM, GATE)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as a task reads them: (rows,) ids beside the source's columns. Never the gate's in a build."""
+    """Rows as a task reads them: a column `id` and the columns of the source."""
 
     table: pa.Table
 
@@ -37,7 +37,7 @@ class Rows:
 
 
 def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
-    """(rows,) numbers that are equal where the column's values are; None without a column."""
+    """(rows,) a number for each row, the same for equal values of the column; None without a column."""
     if column is None:
         return None
     values = rows.table[column].to_numpy(zero_copy_only=False).astype(str)
@@ -46,36 +46,39 @@ def row_groups(rows: Rows, column: str | None) -> npt.NDArray[np.int64] | None:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What a task learnt from the rows and every model of a suite shares."""
+    """What a task learns from the rows. All models of a suite share it."""
 
     classes: tuple[str, ...]
 
 
 class Encoded(Protocol):
-    """Tokenised rows, from which batches are cut.
+    """Tokenised rows, from which batches are made.
 
-    An encoded row may be part of a row, as a window of a long document is: `row_of` then says of which, in
-    rising order, and the scores of a row's parts add up. It may have tokens: int, those of all
-    rows, where that is not the sum of `lengths`; and timed_batch(positions, tokens), the inputs of a call
-    that is timed, where that is not one forward pass of `batch`.
+    An encoded row may be only a part of a row, such as a window of a long document. Then `row_of` has the row
+    of each part, in ascending order, and the scores of the parts of a row are added.
+
+    It may also have these attributes:
+
+    tokens: how many tokens all rows have, if that is not the sum of `lengths`.
+    timed_batch(positions, tokens): the inputs of a timed call, if that is not one forward pass of `batch`.
     """
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each row: (rows,)."""
+        """(rows,) how many tokens each row has."""
 
     @property
     def row_of(self) -> npt.NDArray[np.int64] | None:
-        """(encoded rows,) the row that each is a part of; None where they are the rows."""
+        """(encoded rows,) the row that each is a part of; None if each is a row by itself."""
 
     def take(self, positions: Sequence[int]) -> Encoded:
-        """Some of the rows, in that order."""
+        """The rows at these positions, in this order."""
 
     def join(self, more: Any) -> Encoded:
-        """These rows and more of the same kind behind them."""
+        """These rows, followed by more of the same kind."""
 
     def extra_arrays(self, positions: Sequence[int]) -> Arrays:
-        """What is known of the rows beside their inputs, such as which tokens count; often nothing."""
+        """Arrays about the rows that are not inputs, such as which tokens count; often none."""
 
     def batch(self, positions: Sequence[int], tokens: int | None = None) -> Arrays:
-        """Inputs of the given rows, padded to the longest of them, or padded and cut to `tokens`."""
+        """Inputs of the rows at these positions, padded to the longest, or padded and cut to `tokens`."""

@@ -1,4 +1,4 @@
-"""The base class of runtimes: what executes an artifact."""
+"""The base class of runtimes, which execute artifacts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from slimgate.plugins.models import Macs, Predictor
 class Form:
     """The folder that `slimgate export` writes for a runtime's library, and how a program uses it.
 
-    name: of --format, and the hub's library_name; of a graph also the kind of its artifacts. package: what
-    pip installs. imports, load, predict: lines of Python: `model` or a session from the folder ".", then
-    `scores` of `texts` by `tokenizer`, as an array; {auto} is transformers' Auto class, {prefix} an argument
-    with the tokens that every answer begins with. tail: lines that print, in place of the task's own.
-    own_config: config.json is the library's, so that transformers' is not written.
-    files: of a graph, that of the first name tells the kind of a folder; optional: those that may be missing.
-    takes: the kinds of PyTorch model that `Runtime.export` makes it of; needs: the packages that this takes.
-    of_decoders: the lines for a model without an encoder, where they differ.
+    name: the value of --format, and library_name on the hub. For a graph also the kind of its artifacts.
+    package: what pip installs.
+    imports, load, predict: lines of Python for the card of the export. `load` opens the folder ".". `predict`
+        computes `scores`, an array, from `texts` and `tokenizer`. {auto} stands for transformers' Auto class,
+        {prefix} for an argument with the tokens that every answer begins with.
+    tail: lines that print the result, if they are not those of the task.
+    own_config: the library has its own config.json, so that of transformers is not written.
+    files: the files of a graph. A folder with the first of them is a graph of this kind.
+    optional: the files that may be missing.
+    takes: the kinds of PyTorch model that `Runtime.export` accepts. needs: the packages that it imports.
+    of_decoders: another form for models without an encoder, if their lines differ.
     """
 
     name: str
@@ -43,21 +46,27 @@ class Form:
 
 
 class Runtime(WithParams[P]):
-    """What executes artifacts of the kinds that it names.
+    """Executes artifacts.
 
-    formats: of the kinds "served" and "quantized_checkpoint", the formats of weights that it computes as they
-    are: `gguf`, or a quant_method of transformers; unpacks: whether it executes all others too, unpacked to
-    floating point, so that their times are not measured.
-    default_for: the kinds that it executes where the suite names no runtime; packages: those whose versions
-    its answers depend on; requires: versions above slimgate's own floors, as of a Step; any_processor: the
-    kinds whose answers are the same on every processor, but for the rounding of float32. The answers of all
-    other kinds are stored for the processor that computed them.
-    load_model(folder, device): the model of a kind in default_for, for a step to start from; None: no step
-    can. form: how `slimgate export` writes it; None: it is refused. export(model, batches, folder): writes
-    that form of a TorchModel, and gives the model that was written; batches: two
-    examples of its inputs, of unlike shapes. copy(artifact, folder): writes that form of an artifact's
-    folder; None: the form's files are copied. counts_macs: whether it has a `count_macs` of its own.
+    kinds: the kinds of artifact that it executes.
+    formats: the formats of quantized weights that it computes without unpacking them: "gguf", or a
+        quant_method of transformers. Only for the kinds "served" and "quantized_checkpoint";
+        `models/quantized_files.py` has all formats.
+    unpacks: whether it executes weights of other formats too, unpacked to floating point. Their times are not
+        measured.
+    default_for: the kinds that it executes if the suite names no runtime.
+    packages: its answers depend on the versions of these packages.
+    requires: minimum versions of packages above those of slimgate, as in a Step.
+    any_processor: the kinds with the same answers on every processor, up to the rounding of float32. The
+        store keeps the answers of other kinds for each processor.
+    counts_macs: whether it overrides `count_macs`.
     times_writing: whether its predictors are TimedWriters, so that workloads with new_tokens can be timed.
+    form: the form in which `slimgate export` writes its models; None: it cannot be exported.
+    load_model(folder, device): loads a model of a kind in default_for, so that steps can start from it; None:
+        no step can.
+    export(model, batches, folder): writes a TorchModel in the form, and returns the written model. batches:
+        two examples of inputs with different shapes.
+    copy(artifact, folder): writes an artifact in the form; None: the files of the form are copied.
     """
 
     kinds: frozenset[str]
@@ -75,22 +84,22 @@ class Runtime(WithParams[P]):
     copy: Callable[[Path, Path], None] | None = None
 
     def check_rows(self, folder: Path, texts: Sequence[str]) -> None:
-        """Raises MeasureError where it would read a text as other tokens than the folder's tokenizer gives.
+        """Raises MeasureError if the runtime splits a text into other tokens than the folder's tokenizer.
 
-        texts: of the rows whose answers are predicted next.
+        texts: those of the rows that are predicted next.
         """
 
     @abstractmethod
     def load(self, folder: Path, params: P, *, device: str, threads: int) -> Predictor:
-        """The artifact of that folder, ready to predict. Raises BuildError or MissingExtra."""
+        """Loads the artifact of a folder, ready to predict. Raises BuildError or MissingExtra."""
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
-        """Multiply-adds of the matrix products, convolutions and attention of one call.
+        """Counts the multiply-adds of the matrix products, convolutions and attention of one call.
 
         Raises MeasureError if they are not known.
         """
         raise MeasureError(f"what the programs of runtime {type(self).__name__} compute is not counted")
 
     def open_model(self, model: Any, context: BuildContext) -> Predictor:
-        """A model of a kind in default_for that a step has made, ready to predict."""
+        """Opens a model that a step has made, of a kind in default_for, ready to predict."""
         raise BuildError(f"{type(self).__name__} predicts from files only")

@@ -1,4 +1,4 @@
-"""The base class of sources: where rows come from."""
+"""The base class of sources, which give the rows of a suite."""
 
 from __future__ import annotations
 
@@ -12,26 +12,24 @@ from slimgate.plugins.base import P, WithParams
 
 
 class Source(WithParams[P]):
-    """Where rows come from."""
+    """Gives the rows of a suite."""
 
     @abstractmethod
     def columns(self, params: P) -> tuple[str, ...] | None:
-        """Names of the columns, read without loading the rows; None where only `read` can tell."""
+        """The names of the columns, without loading the rows; None if only `read` knows them."""
 
     def parts(self, params: P) -> tuple[str, ...]:
-        """The source's own named splits: ("all",), or some of train, calibration, selection, gate,
-        confirm.
-        """
+        """The parts that it gives: ("all",), or some of train, calibration, selection, gate, confirm."""
         return ("all",)
 
     @abstractmethod
     def is_real(self, params: P) -> bool:
-        """True where people wrote the rows for a purpose of their own, False where they were made up."""
+        """True if people wrote the rows for a real purpose, False if the rows are made up."""
 
     @abstractmethod
     def digest(self, params: P) -> str:
-        """Changes whenever the rows would: a digest of the files' bytes, of a commit, of versions."""
+        """A text that changes if the rows change: a digest of files, a commit, versions."""
 
     @abstractmethod
     def read(self, params: P, *, scratch: Path) -> Mapping[str, pa.Table]:
-        """The rows of every part. `scratch` is an empty folder for caches. Raises DataError."""
+        """Reads the rows of every part. scratch: an empty folder for temporary files. Raises DataError."""

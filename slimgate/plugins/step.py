@@ -1,4 +1,4 @@
-"""The base class of steps: what makes a smaller or faster model of a model."""
+"""The base class of steps, which make a model smaller or faster."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from typing import Any
 from slimgate.plugins.base import Json, P, WithParams
 from slimgate.plugins.context import BuildContext
 
-# What a step may promise of its result; slimgate/run/claims.py holds the result against it.
+# What a step may promise about its result; slimgate/run/claims.py checks it.
 CLAIMS = ("smaller", "fewer_parameters", "sparser", "faster")
 
 
 class Step(WithParams[P]):
-    """One compression step.
+    """A compression step.
 
-    takes: kinds of artifact it can start from; gives: the kind it leaves, or None for the same.
-    reads: the splits it uses; uses_teacher: whether it needs the suite's teacher; stochastic: whether
-    another seed gives another model; packages: whose versions its result depends on. All of them are part of
-    the store's key. requires: versions above slimgate's floors, such as "transformers>=5.18". claims: what it
-    promises of the model that it leaves (slimgate/run/claims.py). changes: the parts of a transformer that
-    it changes as a whole: a model whose family does not allow that is refused (slimgate/models/families.py).
-    code_modules: further modules whose code belongs to the key.
-    restore(network, spec): makes the change that it noted to an empty network, before the weights are read;
-    None: what `replace_modules_` noted.
+    takes: the kinds of artifact that it can start from.
+    gives: the kind of artifact that it makes; None: the same kind.
+    claims: what it promises about its result. Every run checks it (slimgate/run/claims.py).
+    changes: the parts of a transformer that it changes as a whole. Models of families that do not allow this
+        are refused (slimgate/models/families.py).
+    requires: minimum versions of packages above those of slimgate, such as "transformers>=5.18".
+    restore(network, spec): repeats the noted change on an empty network, before the weights are loaded; None:
+        the change that `replace_modules_` noted.
+
+    The key in the store depends on these:
+
+    reads: the splits that it reads.
+    uses_teacher: whether it needs the suite's teacher.
+    stochastic: whether another seed gives another model.
+    packages: its result depends on the versions of these packages.
+    code_modules: further modules with code of the step.
     """
 
     takes: frozenset[str] = frozenset({"torch"})
@@ -46,57 +53,57 @@ class Step(WithParams[P]):
 
     @abstractmethod
     def apply(self, model: Any, params: P, context: BuildContext) -> Any:
-        """The model after the step (it may be the same object, changed); what it did goes in context.log."""
+        """Returns the model after the step. It may change `model` in place. It reports into context.log."""
 
     def resolve(self, params: P) -> Step[Any]:
-        """The step that these options make, where what it reads and gives depends on them."""
+        """The step for these options. Override it if what the step reads or gives depends on them."""
         return self
 
     def check(self, params: P, config: Json) -> Json:
-        """What the step makes of a config.json, before any model is loaded. Raises SuiteError."""
+        """The config.json after the step, before any model is loaded. Raises SuiteError."""
         return config
 
     def check_folder(self, params: P, folder: Path) -> None:
         """Checks the folder that the model starts from, before anything is loaded. Raises SuiteError."""
 
     def learns_from(self, params: P) -> str:
-        """The model it learns from: "teacher", "self" for the model before the step, or a variant."""
+        """The model that it learns from: "teacher", "self" for the model before the step, or a variant."""
         return "teacher"
 
     def also_learns_from(self, params: P) -> tuple[str, ...]:
-        """Further ones, by the same names, which context.of_more_teachers() gives."""
+        """Further models that it learns from, by the same names. See context.of_more_teachers()."""
         return ()
 
     def also_reads(self, params: P) -> tuple[str, ...]:
-        """The splits that these options have it read beside `reads`, such as unlabelled."""
+        """The splits that it also reads with these options, such as unlabelled."""
         return ()
 
     def does_without(self, params: P) -> tuple[str, ...]:
-        """Those of `reads` that may be empty with these options.
+        """The splits in `reads` that may be empty with these options.
 
-        A suite without calibration rows is refused before any model loads, where a step needs them.
+        If another one is empty, the suite is refused before any model loads.
         """
         return ()
 
     def row_files(self, params: P) -> tuple[Path, ...]:
-        """Files of rows that it reads beside the splits; their contents belong to the key."""
+        """Files with further rows that it reads. The key depends on their contents."""
         return ()
 
     def adds_rows(self, params: P) -> bool:
-        """Whether it trains on other rows than those of the splits.
+        """Whether it trains on rows that are not in the splits.
 
-        Then it must ask context.stands_later, and the later splits belong to the key.
+        Then it must skip the rows of context.are_held_out, and the key depends on the later splits.
         """
         return False
 
     def functions(self, params: P) -> tuple[str, ...]:
-        """A user's own functions that it calls, by dotted path; their code belongs to the key."""
+        """Functions of the user that it calls, by dotted path. The key depends on their code."""
         return ()
 
     def environment(self, params: P) -> Json:
-        """What outside of slimgate the result depends on, such as the digest of a script: part of the key."""
+        """What else the result depends on, such as the digest of a script. It is a part of the key."""
         return {}
 
     def by_processor(self, params: P) -> bool:
-        """Whether what it makes depends on the processor: machine code, or a choice by int8 answers."""
+        """Whether its result depends on the processor, such as machine code or a choice by int8 answers."""
         return False

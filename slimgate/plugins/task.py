@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerPlan:
-    """How rows are put into batches: at most so many rows and tokens. order: of the rows; None: by length.
+    """How rows are put into batches.
 
-    kept: a file for what a server answered so far, so that a run that was stopped goes on there.
+    batch_size, batch_tokens: at most this many rows and tokens in a batch.
+    order: the order of the rows; None: by length.
+    kept: a file for the answers of a server so far, so that a stopped run can continue.
     """
 
     batch_size: int
@@ -40,35 +42,48 @@ class AnswerPlan:
 class Task(WithParams[P]):
     """What a model does with rows.
 
-    default_metrics: measured where the suite names none. whole_split: whether a row's outcome depends on the
-    other rows of its split, as in retrieval, so that the self-test predicts all of them.
-    with_planted_fault(outcomes, rows): the outcomes with those rows as wrong as can be; None for a
-    classification, where the judge exchanges labels. compare(params, teacher, variant): the part of the
-    record's behaviour that needs both loaded models; None: there is none. next_token: whether a model's
-    output is (rows, tokens, vocabulary) logits of the next token, of which `extra_arrays` of the rows says
-    which are `counted`, so that budgets on KL can be judged. takes_endpoints: whether a server can answer in
-    place of a model: it reads text, and gives text back. writes: whether its models write text, and its
-    encoded rows have writing_batch(positions, prompt_tokens, new_tokens), the inputs of a call that writes.
+    What its models are:
+
+    default_metrics: the metrics that are measured if the suite names none.
+    whole_split: whether the outcome of a row depends on the other rows of its split, as in retrieval. Then
+        the self-test predicts all of them.
+    next_token: whether the output is (rows, tokens, vocabulary) logits of the next token. `extra_arrays` of
+        the rows says which tokens are `counted`. Budgets on KL need this.
+    takes_endpoints: whether a server can answer in place of a model, because text goes in and text comes out.
+    writes: whether its models write text. Then its encoded rows have writing_batch(positions, prompt_tokens,
+        new_tokens), which gives the inputs of a call that writes.
     end_to_end: whether a row is text that one forward pass answers, so that a call can be timed from text to
-    answer: `row_encoder`, the predictor, `read_output`. An option max_tokens of the task then cuts rows.
+        answer (`row_encoder`, the predictor, `read_output`). An option max_tokens of the task then cuts rows.
+    source: the source of a task that brings its own rows. It reads the Params of the task, and a suite with
+        this task has no source.
 
-    answer(params, predictor, encoded, plan): of tasks that need more than a forward pass a row, such as text
-    that is written: (rows, …) what `outcomes` gets as scores, as objects or numbers; None: the forward
-    pass's. encode_prompts(params, rows, tokenizer): the rows as `answer` takes them, by a tokenizer that is
-    loaded; a task that has it has options reference, temperature and repeats, and its answers are Written
-    (models/write_answers.py). score_pair(params, outcomes, other_outcomes): the
-    outcomes with values that compare them
-    with those of the teacher; of the teacher, others are its own again, in other batches and on other
-    threads: the noise of answering.
-    source: of tasks that bring their own rows; it reads the task's Params, and a suite states none.
+    Functions that a task may have; None: it does not need one.
 
-    For `slimgate export` and model cards. pipeline: the hub's name of the task. snippet_tail: lines of Python
-    that print the `scores` (texts, …) of `texts`; `labels` is id2label there, and {scores} is replaced by the
-    vectors in the order of the texts. tokenizer_settings: attributes of the exported tokenizer.
-    also_called: other names of slimgate's own tasks, for the error about an unknown one.
-    For `slimgate init`. auto_class: transformers' class of a model with the head; None: any model will do.
-    guess_rank: the lowest guesses first; slimgate's own have 5 to 60. proposed_metrics: of the
-    suite, the first one with a budget; empty: default_metrics. distill_options: of the suite's student.
+    with_planted_fault(outcomes, rows): the outcomes with these rows as wrong as possible. None is for
+        classes, where the judge swaps labels.
+    compare(params, teacher, variant): the part of the record's behaviour that needs both loaded models.
+    answer(params, predictor, encoded, plan): (rows, …) the answers, for tasks that need more than one forward
+        pass for a row, such as writing. `outcomes` gets them as its scores. They may be objects or numbers.
+    encode_prompts(params, rows, tokenizer): the rows as `answer` takes them. A task with it has the options
+        reference, temperature and repeats, and its answers are Written (models/write_answers.py).
+    score_pair(params, outcomes, other_outcomes): the outcomes with values that compare them with those of the
+        teacher. For the teacher itself, the others are its own answers in other batches and with other
+        threads, which measures the noise of answering.
+
+    For `slimgate export` and model cards:
+
+    pipeline: the hub's name of the task.
+    snippet_tail: lines of Python that print the `scores` (texts, …) of `texts`. They may use `labels`, which
+        is id2label. {scores} is replaced by the vectors in the order of the texts.
+    tokenizer_settings: attributes of the exported tokenizer.
+
+    For `slimgate init`, and for errors:
+
+    also_called: other names of the task, which the error about an unknown task understands.
+    auto_class: transformers' class of a model with the head; None: any model will do.
+    guess_rank: tasks with a low rank guess first; those of slimgate have 5 to 60.
+    proposed_metrics: the metrics of the new suite; the first gets a budget. Empty: default_metrics.
+    distill_options: options of the student in the new suite.
     """
 
     also_called: tuple[str, ...] = ()
@@ -98,7 +113,7 @@ class Task(WithParams[P]):
 
     @abstractmethod
     def text_columns(self, params: P) -> tuple[str, ...]:
-        """The columns whose text must not stand in two splits."""
+        """The columns whose text may not be in two splits."""
 
     @abstractmethod
     def label_column(self, params: P) -> str | None:
@@ -106,49 +121,55 @@ class Task(WithParams[P]):
 
     @abstractmethod
     def metrics(self) -> frozenset[str]:
-        """`needs` of the metrics that fit its outcomes, such as prediction and probabilities."""
+        """What its outcomes have for metrics, such as prediction and probabilities (`Metric.needs`)."""
 
     def needs(self, params: P) -> frozenset[str]:
-        """The same with these options."""
+        """What its outcomes have for metrics with these options."""
         return self.metrics()
 
     def code_modules(self, params: P) -> tuple[str, ...]:
-        """Modules that these options name, whose code the answers depend on."""
+        """Modules that these options name. The answers depend on their code."""
         return ()
 
     def folders(self, params: P) -> tuple[Path, ...]:
-        """Folders of a user's own of which every file may decide how models are asked and scored."""
+        """Folders of the user, whose files may all change how models are asked and scored."""
         return ()
 
     def environment(self, params: P) -> Json:
-        """What else answers and their scores depend on, such as a resolved configuration: part of the key.
+        """What else answers and scores depend on, such as a resolved configuration. It is a part of the key.
 
-        Contents of files that options name, and versions of what the code imports, are in it already.
+        The key already has the contents of files that options name, and the versions of imported packages.
         """
         return {}
 
     def measured(self, params: P) -> tuple[str, ...]:
-        """The metrics that are measured with these options where the suite names none."""
+        """The metrics that are measured with these options if the suite names none."""
         return self.default_metrics
 
     @abstractmethod
     def facts(self, params: P, splits: Mapping[str, Rows]) -> TaskFacts:
-        """What all models share, from every split's rows. Raises DataError (unlabelled rows, one class)."""
+        """What all models share, from the rows of all splits.
+
+        Raises DataError, such as for unlabelled rows or a single class.
+        """
 
     @abstractmethod
     def check_model(self, params: P, ref: ModelRef, config: Json, facts: TaskFacts | None) -> None:
-        """Raises SuiteError where a config.json cannot serve the task; facts: None before rows are read."""
+        """Raises SuiteError if a model with this config.json cannot do the task.
+
+        facts: None before the rows are read.
+        """
 
     @abstractmethod
     def load_model(self, params: P, ref: ModelRef, context: BuildContext) -> Any:
-        """The model of a ref, with a fresh head fitted on `train` where it has none."""
+        """Loads the model of a ref. If it has no head, a new one is fitted on `train`."""
 
     def load_reads(self, params: P, config: Json) -> tuple[str, ...]:
-        """The splits that `load_model` reads for a model of this config.json; none where it is complete."""
+        """The splits that `load_model` reads for a model with this config.json; none if it is complete."""
         return ()
 
     def row_encoder(self, params: P, folder: Path) -> Callable[[Rows], Encoded]:
-        """Makes rows a model's inputs, by the tokenizer of an artifact's folder, which is loaded once."""
+        """Loads the tokenizer of an artifact once. Returns a function that encodes rows with it."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -156,17 +177,15 @@ class Task(WithParams[P]):
 
     @abstractmethod
     def encode_rows(self, params: P, rows: Rows, tokenizer: Any) -> Encoded:
-        """The same by a tokenizer that is loaded."""
+        """The rows as inputs of a model. tokenizer: a loaded one."""
 
     @abstractmethod
     def targets(self, params: P, rows: Rows, facts: TaskFacts, encoded: Any) -> Any:
-        """What a training step shall learn: Targets (slimgate/tasks/parts/objectives.py), such as (rows,)
-        labels.
-        """
+        """What training teaches, such as (rows,) labels: Targets (slimgate/tasks/parts/objectives.py)."""
 
     @abstractmethod
     def targets_without_labels(self, params: P, encoded: Any, facts: TaskFacts) -> Any:
-        """The same of rows that have no labels, such as those of a transfer set."""
+        """What training teaches with rows that have no labels, such as those of a transfer set."""
 
     @abstractmethod
     def objective(self, params: P) -> Any:
@@ -176,17 +195,18 @@ class Task(WithParams[P]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: P, group: str | None
     ) -> Outcomes:
-        """What a model answered, from its scores: (rows, …) as `predict_scores` gives them."""
+        """The outcomes of a model. scores: (rows, …) as `predict_scores` or `answer` gives them."""
 
     def guess(self, sample: FoundRows) -> tuple[Json, str] | None:
-        """[task] options that name columns, and why, where the rows look like this task's; None elsewhere.
+        """Guesses the options of [task] from rows: (options, why); None if the rows do not look like this
+        task.
 
-        Raises DataError for rows of this task that lack something.
+        Raises DataError for rows that look like this task but lack something.
         """
         return None
 
     def quoted_columns(self, params: P) -> tuple[str, ...]:
-        """The columns that stand for a row in a report: its texts, but of images, say, their captions."""
+        """The columns that a report quotes for a row: its texts, or for images their captions."""
         return self.text_columns(params)
 
     def read_output(
@@ -195,5 +215,5 @@ class Task(WithParams[P]):
         output: npt.NDArray[np.float32],
         batch: Arrays,
     ) -> npt.NDArray[Any]:
-        """What is kept of a batch's scores: (rows, …), the further axes alike in every batch."""
+        """(rows, …) the part of a batch's scores that is kept, with the same further axes in all batches."""
         return output

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slimgate._system.json_text import text_list
+from slimgate._system.json_text import parse_texts
 from slimgate.errors import DataError
 from slimgate.record import AnswerFacts, RunRecord
 
@@ -122,7 +122,7 @@ class Answers:
     def _read_metadata(self, key: str) -> list[str]:
         metadata = self.table.schema.metadata or {}
         try:
-            return text_list(metadata.get(f"slimgate.{key}".encode(), b"[]"))
+            return parse_texts(metadata.get(f"slimgate.{key}".encode(), b"[]"))
         except ValueError as error:
             raise DataError(f"outcomes of {self.model}: their metadata slimgate.{key}: {error}") from error
 

@@ -1,4 +1,7 @@
-"""Results that a record took over from an earlier run: how many, of when, and of which models."""
+"""Describes the results that a record carries over from earlier runs.
+
+A run of a part of a suite measures only that part. Its record keeps the other results of the run before.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,29 @@ from slimgate.record.words import format_count, moment
 
 
 def describe_carried(record: RunRecord) -> str | None:
-    """`5 results from 2026-11-20 14:02 UTC`; None where the last run measured all that there is."""
+    """`5 results from 2026-11-20 14:02 UTC`; None if the record carries no results over."""
     carried = record.carried_results
-    return f"{format_count(len(carried), 'result', 'results')} from {_when(carried)}" if carried else None
+    return (
+        f"{format_count(len(carried), 'result', 'results')} from {_format_times(carried)}"
+        if carried
+        else None
+    )
 
 
 def describe_state(record: RunRecord) -> str | None:
-    """`partial: 5 results from 2026-11-20 14:02 UTC, 3 checks not run`; None of a record of one whole run."""
-    carried, missing = describe_carried(record), record.verdict.missing
-    lacks = [f"{format_count(missing, 'check', 'checks')} not run"] if missing else []
-    clauses = ", ".join([*([carried] if carried else []), *lacks])
-    return f"partial: {clauses}" if clauses else None
+    """`partial: 5 results from 2026-11-20 14:02 UTC, 3 checks not run`; None if one run made all checks."""
+    missing = record.verdict.missing
+    not_run = f"{format_count(missing, 'check', 'checks')} not run" if missing else None
+    clauses = [clause for clause in (describe_carried(record), not_run) if clause]
+    return f"partial: {', '.join(clauses)}" if clauses else None
 
 
 def describe_counts(record: RunRecord, counts: RunVerdict) -> str:
-    """`1 PASS, 0 FAIL, 1 error, 0 INCONCLUSIVE, 2 not gated`; errors only where there are any."""
+    """`1 PASS, 0 FAIL, 1 error, 0 INCONCLUSIVE, 2 not gated`; without errors if there are none."""
     parts = [f"{counts.passed} PASS", f"{counts.failed} FAIL"]
     if counts.errors:
         parts.append(format_count(counts.errors, "error", "errors"))
-    # records from before have no `warns`
+    # old records do not say whether INCONCLUSIVE only warns
     fails = not only_warns(record) if counts == record.verdict else counts.fails
     warns = counts.status == "INCONCLUSIVE" and counts.inconclusive and not fails
     parts.append(f"{counts.inconclusive} INCONCLUSIVE" + (", which only warns" if warns else ""))
@@ -36,43 +43,46 @@ def describe_counts(record: RunRecord, counts: RunVerdict) -> str:
 
 
 def describe_age(model: VariantRecord) -> str:
-    """`, measured 2026-11-20 14:02 UTC`: of a model whose judged results are not all of the last run."""
+    """`, measured 2026-11-20 14:02 UTC` if judged results of the model are carried over; else ""."""
     judged_keys = [(kind, name) for kind, name, facts in results(model) if facts.verdict is not None]
     judged_keys += [(ERROR, "")] if model.error is not None else []
     old = [result for result in model.carried if (result.kind, result.name) in judged_keys]
     partly = "partly " if len(old) < len(judged_keys) else ""
-    return f", {partly}measured {_when(old)}" if old else ""
+    return f", {partly}measured {_format_times(old)}" if old else ""
 
 
-def status_words(record: RunRecord) -> str:
-    """`PASS`; `FAIL, partial` where results are of an earlier run or checks have not run."""
+def format_status(record: RunRecord) -> str:
+    """`PASS`; `FAIL, partial` if results are carried over or checks have not run."""
     status = record.verdict.status
     return status if is_whole(record) or status == "partial" else f"{status}, partial"
 
 
-def carried_by_model(record: RunRecord) -> list[tuple[str, str]]:
-    """Of each model that has results of earlier runs its name, and how many of when: `3 results from …`."""
+def list_carried(record: RunRecord) -> list[tuple[str, str]]:
+    """(name, `3 results from …`) for each model with results that are carried over."""
     return [
-        (model.name, f"{format_count(len(model.carried), 'result', 'results')} from {_when(model.carried)}")
+        (
+            model.name,
+            f"{format_count(len(model.carried), 'result', 'results')} from {_format_times(model.carried)}",
+        )
         for model in record.variants
         if model.carried
     ]
 
 
-def messages(record: RunRecord) -> list[str]:
-    """The verdict's messages; those of an earlier run say when it measured."""
-    old = carried_messages(record)
+def list_messages(record: RunRecord) -> list[str]:
+    """The messages of the verdict. Those that are carried over say when they were measured."""
+    old = date_carried_messages(record)
     return [
         f"{text} (carried over, measured {old[text]})" if text in old else text
         for text in record.verdict.messages
     ]
 
 
-def carried_messages(record: RunRecord) -> dict[str, str]:
-    """What results of earlier runs say, and when each was measured."""
+def date_carried_messages(record: RunRecord) -> dict[str, str]:
+    """Message -> when it was measured, for each message of a result that is carried over."""
     carried_texts: dict[str, str] = {}
     for model in record.variants:
-        times = {(result.kind, result.name): _when([result]) for result in model.carried}
+        times = {(result.kind, result.name): _format_times([result]) for result in model.carried}
         texts = {(kind, name): facts.message for kind, name, facts in results(model)}
         texts[ERROR, ""] = model.error
         if model.name == TEACHER:
@@ -84,12 +94,12 @@ def carried_messages(record: RunRecord) -> dict[str, str]:
 
 
 def is_whole(record: RunRecord) -> bool:
-    """Whether one run measured everything that the record has, and made all checks."""
+    """Whether one run made all checks of the suite and measured all results of the record."""
     return not record.verdict.missing and not record.carried_results
 
 
-def _when(results: list[CarriedResult]) -> str:
-    """The first and the last minute in which they were measured."""
+def _format_times(results: list[CarriedResult]) -> str:
+    """`2026-11-20 14:02 UTC`, or the first and the last minute in which the results were measured."""
     times = sorted(result.measured for result in results if result.measured)
     if not times:
         return "an earlier run"

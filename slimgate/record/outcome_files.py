@@ -1,4 +1,7 @@
-"""Outcomes as parquet: `id`, then `label, prediction, p_0 … p_k` or a task's own columns, and `group`."""
+"""Writes and reads outcomes as parquet files.
+
+Columns: `id`; for classes `label`, `prediction` and `p_0 … p_k`; `group`, the task's own columns, `answer`.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +23,21 @@ POSITIVE = "slimgate.positive"
 VALUES = "slimgate.values"
 GIVEN = "slimgate.given"
 ANSWER = "answer"
-_TAKEN = ("id", "label", "prediction", "group", ANSWER)
+_RESERVED = ("id", "label", "prediction", "group", ANSWER)
 
 
 def write_outcomes(outcomes: Outcomes, path: Path) -> None:
-    """Writes the columns; names of classes and of the task's own columns stand in the schema's metadata.
+    """Writes a file. The schema's metadata has the names of the classes and of the task's own columns.
 
-    Raises MeasureError for a task's column of a name that the file has for something else.
+    Raises MeasureError if a column of the task has a name that the file uses for something else.
     """
-    reserved = sorted(name for name in outcomes.values if name in _TAKEN or _is_probability(name))
+    reserved = sorted(name for name in outcomes.values if name in _RESERVED or _is_probability(name))
     if reserved:
         raise MeasureError(
-            f"outcomes: a task's own values are called {', '.join(reserved)}, which the file has for "
-            f"something else ({', '.join(_TAKEN)}, p_0, p_1, …); give them other names"
+            f"outcomes: a task's own values are called {', '.join(reserved)}, but outcome files use these "
+            f"names themselves ({', '.join(_RESERVED)}, p_0, p_1, …); give them other names"
         )
-    columns: dict[str, Any] = {"id": outcomes.ids.tolist()}  # pyarrow reads no StringDType below 26
+    columns: dict[str, Any] = {"id": outcomes.ids.tolist()}  # pyarrow before 26 does not read StringDType
     metadata = {VALUES: json.dumps(list(outcomes.values)), GIVEN: json.dumps(outcomes.given)}
     if isinstance(outcomes, ClassOutcomes):
         columns |= {"label": outcomes.labels, "prediction": outcomes.predictions}
@@ -52,12 +55,12 @@ def write_outcomes(outcomes: Outcomes, path: Path) -> None:
 
 
 def read_outcomes(path: Path) -> Outcomes:
-    """Reads what `write_outcomes` wrote: ClassOutcomes where there are labels and predictions."""
+    """Reads a file of `write_outcomes`. It gives ClassOutcomes if the file has predictions."""
     table = pq.read_table(path)
     names = table.column_names
     columns: dict[str, Any] = {
         "ids": np.asarray(table["id"].to_pylist(), dtype=np.str_),
-        "values": {name: _floats(table, name) for name in _read_list(table, VALUES)},
+        "values": {name: _read_floats(table, name) for name in _read_list(table, VALUES)},
         "given": tuple(_read_list(table, GIVEN)),
         "answers": np.asarray(table[ANSWER].to_pylist(), dtype=np.str_) if ANSWER in names else None,
         "groups": table["group"].to_numpy().astype(np.int64) if "group" in names else None,
@@ -72,7 +75,7 @@ def read_outcomes(path: Path) -> Outcomes:
         labels=table["label"].to_numpy().astype(np.int64),
         predictions=table["prediction"].to_numpy().astype(np.int64),
         classes=tuple(_read_list(table, CLASSES)),
-        probabilities=_probabilities(table, [n for n in names if _is_probability(n)]),
+        probabilities=_read_probabilities(table, [n for n in names if _is_probability(n)]),
     )
 
 
@@ -85,12 +88,12 @@ def _read_list(table: pa.Table, key: str) -> list[str]:
     return values
 
 
-def _floats(table: pa.Table, name: str) -> Floats:
+def _read_floats(table: pa.Table, name: str) -> Floats:
     return np.asarray(table[name].to_numpy(), dtype=np.float64)
 
 
-def _probabilities(table: pa.Table, names: Sequence[str]) -> Floats | None:
+def _read_probabilities(table: pa.Table, names: Sequence[str]) -> Floats | None:
     if not names:
         return None
     ordered = sorted(names, key=lambda name: int(name[2:]))
-    return np.stack([_floats(table, name) for name in ordered], axis=1)
+    return np.stack([_read_floats(table, name) for name in ordered], axis=1)

@@ -1,4 +1,4 @@
-"""Which entries of a store records refer to: what baselines need stays when the store is pruned."""
+"""Finds the entries of a store that baselines need, so that a prune keeps them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from slimgate.record.files import RECORD, Kept, read_record_file, read_records_i
 from slimgate.store.prune import Stored
 
 
-def baselines_at(paths: Iterable[Path]) -> list[Kept]:
-    """The records at paths: a run.json, its folder, or a folder of baselines. Raises DataError for none."""
+def read_baselines(paths: Iterable[Path]) -> list[Kept]:
+    """Reads the records at paths: a run.json, its folder, or a folder of baselines.
+
+    Raises DataError for a path without a record.
+    """
     runs: list[Kept] = []
     for path in paths:
         is_run = not path.is_dir() or (path / RECORD).is_file()
-        runs += (not is_run and read_records_in(path)) or [read_record_file(path)]
+        in_folder = [] if is_run else read_records_in(path)
+        runs += in_folder or [read_record_file(path)]
     return runs
 
 
 def find_referred(records: Iterable[RunRecord], entries: Sequence[Stored]) -> frozenset[str]:
-    """Names of the entries that records refer to: artifacts and what they came from, outcomes, splits."""
+    """Names of the entries that records need: artifacts and their parents, outcomes, splits."""
     records = list(records)
     digests = {model.artifact.digest for record in records for model in record.variants if model.artifact}
     splits = {split.digest for record in records for split in record.task.splits.values()}
@@ -37,7 +41,7 @@ def find_referred(records: Iterable[RunRecord], entries: Sequence[Stored]) -> fr
 
 
 def _add_parents(digests: set[str], entries: Sequence[Stored]) -> None:
-    """Adds, at any remove, what artifacts were built from: its key is needed to find them again."""
+    """Adds all ancestors of the artifacts. Their keys are needed to find the artifacts again."""
     parents = {
         entry.manifest["digest"]: entry.manifest.get("parents", ())
         for entry in entries

@@ -1,4 +1,4 @@
-"""Counts and moments in words, as reports, messages and errors say them."""
+"""Formats counts and times for reports, messages and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def format_count(number: int, singular: str, plural: str) -> str:
 
 
 def moment(text: str) -> str:
-    """`2026-11-20 08:15 UTC` of a time as a record has it; another text as it came."""
+    """`2026-11-20 08:15 UTC` for a time of a record. A text that is no time stays as it is, escaped."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -10,7 +10,7 @@ from slimgate.judge.budget_kinds import is_in_points
 from slimgate.judge.decision import band
 from slimgate.models.quantized_files import COMPUTED_UNPACKED
 from slimgate.record import RunRecord, SliceFacts, VariantRecord
-from slimgate.record.earlier_results import carried_by_model, describe_carried
+from slimgate.record.earlier_results import describe_carried, list_carried
 from slimgate.record.words import format_count
 from slimgate.report.builds import unlucky_builds
 from slimgate.report.card_metadata import LOAD
@@ -113,7 +113,7 @@ def _gaps(record: RunRecord) -> Iterator[str]:
         shard_name = f"**Shard {shard.number} of {shard.of}**"
         yield f"{shard_name}: its variants are {content}; `slimgate merge` joins all shards."
     if carried := describe_carried(record):
-        content = "; ".join(f"{escape(name)}: {results}" for name, results in carried_by_model(record))
+        content = "; ".join(f"{escape(name)}: {results}" for name, results in list_carried(record))
         yield f"**Partial**: {carried}, which this run did not measure again: {content}."
     if record.verdict.missing:
         missing = format_count(record.verdict.missing, "check of the suite has", "checks of the suite have")

@@ -1,4 +1,4 @@
-"""What differs between two runs, as a table for a terminal."""
+"""A table for the terminal: how the environments of two runs differ."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _LONGEST = 48
 
 
 def format_environment(changes: EnvironmentChanges) -> str:
-    """A table of what differs, and a line of what is not known."""
+    """A table of the settings that differ, and a line with the areas that a run does not state."""
     lines = []
     if changes.changed:
         rows = [
-            (AREAS[change.area], visible(change.name), _short(change.base), _short(change.target))
+            (AREAS[change.area], visible(change.name), _shorten(change.base), _shorten(change.target))
             for change in changes.changed
         ]
         lines.append("what differs between the two runs, what usually moves a score most comes first:")
         lines.append(tabulate(rows, ("area", "setting", "base", "target"), disable_numparse=True))
     else:
-        lines.append("what differs between the two runs: nothing of what both say")
+        lines.append("what differs between the two runs: nothing that both of them state")
     if changes.unknown:
         areas = "; ".join(AREAS[area] for area in changes.unknown)
-        lines.append(f"not compared, because a run does not say it: {areas}")
+        lines.append(f"not compared, because one of the runs does not state it: {areas}")
     return "\n".join(lines)
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     if value is None:
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The reports of one record, written into its folder: of a run, or of the shards of one that were merged."""
+"""Writes the reports of one record into its folder. The record may be of one run or of merged shards."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def write_reports(
     Args:
         record: of the run.
         folder: where the files go.
-        texts: quotes gate rows by their places, short.
-        answers: the folder of run.json and outcomes/, if that is another.
+        texts: gives short quotes of gate rows, by their positions.
+        answers: the folder of run.json and outcomes/, if it is not `folder`.
     """
     from slimgate.report.html import html_report
 

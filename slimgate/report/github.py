@@ -13,7 +13,7 @@ from slimgate._system.escape import visible
 from slimgate.judge.verdict import Verdict
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import judged_budgets, message_of
-from slimgate.record.earlier_results import carried_messages
+from slimgate.record.earlier_results import date_carried_messages
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning"}
 _WORST_FIRST = ("error", "warning")
@@ -32,7 +32,7 @@ def budget_annotations(record: RunRecord, file: str) -> list[str]:
     file: the suite's path from the root of the repository. An undecided budget is a warning: whether it
     fails the run, the suite says. The title of what an earlier run judged says so.
     """
-    findings, old = list(_iter_findings(record)), carried_messages(record)
+    findings, old = list(_iter_findings(record)), date_carried_messages(record)
     return [
         f"::{level} file={_escape(file, _PROPERTY)},"
         f"title={_escape(title + _age(message, old), _PROPERTY)}::"

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from slimgate._system.escape import escape, visible
 from slimgate.record import RunRecord, VariantRecord
 from slimgate.record.budgets import only_warns
-from slimgate.record.earlier_results import describe_carried, describe_counts, messages
+from slimgate.record.earlier_results import describe_carried, describe_counts, list_messages
 from slimgate.record.words import format_count
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
@@ -112,7 +112,7 @@ def table_words(record: RunRecord, *, in_report: bool = True) -> str:
 def reasons(record: RunRecord) -> list[str]:
     """The verdict's messages, without the errors of models, which `broken_models` lists."""
     errors = tuple(model.error for model in record.variants if model.error is not None)
-    return [message for message in messages(record) if not message.startswith(errors)]
+    return [message for message in list_messages(record) if not message.startswith(errors)]
 
 
 def explain_verdict(record: RunRecord) -> list[str]:

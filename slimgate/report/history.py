@@ -1,6 +1,7 @@
-"""Many releases of one suite, as tables: what each model was in each of them.
+"""Many releases of one suite, as tables and as a plot.
 
-Many releases of one suite as a picture: a panel a gated metric, a line a model. Needs matplotlib.
+The tables have a row for each release and a column for each model. The plot has a panel for each gated metric
+and a line for each model; it needs matplotlib.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from slimgate._system.escape import escape
 from slimgate.record import VariantRecord
-from slimgate.record.earlier_results import status_words
+from slimgate.record.earlier_results import format_status
 from slimgate.record.files import Kept
 from slimgate.report.comparison import quality_cell
 from slimgate.report.figures import MISSING, megabytes, to_fixed, with_note
@@ -28,40 +29,43 @@ _WIDTH, _HEIGHT = 9.0, 3.2
 
 
 def history_report(releases: Sequence[Kept], picture_path: str | None = None) -> str:
-    """releases: the oldest first. A table of verdicts, then one a gated metric, of sizes and of speed."""
+    """The section "History": a table of verdicts, then tables of gated metrics, sizes and speed-ups.
+
+    releases: the oldest first.
+    """
     names = model_names(releases)
     shown = f"![history]({picture_path})" if picture_path else ""
     return blocks(
         "## History",
-        _standings(releases),
+        _release_table(releases),
         shown,
-        *(_metric(releases, names, metric) for metric in gated_metrics(releases)),
-        _by_model("Size, MB", releases, names, _size),
-        *(_speed(releases, names, workload) for workload in workloads(releases[-1].record)),
+        *(_metric_table(releases, names, metric) for metric in gated_metrics(releases)),
+        _table_by_model("Size, MB", releases, names, _format_size),
+        *(_speed_table(releases, names, workload) for workload in workloads(releases[-1].record)),
     )
 
 
 def model_names(releases: Sequence[Kept]) -> list[str]:
-    """Every model that a release has, those of the newest first."""
+    """The models of all releases. Those of the newest release come first."""
     return list(
         dict.fromkeys(model.name for release in reversed(releases) for model in release.record.variants)
     )
 
 
 def gated_metrics(releases: Sequence[Kept]) -> list[str]:
-    """Metrics that have a budget in a release, or else the first that the newest measured."""
+    """Metrics with a budget in any release; if there are none, the first metric of the newest release."""
     gated = list(
         dict.fromkeys(name for release in reversed(releases) for name in budgeted_metrics(release.record))
     )
     return gated or metrics(releases[-1].record)[:1]
 
 
-def _standings(releases: Sequence[Kept]) -> str:
+def _release_table(releases: Sequence[Kept]) -> str:
     records = [release.record for release in releases]
     columns = [
         Column("release", [escape(release.name) for release in releases]),
         Column("ran", [escape(record.created) for record in records]),
-        Column("status", [status_words(record) for record in records]),
+        Column("status", [format_status(record) for record in records]),
         Column(
             "hold / fail / undecided",
             [
@@ -70,7 +74,7 @@ def _standings(releases: Sequence[Kept]) -> str:
             ],
             right=True,
         ),
-        Column("gate rows", _rows(releases)),
+        Column("gate rows", _format_gate_rows(releases)),
         Column("machine", [escape(record.machine.cpu, longest=60) for record in records]),
         Column(
             "accepted because",
@@ -83,8 +87,8 @@ def _standings(releases: Sequence[Kept]) -> str:
     return table(without_empty(columns))
 
 
-def _rows(releases: Sequence[Kept]) -> list[str]:
-    """How many, and a letter that is the same where the rows are: values of other rows do not compare."""
+def _format_gate_rows(releases: Sequence[Kept]) -> list[str]:
+    """`3,080 (A)`: how many gate rows. Releases with the same rows share a letter, and can be compared."""
     letters: dict[str, str] = {}
     shown = []
     for release in releases:
@@ -97,15 +101,17 @@ def _rows(releases: Sequence[Kept]) -> list[str]:
     return shown
 
 
-def _metric(releases: Sequence[Kept], names: Sequence[str], metric: str) -> str:
-    return _by_model(escape(metric), releases, names, lambda model: quality_cell(model.quality.get(metric)))
+def _metric_table(releases: Sequence[Kept], names: Sequence[str], metric: str) -> str:
+    return _table_by_model(
+        escape(metric), releases, names, lambda model: quality_cell(model.quality.get(metric))
+    )
 
 
-def _size(model: VariantRecord) -> str:
+def _format_size(model: VariantRecord) -> str:
     return megabytes(model.artifact.bytes) if model.artifact else MISSING
 
 
-def _speed(releases: Sequence[Kept], names: Sequence[str], workload: str) -> str:
+def _speed_table(releases: Sequence[Kept], names: Sequence[str], workload: str) -> str:
     def cell(model: VariantRecord) -> str:
         facts = model.latency.get(workload)
         if facts is None or facts.speedup is None or facts.speedup_interval is None:
@@ -113,10 +119,12 @@ def _speed(releases: Sequence[Kept], names: Sequence[str], workload: str) -> str
         low, high = facts.speedup_interval
         return with_note(f"{to_fixed(facts.speedup, 2)}×", f"{to_fixed(low, 2)} to {to_fixed(high, 2)}")
 
-    return _by_model(f"Speed-up over its own teacher, {workload_words(workload)}", releases, names, cell)
+    return _table_by_model(
+        f"Speed-up over its own teacher, {workload_words(workload)}", releases, names, cell
+    )
 
 
-def _by_model(heading: str, releases: Sequence[Kept], names: Sequence[str], cell: Cell) -> str:
+def _table_by_model(heading: str, releases: Sequence[Kept], names: Sequence[str], cell: Cell) -> str:
     columns = [
         Column(escape(name), [_cell(release, name, cell) for release in releases], right=True)
         for name in names
@@ -136,26 +144,27 @@ def _cell(release: Kept, name: str, cell: Cell) -> str:
 
 
 def draw_history(releases: Sequence[Kept], path: Path) -> Path:
-    """Writes it as SVG. releases: the oldest first.
+    """Writes the plot as SVG. releases: the oldest first.
 
-    A value of other gate rows than the newest release's stands in a hollow mark, and a dotted line leads on.
+    A mark is hollow if its release had other gate rows than the newest one. A dotted line joins releases with
+    different gate rows.
     """
     panels = gated_metrics(releases)[:_MOST_PANELS]
     with picture(path, (_WIDTH, _HEIGHT * max(1, len(panels)))) as figure:
         axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
         for row, metric in zip(axes, panels, strict=True):
-            _panel(row[0], releases, metric)
+            _draw_panel(row[0], releases, metric)
         # a folder's name may hold "$", which would begin a formula
         names = [release.name for release in releases]
         axes[-1][0].set_xticks(range(len(releases)), names, rotation=20, ha="right", parse_math=False)
-        if len({_gate(release) for release in releases}) > 1:
+        if len({_gate_digest(release) for release in releases}) > 1:
             axes[0][0].plot([], [], label="other gate rows", color="gray", linestyle="none", **_HOLLOW)
         axes[0][0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return path
 
 
-def _panel(axes: Any, releases: Sequence[Kept], metric: str) -> None:
-    gates = [_gate(release) for release in releases]
+def _draw_panel(axes: Any, releases: Sequence[Kept], metric: str) -> None:
+    gates = [_gate_digest(release) for release in releases]
     for number, name in enumerate(model_names(releases)):
         points = [
             (place, value)
@@ -181,6 +190,6 @@ def _value(release: Kept, name: str, metric: str) -> float | None:
     return facts.value if facts else None
 
 
-def _gate(release: Kept) -> str | None:
+def _gate_digest(release: Kept) -> str | None:
     gate = release.record.task.splits.get("gate")
     return gate.digest if gate else None

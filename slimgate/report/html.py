@@ -36,7 +36,7 @@ from slimgate.report.origin import describe_run, origin
 from slimgate.report.page.budgets import rank_budgets
 from slimgate.report.page.changed_rows import Texts, changed_rows
 from slimgate.report.page.charts import chart_data
-from slimgate.report.page.details import details
+from slimgate.report.page.details import list_details
 from slimgate.report.page.embedding import embed_json
 from slimgate.report.page.sections import inline, section
 from slimgate.report.page.table import KINDS, heads, rows
@@ -74,7 +74,7 @@ def html_report(record: RunRecord, folder: Path | None = None, texts: Texts | No
         heads=heads(record),
         rows=table,
         kinds=[(kind, kinds.count(kind)) for kind in KINDS if kind in kinds],
-        details=details(record),
+        details=list_details(record),
         budgets=rank_budgets(models(record)),
         folded=[_split_section(text) for text in full_sections(record)],
         data=embed_json(chart_data(record)),

@@ -1,7 +1,8 @@
 """report.md of one suite, and the report over all suites of a run.
 
-report.md has the first screen, and folded below it what a reader asks for next: first a line for each judged
-metric and size, with what the verdict rests on. report.html has every section whole (`full_sections`)."""
+report.md has the first screen. Below it, each further section is folded, the verdicts first. report.html
+shows every section in full (`full_sections`).
+"""
 
 from __future__ import annotations
 
@@ -54,9 +55,9 @@ run.json has every figure."""
 
 
 def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
-    """report.md of one suite: the first screen, then what a reader asks for, folded.
+    """report.md of one suite: the first screen, then folded sections.
 
-    plots: pictures beside the report, as paths from it.
+    plots: paths of pictures, relative to the report.
     """
     return (
         blocks(
@@ -76,11 +77,11 @@ def suite_report(record: RunRecord, plots: Sequence[str] = ()) -> str:
 
 
 def full_sections(record: RunRecord) -> list[str]:
-    """Every section below the first screen, whole, as report.html has them; without those that are empty."""
+    """Every section below the first screen in full, for report.html. Empty sections are left out."""
     metrics, latency, memory = other_metrics(record), latency_table(record), memory_table(record)
     sections = [
         tool_files_section(record),
-        verdict_lines(record),
+        verdict_section(record),
         since_baseline(record),
         confirm_section(record),
         separation_section(record, folded=False),
@@ -104,67 +105,73 @@ def full_sections(record: RunRecord) -> list[str]:
 
 
 def _details(record: RunRecord) -> list[str]:
-    """Folded parts, those that most readers ask for first."""
+    """The folded sections, ordered by how many readers want them."""
     verdicts, (heading_words, slices) = verdict_list(record), worst_slices(record)
     return [
-        _part(
+        _fold_if_any(
             "Verdicts", bullets(verdicts), f", {format_count(len(verdicts), 'line', 'lines')} with methods"
         ),
-        _part("KL to the teacher", kl_tables(record), ", token by token"),
-        _part("Slices that lost most", slices, f", {heading_words}"),
-        _part("Rows lost", lost_rows(record), _which_lost(record)),
-        _part("Rows won", won_rows(record), ", which a budget limits too"),
-        _part("Metrics without a budget (not gated)", other_metrics(record)),
-        _part("Figures of this task", task_figures(record)),
-        _part("Cascades", cascades(record), ", which model answers when"),
-        _part("Latency in full", latency_table(record)),
-        _part("Memory", memory_table(record)),
-        _part("Builds by seed", builds(record)),
-        _part("What the teacher labelled", _body(teacher_labels(record))),
-        _part("Published figures", _body(published_section(record))),
-        _part("What was built from what", blocks(step_table(record), twins(record))),
-        _part("Loss and quality per epoch", epoch_table(record)),
-        _part("Artifacts", artifact_table(record)),
-        _part("Data", _body(data(record))),
-        _part("Self-test of the gate", _body(self_test(record))),
-        _part("Machine and versions", _body(machine(record))),
+        _fold_if_any("KL to the teacher", kl_tables(record), ", token by token"),
+        _fold_if_any("Slices that lost most", slices, f", {heading_words}"),
+        _fold_if_any("Rows lost", lost_rows(record), _describe_lost_rows(record)),
+        _fold_if_any("Rows won", won_rows(record), ", which a budget limits too"),
+        _fold_if_any("Metrics without a budget (not gated)", other_metrics(record)),
+        _fold_if_any("Figures of this task", task_figures(record)),
+        _fold_if_any("Cascades", cascades(record), ", which model answers when"),
+        _fold_if_any("Latency in full", latency_table(record)),
+        _fold_if_any("Memory", memory_table(record)),
+        _fold_if_any("Builds by seed", builds(record)),
+        _fold_if_any("What the teacher labelled", _without_heading(teacher_labels(record))),
+        _fold_if_any("Published figures", _without_heading(published_section(record))),
+        _fold_if_any("What was built from what", blocks(step_table(record), twins(record))),
+        _fold_if_any("Loss and quality per epoch", epoch_table(record)),
+        _fold_if_any("Artifacts", artifact_table(record)),
+        _fold_if_any("Data", _without_heading(data(record))),
+        _fold_if_any("Self-test of the gate", _without_heading(self_test(record))),
+        _fold_if_any("Machine and versions", _without_heading(machine(record))),
     ]
 
 
-def _which_lost(record: RunRecord) -> str:
-    """Scores of a log do not say how sure an answer was."""
+def _describe_lost_rows(record: RunRecord) -> str:
+    """Words after "Rows lost". A log does not say how sure an answer was, so it has none."""
     return "" if record.task.kind == RECORD_KIND else ", the surest wrong answers of each variant"
 
 
-def _part(name: str, text: str, rest: str = "") -> str:
+def _fold_if_any(name: str, text: str, rest: str = "") -> str:
     return fold(name, rest, text) if text else ""
 
 
-def _body(section: str) -> str:
+def _without_heading(section: str) -> str:
     """The section without its heading."""
     return section.partition("\n\n")[2]
 
 
 def index_report(records: Sequence[RunRecord], paths: Sequence[str | PurePath] | None = None) -> str:
-    """reports/latest/report.md: one line a suite, linked to its own report.
+    """reports/latest/report.md: a line for each suite, with a link to its report.
 
-    paths: the suites' reports as seen from this one, in the records' order; default
-    `<suite file's stem>/report.md`.
+    paths: the suites' reports, relative to this one, in the order of `records`. The default is
+    `<stem of the suite file>/report.md`.
     """
     links = (
-        [_default_path(record) for record in records] if paths is None else [_posix(path) for path in paths]
+        [_default_path(record) for record in records]
+        if paths is None
+        else [_to_posix(path) for path in paths]
     )
     pairs = list(zip(records, links, strict=True))
     if not pairs:
         return "# slimgate\n\nNo suite has run.\n"
     return (
-        blocks(f"# slimgate: {_overall(records)}", _suites(pairs), *(_reasons(*pair) for pair in pairs))
+        blocks(
+            f"# slimgate: {_format_overall(records)}",
+            _suite_table(pairs),
+            *(_suite_reasons(*pair) for pair in pairs),
+        )
         + "\n"
     )
 
 
 def _gallery(pictures: Sequence[str]) -> str:
-    """The first picture, and behind a line the others: each fills half a screen."""
+    """The first picture, and the others folded, because each fills half a screen."""
     first, rest = pictures[:1], pictures[1:]
     more = format_count(len(rest), "more picture", "more pictures")
     return blocks(*first, fold("", f"Show {more}", blocks(*rest)) if rest else "")
@@ -174,7 +181,7 @@ def _picture(path: str) -> str:
     return f"![{escape(PurePath(path).stem)}]({quote(path)})"
 
 
-def _overall(records: Sequence[RunRecord]) -> str:
+def _format_overall(records: Sequence[RunRecord]) -> str:
     statuses = [record.verdict.status for record in records]
     worst = next(status for status in _WORST_FIRST if status in statuses)
     line = f"{worst}, {count(statuses.count('PASS'))} of {count(len(statuses))} suites hold"
@@ -182,13 +189,13 @@ def _overall(records: Sequence[RunRecord]) -> str:
     return line + (f", {format_count(bare, 'suite has', 'suites have')} no budget" if bare else "")
 
 
-def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
+def _suite_table(pairs: Sequence[tuple[RunRecord, str]]) -> str:
     records = [record for record, _ in pairs]
     carried = [describe_carried(record) for record in records]
     return table(
         [
             Column("suite", [_link(record.suite.path, path) for record, path in pairs]),
-            Column("status", [_status(record.verdict.status) for record in records]),
+            Column("status", [_bold_status(record.verdict.status) for record in records]),
             Column("hold", [count(record.verdict.passed) for record in records], right=True),
             Column("fail", [count(record.verdict.failed) for record in records], right=True),
             Column("undecided", [count(record.verdict.inconclusive) for record in records], right=True),
@@ -200,12 +207,12 @@ def _suites(pairs: Sequence[tuple[RunRecord, str]]) -> str:
     )
 
 
-def _reasons(record: RunRecord, path: str) -> str:
+def _suite_reasons(record: RunRecord, path: str) -> str:
     lines = [escape(message) for message in reasons(record)]
     return blocks(f"## {_link(record.suite.path, path)}", bullets([*lines, *recommend(record)]))
 
 
-def _status(status: Status) -> str:
+def _bold_status(status: Status) -> str:
     return status if status == "PASS" else f"**{status}**"
 
 
@@ -217,40 +224,44 @@ def _default_path(record: RunRecord) -> str:
     return f"{PurePath(record.suite.path).stem}/report.md"
 
 
-def _posix(path: str | PurePath) -> str:
+def _to_posix(path: str | PurePath) -> str:
     return path.as_posix() if isinstance(path, PurePath) else path
 
 
-def verdict_lines(record: RunRecord) -> str:
-    """The section; lines in the suite's order."""
+def verdict_section(record: RunRecord) -> str:
+    """The section "Verdicts", with its lines in the suite's order."""
     return blocks("## Verdicts", bullets(verdict_list(record)) or "Nothing was judged against a budget.")
 
 
 def verdict_list(record: RunRecord) -> list[str]:
-    """A line a judged result; what the first screen quotes is not said again, only how it was judged."""
+    """A line for each judged result. For a message of the first screen it only says how it was judged."""
     quoted = set(record.verdict.messages)
-    return [line for model in models(record) for line in _lines(model, quoted)]
+    return [line for model in models(record) for line in _verdict_lines(model, quoted)]
 
 
-def _lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[str]:
+def _verdict_lines(model: VariantRecord, quoted: Collection[str]) -> Iterator[str]:
     for result in model.results():
         facts = result.facts
         if not facts.budgets and (result.kind != SPEEDUP or facts.verdict is None):
             continue
-        line = f"{escape(model.name)}: {_figures(result)}" if facts.message is None else escape(facts.message)
-        basis = _basis(facts) if isinstance(facts, QualityFacts) else []
+        line = (
+            f"{escape(model.name)}: {_format_figures(result)}"
+            if facts.message is None
+            else escape(facts.message)
+        )
+        basis = _describe_method(facts) if isinstance(facts, QualityFacts) else []
         if facts.message in quoted:
             line = f"{escape(model.name)}: {escape(result.title)} {facts.verdict}, quoted above"
-        yield _line(model, line, basis, facts.budgets)
+        yield _join_line(model, line, basis, facts.budgets)
 
 
-def _line(model: VariantRecord, message: str, basis: list[str], budgets: list[BudgetFacts]) -> str:
+def _join_line(model: VariantRecord, message: str, basis: list[str], budgets: list[BudgetFacts]) -> str:
     parts = [message, *([] if model.gated else ["**not gated**"]), *basis]
     reasons = [f"why this budget: {escape(budget.reason)}" for budget in budgets if budget.reason is not None]
     return " · ".join([*parts, *reasons])
 
 
-def _basis(facts: QualityFacts) -> list[str]:
+def _describe_method(facts: QualityFacts) -> list[str]:
     clauses = [] if facts.method is None else [f"method: {escape(facts.method)}"]
     if facts.design_effect is not None:
         clauses.append(f"design effect {to_fixed(facts.design_effect, 2)}")
@@ -259,15 +270,15 @@ def _basis(facts: QualityFacts) -> list[str]:
     return clauses
 
 
-def _figures(result: Result) -> str:
-    """For a record that came without its messages."""
+def _format_figures(result: Result) -> str:
+    """Replaces the message in records that have none."""
     facts, name = result.facts, escape(result.name)
     budgets = ", ".join(
         f"{escape(budget.kind)} {significant(budget.limit)} {budget.verdict}" for budget in facts.budgets
     )
     match facts:
         case QualityFacts():
-            return f"{name} {quality_cell(facts)}, {budgets} {_rows(facts)}"
+            return f"{name} {quality_cell(facts)}, {budgets} {_format_rows(facts)}"
         case SinceFacts():
             return f"{name} since the baseline: {facts.verdict}"
         case SizeFacts():
@@ -285,7 +296,7 @@ def _figures(result: Result) -> str:
     return f"{result.of}, {budgets}"
 
 
-def _rows(facts: QualityFacts) -> str:
+def _format_rows(facts: QualityFacts) -> str:
     needed = facts.n_needed
     return f"(n={count(facts.n)})" + (
         "" if needed is None else f", about {significant(needed, 2)} gate rows would tell"

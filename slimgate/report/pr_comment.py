@@ -8,7 +8,7 @@ from functools import partial
 from slimgate._system.escape import escape, fence_code
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import RunRecord, VariantRecord, Weakening
-from slimgate.record.earlier_results import status_words
+from slimgate.record.earlier_results import format_status
 from slimgate.report.alarms import alarms
 from slimgate.report.cautions import warnings
 from slimgate.report.comparison import variants_table
@@ -48,7 +48,7 @@ def pr_comment(records: Sequence[RunRecord], *, limit: int = LIMIT) -> str:
     """
     pieces = [uncut("the marker", MARKER)]
     if len(records) > 1:
-        verdicts = [f"{escape(record.suite.path)}: **{status_words(record)}**" for record in records]
+        verdicts = [f"{escape(record.suite.path)}: **{format_status(record)}**" for record in records]
         pieces.append(uncut("the verdicts", bullets(verdicts)))
     weaker = [
         weaker_gate(record.baseline.weaker, f"the baseline {baseline_name(record)}")

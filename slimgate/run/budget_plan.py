@@ -9,7 +9,7 @@ from math import ceil, nan
 
 import numpy as np
 
-from slimgate.data.parts import text_codes
+from slimgate.data.parts import code_texts
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import list_names
 from slimgate.judge.budget_kinds import (
@@ -72,7 +72,7 @@ def count_groups(rows: Rows, text_columns: Sequence[str], group_column: str | No
 
 def find_group_ids(rows: Rows, text_columns: Sequence[str], group_column: str | None) -> Ints | None:
     """(rows,) group ids; rows with the same text are in one group. None if each row is its own group."""
-    return join_groups(row_groups(rows, group_column), text_codes(rows.table, text_columns))
+    return join_groups(row_groups(rows, group_column), code_texts(rows.table, text_columns))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from slimgate._system import quiet
 from slimgate._system.time_limit import OPTION, time_limit
-from slimgate.data.parts import collapsed_texts
+from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.errors import BuildError, SlimgateError, in_one_line
 from slimgate.models.hub import fetch_model
@@ -264,7 +264,7 @@ class Builder:
             model.kind = plugin.gives or model.kind
             return model
 
-        stands_later = self._are_held_out if step.adds_rows else adds_no_rows
+        are_held_out = self._are_held_out if step.adds_rows else adds_no_rows
         return self._make_artifact(
             where,
             step.name,
@@ -274,7 +274,7 @@ class Builder:
             apply,
             place=place,
             teachers=teachers,
-            stands_later=stands_later,
+            are_held_out=are_held_out,
         )
 
     def _apply_in_processes(
@@ -323,7 +323,7 @@ class Builder:
         if self._held_out is None:
             names = self._suite.setup.task.object.text_columns(self._suite.setup.task.params)
             tables = [self._rows.splits[split].table for split in keys.HELD_OUT if split in self._rows.splits]
-            rows = (row for table in tables for row in collapsed_texts(table, names))
+            rows = (row for table in tables for row in collapse_texts(table, names))
             self._held_out = frozenset(map(normalize_row, rows))
         return self._held_out
 
@@ -351,7 +351,7 @@ class Builder:
         *,
         place: _Place,
         teachers: tuple[Artifact, ...] = (),
-        stands_later: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
+        are_held_out: Callable[[Sequence[str]], list[bool]] = adds_no_rows,
         check: Callable[[], None] = lambda: None,
     ) -> Artifact:
         """check: called after the model is saved; raises if its sources are no longer what `key` names."""
@@ -369,7 +369,7 @@ class Builder:
             ):
                 heard = LastProgress(progress)
                 context = self._make_context(where, reads, teachers, scratch, heard)
-                context.stands_later = stands_later
+                context.are_held_out = are_held_out
                 start = time.perf_counter()
                 try:
                     with _explain_errors(where), self._limit_time(place.model):

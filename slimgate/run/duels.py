@@ -18,9 +18,9 @@ from slimgate.suite.suite import TEACHER
 COPY = "teacher's copy"
 DELAYED = "teacher with a delay"
 # A duel with a budget to decide may take this many times max_seconds.
-PATIENCE = 3
+TIMES_FOR_BUDGET = 3
 # The delay is a share of the median of so many calls: a single call may hit a moment when the machine stalls.
-_CALLS = 5
+_CALLS_FOR_MEDIAN = 5
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Duels:
         budget = budgets.find_speed_budget(workload) if budgets else None
         minimum = budget.limit if budget else None
         models = {TEACHER: self._teacher, COPY: self._teacher, variant.name: variant}
-        share = 0.5 if minimum is None else PATIENCE
+        share = 0.5 if minimum is None else TIMES_FOR_BUDGET
         seconds = share * suite.measure.max_seconds if max_seconds is None else max_seconds
         planted = self._planted_delay
         visible = planted.visible if planted else speed.FINE
         return self._run_duel(models, workload, minimum=minimum, max_seconds=seconds, visible=visible)
 
-    def planted_delay(self) -> PlantedDelay:
+    def plant_delay(self) -> PlantedDelay:
         """The duel of the teacher against itself with a busy wait after each call; once a suite's run.
 
         It uses the workload with the longest call and takes up to three times the suite's max_seconds; it
@@ -77,7 +77,7 @@ class Duels:
         If none is detected, no speed-up of the run is decided.
         """
         if self._planted_delay is None:
-            planted = self._plant_delay(0, patience=PATIENCE)
+            planted = self._plant_delay(0, patience=TIMES_FOR_BUDGET)
             for number in range(1, len(speed.PLANTED_DELAYS)):
                 if planted.visible is None:
                     planted = self._plant_delay(number)
@@ -107,7 +107,7 @@ class Duels:
         try:
             teacher, delayed = (self._get_contender(name, self._teacher) for name in (TEACHER, DELAYED))
             teacher.prepare(inputs, workload.part)
-            delayed.delay(share * median(time_call(teacher) for _ in range(_CALLS)))
+            delayed.delay(share * median(time_call(teacher) for _ in range(_CALLS_FOR_MEDIAN)))
         except MeasureError:
             self.close()
             raise

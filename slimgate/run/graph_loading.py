@@ -14,7 +14,7 @@ from slimgate.models.config import model_labels
 from slimgate.models.example_batches import example_batches
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import runtime_of
+from slimgate.plugins.loading import find_default_runtime
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import TaskFacts
 from slimgate.plugins.runtime import Runtime
@@ -23,7 +23,7 @@ from slimgate.steps.agreement import predictor_of, scores
 
 def find_graph_runtime(kind: str) -> Runtime[Any]:
     """The runtime that executes folders of that kind."""
-    named_runtime = runtime_of(kind)
+    named_runtime = find_default_runtime(kind)
     assert named_runtime is not None, kind
     return named_runtime[1]
 

@@ -38,7 +38,7 @@ from slimgate._system.digests import (
 )
 from slimgate._system.processor import describe_processor
 from slimgate.errors import DataError
-from slimgate.models.saved_weights import stored_dtype
+from slimgate.models.saved_weights import find_main_dtype
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.loading import installed_plugins, module_of
 from slimgate.plugins.models import ModelRef
@@ -646,7 +646,7 @@ def _make_format_key(ref: ModelRef, *, fitted: bool) -> Json:
             "code": code_digest("slimgate.models.checkpoint"),
             "readers": dict(versions(READERS)),
         }
-    stored = stored_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
+    stored = find_main_dtype(ref.folder) if ref.folder is not None and not ref.fresh else None
     dtype = ref.dtype or ("float32" if fitted else stored)
     return {} if dtype in (None, "float32") else {"dtype": dtype}
 

@@ -1,4 +1,4 @@
-"""Runs the duels of a suite's servers under load: one for each variant and load, shared by all parts."""
+"""Runs the load duels of a suite: one for each variant and load. Budgets on parts of an answer share it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LoadDuels:
         run = self._teacher.run
         suite = run.suite
         prompts = run.encoder.of(self._teacher.built.artifact)
-        assert isinstance(prompts, AskedPrompts)  # as of every endpoint
+        assert isinstance(prompts, AskedPrompts)  # every endpoint has them
         writing_options = writing(suite.setup.task.params)
         requests = requests_of_load(prompts, writing_options, load.requests, suite.seed)
         with run.watch.stage(

@@ -68,7 +68,7 @@ class StepJob:
             device="cpu",
             threads=self.threads,
             scratch=scratch,
-            stands_later=self._are_held_out,
+            are_held_out=self._are_held_out,
             share=self.teachers[0][1] if self.teachers else None,
             more_teachers=tuple(
                 MoreTeacher(partial(_load_teacher_model, folder), share)

@@ -17,7 +17,7 @@ from slimgate.plugins.runtime import Runtime
 
 
 class Params(Table):
-    """runtime = { name = "aoti" } has no options: they were settled when the package was compiled."""
+    """runtime = { name = "aoti" } has no options: `to_aoti` has them, which compiles the package."""
 
 
 class AotiPredictor:
@@ -39,7 +39,7 @@ class AotiPredictor:
                 f"inputs {', '.join(sorted(batch))} came, expected those that the package was compiled for: "
                 f"{', '.join(sorted(self._inputs))}"
             )
-        # its code relies on dense rows, and does not look
+        # its code assumes contiguous arrays, and does not check
         dense = {name: np.ascontiguousarray(batch[name]) for name in self._inputs}
         return {name: torch.from_numpy(values).to(self._device) for name, values in dense.items()}
 
@@ -58,12 +58,15 @@ class AotiPredictor:
         return np.asarray(output.cpu().numpy(), dtype=np.float32)
 
     def close(self) -> None:
-        """Drops the package and the files that it was unpacked into."""
+        """Frees the package and its unpacked files."""
         self._package = None
 
 
 def open_package(package: Path) -> Any:
-    """The package, called with a dict of tensors. Raises BuildError for one that holds more than code."""
+    """Opens a package, which is called with a dict of tensors.
+
+    Raises BuildError if it has files that are neither compiled code nor its description.
+    """
     from torch._inductor import aoti_load_package
 
     from slimgate._system.quiet import silent
@@ -79,7 +82,7 @@ class Aoti(Runtime[Params]):
     default_for = kinds
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> AotiPredictor:
-        """The artifact's package, on `threads` threads. Raises BuildError where it is for another machine."""
+        """Opens the package, with `threads` threads. Raises BuildError if it is for another machine."""
         import torch
 
         from slimgate.models.aoti_model import PACKAGE, read_description

@@ -146,7 +146,7 @@ class CascadePredictor:
         return [float(share) for share in self._asked[1:] / self._asked[0]]
 
     def forget(self) -> None:
-        """Starts to count the rows anew."""
+        """Starts to count the rows again from zero."""
         self._asked[:] = 0
 
     def prepare(self, batch: Arrays) -> object:
@@ -172,7 +172,10 @@ class CascadePredictor:
         return self._ask(call)
 
     def _ask(self, make_inputs: Callable[[int, Places | None], object]) -> npt.NDArray[np.float32]:
-        """The answers of all rows. call_of(number, places): what one model gets for some rows; None: all."""
+        """(rows, classes) the answers of all rows.
+
+        make_inputs(number, rows): the prepared inputs of one model for these rows; None: for all.
+        """
         rows: Places | None = None  # None: all
         answers: npt.NDArray[np.float32] | None = None
         for number, member in enumerate(self._members):
@@ -199,7 +202,7 @@ class CascadePredictor:
         return answers
 
     def _call(self, number: int, prepared: _Prepared, rows: Places | None) -> object:
-        """What one model gets for some rows of the batch."""
+        """The prepared inputs of one model, for some rows of the batch; None: all."""
         if rows is None:
             return prepared.whole[number]
         inputs = select_inputs(prepared.batch, self._members[number].inputs)
@@ -220,14 +223,14 @@ class CascadeRuntime(Runtime[Params]):
     default_for = kinds
 
     def load(self, folder: Path, params: Params, *, device: str, threads: int) -> CascadePredictor:
-        """Every model, in its own runtime, on `threads` threads: only one of them runs at a time."""
+        """Loads every model in its own runtime. Each has all `threads`, because only one runs at a time."""
         members = read_cascade(folder).members
         return CascadePredictor(
             members, [load_member(folder, member, device=device, threads=threads) for member in members]
         )
 
     def count_macs(self, folder: Path, batch: Arrays, *, device: str) -> Macs:
-        """Refused: it differs from row to row."""
+        """Raises MeasureError: it differs from row to row."""
         raise MeasureError("what a cascade computes depends on the row")
 
 
@@ -235,7 +238,7 @@ runtime = CascadeRuntime()
 
 
 def load_member(folder: Path, member: Member, *, device: str, threads: int) -> Predictor:
-    """One model of a cascade's folder. Raises BuildError or MissingExtra that names it."""
+    """Loads one model of a cascade. Raises BuildError or MissingExtra with the model's name."""
     plugin = load("runtime", member.runtime)
     options = plugin.Params.model_validate(with_tuples(member.params))
     try:

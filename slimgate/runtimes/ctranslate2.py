@@ -2,9 +2,9 @@
 
     runtime = { name = "ctranslate2" }
 
-It runs the artifacts of to_ctranslate2, in the types that their weights were stored in. Answers are greedy.
-A decoder gives the scores of whole texts too, so it serves every task of a causal language model; its prompts
-of one length are answered together. An encoder-decoder writes text alone, so it serves text_to_text.
+It runs the artifacts of to_ctranslate2 in the number type of their weights. Answers are greedy. A decoder
+also gives the scores of whole texts, so it serves every task of causal language models. It answers prompts of
+one length together. An encoder-decoder only writes text, so it serves text_to_text.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ TRANSLATOR = Form(
     imports="import ctranslate2\nfrom transformers import AutoTokenizer\n",
     load='translator = ctranslate2.Translator(".")',
     predict='ids = tokenizer(texts, truncation=True)["input_ids"]\n'
-    "tokens = [tokenizer.convert_ids_to_tokens(one) for one in ids]\n"
-    "found = translator.translate_batch(\n"
+    "tokens = [tokenizer.convert_ids_to_tokens(text_ids) for text_ids in ids]\n"
+    "results = translator.translate_batch(\n"
     "    tokens, beam_size=1, max_input_length=0, max_decoding_length=64{prefix}\n"
     ")",
-    tail="written = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]\n"
-    "answers = [tokenizer.decode(one, skip_special_tokens=True) for one in written]\n"
+    tail="written = [tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]\n"
+    "answers = [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]\n"
     'print(*answers, sep="\\n")',
     own_config=True,
 )
@@ -46,11 +46,12 @@ GENERATOR = replace(
     imports="import json\nimport ctranslate2\nfrom transformers import AutoTokenizer\n",
     load='generator = ctranslate2.Generator(".")\nends = json.load(open("config.json"))["slimgate"]["ends"]',
     predict='ids = tokenizer(texts)["input_ids"]\n'
-    "tokens = [tokenizer.convert_ids_to_tokens(one) for one in ids]\n"
-    "found = generator.generate_batch(\n"
+    "tokens = [tokenizer.convert_ids_to_tokens(text_ids) for text_ids in ids]\n"
+    "results = generator.generate_batch(\n"
     "    tokens, max_length=64, end_token=ends, include_prompt_in_result=False\n"
     ")",
-    tail="answers = [tokenizer.decode(one.sequences_ids[0], skip_special_tokens=True) for one in found]\n"
+    tail="written = [result.sequences_ids[0] for result in results]\n"
+    "answers = [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]\n"
     'print(*answers, sep="\\n")',
 )
 

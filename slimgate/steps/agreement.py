@@ -22,7 +22,7 @@ from slimgate.errors import BuildError
 from slimgate.models.predict import batches as cut_into_batches
 from slimgate.plugins.base import Arrays
 from slimgate.plugins.context import BuildContext
-from slimgate.plugins.loading import runtime_of
+from slimgate.plugins.loading import find_default_runtime
 from slimgate.plugins.models import Predictor
 
 Scores = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ MOST_KEPT = 2**18
 
 def predictor_of(model: Any, context: BuildContext) -> Predictor:
     """A model that a step has made, as the runtime predicts that executes its kind by default."""
-    runtime = runtime_of(model.kind)
+    runtime = find_default_runtime(model.kind)
     if runtime is None:
         raise BuildError(f"no runtime executes models of kind {model.kind}")
     return runtime[1].open_model(model, context)

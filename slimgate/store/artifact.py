@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import plugins, runtime_of
+from slimgate.plugins.loading import find_default_runtime, plugins
 from slimgate.store.store import Entry
 
 
@@ -38,7 +38,7 @@ class Artifact:
     @property
     def loader(self) -> Callable[[Path, str], Any] | None:
         """What loads its kind, ready for a step; None where no step can start from it."""
-        runtime = runtime_of(self.kind)
+        runtime = find_default_runtime(self.kind)
         return runtime[1].load_model if runtime else None
 
     def load(self, device: str) -> Any:

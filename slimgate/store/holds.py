@@ -1,12 +1,15 @@
-"""Which entries of a store running processes use, and when each was used last: what a prune must know.
+"""Records which entries of a store running processes use, and when each entry was last used.
 
-    holds/ID.lock       locked as long as a process lives; the kernel lets go however it dies
-    holds/ID            the entries that it uses, a line each
-    used/KIND-KEY       an empty file whose time is set at each use: access times are not kept where a disk is
-                        mounted with noatime, and a file of an entry itself is never touched
+`slimgate store prune` needs both: it removes no entry that a process uses, and the oldest entries first.
 
-A process says that it uses an entry before it looks whether it is there; a prune looks who uses it and takes
-it away in one go. Both hold the lock `locks/holds.lock` for that moment, so that neither overtakes the other.
+    holds/ID.lock       locked while a process lives; the kernel releases it however the process ends
+    holds/ID            the entries that the process uses, one a line
+    used/KIND-KEY       an empty file whose modification time is the last use. Access times would not do,
+                        because a disk may be mounted with noatime
+
+A process records that it uses an entry, and only then looks for it. A prune checks who uses an entry and
+moves it away. Both take the lock `locks/holds.lock` meanwhile, so neither can come between the two steps of
+the other.
 """
 
 from __future__ import annotations
@@ -25,40 +28,41 @@ FOLDERS = ("holds", "used")
 
 @dataclass
 class _Holder:
-    """What this process uses of one store."""
+    """The entries of one store that this process uses. file: lists them. alive: locked while it lives."""
 
     file: Path
     alive: FileLock
     names: set[str] = field(default_factory=set)
 
     def forget(self) -> None:
-        """At the end of the process, which a child that was forked from it does not tell."""
+        """Removes the files at the end of the process."""
+        # A child that was forked from the process runs this too when it ends, and must not remove them.
         if self.file.name.split(".")[0] == str(os.getpid()):
             with suppress(OSError):
                 self.file.unlink(missing_ok=True)
                 Path(self.alive.lock_file).unlink(missing_ok=True)
 
 
-# By the store and by the process: a forked child holds for itself.
-_MINE: dict[tuple[Path, int], _Holder] = {}
+# (root of the store, process id) -> its holder. The process id, because a forked child needs its own holder.
+_HOLDERS: dict[tuple[Path, int], _Holder] = {}
 
 
-def moment_of_holds(root: Path) -> FileLock:
-    """The lock under which holds are said and read."""
+def lock_holds(root: Path) -> FileLock:
+    """The lock that a process needs to write or read holds."""
     return FileLock(root / "locks" / "holds.lock")
 
 
 def hold(root: Path, name: str) -> None:
-    """Says that this process uses an entry until it ends, whether it is there or not. Raises OSError."""
-    mine = _MINE.get((root, os.getpid()))
-    if mine is not None and name in mine.names:
+    """Records that this process uses an entry until it ends. The entry need not exist. Raises OSError."""
+    holder = _HOLDERS.get((root, os.getpid()))
+    if holder is not None and name in holder.names:
         return
-    with moment_of_holds(root):
-        if mine is None or not mine.file.exists():
-            mine = _MINE[root, os.getpid()] = _new_holder(root)
-        with mine.file.open("a", encoding="utf-8") as stream:
+    with lock_holds(root):
+        if holder is None or not holder.file.exists():
+            holder = _HOLDERS[root, os.getpid()] = _new_holder(root)
+        with holder.file.open("a", encoding="utf-8") as stream:
             stream.write(name + "\n")
-        mine.names.add(name)
+        holder.names.add(name)
 
 
 def _new_holder(root: Path) -> _Holder:
@@ -71,23 +75,26 @@ def _new_holder(root: Path) -> _Holder:
     return holder
 
 
-def held_entries(root: Path) -> frozenset[str]:
-    """The entries that living processes use, to be asked under `moment_of_holds`. Dead ones are forgotten."""
+def list_used_entries(root: Path) -> frozenset[str]:
+    """The entries that living processes use. The caller has the lock `lock_holds`.
+
+    It removes the files of processes that have ended.
+    """
     names: set[str] = set()
     for lock in (root / "holds").glob("*.lock"):
         file = lock.with_suffix("")
         try:
-            with FileLock(lock, timeout=0):
+            with FileLock(lock, timeout=0):  # nobody holds it, so the process has ended
                 file.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-        except (Timeout, PermissionError):  # it lives, or is somebody else's and may
-            with suppress(FileNotFoundError):  # between its lock and its first line
+        except (Timeout, PermissionError):  # it lives, or belongs to another user and may live
+            with suppress(FileNotFoundError):  # it has its lock, but has not written its file yet
                 names |= set(file.read_text("utf-8").splitlines())
     return frozenset(names)
 
 
 def note_use(root: Path, name: str) -> None:
-    """Sets the time of an entry's last use to now; a hint, which a full or read-only disk does without."""
+    """Sets the time of an entry's last use to now. It does nothing on a full or read-only disk."""
     with suppress(OSError):
         file = _use_file(root, name)
         file.parent.mkdir(exist_ok=True)
@@ -95,7 +102,7 @@ def note_use(root: Path, name: str) -> None:
 
 
 def last_use(root: Path, name: str) -> float | None:
-    """Seconds since the epoch; None where no use was noted."""
+    """The last use of an entry, in seconds since the epoch; None if there is no note of it."""
     try:
         return _use_file(root, name).stat().st_mtime
     except OSError:
@@ -103,7 +110,7 @@ def last_use(root: Path, name: str) -> float | None:
 
 
 def forget_use(root: Path, name: str) -> None:
-    """Of an entry that is gone."""
+    """Removes the time of the last use of an entry that is gone."""
     with suppress(OSError):
         _use_file(root, name).unlink(missing_ok=True)
 

@@ -1,9 +1,7 @@
-"""What a store holds, entry by entry, read without changing anything.
+"""Lists the entries of a store, and removes the least recently used ones.
 
-Takes entries out of a store, the least recently used first.
-
-Never what a baseline refers to (its artifacts, what those were built from, their outcomes, its splits), never
-what a running process uses, never what is being made.
+It never removes an entry that a running process uses or makes, nor one that a baseline refers to: its
+artifacts, the artifacts that those were built from, their outcomes, its splits.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from slimgate.errors import DataError
-from slimgate.store.holds import FOLDERS, forget_use, held_entries, last_use, moment_of_holds
+from slimgate.store.holds import FOLDERS, forget_use, last_use, list_used_entries, lock_holds
 from slimgate.store.seal import Damaged, check_entry, read_manifest
-from slimgate.store.store import DAMAGED, UNFINISHED, Json, passing_name, remove, writing
+from slimgate.store.store import DAMAGED, UNFINISHED, Json, make_temporary_name, remove, writing
 
 # folders of a store that hold no entries; record/looks_log.py writes looks
 _NO_KINDS = ("locks", "tmp", "looks", UNFINISHED, *FOLDERS)
@@ -30,10 +28,10 @@ DAY = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class Stored:
-    """An entry, or one that was set aside (kind "damaged").
+    """An entry of a store, or a damaged one that was set aside (kind "damaged").
 
-    manifest: empty where it is damaged. bytes: of all its files. used: its last use, in seconds since the
-    epoch; where none was noted, when it was made.
+    manifest: empty if the entry is damaged. bytes: the size of all its files. used: its last use, in seconds
+    since the epoch; if there is no note of a use, when it was made.
     """
 
     kind: str
@@ -49,7 +47,7 @@ class Stored:
 
 
 def list_entries(root: Path) -> list[Stored]:
-    """Every entry, by kind and key. Raises DataError where there is no store."""
+    """Every entry, sorted by kind and key. Raises DataError if the folder is not a store."""
     if not all((root / name).exists() for name in ("locks", "tmp", ".gitignore")):
         raise DataError(
             f"{root}: there is no store, expected a folder that slimgate made; name it by --store DIR"
@@ -59,7 +57,7 @@ def list_entries(root: Path) -> list[Stored]:
 
 
 def _read_entry(root: Path, folder: Path) -> Stored | None:
-    """None of what is taken away meanwhile."""
+    """Reads one entry; None if another process removes it meanwhile."""
     name = f"{folder.parent.name}/{folder.name}"
     try:
         manifest = read_manifest(folder, name)
@@ -77,10 +75,10 @@ def _creation_time(manifest: Json) -> float | None:
     return datetime.fromisoformat(manifest["created"]).timestamp() if manifest else None
 
 
-def damages(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
-    """The entries that are not as they were made, and what is wrong. Reads every file of all of them.
+def find_damaged(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
+    """The entries whose files have changed since they were made, and what is wrong. It reads every file.
 
-    What was set aside is known to be damaged, and is not among them.
+    Entries that were set aside are left out: they are known to be damaged.
     """
     for entry in entries:
         if entry.kind == DAMAGED:
@@ -88,14 +86,14 @@ def damages(entries: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
         try:
             check_entry(entry.folder, entry.name)
         except Damaged as error:
-            if entry.folder.exists():  # else it was pruned meanwhile
+            if entry.folder.exists():  # else another process removed it meanwhile
                 yield entry, str(error)
         except OSError as error:
             yield entry, f"it cannot be read ({error.strerror})"
 
 
 def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
-    """What an entry is of, in words. artifacts: what an artifact of that digest is of."""
+    """What an entry holds, in words. artifacts: digest of an artifact -> its description."""
     manifest = entry.manifest
     if "step" in manifest:
         return f"{manifest['told']}: {manifest['step']}" if "told" in manifest else str(manifest["step"])
@@ -110,7 +108,7 @@ def describe_entry(entry: Stored, artifacts: Mapping[str, str]) -> str:
 
 
 def describe_artifacts(entries: Iterable[Stored]) -> dict[str, str]:
-    """What each artifact is of, by its digest."""
+    """Digest of each artifact -> its description."""
     return {
         str(entry.manifest["digest"]): describe_entry(entry, {})
         for entry in entries
@@ -118,19 +116,19 @@ def describe_artifacts(entries: Iterable[Stored]) -> dict[str, str]:
     }
 
 
-def day_and_time(seconds: float) -> str:
-    """In UTC, to the minute."""
+def format_time(seconds: float) -> str:
+    """`2026-11-20 14:02`, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
 
 
 def age(entry: Stored, now: float | None = None) -> float:
-    """Seconds since the last use; none below zero, where a clock was set back since."""
+    """Seconds since the last use. It is at least 0, also if the clock was set back meanwhile."""
     return max(0.0, (time.time() if now is None else now) - entry.used)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """None: without that limit."""
+    """How much a store may keep. None: no such limit."""
 
     max_bytes: int | None = None
     older_than_days: float | None = None
@@ -138,7 +136,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was removed (or would be); what stays though a limit wants it away, because it is used or kept."""
+    """What a prune removed, or would remove.
+
+    used, kept: entries that exceed the limits and stay, because a process uses them, or they are protected.
+    """
 
     removed: list[Stored]
     used: list[Stored]
@@ -153,11 +154,14 @@ def prune(
     *,
     dry_run: bool = False,
 ) -> Pruned:
-    """Removes entries until the limits hold. protected: names of those that stay whatever the limits say."""
+    """Removes entries, the least recently used first, until the limits hold.
+
+    protected: names of entries that always stay.
+    """
     result = Pruned([], [], [])
     left = sum(entry.bytes for entry in entries)
     for entry in sorted(entries, key=age, reverse=True):
-        if not _wanted_away(entry, left, limits):
+        if not _exceeds_limits(entry, left, limits):
             continue
         if entry.name in protected:
             result.kept.append(entry)
@@ -169,19 +173,19 @@ def prune(
     return result
 
 
-def _wanted_away(entry: Stored, bytes_left: int, limits: Limits) -> bool:
+def _exceeds_limits(entry: Stored, bytes_left: int, limits: Limits) -> bool:
     old = limits.older_than_days is not None and age(entry) > limits.older_than_days * DAY
     return old or (limits.max_bytes is not None and bytes_left > limits.max_bytes)
 
 
 def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
-    """Whether it could be removed: nobody makes it anew, and nobody uses it."""
+    """Removes an entry, unless a process makes or uses it. Returns whether it did, or would."""
     key_lock = FileLock(root / "locks" / f"{entry.kind}-{entry.key}.lock", timeout=0)
-    gone = root / "tmp" / passing_name(entry.kind, entry.key)
+    gone = root / "tmp" / make_temporary_name(entry.kind, entry.key)
     with writing(root):
         try:
-            with key_lock, moment_of_holds(root):
-                if entry.name in held_entries(root):
+            with key_lock, lock_holds(root):
+                if entry.name in list_used_entries(root):
                     return False
                 if not dry_run:
                     os.rename(entry.folder, gone)
@@ -191,14 +195,14 @@ def _remove_entry(root: Path, entry: Stored, *, dry_run: bool) -> bool:
         except FileNotFoundError:  # another prune was faster
             return True
         finally:
-            if entry.kind == DAMAGED:  # its name never comes again
+            if entry.kind == DAMAGED:  # its name is never used again, so its lock is not needed
                 Path(key_lock.lock_file).unlink(missing_ok=True)
         remove(gone)
     return True
 
 
-def size_of(text: str) -> int:
-    """Bytes of "5GB", "500 MB", "1.5GiB", "4096"; 1 GB = 1024³. Raises DataError."""
+def parse_size(text: str) -> int:
+    """The bytes that "5GB", "500 MB", "1.5GiB" or "4096" mean; 1 GB = 1024³. Raises DataError."""
     number = text.strip().upper().removesuffix("B").removesuffix("I").strip()
     power = "KMGT".find(number[-1:]) + 1 if number[-1:] else 0
     with suppress(ValueError, OverflowError):

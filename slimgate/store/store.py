@@ -3,19 +3,20 @@
     .slimgate/
         .gitignore              *
         splits/KEY/  artifacts/KEY/  outcomes/KEY/  teacher_answers/KEY/    an entry: its files, manifest.json
-        locks/                  a lock per key
+        locks/                  a lock for each key
         tmp/                    entries that are being made
-        unfinished/             answers of servers, line by line, of entries that are not whole yet
-        damaged/                entries that were not as they were made, kept to be looked at
-        holds/  used/           who uses what, and when (holds.py)
-        looks/                  what was judged on which rows (looks.py)
+        unfinished/             answers of servers so far, of entries that are not complete yet
+        damaged/                damaged entries, kept so that a user can look at them
+        holds/  used/           which process uses what, and when (holds.py)
+        looks/                  what was judged on which rows (record/looks_log.py)
 
-An entry appears whole or not at all: it is made in tmp/, its manifest (with the sha256 of every file) is
-written last, then the folder is renamed. What a killed process left in tmp/ is removed by the next one
-that opens the store: nobody holds the lock of its key. Every entry is read through before it is given out;
-one that is damaged is set aside and made again. docs/store.md tells of several machines on one store.
+An entry appears complete or not at all. It is made in tmp/, its manifest (with the sha256 of every file) is
+written last, and then the folder is renamed. If a process is killed, the next one that opens the store
+removes what it left in tmp/, because nobody holds the lock of that key. The store reads every file of an
+entry before it returns the entry. It sets a damaged entry aside and makes it again. docs/store.md describes
+several machines on one store.
 
-What a disk refuses, in one line that says what to do: full, read-only, not permitted, without locks.
+An error of the disk (full, read-only, not permitted, without locks) becomes one line that says what to do.
 """
 
 from __future__ import annotations
@@ -38,34 +39,35 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from slimgate.errors import BuildError
-from slimgate.store.holds import held_entries, hold, moment_of_holds, note_use
+from slimgate.store.holds import hold, list_used_entries, lock_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What a library written in another language says in words, with the number of the error.
+# How libraries that are not written in Python report a full disk.
 _FULL_IN_WORDS = re.compile(r"No space left on device|Disk quota exceeded|File too large \(os error")
 _ELSEWHERE = "name another by --slimgate-store DIR"
 _FREE = f"free some by `slimgate store prune --max-size SIZE`, or {_ELSEWHERE}"
 Json = dict[str, Any]
 
 DAMAGED, UNFINISHED = "damaged", "unfinished"
-# What another machine left in tmp/ stays so long, though nobody holds its lock: locks may not reach there.
+# How long a folder of another machine stays in tmp/ although nobody seems to hold its lock: locks do not
+# reach from machine to machine on every shared disk.
 _OF_OTHERS_SECONDS = 24 * 60 * 60
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """What the store itself does to its files: every refusal is a BuildError of one line."""
+    """Turns an OSError into a BuildError of one line. For writes of the store itself."""
     try:
         yield
     except OSError as error:
-        raise BuildError(f"store {root}: {_refusal(error)}") from error
+        raise BuildError(f"store {root}: {_describe_refusal(error)}") from error
 
 
 @contextmanager
 def reading(root: Path, name: str) -> Iterator[None]:
-    """An entry that may not be read is no damaged one: that is a BuildError of one line."""
+    """Turns an OSError into a BuildError of one line. An entry that cannot be read is not a damaged one."""
     try:
         yield
     except OSError as error:
@@ -75,21 +77,26 @@ def reading(root: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def filling(root: Path, name: str) -> Iterator[None]:
-    """What fills an entry may fail in any way; a disk that is full, or read-only by now, is told as such."""
+    """Turns any error into a BuildError of one line if a full or read-only disk caused it.
+
+    For the code that writes the files of an entry, which may raise anything.
+    """
     try:
         yield
     except Exception as error:
-        cause = next((cause for cause in _chain(error) if _is_full(cause) or _is_read_only(cause)), None)
-        if cause is None or f"store {root}: " in str(error):  # an entry made within this one has told
+        cause = next(
+            (cause for cause in _iter_causes(error) if _is_full(cause) or _is_read_only(cause)), None
+        )
+        if cause is None or f"store {root}: " in str(error):  # an entry made within this one has said it
             raise
-        problem = _refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
+        problem = _describe_refusal(cause) if isinstance(cause, OSError) else f"no space is left; {_FREE}"
         text = " ".join(str(error).split())
         raise BuildError(
             f"store {root}: {problem}; nothing of {name} was kept, which ended: {text}"
         ) from error
 
 
-def _refusal(error: OSError) -> str:
+def _describe_refusal(error: OSError) -> str:
     if error.errno in _FULL:
         return f"no space is left ({error.strerror}); {_FREE}"
     if error.errno == errno.ENOLCK:
@@ -107,20 +114,20 @@ def _is_read_only(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EROFS
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what caused it."""
+def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 class DamagedEntry(UserWarning):
-    """An entry that was not as it was made; it was set aside and is made again."""
+    """The warning for an entry whose files have changed. It is set aside and made again."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete entry: its folder, its manifest, and whether it was there before."""
+    """A complete entry: its folder, its manifest, and whether it existed before."""
 
     folder: Path
     manifest: Json
@@ -131,9 +138,10 @@ class Store:
     """Entries by kind and key, under one root folder."""
 
     def __init__(self, root: Path, *, rebuild: str | None = None) -> None:
-        """rebuild: a mark, such as `moment` gives; what was not made under it counts as missing.
+        """Opens a store, and makes its folder if there is none.
 
-        That it is no comparison of times makes it right also where a clock was set back.
+        rebuild: a mark, such as `moment()`. Entries without this mark count as missing. Marks are compared
+        for equality and not as times, so it works also if the clock was set back.
         """
         self.root = root
         self._rebuild = rebuild
@@ -146,27 +154,28 @@ class Store:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Removes what killed processes left; an entry that is being made is locked, and stays."""
+        """Removes what killed processes left. An entry that is being made has a lock, and stays."""
         for left in (self.root / "tmp").iterdir():
             name, _, _ = left.name.rpartition("-")
             with suppress(Timeout), FileLock(self._lock_file(name), timeout=0):
                 _remove_leftover(left)
-        with moment_of_holds(self.root):
-            held_entries(self.root)  # forgets processes that are gone
+        with lock_holds(self.root):
+            list_used_entries(self.root)  # removes the files of processes that have ended
 
     def _lock_file(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
 
     def find(self, kind: str, key: str) -> Entry | None:
-        """The entry, where it is complete, every file as it was made, and not to be rebuilt.
+        """The entry if it is complete, undamaged and not to be rebuilt; else None.
 
-        From then on this process uses it: no prune takes it away. Raises BuildError where it may not be read.
+        From then on this process uses the entry, so no prune removes it. Raises BuildError if it cannot be
+        read.
         """
         folder, name = self.root / kind / key, f"{kind}/{key}"
         with writing(self.root):
             if not folder.is_dir():
                 return None
-            hold(self.root, name)  # before looking: what is looked at is not pruned
+            hold(self.root, name)  # first, so that no prune removes it while its files are read
         with reading(self.root, name):
             try:
                 manifest = check_entry(folder, name)
@@ -178,19 +187,19 @@ class Store:
         return Entry(folder, manifest, True)
 
     def make(self, kind: str, key: str, fill: Callable[[Path], Json]) -> Entry:
-        """The entry, made by `fill` where it is missing.
+        """The entry. If it is missing, `fill` makes it.
 
-        fill(folder) writes the entry's files into an empty folder and gives what the manifest shall say.
-        One process makes it; others that ask meanwhile wait and take it. Raises BuildError where the disk
-        is full or may not be written; nothing of the entry is left then.
+        fill(folder) writes the files of the entry into an empty folder, and returns the facts for its
+        manifest. One process makes an entry. Others wait for it, and then take it. Raises BuildError if the
+        disk is full or cannot be written; then nothing of the entry is left.
         """
-        artifact = self.find(kind, key)
-        if artifact is not None:
-            return artifact
+        entry = self.find(kind, key)
+        if entry is not None:
+            return entry
         with self._lock(kind, key):
-            artifact = self.find(kind, key)
-            if artifact is not None:
-                return artifact
+            entry = self.find(kind, key)  # another process may have made it meanwhile
+            if entry is not None:
+                return entry
             self._set_aside_if_damaged(kind, key)
             return self._make(kind, key, fill)
 
@@ -205,9 +214,10 @@ class Store:
             lock.release()
 
     def unfinished_file(self, kind: str, key: str) -> Path:
-        """A file for parts of an entry, which a process that is killed leaves for the next one that makes it.
+        """A file for the finished parts of an entry. If a process is killed, the next one continues from it.
 
-        Whoever makes the entry writes it, under the entry's lock, and removes it when the entry is whole.
+        The process that makes the entry has its lock. It writes the file, and removes it when the entry is
+        complete.
         """
         mark = "" if self._rebuild is None else re.sub(r"\W", "", self._rebuild)
         return self.root / UNFINISHED / f"{kind}-{key}{mark}.jsonl"
@@ -249,16 +259,20 @@ class Store:
             shutil.rmtree(work, ignore_errors=True)
 
     def _workplace(self, kind: str, key: str) -> Path:
-        """An empty folder in tmp/, of this process alone; what others of this key left there is removed."""
+        """Makes an empty folder in tmp/. Removes what other processes left there of this key."""
         for left in (self.root / "tmp").glob(f"{kind}-{key}-*"):
             if left.name.rpartition("-")[0] == f"{kind}-{key}":
                 _remove_leftover(left)
-        work = self.root / "tmp" / passing_name(kind, key)
+        work = self.root / "tmp" / make_temporary_name(kind, key)
         work.mkdir()
         return work
 
     def _publish(self, work: Path, kind: str, key: str, manifest: Json) -> Entry:
-        """Moves an entry to its place. Where locks do not reach, another machine may have been faster."""
+        """Moves an entry to its place.
+
+        On disks without locks between machines, another machine may have made it meanwhile. Then that entry
+        is used, unless it is to be rebuilt.
+        """
         final, name = self.root / kind / key, f"{kind}/{key}"
         final.parent.mkdir(exist_ok=True)
         old = work.with_name(work.name + ".old")
@@ -271,20 +285,20 @@ class Store:
             else:
                 note_use(self.root, name)
                 return Entry(final, manifest, False)
-            if self._rebuild is None and (artifact := self.find(kind, key)) is not None:
-                return artifact
+            if self._rebuild is None and (entry := self.find(kind, key)) is not None:
+                return entry
             with suppress(FileNotFoundError):
                 os.rename(final, old)
             remove(old)
 
 
-def entry_of(root: Path, kind: str, key: str) -> Entry:
-    """An entry of a store that is only read, also where it may not be written.
+def open_entry(root: Path, kind: str, key: str) -> Entry:
+    """Opens an entry without a Store, which would write. It works on a read-only disk too.
 
-    Raises BuildError for damage.
+    Raises BuildError if the entry is damaged or cannot be read.
     """
     folder, name = root / kind / key, f"{kind}/{key}"
-    with suppress(OSError):  # what cannot be written is not pruned from here either
+    with suppress(OSError):  # on a read-only disk nothing prunes the entry either
         hold(root, name)
         note_use(root, name)
     try:
@@ -294,8 +308,8 @@ def entry_of(root: Path, kind: str, key: str) -> Entry:
         raise BuildError(f"store {root}: {name} is damaged ({error}); the next run makes it again") from error
 
 
-def passing_name(kind: str, key: str) -> str:
-    """The name of a folder in tmp/: whose entry, which process, on which machine."""
+def make_temporary_name(kind: str, key: str) -> str:
+    """A unique name for a folder in tmp/. It has the entry, the process and the machine."""
     return f"{kind}-{key}-{os.getpid()}.{secrets.token_hex(4)}.{_host()}"
 
 
@@ -304,34 +318,37 @@ def _host() -> str:
 
 
 def _remove_leftover(left: Path) -> None:
-    """Removes what nobody works at: of this machine at once, of another after a day.
+    """Removes a folder that a process left in tmp/: at once if it is of this machine, else after a day.
 
-    Renamed first: whoever still works there, where locks do not reach, finds nothing, and never a part.
+    It renames the folder first. If a process of another machine still writes there, it then finds no folder,
+    instead of one with some of its files.
     """
     name, _, who = left.name.rpartition("-")
     host = who.removesuffix(".old").removesuffix(".scratch").split(".")[2:]
     with suppress(FileNotFoundError):
         if not host or host == [_host()] or time.time() - left.stat().st_mtime > _OF_OTHERS_SECONDS:
-            gone = left.with_name(passing_name(*name.split("-", 1)) if "-" in name else f"{left.name}.old")
+            gone = left.with_name(
+                make_temporary_name(*name.split("-", 1)) if "-" in name else f"{left.name}.old"
+            )
             os.rename(left, gone)
             remove(gone)
 
 
 def remove(path: Path) -> None:
-    """Removes a folder, or what stands in the place of one, as far as it can be."""
+    """Removes a folder, or a file in its place. It ignores what cannot be removed."""
     shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
 
 def moment() -> str:
-    """Now, in UTC; earlier moments sort before later ones."""
+    """Now, in UTC, as text that sorts by time."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @contextmanager
 def scratch_beside(folder: Path) -> Iterator[Path]:
-    """An empty folder for what making an entry needs meanwhile; after a kill it is removed with the entry."""
+    """An empty folder for temporary files of making an entry. After a kill, the next process removes both."""
     scratch = folder.with_name(f"{folder.name}.scratch")
     scratch.mkdir()
     try:
@@ -341,6 +358,6 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Relative names of the files below a folder, without the manifest, sorted."""
+    """The relative paths of the files below a folder, sorted, without the manifest."""
     paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in paths if path != MANIFEST)

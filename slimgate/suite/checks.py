@@ -17,7 +17,7 @@ from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings
 from slimgate.models.model_ref import model_config, read_config
 from slimgate.models.quantized_files import CHECKPOINT
-from slimgate.plugins.loading import own_object, plugins
+from slimgate.plugins.loading import load_user_object, plugins
 from slimgate.plugins.models import ModelRef
 from slimgate.plugins.rows import CALIBRATION, UNLABELLED
 from slimgate.plugins.task import Task
@@ -531,7 +531,7 @@ class _Walk:
         """A user's own functions can be imported and called."""
         for name in step.functions:
             try:
-                function = own_object("function", name)
+                function = load_user_object("function", name)
             except SuiteError as error:
                 raise self.error_at(loc, str(error)) from None
             if not callable(function):

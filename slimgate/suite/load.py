@@ -9,9 +9,9 @@ from slimgate.suite.suite import Suite
 
 
 def load_suite(path: Path, shown: str | None = None, *, check_data: bool = True) -> Suite:
-    """The suite of a file. It is fast: no model and no rows are loaded, and torch is not imported.
+    """Reads a suite file. It is fast: it loads no model and no rows, and does not import torch.
 
-    check_data: also check data files, their columns and model folders on this machine. It is off for opt-in
-    suites that are not selected. Raises SuiteError.
+    check_data: also check that data files, their columns and model folders exist on this machine. This is off
+    for opt-in suites that are not selected. Raises SuiteError.
     """
     return read_suite(path, shown or str(path), check_data=check_data)

@@ -1,4 +1,4 @@
-"""Which TOML files are suites, by their tables. Nothing of slimgate is imported before a file is read."""
+"""Recognizes suites among TOML files, by their tables. It imports the parser only when it reads a file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from slimgate.errors import SuiteError, did_you_mean
 
-# The head of a table [suite] or [logs], or a key suite = … or suite.x = …, whatever its case.
+# A line that begins a table [suite] or [logs], or a key suite = … or suite.x = …, in upper or lower case.
 SUITE_TABLE = re.compile(
     rb"""^\s*(\[+\s*["']?(suite|logs)\b|["']?(suite|logs)["']?\s*[.=])""", re.MULTILINE | re.IGNORECASE
 )
-# What the suites of slimgate have beside [suite]: files of other tools may have a table of that name.
+# Other tables of slimgate's suites. A [suite] alone may belong to another tool.
 OTHER_TABLES = frozenset({"task", "teacher", "variants", "budgets"})
 _HEADS = ("suite", "logs")
 
 
 def has_logs(path: Path) -> bool:
-    """Whether the TOML is a suite that judges logs."""
+    """Whether the file is a suite that judges logs; False if it is not TOML."""
     from slimgate.suite.file import parse_toml
 
     try:
@@ -34,10 +34,11 @@ def judges_logs(data: Mapping[str, Any]) -> bool:
 
 
 def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
-    """Whether a TOML file has a [suite] table; foreign ones are left alone.
+    """Whether a TOML file has a [suite] table. TOML files of other tools give False.
 
-    expected: it was named and lies where suites do, so it is told what it lacks. Raises SuiteError also for
-    a file that was meant as a suite: not TOML, with a line that says suite or logs; or with a table [Suite].
+    expected: the user named the file, so a file without [suite] is an error.
+    Raises SuiteError also for a file that was probably meant as a suite: one that is not valid TOML but has a
+    line with [suite], or one with a table [Suite].
     """
     from slimgate.suite.file import parse_toml
 
@@ -66,7 +67,7 @@ def is_suite(path: Path, shown: str, *, expected: bool) -> bool:
 
 
 def _describe_headless(data: Mapping[str, Any]) -> str | None:
-    """Why a file with tables of a suite, or nearly those, would gate nothing; None for a foreign file."""
+    """Why a file that has tables of a suite, but no [suite], would gate nothing; None for other files."""
     stated = [name for name in data if name in OTHER_TABLES]
     near = [f"[{name}] came{hint}" for name in data if (hint := did_you_mean(name, _HEADS))]
     if not stated and not near:
@@ -98,8 +99,8 @@ def looks_like_suite(path: Path) -> bool:
         return False
 
 
-def opts_in(path: Path, shown: str) -> bool:
-    """Whether the suite runs only if it is named on the command line. Raises SuiteError."""
+def is_opt_in(path: Path, shown: str) -> bool:
+    """Whether the suite runs only if the command line names it. Raises SuiteError."""
     from slimgate.suite.file import read_suite_text
 
     suite = read_suite_text(path, shown).data.get("suite")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import plugins, runtime_of
+from slimgate.plugins.loading import find_default_runtime, plugins
 from slimgate.suite.suite import TEACHER, Plugin, Suite, SuiteRuntime, Variant, find_kind
 
 
 def find_runtime(kind: str) -> SuiteRuntime:
     """The runtime whose `default_for` holds the kind, without options. Raises BuildError."""
-    named_runtime = runtime_of(kind)
+    named_runtime = find_default_runtime(kind)
     if named_runtime is None:
         raise BuildError(
             f"no runtime executes artifacts of kind {kind}; known: {', '.join(plugins('runtime'))}"

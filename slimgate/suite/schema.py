@@ -19,9 +19,9 @@ from slimgate.judge.budget_tables import (
     Top1BudgetTable,
 )
 from slimgate.judge.metrics import known_metrics
-from slimgate.plugins.loading import known_plugins, load, text_of
+from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.suite.budgets import HOLM, list_per_row_metrics
-from slimgate.suite.switched_off import ABOUT, OFF
+from slimgate.suite.switched_off import NOT_LIMITS, OFF
 from slimgate.suite.tables import BaselineTable, SuiteFile, TaskTable
 from slimgate.suite.tune_schema import make_tuned_step_schema
 
@@ -51,7 +51,7 @@ def make_suite_schema() -> dict[str, Any]:
     definitions["SpaceTable"]["properties"]["steps"]["items"] = make_tuned_step_schema(definitions)
     _drop_required(schema)
     for name in known_plugins("step"):
-        text = (text_of(load("step", name)) or name).split("\n\n")[0]
+        text = (read_docstring(load("step", name)) or name).split("\n\n")[0]
         definitions["Step"]["properties"][name]["description"] = " ".join(text.split())
     return schema
 
@@ -199,6 +199,6 @@ def _make_slices_schema(table: dict[str, str]) -> dict[str, Any]:
 
 def _allow_off(table: dict[str, Any]) -> None:
     for key, limit in table["properties"].items():
-        if key not in ABOUT:
+        if key not in NOT_LIMITS:
             about = {word: limit.pop(word) for word in _ABOUT if word in limit}
             table["properties"][key] = about | {"anyOf": [*limit.get("anyOf", [limit]), {"const": OFF}]}

@@ -1,4 +1,4 @@
-"""Reads which common budgets a variant's table switches off, as in { drop_points = "off", reason = "…" }."""
+"""Reads the budgets that a variant switches off, as in `accuracy = { drop_points = "off", reason = "…" }`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slimgate.suite.variant_budgets import BASELINE, Key, VariantBudgets
 
 OFF = "off"
 # Keys of a budget's table that are not limits.
-ABOUT = frozenset({"reason", "on_inconclusive", "over"})
+NOT_LIMITS = frozenset({"reason", "on_inconclusive", "over"})
 
 
 def read_switched_off(
@@ -25,7 +25,7 @@ def read_switched_off(
     limits_left, off = dict(table), dict[Key, str]()
     limits = common.limits()
     for path, budget, sub in _list_budget_tables(table):
-        for kind in [key for key, value in sub.items() if value == OFF and key not in ABOUT]:
+        for kind in [key for key, value in sub.items() if value == OFF and key not in NOT_LIMITS]:
             key = (budget, _format_slices_kind(path) if budget == "slices" else kind)
             loc = (*prefix, *path, kind)
             if key not in limits:
@@ -66,7 +66,7 @@ def _format_slices_kind(path: Sequence[str]) -> str:
 
 def _remove_off(table: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, Any]) -> None:
     """Removes the limits that are "off" from the table at `path`; also the table if no limit is left."""
-    rest = {key: value for key, value in sub.items() if value != OFF or key in ABOUT}
+    rest = {key: value for key, value in sub.items() if value != OFF or key in NOT_LIMITS}
     if rest == dict(sub):
         return
     if len(path) == 1:
@@ -74,7 +74,7 @@ def _remove_off(table: dict[str, Any], path: tuple[str, ...], sub: Mapping[str, 
     else:
         table[path[0]] = dict(table[path[0]])
         _remove_off(table[path[0]], path[1:], sub)
-    if table[path[0]].keys() <= ABOUT:
+    if table[path[0]].keys() <= NOT_LIMITS:
         del table[path[0]]
 
 

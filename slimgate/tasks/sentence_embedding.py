@@ -34,7 +34,7 @@ from slimgate.judge.metrics.retrieval import NDCG, RANK
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
+from slimgate.tasks.parts.retrieval import normalize_vectors, rank_documents
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
@@ -160,7 +160,7 @@ class SentenceEmbedding(SentenceTask[Params]):
         """Each query's rank among the documents. scores: (rows, dims), or (rows, 2, dims) of pairs."""
         queries, documents = (scores[:, 0], scores[:, 1]) if scores.ndim == 3 else (scores, scores)
         if params.similarity == "cosine":
-            queries, documents = unit_vectors(queries), unit_vectors(documents)
+            queries, documents = normalize_vectors(queries), normalize_vectors(documents)
         labels = relevance(params, rows)
         if params.label is None:  # equal texts are one document, that takes one place in the ranking
             numbers, first = np.unique(labels, return_index=True)

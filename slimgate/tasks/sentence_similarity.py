@@ -25,7 +25,7 @@ from slimgate.errors import DataError
 from slimgate.outcomes import Floats, Ints, Outcomes
 from slimgate.plugins.base import Json
 from slimgate.plugins.rows import Encoded, Rows, TaskFacts, row_groups
-from slimgate.tasks.parts.retrieval import unit_vectors
+from slimgate.tasks.parts.retrieval import normalize_vectors
 from slimgate.tasks.parts.sentence_models import SentenceTask
 from slimgate.tasks.parts.sentences import SentenceParams
 
@@ -127,7 +127,7 @@ class SentenceSimilarity(SentenceTask[Params]):
         """The similarity of each row's texts. scores: (rows, 2, dims)."""
         first, second = scores[:, 0], scores[:, 1]
         if params.similarity == "cosine":
-            first, second = unit_vectors(first), unit_vectors(second)
+            first, second = normalize_vectors(first), normalize_vectors(second)
         return Outcomes(
             ids=np.asarray(rows.ids, dtype=np.str_),
             values={GOLD: gold(params, rows), SCORE: (first.astype(np.float64) * second).sum(axis=-1)},

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from slimgate.data.labels import class_names
 from slimgate.data.parts import collapse_text
-from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, span_reader, tags_of, words_of
+from slimgate.data.tagged_words import OUTSIDE, TAG, SpansOf, list_words, load_span_reader, read_tags
 from slimgate.errors import DataError
 from slimgate.outcomes import RIGHT, Ints, Outcomes
 from slimgate.plugins.base import Arrays
@@ -108,7 +108,7 @@ class TokenClassification(HeadTask[Params]):
 
     def facts(self, params: Params, splits: Mapping[str, Rows]) -> TaskFacts:
         """The tags of all splits. Raises DataError for untagged rows, MissingExtra without seqeval."""
-        span_reader()
+        load_span_reader()
         all_tags = {tag for rows in splits.values() for tags in _tags(params, rows) for tag in tags}
         if not all_tags - {OUTSIDE}:
             raise DataError(f'column "{params.tags}" holds no span: every word is {OUTSIDE}')
@@ -116,7 +116,7 @@ class TokenClassification(HeadTask[Params]):
 
     def encode_rows(self, params: Params, rows: Rows, tokenizer: Any) -> EncodedWords:
         """Tokenises the words."""
-        return encode_words(tokenizer, words_of(rows, params.words), max_tokens=params.max_tokens)
+        return encode_words(tokenizer, list_words(rows, params.words), max_tokens=params.max_tokens)
 
     def targets(self, params: Params, rows: Rows, facts: TaskFacts, encoded: EncodedWords) -> TokenTargets:
         """What is to be learnt: the tag's index at the first token of each word."""
@@ -175,7 +175,7 @@ class TokenClassification(HeadTask[Params]):
         predicted = [
             _predicted_tags(line, len(tags), facts.classes) for line, tags in zip(scores, gold, strict=True)
         ]
-        spans_of = span_reader()
+        spans_of = load_span_reader()
         counts = [_counts(spans_of, *pair) for pair in zip(gold, predicted, strict=True)]
         names = ("spans_gold", "spans_predicted", "spans_right", "tags", "tags_right")
         values = dict(zip(names, np.array(counts, dtype=np.float64).T, strict=True))
@@ -200,7 +200,7 @@ task = TokenClassification()
 
 
 def _tags(params: Params, rows: Rows) -> list[list[str]]:
-    return tags_of(rows, words=params.words, tags=params.tags, names=params.names)
+    return read_tags(rows, words=params.words, tags=params.tags, names=params.names)
 
 
 def _at_first_tokens(encoded: EncodedWords, label: Callable[[int, int], int]) -> TokenTargets:

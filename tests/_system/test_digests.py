@@ -109,7 +109,7 @@ if Params:
 '''
 
 
-def test_code_digest_does_not_change_with_the_string_under_a_field(own: Digest) -> None:
+def test_code_digest_ignores_the_string_under_a_field(own: Digest) -> None:
     better = OPTIONS.replace("Bits of a weight", "Bits of a weight in linear layers").replace(
         '"why"', '"how"'
     )
@@ -133,7 +133,7 @@ def test_code_digest_changes_with_code(own: Digest, other: str) -> None:
     ],
     ids=["inside a function", "import", "from package"],
 )
-def test_code_digest_counts_the_modules_of_slimgate_that_are_imported(own: Digest, source: str) -> None:
+def test_code_digest_has_the_imported_modules_of_slimgate(own: Digest, source: str) -> None:
     assert own(source, "Y = 1\n") == own(source, "Y = 1  # one\n")
     assert own(source, "Y = 1\n") != own(source, "Y = 2\n")
     assert own("import json\n", "Y = 1\n") == own("import json\n", "Y = 2\n")
@@ -186,7 +186,7 @@ def of_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]
     _forget()
 
 
-def test_a_users_module_may_declare_a_version_that_counts_instead_of_its_code(of_user: Digest) -> None:
+def test_a_declared_version_replaces_the_code_of_a_module(of_user: Digest) -> None:
     one = 'slimgate_version = "1"\n'
     assert of_user(f"{one}def f():\n    return 1\n") == of_user(f"{one}def f():\n    return 2\n")
     assert of_user(one) != of_user('slimgate_version = "2"\n')
@@ -204,7 +204,7 @@ def test_no_other_name_of_a_version_hides_a_changed_line(of_user: Digest, name: 
     assert of_user(importing, f"{stated}Y = 1\n") != of_user(importing, f"{stated}Y = 2\n")
 
 
-def test_a_version_of_one_module_does_not_hide_the_code_of_another(of_user: Digest) -> None:
+def test_the_version_of_one_module_leaves_the_code_of_another(of_user: Digest) -> None:
     stated = 'slimgate_version = "1"\n'
     importing = f"{stated}from mine_helper import Y\n"
     assert of_user(importing, "Y = 1\n") != of_user(importing, "Y = 2\n")
@@ -223,7 +223,7 @@ def test_the_digest_of_a_module_that_is_installed_is_stable() -> None:
 
 
 @pytest.mark.parametrize("how", ["from mytools.inner.helpers import half", "from .inner.helpers import half"])
-def test_a_users_module_counts_with_what_it_imports_of_its_own_package(
+def test_a_users_module_counts_with_its_own_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     package = tmp_path / "mytools" / "inner"

@@ -47,7 +47,7 @@ def test_a_text_is_the_string_under_a_field_on_one_line() -> None:
     }
 
 
-def test_a_field_that_is_declared_anew_keeps_its_text_or_gets_a_new_one() -> None:
+def test_a_field_declared_again_keeps_or_replaces_its_text() -> None:
     assert field_texts(Wide, Table) == {
         "bits": "Bits of a weight in the linear layers.",
         "scale": "Another text.",
@@ -55,7 +55,7 @@ def test_a_field_that_is_declared_anew_keeps_its_text_or_gets_a_new_one() -> Non
     }
 
 
-def test_the_schema_has_the_texts_under_the_names_that_users_write() -> None:
+def test_the_schema_has_the_texts_by_the_users_names() -> None:
     options = Wide.model_json_schema()["properties"]
     assert options["as"]["description"] == "What it is called."
     assert options["bits"]["description"] == "Bits of a weight in the linear layers."

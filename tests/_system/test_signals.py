@@ -52,7 +52,7 @@ def test_a_signal_is_handled_though_the_alternate_stack_is_gone() -> None:
     assert ran(f"{GONE}handle_on_own_stack(signal.SIGINT)\n{INTERRUPTED}") == (0, "interrupted")
 
 
-def test_a_time_limit_ends_its_block_though_the_alternate_stack_is_gone() -> None:
+def test_a_time_limit_works_without_the_alternate_stack() -> None:
     assert ran(GONE + LIMITED) == (0, "took too long")
 
 

@@ -59,7 +59,7 @@ def test_the_time_is_up_in_the_block_or_not_at_all() -> None:
     assert min(ended["late"], ended["in time"]) > 0
 
 
-def test_a_bell_that_rings_as_the_block_begins_ends_it_all_the_same() -> None:
+def test_a_limit_that_ends_at_the_start_ends_the_block() -> None:
     for _ in range(200):
         with pytest.raises(BuildError, match="late"), time_limit(0.0, "late"):
             spin(5)
@@ -80,7 +80,7 @@ def test_a_timer_of_somebody_elses_goes_on() -> None:
     assert rung == [1]
 
 
-def test_what_a_context_manager_of_the_blocks_own_waits_for_is_ended_too() -> None:
+def test_a_wait_in_a_context_manager_of_the_block_is_ended() -> None:
     began = time.perf_counter()
     with pytest.raises(BuildError, match="late"), time_limit(0.05, "late"), contextlib.ExitStack() as stack:
         stack.callback(time.sleep, 60)

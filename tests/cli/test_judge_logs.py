@@ -368,7 +368,7 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a line that ends early": (
         _interrupted,
-        "line 2 is not JSON .*; it has no end: was the run that wrote it interrupted",
+        "line 2 is not JSON .*; it does not end: was the run that wrote it interrupted",
     ),
     "no samples": (_no_samples, "target gsm8k: no samples, expected at least one"),
     "fewer samples": (

@@ -18,7 +18,7 @@ from slimgate.cli.main import main
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.verdict import Verdict, worst_verdict
 from slimgate.record import BudgetFacts, QualityFacts, RunRecord, SelfTest, VariantRecord, to_json
-from slimgate.record.earlier_results import status_words
+from slimgate.record.earlier_results import format_status
 from slimgate.record.files import TEACHER
 from slimgate.record.lines import lines
 from slimgate.record.run_verdict import format_verdict, verdict, verdict_of_budgets
@@ -87,7 +87,7 @@ def record_of(judged: Judged) -> RunRecord:
 def test_every_place_has_the_same_word(judged: Judged, word: str, line: str, fails: bool) -> None:
     record, found = record_of(judged), verdict_of_budgets(judged)
     assert (found.status, found.fails) == (record.verdict.status, record.verdict.fails) == (word, fails)
-    assert status_words(record) == word
+    assert format_status(record) == word
     assert verdict_line(record).startswith(f"**{word}**")
     assert {row.status for row in lines(record)} == {word}
     assert json.loads(to_json(record))["verdict"]["status"] == word

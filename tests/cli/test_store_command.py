@@ -16,8 +16,8 @@ from support.sample_record import sample_record
 from slimgate.cli.main import main
 from slimgate.errors import DataError
 from slimgate.record import to_json
-from slimgate.store.holds import held_entries, last_use, note_use
-from slimgate.store.prune import size_of
+from slimgate.store.holds import last_use, list_used_entries, note_use
+from slimgate.store.prune import parse_size
 from slimgate.store.store import DamagedEntry, Store
 
 DAY = 24 * 60 * 60
@@ -73,7 +73,7 @@ def names(root: Path) -> set[str]:
     return {path.parent.name for path in root.glob("*/*/manifest.json")}
 
 
-def test_ls_tells_what_each_entry_is_of_its_size_and_when_it_was_used(told: Told, store: Path) -> None:
+def test_ls_shows_content_size_and_last_use_of_each_entry(told: Told, store: Path) -> None:
     os.utime(store / "used/artifacts-child", (1_700_000_000,) * 2)
     code, out, _ = told("ls")
     lines = [" ".join(line.split()) for line in out.splitlines()]
@@ -105,7 +105,7 @@ def test_verify_names_what_is_damaged(told: Told, store: Path) -> None:
     assert last.endswith(": 2 damaged")
 
 
-def test_prune_removes_the_least_recently_used_first_until_the_rest_fits(told: Told, store: Path) -> None:
+def test_prune_removes_the_oldest_until_the_rest_fits(told: Told, store: Path) -> None:
     code, out, _ = told("prune", "--max-size", "2.5MB", "--dry-run")
     assert code == 0
     assert out.splitlines()[-1] == "2 entries, 2.0 MB, would be removed; left: 2 entries, 2.0 MB"
@@ -132,7 +132,7 @@ def test_a_clock_that_was_set_back_makes_nothing_old(told: Told, store: Path) ->
     assert abs((last_use(store, "artifacts/parent") or 0) - time.time()) < 60
 
 
-def test_what_a_baseline_refers_to_stays_with_all_it_was_built_from(told: Told, store: Path) -> None:
+def test_entries_of_a_baseline_stay_with_their_parents(told: Told, store: Path) -> None:
     record = sample_record()
     artifact = record.variants[1].artifact
     assert artifact is not None
@@ -169,7 +169,7 @@ def test_splits_of_a_baseline_stay(told: Told, tmp_path: Path) -> None:
     assert names(tmp_path / "s") == {"rows"}
 
 
-def test_a_baseline_that_cannot_be_read_ends_a_prune_before_it_removes(told: Told, store: Path) -> None:
+def test_an_unreadable_baseline_stops_a_prune_at_the_start(told: Told, store: Path) -> None:
     (store.parent / "run.json").write_text("{}")
     code, _, error = told("prune", "--max-size", "0", "--keep", "run.json")
     assert code == 4
@@ -195,14 +195,14 @@ def test_what_a_running_process_uses_stays_until_it_ends_or_dies(told: Told, sto
         out = told("prune", "--max-size", "0")[1]
         assert "1 entry, 1.0 MB, stay: a running process uses it" in out
         assert names(store) == {"parent"}
-        assert held_entries(store) == {"artifacts/parent"}
+        assert list_used_entries(store) == {"artifacts/parent"}
     finally:
         user.kill()
         user.communicate()
     assert told("prune", "--max-size", "0")[0] == 0
     assert names(store) == set()
     assert list((store / "holds").iterdir()) == []
-    assert held_entries(store) == frozenset()
+    assert list_used_entries(store) == frozenset()
 
 
 def test_a_process_that_ends_leaves_no_hold(store: Path) -> None:
@@ -263,10 +263,10 @@ def test_a_folder_that_is_no_store_is_left_alone(told: Told, tmp_path: Path, act
     ],
 )
 def test_sizes_are_read(text: str, size: int) -> None:
-    assert size_of(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1", "inf", "nan", "5XB", "1e400"])
 def test_what_is_no_size_is_said(text: str) -> None:
     with pytest.raises(DataError, match="expected a size"):
-        size_of(text)
+        parse_size(text)

@@ -62,7 +62,7 @@ def test_options_that_read_none_are_not(bench: Path, suite_text: str, step: str)
     assert suite_of(bench, suite_text, step).variants
 
 
-def test_rows_that_leave_none_where_no_size_is_stated_are_told_too(bench: Path, suite_text: str) -> None:
+def test_too_few_rows_without_a_stated_size_are_an_error(bench: Path, suite_text: str) -> None:
     write_rows(bench / "rows.csv", 19)
     text = suite_text.replace("train = 60, calibration = 16, selection = 24, gate = 60", "selection = 2")
     text = text.replace('group = "file"\n', "")

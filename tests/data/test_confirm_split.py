@@ -74,7 +74,7 @@ def test_labels_are_drawn_in_the_shares_of_their_part() -> None:
     assert cut_of({"all": table(200)}, confirm=30).reports[CONFIRM].label_counts == {"a": 15, "b": 15}
 
 
-def test_a_named_part_is_all_of_it_and_gives_way_to_the_gate_alone() -> None:
+def test_a_named_part_is_complete_but_for_gate_rows() -> None:
     parts = {
         "train": table(60),
         "gate": table(20, start=100),

@@ -39,7 +39,7 @@ async def i():
 '''
 
 
-def test_docstrings_of_modules_classes_and_functions_are_read_in_order() -> None:
+def test_docstrings_are_read_in_order() -> None:
     assert list(docstrings(SOURCE)) == [
         "The module.",
         "The class.",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from slimgate.data.images import Pixels, picture
-from slimgate.data.parts import content_digest, pools_of
+from slimgate.data.parts import content_digest, make_pools
 from slimgate.errors import DataError
 
 PIXELS = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
@@ -72,7 +72,7 @@ def test_an_image_in_two_splits_is_found_by_its_content() -> None:
         "train": pa.table({"image": rows, "label": ["a", "b"]}),
         "gate": pa.table({"image": rows[:1], "label": ["a"]}),
     }
-    train, _ = pools_of(parts, text_columns=["image"], label_column="label", group_column=None)
+    train, _ = make_pools(parts, text_columns=["image"], label_column="label", group_column=None)
     assert train.free.tolist() == [False, True]
     same = b"\x89PNG"
     assert content_digest({"bytes": same, "path": "a"}) == content_digest({"bytes": same, "path": "b"})

@@ -25,9 +25,7 @@ from slimgate.errors import SuiteError
     ],
     ids=["text", "int", "digits", "signs", "digits and text", "bool", "float", "null", "none"],
 )
-def test_classes_stand_in_the_order_of_numbers_or_of_the_alphabet(
-    values: list[Any], classes: tuple[str, ...]
-) -> None:
+def test_classes_are_sorted_by_number_or_alphabet(values: list[Any], classes: tuple[str, ...]) -> None:
     assert class_names(values) == classes
     assert class_names(reversed(values)) == classes
 

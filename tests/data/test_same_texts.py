@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from slimgate.data.arrow import keys_of
-from slimgate.data.parts import text_codes
+from slimgate.data.parts import code_texts
 from slimgate.data.same_texts import BETWEEN_TEXTS, join_groups, normalize_row, normalize_text, without_order
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def test_a_pair_is_compared_without_its_order() -> None:
     assert normalize_row(one) != normalize_row(BETWEEN_TEXTS.join(("a", "a")))
 
 
-def test_keys_without_order_are_equal_exactly_where_the_texts_are() -> None:
+def test_keys_without_order_are_equal_for_equal_texts() -> None:
     random = np.random.default_rng(0)
     texts = [random.integers(0, 6, 300).astype(str).tolist() for _ in range(3)]
     keys = without_order([keys_of(column) for column in texts])
@@ -55,10 +55,10 @@ def test_keys_without_order_are_equal_exactly_where_the_texts_are() -> None:
     assert all((keys[0] == keys[k]).all() == (sets[0] == sets[k]) for k in range(300))
 
 
-def test_texts_of_a_table_are_numbered_by_what_they_are_compared_by() -> None:
+def test_texts_get_codes_by_their_compared_form() -> None:
     table = pa.table({"id": ["1", "2", "3"], "a": ["X", "y", "x "], "b": ["y", "x.", "z"]})
-    assert text_codes(table, ("a",)).tolist() == [0, 1, 0]
-    assert text_codes(table, ("a", "b")).tolist() == [0, 0, 1]
+    assert code_texts(table, ("a",)).tolist() == [0, 1, 0]
+    assert code_texts(table, ("a", "b")).tolist() == [0, 0, 1]
 
 
 def test_groups_are_left_as_they_are_where_no_text_repeats() -> None:

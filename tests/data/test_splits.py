@@ -183,7 +183,7 @@ def test_the_deviation_is_the_largest_of_a_label_in_points() -> None:
     assert report.label_deviation_points == 25.0
 
 
-def test_without_a_label_or_with_a_measured_one_there_are_no_strata() -> None:
+def test_no_strata_without_labels_or_with_measured_ones() -> None:
     table = rows(20).append_column("score", pa.array([k / 7 for k in range(20)]))
     for label in (None, "score"):
         report = cut_of({"all": table}, {"gate": 6}, label=label).reports["gate"]
@@ -248,7 +248,7 @@ def test_a_train_row_that_stands_in_gate_is_dropped_and_counted() -> None:
     assert sorted(ids_of(result, "gate")) == [f"gate/{k}" for k in range(4)]
 
 
-def test_overlaps_are_counted_on_the_whole_part_where_only_some_of_it_is_drawn() -> None:
+def test_overlaps_are_counted_on_the_whole_part() -> None:
     sizes = {"train": 10, "calibration": 0, "selection": 0, "gate": 3}
     result = cut_of({"train": rows(100), "gate": rows(20, start=90)}, sizes)
     assert result.reports["train"].dropped_overlap == 10
@@ -256,14 +256,14 @@ def test_overlaps_are_counted_on_the_whole_part_where_only_some_of_it_is_drawn()
 
 
 @pytest.mark.parametrize("train", [10, 50], ids=["plenty", "hardly enough"])
-def test_repeats_inside_one_part_never_stand_in_two_splits_and_sizes_hold(train: int) -> None:
+def test_repeats_in_a_part_never_reach_two_splits(train: int) -> None:
     table = pa.table({"text": [f"t{k // 2}" for k in range(100)]})  # every text twice
     result = cut_of({"all": table}, {"train": train, "calibration": 4, "selection": 6}, label=None)
     assert sizes_of(result) == [train, 4, 6, 40]
     assert_disjoint(result, ("text",), None)
 
 
-def test_a_repeat_of_a_gate_row_that_no_split_holds_is_counted_at_train() -> None:
+def test_a_repeat_of_an_undrawn_gate_row_counts_at_train() -> None:
     table = pa.table({"text": ["same"] * 9 + ["other"]})
     result = cut_of({"all": table}, {"calibration": 0, "selection": 0, "gate": 5, "train": 1}, label=None)
     assert result.splits["train"]["text"].to_pylist() == ["other"]
@@ -294,7 +294,7 @@ def test_a_pair_is_compared_as_a_pair() -> None:
     assert result.reports["train"].dropped_overlap == 1
 
 
-def test_near_repeats_of_gate_rows_are_dropped_from_train_and_counted() -> None:
+def test_near_repeats_of_gate_rows_leave_train() -> None:
     train = pa.table({"text": ["The film was good.", "THE FILM, was good", "the film was bad", "a plot"]})
     gate = pa.table({"text": ["the film was good", "The film was bad!", "The film was good."]})
     result = cut_of({"train": train, "gate": gate}, {"calibration": 0, "selection": 0}, label=None)
@@ -362,7 +362,7 @@ def test_a_group_stands_in_one_split_and_sizes_are_exact() -> None:
     assert result.reports["gate"].groups == len(set(result.splits["gate"]["file"].to_pylist()))
 
 
-def test_train_rows_whose_group_stands_in_the_named_gate_are_dropped_and_counted() -> None:
+def test_train_rows_of_groups_in_the_gate_are_dropped() -> None:
     train = rows(10, file=["p", "q"] * 5)
     gate = rows(4, start=8, file=["q", "q", "r", "r"])  # text 8 (of group p) stands in both, text 9 too
     result = cut_of({"train": train, "gate": gate}, {"calibration": 0, "selection": 0}, group="file")
@@ -371,7 +371,7 @@ def test_train_rows_whose_group_stands_in_the_named_gate_are_dropped_and_counted
     assert result.reports["gate"].n == 4
 
 
-def test_labels_give_way_where_whole_groups_would_not_fill_the_sizes() -> None:
+def test_sizes_win_over_strata_with_whole_groups() -> None:
     table = rows(12, file=[f"f{k // 4}" for k in range(12)])
     table = table.set_column(1, "label", pa.array(list("aaaaaaaabbbb")))
     result = cut_of({"all": table}, {"train": 4, "calibration": 0, "selection": 4, "gate": 4}, group="file")
@@ -418,7 +418,7 @@ def test_ids_that_are_not_unique_are_an_error() -> None:
 # --- seeds, order, stability
 
 
-def test_the_same_seed_gives_the_same_splits_whatever_the_order_of_parts() -> None:
+def test_splits_do_not_depend_on_the_order_of_parts() -> None:
     parts = {"train": rows(100), "gate": rows(40, start=100)}
     once = cut_of(parts, {"gate": 10})
     assert once == cut_of(dict(reversed(parts.items())), {"gate": 10})
@@ -431,9 +431,7 @@ def test_the_same_seed_gives_the_same_splits_whatever_the_order_of_parts() -> No
 
 @pytest.mark.parametrize("group", [None, "file"])
 @pytest.mark.parametrize("changed", ["train", "calibration", "selection", "gate"])
-def test_another_size_of_one_split_leaves_most_of_the_others_in_place(
-    changed: str, group: str | None
-) -> None:
+def test_the_size_of_a_split_hardly_moves_the_others(changed: str, group: str | None) -> None:
     table = rows(4000, file=[f"f{k // 3}" for k in range(4000)])
     sizes = {"train": 1500, "calibration": 200, "selection": 300, "gate": 1000}
     before = cut_of({"all": table}, sizes, group=group)
@@ -442,7 +440,7 @@ def test_another_size_of_one_split_leaves_most_of_the_others_in_place(
     assert min(kept(before, after, name) for name in SPLITS) > 0.85
 
 
-def test_the_train_split_does_not_depend_on_how_much_of_a_named_gate_is_drawn() -> None:
+def test_train_does_not_depend_on_the_size_of_a_named_gate() -> None:
     parts = {"train": rows(100), "gate": rows(40, start=95)}
     few, many = cut_of(parts, {"gate": 5}), cut_of(parts, {"gate": 30})
     assert few.splits["train"] == many.splits["train"]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fixtures.models.tiny import write_rows
-from slimgate.data.arrow import chosen_rows, codes_of, keys_of, standing_twice
+from slimgate.data.arrow import chosen_rows, codes_of, find_duplicates, keys_of
 from slimgate.data.json_rows import AT_ONCE, to_table
 from slimgate.data.row_files import BLOCK, RowFile, lines_of, rows_of, text_blocks
 from slimgate.data.sources import files
@@ -127,8 +127,8 @@ def test_pairs_are_equal_where_both_texts_are() -> None:
 
 def test_the_first_string_that_stands_twice_is_named() -> None:
     columns = [pa.chunked_array([["p", "q"], ["r"]]), pa.chunked_array([["s", "r", "q", "q"]])]
-    assert standing_twice(columns) == (2, "q")
-    assert standing_twice(columns[:1]) == (0, None)
+    assert find_duplicates(columns) == (2, "q")
+    assert find_duplicates(columns[:1]) == (0, None)
 
 
 def test_chosen_rows_are_those_that_take_gives() -> None:
@@ -153,9 +153,7 @@ def test_text_is_decoded_across_the_borders_of_blocks(tmp_path: Path, encoding: 
 
 
 @pytest.mark.parametrize("after", [b"", b"\n"], ids=["at the end", "inside"])
-def test_a_byte_that_does_not_decode_in_a_later_block_is_named_by_its_place(
-    tmp_path: Path, after: bytes
-) -> None:
+def test_a_wrong_byte_in_a_later_block_is_named_by_place(tmp_path: Path, after: bytes) -> None:
     raw = "é".encode() * (BLOCK // 2 + 3) + b"\xe9" + after
     (tmp_path / "rows.txt").write_bytes(raw)
     with pytest.raises(
@@ -213,7 +211,7 @@ def test_files_are_mapped_and_not_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_cut_of_a_large_file_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_a_large_file_is_split_in_its_own_process(tmp_path: Path) -> None:
     path = write_large(tmp_path, "parquet", 30_000)
     found = cut_apart(write_suite(tmp_path, "parquet", "20000"))
     assert pq.read_metadata(path).num_rows == 30_000

@@ -79,7 +79,7 @@ def test_it_takes_no_row_from_the_splits_that_were_there_before() -> None:
         assert before.splits[name] == after.splits[name]
 
 
-def test_a_row_that_stands_in_train_too_is_dropped_from_it_and_counted() -> None:
+def test_a_row_of_train_is_dropped_and_counted() -> None:
     doubled = pa.concat_tables([table(30), table(30)])
     result = cut_of(doubled, train=6, calibration=0, selection=0, gate=6, unlabelled="rest")
     texts = [set(result.splits[name]["text"].to_pylist()) for name in ("unlabelled", "train", "gate")]
@@ -104,7 +104,7 @@ def named(more: pa.Table, group: str | None = None, **parts: pa.Table) -> Cut:
     )
 
 
-def test_a_part_that_the_source_calls_so_is_what_it_is_drawn_from() -> None:
+def test_it_is_drawn_from_the_sources_part_of_that_name() -> None:
     more = pa.table({"text": [f"text {k}" for k in range(60)]})
     result = named(more, all=table(40))
     texts = {name: set(found["text"].to_pylist()) for name, found in result.splits.items()}
@@ -118,7 +118,7 @@ def test_a_part_that_the_source_calls_so_is_what_it_is_drawn_from() -> None:
         assert result.splits[name] == without.splits[name]
 
 
-def test_that_part_may_share_groups_with_train_and_with_no_other_split() -> None:
+def test_that_part_may_share_groups_with_train_only() -> None:
     more = pa.table({"text": [f"more {k}" for k in range(40)], "file": [f"f{k // 2}" for k in range(40)]})
     result = named(more, "file", all=table(40))
     files = {name: set(found["file"].to_pylist()) for name, found in result.splits.items()}
@@ -128,7 +128,7 @@ def test_that_part_may_share_groups_with_train_and_with_no_other_split() -> None
     assert result.reports["unlabelled"].dropped_group == 2 * len(held_out)
 
 
-def test_that_part_is_left_alone_where_a_suite_does_not_ask_for_it_and_is_no_source_alone() -> None:
+def test_that_part_is_unused_unless_asked_for_and_never_alone() -> None:
     parts = {"all": table(40), "unlabelled": table(4)}
     options: Any = {"text_columns": ("text",), "label_column": "label", "group_column": None, "seed": 0}
     assert tuple(cut(parts, SplitSizes(), **options).splits) == SPLITS
@@ -144,7 +144,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert again.splits == result.splits
 
 
-def test_a_method_that_reads_it_gets_rows_without_the_label_and_others_do_not_get_it(tmp_path: Path) -> None:
+def test_only_steps_that_read_it_get_its_rows_without_labels(tmp_path: Path) -> None:
     own = 'shorter = { steps = [{ "test_unlabelled_split:looks" = {} }] }'
     run = tiny_run(tmp_path, **{SIZES: MORE, VARIANT: own})
     SEEN.clear()
@@ -174,7 +174,7 @@ def test_what_does_not_read_it_is_not_built_again_for_it(tmp_path: Path) -> None
         assert tiny_run(tmp_path, **{SIZES: other}, **options).build("shorter").from_store is again
 
 
-def test_a_step_that_reads_a_split_that_there_is_not_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+def test_a_step_that_reads_a_missing_split_ends_the_run(tmp_path: Path) -> None:
     problem = "reads the split unlabelled, which the suite does not have; give"
     said = rf"\[variants.shorter\] steps\[0\].distill: {problem}"
     with pytest.raises(SuiteError, match=said):
@@ -206,8 +206,6 @@ def test_a_translators_code_belongs_to_the_key(tmp_path: Path, monkeypatch: pyte
         ("test_unlabelled_split:SEEN", "is list, expected a function"),
     ],
 )
-def test_a_translator_that_there_is_not_is_told_before_anything_is_built(
-    tmp_path: Path, name: str, said: str
-) -> None:
+def test_a_missing_translator_is_an_early_error(tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(SuiteError, match=said):
         tiny_run(tmp_path, **distilled(f'augment = {{ translator = "{name}" }}'))

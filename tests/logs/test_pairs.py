@@ -329,9 +329,7 @@ def prompted(prompt: str, target: str = "t") -> Row:
         ("same", "same and more", 'first "same" and "same and more"'),
     ],
 )
-def test_the_first_prompts_that_differ_are_quoted_where_they_part(
-    before: str, after: str, shown: str
-) -> None:
+def test_the_first_prompts_that_differ_are_quoted(before: str, after: str, shown: str) -> None:
     differences = differences_of()
     paired_of([prompted(before)], [prompted(after)], differences=differences)
     assert f'prompts differ in 1 of 1 samples ("0"), {shown}; accept' in refused(differences)

@@ -50,7 +50,7 @@ def test_a_load_test_is_recognized_by_its_reader_alone(tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("reader", "name"), [(reader, name) for reader, names in LOGS.items() for name in names]
 )
-def test_a_log_that_its_tool_wrote_is_recognized_by_its_reader_alone(reader: str, name: str) -> None:
+def test_a_real_log_is_recognized_by_its_reader_only(reader: str, name: str) -> None:
     assert readers_of(WRITTEN / name) == [reader]
 
 

@@ -299,9 +299,7 @@ def test_the_noise_of_a_judge_model_is_measured_on_equal_answers(judge: Judge, t
         in out
     )
     _, out, _ = judge(base[0], target[0], *common)
-    assert (
-        "a judge model scores it, once an answer: what a run of the judge changes in all scores is not" in out
-    )
+    assert "a judge model scored each answer once: the interval does not contain how its scores change" in out
 
 
 def test_a_load_test_takes_no_runs(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from slimgate.errors import BuildError
 from slimgate.models.checkpoint import as_checkpoint, checkpoint_files, load_checkpoint
 from slimgate.models.model_ref import parse_model_ref
 from slimgate.models.quantized_files import CHECKPOINT
-from slimgate.models.saved_weights import stored_tensors
+from slimgate.models.saved_weights import read_stored_tensors
 from slimgate.runtimes import eager
 from slimgate.tasks import causal_lm
 
@@ -235,7 +235,7 @@ WIDTH = {"I64": 8, "I32": 4, "F32": 4, "BF16": 2, "F16": 2, "I8": 1, "U8": 1, "F
 
 @pytest.mark.parametrize("name", BYTES)
 def test_bytes_of_the_quantized_layers(written: Any, name: str) -> None:
-    tensors = stored_tensors(written(name))
+    tensors = read_stored_tensors(written(name))
     assert tensors is not None
     found = sum(
         WIDTH[tensor.dtype] * torch.Size(tensor.shape).numel()
@@ -325,7 +325,7 @@ def test_a_gguf_file_in_bfloat16_answers_as_the_float_model(source: Path, tmp_pa
 def test_a_gguf_file_has_the_bytes_of_its_blocks(source: Path, tmp_path: Path) -> None:
     """Q4_0: 18 bytes for 32 weights, of all matrices, the embeddings and lm_head too."""
     small, large = (by_gguf(source, tmp_path / f"{kind}.gguf", kind) for kind in ("Q4_0", "Q8_0"))
-    tensors = stored_tensors(source)
+    tensors = read_stored_tensors(source)
     assert tensors is not None
     blocks = sum(torch.Size(t.shape).numel() // 32 for t in tensors.values() if len(t.shape) == 2)
     assert large.stat().st_size - small.stat().st_size == blocks * (34 - 18)

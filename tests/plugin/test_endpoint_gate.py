@@ -79,7 +79,7 @@ def test_two_servers_are_judged_by_their_answers(repository: Path, monkeypatch: 
     assert served["artifact"]["bytes"] is None
     assert served["latency"] == {}
     assert "smaller than the teacher" not in (repository / "reports/latest/words/report.md").read_text()
-    assert "teacher is an endpoint: slimgate does not see its files" in ran.out
+    assert "teacher is an endpoint: slimgate cannot see its files" in ran.out
     assert record["verdict"]["missing"] == 0, ran.out
     assert again.code == 1
     files = [path for path in repository.rglob("*") if path.is_file()]

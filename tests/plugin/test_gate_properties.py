@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgate.plugin.gates.reporting import gate_properties
+from slimgate.plugin.gates.reporting import list_gate_properties
 from slimgate.run.gate_results import make_part
 
 BUDGET = {"kind": "drop_points", "limit": 2.0, "verdict": "FAIL"}
 
 
 def told(kind: str, name: str = "", **facts: Any) -> dict[str, object]:
-    return dict(gate_properties(make_part(kind, "int8", name, facts)))
+    return dict(list_gate_properties(make_part(kind, "int8", name, facts)))
 
 
 def test_a_metric_has_its_figures_budget_and_verdict() -> None:

@@ -177,7 +177,7 @@ def test_what_was_judged_is_exported_and_is_a_model_of_a_suite(
     assert check_rows(artifact, written, out, GateRows(run.suite, run.rows), scratch).changed == 0
     assert parse_model_ref(str(out)).kind == "flat"
     monkeypatch.chdir(out)
-    exec(snippet(written, loading.form_of("flat"), run.suite.setup.task.object, {"text": ["text"]}), {})
+    exec(snippet(written, loading.find_form("flat"), run.suite.setup.task.object, {"text": ["text"]}), {})
     assert capsys.readouterr().out.count("neg") == 2
 
 

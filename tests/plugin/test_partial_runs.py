@@ -168,7 +168,7 @@ def test_a_speed_budget_that_cannot_be_judged_fails(benchmarks: Ran, flags: tupl
     (benchmarks.folder / "bench/speed.toml").write_text(text)
     ran = pytest_in(benchmarks.folder, "bench/speed.toml::test_speedup[int8-b1]", *flags)
     assert ran.code == 1
-    assert "int8: b1 carries a speed budget, but latency was not measured" in ran.out
+    assert "int8: b1 has a speed budget, but latency was not measured" in ran.out
     assert "bench/speed.toml: FAIL (0 PASS, 0 FAIL, 1 error, 0 INCONCLUSIVE" in ran.out
     assert ran.record("speed")["this_run"]["status"] == "FAIL"
 

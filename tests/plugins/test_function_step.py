@@ -75,7 +75,7 @@ def test_an_unknown_option_suggests_the_nearest() -> None:
         FunctionStep(prune_my_way).Params.model_validate({"blocks": (), "amuont": 0.1})
 
 
-def test_a_function_that_gives_nothing_changed_the_model_it_was_given() -> None:
+def test_a_function_that_returns_none_changed_its_model() -> None:
     step = FunctionStep(in_place)
     assert step.apply([0], step.Params(), None) == [0, 1]
 
@@ -88,7 +88,7 @@ def test_what_else_a_method_declares_stands_on_the_function() -> None:
     assert (told.reads, told.uses_teacher, told.stochastic) == (("train", "selection"), False, True)
 
 
-def test_the_stores_key_holds_the_code_of_the_functions_own_module() -> None:
+def test_the_key_has_the_code_of_the_functions_module() -> None:
     step = load("step", f"{__name__}:in_place")
     assert module_of(step) == __name__
     assert code_digest(module_of(step)) != code_digest("slimgate.plugins.loading")

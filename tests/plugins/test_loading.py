@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from slimgate.errors import SuiteError
-from slimgate.plugins.loading import BASES, known_plugins, load, load_object, module_of, text_of
+from slimgate.plugins.loading import BASES, known_plugins, load, load_object, module_of, read_docstring
 from slimgate.plugins.step import Step
 
 
@@ -23,12 +23,12 @@ def test_the_file_name_is_the_registry() -> None:
 
 
 @pytest.mark.parametrize("kind", ["source", "task", "step", "runtime"])
-def test_every_plug_in_of_slimgate_is_of_the_base_class_of_its_kind(kind: str) -> None:
+def test_every_plug_in_has_the_base_class_of_its_kind(kind: str) -> None:
     for name in known_plugins(kind):
         plugin = load(kind, name)
         assert isinstance(plugin, BASES[kind]), name
         assert issubclass(plugin.Params, BaseModel), name
-        assert text_of(plugin), name
+        assert read_docstring(plugin), name
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
@@ -37,9 +37,9 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     assert str(error.value) == '"distil": no such step. Did you mean distill?'
 
 
-def test_an_unlike_name_gets_all_names_and_where_they_are_told_of() -> None:
+def test_an_unlike_name_gets_all_known_names() -> None:
     with pytest.raises(
-        SuiteError, match=r"known: active_distill, auto_round, .*; `slimgate steps` tells what each does"
+        SuiteError, match=r"known: active_distill, auto_round, .*; `slimgate steps` describes them"
     ):
         load("step", "quantize")
 

@@ -144,7 +144,7 @@ def test_options_left_at_their_defaults_are_not_listed(given: Any, shown: str) -
     assert [cell.strip() for cell in row.strip("|").split("|")][2:4] == ["magnitude_prune", shown]
 
 
-def test_a_record_from_before_options_were_told_apart_is_still_read() -> None:
+def test_an_old_record_without_separate_options_is_read() -> None:
     old = sample_record().variants[1].steps[1].model_dump(mode="json", exclude={"given"})
     assert StepFacts.model_validate(old).given is None
 
@@ -209,7 +209,7 @@ def test_a_verdict_line_is_said_once() -> None:
     assert "- student: accuracy FAIL, quoted above · method: Gaffke's bound, grouped" in student
 
 
-def test_the_verdict_is_the_first_line_after_the_title_and_its_reasons_follow() -> None:
+def test_the_verdict_and_its_reasons_follow_the_title() -> None:
     lines = [line for line in suite_report(sample_record()).splitlines() if line]
     assert lines[1].startswith(
         "**FAIL** · 9 budgets hold, 4 do not, 1 is undecided · 1 variant could not be built"
@@ -219,7 +219,7 @@ def test_the_verdict_is_the_first_line_after_the_title_and_its_reasons_follow() 
     )
 
 
-def test_the_teacher_comes_first_wherever_it_stands_in_the_record() -> None:
+def test_the_teacher_comes_first_in_every_table() -> None:
     moved = sample_record(variants=list(reversed(sample_record().variants)))
     names = re.findall(r"^\| (\S+)", section(suite_report(moved), "Variants"), flags=re.MULTILINE)
     assert names[:3] == ["variant", "teacher", "released"]
@@ -300,7 +300,7 @@ def test_a_variant_without_the_budget_that_others_have_is_marked() -> None:
     assert "0.826 (drop 0.3 [0.0, 0.6]; no budget)" in row(report, "free")
 
 
-def test_the_head_of_a_metric_names_the_budgets_that_all_share_and_else_each_cell_its_own() -> None:
+def test_shared_budgets_are_in_the_head_others_in_the_cells() -> None:
     teacher = sample_record().variants[0]
     assert "accuracy (drop at most 2)" in row(suite_report(sample_record()), "variant")
 
@@ -336,12 +336,12 @@ def test_a_bound_is_never_rounded_onto_its_budget() -> None:
     )
 
 
-def test_what_distillation_gained_over_its_twin_is_said_in_points() -> None:
+def test_the_gain_of_distillation_is_in_points() -> None:
     report = suite_report(sample_record())
     assert "- distilled over its twin student: accuracy +2.6, f1_macro +2.6, roc_auc +0.7 points" in report
 
 
-def test_the_smallest_and_the_fastest_inside_their_budgets_are_named() -> None:
+def test_the_smallest_and_fastest_passing_models_are_named() -> None:
     report = suite_report(sample_record())
     line = "Ship **distilled-int8**, the smallest and fastest inside its budgets: 18.4 MB (4.7× smaller), "
     assert f"- {line}2.31× [2.25, 2.38] as fast on batch 1, 31.9 ms on batch 32 × 32 tokens" in report
@@ -385,7 +385,7 @@ def test_a_median_does_not_contradict_the_duel() -> None:
     assert "Slower than the teacher: x, batch 1 (0.80× [0.70, 0.90] as fast)." in report
 
 
-def test_many_workloads_are_counted_where_naming_them_would_be_long() -> None:
+def test_many_workloads_are_counted_instead_of_named() -> None:
     good = {"accuracy": quality("x", "accuracy", 0.1, (-0.2, 0.4), PASS)}
     slower = latency(6.0, speedup=0.8, speedup_interval=(0.7, 0.9))
     times = {f"b{batch}": slower for batch in (1, 2, 4, 8)}
@@ -504,7 +504,7 @@ def test_an_undecided_self_test_is_as_it_should_be() -> None:
     assert "- **The rows could not decide it**: few rows" in report
 
 
-def test_a_planted_delay_that_was_not_seen_leaves_speed_undecided() -> None:
+def test_an_unseen_planted_delay_leaves_speed_undecided() -> None:
     planted = PlantedDelay(
         seen=False, speedup_interval=(0.7, 1.1), message="hidden", workload="b1", measured="now"
     )
@@ -517,7 +517,7 @@ def test_a_planted_delay_that_was_not_seen_leaves_speed_undecided() -> None:
     assert "- Not run: planted delay." in suite_report(sample_record(self_test=SelfTest()))
 
 
-def test_a_machine_unfit_for_timing_is_named_in_the_report_and_the_terminal() -> None:
+def test_a_machine_unfit_for_timing_is_named() -> None:
     record = sample_record()
     told = "other processes kept 1.6 of each core busy when the run began (load average)"
     assert f"- **times may be off**: {told}" in suite_report(record)
@@ -557,7 +557,7 @@ def test_a_verdict_without_its_message_is_told_from_the_figures() -> None:
     assert "- x: accuracy 0.826 (drop 0.3 [-0.2, 0.8]), drop_points 2.00 PASS (n=6,000)" in report
 
 
-def test_an_error_does_not_hide_a_verdict_that_was_reached_before_it() -> None:
+def test_an_error_does_not_hide_an_earlier_verdict() -> None:
     failing = {"accuracy": quality("x", "accuracy", 4.0, (3.0, 5.0), FAIL)}
     report = suite_report(one_variant(quality=failing, error="MeasureError: out of memory"))
     assert row(report, "x")[1] == "**error**, **FAIL** (accuracy)"
@@ -610,7 +610,7 @@ def test_many_labels_are_summed_up_in_a_line_a_split() -> None:
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 @pytest.mark.parametrize("place", ["| a |\n|---|\n| {} |", "- {}", "- x: {}", "# {}", "[{}](y)"])
-def test_escaped_text_reads_as_it_was_written_and_nothing_in_it_comes_alive(text: str, place: str) -> None:
+def test_escaped_text_reads_as_written_and_stays_inert(text: str, place: str) -> None:
     shown = escape_html(visible(text.strip()), quote=False).replace('"', "&quot;")
     html, plain = rendered(place.format(escape(text))), rendered(place.format("SAFE"))
     read = html.replace("\u200b", "")  # nothing to see: it stands behind what GitHub would link
@@ -638,7 +638,7 @@ def test_escaped_text_has_no_line_break_and_no_control_character() -> None:
     assert r"\\x1b" in shown
 
 
-def test_numbers_in_brackets_and_names_stay_readable_in_the_raw_file() -> None:
+def test_brackets_and_names_stay_readable_in_the_raw_file() -> None:
     text = "int8: f1_macro 0.884, drop 2.7 points [1.8, 3.8], budget 1.0 (n=872): FAIL"
     assert escape(text) == text
     assert escape("3.11.14") == "3.11.14"
@@ -677,7 +677,7 @@ def record_of(text: str) -> RunRecord:
     )
 
 
-def test_text_of_data_anywhere_in_a_record_calls_nobody_and_links_no_issue() -> None:
+def test_text_of_data_mentions_nobody_and_no_issue() -> None:
     record = record_of("@octocat #12")
     for report in (suite_report(record), index_report([record], ["x/report.md"]), pr_comment([record])):
         html = re.sub(r"<pre>.*?</pre>", "", rendered(report), flags=re.DOTALL)
@@ -719,7 +719,7 @@ def test_nasty_text_anywhere_in_a_record_leaves_the_tables_whole(text: str) -> N
         assert [set(widths) for widths in raw] == [set(widths) for widths in shown]
 
 
-def test_the_index_has_a_line_for_each_suite_and_links_to_its_report() -> None:
+def test_the_index_links_the_report_of_each_suite() -> None:
     passed = RunVerdict(status="PASS", passed=3, failed=0, inconclusive=0, not_gated=0)
     suite = SuiteFacts(path="bench/my suite.toml", title="Mine", digest="x", seeds=[0])
     index = index_report([sample_record(), sample_record(verdict=passed, suite=suite)])

@@ -16,7 +16,7 @@ from slimgate.record.lines import lines
 from slimgate.record.run import read_record, to_json
 from slimgate.record.run_verdict import verdict
 from slimgate.report.comparison import latency_table
-from slimgate.report.markdown import verdict_lines
+from slimgate.report.markdown import verdict_section
 from slimgate.report.page.budgets import budgets
 from slimgate.report.status import standing, verdicts, workload_words
 
@@ -79,8 +79,8 @@ def test_they_count_in_the_verdict_of_the_run_and_fail_it_while_undecided() -> N
 
 def test_the_report_and_the_page_have_the_line_and_the_interval() -> None:
     model = timed(limits())
-    assert MESSAGE.replace("]", "\\]").replace("[", "\\[") in verdict_lines(record_of(model)) or (
-        MESSAGE in verdict_lines(record_of(model))
+    assert MESSAGE.replace("]", "\\]").replace("[", "\\[") in verdict_section(record_of(model)) or (
+        MESSAGE in verdict_section(record_of(model))
     )
     p50, p95 = budgets(model)
     assert (p50.name, p50.measured, p50.limit) == (

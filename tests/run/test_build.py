@@ -377,7 +377,7 @@ def test_the_gate_does_not_belong_to_the_key_of_a_step_that_adds_no_rows(tmp_pat
 def test_a_method_that_did_not_say_that_it_adds_rows_is_not_told_what_is_held_out(tmp_path: Path) -> None:
     context = Tiny(tmp_path).builder(Tiny(tmp_path).suite())._make_context("here", ("train",), (), tmp_path)
     with pytest.raises(DataError, match="says so by adds_rows"):
-        context.stands_later(["good film"])
+        context.are_held_out(["good film"])
 
 
 def test_other_train_rows_rebuild_only_what_reads_them(tmp_path: Path) -> None:

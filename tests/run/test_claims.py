@@ -9,7 +9,7 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.errors import SuiteError
-from slimgate.plugin.gates.reporting import claims_of
+from slimgate.plugin.gates.reporting import check_claims
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 from slimgate.run.claims import check_speed_claims, check_step_claims
@@ -71,7 +71,7 @@ ready = { model = "hub", new_head = true, steps = [{ keep_layers = [0] }] }
 """
     run = tiny_run(tmp_path, **{pruned: pruned + added})
     held = {
-        name: {f"{claim['step']} {claim['claim']}": claim["held"] for claim in claims_of(run.handle(name))}
+        name: {f"{claim['step']} {claim['claim']}": claim["held"] for claim in check_claims(run.handle(name))}
         for name in ("teacher", *run.suite.variants)
     }
     idle = "test_claims:same_layer_by_another_name"

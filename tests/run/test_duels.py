@@ -23,27 +23,25 @@ MEASURE = "[measure]\nworkloads = [{ batch = 1 }, { batch = 16, tokens = 32 }]\n
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SuiteRun:
-    return tiny_run(tmp_path_factory.mktemp("arena"), **{"[measure]\n": MEASURE})
+    return tiny_run(tmp_path_factory.mktemp("duels"), **{"[measure]\n": MEASURE})
 
 
 @pytest.fixture
-def arena(run: SuiteRun) -> Iterator[Duels]:
+def duels(run: SuiteRun) -> Iterator[Duels]:
     found = Duels(run.handle(TEACHER))
     yield found
     found.close()
 
 
-def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
-    arena: Duels, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_planted_delay_is_seen_and_measured_once(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (1.0,))
     reported: list[Any] = []
-    first = find_delay(arena, reported.append)
+    first = find_delay(duels, reported.append)
     assert first is not None
     assert (
         1.0 <= first < 5.0
     )  # as much as was meant, more where the call was timed as the machine stood still
-    assert find_delay(arena, reported.append) == first
+    assert find_delay(duels, reported.append) == first
     assert reported[0] == reported[1]
     assert (reported[0]["kind"], reported[0]["variant"], reported[0]["name"]) == (
         "self_test",
@@ -55,24 +53,24 @@ def test_a_planted_delay_of_a_whole_call_is_seen_and_looked_for_once(
     assert (facts["seen"], facts["percent"]) == (True, 100.0)
     low, high = facts["speedup_interval"]
     assert 0.2 < low < high < 1.0
-    assert set(arena._contenders) == {TEACHER, COPY}  # the delayed one has ended
-    assert DELAYED not in arena._contenders
+    assert set(duels._contenders) == {TEACHER, COPY}  # the delayed one has ended
+    assert DELAYED not in duels._contenders
 
 
-def test_a_delay_of_nothing_is_not_seen(arena: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delay_of_nothing_is_not_seen(duels: Duels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0,))
     reported: list[Any] = []
-    assert find_delay(arena, reported.append) is None
+    assert find_delay(duels, reported.append) is None
     assert reported[0]["facts"]["seen"] is False
     assert reported[0]["facts"]["message"].endswith("speed-up verdicts are INCONCLUSIVE")
 
 
-def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
-    arena: Duels, monkeypatch: pytest.MonkeyPatch
+def test_larger_delays_are_tried_if_the_smallest_is_hidden(
+    duels: Duels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "PLANTED_DELAYS", (0.0, 0.0, 2.0, 9.0))
     reported: list[Any] = []
-    found = find_delay(arena, reported.append)
+    found = find_delay(duels, reported.append)
     assert found is not None
     facts = reported[0]["facts"]
     assert facts["percent"] in (200.0, 900.0)  # a machine that stands still hides the smaller one too
@@ -82,10 +80,8 @@ def test_where_the_smallest_delay_is_hidden_larger_ones_are_looked_for(
     assert facts["speedup_interval"][1] < 1.0
 
 
-def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
-    arena: Duels, run: SuiteRun
-) -> None:
-    found = arena.speedup(run.handle("shorter"), Workload(16, 32))
+def test_a_shorter_model_duels_on_the_suites_threads(duels: Duels, run: SuiteRun) -> None:
+    found = duels.speedup(run.handle("shorter"), Workload(16, 32))
     assert found.rounds >= 12
     assert found.threads == 1
     assert found.interval[0] <= found.speedup <= found.interval[1]
@@ -93,9 +89,9 @@ def test_a_shorter_model_stands_against_the_teacher_on_the_suites_threads(
     assert found.speedup > 1.0  # two of four blocks
 
 
-def test_a_process_that_dies_ends_all_of_them(arena: Duels, run: SuiteRun) -> None:
-    arena.speedup(run.handle("shorter"), Workload(1))
-    arena._contenders["shorter"]._process.kill()
+def test_a_process_that_dies_ends_all_of_them(duels: Duels, run: SuiteRun) -> None:
+    duels.speedup(run.handle("shorter"), Workload(1))
+    duels._contenders["shorter"]._process.kill()
     with pytest.raises(MeasureError, match="shorter: the process that times it failed"):
-        arena.speedup(run.handle("shorter"), Workload(1))
-    assert arena._contenders == {}
+        duels.speedup(run.handle("shorter"), Workload(1))
+    assert duels._contenders == {}

@@ -94,7 +94,7 @@ def test_each_workload_is_timed_forward_and_end_to_end(run: SuiteRun) -> None:
     assert run.largest_workload.id == "b4x12"
 
 
-def test_without_tokens_the_rows_are_those_of_the_forward_call_as_text(run: SuiteRun) -> None:
+def test_without_tokens_the_rows_are_those_of_the_call(run: SuiteRun) -> None:
     forward, texts = (run.workload(TEACHER, one) for one in (Workload(4), Workload(4, phase=END_TO_END)))
     assert texts.positions == forward.positions
     (given,) = texts.timed
@@ -158,9 +158,7 @@ def test_words_and_pairs_keep_the_form_of_their_columns(tmp_path: Path) -> None:
     assert longer.rows.table["b"][0].as_py() == words(20)
 
 
-def test_a_worker_shares_a_batch_among_the_suites_threads_and_one_row_among_none(
-    run: SuiteRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_share_a_batch_and_not_a_single_row(run: SuiteRun, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str]] = []
 
     def watched(_predictor: Any, inputs: Any) -> list[Any]:
@@ -192,14 +190,14 @@ def test_a_cascade_is_timed_end_to_end_on_rows_by_turns(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_slow_tokenizer_is_seen_end_to_end_and_not_in_the_forward_call(slow_run: SuiteRun) -> None:
-    arena, variant = Duels(slow_run.handle(TEACHER)), slow_run.handle("shorter")
+def test_a_slow_tokenizer_is_seen_end_to_end_only(slow_run: SuiteRun) -> None:
+    duels, variant = Duels(slow_run.handle(TEACHER)), slow_run.handle("shorter")
     try:
-        forward = arena.speedup(variant, Workload(1))
-        end_to_end = arena.speedup(variant, replace(Workload(1), phase=END_TO_END))
-        other = arena.speedup(slow_run.handle("pruned"), Workload(4, 12, phase=END_TO_END))
+        forward = duels.speedup(variant, Workload(1))
+        end_to_end = duels.speedup(variant, replace(Workload(1), phase=END_TO_END))
+        other = duels.speedup(slow_run.handle("pruned"), Workload(4, 12, phase=END_TO_END))
     finally:
-        arena.close()
+        duels.close()
     assert end_to_end.interval[1] < SLOW_ON_ANY_MACHINE
     assert not is_delay_seen(forward)
     assert end_to_end.speedup < forward.speedup / 4

@@ -31,16 +31,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteRun]:
 
 
 @pytest.fixture(scope="module")
-def arena(run: SuiteRun) -> Iterator[Duels]:
+def duels(run: SuiteRun) -> Iterator[Duels]:
     found = Duels(run.handle(TEACHER))
     yield found
     found.close()
 
 
-def by_phase(arena: Duels, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
+def by_phase(duels: Duels, run: SuiteRun, variant: str) -> dict[str | None, Speedup]:
     handle = run.handle(variant)
     return {
-        one.phase: arena.speedup(handle, one) for one in run.suite.list_dueled_workloads(variant) if one.phase
+        one.phase: duels.speedup(handle, one) for one in run.suite.list_dueled_workloads(variant) if one.phase
     }
 
 
@@ -63,7 +63,7 @@ def test_prompts_are_gate_rows_repeated_to_their_tokens(run: SuiteRun) -> None:
         assert row.tolist() == (own * 24)[:24]
 
 
-def test_the_answer_in_two_calls_is_the_one_that_transformers_generates(run: SuiteRun) -> None:
+def test_the_answer_in_two_calls_is_that_of_transformers(run: SuiteRun) -> None:
     import torch
 
     predictor = run.handle(TEACHER).predictor
@@ -88,15 +88,15 @@ def test_the_answer_in_two_calls_is_the_one_that_transformers_generates(run: Sui
     assert torch.equal(written, reference[:, 24:])
 
 
-def test_a_delay_of_the_prompt_is_seen_until_the_first_token_alone(arena: Duels, run: SuiteRun) -> None:
-    found = by_phase(arena, run, "slow_prefill")
+def test_a_delay_of_the_prompt_is_seen_at_the_first_token(duels: Duels, run: SuiteRun) -> None:
+    found = by_phase(duels, run, "slow_prefill")
     assert found["ttft"].interval[1] < SLOW_ON_ANY_MACHINE
     assert found["tpot"].interval[1] > SLOW_ON_ANY_MACHINE
     assert found["ttft"].speedup < found["tpot"].speedup / 2
 
 
-def test_a_delay_of_later_tokens_is_not_seen_until_the_first(arena: Duels, run: SuiteRun) -> None:
-    found = by_phase(arena, run, "slow_decode")
+def test_a_delay_of_later_tokens_is_not_seen_until_the_first(duels: Duels, run: SuiteRun) -> None:
+    found = by_phase(duels, run, "slow_decode")
     assert found["tpot"].interval[1] < SLOW_ON_ANY_MACHINE
     assert found["ttft"].interval[1] > SLOW_ON_ANY_MACHINE
     assert found["tpot"].speedup < found["ttft"].speedup / 2

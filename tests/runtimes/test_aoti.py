@@ -31,7 +31,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model.pt2"
 
 
-def test_a_package_runs_any_number_of_rows_also_of_a_transposed_array(package: Path) -> None:
+def test_a_package_runs_any_rows_and_transposed_arrays(package: Path) -> None:
     predictor = AotiPredictor(open_package(package), ("columns",), "cpu")
     for rows in (1, 3, 8):
         values = np.arange(rows * 5, dtype=np.float32).reshape(5, rows).T

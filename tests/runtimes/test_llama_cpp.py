@@ -104,7 +104,7 @@ def test_timed_answers_are_the_greedy_ones(llama: Converted) -> None:
     assert np.array_equal(predict(predictor, batch(ids, new_tokens=6)), written)
 
 
-def test_answers_of_prompts_of_unlike_lengths_end_where_they_should(llama: Converted) -> None:
+def test_answers_to_prompts_of_any_length_end_right(llama: Converted) -> None:
     predictor = open_(llama.folder, **EXACT)
     prompts = [rows(1, 5, seed=1)[0].tolist(), rows(1, 8, seed=2)[0].tolist()]
     answers = predictor.write(prompts, Writing(max_new_tokens=7))
@@ -175,7 +175,7 @@ def test_another_vocabulary_is_one_line(llama: Converted, tmp_path: Path) -> Non
     )
 
 
-def test_a_file_of_an_architecture_that_transformers_does_not_read(llama: Converted, tmp_path: Path) -> None:
+def test_a_file_that_transformers_cannot_read(llama: Converted, tmp_path: Path) -> None:
     [file] = llama.folder.glob("*.gguf")
     copy_gguf(file, tmp_path / "alone.gguf", architecture="xverse")
     scratch = tmp_path / "scratch"

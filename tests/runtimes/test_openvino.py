@@ -158,7 +158,7 @@ print(len(heard))
 """
 
 
-def test_a_signal_after_graphs_were_compiled_and_closed_is_handled(saved: tuple[Path, Any, Any]) -> None:
+def test_a_signal_after_graphs_were_closed_is_handled(saved: tuple[Path, Any, Any]) -> None:
     command = [sys.executable, "-c", SIGNALLED, str(saved[0])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "4"), done.stderr

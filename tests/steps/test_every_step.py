@@ -32,7 +32,7 @@ from fixtures.models.step_examples import (
 )
 from fixtures.models.task_rows import TASKS, task_context
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import known_plugins, load, runtime_of
+from slimgate.plugins.loading import find_default_runtime, known_plugins, load
 from slimgate.run.claims import check_step_claims
 from slimgate.steps.agreement import predictor_of
 from slimgate.store.store import files_of
@@ -221,7 +221,7 @@ def test_step(
 
 
 def loaded(kind: str, folder: Path) -> Any:
-    found = runtime_of(kind)
+    found = find_default_runtime(kind)
     assert found is not None
     assert found[1].load_model is not None
     return found[1].load_model(folder, "cpu")

@@ -98,7 +98,7 @@ def test_a_manifest_that_is_not_json_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "s" / "tmp").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_invisible_and_the_next_run_makes_the_entry(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_nothing_visible(tmp_path: Path) -> None:
     root = tmp_path / "s"
     process = start_maker(root, 60)
     try:
@@ -142,9 +142,7 @@ def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
-def test_a_damaged_entry_is_set_aside_with_a_warning_and_made_again(
-    tmp_path: Path, damage: Any, told: str
-) -> None:
+def test_a_damaged_entry_is_set_aside_and_made_again(tmp_path: Path, damage: Any, told: str) -> None:
     store = Store(tmp_path / "s")
     folder = store.make("artifacts", "k", fill).folder
     damage(folder)
@@ -216,9 +214,7 @@ def test_rebuild_makes_each_entry_once_more_and_then_keeps_it(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("mark", ["2999-01-01", "1970-01-01"], ids=["was ahead", "was behind"])
-def test_a_rebuild_makes_each_entry_once_whatever_the_clock_said_when_it_began(
-    tmp_path: Path, mark: str
-) -> None:
+def test_a_rebuild_makes_each_entry_once_by_any_clock(tmp_path: Path, mark: str) -> None:
     """Workers share the mark: what one of them has made is not made again by the next."""
     Store(tmp_path / "s").make("artifacts", "k", fill)
     made = [Store(tmp_path / "s", rebuild=mark).make("artifacts", "k", fill) for _ in range(2)]
@@ -236,7 +232,7 @@ def test_a_rebuild_that_fails_leaves_the_old_entry(tmp_path: Path) -> None:
     assert Store(tmp_path / "s").find("artifacts", "k") is not None
 
 
-def test_a_root_that_cannot_be_written_is_one_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_a_root_without_permission_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(BuildError) as caught:
         Store(tmp_path / "file" / "store")
@@ -290,7 +286,7 @@ def test_the_manifest_says_its_key_and_when_it_was_made(tmp_path: Path) -> None:
     assert manifest["created"].endswith("+00:00")
 
 
-def test_what_a_killed_process_left_is_removed_though_its_key_is_never_made_again(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     root = tmp_path / "s"
     process = start_maker(root, 60)
     wait_for(tmp_path / "filling")
@@ -302,7 +298,7 @@ def test_what_a_killed_process_left_is_removed_though_its_key_is_never_made_agai
     assert list((root / "tmp").iterdir()) == []
 
 
-def test_scratch_space_lies_in_the_store_and_is_gone_with_its_entry(tmp_path: Path) -> None:
+def test_scratch_space_is_in_the_store_and_goes_with_its_entry(tmp_path: Path) -> None:
     def using_scratch(folder: Path) -> dict[str, Any]:
         with scratch_beside(folder) as scratch:
             (scratch / "cache.bin").write_text("x")

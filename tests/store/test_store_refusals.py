@@ -183,7 +183,7 @@ def test_a_folder_that_may_not_be_written_is_told(ours: Path) -> None:
     assert list(ours.iterdir()) == []
 
 
-def test_a_kind_that_may_not_be_written_is_told_before_anything_is_left(ours: Path) -> None:
+def test_a_kind_without_permission_is_an_early_error(ours: Path) -> None:
     with as_somebody_else(ours):
         store = Store(ours / "s")
         (ours / "s/artifacts").mkdir(mode=0o555)

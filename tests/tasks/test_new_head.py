@@ -17,7 +17,7 @@ from fixtures.models.embeddings import embedding_context
 from fixtures.models.task_rows import TASKS
 from fixtures.models.tiny_clip import clip_context, write_tiny_clip
 from slimgate.errors import BuildError, SuiteError
-from slimgate.models.saved_weights import saved_weights
+from slimgate.models.saved_weights import read_weight_shapes
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.loading import load
 from slimgate.plugins.models import ModelRef
@@ -65,7 +65,7 @@ def check_ref(ref: ModelRef, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", WITH_HEADS)
-def test_an_encoder_alone_is_refused_by_the_plan_of_every_task_with_a_head(tmp_path: Path, kind: str) -> None:
+def test_every_task_with_a_head_refuses_a_bare_encoder(tmp_path: Path, kind: str) -> None:
     found = refs(write_tiny(tmp_path / "export", "bert"))
     with pytest.raises(
         SuiteError, match=r"config\.json names BertModel, expected a model with a head .*new_head"
@@ -76,7 +76,7 @@ def test_an_encoder_alone_is_refused_by_the_plan_of_every_task_with_a_head(tmp_p
 
 
 @pytest.mark.parametrize("pooling", ["model", "mean"])
-def test_a_head_of_this_package_cannot_lie_in_a_folder_of_transformers(tmp_path: Path, pooling: str) -> None:
+def test_a_head_of_slimgate_is_not_in_transformers_folders(tmp_path: Path, pooling: str) -> None:
     params = text_classification.Params.model_validate(
         {**WITH_HEADS["text_classification"], "pooling": pooling}
     )
@@ -89,7 +89,7 @@ def test_a_head_of_this_package_cannot_lie_in_a_folder_of_transformers(tmp_path:
         text_classification.task.check_model(params, found[False], config, None)
 
 
-def test_a_head_that_only_config_json_names_is_refused_by_the_plan(tmp_path: Path) -> None:
+def test_the_plan_refuses_a_head_without_weights(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
     check_ref(refs(folder)[False], "text_classification")
     without(folder, "classifier")
@@ -142,7 +142,7 @@ def test_the_unused_pooler_of_roberta_is_no_error(tmp_path: Path) -> None:
     assert load_ref(refs(folder)[False], tiny_context(tmp_path / "rows")).kind == "torch"
 
 
-def test_a_new_head_is_made_where_it_is_asked_for_even_beside_an_own_one(tmp_path: Path) -> None:
+def test_a_new_head_on_request_replaces_an_existing_one(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("other", "names", "three"))
     context = tiny_context(tmp_path / "rows")
     model = load_ref(refs(folder)[True], context)
@@ -174,7 +174,7 @@ def test_a_teacher_of_which_a_part_is_not_used_is_warned_of(tmp_path: Path) -> N
         load_ref(refs(folder)[True], tiny_context(tmp_path / "rows"))
 
 
-def test_embeddings_use_every_weight_and_may_leave_out_a_head_where_that_is_said(tmp_path: Path) -> None:
+def test_embeddings_may_leave_out_only_a_head(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
     with pytest.raises(
         BuildError, match=r"BertModel has no place for 2 \(classifier\.bias, classifier\.weight\)"
@@ -221,7 +221,7 @@ def test_a_suite_names_the_variant_and_new_head_lets_it_through(tmp_path: Path) 
         tiny_run(tmp_path, **{"[variants]": fresh})
 
 
-def test_a_teacher_with_unused_weights_in_the_store_does_not_excuse_a_variant(tmp_path: Path) -> None:
+def test_a_stored_teacher_does_not_excuse_unused_weights(tmp_path: Path) -> None:
     write_tiny(tmp_path / "shorter", "bert", labels=("neg", "pos"))
     change_config(tmp_path / "shorter", num_hidden_layers=3)
     variant = RELEASED.replace("export", "shorter").replace(", EXTRA", "")
@@ -233,15 +233,15 @@ def test_a_teacher_with_unused_weights_in_the_store_does_not_excuse_a_variant(tm
 
 def test_headers_of_safetensors_are_read_and_nothing_else_is(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "export", "bert", labels=("neg", "pos"))
-    found = saved_weights(folder)
+    found = read_weight_shapes(folder)
     assert found is not None
     stored = safetensors.torch.load_file(folder / "model.safetensors")
     assert found == {name: tuple(tensor.shape) for name, tensor in stored.items()}
     (folder / "model.safetensors").write_bytes(b"\xff" * 20)
-    assert saved_weights(folder) is None
+    assert read_weight_shapes(folder) is None
     (folder / "model.safetensors").write_bytes(b"")
-    assert saved_weights(folder) is None
+    assert read_weight_shapes(folder) is None
     (folder / "model.safetensors").write_bytes((3).to_bytes(8, "little") + b"[1]")
-    assert saved_weights(folder) is None
+    assert read_weight_shapes(folder) is None
     (folder / "model.safetensors").unlink()
-    assert saved_weights(folder) is None
+    assert read_weight_shapes(folder) is None

@@ -74,7 +74,7 @@ def compared(model: Any, rows: Rows, folder: Path, params: task.Params = PARAMS)
 # --- what is asked, and what is learnt
 
 
-def test_a_model_learns_the_answer_and_an_end_token_and_not_the_prompt(model: Any) -> None:
+def test_a_model_learns_answer_and_end_but_not_the_prompt(model: Any) -> None:
     windows = task.task.encode_rows(PARAMS, ROWS, model.tokenizer)
     targets = task.task.targets(PARAMS, ROWS, TaskFacts(()), windows)
     end = model.tokenizer.eos_token_id
@@ -142,9 +142,7 @@ def test_gate_rows_need_references() -> None:
         ({"stop": ("",)}, 'stop holds ""'),
     ],
 )
-def test_options_that_cannot_be_are_refused_before_any_model_loads(
-    options: dict[str, Any], problem: str
-) -> None:
+def test_impossible_options_are_refused_early(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         task.Params(prompt="a", **options)
 

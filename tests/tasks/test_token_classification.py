@@ -57,7 +57,7 @@ def test_words_and_tags_of_every_form_become_the_same(tokens: Any, tags: Any, na
     params = task.Params(words="tokens", tags="tags", names=names)
     rows = rows_of(tokens, tags)
     assert task.task.facts(params, {"train": rows}).classes == ("B-X", "O")
-    assert task.words_of(rows, "tokens") == [["a", "b"]]
+    assert task.list_words(rows, "tokens") == [["a", "b"]]
     assert task._tags(params, rows) == [["O", "B-X"]]
 
 
@@ -91,7 +91,7 @@ def test_without_seqeval_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         task.task.facts(PARAMS, {"train": rows_of([["a"]], [["B-X"]])})
 
 
-def test_the_first_token_of_a_word_carries_its_tag_and_padding_none(tmp_path: Path) -> None:
+def test_the_first_token_of_a_word_has_its_tag(tmp_path: Path) -> None:
     context = task_context(tmp_path / "rows", "token_classification")
     model = load_task_model(write_tiny(tmp_path / "hub", "bert"), context)
     index = {name: i for i, name in enumerate(context.facts.classes)}

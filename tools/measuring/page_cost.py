@@ -1,10 +1,10 @@
-"""What the pages of many variants cost: seconds to write, bytes, milliseconds until a browser has them open.
+"""Measures the pages of suites with many variants: CPU seconds to write, MB, milliseconds to open.
 
     python -m tools.measuring.page_cost --variants 10 200 --rows 20000
 
-The variants' outcomes are made up, judged as a suite's are, and put together to a record; then each page is
-written as the plugin writes it. `report.html` is opened in Debian's chromium where it and playwright are
-there. "computing" is the time of the page's own thread: another process on the cores takes none of it.
+It makes up the outcomes of the variants, judges them as a suite does, and composes a record. Then it writes
+each page as the plugin does. Debian's chromium opens `report.html`, if it and playwright are installed.
+"computing" is the CPU time of the page's thread, so other processes on the machine do not change it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ CHROMIUM = Path("/usr/bin/chromium")
 WORDS = "a made up row of about as many words as a sentence has in a text that somebody wrote by hand"
 
 
-def texts(places: Iterable[int]) -> list[str]:
-    """Of gate rows, each another."""
+def make_texts(places: Iterable[int]) -> list[str]:
+    """Texts of gate rows, all different."""
     return [f"{place}: {WORDS}" for place in places]
 
 
-def record_of(folder: Path, variants: int, rows: int) -> tuple[RunRecord, Seconds]:
-    """A judged record with outcomes beside it."""
+def make_record(folder: Path, variants: int, rows: int) -> tuple[RunRecord, Seconds]:
+    """A judged record, whose outcomes are in `folder`, and the seconds of each stage."""
     seconds: Seconds = {}
     paths = store(folder, rows)
     suite = suite_of(folder, variants)
@@ -60,13 +60,13 @@ def _write_outcomes(folder: Path, suite: Suite, paths: Sequence[Path]) -> None:
         os.link(paths[1 + place % DIFFERENT], folder / f"{name}.parquet")
 
 
-def page_costs(folder: Path, variants: int, rows: int) -> list[list[str]]:
-    """A line a page: name, CPU seconds, MB."""
-    record, seconds = record_of(folder, variants, rows)
+def measure_pages(folder: Path, variants: int, rows: int) -> list[list[str]]:
+    """A line for each page: name, CPU seconds, MB."""
+    record, seconds = make_record(folder, variants, rows)
     write: dict[str, Callable[[], str]] = {
         "run.json": lambda: to_json(record),
         "report.md": lambda: suite_report(record),
-        "report.html": lambda: html_report(record, folder, texts),
+        "report.html": lambda: html_report(record, folder, make_texts),
         "pr-comment.md": lambda: pr_comment([record]),
     }
     lines = [["judging", f"{seconds['judge']:.1f}", "–"]]
@@ -81,7 +81,7 @@ def page_costs(folder: Path, variants: int, rows: int) -> list[list[str]]:
 
 
 def measure_opening(page: Path) -> str:
-    """Milliseconds until the page has loaded, in words; why not, where there is no browser."""
+    """`open after 120 ms, …`; or why the page was not opened, if there is no browser."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for variants in options.variants:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            lines = page_costs(folder, variants, options.rows)
+            lines = measure_pages(folder, variants, options.rows)
             heads = [f"{variants:,} variants of {options.rows:,} rows", "CPU seconds", "MB"]
             table = tabulate(lines, heads, "pipe", disable_numparse=True)
             sys.stdout.write(f"{table}\n\nreport.html: {measure_opening(folder / 'report.html')}\n\n")

@@ -1,12 +1,12 @@
-"""Ours beside other people's compression tools: the same teacher, the same gate rows, one table.
+"""Compares slimgate's steps with other compression tools, on the same teacher and the same gate rows.
 
     python -m tools.peers.compare SUITE [ROWS] [NAME …]
 
-SUITE: a text classification whose teacher is of BERT's kind; ROWS: of its gate (default 600, 0: all of them);
-NAME: parts of the names of the rows wanted (default: all). The teacher is built in the store that the suite's
-own runs use. Each tool quantizes or prunes the teacher's artifact as its documentation says and predicts on
-the CPU; one that is missing, or fails, is a row with the reason. Bytes are those of the model's files,
-without the tokenizer, which all of them share. By hand, in an environment that has the tools:
+SUITE: a text classification whose teacher is like BERT. ROWS: how many gate rows to use (600), or 0 for all.
+NAME: only rows of the table whose names contain this word (default: all). The teacher is built in the store
+of the suite's runs. Each tool quantizes or prunes the teacher's artifact as its documentation says, and
+predicts on the CPU. If a tool is missing or fails, its row has the reason. Bytes are those of the model's
+files without the tokenizer, which all of them share. Run it by hand, in an environment that has the tools:
 
     pip install nncf openvino torchao onnx onnxruntime onnxscript torch-pruning
 """
@@ -66,7 +66,10 @@ OURS: dict[str, list[dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table; note: why there are no numbers."""
+    """A row of the table.
+
+    right: (gate rows,) whether each prediction is right. note: why there are no numbers.
+    """
 
     name: str
     bytes: int | None = None
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def compare(run: SuiteRun, gate: Rows, scratch: Path, names: Sequence[str] = ()) -> list[Line]:
-    """The teacher, then ours and the peers' whose names hold one of the wanted words."""
+    """The teacher, then slimgate's models and those of other tools whose names contain a word of `names`."""
     artifact, task = run.build(TEACHER).artifact, run.suite.setup.task
     encoded = task.object.encode_rows(task.params, gate, artifact.load("cpu").tokenizer)
     labels = task.object.label_indices(task.params, gate, run.rows.facts)
@@ -108,13 +111,13 @@ def compare(run: SuiteRun, gate: Rows, scratch: Path, names: Sequence[str] = ())
         right = result.scores.argmax(axis=1) == labels
         return Line(name, result.bytes, right, time.perf_counter() - start)
 
-    makers = {**{name: ours(steps) for name, steps in OURS.items()}, **PEERS}
+    makers = {**{name: make_ours(steps) for name, steps in OURS.items()}, **PEERS}
     chosen = {n: make for n, make in makers.items() if not names or any(word in n for word in names)}
-    return [attempt("teacher", ours([])), *(attempt(name, make) for name, make in chosen.items())]
+    return [attempt("teacher", make_ours([])), *(attempt(name, make) for name, make in chosen.items())]
 
 
-def ours(steps: list[dict[str, Any]]) -> Callable[[Case], Result]:
-    """What the steps of a suite would make of the teacher."""
+def make_ours(steps: list[dict[str, Any]]) -> Callable[[Case], Result]:
+    """A function that applies steps of slimgate to the teacher."""
 
     def make(case: Case) -> Result:
         model = case.model
@@ -126,7 +129,7 @@ def ours(steps: list[dict[str, Any]]) -> Callable[[Case], Result]:
                 model = plugin.apply(model, plugin.Params.model_validate(options), case.context)
                 model.kind = plugin.gives or model.kind
         model.save(case.folder)
-        files = [file for file in files_of(case.folder) if _is_models(file)]
+        files = [file for file in files_of(case.folder) if _is_weights_file(file)]
         size = sum((case.folder / file).stat().st_size for file in files)
         predictor = EagerPredictor(model.network, "cpu")
         return Result(size, predict_scores(predictor, case.encoded, batch_size=32))
@@ -135,7 +138,7 @@ def ours(steps: list[dict[str, Any]]) -> Callable[[Case], Result]:
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Markdown; drops are against the first line, with Tango's interval (90 %)."""
+    """The table in Markdown. Drops are against the first line, with Tango's interval (90 %)."""
     first = lines[0]
     if first.right is None or first.bytes is None:
         raise SlimgateError(f"the teacher itself cannot be measured: {first.note}")
@@ -161,7 +164,7 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join(written) + "\n"
 
 
-def _is_models(file: str) -> bool:
+def _is_weights_file(file: str) -> bool:
     return file.endswith(WEIGHTS) and not file.startswith(NOT_WEIGHTS)
 
 

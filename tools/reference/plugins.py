@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from slimgate.cli.steps import step_facts, step_summary
-from slimgate.plugins.loading import known_plugins, load, text_of
+from slimgate.plugins.loading import known_plugins, load, read_docstring
 from slimgate.run import claims
 from tools.reference.markdown import code, contents, options, prose, table, to_plain_line
 
@@ -86,7 +86,7 @@ def _page(title: str, kind: str, head: str, facts: Facts) -> str:
 
 
 def _section(level: str, name: str, plugin: Any, facts: Facts) -> list[str]:
-    parts = [f"{level} {name}", prose(text_of(plugin)), options(plugin.Params.model_json_schema())]
+    parts = [f"{level} {name}", prose(read_docstring(plugin)), options(plugin.Params.model_json_schema())]
     if facts_shown := [(label, code_list(value)) for label, value in facts(plugin).items()]:
         parts.append(table(("property", "value"), facts_shown))
     return parts

@@ -23,7 +23,7 @@ from slimgate.cli.export.row_check import ROWS, RowCheck, answers_of, require_sa
 from slimgate.cli.export.snippets import lines_of
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError
-from slimgate.plugins.loading import form_of
+from slimgate.plugins.loading import find_form
 from slimgate.plugins.rows import Rows
 from slimgate.runtimes.cascade import FILE, Member, read_cascade
 from slimgate.store.artifact import Artifact
@@ -118,7 +118,7 @@ class WrittenCascade:
     @property
     def packages(self) -> list[str]:
         """What pip installs."""
-        needed_packages = dict.fromkeys(form_of(model.form).package for model in self.written)
+        needed_packages = dict.fromkeys(find_form(model.form).package for model in self.written)
         return ["numpy", *needed_packages, "transformers"]
 
     @property
@@ -160,7 +160,7 @@ def write_loader(cascade: WrittenCascade, classes: Sequence[str], folder: Path) 
 
 def loader(cascade: WrittenCascade) -> str:
     """The text of cascade.py."""
-    lines = [lines_of(model, form_of(model.form)) for model in cascade.written]
+    lines = [lines_of(model, find_form(model.form)) for model in cascade.written]
     imports = dict.fromkeys(line for start, _, _ in lines for line in start.splitlines())
     text = _HEAD.format(packages=", ".join(cascade.packages), imports="\n".join(imports))
     for number, (member, model, (_, load, predict)) in enumerate(
@@ -178,7 +178,7 @@ def loader(cascade: WrittenCascade) -> str:
 
 def _inside_folder(load: str, model: Written) -> str:
     """The lines that open a model of ".", with the files of `folder` instead."""
-    for name in form_of(model.form).files:
+    for name in find_form(model.form).files:
         load = load.replace(json.dumps(name), f"str(folder / {json.dumps(name)})")
     return load.replace('"."', "str(folder)")
 

@@ -44,7 +44,12 @@ def run(options: argparse.Namespace) -> int:
     from slimgate.cli.export.forms import check_packages
     from slimgate.cli.export.row_check import OtherAnswers
     from slimgate.cli.export.servers import describe_servers, layout_of
-    from slimgate.cli.export.stored import gate_rows, stored_artifact, task_params, why_changed
+    from slimgate.cli.export.stored import (
+        describe_changed_suite,
+        find_artifact,
+        read_gate_rows,
+        read_task_params,
+    )
     from slimgate.record.budgets import clean_reason
     from slimgate.record.files import read_record_file
     from slimgate.record.shipping import why_not_shipped
@@ -53,10 +58,10 @@ def run(options: argparse.Namespace) -> int:
     model = record_run.model(options.variant)
     check_free(options.folder, force=options.force)
     store = store_root(options)
-    artifact, params = stored_artifact(record_run, model, store), task_params(record_run)
+    artifact, params = find_artifact(record_run, model, store), read_task_params(record_run)
     check_packages(artifact, options.format, model.name)
-    gate = gate_rows(record_run, store)
-    why = why_not_shipped(record_run.record, model) or why_changed(record_run, model, gate)
+    gate = read_gate_rows(record_run, store)
+    why = why_not_shipped(record_run.record, model) or describe_changed_suite(record_run, model, gate)
     reason = clean_reason(options.reason)
     if why is not None and reason is None:
         line = f'slimgate export: {model.name} {why}; say why it is shipped: --reason "…"'

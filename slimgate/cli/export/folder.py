@@ -14,7 +14,7 @@ from slimgate.cli.export.snippets import TEXTS, example_texts, snippet
 from slimgate.cli.export.stored import GateRows
 from slimgate.errors import BuildError, DataError, SlimgateError
 from slimgate.models.saved_files import DESCRIPTION, save_tokenizer
-from slimgate.plugins.loading import form_of, forms, known_plugins, load
+from slimgate.plugins.loading import find_form, known_plugins, list_forms, load
 from slimgate.plugins.task import Task
 from slimgate.record import VariantRecord
 from slimgate.record.files import Kept
@@ -167,7 +167,7 @@ def _write_beside(
 ) -> None:
     """config.json of graphs that have none, and a tokenizer that cuts where the task did."""
     (folder / DESCRIPTION).unlink(missing_ok=True)
-    if written.form != TRANSFORMERS and not form_of(written.form).own_config:
+    if written.form != TRANSFORMERS and not find_form(written.form).own_config:
         written.config.save_pretrained(folder)
     tokenizer = written.tokenizer
     if params.get("max_tokens"):
@@ -182,8 +182,8 @@ def _lines(written: Written, task: Task[Any] | type[Task[Any]], params: Mapping[
     if layout_of(written) == ENCODER_FILE:
         return "llama.cpp", f'```console\n$ llama-embedding -m {written.gguf} -p "{TEXTS[0]}"\n```'
     packages = LAYOUTS[written.layout].packages if written.layout in LAYOUTS else ()
-    needs = " ".join(("pip install", form_of(written.form).package, "transformers", *packages))
-    return f"`{needs}`", f"```python\n{snippet(written, form_of(written.form), task, params)}\n```"
+    needs = " ".join(("pip install", find_form(written.form).package, "transformers", *packages))
+    return f"`{needs}`", f"```python\n{snippet(written, find_form(written.form), task, params)}\n```"
 
 
 def _use(
@@ -228,7 +228,7 @@ def _notes(model: VariantRecord, written: Written, params: Mapping[str, Any], ch
         )
     else:
         notes.append("The graph is the file that was judged.")
-    if judged != forms()[written.form][0]:
+    if judged != list_forms()[written.form][0]:
         notes.append(f"It was judged in the runtime {judged}: its times and bytes above are of that form.")
     if written.static:
         behind = ", with the prompts before them" if params.get("prompts") else ""

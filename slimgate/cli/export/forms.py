@@ -22,7 +22,7 @@ from slimgate.models.example_batches import example_batches
 from slimgate.models.model_ref import TORCH
 from slimgate.models.quantized_files import CHECKPOINT, SERVED
 from slimgate.models.served import Served, copy_served, gguf_file, quant_method
-from slimgate.plugins.loading import form_of, forms, runtime_of
+from slimgate.plugins.loading import find_default_runtime, find_form, list_forms
 from slimgate.plugins.runtime import Form, Runtime
 from slimgate.runtimes.cascade import KIND as CASCADE
 from slimgate.runtimes.cascade import read_cascade
@@ -76,7 +76,7 @@ def check_packages(artifact: Artifact, form: str | None, name: str) -> None:
     if artifact.kind == CASCADE:
         kinds = [member.kind for member in read_cascade(artifact.folder).members]
     for kind in kinds:
-        runtime = runtime_of(kind)
+        runtime = find_default_runtime(kind)
         own_form = runtime[1].form if runtime else None
         if own_form is not None and own_form.name == TRANSFORMERS and kind not in (SERVED, CHECKPOINT):
             graphs = _graphs_of(kind)
@@ -91,9 +91,9 @@ def write_form(artifact: Artifact, form: str | None, folder: Path, scratch: Path
     Raises BuildError, in one line that says what to do, for a form that cannot hold the model; DataError for
     a form that there is not.
     """
-    if form is not None and form not in forms():
-        raise DataError(f"--format {form}: there is no such form{format_suggestion(form, forms())}")
-    runtime = runtime_of(artifact.kind)
+    if form is not None and form not in list_forms():
+        raise DataError(f"--format {form}: there is no such form{format_suggestion(form, list_forms())}")
+    runtime = find_default_runtime(artifact.kind)
     own_form = runtime[1].form if runtime else None
     if runtime is None or own_form is None:
         raise BuildError(
@@ -178,7 +178,7 @@ def _from_torch(model: Any, form: str | None, folder: Path, transformers_model: 
         model.config.sentence = {**model.config.sentence, "texts": 1}
     batches = example_batches(model.tokenizer, model.config)
     before = scores(predictor_of(model, transformers_model), batches)
-    written, tolerance = _write(forms()[form][1], model, batches, folder)
+    written, tolerance = _write(list_forms()[form][1], model, batches, folder)
     check_agreement(
         before,
         scores(predictor_of(written, transformers_model), batches),
@@ -210,14 +210,14 @@ def _graphs_of(kind: str) -> list[str]:
     """The forms that a PyTorch model of this kind can be exported to, the first by default."""
     return [
         name
-        for name, (_, runtime) in forms().items()
+        for name, (_, runtime) in list_forms().items()
         if runtime.export and runtime.form and kind in runtime.form.takes
     ]
 
 
 def _require_packages(form: str, name: str) -> None:
     """Raises MissingExtra that says what a form needs. name: of the model."""
-    if missing := describe_missing(f"writing {name} as {form}", form_of(form).needs):
+    if missing := describe_missing(f"writing {name} as {form}", find_form(form).needs):
         raise MissingExtra(missing)
 
 

@@ -1,4 +1,4 @@
-"""From a record back to what it is of: the artifact in a store, how the task reads text, the gate rows."""
+"""Finds what a record describes: the stored artifact, the options of its task, its gate rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimgate.record import Demands, RunRecord, VariantRecord
 from slimgate.record.files import Kept
 from slimgate.store.artifact import Artifact
 from slimgate.store.seal import Damaged, read_manifest
-from slimgate.store.store import entry_of
+from slimgate.store.store import open_entry
 
 if TYPE_CHECKING:
     from slimgate.run.rows import PreparedRows
@@ -23,30 +23,31 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class GateRows:
-    """The suite of a record, and its rows, of which the gate's are those that were judged."""
+    """The suite of a record and its prepared rows. Its gate rows are those that the run judged."""
 
     suite: Suite
     rows: PreparedRows
 
 
-def stored_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
-    """The artifact that was judged, by its digest. Nothing is built, and the store is only read.
+def find_artifact(run: Kept, model: VariantRecord, store: Path) -> Artifact:
+    """Finds the artifact that a run judged, by its digest. It builds nothing and only reads the store.
 
-    Raises DataError for a model that was not built, BuildError where the store does not have it whole.
+    Raises DataError if the run did not build the model, BuildError if the store has no complete copy.
     """
     if model.artifact is None:
         why = f": {model.error}" if model.error else ""
         raise DataError(f"{run.file}: {model.name} was not built in this run{why}")
     for folder in sorted((store / "artifacts").glob("*")):
-        if _digest(folder) == model.artifact.digest:
-            return Artifact(entry_of(store, "artifacts", folder.name))
+        if _read_digest(folder) == model.artifact.digest:
+            return Artifact(open_entry(store, "artifacts", folder.name))
+    command = format_build_command(run.record, model, store)
     raise BuildError(
         f"{store}: the store has no artifact {model.artifact.digest[:12]}, which is {model.name} of "
-        f"{run.file}; name its store by --store DIR, or build it: {building(run.record, model, store)}"
+        f"{run.file}; name its store by --store DIR, or build it: {command}"
     )
 
 
-def _digest(folder: Path) -> str | None:
+def _read_digest(folder: Path) -> str | None:
     try:
         digest = read_manifest(folder, f"artifacts/{folder.name}").get("digest")
     except (Damaged, OSError):
@@ -54,7 +55,7 @@ def _digest(folder: Path) -> str | None:
     return str(digest)
 
 
-def building(record: RunRecord, model: VariantRecord, store: Path) -> str:
+def format_build_command(record: RunRecord, model: VariantRecord, store: Path) -> str:
     """The command that builds a model into a store. The teacher is built with any variant."""
     names = [variant.name for variant in record.variants if variant.name != "teacher"]
     variant = model.name if model.name != "teacher" else (names or ["teacher"])[0]
@@ -62,26 +63,28 @@ def building(record: RunRecord, model: VariantRecord, store: Path) -> str:
     return f"pytest {test} --slimgate-store {shlex.quote(str(store))}"
 
 
-def task_params(run: Kept) -> Json:
-    """[task] as the run had it; of a record that does not hold it, from the suite where that is the same.
+def read_task_params(run: Kept) -> Json:
+    """The options of [task] of the run.
 
-    Raises DataError where neither tells.
+    Old records do not hold them. Then they come from the suite, if its file is unchanged since the run.
+    Raises DataError if neither has them.
     """
     record = run.record
     if record.task.params is not None:
         return record.task.params
     path = Path(record.suite.path)
-    params = _suite_params(path, record.suite.digest) if path.is_file() else None
+    params = _read_suite_params(path, record.suite.digest) if path.is_file() else None
     if params is None:
-        state = "is another one by now" if path.is_file() else "is not there"
+        state = "has changed since" if path.is_file() else "is missing"
         raise DataError(
             f"{run.file}: an earlier slimgate wrote it, without [task], and {PurePosixPath(path)} {state}; "
-            "run this where the suite is as it was, or measure again"
+            "restore the suite, or measure again"
         )
     return params
 
 
-def _suite_params(path: Path, digest: str) -> Json | None:
+def _read_suite_params(path: Path, digest: str) -> Json | None:
+    """The options of [task] in a suite file; None if its digest is another."""
     from slimgate.suite.load import load_suite
     from slimgate.suite.suite import dump_params
 
@@ -96,17 +99,18 @@ def _suite_params(path: Path, digest: str) -> Json | None:
 
 
 def _is_task_of(suite: Suite, run: Kept) -> bool:
-    """Whether a suite that has changed still asks the same of the rows; variants and budgets may differ."""
+    """Whether a changed suite still has the [task] of the run; its variants and budgets may differ."""
     from slimgate.suite.suite import dump_params
 
     task = suite.setup.task
     return (task.name, dump_params(task.params)) == (run.record.task.kind, run.record.task.params)
 
 
-def why_changed(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | None:
-    """Why the verdict of a record is not that of the suite and rows of now; None where nothing says so.
+def describe_changed_suite(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | None:
+    """Says how the suite or its rows changed since the run, so that its verdict may no longer hold.
 
-    gate: the rows, or why they are not to be had. A suite that is not here tells nothing.
+    gate: the gate rows, or why they cannot be read. Returns None without a change, and if the suite is not on
+    this machine.
     """
     path = Path(run.record.suite.path)
     if not path.is_file():
@@ -119,22 +123,22 @@ def why_changed(run: Kept, model: VariantRecord, gate: GateRows | str) -> str | 
     if then is None:
         changed = gate.suite.digest != run.record.suite.digest
     else:
-        changed = then.settings != now.settings or _own_budgets(then, model) != _own_budgets(now, model)
+        changed = then.settings != now.settings or _list_gates(then, model) != _list_gates(now, model)
     if changed:
         return f"comes from a record whose suite has changed: its budgets or settings in {path.as_posix()}"
     return None
 
 
-def _own_budgets(demands: Demands, model: VariantRecord) -> list[Any]:
-    """What gates a model."""
+def _list_gates(demands: Demands, model: VariantRecord) -> list[Any]:
+    """The budgets of a model, and whether they gate it."""
     budgets = [budget for budget in demands.budgets if budget.variant == model.name]
     return [demands.gated.get(model.name), *sorted(budgets, key=lambda budget: (budget.budget, budget.kind))]
 
 
-def gate_rows(run: Kept, store: Path) -> GateRows | str:
-    """The rows that were judged, or why they are not to be had here.
+def read_gate_rows(run: Kept, store: Path) -> GateRows | str:
+    """The rows that the run judged, or why they cannot be read on this machine.
 
-    Needs the suite with the [task] that it had, where it ran, and the same rows; the store keeps the splits.
+    This needs the suite with the same [task], the same rows, and the store, which keeps the splits.
     """
     from slimgate.run.rows import prepare_rows
     from slimgate.store.store import Store
@@ -151,5 +155,5 @@ def gate_rows(run: Kept, store: Path) -> GateRows | str:
     except SlimgateError as error:
         return str(error)
     if gate is None or rows.reports["gate"].digest != gate.digest:
-        return "the gate rows are others than those that were judged"
+        return "the gate rows are not those that the run judged"
     return GateRows(suite, rows)

@@ -1,4 +1,4 @@
-"""The files of rows that a suite is written for: how the suite names them, and what is in them."""
+"""The data files that `slimgate init` got: how the new suite names them, and their rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ Files = tuple[Path, ...]
 
 @dataclass(frozen=True)
 class DataFiles:
-    """data: of all rows, or of train where there is a gate; by_label: a file of lines a label."""
+    """The files of --data, --gate or --by-label.
+
+    data: files with all rows, or the train rows if `gate` has files. by_label: for each label a file with a
+    text on each line.
+    """
 
     data: Files = ()
     gate: Files = ()
@@ -31,53 +35,59 @@ class DataFiles:
     def __post_init__(self) -> None:
         if bool(self.data) == bool(self.by_label):
             raise DataError(
-                "expected --data FILE, with --gate FILE or without, or --by-label NAME=FILE for each"
+                "expected --data FILE, with or without --gate FILE, or --by-label NAME=FILE for each label"
             )
         if self.by_label and self.gate:
-            raise DataError("--by-label has a file a label, from which all splits are cut; leave --gate out")
+            raise DataError("--by-label files hold the rows of all splits; leave --gate out")
 
     @property
     def first(self) -> Path:
-        """The file that a suite may be called after."""
+        """The file that gives a suite its name."""
         return (self.data or next(iter((self.by_label or {}).values())))[0]
 
     def source(self, folder: Path) -> dict[str, Any]:
-        """[task] source of a suite that stands in this folder."""
+        """The value of `[task] source` for a suite in this folder."""
         if self.by_label:
-            named: dict[str, Any] = {"by_label": {k: _from(folder, v) for k, v in self.by_label.items()}}
+            paths: dict[str, Any] = {
+                "by_label": {label: _make_relative(files, folder) for label, files in self.by_label.items()}
+            }
         elif self.gate:
-            named = {"train": _from(folder, self.data), "gate": _from(folder, self.gate)}
+            paths = {"train": _make_relative(self.data, folder), "gate": _make_relative(self.gate, folder)}
         else:
-            named = {"path": _from(folder, self.data)}
-        options = {"encoding": self.encoding} if self.encoding != "utf-8" else {}
-        return {"name": "files", **named, **options, **({} if self.quotes else {"quotes": False})}
+            paths = {"path": _make_relative(self.data, folder)}
+        options: dict[str, Any] = {} if self.encoding == "utf-8" else {"encoding": self.encoding}
+        if not self.quotes:
+            options["quotes"] = False
+        return {"name": "files", **paths, **options}
 
     def read(self) -> Mapping[str, pa.Table]:
         """The rows of each part. Raises SlimgateError for files that are missing or cannot be read."""
         source = self.source(Path("/"))
         del source["name"]
         try:
-            params = files.Params.model_validate(_absolute(source))
+            params = files.Params.model_validate(_make_absolute(source))
         except ValidationError as error:
             raise DataError("; ".join(problem["msg"] for problem in error.errors())) from None
-        files.source.columns(params)  # which says more of what is wrong with a header
+        files.source.columns(params)  # its error says more about a wrong header than that of `read`
         with TemporaryDirectory(prefix="slimgate-") as scratch:
             return files.source.read(params, scratch=Path(scratch))
 
 
-def _from(folder: Path, paths: Files) -> str | list[str]:
+def _make_relative(paths: Files, folder: Path) -> str | list[str]:
+    """The paths as a suite in `folder` names them: a string for one, a list for several."""
     names = [Path(os.path.relpath(path.absolute(), folder)).as_posix() for path in paths]
     return names[0] if len(names) == 1 else names
 
 
-def _absolute(value: Any, key: str = "") -> Any:
+def _make_absolute(value: Any, key: str = "") -> Any:
+    """The options of a source in the folder `/`, with absolute paths. key: the option that holds `value`."""
     if isinstance(value, dict):
-        return {name: _absolute(item, name) for name, item in value.items()}
+        return {name: _make_absolute(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_absolute(item, key) for item in value]
+        return [_make_absolute(item, key) for item in value]
     return f"/{value}" if isinstance(value, str) and key != "encoding" else value
 
 
 def concat_parts(parts: Mapping[str, pa.Table]) -> pa.Table:
-    """The rows of all parts in one table; what a part has not is null."""
+    """The rows of all parts in one table. A column that a part lacks is null for its rows."""
     return pa.concat_tables(parts.values(), promote_options="permissive")

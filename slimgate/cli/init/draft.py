@@ -17,7 +17,7 @@ from slimgate.cli.init.guessing import params_of
 from slimgate.cli.init.look import texts_of
 from slimgate.cli.init.models import ModelFound, Standing, TokensFound, count_tokens
 from slimgate.data.labels import label_map
-from slimgate.data.parts import collapsed_texts
+from slimgate.data.parts import collapse_texts
 from slimgate.data.same_texts import normalize_row
 from slimgate.data.splits import Cut, SplitSizes, cut
 from slimgate.errors import DataError
@@ -116,7 +116,7 @@ class Draft:
         group = self.guess.group
         known = group is not None and group in table.column_names
         groups = table[group].to_pylist() if known else [None] * table.num_rows
-        texts = map(normalize_row, collapsed_texts(table, self.guess.texts))
+        texts = map(normalize_row, collapse_texts(table, self.guess.texts))
         return zip(texts, map(_as_text, groups), strict=True)
 
     @cached_property

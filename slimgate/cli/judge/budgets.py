@@ -1,4 +1,4 @@
-"""What `slimgate judge` shall measure and gate: from --metric and --drop-points, or a file of [budgets]."""
+"""Reads the metrics and budgets of `slimgate judge`: --metric and --drop-points, or a file with [budgets]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slimgate.suite.file import read_suite_text
 
 
 def read_request(options: argparse.Namespace) -> PredictionBudgets:
-    """The metrics and budgets of a command line. Raises SuiteError for what cannot be judged."""
+    """The metrics and budgets of a command line. Raises SuiteError for an option that is not valid."""
     stated: list[str] = options.metric or []
     for name in stated:
         load_metric(name)
@@ -30,7 +30,7 @@ def read_request(options: argparse.Namespace) -> PredictionBudgets:
 
 
 def refuse_limits(options: argparse.Namespace) -> None:
-    """Raises SuiteError where a limit of the command line came with --budgets."""
+    """Raises SuiteError if the command line has --budgets and also a limit such as --drop-points."""
     flags = ("drop_points", "equivalent_points", "pooled_points", "slice_points")
     for flag in (*flags, "length_ratio_max", "length_ratio_min"):
         if getattr(options, flag):

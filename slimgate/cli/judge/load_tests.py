@@ -1,4 +1,4 @@
-"""`slimgate judge BASE TARGET` on load tests of other tools: how much faster the target's server is."""
+"""`slimgate judge BASE TARGET` for load tests of other tools: it judges how much faster the target is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFUSED = ("metric", "drop_points", "equivalent_points", "pooled_points", "rang
 
 
 def judge_load_files(options: argparse.Namespace, base: Log) -> int:
-    """Judges and prints. Raises SlimgateError for wrong input."""
+    """Judges load tests and prints the result. Raises SlimgateError for wrong input."""
     _refuse_options(options)
     repeat = None
     if options.repeat is not None:
@@ -48,7 +48,7 @@ def judge_load_files(options: argparse.Namespace, base: Log) -> int:
 
 
 def _refuse_options(options: argparse.Namespace) -> None:
-    """Raises SuiteError for what is of logs of answers."""
+    """Raises SuiteError for options that only logs of answers can have."""
     for flag in _REFUSED:
         if getattr(options, flag):
             raise SuiteError(
@@ -57,8 +57,8 @@ def _refuse_options(options: argparse.Namespace) -> None:
             )
     if options.runs or options.models or options.same_id != "fail":
         raise SuiteError(
-            "--run, --model and --same-id do not go with load tests; they are of logs of answers"
+            "--run, --model and --same-id do not go with load tests; they are for logs of answers"
         )
     if options.looks != 1:
-        raise SuiteError("--looks does not go with load tests, whose requests are all there")
+        raise SuiteError("--looks does not go with load tests, because all of their requests are done")
     check_load_options(options.allow or ())

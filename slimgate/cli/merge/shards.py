@@ -1,10 +1,11 @@
-"""The shards of one run as one record, with verdict, outcomes and reports over all of them.
+"""Merges the shards of a run into one record, with its verdict, outcomes and reports.
 
-A variant is that of its own shard, judged there beside the teacher of that machine. Nothing that is judged is
-of several variants at once (Holm's correction is over the slices of one), so no verdict changes; what is
-counted, chosen and drawn over all variants is made anew.
+Each variant was judged in its own shard, with the teacher of that machine. No verdict depends on several
+variants (Holm's correction is over the slices of one variant), so verdicts stay as they are. Everything that
+covers all variants, such as counts, the recommendation and plots, is computed again.
 
-Whether records are the shards of one run: each once, of the same suite, rows, code and teacher.
+It first checks that the records are shards of one run: each exactly once, with the same suite, rows, code and
+teacher.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from slimgate.report.files import write_reports
 from slimgate.run.followed_rows import Texts, describe_followed_rows, open_gate_texts
 from slimgate.run.keys import make_separation_key
 
-# The worse a self-test came out, the earlier: a copy must not FAIL, a fault must FAIL.
+# Results of a self-test, the worst first: the copy must not FAIL, the planted fault must FAIL.
 _COPY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, None)
 _FAULT = (Verdict.PASS, Verdict.INCONCLUSIVE, None, Verdict.FAIL)
-# What must be equal in all shards, and how it is called; the gate's digest goes before all else of the rows.
+# What must be equal in all shards, with its name for messages. The gate's digest is first among the rows,
+# because that is the message that helps most.
 _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
     ("suite", lambda record: record.suite.path),
     ("suite digest", lambda record: record.suite.digest),
@@ -49,11 +51,11 @@ _ALIKE: tuple[tuple[str, Callable[[RunRecord], Any]], ...] = (
 
 
 def merge(shards: Sequence[Kept], folder: Path) -> Kept:
-    """Writes record, outcomes and reports of all shards into a folder.
+    """Writes the merged record, outcomes and reports into a folder.
 
-    Raises DataError where the records are not the shards of one run, or the folder is one of theirs.
+    Raises DataError if the records are not the shards of one run, or if the folder is that of a shard.
     """
-    ordered = in_order(shards)
+    ordered = sort_shards(shards)
     if any(run.file.parent.resolve() == folder.resolve() for run in ordered):
         raise DataError(f"--out {folder} is the folder of a shard, expected another")
     texts = open_gate_texts(ordered[0].file.parent)
@@ -69,7 +71,7 @@ def merge(shards: Sequence[Kept], folder: Path) -> Kept:
 
 
 def merge_records(ordered: Sequence[Kept]) -> RunRecord:
-    """One record of the shards of one run, in their order. Rows followed through all models are not in it."""
+    """Merges the records of shards, which are in order. The result has no rows followed through models."""
     records = [run.record for run in ordered]
     first, facts = records[0], [shard(run) for run in ordered]
     owner = {name: run.record for run in ordered for name in shard(run).variants}
@@ -100,10 +102,10 @@ def merge_records(ordered: Sequence[Kept]) -> RunRecord:
 
 
 def fails(record: RunRecord) -> list[str]:
-    """Why a merged record is to end in exit code 1; nothing where all its budgets hold.
+    """Why a merged record ends with exit code 1; empty if all its budgets hold.
 
-    As the tests of a whole run would: what FAILs, an error, what is undecided and may not be. A budget that
-    no shard has judged, and a self-test that did not run, have not held either.
+    The reasons are those of a whole run: a budget that FAILs, an error, a budget that is undecided and may
+    not be. In addition: a budget that no shard has judged, and a self-test that did not run.
     """
     problems = ["a budget does not hold"] if record.verdict.status == "FAIL" else []
     for model in record.variants:
@@ -120,7 +122,7 @@ def fails(record: RunRecord) -> list[str]:
 
 
 def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
-    """The teacher as the first shard has it, filled up by the others: one without variants has no metrics."""
+    """The teacher of the first shard, completed by the others. Shards without variants lack its metrics."""
     merged: dict[str, Any] = {}
     for model in models:
         for name in VariantRecord.model_fields:
@@ -140,7 +142,7 @@ def _teacher(models: Sequence[VariantRecord]) -> VariantRecord:
 
 
 def _self_test(self_tests: Sequence[SelfTest]) -> SelfTest:
-    """The worst of each: a gate that failed its test in one shard is not made good by another."""
+    """The worst result of each self-test. If the gate failed one in any shard, it failed."""
     delays = [self_test.planted_delay for self_test in self_tests if self_test.planted_delay is not None]
     return SelfTest(
         identical=_worst_part([self_test.identical for self_test in self_tests], _COPY),
@@ -155,9 +157,10 @@ def _worst_part(parts: Sequence[SelfTestPart | None], order: Sequence[Verdict | 
 
 
 def _machine(ordered: Sequence[Kept]) -> Machine:
-    """The first shard's, with the warnings of all; and one where they ran on several.
+    """The machine of the first shard, with the warnings of all shards.
 
-    Peak rates are those of the first shard that has some, and of none where they ran on several.
+    If they ran on several machines, it gets a further warning and no peak rates. Otherwise it has the peak
+    rates of the first shard that measured them.
     """
     warnings = list(dict.fromkeys(line for run in ordered for line in run.record.machine.warnings))
     by_machine: dict[str, list[str]] = {}
@@ -168,7 +171,7 @@ def _machine(ordered: Sequence[Kept]) -> Machine:
         warnings.append(
             f"the shards ran on {len(by_machine)} kinds of machines ({machines}), so "
             "milliseconds and memory of "
-            "one shard do not compare with another's; a speed-up is of two models on one machine"
+            "one shard do not compare with another's; each speed-up is valid: both models ran on one machine"
         )
     rates = [run.record.machine.peak_rates for run in ordered if run.record.machine.peak_rates is not None]
     own_rates = rates[0] if rates and len(by_machine) == 1 else None
@@ -176,7 +179,7 @@ def _machine(ordered: Sequence[Kept]) -> Machine:
 
 
 def _whole_command(command: str) -> str:
-    """The command that would run all shards at once."""
+    """The command of a shard without --slimgate-shard: it runs all shards at once."""
     words, words_left = iter(shlex.split(command)), []
     for word in words:
         if word == "--slimgate-shard":
@@ -187,7 +190,7 @@ def _whole_command(command: str) -> str:
 
 
 def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
-    """Each variant's answers from its own shard; the teacher's from the first that has them."""
+    """Copies the answers of each variant from its shard, and the teacher's from the first that has them."""
     sources = [(name, run) for run in ordered for name in shard(run).variants]
     teacher = next((run for run in ordered if run.outcomes(TEACHER).is_file()), None)
     for name, run in [*([(TEACHER, teacher)] if teacher else []), *sources]:
@@ -196,11 +199,11 @@ def _copy_outcomes(ordered: Sequence[Kept], folder: Path) -> None:
             with replacing(folder / came.parent.name / came.name) as new:
                 shutil.copyfile(came, new)
         elif run.record.variant(name).is_measured:
-            raise DataError(f"{came}: no such file; a shard's outcomes belong beside its {RECORD}")
+            raise DataError(f"{came}: no such file; the outcomes of a shard must be beside its {RECORD}")
 
 
 def _copy_logs(ordered: Sequence[Kept], folder: Path) -> None:
-    """Of what could not be built or measured; of the teacher, the first shard's that has one."""
+    """Copies the logs of models that failed; of the teacher the log of the first shard that has one."""
     for run in reversed(ordered):
         for name in (TEACHER, *shard(run).variants):
             if run.record.variant(name).error_log is not None and run.log(name).is_file():
@@ -214,26 +217,26 @@ def _follow_rows(record: RunRecord, folder: Path, texts: Texts) -> RunRecord:
     return record.model_copy(update={"followed": rows})
 
 
-def in_order(shards: Sequence[Kept]) -> list[Kept]:
-    """The shards by their numbers. Raises DataError, in one line, where they are not those of one run."""
+def sort_shards(shards: Sequence[Kept]) -> list[Kept]:
+    """Sorts the shards by number. Raises DataError if they are not the shards of one run."""
     for run in shards:
         if len(run.record.shards) != 1:
             name = "was merged already" if run.record.shards else "was run without --slimgate-shard"
             raise DataError(f"{run.file}: expected the record of one shard; this one {name}")
     for name, of in _ALIKE:
         _check_equal(shards, name, of)
-    _each_once(shards)
+    _check_numbers(shards)
     _check_equal(
         [run for run in shards if run.record.variant(TEACHER).artifact is not None],
         "teacher (digest of its artifact; build it once and share the store, or use machines of one kind)",
         lambda record: getattr(record.variant(TEACHER).artifact, "digest", None),
     )
-    _check_shards(shards)
+    _check_variants(shards)
     return sorted(shards, key=lambda run: shard(run).number)
 
 
 def shard(run: Kept) -> ShardFacts:
-    """Which shard a record is."""
+    """The facts about the shard that a record is of."""
     return run.record.shards[0]
 
 
@@ -247,7 +250,7 @@ def _check_equal(shards: Sequence[Kept], name: str, of: Callable[[RunRecord], An
             )
 
 
-def _each_once(shards: Sequence[Kept]) -> None:
+def _check_numbers(shards: Sequence[Kept]) -> None:
     numbers = [shard(run).number for run in shards]
     of = shard(shards[0]).of
     for number, times in sorted(Counter(numbers).items()):
@@ -262,7 +265,7 @@ def _each_once(shards: Sequence[Kept]) -> None:
         )
 
 
-def _check_shards(shards: Sequence[Kept]) -> None:
+def _check_variants(shards: Sequence[Kept]) -> None:
     names = [model.name for model in shards[0].record.variants[1:]]
     owned = Counter(name for run in shards for name in shard(run).variants)
     if wrong := [name for name in {**dict.fromkeys(names), **owned} if owned[name] != 1 or name not in names]:

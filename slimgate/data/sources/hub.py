@@ -27,7 +27,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from slimgate._system.digests import folder_digest, json_digest
-from slimgate.data.arrow import standing_twice
+from slimgate.data.arrow import find_duplicates
 from slimgate.data.parts import strings
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.plugins.params import Table, suite_path
@@ -239,7 +239,7 @@ def _with_unique_ids(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
 def _has_repeats(columns: list[pa.ChunkedArray]) -> bool:
     kinds = {column.type for column in columns}
     if len(kinds) == 1 and (pa.types.is_string(*kinds) or pa.types.is_integer(*kinds)):
-        return standing_twice([strings(column, "column id") for column in columns])[0] > 0
+        return find_duplicates([strings(column, "column id") for column in columns])[0] > 0
     values = [value for column in columns for value in column.to_pylist()]
     return len(set(values)) < len(values)
 

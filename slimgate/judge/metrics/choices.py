@@ -6,10 +6,11 @@
 | acc_norm        | log-likelihood per byte of its text in UTF-8     |
 | acc_norm_tokens | log-likelihood per token                         |
 
-lm-evaluation-harness divides acc_norm by characters, which is the same for text in ASCII. Long choices have
-low likelihoods, so the three differ where choices differ in length.
+lm-evaluation-harness divides acc_norm by characters, which gives the same for ASCII text. Long choices have
+low likelihoods, so the three metrics differ if the choices differ in length.
 
-task_score is the score that a task of lm-evaluation-harness gives a document, from 0 to 1, whichever it is.
+task_score is the score of a document, from 0 to 1, by the metric that a task of lm-evaluation-harness
+defines.
 """
 
 from __future__ import annotations

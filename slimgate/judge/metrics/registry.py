@@ -13,7 +13,7 @@ from slimgate.judge.directions import score_direction
 from slimgate.judge.metrics.answers import mean_score
 from slimgate.judge.metrics.base import Metric
 from slimgate.judge.metrics.hub import hub_metric
-from slimgate.plugins.loading import added_path, installed_plugins, own_object
+from slimgate.plugins.loading import find_added_path, installed_plugins, load_user_object
 
 
 def known_metrics() -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def load_metric(name: str) -> Metric:
         return hub_metric(name)
     if ":" in name:
         return _load_own(name)
-    if path := added_path("metric", name, _metrics()):
+    if path := find_added_path("metric", name, _metrics()):
         metric = _load_own(path)
         if metric.name != name:
             raise SuiteError(f'metric "{name}": {path} calls itself {metric.name}; expected the same name')
@@ -42,7 +42,7 @@ def load_metric(name: str) -> Metric:
 
 
 def _load_own(name: str) -> Metric:
-    metric = own_object("metric", name)
+    metric = load_user_object("metric", name)
     if inspect.isroutine(metric):  # a score of answers, which is called by the same name
         return mean_score(name, higher_is_better=score_direction(name, metric) is not False)
     if not isinstance(metric, Metric):

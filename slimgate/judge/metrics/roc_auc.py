@@ -1,4 +1,7 @@
-"""Area under the ROC curve: two classes by the probability of class 1, more by one-versus-rest macro mean."""
+"""Area under the ROC curve: of class 1 if there are two classes, else the mean over one-versus-rest curves.
+
+It equals the share of pairs (a row of the class, a row of another) in which the first has the higher score.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from slimgate.outcomes import ClassOutcomes, Floats
 
 
 def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
-    """Weighted AUC, ties counting one half: (rows,) or (resamples, rows) weights -> () or (resamples,).
+    """The weighted AUC; a tie counts one half. (rows,) or (resamples, rows) weights -> () or (resamples,).
 
-    One-versus-rest is the mean over classes that have rows both of it and not of it; a resample where no
-    class has is NaN (a single class has no ROC curve). Memory: a few times that of `weights`.
-    Raises MeasureError without rows or probabilities, and where `weights` is (rows,) and the value is NaN.
+    A class counts if it has rows in it and rows outside of it. A resample without such a class is NaN,
+    because a single class has no ROC curve. It takes a few times the memory of `weights`.
+    Raises MeasureError without rows or probabilities, and if `weights` is (rows,) and the value is NaN.
     """
     check_weights(outcomes, weights)
     check_classes(outcomes)
@@ -27,7 +30,7 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
     total = np.zeros(by_row.shape[1])
     defined = np.zeros(by_row.shape[1])
     for label in [1] if k == 2 else range(k):
-        area, pairs = _wins(probabilities[:, label], outcomes.labels == label, by_row)
+        area, pairs = _weigh_won_pairs(probabilities[:, label], outcomes.labels == label, by_row)
         np.divide(area, pairs, out=area, where=pairs > 0)
         total += area
         defined += pairs > 0
@@ -39,11 +42,12 @@ def roc_auc(outcomes: ClassOutcomes, weights: Floats) -> Floats:
 
 
 def structural_components(outcomes: ClassOutcomes) -> Floats:
-    """(rows,) influence values of the AUC; for several classes the mean of theirs. O(rows log rows) a class.
+    """(rows,) influence values of the AUC. For several classes, their mean. O(rows log rows) for each class.
 
-    A row's component is the share of the other side that it beats (a positive) or loses to (a negative).
+    A positive row's component is the share of negatives that it beats; a negative row's, the share of
+    positives that beat it.
     Source: DeLong et al. 1988, Biometrics 44:837-845; by ranks as Sun and Xu 2014, IEEE Signal Process.
-    Lett. 21:1389-1393. Raises MeasureError where the AUC is not defined.
+    Lett. 21:1389-1393. Raises MeasureError if the AUC is not defined.
     """
     check_classes(outcomes)
     probabilities = probabilities_of(outcomes, "roc_auc")
@@ -59,41 +63,46 @@ def structural_components(outcomes: ClassOutcomes) -> Floats:
 
 
 def _components(scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
-    """(rows,) of one class against the rest, scaled to DeLong's variance with its denominators m - 1."""
+    """(rows,) the components of one class against the rest, scaled so that they give DeLong's variance.
+
+    That variance has the denominators m - 1 and n - 1, for m positives and n negatives.
+    """
     values = np.empty(len(scores))
-    for own_side in (positive, ~positive):
-        other_scores, size = np.sort(scores[~own_side]), int(own_side.sum())
-        below = np.searchsorted(other_scores, scores[own_side], side="left")
-        upto = np.searchsorted(other_scores, scores[own_side], side="right")
+    for side in (positive, ~positive):
+        other_scores, size = np.sort(scores[~side]), int(side.sum())
+        below = np.searchsorted(other_scores, scores[side], side="left")
+        upto = np.searchsorted(other_scores, scores[side], side="right")
         beaten = (below + upto) / (2 * len(other_scores))
         # a high score helps a positive and harms a negative
-        sign = 1.0 if own_side is positive else -1.0
-        values[own_side] = sign * (beaten - beaten.mean()) * len(scores) / np.sqrt(size * max(size - 1, 1))
+        sign = 1.0 if side is positive else -1.0
+        values[side] = sign * (beaten - beaten.mean()) * len(scores) / np.sqrt(size * max(size - 1, 1))
     return values
 
 
-def _wins(scores: Floats, positive: npt.NDArray[np.bool_], by_row: Floats) -> tuple[Floats, Floats]:
-    """Weight of (positive, negative) pairs that the positive wins, and of all such pairs: (resamples,) each.
+def _weigh_won_pairs(
+    scores: Floats, positive: npt.NDArray[np.bool_], by_row: Floats
+) -> tuple[Floats, Floats]:
+    """(resamples,) the weight of the (positive, negative) pairs that the positive wins, and of all pairs.
 
-    by_row: (rows, resamples), so that picking rows copies whole lines of memory.
+    by_row: (rows, resamples) weights. In this order, picking rows copies contiguous memory.
     """
-    ours = np.flatnonzero(positive)
-    ours = ours[np.argsort(scores[ours], kind="stable")]
-    losers = np.flatnonzero(~positive)
+    positives = np.flatnonzero(positive)
+    positives = positives[np.argsort(scores[positives], kind="stable")]
+    negatives = np.flatnonzero(~positive)
     # below[i] is the weight of the i positives that score lowest
-    below = np.zeros((len(ours) + 1, by_row.shape[1]))
-    np.cumsum(by_row[ours], axis=0, out=below[1:])
-    lower = np.searchsorted(scores[ours], scores[losers], side="left")
-    upto = np.searchsorted(scores[ours], scores[losers], side="right")
-    lost = _weighted_lines(by_row, losers, below, lower)
+    below = np.zeros((len(positives) + 1, by_row.shape[1]))
+    np.cumsum(by_row[positives], axis=0, out=below[1:])
+    lower = np.searchsorted(scores[positives], scores[negatives], side="left")
+    upto = np.searchsorted(scores[positives], scores[negatives], side="right")
+    lost = _sum_products(by_row, negatives, below, lower)
     tied = lower != upto
-    half = _weighted_lines(by_row, losers[tied], below, upto[tied])
-    half -= _weighted_lines(by_row, losers[tied], below, lower[tied])
-    pairs = below[-1] * by_row[losers].sum(axis=0)
+    half = _sum_products(by_row, negatives[tied], below, upto[tied])
+    half -= _sum_products(by_row, negatives[tied], below, lower[tied])
+    pairs = below[-1] * by_row[negatives].sum(axis=0)
     return pairs - lost - half / 2, pairs
 
 
-def _weighted_lines(
+def _sum_products(
     by_row: Floats, rows: npt.NDArray[np.intp], below: Floats, at: npt.NDArray[np.intp]
 ) -> Floats:
     """Σ over rows of by_row[row] * below[at]: (resamples,)."""

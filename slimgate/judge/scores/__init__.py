@@ -15,7 +15,7 @@ from typing import Any
 from slimgate.errors import MeasureError, SuiteError, format_suggestion
 from slimgate.judge.directions import score_direction
 from slimgate.judge.scores.base import Score, best_score
-from slimgate.plugins.loading import own_object
+from slimgate.plugins.loading import load_user_object
 from slimgate.plugins.params import Table
 
 __all__ = ["ChosenScore", "Score", "best_score", "load_score", "score_names"]
@@ -79,7 +79,7 @@ class _OwnFunction(Score[Table]):
     needs_reference = False
 
     def __init__(self, name: str) -> None:
-        self._function = own_object("score", name)
+        self._function = load_user_object("score", name)
         if not inspect.isroutine(self._function):
             came = type(self._function).__name__
             raise SuiteError(

@@ -1,10 +1,11 @@
-"""A column of few different texts, such as labels, as codes and the texts that they stand for.
+"""Columns of labels as codes, and rows by their ids, both in little memory.
 
-Ten million labels are 40 MB as codes and 160 MB as Arrow text, with as much again for each copy.
+A column with few different texts is stored as a code for each row and the texts of the codes. Ten million
+labels take 40 MB as codes, and 160 MB as Arrow text.
 
-Rows by their ids, by sorting: which ids stand twice, and which row of one file is which of another.
-
-A hash table of ten million ids takes a gigabyte, their order 80 MB; rows that stand in order cost no sorting.
+Rows are matched by sorting their ids: which ids occur twice, and which row of one file is which row of
+another. A hash table of ten million ids takes a gigabyte, their order 80 MB. Rows that are already in order
+are not sorted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _AT_ONCE = 500_000
 
 
 def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
-    """Blocks of Arrow text, or of codes each of their own, as one column of codes."""
+    """Joins blocks into one column of codes. A block is Arrow text, or has its own codes."""
     chunks = [
         block if isinstance(block, pa.DictionaryArray) else block.dictionary_encode() for block in blocks
     ]
@@ -34,22 +35,22 @@ def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
     return column.chunk(0) if column.num_chunks else pa.array([], kind)
 
 
-def codes_of(column: pa.DictionaryArray, names: Sequence[str]) -> Ints:
-    """(rows,) the place of each row's text among the names, which hold them all."""
+def find_places(column: pa.DictionaryArray, names: Sequence[str]) -> Ints:
+    """(rows,) the position of each row's text in `names`, which has all texts."""
     at = pc.index_in(column.dictionary, value_set=pa.array(names, TEXT))
     return np.asarray(at.take(column.indices).to_numpy(), dtype=np.int64)
 
 
 def is_empty(column: pa.Array) -> pa.Array:
-    """Whether each row has no text: null, or one of no letters."""
+    """Whether each row has no text: null, or an empty one."""
     if not isinstance(column, pa.DictionaryArray):
         return pc.fill_null(pc.equal(column, ""), True)
     is_blank = pc.fill_null(pc.equal(column.dictionary, ""), True).take(column.indices)
     return pc.fill_null(is_blank, True)
 
 
-def differ(first: pa.Array, other: pa.Array) -> Ints:
-    """Positions of the rows in which two columns of one kind hold other texts; none is missing."""
+def find_different(first: pa.Array, other: pa.Array) -> Ints:
+    """Positions of the rows in which two columns differ. Both are of one kind and have no missing text."""
     if isinstance(first, pa.DictionaryArray) and isinstance(other, pa.DictionaryArray):
         theirs = pc.index_in(other.dictionary, value_set=first.dictionary)
         at = pc.fill_null(theirs, -1).take(other.indices)
@@ -58,14 +59,14 @@ def differ(first: pa.Array, other: pa.Array) -> Ints:
 
 
 def by_id(ids: pa.Array) -> Ints:
-    """(rows,) positions of the rows in the order of their ids."""
+    """(rows,) the positions of the rows, sorted by their ids."""
     if all(pc.all(pc.less(before, after)).as_py() for before, after in _neighbours(ids)):
         return np.arange(len(ids))
     return np.asarray(pc.sort_indices(ids).to_numpy(), dtype=np.int64)
 
 
-def standing_twice(ids: pa.Array, order: Ints) -> pa.Array:
-    """The ids that more than one row has, in the order in which they come. order: as `by_id` has it."""
+def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:
+    """The ids that several rows have, in order of first appearance. order: that of `by_id`."""
     pairs_of_rows: list[Ints] = []
     for start in range(0, len(order) - 1, _AT_ONCE):
         rows = order[start : start + _AT_ONCE + 1]
@@ -77,7 +78,7 @@ def standing_twice(ids: pa.Array, order: Ints) -> pa.Array:
 
 
 def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints) -> Ints | None:
-    """(rows,) the row among the others that has the id of each row; None where the two hold other ids."""
+    """(rows,) for each row the row among the others with its id; None if the ids of both are not the same."""
     if len(ids) != len(other_ids):
         return None
     for start in range(0, len(ids), _AT_ONCE):

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slimgate._system.json_text import text_list
+from slimgate._system.json_text import parse_texts
 from slimgate._system.toml import format_value as quoted
 from slimgate.data.row_files import RowFile, columns_of, open_csv, open_parquet, require
 from slimgate.errors import DataError
-from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, is_empty, standing_twice
+from slimgate.logs.predictions.codes import TEXT, by_id, encode_blocks, find_duplicates, is_empty
 from slimgate.logs.predictions.columns import ColumnNames, Layout, find_columns
 from slimgate.logs.predictions.jsonl import read_jsonl
 from slimgate.outcomes import SUM_TOLERANCE, Floats, Ints
@@ -65,7 +65,7 @@ def _which(ids: pa.Array, rows: npt.NDArray[np.intp]) -> str:
 def check_ids(shown: str, ids: pa.Array) -> Ints:
     """(rows,) positions in the order of the ids. Raises DataError where an id stands twice."""
     order = by_id(ids)
-    twice = standing_twice(ids, order)
+    twice = find_duplicates(ids, order)
     if len(twice):
         stand = "id occurs" if len(twice) == 1 else "ids occur"
         raise DataError(
@@ -243,9 +243,9 @@ def _read_parquet(file: RowFile, names: ColumnNames) -> Read:
 def _stated_classes(shown: str, metadata: Mapping[bytes, bytes]) -> StatedClasses | None:
     """What slimgate wrote beside its outcomes; None of another tool's file."""
     try:
-        classes = text_list(metadata.get(b"slimgate.classes", b"[]"))
+        classes = parse_texts(metadata.get(b"slimgate.classes", b"[]"))
         strays = int(metadata.get(b"slimgate.strays", b"0"))
-        positive = text_list(b"[" + metadata.get(b"slimgate.positive", b"") + b"]")
+        positive = parse_texts(b"[" + metadata.get(b"slimgate.positive", b"") + b"]")
     except ValueError as error:
         raise DataError(f"{shown}: its metadata slimgate.classes: {error}") from error
     if not classes:

@@ -1,4 +1,4 @@
-"""Prediction files as judged files: metrics and what changed of each target beside the base."""
+"""Judges prediction files: the metrics of each target, and what changed from the base."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from slimgate.record import SplitFacts, TaskFactsRecord, VariantRecord
 from slimgate.record.files import TEACHER
 from slimgate.record.task import PREDICTIONS
 
-_OF_CLASSES = ("prediction", "probabilities")  # what a metric may read of such a file
+_CLASS_COLUMNS = ("prediction", "probabilities")  # what a prediction file has for metrics
 
 
 @dataclass(frozen=True)
 class JudgedMetric:
-    """line: the judgement as a gate prints it; actions: what INCONCLUSIVE does, of each budget."""
+    """The judgement of one metric. line: as a gate prints it. actions: what INCONCLUSIVE does, by budget."""
 
     judged: QualityJudgement
     line: str
@@ -49,9 +49,10 @@ class JudgedMetric:
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """A target. pair: the outcomes of both files. metrics: by name, in the order asked for.
+    """The judgement of one target.
 
-    behaviour: as the record has it. warnings: likely mistakes.
+    pair: the outcomes of both files. metrics: by name, in the order of the request.
+    behaviour: facts for the record. warnings: about likely mistakes of the user.
     """
 
     pair: Pair
@@ -61,7 +62,7 @@ class JudgedPair:
 
     @property
     def all_warnings(self) -> list[str]:
-        """Likely mistakes, and where the judge had few rows: each once, with the metrics that it concerns."""
+        """All warnings. One about few rows comes once, with the names of its metrics."""
         metrics_by_warning: dict[str, list[str]] = {}
         for name, metric in self.metrics.items():
             for warning in metric.judged.warnings:
@@ -73,7 +74,7 @@ class JudgedPair:
 
 
 class JudgedPredictions(JudgedFiles):
-    """pairs: by target; base: the file, as its record names it."""
+    """The targets of prediction files. pairs: by target. base: the file, as the record names it."""
 
     def __init__(self, pairs: Mapping[str, JudgedPair], base: str) -> None:
         self._pairs, self._base = pairs, base
@@ -133,7 +134,7 @@ def judge_metric(
     seed: int,
     on_inconclusive: OnInconclusive,
 ) -> JudgedMetric:
-    """Judges one metric of the variant of that name. A budget's own on_inconclusive goes before the other."""
+    """Judges one metric. name: the variant. on_inconclusive: for budgets that do not set it."""
     judged = judge_quality(metric, pair.teacher, pair.variant, budgets, seed=seed)
     return JudgedMetric(judged, message(name, judged), list_actions(budgets, on_inconclusive))
 
@@ -146,7 +147,7 @@ def judge_changes(
     on_inconclusive: OnInconclusive,
     quote_better: bool = False,
 ) -> Mapping[str, Any]:
-    """What changed, and the budgets on it; the slices are the labels: predictions have no others.
+    """Judges the budgets on changed answers and slices. Labels are the only slices of prediction files.
 
     quote_better: quote rows that got better too.
     """
@@ -167,13 +168,13 @@ def judge_pair(
     seed: int,
     on_inconclusive: OnInconclusive,
 ) -> JudgedPair:
-    """Judges a target. files: of base and target, as messages name them.
+    """Judges a target. files: base and target, for messages.
 
-    Raises SuiteError for a metric of other outcomes, DataError for one that needs probabilities that a file
-    does not have.
+    Raises SuiteError for a metric that does not read predictions, DataError for one that needs probabilities
+    if a file has none.
     """
     metrics = {metric: load_metric(metric) for metric in request.metrics}
-    _check_of_classes(metrics)
+    _check_class_metrics(metrics)
     _check_probabilities(metrics, zip(files, (pair.teacher, pair.variant), strict=True))
     return JudgedPair(
         pair=pair,
@@ -194,10 +195,10 @@ def judge_pair(
     )
 
 
-def _check_of_classes(metrics: Mapping[str, Metric]) -> None:
-    fitting = [name for name in known_metrics() if load_metric(name).needs in _OF_CLASSES]
+def _check_class_metrics(metrics: Mapping[str, Metric]) -> None:
+    fitting = [name for name in known_metrics() if load_metric(name).needs in _CLASS_COLUMNS]
     for name, metric in metrics.items():
-        if metric.needs not in _OF_CLASSES:
+        if metric.needs not in _CLASS_COLUMNS:
             raise SuiteError(
                 f"metric {name}: not a metric of labels and predictions, expected one of {', '.join(fitting)}"
             )
@@ -216,9 +217,9 @@ def _check_probabilities(
 
 
 def _describe_doubts(pair: Pair) -> Iterator[str]:
-    """What makes a drop of 0 worth little: a teacher near chance."""
+    """Warns if the teacher is near chance, because then a drop of 0 means little."""
     if doubt := describe_near_chance(pair.teacher):
-        yield f"the teacher is near chance: {doubt}; a variant that loses nothing behind it may be as useless"
+        yield f"the teacher is near chance: {doubt}; a variant that loses nothing may be just as useless"
 
 
 def _make_variant_record(name: str, judged: JudgedPair) -> VariantRecord:

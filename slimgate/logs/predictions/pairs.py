@@ -15,7 +15,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.answers import check_answers
-from slimgate.logs.predictions.codes import TEXT, codes_of, differ, match_ids
+from slimgate.logs.predictions.codes import TEXT, find_different, find_places, match_ids
 from slimgate.logs.predictions.columns import ColumnNames, require_group
 from slimgate.logs.predictions.files import EXAMPLES, Predictions, read_predictions, some
 from slimgate.logs.predictions.label_sets import (
@@ -97,7 +97,7 @@ def pair_predictions(
     strays = stray_names(files, label_set)
     classes = (*label_set, *strays)
     positive = _positive_label(files, label_set, positive)
-    gold = codes_of(teacher.labels, classes)
+    gold = find_places(teacher.labels, classes)
     outcomes = []
     for file, rows in ((files[0], None), (files[1], order)):
         probabilities = _over_classes(file, rows, classes)
@@ -196,9 +196,9 @@ def _without_ids(file: Predictions) -> Predictions:
 
 
 def _same(noun: str, ids: pa.Array, *sides: tuple[Predictions, pa.Array]) -> None:
-    """Raises DataError where two columns in the same order differ."""
+    """Raises DataError where two columns in the same order find_different."""
     (base, before), (other, after) = sides
-    rows = differ(before, after)
+    rows = find_different(before, after)
     if not len(rows):
         return
     named = (column.take(rows[:EXAMPLES]).to_pylist() for column in (ids, before, after))
@@ -262,7 +262,7 @@ def _check_numbers(file: Predictions, names: tuple[str, ...]) -> str:
             f"{file.shown}: its probabilities go by number, and nothing says which label each is of; "
             f"{expected}, or add a column of predictions"
         )
-    predicted = codes_of(file.predictions, [*names, *sorted(set(_names([file.predictions])) - set(names))])
+    predicted = find_places(file.predictions, [*names, *sorted(set(_names([file.predictions])) - set(names))])
     agreed = float(np.mean(predicted == file.probabilities.argmax(axis=1)))
     if agreed < _LEAST_AGREED:
         raise DataError(
@@ -300,7 +300,7 @@ def _predictions_of(
 ) -> Ints:
     """(rows,) what the file says, or the most probable class."""
     if file.predictions is not None:
-        codes = codes_of(file.predictions, classes)
+        codes = find_places(file.predictions, classes)
         return codes if rows is None else codes[rows]
     if probabilities is None:
         raise DataError(f"{file.shown}: neither predictions nor probabilities")

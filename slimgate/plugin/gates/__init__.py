@@ -1,4 +1,4 @@
-"""The tests that every suite expands to. Each reports its part of the record before it passes or fails."""
+"""The tests that pytest makes of a suite. Each writes its part of the record before it passes or fails."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from slimgate.plugin.gates.selftest import test_selftest
 from slimgate.plugin.gates.size import test_memory, test_size
 from slimgate.suite.suite import Suite
 
-OF_VARIANTS: tuple[Callable[..., None], ...] = (test_behaviour, test_size)
+VARIANT_TESTS: tuple[Callable[..., None], ...] = (test_behaviour, test_size)
 
 
-def as_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
-    """A module that holds the gates of one suite; those of variants only where it has any.
+def make_test_module(suite: Suite, *, confirm: bool = False) -> ModuleType:
+    """Makes a module with the tests of one suite.
 
-    Quality, times, memory and baseline only where there is something to judge: nothing is parametrized by
-    an empty list.
-    confirm: only the gate on the confirm rows.
+    It leaves out each test that has nothing to do, because pytest would parametrize it with an empty list.
+    confirm: only the test on the confirm rows.
     """
     module = ModuleType(suite.path.stem, f"The gates of {suite.shown}.")
     module.__file__ = str(suite.path)
     if confirm:
         setattr(module, test_confirm.__name__, test_confirm)
         return module
-    weighing = (test_memory,) if suite.variants_with_memory else ()
-    since = (test_baseline,) if suite.since_baseline else ()
-    quality = (test_quality,) if suite.judged_metrics else ()
-    variants = OF_VARIANTS if suite.variants else ()
-    dueling = (test_speedup,) if suite.dueled else ()
-    timing = (test_latency,) if suite.timed else ()
-    loading = (test_load,) if suite.loaded else ()
-    for gate in (*quality, *variants, *dueling, *since, *weighing, test_selftest, *timing, *loading):
-        setattr(module, gate.__name__, gate)
+    needed: tuple[tuple[Callable[..., None], bool], ...] = (
+        (test_quality, bool(suite.judged_metrics)),
+        *((test, bool(suite.variants)) for test in VARIANT_TESTS),
+        (test_speedup, bool(suite.dueled)),
+        (test_baseline, bool(suite.since_baseline)),
+        (test_memory, bool(suite.variants_with_memory)),
+        (test_selftest, True),
+        (test_latency, bool(suite.timed)),
+        (test_load, bool(suite.loaded)),
+    )
+    for test, is_needed in needed:
+        if is_needed:
+            setattr(module, test.__name__, test)
     return module

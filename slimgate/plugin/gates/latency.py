@@ -1,4 +1,4 @@
-"""Times of one call, by pytest-benchmark, and the speed-up over the teacher; the budgets on both."""
+"""The tests of speed: the times of a call, by pytest-benchmark, and the speed-up over the teacher."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ from slimgate.run.measure.timed_call import TimedCall
 from slimgate.run.run import ModelHandle, WorkloadInputs
 from slimgate.runtimes.cascade import CascadePredictor
 from slimgate.suite.suite import Suite
+from slimgate.suite.tables import MeasureTable
 
-# With a budget on a 95th percentile, so many times as many rounds if they fit into the time: it takes more of
-# them than a median, and those that follow each other alike count as fewer.
+# A budget on a 95th percentile needs more rounds than one on a median, and rounds that resemble the round
+# before them count as fewer. So it gets this many times the rounds, if they fit into the time.
 TIMES_FOR_P95 = 10
 EXTRA_INFO = (
     "p50_ms",
@@ -64,47 +65,39 @@ EXTRA_INFO = (
 def test_latency(
     suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
 ) -> None:
-    """One workload through the teacher or a variant; the forward call on prepared tensors, or end to end.
+    """Times one workload of the teacher or a variant, and judges its budgets on milliseconds.
 
-    Of a workload that writes, the answer or one of its phases; of the later tokens, each by itself.
-    A budget on milliseconds is judged by these rounds, of which there are enough for it.
+    It times the forward call on prepared tensors, or the call from text to answer. For a model that writes it
+    times the whole answer or one of its phases; for the phase of the later tokens, each token by itself.
     """
     budgets = suite.find_budgets(timed.name).find_time_budgets(workload)
-    reason = why_not_timed(request.config) or times_of_another_format(timed)
+    reason = describe_not_timed(request.config) or describe_unpacked_times(timed)
     if reason is not None:
         if budgets and timed.variant.gated:
             pytest.fail(f"{timed.name}: {workload.id} has a budget on times, but {reason}", pytrace=False)
         pytest.skip(reason)
     timed.run.measure_peak_rates()
     batch = timed.run.workload(timed.name, workload)
-    end_to_end = workload.phase == END_TO_END
     call = timed.caller(*batch.timed, part=workload.part)
     report_build(timed, report_part)
-    measure = suite.measure
     benchmark: Any = request.getfixturevalue("benchmark")
-    _describe(benchmark, suite, timed.name, workload.id)
+    _label_benchmark(benchmark, suite, timed.name, workload.id)
+    cascade = timed.predictor if isinstance(timed.predictor, CascadePredictor) else None
+    end_to_end = workload.phase == END_TO_END
     with (
         tokenizer_threads(suite.threads, workload.batch) if end_to_end else nullcontext(),
         timed.run.watch.stage(f"{timed.name} · rounds of {workload.id}", still=True),
     ):
-        call_times, rounds = plan_rounds(
-            call,
-            warmup=measure.warmup,
-            rounds=measure.rounds
-            * (TIMES_FOR_P95 if any(QUANTILES[budget.kind] == P95 for budget in budgets) else 1),
-            max_seconds=measure.max_seconds / 2,
-            least=max((rounds_for(budget.kind) for budget in budgets), default=0),
-        )
-        cascade = timed.predictor if isinstance(timed.predictor, CascadePredictor) else None
+        warmup_calls, rounds = _warm_up(call, suite.measure, budgets)
         if cascade is not None:
-            cascade.forget()
+            cascade.forget()  # it counts the rows that it passes on: those of the warm-up do not count
         with no_collection():
             _time_rounds(benchmark, call, rounds)
     seconds = np.asarray(benchmark.stats.stats.data) / workload.steps
     times = summarise_times(seconds, workload.batch, by_turns=suite.has_cascade)
     facts: dict[str, Any] = {
         **vars(times),
-        "warmup": call_times,
+        "warmup": warmup_calls,
         "threads": suite.threads,
         "tokens": int(next(iter(batch.inputs.values())).shape[1]),
         "turns": min(len(batch.timed), times.rounds) if suite.has_cascade else None,
@@ -121,14 +114,29 @@ def test_latency(
         report_part(make_part("latency", timed.name, workload.id, facts))
         return
     judged = judge_call_times(1000 * seconds, budgets, tokens=workload.tokens_per_call)
-    line, default = call_times_message(timed.name, workload.id, judged), measure.on_inconclusive
-    facts["limits"] = limit_facts(judged, budgets, default, line)
+    line = call_times_message(timed.name, workload.id, judged)
+    facts["limits"] = make_limit_facts(judged, budgets, suite.measure.on_inconclusive, line)
     report_part(make_part("latency", timed.name, workload.id, facts))
     conclude(timed, facts["limits"])
 
 
+def _warm_up(call: TimedCall, measure: MeasureTable, budgets: Sequence[LimitBudget]) -> tuple[int, int]:
+    """Warms a call up: (warm-up calls, how many rounds to time for these budgets)."""
+    has_p95 = any(QUANTILES[budget.kind] == P95 for budget in budgets)
+    return plan_rounds(
+        call,
+        warmup=measure.warmup,
+        rounds=measure.rounds * (TIMES_FOR_P95 if has_p95 else 1),
+        max_seconds=measure.max_seconds / 2,
+        least=max((rounds_for(budget.kind) for budget in budgets), default=0),
+    )
+
+
 def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
-    """Of the rows of a call; of one that is timed end to end with their own length and threads."""
+    """Milliseconds to tokenize the rows of a call.
+
+    For an end-to-end workload the rows keep their own lengths, and the tokenizer has the same threads.
+    """
     folder, first = timed.built.artifact.folder, batch.timed[0]
     if isinstance(first, Texts):
         with tokenizer_threads(timed.run.suite.threads, len(first.rows)):
@@ -138,7 +146,7 @@ def _tokenize_ms(timed: ModelHandle, batch: WorkloadInputs) -> float:
 
 
 def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
-    """Times the rounds; what a call begins with, such as the prompt before its later tokens, is not timed."""
+    """Times the rounds, without the start of a call that is not part of it, such as reading the prompt."""
     if call.begins:
         benchmark.pedantic(call.call, setup=lambda: ((call.begin(),), {}), rounds=rounds, iterations=1)
     else:
@@ -146,12 +154,12 @@ def _time_rounds(benchmark: Any, call: TimedCall, rounds: int) -> None:
 
 
 def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Any, times: Times) -> dict[str, Any]:
-    """What is known of an answer besides its times; nothing of a workload that writes none."""
+    """Facts about a written answer besides its times; empty for a workload that writes none."""
     if not workload.writes:
         return {}
     rate = workload.tokens_per_call
     return {
-        # rows a second are of whole answers
+        # a phase is only a part of an answer, so it has no rows a second
         "throughput_per_s": None if workload.phase else times.throughput_per_s,
         "new_tokens": workload.new_tokens,
         "tokens_per_s": None if rate is None else 1000 * rate / times.p50_ms,
@@ -159,10 +167,13 @@ def _writing_facts(timed: ModelHandle, workload: Workload, inputs: Any, times: T
     }
 
 
-def limit_facts(
+def make_limit_facts(
     judged: CallTimes, budgets: Sequence[LimitBudget], default: OnInconclusive, line: str
 ) -> dict[str, Any]:
-    """Budgets on times, as the record has them. default: if a budget does not say what INCONCLUSIVE does."""
+    """Budgets on times as the record stores them.
+
+    default: what INCONCLUSIVE does for a budget that does not say it. line: the message.
+    """
     pairs = zip(judged.budgets, list_actions(budgets, default), strict=True)
     return {
         "rounds": judged.rounds,
@@ -174,18 +185,18 @@ def limit_facts(
     }
 
 
-def _describe(benchmark: Any, suite: Suite, name: str, workload: str) -> None:
-    """What pytest-benchmark's table and files say of an entry; it copies these when timing begins.
+def _label_benchmark(benchmark: Any, suite: Suite, name: str, workload: str) -> None:
+    """Sets the names in pytest-benchmark's table and files, which it copies when timing begins.
 
-    Its own `params` are pytest's, of which it writes the workload as "UNSERIALIZABLE".
+    Its default for `params` are the parameters of the test. It would write a Workload as "UNSERIALIZABLE".
     """
     benchmark.group = f"{suite.shown} {workload}"
     benchmark.params = {"variant": name, "workload": workload}
     benchmark.extra_info.update(suite=suite.shown, variant=name, workload=workload)
 
 
-def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], speedup: Speedup) -> None:
-    """Adds a duel's result to the entry of its latency, where that was measured in the same run.
+def add_speedup_to_benchmark(config: pytest.Config, key: tuple[Path, str, str], speedup: Speedup) -> None:
+    """Adds a duel's result to pytest-benchmark's entry for the same model, if this run has one.
 
     key: suite file, variant, workload.
     """
@@ -194,20 +205,20 @@ def describe_speedup(config: pytest.Config, key: tuple[Path, str, str], speedup:
         entry.update(speedup=speedup.speedup, speedup_interval=list(speedup.claimed_interval))
 
 
-def times_of_another_format(*models: ModelHandle) -> str | None:
-    """Why the times and the memory of these models say nothing: the weights of one were unpacked."""
+def describe_unpacked_times(*models: ModelHandle) -> str | None:
+    """Why these models are not timed: the weights of one were unpacked. None if they can be timed."""
     for model in models:
         stored = model.built.artifact.manifest.get("stored")
         if stored and weight_format_of(stored) not in model.variant.runtime.object.formats:
             return (
                 f"{model.name} is not timed: its weights ({stored['format']}, {stored['scheme']}) were "
-                "unpacked to floating point, and times of those are not times of that format"
+                "unpacked to floating point, so its times would not be those of the format"
             )
     return None
 
 
-def why_not_timed(config: pytest.Config) -> str | None:
-    """Why nothing is timed in this run; None where it is."""
+def describe_not_timed(config: pytest.Config) -> str | None:
+    """Why this run times nothing; None if it does."""
     if not config.pluginmanager.hasplugin("benchmark"):
         return "latency was not measured: pytest-benchmark is not loaded"
     if config.getoption("benchmark_skip", False) and not config.getoption("benchmark_only", False):
@@ -222,29 +233,29 @@ def why_not_timed(config: pytest.Config) -> str | None:
 def test_speedup(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Duels,
+    duels: Duels,
     variant: ModelHandle,
     workload: Workload,
     report_part: Report,
     request: pytest.FixtureRequest,
 ) -> None:
-    """One workload through the teacher, its copy and a variant, by turns.
+    """Times the teacher, its copy and a variant in turns, and judges the speed-up.
 
-    A verdict needs that the duel sees a planted delay that is no larger than what it decides; where
-    no self-test looked for it, this test does.
+    A verdict counts only if the duel also detects a planted delay that is small enough. If no self-test
+    planted one before, this test does.
     """
     budget = suite.budgets[variant.name].find_speed_budget(workload)
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
-    reason = why_not_timed(request.config) or times_of_another_format(teacher, variant)
+    reason = describe_not_timed(request.config) or describe_unpacked_times(teacher, variant)
     if reason is not None:
         if budget is not None and variant.variant.gated:
-            pytest.fail(f"{variant.name}: {workload.id} carries a speed budget, but {reason}", pytrace=False)
+            pytest.fail(f"{variant.name}: {workload.id} has a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(variant, report_part)
     variant.run.measure_peak_rates()
-    visible = find_delay(arena, report_part) if budget else FINE
-    speedup = arena.speedup(variant, workload)
+    visible = find_delay(duels, report_part) if budget else FINE
+    speedup = duels.speedup(variant, workload)
     judged = (
         judge_speedup(speedup, budget.limit, budget.reason, visible=visible, kind=budget.kind)
         if budget
@@ -265,5 +276,5 @@ def test_speedup(
         "measured": format_now(),
     }
     report_part(make_part("speedup", variant.name, workload.id, facts))
-    describe_speedup(request.config, (suite.path, variant.name, workload.id), speedup)
+    add_speedup_to_benchmark(request.config, (suite.path, variant.name, workload.id), speedup)
     conclude(variant, facts)

@@ -13,7 +13,7 @@ from slimgate.judge.budget_tables import GOODPUT, LimitBudget
 from slimgate.judge.call_times import CallTimes, call_times_message, judge_call_times
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.speed import judge_speedup, speed_message
-from slimgate.plugin.gates.latency import limit_facts, why_not_timed
+from slimgate.plugin.gates.latency import describe_not_timed, make_limit_facts
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.plugins.workloads import Load
 from slimgate.run.gate_results import make_part
@@ -37,10 +37,10 @@ def test_load(
     budgets_of_variant = suite.budgets[variant.name]
     budget, limits = budgets_of_variant.find_speed_budget(load), budgets_of_variant.find_time_budgets(load)
     action = (budget and budget.on_inconclusive) or suite.measure.on_inconclusive
-    reason = why_not_timed(request.config)
+    reason = describe_not_timed(request.config)
     if reason is not None:
         if (budget is not None or limits) and variant.variant.gated:
-            pytest.fail(f"{variant.name}: {load.id} carries a speed budget, but {reason}", pytrace=False)
+            pytest.fail(f"{variant.name}: {load.id} has a speed budget, but {reason}", pytrace=False)
         pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(variant, report_part)
@@ -50,7 +50,7 @@ def test_load(
     line = speed_message(variant.name, load.id, speedup, judged, more="blocks")
     judged_limits = judge_limits(times, load, limits)
     limits_line = limits_message(variant.name, load, judged_limits)
-    limits_facts = limit_facts(judged_limits, limits, suite.measure.on_inconclusive, limits_line)
+    limits_facts = make_limit_facts(judged_limits, limits, suite.measure.on_inconclusive, limits_line)
     for name, contenders in ((TEACHER, (BASE, COPY)), (variant.name, (VARIANT,))):
         found_times = _time_facts(times, contenders, load)
         if limits and name == variant.name:

@@ -9,9 +9,9 @@ from slimgate.run.gate_results import PLANTED_DELAY, make_part
 from slimgate.suite.suite import TEACHER
 
 
-def find_delay(arena: Duels, report: Report) -> float | None:
+def find_delay(duels: Duels, report: Report) -> float | None:
     """Duels once a suite's run, reports what came out, and gives the smallest delay seen; None: none was."""
-    planted = arena.planted_delay()
+    planted = duels.plant_delay()
     facts = {
         "seen": planted.visible is not None,
         "percent": 100 * planted.share,

@@ -1,4 +1,4 @@
-"""What all gates share: reporting parts, and turning a verdict into a test's outcome and its properties."""
+"""Helpers of all gates: they report parts of the record, and turn a verdict into a test's outcome."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _UNITS = {
 
 
 def report_build(model: ModelHandle, report: Report) -> None:
-    """Reports how a model was built, what it weighs, and where it came from."""
+    """Reports the steps of a model, its size, its runtime and what its steps promised."""
     built = model.built
     manifest = built.artifact.manifest
     artifact = {key: manifest[key] for key in (*SIZES, "digest", "state_bytes")}
@@ -46,16 +46,16 @@ def report_build(model: ModelHandle, report: Report) -> None:
     artifact["unreadable_rows"] = model.run.encoder.measure_unreadable(built.artifact)
     artifact["cascade"] = describe_cascade(built.artifact, model.passed_on)
     facts = {
-        "steps": _steps(model),
+        "steps": _list_steps(model),
         "artifact": artifact,
         "from_store": built.from_store,
-        "claims": claims_of(model),
+        "claims": check_claims(model),
     }
     report(make_part("build", model.name, "", facts))
 
 
-def _steps(model: ModelHandle) -> list[dict[str, Any]]:
-    """What was built on the way, in order; loading the model comes first where the variant names one."""
+def _list_steps(model: ModelHandle) -> list[dict[str, Any]]:
+    """Facts about each step that was built, in order. The first may be the loading of the model."""
     built = [
         {
             "name": step.manifest["step"],
@@ -65,23 +65,24 @@ def _steps(model: ModelHandle) -> list[dict[str, Any]]:
         for step in model.built.steps
     ]
     stated = [
-        {"given": dump_params(step.params, exclude_defaults=True), "reads": _rows_read(model, step)}
+        {"given": dump_params(step.params, exclude_defaults=True), "reads": _count_rows_read(model, step)}
         for step in model.variant.steps
     ]
+    # The loading of a model is built too, but the suite does not state it as a step.
     all_stated: list[dict[str, Any]] = [{}] * (len(built) - len(stated)) + stated
     return [{**step, **more} for step, more in zip(built, all_stated, strict=True)]
 
 
-def _rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
+def _count_rows_read(model: ModelHandle, step: SuiteStep) -> dict[str, int]:
     """How many rows of each split the step was given."""
     splits = model.run.rows.splits
     return {name: len(splits[name]) for name in step.object.reads if len(splits.get(name, ()))}
 
 
 def conclude(model: ModelHandle, *results: Mapping[str, Any]) -> None:
-    """Fails the running test of a gated model with the lines of the results whose budgets end the run.
+    """Fails the running test if the model is gated and a budget of the results ends the run.
 
-    results: the facts that were reported, each with its `budgets` and `message`.
+    results: the reported facts, each with its `budgets` and `message`.
     """
     lines = [facts["message"] for facts in results if any(map(_ends_run, facts.get("budgets", ())))]
     if lines and model.variant.gated:
@@ -92,8 +93,8 @@ def _ends_run(budget: Mapping[str, Any]) -> bool:
     return ends_run(Verdict(budget["verdict"]), budget["on_inconclusive"])
 
 
-def claims_of(model: ModelHandle) -> list[Claim]:
-    """What the steps of a model promise, each held against the artifact that it started from."""
+def check_claims(model: ModelHandle) -> list[Claim]:
+    """Compares what each step promises (such as "smaller") with the artifacts before and after it."""
     built, parent = model.built, model.variant.parent
     chain = [artifact.manifest for artifact in built.steps]
     if parent is not None:
@@ -105,8 +106,8 @@ def claims_of(model: ModelHandle) -> list[Claim]:
     ]
 
 
-def gate_properties(part: Part) -> list[Property]:
-    """Names and values; none for parts that are no judgement, and for the teacher's own."""
+def list_gate_properties(part: Part) -> list[Property]:
+    """JUnit properties of a test; empty for parts without a verdict, such as those of the teacher."""
     if part["kind"] == TIMES:
         part = {**part, "facts": part["facts"].get("limits") or {}}
     if part["kind"] not in _GATES or "verdict" not in part["facts"]:
@@ -127,11 +128,14 @@ def _iter_properties(part: Part) -> Iterator[Property]:
         yield "workload", part["name"]
     if kind in _UNITS:
         yield _UNITS[kind], facts.get(_UNITS[kind])
-    yield "interval", _bounds(facts.get("interval") or facts.get("speedup_interval") or facts.get("spread"))
+    yield (
+        "interval",
+        _format_interval(facts.get("interval") or facts.get("speedup_interval") or facts.get("spread")),
+    )
     flips = facts.get("flips")
     if kind == "behaviour" and flips:
         yield "flips_percent", flips.get("percent")
-        yield "interval", _bounds(flips.get("interval"))
+        yield "interval", _format_interval(flips.get("interval"))
     for budget in facts.get("budgets", ()):
         if kind == TIMES:
             yield f"value.{budget['kind']}", budget["value"]
@@ -140,6 +144,6 @@ def _iter_properties(part: Part) -> Iterator[Property]:
     yield "verdict", facts["verdict"] or "not gated"
 
 
-def _bounds(interval: Sequence[float] | None) -> str | None:
-    """`[-0.2, 0.8]`, with what digits they have."""
+def _format_interval(interval: Sequence[float] | None) -> str | None:
+    """`[-0.2, 0.8]`, with up to 6 digits."""
     return None if interval is None else f"[{interval[0]:.6g}, {interval[1]:.6g}]"

@@ -13,7 +13,7 @@ from slimgate.judge.metrics import load_metric, value_of
 from slimgate.judge.quality import judge_quality
 from slimgate.judge.verdict import Verdict
 from slimgate.outcomes import Outcomes
-from slimgate.plugin.gates.latency import why_not_timed
+from slimgate.plugin.gates.latency import describe_not_timed
 from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.run.damaged_layer import NothingToDamage
@@ -33,7 +33,7 @@ from slimgate.suite.suite import TEACHER, Suite
 def test_selftest(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Duels,
+    duels: Duels,
     check: str,
     report_part: Report,
     request: pytest.FixtureRequest,
@@ -45,14 +45,14 @@ def test_selftest(
     planted_delay never fails: what is nearer to its budget than the smallest delay seen stays undecided.
     """
     if check == PLANTED_DELAY:
-        reason = why_not_timed(request.config)
+        reason = describe_not_timed(request.config)
         if suite.teacher.is_endpoint:
             reason = "the teacher is an endpoint: its calls are not timed"
         if reason is not None:
             pytest.skip(reason)
         report_build(teacher, report_part)
-        find_delay(arena, report_part)
-        arena.close()  # idle processes still hold a model each while latency is taken
+        find_delay(duels, report_part)
+        duels.close()  # idle processes still hold a model each while latency is taken
         return
     report_build(teacher, report_part)
     facts = (_judge_identical_copy if check == "identical" else _planted_fault)(suite, teacher)

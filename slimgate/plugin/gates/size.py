@@ -1,4 +1,4 @@
-"""Size and memory: is the artifact as much smaller as its budget wants, and does it compute and hold less?"""
+"""The tests of size, FLOPs and peak memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slimgate.judge.size import (
     memory_message,
     memory_ratio,
 )
-from slimgate.plugin.gates.latency import times_of_another_format
+from slimgate.plugin.gates.latency import describe_unpacked_times
 from slimgate.plugin.gates.reporting import Report, conclude, report_build
 from slimgate.record.results import FLOPS
 from slimgate.run.gate_results import make_part
@@ -35,8 +35,8 @@ GIGA = 10**9
 
 
 def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
-    """Bytes of one variant's artifact, and operations of one of its calls, beside the teacher's."""
-    if (reason := why_not_sized(suite, variant.name)) is not None:
+    """Compares the bytes of a variant's artifact, and the operations of a call, with the teacher's."""
+    if (reason := describe_not_sized(suite, variant.name)) is not None:
         pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(variant, report_part)
@@ -59,18 +59,21 @@ def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_p
     conclude(variant, facts, flops)
 
 
-def why_not_sized(suite: Suite, name: str) -> str | None:
-    """Why the files and calls of these two models are not compared; None where they are."""
+def describe_not_sized(suite: Suite, name: str) -> str | None:
+    """Why the files and calls of a variant are not compared with the teacher's; None if they are."""
     if name in suite.sized:
         return None
     endpoint = TEACHER if suite.teacher.is_endpoint else name
-    return f"{endpoint} is an endpoint: slimgate does not see its files, its calls and its memory"
+    return f"{endpoint} is an endpoint: slimgate cannot see its files, calls and memory"
 
 
 def _report_flops(
     teacher: ModelHandle, variant: ModelHandle, budget: FlopsBudget | None, report_part: Report
 ) -> dict[str, Any]:
-    """The budget on a call's operations. Raises MeasureError where it gates and they are not known."""
+    """Reports the operations of both models, and judges the budget on them.
+
+    Raises MeasureError if the budget gates and the operations of a model are not known.
+    """
     before, after = teacher.operations, variant.operations
     report_part(make_part(FLOPS, TEACHER, "", _facts(before)))
     facts = _facts(after)
@@ -116,11 +119,12 @@ def _giga(operations: Operations) -> str:
 
 
 def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_part: Report) -> None:
-    """Peak memory of loading one variant and predicting the largest workload, beside the teacher's.
+    """Compares the peak memory of a variant with the teacher's.
 
-    Each reading is a fresh process, six of each model where the variant has a budget, else one.
+    A fresh process loads the model and predicts the largest workload. There are six processes for each model
+    if the variant has a budget, else one.
     """
-    if (reason := times_of_another_format(teacher, weighed)) is not None:
+    if (reason := describe_unpacked_times(teacher, weighed)) is not None:
         pytest.skip(reason)
     report_build(teacher, report_part)
     report_build(weighed, report_part)
@@ -148,12 +152,12 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
 
 
 def _peaks(readings: Sequence[MemoryReading], *, device: bool) -> list[int]:
-    """The peak of each reading: of the device where there is one, for that is what runs out."""
+    """The peak of each reading: of the device's memory if there is one, because that is what runs out."""
     return [reading.device_peak_bytes or 0 if device else reading.peak_bytes for reading in readings]
 
 
 def _memory_facts(readings: Sequence[MemoryReading], peaks: Sequence[int], workload: str) -> dict[str, Any]:
-    """Medians of the readings, as the record has them."""
+    """Medians of the readings, as the record stores them."""
     rows = [asdict(reading) for reading in readings]
     middle = {
         name: None if any(row[name] is None for row in rows) else median(row[name] for row in rows)

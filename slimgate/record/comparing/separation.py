@@ -1,4 +1,4 @@
-"""The gated variants of a record against each other, by their answers in the files beside it."""
+"""Compares the gated variants of a record with each other, by their answers in outcomes/ beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from slimgate.record.comparing.metrics import load_or_none, same_value
 from slimgate.record.files import RECORD, Kept
 from slimgate.record.outcome_files import read_outcomes
 
-# What tells whether an earlier separation is still valid: keys.separation_key.
+# keys.make_separation_key: (metric, inputs digest and outcomes file of each model) -> a key, the same as long
+# as an earlier separation is valid.
 ToKey = Callable[[str, Mapping[str, tuple[str | None, Path]]], str | None]
 
 
@@ -29,13 +30,19 @@ def separate_variants(
     earlier: SeparationFacts | None = None,
     stopped: bool = False,
 ) -> SeparationFacts | None:
-    """By the first metric that has a budget for two or more gated variants; None where there is none.
+    """Says which gated variants can be told apart, by the first metric that has budgets for two of them.
 
-    Of very many variants those that lost least. Answers of another run than the record are left out.
-    earlier: of the last record, kept while metric and answers are the same. stopped: compare nothing anew,
-    which may take a minute.
+    With very many variants it compares those that lost least. It leaves out answers that are not those of the
+    record. Returns None if there are fewer than two variants to compare.
+
+    Args:
+        record: of the run.
+        folder: the folder of run.json and outcomes/.
+        to_key: makes the key that says whether `earlier` is still valid.
+        earlier: the result in the last record.
+        stopped: the run was interrupted, so return `earlier` or nothing. Comparing may take a minute.
     """
-    name, models = _primary(record)
+    name, models = _find_shared_metric(record)
     metric = None if name is None else load_or_none(name)
     if metric is None or name is None:
         return None
@@ -52,27 +59,28 @@ def separate_variants(
         models,
         key=lambda model: measure_harm(model.quality[name].drop_points or 0.0, model.quality[name].budgets),
     )
-    largest = ordered[: most_models(metric)]
-    chosen = [model for model in models if model in largest]
-    answers_of = {
-        model.name: outcomes for model in chosen if (outcomes := _answers(run, model, metric)) is not None
+    least_harmed = ordered[: most_models(metric)]
+    chosen = [model for model in models if model in least_harmed]
+    outcomes_by_name = {
+        model.name: outcomes
+        for model in chosen
+        if (outcomes := _read_judged_outcomes(run, model, metric)) is not None
     }
-    if len(answers_of) < 2:
+    if len(outcomes_by_name) < 2:
         return None
     left_out = [model.name for model in models if model not in chosen]
-    unread = [model.name for model in chosen if model.name not in answers_of]
+    unread = [model.name for model in chosen if model.name not in outcomes_by_name]
     try:
-        facts = separate(metric, answers_of)
+        facts = separate(metric, outcomes_by_name)
     except MeasureError as error:
         every = [model.name for model in models]
-        facts = SeparationFacts(metric=name, n=0, left_out=every, note=str(error))
-        return facts.model_copy(update={"digest": digest})
+        return SeparationFacts(metric=name, n=0, left_out=every, note=str(error), digest=digest)
     known = {"left_out": left_out, "other_answers": unread, "digest": digest}
     return None if facts is None else facts.model_copy(update=known)
 
 
-def _primary(record: RunRecord) -> tuple[str | None, list[VariantRecord]]:
-    """The metric, and the gated variants that have a budget on it."""
+def _find_shared_metric(record: RunRecord) -> tuple[str | None, list[VariantRecord]]:
+    """The first metric with budgets for two or more gated variants, and those variants."""
     gated = [model for model in record.variants[1:] if model.gated]
     for name in dict.fromkeys(name for model in gated for name in model.quality):
         judged = [model for model in gated if name in model.quality and model.quality[name].budgets]
@@ -81,8 +89,8 @@ def _primary(record: RunRecord) -> tuple[str | None, list[VariantRecord]]:
     return None, []
 
 
-def _answers(run: Kept, model: VariantRecord, metric: Metric) -> Outcomes | None:
-    """Those that the record judged; None where the file is missing or of another run."""
+def _read_judged_outcomes(run: Kept, model: VariantRecord, metric: Metric) -> Outcomes | None:
+    """The answers that the record judged; None if the file is missing or is of another run."""
     file = run.outcomes(model.name)
     if not file.is_file():
         return None

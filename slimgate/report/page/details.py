@@ -1,4 +1,4 @@
-"""What a model's row opens: its budgets with intervals drawn, how it was built, slices, times, confidence."""
+"""The details below a model's row: budgets with intervals, build steps, slices, times, confidence."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _ORIGIN = {True: "from the store", False: "built in this run", None: None}
 
 @dataclass(frozen=True)
 class Times:
-    """Times of a call; those of the teacher beside them."""
+    """Times of one workload. picture: its times on a scale that the teacher's fit on too."""
 
     workload: str
     medians: Sequence[str]
@@ -67,7 +67,7 @@ class Sliced:
 
 @dataclass(frozen=True)
 class Details:
-    """Everything below a model's row. facts: (name, value)."""
+    """Everything below a model's row. facts: (name, value). slices_in_all: with those that are not shown."""
 
     model: VariantRecord
     number: int
@@ -82,18 +82,18 @@ class Details:
     confusion: Confusion | None
 
 
-def details(record: RunRecord) -> list[Details]:
-    """In the table's order."""
+def list_details(record: RunRecord) -> list[Details]:
+    """The details of all models, in the order of the table."""
     return [
         Details(
             model,
             number,
-            list(_facts(record, model)),
+            list(_list_facts(record, model)),
             budgets(model),
-            [_step(step) for step in model.steps],
-            _slices(model.behaviour),
+            [_format_step(step) for step in model.steps],
+            _list_slices(model.behaviour),
             len((model.behaviour.slices if model.behaviour else None) or []),
-            [_times(record, model, name, facts) for name, facts in model.latency.items()],
+            [_make_times(record, model, name, facts) for name, facts in model.latency.items()],
             reliability(model),
             tradeoff_curve(model),
             confusion(record, model),
@@ -102,7 +102,7 @@ def details(record: RunRecord) -> list[Details]:
     ]
 
 
-def _facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]:
+def _list_facts(record: RunRecord, model: VariantRecord) -> Iterator[tuple[str, str]]:
     if model.parent is not None:
         yield "made from", escape(model.parent)
     if model.twin is not None:
@@ -157,8 +157,8 @@ def _behaviour_facts(behaviour: BehaviourFacts | None) -> Iterator[tuple[str, st
         )
 
 
-def _step(step: StepFacts) -> tuple[str, str, str, str, str]:
-    """Step, options, seconds, files after it, what it noted; as markdown."""
+def _format_step(step: StepFacts) -> tuple[str, str, str, str, str]:
+    """(step, options, seconds, size after it, what it noted), as markdown."""
     noted = format_value(other_log(step))
     return (
         escape(step.name),
@@ -169,8 +169,8 @@ def _step(step: StepFacts) -> tuple[str, str, str, str, str]:
     )
 
 
-def _slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
-    """The largest drops, and every slice that is over its budget."""
+def _list_slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
+    """The slices with the largest drops, and every slice that fails its budget."""
     known = (behaviour.slices if behaviour else None) or []
     shown = sorted(known, key=lambda part: -part.drop_points)
     shown = shown[:_MOST_SLICES] + [part for part in shown[_MOST_SLICES:] if part.worst is Verdict.FAIL]
@@ -186,7 +186,7 @@ def _slices(behaviour: BehaviourFacts | None) -> list[Sliced]:
     ]
 
 
-def _times(record: RunRecord, model: VariantRecord, workload: str, facts: LatencyFacts) -> Times:
+def _make_times(record: RunRecord, model: VariantRecord, workload: str, facts: LatencyFacts) -> Times:
     values = [facts.min_ms, facts.p50_ms, facts.p90_ms, facts.p95_ms, facts.p99_ms]
     latencies: Any = [
         measured.latency.get(workload) for measured in (teacher(record), model) if measured is not None

@@ -1,4 +1,4 @@
-"""Sections of report.md as HTML, so that both reports say the same in the same words."""
+"""Renders sections of report.md as HTML, so that both reports have the same words."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _FOLD = re.compile(r"<details><summary>(?:<b>(?P<name>[^<>]*)</b>)?(?P<rest>[^<>
 
 
 def inline(markdown: str) -> Markup:
-    """One line: escapes and bold print."""
-    return Markup(_parser().renderInline(_together(markdown)))
+    """Renders one line, which may have escapes and bold print."""
+    return Markup(_parser().renderInline(_without_marks(markdown)))
 
 
 def section(markdown: str) -> Markup:
-    """Blocks. Tables get a caption from the heading above, row heads, and a box that scrolls by itself."""
+    """Renders blocks. A table gets the heading above as its caption, row heads, and a box that scrolls."""
     parser = _parser()
-    tokens = list(_accessible(list(_render_folds(parser.parse(_together(markdown))))))
+    tokens = list(_add_roles(list(_render_folds(parser.parse(_without_marks(markdown))))))
     return Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
-def _together(markdown: str) -> str:
-    """Without what keeps GitHub from calling somebody: a page of one's own calls nobody."""
+def _without_marks(markdown: str) -> str:
+    """Removes the marks that keep GitHub from mentioning people. An HTML file mentions nobody."""
     return markdown.replace(APART, "")
 
 
@@ -41,13 +41,13 @@ def _together(markdown: str) -> str:
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    # A picture would be fetched from somewhere: the page is one file.
+    # The page is one file, so it must not load a picture from elsewhere.
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
 def _render_folds(tokens: Sequence[Token]) -> Iterator[Token]:
-    """The report's own folds come alive; nothing else does, and their summary holds no markup but bold."""
-    folds = {place: fold for place, token in enumerate(tokens) if (fold := _fold(token)) is not None}
+    """Renders the folds of the report as HTML. No other HTML is rendered; a summary has only bold print."""
+    folds = {place: fold for place, token in enumerate(tokens) if (fold := _render_fold(token)) is not None}
     for place, token in enumerate(tokens):
         if place in folds:
             yield _html(folds[place])
@@ -55,7 +55,7 @@ def _render_folds(tokens: Sequence[Token]) -> Iterator[Token]:
             yield token
 
 
-def _fold(token: Token) -> str | None:
+def _render_fold(token: Token) -> str | None:
     if token.type != "inline":
         return None
     if match := _FOLD.fullmatch(token.content):
@@ -64,13 +64,13 @@ def _fold(token: Token) -> str | None:
     return token.content if token.content == "</details>" else None
 
 
-def _accessible(tokens: Sequence[Token]) -> Iterator[Token]:
+def _add_roles(tokens: Sequence[Token]) -> Iterator[Token]:
     heading = "table"
     for place, token in enumerate(tokens):
         if token.type == "heading_open":
             heading = "".join(child.content for child in tokens[place + 1].children or [])
         if token.type in ("th_open", "td_open", "td_close"):
-            _cell(tokens, place)
+            _mark_cell(tokens, place)
         if token.type == "table_open":
             name = escape(heading)
             yield _html(f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">')
@@ -82,10 +82,10 @@ def _accessible(tokens: Sequence[Token]) -> Iterator[Token]:
             yield _html("</div>")
 
 
-def _cell(tokens: Sequence[Token], place: int) -> None:
-    """The first cell of a row is its head."""
+def _mark_cell(tokens: Sequence[Token], place: int) -> None:
+    """Makes the first cell of a row its head, and marks cells with numbers."""
     token = tokens[place]
-    # A style attribute would be stopped by the page's own policy of contents.
+    # The page's content security policy blocks style attributes.
     if "right" in str(token.attrs.pop("style", "")):
         token.attrSet("class", "number")
     opening = place - 2 if token.type == "td_close" else place

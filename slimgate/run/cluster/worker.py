@@ -26,7 +26,7 @@ from slimgate.run.cluster.packing import Packed, pack_entry, publish_entry
 from slimgate.run.cluster.tasks import Task
 from slimgate.run.keys import describe_software
 from slimgate.run.run import SuiteRun, list_own_stages
-from slimgate.store.holds import held_entries, moment_of_holds
+from slimgate.store.holds import list_used_entries, lock_holds
 from slimgate.store.store import Entry, Json, Store
 from slimgate.suite.load import load_suite
 
@@ -162,8 +162,8 @@ def clear_leftovers() -> None:
         with suppress(OSError):
             if time.time() - (left / "locks").stat().st_mtime < LEFT_SECONDS:
                 continue
-            with moment_of_holds(left):
-                if held_entries(left):
+            with lock_holds(left):
+                if list_used_entries(left):
                     continue
                 gone = left.with_name(f"{left.name}.gone")
                 os.rename(left, gone)  # a process that opens it now starts a new one

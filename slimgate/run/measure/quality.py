@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimgate.data.parts import text_codes
+from slimgate.data.parts import code_texts
 from slimgate.data.same_texts import join_groups
 from slimgate.errors import DataError, MeasureError, SlimgateError, in_one_line
 from slimgate.models.predict import predict_scores
@@ -58,7 +58,7 @@ class Encoder:
     @cached_property
     def texts(self) -> Ints:
         """(rows,) codes, equal for rows with the same text."""
-        return text_codes(self.rows.table, self._task.object.text_columns(self._task.params))
+        return code_texts(self.rows.table, self._task.object.text_columns(self._task.params))
 
     def of(self, artifact: Artifact) -> Encoded:
         """The rows as this artifact's inputs."""

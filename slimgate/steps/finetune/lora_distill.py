@@ -1,11 +1,10 @@
 """Trains low-rank adapters to answer as the suite's teacher does: recovery after pruning or quantization.
 
     { lora_distill = { r = 8, epochs = 3 } }                             # after a pruning: its zeros stay
-    { lora_distill = { r = 8, merge = false, epochs = 3 } }              # beside integer weights
+    { lora_distill = { r = 8, merge = false, epochs = 3 } }              # with integer weights
 
-The adapters are those of `lora` (slimgate/steps/finetune/lora.py), the loss is that of `distill`
-(slimgate/steps/finetune/distill.py): alpha is the adapters' there, so that the share of the labels is
-label_weight.
+It trains the adapters of `lora` with the loss of `distill`. In `lora`, alpha scales the adapters, so the
+weight of the labels has another name here than in `distill`: label_weight.
 """
 
 from __future__ import annotations

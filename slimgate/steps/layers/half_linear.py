@@ -2,7 +2,7 @@
 
     layer = HalfLinear.from_linear(nn.Linear(384, 1536), dtype="bfloat16", compute="bfloat16")
 
-All around them stays float32 (LayerNorm, softmax, residual sums, logits), so that they fit into any network
+Everything else (LayerNorm, softmax, residual sums, logits) stays float32. So the layers fit into any network,
 and nothing overflows between them.
 """
 
@@ -22,11 +22,11 @@ Compute = Literal["bfloat16", "float16", "float32"]
 
 
 class HalfLinear(nn.Module):
-    """y = x W' + b with W in 16 bits, multiplied in them or in float32.
+    """y = x W' + b. W is stored in 16 bits; the product is computed in 16 bits or in float32.
 
-    compute "float32" widens the weight at the first call and keeps that copy until the layer is loaded or
-    moved: 6 bytes a weight in memory for float32's speed. Output in the input's dtype; gradients pass to the
-    input, not to the weight.
+    With compute "float32" the first call makes a float32 copy of the weight. It stays until the layer is
+    loaded or moved, so a weight takes 6 bytes, for the speed of float32. The output has the input's dtype.
+    Gradients flow to the input, not to the weight.
     """
 
     # Not a parameter: transformers takes the dtype of masks from the first parameter that it finds.
@@ -48,7 +48,7 @@ class HalfLinear(nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, dtype: Half, compute: Compute) -> HalfLinear:
-        """The layer of a float one, on its device. Raises BuildError for weights that `dtype` cannot hold."""
+        """Makes the layer on the device of `linear`. Raises BuildError if `dtype` cannot hold its weights."""
         layer = cls(linear.in_features, linear.out_features, linear.bias is not None, dtype, compute)
         layer.weight = to_half(linear.weight, dtype)
         if linear.bias is not None:
@@ -64,7 +64,8 @@ class HalfLinear(nn.Module):
 
     def _float_weight(self) -> Tensor:
         if self._wide is None:
-            with torch.inference_mode(False):  # else no gradient could pass it later
+            # A tensor that is made in inference mode can never take part in training.
+            with torch.inference_mode(False):
                 self._wide = self.weight.float()
         return self._wide
 
@@ -95,7 +96,7 @@ class HalfLinear(nn.Module):
 
 
 class HalfEmbedding(nn.Module):
-    """An embedding table in 16 bits; rows are given back in float32."""
+    """An embedding table in 16 bits. Its output is float32."""
 
     quantized_weights: ClassVar[tuple[str, ...]] = ("weight",)
     weight: Tensor
@@ -112,7 +113,7 @@ class HalfEmbedding(nn.Module):
 
     @classmethod
     def from_embedding(cls, embedding: nn.Embedding, *, dtype: Half) -> HalfEmbedding:
-        """The table of a float one. Raises BuildError on max_norm and weights that `dtype` cannot hold."""
+        """Makes the table. Raises BuildError for max_norm, and if `dtype` cannot hold the weights."""
         if embedding.max_norm is not None:
             raise BuildError(f"HalfEmbedding: max_norm {embedding.max_norm} is not supported, expected None")
         table = cls(embedding.num_embeddings, embedding.embedding_dim, embedding.padding_idx, dtype)
@@ -132,7 +133,7 @@ class HalfEmbedding(nn.Module):
 
 
 def to_half(weight: Tensor, dtype: Half) -> Tensor:
-    """The weight in 16 bits. Raises BuildError where one becomes infinite (above 65,504 in float16)."""
+    """The weight in 16 bits. Raises BuildError if a number becomes infinite (above 65,504 in float16)."""
     half = weight.detach().to(getattr(torch, dtype), copy=True)
     if not bool(torch.isfinite(half).all()):
         largest = float(weight.detach().abs().max())

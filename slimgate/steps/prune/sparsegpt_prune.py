@@ -1,10 +1,11 @@
-"""Sets weights to zero and moves the others so that each layer's outputs change least.
+"""Sets weights to zero and changes the others so that each layer's outputs change least.
 
     { sparsegpt_prune = { sparsity = 0.5 } }         a share of each matrix
     { sparsegpt_prune = { n = 2, m = 4 } }           at most 2 of every 4 weights along the inputs
 
-One pass over the blocks, on the activations of the `calibration` rows; nothing is trained. Weights that were
-zero stay so, and later training keeps the zeros. Source: Frantar & Alistarh 2023 (SparseGPT), section 3.
+It goes over the blocks once, with the activations of the `calibration` rows, and trains nothing. Weights that
+were zero stay zero, and later training keeps the zeros. Source: Frantar & Alistarh 2023 (SparseGPT), section
+3.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class Params(Table):
     n: int | None = Field(default=None, ge=1)
     """Weights that stay in each group, at most."""
     m: int | None = Field(default=None, ge=2, le=64)
-    """Weights of a group, which follow each other along a layer's inputs."""
+    """Weights of a group. A group is neighbours along a layer's inputs."""
     block_size: int = Field(default=128, ge=1)
     """Columns whose weights are compared together."""
     damping: float = Field(default=0.01, gt=0, le=1)
-    """Share of the mean squared input that is added to each input's, so that the moments can be inverted."""
+    """Share of the mean squared input that is added to each squared input, to make the matrix invertible."""
 
     @model_validator(mode="after")
     def _one_pattern(self) -> Params:
@@ -49,7 +50,7 @@ class SparsegptPrune(Step[Params]):
     claims = ("sparser",)
 
     def apply(self, model: Any, params: Params, context: BuildContext) -> Any:
-        """The model with sparse weights that make up for those that are gone."""
+        """Prunes the model, block by block. The weights that stay compensate for those that go."""
         from slimgate.models.linear_layers import by_block, linear_layers
         from slimgate.models.sparsity import note_pruned_layers
         from slimgate.steps.calibration import calibration_batches, second_moments
@@ -78,7 +79,7 @@ step = SparsegptPrune()
 
 @dataclass(frozen=True)
 class Pattern:
-    """What goes: a share `sparsity` of a matrix, or, where n and m are given, all but n of every m inputs."""
+    """Which weights go: a share `sparsity` of a matrix; or, with n and m, all but n of every m neighbours."""
 
     sparsity: float = 0.0
     n: int = 0
@@ -90,12 +91,12 @@ def sparsegpt(
 ) -> Tensor:
     """The pruned weight: (out_features, in_features), in its dtype.
 
-    Algorithm 1. With H the second moments of the inputs, weight i of a row costs w_i² / [H⁻¹]_ii when it
-    goes, and the weights after it make up for it; one upper Cholesky factor of H⁻¹ holds what every column
-    needs.
+    This is algorithm 1 of the paper. H is the second moments of the inputs. Removing weight i of a row costs
+    w_i² / [H⁻¹]_ii, and the weights after it change to compensate. One upper Cholesky factor of H⁻¹ has the
+    numbers for all columns. Zeros stay zero.
 
-    moments: mean of x xᵀ (in_features, in_features). block_size: columns whose weights are compared at once.
-    damping: share of the mean diagonal that is added to it. Zeros stay zero.
+    moments: mean of x xᵀ (in_features, in_features). block_size: columns whose weights are compared together.
+    damping: share of the mean of the diagonal that is added to the diagonal.
     """
     import torch
 
@@ -117,7 +118,10 @@ def sparsegpt(
 
 
 def _prune_block_(part: Tensor, factor: Tensor, empty: Tensor, pattern: Pattern) -> Tensor:
-    """Prunes a block of columns in place, left to right; gives the errors that later columns make up for."""
+    """Prunes a block of columns in place, from left to right.
+
+    Returns the errors, (out_features, columns), for which the columns after the block compensate.
+    """
     import torch
 
     from slimgate.models.sparsity import keep_masks, keep_n_of_m
@@ -140,4 +144,5 @@ def _prune_block_(part: Tensor, factor: Tensor, empty: Tensor, pattern: Pattern)
 
 
 def _scores(part: Tensor, scale: Tensor, empty: Tensor) -> Tensor:
+    """What it costs to remove each weight, w² / [H⁻¹]_ii; below any cost where the weight is zero already."""
     return (part / scale).square().masked_fill(empty, -1.0)

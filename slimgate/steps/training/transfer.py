@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from slimgate.data.parts import collapse_text, collapsed_texts
+from slimgate.data.parts import collapse_text, collapse_texts
 from slimgate.data.row_files import columns_of, rows_of
 from slimgate.data.same_texts import BETWEEN_TEXTS
 from slimgate.errors import BuildError, DataError
@@ -234,9 +234,9 @@ def _unseen(columns: Columns, context: BuildContext) -> tuple[Rows, dict[str, in
     """Each text once, without those of other splits; how many went, and why."""
     names = list(columns)
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-    texts = collapsed_texts(table, names)
-    held_out = context.stands_later(texts)
-    known = set(collapsed_texts(context.rows("train").table, names))
+    texts = collapse_texts(table, names)
+    held_out = context.are_held_out(texts)
+    known = set(collapse_texts(context.rows("train").table, names))
     counts = {"dropped_empty": 0, "dropped_held_out": 0, "dropped_repeats": 0}
     places = []
     for place, text in enumerate(texts):

@@ -24,7 +24,7 @@ from slimgate.models.config import check_positions, model_labels
 from slimgate.models.model_ref import TORCH
 from slimgate.models.pretrained import require_weights, weights_of
 from slimgate.models.saved_files import check_tokenizer
-from slimgate.models.saved_weights import saved_weights
+from slimgate.models.saved_weights import read_weight_shapes
 from slimgate.plugins.base import Json
 from slimgate.plugins.context import BuildContext
 from slimgate.plugins.models import ModelRef
@@ -112,7 +112,7 @@ def check_head(head: Head, ref: ModelRef, config: Mapping[str, Any]) -> None:
         )
     if not has_head(head, config):
         raise SuiteError(f"{ref.text}: {_without_head(head, config)}. {SAVE_WITH_HEAD}, or {NEW_HEAD}")
-    outputs, weights = len(model_labels(config)), saved_weights(ref.folder) if ref.folder else None
+    outputs, weights = len(model_labels(config)), read_weight_shapes(ref.folder) if ref.folder else None
     if weights is None or "quantization_config" in config:  # packed weights have other shapes
         return
     if not any(outputs in shape for name, shape in weights.items() if "embed" not in name):

@@ -1,8 +1,9 @@
-"""What tasks share whose models write answers: options, scores, how answers behave, and the noise floor.
+"""The base of tasks whose models write answers: text_generation and text_to_text.
 
-How alike two answers are in meaning is the cosine of their embeddings, by an encoder of the user's.
-
-text_generation has decoders that write behind a prompt, text_to_text encoder-decoders that write to a text.
+In text_generation a decoder continues a prompt. In text_to_text an encoder-decoder writes an answer to a
+text. Both have scores of an answer, and metrics of how answers behave. An encoder of the user's can compare
+the
+meaning of two answers: `similar_answers` is the cosine of their embeddings.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from slimgate.tasks.parts.objectives import TokenTargets
     from slimgate.tasks.parts.prompts import Prompts
 
-# Between the sampled answers of one prompt, where a row has several.
+# Separates the sampled answers to one prompt.
 BETWEEN_ANSWERS = "\x1e"
 Floats = npt.NDArray[np.float64]
 _BATCH, _MOST_TOKENS = 32, 512
 
 
 def _encoder_folder(value: Any) -> Any:
-    """The folder of an encoder, made absolute. Raises ValueError where there is none."""
+    """The absolute path of an encoder's folder. Raises ValueError if there is no encoder."""
     if not isinstance(value, str):
         return value
     try:
@@ -55,10 +56,10 @@ def _encoder_folder(value: Any) -> Any:
 
 
 class GenerationParams(Table):
-    """Options of answers, and of what is right."""
+    """Options of how answers are written, and which of them are right."""
 
     reference: str | None = None
-    """The column of right answers: a text, or a list of texts."""
+    """The column with the right answer: a text, or a list of texts that are all right."""
     scores: tuple[str | dict[str, dict[str, Any]], ...] | None = None
     """Names of scores, or { name = options }; default with references: exact_match."""
     max_new_tokens: int = Field(default=64, ge=1)
@@ -68,9 +69,9 @@ class GenerationParams(Table):
     temperature: float = Field(default=0.0, ge=0)
     """0 takes the likeliest token; above 0, answers are drawn."""
     repeats: int = Field(default=1, ge=1)
-    """Answers to each prompt, where they are drawn."""
+    """How many answers to draw for each prompt."""
     seed: int = Field(default=0, ge=0)
-    """Of the drawn answers."""
+    """Seed of the drawn answers."""
     encoder: Annotated[str, BeforeValidator(_encoder_folder)] | None = None
     """A folder of an encoder (transformers or sentence-transformers), or package:NAME/PATH: `similar_answers`
     is the cosine of an answer's embedding with that of the teacher's answer."""
@@ -85,14 +86,14 @@ class GenerationParams(Table):
             raise ValueError('stop holds "", expected texts of a character or more')
         try:
             chosen = self.chosen
-        except MissingExtra:  # no fault of the file: the reader of suites says which one needs it
+        except MissingExtra:  # not a mistake in the suite: its reader says what to install
             raise
         except SlimgateError as error:
             raise ValueError(f"scores: {error}") from error
         lacking = [score.name for score in chosen if score.score.needs_reference and self.reference is None]
         if lacking:
             raise ValueError(
-                f"score {lacking[0]} compares with a reference; give reference, the column of them"
+                f"score {lacking[0]} compares with a reference; set reference to the column of right answers"
             )
         return self
 
@@ -112,38 +113,38 @@ G = TypeVar("G", bound=GenerationParams)
 
 
 class GenerationTask(Task[G]):
-    """A task whose outcomes are answers that a model writes."""
+    """A task whose models write answers."""
 
     default_metrics = (SAME_ANSWERS, *FAULTS)
     writes = True
 
     @abstractmethod
     def asked_column(self, params: G) -> str:
-        """The column of what the model answers to."""
+        """The column of the text that the model answers."""
 
     def columns(self, params: G) -> tuple[str, ...]:
-        """What is asked, and the reference."""
+        """The asked column, and that of the reference."""
         return (self.asked_column(params), *(() if params.reference is None else (params.reference,)))
 
     def text_columns(self, params: G) -> tuple[str, ...]:
-        """What is asked must not stand in two splits."""
+        """The asked column: no prompt may be in two splits."""
         return (self.asked_column(params),)
 
     def label_column(self, params: G) -> None:
-        """There are no classes."""
+        """None: there are no classes."""
 
     def metrics(self) -> frozenset[str]:
-        """How answers behave, and every score that [task] scores may name."""
+        """The metrics of how answers behave, and every score that `[task] scores` may name."""
         return frozenset({*self.default_metrics, SIMILAR_ANSWERS, FAILED, TOKENS, *score_names(), RIGHT})
 
     def needs(self, params: G) -> frozenset[str]:
-        """The scores too; whether a row is right, where the first score says so."""
+        """The columns of its outcomes. RIGHT is one if the first score is right or wrong."""
         names = [score.name for score in params.chosen]
         right = params.chosen and params.chosen[0].score.right_or_wrong
         return frozenset(self._behaviour(params)) | {FAILED, TOKENS, *names, *([RIGHT] if right else ())}
 
     def measured(self, params: G) -> tuple[str, ...]:
-        """The scores, then how answers behave."""
+        """The scores, then the metrics of how answers behave."""
         return (*(score.name for score in params.chosen), *self._behaviour(params))
 
     def _behaviour(self, params: G) -> tuple[str, ...]:
@@ -159,12 +160,12 @@ class GenerationTask(Task[G]):
         )
 
     def facts(self, params: G, splits: Mapping[str, Rows]) -> TaskFacts:
-        """Nothing is learnt from the rows. Raises DataError where a gate row has no reference."""
+        """No facts: the rows have no classes. Raises DataError if a gate row has no reference."""
         gate = splits.get("gate")
-        for row, row_references in (
-            zip(gate.ids, references(params, gate), strict=True) if gate is not None else ()
-        ):
-            if params.reference is not None and not row_references:
+        if gate is None or params.reference is None:
+            return TaskFacts(())
+        for row, row_references in zip(gate.ids, references(params, gate), strict=True):
+            if not row_references:
                 raise DataError(
                     f'gate row {row} has no reference in column "{params.reference}"; give one, or leave the '
                     "row out"
@@ -172,7 +173,7 @@ class GenerationTask(Task[G]):
         return TaskFacts(())
 
     def texts(self, params: G, rows: Rows) -> list[str]:
-        """All that the rows hold, to train a tokenizer on."""
+        """All prompts and references, to train a tokenizer on."""
         prompts = rows.table[self.asked_column(params)].to_pylist()
         return [
             *map(str, prompts),
@@ -181,22 +182,22 @@ class GenerationTask(Task[G]):
 
     @abstractmethod
     def encode_prompts(self, params: G, rows: Rows, tokenizer: Any) -> Prompts:
-        """What is asked, by a tokenizer that is loaded."""
+        """The prompts of rows as tokens. tokenizer: a loaded one."""
 
     def row_encoder(self, params: G, folder: Path) -> Callable[[Rows], Any]:
-        """The same by the tokenizer of an artifact, which is loaded once."""
+        """Loads the tokenizer of an artifact once. Returns a function that encodes rows with it."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return lambda rows: self.encode_prompts(params, rows, tokenizer)
 
     def targets(self, params: G, rows: Rows, facts: TaskFacts, encoded: Any) -> TokenTargets:
-        """What is to be learnt: the tokens of the reference."""
+        """The tokens that training teaches: those of the reference."""
         return self.targets_without_labels(params, encoded, facts)
 
     @abstractmethod
     def targets_without_labels(self, params: G, encoded: Any, facts: TaskFacts) -> TokenTargets:
-        """The same: the text is what is learnt."""
+        """The tokens that training teaches, without labels: the rows' own text."""
 
     def answer(
         self, params: G, predictor: Predictor, encoded: Any, plan: AnswerPlan
@@ -212,7 +213,7 @@ class GenerationTask(Task[G]):
     def outcomes(
         self, facts: TaskFacts, rows: Rows, scores: npt.NDArray[Any], params: G, group: str | None
     ) -> Outcomes:
-        """Each row's scores, as means over its answers; scores: (rows, repeats) Written."""
+        """The scores of each row, as means over its answers. scores: (rows, repeats) of Written."""
         from slimgate.tasks.parts.prompts import is_loop
 
         values = {
@@ -251,19 +252,19 @@ class GenerationTask(Task[G]):
         )
 
     def score_pair(self, params: G, variant: Outcomes, other_outcomes: Outcomes) -> Outcomes:
-        """same_answers: 1 where an answer equals the other, of several the share that do; similar_answers."""
+        """Adds same_answers, the share of a row's answers that equal the other's; and similar_answers."""
         first, second = (_answers(side) for side in (variant, other_outcomes))
         values = {SAME_ANSWERS: (first == second).astype(np.float64).mean(axis=1)}
         if params.encoder is not None:
             cosines = similarities(Path(params.encoder), first.ravel().tolist(), second.ravel().tolist())
             values[SIMILAR_ANSWERS] = cosines.reshape(first.shape).mean(axis=1)
-        for outcomes in (variant, other_outcomes):  # two requests that failed are no two equal answers
+        for outcomes in (variant, other_outcomes):  # two failed requests are not two equal answers
             answered = 1 - outcomes.values.get(FAILED, np.zeros(len(outcomes)))
             values = {name: np.minimum(column, answered) for name, column in values.items()}
         return replace(variant, values={**variant.values, **values})
 
     def with_planted_fault(self, outcomes: Outcomes, rows: Ints) -> Outcomes:
-        """The outcomes with those answers wrong by every score, cut off at the limit, empty and in a loop."""
+        """The outcomes with faults in the answers of `rows`: wrong by each score, cut off, empty, looping."""
         values = {name: column.copy() for name, column in outcomes.values.items()}
         for name, column in values.items():
             if name not in (TOKENS, MOST_TOKENS):
@@ -273,7 +274,7 @@ class GenerationTask(Task[G]):
         return replace(outcomes, values=values, answers=None)
 
     def compare(self, params: G, teacher: Compared, variant: Compared) -> dict[str, Any]:
-        """How far answers go together with the teacher's, and what is wrong with how they are asked for."""
+        """Figures that compare the answers with the teacher's, and faults in how the models are asked."""
         from slimgate.tasks.parts.answer_figures import answer_figures, find_faults
 
         return {
@@ -283,7 +284,7 @@ class GenerationTask(Task[G]):
 
 
 def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
-    """The right answers of each row; none without a column of them."""
+    """The right answers of each row; an empty list for each row if the task has no such column."""
     if params.reference is None:
         return [[] for _ in range(len(rows))]
     column = rows.table[params.reference].to_pylist()
@@ -295,18 +296,19 @@ def references(params: GenerationParams, rows: Rows) -> list[list[str]]:
 
 
 def first_references(params: GenerationParams, rows: Rows) -> list[str | None]:
-    """The answer that each row teaches; None without a reference."""
+    """The answer that a student learns from each row; None for a row without a reference."""
     return [row_references[0] if row_references else None for row_references in references(params, rows)]
 
 
 def writing(params: GenerationParams) -> Writing:
-    """How the answers are written."""
+    """The options of writing an answer, such as its longest length."""
     from slimgate.models.write_answers import Writing
 
     return Writing(params.max_new_tokens, params.temperature, params.seed, params.stop)
 
 
 def _means(answers: npt.NDArray[Any], value: Callable[[Any], float]) -> npt.NDArray[np.float64]:
+    """(rows,) the mean of value(answer) over the answers of each row."""
     return np.asarray(
         [np.mean([value(answer) for answer in row_answers]) for row_answers in answers], dtype=np.float64
     )
@@ -319,7 +321,9 @@ def _answers(outcomes: Outcomes) -> npt.NDArray[np.object_]:
 
 
 def similarities(folder: Path, answers: Sequence[str], references: Sequence[str]) -> Floats:
-    """(answers,) cosines, those below 0 as 0; equal texts have 1. folder: of an encoder.
+    """(answers,) the cosine of each answer and its reference: 1 for equal texts, 0 if it is negative.
+
+    folder: of an encoder.
 
     Raises MeasureError for a folder whose model gives no embeddings.
     """

@@ -1,9 +1,9 @@
-"""Whether the outputs of a ready-made head mean what their names say, looked for on real rows.
+"""Checks on real rows that the outputs of a ready-made head mean what their names say.
 
-Names can fit the data's labels and still be wrong: `LABEL_0` tells nothing, and a head may have been trained
-in another order than its config.json says. Such a model is not bad, its answers are renamed: another order of
-its outputs is right far more often. The order is sought on half of the rows and tried on the other half, so
-that chance, which always finds some better order, is not taken for a mistake.
+Names can fit the data's labels and still be wrong: `LABEL_0` means nothing, and a head may have been trained
+in another order than its config.json says. Then another order of the outputs is right far more often.
+One half of the rows selects the best order, the other half tests it. On the same rows some other order would
+nearly always look better, by chance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slimgate.plugins.rows import Rows
 
 # How many rows of `selection` are predicted.
 ROWS = 500
-# Another order must be better by so much balanced accuracy, and by chance no more often than that.
+# The other order must be better by at least GAP in balanced accuracy, with a p-value below CHANCE.
 GAP = 0.20
 CHANCE = 0.001
 
@@ -31,43 +31,43 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class OrderFound:
-    """What the trial says.
+class OrderTrial:
+    """The best order of the outputs, and how it does on rows that did not select it.
 
-    order: the output that means each class, as the first half of the rows has it. own, other: balanced
-    accuracy on the second half, of the outputs as they are and in that order. p_value: of an exact McNemar
-    test there. rows: of the second half.
+    order: for each class the output that means it, by the first half of the rows.
+    accuracy_as_is, accuracy_in_order: balanced accuracy on the second half, of the outputs as they are and in
+    `order`. p_value: of an exact McNemar test of both. rows: how many rows the second half has.
     """
 
     order: tuple[int, ...]
-    own_order: float
-    other: float
+    accuracy_as_is: float
+    accuracy_in_order: float
     p_value: float
     rows: int
 
     @property
     def contradicts(self) -> bool:
-        """Whether the outputs as they stand are surely in the wrong order."""
-        return self.other - self.own_order > GAP and self.p_value < CHANCE
+        """Whether the rows show that the outputs are in the wrong order."""
+        return self.accuracy_in_order - self.accuracy_as_is > GAP and self.p_value < CHANCE
 
 
-def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderFound:
-    """The order of the outputs that fits the rows best.
+def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderTrial:
+    """Selects the order of the outputs that fits one half of the rows best, and tests it on the other.
 
     predictions, labels: (rows,) indices of classes, the rows in random order.
     """
     from scipy.optimize import linear_sum_assignment
 
-    sought = _recalls(predictions[::2], labels[::2], classes)
-    order = linear_sum_assignment(sought + 1e-9 * np.eye(classes), maximize=True)[1]  # ties: as it is
+    first_recalls = _recalls(predictions[::2], labels[::2], classes)
+    order = linear_sum_assignment(first_recalls + 1e-9 * np.eye(classes), maximize=True)[1]  # ties: as it is
     predictions, labels = predictions[1::2], labels[1::2]
-    tried = _recalls(predictions, labels, classes)
+    second_recalls = _recalls(predictions, labels, classes)
     known = np.isin(np.arange(classes), labels)
-    return OrderFound(
+    return OrderTrial(
         order=tuple(int(output) for output in order),
-        own_order=_mean(np.diag(tried)[known]),
-        other=_mean(tried[np.arange(classes), order][known]),
-        p_value=_chance(stated=predictions == labels, other=predictions == order[labels]),
+        accuracy_as_is=_mean(np.diag(second_recalls)[known]),
+        accuracy_in_order=_mean(second_recalls[np.arange(classes), order][known]),
+        p_value=_mcnemar_p_value(stated=predictions == labels, other=predictions == order[labels]),
         rows=len(labels),
     )
 
@@ -75,18 +75,25 @@ def find_order(predictions: Ints, labels: Ints, classes: int) -> OrderFound:
 def require_label_order(
     model: Any, params: Any, context: BuildContext, *, names: Sequence[str], order: Sequence[int], where: str
 ) -> None:
-    """Raises BuildError where another order of the outputs is right far more often than that of the names.
+    """Raises BuildError if another order of the outputs is right far more often than that of their names.
 
-    names: of the model's own outputs; order: for each class of the data, the model's own output that was
-    taken for it (the network's outputs stand in that order already). What was seen goes into the log.
+    It writes the balanced accuracies into the log.
+
+    Args:
+        model: its outputs are in the order of the data's classes already.
+        params: options of the task.
+        context: has the rows of `selection`.
+        names: the names of the outputs, as the model came.
+        order: for each class of the data the output, as the model came, that was taken for it.
+        where: the model, for the message.
     """
     if not len(context.splits.get("selection", ())):
         context.log["label_order"] = "not tried: split selection has no rows"
         return
-    rows = Rows(context.rows("selection").table.slice(0, ROWS))  # a split's rows stand in random order
+    rows = Rows(context.rows("selection").table.slice(0, ROWS))  # the rows of a split are in random order
     labels = context.task.label_indices(context.task_params, rows, context.facts)
     classes = context.facts.classes
-    label_order = find_order(_predictions(model, rows, params, context), labels, len(classes))
+    label_order = find_order(_predict_rows(model, rows, params, context), labels, len(classes))
     if label_order.contradicts:
         classes_in_order = dict(zip(order, classes, strict=True))
         right = {order[place]: name for place, name in zip(label_order.order, classes, strict=True)}
@@ -95,18 +102,18 @@ def require_label_order(
                 label_order,
                 where,
                 names=names,
-                classes_in_order=_names_in_order(classes_in_order),
-                right=_names_in_order(right),
+                classes_in_order=_sort_by_output(classes_in_order),
+                right=_sort_by_output(right),
             )
         )
     context.log["label_order"] = {
         "rows": label_order.rows,
-        "balanced_accuracy": round(label_order.own_order, 4),
-        "in_the_best_order": round(label_order.other, 4),
+        "balanced_accuracy": round(label_order.accuracy_as_is, 4),
+        "in_the_best_order": round(label_order.accuracy_in_order, 4),
     }
 
 
-def _predictions(model: Any, rows: Rows, params: Any, context: BuildContext) -> Ints:
+def _predict_rows(model: Any, rows: Rows, params: Any, context: BuildContext) -> Ints:
     from slimgate.models.predict import predict_scores
     from slimgate.runtimes.eager import EagerPredictor
 
@@ -128,26 +135,26 @@ def _mean(recalls: npt.NDArray[np.float64]) -> float:
     return float(recalls.mean()) if len(recalls) else 0.0
 
 
-def _chance(*, stated: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
-    """How often the other order would be right where its own is wrong, as it is here or more, by chance."""
+def _mcnemar_p_value(*, stated: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    """The one-sided exact McNemar p-value of "the other order is right no more often than the stated one"."""
     from scipy.stats import binomtest
 
     gained, lost = int((other & ~stated).sum()), int((stated & ~other).sum())
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
 
 
-def _names_in_order(by_output: dict[int, str]) -> list[str]:
+def _sort_by_output(by_output: dict[int, str]) -> list[str]:
     return [by_output[output] for output in sorted(by_output)]
 
 
 def _format_message(
-    order: OrderFound, where: str, *, names: Sequence[str], classes_in_order: list[str], right: list[str]
+    order: OrderTrial, where: str, *, names: Sequence[str], classes_in_order: list[str], right: list[str]
 ) -> str:
     return (
         f"{where}: its outputs do not mean what they are taken for. The model's names: {label_map(names)}. "
         f"On {order.rows} rows of selection, taken for {label_map(classes_in_order)} they have "
         "balanced accuracy "
-        f"{order.own_order:.3f}, taken for {label_map(right)} {order.other:.3f}. Where the "
+        f"{order.accuracy_as_is:.3f}, taken for {label_map(right)} {order.accuracy_in_order:.3f}. If the "
         "second order is right, "
         f"set [task] labels = {json.dumps(right, ensure_ascii=False)}"
     )

@@ -1,4 +1,4 @@
-"""Where each query's documents stand in a ranking by similarity, without a matrix of all pairs at once."""
+"""Ranks documents by similarity to each query, with the similarities of some queries at a time in memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Vectors = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Two similarities of vectors of length 1 this close are a tie: the same text may differ by that much from
-# batch to batch. Of longer vectors as much more.
+# Similarities of unit vectors this close are a tie: the vector of a text differs by that much from batch to
+# batch. For longer vectors the limit is multiplied by their lengths.
 TIE = 1e-6
 DEPTH = 10
 _CHUNK_BYTES = 64 * 2**20
@@ -21,17 +21,19 @@ _CHUNK_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Ranking:
-    """Of each query. rank: (queries,) of its first relevant document, from 1; documents + 1 without any.
+    """How good the ranking of each query is.
 
-    ndcg: (queries,) normalised discounted cumulative gain of the first DEPTH documents, each relevant or not.
+    rank: (queries,) the place of the first relevant document, from 1; documents + 1 if none is relevant.
+    ndcg: (queries,) normalised discounted cumulative gain of the first DEPTH documents. A document is
+    relevant or not.
     """
 
     rank: Floats
     ndcg: Floats
 
 
-def unit_vectors(vectors: Vectors) -> npt.NDArray[np.float32]:
-    """(…, dims) of length 1; a vector of zeros stays one."""
+def normalize_vectors(vectors: Vectors) -> npt.NDArray[np.float32]:
+    """(…, dims) the vectors with length 1; a vector of zeros stays zero."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
@@ -45,26 +47,27 @@ def rank_documents(
     leave_one_out: bool = False,
     chunk: int | None = None,
 ) -> Ranking:
-    """Ranks all documents for each query by dot product; those of the query's own label are relevant.
+    """Ranks all documents for each query by dot product. Documents with the label of the query are relevant.
 
-    queries, documents: (rows, dims). leave_one_out: query i is document i and is not found by itself. chunk:
-    queries at a time. A tie counts against the model: other documents come first. Sources: Voorhees 1999
-    (MRR); Järvelin & Kekäläinen 2002 (nDCG).
+    queries, documents: (rows, dims). leave_one_out: query i is document i, which is left out of its ranking.
+    chunk: how many queries to compute at a time. A tie counts against the model: documents that are not
+    relevant come first. Sources: Voorhees 1999 (MRR); Järvelin & Kekäläinen 2002 (nDCG).
     """
     rows = chunk or max(1, _CHUNK_BYTES // (8 * len(documents)))
     ties = TIE * np.linalg.norm(queries, axis=1) * np.linalg.norm(documents, axis=1).max()
     parts = [
         _rank_and_ndcg(queries[at] @ documents.T, relevant, own_rows, ties[at])
-        for at, relevant, own_rows in _chunks(
+        for at, relevant, own_rows in _cut_queries(
             query_labels, document_labels, rows, leave_one_out=leave_one_out
         )
     ]
     return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _chunks(
+def _cut_queries(
     query_labels: Ints, document_labels: Ints, rows: int, *, leave_one_out: bool
 ) -> Iterator[tuple[slice, npt.NDArray[np.bool_], Ints | None]]:
+    """(queries, (queries, documents) whether relevant, the queries' own documents) of some queries a time."""
     for start in range(0, len(query_labels), rows):
         at = slice(start, min(start + rows, len(query_labels)))
         relevant = query_labels[at, None] == document_labels[None, :]
@@ -81,14 +84,19 @@ def _rank_and_ndcg(
     own_rows: Ints | None,
     ties: Vectors,
 ) -> tuple[Floats, Floats]:
-    """(queries, documents) similarities and relevance, ties (queries,) -> rank and ndcg, each (queries,)."""
+    """The rank and the nDCG of each query, both (queries,).
+
+    similarities, relevant: (queries, documents). own_rows: the document that each query is, if it is one.
+    ties: (queries,) similarities that differ by less are a tie.
+    """
+    # lowering the relevant ones puts them behind every document that they tie with
     scores = similarities.astype(np.float32) - ties.astype(np.float32)[:, None] * relevant
     if own_rows is not None:
         scores[np.arange(len(own_rows)), own_rows] = -np.inf
     best = np.where(relevant, scores, -np.inf).max(axis=1)
     before = (~relevant & (scores >= best[:, None])).sum(axis=1)
-    some = relevant.any(axis=1)
-    rank = np.where(some, before + 1.0, relevant.shape[1] + 1.0)
+    has_relevant = relevant.any(axis=1)
+    rank = np.where(has_relevant, before + 1.0, relevant.shape[1] + 1.0)
     return rank, _ndcg(scores, relevant)
 
 

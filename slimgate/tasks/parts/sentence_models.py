@@ -26,7 +26,7 @@ from slimgate.plugins.models import Compared, ModelRef
 from slimgate.plugins.rows import Rows, TaskFacts
 from slimgate.plugins.task import Task
 from slimgate.tasks.parts.encoding import EncodedTexts
-from slimgate.tasks.parts.retrieval import unit_vectors
+from slimgate.tasks.parts.retrieval import normalize_vectors
 from slimgate.tasks.parts.sentences import EncodedPairs, SentenceParams, encode_sentences
 
 ARCHITECTURE = "slimgate.models.sentence_encoder:SentenceEncoder"
@@ -176,7 +176,7 @@ def embedding_figures(teacher: Compared, variant: Compared) -> dict[str, Any]:
         ),
     }
     if theirs.shape == mine.shape:
-        cosine = float((unit_vectors(theirs) * unit_vectors(mine)).sum(-1).mean())
+        cosine = float((normalize_vectors(theirs) * normalize_vectors(mine)).sum(-1).mean())
         figures["cosine_to_teacher"] = _figure("mean cosine of embeddings to the teacher's", None, cosine)
     return {"figures": figures}
 

@@ -64,9 +64,7 @@ def exported(run: SuiteRun, folder: Path) -> Path:
     return target
 
 
-def test_the_folder_answers_without_slimgate_as_the_cascade_that_was_judged(
-    run: SuiteRun, tmp_path: Path
-) -> None:
+def test_the_folder_answers_without_slimgate_as_judged(run: SuiteRun, tmp_path: Path) -> None:
     target = exported(run, tmp_path)
     assert {one.name for one in target.iterdir()} == {FILE, "cascade.py", "README.md", "models"}
     models = json.loads((target / FILE).read_text("utf-8"))["models"]

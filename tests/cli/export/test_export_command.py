@@ -87,7 +87,7 @@ def own_shares(model: Any, context: BuildContext) -> npt.NDArray[np.float64]:
     return np.asarray(found)
 
 
-def test_a_bert_with_its_own_pooling_loads_with_transformers_alone(
+def test_a_bert_with_own_pooling_loads_in_transformers(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     model = stepped(classifier(tmp_path, context), context, "keep_layers", root=[0, 2])
@@ -242,9 +242,7 @@ def test_a_static_encoder_loads_with_sentence_transformers_too(tmp_path: Path, e
     )
 
 
-def test_a_static_encoder_with_a_slow_tokenizer_is_exported_without_those_files(
-    tmp_path: Path, export: Run
-) -> None:
+def test_a_static_encoder_is_exported_without_slow_tokenizer(tmp_path: Path, export: Run) -> None:
     from transformers import EsmTokenizer
 
     context = embedding_context(tmp_path / "rows", LABELS)
@@ -259,7 +257,7 @@ def test_a_static_encoder_with_a_slow_tokenizer_is_exported_without_those_files(
     assert "SentenceTransformer" not in (tmp_path / "out/README.md").read_text()
 
 
-def test_a_graph_of_pairs_gives_vectors_in_the_order_of_the_texts(tmp_path: Path, export: Run) -> None:
+def test_a_graph_of_pairs_keeps_the_order_of_the_texts(tmp_path: Path, export: Run) -> None:
     context = embedding_context(tmp_path / "rows", PAIRS, calibration=16)
     model = load_encoder(write_tiny(tmp_path / "hub", "bert", initializer_range=0.2), context)
     rows = context.rows("selection")
@@ -301,7 +299,7 @@ def test_a_missing_package_is_told_before_the_model_is_loaded(
 
 
 @pytest.mark.usefixtures("no_onnxscript")
-def test_so_is_one_of_a_network_that_only_its_layers_show_to_need_it(
+def test_a_network_whose_layers_need_slimgate_is_refused_too(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     pooled = kept(tmp_path, classifier(tmp_path, context, pooling="mean"), context)
@@ -342,7 +340,7 @@ def test_few_bits_that_no_graph_repeats_are_refused(
     assert (code, why in err) == (4, True)
 
 
-def test_a_folder_that_holds_something_is_left_alone_without_force(
+def test_a_folder_with_files_is_refused_without_force(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     run = kept(tmp_path, stepped(classifier(tmp_path, context), context), context)
@@ -396,7 +394,7 @@ def test_what_fails_half_way_leaves_the_old_folder_whole(
     assert not list(tmp_path.glob(".out*"))
 
 
-def test_an_artifact_that_the_store_has_not_is_told_with_the_command_that_builds_it(
+def test_a_missing_artifact_names_the_command_that_builds_it(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     run = kept(tmp_path, classifier(tmp_path, context), context)
@@ -407,7 +405,7 @@ def test_an_artifact_that_the_store_has_not_is_told_with_the_command_that_builds
     assert not (tmp_path / "other").exists(), "a store is only read"
 
 
-def test_an_unknown_variant_and_a_model_that_was_not_built_are_one_line(
+def test_unknown_and_unbuilt_variants_are_one_line(
     tmp_path: Path, context: BuildContext, export: Run
 ) -> None:
     run = kept(tmp_path, classifier(tmp_path, context), context)
@@ -415,7 +413,7 @@ def test_an_unknown_variant_and_a_model_that_was_not_built_are_one_line(
     assert "teacher was not built in this run" in export(run, name="teacher")[2]
 
 
-def test_a_record_without_the_tasks_settings_wants_the_suite_beside(
+def test_a_record_without_task_options_needs_its_suite(
     tmp_path: Path, context: BuildContext, export: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = kept(tmp_path, classifier(tmp_path, context), context)

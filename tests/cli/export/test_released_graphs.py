@@ -16,7 +16,7 @@ from fixtures.models.kept_models import kept_run, predict_with_readme
 from slimgate.cli.main import main
 from slimgate.errors import BuildError, SuiteError
 from slimgate.models.model_ref import parse_model_ref, weights_sha256
-from slimgate.plugins.loading import graph_forms
+from slimgate.plugins.loading import list_graph_forms
 from slimgate.suite.suite import TEACHER
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ STEPS = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
 SHORTER = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 ROUNDING = 1e-6
-FILES = {kind: form.files for kind, form in graph_forms().items()}
+FILES = {kind: form.files for kind, form in list_graph_forms().items()}
 
 
 @pytest.fixture(scope="module", params=list(FILES))
@@ -45,7 +45,7 @@ def copied(exported: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_variant_and_a_teacher_answer_as_the_plain_library_does(exported: Path, tmp_path: Path) -> None:
+def test_variant_and_teacher_answer_as_the_plain_library(exported: Path, tmp_path: Path) -> None:
     copied(exported, tmp_path / "released")
     run = tiny_run(tmp_path, **{STEPS: 'released = { model = "released" }'})
     assert run.suite.variants["released"].runtime.name == RUNTIMES[exported.name]

@@ -114,7 +114,7 @@ def test_nor_is_one_in_a_folder_of_models(init: Init, repository: Path) -> None:
     assert err.endswith("Did you mean minilm?\n")
 
 
-def test_a_hub_id_like_a_folder_here_is_looked_for_with_its_revision(init: Init, repository: Path) -> None:
+def test_a_hub_id_like_a_folder_keeps_its_revision(init: Init, repository: Path) -> None:
     """The hub cannot be reached from the tests: that it was asked for is what they see."""
     (repository / "org").mkdir()
     (repository / "model").rename(repository / "org/all-minilm-l6")
@@ -133,9 +133,7 @@ def test_a_model_whose_labels_fit_is_judged_as_it_is(repository: Path, init: Ini
     assert "pooling" not in suite["task"]
 
 
-def test_a_model_of_other_labels_gets_a_new_head_unless_they_are_translated(
-    repository: Path, init: Init
-) -> None:
+def test_a_model_of_other_labels_gets_a_new_head(repository: Path, init: Init) -> None:
     write_tiny_bert(repository / "ready", labels=("good", "bad"))
     assert "the model's labels are not the data's" in init("--model", "ready", "--data", "reviews.csv")[1]
     assert written(repository, "reviews")["task"]["pooling"] == "mean"
@@ -298,7 +296,7 @@ def test_a_schema_that_is_somebody_elses_is_not_written_over(repository: Path, i
     assert "no schema of slimgate's" in err
 
 
-def test_a_bench_that_is_a_link_finds_the_rows_from_where_it_points(repository: Path, init: Init) -> None:
+def test_a_linked_bench_finds_rows_from_its_target(repository: Path, init: Init) -> None:
     (repository / "kept/far/away").mkdir(parents=True)
     (repository / "bench").symlink_to("kept/far/away")
     assert init("--model", "model", "--data", "reviews.csv")[0] == 0

@@ -46,7 +46,7 @@ def test_one_file_is_split_and_a_gate_of_its_own_stays_whole() -> None:
     assert large == {"train": 20_000, "calibration": 512, "selection": 1000, "gate": 6000}
 
 
-def test_the_window_leaves_nearly_all_rows_whole_within_the_models_positions() -> None:
+def test_the_window_fits_nearly_all_rows_and_the_model() -> None:
     assert window([10] * 99 + [500], 512) == 16
     assert window([100] * 10, 512) == 128
     assert window([100] * 10, 64) == 64

@@ -6,7 +6,7 @@ from pathlib import Path
 from fixtures.sources import digits
 
 
-def test_the_digits_are_scikit_learns_with_a_caption_that_says_the_label(tmp_path: Path) -> None:
+def test_the_digits_are_scikit_learns_with_captions(tmp_path: Path) -> None:
     rows = digits.source.read(digits.Params(), scratch=tmp_path)["all"]
     assert rows.column_names == list(digits.source.columns(digits.Params()))
     assert rows.num_rows == 1797
@@ -20,7 +20,7 @@ def test_the_digits_are_scikit_learns_with_a_caption_that_says_the_label(tmp_pat
     assert first[0][:4] == [0, 0, 80, 207]  # 0, 0, 5, 13 of 16 points
 
 
-def test_captions_use_all_templates_about_alike_and_are_the_same_each_time() -> None:
+def test_captions_use_all_templates_and_are_reproducible() -> None:
     drawn = Counter(digits.caption(row, "X") for row in range(1797))
     assert len(drawn) == len(digits.TEMPLATES)
     assert max(drawn.values()) < 1.3 * min(drawn.values())

@@ -52,7 +52,7 @@ The graph may be directed.
 """
 
 
-def test_the_summary_is_the_first_sentence_and_the_body_is_the_prose_after_it() -> None:
+def test_the_summary_is_the_first_sentence_the_body_the_rest() -> None:
     assert source.summary_and_body(DOCSTRING, PARAMS) == (
         "Return the number of nodes in the graph.",
         "It counts each once. This is the same as the length of the graph, and it is computed anew for each "
@@ -80,7 +80,7 @@ def test_a_long_body_is_cut_at_a_sentence() -> None:
     ],
     ids=["empty", "no body", "short body", "signature first", "summary repeated", "one word"],
 )
-def test_docstrings_without_a_proper_summary_and_body_give_no_pair(docstring: str) -> None:
+def test_docstrings_without_summary_or_body_give_no_pair(docstring: str) -> None:
     assert source.summary_and_body(docstring, PARAMS) is None
 
 
@@ -96,7 +96,7 @@ def test_without_negatives_every_pair_is_a_true_one(pairs: Rows) -> None:
     assert source.source.is_real(PARAMS)
 
 
-def test_no_summary_and_no_body_stands_twice_and_none_holds_the_other(pairs: Rows) -> None:
+def test_summaries_and_bodies_are_unique_and_disjoint(pairs: Rows) -> None:
     for column in ("summary", "body"):
         assert len({row[column] for row in pairs}) == len(pairs)
     assert not any(row["summary"].rstrip(".").lower() in row["body"].lower() for row in pairs)
@@ -133,14 +133,14 @@ def test_a_summary_is_never_its_own_negative(pairs: Rows, dealt: Rows) -> None:
         assert (own[row["summary"]] == row["body"]) == (row["same"] == "1")
 
 
-def test_every_summary_has_as_many_negatives_as_asked_for_and_none_twice(dealt: Rows) -> None:
+def test_every_summary_has_its_negatives_once(dealt: Rows) -> None:
     counts = Counter((row["summary"], row["same"]) for row in dealt)
     assert {count for (_, same), count in counts.items() if same == "1"} == {1}
     assert {count for (_, same), count in counts.items() if same == "0"} == {2}
     assert len({(row["summary"], row["body"]) for row in dealt}) == len(dealt) > 1000
 
 
-def test_every_body_is_wrong_twice_as_often_as_right_so_that_it_tells_nothing_alone(dealt: Rows) -> None:
+def test_every_body_is_wrong_twice_as_often_as_right(dealt: Rows) -> None:
     right = Counter(row["body"] for row in dealt if row["same"] == "1")
     wrong = Counter(row["body"] for row in dealt if row["same"] == "0")
     assert set(right.values()) == {1}
@@ -153,7 +153,7 @@ def test_a_negative_comes_from_the_file_of_its_summary(pairs: Rows, dealt: Rows)
     assert all(home[row["body"]] == row["file"] for row in dealt)
 
 
-def test_negatives_are_more_like_the_summary_than_bodies_of_the_file_at_random(dealt: Rows) -> None:
+def test_negatives_are_closer_than_random_bodies(dealt: Rows) -> None:
     def shared(row: dict[str, str]) -> float:
         summary, body = (set(row[name].lower().split()) for name in ("summary", "body"))
         return len(summary & body) / len(summary)

@@ -42,11 +42,11 @@ def rows() -> Rows:
     ],
     ids=["marks", "abbreviation", "names", "numbers"],
 )
-def test_sentences_end_where_a_capital_follows_but_not_after_abbreviations(text: str, cut: list[str]) -> None:
+def test_sentences_end_before_capitals_not_abbreviations(text: str, cut: list[str]) -> None:
     assert sentences(text) == cut
 
 
-def test_rows_have_the_stated_columns_and_come_from_the_stated_packages(rows: Rows) -> None:
+def test_rows_have_the_stated_columns_and_packages(rows: Rows) -> None:
     assert tuple(rows[0]) == source.COLUMNS == source.source.columns(source.Params(packages=SMALL))
     assert {row["package"] for row in rows} == set(SMALL)
     assert all(row["file"].startswith(row["package"] + "/") for row in rows)

@@ -163,7 +163,7 @@ def test_files_of_one_part_must_have_the_same_columns(tmp_path: Path) -> None:
             ask(params_of(path=[a, b]))
 
 
-def test_neither_importing_nor_asking_for_columns_loads_datasets_or_torch(tmp_path: Path) -> None:
+def test_import_and_columns_load_neither_datasets_nor_torch(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text,label\nx,1\n")
     code = (
         "import sys; from slimgate.data.sources import files; "
@@ -177,7 +177,7 @@ def test_neither_importing_nor_asking_for_columns_loads_datasets_or_torch(tmp_pa
 # --- digest
 
 
-def test_the_digest_follows_bytes_labels_and_ways_of_reading_but_not_folders(tmp_path: Path) -> None:
+def test_the_digest_follows_content_and_options_not_folders(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.txt", "x\n"), write(tmp_path / "b.txt", "y\n")
     moved = write(tmp_path / "moved" / "other.txt", "x\n")
     first = files.source.digest(params_of(by_label={"p": a, "n": b}))
@@ -293,7 +293,7 @@ def test_a_text_row_ends_at_a_line_feed_and_nowhere_else(tmp_path: Path) -> None
     assert read(tmp_path, path=path)["all"] == {"text": ["a\u0085b\u0091", "c\rd\u2028e\x0cf", "last"]}
 
 
-def test_by_label_reads_any_suffix_as_lines_with_the_label_of_their_file(tmp_path: Path) -> None:
+def test_by_label_reads_lines_of_files_with_any_suffix(tmp_path: Path) -> None:
     pos = [write(tmp_path / "a.pos", "good\n"), write(tmp_path / "b.pos", "fine\n")]
     neg = write(tmp_path / "a.neg", "bad\n")
     assert read(tmp_path, by_label={"1": pos, "0": neg}) == {
@@ -326,7 +326,7 @@ def test_objects_of_one_part_may_leave_keys_out(tmp_path: Path) -> None:
     assert rows == {"text": ["x", "y"], "label": [1, 2], "note": [None, "n"]}
 
 
-def test_whole_numbers_that_no_float_holds_are_text_beside_floats(tmp_path: Path) -> None:
+def test_integers_too_large_for_floats_become_text(tmp_path: Path) -> None:
     large = 2**53 + 1
     pq.write_table(pa.table({"text": ["x"], "user": [large]}), tmp_path / "a.parquet")
     # as pandas writes whole numbers among which one is missing

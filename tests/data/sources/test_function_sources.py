@@ -62,7 +62,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "tinypackage"
 
 
-def test_functions_come_with_their_parameters_and_the_lines_behind_the_docstring(package: str) -> None:
+def test_functions_come_with_parameters_and_their_body(package: str) -> None:
     found = list(documented_functions([package], asked_by="a test"))
     assert [(f.file, f.code_lines) for f in found] == [("tinypackage/code.py", n) for n in (3, 1, 1)]
     assert [sorted(f.parameters) for f in found] == [["mode", "path"], [], ["args"]]
@@ -108,9 +108,7 @@ def test_a_function_has_its_text_its_sections_and_its_length(package: str, tmp_p
 
 
 @pytest.mark.parametrize("source", [docstring_parameters.source, functions.source])
-def test_the_digest_follows_the_files_of_a_package_without_a_version(
-    source: Any, package: str, tmp_path: Path
-) -> None:
+def test_the_digest_has_the_files_of_unversioned_packages(source: Any, package: str, tmp_path: Path) -> None:
     params = source.Params(packages=(package,))
     before = source.digest(params)
     (tmp_path / package / "code.py").write_text(SOURCE.replace("second thing", "other thing"))
@@ -126,7 +124,7 @@ def test_the_digest_changes_with_the_options_alone(package: str) -> None:
         assert source.parts(one) == ("all",)
 
 
-def test_a_package_that_is_not_there_and_one_without_rows_are_errors(package: str, tmp_path: Path) -> None:
+def test_missing_and_empty_packages_are_errors(package: str, tmp_path: Path) -> None:
     for source in (functions.source, docstring_parameters.source):
         with pytest.raises(SuiteError, match='no installed package is named "nosuchthing"'):
             source.columns(source.Params(packages=("nosuchthing",)))

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fixtures.models.hub_layout import COMMIT, cache_dataset, write_dataset
-from slimgate.data.parts import pools_of
+from slimgate.data.parts import make_pools
 from slimgate.data.sources import hub
 from slimgate.errors import DataError, SuiteError
 from slimgate.plugins.params import Located
@@ -85,18 +85,18 @@ def test_a_withheld_test_split_is_not_taken_for_the_gate(tmp_path: Path) -> None
     assert list(read(tmp_path, id=str(folder), config="qqp")) == ["train"]
 
 
-def test_a_labelled_test_split_is_the_gate_where_there_is_no_validation(tmp_path: Path) -> None:
+def test_a_labelled_test_split_is_the_gate_by_default(tmp_path: Path) -> None:
     folder = glue(tmp_path / "pairs", train=rows(6), test=rows(3, mark="t"))
     assert list(read(tmp_path, id=str(folder), config="qqp")) == ["train", "gate"]
 
 
-def test_an_unlabelled_split_named_as_the_gate_is_one_clear_error(tmp_path: Path) -> None:
+def test_an_unlabelled_gate_split_is_one_clear_error(tmp_path: Path) -> None:
     stated = {"train": "train", "gate": "test"}
     tables = read(tmp_path, id=str(glue(tmp_path / "pairs")), config="qqp", splits=stated)
     with pytest.raises(
         DataError, match=r"^part gate is unlabelled: label column label is null, empty or -1 in 3"
     ):
-        pools_of(tables, text_columns=("question1",), label_column="label", group_column=None)
+        make_pools(tables, text_columns=("question1",), label_column="label", group_column=None)
 
 
 def test_a_split_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_what_is_no_name_of_the_hub_is_an_error_of_the_suite() -> None:
         hub.Params(id="a/b/c")
 
 
-def test_the_digest_of_a_folder_follows_its_bytes_and_not_its_place(tmp_path: Path) -> None:
+def test_the_digest_of_a_folder_follows_its_bytes_only(tmp_path: Path) -> None:
     first, second = glue(tmp_path / "a"), glue(tmp_path / "b")
     digest = hub.source.digest(hub.Params(id=str(first), config="qqp"))
     assert hub.source.digest(hub.Params(id=str(second), config="qqp")) == digest
@@ -189,9 +189,7 @@ def test_rows_in_the_cache_need_no_network(
     assert capfd.readouterr() == ("", "")  # no progress bars, no notices
 
 
-def test_a_cached_commit_can_be_asked_for_and_another_one_is_not_taken_for_it(
-    tmp_path: Path, home: Path
-) -> None:
+def test_a_cached_commit_is_used_and_no_other(tmp_path: Path, home: Path) -> None:
     cached(tmp_path, home)
     for revision in (COMMIT, "main"):
         assert read(tmp_path, id="team/pairs", config="qqp", revision=revision)["gate"].num_rows == 4

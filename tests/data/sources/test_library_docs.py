@@ -42,7 +42,7 @@ def test_rows_have_the_stated_columns_and_labels(rows: Rows) -> None:
     assert library_docs.source.is_real(library_docs.Params())
 
 
-def test_all_paragraphs_are_a_part_without_labels_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_all_paragraphs_can_be_an_unlabelled_part(tmp_path: Path) -> None:
     params = library_docs.Params(libraries=("networkx", "pydantic"), unlabelled=True)
     tables = library_docs.source.read(params, scratch=tmp_path)
     assert tuple(tables) == library_docs.source.parts(params) == ("unlabelled", "all")
@@ -80,7 +80,7 @@ def test_rows_are_the_same_each_time(rows: Rows, tmp_path: Path) -> None:
     assert library_docs.source.read(params, scratch=tmp_path)["all"].to_pylist() == rows
 
 
-def test_several_processes_read_the_same_paragraphs_in_the_same_order(
+def test_several_processes_read_the_same_paragraphs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     paths = [path for _, path in docstrings.source_files("networkx", asked_by="a test")]
@@ -130,7 +130,7 @@ def test_the_digest_changes_with_the_installed_version(monkeypatch: pytest.Monke
     assert library_docs.source.digest(params) != plain
 
 
-def test_other_rows_than_the_suite_expects_are_an_error_that_names_the_versions(tmp_path: Path) -> None:
+def test_unexpected_rows_are_an_error_with_the_versions(tmp_path: Path) -> None:
     params = library_docs.Params(libraries=("networkx", "pydantic"), sha256="0" * 64)
     problem = r"sha256 [0-9a-f]{64}, the suite expects 0{64}; installed are networkx 3\.\S+, pydantic 2"
     with pytest.raises(DataError, match=problem) as caught:
@@ -172,7 +172,7 @@ def row(text: str, library: str, file: str) -> dict[str, str]:
     return {"paragraph": text, "library": library, "file": file}
 
 
-def test_texts_of_two_libraries_repeats_and_what_exceeds_the_limit_are_dropped() -> None:
+def test_shared_repeated_and_surplus_texts_are_dropped() -> None:
     given = [
         row("both", "a", "a/1"),
         row("one", "a", "a/1"),

@@ -73,7 +73,7 @@ def test_the_value_is_scikit_learns(
 
 
 @pytest.mark.parametrize("name", [name for name in CLASS_METRICS if load_metric(name).needs == "prediction"])
-def test_classes_missing_from_labels_or_predictions_count_as_in_scikit_learn(
+def test_missing_classes_count_as_in_scikit_learn(
     outcomes_of: Callable[..., ClassOutcomes], name: str
 ) -> None:
     two = load_metric(name).binary_only

@@ -20,7 +20,7 @@ def outcomes_of(name: str, values: np.ndarray, groups: np.ndarray | None = None)
     return Outcomes(IDS, values={name: values.astype(np.float64)}, groups=groups)
 
 
-def test_zeros_and_ones_are_judged_by_tango_and_shares_by_gaffkes_bound() -> None:
+def test_binary_scores_take_tango_and_shares_gaffkes_bound() -> None:
     ones, half = np.ones(400), np.where(np.arange(400) < 100, 0.5, 1.0)
     metric = load_metric("exact_match")
     zero_one = judge_quality(
@@ -60,6 +60,6 @@ def test_more_faults_are_worse(name: str) -> None:
     assert better.verdict is Verdict.PASS
 
 
-def test_what_compares_with_the_teacher_is_no_change_of_an_answer() -> None:
+def test_comparisons_with_the_teacher_are_no_changes() -> None:
     teacher = outcomes_of("same_answers", np.zeros(400))
     assert not teacher.changed_rows(outcomes_of("same_answers", np.ones(400))).any()

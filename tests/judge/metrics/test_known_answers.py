@@ -58,7 +58,7 @@ def test_three_classes_of_which_one_is_never_predicted(
     assert value(name, outcomes_of([0, 0, 1, 2], [0, 1, 1, 1])) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_class_in_neither_labels_nor_predictions_is_left_out_of_the_mean(outcomes_of: MakeOutcomes) -> None:
+def test_a_class_without_rows_is_left_out_of_the_mean(outcomes_of: MakeOutcomes) -> None:
     three = outcomes_of([0, 0, 1], [0, 1, 1], classes=3)
     assert value("f1_macro", three) == pytest.approx((2 / 3 + 2 / 3) / 2)
 
@@ -97,7 +97,7 @@ def test_roc_auc_counts_a_tie_as_half(outcomes_of: MakeOutcomes) -> None:
     assert value("roc_auc", outcomes) == pytest.approx(3.5 / 4)
 
 
-def test_roc_auc_of_three_classes_is_the_mean_of_one_against_the_rest(outcomes_of: MakeOutcomes) -> None:
+def test_roc_auc_of_three_classes_is_one_versus_rest(outcomes_of: MakeOutcomes) -> None:
     outcomes = outcomes_of([0, 1, 2], None, [[0.6, 0.1, 0.3], [0.5, 0.3, 0.2], [0.7, 0.1, 0.2]])
     # class 0: its row beats one of two; class 1: both; class 2: loses to one, ties with the other
     assert value("roc_auc", outcomes) == pytest.approx((1 / 2 + 1 + 1 / 4) / 3)
@@ -122,7 +122,7 @@ def test_pr_auc_is_the_mean_precision_at_each_positive(outcomes_of: MakeOutcomes
     assert value("pr_auc", outcomes) == pytest.approx((1 / 1 + 2 / 4) / 2)
 
 
-def test_pr_auc_of_several_classes_leaves_out_the_one_without_rows(outcomes_of: MakeOutcomes) -> None:
+def test_pr_auc_leaves_out_a_class_without_rows(outcomes_of: MakeOutcomes) -> None:
     outcomes = outcomes_of([0, 0, 1], None, [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.4, 0.5, 0.1]])
     # class 0: precision 1 at its first row, 2/3 at its second; class 1: its row ties with a row of class 0
     assert value("pr_auc", outcomes) == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
@@ -133,7 +133,7 @@ def test_pr_auc_without_a_positive_is_an_error(outcomes_of: MakeOutcomes) -> Non
         value("pr_auc", outcomes_of([0, 0], None, [[0.5, 0.5], [0.2, 0.8]]))
 
 
-def test_brier_of_two_classes_is_the_square_and_of_more_the_sum_of_squares(
+def test_brier_is_one_square_or_the_sum_of_all_classes(
     outcomes_of: MakeOutcomes,
 ) -> None:
     assert value("brier", outcomes_of([1, 0], None, [[0.3, 0.7], [0.5, 0.5]])) == pytest.approx(
@@ -161,7 +161,7 @@ def test_ece_of_many_rows_is_summed_up_some_at_a_time(
     assert value("ece", outcomes) == pytest.approx(whole, rel=1e-14)
 
 
-def test_a_confidence_on_the_end_of_a_bin_belongs_to_the_bin_below(outcomes_of: MakeOutcomes) -> None:
+def test_a_confidence_between_bins_is_in_the_lower_one(outcomes_of: MakeOutcomes) -> None:
     # 0.6 = 9/15 ends the 9th bin, 0.61 begins the 10th: the gaps 0.4 and -0.61 do not cancel
     outcomes = outcomes_of([1, 0], None, [[0.4, 0.6], [0.39, 0.61]])
     assert value("ece", outcomes) == pytest.approx((0.4 + 0.61) / 2)

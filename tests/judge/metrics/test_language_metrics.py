@@ -39,13 +39,13 @@ def test_known_answers() -> None:
     assert value_of(load_metric("bits_per_byte"), found) == pytest.approx(8 / log(2) / 16)
 
 
-def test_a_model_that_guesses_has_the_size_of_the_vocabulary_as_its_perplexity() -> None:
+def test_guessing_has_a_perplexity_of_the_vocabulary() -> None:
     found = two([5 * log(1000), 7 * log(1000)], [5, 7], [0, 0], [20, 30])
     assert value_of(load_metric("perplexity"), found) == pytest.approx(1000)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_are_rows_repeated_and_their_order_and_scale_change_nothing(name: str) -> None:
+def test_weights_are_repeated_rows_in_any_order_and_scale(name: str) -> None:
     metric, found = load_metric(name), documents()
     weights = np.random.default_rng(1).integers(0, 4, len(found)).astype(np.float64)
     repeated = found.take(np.repeat(np.arange(len(found)), weights.astype(int)))
@@ -62,9 +62,7 @@ def test_no_rows_are_an_error(name: str) -> None:
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(60, Verdict.INCONCLUSIVE), (1000, Verdict.PASS)])
-def test_token_accuracy_of_documents_that_stay_the_same_holds_a_point_where_they_are_many(
-    rows: int, verdict: Verdict
-) -> None:
+def test_token_accuracy_of_many_equal_documents_passes_a_point(rows: int, verdict: Verdict) -> None:
     """Of 60 documents a variant may lose one in 60 wholly, 1.7 points, and show it in none of them."""
     same = documents(rows)
     judged = judge_quality(load_metric("token_accuracy"), same, same, [QualityBudget("drop_points", 1.0)])
@@ -72,7 +70,7 @@ def test_token_accuracy_of_documents_that_stay_the_same_holds_a_point_where_they
     assert judged.verdict is verdict, judged
 
 
-def test_bits_per_byte_of_documents_that_cost_a_tenth_more_breaks_two_hundredths() -> None:
+def test_bits_per_byte_a_tenth_higher_fails_two_hundredths() -> None:
     worse = documents(more=0.3)
     judged = judge_quality(
         load_metric("bits_per_byte"), documents(), worse, [QualityBudget("increase_relative", 0.02)]
@@ -82,7 +80,7 @@ def test_bits_per_byte_of_documents_that_cost_a_tenth_more_breaks_two_hundredths
 
 
 @pytest.mark.parametrize("name", ["perplexity", "token_accuracy"])
-def test_models_that_cut_text_into_other_tokens_are_compared_by_bytes_alone(name: str) -> None:
+def test_models_with_other_tokens_are_compared_by_bytes(name: str) -> None:
     teacher = documents()
     tokens = teacher.column("tokens").copy()
     tokens[:7] += 1

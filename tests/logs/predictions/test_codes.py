@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from slimgate.logs.predictions import codes
-from slimgate.logs.predictions.codes import TEXT, codes_of, differ, encode_blocks, is_empty
+from slimgate.logs.predictions.codes import TEXT, encode_blocks, find_different, find_places, is_empty
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +38,9 @@ def test_other_ids_or_fewer_are_not_matched() -> None:
 
 def test_ids_that_stand_twice_are_named_in_the_order_in_which_they_come() -> None:
     ids = texts("d", "b", "a", "b", "c", "d", "d")
-    assert codes.standing_twice(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
+    assert codes.find_duplicates(ids, codes.by_id(ids)).to_pylist() == ["d", "b"]
     for whole in (texts("b", "a", "c"), texts("a", "b", "c", "d", "e"), texts("a"), texts()):
-        assert codes.standing_twice(whole, codes.by_id(whole)).to_pylist() == []
+        assert codes.find_duplicates(whole, codes.by_id(whole)).to_pylist() == []
 
 
 def test_rows_in_order_are_not_sorted() -> None:
@@ -53,10 +53,10 @@ def test_blocks_of_words_become_one_column_of_codes() -> None:
     assert column.to_pylist() == ["x", "y", "z", "x", None, ""]
     assert is_empty(column).to_pylist() == [False] * 4 + [True, True]
     assert is_empty(texts("x", None, "")).to_pylist() == [False, True, True]
-    assert codes_of(encode_blocks([texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
+    assert find_places(encode_blocks([texts("b", "a", "b")]), ["a", "b", "c"]).tolist() == [1, 0, 1]
 
 
 def test_columns_of_words_differ_by_their_texts_and_not_by_their_codes() -> None:
     one, other = encode_blocks([texts("x", "y", "x", "y")]), encode_blocks([texts("y", "y", "x", "z")])
-    assert differ(one, other).tolist() == [0, 3]
-    assert differ(texts("a", "b"), texts("a", "c")).tolist() == [1]
+    assert find_different(one, other).tolist() == [0, 3]
+    assert find_different(texts("a", "b"), texts("a", "c")).tolist() == [1]

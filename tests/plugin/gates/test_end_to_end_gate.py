@@ -40,7 +40,7 @@ class Rounds:
 def test_end_to_end_has_its_own_times_and_budgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     monkeypatch.delenv(TOKENIZERS_PARALLELISM, raising=False)
     run = tiny_run(tmp_path, **{"threads = 1": "threads = 2", "[measure]\n": SUITE + WORKLOADS})
     found, failed, parallel = dict[str, LatencyFacts](), dict[str, str](), dict[str, str]()
@@ -72,7 +72,7 @@ def test_end_to_end_has_its_own_times_and_budgets(
     assert TOKENIZERS_PARALLELISM not in os.environ
 
 
-def test_end_to_end_calls_are_checks_and_those_with_a_budget_are_awaited(tmp_path: Path) -> None:
+def test_end_to_end_calls_with_a_budget_are_awaited(tmp_path: Path) -> None:
     suite = tiny_run(tmp_path, **{"[measure]\n": SUITE + WORKLOADS}).suite
     expected = list_expected_checks(suite)
     assert all((kind, "pruned", "b2-e2e") in expected for kind in ("latency", "speedup"))
@@ -81,7 +81,7 @@ def test_end_to_end_calls_are_checks_and_those_with_a_budget_are_awaited(tmp_pat
     assert duels == ["b2-e2e", "b2x12-e2e"]
 
 
-def test_the_tokenizers_threads_are_said_once_and_only_where_something_is_timed_end_to_end(
+def test_tokenizer_threads_are_said_once_for_end_to_end_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def suite(threads: int, *, end_to_end: bool) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from support.tiny_suite import tiny_run
 
 from slimgate.plugin.gates import latency as gate
-from slimgate.plugin.gates.reporting import gate_properties
+from slimgate.plugin.gates.reporting import list_gate_properties
 from slimgate.record import VariantRecord
 from slimgate.run.gate_results import (
     Parts,
@@ -76,12 +76,10 @@ def judged(run: SuiteRun, name: str, rounds: Rounds, config: pytest.Config) -> t
 
 @pytest.fixture(autouse=True)
 def _timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
 
 
-def test_both_quantiles_are_judged_and_the_worse_one_fails_the_test(
-    tmp_path: Path, pytestconfig: pytest.Config
-) -> None:
+def test_the_worse_of_two_quantiles_fails_the_test(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     run = run_with(tmp_path, "p50_ms_max = 2.0, p95_ms_max = 0.5")
     found, failed = judged(run, "pruned", Rounds(), pytestconfig)
     limits = found["facts"]["limits"]
@@ -92,11 +90,11 @@ def test_both_quantiles_are_judged_and_the_worse_one_fails_the_test(
     assert limits["verdict"] == "FAIL"
     assert failed == limits["message"]
     assert has_failing_verdict(found)
-    assert ("slimgate.value.p95_ms_max", 1.0) in gate_properties(found)
-    assert ("slimgate.verdict.p50_ms_max", "PASS") in gate_properties(found)
+    assert ("slimgate.value.p95_ms_max", 1.0) in list_gate_properties(found)
+    assert ("slimgate.verdict.p50_ms_max", "PASS") in list_gate_properties(found)
 
 
-def test_a_95th_percentile_takes_59_rounds_however_little_time_there_is(
+def test_a_95th_percentile_takes_59_rounds_always(
     tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_with(tmp_path, "p95_ms_max = 2.0")
@@ -126,7 +124,7 @@ def test_models_without_such_a_budget_are_timed_and_not_judged(
         found, failed = judged(run, name, Rounds(), pytestconfig)
         assert "limits" not in found["facts"]
         assert found["facts"]["p50_ms"] == 1.0
-        assert gate_properties(found) == []
+        assert list_gate_properties(found) == []
         assert failed == ""
 
 
@@ -134,7 +132,7 @@ def test_a_budget_on_times_that_were_not_taken_fails(
     tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_with(tmp_path, "p50_ms_max = 0.1")
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: "it is too loud here")
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: "it is too loud here")
     with pytest.raises(pytest.fail.Exception, match="has a budget on times, but it is too loud here"):
         gate.test_latency(
             run.suite,
@@ -145,7 +143,7 @@ def test_a_budget_on_times_that_were_not_taken_fails(
         )
 
 
-def test_a_workload_is_awaited_until_duel_and_times_have_reported(tmp_path: Path) -> None:
+def test_a_workload_waits_for_its_duel_and_its_times(tmp_path: Path) -> None:
     run = run_with(tmp_path, "speedup_min = 1.5, p50_ms_max = 0.1")
     assert list_awaited_budgets(run.suite, "pruned", Parts()) == ["latency b1"]
     timed = make_part("latency", "pruned", "b1", {})
@@ -156,9 +154,7 @@ def test_a_workload_is_awaited_until_duel_and_times_have_reported(tmp_path: Path
     )
 
 
-def test_a_record_taken_apart_keeps_budgets_on_times_with_the_times(
-    tmp_path: Path, pytestconfig: pytest.Config
-) -> None:
+def test_parts_of_a_record_keep_budgets_with_their_times(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     run = run_with(tmp_path, "p50_ms_max = 2.0")
     found, _ = judged(run, "pruned", Rounds(), pytestconfig)
     duel = {"speedup": 2.0, "speedup_interval": [1.9, 2.1], "budgets": [], "measured": "now"}

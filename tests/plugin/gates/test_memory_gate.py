@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.tiny_suite import tiny_run
 
-from slimgate.plugin.gates import as_module
+from slimgate.plugin.gates import make_test_module
 from slimgate.plugin.gates.size import test_memory as memory_gate
 from slimgate.record import MemoryFacts
 from slimgate.run.gate_results import Part
@@ -85,5 +85,5 @@ def test_on_a_device_its_own_memory_is_what_is_judged(run: SuiteRun) -> None:
 
 
 def test_a_suite_that_does_not_ask_has_no_such_test(run: SuiteRun, tmp_path: Path) -> None:
-    assert hasattr(as_module(run.suite), "test_memory")
-    assert not hasattr(as_module(tiny_run(tmp_path).suite), "test_memory")
+    assert hasattr(make_test_module(run.suite), "test_memory")
+    assert not hasattr(make_test_module(tiny_run(tmp_path).suite), "test_memory")

@@ -56,9 +56,7 @@ def test_a_variant_that_computes_more_than_its_limit_fails(tmp_path: Path) -> No
     assert [what for what, _ in list_budgeted_checks(run.suite, "pruned")] == ["flops"]
 
 
-def test_a_budget_on_flops_that_are_not_known_is_refused_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_budget_on_unknown_flops_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_with(tmp_path, "pruned", 0.5)
     monkeypatch.setattr(run, "operations", lambda _: Operations(None, 8, "the operation x.y is not counted"))
     with pytest.raises(MeasureError) as error:
@@ -72,7 +70,7 @@ def test_a_budget_on_flops_that_are_not_known_is_refused_in_one_line(
     assert (facts["flops"], facts["note"]) == (None, "the operation x.y is not counted")
 
 
-def test_a_runtime_that_counts_nothing_refuses_the_budget_before_anything_is_built(tmp_path: Path) -> None:
+def test_a_runtime_without_counts_refuses_the_budget_early(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     shorter = "shorter = { steps = [{ keep_layers = [0, 2] }] }"
     graph = "shorter = { steps = [{ to_openvino = {} }] }"

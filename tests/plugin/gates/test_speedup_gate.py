@@ -29,13 +29,13 @@ DELAYED = Speedup(0.9, (0.88, 0.92), 0.9, 0.01, 12)
 
 
 class TimedBefore(Duels):
-    """An arena whose duels have been timed before: by workload, what came out."""
+    """Duels with their results, by workload, in place of timing."""
 
     def __init__(self, teacher: ModelHandle, found: dict[str, Speedup], workload: Workload) -> None:
         super().__init__(teacher)
         self._found, self._workload = found, workload
 
-    def speedup(  # as the arena's own
+    def speedup(  # the signature of Duels.speedup
         self,
         variant: ModelHandle,  # noqa: ARG002
         workload: Workload,
@@ -44,25 +44,23 @@ class TimedBefore(Duels):
     ) -> Speedup:
         return self._found[workload.id]
 
-    def planted_delay(self) -> PlantedDelay:
+    def plant_delay(self) -> PlantedDelay:
         return PlantedDelay(self._workload, 0.1, DELAYED, format_now())
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuiteRun:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     return tiny_run(tmp_path, **{"[measure]\n": SUITE})
 
 
-def test_a_budget_fails_on_the_workload_that_is_too_slow_though_another_is_fast(
-    run: SuiteRun, request: pytest.FixtureRequest
-) -> None:
+def test_a_slow_workload_fails_though_another_is_fast(run: SuiteRun, request: pytest.FixtureRequest) -> None:
     first, second = run.suite.workloads
-    arena = TimedBefore(run.handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
+    duels = TimedBefore(run.handle(TEACHER), {first.id: TWICE, second.id: SLOWER}, second)
     variant, reported = run.handle("pruned"), list[dict[str, Any]]()
-    gate.test_speedup(run.suite, run.handle(TEACHER), arena, variant, first, reported.append, request)
+    gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, first, reported.append, request)
     with pytest.raises(pytest.fail.Exception, match="FAIL"):
-        gate.test_speedup(run.suite, run.handle(TEACHER), arena, variant, second, reported.append, request)
+        gate.test_speedup(run.suite, run.handle(TEACHER), duels, variant, second, reported.append, request)
     judged = {one["name"]: one["facts"] for one in reported if one["kind"] == "speedup"}
     assert {name: facts["verdict"] for name, facts in judged.items()} == {
         first.id: "PASS",
@@ -73,9 +71,9 @@ def test_a_budget_fails_on_the_workload_that_is_too_slow_though_another_is_fast(
 
 def test_a_workload_that_was_not_timed_is_awaited(run: SuiteRun, request: pytest.FixtureRequest) -> None:
     first, second = run.suite.workloads
-    arena = TimedBefore(run.handle(TEACHER), {first.id: TWICE}, second)
+    duels = TimedBefore(run.handle(TEACHER), {first.id: TWICE}, second)
     reported: list[dict[str, Any]] = []
     gate.test_speedup(
-        run.suite, run.handle(TEACHER), arena, run.handle("pruned"), first, reported.append, request
+        run.suite, run.handle(TEACHER), duels, run.handle("pruned"), first, reported.append, request
     )
     assert list_awaited_budgets(run.suite, "pruned", Parts(reported)) == [f"latency {second.id}"]

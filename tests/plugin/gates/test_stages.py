@@ -18,7 +18,7 @@ int8 = { from = "half", steps = [{ int8_dynamic = {} }] }
 """
 
 
-def test_the_stages_of_a_variant_begin_at_the_teacher_and_pass_through_its_parent(tmp_path: Path) -> None:
+def test_the_stages_go_from_the_teacher_through_the_parent(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, **{"[variants]\n": COMBINED})
     found = stage_facts(run.handle("int8"))
     assert [(one["variant"], one["step"]) for one in found] == [

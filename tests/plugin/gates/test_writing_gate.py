@@ -36,7 +36,7 @@ class Rounds:
 def test_each_phase_is_judged_by_its_own_budgets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
-    monkeypatch.setattr(gate, "why_not_timed", lambda _: None)  # whatever options these tests run with
+    monkeypatch.setattr(gate, "describe_not_timed", lambda _: None)  # whatever options these tests run with
     run, found, lines = writing_run(tmp_path, **{"[measure]\n": BUDGETS}), {}, {}
     handle = run.handle("int8")
     for workload in run.suite.list_timed_workloads("int8"):
@@ -71,7 +71,7 @@ def test_each_phase_is_judged_by_its_own_budgets(
     assert "median 114 tokens/s [111, 118], budget 200: FAIL" in lines["p24n8b2"]
 
 
-def test_every_phase_is_a_check_and_those_with_a_budget_are_awaited(tmp_path: Path) -> None:
+def test_every_phase_with_a_budget_is_awaited(tmp_path: Path) -> None:
     suite = writing_run(tmp_path, **{"[measure]\n": BUDGETS}).suite
     phases = ("p24n8b2", "p24n8b2-ttft", "p24n8b2-tpot")
     expected = list_expected_checks(suite)
@@ -80,7 +80,7 @@ def test_every_phase_is_a_check_and_those_with_a_budget_are_awaited(tmp_path: Pa
     assert timed == ["latency p24n8b2-tpot", "latency p24n8b2", "latency p24n8b2-ttft"]
 
 
-def test_a_budget_on_answers_that_a_runtime_cannot_write_is_refused(tmp_path: Path) -> None:
+def test_a_runtime_that_cannot_write_refuses_the_budget(tmp_path: Path) -> None:
     graph = "graph = { steps = [{ to_onnx = {} }] }\n"
     changes = {"[variants]\n": f"[variants]\n{graph}", "calibration = 0": "calibration = 2"}
     suite = writing_run(tmp_path, **changes).suite
@@ -101,7 +101,7 @@ def test_a_task_that_writes_is_not_timed_end_to_end(tmp_path: Path) -> None:
     assert "timed end to end: multi_label, sentence_embedding, sentence_similarity, " in str(error.value)
 
 
-def test_prompts_and_answers_that_do_not_fit_into_the_positions_are_refused(tmp_path: Path) -> None:
+def test_prompts_and_answers_beyond_the_positions_are_refused(tmp_path: Path) -> None:
     file = write_writing_suite(tmp_path, **{"prompt_tokens = 24": "prompt_tokens = 9999"})
     with pytest.raises(
         SuiteError, match=r"workloads\[0\].prompt_tokens: 9999 came, with new_tokens = 8, but"

@@ -74,7 +74,7 @@ def test_of_many_variants_those_that_lost_least_are_compared(tmp_path: Path) -> 
     assert len(found.pairs) == MOST * (MOST - 1) // 2
 
 
-def test_what_an_earlier_run_found_is_kept_while_the_answers_are_the_same(tmp_path: Path) -> None:
+def test_an_earlier_separation_stays_for_equal_answers(tmp_path: Path) -> None:
     record = record_with(tmp_path, a=0, b=5)
     models = [one.model_copy(update={"inputs_digests": {"quality": one.name}}) for one in record.variants]
     record = record.model_copy(update={"variants": models})

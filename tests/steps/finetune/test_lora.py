@@ -56,9 +56,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_merged_the_model_has_its_old_modules_and_only_the_targets_and_the_head_have_changed(
-    folder: Path, context: Any
-) -> None:
+def test_merging_changes_only_the_targets_and_the_head(folder: Path, context: Any) -> None:
     model = load_tiny(folder, context)
     before = {name: values.clone() for name, values in model.network.state_dict().items()}
     flags = {name: p.requires_grad for name, p in model.network.named_parameters()}
@@ -85,7 +83,7 @@ def test_the_update_of_a_matrix_has_the_rank_of_the_adapter(folder: Path, contex
     assert int(torch.linalg.matrix_rank(update, rtol=1e-3)) == 2
 
 
-def test_a_kept_adapter_gives_the_outputs_of_the_merged_one_and_loads_without_peft(
+def test_a_kept_adapter_equals_the_merged_and_loads_without_peft(
     folder: Path, context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged = lora.step.apply(load_tiny(folder, context), lora.Params(**SHORT), context)
@@ -116,7 +114,7 @@ def test_without_peft_the_message_says_what_to_install(
     [(int8_dynamic.step, {}, Int8Linear), (weight_only.step, {"bits": 4, "group_size": 32}, PackedLinear)],
     ids=["int8", "4 bits"],
 )
-def test_beside_integers_the_adapters_learn_and_the_integers_stay(
+def test_adapters_learn_while_integer_weights_stay(
     folder: Path, context: Any, method: Any, options: dict[str, Any], kind: type
 ) -> None:
     model = method.apply(load_tiny(folder, context), method.Params(**options), context)
@@ -161,7 +159,7 @@ def test_pruned_zeros_stay_zero(folder: Path, context: Any, merge: bool) -> None
     assert not np.array_equal(scores(model, context), before)
 
 
-def test_distilled_adapters_bring_a_pruned_model_nearer_to_its_teacher(folder: Path, context: Any) -> None:
+def test_distilled_adapters_bring_a_pruned_model_nearer(folder: Path, context: Any) -> None:
     teacher = torch.from_numpy(scores(load_tiny(folder, context), context, "train"))
     model = load_tiny(folder, context)
     magnitude_prune.step.apply(model, magnitude_prune.Params(sparsity=0.5), context)
@@ -234,9 +232,7 @@ def _linear_names(model: Any, inside: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("method", [lora.step, lora_distill.step])
-def test_the_models_own_dropout_stays_as_it_is_whatever_that_of_the_adapters(
-    folder: Path, context: Any, method: Any
-) -> None:
+def test_the_adapters_dropout_leaves_that_of_the_model(folder: Path, context: Any, method: Any) -> None:
     model = load_tiny(folder, context)
     seen = set()
     for module in model.network.modules():
@@ -246,9 +242,7 @@ def test_the_models_own_dropout_stays_as_it_is_whatever_that_of_the_adapters(
     assert seen == {0.1}
 
 
-def test_a_head_that_is_quantized_cannot_be_trained_and_it_says_what_to_set(
-    folder: Path, context: Any
-) -> None:
+def test_a_quantized_head_cannot_be_trained(folder: Path, context: Any) -> None:
     model = load_tiny(folder, context)
     weight_only.step.apply(model, weight_only.Params(output_layer=True), context)
     with pytest.raises(BuildError, match="set train_head = false"):

@@ -37,7 +37,7 @@ def test_float32_products_of_rounded_weights_are_torchs_own(dtype: Half) -> None
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_products_in_16_bits_are_torchs_own_and_come_back_as_float32(dtype: Half) -> None:
+def test_products_in_16_bits_are_torchs_and_give_float32(dtype: Half) -> None:
     wide, half = linear(), getattr(torch, dtype)
     layer = HalfLinear.from_linear(wide, dtype=dtype, compute=dtype)
     expected = functional.linear(rows(4, 48).to(half), wide.weight.to(half), wide.bias.to(half))

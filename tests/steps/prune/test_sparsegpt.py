@@ -27,7 +27,7 @@ def random_weight(rows: int = 8, columns: int = 16) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("block_size", [2, 3, 128])
-def test_weights_that_stay_are_the_least_squares_solution_where_the_first_columns_go(block_size: int) -> None:
+def test_remaining_weights_are_the_least_squares_solution(block_size: int) -> None:
     x, weight = inputs(), random_weight()
     weight[:, :6] *= 1e-6  # they have the lowest scores
     found = sparsegpt(weight, moments(x), pattern=Pattern(6 / 16), block_size=16, damping=0.0)
@@ -50,7 +50,7 @@ def test_blocks_pass_their_errors_on_to_later_columns() -> None:
 
 
 @pytest.mark.parametrize("pattern", [Pattern(0.5), Pattern(n=2, m=4), Pattern(n=1, m=4)], ids=str)
-def test_outputs_change_less_than_when_the_smallest_weights_are_left_out(pattern: Pattern) -> None:
+def test_outputs_change_less_than_by_magnitude_pruning(pattern: Pattern) -> None:
     x, weight = inputs(), random_weight()
     found = sparsegpt(weight, moments(x), pattern=pattern, damping=0.01)
     keep = (
@@ -63,12 +63,12 @@ def test_outputs_change_less_than_when_the_smallest_weights_are_left_out(pattern
     assert error < 0.9 * plain
 
 
-def test_every_group_of_m_holds_its_zeros_also_where_blocks_are_no_multiple_of_m() -> None:
+def test_every_group_of_m_has_its_zeros_for_any_block_size() -> None:
     found = sparsegpt(random_weight(), moments(inputs()), pattern=Pattern(n=2, m=4), block_size=6)
     assert ((found.view(-1, 4) == 0).sum(dim=1) == 2).all()
 
 
-def test_inputs_that_are_not_correlated_leave_the_other_weights_as_they_were() -> None:
+def test_uncorrelated_inputs_leave_the_other_weights() -> None:
     weight = random_weight()
     found = sparsegpt(weight, torch.eye(16, dtype=torch.float64), pattern=Pattern(0.5), damping=0.01)
     kept = found != 0

@@ -46,7 +46,7 @@ def test_half_of_each_matrix_goes_and_the_answers_move_least(tmp_path: Path) -> 
     assert moved(tmp_path, sparsegpt_prune.step, sparsity=0.5) < 0.7 * min(by_magnitude, by_activations)
 
 
-def test_at_two_of_four_the_answers_move_less_than_without_compensation(tmp_path: Path) -> None:
+def test_at_2_of_4_compensation_keeps_answers_closer(tmp_path: Path) -> None:
     assert moved(tmp_path, sparsegpt_prune.step, n=2, m=4) < 0.7 * moved(
         tmp_path, n_m_prune.step, score="wanda"
     )

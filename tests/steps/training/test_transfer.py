@@ -73,7 +73,7 @@ def test_augmented_rows_are_copies_of_train_without_what_is_held_out(tmp_path: P
     assert log["augmented"] == 96
     assert log["rows"] == len(first) == 96 - log["dropped_repeats"] - log["dropped_held_out"]
     # everything that stands in a later split goes
-    context.stands_later = lambda texts: [True] * len(texts)
+    context.are_held_out = lambda texts: [True] * len(texts)
     with pytest.raises(DataError, match=r"no row left: .*'dropped_held_out': 96"):
         transfer_rows(params, context, tokenizer=TOKENIZER)
 

@@ -25,7 +25,7 @@ def predictor(url: str) -> EndpointPredictor:
     return EndpointPredictor(EndpointTable(url=url, model="m", retries=0))
 
 
-def test_a_choice_has_the_log_probability_and_tokens_that_the_context_does_not() -> None:
+def test_a_choice_has_the_scores_of_its_own_tokens() -> None:
     with serving() as server:
         found = ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8))
         assert server.asked.total() == 2 + 5  # each context once
@@ -38,7 +38,7 @@ def test_a_choice_has_the_log_probability_and_tokens_that_the_context_does_not()
     }
 
 
-def test_a_server_without_log_probabilities_is_refused_with_a_reason() -> None:
+def test_a_server_without_log_probabilities_is_refused() -> None:
     with (
         serving(lambda _prompt, _came: "no logprobs") as server,
         pytest.raises(MeasureError, match=r"gives no log-probabilities of the prompt .* vLLM gives them"),
@@ -46,7 +46,7 @@ def test_a_server_without_log_probabilities_is_refused_with_a_reason() -> None:
         ask_for_choices(predictor(server.url), QUESTIONS, AnswerPlan(8))
 
 
-def test_a_request_that_fails_is_asked_again_by_the_next_run_and_no_other(tmp_path: Path) -> None:
+def test_the_next_run_asks_only_failed_requests_again(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     with serving(lambda prompt, _: "status 500" if "pair" in prompt else "answer") as server:
         with pytest.raises(MeasureError, match=r"1 of 7 requests failed: status 500.* run again"):

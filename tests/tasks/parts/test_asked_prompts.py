@@ -94,7 +94,7 @@ def test_what_failed_is_asked_again_by_the_next_run(tmp_path: Path) -> None:
         assert dict(server.asked) == {"word1": 1}
 
 
-def test_a_server_that_is_gone_ends_the_run_and_one_that_is_back_goes_on(tmp_path: Path) -> None:
+def test_a_lost_server_ends_the_run_unless_it_comes_back(tmp_path: Path) -> None:
     kept = tmp_path / "one.jsonl"
     with serving() as server:
         port = server.server_address[1]
@@ -107,7 +107,7 @@ def test_a_server_that_is_gone_ends_the_run_and_one_that_is_back_goes_on(tmp_pat
     assert [one.text for (one,) in found] == [f"word{row}" for row in range(100)]
 
 
-def test_a_server_that_refuses_between_lost_connections_is_not_gone() -> None:
+def test_a_server_that_refuses_requests_is_not_lost() -> None:
     def plan(prompt: str, _came: int) -> str:
         return "answer" if prompt == "word39" else "drop" if number(prompt) % 2 else "status 400"
 
@@ -195,7 +195,7 @@ def test_an_error_is_shown_whole_without_the_key(
     assert str(raised.value).endswith(f"status 500: {shown}")
 
 
-def test_a_redirect_that_would_lose_the_prompt_names_the_url_to_write(
+def test_a_redirect_that_loses_the_prompt_names_its_url(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MY_KEY", "secret-5309")
@@ -256,7 +256,7 @@ def start_faulty(port: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-def test_1000_requests_by_32_users_survive_faults_and_a_killed_server(tmp_path: Path) -> None:
+def test_1000_requests_survive_faults_and_a_killed_server(tmp_path: Path) -> None:
     kept, port = tmp_path / "kept.jsonl", free_port()
     servers = [start_faulty(port)]
 

@@ -37,7 +37,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 TWO = torch.tensor([[[1.0, 0.0], [0.6, 0.8]], [[0.0, 1.0], [0.0, 1.0]]])
 
 
-def test_the_ranking_loss_is_cross_entropy_over_the_batchs_documents() -> None:
+def test_the_ranking_loss_is_cross_entropy_over_a_batch() -> None:
     found = pairs(scale=1.0).losses(TWO, torch.tensor([0, 1]))
     expected = [math.log(1 + math.exp(-0.6)), math.log(1 + math.exp(0.8 - 1.0))]
     torch.testing.assert_close(found, torch.tensor(expected))
@@ -117,7 +117,7 @@ def test_a_perfect_mimic_loses_nothing(shape: tuple[int, ...]) -> None:
     assert float(objective.soft_losses(batch, drawn(*shape, seed=1), 2.0).min()) > 0
 
 
-def test_similarities_may_be_learnt_from_a_wider_teacher_embeddings_may_not() -> None:
+def test_a_wider_teacher_teaches_similarities_only() -> None:
     student, teacher = drawn(6, 2, 4), drawn(6, 2, 8, seed=1)
     assert pairs().soft_losses(student, teacher, 1.0).shape == (6,)
     with pytest.raises(BuildError, match=r"the student's have 4 numbers, the teacher's 8; .*dims = 4"):

@@ -42,7 +42,7 @@ MEAN = text_classification.Params(text=("text",), label="label", max_tokens=32, 
     ],
     ids=["bert", "distilbert", "roberta", "electra", "bert-mean", "gpt2", "llama"],
 )
-def test_the_network_predicts_what_the_regression_on_its_classifiers_inputs_predicts(
+def test_the_network_predicts_as_the_regression_of_its_head(
     tmp_path: Path, architecture: str, params: text_classification.Params
 ) -> None:
     context = tiny_context(tmp_path, train=60, selection=20, params=params)

@@ -36,39 +36,37 @@ def test_a_shuffled_order_is_found_and_contradicts(classes: int, right: float) -
     assert found.contradicts
     wrong = sum(a != b for a, b in zip(found.order, np.argsort(shuffle), strict=True))
     assert wrong <= classes // 10  # of 77 classes a few have hardly a row in half of 500
-    assert found.own_order < 0.3 < 0.6 < found.other
+    assert found.accuracy_as_is < 0.3 < 0.6 < found.accuracy_in_order
     assert found.rows == 250
 
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("classes", [2, 5, 77])
 @pytest.mark.parametrize("right", [0.0, 0.3, 0.95])
-def test_answers_of_any_quality_in_their_own_order_never_contradict(
-    seed: int, classes: int, right: float
-) -> None:
+def test_answers_in_the_right_order_never_contradict(seed: int, classes: int, right: float) -> None:
     assert not find_order(*answers(rows=500, classes=classes, right=right, seed=seed), classes).contradicts
 
 
 @pytest.mark.parametrize("answer", [0, 1])
 @pytest.mark.parametrize("share", [0.05, 0.37, 0.9])
-def test_a_model_that_always_answers_the_same_is_bad_and_not_renamed(answer: int, share: float) -> None:
+def test_a_constant_model_is_bad_and_not_reordered(answer: int, share: float) -> None:
     labels = (np.random.default_rng(0).random(500) < share).astype(np.int64)
     found = find_order(np.full(500, answer), labels, 2)
     assert not found.contradicts
-    assert (found.own_order, found.other) == (0.5, 0.5)
+    assert (found.accuracy_as_is, found.accuracy_in_order) == (0.5, 0.5)
 
 
-def test_a_swap_of_a_rare_class_is_seen_where_accuracy_alone_would_hide_it() -> None:
+def test_a_swap_of_a_rare_class_is_seen() -> None:
     labels = np.asarray(([0] * 18 + [1] * 2) * 25)
     found = find_order(1 - labels, labels, 2)
     assert found.contradicts
-    assert (found.order, found.own_order, found.other) == ((1, 0), 0.0, 1.0)
+    assert (found.order, found.accuracy_as_is, found.accuracy_in_order) == ((1, 0), 0.0, 1.0)
 
 
 def test_a_dozen_rows_are_too_few_to_contradict() -> None:
     labels = np.arange(12) % 3 % 2
     found = find_order(1 - labels, labels, 2)
-    assert (found.own_order, found.other, found.rows) == (0.0, 1.0, 6)
+    assert (found.accuracy_as_is, found.accuracy_in_order, found.rows) == (0.0, 1.0, 6)
     assert found.p_value == 0.5**6
     assert not found.contradicts
 
@@ -76,7 +74,7 @@ def test_a_dozen_rows_are_too_few_to_contradict() -> None:
 # --- a model that is loaded
 
 
-def test_a_head_whose_names_fit_and_whose_order_is_wrong_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_head_in_the_wrong_order_is_one_clear_error(tmp_path: Path) -> None:
     write_ready_made(tmp_path / "hub", labels=("pos", "neg"))
     message = (
         r"hub: its outputs do not mean what they are taken for\. The model's names: 0=pos, 1=neg\. On 100 "
@@ -98,7 +96,7 @@ def test_labels_as_the_error_says_them_put_it_right(tmp_path: Path) -> None:
     assert seen["balanced_accuracy"] == seen["in_the_best_order"] > 0.98
 
 
-def test_without_selection_rows_the_log_says_that_nothing_was_tried(tmp_path: Path) -> None:
+def test_without_selection_rows_no_order_is_tried(tmp_path: Path) -> None:
     write_ready_made(tmp_path / "hub", labels=("neg", "pos"))
     context = tiny_context(tmp_path / "rows", selection=0)
     load_tiny(tmp_path / "hub", context)

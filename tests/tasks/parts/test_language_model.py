@@ -15,16 +15,16 @@ def made(*documents: list[int], max_tokens: int = 4, stride: int = 2) -> Windows
     return windows(documents, max_tokens=max_tokens, stride=stride, padding=99)
 
 
-def test_a_short_document_is_one_window_of_which_the_first_token_is_not_counted() -> None:
+def test_a_short_document_counts_all_tokens_but_the_first() -> None:
     assert cut(3, max_tokens=4, stride=2) == [(0, 3, 1)]
     assert cut(4, max_tokens=4, stride=2) == [(0, 4, 1)]
 
 
-def test_windows_of_a_long_document_overlap_and_count_only_what_is_new() -> None:
+def test_windows_overlap_and_count_only_new_tokens() -> None:
     assert cut(7, max_tokens=4, stride=2) == [(0, 4, 1), (2, 6, 2), (4, 7, 2)]
 
 
-def test_with_a_stride_of_the_whole_window_each_window_loses_its_first_token() -> None:
+def test_a_stride_of_a_window_loses_each_first_token() -> None:
     assert cut(6, max_tokens=3, stride=3) == [(0, 3, 1), (3, 6, 1)]
 
 

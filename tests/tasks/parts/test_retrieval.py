@@ -7,14 +7,14 @@ import pytest
 from sklearn.metrics import ndcg_score
 from sklearn.neighbors import NearestNeighbors
 
-from slimgate.tasks.parts.retrieval import rank_documents, unit_vectors
+from slimgate.tasks.parts.retrieval import normalize_vectors, rank_documents
 
 AXES = np.eye(4, dtype=np.float32)
 
 
 def drawn(rows: int, *, labels: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
-    return unit_vectors(random.normal(size=(rows, 8))), random.integers(0, labels, rows)
+    return normalize_vectors(random.normal(size=(rows, 8))), random.integers(0, labels, rows)
 
 
 def test_a_querys_own_document_is_ranked_among_all() -> None:
@@ -27,7 +27,7 @@ def test_a_querys_own_document_is_ranked_among_all() -> None:
 
 
 def test_a_row_is_not_found_by_itself() -> None:
-    vectors = unit_vectors(np.asarray([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]))
+    vectors = normalize_vectors(np.asarray([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]))
     labels = np.asarray([0, 1, 1, 0])
     found = rank_documents(vectors, vectors, labels, labels, leave_one_out=True)
     # of row 1 the cosines to 0, 2 and 3 are 0.995, 0.0995 and 0.198, and 2 is the one of its label
@@ -79,7 +79,7 @@ def test_ranks_and_gains_are_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 1000])
-def test_what_differs_by_rounding_alone_is_a_tie_whatever_the_vectors_lengths(length: int) -> None:
+def test_rounding_is_a_tie_for_vectors_of_any_length(length: int) -> None:
     documents = np.asarray([[1, 0], [1 - 2e-7, 0], [0, 1]], dtype=np.float32) * length
     queries = np.asarray([[1, 0]], dtype=np.float32) * length
     found = rank_documents(queries, documents, np.asarray([0]), np.asarray([0, 1, 2]))
@@ -87,7 +87,7 @@ def test_what_differs_by_rounding_alone_is_a_tie_whatever_the_vectors_lengths(le
 
 
 def test_vectors_get_length_one_and_zeros_stay() -> None:
-    found = unit_vectors(np.asarray([[3.0, 4.0], [0.0, 0.0]]))
+    found = normalize_vectors(np.asarray([[3.0, 4.0], [0.0, 0.0]]))
     np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0]], rtol=1e-6)
     assert found.dtype == np.float32
 

@@ -141,7 +141,7 @@ def test_a_handful_of_documents_decides_nothing(n: int) -> None:
     ("kind", "limit", "said"),
     [
         ("drop_points", 1.0, "has no points; perplexity takes increase_relative, ceiling"),
-        ("floor", 1.0, "floor does not suit perplexity: .* more is better"),
+        ("floor", 1.0, "floor does not suit perplexity: .* higher is better"),
         ("increase_relative", nan, "expected a finite number above 0"),
         ("ceiling", 0.5, "ceiling is 0.5, expected a value of perplexity, between 1 and inf"),
     ],

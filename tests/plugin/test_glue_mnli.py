@@ -75,4 +75,4 @@ def test_without_the_stated_labels_the_teacher_is_caught_and_the_error_says_whic
     assert ran.code == 1, ran.out
     error = ran.variant("unstated", "int8")["error"]
     assert "The model's names: 0=LABEL_0, 1=LABEL_1, 2=LABEL_2." in error
-    assert error.endswith('Where the second order is right, set [task] labels = ["2", "0", "1"]')
+    assert error.endswith('If the second order is right, set [task] labels = ["2", "0", "1"]')

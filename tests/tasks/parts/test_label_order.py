@@ -80,7 +80,7 @@ def test_a_head_in_the_wrong_order_is_one_clear_error(tmp_path: Path) -> None:
         r"hub: its outputs do not mean what they are taken for\. The model's names: 0=pos, 1=neg\. On 100 "
         r"rows of selection, taken for 0=pos, 1=neg they have balanced accuracy 0\.0[01]\d, "
         r"taken for 0=neg, 1=pos (0\.99\d|1\.000)\. "
-        r'Where the second order is right, set \[task\] labels = \["neg", "pos"\]$'
+        r'If the second order is right, set \[task\] labels = \["neg", "pos"\]$'
     )
     with pytest.raises(BuildError, match=message):
         load_tiny(tmp_path / "hub", tiny_context(tmp_path / "rows", selection=200))

@@ -67,7 +67,12 @@ def test_each_metric_takes_the_kinds_that_mean_something_for_it(name: str, kinds
             "ece is biased in a sample, so its drop cannot be judged; put the budget on brier or log_loss",
         ),
         ("ece", "drop_points", 2.0, "ece is biased in a sample, so its drop cannot be judged"),
-        ("accuracy", "ceiling", 0.5, r"ceiling does not suit accuracy: .* lower is better; accuracy takes dr"),
+        (
+            "accuracy",
+            "ceiling",
+            0.5,
+            r"ceiling does not suit accuracy: .* lower is better; accuracy takes dr",
+        ),
         ("mcc", "error_increase_relative", 0.5, "does not suit mcc: .* so that 1 - value is an error rate"),
         ("accuracy", "drop_relative", 2.0, "drop_relative is 2, expected under 1: 0.02 allows a loss of 2 %"),
         ("accuracy", "drop_relative", 1.0, "drop_relative is 1, expected under 1: 0.02 allows a loss of 2 %"),

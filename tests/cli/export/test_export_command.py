@@ -425,4 +425,4 @@ def test_a_record_without_task_options_needs_its_suite(
 
     code, _, err = export(run)
 
-    assert (code, "bench/films.toml is not there" in err) == (4, True)
+    assert (code, "bench/films.toml is missing" in err) == (4, True)

@@ -7,14 +7,23 @@ Source: lm_eval/result_schema.py (SampleResult) of version 0.4.13, and `main` of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slimgate.errors import list_names
-from slimgate.logs.readers._lm_eval_files import RunFiles, find_run_of, find_runs, holds_runs, is_samples
+from slimgate.logs.figures import figures_alone
+from slimgate.logs.json_lines import read_object
+from slimgate.logs.readers._lm_eval_files import (
+    RunFiles,
+    find_run_of,
+    find_runs,
+    holds_runs,
+    is_results,
+    is_samples,
+)
 from slimgate.logs.readers._lm_eval_rows import AGGREGATIONS, Aggregation, filter_name, read_rows
 from slimgate.logs.runs import make_log
 from slimgate.plugins.environments import (
@@ -31,14 +40,23 @@ _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 
 
 class LmEval(Reader):
-    """A folder of one or more runs of one model, or one samples file."""
+    """A folder of one or more runs of one model, or one samples file. A results file alone is refused."""
 
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return holds_runs(path)
+        if path.suffix == ".json" and path.name.startswith("results") and is_results(path):
+            return True
         return path.suffix in (".jsonl", ".json") and is_samples(path)
 
     def read(self, path: Path) -> Log:
+        if path.is_file() and path.name.startswith("results") and not is_samples(path):
+            raise figures_alone(
+                path,
+                _list_figures(read_object(path)),
+                "the score of each sample",
+                f"give the folder of its samples ({path.parent}), which lm-eval writes with --log_samples",
+            )
         if path.is_file():
             _, run = find_run_of(path)
             return make_log("lm_eval", str(path), [_run(path, run)])
@@ -47,6 +65,16 @@ class LmEval(Reader):
         if any(run.results is not None for run in files):
             runs = [_check_settings_known(*pair) for pair in zip(runs, files, strict=True)]
         return make_log("lm_eval", str(path), runs)
+
+
+def _list_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """`task/metric` of all tasks, without standard errors."""
+    tasks = results.get("results")
+    for task, figures in tasks.items() if isinstance(tasks, dict) else ():
+        for key, value in figures.items() if isinstance(figures, dict) else ():
+            metric = key.removesuffix(",none")
+            if isinstance(value, float) and "_stderr" not in metric:
+                yield f"{task}/{metric}", value
 
 
 # Metrics that lm-eval averages over samples unless a task says otherwise.

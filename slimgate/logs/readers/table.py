@@ -46,7 +46,8 @@ class Table(Reader):
     def read(self, path: Path) -> Log:
         columns = _columns(path)
         if "id" not in columns:
-            raise DataError(f'{path}: no column "id"{format_suggestion("id", columns)}')
+            hint = format_suggestion("id", columns)
+            raise DataError(f'{path}: no column "id", which names each sample{hint}')
         if "score" not in columns and not {"label", "prediction"} <= set(columns):
             raise DataError(
                 f'{path}: no column "score", and no label and prediction{format_suggestion("score", columns)}'

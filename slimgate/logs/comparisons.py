@@ -38,6 +38,7 @@ from slimgate.logs.directions import (
 from slimgate.logs.judge_noise import JudgeNoise, measure_judge_noise
 from slimgate.logs.pairs import PairedTask
 from slimgate.logs.passes import pass_of_samples
+from slimgate.logs.predictions.codes import AT_ONCE
 from slimgate.logs.row_ids import list_row_ids
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import group_rows
@@ -47,7 +48,6 @@ from slimgate.plugins.reader import METRICS, CorpusKind
 
 # Flipped samples that are kept of a comparison, to quote.
 MOST_KEPT = 10
-_AT_ONCE = 500_000
 Bools = npt.NDArray[np.bool_]
 
 
@@ -392,9 +392,9 @@ def _answers_changed(paired: PairedTask, scores: PairedScores) -> int | None:
     if paired.base.answers is None or paired.target.answers is None:
         return None
     changed = 0
-    for start in range(0, len(scores.base_rows), _AT_ONCE):
+    for start in range(0, len(scores.base_rows), AT_ONCE):
         rows, target_rows = (
-            rows_of_side[start : start + _AT_ONCE] for rows_of_side in (scores.base_rows, scores.target_rows)
+            rows_of_side[start : start + AT_ONCE] for rows_of_side in (scores.base_rows, scores.target_rows)
         )
         in_both = (rows >= 0) & (target_rows >= 0)
         changed += int(

@@ -12,6 +12,8 @@ from slimgate.logs.columns import Samples
 from slimgate.logs.predictions.files import some
 from slimgate.plugins.reader import Log
 
+# Of a text that a note quotes, in characters.
+LONGEST_QUOTE = 120
 _LONGEST_ERROR = 300
 
 

@@ -20,13 +20,14 @@ from slimgate.logs.columns import Samples, read_samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.json_lines import as_text
 from slimgate.logs.pair_notes import (
+    LONGEST_QUOTE,
     describe_counts,
     describe_not_numbers,
     describe_scored_errors,
     format_place,
     list_metrics,
 )
-from slimgate.logs.predictions.codes import match_ids
+from slimgate.logs.predictions.codes import AT_ONCE, match_ids
 from slimgate.logs.predictions.files import some
 from slimgate.logs.rules import Rules
 from slimgate.logs.same_documents import digest_documents
@@ -43,9 +44,6 @@ from slimgate.plugins.reader import (
     Row,
     TaskLog,
 )
-
-_LONGEST = 60
-_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +222,7 @@ def _keep_differing(before: Any, after: Any) -> tuple[Any, Any]:
 
 def _shorten(value: Any) -> str:
     text = as_text(value) or "none"
-    return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}…"
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 
 
 def _pair_samples(
@@ -315,8 +313,8 @@ def _compare_keys(
 def _rows_that_differ(before: Ints, after: Ints, base_rows: Ints, target_rows: Ints) -> Ints:
     """Positions in the shared rows. It compares a part at a time, because copies of all rows take memory."""
     differing = []
-    for start in range(0, len(base_rows), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for start in range(0, len(base_rows), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
         differing.append(start + np.flatnonzero(before[base_rows[part]] != after[target_rows[part]]))
     return np.concatenate(differing)
 

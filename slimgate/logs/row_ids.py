@@ -10,17 +10,15 @@ import pyarrow.compute as pc
 
 from slimgate.logs.columns import digest
 from slimgate.logs.pairs import PairedTask
+from slimgate.logs.predictions.codes import AT_ONCE
+from slimgate.logs.predictions.pairs import LONGEST_ID, SHOWN_ID
 from slimgate.logs.score_pairs import PairedScores
 from slimgate.outcomes import Ints, Texts
-
-_LONGEST_ID = 64
-_AT_ONCE = 500_000
-_ID = np.dtypes.StringDType()
 
 
 def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
     """(rows,) the ids, each of at most 64 characters, and distinct as they are in the log."""
-    row_ids = np.empty(len(scores.base), dtype=_ID)
+    row_ids = np.empty(len(scores.base), dtype=SHOWN_ID)
     mine, theirs = scores.base_rows >= 0, scores.base_rows < 0
     for rows, at, samples in (
         (mine, scores.base_rows, paired.base),
@@ -33,13 +31,13 @@ def list_row_ids(paired: PairedTask, scores: PairedScores) -> Texts:
 
 def _fill(target: Any, rows: Ints, ids: pa.Array, at: Ints) -> None:
     """Some at a time: ten million Python texts take half a gigabyte."""
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
+    for start in range(0, len(rows), AT_ONCE):
+        part = rows[start : start + AT_ONCE]
         texts = ids.take(pa.array(at[part]))
-        shorten = pc.max(pc.utf8_length(texts)).as_py() > _LONGEST_ID
+        shorten = pc.max(pc.utf8_length(texts)).as_py() > LONGEST_ID
         target[part] = [shorten_id(text) for text in texts.to_pylist()] if shorten else texts.to_pylist()
 
 
 def shorten_id(text: str) -> str:
     """At most 64 characters, which differ for ids that differ: a digest takes the place of the end."""
-    return text if len(text) <= _LONGEST_ID else f"{text[: _LONGEST_ID - 13]}~{digest(text):012x}"
+    return text if len(text) <= LONGEST_ID else f"{text[: LONGEST_ID - 13]}~{digest(text):012x}"

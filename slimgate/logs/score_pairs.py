@@ -21,6 +21,7 @@ from slimgate.judge.over_runs import RunScores
 from slimgate.logs.columns import NO_METRIC, Samples
 from slimgate.logs.differences import Differences
 from slimgate.logs.pair_notes import (
+    LONGEST_QUOTE,
     describe_all_failed,
     format_place,
 )
@@ -28,8 +29,6 @@ from slimgate.logs.pairs import PairedTask
 from slimgate.logs.predictions.files import some
 from slimgate.logs.rules import Rules
 from slimgate.outcomes import Floats, Ints
-
-_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -244,7 +243,7 @@ def _first_error(paired: PairedTask) -> str:
             at = int(rows[failed[0]])
             row = samples.quote([at]).get(at)
             text = " ".join(str(row.error if row else "").split())
-            return f', first error "{text[: 2 * _LONGEST]}"' if text else ""
+            return f', first error "{text[:LONGEST_QUOTE]}"' if text else ""
     return ""
 
 

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from slimgate.outcomes import Ints
 
 TEXT = pa.large_string()
-_AT_ONCE = 500_000
+# Rows of a column that are copied at once: copies of millions of rows take memory.
+AT_ONCE = 500_000
 
 
 def encode_blocks(blocks: Sequence[pa.Array]) -> pa.DictionaryArray:
@@ -68,8 +69,8 @@ def by_id(ids: pa.Array) -> Ints:
 def find_duplicates(ids: pa.Array, order: Ints) -> pa.Array:
     """The ids that several rows have, in order of first appearance. order: that of `by_id`."""
     pairs_of_rows: list[Ints] = []
-    for start in range(0, len(order) - 1, _AT_ONCE):
-        rows = order[start : start + _AT_ONCE + 1]
+    for start in range(0, len(order) - 1, AT_ONCE):
+        rows = order[start : start + AT_ONCE + 1]
         some = ids.take(pa.array(rows))
         same = pc.equal(some[:-1], some[1:]).to_numpy(zero_copy_only=False)
         pairs_of_rows += [rows[:-1][same], rows[1:][same]]
@@ -81,8 +82,8 @@ def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints
     """(rows,) for each row the row among the others with its id; None if the ids of both are not the same."""
     if len(ids) != len(other_ids):
         return None
-    for start in range(0, len(ids), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for start in range(0, len(ids), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
         if not ids.take(pa.array(order[part])).equals(other_ids.take(pa.array(other_order[part]))):
             return None
     places = np.empty(len(ids), np.int64)
@@ -91,6 +92,6 @@ def match_ids(ids: pa.Array, order: Ints, other_ids: pa.Array, other_order: Ints
 
 
 def _neighbours(ids: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:
-    for start in range(0, len(ids) - 1, _AT_ONCE):
-        part = ids[start : start + _AT_ONCE + 1]
+    for start in range(0, len(ids) - 1, AT_ONCE):
+        part = ids[start : start + AT_ONCE + 1]
         yield part[:-1], part[1:]

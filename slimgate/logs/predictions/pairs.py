@@ -15,7 +15,7 @@ from slimgate._system.toml import format_value as quoted
 from slimgate.data.labels import class_names
 from slimgate.errors import DataError, SuiteError, format_suggestion
 from slimgate.logs.predictions.answers import check_answers
-from slimgate.logs.predictions.codes import TEXT, find_different, find_places, match_ids
+from slimgate.logs.predictions.codes import AT_ONCE, TEXT, find_different, find_places, match_ids
 from slimgate.logs.predictions.columns import ColumnNames, require_group
 from slimgate.logs.predictions.files import EXAMPLES, Predictions, read_predictions, some
 from slimgate.logs.predictions.label_sets import (
@@ -31,7 +31,6 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Texts
 # 16 bytes, where text of a fixed width takes 4 bytes a character.
 LONGEST_ID = 64
 SHOWN_ID = np.dtypes.StringDType()
-_AT_ONCE = 500_000
 # Numbered probabilities are of the sorted labels where so many of a file's own predictions agree. A threshold
 # other than the largest probability moves fewer rows than a wrong order does.
 _LEAST_AGREED = 0.9
@@ -184,8 +183,8 @@ def _match_rows(teacher: Predictions, variant: Predictions) -> Ints:
 def _shown_ids(ids: pa.Array) -> Texts:
     """(rows,) their first 64 characters."""
     ids_shown = np.empty(len(ids), dtype=SHOWN_ID)
-    for start in range(0, len(ids), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    for start in range(0, len(ids), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
         ids_shown[part] = pc.utf8_slice_codeunits(ids[part], 0, LONGEST_ID).to_pylist()
     return cast(Texts, ids_shown)
 

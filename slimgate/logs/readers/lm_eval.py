@@ -45,12 +45,10 @@ class LmEval(Reader):
     def recognizes(self, path: Path) -> bool:
         if path.is_dir():
             return holds_runs(path)
-        if path.suffix == ".json" and path.name.startswith("results") and is_results(path):
-            return True
-        return path.suffix in (".jsonl", ".json") and is_samples(path)
+        return _is_results_file(path) or (path.suffix in (".jsonl", ".json") and is_samples(path))
 
     def read(self, path: Path) -> Log:
-        if path.is_file() and path.name.startswith("results") and not is_samples(path):
+        if _is_results_file(path):
             raise figures_alone(
                 path,
                 _list_figures(read_object(path)),
@@ -65,6 +63,11 @@ class LmEval(Reader):
         if any(run.results is not None for run in files):
             runs = [_check_settings_known(*pair) for pair in zip(runs, files, strict=True)]
         return make_log("lm_eval", str(path), runs)
+
+
+def _is_results_file(path: Path) -> bool:
+    """Whether it is the file of figures that lm-eval writes beside the samples."""
+    return path.is_file() and path.match("results*.json") and is_results(path)
 
 
 def _list_figures(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

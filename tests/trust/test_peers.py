@@ -70,7 +70,7 @@ def test_ours_are_measured_as_a_suite_would_build_them(tmp_path: Path) -> None:
         encoded = context.task.encode_rows(context.task_params, context.rows("selection"), model.tokenizer)
         (tmp_path / name).mkdir()
         labels = context.task.label_indices(context.task_params, context.rows("selection"), context.facts)
-        result = peers.ours(steps)(Case(model, encoded, labels, [], context, tmp_path / name))
+        result = peers.make_ours(steps)(Case(model, encoded, labels, [], context, tmp_path / name))
         assert result.scores.shape == (16, 2)
         sizes[name] = result.bytes
     files = [tmp_path / "plain" / name for name in ("model.safetensors", "config.json", "slimgate.json")]

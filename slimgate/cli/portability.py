@@ -117,7 +117,8 @@ def _compare(
     suite_run: SuiteRun, name: str, outcomes: Outcomes, other_outcomes: Outcomes
 ) -> tuple[list[str], bool]:
     """What changes between two processors; whether a budget on flips holds for it."""
-    from slimgate.judge.behaviour import BehaviourBudgets, judge_behaviour
+    from slimgate.judge.behaviour import judge_behaviour
+    from slimgate.judge.behaviour_budgets import BehaviourBudgets
     from slimgate.judge.message import behaviour_message
     from slimgate.judge.verdict import Verdict
 
@@ -133,7 +134,7 @@ def _compare(
 
 
 def _conclusion(suite_run: SuiteRun, name: str, failed: list[str]) -> str:
-    from slimgate.judge.behaviour import BehaviourBudgets
+    from slimgate.judge.behaviour_budgets import BehaviourBudgets
 
     budgets, _ = suite_run.suite.budgets[name].drop_over_builds()
     if not budgets.quality and budgets.behaviour == BehaviourBudgets(tokens=budgets.behaviour.tokens):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from slimgate.judge.answer_figures import (
     reliability,
     tradeoff,
 )
+from slimgate.judge.behaviour_budgets import BehaviourBudgets, slices_kind
 from slimgate.judge.behaviour_parts import SliceFacts
 from slimgate.judge.budget_kinds import OnInconclusive
-from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, SliceBudget
+from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.facts import budget_facts
 from slimgate.judge.flips import (
     MOST_QUOTED,
@@ -36,12 +37,10 @@ from slimgate.judge.metrics.base import Metric
 from slimgate.judge.parts import Part
 from slimgate.judge.slices import (
     Slice,
-    SliceName,
     judge_slices,
     label_slices,
     named_slice_verdict,
     slice_gaps,
-    slices_kind,
     slices_verdict,
 )
 from slimgate.judge.token_kl import TokenKl, judge_tokens
@@ -51,24 +50,6 @@ from slimgate.outcomes import ClassOutcomes, Ints, Outcomes, same_rows
 _LONGEST_ANSWER = 300
 
 Texts = Callable[[Ints], Sequence[str]]
-
-
-@dataclass(frozen=True)
-class BehaviourBudgets:
-    """flips: on the share of rows that turn from right to wrong; slices: by metric, on every slice.
-
-    tokens: on the tokens of a language model, by the table's name (TOKEN_TABLES). named_slices: on one slice.
-    """
-
-    flips: FlipsBudget | None = None
-    slices: Mapping[str, SliceBudget] = field(default_factory=dict)
-    tokens: Mapping[str, tuple[LimitBudget, ...]] = field(default_factory=dict)
-    named_slices: Mapping[SliceName, SliceBudget] = field(default_factory=dict)
-
-    @property
-    def sliced_metrics(self) -> tuple[str, ...]:
-        """The metrics that have a budget on slices."""
-        return tuple(dict.fromkeys([*self.slices, *(name.metric for name in self.named_slices)]))
 
 
 @dataclass(frozen=True)

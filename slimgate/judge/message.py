@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from slimgate.budgets.registry import find_kind
 from slimgate.judge.behaviour import BehaviourJudgement
+from slimgate.judge.behaviour_budgets import is_slices_kind, names_slice
 from slimgate.judge.behaviour_parts import PartedFacts, SliceFacts
 from slimgate.judge.budget_kinds import is_in_points, is_two_sided_kind, list_point_limits
 from slimgate.judge.budget_tables import TOKEN_KINDS, FlipsBudget
@@ -16,7 +17,7 @@ from slimgate.judge.decision import CappedFigures
 from slimgate.judge.flips import FlipShare
 from slimgate.judge.over_builds import MOST_BUILDS
 from slimgate.judge.over_runs import MOST_RUNS
-from slimgate.judge.slices import budget_slices, is_slices_kind, names_slice, slice_counts
+from slimgate.judge.slices import budget_slices, slice_counts
 from slimgate.judge.token_kl import TokenKl
 from slimgate.judge.verdict import BudgetVerdict, QualityJudgement, Verdict
 

@@ -17,6 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from slimgate.errors import SuiteError
+from slimgate.judge.behaviour_budgets import (
+    LABEL,
+    NOT_PER_ROW,
+    SliceName,
+    names_slice,
+    slices_kind,
+)
 from slimgate.judge.behaviour_parts import SliceFacts, SliceGapFacts
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.decision import ALPHA, Verdict, to_verdict
@@ -27,9 +34,6 @@ from slimgate.outcomes import ClassOutcomes, Floats, Ints, Outcomes
 
 # Fewer rows than these show only the grossest of drops.
 FEW_ROWS = 50
-LABEL = "label"
-SLICED = "accuracy"  # what slices show where no budget names a metric
-NOT_PER_ROW = "is not 0 or 1 per row as accuracy is; budgets of such metrics on slices are not supported yet"
 
 
 def adjust_by_holm(p_values: Floats) -> Floats:
@@ -44,14 +48,6 @@ def adjust_by_holm(p_values: Floats) -> Floats:
     adjusted = np.empty(tests)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
     return adjusted
-
-
-class SliceName(NamedTuple):
-    """A slice that has a budget of its own, on a metric."""
-
-    column: str
-    value: str
-    metric: str
 
 
 def slice_counts(slices: Sequence[SliceFacts]) -> str:
@@ -180,22 +176,6 @@ def named_slice_verdict(name: SliceName, judged: Sequence[SliceFacts], budget: S
         facts.drop_points,
         facts.interval,
     )
-
-
-def slices_kind(metric: str, column: str | None = None, value: str | None = None) -> str:
-    """The kind that a budget on slices has in the record: of all slices, or of the one that is named."""
-    kind = f"slices.{metric}"
-    return kind if column is None else f"{kind}[{column}={value}]"
-
-
-def is_slices_kind(kind: str) -> bool:
-    """Whether a budget of this kind is on slices."""
-    return kind.startswith(slices_kind(""))
-
-
-def names_slice(kind: str) -> bool:
-    """Whether a budget on slices of this kind names one of them."""
-    return kind.endswith("]")
 
 
 def budget_slices(slices: Sequence[SliceFacts], kind: str) -> list[SliceFacts]:

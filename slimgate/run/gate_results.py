@@ -13,7 +13,7 @@ from typing import Any
 
 from slimgate._system.git import describe_commit
 from slimgate._system.timestamps import format_now
-from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BaselineFacts,

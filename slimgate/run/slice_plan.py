@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from slimgate.judge.behaviour_budgets import SliceName
 from slimgate.judge.budget_kinds import OnInconclusive
 from slimgate.judge.rows_needed import planned_rows
-from slimgate.judge.slices import SliceName
 from slimgate.outcomes import Ints
 from slimgate.plugins.rows import Rows
 from slimgate.run.budget_plan import find_group_ids

@@ -16,7 +16,8 @@ import numpy as np
 from slimgate._system.toml import toml_key
 from slimgate.data.parts import collapse_text, strings
 from slimgate.errors import DataError, format_suggestion
-from slimgate.judge.slices import LABEL, Slice
+from slimgate.judge.behaviour_budgets import LABEL
+from slimgate.judge.slices import Slice
 from slimgate.outcomes import Ints
 from slimgate.plugins.rows import Rows
 from slimgate.suite.suite import Suite, TaskSetup

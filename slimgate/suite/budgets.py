@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.behaviour_budgets import NOT_PER_ROW, BehaviourBudgets, SliceName
 from slimgate.judge.budget_kinds import QualityBudget, check_budget
 from slimgate.judge.budget_tables import (
     TOKEN_TABLES,
@@ -26,7 +26,6 @@ from slimgate.judge.budget_tables import (
 )
 from slimgate.judge.correlation import NO_PASS
 from slimgate.judge.metrics import known_metrics, load_metric
-from slimgate.judge.slices import NOT_PER_ROW, SliceName
 from slimgate.suite.errors import Loc, find_value, make_suite_error, to_suite_error
 from slimgate.suite.switched_off import OFF, read_switched_off
 from slimgate.suite.tables import BaselineTable

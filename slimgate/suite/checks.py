@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from slimgate.data.row_files import columns_of
 from slimgate.errors import SlimgateError, SuiteError, format_suggestion
+from slimgate.judge.behaviour_budgets import LABEL
 from slimgate.judge.budget_tables import GOODPUT, PART_OF, LimitBudget, SpeedBudget, limits_part
 from slimgate.judge.call_times import rounds_for
-from slimgate.judge.slices import LABEL
 from slimgate.models.config import longest_text
 from slimgate.models.families import check_family
 from slimgate.models.hub import fetch_settings

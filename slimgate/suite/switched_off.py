@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from slimgate.judge.slices import slices_kind
+from slimgate.judge.behaviour_budgets import slices_kind
 from slimgate.suite.errors import Loc, make_suite_error
 from slimgate.suite.variant_budgets import BASELINE, Key, VariantBudgets
 

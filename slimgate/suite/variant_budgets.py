@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName, slices_kind
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget
 from slimgate.judge.budget_tables import (
     GOODPUT,
@@ -20,7 +20,6 @@ from slimgate.judge.budget_tables import (
     SpeedBudget,
     limits_part,
 )
-from slimgate.judge.slices import SliceName, slices_kind
 from slimgate.plugins.workloads import Load, Workload
 
 # How budgets on metrics are corrected over all gated variants.

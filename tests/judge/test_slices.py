@@ -9,13 +9,13 @@ from scipy.stats import binom
 
 from slimgate.errors import SuiteError
 from slimgate.judge import Verdict
+from slimgate.judge.behaviour_budgets import SliceName
 from slimgate.judge.budget_tables import SliceBudget
 from slimgate.judge.evidence import gather, gather_parts
 from slimgate.judge.exact_paired import paired_interval, paired_p_at_least
 from slimgate.judge.metrics import load_metric
 from slimgate.judge.slices import (
     Slice,
-    SliceName,
     judge_slices,
     label_slices,
     named_slice_verdict,

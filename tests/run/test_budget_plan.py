@@ -10,7 +10,7 @@ import pytest
 from support.sample_record import sample_record
 from support.tiny_suite import tiny_run
 
-from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.budget_tables import LimitBudget
 from slimgate.judge.outlook import CONVERTED, TRAINED, drop_outlook, flips_outlook
 from slimgate.judge.verdict import Verdict

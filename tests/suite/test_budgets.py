@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from slimgate.errors import SuiteError
-from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.behaviour_budgets import BehaviourBudgets, SliceName
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.judge.budget_tables import FlipsBudget, LimitBudget, MemoryBudget, SliceBudget
-from slimgate.judge.slices import SliceName
 from slimgate.logs.budgets import budgets_of_table
 from slimgate.plugins.workloads import END_TO_END, TPOT, TTFT, Workload
 from slimgate.suite.budgets import read_budgets, read_teacher_budgets, resolve_budgets

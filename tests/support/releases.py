@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from slimgate.judge.behaviour import BehaviourBudgets, behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour import behaviour, behaviour_facts, judge_behaviour
+from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.budget_tables import FlipsBudget, SliceBudget
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import behaviour_message, message

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimgate._system.toml import format_value
 from slimgate.errors import SuiteError, format_suggestion
-from slimgate.judge.behaviour import BehaviourBudgets
+from slimgate.judge.behaviour_budgets import BehaviourBudgets
 from slimgate.judge.budget_kinds import QualityBudget
 from slimgate.logs.target_budgets import (
     CHANGES,

@@ -13,19 +13,18 @@ from slimgate._system.digests import json_digest
 from slimgate._system.timestamps import format_now
 from slimgate.errors import DataError, SuiteError
 from slimgate.judge.behaviour import (
-    BehaviourBudgets,
     actions_by_kind,
     behaviour,
     behaviour_facts,
     judge_behaviour,
 )
+from slimgate.judge.behaviour_budgets import SLICED, BehaviourBudgets
 from slimgate.judge.budget_kinds import OnInconclusive, QualityBudget, is_two_sided, list_actions
 from slimgate.judge.facts import quality_facts
 from slimgate.judge.message import behaviour_message, message
 from slimgate.judge.metrics import Metric, known_metrics, load_metric
 from slimgate.judge.near_chance import describe_near_chance
 from slimgate.judge.quality import judge_quality
-from slimgate.judge.slices import SLICED
 from slimgate.judge.verdict import QualityJudgement
 from slimgate.logs.judged import JudgedFiles, make_base_record
 from slimgate.logs.predictions.budgets import PredictionBudgets

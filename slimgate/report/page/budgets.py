@@ -9,9 +9,10 @@ from slimgate._system.escape import escape, visible
 from slimgate.budgets.base import MetricBudgetKind
 from slimgate.budgets.registry import find_kind
 from slimgate.data.quoting import LONGEST, shorten
+from slimgate.judge.behaviour_budgets import is_slices_kind
 from slimgate.judge.budget_kinds import is_in_points, list_point_limits
 from slimgate.judge.message import format_builds
-from slimgate.judge.slices import budget_slices, is_slices_kind
+from slimgate.judge.slices import budget_slices
 from slimgate.judge.verdict import Verdict
 from slimgate.record import (
     BehaviourFacts,

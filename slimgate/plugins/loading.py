@@ -71,11 +71,19 @@ def list_modules(kind: str) -> dict[str, str]:
 
 
 @cache
+def _entry_points_by_kind() -> dict[str, tuple[EntryPoint, ...]]:
+    """Those of installed packages for plug-ins, read at once: the metadata of all packages takes long."""
+    all_groups = entry_points()
+    return {kind: tuple(all_groups.select(group=f"slimgate.{kind}s")) for kind in (*BASES, "metric")}
+
+
+@cache
 def installed_plugins(kind: str) -> dict[str, tuple[EntryPoint, ...]]:
     """Name -> the entry points of installed packages that add plug-ins of a kind. A kind may be "metric"."""
     by_name: dict[str, tuple[EntryPoint, ...]] = {}
     for entry_point in sorted(
-        entry_points(group=f"slimgate.{kind}s"), key=lambda entry_point: (entry_point.name, entry_point.value)
+        _entry_points_by_kind()[kind],
+        key=lambda entry_point: (entry_point.name, entry_point.value),
     ):
         by_name[entry_point.name] = (*by_name.get(entry_point.name, ()), entry_point)
     return by_name

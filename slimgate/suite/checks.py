@@ -245,7 +245,7 @@ def check_models(suite: Suite, error_at: ErrorAt, *, folders: bool) -> None:
 def _check_timed_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     """Raises if a budget limits the times or memory of a model whose weights are unpacked for judging."""
     budgets, variant = suite.budgets.get(name), suite.variants[name]  # a variant to be tuned has none yet
-    if budgets is None or name in (*suite.dueled, *suite.loaded) or not variant.gated:
+    if budgets is None or suite.is_dueled(name) or name in suite.loaded or not variant.gated:
         return
     kinds = [(LATENCY, budget.kind) for budget in budgets.on_times]
     if budgets.memory is not None:
@@ -342,7 +342,7 @@ def check_end_to_end(suite: Suite, error_at: ErrorAt) -> None:
 def _check_writing_budgets(suite: Suite, name: str, error_at: ErrorAt) -> None:
     """Raises if a budget limits text generation and the variant's or teacher's runtime cannot time it."""
     variant_budgets, variant = suite.budgets[name], suite.variants[name]
-    if not variant.gated or name not in suite.dueled:
+    if not variant.gated or not suite.is_dueled(name):
         return
     for workload in suite.workloads:
         budgets = [budget for budget in variant_budgets.on_times if limits_part(budget.kind, workload.part)]

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
         raise SuiteError(f"{shown}: {size} bytes, a suite has at most {MAX_BYTES}")
     try:
         text = raw.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
-        return dict(tomllib.loads(text))
+        return dict(_load_tables(text))
     except RecursionError as error:
         raise SuiteError(f"{shown}: not TOML: nested too deeply") from error
     except UnicodeDecodeError as error:
@@ -63,6 +64,16 @@ def parse_toml(path: Path, shown: str) -> dict[str, Any]:
         raise SuiteError(_describe_bad_toml(shown, text, str(error))) from error
     except ValueError as error:  # of int()
         raise SuiteError(f"{shown}: not TOML: a number of too many digits") from error
+
+
+@lru_cache(maxsize=256)
+def _load_tables(text: str) -> dict[str, Any]:
+    """The tables of a TOML text; nobody changes them.
+
+    Whoever looks for suites reads a file several times: whether it is a suite, whether it opts in, and what
+    it and the files that it extends say.
+    """
+    return tomllib.loads(text)
 
 
 TWICE = re.compile(r"Cannot (overwrite a value|declare \(.*\) twice)|.*is already defined")

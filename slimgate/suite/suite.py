@@ -221,19 +221,22 @@ class Suite:
     @property
     def timed(self) -> tuple[str, ...]:
         """The models whose latency is measured, the teacher included."""
-        names = (name for name in (TEACHER, *self.variants) if not self.model(name).is_endpoint)
-        return tuple(name for name in names if not self.is_unpacked(name))
+        return tuple(name for name in (TEACHER, *self.variants) if self.is_timed(name))
+
+    def is_timed(self, name: str) -> bool:
+        """Whether a model's latency is measured: not that of a server, nor of weights that are unpacked."""
+        return not (self.model(name).is_endpoint or self.is_unpacked(name))
 
     def list_timed_workloads(self, name: str) -> tuple[Workload, ...]:
         """The workloads that a model is timed on; those that write only if its runtime can time them."""
-        if name not in self.timed:
+        if not self.is_timed(name):
             return ()
         writes = self.model(name).runtime.object.times_writing
         return tuple(workload for workload in self.workloads if writes or not workload.writes)
 
     def list_dueled_workloads(self, name: str) -> tuple[Workload, ...]:
         """The workloads on which a variant's times are compared with the teacher's."""
-        if name not in self.dueled:
+        if not self.is_dueled(name):
             return ()
         of_teacher = self.list_timed_workloads(TEACHER)
         return tuple(workload for workload in self.list_timed_workloads(name) if workload in of_teacher)
@@ -254,7 +257,11 @@ class Suite:
     @property
     def dueled(self) -> tuple[str, ...]:
         """The variants whose times and memory are compared with the teacher's."""
-        return tuple(name for name in self.timed if name != TEACHER) if TEACHER in self.timed else ()
+        return tuple(filter(self.is_dueled, self.variants))
+
+    def is_dueled(self, name: str) -> bool:
+        """Whether it is a variant whose times and memory are compared with the teacher's."""
+        return name != TEACHER and self.is_timed(name) and self.is_timed(TEACHER)
 
     @property
     def variants_with_memory(self) -> tuple[str, ...]:

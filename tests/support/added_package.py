@@ -31,5 +31,6 @@ def add_package(folder: Path, module: str, code: str, entries: str) -> Iterator[
 
 def _forget(module: str) -> None:
     sys.modules.pop(module, None)
+    loading._entry_points_by_kind.cache_clear()
     loading.installed_plugins.cache_clear()
     loading._named.clear()

@@ -256,10 +256,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     from slimgate.plugin.plan_text import head_lines, plan_lines
     from slimgate.suite.checks import check_can_ask, check_hub_models
 
-    nodes = [suite_of(item) for item in getattr(session, "items", None) or ()]
-    chosen_suites = [suite for suite in nodes if suite] or (
-        [] if getattr(session, "items", None) else state.suites.values()
-    )
+    chosen_suites = [suite for suite in map(suite_of, getattr(session, "items", None) or ()) if suite]
+    if config.pluginmanager.hasplugin("dsession"):  # xdist's workers collect: each suite may have tests
+        chosen_suites = list(state.suites.values())
     try:
         for path in dict.fromkeys(suite.path for suite in chosen_suites):
             suite = state.suites[path]

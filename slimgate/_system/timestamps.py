@@ -5,6 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def format_now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def format_now(timespec: str = "seconds") -> str:
+    """The time in UTC. timespec: how exact, as in `datetime.isoformat`."""
+    return datetime.now(UTC).isoformat(timespec=timespec)

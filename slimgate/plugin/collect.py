@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite = module.suite if module else _suite_of_mark(metafunc)
     if suite is None:
         return
-    from slimgate.run.gate_results import SELF_TESTS
+    from slimgate.run.self_tests import SELF_TESTS
 
     names = metafunc.fixturenames
     if "confirm_metric" in names and module:
@@ -197,7 +197,7 @@ def _refuse_other_fixtures(item: pytest.Item) -> None:
 
 def _place(item: pytest.Item, suite: Suite) -> tuple[int, ...]:
     """Where a test stands in its phase: by variant, then metric or workload, as the suite states them."""
-    from slimgate.run.gate_results import SELF_TESTS
+    from slimgate.run.self_tests import SELF_TESTS
     from slimgate.suite.suite import TEACHER
 
     params = params_of(item)

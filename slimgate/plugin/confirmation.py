@@ -36,7 +36,6 @@ from slimgate.report.files import write_reports
 from slimgate.report.status import inside_budgets
 from slimgate.run.followed_rows import make_row_quoter
 from slimgate.run.gate_results import Part
-from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Confirmation:
         """Raises SuiteError where a suite has no confirm rows, or nothing that passed on its gate."""
         if not session.suites:
             raise SuiteError(f"{OPTION}: this run has no suite")
-        self._session, self._began = session, moment()
+        self._session, self._began = session, format_now("microseconds")
         self.passed = {
             path: passed_on_gate(session, suite, session.folder(path) / RECORD)
             for path, suite in session.suites.items()

@@ -71,6 +71,8 @@ class LogRuns:
 
         It leaves out results whose tests did not run.
         """
+        if not self._reported:
+            return {}
         from slimgate.logs.record import write_record
         from slimgate.report.files import write_reports
 

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimgate._system.files import write_atomically
+from slimgate._system.timestamps import format_now
 from slimgate.plugin.log_suites import LogRuns
-from slimgate.plugin.suite_session import RunSettings, SuiteSession
 from slimgate.plugins.rows import GATE
-from slimgate.record import (
-    RunRecord,
-)
-from slimgate.record.run_verdict import Key
-from slimgate.report.files import PR_COMMENT
-from slimgate.report.markdown import index_report
-from slimgate.report.pr_comment import pr_comment
-from slimgate.report.terminal.summary import Line, log_summary_lines
-from slimgate.run.baseline import Baseline
-from slimgate.run.environment import measure_other_load
-from slimgate.run.gate_results import (
-    Part,
-    list_expected_checks,
-)
-from slimgate.run.inputs import Digests
-from slimgate.run.peak_rates import PeakProbe
+from slimgate.run.other_load import measure_other_load
 from slimgate.run.progress import UNWATCHED, Watch
-from slimgate.run.run import SuiteRun
-from slimgate.run.shards import Shard
-from slimgate.store.store import Store, moment
-from slimgate.suite.suite import Suite
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # collecting tests needs neither runs nor reports
     from slimgate.plugin.confirmation import Confirmation, Passed
+    from slimgate.plugin.suite_session import RunSettings, SuiteSession
+    from slimgate.record import RunRecord
+    from slimgate.record.run_verdict import Key
+    from slimgate.report.terminal.summary import Line
+    from slimgate.run.baseline import Baseline
+    from slimgate.run.gate_results import Part
+    from slimgate.run.inputs import Digests
+    from slimgate.run.run import SuiteRun
+    from slimgate.run.shards import Shard
+    from slimgate.store.store import Store
+    from slimgate.suite.suite import Suite
 
 
 class Session:
@@ -63,40 +56,54 @@ class Session:
         """
         self.suites = suites
         self.report_root = report_root
-        self.logs, self._log_records = logs or LogRuns({}), dict[Path, RunRecord]()
+        self.logs = logs or LogRuns({})
+        self._log_records: dict[Path, RunRecord] = {}
         self.store_root, self.rebuild_mark = store_root, rebuild_mark
         self.stopped = False
         self.watch = watch
         self.confirmation: Confirmation | None = None
         self._store: Store | None = None
-        self._settings = RunSettings(
-            lambda: self.store,
-            report_root,
-            device,
-            workers,
-            command,
-            watch,
-            shard,
-            time_limit,
-            split,
-            measure_other_load(),
-            moment(),
-            PeakProbe(),
-        )
+        load, began = measure_other_load(), format_now("microseconds")
+
+        @cache
+        def make_settings() -> RunSettings:
+            from slimgate.plugin.suite_session import RunSettings
+            from slimgate.run.peak_rates import PeakProbe
+
+            return RunSettings(
+                lambda: self.store,
+                report_root,
+                device,
+                workers,
+                command,
+                watch,
+                shard,
+                time_limit,
+                split,
+                load,
+                began,
+                PeakProbe(),
+            )
+
+        self._make_settings = make_settings
         self._command = command
         self._baselines = baselines or {}
         self._sessions: dict[Path, SuiteSession] = {}
 
     def _session(self, path: Path) -> SuiteSession:
         """That of a suite; a mark of a test may add a suite after the session began."""
+        from slimgate.plugin.suite_session import SuiteSession
+
         if path not in self._sessions:
             baseline = self._baselines.get(path)
-            self._sessions[path] = SuiteSession(self.suites[path], self._settings, baseline)
+            self._sessions[path] = SuiteSession(self.suites[path], self._make_settings(), baseline)
         return self._sessions[path]
 
     @property
     def store(self) -> Store:
         """The store, made when it is first needed: runs without suites leave no folder behind."""
+        from slimgate.store.store import Store
+
         if self._store is None:
             self._store = Store(self.store_root, rebuild=self.rebuild_mark)
         return self._store
@@ -147,8 +154,7 @@ class Session:
         """
         if self.confirmation is not None:
             self.confirmation.finish()
-            if self.written_records:
-                write_atomically(self.report_root / PR_COMMENT, self.comment())
+            self._write_over_all()
             return
         reported = [
             session
@@ -160,22 +166,30 @@ class Session:
         for session in reported:
             session.write_all(stopped=self.stopped)
         self._log_records = self.logs.write(self.report_root, self._command)
-        if written := self.written_records:
-            write_atomically(self.report_root / PR_COMMENT, self.comment())
-            write_atomically(
-                self.report_root / "report.md",
-                index_report(list(written.values()), [f"{path.stem}/report.md" for path in written]),
-            )
-            write_atomically(self.report_root / "report.html", self._index_page())
+        self._write_over_all(index=True)
 
-    def _index_page(self) -> str:
-        from slimgate.report.html import html_index
-
+    def _write_over_all(self, *, index: bool = False) -> None:
+        """The comment on all suites that were written; index: and the reports that lead to theirs."""
         written = self.written_records
-        return html_index(list(written.values()), [f"{path.stem}/report.html" for path in written])
+        if not written:
+            return
+        from slimgate.report.files import PR_COMMENT
+
+        write_atomically(self.report_root / PR_COMMENT, self.comment())
+        if index:
+            from slimgate.report.html import html_index
+            from slimgate.report.markdown import index_report
+
+            records, stems = list(written.values()), [path.stem for path in written]
+            report = index_report(records, [f"{stem}/report.md" for stem in stems])
+            write_atomically(self.report_root / "report.md", report)
+            page = html_index(records, [f"{stem}/report.html" for stem in stems])
+            write_atomically(self.report_root / "report.html", page)
 
     def comment(self) -> str:
         """What a pull request is told of all suites of the run."""
+        from slimgate.report.pr_comment import pr_comment
+
         return pr_comment(list(self.written_records.values()))
 
     @property
@@ -197,12 +211,16 @@ class Session:
         for session in self._sessions.values():
             yield from session.summary(width)
         for path, record in self._log_records.items():
+            from slimgate.report.terminal.summary import log_summary_lines
+
             yield from log_summary_lines(
                 record, os.path.relpath(self.folder(path) / "report.md"), width=width
             )
 
     def checks(self, path: Path) -> int:
         """How many a whole run of a suite makes."""
+        from slimgate.run.gate_results import list_expected_checks
+
         return len(list_expected_checks(self.suites[path]))
 
     def folder(self, path: Path) -> Path:

@@ -14,31 +14,24 @@ import sys
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slimgate._system.escape import escape
-from slimgate._system.files import write_atomically
 from slimgate._system.signals import handle_on_own_stack
 from slimgate._system.threads import RAYON_NUM_THREADS
 from slimgate._system.timestamps import format_now
 from slimgate.errors import SuiteError
-from slimgate.logs.suite import LogSuite
 from slimgate.plugin.config import SESSION, project_root, shard_of
-from slimgate.plugin.confirmation import OPTION as CONFIRM_OPTION
-from slimgate.plugin.confirmation import Confirmation
 from slimgate.plugin.log_suites import LogRuns
 from slimgate.plugin.session import Session
 from slimgate.plugin.terminal_watch import watch_of
 from slimgate.plugins.rows import CONFIRM, GATE
-from slimgate.report.files import PR_COMMENT
-from slimgate.report.github import append_summary, in_actions
-from slimgate.report.pr_comment import weaker_comment
-from slimgate.run.baseline import Baseline, BaselineSource, WeakerGate, find_baselines, refuse_last_run
-from slimgate.run.gate_results import make_part
-from slimgate.store.store import moment
 from slimgate.suite.suite import TEACHER, Suite
+
+if TYPE_CHECKING:
+    from slimgate.logs.suite import LogSuite
+    from slimgate.run.baseline import Baseline, WeakerGate
 
 TERMINATED = "SIGTERM"
 
@@ -77,6 +70,8 @@ def start_session(
     refuse_shard_of_family(config, suites)
     _set_tokenizer_threads(config, suites)
     if config.getoption("slimgate_confirm"):
+        from slimgate.plugin.confirmation import Confirmation
+
         refuse_beside_confirm(config)
         state.confirmation = Confirmation(state)
     config.stash[SESSION] = state
@@ -116,13 +111,13 @@ def refuse_shard_of_family(config: pytest.Config, suites: Mapping[Path, Suite]) 
 
 def refuse_beside_confirm(config: pytest.Config) -> None:
     """Raises SuiteError for options that a run on the confirm rows does not take."""
+    from slimgate.plugin.confirmation import OPTION
+
     for name in ("shard", "rebuild"):
         if config.getoption(f"slimgate_{name}"):
-            raise SuiteError(
-                f"{CONFIRM_OPTION} judges models of the store, so it goes without --slimgate-{name}"
-            )
+            raise SuiteError(f"{OPTION} judges models of the store, so it goes without --slimgate-{name}")
     if config.getoption("slimgate_engine") != "local":
-        raise SuiteError(f"{CONFIRM_OPTION} judges in this process, so it goes without --slimgate-engine")
+        raise SuiteError(f"{OPTION} judges in this process, so it goes without --slimgate-engine")
 
 
 class FailureLines:
@@ -173,6 +168,8 @@ class RecordKeeper:
         )
         if path_of_suite is None:
             return
+        from slimgate.run.gate_results import make_part
+
         variant = _variant_of(test, self._state.suites[path_of_suite])
         message = (
             f"{variant}: the process that ran {test} died, most likely of its code or for want of memory"
@@ -195,7 +192,7 @@ def rebuild_mark(config: pytest.Config) -> str | None:
     if hasattr(config, "workerinput"):
         shared: str | None = config.workerinput["slimgate_rebuild_mark"]
         return shared
-    return moment() if config.getoption("slimgate_rebuild") else None
+    return format_now("microseconds") if config.getoption("slimgate_rebuild") else None
 
 
 def _baselines(
@@ -206,6 +203,10 @@ def _baselines(
     of_logs_alone: the run has no suite of models, so that --slimgate-baseline is about none.
     """
     option: str | None = config.getoption("slimgate_baseline")
+    if option is None and not any(suite.baseline or suite.since_baseline for suite in suites.values()):
+        return {}
+    from slimgate.run.baseline import BaselineSource, find_baselines, refuse_last_run
+
     source = (
         option and not of_logs_alone and BaselineSource(Path(config.invocation_params.dir, option), option)
     )
@@ -216,6 +217,12 @@ def _baselines(
 
 def write_weaker_comment(config: pytest.Config, error: WeakerGate) -> None:
     """Writes pr-comment.md, and the summary of a step of GitHub, on a gate that demands less."""
+    from slimgate._system.escape import escape
+    from slimgate._system.files import write_atomically
+    from slimgate.report.files import PR_COMMENT
+    from slimgate.report.github import append_summary, in_actions
+    from slimgate.report.pr_comment import weaker_comment
+
     text = weaker_comment(error.title, f"the baseline {escape(error.name)}", error.weaker)
     folder = _folder(config, config.getoption("slimgate_report"), "reports/latest")
     write_atomically(folder / PR_COMMENT, text)

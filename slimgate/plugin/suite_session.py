@@ -48,8 +48,6 @@ from slimgate.run.demands import make_demands
 from slimgate.run.environment import describe_machine, is_same_machine
 from slimgate.run.followed_rows import follow_rows, make_row_quoter, write_gate_texts
 from slimgate.run.gate_results import (
-    PLANTED_DELAY,
-    SELF_TESTS,
     Part,
     Parts,
     find_key,
@@ -64,6 +62,7 @@ from slimgate.run.peak_rates import PeakProbe
 from slimgate.run.progress import Watch
 from slimgate.run.rows import PreparedRows
 from slimgate.run.run import SuiteRun
+from slimgate.run.self_tests import PLANTED_DELAY, SELF_TESTS
 from slimgate.run.shards import Shard, make_shard_facts
 from slimgate.store.store import Store
 from slimgate.suite.suite import TEACHER, Suite, dump_params

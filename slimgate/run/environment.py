@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,21 +66,6 @@ def _list_versions() -> dict[str, str | None]:
 def is_same_machine(machine: Machine, other: Machine) -> bool:
     """Whether two records are of one machine; warnings and peak rates, which depend on load, do not count."""
     return machine.model_copy(update={"warnings": other.warnings, "peak_rates": other.peak_rates}) == other
-
-
-def measure_other_load() -> float | None:
-    """Runnable processes for each core over the last minute, without our own; None if it is not known.
-
-    The load average is an exponential mean over 60 s, in which one process that has run for t seconds
-    counts 1 - exp(-t / 60).
-    """
-    if not hasattr(os, "getloadavg"):
-        return None
-    import psutil
-
-    age = max(0.0, time.time() - float(psutil.Process().create_time()))
-    own_load = 1 - math.exp(-age / 60)
-    return max(0.0, os.getloadavg()[0] - own_load) / (os.cpu_count() or 1)
 
 
 def _describe_load(load: float | None) -> Iterator[str]:

@@ -31,12 +31,11 @@ from slimgate.record import (
 from slimgate.record.results import BEHAVIOUR, FLOPS, MEMORY, QUALITY, SINCE, SIZE, SPEEDUP, TIMES
 from slimgate.record.run_verdict import CONFIRMED, ERROR, SELF_TEST, Key, verdict, verdict_of_this_run
 from slimgate.run.claims import check_speed_claims
+from slimgate.run.self_tests import PLANTED_DELAY, SELF_TESTS
 from slimgate.suite.suite import TEACHER, Suite
 from slimgate.suite.variant_budgets import BASELINE, LATENCY
 
 Part = dict[str, Any]
-PLANTED_DELAY = "planted_delay"
-SELF_TESTS = ("identical", "planted_fault", PLANTED_DELAY)
 # The kinds of parts that are results; the others describe how a model was built.
 RESULTS = (QUALITY, SINCE, BEHAVIOUR, SIZE, MEMORY, FLOPS, TIMES, SPEEDUP, SELF_TEST, ERROR)
 EARLIER = "an earlier run"  # the name of an error whose test is not known any more

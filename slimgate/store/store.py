@@ -32,12 +32,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError
 from slimgate.store.holds import hold, list_used_entries, lock_holds, note_use
 from slimgate.store.seal import MANIFEST, Damaged, check_entry, seal
@@ -140,7 +140,7 @@ class Store:
     def __init__(self, root: Path, *, rebuild: str | None = None) -> None:
         """Opens a store, and makes its folder if there is none.
 
-        rebuild: a mark, such as `moment()`. Entries without this mark count as missing. Marks are compared
+        rebuild: a mark, such as `format_now("microseconds")`. Entries without this mark count as missing. Marks are compared
         for equality and not as times, so it works also if the clock was set back.
         """
         self.root = root
@@ -251,7 +251,7 @@ class Store:
             with filling(self.root, name):
                 facts = fill(work)
             with writing(self.root):
-                facts = dict(facts, key=key, created=moment(), rebuild=self._rebuild)
+                facts = dict(facts, key=key, created=format_now("microseconds"), rebuild=self._rebuild)
                 manifest = seal(work, name, facts)
                 hold(self.root, name)
                 return self._publish(work, kind, key, manifest)
@@ -339,11 +339,6 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def moment() -> str:
-    """Now, in UTC, as text that sorts by time."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @contextmanager

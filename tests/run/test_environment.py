@@ -13,8 +13,8 @@ from slimgate.run.environment import (
     describe_clock_problems,
     describe_machine,
     is_same_machine,
-    measure_other_load,
 )
+from slimgate.run.other_load import measure_other_load
 
 
 def cpus(folder: Path, *governors: str, **files: str) -> Path:

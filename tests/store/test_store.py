@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from slimgate._system.timestamps import format_now
 from slimgate.errors import BuildError
 from slimgate.store.seal import Damaged, check_entry
-from slimgate.store.store import DamagedEntry, Store, files_of, moment, scratch_beside
+from slimgate.store.store import DamagedEntry, Store, files_of, scratch_beside
 
 # A process that makes artifacts/k; each making leaves a line in made.txt.
 MAKER = """
@@ -206,7 +207,7 @@ def test_a_file_in_the_place_of_an_entry_is_set_aside(tmp_path: Path) -> None:
 
 def test_rebuild_makes_each_entry_once_more_and_then_keeps_it(tmp_path: Path) -> None:
     Store(tmp_path / "s").make("artifacts", "k", fill)
-    rebuilding = Store(tmp_path / "s", rebuild=moment())
+    rebuilding = Store(tmp_path / "s", rebuild=format_now("microseconds"))
     assert rebuilding.find("artifacts", "k") is None
     assert not rebuilding.make("artifacts", "k", fill).from_store
     assert rebuilding.make("artifacts", "k", fill).from_store
@@ -228,7 +229,7 @@ def test_a_rebuild_that_fails_leaves_the_old_entry(tmp_path: Path) -> None:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        Store(tmp_path / "s", rebuild=moment()).make("artifacts", "k", broken)
+        Store(tmp_path / "s", rebuild=format_now("microseconds")).make("artifacts", "k", broken)
     assert Store(tmp_path / "s").find("artifacts", "k") is not None
 
 

@@ -19,12 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fixtures.models.tiny import write_rows, write_tiny_bert
+from slimgate._system.timestamps import format_now
 from slimgate.run.cluster.driver import RayRequest, RayResult, build_on_ray
 from slimgate.run.cluster.needs import RequestedNeeds
 from slimgate.run.cluster.schedule import Schedule, find_longest_ways
 from slimgate.run.cluster.tasks import Goal, Task, TaskId, list_tasks
 from slimgate.run.run import SuiteRun
-from slimgate.store.store import Store, moment
+from slimgate.store.store import Store
 from slimgate.suite.load import load_suite
 from slimgate.suite.suite import TEACHER, Suite
 
@@ -119,7 +120,7 @@ def simulate(
 
 def on_ray(suite: Suite, folder: Path, workers: int, cores: int) -> RayResult:
     """All of it built anew on Ray, on so many workers."""
-    store = Store(folder / "store", rebuild=(now := moment()))
+    store = Store(folder / "store", rebuild=(now := format_now("microseconds")))
     done = build_on_ray(
         RayRequest(
             runs={suite.path: SuiteRun(suite, store, device="cpu")},

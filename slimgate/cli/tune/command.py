@@ -69,13 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Searches, writes the suite and prints what was found. Raises SlimgateError for wrong input."""
+    from slimgate._system.timestamps import format_now
     from slimgate.cli.tune.clock import Clock
     from slimgate.cli.tune.front import choose_trials, holds_by_budget
     from slimgate.cli.tune.measuring import Bench
     from slimgate.cli.tune.proposing import Proposer
     from slimgate.cli.tune.search import search
     from slimgate.cli.tune.suite_text import check_free, names_of, suite_text, write_suite
-    from slimgate.store.store import Store, moment
+    from slimgate.store.store import Store
     from slimgate.suite.file import read_suite_text
     from slimgate.suite.reader import Reader
 
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         tuning.tiers,
         clock,
         device=options.device,
-        duels=Store(root, rebuild=moment()) if options.time_again else None,
+        duels=Store(root, rebuild=format_now("microseconds")) if options.time_again else None,
         watch=progress.watch,
     )
     try:

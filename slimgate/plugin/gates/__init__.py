@@ -1,17 +1,131 @@
-"""The tests that pytest makes of a suite. Each writes its part of the record before it passes or fails."""
+"""The tests that pytest makes of a suite. Each writes its part of the record before it passes or fails.
+
+Collecting needs only their parameters, so each imports what it measures and judges by when it runs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from slimgate.plugin.gates.behaviour import test_behaviour
-from slimgate.plugin.gates.latency import test_latency, test_speedup
-from slimgate.plugin.gates.load import test_load
-from slimgate.plugin.gates.quality import test_baseline, test_confirm, test_quality
-from slimgate.plugin.gates.selftest import test_selftest
-from slimgate.plugin.gates.size import test_memory, test_size
-from slimgate.suite.suite import Suite
+import pytest
+
+if TYPE_CHECKING:
+    from slimgate.plugin.confirmation import Passed
+    from slimgate.plugin.gates.reporting import Report
+    from slimgate.plugins.workloads import Load, Workload
+    from slimgate.run.duels import Duels
+    from slimgate.run.load_duels import LoadDuels
+    from slimgate.run.run import ModelHandle
+    from slimgate.suite.suite import Suite
+
+
+def test_quality(
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, metric: str, report_part: Report
+) -> None:
+    """A metric of one variant beside the teacher's; of the teacher itself, where it has a budget."""
+    from slimgate.plugin.gates import quality
+
+    quality.test_quality(suite, teacher, variant, metric, report_part)
+
+
+def test_baseline(
+    suite: Suite, teacher: ModelHandle, variant: ModelHandle, baseline_metric: str, report_part: Report
+) -> None:
+    """A metric of one model beside that of the same model in the baseline, on the same gate rows."""
+    from slimgate.plugin.gates import quality
+
+    quality.test_baseline(suite, teacher, variant, baseline_metric, report_part)
+
+
+def test_confirm(
+    suite: Suite,
+    teacher: ModelHandle,
+    variant: ModelHandle,
+    confirm_metric: str,
+    passed: Passed,
+    report_part: Report,
+) -> None:
+    """A metric of one variant beside the teacher's, on the confirm rows."""
+    from slimgate.plugin.gates import quality
+
+    quality.test_confirm(suite, teacher, variant, confirm_metric, passed, report_part)
+
+
+def test_behaviour(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+    """The answers of one variant beside the teacher's, always in the record; gated where it has a budget."""
+    from slimgate.plugin.gates import behaviour
+
+    behaviour.test_behaviour(suite, teacher, variant, report_part)
+
+
+def test_size(suite: Suite, teacher: ModelHandle, variant: ModelHandle, report_part: Report) -> None:
+    """Bytes of one variant's artifact, and operations of one of its calls, beside the teacher's."""
+    from slimgate.plugin.gates import size
+
+    size.test_size(suite, teacher, variant, report_part)
+
+
+def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report_part: Report) -> None:
+    """Peak memory of loading one variant and predicting the largest workload, beside the teacher's."""
+    from slimgate.plugin.gates import size
+
+    size.test_memory(suite, teacher, weighed, report_part)
+
+
+def test_selftest(
+    suite: Suite,
+    teacher: ModelHandle,
+    arena: Duels,
+    check: str,
+    report_part: Report,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A copy of the teacher must not FAIL, and damage that is planted in it must be seen."""
+    from slimgate.plugin.gates import selftest
+
+    selftest.test_selftest(suite, teacher, arena, check, report_part, request)
+
+
+def test_latency(
+    suite: Suite, timed: ModelHandle, workload: Workload, report_part: Report, request: pytest.FixtureRequest
+) -> None:
+    """One workload through the teacher or a variant; the forward call on prepared tensors, or end to end."""
+    from slimgate.plugin.gates import latency
+
+    latency.test_latency(suite, timed, workload, report_part, request)
+
+
+def test_speedup(
+    suite: Suite,
+    teacher: ModelHandle,
+    arena: Duels,
+    variant: ModelHandle,
+    workload: Workload,
+    report_part: Report,
+    request: pytest.FixtureRequest,
+) -> None:
+    """One workload through the teacher, its copy and a variant, by turns."""
+    from slimgate.plugin.gates import latency
+
+    latency.test_speedup(suite, teacher, arena, variant, workload, report_part, request)
+
+
+def test_load(
+    suite: Suite,
+    teacher: ModelHandle,
+    load_duels: LoadDuels,
+    variant: ModelHandle,
+    load: Load,
+    report_part: Report,
+    request: pytest.FixtureRequest,
+) -> None:
+    """The same requests to the teacher's server, to it again, and to the variant's, by turns."""
+    from slimgate.plugin.gates import load as gate
+
+    gate.test_load(suite, teacher, load_duels, variant, load, report_part, request)
+
 
 VARIANT_TESTS: tuple[Callable[..., None], ...] = (test_behaviour, test_size)
 

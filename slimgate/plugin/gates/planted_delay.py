@@ -5,7 +5,8 @@ from __future__ import annotations
 from slimgate.judge.speed import clearance, delay_message
 from slimgate.plugin.gates.reporting import Report
 from slimgate.run.duels import Duels
-from slimgate.run.gate_results import PLANTED_DELAY, make_part
+from slimgate.run.gate_results import make_part
+from slimgate.run.self_tests import PLANTED_DELAY
 from slimgate.suite.suite import TEACHER
 
 

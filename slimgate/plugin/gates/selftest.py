@@ -18,7 +18,7 @@ from slimgate.plugin.gates.planted_delay import find_delay
 from slimgate.plugin.gates.reporting import Report, report_build
 from slimgate.run.damaged_layer import NothingToDamage
 from slimgate.run.duels import Duels
-from slimgate.run.gate_results import PLANTED_DELAY, make_part
+from slimgate.run.gate_results import make_part
 from slimgate.run.planted_fault import (
     Fault,
     judge_damaged_layer,
@@ -26,6 +26,7 @@ from slimgate.run.planted_fault import (
     judge_exchanged_gain,
 )
 from slimgate.run.run import ModelHandle
+from slimgate.run.self_tests import PLANTED_DELAY
 from slimgate.run.selftest import make_default_budget, predict_identical_copy
 from slimgate.suite.suite import TEACHER, Suite
 

@@ -140,7 +140,7 @@ class Store:
     def __init__(self, root: Path, *, rebuild: str | None = None) -> None:
         """Opens a store, and makes its folder if there is none.
 
-        rebuild: a mark, such as `format_now("microseconds")`. Entries without this mark count as missing. Marks are compared
+        rebuild: a mark, such as the time. Entries without this mark count as missing. Marks are compared
         for equality and not as times, so it works also if the clock was set back.
         """
         self.root = root

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -22,14 +21,10 @@ from typing import Any
 
 from slimgate import HOMES
 from slimgate._system.distributions import forget_distributions, is_distributed, package_states
+from slimgate._system.source_code import UNKNOWN, SourceCode, list_path_texts, parse_source
 
 LENGTH = 32
 OWN = "slimgate"
-# A module of a user's own that assigns this name counts by its value, and not by its code.
-VERSION = "slimgate_version"
-# An import whose name is computed.
-_UNKNOWN = "?"
-_LONGEST_PATH = 256
 # So long after its last change a file's times tell whether it was changed again.
 _SETTLED_NS = 2_000_000_000
 _READ: dict[tuple[int, ...], str] = {}
@@ -115,16 +110,13 @@ def imports_of_file(file: Path) -> frozenset[str]:
     Of `from a import b` a and a.b; of `from . import b` b.
     """
     try:
-        tree = ast.parse(file.read_bytes())
+        code = parse_source(file.read_bytes())
     except (SyntaxError, ValueError):
         return frozenset()
-    names = _dynamic_names(tree) - {_UNKNOWN}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = [node.module] if node.module else []
-            names.update([*origin, *(".".join([*origin, alias.name]) for alias in node.names)])
+    names = set(code.modules - {UNKNOWN})
+    for _, module, name in code.names:
+        origin = [module] if module else []
+        names.update([*origin, ".".join([*origin, name])])
     return frozenset(names)
 
 
@@ -137,7 +129,7 @@ def own_code_digest() -> str:
 
 def forget() -> None:
     """Forgets the modules and distributions that this process has read: a test has changed them."""
-    for cached in (_tree, _imports, _packages, _own_digest, own_code_digest, _version):
+    for cached in (_parse, _names, _imports, _own_digest, _source, own_code_digest, _version):
         cached.cache_clear()
     forget_distributions()
 
@@ -166,13 +158,14 @@ def _closure(module: str) -> set[str]:
 
 
 @cache
-def _tree(module: str) -> ast.Module:
+def _parse(module: str) -> SourceCode:
     file = _source(module)
     if file is None or file.suffix != ".py":  # a compiled module counts by its bytes
-        return ast.Module(body=[], type_ignores=[])
-    return ast.parse(file.read_bytes())
+        return SourceCode()
+    return parse_source(file.read_bytes())
 
 
+@cache
 def _source(module: str) -> Path | None:
     """The file of a module, found without importing it or its packages: that would load torch."""
     top, *inner = module.split(".")
@@ -207,7 +200,6 @@ def _imports(module: str) -> frozenset[str]:
     return frozenset(name for name in named_modules if _source(name) is not None)
 
 
-@cache
 def _packages(module: str) -> frozenset[str]:
     """The packages that count by their versions, by the names that they are imported by.
 
@@ -216,46 +208,22 @@ def _packages(module: str) -> frozenset[str]:
     return frozenset({name.split(".")[0] for name in _names(module)} | {module.split(".")[0]}) - {OWN}
 
 
-def _names(module: str) -> set[str]:
+@cache
+def _names(module: str) -> frozenset[str]:
     """The dotted names that a module imports."""
-    tree, names = _tree(module), set[str]()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and _origin(node, module) == OWN:
-            names.update(HOMES.get(alias.name, f"{OWN}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = _origin(node, module)
-            names.add(origin)
-            names.update(f"{origin}.{alias.name}" for alias in node.names)
-    names |= _dynamic_names(tree)
-    if module.split(".")[0] != OWN and _UNKNOWN in names:
+    code = _parse(module)
+    names = set(code.modules)
+    for level, origin, name in code.names:
+        origin = _absolute(level, origin, module)
+        if origin == OWN:
+            names.add(HOMES.get(name, f"{OWN}.{name}"))
+        else:
+            names.update((origin, f"{origin}.{name}"))
+    if module.split(".")[0] != OWN and UNKNOWN in names:
         names |= _modules_beside(module)
     if OWN in names:  # `import slimgate` may use all that it exports
         names.update(HOMES.values())
-    return {name.partition(":")[0] for name in names - {OWN, _UNKNOWN, ""}}
-
-
-def _dynamic_names(tree: ast.Module) -> set[str]:
-    """Those that a call imports, such as import_module("x"); `_UNKNOWN` for one that is computed."""
-    constants = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    names = set[str]()
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not node.args:
-            continue
-        called = str(getattr(node.func, "attr", None) or getattr(node.func, "id", ""))
-        if "import" not in called:
-            continue
-        first = node.args[0]
-        value = first.value if isinstance(first, ast.Constant) else constants.get(getattr(first, "id", ""))
-        names.add(value if isinstance(value, str) and value.replace(".", "").isidentifier() else _UNKNOWN)
-    return names
+    return frozenset(name.partition(":")[0] for name in names - {OWN, UNKNOWN, ""})
 
 
 def _modules_beside(module: str) -> set[str]:
@@ -282,41 +250,40 @@ def _is_users(name: str) -> bool:
     return folders.isdisjoint(file.resolve().parents) or not is_distributed(top)
 
 
-def _origin(node: ast.ImportFrom, module: str) -> str:
+def _absolute(level: int, origin: str, module: str) -> str:
     """The module that names are imported from: of `from .helpers import x` in a.b it is a.helpers."""
     file = _source(module)
     parts = module.split(".")
     if file is None or file.name != "__init__.py":
         parts = parts[:-1]
-    package = parts[: len(parts) - node.level + 1] if node.level else []
-    return ".".join([*package, *([node.module] if node.module else [])])
+    package = parts[: len(parts) - level + 1] if level else []
+    return ".".join([*package, *([origin] if origin else [])])
 
 
 @cache
 def _own_digest(module: str) -> str:
-    tree, file = _tree(module), _source(module)
+    code, file = _parse(module), _source(module)
     if module.split(".")[0] == OWN:
-        return json_digest(ast.dump(_without_docstrings(tree)))
-    if (stated := _stated_version(tree)) is not None:
-        return json_digest(stated)
+        return json_digest(code.digest)
+    if code.version is not None:
+        return json_digest(code.version)
     if file is not None and file.suffix != ".py":
         return file_sha256(file)
-    named = {} if file is None or not _is_users(module) else _files_named_in(tree, file.parent)
-    code = ast.dump(_without_docstrings(tree))
-    return json_digest([code, named] if named else code)
+    named_files = {} if file is None or not _is_users(module) else _digest_named_files(file)
+    return json_digest([code.digest, named_files] if named_files else code.digest)
 
 
-def _files_named_in(tree: ast.Module, folder: Path) -> dict[str, str]:
+def _digest_named_files(file: Path) -> dict[str, str]:
     """sha256 of the files that strings of a module name, from its folder or the current one.
 
-    `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt. A word
-    without a suffix or a folder is no file name: a module that writes a file "done" would change its own key.
+    A word without a suffix or a folder is no file name: a module that writes a file "done" would change its
+    own key.
     """
     digests: dict[str, str] = {}
-    names = (name for name in _strings(tree) if "/" in name or "." in name.strip("."))
+    names = (name for name in list_path_texts(file.read_bytes()) if "/" in name or "." in name.strip("."))
     for name in sorted(names):
         with suppress(OSError, ValueError):  # too long, or no path at all
-            for path in (folder / name, Path.cwd() / name):
+            for path in (file.parent / name, Path.cwd() / name):
                 if path.is_file():
                     # a file of the kernel, such as /proc/self/statm, has 0 bytes and changes all the time
                     digests[name] = file_sha256(path) if path.stat().st_size else "empty"
@@ -325,52 +292,3 @@ def _files_named_in(tree: ast.Module, folder: Path) -> dict[str, str]:
                     digests[name] = folder_digest(path, files_below(path, (".*", "__pycache__")))
                     break
     return digests
-
-
-def _strings(tree: ast.Module) -> set[str]:
-    """Strings that may be paths, and those that stand together in a path."""
-    names = set[str]()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.add(node.value)
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            names.add("/".join(_tail(node)))
-        elif isinstance(node, ast.Call):
-            texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-            names.add("/".join(text for text in texts if isinstance(text, str)))
-    return {name for name in names if name and len(name) < _LONGEST_PATH and "\n" not in name}
-
-
-def _tail(node: ast.expr) -> list[str]:
-    """The strings at the end of a / b / "c" / "d"."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return [node.value]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        return [*_tail(node.left), *_tail(node.right)]
-    return []
-
-
-def _stated_version(tree: ast.Module) -> str | None:
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        value = getattr(node, "value", None)
-        if value is not None and any(isinstance(t, ast.Name) and t.id == VERSION for t in targets):
-            return ast.unparse(value)
-    return None
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """The tree without strings that are statements: docstrings, and the texts under fields."""
-    for node in ast.walk(tree):
-        for name, value in ast.iter_fields(node):
-            if isinstance(value, list):
-                setattr(node, name, [statement for statement in value if not _is_text(statement)])
-    return tree
-
-
-def _is_text(node: object) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

@@ -77,7 +77,7 @@ def test_memory(suite: Suite, teacher: ModelHandle, weighed: ModelHandle, report
 def test_selftest(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Duels,
+    duels: Duels,
     check: str,
     report_part: Report,
     request: pytest.FixtureRequest,
@@ -85,7 +85,7 @@ def test_selftest(
     """A copy of the teacher must not FAIL, and damage that is planted in it must be seen."""
     from slimgate.plugin.gates import selftest
 
-    selftest.test_selftest(suite, teacher, arena, check, report_part, request)
+    selftest.test_selftest(suite, teacher, duels, check, report_part, request)
 
 
 def test_latency(
@@ -100,7 +100,7 @@ def test_latency(
 def test_speedup(
     suite: Suite,
     teacher: ModelHandle,
-    arena: Duels,
+    duels: Duels,
     variant: ModelHandle,
     workload: Workload,
     report_part: Report,
@@ -109,7 +109,7 @@ def test_speedup(
     """One workload through the teacher, its copy and a variant, by turns."""
     from slimgate.plugin.gates import latency
 
-    latency.test_speedup(suite, teacher, arena, variant, workload, report_part, request)
+    latency.test_speedup(suite, teacher, duels, variant, workload, report_part, request)
 
 
 def test_load(

@@ -1,0 +1,122 @@
+"""What a Python file imports, which files it names, and a digest of its code, without importing it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# A module of a user's own that assigns this name counts by its value, and not by its code.
+VERSION = "slimgate_version"
+# An import whose name is computed.
+UNKNOWN = "?"
+_LONGEST_PATH = 256
+
+
+@dataclass(frozen=True)
+class SourceCode:
+    """One file, parsed once.
+
+    modules: the names of `import NAME` and of calls such as import_module("NAME"); UNKNOWN for one that is
+        computed.
+    names: (level, module, name) of `from MODULE import NAME`; the level counts the dots of a relative import.
+    digest: of the code without comments, layout, docstrings and strings under fields.
+    version: the value of VERSION, as Python would write it; None where the file does not assign it.
+    """
+
+    modules: frozenset[str] = frozenset()
+    names: frozenset[tuple[int, str, str]] = frozenset()
+    digest: str = ""
+    version: str | None = None
+
+
+def parse_source(content: bytes) -> SourceCode:
+    """Parses a Python file. Raises SyntaxError and ValueError for one that Python does not read."""
+    tree = ast.parse(content)
+    texts = _list_texts(tree)
+    modules, names = set[str](), set[tuple[int, str, str]]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update((node.level, node.module or "", alias.name) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            modules.update(_imported_by_call(node, texts))
+        _remove_texts(node)
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return SourceCode(frozenset(modules), frozenset(names), digest, _stated_version(tree))
+
+
+def list_path_texts(content: bytes) -> set[str]:
+    """The strings of a Python file that may name a file, and those that stand together in a path.
+
+    `folder / "data" / "words.txt"` and `join(folder, "data", "words.txt")` name data/words.txt.
+    """
+    texts = set[str]()
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            texts.add("/".join(_tail(node)))
+        elif isinstance(node, ast.Call):
+            values = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            texts.add("/".join(value for value in values if isinstance(value, str)))
+    return {text for text in texts if text and len(text) < _LONGEST_PATH and "\n" not in text}
+
+
+def _tail(node: ast.expr) -> list[str]:
+    """The strings at the end of a / b / "c" / "d"."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return [*_tail(node.left), *_tail(node.right)]
+    return []
+
+
+def _list_texts(tree: ast.Module) -> dict[str, str]:
+    """Strings that names at the top of a file stand for."""
+    return {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _imported_by_call(node: ast.Call, texts: dict[str, str]) -> Iterator[str]:
+    """The module that a call imports, if its name says that it imports one."""
+    called = str(getattr(node.func, "attr", None) or getattr(node.func, "id", ""))
+    if "import" not in called:
+        return
+    first = node.args[0]
+    value = first.value if isinstance(first, ast.Constant) else texts.get(getattr(first, "id", ""))
+    yield value if isinstance(value, str) and value.replace(".", "").isidentifier() else UNKNOWN
+
+
+def _stated_version(tree: ast.Module) -> str | None:
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if value is not None and any(isinstance(t, ast.Name) and t.id == VERSION for t in targets):
+            return ast.unparse(value)
+    return None
+
+
+def _remove_texts(node: ast.AST) -> None:
+    """Removes strings that are statements: docstrings, and the texts under fields."""
+    for name in ("body", "orelse", "finalbody"):
+        statements = getattr(node, name, None)
+        if isinstance(statements, list):
+            setattr(node, name, [statement for statement in statements if not _is_text(statement)])
+
+
+def _is_text(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -22,6 +22,7 @@ NOT_ALWAYS_THERE = (
     "accelerate",
     "evaluate",
     "huggingface_hub",
+    "statsmodels",
 )
 
 SUITE = """\

@@ -7,6 +7,7 @@ from math import log
 
 import numpy as np
 import pytest
+from support.rank_rows import MRR, RANK, rows
 
 from slimgate.errors import MeasureError, SuiteError
 from slimgate.judge import QualityBudget, Verdict, judge_quality
@@ -20,13 +21,6 @@ from slimgate.outcomes import Floats, Ints, Outcomes
 POINTS = [QualityBudget("drop_points", 2.0)]
 
 
-def best_and_worst(_outcomes: Outcomes) -> Floats:
-    """The sums of a row at its best, 1, and of one at its worst, 0."""
-    return np.array([[1.0, 1.0], [0.0, 1.0]])
-
-
-RANK = replace(mean_of(lambda outcomes: 1 / outcomes.column("rank")), extremes=best_and_worst)
-MRR = Metric("mrr", True, (0.0, 1.0), "rank", statistic_of_sums(RANK), row_sums=RANK)
 RIGHT = mean_of(lambda outcomes: outcomes.column("right"))
 RECALL = Metric(
     "recall",
@@ -65,11 +59,6 @@ SPEARMAN = Metric(
     lambda _outcomes, weights: np.zeros(weights.shape[:-1]),
     correlated=Correlated("spearman", lambda o: (o.column("gold"), o.column("score"))),
 )
-
-
-def rows(groups: Ints | None = None, **values: Floats) -> Outcomes:
-    ids = np.arange(len(next(iter(values.values())))).astype(np.str_)
-    return Outcomes(ids, values=values, groups=groups)
 
 
 def documents(rng: np.random.Generator, count: int, worse: float = 0.0) -> Outcomes:

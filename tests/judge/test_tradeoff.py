@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import precision_score, recall_score
-from test_judge_calibration import FOUR, answered, without_probabilities
+from support.class_answers import FOUR, answered, without_probabilities
 
 from slimgate.judge.answer_figures import THRESHOLDS, tradeoff
 from slimgate.judge.behaviour_parts import TradeoffFacts

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.report_sections import section
 from support.sample_record import quality, sample_record, variant
-from test_markdown import section
 
 from slimgate.record import BuildsFacts, RunRecord, StepFacts
 from slimgate.report import suite_report

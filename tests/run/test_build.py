@@ -53,7 +53,7 @@ pruned-student = { from = "student", steps = [{ magnitude_prune = { sparsity = 0
 
 
 class Own:
-    """Methods of a user's own, by "test_build:NAME"; they say what they did in `calls`."""
+    """Methods of a user's own, by "tests.run.test_build:NAME"; they say what they did in `calls`."""
 
     class Params(Table):
         rows: str | None = None
@@ -456,25 +456,29 @@ def own(value: int, **params: Any) -> str:
         f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in params.items()
     )
     inner = f"value = {value}" + (f", {written}" if written else "")
-    return f'own = {{ steps = [{{ "test_build:Own" = {{ {inner} }} }}] }}\n'
+    return f'own = {{ steps = [{{ "tests.run.test_build:Own" = {{ {inner} }} }}] }}\n'
 
 
 @pytest.mark.parametrize(
     ("variant", "error", "said"),
     [
-        (own(1), BuildError, "own: step test_build:Own: ZeroDivisionError: first line second line"),
+        (own(1), BuildError, "own: step tests.run.test_build:Own: ZeroDivisionError: first line second line"),
         (
             own(2),
             BuildError,
-            "own: step test_build:Own: weights are NaN or infinite after the step, first in",
+            "own: step tests.run.test_build:Own: weights are NaN or infinite after the step, first in",
         ),
-        (own(0, rows="gate"), DataError, "own: step test_build:Own: a build step asked for gate rows"),
+        (
+            own(0, rows="gate"),
+            DataError,
+            "own: step tests.run.test_build:Own: a build step asked for gate rows",
+        ),
         (
             own(0, rows="selection"),
             DataError,
-            "own: step test_build:Own: a build step needs rows of split selection",
+            "own: step tests.run.test_build:Own: a build step needs rows of split selection",
         ),
-        (own(0, teacher=True), BuildError, "own: step test_build:Own: "),
+        (own(0, teacher=True), BuildError, "own: step tests.run.test_build:Own: "),
     ],
     ids=["raises", "NaN weights", "gate rows", "rows that it does not read", "teacher"],
 )
@@ -546,8 +550,8 @@ def test_rows_of_one_label_are_an_error_that_names_the_suite(tiny: Tiny) -> None
 
 
 def test_a_step_is_not_handed_the_gate_even_where_it_says_that_it_reads_it(tmp_path: Path) -> None:
-    variants = 'a = { steps = [{ "test_build:GateReader" = {} }] }\n'
-    variants += 'b = { steps = [{ "test_build:GateReader" = { rows = "gate" } }] }\n'
+    variants = 'a = { steps = [{ "tests.run.test_build:GateReader" = {} }] }\n'
+    variants += 'b = { steps = [{ "tests.run.test_build:GateReader" = { rows = "gate" } }] }\n'
     tiny = Tiny(tmp_path)
     builder = tiny.builder(tiny.suite(variants=variants))
     assert builder.build("a").artifact.manifest["log"]["splits"] == ["selection", "train"]
@@ -558,8 +562,8 @@ def test_a_step_is_not_handed_the_gate_even_where_it_says_that_it_reads_it(tmp_p
 def test_a_step_whose_result_depends_on_the_processor_is_built_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variants = 'a = { steps = [{ "test_build:Compiler" = { value = 3 } }] }\n'
-    variants += 'b = { steps = [{ "test_build:Compiler" = { value = 4 } }] }\n'
+    variants = 'a = { steps = [{ "tests.run.test_build:Compiler" = { value = 3 } }] }\n'
+    variants += 'b = { steps = [{ "tests.run.test_build:Compiler" = { value = 4 } }] }\n'
     tiny = Tiny(tmp_path)
     assert tiny.build("a", "b", variants=variants) == {"a": [False], "b": [False]}
     assert tiny.build("a", "b", variants=variants) == {"a": [True], "b": [True]}

@@ -272,7 +272,7 @@ BLIND = Metric(
 
 
 def test_a_metric_that_no_wrong_answer_moves_fails_the_self_test() -> None:
-    fault = judge_exchanged_answers(outcomes_of(400), "test_selftest:BLIND", BUDGET, seed=0)
+    fault = judge_exchanged_answers(outcomes_of(400), "tests.run.test_selftest:BLIND", BUDGET, seed=0)
     assert (fault.verdict, fault.wrong) == (Verdict.PASS, True)
     assert "blind does not change, although" in fault.line
 

@@ -44,7 +44,7 @@ class Tempered:
 
 
 PRUNED = "pruned = { steps"
-RUNTIME = 'pruned = { runtime = { name = "test_measure_quality:Tempered", temperature = 2.0 }, steps'
+RUNTIME = f'pruned = {{ runtime = {{ name = "{__name__}:Tempered", temperature = 2.0 }}, steps'
 
 
 def install(folder: Path, version: str) -> None:

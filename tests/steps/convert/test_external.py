@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 from pydantic import ValidationError
+from support.tiny_suite import tiny_run
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -23,7 +24,6 @@ from slimgate.errors import BuildError, SuiteError
 from slimgate.plugins.params import Located
 from slimgate.steps.convert import external
 from slimgate.tasks import causal_lm
-from tests.support.tiny_suite import tiny_run
 
 torch.set_num_threads(1)
 NEXT_TOKEN = causal_lm.Params(text=("text",), max_tokens=16)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from support.tiny_decoders import answer_context, write_teacher_and_student
 
 from fixtures.models.building import load_tiny, tiny_context
 from slimgate.errors import BuildError
@@ -19,7 +20,6 @@ from slimgate.steps.finetune._on_policy_distill import OnPolicyLoss, generalized
 from slimgate.tasks import causal_lm
 from slimgate.tasks.parts.objectives import NO_ANSWER, training_rows
 from slimgate.tasks.parts.prompts import written_windows
-from tests.support.tiny_decoders import answer_context, write_teacher_and_student
 
 torch.set_num_threads(1)
 

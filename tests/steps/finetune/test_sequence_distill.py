@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from support.tiny_decoders import ASKED, UNASKED, answer_context, write_teacher_and_student
 
 from fixtures.models.architectures import write_tiny
 from fixtures.models.building import load_tiny, tiny_context
@@ -26,7 +27,6 @@ from slimgate.steps.training.written_answers import (
 )
 from slimgate.tasks import causal_lm, text_generation
 from slimgate.tasks.parts.objectives import NO_ANSWER, labelled_rows, training_rows
-from tests.support.tiny_decoders import ASKED, UNASKED, answer_context, write_teacher_and_student
 
 torch.set_num_threads(1)
 

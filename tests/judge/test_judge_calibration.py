@@ -61,7 +61,7 @@ def test_the_bins_hold_every_row_once_and_give_the_error() -> None:
     assert expected_calibration_error(outcomes) == pytest.approx(expected)
 
 
-def test_a_model_that_is_right_as_often_as_it_says_has_a_small_error() -> None:
+def test_a_model_as_often_right_as_it_says_has_a_small_error() -> None:
     rng = np.random.default_rng(1)
     scores = rng.dirichlet(np.ones(3), 50_000)
     labels = (scores.cumsum(axis=1) > rng.random(50_000)[:, None]).argmax(axis=1)

@@ -138,7 +138,7 @@ def test_groups_widen_the_interval_of_a_correlation() -> None:
     assert 2 * widths[0] < widths[1] < 3 * widths[0]
 
 
-def test_a_metric_that_cannot_be_judged_without_classes_says_what_it_needs() -> None:
+def test_a_metric_that_only_classes_can_judge_says_what_it_needs() -> None:
     bare = Metric("bare", True, (0.0, 1.0), "rank", statistic_of_sums(RANK))
     with pytest.raises(MeasureError, match="bare: on outcomes without classes a metric needs row_mean"):
         judge_quality(bare, rows(rank=np.ones(60)), rows(rank=np.ones(60)), POINTS)
@@ -204,7 +204,7 @@ def test_a_log_loss_can_be_as_bad_as_float32_allows() -> None:
     assert metric.value_range == metric.row_mean.ends(None, None)
 
 
-def test_bits_per_byte_counts_a_change_of_one_nat_a_token_at_most() -> None:
+def test_bits_per_byte_counts_at_most_one_nat_a_token() -> None:
     size = {"tokens": np.array([10.0, 5.0]), "bytes": np.array([40.0, 20.0])}
     teacher = rows(nats=np.array([20.0, 10.0]), **size)
     much = rows(nats=np.array([20.0, 40.0]), **size)

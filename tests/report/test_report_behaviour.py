@@ -68,7 +68,7 @@ def test_of_many_slices_the_worst_are_shown_and_those_that_fail() -> None:
     assert re.findall(r"label: (c\d+)", text) == [*(f"c{k}" for k in range(8)), "c12"]
 
 
-def test_the_line_of_the_gate_is_among_the_verdicts_with_the_reason() -> None:
+def test_the_gates_line_is_among_the_verdicts_with_its_reason() -> None:
     text = section(all_sections(sample_record()), "Verdicts")
     assert "- student: behaviour FAIL, quoted above" in text
     assert "why this budget: users notice turned answers" in text

@@ -179,7 +179,7 @@ def test_without_a_limit_of_tokens_nothing_passes_before_a_cap() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.9, 1.0, 1.06])
-def test_the_ratios_interval_is_near_scipys_bootstrap_not_inside(ratio: float) -> None:
+def test_the_ratios_interval_is_near_scipys_and_no_narrower(ratio: float) -> None:
     from scipy.stats import bootstrap
 
     base, target = lengths(ratio, n=2000, seed=3)

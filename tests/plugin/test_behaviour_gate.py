@@ -83,7 +83,7 @@ def test_verdicts_of_the_run_count_them(ran: Ran) -> None:
     assert rows["fine"].endswith("INCONCLUSIVE (slices accuracy)")
 
 
-def test_undecided_slices_are_inconclusive_everywhere(ran: Ran) -> None:
+def test_undecided_slices_are_inconclusive_in_all_outputs(ran: Ran) -> None:
     found = ran.variant("rows", "fine")["behaviour"]
     assert {one["verdict"] for one in found["slices"]} == {"INCONCLUSIVE"}
     assert [one["verdict"] for one in found["budgets"]] == ["PASS", "INCONCLUSIVE"]

@@ -44,7 +44,7 @@ def record() -> RunRecord:
     return sample_record(variants=[slow, even, uneven])
 
 
-def test_a_drop_is_of_confirm_rows_and_over_builds_if_there() -> None:
+def test_a_drop_is_of_confirm_rows_and_over_builds_if_any() -> None:
     plain = variant("plain", 1.0, {})
     assert drop_of(plain) == Drop(1.0, (0.5, 1.5), "gate")
     confirmed = plain.quality["accuracy"].model_copy(update={"budgets": [BUILDS]})

@@ -62,7 +62,7 @@ def test_faster_is_held_against_the_duel(speedups: dict[str, tuple[float, float]
     assert [claim["held"] for claim in check_speed_claims(claims, speedups)] == [True, held]
 
 
-def test_a_step_that_changes_nothing_is_detected_others_are_true(tmp_path: Path) -> None:
+def test_an_idle_step_is_detected_and_slimgates_claims_are_true(tmp_path: Path) -> None:
     pruned = "pruned = { steps = [{ magnitude_prune = { sparsity = 0.5 } }] }"
     added = """
 int8 = { from = "pruned", steps = [{ int8_dynamic = {} }] }

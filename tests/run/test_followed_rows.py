@@ -63,7 +63,7 @@ def test_a_variant_of_other_rows_is_left_out(tmp_path: Path) -> None:
     assert describe_followed_rows(teacher, [read_answers(other)], texts) == []
 
 
-def test_without_right_and_wrong_the_most_and_least_moved_follow(tmp_path: Path) -> None:
+def test_without_right_or_wrong_the_most_moved_rows_are_followed(tmp_path: Path) -> None:
     teacher = read_answers(write_values(tmp_path / "teacher.parquet", nats=[1.0, 2.0, 3.0]))
     variant = read_answers(write_values(tmp_path / "int8.parquet", nats=[1.5, 2.1, 1.0]))
     found = describe_followed_rows(teacher, [variant], texts)

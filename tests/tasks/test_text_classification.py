@@ -193,7 +193,7 @@ def test_a_tokenizer_without_padding_pads_with_the_end_of_text(tmp_path: Path) -
     assert model.network(**batch).logits.shape == (5, 2)
 
 
-def test_loading_prints_nothing_and_spares_generators_and_logs(
+def test_loading_prints_nothing_keeps_generators_and_verbosity(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from transformers.utils import logging

@@ -47,7 +47,7 @@ def test_nothing_is_written_while_something_is_timed() -> None:
     assert ended[-1].startswith("slimgate: int8 · duel on b1, ")
 
 
-def test_a_timed_part_has_a_line_if_the_last_is_long_ago() -> None:
+def test_before_a_timed_part_a_line_says_so_if_the_last_is_old() -> None:
     now, said = [0.0], list[str]()
     lines = PlainLines(said.append, every=30.0, clock=lambda: now[0])
     with lines.stage("a", still=True):

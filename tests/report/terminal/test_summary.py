@@ -101,7 +101,7 @@ def test_verdicts_are_coloured_by_kind_and_nothing_else_is() -> None:
     assert "green" in styles.values()
 
 
-def test_of_200_variants_failing_ones_lead_the_rest_is_counted() -> None:
+def test_of_200_variants_the_failing_lead_and_others_are_counted() -> None:
     record = sample_record()
     good = next(v for v in record.variants if v.name == "distilled")
     many = [record.variants[0], *(good.model_copy(update={"name": f"v{i}"}) for i in range(200))]

@@ -49,7 +49,7 @@ def test_the_most_uncertain_free_rows_are_taken_first_of_equals() -> None:
     assert most_uncertain(scores, np.array([1, 3, 4]), 2).tolist() == [3, 1]
 
 
-def test_k_center_takes_each_time_the_row_farthest_from_centers() -> None:
+def test_k_center_takes_the_farthest_row_from_all_centers_again() -> None:
     line = np.array([[0], [1], [2], [6], [10]], dtype=np.float32)
     # from 0 the farthest is 10; then 6 (4 away from 10); then 2 (2 away from 0)
     assert k_center(line, np.array([0]), np.array([1, 2, 3, 4]), 3).tolist() == [4, 3, 2]

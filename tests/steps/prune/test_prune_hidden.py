@@ -99,7 +99,7 @@ def test_the_parameters_that_are_gone_are_those_of_the_features(tmp_path: Path) 
 
 @pytest.mark.parametrize("importance", ["gradient", "magnitude"])
 @pytest.mark.parametrize("rescale", [True, False])
-def test_features_of_zeros_go_first_and_an_rms_norm_makes_up(
+def test_zero_features_go_first_and_an_rms_norm_is_adjusted(
     tmp_path: Path, importance: Any, rescale: bool
 ) -> None:
     model, context = tiny_model(tmp_path, "llama")

@@ -184,7 +184,7 @@ def test_settling_keeps_shut_what_training_has_shut() -> None:
     assert gates.open_parts() == [2, 3]
 
 
-def test_gates_open_by_their_probability_and_undrawn_halfway() -> None:
+def test_gates_open_by_probability_and_lie_midway_when_not_drawn() -> None:
     gates = HardConcrete(3)
     gates.log_alpha.data = torch.tensor([-1.0, 0.0, 2.5])
     middle = [(1 / (1 + math.exp(1))) * 1.2 - 0.1, 0.5, 1.0]

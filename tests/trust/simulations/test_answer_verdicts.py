@@ -33,7 +33,7 @@ def test_more_noise_chooses_worse_and_as_much_noise_does_not(metric: str) -> Non
 
 
 @pytest.mark.parametrize("population", [WRITTEN[1], Written("teacher 2 %", LITTLE, 0.02, 8)])
-def test_a_variant_at_its_budget_passes_often_only_by_answers(
+def test_at_its_budget_only_answers_taken_for_rows_often_pass(
     population: Written,
 ) -> None:
     shares = Cell(population, "drop_points", 300, (0,)).simulate(300)
